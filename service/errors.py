@@ -1,0 +1,168 @@
+"""Faults a caller can cause, each with a stable code. Knows no HTTP: api/problems.py gives the status.
+
+An exception's docstring is its message; what varies is an attribute. No attribute ever holds
+patient data, an input's value or a secret.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One field of a request that is wrong: where (JSON pointer), which rule, what to change."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class ServiceError(Exception):
+    """The request could not be carried out."""
+
+    code: ClassVar[str] = "service_error"
+
+    def __init__(self, detail: str = "", errors: tuple[FieldError, ...] = ()) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.errors = errors
+        super().__init__(self.detail)
+
+
+class SettingInvalid(ServiceError):
+    """A setting is missing or wrong."""
+
+    code = "setting_invalid"
+
+    def __init__(self, variable: str, reason: str) -> None:
+        self.variable = variable
+        super().__init__(f"{variable}: {reason}.")
+
+
+class KeyMissing(ServiceError):
+    """Send an API key as `Authorization: Bearer mq_<id>_<secret>`."""
+
+    code = "key_missing"
+
+
+class KeyInvalid(ServiceError):
+    """The API key is unknown, revoked or expired. Check it, or ask for a new one."""
+
+    code = "key_invalid"
+
+
+class ScopeMissing(ServiceError):
+    """The API key lacks the scope this call needs."""
+
+    code = "scope_missing"
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        super().__init__(f"The API key lacks the scope {scope}. Ask for a key that has it.")
+
+
+class NotFound(ServiceError):
+    """There is no such thing here. Check the id."""
+
+    code = "not_found"
+
+
+class JobNotFound(NotFound):
+    """There is no such job. Check the id, and that the key belongs to its tenant."""
+
+    code = "job_not_found"
+
+
+class ModelNotFound(NotFound):
+    """There is no such model, version or alias. GET /v1/models lists what is published."""
+
+    code = "model_not_found"
+
+
+class UploadNotFound(NotFound):
+    """There is no such upload. Send the file to POST /v1/uploads first."""
+
+    code = "upload_not_found"
+
+
+class InputInvalid(ServiceError):
+    """The input does not fit the model. `errors` names each field, its unit and its range."""
+
+    code = "input_invalid"
+
+
+class RequestInvalid(ServiceError):
+    """The request does not fit the schema. `errors` names each field."""
+
+    code = "request_invalid"
+
+
+class BodyNotJson(ServiceError):
+    """The body is not valid JSON. NaN and Infinity are not JSON numbers."""
+
+    code = "body_not_json"
+
+
+class BodyTooLarge(ServiceError):
+    """The body is larger than this server takes."""
+
+    code = "body_too_large"
+
+
+class ContentTypeUnsupported(ServiceError):
+    """Send the body with the content type that this call documents."""
+
+    code = "content_type_unsupported"
+
+
+class HeaderInvalid(ServiceError):
+    """A request header is malformed."""
+
+    code = "header_invalid"
+
+
+class CursorInvalid(ServiceError):
+    """The cursor was not made by this list. Start again without one."""
+
+    code = "cursor_invalid"
+
+
+class DeadlinePassed(ServiceError):
+    """The deadline lies in the past. Send a later one, or none."""
+
+    code = "deadline_passed"
+
+
+class IdempotencyKeyReused(ServiceError):
+    """This Idempotency-Key was used with another body. Use a new key for a new request."""
+
+    code = "idempotency_key_reused"
+
+
+class TransitionRefused(ServiceError):
+    """The job is in a state that does not allow this."""
+
+    code = "transition_refused"
+
+
+class DatabaseUnavailable(ServiceError):
+    """Postgres does not answer. Nothing was accepted; try again shortly."""
+
+    code = "database_unavailable"
+
+
+class BlobUnavailable(ServiceError):
+    """The blob store does not answer. Nothing was accepted; try again shortly."""
+
+    code = "blob_unavailable"
+
+
+class PayloadUnreadable(ServiceError):
+    """A stored payload does not decrypt under its tenant, table and id."""
+
+    code = "payload_unreadable"
+
+
+class BundleUnusable(ServiceError):
+    """The bundle cannot be published."""
+
+    code = "bundle_unusable"

@@ -1,0 +1,53 @@
+"""The states of a job and the transitions between them. Standard library only.
+
+docs/architecture.md draws this table; a test keeps the two alike, and a trigger enforces the end states.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    QUARANTINED = "quarantined"
+
+
+class Priority(IntEnum):
+    """FHIR's request priorities (hl7.org/fhir/valueset-request-priority), the most pressing first."""
+
+    STAT = 0
+    ASAP = 1
+    URGENT = 2
+    ROUTINE = 3
+
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELED, JobState.EXPIRED}),
+    JobState.RUNNING: frozenset({
+        JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED, JobState.QUARANTINED,
+    }),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELED: frozenset(),
+    JobState.EXPIRED: frozenset(),
+    JobState.QUARANTINED: frozenset({JobState.QUEUED}),
+}
+
+FINAL_STATES = frozenset(state for state, nexts in TRANSITIONS.items() if not nexts)
+ENDED_STATES = FINAL_STATES | {JobState.QUARANTINED}
+
+# How long a job of each priority gives way to more pressing ones, in seconds. A job is claimed in the
+# order of `available_at + PRIORITY_HEADSTART_S`, so it is overtaken only by jobs that came within this
+# time after it: the bound on starvation.
+PRIORITY_HEADSTART_S: dict[Priority, int] = {
+    Priority.STAT: 0,
+    Priority.ASAP: 60,
+    Priority.URGENT: 300,
+    Priority.ROUTINE: 1800,
+}
