@@ -1,0 +1,86 @@
+"""BlobStore over fsspec: bytes under a location, written whole or not at all. Knows no keys and no tenants."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+from uuid import uuid4
+
+import fsspec
+
+from service.errors import BlobUnavailable
+
+READ_BYTES = 256 * 1024
+
+
+class BlobStore(Protocol):
+    """Keeps blobs by location, a relative path such as `uploads/01a2`."""
+
+    def write(self, location: str, parts: Iterable[bytes]) -> None:
+        """Store a blob; it is visible only when complete. Raises BlobUnavailable; errors of `parts` pass through."""
+
+    def read(self, location: str) -> Iterator[bytes]:
+        """Stream a blob. Raises FileNotFoundError or BlobUnavailable."""
+
+    def delete(self, location: str) -> None:
+        """Remove a blob; a missing one is no error."""
+
+
+class FsspecBlobStore:
+    """Blobs in any file system that fsspec opens: a local folder, S3, ..."""
+
+    def __init__(self, url: str) -> None:
+        self._files, self._root = fsspec.core.url_to_fs(url)
+        self._local = "file" in _protocols(self._files)
+
+    def write(self, location: str, parts: Iterable[bytes]) -> None:
+        """See BlobStore. Written beside its place first and moved there once on disk."""
+        path, beside = self._path(location), self._path(f"{location}.{uuid4().hex}.part")
+        try:
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            with self._files.open(beside, "wb") as opened:
+                self._copy(parts, opened)
+            self._files.mv(beside, path)
+        except OSError as error:
+            self._discard(beside)
+            raise BlobUnavailable from error
+        except BaseException:
+            self._discard(beside)
+            raise
+
+    def read(self, location: str) -> Iterator[bytes]:
+        """See BlobStore."""
+        try:
+            with self._files.open(self._path(location), "rb") as opened:
+                while part := opened.read(READ_BYTES):
+                    yield part
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise BlobUnavailable from error
+
+    def delete(self, location: str) -> None:
+        """See BlobStore."""
+        try:
+            with suppress(FileNotFoundError):
+                self._files.rm_file(self._path(location))
+        except OSError as error:
+            raise BlobUnavailable from error
+
+    def _path(self, location: str) -> str:
+        return f"{self._root}/{location}"
+
+    def _copy(self, parts: Iterable[bytes], opened: Any) -> None:
+        for part in parts:
+            opened.write(part)
+        if self._local:
+            opened.flush()
+            os.fsync(opened.fileno())
+
+    def _discard(self, path: str) -> None:
+        with suppress(OSError):
+            self._files.rm_file(path)
+
+
+def _protocols(files: Any) -> tuple[str, ...]:
+    return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
