@@ -1,0 +1,53 @@
+"""The one mechanism of claimed work: who holds a row, until when, and proof that nobody else does.
+
+A table of claimed work has `state`, `fence`, `attempt`, `claim_size`, `lease_owner` and `lease_expires_at`. A claim raises the
+fence; whoever writes back shows the fence of its claim, so a claimant that was thought dead cannot publish.
+Time is always the database's: a worker's clock is never asked. This module makes the SQL that all such tables
+share; what a claim selects and what completion stores belongs to the table's own module.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from service.db import UnitOfWork
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A claimed row and the fence under which it was claimed."""
+
+    id: UUID
+    fence: int
+
+
+CLAIM = """state = 'running', fence = {t}.fence + 1, attempt = {t}.attempt + 1,
+    started_at = coalesce({t}.started_at, now()), lease_owner = %s, lease_expires_at = now() + make_interval(secs => %s)"""
+RELEASE = "lease_owner = NULL, lease_expires_at = NULL"
+HELD = "{t}.id = held.id AND {t}.fence = held.fence AND {t}.state = 'running'"
+EXPIRED = "state = 'running' AND lease_expires_at < now()"
+
+RENEW = """
+UPDATE {t} SET lease_expires_at = now() + make_interval(secs => %s)
+FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence) WHERE """ + HELD + " RETURNING {t}.id"
+
+
+def claim_clause(table: str) -> str:
+    """SET clause of a claim; parameters: owner, seconds of the lease."""
+    return CLAIM.format(t=table)
+
+
+def held_clause(table: str) -> str:
+    """Condition under which a row of `held (id, fence, ...)` is still its claimant's."""
+    return HELD.format(t=table)
+
+
+def renew(work: UnitOfWork, table: str, leases: Sequence[Lease], lease_s: float) -> set[UUID]:
+    """Prolong leases; the ids still held. What is missing was canceled, rescued or claimed by another."""
+    ids, fences = columns(leases)
+    return {row[0] for row in work.execute(RENEW.format(t=table), (lease_s, ids, fences))}
+
+
+def columns(leases: Sequence[Lease]) -> tuple[list[UUID], list[int]]:
+    """Leases as the two arrays that unnest takes."""
+    return [lease.id for lease in leases], [lease.fence for lease in leases]

@@ -1,0 +1,46 @@
+"""Names of tasks and queues, and the TaskQueue protocol. Knows no broker."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+
+class QueueName(StrEnum):
+    """Queues of wake-ups. Workers that run models listen to `score`, the scheduler to `maintenance`."""
+
+    SCORE = "score"
+    MAINTENANCE = "maintenance"
+
+
+class TaskName(StrEnum):
+    """Every task there is; workers.tasks registers exactly these."""
+
+    SCORE = "medqueue.score"
+    RESCUE = "medqueue.rescue"
+    REWAKE = "medqueue.rewake"
+
+
+class WakeUp(NamedTuple):
+    """`subject` has work for `task`: no more than that, so losing or repeating it does no harm."""
+
+    task: TaskName
+    subject: str
+
+
+class TaskQueue(Protocol):
+    """Carries wake-ups and announcements. Both are hints: Postgres is the truth, and either may be lost."""
+
+    def wake(self, wake_up: WakeUp) -> None:
+        """Send a wake-up soon, joined with equal ones on their way. Never blocks, never raises."""
+
+    def clear(self, wake_up: WakeUp) -> None:
+        """Let the next equal wake-up be sent again. A task calls this before it claims."""
+
+    def announce(self, job_ids: Sequence[UUID]) -> None:
+        """Tell waiting callers that these jobs have ended. Never blocks, never raises."""
+
+
+def score_wake_up(model_version_id: UUID) -> WakeUp:
+    """The wake-up that says: this model version has work."""
+    return WakeUp(TaskName.SCORE, str(model_version_id))
