@@ -1,0 +1,161 @@
+"""Tenants, API keys and scopes. Of a key's secret only a digest is stored.
+
+A key reads `mq_<id>_<secret>`: 12 hexadecimal digits to look it up, 43 characters (256 random bits) to prove it.
+At that entropy a plain SHA-256 is enough; a slow password hash would only cost CPU on every request.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import sqlalchemy as sa
+from uuid_utils.compat import uuid7
+
+from service import audit
+from service.crypto import Cipher, Keyring, binding
+from service.db import Database, UnitOfWork
+from service.errors import KeyInvalid, NotFound, RequestInvalid, ScopeMissing
+from service.orm import ApiKey, Tenant
+
+DEFAULT_TENANT = "default"
+TOKEN = re.compile(r"mq_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+AUTHENTICATE = """
+SELECT k.id, k.tenant_id, k.secret_digest, k.scopes, t.data_key FROM api_key k JOIN tenant t ON t.id = k.tenant_id
+WHERE k.id = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+"""
+
+
+class Scope(StrEnum):
+    """What a key may do. `admin` includes all others."""
+
+    JOBS_READ = "jobs:read"
+    JOBS_WRITE = "jobs:write"
+    UPLOADS_WRITE = "uploads:write"
+    MODELS_READ = "models:read"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is calling: a key, its tenant, and the cipher of the tenant's data."""
+
+    key_id: str
+    tenant_id: UUID
+    scopes: frozenset[str]
+    cipher: Cipher
+
+    @property
+    def actor(self) -> str:
+        """This principal as an audit event names it."""
+        return f"key:{self.key_id}"
+
+    def require(self, scope: Scope) -> None:
+        """Raises ScopeMissing unless the key has `scope` or `admin`."""
+        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+            raise ScopeMissing(scope)
+
+
+@dataclass(frozen=True)
+class IssuedKey:
+    """A new key; `token` is shown once and stored nowhere."""
+
+    id: str
+    token: str
+    scopes: tuple[str, ...]
+
+
+def authenticate(work: UnitOfWork, keyring: Keyring, token: str) -> Principal:
+    """The principal of a token. Raises KeyInvalid when it is malformed, unknown, wrong, revoked or expired."""
+    shape = TOKEN.fullmatch(token)
+    rows = work.execute(AUTHENTICATE, (shape[1],)) if shape else []
+    if not shape or not rows or not hmac.compare_digest(rows[0][2], _digest(shape[2])):
+        raise KeyInvalid
+    key_id, tenant_id, _, scopes, data_key = rows[0]
+    cipher = keyring.cipher(data_key, binding("tenant.data_key", tenant_id, tenant_id))
+    return Principal(key_id, tenant_id, frozenset(scopes), cipher)
+
+
+class TenantCiphers:
+    """The ciphers of tenants by id, for workers: a tenant's data key never changes its id, so they are kept."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._known: dict[UUID, Cipher] = {}
+
+    def of(self, tenant_id: UUID) -> Cipher:
+        """The cipher of a tenant. Raises NotFound when there is no such tenant."""
+        known = self._known.get(tenant_id)
+        if known is None:
+            with self._database.statement() as work:
+                rows = work.execute("SELECT data_key FROM tenant WHERE id = %s", (tenant_id,))
+            if not rows:
+                raise NotFound
+            bound_to = binding("tenant.data_key", tenant_id, tenant_id)
+            known = self._known[tenant_id] = self._keyring.cipher(rows[0][0], bound_to)
+        return known
+
+
+def ensure_tenant(work: UnitOfWork, keyring: Keyring, *, name: str, actor: str) -> tuple[UUID, bool]:
+    """The id of the tenant called `name`, and whether it was made just now."""
+    found = work.session.scalar(sa.select(Tenant.id).where(Tenant.name == name))
+    if found is not None:
+        return found, False
+    tenant_id = uuid7()
+    data_key = keyring.new_data_key(binding("tenant.data_key", tenant_id, tenant_id))
+    work.session.add(Tenant(id=tenant_id, name=name, data_key=data_key))
+    work.session.flush()
+    audit.append(work, audit.Action.TENANT_CREATED, actor=actor, tenant_id=tenant_id, subject=f"tenant:{name}")
+    return tenant_id, True
+
+
+def issue_key(
+    work: UnitOfWork, *, tenant_id: UUID, name: str, scopes: list[str], actor: str, expires_at: datetime | None = None,
+) -> IssuedKey:
+    """Make a key. Raises RequestInvalid when a scope does not exist."""
+    unknown = sorted(set(scopes) - set(Scope))
+    if unknown or not scopes:
+        raise RequestInvalid(f"Scopes are {', '.join(Scope)}; choose at least one of them.")
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    work.session.add(ApiKey(
+        id=key_id, tenant_id=tenant_id, name=name, secret_digest=_digest(secret), scopes=scopes, expires_at=expires_at,
+    ))
+    work.session.flush()
+    audit.append(work, audit.Action.KEY_CREATED, actor=actor, tenant_id=tenant_id, subject=f"key:{key_id}",
+                 detail={"scopes": scopes})
+    return IssuedKey(key_id, f"mq_{key_id}_{secret}", tuple(scopes))
+
+
+def tenant_named(work: UnitOfWork, name: str) -> UUID:
+    """The id of a tenant. Raises NotFound."""
+    found = work.session.scalar(sa.select(Tenant.id).where(Tenant.name == name))
+    if found is None:
+        raise NotFound(f"There is no tenant {name}. `medqueue keys create --new-tenant` makes one.")
+    return found
+
+
+def list_keys(work: UnitOfWork) -> list[tuple[ApiKey, str]]:
+    """All keys, oldest first, each with its tenant's name. Secrets are not among what is known."""
+    query = sa.select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id).order_by(ApiKey.created_at)
+    return [(key, name) for key, name in work.session.execute(query)]
+
+
+def revoke_key(work: UnitOfWork, *, key_id: str, actor: str) -> None:
+    """End a key now; remembered logins end within MEDQUEUE_CACHE_S. Raises NotFound."""
+    key = work.session.get(ApiKey, key_id)
+    if key is None:
+        raise NotFound(f"There is no key {key_id}. `medqueue keys list` shows all.")
+    if key.revoked_at is None:
+        key.revoked_at = sa.func.now()
+        work.session.flush()
+        audit.append(work, audit.Action.KEY_REVOKED, actor=actor, tenant_id=key.tenant_id, subject=f"key:{key_id}")
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,90 @@
+"""The audit trail: appends events and reads them back. Sealing and proofs come on top of these rows.
+
+Every event is added in the transaction of what it records. The database writes its time, canonical bytes and
+leaf hash (see the first migration), so hot statements insert events with plain SQL. No event holds patient data.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from service.db import UnitOfWork
+
+LEAF_PREFIX = b"\x00"
+
+APPEND = """
+INSERT INTO audit_event (tenant_id, job_id, actor, action, object, detail) VALUES (%s, %s, %s, %s, %s, %s)
+"""
+OF_JOB = """
+SELECT id, occurred_at, actor, action, object, detail, leaf FROM audit_event
+WHERE job_id = %s AND tenant_id = %s AND (%s::uuid IS NULL OR id > %s) ORDER BY id LIMIT %s
+"""
+
+
+class Action(StrEnum):
+    """What an audit event records."""
+
+    JOB_SUBMITTED = "job.submitted"
+    JOB_CLAIMED = "job.claimed"
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    JOB_CANCELED = "job.canceled"
+    JOB_EXPIRED = "job.expired"
+    JOB_QUARANTINED = "job.quarantined"
+    JOB_RELEASED = "job.released"
+    JOB_RETRIED = "job.retried"
+    JOB_RESCUED = "job.rescued"
+    JOB_REQUEUED = "job.requeued"
+    RESULT_READ = "result.read"
+    UPLOAD_STORED = "upload.stored"
+    MODEL_PUBLISHED = "model.published"
+    MODEL_PROMOTED = "model.promoted"
+    TENANT_CREATED = "tenant.created"
+    KEY_CREATED = "key.created"
+    KEY_REVOKED = "key.revoked"
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """One event as read back. `leaf` is its SHA-256 leaf hash in hexadecimal."""
+
+    id: UUID
+    occurred_at: datetime
+    actor: str
+    action: str
+    object: str | None
+    detail: dict[str, Any]
+    leaf: str
+
+
+def append(
+    work: UnitOfWork, action: Action, *, actor: str, tenant_id: UUID | None = None, job_id: UUID | None = None,
+    subject: str | None = None, detail: dict[str, Any] | None = None,
+) -> None:
+    """Add one event to the transaction of `work`. `subject` names what was acted on when it is no job."""
+    work.execute(APPEND, (tenant_id, job_id, actor, action, subject, Jsonb(detail or {})))
+
+
+def events_of_job(
+    work: UnitOfWork, *, tenant_id: UUID, job_id: UUID, after: UUID | None = None, limit: int = 100,
+) -> list[AuditEvent]:
+    """The trail of one job, oldest first, from behind `after`."""
+    rows = work.execute(OF_JOB, (job_id, tenant_id, after, after, limit))
+    return [AuditEvent(*row[:6], leaf=row[6].hex()) for row in rows]
+
+
+def leaf_of(canon: bytes) -> bytes:
+    """RFC 9162 leaf hash of canonical event bytes: SHA-256(0x00 | canon), 32 bytes."""
+    return hashlib.sha256(LEAF_PREFIX + canon).digest()
+
+
+def spoken(canon: bytes) -> dict[str, Any]:
+    """The fields that canonical event bytes state."""
+    fields: dict[str, Any] = json.loads(canon)
+    return fields

@@ -1,0 +1,59 @@
+"""Makes a fresh installation usable: schema, first tenant and key, bundled models. Safe to run at every start."""
+
+from pathlib import Path
+
+from models.bundle import Bundle, BundleRefused, bundled, publishable, read_bundle
+from service import accounts, catalog
+from service.accounts import DEFAULT_TENANT, Scope
+from service.config import Settings
+from service.crypto import Keyring
+from service.db import Database, migrate
+from service.errors import BundleUnusable
+from service.storage import BlobStore, FsspecBlobStore
+
+ACTOR = "bootstrap"
+ADMIN_KEY_FILE = "admin.key"
+
+
+def bootstrap(settings: Settings) -> None:
+    """Migrate, make tenant `default` with an admin key in `<data-dir>/admin.key`, publish the bundled models."""
+    migrate(settings.database_url)
+    keyring = Keyring(settings.master_key_bytes())
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        ensure_admin(database, keyring, settings.data_dir / ADMIN_KEY_FILE)
+        publish_bundled(database, FsspecBlobStore(settings.blob_location))
+    finally:
+        database.close()
+
+
+def ensure_admin(database: Database, keyring: Keyring, path: Path) -> None:
+    """Make the default tenant, and an admin key while its file is missing. The file is readable by its owner only."""
+    with database.transaction() as work:
+        tenant_id, _ = accounts.ensure_tenant(work, keyring, name=DEFAULT_TENANT, actor=ACTOR)
+        if path.exists():
+            return
+        issued = accounts.issue_key(work, tenant_id=tenant_id, name="admin", scopes=[Scope.ADMIN], actor=ACTOR)
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.write_text(issued.token + "\n")
+
+
+def publish_bundled(database: Database, blobs: BlobStore) -> None:
+    """Publish every bundle of models/zoo that is not published yet. Raises BundleUnusable."""
+    with database.transaction() as work:
+        published = {row[0] for row in work.execute("SELECT digest FROM model_version")}
+    for folder in bundled():
+        if read_bundle(folder).digest not in published:
+            publish_folder(database, blobs, folder, actor=ACTOR)
+
+
+def publish_folder(database: Database, blobs: BlobStore, folder: Path, *, actor: str) -> Bundle:
+    """Check the bundle in `folder` and publish it. Raises BundleUnusable with every fault found."""
+    try:
+        bundle = publishable(folder)
+    except BundleRefused as refused:
+        raise BundleUnusable(f"{folder.name} cannot be published.\n{refused}") from None
+    with database.transaction() as work:
+        catalog.publish(work, blobs, bundle, actor=actor)
+    return bundle

@@ -1,0 +1,217 @@
+"""Published model versions and their aliases, and the check of an input against its model.
+
+A version never changes once published; an alias moves. `name` alone means the alias `stable`.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models.bundle import Bundle, BundleRefused, read_bundle
+from models.manifest import MANIFEST_NAME, ModelManifest
+from models.pipelines import FieldFault, InputRejected, Pipeline, load_pipeline
+from service import audit
+from service.db import Database, UnitOfWork
+from service.errors import BundleUnusable, FieldError, InputInvalid, ModelNotFound
+from service.orm import ModelAlias, ModelVersion
+from service.storage import BlobStore
+
+DEFAULT_ALIAS = "stable"
+ALIAS = re.compile(r"[a-z][a-z0-9-]{0,63}")
+REFERENCE = re.compile(r"([a-z0-9-]{1,64})(?:@([A-Za-z0-9.+-]{1,64}))?")
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """One model version as the catalogue has it."""
+
+    id: UUID
+    manifest: ModelManifest
+    digest: str
+    card: str
+    published_at: datetime
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """The model's version."""
+        return self.manifest.version
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The pipeline of this version, made when first asked for."""
+        return load_pipeline(self.manifest)
+
+    def encode(self, value: object) -> bytes:
+        """Canonical stored bytes of one input. Raises InputInvalid with every field that is wrong."""
+        try:
+            return self.pipeline.encode(value)
+        except InputRejected as rejected:
+            raise InputInvalid(errors=field_errors(rejected.faults)) from None
+
+
+def field_errors(faults: Iterable[FieldFault]) -> tuple[FieldError, ...]:
+    """The faults of an input as the fields of the request that holds it."""
+    return tuple(FieldError(f"/input{fault.pointer}", fault.code, fault.detail) for fault in faults)
+
+
+@dataclass(frozen=True)
+class _Index:
+    versions: dict[UUID, PublishedModel]
+    by_version: dict[tuple[str, str], UUID]
+    by_alias: dict[tuple[str, str], UUID]
+
+
+class Catalog:
+    """The published models as this process knows them; looks again after `cache_s` seconds."""
+
+    def __init__(self, database: Database, *, cache_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._cache_s = cache_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._index = _Index({}, {}, {})
+        self._fresh_until = float("-inf")
+
+    def resolve(self, reference: str) -> PublishedModel:
+        """The version that `name`, `name@alias` or `name@version` means now. Raises ModelNotFound."""
+        shape = REFERENCE.fullmatch(reference)
+        if shape is None:
+            raise ModelNotFound
+        key = (shape[1], shape[2] or DEFAULT_ALIAS)
+        index = self._current()
+        found = index.by_alias.get(key) or index.by_version.get(key)
+        if found is None:
+            raise ModelNotFound
+        return index.versions[found]
+
+    def version(self, version_id: UUID) -> PublishedModel:
+        """One version by id. Raises ModelNotFound."""
+        known = self._index.versions.get(version_id) or self._look_again().versions.get(version_id)
+        if known is None:
+            raise ModelNotFound
+        return known
+
+    def names(self) -> list[str]:
+        """The names of all models, sorted."""
+        return sorted({name for name, _ in self._current().by_version})
+
+    def versions_of(self, name: str) -> list[PublishedModel]:
+        """The versions of one model, newest first. Raises ModelNotFound."""
+        index = self._current()
+        found = [index.versions[version_id] for (named, _), version_id in index.by_version.items() if named == name]
+        if not found:
+            raise ModelNotFound
+        return sorted(found, key=lambda model: model.published_at, reverse=True)
+
+    def aliases_of(self, name: str) -> dict[str, str]:
+        """Alias -> version of one model."""
+        index = self._current()
+        return {alias: index.versions[target].version
+                for (named, alias), target in sorted(index.by_alias.items()) if named == name}
+
+    def _current(self) -> _Index:
+        return self._index if self._clock() < self._fresh_until else self._look_again()
+
+    def _look_again(self) -> _Index:
+        with self._lock:
+            with self._database.transaction() as work:
+                rows = work.execute("SELECT id, name, version FROM model_version")
+                aliases = work.execute("SELECT name, alias, model_version_id FROM model_alias")
+                versions = self._index.versions | _load(work, [row[0] for row in rows if row[0] not in self._index.versions])
+            self._index = _Index(versions, {(row[1], row[2]): row[0] for row in rows},
+                                 {(row[0], row[1]): row[2] for row in aliases if row[2] in versions})
+            self._fresh_until = self._clock() + self._cache_s
+            return self._index
+
+
+def publish(work: UnitOfWork, blobs: BlobStore, bundle: Bundle, *, actor: str) -> UUID:
+    """Publish a checked bundle; the first version of a name becomes `stable`. The same bundle twice is one version.
+
+    Raises BundleUnusable when the version exists with other content.
+    """
+    manifest = bundle.manifest
+    found = work.session.scalar(sa.select(ModelVersion).where(
+        ModelVersion.name == manifest.name, ModelVersion.version == manifest.version))
+    if found is not None:
+        if found.digest != bundle.digest:
+            raise BundleUnusable(f"{manifest.name} {manifest.version} is published with other content. "
+                                 "A version never changes: give the new content a new version.")
+        return found.id
+    for name in (MANIFEST_NAME, *manifest.files):
+        blobs.write(_location(bundle.digest, name), [(bundle.folder / name).read_bytes()])
+    row = ModelVersion(name=manifest.name, version=manifest.version, digest=bundle.digest, kind=manifest.kind,
+                       manifest=manifest.model_dump(mode="json"), card=bundle.card)
+    work.session.add(row)
+    work.session.flush()
+    audit.append(work, audit.Action.MODEL_PUBLISHED, actor=actor, subject=f"model:{manifest.name}@{manifest.version}",
+                 detail={"digest": bundle.digest})
+    if work.session.get(ModelAlias, (manifest.name, DEFAULT_ALIAS)) is None:
+        promote(work, name=manifest.name, version=manifest.version, alias=DEFAULT_ALIAS, actor=actor)
+    return row.id
+
+
+def promote(work: UnitOfWork, *, name: str, version: str, alias: str, actor: str) -> None:
+    """Point an alias at a version. Jobs accepted before keep theirs. Raises ModelNotFound or BundleUnusable."""
+    if not ALIAS.fullmatch(alias):
+        raise BundleUnusable("An alias is lower-case letters, digits and hyphens, and starts with a letter.")
+    target = work.session.scalar(sa.select(ModelVersion.id).where(
+        ModelVersion.name == name, ModelVersion.version == version))
+    if target is None:
+        raise ModelNotFound
+    row = work.session.get(ModelAlias, (name, alias))
+    if row is None:
+        work.session.add(ModelAlias(name=name, alias=alias, model_version_id=target))
+    else:
+        row.model_version_id, row.updated_at = target, sa.func.now()
+    work.session.flush()
+    audit.append(work, audit.Action.MODEL_PROMOTED, actor=actor, subject=f"model:{name}@{version}",
+                 detail={"alias": alias})
+
+
+def fetch(blobs: BlobStore, model: PublishedModel, cache: Path) -> Bundle:
+    """A published bundle's files under `cache`, fetched once and checked against the digest each time."""
+    folder = cache / model.digest.removeprefix("sha256:")
+    for name in (MANIFEST_NAME, *model.manifest.files):
+        path = folder / name
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f"{path.name}.{id(path)}.part")
+            beside.write_bytes(b"".join(blobs.read(_location(model.digest, name))))
+            beside.replace(path)
+    try:
+        bundle = read_bundle(folder)
+    except BundleRefused as refused:
+        raise BundleUnusable(str(refused)) from None
+    if bundle.digest != model.digest:
+        raise BundleUnusable(f"The files of {model.name} {model.version} differ from what was published. "
+                             f"Remove {folder.name} from the model cache; if that does not help, publish a new version.")
+    return bundle
+
+
+def _location(digest: str, name: str) -> str:
+    return f"models/{digest.removeprefix('sha256:')}/{name}"
+
+
+def _load(work: UnitOfWork, ids: list[UUID]) -> dict[UUID, PublishedModel]:
+    if not ids:
+        return {}
+    query = "SELECT id, manifest, digest, card, published_at FROM model_version WHERE id = ANY(%s)"
+    return {row[0]: PublishedModel(row[0], _manifest(row[1]), *row[2:]) for row in work.execute(query, (ids,))}
+
+
+def _manifest(table: dict[str, Any]) -> ModelManifest:
+    return ModelManifest.model_validate(table)
