@@ -1,0 +1,169 @@
+"""What a claimant may do with jobs: claim them, and end, retry or release the ones it still holds.
+
+Every write-back shows the fence of its claim; what is no longer held comes back as missing and changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from service import leases
+from service.db import UnitOfWork
+from service.leases import Lease
+from service.lifecycle import JobState
+
+# Fresh jobs are claimed together, in rank order. Jobs claimed before (crashed, retried) are claimed alone, so
+# that one that kills its worker cannot take its neighbours down twice. The condition on `alone` keeps the
+# second scan from running when the first found a job.
+CLAIM = f"""
+WITH alone AS MATERIALIZED (
+    SELECT id FROM job
+    WHERE %s AND model_version_id = %s AND state = 'queued' AND attempt > 0 AND available_at <= now()
+        AND (deadline_at IS NULL OR deadline_at > now())
+    ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), fresh AS MATERIALIZED (
+    SELECT id FROM job
+    WHERE model_version_id = %s AND state = 'queued' AND attempt = 0
+        AND (deadline_at IS NULL OR deadline_at > now()) AND NOT EXISTS (SELECT FROM alone)
+    ORDER BY rank_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+), picked AS MATERIALIZED (SELECT id FROM alone UNION ALL SELECT id FROM fresh
+), claimed AS (
+    UPDATE job SET {leases.claim_clause("job")}, claim_size = (SELECT count(*) FROM picked)
+    FROM picked WHERE job.id = picked.id
+    RETURNING job.id, job.tenant_id, job.fence, job.attempt, job.claim_size, job.payload, job.upload_id, job.rank_at
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'job.claimed',
+           jsonb_build_object('attempt', attempt, 'fence', fence, 'claim_size', claim_size)
+    FROM claimed
+)
+SELECT id, tenant_id, fence, attempt, payload, upload_id FROM claimed ORDER BY rank_at, id
+"""
+
+END = f"""
+WITH held AS (
+    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::job_state[], %s::jsonb[], %s::bytea[])
+        AS held (id, fence, state, problem, payload)
+), ended AS (
+    UPDATE job SET state = held.state, problem = held.problem, finished_at = now(), {leases.RELEASE}
+    FROM held WHERE {leases.held_clause("job")}
+    RETURNING job.id, job.tenant_id, job.fence, job.state, job.attempt, held.payload, held.problem
+), results AS (
+    INSERT INTO job_result (job_id, tenant_id, fence, runtime, provider, payload)
+    SELECT id, tenant_id, fence, %s, %s, payload FROM ended WHERE payload IS NOT NULL
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'job.' || state, CASE WHEN payload IS NULL
+        THEN jsonb_build_object('attempt', attempt, 'fence', fence, 'code', problem->>'code')
+        ELSE jsonb_build_object('attempt', attempt, 'fence', fence, 'provider', %s::text,
+                                'result_sha256', encode(sha256(payload), 'hex')) END
+    FROM ended
+)
+SELECT id FROM ended
+"""
+
+RETRY = f"""
+WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::float[]) AS held (id, fence, delay_s)),
+retried AS (
+    UPDATE job SET state = 'queued', available_at = now() + make_interval(secs => held.delay_s), {leases.RELEASE}
+    FROM held WHERE {leases.held_clause("job")}
+    RETURNING job.id, job.tenant_id, job.attempt, job.fence, held.delay_s
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'job.retried',
+           jsonb_build_object('attempt', attempt, 'fence', fence, 'delay_s', round(delay_s::numeric, 3), 'code', %s::text)
+    FROM retried
+)
+SELECT id FROM retried
+"""
+
+RELEASE = f"""
+WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence)),
+released AS (
+    UPDATE job SET state = 'queued', attempt = job.attempt - 1, available_at = now(), {leases.RELEASE}
+    FROM held WHERE {leases.held_clause("job")} RETURNING job.id, job.tenant_id, job.fence
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'job.released', jsonb_build_object('fence', fence) FROM released
+)
+SELECT id FROM released
+"""
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """A job in the hands of this claimant. `payload` is still sealed; an upload's job has none."""
+
+    lease: Lease
+    tenant_id: UUID
+    attempt: int
+    payload: bytes | None
+    upload_id: UUID | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a job could not be scored: a stable code, and what to do. Never an input's value."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How one held job ends: with a sealed result or with a problem, one of the two."""
+
+    lease: Lease
+    payload: bytes | None = None
+    problem: Problem | None = None
+
+    @property
+    def state(self) -> JobState:
+        """The state that this ending leads to."""
+        return JobState.FAILED if self.payload is None else JobState.SUCCEEDED
+
+
+def claim(
+    work: UnitOfWork, *, model_version_id: UUID, limit: int, owner: str, lease_s: float, retries_first: bool,
+) -> list[ClaimedJob]:
+    """Claim up to `limit` fresh jobs in rank order, or one that was claimed before, alone.
+
+    With `retries_first` a retry that is due goes before fresh jobs; without it only fresh jobs are looked at.
+    """
+    rows = work.execute(CLAIM, (
+        retries_first, model_version_id, model_version_id, limit, owner, lease_s, f"worker:{owner}",
+    ))
+    return [ClaimedJob(Lease(row[0], row[2]), row[1], row[3], row[4], row[5]) for row in rows]
+
+
+def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str, provider: str) -> set[UUID]:
+    """End held jobs with results or problems; the ids that were still held. Announces them after the commit."""
+    ids, fences = leases.columns([ending.lease for ending in endings])
+    problems = [Jsonb({"code": ending.problem.code, "detail": ending.problem.detail}) if ending.problem else None
+                for ending in endings]
+    rows = work.execute(END, (
+        ids, fences, [ending.state.value for ending in endings], problems, [ending.payload for ending in endings],
+        runtime, provider, f"worker:{owner}", provider,
+    ))
+    ended = {row[0] for row in rows}
+    work.announce(list(ended))
+    return ended
+
+
+def retry(work: UnitOfWork, held: Sequence[Lease], delays_s: Sequence[float], *, owner: str, code: str) -> set[UUID]:
+    """Queue held jobs again, each after its delay; `code` says which passing fault it was."""
+    ids, fences = leases.columns(held)
+    return {row[0] for row in work.execute(RETRY, (ids, fences, list(delays_s), f"worker:{owner}", code))}
+
+
+def release(work: UnitOfWork, held: Sequence[Lease], *, owner: str) -> set[UUID]:
+    """Give held jobs back untouched, as before their claim: a planned stop uses up no attempt."""
+    ids, fences = leases.columns(held)
+    return {row[0] for row in work.execute(RELEASE, (ids, fences, f"worker:{owner}"))}
+
+
+def backoff_s(attempt: int, *, base_s: float, cap_s: float, chance: float) -> float:
+    """Delay before the next attempt: doubling from `base_s` up to `cap_s`, jittered by +-50 % with `chance` in [0, 1)."""
+    return float(min(base_s * 2 ** min(attempt - 1, 30), cap_s) * (0.5 + chance))

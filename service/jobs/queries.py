@@ -1,0 +1,194 @@
+"""Reads jobs for their owners, cancels and requeues them. A tenant never sees another tenant's jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import TupleRow
+from pydantic_core import from_json
+
+from service import audit
+from service.accounts import Principal
+from service.crypto import binding
+from service.db import UnitOfWork
+from service.errors import JobNotFound, TransitionRefused
+from service.lifecycle import ENDED_STATES, JobState, Priority
+from service.queue import score_wake_up
+
+COLUMNS = """id, model_version_id, state, priority, created_at, started_at, finished_at, deadline_at, attempt, fence,
+    claim_size, problem, context"""
+
+# A result that leaves is recorded in the same statement. A caller that shows the entity tag of what it has
+# already read gets no result, hence no event.
+READ = f"""
+WITH found AS (
+    SELECT {", ".join("job." + name.strip() for name in COLUMNS.split(","))},
+           result.payload, result.runtime, result.provider
+    FROM job LEFT JOIN job_result AS result ON result.job_id = job.id
+        AND job.state || '-' || job.fence IS DISTINCT FROM %s
+    WHERE job.id = %s AND job.tenant_id = %s
+), event AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action)
+    SELECT %s, id, %s, 'result.read' FROM found WHERE payload IS NOT NULL
+)
+SELECT * FROM found
+"""
+
+LIST = f"""
+SELECT {COLUMNS} FROM job WHERE tenant_id = %s
+    AND (%s::uuid IS NULL OR id < %s) AND (%s::job_state IS NULL OR state = %s)
+    AND (%s::uuid[] IS NULL OR model_version_id = ANY(%s)) AND (%s::bytea IS NULL OR subject_digest = %s)
+    AND (%s::timestamptz IS NULL OR created_at >= %s) AND (%s::timestamptz IS NULL OR created_at < %s)
+ORDER BY id DESC LIMIT %s
+"""
+
+CANCEL = """
+WITH canceled AS (
+    UPDATE job SET state = 'canceled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL
+    WHERE id = %s AND tenant_id = %s AND state IN ('queued', 'running') RETURNING id, attempt, fence
+)
+INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+SELECT %s, id, %s, 'job.canceled', jsonb_build_object('attempt', attempt, 'fence', fence) FROM canceled RETURNING job_id
+"""
+
+REQUEUE = """
+WITH requeued AS (
+    UPDATE job SET state = 'queued', crash_count = 0, finished_at = NULL, problem = NULL, available_at = now()
+    WHERE id = %s AND state = 'quarantined' RETURNING id, tenant_id, model_version_id, fence
+), event AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'job.requeued', jsonb_build_object('fence', fence) FROM requeued
+)
+SELECT model_version_id FROM requeued
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job answered, and what computed it."""
+
+    content: dict[str, Any]
+    runtime: str
+    provider: str
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as its owner sees it. `result` is there when the job succeeded and its result was asked for."""
+
+    id: UUID
+    model_version_id: UUID
+    state: JobState
+    priority: Priority
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    attempt: int
+    fence: int
+    claim_size: int
+    problem: dict[str, str] | None
+    subject: str | None
+    metadata: dict[str, str]
+    result: Result | None = None
+
+    @property
+    def tag(self) -> str:
+        """Changes whenever the job does: state and fence."""
+        return f"{self.state}-{self.fence}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether no worker will touch the job any more."""
+        return self.state in ENDED_STATES
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs to list; None means all."""
+
+    state: JobState | None = None
+    model_version_ids: Sequence[UUID] | None = None
+    subject: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def read(work: UnitOfWork, principal: Principal, job_id: UUID, *, known_tag: str | None = None) -> JobView:
+    """One job with its result, the reading of which is recorded. With its current tag known: without result.
+
+    Raises JobNotFound, also for another tenant's job.
+    """
+    rows = work.execute(READ, (known_tag, job_id, principal.tenant_id, principal.tenant_id, principal.actor))
+    if not rows:
+        raise JobNotFound
+    return _view(principal, rows[0])
+
+
+def has_ended(work: UnitOfWork, principal: Principal, job_id: UUID) -> bool:
+    """Whether a job has ended; a missing one counts as ended, so that nobody waits for it."""
+    rows = work.execute("SELECT state FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id))
+    return not rows or rows[0][0] in ENDED_STATES
+
+
+def newest(
+    work: UnitOfWork, principal: Principal, wanted: JobFilter, *, before: UUID | None, limit: int,
+) -> list[JobView]:
+    """Jobs newest first, older than `before`, without results."""
+    subject = None if wanted.subject is None else principal.cipher.blind_index(wanted.subject)
+    versions = None if wanted.model_version_ids is None else list(wanted.model_version_ids)
+    rows = work.execute(LIST, (
+        principal.tenant_id, before, before, wanted.state, wanted.state, versions, versions, subject, subject,
+        wanted.created_after, wanted.created_after, wanted.created_before, wanted.created_before, limit,
+    ))
+    return [_view(principal, row) for row in rows]
+
+
+def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:
+    """Cancel a job that has not ended; the job as it then stands, without result. Raises JobNotFound.
+
+    A running job's result is refused from here on: it never follows a `canceled`.
+    """
+    if work.execute(CANCEL, (job_id, principal.tenant_id, principal.tenant_id, principal.actor)):
+        work.announce([job_id])
+    rows = work.execute(f"SELECT {COLUMNS} FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id))
+    if not rows:
+        raise JobNotFound
+    return _view(principal, rows[0])
+
+
+def requeue(work: UnitOfWork, job_id: UUID, *, actor: str) -> None:
+    """Queue a quarantined job again, its crashes forgiven. Raises TransitionRefused in any other state."""
+    rows = work.execute(REQUEUE, (job_id, actor))
+    if not rows:
+        raise TransitionRefused("Only a quarantined job can be requeued.")
+    work.wake(score_wake_up(rows[0][0]))
+
+
+def events(
+    work: UnitOfWork, principal: Principal, job_id: UUID, *, after: UUID | None, limit: int,
+) -> list[audit.AuditEvent]:
+    """The audit trail of a job, oldest first. Raises JobNotFound."""
+    if not work.execute("SELECT 1 FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)):
+        raise JobNotFound
+    return audit.events_of_job(work, tenant_id=principal.tenant_id, job_id=job_id, after=after, limit=limit)
+
+
+def _view(principal: Principal, row: TupleRow) -> JobView:
+    (job_id, version_id, state, priority, created_at, started_at, finished_at, deadline_at, attempt, fence, claim_size,
+     problem, context, *result) = row
+    opened: dict[str, Any] = {}
+    if context is not None:
+        opened = from_json(principal.cipher.open(context, binding("job.context", principal.tenant_id, job_id)))
+    return JobView(
+        job_id, version_id, JobState(state), Priority(priority), created_at, started_at, finished_at, deadline_at,
+        attempt, fence, claim_size, problem, opened.get("subject"), opened.get("metadata", {}),
+        _result(principal, job_id, *result) if result and result[0] is not None else None,
+    )
+
+
+def _result(principal: Principal, job_id: UUID, payload: bytes, runtime: str, provider: str) -> Result:
+    content = principal.cipher.open(payload, binding("job_result.payload", principal.tenant_id, job_id))
+    return Result(from_json(content), runtime, provider)

@@ -1,0 +1,95 @@
+"""What time does to jobs: leases lapse, deadlines pass, wake-ups get lost. Run every few seconds; safe to run twice.
+
+Each sweep takes a bounded number of rows and skips those that somebody else has locked.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from service import leases
+from service.db import UnitOfWork
+from service.queue import score_wake_up
+
+SWEEP_ROWS = 1000
+ACTOR = "scheduler"
+
+# A crash counts against a job only when it was alone: in a batch nobody knows who did it.
+RESCUE = f"""
+WITH lapsed AS MATERIALIZED (
+    SELECT id FROM job WHERE {leases.EXPIRED} ORDER BY lease_expires_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
+), rescued AS (
+    UPDATE job SET
+        state = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN 'quarantined'::job_state ELSE 'queued' END,
+        finished_at = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN now() END,
+        problem = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN %s::jsonb END,
+        crash_count = crash_count + (claim_size = 1)::int, available_at = now(), {leases.RELEASE}
+    FROM lapsed WHERE job.id = lapsed.id
+    RETURNING job.id, job.tenant_id, job.model_version_id, job.state, job.fence, job.crash_count
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, '{ACTOR}', CASE state WHEN 'queued' THEN 'job.rescued' ELSE 'job.quarantined' END,
+           jsonb_build_object('crash_count', crash_count, 'fence', fence)
+    FROM rescued
+)
+SELECT id, model_version_id, state FROM rescued
+"""
+
+EXPIRE = f"""
+WITH passed AS MATERIALIZED (
+    SELECT id FROM job WHERE state = 'queued' AND deadline_at IS NOT NULL AND deadline_at <= now()
+    ORDER BY deadline_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
+), expired AS (
+    UPDATE job SET state = 'expired', finished_at = now(), problem = %s::jsonb
+    FROM passed WHERE job.id = passed.id RETURNING job.id, job.tenant_id, job.attempt
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, '{ACTOR}', 'job.expired', jsonb_build_object('attempt', attempt) FROM expired
+)
+SELECT id FROM expired
+"""
+
+WITH_WORK = """
+SELECT id FROM model_version AS version
+WHERE EXISTS (SELECT FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt = 0)
+   OR EXISTS (SELECT FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt > 0
+              AND available_at <= now())
+"""
+
+QUARANTINE_PROBLEM = (
+    '{"code": "worker_crashed", "detail": "The worker died each time it scored this job alone. '
+    'An operator may look into it and requeue it."}'
+)
+EXPIRY_PROBLEM = '{"code": "deadline_passed", "detail": "The deadline passed before a worker was free."}'
+
+
+@dataclass(frozen=True)
+class Rescued:
+    """What a rescue did: jobs queued again, and jobs set aside for an operator."""
+
+    queued: tuple[UUID, ...]
+    quarantined: tuple[UUID, ...]
+
+
+def rescue(work: UnitOfWork, *, max_crashes: int) -> Rescued:
+    """Take back jobs whose lease has lapsed; those that crashed `max_crashes` times alone are quarantined."""
+    rows = work.execute(RESCUE, (max_crashes, max_crashes, max_crashes, QUARANTINE_PROBLEM))
+    for version_id in {row[1] for row in rows if row[2] == "queued"}:
+        work.wake(score_wake_up(version_id))
+    quarantined = tuple(row[0] for row in rows if row[2] == "quarantined")
+    work.announce(quarantined)
+    return Rescued(tuple(row[0] for row in rows if row[2] == "queued"), quarantined)
+
+
+def expire(work: UnitOfWork) -> list[UUID]:
+    """End queued jobs whose deadline has passed; their ids."""
+    ids = [row[0] for row in work.execute(EXPIRE, (EXPIRY_PROBLEM,))]
+    work.announce(ids)
+    return ids
+
+
+def rewake(work: UnitOfWork) -> list[UUID]:
+    """Send a wake-up for every model version that has claimable jobs: wake-ups may have been lost."""
+    versions = [row[0] for row in work.execute(WITH_WORK)]
+    for version_id in versions:
+        work.wake(score_wake_up(version_id))
+    return versions

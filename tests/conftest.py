@@ -1,0 +1,102 @@
+"""Real servers for all tests that need them: started once from the wheels, one database a test, none left behind."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from service.config import Settings
+from service.crypto import Keyring
+from service.db import Database, migrate
+from service.embedded import ServerUrls, embedded_servers
+from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
+from tests.fakes import FakeTaskQueue, MemoryBlobStore
+
+TEMPLATE = "medqueue_template"
+FOLDERS_WITH_MARKS = ("unit", "contract", "integration", "acceptance", "faults", "parity")
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUrls]:
+    """Postgres and Redis on free ports. Postgres does not wait for the disk: no test pulls the plug on it."""
+    with embedded_servers(tmp_path_factory.mktemp("servers"), fsync=False) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
+def template(servers: ServerUrls) -> ServerUrls:
+    """The servers with a migrated template database: the real migrations run once."""
+    _run(servers, f"CREATE DATABASE {TEMPLATE}")
+    migrate(url_of(servers, TEMPLATE))
+    return servers
+
+
+@pytest.fixture
+def database_url(template: ServerUrls) -> Iterator[str]:
+    """A fresh, migrated database of this test's own."""
+    name = f"test_{uuid4().hex}"
+    _run(template, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+    yield url_of(template, name)
+    _run(template, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_database_url(servers: ServerUrls) -> Iterator[str]:
+    """A database without a schema."""
+    name = f"test_{uuid4().hex}"
+    _run(servers, f"CREATE DATABASE {name}")
+    yield url_of(servers, name)
+    _run(servers, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def queue() -> FakeTaskQueue:
+    """A task queue that remembers what was sent."""
+    return FakeTaskQueue()
+
+
+@pytest.fixture
+def database(database_url: str, queue: FakeTaskQueue) -> Iterator[Database]:
+    """The pool over this test's database."""
+    opened = Database(database_url, pool_size=8, queue=queue)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    """Data keys under the tests' master key."""
+    return Keyring(MASTER_KEY)
+
+
+@pytest.fixture
+def blobs() -> MemoryBlobStore:
+    """A blob store in memory."""
+    return MemoryBlobStore()
+
+
+@pytest.fixture
+def settings(database_url: str, servers: ServerUrls, tmp_path: Path) -> Settings:
+    """Settings of a process over this test's servers and folder."""
+    return Settings(database_url=database_url, redis_url=servers.redis_url, data_dir=tmp_path / "data",
+                    master_key=MASTER_KEY_TEXT, cache_s=0)
+
+
+def url_of(servers: ServerUrls, name: str) -> str:
+    """The address of another database of the same server."""
+    return servers.database_url.replace("/medqueue?", f"/{name}?")
+
+
+def _run(servers: ServerUrls, statement: str) -> None:
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the person who runs the tests has set for herself must not decide them."""
+    for name in [name for name in os.environ if name.startswith("MEDQUEUE_")]:
+        monkeypatch.delenv(name)

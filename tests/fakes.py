@@ -1,0 +1,95 @@
+"""Stand-ins for the ports. Each passes the contract tests of the real part."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from models.pipelines import Array
+from service.queue import WakeUp
+from workers.runtime import LoadedGraph
+
+
+class FakeTaskQueue:
+    """Remembers wake-ups, joined like the real ones, and announcements."""
+
+    def __init__(self) -> None:
+        self.sent: list[WakeUp] = []
+        self.announced: list[UUID] = []
+        self._woken: set[WakeUp] = set()
+
+    def wake(self, wake_up: WakeUp) -> None:
+        """See TaskQueue."""
+        if wake_up not in self._woken:
+            self._woken.add(wake_up)
+            self.sent.append(wake_up)
+
+    def clear(self, wake_up: WakeUp) -> None:
+        """See TaskQueue."""
+        self._woken.discard(wake_up)
+
+    def announce(self, job_ids: Sequence[UUID]) -> None:
+        """See TaskQueue."""
+        self.announced.extend(job_ids)
+
+
+class MemoryBlobStore:
+    """Blobs in a dictionary."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    def write(self, location: str, parts: Iterable[bytes]) -> None:
+        """See BlobStore."""
+        self.blobs[location] = b"".join(parts)
+
+    def read(self, location: str) -> Iterator[bytes]:
+        """See BlobStore."""
+        if location not in self.blobs:
+            raise FileNotFoundError(location)
+        yield self.blobs[location]
+
+    def delete(self, location: str) -> None:
+        """See BlobStore."""
+        self.blobs.pop(location, None)
+
+
+class ScriptedGraph:
+    """A graph whose runs are scripted: each call does what `script` says for its feeds."""
+
+    def __init__(self, real: LoadedGraph, faults: Mapping[int, Exception] | None = None) -> None:
+        self.real = real
+        self.batch_sizes: list[int] = []
+        self.faults = dict(faults or {})
+        self.stopped = False
+
+    @property
+    def size_mb(self) -> float:
+        """See LoadedGraph."""
+        return self.real.size_mb
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the real graph, or raise what `faults` has for this batch size or a smaller one."""
+        size = len(next(iter(feeds.values())))
+        self.batch_sizes.append(size)
+        for least, fault in self.faults.items():
+            if size >= least:
+                raise fault
+        return self.real.run(feeds)
+
+    def stop(self) -> None:
+        """See LoadedGraph."""
+        self.stopped = True
+
+
+class FakeRuntime:
+    """Loads graphs with another runtime and wraps them, so that tests can make them fail."""
+
+    name = "fake 1.0"
+    provider = "FakeExecutionProvider"
+
+    def __init__(self, graph: LoadedGraph) -> None:
+        self._graph = graph
+
+    def load(self, path: Path) -> LoadedGraph:
+        """See Runtime."""
+        return self._graph
