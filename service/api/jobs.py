@@ -1,0 +1,205 @@
+"""/v1/jobs: submit one or many, read, list, cancel, and the audit trail of each."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from service.accounts import Principal, Scope
+from service.api import examples, intake, parameters
+from service.api.operations import operation
+from service.api.problems import problem_of, request_invalid
+from service.api.requests import cursor_after, cursor_id, idempotency_key, json_body, preferred_wait_s, query_of
+from service.api.schemas import (
+    PAGE_LIMIT, BulkAnswer, BulkRequest, EventList, JobList, JobView, Reference, SubmitRequest,
+)
+from service.api.services import Services
+from service.api.views import accepted_fields, answer, job_fields
+from service.db import UnitOfWork
+from service.errors import ModelNotFound, ServiceError
+from service.jobs import queries, submission
+from service.jobs.submission import Accepted, IdempotencyKey, NewJob
+from service.lifecycle import JobState
+from service.metrics import JOBS_SUBMITTED
+
+RETRY_AFTER = {"Retry-After": "1"}
+
+
+class JobQuery(BaseModel):
+    """Filters of GET /v1/jobs."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    state: JobState | None = None
+    model: Reference | None = None
+    kind: str | None = Field(None, pattern="^(diagnosis|recommendation)$")
+    subject: str | None = Field(None, min_length=1, max_length=200)
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+    limit: int = Field(50, ge=1, le=PAGE_LIMIT)
+    cursor: str | None = None
+
+
+class EventQuery(BaseModel):
+    """Paging of a job's events."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(100, ge=1, le=PAGE_LIMIT)
+    cursor: str | None = None
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of jobs."""
+    routes = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
+    auth = services.auth
+
+    @routes.post("")
+    @operation("Submit a case", scope=Scope.JOBS_WRITE, body=SubmitRequest, answers={202: JobView, 200: JobView},
+               parameters=(parameters.PREFER, parameters.IDEMPOTENCY_KEY), problems=(400, 404, 413, 415, 422),
+               examples=examples.SUBMIT)
+    def submit() -> Response:
+        principal = auth.principal(Scope.JOBS_WRITE)
+        body, wait_s = json_body(), preferred_wait_s(services.settings.max_wait_s)
+        idempotency = idempotency_key(body)
+        job = intake.checked(services, principal, SubmitRequest.model_validate_json(body))
+        accepted = _store(services, principal, [job], idempotency)[0]
+        if wait_s and _waited(services, principal, accepted.id, wait_s):
+            return _read(services, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
+        fields = accepted_fields(accepted, job, services.catalog.version(accepted.model_version_id))
+        return answer(fields, 202, {"Location": f"/v1/jobs/{accepted.id}"} | RETRY_AFTER)
+
+    @routes.post("/bulk")
+    @operation("Submit up to 1,000 cases", scope=Scope.JOBS_WRITE, body=BulkRequest, answers={200: BulkAnswer},
+               parameters=(parameters.IDEMPOTENCY_KEY,), problems=(400, 413, 415, 422), examples=examples.BULK)
+    def submit_bulk() -> Response:
+        principal = auth.principal(Scope.JOBS_WRITE)
+        body = json_body()
+        idempotency = idempotency_key(body)
+        checked = [_checked_item(services, principal, item) for item in BulkRequest.model_validate_json(body).jobs]
+        jobs = [item for item in checked if isinstance(item, NewJob)]
+        accepted = iter(_store(services, principal, jobs, idempotency) if jobs else ())
+        return answer({"items": [
+            _accepted(services, next(accepted), item) if isinstance(item, NewJob) else item for item in checked
+        ]})
+
+    @routes.get("")
+    @operation("List jobs, newest first", scope=Scope.JOBS_READ, answers={200: JobList}, problems=(400, 422),
+               parameters=parameters.of_query(JobQuery))
+    def list_jobs() -> Response:
+        principal = auth.principal(Scope.JOBS_READ)
+        query = query_of(JobQuery)
+        before = cursor_id("jobs", query.cursor)
+        wanted = queries.JobFilter(query.state, _versions(services, query), query.subject, query.created_after,
+                                   query.created_before)
+        with services.database.statement() as work:
+            jobs = queries.newest(work, principal, wanted, before=before, limit=query.limit + 1)
+        page = jobs[: query.limit]
+        return answer({
+            "items": [job_fields(job, services.catalog.version(job.model_version_id)) for job in page],
+            "next_cursor": cursor_after("jobs", page[-1].id) if len(jobs) > query.limit else None,
+        })
+
+    @routes.get("/<uuid:job_id>")
+    @operation("Read a job and its result", scope=Scope.JOBS_READ, answers={200: JobView, 304: ""},
+               parameters=(parameters.PREFER, parameters.IF_NONE_MATCH), problems=(400, 404))
+    def get_job(job_id: UUID) -> Response:
+        principal = auth.principal(Scope.JOBS_READ)
+        wait_s = preferred_wait_s(services.settings.max_wait_s)
+        if wait_s and not _ended(services, principal, job_id) and _waited(services, principal, job_id, wait_s):
+            return _read(services, principal, job_id, waited_s=wait_s)
+        return _read(services, principal, job_id)
+
+    @routes.post("/<uuid:job_id>/cancel")
+    @operation("Cancel a job", scope=Scope.JOBS_WRITE, answers={200: JobView}, problems=(404,))
+    def cancel_job(job_id: UUID) -> Response:
+        principal = auth.principal(Scope.JOBS_WRITE)
+        with services.database.transaction() as work:
+            job = queries.cancel(work, principal, job_id)
+        return answer(job_fields(job, services.catalog.version(job.model_version_id)))
+
+    @routes.get("/<uuid:job_id>/events")
+    @operation("Read a job's audit trail", scope=Scope.JOBS_READ, answers={200: EventList}, problems=(400, 404, 422),
+               parameters=parameters.of_query(EventQuery))
+    def get_events(job_id: UUID) -> Response:
+        principal = auth.principal(Scope.JOBS_READ)
+        query = query_of(EventQuery)
+        after = cursor_id("events", query.cursor)
+        with services.database.transaction() as work:
+            events = queries.events(work, principal, job_id, after=after, limit=query.limit + 1)
+        page = events[: query.limit]
+        return answer({"items": page, "next_cursor":
+                       cursor_after("events", page[-1].id) if len(events) > query.limit else None})
+
+    return routes
+
+
+def _store(
+    services: Services, principal: Principal, jobs: list[NewJob], idempotency: IdempotencyKey | None,
+) -> list[Accepted]:
+    unit: UnitOfWork = services.database.transaction() if idempotency else services.database.statement()
+    with unit as work:
+        accepted = submission.submit(work, principal, jobs, idempotency)
+    for job, stored in zip(jobs, accepted, strict=True):
+        if not stored.replayed:
+            JOBS_SUBMITTED.labels(job.model.name).inc()
+    return accepted
+
+
+def _checked_item(services: Services, principal: Principal, item: JsonValue) -> NewJob | dict[str, object]:
+    """One case of a bulk request, or the problem that keeps it out."""
+    try:
+        return intake.checked(services, principal, SubmitRequest.model_validate(item, strict=None))
+    except ValidationError as error:
+        return problem_of(request_invalid(error))
+    except ServiceError as error:
+        return problem_of(error)
+
+
+def _accepted(services: Services, accepted: Accepted, job: NewJob) -> dict[str, Any]:
+    return accepted_fields(accepted, job, services.catalog.version(accepted.model_version_id))
+
+
+def _ended(services: Services, principal: Principal, job_id: UUID) -> bool:
+    with services.database.statement() as work:
+        return queries.has_ended(work, principal, job_id)
+
+
+def _waited(services: Services, principal: Principal, job_id: UUID, wait_s: float) -> bool:
+    return services.waiting.wait(job_id, wait_s, lambda: _ended(services, principal, job_id))
+
+
+def _read(
+    services: Services, principal: Principal, job_id: UUID, *, status_of_unended: int = 200, waited_s: float = 0,
+) -> Response:
+    known = request.headers.get("If-None-Match", "").strip().removeprefix("W/").strip('"') or None
+    with services.database.statement() as work:
+        job = queries.read(work, principal, job_id, known_tag=known)
+    headers = {"ETag": f'"{job.tag}"', "Cache-Control": "private, no-cache"}
+    if waited_s:
+        headers["Preference-Applied"] = f"wait={waited_s:.0f}"
+    if not job.ended:
+        headers |= RETRY_AFTER
+    if known == job.tag:
+        return Response(status=304, headers=headers)
+    status = 200 if job.ended else status_of_unended
+    if status == 202:
+        headers["Location"] = f"/v1/jobs/{job_id}"
+    return answer(job_fields(job, services.catalog.version(job.model_version_id)), status, headers)
+
+
+def _versions(services: Services, query: JobQuery) -> list[UUID] | None:
+    """The model versions that the filters `model` and `kind` stand for; None for all."""
+    if query.model is None and query.kind is None:
+        return None
+    if query.model is None:
+        found = [version for name in services.catalog.names() for version in services.catalog.versions_of(name)]
+    elif "@" in query.model:
+        found = [services.catalog.resolve(query.model)]
+    else:
+        try:
+            found = services.catalog.versions_of(query.model)
+        except ModelNotFound:
+            found = []
+    return [version.id for version in found if query.kind in {None, version.manifest.kind}]

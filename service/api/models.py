@@ -1,0 +1,54 @@
+"""/v1/models: the catalogue."""
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response
+
+from service.accounts import Scope
+from service.api.operations import operation
+from service.api.schemas import ModelList, ModelView
+from service.api.services import Services
+from service.api.views import answer
+from service.catalog import Catalog, PublishedModel
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of the catalogue."""
+    routes = Blueprint("models", __name__, url_prefix="/v1/models")
+    catalog = services.catalog
+
+    @routes.get("")
+    @operation("List the models", scope=Scope.MODELS_READ, answers={200: ModelList})
+    def list_models() -> Response:
+        services.auth.principal(Scope.MODELS_READ)
+        return answer({"items": [_fields(catalog, _shown(catalog, name)) for name in catalog.names()],
+                       "next_cursor": None})
+
+    @routes.get("/<reference>")
+    @operation("Read a model", scope=Scope.MODELS_READ, answers={200: ModelView}, problems=(404,))
+    def get_model(reference: str) -> Response:
+        services.auth.principal(Scope.MODELS_READ)
+        return answer(_fields(catalog, catalog.resolve(reference)))
+
+    return routes
+
+
+def _shown(catalog: Catalog, name: str) -> PublishedModel:
+    """The version that stands for a model in the list: `stable`, else the newest."""
+    versions = catalog.versions_of(name)
+    stable = catalog.aliases_of(name).get("stable")
+    return next((model for model in versions if model.version == stable), versions[0])
+
+
+def _fields(catalog: Catalog, model: PublishedModel) -> dict[str, Any]:
+    manifest = model.manifest
+    return {
+        "name": model.name, "title": manifest.title, "summary": manifest.summary, "kind": manifest.kind,
+        "task": manifest.pipeline, "version": model.version, "digest": model.digest, "license": manifest.license,
+        "input_schema": model.pipeline.input_schema(), "result_schema": model.pipeline.result_schema(),
+        "labels": [asdict(label) for label in model.pipeline.labels()], "metrics": manifest.metrics,
+        "versions": [{"version": version.version, "digest": version.digest, "published_at": version.published_at}
+                     for version in catalog.versions_of(model.name)],
+        "aliases": catalog.aliases_of(model.name), "card": model.card,
+    }

@@ -1,0 +1,114 @@
+"""RFC 9457 problem details: the only place where an error meets an HTTP status."""
+
+from http import HTTPStatus
+
+import structlog
+from flask import Flask, Response, request
+from pydantic import ValidationError
+from pydantic_core import to_json
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from models.pipelines import pointer_to
+from service import errors
+from service.errors import FieldError, ServiceError
+
+PROBLEM_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:medqueue:problem:"
+MAX_FIELD_ERRORS = 100
+RETRY_AFTER_S = 2
+
+STATUS: dict[type[ServiceError], HTTPStatus] = {
+    errors.KeyMissing: HTTPStatus.UNAUTHORIZED,
+    errors.KeyInvalid: HTTPStatus.UNAUTHORIZED,
+    errors.ScopeMissing: HTTPStatus.FORBIDDEN,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.JobNotFound: HTTPStatus.NOT_FOUND,
+    errors.ModelNotFound: HTTPStatus.NOT_FOUND,
+    errors.UploadNotFound: HTTPStatus.NOT_FOUND,
+    errors.InputInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.RequestInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.DeadlinePassed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.BodyNotJson: HTTPStatus.BAD_REQUEST,
+    errors.HeaderInvalid: HTTPStatus.BAD_REQUEST,
+    errors.CursorInvalid: HTTPStatus.BAD_REQUEST,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.ContentTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.TransitionRefused: HTTPStatus.CONFLICT,
+    errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.BlobUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+log = structlog.get_logger()
+
+
+def status_of(error: ServiceError) -> HTTPStatus:
+    """The HTTP status of an error; 500 for what no caller can cause."""
+    return STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem_of(error: ServiceError) -> dict[str, object]:
+    """The problem details of an error. A fault of our own says only that there was one."""
+    status = status_of(error)
+    own_fault = status is HTTPStatus.INTERNAL_SERVER_ERROR
+    code = "internal_error" if own_fault else error.code
+    problem: dict[str, object] = {
+        "type": TYPE_PREFIX + code, "title": status.phrase, "status": status.value, "code": code,
+        "detail": "Something failed on our side. It is logged; try again." if own_fault else error.detail,
+    }
+    if error.errors:
+        problem["errors"] = [{"pointer": field.pointer, "code": field.code, "detail": field.detail}
+                             for field in error.errors[:MAX_FIELD_ERRORS]]
+    return problem
+
+
+def request_invalid(error: ValidationError) -> ServiceError:
+    """A pydantic error as a problem that names each field and never quotes a value."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    if any(fault["type"] == "json_invalid" for fault in found):
+        return errors.BodyNotJson(f"{(errors.BodyNotJson.__doc__ or '').strip()} {found[0]['msg']}.")
+    return errors.RequestInvalid(errors=tuple(
+        FieldError(pointer_to(*map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in found
+    ))
+
+
+def _respond(problem: dict[str, object], status: int) -> Response:
+    response = Response(to_json(problem), status, mimetype=PROBLEM_TYPE)
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _service_error(error: ServiceError) -> Response:
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request_failed", code=error.code, route=str(request.url_rule), exc_info=error)
+    return _respond(problem_of(error), status)
+
+
+def _http_error(error: HTTPException) -> Response:
+    if isinstance(error, RequestEntityTooLarge):
+        return _service_error(errors.BodyTooLarge())
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    code = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    response = _respond({"type": TYPE_PREFIX + code, "title": HTTPStatus(status).phrase, "status": status, "code": code,
+                         "detail": error.description or HTTPStatus(status).phrase}, status)
+    for name, value in error.get_headers():
+        if name.lower() in {"allow", "retry-after"}:
+            response.headers[name] = value
+    return response
+
+
+def _unforeseen(error: Exception) -> Response:
+    log.error("request_failed", code="internal_error", route=str(request.url_rule), exc_info=error)
+    return _respond(problem_of(ServiceError()), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def install(app: Flask) -> None:
+    """Answer every error of `app` with a problem."""
+    app.register_error_handler(ServiceError, _service_error)
+    app.register_error_handler(ValidationError, lambda error: _service_error(request_invalid(error)))
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unforeseen)

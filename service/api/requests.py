@@ -1,0 +1,79 @@
+"""Reads what a request says beside its schema: content type, body, headers, query and cursors."""
+
+import base64
+import binascii
+import hashlib
+import re
+import zlib
+from typing import TypeVar
+from uuid import UUID
+
+from flask import request
+from pydantic import BaseModel
+
+from service.errors import ContentTypeUnsupported, CursorInvalid, HeaderInvalid
+from service.jobs.submission import IdempotencyKey
+
+JSON = "application/json"
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?")
+CURSOR_BYTES = 20
+
+Query = TypeVar("Query", bound=BaseModel)
+
+
+def json_body() -> bytes:
+    """The body of a JSON request. Raises ContentTypeUnsupported; past the limit Flask answers 413."""
+    if request.mimetype != JSON and not request.mimetype.endswith("+json"):
+        raise ContentTypeUnsupported(f"Send the body as {JSON}.")
+    return request.get_data(cache=False)
+
+
+def query_of(schema: type[Query]) -> Query:
+    """The query parameters as `schema`. Raises pydantic's ValidationError."""
+    return schema.model_validate(request.args.to_dict())
+
+
+def idempotency_key(body: bytes) -> IdempotencyKey | None:
+    """The Idempotency-Key header, if any, with the digest of what it was sent with. Raises HeaderInvalid."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise HeaderInvalid("Idempotency-Key must be 1 to 255 visible ASCII characters.")
+    return IdempotencyKey(f"{request.path} {key}", hashlib.sha256(body).digest())
+
+
+def preferred_wait_s(longest_s: float) -> float:
+    """Seconds that `Prefer: wait=N` asks for, at most `longest_s`; 0 without. Raises HeaderInvalid (RFC 7240)."""
+    for preference in ",".join(request.headers.getlist("Prefer")).split(","):
+        words = preference.strip().lower()
+        if words.split("=")[0].strip() != "wait":
+            continue
+        shape = WAIT.fullmatch(words)
+        if shape is None:
+            raise HeaderInvalid("Prefer: wait takes a whole number of seconds, such as wait=10.")
+        return min(float(shape[1]), longest_s)
+    return 0.0
+
+
+def cursor_after(kind: str, last_id: UUID) -> str:
+    """A cursor behind `last_id` in the list `kind`."""
+    check = zlib.crc32(kind.encode() + last_id.bytes).to_bytes(4, "big")
+    return base64.urlsafe_b64encode(last_id.bytes + check).decode().rstrip("=")
+
+
+def cursor_id(kind: str, cursor: str | None) -> UUID | None:
+    """The id that a cursor of the list `kind` stands behind. Raises CursorInvalid."""
+    if cursor is None:
+        return None
+    try:
+        content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise CursorInvalid from None
+    if len(content) != CURSOR_BYTES:
+        raise CursorInvalid
+    found = UUID(bytes=content[:16])
+    if cursor_after(kind, found) != cursor:
+        raise CursorInvalid
+    return found

@@ -1,0 +1,22 @@
+"""What the views work with, made once by service.app."""
+
+from dataclasses import dataclass
+
+from service.api.auth import Authenticator
+from service.api.waiting import Waiting
+from service.catalog import Catalog
+from service.config import Settings
+from service.db import Database
+from service.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of one API process."""
+
+    settings: Settings
+    database: Database
+    catalog: Catalog
+    uploads: Uploads
+    auth: Authenticator
+    waiting: Waiting

@@ -1,0 +1,37 @@
+"""/v1/uploads: stream a file into the encrypted store."""
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, request
+
+from service.accounts import Scope
+from service.api.operations import operation
+from service.api.schemas import UploadView
+from service.api.services import Services
+from service.api.views import answer
+from service.errors import ContentTypeUnsupported
+
+PART_BYTES = 256 * 1024
+RAW = "application/octet-stream"
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of uploads."""
+    routes = Blueprint("uploads", __name__, url_prefix="/v1/uploads")
+
+    @routes.post("")
+    @operation("Upload a file", scope=Scope.UPLOADS_WRITE, body=RAW, answers={201: UploadView}, problems=(413, 415))
+    def upload() -> Response:
+        principal = services.auth.principal(Scope.UPLOADS_WRITE)
+        if request.mimetype.startswith("multipart/") or request.mimetype == "application/x-www-form-urlencoded":
+            raise ContentTypeUnsupported("Send the file itself as the body, not a form.")
+        request.max_content_length = services.settings.max_upload_bytes
+        stored = services.uploads.store(principal, _parts())
+        return answer({"id": stored.id, "size_bytes": stored.size_bytes, "sha256": stored.sha256}, 201)
+
+    return routes
+
+
+def _parts() -> Iterator[bytes]:
+    while part := request.stream.read(PART_BYTES):
+        yield part

@@ -1,0 +1,77 @@
+"""Composition root of the API: makes the parts of one process and the Flask app over them."""
+
+import time
+from dataclasses import dataclass
+
+from flask import Flask, Response, g, request
+
+from service import logs
+from service.api import health, jobs, models, openapi, problems, uploads
+from service.api.auth import Authenticator
+from service.api.services import Services
+from service.api.waiting import Waiting
+from service.broker import CeleryTaskQueue, EndedListener
+from service.catalog import Catalog
+from service.config import Settings
+from service.crypto import Keyring
+from service.db import Database
+from service.metrics import REQUEST_SECONDS, REQUESTS
+from service.storage import FsspecBlobStore
+from service.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class Api:
+    """The Flask app of a process and what has to be closed after it."""
+
+    app: Flask
+    database: Database
+    queue: CeleryTaskQueue
+    listener: EndedListener
+
+    def close(self) -> None:
+        """Stop the threads and close the connections."""
+        self.listener.close()
+        self.queue.close()
+        self.database.close()
+
+
+def create_api(settings: Settings) -> Api:
+    """The API of one process, connected."""
+    logs.configure(settings.log_level)
+    keyring = Keyring(settings.master_key_bytes())
+    queue = CeleryTaskQueue(settings.redis_url, flag_ms=settings.wake_flag_ms)
+    database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
+    waiting = Waiting(settings.max_waiters)
+    services = Services(
+        settings=settings, database=database, catalog=Catalog(database, cache_s=settings.cache_s),
+        uploads=Uploads(database, FsspecBlobStore(settings.blob_location), keyring, limit_bytes=settings.max_upload_bytes),
+        auth=Authenticator(database, keyring, cache_s=settings.cache_s), waiting=waiting,
+    )
+    return Api(flask_app(services), database, queue, EndedListener(settings.redis_url, waiting.ended))
+
+
+def flask_app(services: Services) -> Flask:
+    """Every route over `services`."""
+    app = Flask("medqueue", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
+    app.url_map.strict_slashes = False
+    problems.install(app)
+    for routes in (jobs, uploads, models, health):
+        app.register_blueprint(routes.blueprint(services))
+    app.register_blueprint(openapi.blueprint())
+    app.register_blueprint(openapi.docs_page())
+    app.before_request(_start_clock)
+    app.after_request(_count)
+    return app
+
+
+def _start_clock() -> None:
+    g.started = time.perf_counter()
+
+
+def _count(response: Response) -> Response:
+    route = request.url_rule.rule if request.url_rule else "unmatched"
+    REQUESTS.labels(request.method, route, response.status_code).inc()
+    REQUEST_SECONDS.labels(route).observe(time.perf_counter() - g.started)
+    return response

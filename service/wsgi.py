@@ -1,0 +1,6 @@
+"""The WSGI entry point: `granian --interface wsgi service.wsgi:app`."""
+
+from service.app import create_api
+from service.config import Settings
+
+app = create_api(Settings.from_environment()).app
