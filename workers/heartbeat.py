@@ -1,0 +1,115 @@
+"""Renews the leases of the work in hand, as long as that work makes progress.
+
+A bare timer would keep a hung worker's leases alive for ever. Here the work says how long its current step may take;
+past that the run is told to stop, and if that does not help the process ends itself, so that others can take over.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import structlog
+
+from service.db import Database
+from service.errors import DatabaseUnavailable
+from service.leases import Lease, renew
+
+HANG_EXIT_STATUS = 75
+BEATS_PER_LEASE = 3
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """One thread that beats while work is held. `lost` tells which of it is no longer ours."""
+
+    def __init__(
+        self, database: Database, *, table: str, lease_s: float, end_process: Callable[[int], None] = os._exit,
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._lease_s = lease_s
+        self._end_process = end_process
+        self._condition = threading.Condition()
+        self._held: tuple[Lease, ...] = ()
+        self._step_ends = 0.0
+        self._on_overrun: Callable[[], None] | None = None
+        self._told_to_stop = False
+        self._next_beat = 0.0
+        self._closing = False
+        self.lost: set[UUID] = set()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def hold(self, held: Sequence[Lease], *, step_s: float) -> None:
+        """Start beating for `held`; the first step may take `step_s` seconds."""
+        with self._condition:
+            self._held, self.lost = tuple(held), set()
+            self._next_beat = time.monotonic() + self._lease_s / BEATS_PER_LEASE
+            self._begin_step(step_s, None)
+            self._condition.notify()
+
+    def step(self, step_s: float, on_overrun: Callable[[], None] | None = None) -> None:
+        """Progress was made; the next step may take `step_s` seconds, then `on_overrun` is called once."""
+        with self._condition:
+            self._begin_step(step_s, on_overrun)
+            self._condition.notify()
+
+    def let_go(self) -> None:
+        """Stop beating: the work is done or given back."""
+        with self._condition:
+            self._held = ()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join(timeout=5)
+
+    def _begin_step(self, step_s: float, on_overrun: Callable[[], None] | None) -> None:
+        self._step_ends = time.monotonic() + step_s
+        self._on_overrun, self._told_to_stop = on_overrun, False
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._held and not self._closing:
+                    self._condition.wait()
+                if self._closing:
+                    return
+                self._condition.wait(timeout=max(0.0, min(self._next_beat, self._step_ends) - time.monotonic()))
+                held, now = self._held, time.monotonic()
+            if held and now >= self._step_ends:
+                self._overrun(now)
+            if held and now >= self._next_beat:
+                self._beat(held)
+
+    def _overrun(self, now: float) -> None:
+        """First ask the step to stop; when it does not within a beat, end the process."""
+        with self._condition:
+            if now < self._step_ends:
+                return
+            stop, first = self._on_overrun, not self._told_to_stop
+            self._told_to_stop = True
+            self._step_ends = now + self._lease_s / BEATS_PER_LEASE
+        if first and stop is not None:
+            log.warning("step_overran", table=self._table, held=len(self._held))
+            stop()
+            return
+        log.error("step_hung", table=self._table, jobs=[str(lease.id) for lease in self._held])
+        self._end_process(HANG_EXIT_STATUS)
+
+    def _beat(self, held: Sequence[Lease]) -> None:
+        self._next_beat = time.monotonic() + self._lease_s / BEATS_PER_LEASE
+        try:
+            with self._database.statement() as work:
+                kept = renew(work, self._table, held, self._lease_s)
+        except DatabaseUnavailable:
+            log.warning("leases_not_renewed", table=self._table, held=len(held))
+            return
+        with self._condition:
+            if self._held == tuple(held):
+                self.lost = {lease.id for lease in held} - kept

@@ -1,0 +1,62 @@
+"""The parts of one worker process, made once it starts."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+from service.accounts import TenantCiphers
+from service.broker import CeleryTaskQueue
+from service.catalog import Catalog
+from service.config import Settings
+from service.crypto import Keyring
+from service.db import Database
+from service.storage import FsspecBlobStore
+from service.uploads import Uploads
+from workers.heartbeat import Heartbeat
+from workers.pool import ModelPool
+from workers.runtime import OnnxRuntime
+from workers.scoring import Limits, Scorer
+
+POOL_SIZE = 3
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What tasks work with."""
+
+    settings: Settings
+    database: Database
+    queue: CeleryTaskQueue
+    heartbeat: Heartbeat
+    pool: ModelPool
+    scorer: Scorer
+
+    def close(self) -> None:
+        """Stop the threads and close the connections."""
+        self.heartbeat.close()
+        self.queue.close()
+        self.database.close()
+
+
+def worker_name(settings: Settings) -> str:
+    """The name under which this process claims: its configured name or its host, and its process id."""
+    return f"{settings.worker_name or socket.gethostname()}:{os.getpid()}"
+
+
+def make_parts(settings: Settings) -> Parts:
+    """Connect and make everything. Raises ProviderUnavailable when CUDA was asked for and is not there."""
+    keyring = Keyring(settings.master_key_bytes())
+    queue = CeleryTaskQueue(settings.redis_url, flag_ms=settings.wake_flag_ms)
+    database = Database(settings.database_url, pool_size=POOL_SIZE, queue=queue)
+    blobs = FsspecBlobStore(settings.blob_location)
+    runtime = OnnxRuntime(settings.provider, allow_cpu=settings.allow_cpu, threads=settings.threads_per_model)
+    pool = ModelPool(runtime, Catalog(database, cache_s=settings.cache_s), blobs,
+                     cache=settings.data_dir / "cache" / "models", budget_mb=settings.model_memory_mb)
+    heartbeat = Heartbeat(database, table="job", lease_s=settings.lease_s)
+    scorer = Scorer(
+        owner=worker_name(settings), database=database, queue=queue, pool=pool, runtime=runtime,
+        uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
+        ciphers=TenantCiphers(database, keyring), heartbeat=heartbeat,
+        limits=Limits(settings.lease_s, settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
+    )
+    return Parts(settings, database, queue, heartbeat, pool, scorer)

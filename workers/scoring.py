@@ -1,0 +1,247 @@
+"""A claimed micro-batch: decode, preprocess, run, postprocess, store.
+
+A fault of one job ends that job alone: a batch that raises is halved until the culprit stands alone, a run that
+is out of memory is halved and the smaller size remembered.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from pydantic_core import to_json
+
+from models.pipelines import PredictionInvalid, RowFault
+from service.accounts import TenantCiphers
+from service.crypto import binding
+from service.db import Database
+from service.errors import BlobUnavailable, DatabaseUnavailable, PayloadUnreadable, UploadNotFound
+from service.jobs import execution
+from service.jobs.execution import ClaimedJob, Ending, Problem
+from service.leases import Lease
+from service.metrics import BATCH_LIMIT, BATCH_SIZE, JOBS_ENDED, JOBS_FENCED_OFF, JOBS_RETRIED, RUN_SECONDS
+from service.queue import TaskQueue, score_wake_up
+from service.uploads import Uploads
+from workers.heartbeat import Heartbeat
+from workers.pool import LoadedModel, ModelPool
+from workers.runtime import OutOfMemory, RunFailed, RunTimedOut, Runtime
+
+READ_STEP_S = 60.0
+STORE_STEP_S = 120.0
+STORE_TRIES = 8
+
+UNREADABLE = Problem("input_unreadable", "The stored input cannot be read. Submit the case again.")
+UPLOAD_GONE = Problem("upload_gone", "The upload of this job no longer exists. Upload the file and submit again.")
+MODEL_FAILED = Problem("model_failed", "The model fails on this input. Check it; if it is right, tell the model's publisher.")
+TIMED_OUT = Problem("run_timed_out", "The model ran longer on this input than its manifest allows.")
+NO_MEMORY = Problem("out_of_memory", "The model runs out of memory on this input alone.")
+BAD_PREDICTION = Problem("prediction_invalid", "The model answered with something that is no prediction, such as NaN.")
+TRIED_TOO_OFTEN = "This job was tried as often as is allowed; the last fault was {}. Submit it again later."
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long claims hold and how retries are spaced."""
+
+    lease_s: float
+    max_attempts: int
+    retry_base_s: float
+    retry_cap_s: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claimed job with its input opened."""
+
+    job: ClaimedJob
+    payload: bytes
+
+
+class Scorer:
+    """Scores micro-batches, one at a time."""
+
+    def __init__(
+        self, *, owner: str, database: Database, queue: TaskQueue, pool: ModelPool, runtime: Runtime, uploads: Uploads,
+        ciphers: TenantCiphers, heartbeat: Heartbeat, limits: Limits, chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._owner = owner
+        self._database = database
+        self._queue = queue
+        self._pool = pool
+        self.runtime = runtime
+        self._uploads = uploads
+        self._ciphers = ciphers
+        self._heartbeat = heartbeat
+        self._limits = limits
+        self._chance = chance
+        self._retries_first = True
+        self.stopping = False
+
+    def score(self, version_id: UUID) -> int:
+        """Claim and score one micro-batch of a model; the number of jobs claimed.
+
+        Safe to run twice: what another worker holds is not claimed, and without work nothing happens.
+        """
+        self._queue.clear(score_wake_up(version_id))
+        if self.stopping:
+            return 0
+        loaded = self._pool.get(version_id)
+        jobs = self._claim(loaded)
+        if not jobs:
+            return 0
+        BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
+        self._heartbeat.hold([job.lease for job in jobs], step_s=READ_STEP_S)
+        try:
+            self._score_claimed(loaded, jobs)
+        finally:
+            self._heartbeat.let_go()
+        return len(jobs)
+
+    def _claim(self, loaded: LoadedModel) -> list[ClaimedJob]:
+        """Retries and fresh jobs take turns in going first. A full claim sends the next wake-up at once."""
+        self._retries_first = not self._retries_first
+        jobs = self._claim_once(loaded, retries_first=self._retries_first)
+        if not jobs and not self._retries_first:
+            jobs = self._claim_once(loaded, retries_first=True)
+        wait_ms = loaded.model.manifest.runtime.max_wait_ms
+        if jobs and wait_ms and len(jobs) < loaded.batch_limit and jobs[0].attempt == 1:
+            time.sleep(wait_ms / 1000)
+            jobs += self._claim_once(loaded, retries_first=False, limit=loaded.batch_limit - len(jobs))
+        if jobs and (len(jobs) >= loaded.batch_limit or jobs[0].attempt > 1):
+            self._queue.wake(score_wake_up(loaded.model.id))
+        return jobs
+
+    def _claim_once(self, loaded: LoadedModel, *, retries_first: bool, limit: int | None = None) -> list[ClaimedJob]:
+        with self._database.statement() as work:
+            return execution.claim(
+                work, model_version_id=loaded.model.id, limit=limit or loaded.batch_limit, owner=self._owner,
+                lease_s=self._limits.lease_s, retries_first=retries_first,
+            )
+
+    def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
+        cases, endings, away = self._open(jobs)
+        endings += self._score_cases(loaded, cases)
+        endings += self._put_off(loaded, away)
+        self._store(loaded, endings)
+
+    def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[Case], list[Ending], list[ClaimedJob]]:
+        """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
+        cases: list[Case] = []
+        endings: list[Ending] = []
+        away: list[ClaimedJob] = []
+        for job in jobs:
+            try:
+                cases.append(Case(job, self._payload(job)))
+            except PayloadUnreadable:
+                endings.append(Ending(job.lease, problem=UNREADABLE))
+            except UploadNotFound:
+                endings.append(Ending(job.lease, problem=UPLOAD_GONE))
+            except BlobUnavailable:
+                away.append(job)
+        return cases, endings, away
+
+    def _payload(self, job: ClaimedJob) -> bytes:
+        if job.payload is None:
+            assert job.upload_id is not None
+            return b"".join(self._uploads.read(job.tenant_id, job.upload_id))
+        return self._ciphers.of(job.tenant_id).open(job.payload, binding("job.payload", job.tenant_id, job.lease.id))
+
+    def _score_cases(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
+        """Score cases together; where that fails, in halves, down to the one at fault."""
+        if not cases:
+            return []
+        if len(cases) > loaded.batch_limit:
+            return self._score_halves(loaded, cases)
+        try:
+            results = self._run(loaded, cases)
+        except RowFault as fault:
+            rest = cases[: fault.index] + cases[fault.index + 1 :]
+            return [Ending(cases[fault.index].job.lease, problem=UNREADABLE), *self._score_cases(loaded, rest)]
+        except PredictionInvalid as fault:
+            if len(cases) > 1:
+                return self._score_halves(loaded, cases)
+            return [Ending(cases[0].job.lease, problem=BAD_PREDICTION)]
+        except OutOfMemory:
+            if len(cases) > 1:
+                loaded.batch_limit = len(cases) // 2
+                BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
+                log.warning("batch_limit_halved", model=loaded.model.name, limit=loaded.batch_limit)
+                return self._score_halves(loaded, cases)
+            return [Ending(cases[0].job.lease, problem=NO_MEMORY)]
+        except (RunFailed, RunTimedOut) as fault:
+            if len(cases) > 1:
+                return self._score_halves(loaded, cases)
+            log.warning("model_failed", model=loaded.model.name, job=str(cases[0].job.lease.id), fault=type(fault).__name__)
+            return [Ending(cases[0].job.lease, problem=TIMED_OUT if isinstance(fault, RunTimedOut) else MODEL_FAILED)]
+        return [self._succeeded(case, result) for case, result in zip(cases, results, strict=True)]
+
+    def _score_halves(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
+        middle = len(cases) // 2
+        return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
+
+    def _run(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
+        self._heartbeat.step(READ_STEP_S)
+        feeds = loaded.pipeline.preprocess([case.payload for case in cases])
+        self._heartbeat.step(loaded.model.manifest.runtime.run_timeout_s, loaded.graph.stop)
+        started = time.perf_counter()
+        outputs = loaded.graph.run(feeds)
+        RUN_SECONDS.labels(loaded.model.name, self.runtime.provider).observe(time.perf_counter() - started)
+        self._heartbeat.step(READ_STEP_S)
+        return loaded.pipeline.postprocess(outputs, len(cases))
+
+    def _succeeded(self, case: Case, result: dict[str, object]) -> Ending:
+        job = case.job
+        bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
+        return Ending(job.lease, payload=self._ciphers.of(job.tenant_id).seal(to_json(result), bound_to))
+
+    def _put_off(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> list[Ending]:
+        """Queue jobs again that a passing fault kept from being read; those tried too often end instead."""
+        spent = [job for job in jobs if job.attempt >= self._limits.max_attempts]
+        again = [job for job in jobs if job.attempt < self._limits.max_attempts]
+        if again:
+            delays = [execution.backoff_s(job.attempt, base_s=self._limits.retry_base_s, cap_s=self._limits.retry_cap_s,
+                                          chance=self._chance()) for job in again]
+            with self._database.statement() as work:
+                execution.retry(work, [job.lease for job in again], delays, owner=self._owner, code=BlobUnavailable.code)
+            JOBS_RETRIED.labels(loaded.model.name, BlobUnavailable.code).inc(len(again))
+        problem = Problem(BlobUnavailable.code, TRIED_TOO_OFTEN.format(BlobUnavailable.code))
+        return [Ending(job.lease, problem=problem) for job in spent]
+
+    def _store(self, loaded: LoadedModel, endings: Sequence[Ending]) -> None:
+        """Write the endings in one transaction; while Postgres is away, try again as long as the leases may hold.
+
+        Repeating is harmless: what a lost reply had stored is no longer held, so it changes nothing.
+        """
+        if not endings:
+            return
+        self._heartbeat.step(STORE_STEP_S)
+        for tried in range(STORE_TRIES):
+            try:
+                ended = self._end(endings)
+                break
+            except DatabaseUnavailable:
+                log.warning("results_not_stored", model=loaded.model.name, jobs=len(endings), tried=tried + 1)
+                time.sleep(min(0.25 * 2**tried, 4.0))
+        else:
+            return
+        refused = [ending.lease for ending in endings if ending.lease.id not in ended]
+        if refused:
+            JOBS_FENCED_OFF.labels(loaded.model.name).inc(len(refused))
+            log.warning("late_results_refused", model=loaded.model.name, jobs=[str(lease.id) for lease in refused])
+        for ending in endings:
+            if ending.lease.id in ended:
+                JOBS_ENDED.labels(loaded.model.name, ending.state.value).inc()
+
+    def _end(self, endings: Sequence[Ending]) -> set[UUID]:
+        with self._database.statement() as work:
+            return execution.end(work, endings, owner=self._owner, runtime=self.runtime.name,
+                                 provider=self.runtime.provider)
+
+    def release(self, held: Sequence[Lease]) -> None:
+        """Give work back untouched, at a planned stop."""
+        with self._database.statement() as work:
+            execution.release(work, held, owner=self._owner)

@@ -1,0 +1,71 @@
+"""One thin Celery task per TaskName. Each takes ids, makes one call, and is safe to run twice.
+
+Late, repeated and lost messages do no harm: a task looks into Postgres for what there is to do, and returns quietly
+when there is nothing.
+"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+from celery import Celery
+
+from service.errors import DatabaseUnavailable, ServiceError
+from service.jobs import sweeps
+from service.metrics import JOBS_EXPIRED, JOBS_QUARANTINED, JOBS_RESCUED
+from service.queue import TaskName
+from workers.parts import Parts
+
+log = structlog.get_logger()
+
+
+def register(app: Celery, parts: Callable[[], Parts]) -> None:
+    """Register every task; `parts` gives this process's parts when a task runs."""
+    tasks: dict[TaskName, Callable[..., None]] = {
+        TaskName.SCORE: lambda subject: _score(parts(), subject),
+        TaskName.RESCUE: lambda: _rescue(parts()),
+        TaskName.REWAKE: lambda: _rewake(parts()),
+    }
+    for name, task in tasks.items():
+        app.task(_quiet(name, task), name=name.value)
+
+
+def _score(parts: Parts, subject: str) -> None:
+    """Score a micro-batch. Safe twice: the second claim finds what the first left."""
+    parts.scorer.score(UUID(subject))
+
+
+def _rescue(parts: Parts) -> None:
+    """Take back lapsed jobs and end those past their deadline. Safe twice: rows in transit are skipped."""
+    with parts.database.statement() as work:
+        rescued = sweeps.rescue(work, max_crashes=parts.settings.max_crashes)
+    with parts.database.statement() as work:
+        expired = sweeps.expire(work)
+    JOBS_RESCUED.inc(len(rescued.queued))
+    JOBS_QUARANTINED.inc(len(rescued.quarantined))
+    JOBS_EXPIRED.inc(len(expired))
+    if rescued.queued or rescued.quarantined:
+        log.warning("jobs_rescued", queued=len(rescued.queued), quarantined=[str(job) for job in rescued.quarantined])
+
+
+def _rewake(parts: Parts) -> None:
+    """Send wake-ups for whatever is queued. Safe twice: equal wake-ups join."""
+    with parts.database.statement() as work:
+        sweeps.rewake(work)
+
+
+def _quiet(name: TaskName, task: Callable[..., None]) -> Callable[..., None]:
+    """Log a fault that time or an operator mends, and leave the work to the next wake-up or sweep."""
+
+    def run(*subjects: str) -> None:
+        try:
+            task(*subjects)
+        except DatabaseUnavailable:
+            log.warning("task_put_off", task=name, reason=DatabaseUnavailable.code)
+        except ServiceError as error:
+            log.error("task_failed", task=name, subject=subjects, code=error.code, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - the edge: a task that raises would only be logged by Celery
+            log.error("task_failed", task=name, subject=subjects, code="internal_error", exc_info=error)
+
+    run.__name__ = name.name.lower()
+    return run
