@@ -4,7 +4,6 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from service.config import Settings
 from service.db import migrate, migration_engine, unmigrate
 from service.orm import Row
 
@@ -12,7 +11,9 @@ from service.orm import Row
 def drift(url: str) -> list[object]:
     """Differences between the migrated schema and the mapped classes; empty when they agree."""
     with migration_engine(url).connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
         return list(compare_metadata(context, Row.metadata))
 
 

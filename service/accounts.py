@@ -111,24 +111,45 @@ def ensure_tenant(work: UnitOfWork, keyring: Keyring, *, name: str, actor: str) 
     data_key = keyring.new_data_key(binding("tenant.data_key", tenant_id, tenant_id))
     work.session.add(Tenant(id=tenant_id, name=name, data_key=data_key))
     work.session.flush()
-    audit.append(work, audit.Action.TENANT_CREATED, actor=actor, tenant_id=tenant_id, subject=f"tenant:{name}")
+    audit.append(
+        work, audit.Action.TENANT_CREATED, actor=actor, tenant_id=tenant_id, subject=f"tenant:{name}"
+    )
     return tenant_id, True
 
 
 def issue_key(
-    work: UnitOfWork, *, tenant_id: UUID, name: str, scopes: list[str], actor: str, expires_at: datetime | None = None,
+    work: UnitOfWork,
+    *,
+    tenant_id: UUID,
+    name: str,
+    scopes: list[str],
+    actor: str,
+    expires_at: datetime | None = None,
 ) -> IssuedKey:
     """Make a key. Raises RequestInvalid when a scope does not exist."""
     unknown = sorted(set(scopes) - set(Scope))
     if unknown or not scopes:
         raise RequestInvalid(f"Scopes are {', '.join(Scope)}; choose at least one of them.")
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    work.session.add(ApiKey(
-        id=key_id, tenant_id=tenant_id, name=name, secret_digest=_digest(secret), scopes=scopes, expires_at=expires_at,
-    ))
+    work.session.add(
+        ApiKey(
+            id=key_id,
+            tenant_id=tenant_id,
+            name=name,
+            secret_digest=_digest(secret),
+            scopes=scopes,
+            expires_at=expires_at,
+        )
+    )
     work.session.flush()
-    audit.append(work, audit.Action.KEY_CREATED, actor=actor, tenant_id=tenant_id, subject=f"key:{key_id}",
-                 detail={"scopes": scopes})
+    audit.append(
+        work,
+        audit.Action.KEY_CREATED,
+        actor=actor,
+        tenant_id=tenant_id,
+        subject=f"key:{key_id}",
+        detail={"scopes": scopes},
+    )
     return IssuedKey(key_id, f"mq_{key_id}_{secret}", tuple(scopes))
 
 
@@ -142,7 +163,9 @@ def tenant_named(work: UnitOfWork, name: str) -> UUID:
 
 def list_keys(work: UnitOfWork) -> list[tuple[ApiKey, str]]:
     """All keys, oldest first, each with its tenant's name. Secrets are not among what is known."""
-    query = sa.select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id).order_by(ApiKey.created_at)
+    query = (
+        sa.select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id).order_by(ApiKey.created_at)
+    )
     return [(key, name) for key, name in work.session.execute(query)]
 
 
@@ -154,7 +177,9 @@ def revoke_key(work: UnitOfWork, *, key_id: str, actor: str) -> None:
     if key.revoked_at is None:
         key.revoked_at = sa.func.now()
         work.session.flush()
-        audit.append(work, audit.Action.KEY_REVOKED, actor=actor, tenant_id=key.tenant_id, subject=f"key:{key_id}")
+        audit.append(
+            work, audit.Action.KEY_REVOKED, actor=actor, tenant_id=key.tenant_id, subject=f"key:{key_id}"
+        )
 
 
 def _digest(secret: str) -> bytes:

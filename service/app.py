@@ -44,9 +44,14 @@ def create_api(settings: Settings) -> Api:
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
     waiting = Waiting(settings.max_waiters)
     services = Services(
-        settings=settings, database=database, catalog=Catalog(database, cache_s=settings.cache_s),
-        uploads=Uploads(database, FsspecBlobStore(settings.blob_location), keyring, limit_bytes=settings.max_upload_bytes),
-        auth=Authenticator(database, keyring, cache_s=settings.cache_s), waiting=waiting,
+        settings=settings,
+        database=database,
+        catalog=Catalog(database, cache_s=settings.cache_s),
+        uploads=Uploads(
+            database, FsspecBlobStore(settings.blob_location), keyring, limit_bytes=settings.max_upload_bytes
+        ),
+        auth=Authenticator(database, keyring, cache_s=settings.cache_s),
+        waiting=waiting,
     )
     return Api(flask_app(services), database, queue, EndedListener(settings.redis_url, waiting.ended))
 

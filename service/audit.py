@@ -64,19 +64,30 @@ class AuditEvent:
 
 
 def append(
-    work: UnitOfWork, action: Action, *, actor: str, tenant_id: UUID | None = None, job_id: UUID | None = None,
-    subject: str | None = None, detail: dict[str, Any] | None = None,
+    work: UnitOfWork,
+    action: Action,
+    *,
+    actor: str,
+    tenant_id: UUID | None = None,
+    job_id: UUID | None = None,
+    subject: str | None = None,
+    detail: dict[str, Any] | None = None,
 ) -> None:
     """Add one event to the transaction of `work`. `subject` names what was acted on when it is no job."""
     work.execute(APPEND, (tenant_id, job_id, actor, action, subject, Jsonb(detail or {})))
 
 
 def events_of_job(
-    work: UnitOfWork, *, tenant_id: UUID, job_id: UUID, after: UUID | None = None, limit: int = 100,
+    work: UnitOfWork,
+    *,
+    tenant_id: UUID,
+    job_id: UUID,
+    after: UUID | None = None,
+    limit: int = 100,
 ) -> list[AuditEvent]:
     """The trail of one job, oldest first, from behind `after`."""
     rows = work.execute(OF_JOB, (job_id, tenant_id, after, after, limit))
-    return [AuditEvent(*row[:6], leaf=row[6].hex()) for row in rows]
+    return [AuditEvent(row[0], row[1], row[2], row[3], row[4], row[5], row[6].hex()) for row in rows]
 
 
 def leaf_of(canon: bytes) -> bytes:

@@ -33,7 +33,9 @@ def ensure_admin(database: Database, keyring: Keyring, path: Path) -> None:
         tenant_id, _ = accounts.ensure_tenant(work, keyring, name=DEFAULT_TENANT, actor=ACTOR)
         if path.exists():
             return
-        issued = accounts.issue_key(work, tenant_id=tenant_id, name="admin", scopes=[Scope.ADMIN], actor=ACTOR)
+        issued = accounts.issue_key(
+            work, tenant_id=tenant_id, name="admin", scopes=[Scope.ADMIN], actor=ACTOR
+        )
         path.touch(mode=0o600)
         path.chmod(0o600)
         path.write_text(issued.token + "\n")

@@ -15,6 +15,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
+from redis.client import PubSub
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -40,27 +41,49 @@ def celery_app(redis_url: str) -> Celery:
     """A Celery app with the settings that matter; docs/decisions/0001 and DESIGN say why each is so."""
     app = Celery("medqueue", broker=redis_url, set_as_current=False)
     app.conf.update(
-        task_serializer="json", accept_content=["json"], task_ignore_result=True, task_store_errors_even_if_ignored=False,
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
         task_routes={task.value: {"queue": queue.value} for task, queue in ROUTES.items()},
-        task_default_queue=QueueName.MAINTENANCE.value, task_create_missing_queues=True,
-        task_acks_late=False, task_publish_retry=False, worker_prefetch_multiplier=1,
-        worker_send_task_events=False, task_send_sent_event=False, worker_enable_remote_control=False,
-        worker_hijack_root_logger=False, worker_redirect_stdouts=False,
-        broker_connection_retry_on_startup=True, broker_connection_max_retries=None, broker_pool_acquire_timeout=2,
+        task_default_queue=QueueName.MAINTENANCE.value,
+        task_create_missing_queues=True,
+        task_acks_late=False,
+        task_publish_retry=False,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+        task_send_sent_event=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_pool_acquire_timeout=2,
         broker_transport_options={
-            "socket_timeout": 5, "socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 5,
-            "visibility_timeout": 60, "brpop_timeout": 5,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+            "visibility_timeout": 60,
+            "brpop_timeout": 5,
         },
-        timezone="UTC", enable_utc=True, beat_max_loop_interval=1,
+        timezone="UTC",
+        enable_utc=True,
+        beat_max_loop_interval=1,
     )
     return app
 
 
-def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> "Redis[str]":
+def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
     """A Redis client that never retries on its own: a repeated wake-up is sent by the sweep, not by the driver."""
     pool = ConnectionPool.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, socket_keepalive=True,
-        decode_responses=True, retry=Retry(NoBackoff(), 0), health_check_interval=10,
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        socket_keepalive=True,
+        decode_responses=True,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=10,
     )
     return Redis(connection_pool=pool)
 
@@ -165,7 +188,8 @@ class EndedListener:
                 self._closing.wait(PAUSE_AFTER_FAULT_S)
 
     def _listen(self) -> None:
-        with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription: PubSub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        with subscription:
             subscription.subscribe(ENDED_CHANNEL)
             while not self._closing.is_set():
                 message: dict[str, Any] | None = subscription.get_message(timeout=1.0)

@@ -78,7 +78,9 @@ class _Index:
 class Catalog:
     """The published models as this process knows them; looks again after `cache_s` seconds."""
 
-    def __init__(self, database: Database, *, cache_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, database: Database, *, cache_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
         self._cache_s = cache_s
         self._clock = clock
@@ -112,7 +114,9 @@ class Catalog:
     def versions_of(self, name: str) -> list[PublishedModel]:
         """The versions of one model, newest first. Raises ModelNotFound."""
         index = self._current()
-        found = [index.versions[version_id] for (named, _), version_id in index.by_version.items() if named == name]
+        found = [
+            index.versions[version_id] for (named, _), version_id in index.by_version.items() if named == name
+        ]
         if not found:
             raise ModelNotFound
         return sorted(found, key=lambda model: model.published_at, reverse=True)
@@ -120,8 +124,11 @@ class Catalog:
     def aliases_of(self, name: str) -> dict[str, str]:
         """Alias -> version of one model."""
         index = self._current()
-        return {alias: index.versions[target].version
-                for (named, alias), target in sorted(index.by_alias.items()) if named == name}
+        return {
+            alias: index.versions[target].version
+            for (named, alias), target in sorted(index.by_alias.items())
+            if named == name
+        }
 
     def _current(self) -> _Index:
         return self._index if self._clock() < self._fresh_until else self._look_again()
@@ -131,9 +138,14 @@ class Catalog:
             with self._database.transaction() as work:
                 rows = work.execute("SELECT id, name, version FROM model_version")
                 aliases = work.execute("SELECT name, alias, model_version_id FROM model_alias")
-                versions = self._index.versions | _load(work, [row[0] for row in rows if row[0] not in self._index.versions])
-            self._index = _Index(versions, {(row[1], row[2]): row[0] for row in rows},
-                                 {(row[0], row[1]): row[2] for row in aliases if row[2] in versions})
+                versions = self._index.versions | _load(
+                    work, [row[0] for row in rows if row[0] not in self._index.versions]
+                )
+            self._index = _Index(
+                versions,
+                {(row[1], row[2]): row[0] for row in rows},
+                {(row[0], row[1]): row[2] for row in aliases if row[2] in versions},
+            )
             self._fresh_until = self._clock() + self._cache_s
             return self._index
 
@@ -144,21 +156,37 @@ def publish(work: UnitOfWork, blobs: BlobStore, bundle: Bundle, *, actor: str) -
     Raises BundleUnusable when the version exists with other content.
     """
     manifest = bundle.manifest
-    found = work.session.scalar(sa.select(ModelVersion).where(
-        ModelVersion.name == manifest.name, ModelVersion.version == manifest.version))
+    found = work.session.scalar(
+        sa.select(ModelVersion).where(
+            ModelVersion.name == manifest.name, ModelVersion.version == manifest.version
+        )
+    )
     if found is not None:
         if found.digest != bundle.digest:
-            raise BundleUnusable(f"{manifest.name} {manifest.version} is published with other content. "
-                                 "A version never changes: give the new content a new version.")
+            raise BundleUnusable(
+                f"{manifest.name} {manifest.version} is published with other content. "
+                "A version never changes: give the new content a new version."
+            )
         return found.id
     for name in (MANIFEST_NAME, *manifest.files):
         blobs.write(_location(bundle.digest, name), [(bundle.folder / name).read_bytes()])
-    row = ModelVersion(name=manifest.name, version=manifest.version, digest=bundle.digest, kind=manifest.kind,
-                       manifest=manifest.model_dump(mode="json"), card=bundle.card)
+    row = ModelVersion(
+        name=manifest.name,
+        version=manifest.version,
+        digest=bundle.digest,
+        kind=manifest.kind,
+        manifest=manifest.model_dump(mode="json"),
+        card=bundle.card,
+    )
     work.session.add(row)
     work.session.flush()
-    audit.append(work, audit.Action.MODEL_PUBLISHED, actor=actor, subject=f"model:{manifest.name}@{manifest.version}",
-                 detail={"digest": bundle.digest})
+    audit.append(
+        work,
+        audit.Action.MODEL_PUBLISHED,
+        actor=actor,
+        subject=f"model:{manifest.name}@{manifest.version}",
+        detail={"digest": bundle.digest},
+    )
     if work.session.get(ModelAlias, (manifest.name, DEFAULT_ALIAS)) is None:
         promote(work, name=manifest.name, version=manifest.version, alias=DEFAULT_ALIAS, actor=actor)
     return row.id
@@ -168,8 +196,9 @@ def promote(work: UnitOfWork, *, name: str, version: str, alias: str, actor: str
     """Point an alias at a version. Jobs accepted before keep theirs. Raises ModelNotFound or BundleUnusable."""
     if not ALIAS.fullmatch(alias):
         raise BundleUnusable("An alias is lower-case letters, digits and hyphens, and starts with a letter.")
-    target = work.session.scalar(sa.select(ModelVersion.id).where(
-        ModelVersion.name == name, ModelVersion.version == version))
+    target = work.session.scalar(
+        sa.select(ModelVersion.id).where(ModelVersion.name == name, ModelVersion.version == version)
+    )
     if target is None:
         raise ModelNotFound
     row = work.session.get(ModelAlias, (name, alias))
@@ -178,8 +207,13 @@ def promote(work: UnitOfWork, *, name: str, version: str, alias: str, actor: str
     else:
         row.model_version_id, row.updated_at = target, sa.func.now()
     work.session.flush()
-    audit.append(work, audit.Action.MODEL_PROMOTED, actor=actor, subject=f"model:{name}@{version}",
-                 detail={"alias": alias})
+    audit.append(
+        work,
+        audit.Action.MODEL_PROMOTED,
+        actor=actor,
+        subject=f"model:{name}@{version}",
+        detail={"alias": alias},
+    )
 
 
 def fetch(blobs: BlobStore, model: PublishedModel, cache: Path) -> Bundle:
@@ -197,8 +231,10 @@ def fetch(blobs: BlobStore, model: PublishedModel, cache: Path) -> Bundle:
     except BundleRefused as refused:
         raise BundleUnusable(str(refused)) from None
     if bundle.digest != model.digest:
-        raise BundleUnusable(f"The files of {model.name} {model.version} differ from what was published. "
-                             f"Remove {folder.name} from the model cache; if that does not help, publish a new version.")
+        raise BundleUnusable(
+            f"The files of {model.name} {model.version} differ from what was published. "
+            f"Remove {folder.name} from the model cache; if that does not help, publish a new version."
+        )
     return bundle
 
 
@@ -210,7 +246,9 @@ def _load(work: UnitOfWork, ids: list[UUID]) -> dict[UUID, PublishedModel]:
     if not ids:
         return {}
     query = "SELECT id, manifest, digest, card, published_at FROM model_version WHERE id = ANY(%s)"
-    return {row[0]: PublishedModel(row[0], _manifest(row[1]), *row[2:]) for row in work.execute(query, (ids,))}
+    return {
+        row[0]: PublishedModel(row[0], _manifest(row[1]), *row[2:]) for row in work.execute(query, (ids,))
+    }
 
 
 def _manifest(table: dict[str, Any]) -> ModelManifest:

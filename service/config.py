@@ -32,37 +32,69 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    database_url: str = Field("", description="Postgres 18 or later, as postgresql://user:password@host/name.")
-    redis_url: str = Field("", description="Redis used for wake-ups only, as redis://host:port/0.")
-    data_dir: Path = Field(Path(".medqueue"), description="Folder of the embedded stack: servers, keys, logs.")
-    blob_url: str = Field("", description="Encrypted blob store, any fsspec URL; default: a folder in data_dir.")
-    master_key: str = Field("", description="32 bytes in base64 that wrap the data keys; else master.key in data_dir.")
+    database_url: str = Field(
+        default="", description="Postgres 18 or later, as postgresql://user:password@host/name."
+    )
+    redis_url: str = Field(default="", description="Redis used for wake-ups only, as redis://host:port/0.")
+    data_dir: Path = Field(
+        Path(".medqueue"), description="Folder of the embedded stack: servers, keys, logs."
+    )
+    blob_url: str = Field(
+        default="", description="Encrypted blob store, any fsspec URL; default: a folder in data_dir."
+    )
+    master_key: str = Field(
+        default="", description="32 bytes in base64 that wrap the data keys; else master.key in data_dir."
+    )
 
-    api_host: str = Field("127.0.0.1", description="Address the API listens on.")
+    api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     api_port: Annotated[int, Field(ge=0, le=65535, description="Port the API listens on.")] = 8080
     api_workers: Annotated[int, Field(ge=1, le=64, description="API processes.")] = 1
     api_threads: Annotated[int, Field(ge=2, le=512, description="Threads of each API process.")] = 32
-    max_waiters: Annotated[int, Field(ge=0, le=500, description="Requests of one API process that may wait.")] = 24
-    max_wait_s: Annotated[float, Field(gt=0, le=300, description="Longest wait that Prefer: wait is granted.")] = 60.0
+    max_waiters: Annotated[
+        int, Field(ge=0, le=500, description="Requests of one API process that may wait.")
+    ] = 24
+    max_wait_s: Annotated[
+        float, Field(gt=0, le=300, description="Longest wait that Prefer: wait is granted.")
+    ] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest JSON body.")] = 16 * 1024 * 1024
-    max_input_bytes: Annotated[int, Field(ge=1024, description="Largest binary input of one job.")] = 8 * 1024 * 1024
+    max_input_bytes: Annotated[int, Field(ge=1024, description="Largest binary input of one job.")] = (
+        8 * 1024 * 1024
+    )
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest upload.")] = 2 * 1024**3
     db_pool_size: Annotated[int, Field(ge=1, le=200, description="Postgres connections of one process.")] = 10
-    cache_s: Annotated[float, Field(ge=0, le=60, description="How long keys and aliases are remembered.")] = 1.0
+    cache_s: Annotated[float, Field(ge=0, le=60, description="How long keys and aliases are remembered.")] = (
+        1.0
+    )
 
-    provider: Provider = Field(Provider.AUTO, description="Execution provider: auto, cpu or cuda.")
-    allow_cpu: bool = Field(False, description="Let a CUDA worker run on the CPU when CUDA does not work.")
+    provider: Provider = Field(default=Provider.AUTO, description="Execution provider: auto, cpu or cuda.")
+    allow_cpu: bool = Field(
+        default=False, description="Let a CUDA worker run on the CPU when CUDA does not work."
+    )
     model_memory_mb: Annotated[int, Field(ge=16, description="Memory budget for loaded models.")] = 2048
     threads_per_model: Annotated[int, Field(ge=1, le=256, description="CPU threads of one session.run.")] = 1
-    worker_name: str = Field("", description="Name of this worker in leases and logs; default: host and pid.")
-    lease_s: Annotated[float, Field(ge=0.5, le=3600, description="How long a claim holds without a heartbeat.")] = 15.0
-    max_crashes: Annotated[int, Field(ge=1, le=20, description="Crashes alone before a job is quarantined.")] = 3
+    worker_name: str = Field(
+        default="", description="Name of this worker in leases and logs; default: host and pid."
+    )
+    lease_s: Annotated[
+        float, Field(ge=0.5, le=3600, description="How long a claim holds without a heartbeat.")
+    ] = 15.0
+    max_crashes: Annotated[
+        int, Field(ge=1, le=20, description="Crashes alone before a job is quarantined.")
+    ] = 3
     max_attempts: Annotated[int, Field(ge=1, le=100, description="Attempts before a job fails for good.")] = 8
-    retry_base_s: Annotated[float, Field(gt=0, le=600, description="First back-off after a passing fault.")] = 1.0
+    retry_base_s: Annotated[
+        float, Field(gt=0, le=600, description="First back-off after a passing fault.")
+    ] = 1.0
     retry_cap_s: Annotated[float, Field(gt=0, le=86400, description="Longest back-off.")] = 300.0
-    sweep_s: Annotated[float, Field(ge=0.1, le=60, description="Interval of rescue, expiry and re-wake.")] = 2.0
-    wake_flag_ms: Annotated[int, Field(ge=10, le=60000, description="Life of the flag that joins wake-ups.")] = 1000
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged.")
+    sweep_s: Annotated[float, Field(ge=0.1, le=60, description="Interval of rescue, expiry and re-wake.")] = (
+        2.0
+    )
+    wake_flag_ms: Annotated[
+        int, Field(ge=10, le=60000, description="Life of the flag that joins wake-ups.")
+    ] = 1000
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
+    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -83,8 +115,10 @@ class Settings(BaseModel):
     def environment(self) -> dict[str, str]:
         """The variables that make these settings again, for a child process."""
         spoken = self.model_dump(mode="json", exclude_defaults=True)
-        return {PREFIX + name.upper(): str(int(value) if isinstance(value, bool) else value)
-                for name, value in spoken.items()}
+        return {
+            PREFIX + name.upper(): str(int(value) if isinstance(value, bool) else value)
+            for name, value in spoken.items()
+        }
 
     @property
     def blob_location(self) -> str:

@@ -76,12 +76,20 @@ class UnitOfWork:
             raise DatabaseUnavailable from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         try:
             self._finish(failed=error is not None)
         except (sa.exc.DBAPIError, psycopg.Error) as fault:
             error = error or fault
-        if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | psycopg.OperationalError | psycopg.InterfaceError):
+        if isinstance(
+            error,
+            sa.exc.OperationalError
+            | sa.exc.InterfaceError
+            | psycopg.OperationalError
+            | psycopg.InterfaceError,
+        ):
             raise DatabaseUnavailable from error
         if error is not None and kind is None:
             raise error
@@ -120,13 +128,20 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10, queue: TaskQueue | None = None) -> None:
         self._queue = queue
         self._engine = sa.create_engine(
-            driver_url(url), pool_size=pool_size, max_overflow=0, pool_timeout=5, pool_recycle=1800,
+            driver_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_recycle=1800,
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
-                           "-c idle_in_transaction_session_timeout=60000",
-                "application_name": "medqueue", "keepalives_idle": 10, "keepalives_interval": 5,
-                "keepalives_count": 3, "tcp_user_timeout": 20_000,
+                "-c idle_in_transaction_session_timeout=60000",
+                "application_name": "medqueue",
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,
             },
         )
 
@@ -150,7 +165,9 @@ def driver_url(url: str) -> sa.URL:
 
 def migration_engine(url: str) -> sa.Engine:
     """An engine without a pool, whose statements give up waiting for a lock after five seconds."""
-    return sa.create_engine(driver_url(url), poolclass=sa.NullPool, connect_args={"options": "-c lock_timeout=5000"})
+    return sa.create_engine(
+        driver_url(url), poolclass=sa.NullPool, connect_args={"options": "-c lock_timeout=5000"}
+    )
 
 
 def migrate(url: str, revision: str = "head") -> None:

@@ -27,9 +27,13 @@ RELEASE = "lease_owner = NULL, lease_expires_at = NULL"
 HELD = "{t}.id = held.id AND {t}.fence = held.fence AND {t}.state = 'running'"
 EXPIRED = "state = 'running' AND lease_expires_at < now()"
 
-RENEW = """
+RENEW = (
+    """
 UPDATE {t} SET lease_expires_at = now() + make_interval(secs => %s)
-FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence) WHERE """ + HELD + " RETURNING {t}.id"
+FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence) WHERE """
+    + HELD
+    + " RETURNING {t}.id"
+)
 
 
 def claim_clause(table: str) -> str:

@@ -16,13 +16,16 @@ def configure(level: str) -> None:
     """Set up structlog and the standard library's logging for this process."""
     least = logging.getLevelNamesMapping()[level]
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars, structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True), _without_message,
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_message,
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr), cache_logger_on_first_use=True,
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LibraryFormatter())
@@ -34,7 +37,9 @@ class _LibraryFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         event: structlog.typing.EventDict = {
-            "event": str(record.msg).partition("\n")[0][:200], "logger": record.name, "level": record.levelname.lower(),
+            "event": str(record.msg).partition("\n")[0][:200],
+            "logger": record.name,
+            "level": record.levelname.lower(),
             "exc_info": record.exc_info[1] if record.exc_info else None,
         }
         event = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "", event)

@@ -6,24 +6,63 @@ REGISTRY = CollectorRegistry(auto_describe=True)
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-REQUESTS = Counter("medqueue_http_requests_total", "Requests answered.", ["method", "route", "status"], registry=REGISTRY)
-REQUEST_SECONDS = Histogram("medqueue_http_request_seconds", "Time to answer a request, waits included.", ["route"],
-                            buckets=SECONDS, registry=REGISTRY)
+REQUESTS = Counter(
+    "medqueue_http_requests_total", "Requests answered.", ["method", "route", "status"], registry=REGISTRY
+)
+REQUEST_SECONDS = Histogram(
+    "medqueue_http_request_seconds",
+    "Time to answer a request, waits included.",
+    ["route"],
+    buckets=SECONDS,
+    registry=REGISTRY,
+)
 JOBS_SUBMITTED = Counter("medqueue_jobs_submitted_total", "Jobs accepted.", ["model"], registry=REGISTRY)
 WAITERS = Gauge("medqueue_waiting_requests", "Requests that wait for a job to end.", registry=REGISTRY)
-WAITS_REFUSED = Counter("medqueue_waits_refused_total", "Waits answered at once because too many wait.", registry=REGISTRY)
+WAITS_REFUSED = Counter(
+    "medqueue_waits_refused_total", "Waits answered at once because too many wait.", registry=REGISTRY
+)
 
-JOBS_ENDED = Counter("medqueue_jobs_ended_total", "Jobs ended by this worker.", ["model", "state"], registry=REGISTRY)
-JOBS_FENCED_OFF = Counter("medqueue_jobs_fenced_off_total", "Late write-backs refused: lease lost or job canceled.",
-                          ["model"], registry=REGISTRY)
-JOBS_RETRIED = Counter("medqueue_jobs_retried_total", "Jobs queued again after a passing fault.", ["model", "code"],
-                       registry=REGISTRY)
-JOBS_RESCUED = Counter("medqueue_jobs_rescued_total", "Jobs taken back from a worker whose lease lapsed.", registry=REGISTRY)
-JOBS_QUARANTINED = Counter("medqueue_jobs_quarantined_total", "Jobs set aside after repeated crashes.", registry=REGISTRY)
-JOBS_EXPIRED = Counter("medqueue_jobs_expired_total", "Jobs whose deadline passed in the queue.", registry=REGISTRY)
-BATCH_SIZE = Histogram("medqueue_batch_size", "Jobs in one claim.", ["model"],
-                       buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512), registry=REGISTRY)
-RUN_SECONDS = Histogram("medqueue_run_seconds", "Time of one session.run.", ["model", "provider"], buckets=SECONDS,
-                        registry=REGISTRY)
-BATCH_LIMIT = Gauge("medqueue_batch_limit", "Largest batch after out-of-memory halving.", ["model"], registry=REGISTRY)
-MODELS_LOADED_MB = Gauge("medqueue_models_loaded_megabytes", "Memory counted for loaded models.", registry=REGISTRY)
+JOBS_ENDED = Counter(
+    "medqueue_jobs_ended_total", "Jobs ended by this worker.", ["model", "state"], registry=REGISTRY
+)
+JOBS_FENCED_OFF = Counter(
+    "medqueue_jobs_fenced_off_total",
+    "Late write-backs refused: lease lost or job canceled.",
+    ["model"],
+    registry=REGISTRY,
+)
+JOBS_RETRIED = Counter(
+    "medqueue_jobs_retried_total",
+    "Jobs queued again after a passing fault.",
+    ["model", "code"],
+    registry=REGISTRY,
+)
+JOBS_RESCUED = Counter(
+    "medqueue_jobs_rescued_total", "Jobs taken back from a worker whose lease lapsed.", registry=REGISTRY
+)
+JOBS_QUARANTINED = Counter(
+    "medqueue_jobs_quarantined_total", "Jobs set aside after repeated crashes.", registry=REGISTRY
+)
+JOBS_EXPIRED = Counter(
+    "medqueue_jobs_expired_total", "Jobs whose deadline passed in the queue.", registry=REGISTRY
+)
+BATCH_SIZE = Histogram(
+    "medqueue_batch_size",
+    "Jobs in one claim.",
+    ["model"],
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    registry=REGISTRY,
+)
+RUN_SECONDS = Histogram(
+    "medqueue_run_seconds",
+    "Time of one session.run.",
+    ["model", "provider"],
+    buckets=SECONDS,
+    registry=REGISTRY,
+)
+BATCH_LIMIT = Gauge(
+    "medqueue_batch_limit", "Largest batch after out-of-memory halving.", ["model"], registry=REGISTRY
+)
+MODELS_LOADED_MB = Gauge(
+    "medqueue_models_loaded_megabytes", "Memory counted for loaded models.", registry=REGISTRY
+)

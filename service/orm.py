@@ -8,8 +8,20 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger, CheckConstraint, DateTime, Enum, ForeignKey, Index, Integer, LargeBinary, MetaData, SmallInteger,
-    Text, UniqueConstraint, Uuid, text,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -36,7 +48,11 @@ class Row(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as declared
-        datetime: DateTime(timezone=True), str: Text, bytes: LargeBinary, UUID: Uuid, dict[str, Any]: JSONB,
+        datetime: DateTime(timezone=True),
+        str: Text,
+        bytes: LargeBinary,
+        UUID: Uuid,
+        dict[str, Any]: JSONB,
     }
 
 
@@ -119,21 +135,47 @@ class Job(Row):
     __table_args__ = (
         CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease_while_running"),
         CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="owner_while_running"),
-        CheckConstraint(f"(state IN ({_quoted(ENDED_STATES)})) = (finished_at IS NOT NULL)", name="finished_when_ended"),
+        CheckConstraint(
+            f"(state IN ({_quoted(ENDED_STATES)})) = (finished_at IS NOT NULL)", name="finished_when_ended"
+        ),
         CheckConstraint("(payload IS NULL) <> (upload_id IS NULL)", name="one_input"),
         CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
         CheckConstraint("attempt >= 0 AND crash_count >= 0 AND fence >= attempt", name="counters"),
         CheckConstraint("(idempotency_digest IS NULL) = (request_digest IS NULL)", name="idempotency"),
-        Index("ix_job_fresh", "model_version_id", "rank_at", "id", postgresql_where=text("state = 'queued' AND attempt = 0")),
-        Index("ix_job_retry", "model_version_id", "available_at", postgresql_where=text("state = 'queued' AND attempt > 0")),
+        Index(
+            "ix_job_fresh",
+            "model_version_id",
+            "rank_at",
+            "id",
+            postgresql_where=text("state = 'queued' AND attempt = 0"),
+        ),
+        Index(
+            "ix_job_retry",
+            "model_version_id",
+            "available_at",
+            postgresql_where=text("state = 'queued' AND attempt > 0"),
+        ),
         Index("ix_job_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
-        Index("ix_job_deadline", "deadline_at",
-              postgresql_where=text("state = 'queued' AND deadline_at IS NOT NULL")),
+        Index(
+            "ix_job_deadline",
+            "deadline_at",
+            postgresql_where=text("state = 'queued' AND deadline_at IS NOT NULL"),
+        ),
         Index("ix_job_newest", "tenant_id", text("id DESC")),
-        Index("ix_job_subject", "tenant_id", "subject_digest", text("id DESC"),
-              postgresql_where=text("subject_digest IS NOT NULL")),
-        Index("uq_job_idempotency", "tenant_id", "idempotency_digest", unique=True,
-              postgresql_where=text("idempotency_digest IS NOT NULL")),
+        Index(
+            "ix_job_subject",
+            "tenant_id",
+            "subject_digest",
+            text("id DESC"),
+            postgresql_where=text("subject_digest IS NOT NULL"),
+        ),
+        Index(
+            "uq_job_idempotency",
+            "tenant_id",
+            "idempotency_digest",
+            unique=True,
+            postgresql_where=text("idempotency_digest IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -189,8 +231,16 @@ class AuditEvent(Row):
     __tablename__ = "audit_event"
     __table_args__ = (
         Index("ix_audit_event_job", "job_id", "id", postgresql_where=text("job_id IS NOT NULL")),
-        Index("uq_audit_event_closing", "job_id", unique=True,
-              postgresql_where=text("action IN ({})".format(", ".join(f"'job.{state}'" for state in JobState if state in FINAL_STATES)))),
+        Index(
+            "uq_audit_event_closing",
+            "job_id",
+            unique=True,
+            postgresql_where=text(
+                "action IN ({})".format(
+                    ", ".join(f"'job.{state}'" for state in JobState if state in FINAL_STATES)
+                )
+            ),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)

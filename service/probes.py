@@ -37,7 +37,9 @@ def readiness(database: Database, redis_url: str) -> Readiness:
     """Ask Postgres for its schema revision and Redis for a sign of life."""
     try:
         with database.statement() as work:
-            rows = work.execute("SELECT version_num FROM alembic_version WHERE to_regclass('alembic_version') IS NOT NULL")
+            rows = work.execute(
+                "SELECT version_num FROM alembic_version WHERE to_regclass('alembic_version') IS NOT NULL"
+            )
         schema: Literal["ok", "behind"] = "ok" if rows and rows[0][0] >= _needed() else "behind"
         return Readiness("ok", schema, _redis(redis_url))
     except DatabaseUnavailable:
@@ -47,9 +49,15 @@ def readiness(database: Database, redis_url: str) -> Readiness:
 def queue_metrics(database: Database, catalog: Catalog) -> bytes:
     """Queue depth and age by model and state, in the Prometheus text format; empty without Postgres."""
     registry = CollectorRegistry()
-    depth = Gauge("medqueue_jobs", "Jobs that have not ended.", ["model", "version", "state"], registry=registry)
-    age = Gauge("medqueue_oldest_job_seconds", "Age of the oldest such job.", ["model", "version", "state"],
-                registry=registry)
+    depth = Gauge(
+        "medqueue_jobs", "Jobs that have not ended.", ["model", "version", "state"], registry=registry
+    )
+    age = Gauge(
+        "medqueue_oldest_job_seconds",
+        "Age of the oldest such job.",
+        ["model", "version", "state"],
+        registry=registry,
+    )
     try:
         with database.statement() as work:
             rows = work.execute(QUEUE)

@@ -66,7 +66,9 @@ class Uploads:
         location = f"uploads/{principal.tenant_id}/{upload_id}"
         measured = _Measured(parts, self._limit_bytes)
         cipher = self._keyring.unwrapped(data_key, bound_to)
-        self._blobs.write(location, cipher.seal_stream(measured, binding("upload", principal.tenant_id, upload_id)))
+        self._blobs.write(
+            location, cipher.seal_stream(measured, binding("upload", principal.tenant_id, upload_id))
+        )
         stored = StoredUpload(upload_id, measured.size_bytes, measured.sha256)
         try:
             self._record(principal, stored, location, data_key)
@@ -100,9 +102,25 @@ class Uploads:
             _insert(work, principal, stored, location, data_key)
 
 
-def _insert(work: UnitOfWork, principal: Principal, stored: StoredUpload, location: str, data_key: bytes) -> None:
-    work.session.add(Upload(id=stored.id, tenant_id=principal.tenant_id, location=location, data_key=data_key,
-                            size_bytes=stored.size_bytes, sha256=stored.sha256))
+def _insert(
+    work: UnitOfWork, principal: Principal, stored: StoredUpload, location: str, data_key: bytes
+) -> None:
+    work.session.add(
+        Upload(
+            id=stored.id,
+            tenant_id=principal.tenant_id,
+            location=location,
+            data_key=data_key,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+        )
+    )
     work.session.flush()
-    audit.append(work, audit.Action.UPLOAD_STORED, actor=principal.actor, tenant_id=principal.tenant_id,
-                 subject=f"upload:{stored.id}", detail={"size_bytes": stored.size_bytes})
+    audit.append(
+        work,
+        audit.Action.UPLOAD_STORED,
+        actor=principal.actor,
+        tenant_id=principal.tenant_id,
+        subject=f"upload:{stored.id}",
+        detail={"size_bytes": stored.size_bytes},
+    )

@@ -26,7 +26,12 @@ class Heartbeat:
     """One thread that beats while work is held. `lost` tells which of it is no longer ours."""
 
     def __init__(
-        self, database: Database, *, table: str, lease_s: float, end_process: Callable[[int], None] = os._exit,
+        self,
+        database: Database,
+        *,
+        table: str,
+        lease_s: float,
+        end_process: Callable[[int], None] = os._exit,
     ) -> None:
         self._database = database
         self._table = table
@@ -80,7 +85,9 @@ class Heartbeat:
                     self._condition.wait()
                 if self._closing:
                     return
-                self._condition.wait(timeout=max(0.0, min(self._next_beat, self._step_ends) - time.monotonic()))
+                self._condition.wait(
+                    timeout=max(0.0, min(self._next_beat, self._step_ends) - time.monotonic())
+                )
                 held, now = self._held, time.monotonic()
             if held and now >= self._step_ends:
                 self._overrun(now)

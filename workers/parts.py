@@ -50,13 +50,23 @@ def make_parts(settings: Settings) -> Parts:
     database = Database(settings.database_url, pool_size=POOL_SIZE, queue=queue)
     blobs = FsspecBlobStore(settings.blob_location)
     runtime = OnnxRuntime(settings.provider, allow_cpu=settings.allow_cpu, threads=settings.threads_per_model)
-    pool = ModelPool(runtime, Catalog(database, cache_s=settings.cache_s), blobs,
-                     cache=settings.data_dir / "cache" / "models", budget_mb=settings.model_memory_mb)
+    pool = ModelPool(
+        runtime,
+        Catalog(database, cache_s=settings.cache_s),
+        blobs,
+        cache=settings.data_dir / "cache" / "models",
+        budget_mb=settings.model_memory_mb,
+    )
     heartbeat = Heartbeat(database, table="job", lease_s=settings.lease_s)
     scorer = Scorer(
-        owner=worker_name(settings), database=database, queue=queue, pool=pool, runtime=runtime,
+        owner=worker_name(settings),
+        database=database,
+        queue=queue,
+        pool=pool,
+        runtime=runtime,
         uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
-        ciphers=TenantCiphers(database, keyring), heartbeat=heartbeat,
+        ciphers=TenantCiphers(database, keyring),
+        heartbeat=heartbeat,
         limits=Limits(settings.lease_s, settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
     )
     return Parts(settings, database, queue, heartbeat, pool, scorer)

@@ -31,7 +31,9 @@ class LoadedModel:
 class ModelPool:
     """Loads models when they are first asked for."""
 
-    def __init__(self, runtime: Runtime, catalog: Catalog, blobs: BlobStore, *, cache: Path, budget_mb: float) -> None:
+    def __init__(
+        self, runtime: Runtime, catalog: Catalog, blobs: BlobStore, *, cache: Path, budget_mb: float
+    ) -> None:
         self._runtime = runtime
         self._catalog = catalog
         self._blobs = blobs

@@ -18,8 +18,15 @@ from service.config import Provider
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 # ONNX Runtime has one exception class for most faults; its allocators are told by their words alone.
-OUT_OF_MEMORY_WORDS = ("out of memory", "failed to allocate", "bad allocation", "bad_alloc", "cuda_error_out_of_memory",
-                       "cudamalloc", "cublas_status_alloc_failed")
+OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "failed to allocate",
+    "bad allocation",
+    "bad_alloc",
+    "cuda_error_out_of_memory",
+    "cudamalloc",
+    "cublas_status_alloc_failed",
+)
 
 log = structlog.get_logger()
 
@@ -147,10 +154,14 @@ class OnnxGraph:
         with self._lock:
             self._running = options
         try:
-            values = self._run_bound(feeds, options) if self._on_cuda else self._session.run(None, dict(feeds), options)
+            values = (
+                self._run_bound(feeds, options)
+                if self._on_cuda
+                else self._session.run(None, dict(feeds), options)
+            )
         except (MemoryError, RuntimeError, ort.capi.onnxruntime_pybind11_state.RuntimeException) as fault:
             raise self._named(fault, options) from fault
-        except Exception as fault:  # noqa: BLE001 - ONNX Runtime's exceptions share no base class of their own
+        except Exception as fault:
             raise self._named(fault, options) from fault
         finally:
             with self._lock:
@@ -167,7 +178,9 @@ class OnnxGraph:
         """Run with inputs copied to the device once and outputs fetched once, the arena given back after a shrink."""
         binding = self._session.io_binding()
         for name, value in feeds.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value), "cuda", 0))
+            binding.bind_ortvalue_input(
+                name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value), "cuda", 0)
+            )
         for name in self._outputs:
             binding.bind_output(name, "cuda")
         self._session.run_with_iobinding(binding, options)

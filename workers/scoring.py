@@ -26,18 +26,31 @@ from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import LoadedModel, ModelPool
-from workers.runtime import OutOfMemory, RunFailed, RunTimedOut, Runtime
+from workers.runtime import OutOfMemory, RunFailed, Runtime, RunTimedOut
 
 READ_STEP_S = 60.0
 STORE_STEP_S = 120.0
 STORE_TRIES = 8
 
 UNREADABLE = Problem("input_unreadable", "The stored input cannot be read. Submit the case again.")
-UPLOAD_GONE = Problem("upload_gone", "The upload of this job no longer exists. Upload the file and submit again.")
-MODEL_FAILED = Problem("model_failed", "The model fails on this input. Check it; if it is right, tell the model's publisher.")
+UPLOAD_GONE = Problem(
+    "upload_gone", "The upload of this job no longer exists. Upload the file and submit again."
+)
+MODEL_FAILED = Problem(
+    "model_failed", "The model fails on this input. Check it; if it is right, tell the model's publisher."
+)
 TIMED_OUT = Problem("run_timed_out", "The model ran longer on this input than its manifest allows.")
 NO_MEMORY = Problem("out_of_memory", "The model runs out of memory on this input alone.")
-BAD_PREDICTION = Problem("prediction_invalid", "The model answered with something that is no prediction, such as NaN.")
+BAD_PREDICTION = Problem(
+    "prediction_invalid", "The model answered with something that is no prediction, such as NaN."
+)
+# What a case is told that fails in this way on its own.
+ALONE_AT_FAULT: dict[type[Exception], Problem] = {
+    OutOfMemory: NO_MEMORY,
+    PredictionInvalid: BAD_PREDICTION,
+    RunFailed: MODEL_FAILED,
+    RunTimedOut: TIMED_OUT,
+}
 TRIED_TOO_OFTEN = "This job was tried as often as is allowed; the last fault was {}. Submit it again later."
 
 log = structlog.get_logger()
@@ -65,8 +78,18 @@ class Scorer:
     """Scores micro-batches, one at a time."""
 
     def __init__(
-        self, *, owner: str, database: Database, queue: TaskQueue, pool: ModelPool, runtime: Runtime, uploads: Uploads,
-        ciphers: TenantCiphers, heartbeat: Heartbeat, limits: Limits, chance: Callable[[], float] = random.random,
+        self,
+        *,
+        owner: str,
+        database: Database,
+        queue: TaskQueue,
+        pool: ModelPool,
+        runtime: Runtime,
+        uploads: Uploads,
+        ciphers: TenantCiphers,
+        heartbeat: Heartbeat,
+        limits: Limits,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._owner = owner
         self._database = database
@@ -115,11 +138,17 @@ class Scorer:
             self._queue.wake(score_wake_up(loaded.model.id))
         return jobs
 
-    def _claim_once(self, loaded: LoadedModel, *, retries_first: bool, limit: int | None = None) -> list[ClaimedJob]:
+    def _claim_once(
+        self, loaded: LoadedModel, *, retries_first: bool, limit: int | None = None
+    ) -> list[ClaimedJob]:
         with self._database.statement() as work:
             return execution.claim(
-                work, model_version_id=loaded.model.id, limit=limit or loaded.batch_limit, owner=self._owner,
-                lease_s=self._limits.lease_s, retries_first=retries_first,
+                work,
+                model_version_id=loaded.model.id,
+                limit=limit or loaded.batch_limit,
+                owner=self._owner,
+                lease_s=self._limits.lease_s,
+                retries_first=retries_first,
             )
 
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
@@ -148,7 +177,9 @@ class Scorer:
         if job.payload is None:
             assert job.upload_id is not None
             return b"".join(self._uploads.read(job.tenant_id, job.upload_id))
-        return self._ciphers.of(job.tenant_id).open(job.payload, binding("job.payload", job.tenant_id, job.lease.id))
+        return self._ciphers.of(job.tenant_id).open(
+            job.payload, binding("job.payload", job.tenant_id, job.lease.id)
+        )
 
     def _score_cases(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
         """Score cases together; where that fails, in halves, down to the one at fault."""
@@ -160,24 +191,25 @@ class Scorer:
             results = self._run(loaded, cases)
         except RowFault as fault:
             rest = cases[: fault.index] + cases[fault.index + 1 :]
-            return [Ending(cases[fault.index].job.lease, problem=UNREADABLE), *self._score_cases(loaded, rest)]
-        except PredictionInvalid as fault:
-            if len(cases) > 1:
-                return self._score_halves(loaded, cases)
-            return [Ending(cases[0].job.lease, problem=BAD_PREDICTION)]
-        except OutOfMemory:
-            if len(cases) > 1:
-                loaded.batch_limit = len(cases) // 2
-                BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
-                log.warning("batch_limit_halved", model=loaded.model.name, limit=loaded.batch_limit)
-                return self._score_halves(loaded, cases)
-            return [Ending(cases[0].job.lease, problem=NO_MEMORY)]
-        except (RunFailed, RunTimedOut) as fault:
-            if len(cases) > 1:
-                return self._score_halves(loaded, cases)
-            log.warning("model_failed", model=loaded.model.name, job=str(cases[0].job.lease.id), fault=type(fault).__name__)
-            return [Ending(cases[0].job.lease, problem=TIMED_OUT if isinstance(fault, RunTimedOut) else MODEL_FAILED)]
+            return [
+                Ending(cases[fault.index].job.lease, problem=UNREADABLE),
+                *self._score_cases(loaded, rest),
+            ]
+        except tuple(ALONE_AT_FAULT) as fault:
+            return self._narrow_down(loaded, cases, fault)
         return [self._succeeded(case, result) for case, result in zip(cases, results, strict=True)]
+
+    def _narrow_down(self, loaded: LoadedModel, cases: list[Case], fault: Exception) -> list[Ending]:
+        """Score the halves of a batch that failed; a case that fails alone is at fault itself."""
+        if isinstance(fault, OutOfMemory) and len(cases) > 1:
+            loaded.batch_limit = len(cases) // 2
+            BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
+            log.warning("batch_limit_halved", model=loaded.model.name, limit=loaded.batch_limit)
+        if len(cases) > 1:
+            return self._score_halves(loaded, cases)
+        problem = ALONE_AT_FAULT[type(fault)]
+        log.warning("job_failed", model=loaded.model.name, job=str(cases[0].job.lease.id), code=problem.code)
+        return [Ending(cases[0].job.lease, problem=problem)]
 
     def _score_halves(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
         middle = len(cases) // 2
@@ -203,10 +235,19 @@ class Scorer:
         spent = [job for job in jobs if job.attempt >= self._limits.max_attempts]
         again = [job for job in jobs if job.attempt < self._limits.max_attempts]
         if again:
-            delays = [execution.backoff_s(job.attempt, base_s=self._limits.retry_base_s, cap_s=self._limits.retry_cap_s,
-                                          chance=self._chance()) for job in again]
+            delays = [
+                execution.backoff_s(
+                    job.attempt,
+                    base_s=self._limits.retry_base_s,
+                    cap_s=self._limits.retry_cap_s,
+                    chance=self._chance(),
+                )
+                for job in again
+            ]
             with self._database.statement() as work:
-                execution.retry(work, [job.lease for job in again], delays, owner=self._owner, code=BlobUnavailable.code)
+                execution.retry(
+                    work, [job.lease for job in again], delays, owner=self._owner, code=BlobUnavailable.code
+                )
             JOBS_RETRIED.labels(loaded.model.name, BlobUnavailable.code).inc(len(again))
         problem = Problem(BlobUnavailable.code, TRIED_TOO_OFTEN.format(BlobUnavailable.code))
         return [Ending(job.lease, problem=problem) for job in spent]
@@ -231,15 +272,18 @@ class Scorer:
         refused = [ending.lease for ending in endings if ending.lease.id not in ended]
         if refused:
             JOBS_FENCED_OFF.labels(loaded.model.name).inc(len(refused))
-            log.warning("late_results_refused", model=loaded.model.name, jobs=[str(lease.id) for lease in refused])
+            log.warning(
+                "late_results_refused", model=loaded.model.name, jobs=[str(lease.id) for lease in refused]
+            )
         for ending in endings:
             if ending.lease.id in ended:
                 JOBS_ENDED.labels(loaded.model.name, ending.state.value).inc()
 
     def _end(self, endings: Sequence[Ending]) -> set[UUID]:
         with self._database.statement() as work:
-            return execution.end(work, endings, owner=self._owner, runtime=self.runtime.name,
-                                 provider=self.runtime.provider)
+            return execution.end(
+                work, endings, owner=self._owner, runtime=self.runtime.name, provider=self.runtime.provider
+            )
 
     def release(self, held: Sequence[Lease]) -> None:
         """Give work back untouched, at a planned stop."""

@@ -45,7 +45,9 @@ def _rescue(parts: Parts) -> None:
     JOBS_QUARANTINED.inc(len(rescued.quarantined))
     JOBS_EXPIRED.inc(len(expired))
     if rescued.queued or rescued.quarantined:
-        log.warning("jobs_rescued", queued=len(rescued.queued), quarantined=[str(job) for job in rescued.quarantined])
+        log.warning(
+            "jobs_rescued", queued=len(rescued.queued), quarantined=[str(job) for job in rescued.quarantined]
+        )
 
 
 def _rewake(parts: Parts) -> None:
@@ -64,7 +66,7 @@ def _quiet(name: TaskName, task: Callable[..., None]) -> Callable[..., None]:
             log.warning("task_put_off", task=name, reason=DatabaseUnavailable.code)
         except ServiceError as error:
             log.error("task_failed", task=name, subject=subjects, code=error.code, exc_info=error)
-        except Exception as error:  # noqa: BLE001 - the edge: a task that raises would only be logged by Celery
+        except Exception as error:
             log.error("task_failed", task=name, subject=subjects, code="internal_error", exc_info=error)
 
     run.__name__ = name.name.lower()

@@ -112,7 +112,9 @@ def upgrade() -> None:
         sa.Column("model_version_id", sa.Uuid(), nullable=False),
         sa.Column("updated_at", TIME, server_default=NOW, nullable=False),
         sa.PrimaryKeyConstraint("name", "alias", name="pk_model_alias"),
-        sa.ForeignKeyConstraint(["model_version_id"], ["model_version.id"], name="fk_model_alias_model_version_id"),
+        sa.ForeignKeyConstraint(
+            ["model_version_id"], ["model_version.id"], name="fk_model_alias_model_version_id"
+        ),
     )
     op.create_table(
         "upload",
@@ -164,7 +166,12 @@ def _create_job() -> None:
         sa.Column("attempt", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("crash_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("claim_size", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("state", postgresql.ENUM(*STATES, name="job_state"), server_default=sa.text("'queued'"), nullable=False),
+        sa.Column(
+            "state",
+            postgresql.ENUM(*STATES, name="job_state"),
+            server_default=sa.text("'queued'"),
+            nullable=False,
+        ),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
         sa.Column("submitted_by", sa.Text(), nullable=False),
         sa.Column("lease_owner", sa.Text()),
@@ -179,21 +186,36 @@ def _create_job() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name="fk_job_tenant_id"),
         sa.ForeignKeyConstraint(["model_version_id"], ["model_version.id"], name="fk_job_model_version_id"),
         sa.ForeignKeyConstraint(["upload_id"], ["upload.id"], name="fk_job_upload_id"),
-        sa.CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="ck_job_lease_while_running"),
-        sa.CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="ck_job_owner_while_running"),
-        sa.CheckConstraint(f"(state IN ({ENDED})) = (finished_at IS NOT NULL)", name="ck_job_finished_when_ended"),
+        sa.CheckConstraint(
+            "(state = 'running') = (lease_expires_at IS NOT NULL)", name="ck_job_lease_while_running"
+        ),
+        sa.CheckConstraint(
+            "(state = 'running') = (lease_owner IS NOT NULL)", name="ck_job_owner_while_running"
+        ),
+        sa.CheckConstraint(
+            f"(state IN ({ENDED})) = (finished_at IS NOT NULL)", name="ck_job_finished_when_ended"
+        ),
         sa.CheckConstraint("(payload IS NULL) <> (upload_id IS NULL)", name="ck_job_one_input"),
         sa.CheckConstraint("priority BETWEEN 0 AND 3", name="ck_job_priority"),
         sa.CheckConstraint("attempt >= 0 AND crash_count >= 0 AND fence >= attempt", name="ck_job_counters"),
-        sa.CheckConstraint("(idempotency_digest IS NULL) = (request_digest IS NULL)", name="ck_job_idempotency"),
+        sa.CheckConstraint(
+            "(idempotency_digest IS NULL) = (request_digest IS NULL)", name="ck_job_idempotency"
+        ),
     )
     queued = "state = 'queued' AND "
     _partial("ix_job_fresh", ["model_version_id", "rank_at", "id"], queued + "attempt = 0")
     _partial("ix_job_retry", ["model_version_id", "available_at"], queued + "attempt > 0")
     _partial("ix_job_lease", ["lease_expires_at"], "state = 'running'")
     _partial("ix_job_deadline", ["deadline_at"], queued + "deadline_at IS NOT NULL")
-    _partial("ix_job_subject", ["tenant_id", "subject_digest", sa.text("id DESC")], "subject_digest IS NOT NULL")
-    _partial("uq_job_idempotency", ["tenant_id", "idempotency_digest"], "idempotency_digest IS NOT NULL", unique=True)
+    _partial(
+        "ix_job_subject", ["tenant_id", "subject_digest", sa.text("id DESC")], "subject_digest IS NOT NULL"
+    )
+    _partial(
+        "uq_job_idempotency",
+        ["tenant_id", "idempotency_digest"],
+        "idempotency_digest IS NOT NULL",
+        unique=True,
+    )
     op.create_index("ix_job_newest", "job", ["tenant_id", sa.text("id DESC")])
 
 
@@ -212,9 +234,16 @@ def _create_audit_event() -> None:
         sa.Column("leaf", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_audit_event"),
     )
-    op.create_index("ix_audit_event_job", "audit_event", ["job_id", "id"], postgresql_where=sa.text("job_id IS NOT NULL"))
-    op.create_index("uq_audit_event_closing", "audit_event", ["job_id"], unique=True,
-                    postgresql_where=sa.text(f"action IN ({CLOSING})"))
+    op.create_index(
+        "ix_audit_event_job", "audit_event", ["job_id", "id"], postgresql_where=sa.text("job_id IS NOT NULL")
+    )
+    op.create_index(
+        "uq_audit_event_closing",
+        "audit_event",
+        ["job_id"],
+        unique=True,
+        postgresql_where=sa.text(f"action IN ({CLOSING})"),
+    )
 
 
 def _partial(name: str, columns: list[object], where: str, *, unique: bool = False) -> None:
@@ -223,7 +252,16 @@ def _partial(name: str, columns: list[object], where: str, *, unique: bool = Fal
 
 def downgrade() -> None:
     """Remove everything."""
-    for table in ("audit_event", "job_result", "job", "upload", "model_alias", "model_version", "api_key", "tenant"):
+    for table in (
+        "audit_event",
+        "job_result",
+        "job",
+        "upload",
+        "model_alias",
+        "model_version",
+        "api_key",
+        "tenant",
+    ):
         op.drop_table(table)
     op.execute("DROP FUNCTION job_guard(), audit_event_seal(), audit_event_refuse()")
     op.execute("DROP TYPE job_state")

@@ -20,7 +20,12 @@ class Authenticator:
     """Turns the Authorization header into a Principal. Good keys are remembered for `cache_s`, bad ones never."""
 
     def __init__(
-        self, database: Database, keyring: Keyring, *, cache_s: float, clock: Callable[[], float] = time.monotonic,
+        self,
+        database: Database,
+        keyring: Keyring,
+        *,
+        cache_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._keyring = keyring

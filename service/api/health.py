@@ -24,10 +24,15 @@ def blueprint(services: Services) -> Blueprint:
     @operation("Whether jobs can be accepted", scope=None, answers={200: Readiness, 503: Readiness})
     def readyz() -> Response:
         found = probes.readiness(services.database, services.settings.redis_url)
-        return answer({
-            "status": "ready" if found.ready else "not_ready", "postgres": found.postgres, "schema": found.schema,
-            "redis": found.redis,
-        }, 200 if found.ready else 503)
+        return answer(
+            {
+                "status": "ready" if found.ready else "not_ready",
+                "postgres": found.postgres,
+                "schema": found.schema,
+                "redis": found.redis,
+            },
+            200 if found.ready else 503,
+        )
 
     @routes.get("/metrics")
     @operation("Prometheus metrics", scope=None, answers={200: "text/plain"})

@@ -22,19 +22,31 @@ def checked(services: Services, principal: Principal, wanted: SubmitRequest) -> 
     """The job that `wanted` describes. Raises ModelNotFound, InputInvalid, UploadNotFound or DeadlinePassed."""
     model = services.catalog.resolve(wanted.model)
     if wanted.deadline is not None and wanted.deadline.timestamp() <= datetime.now(UTC).timestamp():
-        raise DeadlinePassed(errors=(FieldError("/deadline", "deadline_passed", "Send a time that is still to come."),))
+        raise DeadlinePassed(
+            errors=(FieldError("/deadline", "deadline_passed", "Send a time that is still to come."),)
+        )
     if wanted.explain:
-        raise InputInvalid("This model offers no explanation.", errors=(
-            FieldError("/explain", "explain_unsupported", "Leave it out or send false."),))
+        raise InputInvalid(
+            "This model offers no explanation.",
+            errors=(FieldError("/explain", "explain_unsupported", "Leave it out or send false."),),
+        )
     payload, upload_id = _stored_input(services, principal, model, wanted.input)
     return NewJob(
-        model=model, payload=payload, upload_id=upload_id, priority=Priority[wanted.priority.upper()],
-        deadline_at=wanted.deadline, subject=wanted.subject, metadata=wanted.metadata,
+        model=model,
+        payload=payload,
+        upload_id=upload_id,
+        priority=Priority[wanted.priority.upper()],
+        deadline_at=wanted.deadline,
+        subject=wanted.subject,
+        metadata=wanted.metadata,
     )
 
 
 def _stored_input(
-    services: Services, principal: Principal, model: PublishedModel, value: JsonValue,
+    services: Services,
+    principal: Principal,
+    model: PublishedModel,
+    value: JsonValue,
 ) -> tuple[bytes | None, UUID | None]:
     """Payload, or the id of the upload that holds it. Either way the input has been checked."""
     if not model.pipeline.binary:
@@ -54,16 +66,24 @@ def _decoded(text: str, limit_bytes: int) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise InputInvalid(errors=(
-            FieldError("/input/data", "not_base64", "Encode the file's bytes in base64 (RFC 4648, section 4)."),)) from None
+        raise InputInvalid(
+            errors=(
+                FieldError(
+                    "/input/data", "not_base64", "Encode the file's bytes in base64 (RFC 4648, section 4)."
+                ),
+            )
+        ) from None
 
 
 def _upload_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InputInvalid(errors=(
-            FieldError("/input/upload_id", "not_a_uuid", "Send the id that POST /v1/uploads answered."),)) from None
+        raise InputInvalid(
+            errors=(
+                FieldError("/input/upload_id", "not_a_uuid", "Send the id that POST /v1/uploads answered."),
+            )
+        ) from None
 
 
 def _uploaded(services: Services, principal: Principal, upload_id: UUID) -> bytes:

@@ -10,9 +10,23 @@ from service.accounts import Principal, Scope
 from service.api import examples, intake, parameters
 from service.api.operations import operation
 from service.api.problems import problem_of, request_invalid
-from service.api.requests import cursor_after, cursor_id, idempotency_key, json_body, preferred_wait_s, query_of
+from service.api.requests import (
+    cursor_after,
+    cursor_id,
+    idempotency_key,
+    json_body,
+    preferred_wait_s,
+    query_of,
+)
 from service.api.schemas import (
-    PAGE_LIMIT, BulkAnswer, BulkRequest, EventList, JobList, JobView, Reference, SubmitRequest,
+    PAGE_LIMIT,
+    BulkAnswer,
+    BulkRequest,
+    EventList,
+    JobList,
+    JobView,
+    Reference,
+    SubmitRequest,
 )
 from service.api.services import Services
 from service.api.views import accepted_fields, answer, job_fields
@@ -56,9 +70,15 @@ def blueprint(services: Services) -> Blueprint:
     auth = services.auth
 
     @routes.post("")
-    @operation("Submit a case", scope=Scope.JOBS_WRITE, body=SubmitRequest, answers={202: JobView, 200: JobView},
-               parameters=(parameters.PREFER, parameters.IDEMPOTENCY_KEY), problems=(400, 404, 413, 415, 422),
-               examples=examples.SUBMIT)
+    @operation(
+        "Submit a case",
+        scope=Scope.JOBS_WRITE,
+        body=SubmitRequest,
+        answers={202: JobView, 200: JobView},
+        parameters=(parameters.PREFER, parameters.IDEMPOTENCY_KEY),
+        problems=(400, 404, 413, 415, 422),
+        examples=examples.SUBMIT,
+    )
     def submit() -> Response:
         principal = auth.principal(Scope.JOBS_WRITE)
         body, wait_s = json_body(), preferred_wait_s(services.settings.max_wait_s)
@@ -71,43 +91,74 @@ def blueprint(services: Services) -> Blueprint:
         return answer(fields, 202, {"Location": f"/v1/jobs/{accepted.id}"} | RETRY_AFTER)
 
     @routes.post("/bulk")
-    @operation("Submit up to 1,000 cases", scope=Scope.JOBS_WRITE, body=BulkRequest, answers={200: BulkAnswer},
-               parameters=(parameters.IDEMPOTENCY_KEY,), problems=(400, 413, 415, 422), examples=examples.BULK)
+    @operation(
+        "Submit up to 1,000 cases",
+        scope=Scope.JOBS_WRITE,
+        body=BulkRequest,
+        answers={200: BulkAnswer},
+        parameters=(parameters.IDEMPOTENCY_KEY,),
+        problems=(400, 413, 415, 422),
+        examples=examples.BULK,
+    )
     def submit_bulk() -> Response:
         principal = auth.principal(Scope.JOBS_WRITE)
         body = json_body()
         idempotency = idempotency_key(body)
-        checked = [_checked_item(services, principal, item) for item in BulkRequest.model_validate_json(body).jobs]
+        checked = [
+            _checked_item(services, principal, item) for item in BulkRequest.model_validate_json(body).jobs
+        ]
         jobs = [item for item in checked if isinstance(item, NewJob)]
         accepted = iter(_store(services, principal, jobs, idempotency) if jobs else ())
-        return answer({"items": [
-            _accepted(services, next(accepted), item) if isinstance(item, NewJob) else item for item in checked
-        ]})
+        return answer(
+            {
+                "items": [
+                    _accepted(services, next(accepted), item) if isinstance(item, NewJob) else item
+                    for item in checked
+                ]
+            }
+        )
 
     @routes.get("")
-    @operation("List jobs, newest first", scope=Scope.JOBS_READ, answers={200: JobList}, problems=(400, 422),
-               parameters=parameters.of_query(JobQuery))
+    @operation(
+        "List jobs, newest first",
+        scope=Scope.JOBS_READ,
+        answers={200: JobList},
+        problems=(400, 422),
+        parameters=parameters.of_query(JobQuery),
+    )
     def list_jobs() -> Response:
         principal = auth.principal(Scope.JOBS_READ)
         query = query_of(JobQuery)
         before = cursor_id("jobs", query.cursor)
-        wanted = queries.JobFilter(query.state, _versions(services, query), query.subject, query.created_after,
-                                   query.created_before)
+        wanted = queries.JobFilter(
+            query.state, _versions(services, query), query.subject, query.created_after, query.created_before
+        )
         with services.database.statement() as work:
             jobs = queries.newest(work, principal, wanted, before=before, limit=query.limit + 1)
         page = jobs[: query.limit]
-        return answer({
-            "items": [job_fields(job, services.catalog.version(job.model_version_id)) for job in page],
-            "next_cursor": cursor_after("jobs", page[-1].id) if len(jobs) > query.limit else None,
-        })
+        return answer(
+            {
+                "items": [job_fields(job, services.catalog.version(job.model_version_id)) for job in page],
+                "next_cursor": cursor_after("jobs", page[-1].id) if len(jobs) > query.limit else None,
+            }
+        )
 
     @routes.get("/<uuid:job_id>")
-    @operation("Read a job and its result", scope=Scope.JOBS_READ, answers={200: JobView, 304: ""},
-               parameters=(parameters.PREFER, parameters.IF_NONE_MATCH), problems=(400, 404))
+    @operation(
+        "Read a job and its result",
+        scope=Scope.JOBS_READ,
+        answers={200: JobView, 304: ""},
+        parameters=(parameters.PREFER, parameters.IF_NONE_MATCH),
+        problems=(400, 404),
+    )
     def get_job(job_id: UUID) -> Response:
         principal = auth.principal(Scope.JOBS_READ)
         wait_s = preferred_wait_s(services.settings.max_wait_s)
-        if wait_s and not _ended(services, principal, job_id) and _waited(services, principal, job_id, wait_s):
+        if (
+            wait_s
+            and not _ended(services, principal, job_id)
+            and _waited(services, principal, job_id, wait_s)
+        ):
             return _read(services, principal, job_id, waited_s=wait_s)
         return _read(services, principal, job_id)
 
@@ -120,8 +171,13 @@ def blueprint(services: Services) -> Blueprint:
         return answer(job_fields(job, services.catalog.version(job.model_version_id)))
 
     @routes.get("/<uuid:job_id>/events")
-    @operation("Read a job's audit trail", scope=Scope.JOBS_READ, answers={200: EventList}, problems=(400, 404, 422),
-               parameters=parameters.of_query(EventQuery))
+    @operation(
+        "Read a job's audit trail",
+        scope=Scope.JOBS_READ,
+        answers={200: EventList},
+        problems=(400, 404, 422),
+        parameters=parameters.of_query(EventQuery),
+    )
     def get_events(job_id: UUID) -> Response:
         principal = auth.principal(Scope.JOBS_READ)
         query = query_of(EventQuery)
@@ -129,14 +185,21 @@ def blueprint(services: Services) -> Blueprint:
         with services.database.transaction() as work:
             events = queries.events(work, principal, job_id, after=after, limit=query.limit + 1)
         page = events[: query.limit]
-        return answer({"items": page, "next_cursor":
-                       cursor_after("events", page[-1].id) if len(events) > query.limit else None})
+        return answer(
+            {
+                "items": page,
+                "next_cursor": cursor_after("events", page[-1].id) if len(events) > query.limit else None,
+            }
+        )
 
     return routes
 
 
 def _store(
-    services: Services, principal: Principal, jobs: list[NewJob], idempotency: IdempotencyKey | None,
+    services: Services,
+    principal: Principal,
+    jobs: list[NewJob],
+    idempotency: IdempotencyKey | None,
 ) -> list[Accepted]:
     unit: UnitOfWork = services.database.transaction() if idempotency else services.database.statement()
     with unit as work:
@@ -171,7 +234,12 @@ def _waited(services: Services, principal: Principal, job_id: UUID, wait_s: floa
 
 
 def _read(
-    services: Services, principal: Principal, job_id: UUID, *, status_of_unended: int = 200, waited_s: float = 0,
+    services: Services,
+    principal: Principal,
+    job_id: UUID,
+    *,
+    status_of_unended: int = 200,
+    waited_s: float = 0,
 ) -> Response:
     known = request.headers.get("If-None-Match", "").strip().removeprefix("W/").strip('"') or None
     with services.database.statement() as work:
@@ -194,7 +262,9 @@ def _versions(services: Services, query: JobQuery) -> list[UUID] | None:
     if query.model is None and query.kind is None:
         return None
     if query.model is None:
-        found = [version for name in services.catalog.names() for version in services.catalog.versions_of(name)]
+        found = [
+            version for name in services.catalog.names() for version in services.catalog.versions_of(name)
+        ]
     elif "@" in query.model:
         found = [services.catalog.resolve(query.model)]
     else:

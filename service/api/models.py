@@ -22,8 +22,12 @@ def blueprint(services: Services) -> Blueprint:
     @operation("List the models", scope=Scope.MODELS_READ, answers={200: ModelList})
     def list_models() -> Response:
         services.auth.principal(Scope.MODELS_READ)
-        return answer({"items": [_fields(catalog, _shown(catalog, name)) for name in catalog.names()],
-                       "next_cursor": None})
+        return answer(
+            {
+                "items": [_fields(catalog, _shown(catalog, name)) for name in catalog.names()],
+                "next_cursor": None,
+            }
+        )
 
     @routes.get("/<reference>")
     @operation("Read a model", scope=Scope.MODELS_READ, answers={200: ModelView}, problems=(404,))
@@ -44,11 +48,22 @@ def _shown(catalog: Catalog, name: str) -> PublishedModel:
 def _fields(catalog: Catalog, model: PublishedModel) -> dict[str, Any]:
     manifest = model.manifest
     return {
-        "name": model.name, "title": manifest.title, "summary": manifest.summary, "kind": manifest.kind,
-        "task": manifest.pipeline, "version": model.version, "digest": model.digest, "license": manifest.license,
-        "input_schema": model.pipeline.input_schema(), "result_schema": model.pipeline.result_schema(),
-        "labels": [asdict(label) for label in model.pipeline.labels()], "metrics": manifest.metrics,
-        "versions": [{"version": version.version, "digest": version.digest, "published_at": version.published_at}
-                     for version in catalog.versions_of(model.name)],
-        "aliases": catalog.aliases_of(model.name), "card": model.card,
+        "name": model.name,
+        "title": manifest.title,
+        "summary": manifest.summary,
+        "kind": manifest.kind,
+        "task": manifest.pipeline,
+        "version": model.version,
+        "digest": model.digest,
+        "license": manifest.license,
+        "input_schema": model.pipeline.input_schema(),
+        "result_schema": model.pipeline.result_schema(),
+        "labels": [asdict(label) for label in model.pipeline.labels()],
+        "metrics": manifest.metrics,
+        "versions": [
+            {"version": version.version, "digest": version.digest, "published_at": version.published_at}
+            for version in catalog.versions_of(model.name)
+        ],
+        "aliases": catalog.aliases_of(model.name),
+        "card": model.card,
     }

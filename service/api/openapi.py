@@ -19,9 +19,18 @@ from service.api.views import answer
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
 PATH_VARIABLE = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
-PROBLEM_WORDS = {400: "Malformed request", 401: "No key, or a wrong one", 403: "The key lacks the scope",
-                 404: "Not found", 413: "Too large", 415: "Wrong content type", 422: "Does not fit the schema or the model",
-                 409: "The state does not allow it", 500: "A fault of ours", 503: "Postgres or the blob store is away"}
+PROBLEM_WORDS = {
+    400: "Malformed request",
+    401: "No key, or a wrong one",
+    403: "The key lacks the scope",
+    404: "Not found",
+    413: "Too large",
+    415: "Wrong content type",
+    422: "Does not fit the schema or the model",
+    409: "The state does not allow it",
+    500: "A fault of ours",
+    503: "Postgres or the blob store is away",
+}
 
 
 def blueprint() -> Blueprint:
@@ -44,27 +53,43 @@ def docs_page() -> Blueprint:
 
 def document(app: Flask) -> dict[str, Any]:
     """The OpenAPI 3.1 document of every described route."""
-    described = [(rule, found) for rule in app.url_map.iter_rules()
-                 if (found := operation_of(app.view_functions[rule.endpoint])) is not None]
+    described = [
+        (rule, found)
+        for rule in app.url_map.iter_rules()
+        if (found := operation_of(app.view_functions[rule.endpoint])) is not None
+    ]
     paths: dict[str, dict[str, Any]] = {}
     for rule, found in sorted(described, key=lambda pair: pair[0].rule):
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(PATH_VARIABLE.sub(r"{\g<name>}", rule.rule), {})[method.lower()] = _operation(rule, found)
+            paths.setdefault(PATH_VARIABLE.sub(r"{\g<name>}", rule.rule), {})[method.lower()] = _operation(
+                rule, found
+            )
     return {
         "openapi": "3.1.0",
-        "info": {"title": "medqueue", "version": version("medqueue"), "license": {"name": "Apache-2.0"},
-                 "description": "Asynchronous inference for medical models. Research software, not a medical device."},
+        "info": {
+            "title": "medqueue",
+            "version": version("medqueue"),
+            "license": {"name": "Apache-2.0"},
+            "description": "Asynchronous inference for medical models. Research software, not a medical device.",
+        },
         "paths": paths,
-        "components": {"schemas": _component_schemas(),
-                       "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": _component_schemas(),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
 def _operation(rule: Rule, found: Operation) -> dict[str, Any]:
     spoken: dict[str, Any] = {
-        "summary": found.summary, "operationId": rule.endpoint.replace(".", "_"), "tags": [rule.endpoint.split(".")[0]],
+        "summary": found.summary,
+        "operationId": rule.endpoint.replace(".", "_"),
+        "tags": [rule.endpoint.split(".")[0]],
         "parameters": [*_path_parameters(rule), *_other_parameters(found)],
-        "responses": {**{str(status): _answer(found, status) for status in found.answers}, **_problems(found)},
+        "responses": {
+            **{str(status): _answer(found, status) for status in found.answers},
+            **_problems(found),
+        },
     }
     if found.scope is not None:
         spoken |= {"security": [{"key": []}], "description": f"Needs the scope `{found.scope}`."}
@@ -77,35 +102,61 @@ def _operation(rule: Rule, found: Operation) -> dict[str, Any]:
 
 
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
-    return [{
-        "name": match["name"], "in": "path", "required": True,
-        "schema": {"type": "string", "format": "uuid"} if match["kind"] == "uuid" else
-                  {"type": "string", "pattern": "^[a-z0-9-]{1,64}(@[A-Za-z0-9.+-]{1,64})?$"},
-    } for match in PATH_VARIABLE.finditer(rule.rule)]
+    return [
+        {
+            "name": match["name"],
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"}
+            if match["kind"] == "uuid"
+            else {"type": "string", "pattern": "^[a-z0-9-]{1,64}(@[A-Za-z0-9.+-]{1,64})?$"},
+        }
+        for match in PATH_VARIABLE.finditer(rule.rule)
+    ]
 
 
 def _other_parameters(found: Operation) -> list[dict[str, Any]]:
-    return [{"name": parameter.name, "in": parameter.place, "required": False, "schema": parameter.schema,
-             "description": parameter.description} for parameter in found.parameters]
+    return [
+        {
+            "name": parameter.name,
+            "in": parameter.place,
+            "required": False,
+            "schema": parameter.schema,
+            "description": parameter.description,
+        }
+        for parameter in found.parameters
+    ]
 
 
 def _answer(found: Operation, status: int) -> dict[str, Any]:
     kind = found.answers[status]
-    words = {200: "Done", 201: "Stored", 202: "Accepted", 304: "Nothing has changed", 503: "Not ready"}[status]
+    words = {200: "Done", 201: "Stored", 202: "Accepted", 304: "Nothing has changed", 503: "Not ready"}[
+        status
+    ]
     if not kind:
         return {"description": words}
     media = kind if isinstance(kind, str) else JSON
-    content: dict[str, Any] = {"description": words, "content": {media: {} if isinstance(kind, str) else _schema_of(kind)}}
+    content: dict[str, Any] = {
+        "description": words,
+        "content": {media: {} if isinstance(kind, str) else _schema_of(kind)},
+    }
     if status == 202:
-        content["headers"] = {"Location": {"schema": {"type": "string"}, "required": True},
-                              "Retry-After": {"schema": {"type": "string"}, "required": True}}
+        content["headers"] = {
+            "Location": {"schema": {"type": "string"}, "required": True},
+            "Retry-After": {"schema": {"type": "string"}, "required": True},
+        }
     return content
 
 
 def _problems(found: Operation) -> dict[str, Any]:
     statuses = {*found.problems, *((401, 403, 500, 503) if found.scope else ())} - set(found.answers)
-    return {str(status): {"description": PROBLEM_WORDS[status], "content": {PROBLEM_TYPE: _schema_of(schemas.Problem)}}
-            for status in sorted(statuses)}
+    return {
+        str(status): {
+            "description": PROBLEM_WORDS[status],
+            "content": {PROBLEM_TYPE: _schema_of(schemas.Problem)},
+        }
+        for status in sorted(statuses)
+    }
 
 
 def _schema_of(kind: type[BaseModel] | str) -> dict[str, Any]:
@@ -116,9 +167,14 @@ def _schema_of(kind: type[BaseModel] | str) -> dict[str, Any]:
 
 @cache
 def _component_schemas() -> dict[str, Any]:
-    wire = [found for found in vars(schemas).values()
-            if isinstance(found, type) and issubclass(found, BaseModel) and found.__module__ == schemas.__name__]
+    wire = [
+        found
+        for found in vars(schemas).values()
+        if isinstance(found, type) and issubclass(found, BaseModel) and found.__module__ == schemas.__name__
+    ]
     _, document = models_json_schema([(found, "validation") for found in wire], ref_template=REFERENCE)
     definitions: dict[str, Any] = document["$defs"]
-    definitions["BulkRequest"]["properties"]["jobs"]["items"] = {"$ref": REFERENCE.format(model="SubmitRequest")}
+    definitions["BulkRequest"]["properties"]["jobs"]["items"] = {
+        "$ref": REFERENCE.format(model="SubmitRequest")
+    }
     return definitions

@@ -36,8 +36,13 @@ class Operation:
 
 
 def operation(
-    summary: str, *, scope: Scope | None, answers: dict[int, type[BaseModel] | str],
-    body: type[BaseModel] | str | None = None, parameters: tuple[Parameter, ...] = (), problems: tuple[int, ...] = (),
+    summary: str,
+    *,
+    scope: Scope | None,
+    answers: dict[int, type[BaseModel] | str],
+    body: type[BaseModel] | str | None = None,
+    parameters: tuple[Parameter, ...] = (),
+    problems: tuple[int, ...] = (),
     examples: dict[str, Any] | None = None,
 ) -> Callable[[View], View]:
     """Attach a description to a view. An answer or body is a schema class, or the media type of raw bytes."""

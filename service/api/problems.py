@@ -53,12 +53,17 @@ def problem_of(error: ServiceError) -> dict[str, object]:
     own_fault = status is HTTPStatus.INTERNAL_SERVER_ERROR
     code = "internal_error" if own_fault else error.code
     problem: dict[str, object] = {
-        "type": TYPE_PREFIX + code, "title": status.phrase, "status": status.value, "code": code,
+        "type": TYPE_PREFIX + code,
+        "title": status.phrase,
+        "status": status.value,
+        "code": code,
         "detail": "Something failed on our side. It is logged; try again." if own_fault else error.detail,
     }
     if error.errors:
-        problem["errors"] = [{"pointer": field.pointer, "code": field.code, "detail": field.detail}
-                             for field in error.errors[:MAX_FIELD_ERRORS]]
+        problem["errors"] = [
+            {"pointer": field.pointer, "code": field.code, "detail": field.detail}
+            for field in error.errors[:MAX_FIELD_ERRORS]
+        ]
     return problem
 
 
@@ -67,9 +72,11 @@ def request_invalid(error: ValidationError) -> ServiceError:
     found = error.errors(include_input=False, include_url=False, include_context=False)
     if any(fault["type"] == "json_invalid" for fault in found):
         return errors.BodyNotJson(f"{(errors.BodyNotJson.__doc__ or '').strip()} {found[0]['msg']}.")
-    return errors.RequestInvalid(errors=tuple(
-        FieldError(pointer_to(*map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in found
-    ))
+    return errors.RequestInvalid(
+        errors=tuple(
+            FieldError(pointer_to(*map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in found
+        )
+    )
 
 
 def _respond(problem: dict[str, object], status: int) -> Response:
@@ -93,8 +100,16 @@ def _http_error(error: HTTPException) -> Response:
         return _service_error(errors.BodyTooLarge())
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     code = HTTPStatus(status).phrase.lower().replace(" ", "_")
-    response = _respond({"type": TYPE_PREFIX + code, "title": HTTPStatus(status).phrase, "status": status, "code": code,
-                         "detail": error.description or HTTPStatus(status).phrase}, status)
+    response = _respond(
+        {
+            "type": TYPE_PREFIX + code,
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "code": code,
+            "detail": error.description or HTTPStatus(status).phrase,
+        },
+        status,
+    )
     for name, value in error.get_headers():
         if name.lower() in {"allow", "retry-after"}:
             response.headers[name] = value

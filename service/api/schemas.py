@@ -27,24 +27,38 @@ class Wire(BaseModel):
 class SubmitRequest(Wire):
     """A case to score."""
 
-    model: Reference = Field(description="`name`, `name@alias` or `name@version`; the version is pinned on acceptance.",
-                             examples=["breast-cancer-wisconsin", "pneumonia-xray-28@stable"])
-    input: JsonValue = Field(description="What the model's `input_schema` asks for; for a file "
-                                         '`{"data": base64}` or `{"upload_id": id}`.')
-    priority: PriorityName = Field("routine", description="FHIR request priority: stat before asap before urgent before routine.")
-    deadline: AwareDatetime | None = Field(None, description="Not worth starting after this time: the job expires then.")
+    model: Reference = Field(
+        description="`name`, `name@alias` or `name@version`; the version is pinned on acceptance.",
+        examples=["breast-cancer-wisconsin", "pneumonia-xray-28@stable"],
+    )
+    input: JsonValue = Field(
+        description="What the model's `input_schema` asks for; for a file "
+        '`{"data": base64}` or `{"upload_id": id}`.'
+    )
+    priority: PriorityName = Field(
+        "routine", description="FHIR request priority: stat before asap before urgent before routine."
+    )
+    deadline: AwareDatetime | None = Field(
+        None, description="Not worth starting after this time: the job expires then."
+    )
     explain: bool = Field(False, description="Ask for an explanation, where the model offers one.")
     subject: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
-        None, description="The caller's reference to the patient; stored encrypted, searchable by its exact value.")
+        None,
+        description="The caller's reference to the patient; stored encrypted, searchable by its exact value.",
+    )
     metadata: dict[MetadataKey, MetadataValue] = Field(
-        default_factory=dict, max_length=16, description="Up to 16 pairs that come back with the job; stored encrypted.")
+        default_factory=dict,
+        max_length=16,
+        description="Up to 16 pairs that come back with the job; stored encrypted.",
+    )
 
 
 class BulkRequest(Wire):
     """Up to 1,000 cases in one request and one transaction."""
 
     jobs: Annotated[list[JsonValue], Field(min_length=1, max_length=BULK_LIMIT)] = Field(
-        description="Each as for POST /v1/jobs. One that is refused does not hold up the others.")
+        description="Each as for POST /v1/jobs. One that is refused does not hold up the others."
+    )
 
 
 class FieldProblem(Wire):
@@ -102,7 +116,9 @@ class JobView(Wire):
     subject: str | None
     metadata: dict[str, str]
     result: ResultView | None = Field(None, description="There once the job has succeeded; not in lists.")
-    problem: JobProblem | None = Field(None, description="There once the job has failed, expired or been quarantined.")
+    problem: JobProblem | None = Field(
+        None, description="There once the job has failed, expired or been quarantined."
+    )
 
 
 class JobList(Wire):

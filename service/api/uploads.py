@@ -20,10 +20,15 @@ def blueprint(services: Services) -> Blueprint:
     routes = Blueprint("uploads", __name__, url_prefix="/v1/uploads")
 
     @routes.post("")
-    @operation("Upload a file", scope=Scope.UPLOADS_WRITE, body=RAW, answers={201: UploadView}, problems=(413, 415))
+    @operation(
+        "Upload a file", scope=Scope.UPLOADS_WRITE, body=RAW, answers={201: UploadView}, problems=(413, 415)
+    )
     def upload() -> Response:
         principal = services.auth.principal(Scope.UPLOADS_WRITE)
-        if request.mimetype.startswith("multipart/") or request.mimetype == "application/x-www-form-urlencoded":
+        if (
+            request.mimetype.startswith("multipart/")
+            or request.mimetype == "application/x-www-form-urlencoded"
+        ):
             raise ContentTypeUnsupported("Send the file itself as the body, not a form.")
         request.max_content_length = services.settings.max_upload_bytes
         stored = services.uploads.store(principal, _parts())

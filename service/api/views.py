@@ -1,9 +1,7 @@
 """Values of the use cases as what goes over the wire."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from flask import Response
 from pydantic_core import to_json
@@ -11,7 +9,7 @@ from pydantic_core import to_json
 from service.catalog import PublishedModel
 from service.jobs.queries import JobView
 from service.jobs.submission import Accepted, NewJob
-from service.lifecycle import JobState, Priority
+from service.lifecycle import JobState
 
 
 def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -21,11 +19,25 @@ def answer(content: object, status: int = 200, headers: Mapping[str, str] | None
 
 def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:
     """A job, with its result if it was read."""
-    fields = _fields(job.id, model, job.state, job.priority, job.created_at, job.deadline_at, job.subject, job.metadata)
-    fields |= {"started_at": job.started_at, "finished_at": job.finished_at, "attempt": job.attempt}
+    fields = _of_model(model) | {
+        "id": job.id,
+        "state": job.state.value,
+        "priority": job.priority.name.lower(),
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "deadline": job.deadline_at,
+        "attempt": job.attempt,
+        "subject": job.subject,
+        "metadata": job.metadata,
+    }
     if job.result is not None:
-        fields["result"] = job.result.content | {
-            "model_digest": model.digest, "runtime": job.result.runtime, "provider": job.result.provider}
+        computed_by = {
+            "model_digest": model.digest,
+            "runtime": job.result.runtime,
+            "provider": job.result.provider,
+        }
+        fields["result"] = job.result.content | computed_by
     if job.problem is not None:
         fields["problem"] = job.problem
     return fields
@@ -33,17 +45,24 @@ def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:
 
 def accepted_fields(accepted: Accepted, job: NewJob, model: PublishedModel) -> dict[str, Any]:
     """A job as it was when it was accepted: the answer to a submit, the same each time it is repeated."""
-    return _fields(accepted.id, model, JobState.QUEUED, job.priority, accepted.created_at, job.deadline_at, job.subject,
-                   job.metadata)
+    return _of_model(model) | {
+        "id": accepted.id,
+        "state": JobState.QUEUED.value,
+        "priority": job.priority.name.lower(),
+        "created_at": accepted.created_at,
+        "started_at": None,
+        "finished_at": None,
+        "deadline": job.deadline_at,
+        "attempt": 0,
+        "subject": job.subject,
+        "metadata": job.metadata,
+    }
 
 
-def _fields(
-    job_id: UUID, model: PublishedModel, state: JobState, priority: Priority, created_at: datetime,
-    deadline_at: datetime | None, subject: str | None, metadata: Mapping[str, str],
-) -> dict[str, Any]:
+def _of_model(model: PublishedModel) -> dict[str, Any]:
     return {
-        "id": job_id, "model": model.name, "model_version": model.version, "model_digest": model.digest,
-        "kind": model.manifest.kind, "state": state.value, "priority": priority.name.lower(), "created_at": created_at,
-        "started_at": None, "finished_at": None, "deadline": deadline_at, "attempt": 0, "subject": subject,
-        "metadata": metadata,
+        "model": model.name,
+        "model_version": model.version,
+        "model_digest": model.digest,
+        "kind": model.manifest.kind,
     }

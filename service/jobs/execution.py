@@ -126,33 +126,62 @@ class Ending:
 
 
 def claim(
-    work: UnitOfWork, *, model_version_id: UUID, limit: int, owner: str, lease_s: float, retries_first: bool,
+    work: UnitOfWork,
+    *,
+    model_version_id: UUID,
+    limit: int,
+    owner: str,
+    lease_s: float,
+    retries_first: bool,
 ) -> list[ClaimedJob]:
     """Claim up to `limit` fresh jobs in rank order, or one that was claimed before, alone.
 
     With `retries_first` a retry that is due goes before fresh jobs; without it only fresh jobs are looked at.
     """
-    rows = work.execute(CLAIM, (
-        retries_first, model_version_id, model_version_id, limit, owner, lease_s, f"worker:{owner}",
-    ))
+    rows = work.execute(
+        CLAIM,
+        (
+            retries_first,
+            model_version_id,
+            model_version_id,
+            limit,
+            owner,
+            lease_s,
+            f"worker:{owner}",
+        ),
+    )
     return [ClaimedJob(Lease(row[0], row[2]), row[1], row[3], row[4], row[5]) for row in rows]
 
 
 def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str, provider: str) -> set[UUID]:
     """End held jobs with results or problems; the ids that were still held. Announces them after the commit."""
     ids, fences = leases.columns([ending.lease for ending in endings])
-    problems = [Jsonb({"code": ending.problem.code, "detail": ending.problem.detail}) if ending.problem else None
-                for ending in endings]
-    rows = work.execute(END, (
-        ids, fences, [ending.state.value for ending in endings], problems, [ending.payload for ending in endings],
-        runtime, provider, f"worker:{owner}", provider,
-    ))
+    problems = [
+        Jsonb({"code": ending.problem.code, "detail": ending.problem.detail}) if ending.problem else None
+        for ending in endings
+    ]
+    rows = work.execute(
+        END,
+        (
+            ids,
+            fences,
+            [ending.state.value for ending in endings],
+            problems,
+            [ending.payload for ending in endings],
+            runtime,
+            provider,
+            f"worker:{owner}",
+            provider,
+        ),
+    )
     ended = {row[0] for row in rows}
     work.announce(list(ended))
     return ended
 
 
-def retry(work: UnitOfWork, held: Sequence[Lease], delays_s: Sequence[float], *, owner: str, code: str) -> set[UUID]:
+def retry(
+    work: UnitOfWork, held: Sequence[Lease], delays_s: Sequence[float], *, owner: str, code: str
+) -> set[UUID]:
     """Queue held jobs again, each after its delay; `code` says which passing fault it was."""
     ids, fences = leases.columns(held)
     return {row[0] for row in work.execute(RETRY, (ids, fences, list(delays_s), f"worker:{owner}", code))}

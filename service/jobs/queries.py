@@ -129,20 +129,42 @@ def read(work: UnitOfWork, principal: Principal, job_id: UUID, *, known_tag: str
 
 def has_ended(work: UnitOfWork, principal: Principal, job_id: UUID) -> bool:
     """Whether a job has ended; a missing one counts as ended, so that nobody waits for it."""
-    rows = work.execute("SELECT state FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id))
+    rows = work.execute(
+        "SELECT state FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)
+    )
     return not rows or rows[0][0] in ENDED_STATES
 
 
 def newest(
-    work: UnitOfWork, principal: Principal, wanted: JobFilter, *, before: UUID | None, limit: int,
+    work: UnitOfWork,
+    principal: Principal,
+    wanted: JobFilter,
+    *,
+    before: UUID | None,
+    limit: int,
 ) -> list[JobView]:
     """Jobs newest first, older than `before`, without results."""
     subject = None if wanted.subject is None else principal.cipher.blind_index(wanted.subject)
     versions = None if wanted.model_version_ids is None else list(wanted.model_version_ids)
-    rows = work.execute(LIST, (
-        principal.tenant_id, before, before, wanted.state, wanted.state, versions, versions, subject, subject,
-        wanted.created_after, wanted.created_after, wanted.created_before, wanted.created_before, limit,
-    ))
+    rows = work.execute(
+        LIST,
+        (
+            principal.tenant_id,
+            before,
+            before,
+            wanted.state,
+            wanted.state,
+            versions,
+            versions,
+            subject,
+            subject,
+            wanted.created_after,
+            wanted.created_after,
+            wanted.created_before,
+            wanted.created_before,
+            limit,
+        ),
+    )
     return [_view(principal, row) for row in rows]
 
 
@@ -153,7 +175,9 @@ def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:
     """
     if work.execute(CANCEL, (job_id, principal.tenant_id, principal.tenant_id, principal.actor)):
         work.announce([job_id])
-    rows = work.execute(f"SELECT {COLUMNS} FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id))
+    rows = work.execute(
+        f"SELECT {COLUMNS} FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)
+    )
     if not rows:
         raise JobNotFound
     return _view(principal, rows[0])
@@ -168,7 +192,12 @@ def requeue(work: UnitOfWork, job_id: UUID, *, actor: str) -> None:
 
 
 def events(
-    work: UnitOfWork, principal: Principal, job_id: UUID, *, after: UUID | None, limit: int,
+    work: UnitOfWork,
+    principal: Principal,
+    job_id: UUID,
+    *,
+    after: UUID | None,
+    limit: int,
 ) -> list[audit.AuditEvent]:
     """The audit trail of a job, oldest first. Raises JobNotFound."""
     if not work.execute("SELECT 1 FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)):
@@ -177,14 +206,42 @@ def events(
 
 
 def _view(principal: Principal, row: TupleRow) -> JobView:
-    (job_id, version_id, state, priority, created_at, started_at, finished_at, deadline_at, attempt, fence, claim_size,
-     problem, context, *result) = row
+    (
+        job_id,
+        version_id,
+        state,
+        priority,
+        created_at,
+        started_at,
+        finished_at,
+        deadline_at,
+        attempt,
+        fence,
+        claim_size,
+        problem,
+        context,
+        *result,
+    ) = row
     opened: dict[str, Any] = {}
     if context is not None:
-        opened = from_json(principal.cipher.open(context, binding("job.context", principal.tenant_id, job_id)))
+        opened = from_json(
+            principal.cipher.open(context, binding("job.context", principal.tenant_id, job_id))
+        )
     return JobView(
-        job_id, version_id, JobState(state), Priority(priority), created_at, started_at, finished_at, deadline_at,
-        attempt, fence, claim_size, problem, opened.get("subject"), opened.get("metadata", {}),
+        job_id,
+        version_id,
+        JobState(state),
+        Priority(priority),
+        created_at,
+        started_at,
+        finished_at,
+        deadline_at,
+        attempt,
+        fence,
+        claim_size,
+        problem,
+        opened.get("subject"),
+        opened.get("metadata", {}),
         _result(principal, job_id, *result) if result and result[0] is not None else None,
     )
 

@@ -82,7 +82,10 @@ class Accepted:
 
 
 def submit(
-    work: UnitOfWork, principal: Principal, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None = None,
+    work: UnitOfWork,
+    principal: Principal,
+    new_jobs: Sequence[NewJob],
+    idempotency: IdempotencyKey | None = None,
 ) -> list[Accepted]:
     """Store jobs, queued, and wake their workers; the answers are in the order given.
 
@@ -91,31 +94,53 @@ def submit(
     """
     ids = [uuid7() for _ in new_jobs]
     digests = [idempotency.of_item(index) if idempotency else None for index in range(len(ids))]
-    rows = work.execute(SUBMIT, (
-        *_columns(principal, ids, new_jobs), digests, [idempotency.request_digest if idempotency else None] * len(ids),
-        principal.tenant_id, principal.key_id, HEADSTARTS, principal.tenant_id, principal.actor,
-    ))
-    created = dict(rows)  # type: ignore[arg-type]
+    rows = work.execute(
+        SUBMIT,
+        (
+            *_columns(principal, ids, new_jobs),
+            digests,
+            [idempotency.request_digest if idempotency else None] * len(ids),
+            principal.tenant_id,
+            principal.key_id,
+            HEADSTARTS,
+            principal.tenant_id,
+            principal.actor,
+        ),
+    )
+    created = {row[0]: row[1] for row in rows}
     for version_id in {job.model.id for job in new_jobs}:
         work.wake(score_wake_up(version_id))
     if len(created) < len(ids):
         return _first_answers(work, principal, digests, idempotency)
-    return [Accepted(job_id, created[job_id], job.model.id) for job_id, job in zip(ids, new_jobs, strict=True)]
+    return [
+        Accepted(job_id, created[job_id], job.model.id) for job_id, job in zip(ids, new_jobs, strict=True)
+    ]
 
 
-def _columns(principal: Principal, ids: list[UUID], new_jobs: Sequence[NewJob]) -> tuple[list[object], ...]:
+def _columns(
+    principal: Principal, ids: list[UUID], new_jobs: Sequence[NewJob]
+) -> tuple[Sequence[object], ...]:
     """The nine columns that a job brings along, as arrays; payload and context sealed."""
     cipher, tenant_id = principal.cipher, principal.tenant_id
     payloads, contexts, subjects = [], [], []
     for job_id, job in zip(ids, new_jobs, strict=True):
-        payloads.append(None if job.payload is None else
-                        cipher.seal(job.payload, binding("job.payload", tenant_id, job_id)))
+        payloads.append(
+            None
+            if job.payload is None
+            else cipher.seal(job.payload, binding("job.payload", tenant_id, job_id))
+        )
         contexts.append(_sealed_context(principal, job_id, job))
         subjects.append(cipher.blind_index(job.subject) if job.subject is not None else None)
     return (
-        ids, [job.model.id for job in new_jobs], [f"model:{job.model.name}@{job.model.version}" for job in new_jobs],
-        [int(job.priority) for job in new_jobs], [job.deadline_at for job in new_jobs],
-        [job.upload_id for job in new_jobs], payloads, contexts, subjects,
+        ids,
+        [job.model.id for job in new_jobs],
+        [f"model:{job.model.name}@{job.model.version}" for job in new_jobs],
+        [int(job.priority) for job in new_jobs],
+        [job.deadline_at for job in new_jobs],
+        [job.upload_id for job in new_jobs],
+        payloads,
+        contexts,
+        subjects,
     )
 
 
@@ -127,11 +152,15 @@ def _sealed_context(principal: Principal, job_id: UUID, job: NewJob) -> bytes | 
 
 
 def _first_answers(
-    work: UnitOfWork, principal: Principal, digests: Sequence[bytes | None], idempotency: IdempotencyKey | None,
+    work: UnitOfWork,
+    principal: Principal,
+    digests: Sequence[bytes | None],
+    idempotency: IdempotencyKey | None,
 ) -> list[Accepted]:
     """The answers that this key got the first time."""
     found = {row[0]: row[1:] for row in work.execute(FIRST_ANSWERS, (principal.tenant_id, list(digests)))}
-    if idempotency is None or any(digest not in found or found[digest][0] != idempotency.request_digest
-                                  for digest in digests):
+    if idempotency is None or any(
+        digest not in found or found[digest][0] != idempotency.request_digest for digest in digests
+    ):
         raise IdempotencyKeyReused
-    return [Accepted(*found[digest][1:], replayed=True) for digest in digests]
+    return [Accepted(*found[digest][1:4], replayed=True) for digest in digests]
