@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 from celery import Celery
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
@@ -46,8 +47,9 @@ def celery_app(redis_url: str) -> Celery:
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
         task_routes={task.value: {"queue": queue.value} for task, queue in ROUTES.items()},
+        # The nameless exchange goes straight to the queue; a named one is looked up in Redis for every message.
+        task_queues=[Queue(queue.value, Exchange(""), routing_key=queue.value) for queue in QueueName],
         task_default_queue=QueueName.MAINTENANCE.value,
-        task_create_missing_queues=True,
         task_acks_late=False,
         task_publish_retry=False,
         worker_prefetch_multiplier=1,

@@ -163,4 +163,5 @@ def _first_answers(
         digest not in found or found[digest][0] != idempotency.request_digest for digest in digests
     ):
         raise IdempotencyKeyReused
-    return [Accepted(*found[digest][1:4], replayed=True) for digest in digests]
+    first = [found[digest] for digest in digests]
+    return [Accepted(row[1], row[2], row[3], replayed=True) for row in first]

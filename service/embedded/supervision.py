@@ -1,0 +1,115 @@
+"""supervisord as a child of this process: start it, start stages of programs in it, stop all.
+
+Restarting what dies is supervisord's part, and so is the order of stopping.
+"""
+
+import http.client
+import subprocess
+import sys
+import xmlrpc.client
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from service.embedded.errors import StackFailed
+from service.embedded.folder import DataFolder, write_private
+from service.embedded.processes import ending_with_us
+from service.embedded.programs import Program, Stage, start_script, supervisor_configuration
+from service.embedded.waiting import wait_until
+
+SOCKET = "supervisor.sock"
+START_S = 10.0
+STOP_S = 14.0
+PATIENCE = 3  # starts of one program, while it is waited for, after which it counts as broken
+
+
+@dataclass
+class Supervisor:
+    """A running supervisord and the programs it was given."""
+
+    folder: DataFolder
+    programs: tuple[Program, ...]
+    process: subprocess.Popen[bytes]
+    _pids: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def start(self, stage: Stage, timeout_s: float) -> None:
+        """Start the programs of a stage and wait until each is ready. Raises StackFailed."""
+        waiting = [program for program in self.programs if program.stage is stage]
+        if not waiting:
+            return
+        self._call("startProcessGroup", stage.name.lower(), False)
+
+        def all_ready() -> bool:
+            states = self._states()
+            waiting[:] = [program for program in waiting if not self._is_ready(program, states[program.name])]
+            return not waiting
+
+        if not wait_until(all_ready, timeout_s):
+            raise self._failed(waiting[0].name, f"was not ready within {timeout_s:.0f} s")
+
+    def wait(self) -> None:
+        """Block until supervisord ends, which it does only when something stops or kills it."""
+        self.process.wait()
+
+    def listens(self) -> bool:
+        """Whether it takes commands. Raises StackFailed when it ended."""
+        if self.process.poll() is not None:
+            raise self._failed("supervisord", "did not come up")
+        with suppress(OSError, http.client.HTTPException):
+            return bool(self._call("getState"))
+        return False
+
+    def stop(self) -> None:
+        """Stop every program, the last stage first. Within STOP_S, by force if need be."""
+        with suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+            self._call("shutdown")  # wakes its loop; a signal alone waits for the next turn
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _is_ready(self, program: Program, state: Mapping[str, Any]) -> bool:
+        if state["pid"]:
+            self._pids[program.name].add(state["pid"])
+        if len(self._pids[program.name]) >= PATIENCE:
+            raise self._failed(program.name, "ends whenever it is started")
+        return state["statename"] == "RUNNING" if program.is_ready is None else program.is_ready()
+
+    def _failed(self, name: str, reason: str) -> StackFailed:
+        return StackFailed(name, reason, self.folder.log(name))
+
+    def _states(self) -> dict[str, Mapping[str, Any]]:
+        return {state["name"]: state for state in self._call("getAllProcessInfo")}
+
+    def _call(self, method: str, *values: object) -> Any:
+        transport = SupervisorTransport(serverurl=f"unix://{self.folder.sockets / SOCKET}")
+        with xmlrpc.client.ServerProxy("http://localhost", transport) as proxy:
+            return getattr(proxy.supervisor, method)(*values)
+
+
+@contextmanager
+def supervised(
+    folder: DataFolder, programs: Sequence[Program], environment: Mapping[str, str]
+) -> Iterator[Supervisor]:
+    """Run supervisord, with no program started yet, while the block lasts. Raises StackFailed."""
+    for program in programs:
+        write_private(folder.run / f"{program.name}.sh", start_script(program))
+    configuration = folder.run / "supervisord.conf"
+    write_private(configuration, supervisor_configuration(programs, folder.sockets / SOCKET))
+    command = (sys.executable, "-m", "supervisor.supervisord", "--configuration", str(configuration))
+    process = subprocess.Popen(
+        ending_with_us(command, "TERM"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        cwd=folder.run, umask=0o077, env=dict(environment), start_new_session=True,
+    )  # fmt: skip
+    supervisor = Supervisor(folder, tuple(programs), process)
+    try:
+        wait_until(supervisor.listens, START_S)
+        yield supervisor
+    finally:
+        supervisor.stop()
