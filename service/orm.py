@@ -155,7 +155,7 @@ class Job(Row):
             "available_at",
             postgresql_where=text("state = 'queued' AND attempt > 0"),
         ),
-        Index("ix_job_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
+        Index("ix_job_lease", "lease_expires_at", postgresql_where=text("lease_expires_at IS NOT NULL")),
         Index(
             "ix_job_deadline",
             "deadline_at",

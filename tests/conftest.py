@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +17,6 @@ from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
 TEMPLATE = "medqueue_template"
-FOLDERS_WITH_MARKS = ("unit", "contract", "integration", "acceptance", "faults", "parity")
 
 
 @pytest.fixture(scope="session")
@@ -34,22 +34,29 @@ def template(servers: ServerUrls) -> ServerUrls:
     return servers
 
 
+@contextmanager
+def fresh_database(servers: ServerUrls, template: str = "template1") -> Iterator[str]:
+    """The address of a new database made from a template, dropped afterwards."""
+    name = f"test_{uuid4().hex}"
+    _run(servers, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    try:
+        yield url_of(servers, name)
+    finally:
+        _run(servers, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def database_url(template: ServerUrls) -> Iterator[str]:
     """A fresh, migrated database of this test's own."""
-    name = f"test_{uuid4().hex}"
-    _run(template, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
-    yield url_of(template, name)
-    _run(template, f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(template, TEMPLATE) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_database_url(servers: ServerUrls) -> Iterator[str]:
     """A database without a schema."""
-    name = f"test_{uuid4().hex}"
-    _run(servers, f"CREATE DATABASE {name}")
-    yield url_of(servers, name)
-    _run(servers, f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(servers) as url:
+        yield url
 
 
 @pytest.fixture
@@ -81,8 +88,13 @@ def blobs() -> MemoryBlobStore:
 @pytest.fixture
 def settings(database_url: str, servers: ServerUrls, tmp_path: Path) -> Settings:
     """Settings of a process over this test's servers and folder."""
-    return Settings(database_url=database_url, redis_url=servers.redis_url, data_dir=tmp_path / "data",
-                    master_key=MASTER_KEY_TEXT, cache_s=0)
+    return Settings(
+        database_url=database_url,
+        redis_url=servers.redis_url,
+        data_dir=tmp_path / "data",
+        master_key=MASTER_KEY_TEXT,
+        cache_s=0,
+    )
 
 
 def url_of(servers: ServerUrls, name: str) -> str:

@@ -205,7 +205,9 @@ def _create_job() -> None:
     queued = "state = 'queued' AND "
     _partial("ix_job_fresh", ["model_version_id", "rank_at", "id"], queued + "attempt = 0")
     _partial("ix_job_retry", ["model_version_id", "available_at"], queued + "attempt > 0")
-    _partial("ix_job_lease", ["lease_expires_at"], "state = 'running'")
+    # Not "state = 'running'", though it means the same: completions look for that state by id, and the planner must
+    # not walk all running jobs for it.
+    _partial("ix_job_lease", ["lease_expires_at"], "lease_expires_at IS NOT NULL")
     _partial("ix_job_deadline", ["deadline_at"], queued + "deadline_at IS NOT NULL")
     _partial(
         "ix_job_subject", ["tenant_id", "subject_digest", sa.text("id DESC")], "subject_digest IS NOT NULL"

@@ -15,21 +15,21 @@ from service.embedded.folder import DataFolder
 from service.embedded.processes import MARK
 
 SUPERVISOR_STOPS_S = 15.0
-SERVER_STOPS_S = 5.0
 NO_PID = 2**22 + 1  # above the largest pid Linux gives out
 
 
-def stop_leftovers(folder: DataFolder) -> int:
+def stop_leftovers(folder: DataFolder, patience_s: float = 5.0) -> int:
     """Stop every process of this folder's stack and clear what a crash leaves. Tells how many there were.
 
     Call it only while holding the folder. A supervisor is asked first: it ends the others in their order.
+    What is left then is asked, Postgres last, and killed after `patience_s`.
     """
     found = our_processes(folder)
     if found:
         _stop([process for process in found if _is_supervisor(process)], signal.SIGTERM, SUPERVISOR_STOPS_S)
         others = our_processes(folder)
-        _stop([process for process in others if not _is_postgres(process)], signal.SIGTERM, SERVER_STOPS_S)
-        _stop(our_processes(folder), signal.SIGINT, SERVER_STOPS_S)
+        _stop([process for process in others if not _is_postgres(process)], signal.SIGTERM, patience_s)
+        _stop(our_processes(folder), signal.SIGINT, patience_s)
     _clear(folder)
     return len(found)
 

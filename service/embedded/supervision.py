@@ -65,14 +65,16 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop every program, the last stage first. Within STOP_S, by force if need be."""
-        with suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
-            self._call("shutdown")  # wakes its loop; a signal alone waits for the next turn
         self.process.terminate()
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+        if not wait_until(self._ended, STOP_S):
             self.process.kill()
-            self.process.wait()
+        self.process.wait()
+
+    def _ended(self) -> bool:
+        """Whether supervisord ended. Asking makes it look after its programs, else it does so once a second."""
+        with suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+            self._call("getState")
+        return self.process.poll() is not None
 
     def _is_ready(self, program: Program, state: Mapping[str, Any]) -> bool:
         if state["pid"]:

@@ -1,0 +1,144 @@
+"""The hot statements at 1,000,000 queued jobs: each reads what it returns and no more."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from service import leases
+from service.accounts import Principal
+from service.catalog import PublishedModel
+from service.crypto import Keyring
+from service.db import Database, driver_url
+from service.jobs import execution, queries, submission, sweeps
+from service.leases import Lease
+from tests import factories
+from tests.conftest import TEMPLATE, fresh_database
+from tests.fakes import FakeTaskQueue, MemoryBlobStore
+
+QUEUED = 1_000_000
+DELAYED = 5_000
+LIMIT = 64
+ROW_COUNTS = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+
+FILL = """
+INSERT INTO job (id, tenant_id, model_version_id, created_at, rank_at, available_at, priority, submitted_by, payload,
+                 attempt, fence)
+SELECT uuidv7(make_interval(secs => -0.01 * (%(count)s - n))), %(tenant)s, %(model)s, now(),
+       now() + make_interval(secs => n * 0.001), now() + %(delay)s, n %% 4, 'test', '\\x00', %(attempt)s, %(attempt)s
+FROM generate_series(1, %(count)s) AS n
+"""
+
+
+@pytest.fixture(scope="module")
+def full(template: Any) -> Iterator[tuple[Database, Principal, PublishedModel]]:
+    """A database with a million fresh jobs, and some thousands put off into the future."""
+    with fresh_database(template, TEMPLATE) as url:
+        database = Database(url, queue=FakeTaskQueue())
+        caller = factories.principal(database, Keyring(factories.MASTER_KEY))
+        model = factories.published(database, MemoryBlobStore())
+        with psycopg.connect(
+            driver_url(url).set(drivername="postgresql").render_as_string(False), autocommit=True
+        ) as opened:
+            opened.execute("SET session_replication_role = replica")
+            same = {"tenant": caller.tenant_id, "model": model.id}
+            opened.execute(FILL, same | {"count": QUEUED, "attempt": 0, "delay": "0 s"})
+            opened.execute(FILL, same | {"count": DELAYED, "attempt": 1, "delay": "1 hour"})
+            opened.execute("VACUUM ANALYZE job")
+        yield database, caller, model
+        database.close()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node of a plan."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def rows_touched(database: Database, statement: str, params: tuple[Any, ...]) -> float:
+    """Rows that the scans of `job` read, kept or thrown away, when the statement really runs; nothing is kept."""
+    with database.transaction() as work:
+        (plan,) = work.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement, params)[0][0]
+        work.session.rollback()
+    scans = [
+        node
+        for node in nodes(plan["Plan"])
+        if node.get("Relation Name") == "job" and "Scan" in node["Node Type"]
+    ]
+    assert scans, "the plan reads no job"
+    return max(
+        float(node["Actual Loops"]) * sum(float(node.get(count, 0)) for count in ROW_COUNTS) for node in scans
+    )
+
+
+def test_a_claim_touches_no_more_rows_than_it_claims(
+    full: tuple[Database, Principal, PublishedModel],
+) -> None:
+    database, _, model = full
+    for retries_first in (True, False):
+        params = (retries_first, model.id, model.id, LIMIT, "w1", 30.0, "worker:w1")
+        assert rows_touched(database, execution.CLAIM, params) <= LIMIT
+
+
+def test_ending_a_batch_touches_its_jobs_only(full: tuple[Database, Principal, PublishedModel]) -> None:
+    database, _, model = full
+    held = [job.lease for job in factories.claimed(database, model, limit=LIMIT)]
+    assert len(held) == LIMIT
+    ids, fences = leases.columns(held)
+    params = (
+        ids,
+        fences,
+        ["failed"] * LIMIT,
+        [Jsonb({"code": "x"})] * LIMIT,
+        [None] * LIMIT,
+        "r",
+        "p",
+        "worker:w1",
+        "p",
+    )
+    assert rows_touched(database, execution.END, params) <= LIMIT
+
+
+def test_a_heartbeat_touches_its_jobs_only(full: tuple[Database, Principal, PublishedModel]) -> None:
+    database, _, model = full
+    held: list[Lease] = [job.lease for job in factories.claimed(database, model, limit=LIMIT)]
+    ids, fences = leases.columns(held)
+    assert rows_touched(database, leases.RENEW.format(t="job"), (30.0, ids, fences)) <= LIMIT
+
+
+def test_reading_a_job_touches_one_row(full: tuple[Database, Principal, PublishedModel]) -> None:
+    database, caller, model = full
+    job_id = factories.submitted(database, caller, model)[0]
+    params = (None, job_id, caller.tenant_id, caller.tenant_id, caller.actor)
+    assert rows_touched(database, queries.READ, params) == 1
+
+
+def test_a_page_of_the_list_touches_one_page(full: tuple[Database, Principal, PublishedModel]) -> None:
+    database, caller, _ = full
+    nothing: tuple[None, ...] = (None,) * 12
+    assert rows_touched(database, queries.LIST, (caller.tenant_id, *nothing, 51)) <= 51
+
+
+def test_sweeps_touch_nothing_when_nothing_is_due(full: tuple[Database, Principal, PublishedModel]) -> None:
+    database, _, _ = full
+    with database.statement() as work:
+        work.execute(
+            "UPDATE job SET state = 'queued', lease_owner = NULL, lease_expires_at = NULL WHERE state = 'running'"
+        )
+    assert rows_touched(database, sweeps.RESCUE, (3, 3, 3, sweeps.QUARANTINE_PROBLEM)) == 0
+    assert rows_touched(database, sweeps.EXPIRE, (sweeps.EXPIRY_PROBLEM,)) == 0
+    # Versions that the tests before rolled back are read over: a handful, where a count would read a million.
+    assert rows_touched(database, sweeps.WITH_WORK, ()) <= LIMIT
+
+
+def test_first_answers_are_found_by_key(full: tuple[Database, Principal, PublishedModel]) -> None:
+    database, caller, model = full
+    key = submission.IdempotencyKey("k", b"digest")
+    with database.transaction() as work:
+        first = submission.submit(work, caller, [factories.new_job(model)], key)
+    params: tuple[UUID, list[bytes]] = (caller.tenant_id, [key.of_item(0)])
+    assert rows_touched(database, submission.FIRST_ANSWERS, params) == len(first)
