@@ -68,9 +68,10 @@ class UnitOfWork:
             if self._single:
                 self._fairy = self._engine.raw_connection()
                 self._driver: psycopg.Connection[TupleRow] = self._fairy.driver_connection  # type: ignore[assignment]
-                self._driver.autocommit = True
             else:
-                self._session = Session(self._engine, expire_on_commit=False)
+                self._session = Session(
+                    self._engine.execution_options(isolation_level="READ COMMITTED"), expire_on_commit=False
+                )
                 self._driver = self._session.connection().connection.driver_connection  # type: ignore[assignment]
         except (sa.exc.OperationalError, sa.exc.TimeoutError, psycopg.OperationalError) as error:
             raise DatabaseUnavailable from error
@@ -102,7 +103,6 @@ class UnitOfWork:
             if broken:
                 self._fairy.invalidate()
             else:
-                self._driver.autocommit = False
                 self._fairy.close()
         else:
             try:
@@ -131,6 +131,9 @@ class Database:
             driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
+            # Connections wait in autocommit, so that a lone statement needs no BEGIN, no COMMIT and no reset.
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
             pool_timeout=5,
             pool_recycle=1800,
             connect_args={

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from psycopg.errors import UndefinedTable
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from redis.exceptions import RedisError
 
@@ -13,10 +14,18 @@ from service.db import Database, needed_revision
 from service.errors import DatabaseUnavailable, ModelNotFound
 
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.
+# Three parts, each with the condition of its partial index.
 QUEUE = """
-SELECT model_version_id, state::text, count(*), extract(epoch FROM now() - min(created_at))::float
-FROM job WHERE state IN ('queued', 'running') GROUP BY 1, 2
+SELECT model_version_id, state, sum(jobs)::bigint, extract(epoch FROM now() - min(oldest))::float FROM (
+    SELECT model_version_id, 'queued' AS state, count(*) AS jobs, min(created_at) AS oldest
+    FROM job WHERE state = 'queued' AND attempt = 0 GROUP BY 1
+    UNION ALL
+    SELECT model_version_id, 'queued', count(*), min(created_at) FROM job WHERE state = 'queued' AND attempt > 0 GROUP BY 1
+    UNION ALL
+    SELECT model_version_id, 'running', count(*), min(created_at) FROM job WHERE lease_expires_at IS NOT NULL GROUP BY 1
+) AS part GROUP BY 1, 2
 """
+SCHEMA = "SELECT version_num FROM alembic_version"
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ def readiness(database: Database, redis_url: str) -> Readiness:
             )
         schema: Literal["ok", "behind"] = "ok" if rows and rows[0][0] >= _needed() else "behind"
         return Readiness("ok", schema, _redis(redis_url))
+    except UndefinedTable:
+        return Readiness("ok", "behind", _redis(redis_url))
     except DatabaseUnavailable:
         return Readiness("unreachable", "unknown", _redis(redis_url))
 

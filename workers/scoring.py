@@ -20,7 +20,6 @@ from service.db import Database
 from service.errors import BlobUnavailable, DatabaseUnavailable, PayloadUnreadable, UploadNotFound
 from service.jobs import execution
 from service.jobs.execution import ClaimedJob, Ending, Problem
-from service.leases import Lease
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, JOBS_ENDED, JOBS_FENCED_OFF, JOBS_RETRIED, RUN_SECONDS
 from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
@@ -116,6 +115,9 @@ class Scorer:
         jobs = self._claim(loaded)
         if not jobs:
             return 0
+        if self.stopping:
+            self._release(jobs)
+            return 0
         BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
         self._heartbeat.hold([job.lease for job in jobs], step_s=READ_STEP_S)
         try:
@@ -156,6 +158,11 @@ class Scorer:
         endings += self._score_cases(loaded, cases)
         endings += self._put_off(loaded, away)
         self._store(loaded, endings)
+
+    def _release(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Give work back untouched: the stop came between the claim and the run."""
+        with self._database.statement() as work:
+            execution.release(work, [job.lease for job in jobs], owner=self._owner)
 
     def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[Case], list[Ending], list[ClaimedJob]]:
         """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
@@ -284,8 +291,3 @@ class Scorer:
             return execution.end(
                 work, endings, owner=self._owner, runtime=self.runtime.name, provider=self.runtime.provider
             )
-
-    def release(self, held: Sequence[Lease]) -> None:
-        """Give work back untouched, at a planned stop."""
-        with self._database.statement() as work:
-            execution.release(work, held, owner=self._owner)

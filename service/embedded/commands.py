@@ -29,11 +29,8 @@ def worker_command(name: str = "worker", python: str = sys.executable) -> tuple[
 
 
 def scheduler_command(name: str = "scheduler", python: str = sys.executable) -> tuple[str, ...]:
-    """Send the periodic tasks and run them. The beat table is code, so no schedule file is kept."""
-    return _celery(
-        python, name, "--pool", "threads", "--concurrency", "2", "--queues", "maintenance",
-        "--beat", "--scheduler", "celery.beat:Scheduler",
-    )  # fmt: skip
+    """Run the periodic tasks. The worker of this queue also sends them, from a thread of its own."""
+    return _celery(python, name, "--pool", "threads", "--concurrency", "2", "--queues", "maintenance")
 
 
 def _celery(python: str, name: str, *options: str) -> tuple[str, ...]:

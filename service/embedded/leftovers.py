@@ -87,7 +87,7 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None
 
 
 def _clear(folder: DataFolder) -> None:
-    for path in folder.run.glob("*.pid"):
+    for path in (*folder.run.glob("*.pid"), *folder.run.glob("*.ready")):
         path.unlink()
     for path in (path for path in folder.sockets.rglob("*") if not path.is_dir()):
         path.unlink()

@@ -35,7 +35,7 @@ class Program:
     command: tuple[str, ...]
     stage: Stage = Stage.APPLICATION
     stop_signal: str = "TERM"
-    stop_wait_s: int = 6
+    stop_wait_s: int = 5
     environment: Mapping[str, str] = field(default_factory=dict)
     is_ready: Callable[[], bool] | None = None
 
@@ -57,8 +57,8 @@ def application_programs(settings: Settings, workers: int, api_ready: Callable[[
     names = [f"worker-{number}" for number in range(1, workers + 1)]
     return [
         Program("api", api_command(settings), is_ready=api_ready),
-        *(Program(name, worker_command(name), environment=_named(name)) for name in names),
-        Program("scheduler", scheduler_command(), environment=_named("scheduler")),
+        *(_worker(name, worker_command(name), settings) for name in names),
+        _worker("scheduler", scheduler_command(), settings),
     ]
 
 
@@ -131,5 +131,7 @@ def _stage_section(stage: Stage, programs: Sequence[Program]) -> str:
     return f"[group:{stage.name.lower()}]\nprograms = {names}\npriority = {stage.value}"
 
 
-def _named(worker: str) -> dict[str, str]:
-    return {f"{PREFIX}WORKER_NAME": worker}
+def _worker(name: str, command: tuple[str, ...], settings: Settings) -> Program:
+    """A Celery worker, which makes a file of its name once it takes work."""
+    ready_file = settings.data_dir / "run" / f"{name}.ready"
+    return Program(name, command, environment={f"{PREFIX}WORKER_NAME": name}, is_ready=ready_file.exists)

@@ -74,7 +74,7 @@ def run_stack(
         except KeyboardInterrupt:
             progress("stopped")
         finally:
-            stop_leftovers(folder)
+            stop_leftovers(folder, patience_s=1.0)  # what supervisord could not stop, if anything
     return 0
 
 

@@ -17,18 +17,32 @@ from service.errors import IdempotencyKeyReused
 from service.lifecycle import PRIORITY_HEADSTART_S, Priority
 from service.queue import score_wake_up
 
-HEADSTARTS = [PRIORITY_HEADSTART_S[priority] for priority in Priority]
+# A lone case is a row of plain parameters, many are arrays: building arrays of one costs more CPU than the rest.
+COLUMN_TYPES = {
+    "id": "uuid",
+    "model_version_id": "uuid",
+    "model": "text",
+    "priority": "smallint",
+    "deadline_at": "timestamptz",
+    "upload_id": "uuid",
+    "payload": "bytea",
+    "context": "bytea",
+    "subject_digest": "bytea",
+    "idempotency_digest": "bytea",
+    "request_digest": "bytea",
+}
+ONE = "SELECT {}".format(", ".join(f"%s::{kind} AS {name}" for name, kind in COLUMN_TYPES.items()))
+MANY = "SELECT * FROM unnest({}) AS given ({})".format(
+    ", ".join(f"%s::{kind}[]" for kind in COLUMN_TYPES.values()), ", ".join(COLUMN_TYPES)
+)
 
 SUBMIT = """
 WITH given AS (
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::smallint[], %s::timestamptz[], %s::uuid[],
-                         %s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[])
-        AS given (id, model_version_id, model, priority, deadline_at, upload_id,
-                  payload, context, subject_digest, idempotency_digest, request_digest)
+    {given}
 ), fresh AS (
     INSERT INTO job (id, tenant_id, submitted_by, model_version_id, priority, rank_at, deadline_at, upload_id,
                      payload, context, subject_digest, idempotency_digest, request_digest)
-    SELECT id, %s, %s, model_version_id, priority, now() + make_interval(secs => (%s::int[])[priority + 1]), deadline_at,
+    SELECT id, %s, %s, model_version_id, priority, now() + make_interval(secs => (ARRAY[{headstarts}])[priority + 1]), deadline_at,
            upload_id, payload, context, subject_digest, idempotency_digest, request_digest
     FROM given
     ON CONFLICT (tenant_id, idempotency_digest) WHERE idempotency_digest IS NOT NULL DO NOTHING
@@ -39,6 +53,10 @@ WITH given AS (
 )
 SELECT id, created_at FROM fresh
 """
+
+HEADSTARTS = ", ".join(str(PRIORITY_HEADSTART_S[priority]) for priority in Priority)
+SUBMIT_ONE = SUBMIT.format(given=ONE, headstarts=HEADSTARTS)
+SUBMIT_MANY = SUBMIT.format(given=MANY, headstarts=HEADSTARTS)
 
 FIRST_ANSWERS = """
 SELECT idempotency_digest, request_digest, id, created_at, model_version_id FROM job
@@ -94,19 +112,14 @@ def submit(
     """
     ids = [uuid7() for _ in new_jobs]
     digests = [idempotency.of_item(index) if idempotency else None for index in range(len(ids))]
-    rows = work.execute(
-        SUBMIT,
-        (
-            *_columns(principal, ids, new_jobs),
-            digests,
-            [idempotency.request_digest if idempotency else None] * len(ids),
-            principal.tenant_id,
-            principal.key_id,
-            HEADSTARTS,
-            principal.tenant_id,
-            principal.actor,
-        ),
-    )
+    request_digest = idempotency.request_digest if idempotency else None
+    given = [
+        (*_row(principal, job_id, job), digest, request_digest if digest else None)
+        for job_id, job, digest in zip(ids, new_jobs, digests, strict=True)
+    ]
+    columns = given[0] if len(given) == 1 else [list(column) for column in zip(*given, strict=True)]
+    caller = (principal.tenant_id, principal.key_id, principal.tenant_id, principal.actor)
+    rows = work.execute(SUBMIT_ONE if len(given) == 1 else SUBMIT_MANY, (*columns, *caller))
     created = {row[0]: row[1] for row in rows}
     for version_id in {job.model.id for job in new_jobs}:
         work.wake(score_wake_up(version_id))
@@ -117,30 +130,20 @@ def submit(
     ]
 
 
-def _columns(
-    principal: Principal, ids: list[UUID], new_jobs: Sequence[NewJob]
-) -> tuple[Sequence[object], ...]:
-    """The nine columns that a job brings along, as arrays; payload and context sealed."""
+def _row(principal: Principal, job_id: UUID, job: NewJob) -> tuple[object, ...]:
+    """The nine columns that a job brings along; payload and context sealed."""
     cipher, tenant_id = principal.cipher, principal.tenant_id
-    payloads, contexts, subjects = [], [], []
-    for job_id, job in zip(ids, new_jobs, strict=True):
-        payloads.append(
-            None
-            if job.payload is None
-            else cipher.seal(job.payload, binding("job.payload", tenant_id, job_id))
-        )
-        contexts.append(_sealed_context(principal, job_id, job))
-        subjects.append(cipher.blind_index(job.subject) if job.subject is not None else None)
+    payload = job.payload
     return (
-        ids,
-        [job.model.id for job in new_jobs],
-        [f"model:{job.model.name}@{job.model.version}" for job in new_jobs],
-        [int(job.priority) for job in new_jobs],
-        [job.deadline_at for job in new_jobs],
-        [job.upload_id for job in new_jobs],
-        payloads,
-        contexts,
-        subjects,
+        job_id,
+        job.model.id,
+        f"model:{job.model.name}@{job.model.version}",
+        int(job.priority),
+        job.deadline_at,
+        job.upload_id,
+        None if payload is None else cipher.seal(payload, binding("job.payload", tenant_id, job_id)),
+        _sealed_context(principal, job_id, job),
+        None if job.subject is None else cipher.blind_index(job.subject),
     )
 
 
