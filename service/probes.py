@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from psycopg.errors import UndefinedTable
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from psycopg.errors import UndefinedTable
 from redis.exceptions import RedisError
 
 from service.broker import redis_client
@@ -46,9 +46,7 @@ def readiness(database: Database, redis_url: str) -> Readiness:
     """Ask Postgres for its schema revision and Redis for a sign of life."""
     try:
         with database.statement() as work:
-            rows = work.execute(
-                "SELECT version_num FROM alembic_version WHERE to_regclass('alembic_version') IS NOT NULL"
-            )
+            rows = work.execute(SCHEMA)
         schema: Literal["ok", "behind"] = "ok" if rows and rows[0][0] >= _needed() else "behind"
         return Readiness("ok", schema, _redis(redis_url))
     except UndefinedTable:

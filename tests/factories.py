@@ -45,7 +45,11 @@ def published(database: Database, blobs: BlobStore, name: str = BREAST_CANCER) -
 
 
 def principal(
-    database: Database, keyring: Keyring, *, tenant: str = "default", scopes: Sequence[str] = (Scope.ADMIN,),
+    database: Database,
+    keyring: Keyring,
+    *,
+    tenant: str = "default",
+    scopes: Sequence[str] = (Scope.ADMIN,),
 ) -> Principal:
     """A caller with a fresh key."""
     with database.transaction() as work:
@@ -54,12 +58,18 @@ def principal(
 
 
 def issue_token(
-    database: Database, keyring: Keyring, *, tenant: str = "default", scopes: Sequence[str] = (Scope.ADMIN,),
+    database: Database,
+    keyring: Keyring,
+    *,
+    tenant: str = "default",
+    scopes: Sequence[str] = (Scope.ADMIN,),
 ) -> str:
     """The token of a fresh key."""
     with database.transaction() as work:
         tenant_id, _ = accounts.ensure_tenant(work, keyring, name=tenant, actor="test")
-        return accounts.issue_key(work, tenant_id=tenant_id, name="test", scopes=list(scopes), actor="test").token
+        return accounts.issue_key(
+            work, tenant_id=tenant_id, name="test", scopes=list(scopes), actor="test"
+        ).token
 
 
 def new_job(model: PublishedModel, **values: Any) -> NewJob:
@@ -67,17 +77,30 @@ def new_job(model: PublishedModel, **values: Any) -> NewJob:
     return NewJob(model=model, payload=model.encode(case(model.name)), **values)
 
 
-def submitted(database: Database, caller: Principal, model: PublishedModel, count: int = 1, **values: Any) -> list[UUID]:
+def submitted(
+    database: Database, caller: Principal, model: PublishedModel, count: int = 1, **values: Any
+) -> list[UUID]:
     """The ids of `count` jobs, submitted in one transaction."""
     with database.statement() as work:
         return [job.id for job in submission.submit(work, caller, [new_job(model, **values)] * count)]
 
 
 def claimed(
-    database: Database, model: PublishedModel, limit: int = 64, *, owner: str = "w1", lease_s: float = 30.0,
+    database: Database,
+    model: PublishedModel,
+    limit: int = 64,
+    *,
+    owner: str = "w1",
+    lease_s: float = 30.0,
     retries_first: bool = True,
 ) -> list[ClaimedJob]:
     """A claim by `owner`."""
     with database.statement() as work:
-        return execution.claim(work, model_version_id=model.id, limit=limit, owner=owner, lease_s=lease_s,
-                               retries_first=retries_first)
+        return execution.claim(
+            work,
+            model_version_id=model.id,
+            limit=limit,
+            owner=owner,
+            lease_s=lease_s,
+            retries_first=retries_first,
+        )

@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 from models.pipelines import Array
+from service.errors import BlobUnavailable
 from service.queue import WakeUp
 from workers.runtime import LoadedGraph
 
@@ -33,24 +34,33 @@ class FakeTaskQueue:
 
 
 class MemoryBlobStore:
-    """Blobs in a dictionary."""
+    """Blobs in a dictionary. While `away` nothing answers."""
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
+        self.away = False
 
     def write(self, location: str, parts: Iterable[bytes]) -> None:
         """See BlobStore."""
-        self.blobs[location] = b"".join(parts)
+        content = b"".join(parts)
+        self._answer()
+        self.blobs[location] = content
 
     def read(self, location: str) -> Iterator[bytes]:
         """See BlobStore."""
+        self._answer()
         if location not in self.blobs:
             raise FileNotFoundError(location)
         yield self.blobs[location]
 
     def delete(self, location: str) -> None:
         """See BlobStore."""
+        self._answer()
         self.blobs.pop(location, None)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise BlobUnavailable
 
 
 class ScriptedGraph:

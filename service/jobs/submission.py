@@ -42,8 +42,9 @@ WITH given AS (
 ), fresh AS (
     INSERT INTO job (id, tenant_id, submitted_by, model_version_id, priority, rank_at, deadline_at, upload_id,
                      payload, context, subject_digest, idempotency_digest, request_digest)
-    SELECT id, %s, %s, model_version_id, priority, now() + make_interval(secs => (ARRAY[{headstarts}])[priority + 1]), deadline_at,
-           upload_id, payload, context, subject_digest, idempotency_digest, request_digest
+    SELECT id, %s, %s, model_version_id, priority,
+           now() + make_interval(secs => (ARRAY[{headstarts}])[priority + 1]), deadline_at, upload_id,
+           payload, context, subject_digest, idempotency_digest, request_digest
     FROM given
     ON CONFLICT (tenant_id, idempotency_digest) WHERE idempotency_digest IS NOT NULL DO NOTHING
     RETURNING id, created_at
