@@ -1,7 +1,9 @@
 """Composition root of the API: makes the parts of one process and the Flask app over them."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Flask, Response, g, request
 
@@ -12,12 +14,19 @@ from service.api.services import Services
 from service.api.waiting import Waiting
 from service.broker import CeleryTaskQueue, EndedListener
 from service.catalog import Catalog
+from service.combining import Combiner
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
+from service.errors import DatabaseUnavailable
+from service.jobs import queries, submission
+from service.jobs.queries import JobView, Reading
+from service.jobs.submission import Accepted, NewJob
 from service.metrics import REQUEST_SECONDS, REQUESTS
 from service.storage import FsspecBlobStore
 from service.uploads import Uploads
+
+COMBINED = 64
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,22 @@ def create_api(settings: Settings) -> Api:
         ),
         auth=Authenticator(database, keyring, cache_s=settings.cache_s),
         waiting=waiting,
+        submits=Combiner(partial(_submit_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
+        reads=Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
     )
     return Api(flask_app(services), database, queue, EndedListener(settings.redis_url, waiting.ended))
+
+
+def _submit_all(database: Database, new_jobs: Sequence[NewJob]) -> list[Accepted]:
+    """Store the cases of several requests in one transaction."""
+    with database.statement() as work:
+        return submission.submit(work, new_jobs)
+
+
+def _read_all(database: Database, readings: Sequence[Reading]) -> list[JobView | None]:
+    """Read the jobs of several requests in one transaction."""
+    with database.statement() as work:
+        return queries.read(work, readings)
 
 
 def flask_app(services: Services) -> Flask:

@@ -72,9 +72,9 @@ def issue_token(
         ).token
 
 
-def new_job(model: PublishedModel, **values: Any) -> NewJob:
+def new_job(caller: Principal, model: PublishedModel, **values: Any) -> NewJob:
     """A checked case of a tabular model."""
-    return NewJob(model=model, payload=model.encode(case(model.name)), **values)
+    return NewJob(principal=caller, model=model, payload=model.encode(case(model.name)), **values)
 
 
 def submitted(
@@ -82,7 +82,7 @@ def submitted(
 ) -> list[UUID]:
     """The ids of `count` jobs, submitted in one transaction."""
     with database.statement() as work:
-        return [job.id for job in submission.submit(work, caller, [new_job(model, **values)] * count)]
+        return [job.id for job in submission.submit(work, [new_job(caller, model, **values)] * count)]
 
 
 def claimed(

@@ -32,6 +32,7 @@ def checked(services: Services, principal: Principal, wanted: SubmitRequest) -> 
         )
     payload, upload_id = _stored_input(services, principal, model, wanted.input)
     return NewJob(
+        principal=principal,
         model=model,
         payload=payload,
         upload_id=upload_id,

@@ -30,9 +30,9 @@ from service.api.schemas import (
 )
 from service.api.services import Services
 from service.api.views import accepted_fields, answer, job_fields
-from service.db import UnitOfWork
-from service.errors import ModelNotFound, ServiceError
+from service.errors import JobNotFound, ModelNotFound, ServiceError
 from service.jobs import queries, submission
+from service.jobs.queries import Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
 from service.lifecycle import JobState
 from service.metrics import JOBS_SUBMITTED
@@ -84,7 +84,7 @@ def blueprint(services: Services) -> Blueprint:
         body, wait_s = json_body(), preferred_wait_s(services.settings.max_wait_s)
         idempotency = idempotency_key(body)
         job = intake.checked(services, principal, SubmitRequest.model_validate_json(body))
-        accepted = _store(services, principal, [job], idempotency)[0]
+        accepted = _store_one(services, job, idempotency)
         if wait_s and _waited(services, principal, accepted.id, wait_s):
             return _read(services, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
         fields = accepted_fields(accepted, job, services.catalog.version(accepted.model_version_id))
@@ -108,7 +108,7 @@ def blueprint(services: Services) -> Blueprint:
             _checked_item(services, principal, item) for item in BulkRequest.model_validate_json(body).jobs
         ]
         jobs = [item for item in checked if isinstance(item, NewJob)]
-        accepted = iter(_store(services, principal, jobs, idempotency) if jobs else ())
+        accepted = iter(_store(services, jobs, idempotency) if jobs else ())
         return answer(
             {
                 "items": [
@@ -195,15 +195,19 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-def _store(
-    services: Services,
-    principal: Principal,
-    jobs: list[NewJob],
-    idempotency: IdempotencyKey | None,
-) -> list[Accepted]:
-    unit: UnitOfWork = services.database.transaction() if idempotency else services.database.statement()
+def _store_one(services: Services, job: NewJob, idempotency: IdempotencyKey | None) -> Accepted:
+    """Store a lone case, together with those of other requests that come in at the same time."""
+    if idempotency is not None:
+        return _store(services, [job], idempotency)[0]
+    accepted = services.submits.run(job)
+    JOBS_SUBMITTED.labels(job.model.name).inc()
+    return accepted
+
+
+def _store(services: Services, jobs: list[NewJob], idempotency: IdempotencyKey | None) -> list[Accepted]:
+    unit = services.database.transaction() if idempotency else services.database.statement()
     with unit as work:
-        accepted = submission.submit(work, principal, jobs, idempotency)
+        accepted = submission.submit(work, jobs, idempotency)
     for job, stored in zip(jobs, accepted, strict=True):
         if not stored.replayed:
             JOBS_SUBMITTED.labels(job.model.name).inc()
@@ -242,8 +246,9 @@ def _read(
     waited_s: float = 0,
 ) -> Response:
     known = request.headers.get("If-None-Match", "").strip().removeprefix("W/").strip('"') or None
-    with services.database.statement() as work:
-        job = queries.read(work, principal, job_id, known_tag=known)
+    job = services.reads.run(Reading(principal, job_id, known))
+    if job is None:
+        raise JobNotFound
     headers = {"ETag": f'"{job.tag}"', "Cache-Control": "private, no-cache"}
     if waited_s:
         headers["Preference-Applied"] = f"wait={waited_s:.0f}"

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from service.api.auth import Authenticator
 from service.api.waiting import Waiting
 from service.catalog import Catalog
+from service.combining import Combiner
 from service.config import Settings
 from service.db import Database
+from service.jobs.queries import JobView, Reading
+from service.jobs.submission import Accepted, NewJob
 from service.uploads import Uploads
 
 
@@ -20,3 +23,5 @@ class Services:
     uploads: Uploads
     auth: Authenticator
     waiting: Waiting
+    submits: Combiner[NewJob, Accepted]
+    reads: Combiner[Reading, JobView | None]

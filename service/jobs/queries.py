@@ -23,15 +23,18 @@ COLUMNS = """id, model_version_id, state, priority, created_at, started_at, fini
 # A result that leaves is recorded in the same statement. A caller that shows the entity tag of what it has
 # already read gets no result, hence no event.
 READ = f"""
-WITH found AS (
-    SELECT {", ".join("job." + name.strip() for name in COLUMNS.split(","))},
+WITH asked AS (
+    SELECT * FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::text[], %s::text[])
+        AS asked (number, job_id, tenant_id, actor, known_tag)
+), found AS (
+    SELECT asked.number, asked.actor, job.tenant_id, {", ".join("job." + name.strip() for name in COLUMNS.split(","))},
            result.payload, result.runtime, result.provider
-    FROM job LEFT JOIN job_result AS result ON result.job_id = job.id
-        AND job.state || '-' || job.fence IS DISTINCT FROM %s
-    WHERE job.id = %s AND job.tenant_id = %s
-), event AS (
+    FROM asked JOIN job ON job.id = asked.job_id AND job.tenant_id = asked.tenant_id
+        LEFT JOIN job_result AS result ON result.job_id = job.id
+            AND job.state || '-' || job.fence IS DISTINCT FROM asked.known_tag
+), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action)
-    SELECT %s, id, %s, 'result.read' FROM found WHERE payload IS NOT NULL
+    SELECT tenant_id, id, actor, 'result.read' FROM found WHERE payload IS NOT NULL
 )
 SELECT * FROM found
 """
@@ -116,15 +119,34 @@ class JobFilter:
     created_before: datetime | None = None
 
 
-def read(work: UnitOfWork, principal: Principal, job_id: UUID, *, known_tag: str | None = None) -> JobView:
-    """One job with its result, the reading of which is recorded. With its current tag known: without result.
+@dataclass(frozen=True)
+class Reading:
+    """Who wants to read which job. With its current tag known the job comes without result."""
 
-    Raises JobNotFound, also for another tenant's job.
+    principal: Principal
+    job_id: UUID
+    known_tag: str | None = None
+
+
+def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | None]:
+    """Jobs with their results, in the order asked for; None for a missing job and for another tenant's.
+
+    Each result that is given out is recorded.
     """
-    rows = work.execute(READ, (known_tag, job_id, principal.tenant_id, principal.tenant_id, principal.actor))
-    if not rows:
-        raise JobNotFound
-    return _view(principal, rows[0])
+    rows = work.execute(
+        READ,
+        (
+            list(range(len(readings))),
+            [reading.job_id for reading in readings],
+            [reading.principal.tenant_id for reading in readings],
+            [reading.principal.actor for reading in readings],
+            [reading.known_tag for reading in readings],
+        ),
+    )
+    views: list[JobView | None] = [None] * len(readings)
+    for row in rows:
+        views[row[0]] = _view(readings[row[0]].principal, row[3:])
+    return views
 
 
 def has_ended(work: UnitOfWork, principal: Principal, job_id: UUID) -> bool:

@@ -20,6 +20,8 @@ from service.queue import score_wake_up
 # A lone case is a row of plain parameters, many are arrays: building arrays of one costs more CPU than the rest.
 COLUMN_TYPES = {
     "id": "uuid",
+    "tenant_id": "uuid",
+    "submitted_by": "text",
     "model_version_id": "uuid",
     "model": "text",
     "priority": "smallint",
@@ -42,15 +44,16 @@ WITH given AS (
 ), fresh AS (
     INSERT INTO job (id, tenant_id, submitted_by, model_version_id, priority, rank_at, deadline_at, upload_id,
                      payload, context, subject_digest, idempotency_digest, request_digest)
-    SELECT id, %s, %s, model_version_id, priority,
+    SELECT id, tenant_id, submitted_by, model_version_id, priority,
            now() + make_interval(secs => (ARRAY[{headstarts}])[priority + 1]), deadline_at, upload_id,
            payload, context, subject_digest, idempotency_digest, request_digest
     FROM given
     ON CONFLICT (tenant_id, idempotency_digest) WHERE idempotency_digest IS NOT NULL DO NOTHING
-    RETURNING id, created_at
+    RETURNING id, tenant_id, submitted_by, created_at
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, object)
-    SELECT %s, fresh.id, %s, 'job.submitted', given.model FROM fresh JOIN given USING (id)
+    SELECT fresh.tenant_id, fresh.id, 'key:' || fresh.submitted_by, 'job.submitted', given.model
+    FROM fresh JOIN given USING (id)
 )
 SELECT id, created_at FROM fresh
 """
@@ -69,6 +72,7 @@ WHERE tenant_id = %s AND idempotency_digest = ANY(%s::bytea[])
 class NewJob:
     """A checked case on its way in. `payload` is the pipeline's canonical input, or `upload_id` names the file."""
 
+    principal: Principal
     model: PublishedModel
     payload: bytes | None = None
     upload_id: UUID | None = None
@@ -101,58 +105,58 @@ class Accepted:
 
 
 def submit(
-    work: UnitOfWork,
-    principal: Principal,
-    new_jobs: Sequence[NewJob],
-    idempotency: IdempotencyKey | None = None,
+    work: UnitOfWork, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None = None
 ) -> list[Accepted]:
     """Store jobs, queued, and wake their workers; the answers are in the order given.
 
-    With an idempotency key `work` must be a transaction of several statements, so that a refused repetition stores
-    nothing. Raises IdempotencyKeyReused when the key came with another body before.
+    The jobs may be different callers'.
+
+    With an idempotency key, which is one caller's, `work` must be a transaction of several statements, so that a
+    refused repetition stores nothing. Raises IdempotencyKeyReused when the key came with another body before.
     """
     ids = [uuid7() for _ in new_jobs]
     digests = [idempotency.of_item(index) if idempotency else None for index in range(len(ids))]
     request_digest = idempotency.request_digest if idempotency else None
     given = [
-        (*_row(principal, job_id, job), digest, request_digest if digest else None)
+        (*_row(job_id, job), digest, request_digest if digest else None)
         for job_id, job, digest in zip(ids, new_jobs, digests, strict=True)
     ]
     columns = given[0] if len(given) == 1 else [list(column) for column in zip(*given, strict=True)]
-    caller = (principal.tenant_id, principal.key_id, principal.tenant_id, principal.actor)
-    rows = work.execute(SUBMIT_ONE if len(given) == 1 else SUBMIT_MANY, (*columns, *caller))
+    rows = work.execute(SUBMIT_ONE if len(given) == 1 else SUBMIT_MANY, columns)
     created = {row[0]: row[1] for row in rows}
     for version_id in {job.model.id for job in new_jobs}:
         work.wake(score_wake_up(version_id))
     if len(created) < len(ids):
-        return _first_answers(work, principal, digests, idempotency)
+        return _first_answers(work, new_jobs[0].principal, digests, idempotency)
     return [
         Accepted(job_id, created[job_id], job.model.id) for job_id, job in zip(ids, new_jobs, strict=True)
     ]
 
 
-def _row(principal: Principal, job_id: UUID, job: NewJob) -> tuple[object, ...]:
-    """The nine columns that a job brings along; payload and context sealed."""
-    cipher, tenant_id = principal.cipher, principal.tenant_id
+def _row(job_id: UUID, job: NewJob) -> tuple[object, ...]:
+    """The columns that a job brings along; payload and context sealed."""
+    cipher, tenant_id = job.principal.cipher, job.principal.tenant_id
     payload = job.payload
     return (
         job_id,
+        tenant_id,
+        job.principal.key_id,
         job.model.id,
         f"model:{job.model.name}@{job.model.version}",
         int(job.priority),
         job.deadline_at,
         job.upload_id,
         None if payload is None else cipher.seal(payload, binding("job.payload", tenant_id, job_id)),
-        _sealed_context(principal, job_id, job),
+        _sealed_context(job_id, job),
         None if job.subject is None else cipher.blind_index(job.subject),
     )
 
 
-def _sealed_context(principal: Principal, job_id: UUID, job: NewJob) -> bytes | None:
+def _sealed_context(job_id: UUID, job: NewJob) -> bytes | None:
     if job.subject is None and not job.metadata:
         return None
     content = to_json({"subject": job.subject, "metadata": job.metadata})
-    return principal.cipher.seal(content, binding("job.context", principal.tenant_id, job_id))
+    return job.principal.cipher.seal(content, binding("job.context", job.principal.tenant_id, job_id))
 
 
 def _first_answers(

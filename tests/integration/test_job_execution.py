@@ -23,7 +23,8 @@ def test_a_job_is_claimed_scored_and_read(
             work, [Ending(job.lease, payload=sealed)], owner="w1", runtime="r", provider="p"
         ) == {job_id}
     with database.statement() as work:
-        view = queries.read(work, caller, job_id)
+        view = queries.read(work, [queries.Reading(caller, job_id)])[0]
+    assert view is not None
     assert (view.state, view.result and view.result.content) == (
         JobState.SUCCEEDED,
         {"type": "classification"},

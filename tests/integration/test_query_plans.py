@@ -113,7 +113,7 @@ def test_a_heartbeat_touches_its_jobs_only(full: tuple[Database, Principal, Publ
 def test_reading_a_job_touches_one_row(full: tuple[Database, Principal, PublishedModel]) -> None:
     database, caller, model = full
     job_id = factories.submitted(database, caller, model)[0]
-    params = (None, job_id, caller.tenant_id, caller.tenant_id, caller.actor)
+    params = ([0], [job_id], [caller.tenant_id], [caller.actor], [None])
     assert rows_touched(database, queries.READ, params) == 1
 
 
@@ -139,6 +139,6 @@ def test_first_answers_are_found_by_key(full: tuple[Database, Principal, Publish
     database, caller, model = full
     key = submission.IdempotencyKey("k", b"digest")
     with database.transaction() as work:
-        first = submission.submit(work, caller, [factories.new_job(model)], key)
+        first = submission.submit(work, [factories.new_job(caller, model)], key)
     params: tuple[UUID, list[bytes]] = (caller.tenant_id, [key.of_item(0)])
     assert rows_touched(database, submission.FIRST_ANSWERS, params) == len(first)
