@@ -131,23 +131,33 @@ class Catalog:
         }
 
     def _current(self) -> _Index:
-        return self._index if self._clock() < self._fresh_until else self._look_again()
+        """What is known; when it is due, one caller looks again while the others go on with it."""
+        if self._clock() < self._fresh_until:
+            return self._index
+        if not self._lock.acquire(blocking=not self._index.by_version):
+            return self._index
+        try:
+            return self._refresh()
+        finally:
+            self._lock.release()
 
     def _look_again(self) -> _Index:
         with self._lock:
-            with self._database.transaction() as work:
-                rows = work.execute("SELECT id, name, version FROM model_version")
-                aliases = work.execute("SELECT name, alias, model_version_id FROM model_alias")
-                versions = self._index.versions | _load(
-                    work, [row[0] for row in rows if row[0] not in self._index.versions]
-                )
-            self._index = _Index(
-                versions,
-                {(row[1], row[2]): row[0] for row in rows},
-                {(row[0], row[1]): row[2] for row in aliases if row[2] in versions},
-            )
-            self._fresh_until = self._clock() + self._cache_s
-            return self._index
+            return self._refresh()
+
+    def _refresh(self) -> _Index:
+        with self._database.transaction() as work:
+            rows = work.execute("SELECT id, name, version FROM model_version")
+            aliases = work.execute("SELECT name, alias, model_version_id FROM model_alias")
+            unknown = [row[0] for row in rows if row[0] not in self._index.versions]
+            versions = self._index.versions | _load(work, unknown)
+        self._index = _Index(
+            versions,
+            {(row[1], row[2]): row[0] for row in rows},
+            {(row[0], row[1]): row[2] for row in aliases if row[2] in versions},
+        )
+        self._fresh_until = self._clock() + self._cache_s
+        return self._index
 
 
 def publish(work: UnitOfWork, blobs: BlobStore, bundle: Bundle, *, actor: str) -> UUID:

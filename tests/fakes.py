@@ -1,6 +1,6 @@
 """Stand-ins for the ports. Each passes the contract tests of the real part."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -64,23 +64,38 @@ class MemoryBlobStore:
 
 
 class ScriptedGraph:
-    """A graph whose runs are scripted: each call does what `script` says for its feeds."""
+    """A real graph whose runs can be made to fail, and watched.
 
-    def __init__(self, real: LoadedGraph, faults: Mapping[int, Exception] | None = None) -> None:
+    `faults` raises by size: the fault of each least batch size that a run reaches. `script` is called with the feeds
+    before each run: it may raise, wait, or change the world around the worker.
+    """
+
+    def __init__(
+        self,
+        real: LoadedGraph,
+        faults: Mapping[int, Exception] | None = None,
+        script: Callable[[Mapping[str, Array]], None] | None = None,
+        *,
+        size_mb: float | None = None,
+    ) -> None:
         self.real = real
         self.batch_sizes: list[int] = []
         self.faults = dict(faults or {})
+        self.script = script
         self.stopped = False
+        self._size_mb = size_mb
 
     @property
     def size_mb(self) -> float:
         """See LoadedGraph."""
-        return self.real.size_mb
+        return self.real.size_mb if self._size_mb is None else self._size_mb
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the real graph, or raise what `faults` has for this batch size or a smaller one."""
-        size = len(next(iter(feeds.values())))
+        """See LoadedGraph."""
+        size = max((len(feed) for feed in feeds.values()), default=0)
         self.batch_sizes.append(size)
+        if self.script is not None:
+            self.script(feeds)
         for least, fault in self.faults.items():
             if size >= least:
                 raise fault
@@ -89,10 +104,11 @@ class ScriptedGraph:
     def stop(self) -> None:
         """See LoadedGraph."""
         self.stopped = True
+        self.real.stop()
 
 
 class FakeRuntime:
-    """Loads graphs with another runtime and wraps them, so that tests can make them fail."""
+    """Gives every model the same graph, loaded and wrapped by a test."""
 
     name = "fake 1.0"
     provider = "FakeExecutionProvider"

@@ -17,7 +17,7 @@ def api_command(settings: Settings, python: str = sys.executable) -> tuple[str, 
         "--host", settings.api_host, "--port", str(settings.api_port),
         "--workers", str(settings.api_workers), "--blocking-threads", str(settings.api_threads),
         "--backlog", str(CONNECTIONS), "--backpressure", str(CONNECTIONS),
-        "--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "4",
+        "--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "3",
         "--log-level", "warning",
         "service.wsgi:app",
     )  # fmt: skip

@@ -35,7 +35,7 @@ class Program:
     command: tuple[str, ...]
     stage: Stage = Stage.APPLICATION
     stop_signal: str = "TERM"
-    stop_wait_s: int = 5
+    stop_wait_s: int = 4
     environment: Mapping[str, str] = field(default_factory=dict)
     is_ready: Callable[[], bool] | None = None
 

@@ -4,6 +4,7 @@ Restarting what dies is supervisord's part, and so is the order of stopping.
 """
 
 import http.client
+import socket
 import subprocess
 import sys
 import xmlrpc.client
@@ -11,9 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-
-from supervisor.xmlrpc import SupervisorTransport
 
 from service.embedded.errors import StackFailed
 from service.embedded.folder import DataFolder, write_private
@@ -22,8 +22,8 @@ from service.embedded.programs import Program, Stage, start_script, supervisor_c
 from service.embedded.waiting import wait_until
 
 SOCKET = "supervisor.sock"
-START_S = 10.0
-STOP_S = 11.0  # longer than the waits of all stages together, 10 s
+START_S = 30.0
+STOP_S = 10.0  # longer than the waits of all stages together, 9 s
 PATIENCE = 3  # starts of one program, while it is waited for, after which it counts as broken
 
 
@@ -55,26 +55,26 @@ class Supervisor:
         """Block until supervisord ends, which it does only when something stops or kills it."""
         self.process.wait()
 
-    def listens(self) -> bool:
-        """Whether it takes commands. Raises StackFailed when it ended."""
-        if self.process.poll() is not None:
+    def await_start(self) -> None:
+        """Wait until it takes commands. Raises StackFailed when it ends or stays dumb."""
+        if not wait_until(lambda: self._answers() or self._has_ended(), START_S) or self._has_ended():
             raise self._failed("supervisord", "did not come up")
-        with suppress(OSError, http.client.HTTPException):
-            return bool(self._call("getState"))
-        return False
 
     def stop(self) -> None:
         """Stop every program, the last stage first. Within STOP_S, by force if need be."""
         self.process.terminate()
-        if not wait_until(self._ended, STOP_S):
+        # Each question makes it look after its programs; left alone it does so once a second.
+        if not wait_until(lambda: not self._answers() and self._has_ended(), STOP_S):
             self.process.kill()
         self.process.wait()
 
-    def _ended(self) -> bool:
-        """Whether supervisord ended. Asking makes it look after its programs, else it does so once a second."""
-        with suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
-            self._call("getState")
+    def _has_ended(self) -> bool:
         return self.process.poll() is not None
+
+    def _answers(self) -> bool:
+        with suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return bool(self._call("getState", timeout_s=1.0))
+        return False
 
     def _is_ready(self, program: Program, state: Mapping[str, Any]) -> bool:
         if state["pid"]:
@@ -89,10 +89,32 @@ class Supervisor:
     def _states(self) -> dict[str, Mapping[str, Any]]:
         return {state["name"]: state for state in self._call("getAllProcessInfo")}
 
-    def _call(self, method: str, *values: object) -> Any:
-        transport = SupervisorTransport(serverurl=f"unix://{self.folder.sockets / SOCKET}")
+    def _call(self, method: str, *values: object, timeout_s: float = 10.0) -> Any:
+        transport = _SocketTransport(self.folder.sockets / SOCKET, timeout_s)
         with xmlrpc.client.ServerProxy("http://localhost", transport) as proxy:
             return getattr(proxy.supervisor, method)(*values)
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _SocketTransport(xmlrpc.client.Transport):
+    """XML-RPC over a unix socket, with a time limit: supervisord's own transport has none."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__()
+        self._path, self._timeout_s = path, timeout_s
+
+    def make_connection(self, _host: object) -> http.client.HTTPConnection:
+        return _SocketConnection(self._path, self._timeout_s)
 
 
 @contextmanager
@@ -111,7 +133,7 @@ def supervised(
     )  # fmt: skip
     supervisor = Supervisor(folder, tuple(programs), process)
     try:
-        wait_until(supervisor.listens, START_S)
+        supervisor.await_start()
         yield supervisor
     finally:
         supervisor.stop()
