@@ -16,7 +16,8 @@ from service.lifecycle import JobState
 
 # Fresh jobs are claimed together, in rank order. Jobs claimed before (crashed, retried) are claimed alone, so
 # that one that kills its worker cannot take its neighbours down twice. The condition on `alone` keeps the
-# second scan from running when the first found a job.
+# second scan from running when the first found a job. What was picked is handed on as an array: joined, a plan
+# made for any parameters expects a tenth of the queue and reads all of it.
 CLAIM = f"""
 WITH alone AS MATERIALIZED (
     SELECT id FROM job
@@ -31,7 +32,7 @@ WITH alone AS MATERIALIZED (
 ), picked AS MATERIALIZED (SELECT id FROM alone UNION ALL SELECT id FROM fresh
 ), claimed AS (
     UPDATE job SET {leases.claim_clause("job")}, claim_size = (SELECT count(*) FROM picked)
-    FROM picked WHERE job.id = picked.id
+    WHERE job.id = ANY (ARRAY(SELECT id FROM picked))
     RETURNING job.id, job.tenant_id, job.fence, job.attempt, job.claim_size, job.payload, job.upload_id, job.rank_at
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)

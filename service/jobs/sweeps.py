@@ -23,7 +23,7 @@ WITH lapsed AS MATERIALIZED (
         finished_at = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN now() END,
         problem = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN %s::jsonb END,
         crash_count = crash_count + (claim_size = 1)::int, available_at = now(), {leases.RELEASE}
-    FROM lapsed WHERE job.id = lapsed.id
+    WHERE job.id = ANY (ARRAY(SELECT id FROM lapsed))
     RETURNING job.id, job.tenant_id, job.model_version_id, job.state, job.fence, job.crash_count
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
@@ -40,7 +40,7 @@ WITH passed AS MATERIALIZED (
     ORDER BY deadline_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 ), expired AS (
     UPDATE job SET state = 'expired', finished_at = now(), problem = %s::jsonb
-    FROM passed WHERE job.id = passed.id RETURNING job.id, job.tenant_id, job.attempt
+    WHERE job.id = ANY (ARRAY(SELECT id FROM passed)) RETURNING job.id, job.tenant_id, job.attempt
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
     SELECT tenant_id, id, '{ACTOR}', 'job.expired', jsonb_build_object('attempt', attempt) FROM expired

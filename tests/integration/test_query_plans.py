@@ -1,5 +1,7 @@
 """The hot statements at 1,000,000 queued jobs: each reads what it returns and no more."""
 
+import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -12,7 +14,7 @@ from service import leases
 from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
-from service.db import Database, driver_url
+from service.db import Database, UnitOfWork, driver_url
 from service.jobs import execution, queries, submission, sweeps
 from service.leases import Lease
 from tests import factories
@@ -60,14 +62,36 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def rows_touched(database: Database, statement: str, params: tuple[Any, ...]) -> float:
-    """Rows that the scans of `job` read, kept or thrown away, when the statement really runs; nothing is kept."""
+    """Rows that the scans of `job` read, kept or thrown away, when the statement really runs; nothing is kept.
+
+    The worse of two plans: the one made for these parameters, and the one that a prepared statement settles on.
+    """
     with database.transaction() as work:
-        (plan,) = work.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement, params)[0][0]
+        (made_for_these,) = work.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement, params)[0][0]
         work.session.rollback()
+    with database.transaction() as work:
+        work.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        numbers = itertools.count(1)
+        work.execute(
+            "PREPARE hot AS " + re.sub("%s", lambda _: f"${next(numbers)}", statement).replace("%%", "%")
+        )
+        given = f"({', '.join(['%s'] * len(params))})" if params else ""
+        (settled,) = _literally(work, "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot" + given, params)
+        work.execute("DEALLOCATE hot")
+        work.session.rollback()
+    return max(_rows_of(plan["Plan"]) for plan in (made_for_these, settled))
+
+
+def _literally(work: UnitOfWork, statement: str, params: tuple[Any, ...]) -> Any:
+    """EXECUTE takes no bound parameters: they are written into the statement."""
+    connection = work.session.connection().connection.driver_connection
+    with psycopg.ClientCursor(connection) as cursor:  # type: ignore[arg-type]
+        return cursor.execute(statement.encode(), params).fetchone()[0]  # type: ignore[index]
+
+
+def _rows_of(plan: dict[str, Any]) -> float:
     scans = [
-        node
-        for node in nodes(plan["Plan"])
-        if node.get("Relation Name") == "job" and "Scan" in node["Node Type"]
+        node for node in nodes(plan) if node.get("Relation Name") == "job" and "Scan" in node["Node Type"]
     ]
     assert scans, "the plan reads no job"
     return max(

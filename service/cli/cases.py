@@ -1,0 +1,96 @@
+"""What `submit` is given: a file that holds one input, several, or an image; or the same on stdin."""
+
+import base64
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+STDIN = "-"
+INLINE_BYTES = 1024 * 1024  # a larger file goes through an upload: base64 would pass through memory thrice
+SNIFFED_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class JsonCases:
+    """Inputs as the models take them. `listed`: they came as a list, so they are answered as one."""
+
+    inputs: list[Any]
+    listed: bool
+
+
+@dataclass(frozen=True)
+class FileCase:
+    """One binary input, such as an image."""
+
+    size_bytes: int
+    open: Callable[[], BinaryIO]
+
+    @property
+    def inline(self) -> bool:
+        """Whether it is small enough to travel inside the request."""
+        return self.size_bytes <= INLINE_BYTES
+
+    def encoded(self) -> dict[str, str]:
+        """The input `{"data": base64}`."""
+        with self.open() as opened:
+            return {"data": base64.b64encode(opened.read()).decode()}
+
+
+def read_cases(name: str) -> JsonCases | FileCase:
+    """The cases of a file, or of stdin for `-`. Raises click.UsageError, which quotes nothing of them.
+
+    What is called .json or begins like JSON is JSON; anything else is one file.
+    """
+    try:
+        return _from_stdin(sys.stdin.buffer.read()) if name == STDIN else _from_file(Path(name))
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}.") from None
+
+
+def _from_stdin(content: bytes) -> JsonCases | FileCase:
+    if _begins_like_json(content):
+        return _parsed(content, "stdin")
+    if not content:
+        raise click.UsageError("stdin is empty.")
+    return FileCase(len(content), lambda: io.BytesIO(content))
+
+
+def _from_file(path: Path) -> JsonCases | FileCase:
+    with path.open("rb") as opened:
+        beginning = opened.read(SNIFFED_BYTES)
+    if path.suffix.lower() == ".json" or _begins_like_json(beginning):
+        return _parsed(path.read_bytes(), path.name)
+    if not beginning:
+        raise click.UsageError(f"{path} is empty.")
+    return FileCase(path.stat().st_size, lambda: path.open("rb"))
+
+
+def _begins_like_json(beginning: bytes) -> bool:
+    return beginning.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in {b"{", b"["}
+
+
+def _parsed(content: bytes, name: str) -> JsonCases:
+    try:
+        value = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{name} is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise click.UsageError(
+            f"{name} is not JSON: {error.msg}, line {error.lineno} column {error.colno}."
+        ) from None
+    except RecursionError:
+        raise click.UsageError(f"{name} is nested too deeply.") from None
+    inputs = value if isinstance(value, list) else [value]
+    if not inputs:
+        raise click.UsageError(f"{name} holds no case: the list is empty.")
+    return JsonCases(inputs, isinstance(value, list))
+
+
+def _refuse_constant(word: str) -> float:
+    raise click.UsageError(f"{word} is not a JSON number. Leave the field out, or give a number.")

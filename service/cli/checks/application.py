@@ -1,0 +1,113 @@
+"""Checks of what runs on top: published models, API, workers, and jobs that nobody attends to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from service.cli.checks.finding import Examined, Finding, fail, ok, warn
+from service.cli.checks.servers import connect, counted
+from service.cli.client import ApiClient
+from service.cli.errors import ApiProblem, Unreachable
+from service.cli.health import ready_file
+from service.cli.target import ADMIN_KEY_FILE, Target
+
+MODELS = "SELECT DISTINCT name FROM model_version ORDER BY name"
+WAITING = """SELECT count(*), coalesce(extract(epoch FROM now() - min(available_at)), 0)::float FROM job
+    WHERE state = 'queued' AND available_at <= now()"""
+QUARANTINED = "SELECT count(*) FROM job WHERE state = 'quarantined'"
+LONG_WAIT_S = 60.0
+
+
+def models(examined: Examined) -> Iterator[Finding]:
+    """Whether there is a model to score with."""
+    with connect(examined) as connection:
+        names = [row[0] for row in connection.execute(MODELS)]
+    if names:
+        yield ok("models", f"{len(names)} published: {', '.join(names)}")
+    else:
+        yield warn("models", "none is published", "Publish one with `medqueue models publish FOLDER`.")
+
+
+def jobs(examined: Examined) -> Iterator[Finding]:
+    """Jobs that wait too long, and jobs that an operator has to look into."""
+    with connect(examined) as connection:
+        waiting = connection.execute(WAITING).fetchone()
+        quarantined = connection.execute(QUARANTINED).fetchone()
+    assert waiting is not None
+    assert quarantined is not None
+    yield queue(waiting[0], waiting[1])
+    if quarantined[0]:
+        found = f"{counted(quarantined[0], 'job')} quarantined"
+        advice = "See `medqueue jobs list --state quarantined`; `medqueue jobs requeue ID` tries again."
+        yield warn("quarantine", found, advice)
+
+
+def queue(waiting: int, oldest_s: float) -> Finding:
+    """Whether queued jobs are attended to."""
+    found = f"{counted(waiting, 'job')} waiting, the oldest for {oldest_s:.0f} s"
+    if oldest_s >= LONG_WAIT_S:
+        return warn("queue", found, "Look whether workers run, or start more of them.")
+    return ok("queue", found if waiting else "no job waits")
+
+
+def api(examined: Examined) -> Iterator[Finding]:
+    """Whether the API answers, accepts jobs, and knows the admin key."""
+    with ApiClient(Target(examined.api_url, "", local=True), examined.transport) as client:
+        try:
+            status, content = client.probe("/readyz")
+        except Unreachable as error:
+            yield fail("api", error.detail, "Start it with `medqueue up`, or look into its log.")
+            return
+    states = ", ".join(f"{name} {state}" for name, state in content.items())
+    if status != 200:
+        yield fail("api", f"{examined.api_url} accepts no jobs: {states}", "Mend what is not ok.")
+        return
+    yield ok("api", f"{examined.api_url} accepts jobs: {states}")
+    yield from _admin_key(examined)
+
+
+def _admin_key(examined: Examined) -> Iterator[Finding]:
+    path = examined.data_dir / ADMIN_KEY_FILE
+    if not path.is_file():
+        return
+    with ApiClient(
+        Target(examined.api_url, path.read_text().strip(), local=True), examined.transport
+    ) as client:
+        try:
+            client.models()
+        except ApiProblem as problem:
+            advice = f"Remove {path} and start the stack again: it makes a new key."
+            yield warn("admin key", f"the service does not take it: {problem.code}", advice)
+        else:
+            yield ok("admin key", "the service takes it")
+
+
+def workers(examined: Examined) -> Iterator[Finding]:
+    """Whether the workers and the scheduler of this machine are up and have loaded their models."""
+    run = examined.data_dir / "run"
+    started = sorted(path.stem for path in run.glob("*.pid") if path.stem.startswith(("worker", "scheduler")))
+    ready = sorted(path.stem for path in run.glob("*.ready"))
+    if not started and not ready:
+        advice = "Start them with `medqueue up`. If they run on other machines, ask there."
+        yield (fail if examined.embedded else warn)("workers", "none on this machine", advice)
+    for name in sorted({*started, *ready}):
+        yield worker(examined, name)
+
+
+def worker(examined: Examined, name: str) -> Finding:
+    """One worker: its process lives, and it has said that it is ready."""
+    pid_file = examined.data_dir / "run" / f"{name}.pid"
+    log = examined.data_dir / "log" / f"{name}.log"
+    if pid_file.exists() and not _lives(pid_file):
+        return fail("workers", f"the process of {name} is gone", f"Look into {log}.")
+    if not ready_file(examined.data_dir, name).is_file():
+        return warn("workers", f"{name} is not ready", f"It may be starting. Else look into {log}.")
+    return ok("workers", f"{name} is ready")
+
+
+def _lives(pid_file: Path) -> bool:
+    try:
+        return psutil.pid_exists(int(pid_file.read_text()))
+    except (OSError, ValueError):
+        return False

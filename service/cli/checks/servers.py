@@ -1,0 +1,190 @@
+"""Checks of Postgres, Redis and the blob store."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.rows import TupleRow
+from redis.exceptions import RedisError
+
+from service.broker import redis_client
+from service.cli.checks.finding import Examined, Finding, fail, ok, warn
+from service.cli.db import schema_state
+from service.crypto import Keyring, binding
+from service.db import schema_revisions
+from service.errors import BlobUnavailable, PayloadUnreadable, SettingInvalid
+from service.storage import FsspecBlobStore
+
+LEAST_POSTGRES = 180_000  # server_version_num; uuidv7() came with 18
+LEAST_REDIS = (6, 2)
+DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
+CLOCK_WARN = timedelta(seconds=1)
+CLOCK_FAIL = timedelta(seconds=30)
+
+STATE = """SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+    current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
+    clock_timestamp()"""
+TENANTS = "SELECT id, name, data_key FROM tenant ORDER BY id LIMIT 1000"
+
+
+def connect(examined: Examined) -> psycopg.Connection[TupleRow]:
+    """A connection of the checks' own. Raises psycopg.Error."""
+    url = examined.settings.database_url.replace("postgresql+psycopg://", "postgresql://")
+    return psycopg.connect(url, autocommit=True, connect_timeout=5)
+
+
+def has_schema(examined: Examined) -> bool:
+    """Whether Postgres answers and holds our tables, so that the checks of their content can be made."""
+    try:
+        with connect(examined) as connection:
+            row = connection.execute("SELECT to_regclass('job') IS NOT NULL").fetchone()
+    except psycopg.Error:
+        return False
+    return row is not None and bool(row[0])
+
+
+def postgres(examined: Examined) -> Iterator[Finding]:
+    """Whether Postgres answers, is new enough, loses no commit, and shares our clock."""
+    if not examined.settings.database_url:
+        yield fail(
+            "postgres", "no address", "Start a stack with `medqueue up`, or set MEDQUEUE_DATABASE_URL."
+        )
+        return
+    try:
+        with connect(examined) as connection:
+            asked = datetime.now(UTC)
+            row = connection.execute(STATE).fetchone()
+            answered = datetime.now(UTC)
+    except psycopg.Error as error:
+        advice = "Start the stack with `medqueue up`, or check MEDQUEUE_DATABASE_URL and the server."
+        yield fail("postgres", f"does not answer ({type(error).__name__})", advice)
+        return
+    assert row is not None
+    number, version, *settings, clock = row
+    yield postgres_version(number, version)
+    yield from durability(dict(zip(DURABLE, settings, strict=True)))
+    yield clock_difference(clock - (asked + (answered - asked) / 2))
+
+
+def postgres_version(number: int, version: str) -> Finding:
+    """Whether the server is new enough."""
+    if number < LEAST_POSTGRES:
+        return fail("postgres", f"version {version}", "Upgrade the server to Postgres 18 or later.")
+    return ok("postgres", f"answers, version {version}")
+
+
+def durability(settings: dict[str, str]) -> Iterator[Finding]:
+    """Whether a commit is on disk when it is answered."""
+    off = [name for name, value in settings.items() if value == "off"]
+    for name in off:
+        yield fail("durability", f"{name} is off: a crash may lose accepted jobs", f"Set {name} = on.")
+    if not off:
+        yield ok("durability", ", ".join(f"{name} {value}" for name, value in settings.items()))
+
+
+def clock_difference(difference: timedelta) -> Finding:
+    """How far Postgres' clock is ahead of ours: deadlines and leases are told by it."""
+    found = f"Postgres is {difference.total_seconds():+.3f} s ahead"
+    advice = "Let both machines keep time with NTP (chrony or systemd-timesyncd)."
+    if abs(difference) >= CLOCK_FAIL:
+        return fail("clock", found, advice)
+    return warn("clock", found, advice) if abs(difference) >= CLOCK_WARN else ok("clock", found)
+
+
+def schema(examined: Examined) -> Iterator[Finding]:
+    """Whether the database has the schema that this release needs; nothing where Postgres does not answer."""
+    try:
+        connect(examined).close()
+    except psycopg.Error:
+        return
+    current, needed = schema_revisions(examined.settings.database_url)
+    found = f"revision {current or 'none'}, this release needs {needed}"
+    if schema_state(current, needed) == "ok":
+        yield ok("schema", found)
+    else:
+        yield fail("schema", found, "Run `medqueue db upgrade`.")
+
+
+def data_keys(examined: Examined) -> Iterator[Finding]:
+    """Whether the master key opens the data key of every tenant."""
+    try:
+        keyring = Keyring(examined.settings.master_key_bytes())
+    except (SettingInvalid, OSError):
+        return
+    with connect(examined) as connection:
+        tenants = connection.execute(TENANTS).fetchall()
+    closed = [name for tenant_id, name, key in tenants if not _opens(keyring, tenant_id, key)]
+    for name in closed:
+        advice = "Restore the master key under which the data was sealed. This one cannot read it."
+        yield fail("data keys", f"the master key does not open the data of tenant {name}", advice)
+    if not closed:
+        yield ok("data keys", f"the master key opens the data of {counted(len(tenants), 'tenant')}")
+
+
+def _opens(keyring: Keyring, tenant_id: UUID, data_key: bytes) -> bool:
+    try:
+        keyring.unwrapped(data_key, binding("tenant.data_key", tenant_id, tenant_id))
+    except PayloadUnreadable:
+        return False
+    return True
+
+
+def redis(examined: Examined) -> Iterator[Finding]:
+    """Whether Redis answers, is new enough, and throws no wake-up away."""
+    if not examined.settings.redis_url:
+        yield fail("redis", "no address", "Start a stack with `medqueue up`, or set MEDQUEUE_REDIS_URL.")
+        return
+    try:
+        with redis_client(examined.settings.redis_url) as client:
+            state = client.info()
+    except (RedisError, OSError, ValueError) as error:
+        advice = "Check MEDQUEUE_REDIS_URL and the server. Jobs are accepted meanwhile, and start late."
+        yield fail("redis", f"does not answer ({type(error).__name__})", advice)
+        return
+    yield redis_version(str(state["redis_version"]))
+    yield eviction(str(state.get("maxmemory_policy", "unknown")))
+
+
+def redis_version(version: str) -> Finding:
+    """Whether the server is new enough."""
+    parts = tuple(int(part) for part in version.split(".")[:2])
+    if parts < LEAST_REDIS:
+        return warn("redis", f"version {version}", "Upgrade the server to Redis 6.2 or later.")
+    return ok("redis", f"answers, version {version}")
+
+
+def eviction(policy: str) -> Finding:
+    """Whether Redis would throw wake-ups away when its memory is full."""
+    if policy == "noeviction":
+        return ok("redis eviction", policy)
+    advice = (
+        "Set maxmemory-policy noeviction: a wake-up that is thrown away delays its jobs until the next sweep."
+    )
+    return warn("redis eviction", f"maxmemory-policy {policy}", advice)
+
+
+def blob_store(examined: Examined) -> Iterator[Finding]:
+    """Whether a blob can be written, read back and removed; nothing before the first start."""
+    if not (examined.settings.blob_url or examined.data_dir.exists()):
+        return
+    where = examined.settings.blob_location.partition("://")[0]
+    advice = "Check MEDQUEUE_BLOB_URL, its credentials, and that this account may write there."
+    try:
+        blobs = FsspecBlobStore(examined.settings.blob_location)
+        location, content = f"doctor-{uuid4().hex}", b"medqueue doctor"
+        blobs.write(location, [content])
+        same = b"".join(blobs.read(location)) == content
+        blobs.delete(location)
+    except (BlobUnavailable, FileNotFoundError, ImportError, ValueError) as error:
+        yield fail("blob store", f"{where}: not writable ({type(error.__cause__ or error).__name__})", advice)
+        return
+    if same:
+        yield ok("blob store", f"{where}: a blob was written, read and removed")
+    else:
+        yield fail("blob store", f"{where}: a blob came back changed", "Check the storage below it.")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,168 @@
+"""Speaks to the API over HTTP. Answers stay JSON documents: a newer service may say more than this release knows."""
+
+from typing import Any, BinaryIO, Self
+from urllib.parse import quote
+
+import httpx
+
+from service.cli.errors import AnswerLost, ApiProblem, Unreachable
+from service.cli.target import Target
+from service.errors import FieldError
+
+Json = dict[str, Any]
+
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 60.0
+PAGE_LIMIT = 200
+MAX_FIELDS = 100
+
+
+class ApiClient:
+    """A connection to one API with one key. Every call raises ApiProblem, Unreachable or AnswerLost."""
+
+    def __init__(self, target: Target, transport: httpx.BaseTransport | None = None) -> None:
+        self._shown_url = shown_url(target.url)
+        headers = {"User-Agent": "medqueue-cli"}
+        if target.key:
+            headers["Authorization"] = f"Bearer {target.key}"
+        self._http = httpx.Client(
+            base_url=target.url,
+            headers=headers,
+            timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            transport=transport,
+            trust_env=not target.local,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def job(self, job_id: str, *, wait_s: float = 0) -> Json:
+        """A job with its result; held back up to `wait_s` until it has ended."""
+        return self._call("GET", f"/v1/jobs/{job_id}", wait_s=wait_s)
+
+    def jobs(self, filters: Json, limit: int) -> list[Json]:
+        """Up to `limit` jobs, newest first."""
+        return self._pages("/v1/jobs", filters, limit)
+
+    def events(self, job_id: str) -> list[Json]:
+        """The whole trail of a job, oldest first."""
+        return self._pages(f"/v1/jobs/{job_id}/events", {}, None)
+
+    def cancel(self, job_id: str) -> Json:
+        """Cancel a job; the job as it then stands."""
+        return self._call("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def submit(self, case: Json, idempotency_key: str | None = None) -> Json:
+        """Submit one case; the job that was accepted."""
+        return self._call("POST", "/v1/jobs", body=case, idempotency_key=idempotency_key)
+
+    def submit_bulk(self, cases: list[Json], idempotency_key: str | None = None) -> list[Json]:
+        """Submit up to 1,000 cases; for each, in order, its job or its problem."""
+        answer = self._call("POST", "/v1/jobs/bulk", body={"jobs": cases}, idempotency_key=idempotency_key)
+        items: list[Json] = answer["items"]
+        return items
+
+    def upload(self, content: BinaryIO) -> str:
+        """Stream a file into the service's store; the id of the upload."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return str(self._answer(self._send("POST", "/v1/uploads", content=content, headers=headers))["id"])
+
+    def models(self) -> list[Json]:
+        """The catalogue."""
+        return self._pages("/v1/models", {}, None)
+
+    def model(self, reference: str) -> Json:
+        """A model as `name`, `name@alias` or `name@version` means it now."""
+        return self._call("GET", f"/v1/models/{quote(reference, safe='@')}")
+
+    def probe(self, path: str) -> tuple[int, Json]:
+        """Status and content of a probe such as /readyz, whatever the status."""
+        response = self._send("GET", path)
+        return response.status_code, self._content(response)
+
+    def _pages(self, path: str, params: Json, limit: int | None) -> list[Json]:
+        """Items of a list, page by page, up to `limit`; all without one."""
+        items: list[Json] = []
+        cursor: Json = {}
+        while limit is None or len(items) < limit:
+            size = PAGE_LIMIT if limit is None else min(PAGE_LIMIT, limit - len(items))
+            paging = {} if path == "/v1/models" else {"limit": size}
+            page = self._call("GET", path, params={**params, **paging, **cursor})
+            items += page["items"]
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        return items
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Json | None = None,
+        body: Json | None = None,
+        wait_s: float = 0,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        headers = {}
+        if wait_s >= 1:
+            headers["Prefer"] = f"wait={int(wait_s)}"
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        return self._answer(self._send(method, path, params=params, json=body, headers=headers))
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **request)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            raise Unreachable(
+                f"{self._shown_url} is no address of a service: it starts with http://."
+            ) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):
+            raise Unreachable(f"{self._shown_url} does not answer. Is the service running there?") from None
+        except httpx.TransportError as error:
+            raise AnswerLost(
+                f"The connection to {self._shown_url} broke before the answer came ({type(error).__name__})."
+            ) from None
+
+    def _answer(self, response: httpx.Response) -> Json:
+        if response.is_success:
+            return self._content(response)
+        if response.is_redirect:
+            raise Unreachable(f"{self._shown_url} redirects elsewhere. Give the service's own address.")
+        raise _problem(response)
+
+    def _content(self, response: httpx.Response) -> Json:
+        try:
+            content = response.json()
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise Unreachable(f"What answers on {self._shown_url} is not medqueue. Check the address.")
+        return content
+
+
+def shown_url(url: str) -> str:
+    """An address without the user and password that it may hold."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+def _problem(response: httpx.Response) -> ApiProblem:
+    """The problem document of a refusal, or as much as a server in between said."""
+    try:
+        content = response.json()
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("code"), str):
+        return ApiProblem(response.status_code, f"http_{response.status_code}", response.reason_phrase)
+    errors = content.get("errors") or []
+    return ApiProblem(
+        response.status_code,
+        content["code"],
+        str(content.get("detail", "")),
+        tuple(FieldError(error["pointer"], error["code"], error["detail"]) for error in errors[:MAX_FIELDS]),
+    )

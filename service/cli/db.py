@@ -1,0 +1,59 @@
+"""`medqueue db`: the database's schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from service.cli.exits import ExitCode
+from service.cli.options import over_installation
+
+if TYPE_CHECKING:
+    from service.cli.installation import Installation
+    from service.cli.output import Output
+
+
+@click.group("db")
+def db() -> None:
+    """See and upgrade the database's schema (operator)."""
+
+
+@db.command("upgrade")
+@over_installation
+def upgrade_schema(installation: Installation, out: Output) -> int:
+    """Bring the schema to what this release needs. Safe to repeat, and while the previous release runs."""
+    from service.db import migrate
+
+    migrate(installation.settings.database_url)
+    return _show(installation, out)
+
+
+@db.command("check")
+@over_installation
+def check_schema(installation: Installation, out: Output) -> int:
+    """Say whether the schema is what this release needs; ends with 1 when it is behind."""
+    return _show(installation, out)
+
+
+@db.command("current")
+@over_installation
+def show_revision(installation: Installation, out: Output) -> int:
+    """Show the revision that the database has and the one that this release needs."""
+    _show(installation, out)
+    return ExitCode.OK
+
+
+def _show(installation: Installation, out: Output) -> ExitCode:
+    from service.cli import tables
+    from service.db import schema_revisions
+
+    current, needed = schema_revisions(installation.settings.database_url)
+    document = {"current": current, "needed": needed, "schema": schema_state(current, needed)}
+    out.show(document, lambda: tables.fields(document.items()))
+    return ExitCode.FAILED if document["schema"] == "behind" else ExitCode.OK
+
+
+def schema_state(current: str | None, needed: str | None) -> str:
+    """`ok`, or `behind`. A newer schema is ok: migrations work while the previous release runs."""
+    return "ok" if current is not None and current >= (needed or "") else "behind"

@@ -1,0 +1,199 @@
+"""The steps of the demo, in order. Each shows something and raises DemoFailed or ApiProblem when it is not so."""
+
+import base64
+import io
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.cli import tables
+from service.cli.client import ApiClient, Json
+from service.cli.demo.cases import KnownCase, bundled_models, known_cases
+from service.cli.demo.errors import DemoFailed
+from service.cli.errors import ApiProblem
+from service.cli.waiting import until_ended
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+BIOPSY = "breast-cancer-wisconsin"
+XRAY = "pneumonia-xray-28"
+WAIT_S = 30.0
+ONE_BY_ONE = 5
+BULK = 300
+BACKLOG = 400
+CANCEL_TRIES = 5
+SAMPLED = 10
+
+
+@dataclass(frozen=True)
+class Tour:
+    """What a step works with: the API, and how to tell the reader."""
+
+    api: ApiClient
+    show: "Callable[[RenderableType], None]"
+
+    def say(self, words: str) -> None:
+        """Tell the reader something."""
+        self.show(tables.text(words))
+
+    def score(self, case: KnownCase, **fields: object) -> Json:
+        """Submit a case, wait for its job to end, and check the answer."""
+        job = until_ended(self.api, self.submit(case, **fields)["id"], WAIT_S)
+        case.verify(job)
+        return job
+
+    def submit(self, case: KnownCase, **fields: object) -> Json:
+        """Submit a case; the accepted job."""
+        return self.api.submit({"model": case.model, "input": case.input, **fields})
+
+    def submit_bulk(self, cases: list[KnownCase]) -> list[Json]:
+        """Submit cases in one request; the accepted jobs."""
+        jobs = self.api.submit_bulk([{"model": case.model, "input": case.input} for case in cases])
+        if any("state" not in job for job in jobs):
+            raise DemoFailed("A good case was refused in a bulk submit.")
+        return jobs
+
+
+def catalogue(tour: Tour) -> None:
+    """Every published model."""
+    models = tour.api.models()
+    missing = set(bundled_models()) - {model["name"] for model in models}
+    if missing:
+        raise DemoFailed(f"Not published: {', '.join(sorted(missing))}")
+    tour.say("Each model is data: an ONNX file, a manifest, a card, and cases with known answers.")
+    tour.show(tables.models(models))
+
+
+def every_model(tour: Tour) -> None:
+    """One real case of each model, its answer checked."""
+    tour.say("One case of each model. An answer that is not the known one would end this demo.")
+    scored = [(case, tour.score(case)) for case in (known_cases(name)[0] for name in bundled_models())]
+    tour.show(_answers(scored))
+
+
+def one_by_one(tour: Tour) -> None:
+    """Patients one after another, each waited for."""
+    tour.say("Fine needle aspirates of breast masses, submitted one after another and waited for.")
+    tour.show(_answers([(case, tour.score(case)) for case in known_cases(BIOPSY)[:ONE_BY_ONE]]))
+
+
+def in_bulk(tour: Tour) -> None:
+    """Many at once: one request, one transaction, scored in batches."""
+    cases = list(itertools.islice(itertools.cycle(known_cases(BIOPSY)), BULK))
+    started = time.perf_counter()
+    accepted = tour.submit_bulk(cases)
+    took_s = time.perf_counter() - started
+    ended = [until_ended(tour.api, job["id"], WAIT_S) for job in accepted]
+    for case, job in zip(cases, ended, strict=True):
+        case.verify(job)
+    sizes = [_claim_size(tour.api, job) for job in ended[:: BULK // SAMPLED]]
+    labels = Counter(job["result"]["label"] for job in ended)
+    tour.say(f"{BULK} cases in one request, accepted in {tables.seconds(took_s)}, every answer as known.")
+    tour.show(tables.fields([*labels.items(), ("scored together", f"up to {max(sizes)} jobs in one run")]))
+
+
+def chest_xray(tour: Tour) -> None:
+    """An image inside the request, and the same one through an upload."""
+    case = known_cases(XRAY)[0]
+    content = base64.b64decode(case.input["data"])
+    tour.say(f"A chest X-ray, a PNG of {len(content):,} bytes: as base64 in the request, then as an upload.")
+    inline = tour.score(case, priority="urgent")
+    upload_id = tour.api.upload(io.BytesIO(content))
+    uploaded = until_ended(
+        tour.api, tour.api.submit({"model": XRAY, "input": {"upload_id": upload_id}})["id"], WAIT_S
+    )
+    case.verify(uploaded)
+    tour.show(_answers([(case, inline), (case, uploaded)]))
+    tour.show(tables.job(uploaded))
+
+
+def stat_priority(tour: Tour) -> None:
+    """A pressing job does not wait behind a backlog."""
+    case = known_cases(XRAY)[0]
+    backlog = tour.submit_bulk([case] * BACKLOG)
+    stat = tour.score(case, priority="stat")
+    until_ended(tour.api, backlog[-1]["id"], WAIT_S)
+    ids = {job["id"] for job in backlog}
+    routine = [job for job in tour.api.jobs({"model": XRAY}, BACKLOG + 10) if job["id"] in ids]
+    later = sum(job["finished_at"] is None or job["finished_at"] > stat["finished_at"] for job in routine)
+    tour.say(f"{BACKLOG} routine X-rays are queued, then one with the priority `stat`.")
+    tour.show(
+        tables.fields([
+            ("stat answered after", tables.took(stat)),
+            ("routine jobs ended later", f"{later} of {BACKLOG}, though all were there first"),
+        ])
+    )  # fmt: skip
+
+
+def slip_of_the_pen(tour: Tour) -> None:
+    """A bad input is refused at once, and the answer says what to change."""
+    case = known_cases(BIOPSY)[0]
+    tour.say("A slipped decimal point: mean_radius a hundred times too large.")
+    slipped = {**case.input, "mean_radius": case.input["mean_radius"] * 100}
+    try:
+        tour.api.submit({"model": BIOPSY, "input": slipped})
+    except ApiProblem as problem:
+        if problem.status != 422 or [error.pointer for error in problem.errors] != ["/input/mean_radius"]:
+            raise
+        named = [(error.pointer, error.code, error.detail) for error in problem.errors]
+        tour.show(tables.fields([("status", problem.status), ("code", problem.code)]))
+        tour.show(tables.listing(("FIELD", "CODE", "WHAT TO CHANGE"), named, empty=""))
+    else:
+        raise DemoFailed("A value out of range was accepted.")
+
+
+def trail(tour: Tour) -> None:
+    """What happened to a job, from the database's own record."""
+    job = tour.score(known_cases(BIOPSY)[0], subject="demo-patient-1")
+    events = tour.api.events(job["id"])
+    missing = {"job.submitted", "job.claimed", "job.succeeded", "result.read"} - {
+        event["action"] for event in events
+    }
+    if missing:
+        raise DemoFailed(f"The audit trail lacks {', '.join(sorted(missing))}")
+    tour.say("Written in the transactions that did it; that the result was read is part of it.")
+    tour.show(tables.events(events))
+
+
+def cancel(tour: Tour) -> None:
+    """A cancel is truthful: no result follows it."""
+    tour.say(f"The last of {BACKLOG} queued X-rays is canceled.")
+    for _ in range(CANCEL_TRIES):  # a fast machine may have ended the job before the cancel arrives
+        last = tour.submit_bulk([known_cases(XRAY)[0]] * BACKLOG)[-1]
+        if tour.api.cancel(last["id"])["state"] == "canceled":
+            break
+    job = until_ended(tour.api, last["id"], WAIT_S)
+    if job["state"] != "canceled" or job.get("result") is not None:
+        raise DemoFailed(f"The job is {job['state']} after its cancel.")
+    tour.show(tables.events(tour.api.events(job["id"])))
+
+
+STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
+    ("What can be scored", catalogue),
+    ("A case of every model", every_model),
+    ("One patient after another", one_by_one),
+    ("A whole ward at once", in_bulk),
+    ("A chest X-ray", chest_xray),
+    ("A stat case overtakes", stat_priority),
+    ("A slip of the pen", slip_of_the_pen),
+    ("The audit trail", trail),
+    ("A cancel", cancel),
+)
+
+
+def _answers(scored: list[tuple[KnownCase, Json]]) -> "RenderableType":
+    return tables.listing(
+        ("MODEL", "CASE", "ANSWER", "TOOK"),
+        ((case.model, case.note, tables.answer(job), tables.took(job)) for case, job in scored),
+        empty="No cases.",
+    )
+
+
+def _claim_size(api: ApiClient, job: Json) -> int:
+    """How many jobs were claimed together with this one."""
+    claims = [event["detail"] for event in api.events(job["id"]) if event["action"] == "job.claimed"]
+    return int(claims[-1]["claim_size"])

@@ -1,0 +1,38 @@
+"""What can keep a command from being carried out. None holds a secret, and none quotes an input."""
+
+from service.errors import FieldError, ServiceError
+
+
+class StackNotFound(ServiceError):
+    """No stack has run here. Start one with `medqueue up`, or name one with --data-dir or --url and --key."""
+
+    code = "stack_not_found"
+
+
+class Unreachable(ServiceError):
+    """The service does not answer."""
+
+    code = "unreachable"
+
+
+class AnswerLost(Unreachable):
+    """The connection broke after the request was sent, so it may have been carried out."""
+
+    code = "answer_lost"
+
+
+class SchemaMissing(ServiceError):
+    """The database has not the schema that this release needs. Run `medqueue db upgrade`."""
+
+    code = "schema_missing"
+
+
+class ApiProblem(Exception):
+    """The service answered with a problem: its HTTP status, its stable code, and the fields that are wrong."""
+
+    def __init__(self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        super().__init__(f"{code}: {detail}")

@@ -1,0 +1,121 @@
+"""The installation that an operator's command works on: settings, database, master key, blob store.
+
+MEDQUEUE_* variables say where they are; what they leave open is the embedded stack's of the data folder.
+"""
+
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+
+from service import logs
+from service.cli.errors import SchemaMissing, StackNotFound, Unreachable
+from service.config import Settings
+from service.crypto import Keyring
+from service.db import Database
+from service.embedded import FolderUnusable, server_urls
+from service.errors import DatabaseUnavailable, SettingInvalid
+from service.storage import BlobStore, FsspecBlobStore
+
+NOT_ANSWERING = (
+    "Postgres does not answer. Start the stack with `medqueue up`, or check MEDQUEUE_DATABASE_URL."
+)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What a command needs of an installation; connects when first used. Wake-ups are left to the scheduler."""
+
+    settings: Settings
+    database: Database
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """Data keys under the master key. Raises SettingInvalid when there is none."""
+        return Keyring(self.settings.master_key_bytes())
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The encrypted store."""
+        return FsspecBlobStore(self.settings.blob_location)
+
+    @property
+    def actor(self) -> str:
+        """Who works here, as an audit event names it: the account of this process."""
+        return operator_name(os.getuid())
+
+
+def operator_name(uid: int) -> str:
+    """`operator:` and the account's name, or its number where it has none."""
+    try:
+        return f"operator:{pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"operator:{uid}"
+
+
+@contextmanager
+def open_installation(data_dir: Path) -> Iterator[Installation]:
+    """The installation of the environment and `data_dir`, for as long as the block lasts.
+
+    Raises SettingInvalid, StackNotFound, Unreachable or SchemaMissing.
+    """
+    settings = complete_settings(data_dir)
+    logs.configure("ERROR")
+    with worded_database_faults():
+        database = Database(settings.database_url, pool_size=1)
+        try:
+            yield Installation(settings, database)
+        finally:
+            database.close()
+
+
+def complete_settings(data_dir: Path) -> Settings:
+    """Settings of the environment, the servers' addresses completed by the stack in `data_dir`."""
+    settings = Settings.from_environment().model_copy(update={"data_dir": data_dir})
+    if settings.database_url and settings.redis_url:
+        return settings
+    try:
+        urls = server_urls(data_dir)
+    except FolderUnusable:
+        if settings.database_url:
+            return settings
+        raise StackNotFound(
+            f"No stack has run on {data_dir}. Start one with `medqueue up`, name one with --data-dir, "
+            "or set MEDQUEUE_DATABASE_URL."
+        ) from None
+    except OSError as error:
+        raise StackNotFound(f"{data_dir} cannot be read ({error.strerror}). Run this as its owner.") from None
+    return settings.model_copy(
+        update={
+            "database_url": settings.database_url or urls.database_url,
+            "redis_url": settings.redis_url or urls.redis_url,
+        }
+    )
+
+
+@contextmanager
+def worded_database_faults() -> Iterator[None]:
+    """Word what the database's driver raises when the address, the server or the schema is wrong."""
+    try:
+        yield
+    except sa.exc.ArgumentError:
+        raise SettingInvalid(
+            "MEDQUEUE_DATABASE_URL", "it reads postgresql://user:password@host/name"
+        ) from None
+    except (sa.exc.DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+            raise SchemaMissing from None
+        if isinstance(cause, psycopg.errors.LockNotAvailable):
+            raise DatabaseUnavailable("Another transaction holds a table. Try again shortly.") from None
+        if isinstance(cause, psycopg.OperationalError):
+            raise Unreachable(NOT_ANSWERING) from None
+        raise
+    except DatabaseUnavailable:
+        raise Unreachable(NOT_ANSWERING) from None

@@ -1,0 +1,127 @@
+"""`medqueue jobs`: list, show, cancel, and the trail of each; requeue for operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from service.cli.exits import ExitCode
+from service.cli.options import over_api, over_installation
+from service.lifecycle import JobState
+
+if TYPE_CHECKING:
+    from service.cli.client import ApiClient
+    from service.cli.installation import Installation
+    from service.cli.output import Output
+
+job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
+
+
+@click.group("jobs")
+def jobs() -> None:
+    """Look at jobs, cancel them, read their audit trail."""
+
+
+@jobs.command("list")
+@click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only these.")
+@click.option("--model", metavar="NAME[@VERSION]", help="Only of this model, or of one version of it.")
+@click.option("--kind", type=click.Choice(["diagnosis", "recommendation"]), help="Only of such models.")
+@click.option("--subject", metavar="TEXT", help="Only of this patient reference, exactly as submitted.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many."
+)
+@over_api
+def list_jobs(
+    api: ApiClient,
+    out: Output,
+    *,
+    state: str | None,
+    model: str | None,
+    kind: str | None,
+    subject: str | None,
+    limit: int,
+) -> int:
+    """List jobs, newest first, without their results.
+
+    \b
+    Examples:
+      medqueue jobs list
+      medqueue jobs list --state quarantined --limit 100
+      medqueue jobs list --model pneumonia-xray-28 --json
+    """
+    from service.cli import tables
+
+    wanted = {"state": state, "model": model, "kind": kind, "subject": subject}
+    found = api.jobs({name: value for name, value in wanted.items() if value is not None}, limit)
+    out.show({"items": found}, lambda: tables.jobs(found))
+    return ExitCode.OK
+
+
+@jobs.command("show")
+@job_argument
+@over_api
+def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
+    """Show a job with its result. Reading a result is recorded in the job's audit trail.
+
+    \b
+    Example:
+      medqueue jobs show 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
+    """
+    from service.cli import tables
+
+    job = api.job(str(job_id))
+    out.show(job, lambda: tables.job(job))
+    return ExitCode.OK
+
+
+@jobs.command("cancel")
+@job_argument
+@over_api
+def cancel_job(api: ApiClient, out: Output, job_id: UUID) -> int:
+    """Cancel a job that has not ended. No result follows a cancel.
+
+    Ends with 0 when the job is canceled, and with 1 when it had ended otherwise before.
+    """
+    from service.cli import tables
+
+    job = api.cancel(str(job_id))
+    out.show(job, lambda: tables.job(job))
+    return ExitCode.OK if job["state"] == JobState.CANCELED else ExitCode.FAILED
+
+
+@jobs.command("events")
+@job_argument
+@over_api
+def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
+    """Show the audit trail of a job, oldest first. With --json each event carries its leaf hash."""
+    from service.cli import tables
+
+    found = api.events(str(job_id))
+    out.show({"items": found}, lambda: tables.events(found))
+    return ExitCode.OK
+
+
+@jobs.command("requeue")
+@job_argument
+@over_installation
+def requeue_job(installation: Installation, out: Output, job_id: UUID) -> int:
+    """Queue a quarantined job again, its crashes forgiven (operator; works on the database).
+
+    A job is quarantined when its worker died three times while scoring it alone. Look into that first: the
+    worker's log names the job. The scheduler wakes a worker within seconds.
+
+    \b
+    Example:
+      medqueue jobs list --state quarantined
+      medqueue jobs requeue 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
+    """
+    from service.cli import tables
+    from service.jobs import queries
+
+    with installation.database.statement() as work:
+        queries.requeue(work, job_id, actor=installation.actor)
+    document = {"id": str(job_id), "state": JobState.QUEUED.value}
+    out.show(document, lambda: tables.fields(document.items()))
+    return ExitCode.OK

@@ -1,0 +1,139 @@
+"""`medqueue models`: the catalogue; check, publish and promote bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from service.cli.exits import ExitCode
+from service.cli.options import json_option, over_api, over_installation
+from service.cli.output import Output
+
+if TYPE_CHECKING:
+    from service.cli.client import ApiClient
+    from service.cli.installation import Installation
+
+folder_argument = click.argument(
+    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER"
+)
+
+
+@click.group("models")
+def models() -> None:
+    """See what the service can score; check, publish and promote bundles."""
+
+
+@models.command("list")
+@over_api
+def list_models(api: ApiClient, out: Output) -> int:
+    """List the published models."""
+    from service.cli import tables
+
+    found = api.models()
+    out.show({"items": found}, lambda: tables.models(found))
+    return ExitCode.OK
+
+
+@models.command("show")
+@click.argument("reference", metavar="NAME[@VERSION]")
+@click.option("--card", "part", flag_value="card", help="Only the model's card, in Markdown.")
+@click.option("--example", "part", flag_value="example", help="Only an example of its input, in JSON.")
+@over_api
+def show_model(api: ApiClient, out: Output, reference: str, part: str | None) -> int:
+    """Show a model: what it takes, with units and ranges, what it answers, its figures and versions.
+
+    \b
+    Examples:
+      medqueue models show breast-cancer-wisconsin
+      medqueue models show pneumonia-xray-28@1.0.0 --card
+      medqueue models show breast-cancer-wisconsin --example > case.json
+    """
+    from service.cli import tables
+
+    model = api.model(reference)
+    if part == "example":
+        out.write_json(tables.example(model["input_schema"]))
+    elif part == "card":
+        out.show({"card": model["card"]}, lambda: tables.text(model["card"]))
+    else:
+        out.show(model, lambda: tables.model(model))
+    return ExitCode.OK
+
+
+@models.command("check")
+@folder_argument
+@json_option
+def check_bundle(folder: Path, as_json: bool) -> int:
+    """Check the bundle in FOLDER as publishing would, and say every fault. Needs no running stack.
+
+    Ends with 0 when it could be published, and with 1 when it would be refused.
+
+    \b
+    Example:
+      medqueue models check models/zoo/breast-cancer-wisconsin
+    """
+    from models.bundle import BundleRefused, publishable
+    from service.cli import tables
+
+    out = Output(as_json=as_json)
+    try:
+        bundle = publishable(folder)
+    except BundleRefused as refused:
+        faults = [
+            {"place": fault.place, "code": fault.code, "detail": fault.detail} for fault in refused.faults
+        ]
+        out.show({"publishable": False, "faults": faults}, lambda: tables.faults(faults))
+        return ExitCode.FAILED
+    known = {"name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest}
+    out.show(
+        {"publishable": True, "faults": [], **known},
+        lambda: tables.fields([*known.items(), ("publishable", "yes")]),
+    )
+    return ExitCode.OK
+
+
+@models.command("publish")
+@folder_argument
+@over_installation
+def publish_bundle(installation: Installation, out: Output, folder: Path) -> int:
+    """Check the bundle in FOLDER and publish it (operator; works on the database and the blob store).
+
+    The first version of a name becomes `stable`; a later one waits for `medqueue models promote`. Publishing
+    the same content again changes nothing.
+
+    \b
+    Example:
+      medqueue models publish models/zoo/breast-cancer-wisconsin
+    """
+    from service.bootstrap import publish_folder
+    from service.cli import tables
+
+    bundle = publish_folder(installation.database, installation.blobs, folder, actor=installation.actor)
+    known = {"name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest}
+    out.show(known, lambda: tables.fields(known.items()))
+    return ExitCode.OK
+
+
+@models.command("promote")
+@click.argument("name")
+@click.argument("version")
+@click.option("--alias", default="stable", show_default=True, help="The alias to point at the version.")
+@over_installation
+def promote_version(installation: Installation, out: Output, name: str, version: str, alias: str) -> int:
+    """Point an alias at a published version (operator). Jobs accepted before keep the version they have.
+
+    \b
+    Examples:
+      medqueue models promote breast-cancer-wisconsin 1.1.0
+      medqueue models promote breast-cancer-wisconsin 1.1.0 --alias trial
+    """
+    from service import catalog
+    from service.cli import tables
+
+    with installation.database.transaction() as work:
+        catalog.promote(work, name=name, version=version, alias=alias, actor=installation.actor)
+    promoted = {"name": name, "alias": alias, "version": version}
+    out.show(promoted, lambda: tables.fields(promoted.items()))
+    return ExitCode.OK

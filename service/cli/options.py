@@ -1,0 +1,87 @@
+"""Options that commands share, and what they give a command: an API, an installation, a place for its answer."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from service.cli.output import Output
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What a caller of `main` may put in place of the network: tests do."""
+
+    transport: httpx.BaseTransport | None = None
+
+
+data_dir_option = click.option(
+    "--data-dir",
+    envvar="MEDQUEUE_DATA_DIR",
+    show_envvar=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".medqueue"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Folder of the embedded stack.",
+)
+url_option = click.option(
+    "--url", envvar="MEDQUEUE_URL", show_envvar=True, metavar="URL", help="Another service's address."
+)
+key_option = click.option(
+    "--key",
+    envvar="MEDQUEUE_KEY",
+    show_envvar=True,
+    metavar="KEY",
+    help="API key. Without it the embedded stack's admin key is used. Other users of this machine can see "
+    "a command line: the variable is safer.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
+
+
+def over_api(function: Callable[..., int]) -> Callable[..., int]:
+    """A command that speaks to the API: gets an ApiClient and an Output, and the options for both."""
+
+    @data_dir_option
+    @url_option
+    @key_option
+    @json_option
+    @functools.wraps(function)
+    def run(
+        data_dir: Path,
+        url: str | None,
+        key: str | None,
+        as_json: bool,
+        **values: Any,  # the command's own options, which click has checked
+    ) -> int:
+        from service.cli.client import ApiClient
+        from service.cli.target import find_target
+
+        invocation: Invocation = click.get_current_context().obj
+        with ApiClient(find_target(data_dir, url, key), invocation.transport) as api:
+            return function(api, Output(as_json=as_json), **values)
+
+    return run
+
+
+def over_installation(function: Callable[..., int]) -> Callable[..., int]:
+    """An operator's command, on the database itself: gets an Installation and an Output, and their options."""
+
+    @data_dir_option
+    @json_option
+    @functools.wraps(function)
+    def run(data_dir: Path, as_json: bool, **values: Any) -> int:
+        from service.cli.installation import open_installation
+
+        with open_installation(data_dir) as installation:
+            return function(installation, Output(as_json=as_json), **values)
+
+    return run

@@ -1,0 +1,97 @@
+"""What a command writes: one JSON document, or tables for a reader; on stdout the answer, on stderr the rest."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from service.cli.errors import ApiProblem
+from service.errors import ServiceError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PLAIN_WIDTH = 4096  # of a line that no terminal shows: nothing is wrapped there
+
+
+class Output:
+    """Where the answer of one command goes, and in which form."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def show(self, document: object, readable: "Callable[[], RenderableType]") -> None:
+        """Write the answer: `document` as JSON, or what `readable` makes of it."""
+        if self.as_json:
+            self.write_json(document)
+        else:
+            self.print(readable())
+
+    def print(self, readable: "RenderableType") -> None:
+        """Write for a reader: colours and lines on a terminal; elsewhere plain text, no line padded."""
+        console = console_over(tolerant(sys.stdout))
+        if console.is_terminal:
+            console.print(readable)
+            return
+        with console.capture() as captured:
+            console.print(readable)
+        lines = (line.rstrip() for line in captured.get().splitlines())
+        sys.stdout.write("\n".join(lines) + "\n")
+
+    def write_json(self, document: object) -> None:
+        """Write the one JSON document of a command."""
+        tolerant(sys.stdout).write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+
+    def note(self, text: str) -> None:
+        """A remark beside the answer, on stderr."""
+        write_error(text)
+
+    @contextmanager
+    def waiting(self, label: str) -> Iterator[Callable[[str], None]]:
+        """Show a spinner while the block runs, on a terminal; the block may change its label."""
+        console = console_over(tolerant(sys.stderr))
+        if self.as_json or not console.is_terminal:
+            yield lambda _: None
+            return
+        with console.status(label) as status:
+            yield status.update
+
+
+def console_over(stream: TextIO) -> "Console":
+    """A console that takes text as it is: no markup, no emoji, no highlighting."""
+    from rich.console import Console
+
+    console = Console(file=stream, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def tolerant(stream: TextIO) -> TextIO:
+    """The stream, set to replace characters that its encoding lacks."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+    return stream
+
+
+def write_error(text: str) -> None:
+    """A line on stderr, free of control characters."""
+    tolerant(sys.stderr).write(printable(text) + "\n")
+
+
+def worded(error: ServiceError | ApiProblem) -> str:
+    """An error for a reader: its code, what to change, and each field that is wrong."""
+    fields = (f"\n  {field.pointer}: {field.detail} [{field.code}]" for field in error.errors)
+    return f"error: {error.detail} [{error.code}]{''.join(fields)}"
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal: control characters but line breaks become a dot."""
+    return "".join(char if char == "\n" or not _steers(char) else "\u00b7" for char in text)
+
+
+def _steers(char: str) -> bool:
+    bidirectional = "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
+    return ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or bidirectional

@@ -1,0 +1,200 @@
+"""`medqueue submit`: one case, many, or a file; waits for the result."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from service.cli.cases import FileCase, JsonCases, read_cases
+from service.cli.errors import AnswerLost
+from service.cli.exits import ExitCode
+from service.cli.options import over_api
+from service.lifecycle import JobState, Priority
+
+if TYPE_CHECKING:
+    from service.cli.client import ApiClient, Json
+    from service.cli.output import Output
+
+Answer = TypeVar("Answer")
+
+WAIT_S = 60.0
+BULK_LIMIT = 1000
+
+
+class Moment(click.ParamType[datetime]):
+    """A time in ISO 8601; one without a zone is local."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time that `value` says."""
+        try:
+            return datetime.fromisoformat(value).astimezone()
+        except ValueError:
+            self.fail("give a time such as 2027-01-31T18:00:00+01:00", param, ctx)
+
+
+@click.command("submit")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--model", required=True, metavar="NAME[@VERSION]", help="Model, or one version or alias of it."
+)
+@click.option(
+    "--priority",
+    type=click.Choice([priority.name.lower() for priority in Priority]),
+    default="routine",
+    show_default=True,
+    help="How pressing it is.",
+)
+@click.option("--subject", metavar="TEXT", help="Your reference to the patient; stored encrypted.")
+@click.option("--deadline", type=Moment(), metavar="ISO", help="Not worth starting after this time.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=WAIT_S,
+    show_default=True,
+    metavar="S",
+    help="Seconds to wait for the result.",
+)
+@click.option("--no-wait", is_flag=True, help="Print the accepted job and leave.")
+@click.option(
+    "--idempotency-key", metavar="K", help="Makes a repeated call safe: the same case is stored once."
+)
+@over_api
+def submit(
+    api: ApiClient,
+    out: Output,
+    *,
+    file: str,
+    model: str,
+    priority: str,
+    subject: str | None,
+    deadline: datetime | None,
+    wait_s: float,
+    no_wait: bool,
+    idempotency_key: str | None,
+) -> int:
+    """Submit FILE to a model and wait for the result.
+
+    FILE is JSON: one input object, or a list of them for a bulk submit; or an image or other file. `-` reads
+    stdin. `medqueue models show NAME` says what a model takes, `--example` gives an input to start from.
+
+    Ends with 0 when every case succeeded, 1 when one did not, 4 when one was refused, and 6 when one has not
+    ended within --wait: it goes on, and `medqueue jobs show ID` shows it later.
+
+    \b
+    Examples:
+      medqueue submit case.json --model breast-cancer-wisconsin
+      medqueue submit chest.png --model pneumonia-xray-28 --priority stat
+      medqueue submit ward.json --model breast-cancer-wisconsin --json > results.json
+      medqueue submit - --model breast-cancer-wisconsin --no-wait < case.json
+    """
+    fields: Json = {"model": model, "priority": priority}
+    if subject is not None:
+        fields["subject"] = subject
+    if deadline is not None:
+        fields["deadline"] = deadline.isoformat()
+    cases, wait_s = read_cases(file), 0.0 if no_wait else wait_s
+    key = idempotency_key or str(uuid.uuid4())
+    try:
+        if isinstance(cases, JsonCases) and cases.listed:
+            return _submit_many(api, out, [{**fields, "input": each} for each in cases.inputs], key, wait_s)
+        return _submit_one(api, out, {**fields, "input": _only_input(api, cases)}, key, wait_s)
+    except AnswerLost as lost:
+        raise AnswerLost(
+            f"{lost.detail} Repeat the command with --idempotency-key {key}: what was stored is not stored twice."
+        ) from None
+
+
+def _only_input(api: ApiClient, cases: JsonCases | FileCase) -> Any:
+    if isinstance(cases, JsonCases):
+        return cases.inputs[0]
+    if cases.inline:
+        return cases.encoded()
+    with cases.open() as opened:
+        return {"upload_id": api.upload(opened)}
+
+
+def _submit_one(api: ApiClient, out: Output, case: Json, key: str, wait_s: float) -> int:
+    from service.cli import tables
+
+    with out.waiting("submitting") as label:
+        job = _repeated_if_lost(lambda: api.submit(case, key))
+        label(f"job {job['id']} is {job['state']}")
+        if wait_s:
+            job = _ended(api, job, wait_s)
+    out.show(job, lambda: tables.job(job))
+    if wait_s and _pending(job):
+        out.note(f"Not ended within {wait_s:g} s. See it later: medqueue jobs show {job['id']}")
+    return outcome([job], waited=bool(wait_s))
+
+
+def _submit_many(api: ApiClient, out: Output, cases: list[Json], key: str, wait_s: float) -> int:
+    from service.cli import tables
+
+    with out.waiting(f"submitting {len(cases)} cases") as label:
+        items = _submitted(api, cases, key)
+        if wait_s:
+            items = _all_ended(api, items, wait_s, label)
+    out.show({"items": items}, lambda: tables.answers(items))
+    return outcome(items, waited=bool(wait_s))
+
+
+def _submitted(api: ApiClient, cases: list[Json], key: str) -> list[Json]:
+    """The answers to all cases, sent in requests of up to 1,000, each under a key of its own."""
+    answers: list[Json] = []
+    for start in range(0, len(cases), BULK_LIMIT):
+        part, part_key = cases[start : start + BULK_LIMIT], _part_key(key, start, len(cases))
+        answers += _repeated_if_lost(partial(api.submit_bulk, part, part_key))
+    return answers
+
+
+def _part_key(key: str, start: int, count: int) -> str:
+    return key if count <= BULK_LIMIT else f"{key}.{start // BULK_LIMIT}"
+
+
+def _repeated_if_lost(send: Callable[[], Answer]) -> Answer:
+    """The answer to a request that carries an idempotency key: sent once more when its answer was lost."""
+    try:
+        return send()
+    except AnswerLost:
+        return send()
+
+
+def _all_ended(api: ApiClient, items: list[Json], wait_s: float, label: Callable[[str], None]) -> list[Json]:
+    import time
+
+    end = time.monotonic() + wait_s
+    ended = []
+    for index, item in enumerate(items):
+        label(f"{index} of {len(items)} have ended")
+        left = max(end - time.monotonic(), 0.0)
+        ended.append(_ended(api, item, left) if "state" in item else item)
+    return ended
+
+
+def _ended(api: ApiClient, job: Json, wait_s: float) -> Json:
+    from service.cli.waiting import until_ended
+
+    return until_ended(api, job["id"], wait_s)
+
+
+def _pending(item: Json) -> bool:
+    return item.get("state") in {JobState.QUEUED, JobState.RUNNING}
+
+
+def outcome(items: list[Json], *, waited: bool) -> ExitCode:
+    """How a submit ends whose answers are `items`: jobs, or problems of cases that were refused."""
+    if any("state" not in item for item in items):
+        return ExitCode.REFUSED
+    if not waited:
+        return ExitCode.OK
+    if any(not _pending(item) and item["state"] != JobState.SUCCEEDED for item in items):
+        return ExitCode.FAILED
+    return ExitCode.PENDING if any(_pending(item) for item in items) else ExitCode.OK

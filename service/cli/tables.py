@@ -1,0 +1,301 @@
+"""Answers of the service as a reader sees them. Everything becomes plain text first: nothing can steer a terminal."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from service.cli.client import Json
+from service.cli.output import printable
+
+NOTHING = "-"
+REFUSED = "refused"
+STYLES = {
+    "succeeded": "green",
+    "ok": "green",
+    "failed": "red",
+    "fail": "red",
+    "quarantined": "red",
+    "behind": "red",
+    REFUSED: "red",
+    "running": "cyan",
+    "canceled": "yellow",
+    "expired": "yellow",
+    "warn": "yellow",
+}
+JOB_FIELDS = ("id", "state", "model", "model_version", "kind", "priority", "attempt", "subject")
+FEW = 6  # of a long list, shown before "and N more"
+
+
+class Plain:
+    """A table with lines on a terminal, and as bare columns elsewhere."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not console.is_terminal:
+            self._table.box, self._table.pad_edge, self._table.padding = None, False, (0, 2, 0, 0)
+        yield self._table
+
+
+def text(words: object, style: str = "") -> Text:
+    """Words as text without markup or control characters."""
+    return Text(printable(str(words)), style=style)
+
+
+def listing(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> RenderableType:
+    """A table with a heading; `empty` in words where there are no rows. Ids are never wrapped."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column == "ID", overflow="fold")
+    for row in rows:
+        table.add_row(*map(cell, row))
+    return Plain(table) if table.row_count else text(empty)
+
+
+def fields(pairs: Iterable[tuple[str, object]]) -> RenderableType:
+    """Names and values, one pair a line; values of None are left out."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        if value is not None:
+            table.add_row(text(name), cell(value))
+    return table
+
+
+def cell(value: object) -> Text:
+    """One value in a table."""
+    words = spoken(value)
+    return text(words, STYLES.get(words, ""))
+
+
+def spoken(value: object) -> str:
+    """A JSON value in words."""
+    if value is None or (isinstance(value, str | Mapping | list | tuple) and not value):
+        return NOTHING
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.6g}"
+        case Mapping():
+            return ", ".join(f"{name} {spoken(part)}" for name, part in value.items())
+        case list() | tuple():
+            more = f" and {len(value) - FEW} more" if len(value) > FEW else ""
+            return ", ".join(spoken(part) for part in value[:FEW]) + more
+        case _:
+            return str(value)
+
+
+def jobs(items: Sequence[Json]) -> RenderableType:
+    """A list of jobs."""
+    return listing(
+        ("ID", "STATE", "MODEL", "PRIORITY", "CREATED", "TOOK", "ATTEMPT"),
+        (
+            (
+                job["id"],
+                job["state"],
+                f"{job['model']}@{job['model_version']}",
+                job["priority"],
+                moment(job["created_at"]),
+                took(job),
+                job["attempt"],
+            )
+            for job in items
+        ),
+        empty="No jobs.",
+    )
+
+
+def job(job: Json) -> RenderableType:
+    """A job with its result or its problem."""
+    times = [(name, moment(job[name])) for name in ("created_at", "started_at", "finished_at") if job[name]]
+    parts = [fields([*((name, job[name]) for name in JOB_FIELDS), *times, ("took", took(job))])]
+    if job.get("result") is not None:
+        parts += [text("\nResult", "bold"), fields(job["result"].items())]
+    if job.get("problem") is not None:
+        parts += [text("\nProblem", "bold"), fields(job["problem"].items())]
+    return Group(*parts)
+
+
+def answers(items: Sequence[Json]) -> RenderableType:
+    """The answers to a bulk submit: jobs, or the problems of cases that were refused; and how many of each."""
+    states = Counter(item.get("state", REFUSED) for item in items)
+    table = listing(
+        ("CASE", "STATE", "ID", "TOOK", "ANSWER"),
+        (
+            (index, item["state"], item["id"], took(item), answer(item))
+            if "state" in item
+            else (index, REFUSED, NOTHING, NOTHING, problem(item))
+            for index, item in enumerate(items)
+        ),
+        empty="No cases.",
+    )
+    return Group(table, text("\n" + ", ".join(f"{count} {state}" for state, count in states.items())))
+
+
+def answer(job: Json) -> str:
+    """A job's result in a few words, or its problem."""
+    if job.get("problem") is not None:
+        return problem(job["problem"])
+    result = job.get("result")
+    if result is None:
+        return NOTHING
+    if result.get("abstained"):
+        return f"abstained: {result.get('abstain_reason')}"
+    if result.get("display") and isinstance(result.get("probabilities"), dict):
+        return (
+            f"{result['display']} ({result['label']} {result['probabilities'].get(result['label'], 0):.3f})"
+        )
+    told = {name: value for name, value in result.items() if name not in PROVENANCE}
+    return spoken(told)
+
+
+PROVENANCE = frozenset({"type", "model_digest", "runtime", "provider"})
+
+
+def problem(found: Json) -> str:
+    """A problem in one line: its code, what to change, and the fields."""
+    errors = found.get("errors") or []
+    named = "; ".join(f"{error['pointer']} {error['detail']}" for error in errors[:FEW])
+    more = f"; and {len(errors) - FEW} more fields" if len(errors) > FEW else ""
+    return f"{found['code']}: {named or found.get('detail', '')}{more}"
+
+
+def events(items: Sequence[Json]) -> RenderableType:
+    """An audit trail."""
+    return listing(
+        ("TIME", "ACTION", "ACTOR", "DETAIL"),
+        (
+            (
+                moment(event["occurred_at"], precise=True),
+                event["action"],
+                event["actor"],
+                event["detail"] or event["object"],
+            )
+            for event in items
+        ),
+        empty="No events.",
+    )
+
+
+def models(items: Sequence[Json]) -> RenderableType:
+    """The catalogue."""
+    return listing(
+        ("NAME", "VERSION", "KIND", "TASK", "TITLE"),
+        ((model["name"], model["version"], model["kind"], model["task"], model["title"]) for model in items),
+        empty="No models are published. `medqueue models publish FOLDER` publishes one.",
+    )
+
+
+def model(model: Json) -> RenderableType:
+    """A model: what it is, what it takes, what it answers, how well."""
+    head = fields((name, model[name]) for name in MODEL_FIELDS)
+    versions = [f"{version['version']} of {moment(version['published_at'])}" for version in model["versions"]]
+    return Group(
+        head,
+        fields([("aliases", model["aliases"]), ("versions", versions)]),
+        *_section("Input", _inputs(model["input_schema"])),
+        *_section("Labels", [(label["id"], _coded(label)) for label in model["labels"]]),
+        *_section("Figures", list(model["metrics"].items())),
+    )
+
+
+MODEL_FIELDS = ("name", "title", "summary", "kind", "task", "version", "digest", "license")
+
+
+def _section(title: str, pairs: list[tuple[str, object]]) -> list[RenderableType]:
+    return [text(f"\n{title}", "bold"), fields(pairs)] if pairs else []
+
+
+def _inputs(schema: Json) -> list[tuple[str, object]]:
+    """Each field of an input with what it may be; of an input without fields, its description."""
+    properties: Mapping[str, Json] = schema.get("properties") or {}
+    required = set(schema.get("required") or ())
+    found: list[tuple[str, object]] = []
+    for name, rule in properties.items():
+        optional = "" if not required or name in required else " (optional)"
+        found.append((name, f"{rule.get('title') or rule.get('description') or ''}{_range(rule)}{optional}"))
+    return found or [("input", schema.get("description") or schema.get("title"))]
+
+
+def _range(rule: Json) -> str:
+    """What a field may be: ` [0 to 57 mm]`, ` [never, former, current]`, or nothing."""
+    low, high, unit = rule.get("minimum"), rule.get("maximum"), rule.get("unit")
+    words = spoken(rule["enum"]) if rule.get("enum") else ""
+    if low is not None and high is not None:
+        words = f"{low:g} to {high:g}"
+    if unit not in {None, "", "1"}:
+        words = f"{words} {unit}".strip()
+    return f" [{words}]" if words else ""
+
+
+def _coded(label: Json) -> str:
+    return f"{label['display']} ({label['code']}, {label['system']})"
+
+
+def example(schema: Json) -> Any:
+    """An input that a schema gives as its example, or one made of its fields' examples."""
+    if schema.get("examples"):
+        return schema["examples"][0]
+    properties: Mapping[str, Json] = schema.get("properties") or {}
+    return {name: rule["examples"][0] for name, rule in properties.items() if rule.get("examples")}
+
+
+def keys(items: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """API keys."""
+    return listing(
+        ("ID", "NAME", "TENANT", "SCOPES", "CREATED", "EXPIRES", "REVOKED"),
+        (
+            (
+                key["id"],
+                key["name"],
+                key["tenant"],
+                key["scopes"],
+                *(moment(key[name]) for name in ("created_at", "expires_at", "revoked_at")),
+            )
+            for key in items
+        ),
+        empty="No keys.",
+    )
+
+
+def faults(items: Sequence[Mapping[str, str]]) -> RenderableType:
+    """Why a bundle would be refused."""
+    return listing(
+        ("PLACE", "CODE", "WHAT TO CHANGE"),
+        ((fault["place"], fault["code"], fault["detail"]) for fault in items),
+        empty="No faults.",
+    )
+
+
+def moment(stamp: str | None, *, precise: bool = False) -> str:
+    """A time in UTC, to the second or to the millisecond."""
+    if stamp is None:
+        return NOTHING
+    written = (
+        datetime.fromisoformat(stamp).astimezone(UTC).isoformat(" ", "milliseconds" if precise else "seconds")
+    )
+    return written.replace("+00:00", "Z")
+
+
+def took(job: Json) -> str:
+    """From submission to end."""
+    if job.get("finished_at") is None:
+        return NOTHING
+    ended, created = (datetime.fromisoformat(job[name]) for name in ("finished_at", "created_at"))
+    return seconds((ended - created).total_seconds())
+
+
+def seconds(duration_s: float) -> str:
+    """A duration in the unit that suits it."""
+    if duration_s < 1:
+        return f"{duration_s * 1000:.0f} ms"
+    return f"{duration_s:.1f} s" if duration_s < 120 else f"{duration_s / 60:.0f} min"
