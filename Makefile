@@ -2,17 +2,57 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# cpu, or gpu for ONNX Runtime with its CUDA libraries; run `make clean` before changing it
 RUNTIME ?= cpu
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+COMPILE := $(BIN)/python -m uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help install demo test check up bench lock clean
+.PHONY: help install demo up test check bench lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/.installed ## make .venv with .venv/bin/medqueue
+install: $(VENV)/.installed-$(RUNTIME) ## make .venv with .venv/bin/medqueue
 
-$(VENV)/.installed: pyproject.toml requirements.lock
+$(VENV)/.installed-$(RUNTIME): pyproject.toml requirements.lock requirements-gpu.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed; name it with: make PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "installing into $(VENV); the first time takes a minute or two"
+	@$(PIP) install --require-hashes -r requirements.lock
+ifeq ($(RUNTIME),gpu)
+	@$(PIP) uninstall --yes onnxruntime
+	@$(PIP) install --require-hashes -r requirements-gpu.lock
+endif
+	@$(PIP) install --no-deps --editable .
+	@rm -f $(VENV)/.installed-*
 	@touch $@
+
+demo: install ## start everything, score real cases, show what came of them, stop
+	$(BIN)/medqueue demo
+
+up: install ## run Postgres, Redis, API, a worker and the scheduler until Ctrl-C
+	$(BIN)/medqueue up
+
+test: install ## all tests
+	$(BIN)/python -m pytest
+
+check: install ## lint, format, types, imports, migrations
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m migrations.check
+
+bench: install ## measure against the plain way, write docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+lock: install ## pin the dependencies anew: for work, for the CPU images, for the GPU image
+	$(PIP) install uv
+	$(COMPILE) --upgrade --extra cpu --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --extra cpu --constraint requirements.lock pyproject.toml -o requirements-cpu.lock
+	$(COMPILE) --extra gpu --constraint requirements.lock pyproject.toml -o requirements-gpu.lock
+
+clean: ## remove .venv and caches; data folders stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import over_installation
+from service.cli.options import InOrder, over_installation
 
 if TYPE_CHECKING:
     from service.cli.installation import Installation
     from service.cli.output import Output
 
 
-@click.group("db")
+@click.group("db", cls=InOrder)
 def db() -> None:
     """See and upgrade the database's schema (operator)."""
 
@@ -22,7 +22,10 @@ def db() -> None:
 @db.command("upgrade")
 @over_installation
 def upgrade_schema(installation: Installation, out: Output) -> int:
-    """Bring the schema to what this release needs. Safe to repeat, and while the previous release runs."""
+    """Bring the schema to what this release needs.
+
+    Safe to repeat, and while the previous release runs.
+    """
     from service.db import migrate
 
     migrate(installation.settings.database_url)
@@ -32,14 +35,17 @@ def upgrade_schema(installation: Installation, out: Output) -> int:
 @db.command("check")
 @over_installation
 def check_schema(installation: Installation, out: Output) -> int:
-    """Say whether the schema is what this release needs; ends with 1 when it is behind."""
+    """Say whether the schema is what this release needs.
+
+    Ends with 1 when it is behind.
+    """
     return _show(installation, out)
 
 
 @db.command("current")
 @over_installation
 def show_revision(installation: Installation, out: Output) -> int:
-    """Show the revision that the database has and the one that this release needs."""
+    """Show the schema's revision, and the one this release needs."""
     _show(installation, out)
     return ExitCode.OK
 

@@ -27,9 +27,10 @@ Check = Callable[["Examined"], "Iterator[Finding]"]
 @json_option
 @click.pass_obj
 def doctor(invocation: Invocation, data_dir: Path, url: str | None, as_json: bool) -> int:
-    """Check settings, servers, schema, keys, runtime, disk, clock, models, API and workers; say what to do.
+    """Find what is wrong with an installation, and what to do.
 
-    Each check ends with ok, warn or fail. The command ends with 1 when one fails, else with 0. It changes
+    Looks at settings, secrets, disk, runtime, servers, schema, models, jobs, API and workers. Each check ends with
+    ok, warn or fail. The command ends with 1 when one fails, else with 0. It changes
     nothing: in the blob store it writes one small blob and removes it.
 
     \b

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import Invocation, data_dir_option
+from service.cli.options import InOrder, Invocation, data_dir_option
 from service.cli.output import write_error
 
 worker_name_option = click.option(
@@ -20,9 +20,12 @@ worker_name_option = click.option(
 )
 
 
-@click.group("health")
+@click.group("health", cls=InOrder)
 def health() -> None:
-    """Say whether a process is healthy; for container health checks. Quiet and 0 when it is, else 1."""
+    """Say whether a process is healthy, for container checks.
+
+    Quiet and 0 when it is, else 1.
+    """
 
 
 @health.command("api")
@@ -30,7 +33,9 @@ def health() -> None:
 @click.option("--url", metavar="URL", help="The API's address. Default: the one on this machine.")
 @click.pass_obj
 def check_api(invocation: Invocation, data_dir: Path, url: str | None) -> int:
-    """Ask the API of this machine whether it answers (/healthz) and accepts jobs (/readyz).
+    """Ask the API of this machine whether it accepts jobs.
+
+    GET /healthz and /readyz must both answer 200.
 
     \b
     Example, in compose.yaml:

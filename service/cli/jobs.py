@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import over_api, over_installation
+from service.cli.options import InOrder, over_api, over_installation
 from service.lifecycle import JobState
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
 
 
-@click.group("jobs")
+@click.group("jobs", cls=InOrder)
 def jobs() -> None:
     """Look at jobs, cancel them, read their audit trail."""
 
@@ -63,7 +63,9 @@ def list_jobs(
 @job_argument
 @over_api
 def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
-    """Show a job with its result. Reading a result is recorded in the job's audit trail.
+    """Show a job with its result.
+
+    Reading a result is recorded in the job's audit trail.
 
     \b
     Example:
@@ -80,22 +82,28 @@ def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
 @job_argument
 @over_api
 def cancel_job(api: ApiClient, out: Output, job_id: UUID) -> int:
-    """Cancel a job that has not ended. No result follows a cancel.
+    """Cancel a job that has not ended.
 
-    Ends with 0 when the job is canceled, and with 1 when it had ended otherwise before.
+    No result follows a cancel. Ends with 0 when the job is canceled, and with 1 when it had ended otherwise before.
     """
     from service.cli import tables
 
     job = api.cancel(str(job_id))
     out.show(job, lambda: tables.job(job))
-    return ExitCode.OK if job["state"] == JobState.CANCELED else ExitCode.FAILED
+    if job["state"] == JobState.CANCELED:
+        return ExitCode.OK
+    out.note("Not canceled: the job had ended before.")
+    return ExitCode.FAILED
 
 
 @jobs.command("events")
 @job_argument
 @over_api
 def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
-    """Show the audit trail of a job, oldest first. With --json each event carries its leaf hash."""
+    """Show the audit trail of a job, oldest first.
+
+    With --json each event carries its leaf hash.
+    """
     from service.cli import tables
 
     found = api.events(str(job_id))
@@ -107,10 +115,10 @@ def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
 @job_argument
 @over_installation
 def requeue_job(installation: Installation, out: Output, job_id: UUID) -> int:
-    """Queue a quarantined job again, its crashes forgiven (operator; works on the database).
+    """Queue a quarantined job again (operator).
 
-    A job is quarantined when its worker died three times while scoring it alone. Look into that first: the
-    worker's log names the job. The scheduler wakes a worker within seconds.
+    Works on the database. A job is quarantined when its worker died three times while scoring it alone. Look into
+    that first: the worker's log names the job. The scheduler wakes a worker within seconds.
 
     \b
     Example:

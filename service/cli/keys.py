@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import over_installation
+from service.cli.options import InOrder, over_installation
 
 if TYPE_CHECKING:
     from service.cli.installation import Installation
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 SCOPES = ("jobs:read", "jobs:write", "uploads:write", "models:read", "admin")  # a test compares with Scope
 
 
-@click.group("keys")
+@click.group("keys", cls=InOrder)
 def keys() -> None:
-    """Make, list and revoke API keys (operator; works on the database)."""
+    """Make, list and revoke API keys (operator)."""
 
 
 @keys.command("create")
@@ -88,7 +88,10 @@ def create_key(
 @keys.command("list")
 @over_installation
 def list_keys(installation: Installation, out: Output) -> int:
-    """List all keys with their tenants and scopes, oldest first. Secrets are not known, so none is shown."""
+    """List all keys with their tenants and scopes, oldest first.
+
+    Secrets are not stored, so none is shown.
+    """
     from service import accounts
     from service.cli import tables
 
@@ -113,7 +116,10 @@ def list_keys(installation: Installation, out: Output) -> int:
 @click.argument("key_id", metavar="ID")
 @over_installation
 def revoke_key(installation: Installation, out: Output, key_id: str) -> int:
-    """End a key now. ID is the part between `mq_` and the next `_`; the rest is not needed."""
+    """End a key now.
+
+    ID is the part between `mq_` and the next `_`; the rest is not needed.
+    """
     from service import accounts
     from service.cli import tables
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import json_option, over_api, over_installation
+from service.cli.options import InOrder, json_option, over_api, over_installation
 from service.cli.output import Output
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ folder_argument = click.argument(
 )
 
 
-@click.group("models")
+@click.group("models", cls=InOrder)
 def models() -> None:
-    """See what the service can score; check, publish and promote bundles."""
+    """See what can be scored; check, publish, promote bundles."""
 
 
 @models.command("list")
@@ -42,7 +42,7 @@ def list_models(api: ApiClient, out: Output) -> int:
 @click.option("--example", "part", flag_value="example", help="Only an example of its input, in JSON.")
 @over_api
 def show_model(api: ApiClient, out: Output, reference: str, part: str | None) -> int:
-    """Show a model: what it takes, with units and ranges, what it answers, its figures and versions.
+    """Show a model: its inputs, labels, figures and versions.
 
     \b
     Examples:
@@ -66,7 +66,9 @@ def show_model(api: ApiClient, out: Output, reference: str, part: str | None) ->
 @folder_argument
 @json_option
 def check_bundle(folder: Path, as_json: bool) -> int:
-    """Check the bundle in FOLDER as publishing would, and say every fault. Needs no running stack.
+    """Say every fault of the bundle in FOLDER; changes nothing.
+
+    Checks what publishing would check, and needs no running stack.
 
     Ends with 0 when it could be published, and with 1 when it would be refused.
 
@@ -98,10 +100,10 @@ def check_bundle(folder: Path, as_json: bool) -> int:
 @folder_argument
 @over_installation
 def publish_bundle(installation: Installation, out: Output, folder: Path) -> int:
-    """Check the bundle in FOLDER and publish it (operator; works on the database and the blob store).
+    """Check and publish the bundle in FOLDER (operator).
 
-    The first version of a name becomes `stable`; a later one waits for `medqueue models promote`. Publishing
-    the same content again changes nothing.
+    Works on the database and the blob store. The first version of a name becomes `stable`; a later one waits for
+    `medqueue models promote`. Publishing the same content again changes nothing.
 
     \b
     Example:

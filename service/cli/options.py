@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from service.cli.output import Output
 
@@ -21,6 +22,14 @@ class Invocation:
     """What a caller of `main` may put in place of the network: tests do."""
 
     transport: httpx.BaseTransport | None = None
+
+
+class InOrder(click.Group):
+    """A group that lists its commands in the order in which a reader needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """The commands as they were added."""
+        return list(self.commands)
 
 
 data_dir_option = click.option(
@@ -65,11 +74,19 @@ def over_api(function: Callable[..., int]) -> Callable[..., int]:
         from service.cli.client import ApiClient
         from service.cli.target import find_target
 
-        invocation: Invocation = click.get_current_context().obj
+        context = click.get_current_context()
+        if _spoken(context, "data_dir") and not _spoken(context, "url"):
+            url, key = None, key if _spoken(context, "key") else None
+        invocation: Invocation = context.obj
         with ApiClient(find_target(data_dir, url, key), invocation.transport) as api:
             return function(api, Output(as_json=as_json), **values)
 
     return run
+
+
+def _spoken(context: click.Context, name: str) -> bool:
+    """Whether an option stands on the command line itself: then it outdoes variables that say otherwise."""
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def over_installation(function: Callable[..., int]) -> Callable[..., int]:

@@ -37,11 +37,11 @@ class Output:
         with console.capture() as captured:
             console.print(readable)
         lines = (line.rstrip() for line in captured.get().splitlines())
-        sys.stdout.write("\n".join(lines) + "\n")
+        _write("\n".join(lines))
 
     def write_json(self, document: object) -> None:
         """Write the one JSON document of a command."""
-        tolerant(sys.stdout).write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+        _write(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
     def note(self, text: str) -> None:
         """A remark beside the answer, on stderr."""
@@ -66,6 +66,13 @@ def console_over(stream: TextIO) -> "Console":
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
+
+
+def _write(text: str) -> None:
+    """Write and flush, so that a reader who has gone is noticed here and not at the interpreter's end."""
+    stream = tolerant(sys.stdout)
+    stream.write(text + "\n")
+    stream.flush()
 
 
 def tolerant(stream: TextIO) -> TextIO:

@@ -11,7 +11,7 @@ from service.cli import db, doctor, health, jobs, keys, models, submit, up
 from service.cli.demo import command as demo
 from service.cli.errors import ApiProblem
 from service.cli.exits import ExitCode, exit_code_of
-from service.cli.options import Invocation
+from service.cli.options import InOrder, Invocation
 from service.cli.output import worded, write_error
 from service.errors import ServiceError
 
@@ -35,14 +35,6 @@ Which stack: --data-dir (or MEDQUEUE_DATA_DIR) finds the embedded one; --url and
 Exit codes:
 {EXITS}
 """
-
-
-class InOrder(click.Group):
-    """A group that lists its commands in the order in which a reader needs them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """The commands as they were added."""
-        return list(self.commands)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -51,7 +51,7 @@ def text(words: object, style: str = "") -> Text:
 
 def listing(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> RenderableType:
     """A table with a heading; `empty` in words where there are no rows. Ids are never wrapped."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=column == "ID", overflow="fold")
     for row in rows:
@@ -164,8 +164,8 @@ PROVENANCE = frozenset({"type", "model_digest", "runtime", "provider"})
 def problem(found: Json) -> str:
     """A problem in one line: its code, what to change, and the fields."""
     errors = found.get("errors") or []
-    named = "; ".join(f"{error['pointer']} {error['detail']}" for error in errors[:FEW])
-    more = f"; and {len(errors) - FEW} more fields" if len(errors) > FEW else ""
+    named = " ".join(error["detail"] for error in errors[:FEW])
+    more = f" And {len(errors) - FEW} more fields." if len(errors) > FEW else ""
     return f"{found['code']}: {named or found.get('detail', '')}{more}"
 
 

@@ -29,11 +29,12 @@ CLIENT_VARIABLES = frozenset({"MEDQUEUE_URL", "MEDQUEUE_KEY"})  # read by this c
     help="Worker processes. One fills a GPU; add some on a machine with many cores.",
 )
 def up(port: int, data_dir: Path, workers: int) -> int:
-    """Start Postgres, Redis, API, workers and scheduler; stop them with Ctrl-C.
+    """Start the whole stack on this machine; Ctrl-C stops it.
 
-    The first start makes the data folder, an admin key in FOLDER/admin.key, and publishes the bundled models.
-    Once jobs are accepted, the one line `ready http://HOST:PORT` goes to stdout. A process that dies is
-    started again. Ctrl-C or SIGTERM stops it all within 15 seconds and loses no job; the next start continues.
+    Starts Postgres, Redis, API, workers and scheduler. The first start makes the data folder, an admin key in
+    FOLDER/admin.key, and publishes the bundled models. Once jobs are accepted, the one line `ready
+    http://HOST:PORT` goes to stdout. A process that dies is started again. Ctrl-C or SIGTERM stops it all
+    within 15 seconds and loses no job; the next start continues.
 
     With MEDQUEUE_DATABASE_URL or MEDQUEUE_REDIS_URL set, that server is used instead of an embedded one.
 

@@ -129,7 +129,7 @@ def supervised(
     command = (sys.executable, "-m", "supervisor.supervisord", "--configuration", str(configuration))
     process = subprocess.Popen(
         ending_with_us(command, "TERM"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        cwd=folder.run, umask=0o077, env=dict(environment), start_new_session=True,
+        cwd=folder.run, env=dict(environment), start_new_session=True,
     )  # fmt: skip
     supervisor = Supervisor(folder, tuple(programs), process)
     try:

@@ -25,11 +25,12 @@ Taken = dict[str, Any]  # title and took_s of a step
 @click.command("demo")
 @json_option
 def demo(as_json: bool) -> int:
-    """See the whole service at work on real cases, on a stack of its own, in well under a minute.
+    """See the service at work on real cases, in under a minute.
 
-    Starts Postgres, Redis, API, worker and scheduler in a temporary folder on a free port; submits known cases
-    of the bundled models one by one, in bulk and as an image, checks every answer, shows a refusal, an audit
-    trail and a cancel; then stops it all and removes the folder. Touches no other stack and no setting.
+    Starts a stack of its own, Postgres, Redis, API, worker and scheduler, in a temporary folder on a free port;
+    submits known cases of the bundled models one by one, in bulk and as an image, checks every answer, shows
+    a refusal, an audit trail and a cancel; then stops it all and removes the folder. Touches no other stack
+    and no setting.
 
     Ends with 0 only when every step did what it should.
     """

@@ -7,6 +7,8 @@ import pytest
 
 from service.api import problems
 from service.config import PREFIX, Settings
+from service.errors import ServiceError
+from service.jobs.execution import Problem
 from service.lifecycle import TRANSITIONS, JobState
 from workers import scoring
 
@@ -19,14 +21,14 @@ def test_each_setting_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("error", sorted(problems.STATUS, key=lambda error: error.code))
-def test_each_problem_code_is_documented_with_its_status(error: type[problems.ServiceError]) -> None:
+def test_each_problem_code_is_documented_with_its_status(error: type[ServiceError]) -> None:
     assert f"| `{error.code}` | {problems.STATUS[error].value} |" in (DOCS / "api.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "problem", [value for value in vars(scoring).values() if isinstance(value, scoring.Problem)]
+    "problem", [value for value in vars(scoring).values() if isinstance(value, Problem)]
 )
-def test_each_problem_of_a_job_is_documented(problem: scoring.Problem) -> None:
+def test_each_problem_of_a_job_is_documented(problem: Problem) -> None:
     assert f"`{problem.code}`" in (DOCS / "api.md").read_text()
 
 
