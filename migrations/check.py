@@ -1,10 +1,15 @@
 """Proves the migrations: up, no drift against service.orm, down, up again. `python -m migrations.check`."""
 
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from service.db import migrate, migration_engine, unmigrate
+from service.embedded import embedded_servers
 from service.orm import Row
 
 
@@ -35,3 +40,15 @@ def check(url: str) -> list[str]:
     faults += [f"left by downgrade: {name}" for name in leftovers(url)]
     migrate(url)
     return faults
+
+
+def main() -> int:
+    """Check against servers of our own; prints what is wrong."""
+    with TemporaryDirectory() as folder, embedded_servers(Path(folder), fsync=False) as urls:
+        faults = check(urls.database_url)
+    sys.stdout.write("\n".join(faults or ["migrations: up, no drift, down, up"]) + "\n")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
@@ -48,7 +48,7 @@ def celery_app(redis_url: str) -> Celery:
         task_store_errors_even_if_ignored=False,
         task_routes={task.value: {"queue": queue.value} for task, queue in ROUTES.items()},
         # The nameless exchange goes straight to the queue; a named one is looked up in Redis for every message.
-        task_queues=[Queue(queue.value, Exchange(""), routing_key=queue.value) for queue in QueueName],
+        task_queues=[_queue(name) for name in QueueName],
         task_default_queue=QueueName.MAINTENANCE.value,
         task_acks_late=False,
         task_publish_retry=False,
@@ -74,6 +74,10 @@ def celery_app(redis_url: str) -> Celery:
         beat_max_loop_interval=1,
     )
     return app
+
+
+def _queue(name: QueueName) -> Queue:
+    return Queue(name.value, Exchange(""), routing_key=name.value)  # type: ignore[no-untyped-call]
 
 
 def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:

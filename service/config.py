@@ -37,7 +37,7 @@ class Settings(BaseModel):
     )
     redis_url: str = Field(default="", description="Redis used for wake-ups only, as redis://host:port/0.")
     data_dir: Path = Field(
-        Path(".medqueue"), description="Folder of the embedded stack: servers, keys, logs."
+        default=Path(".medqueue"), description="Folder of the embedded stack: servers, keys, logs."
     )
     blob_url: str = Field(
         default="", description="Encrypted blob store, any fsspec URL; default: a folder in data_dir."
