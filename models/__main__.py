@@ -1,0 +1,46 @@
+"""`python -m models`: seal a bundle after a change, or check it as publishing would."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from models.bundle import Bundle, BundleRefused, publishable, renew_golden, seal_bundle
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 when the bundle is good, 1 when it is refused."""
+    options = _parser().parse_args(arguments)
+    refused = False
+    for folder in options.folders:
+        try:
+            bundle = _seal(folder, options.golden) if options.command == "seal" else publishable(folder)
+            sys.stdout.write(f"{bundle.manifest.name} {bundle.manifest.version} {bundle.digest}\n")
+        except BundleRefused as error:
+            sys.stderr.write(f"{folder}:\n{error}\n")
+            refused = True
+    return int(refused)
+
+
+def _seal(folder: Path, golden: bool) -> Bundle:
+    if golden:
+        renew_golden(folder)
+    seal_bundle(folder)
+    return publishable(folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="say every reason why the bundle would be refused")
+    seal = commands.add_parser("seal", help="write the digests of the files into manifest.toml, then check")
+    seal.add_argument(
+        "--golden", action="store_true", help="first renew golden.json with the model's answers"
+    )
+    check.set_defaults(golden=False)
+    for command in (check, seal):
+        command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""golden.json: inputs with the answers a model must give, scored alone, in one batch, and in reverse.
+
+A graph that mixes the rows of a batch, or a pipeline that loses their order, fails here, not in a clinic.
+Owns the cases and the comparison; how a graph is run is passed in.
+"""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeGuard
+
+import numpy as np
+from pydantic import Field
+
+from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
+from models.pipelines import Array, InputRejected, Pipeline
+
+GOLDEN_NAME = "golden.json"
+_FEWEST_CASES = 5
+
+# feeds -> outputs, by name; see Pipeline.feeds and Pipeline.outputs.
+RunGraph = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+class GoldenFailed(BundleRefused):
+    """The golden cases could not be read or scored."""
+
+
+class GoldenCase(ManifestTable):
+    """One input and the part of its result that must come out, numbers within `tolerance` (absolute)."""
+
+    input: Any
+    expected: dict[str, Any]
+    tolerance: float = Field(1e-4, ge=0, le=0.1)
+    note: str = ""
+
+
+class _GoldenFile(ManifestTable):
+    cases: Annotated[tuple[GoldenCase, ...], Field(strict=False)]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one case came to: the outputs' row of each name, and the worded result."""
+
+    rows: Mapping[str, Array]
+    result: Mapping[str, object]
+
+
+def parse_golden(text: str) -> tuple[GoldenCase, ...]:
+    """The cases written in `text` (JSON). Raises BundleRefused."""
+    try:
+        table = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise GoldenFailed(Fault(GOLDEN_NAME, "golden_invalid", f"not JSON: {error}")) from None
+    return parse_table(_GoldenFile, table, file=GOLDEN_NAME, code="golden_invalid").cases
+
+
+def check_golden(
+    cases: Sequence[GoldenCase], pipeline: Pipeline, tolerance: float, run: RunGraph
+) -> list[Fault]:
+    """Faults of the cases scored alone, all in one batch, and that batch reversed.
+
+    Each must give what is expected; the latter two also the outputs of the first within `tolerance`.
+    """
+    if len(cases) < _FEWEST_CASES:
+        return [Fault(GOLDEN_NAME, "golden_too_few", f"give at least {_FEWEST_CASES} cases")]
+    try:
+        payloads = encode_cases(cases, pipeline)
+        alone = [answer([payload], pipeline, run)[0] for payload in payloads]
+        batched = answer(payloads, pipeline, run)
+        turned = answer(payloads[::-1], pipeline, run)[::-1]
+    except GoldenFailed as error:
+        return list(error.faults)
+    return [
+        *_compare_expected(cases, alone, "golden_alone"),
+        *_compare_expected(cases, batched, "golden_batched"),
+        *_compare_expected(cases, turned, "golden_reordered"),
+        *_compare_outputs(alone, batched, tolerance, "golden_batched"),
+        *_compare_outputs(alone, turned, tolerance, "golden_reordered"),
+    ]
+
+
+def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[bytes]:
+    """The cases' inputs as they would be stored. Raises GoldenFailed at the first that is refused."""
+    payloads = []
+    for index, case in enumerate(cases):
+        try:
+            payloads.append(pipeline.encode(_file_bytes(case.input) if pipeline.binary else case.input))
+        except InputRejected as error:
+            reasons = "; ".join(f"{fault.pointer} {fault.detail}" for fault in error.faults)
+            raise GoldenFailed(_fault(index, "golden_input_rejected", reasons)) from None
+    return payloads
+
+
+def renewed_golden(text: str, pipeline: Pipeline, run: RunGraph) -> str:
+    """golden.json's `text` with what the model now answers to each case alone. Raises BundleRefused.
+
+    For after a training, never for a check. A case keeps the keys it expects; one that expects nothing gets
+    the whole result.
+    """
+    cases = parse_golden(text)
+    table = json.loads(text)
+    for case, written, payload in zip(cases, table["cases"], encode_cases(cases, pipeline), strict=True):
+        result = answer([payload], pipeline, run)[0].result
+        written["expected"] = {key: _rounded(result.get(key)) for key in case.expected or result}
+    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+
+
+def _rounded(value: object) -> object:
+    """`value` with its floats cut to seven decimals: float32 holds no more, and a diff stays readable."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, 7) if isinstance(value, float) else value
+
+
+def _file_bytes(value: Any) -> object:
+    """The bytes of {"data": base64}; anything else as it is, for the pipeline to refuse."""
+    if isinstance(value, dict) and isinstance(value.get("data"), str):
+        try:
+            return base64.b64decode(value["data"], validate=True)
+        except binascii.Error:
+            return value
+    return value
+
+
+def answer(payloads: Sequence[bytes], pipeline: Pipeline, run: RunGraph) -> list[Answer]:
+    """The answers to `payloads` scored as one batch. Raises GoldenFailed."""
+    count = len(payloads)
+    try:
+        outputs = run(pipeline.preprocess(payloads))
+        needed = {spec.name: np.asarray(outputs[spec.name]) for spec in pipeline.outputs}
+        results = pipeline.postprocess(needed, count)
+        rows = [{name: output[index] for name, output in needed.items()} for index in range(count)]
+    except Exception as error:  # a runtime raises what it likes; all of it is the bundle's fault
+        reason = f"a batch of {count} cannot be scored: {type(error).__name__}: {error}"
+        raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason)) from error
+    return [Answer(row, result) for row, result in zip(rows, results, strict=True)]
+
+
+def _compare_expected(cases: Sequence[GoldenCase], answers: Sequence[Answer], code: str) -> list[Fault]:
+    differences = (
+        difference(case.expected, answer.result, case.tolerance)
+        for case, answer in zip(cases, answers, strict=True)
+    )
+    return [_fault(index, code, reason) for index, reason in enumerate(differences) if reason is not None]
+
+
+def _compare_outputs(
+    alone: Sequence[Answer], answers: Sequence[Answer], tolerance: float, code: str
+) -> list[Fault]:
+    faults = []
+    for index, (one, other) in enumerate(zip(alone, answers, strict=True)):
+        gap = max(float(np.max(np.abs(one.rows[name] - other.rows[name]))) for name in one.rows)
+        if not gap <= tolerance:
+            reason = f"differs by {gap:.2g} from the case scored alone; the manifest tolerates {tolerance:g}"
+            faults.append(_fault(index, code, reason))
+    return faults
+
+
+def difference(expected: object, actual: object, tolerance: float, place: str = "") -> str | None:
+    """The first difference of `actual` from the subset `expected`, in words, or None where there is none."""
+    if isinstance(expected, dict) and isinstance(actual, Mapping):
+        keys = ((f"{place}/{key}", value, actual.get(key, "absent")) for key, value in expected.items())
+        return next(
+            filter(None, (difference(value, found, tolerance, at) for at, value, found in keys)), None
+        )
+    if isinstance(expected, list) and isinstance(actual, Sequence) and len(expected) == len(actual):
+        items = ((f"{place}/{index}", *pair) for index, pair in enumerate(zip(expected, actual, strict=True)))
+        return next(
+            filter(None, (difference(value, found, tolerance, at) for at, value, found in items)), None
+        )
+    if _is_number(expected) and _is_number(actual):
+        same = math.isclose(expected, actual, rel_tol=0, abs_tol=tolerance)
+    else:
+        same = type(expected) is type(actual) and expected == actual
+    return None if same else f"{place} is {actual!r}; expected {expected!r}"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _fault(index: int, code: str, detail: str) -> Fault:
+    return Fault(f"{GOLDEN_NAME}: case {index}", code, detail)

@@ -1,0 +1,174 @@
+"""ModelManifest, the typed form of a bundle's manifest.toml, and the faults that refuse one.
+
+Owns the keys every model has. The `[parameters]` table belongs to the pipeline that the manifest
+names: it is read here with the pipeline's own pydantic model (`parse_parameters`), so both kinds of
+mistake are worded alike. Reads no file and checks no digest: that is models/bundle.
+"""
+
+import math
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+# https://semver.org/#is-there-a-suggested-regular-expression-regex-to-check-a-semver-string
+_SEMVER = (
+    r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
+    r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$"
+)
+_KEBAB_CASE = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+# Plain names with / between: on no system a root, a drive, `..` or a hidden file.
+_PATH_INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+
+MANIFEST_NAME = "manifest.toml"
+
+Name = Annotated[str, Field(pattern=_KEBAB_CASE, max_length=64)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One reason to refuse a bundle: where it is, which rule, what to change.
+
+    `place` is a file and the key in it, such as "manifest.toml: runtime.max_batch" or "golden.json: case 3".
+    """
+
+    place: str
+    code: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.detail} [{self.code}]"
+
+
+class BundleRefused(Exception):
+    """The bundle cannot be published. `faults` holds every reason found."""
+
+    def __init__(self, *faults: Fault) -> None:
+        self.faults = faults
+        super().__init__("\n".join(map(str, faults)))
+
+
+class ManifestInvalid(BundleRefused):
+    """The manifest cannot be used. `faults` names every key that is wrong."""
+
+
+class ManifestTable(BaseModel):
+    """A table of the manifest: frozen, unknown keys refused, no text where a number belongs, no NaN."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class RuntimeLimits(ManifestTable):
+    """How a worker runs the model, and what the API may promise."""
+
+    max_batch: int = Field(64, ge=1, le=4096, description="largest number of jobs scored in one run")
+    max_wait_ms: int = Field(0, ge=0, le=10_000, description="how long a lone job may be held for company")
+    run_timeout_s: float = Field(30.0, gt=0, le=3600, description="longest one session.run may take")
+    promised_s: float = Field(60.0, gt=0, le=86_400, description="promised time from submit to result")
+    tolerance: float = Field(
+        1e-5,
+        ge=0,
+        le=1e-2,
+        description="largest absolute difference of an output between alone, batched and reordered",
+    )
+    precision: Literal["fp32"] = Field("fp32", description="arithmetic of the graph")
+
+
+class ModelManifest(ManifestTable):
+    """What one model version is: its name, its pipeline, its limits, its figures, its files."""
+
+    name: Name
+    version: Annotated[str, Field(pattern=_SEMVER, max_length=64)]
+    kind: Literal["diagnosis", "recommendation"]
+    pipeline: Name
+    title: Text
+    summary: Text
+    license: Text
+    runtime: RuntimeLimits = Field(default_factory=lambda: RuntimeLimits.model_validate({}))
+    metrics: dict[str, float | str] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+    # Any: the pipeline types this table, see parse_parameters.
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _check_metrics(cls, metrics: object) -> object:
+        """Before the union is tried, whose faults would name its branches and not the key."""
+        for name, figure in metrics.items() if isinstance(metrics, dict) else ():
+            if not isinstance(figure, str) and not (type(figure) in (int, float) and math.isfinite(figure)):
+                raise ValueError(f"{name!r} must be a finite number or a text")
+        return metrics
+
+    @field_validator("files")
+    @classmethod
+    def _check_files(cls, files: dict[str, str]) -> dict[str, str]:
+        for path, digest in files.items():
+            if not _PATH_INSIDE.fullmatch(path):
+                raise ValueError(f"{path!r} must be a path inside the bundle: plain names with / between")
+            if not _SHA256.fullmatch(digest):
+                raise ValueError(
+                    f'the digest of {path!r} must be "sha256:" and 64 hex digits: seal the bundle'
+                )
+        return files
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The manifest written in `text` (TOML). Raises ManifestInvalid with every fault."""
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ManifestInvalid(Fault(MANIFEST_NAME, "manifest_not_toml", f"{error}")) from None
+        return parse_table(cls, table)
+
+
+Table = TypeVar("Table", bound=ManifestTable)
+
+
+def parse_table(
+    model: type[Table],
+    table: object,
+    prefix: tuple[str, ...] = (),
+    file: str = MANIFEST_NAME,
+    code: str = "manifest_invalid",
+) -> Table:
+    """`table` as `model`. Raises ManifestInvalid; its faults name `file` and the key, after `prefix`."""
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+    raise ManifestInvalid(
+        *(Fault(f"{file}: {_key((*prefix, *detail['loc']))}", code, _advice(detail)) for detail in details)
+    )
+
+
+def parse_parameters(model: type[Table], manifest: ModelManifest) -> Table:
+    """The manifest's `[parameters]` table as the pipeline's own `model`. Raises ManifestInvalid."""
+    return parse_table(model, manifest.parameters, ("parameters",))
+
+
+def _key(path: tuple[str | int, ...]) -> str:
+    """("parameters", "features", 2, "unit") as `parameters.features[2].unit`."""
+    written = ""
+    for part in path:
+        written += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return written.lstrip(".") or "the whole table"
+
+
+def _advice(fault: Any) -> str:
+    """What to change for one pydantic error (an ErrorDetails)."""
+    match fault["type"]:
+        case "missing":
+            return "add this key"
+        case "extra_forbidden":
+            return "remove this key: there is no such key here"
+        case "value_error":
+            return str(fault["msg"]).removeprefix("Value error, ")
+        case _:
+            return str(fault["msg"]).replace("Input should", "this value should")

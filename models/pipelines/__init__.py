@@ -1,0 +1,138 @@
+"""What surrounds an ONNX graph: check an input, feed the graph, word its answer.
+
+One file a pipeline, in numpy (and Pillow for images) and nothing else. A manifest names one of the
+pipelines registered here and gives its parameters; so a new model needs no Python. Pipelines hold no
+mutable state: one instance serves every thread of the API and of a worker.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
+
+from models.manifest import Fault, ManifestInvalid, ModelManifest
+
+Array = NDArray[Any]
+
+# Registered name -> module with `load(manifest) -> Pipeline`. Imported when first asked for, so that a
+# deployment without images never loads Pillow.
+_PIPELINES = {
+    "image-classification": "models.pipelines.image_classification",
+    "tabular-classification": "models.pipelines.tabular_classification",
+}
+
+
+@dataclass(frozen=True)
+class FieldFault:
+    """One thing wrong with an input. Never holds the submitted value.
+
+    `pointer` is a JSON pointer (RFC 6901) relative to the input, "" for all of it; `detail` says what to
+    change and names field, range and unit.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class InputRejected(Exception):
+    """The input does not fit the model. `faults` names each field, its unit and its range."""
+
+    def __init__(self, *faults: FieldFault) -> None:
+        self.faults = faults
+        super().__init__(", ".join(f"{fault.pointer or 'input'}: {fault.code}" for fault in faults))
+
+
+class RowFault(Exception):
+    """One stored input of a batch cannot be read back; the other rows are well."""
+
+    def __init__(self, index: int, fault: FieldFault) -> None:
+        self.index = index
+        self.fault = fault
+        super().__init__(f"row {index}: {fault.code}")
+
+
+class PredictionInvalid(Exception):
+    """The graph gave, for these rows, something that cannot be worded as a result, such as NaN."""
+
+    def __init__(self, rows: tuple[int, ...], reason: str) -> None:
+        self.rows = rows
+        self.reason = reason
+        super().__init__(f"rows {', '.join(map(str, rows))}: {reason}")
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class a model can answer, with its code in a code system (`system` is the system's URI)."""
+
+    id: str
+    display: str
+    system: str
+    code: str
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of the graph. `shape` leaves out the first axis: the row, of any number."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Pipeline(Protocol):
+    """One task: from a submitted input to the feeds of a graph, and from its outputs to a result."""
+
+    @property
+    def binary(self) -> bool:
+        """True: an input is one file. The API resolves `data` or `upload_id` to its bytes for `encode`."""
+
+    @property
+    def feeds(self) -> tuple[TensorSpec, ...]:
+        """Every input of the graph, as `preprocess` makes them."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs of the graph that `postprocess` needs. A graph may have more."""
+
+    def input_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of `input`, with titles, units, ranges and examples."""
+
+    def result_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of one result."""
+
+    def labels(self) -> list[Label]:
+        """The classes the model can answer, in the graph's order. Empty where it answers no classes."""
+
+    def encode(self, value: object) -> bytes:
+        """Check one input and give the canonical bytes to store. Raises InputRejected with every fault."""
+
+    def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
+        """Stored inputs -> feeds, one row each. Raises RowFault."""
+
+    def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
+        """Outputs -> one JSON-able result per row, numbers as plain floats. Raises PredictionInvalid."""
+
+
+def registered_pipelines() -> list[str]:
+    """The names a manifest may give for `pipeline`, sorted."""
+    return sorted(_PIPELINES)
+
+
+def load_pipeline(manifest: ModelManifest) -> Pipeline:
+    """The manifest's pipeline with the manifest's parameters. Raises ManifestInvalid."""
+    module_name = _PIPELINES.get(manifest.pipeline)
+    if module_name is None:
+        known = ", ".join(registered_pipelines())
+        raise ManifestInvalid(
+            Fault("manifest.toml: pipeline", "unknown_pipeline", f"name a registered pipeline: {known}")
+        )
+    module: Any = importlib.import_module(module_name)
+    return cast(Pipeline, module.load(manifest))
+
+
+def pointer_to(*keys: str) -> str:
+    """The JSON pointer of nested `keys` (RFC 6901 escapes)."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)

@@ -1,0 +1,187 @@
+"""Results of every pipeline that answers one of a few classes, and their share of the parameters.
+
+A graph with two labels gives `probability` [N,1], that of the positive label; one with more gives
+`probabilities` [N,C] in the order of the labels.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from models.manifest import ManifestTable, Text
+from models.pipelines import Array, Label, PredictionInvalid, TensorSpec
+
+# How far a probability may leave [0, 1], or a row of them its sum of 1, and still count as rounding.
+_ROUNDING = 1e-4
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class LabelParameters(ManifestTable):
+    """One class: its id in results, its words, and its code in a code system."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
+    display: Text
+    system: Annotated[str, Field(pattern=r"^(https?://|urn:)\S+$", description="URI of the code system")]
+    code: Text
+
+
+class Threshold(ManifestTable):
+    """From which probability on the positive label is answered, and what that cost on which rows."""
+
+    value: Share
+    sensitivity: Share
+    specificity: Share
+    ppv: Share
+    prevalence: Share
+    source: Text
+
+
+class AbstainBand(ManifestTable):
+    """Where the model says nothing: `lower` <= probability < `upper`.
+
+    The probability is the positive label's where there is one, else the most probable label's.
+    """
+
+    lower: Share
+    upper: Share
+    reason: Text
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.lower >= self.upper:
+            raise ValueError("lower must be less than upper")
+        return self
+
+
+class ClassificationParameters(ManifestTable):
+    """The parameters that tabular and image classification share."""
+
+    labels: Annotated[tuple[LabelParameters, ...], Field(min_length=2, max_length=1000, strict=False)]
+    positive: str | None = None
+    threshold: Threshold | None = None
+    abstain: AbstainBand | None = None
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        ids = [label.id for label in self.labels]
+        if len(set(ids)) < len(ids):
+            raise ValueError("labels: give each label its own id")
+        if len(ids) > 2 and (self.positive is not None or self.threshold is not None):
+            raise ValueError("positive and threshold are for two labels: remove them")
+        if len(ids) == 2 and (self.positive not in ids or self.threshold is None):
+            raise ValueError("with two labels, give `positive` (the id of one of them) and a threshold table")
+        return self
+
+
+class Classifier:
+    """Words probabilities as results. Immutable; holds what the manifest says about the classes."""
+
+    def __init__(self, parameters: ClassificationParameters) -> None:
+        self._parameters = parameters
+        self._labels = tuple(Label(**label.model_dump()) for label in parameters.labels)
+        self._ids = tuple(label.id for label in self._labels)
+        positive = parameters.positive
+        self._positive = self._ids.index(positive) if positive is not None else None
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """`probability` float32 [N,1] for two labels, `probabilities` float32 [N,C] for more."""
+        if self._positive is not None:
+            return (TensorSpec("probability", "float32", (1,)),)
+        return (TensorSpec("probabilities", "float32", (len(self._labels),)),)
+
+    def labels(self) -> list[Label]:
+        """The classes, in the graph's order."""
+        return list(self._labels)
+
+    def results(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
+        """The graph's `outputs` ([count,1] or [count,C], float) as results. Raises PredictionInvalid."""
+        output = self.outputs[0]
+        raw = np.asarray(outputs[output.name], dtype=np.float64)
+        if raw.shape != (count, *output.shape):
+            raise PredictionInvalid(tuple(range(count)), f"{output.name} has the shape {raw.shape}")
+        rows = self._spread(raw)
+        _check_probabilities(rows)
+        return [self._result(row) for row in rows.tolist()]
+
+    def _spread(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`raw` as one column a label: [N,1] of the positive label becomes [N,2]."""
+        if self._positive is None:
+            return raw
+        columns = [1.0 - raw, raw] if self._positive == 1 else [raw, 1.0 - raw]
+        return np.concatenate(columns, axis=1)
+
+    def _result(self, row: list[float]) -> dict[str, object]:
+        probabilities = [min(max(probability, 0.0), 1.0) for probability in row]
+        chosen = self._choose(probabilities)
+        reported = probabilities[chosen if self._positive is None else self._positive]
+        reason = self._abstain_reason(reported)
+        label = None if reason is not None else self._labels[chosen]
+        threshold = self._parameters.threshold
+        return {
+            "type": "classification",
+            "label": label and label.id,
+            "display": label and label.display,
+            "code": label and {"system": label.system, "code": label.code},
+            "probabilities": dict(zip(self._ids, probabilities, strict=True)),
+            "threshold": threshold and threshold.value,
+            "abstained": reason is not None,
+            "abstain_reason": reason,
+        }
+
+    def _choose(self, probabilities: list[float]) -> int:
+        """The index of the answered label: by threshold for two labels, else the most probable."""
+        if self._positive is None:
+            return probabilities.index(max(probabilities))
+        assert self._parameters.threshold is not None, "two labels have a threshold"
+        reached = probabilities[self._positive] >= self._parameters.threshold.value
+        return self._positive if reached else 1 - self._positive
+
+    def _abstain_reason(self, reported: float) -> str | None:
+        band = self._parameters.abstain
+        return band.reason if band is not None and band.lower <= reported < band.upper else None
+
+    def result_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of one result."""
+        nullable_ids: list[str | None] = [*self._ids, None]
+        code = {"type": "object", "properties": {"system": {"type": "string"}, "code": {"type": "string"}}}
+        properties: dict[str, Any] = {
+            "type": {"const": "classification"},
+            "label": {"enum": nullable_ids, "description": "null when the model abstained"},
+            "display": {"type": ["string", "null"]},
+            "code": {"anyOf": [{**code, "required": ["system", "code"]}, {"type": "null"}]},
+            "probabilities": {
+                "type": "object",
+                "properties": {name: {"type": "number", "minimum": 0, "maximum": 1} for name in self._ids},
+                "required": list(self._ids),
+                "additionalProperties": False,
+            },
+            "threshold": {"type": ["number", "null"], "description": "of the positive label's probability"},
+            "abstained": {"type": "boolean"},
+            "abstain_reason": {"type": ["string", "null"]},
+        }
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "Classification",
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+        }
+
+
+def _check_probabilities(rows: NDArray[np.float64]) -> None:
+    """Refuse `rows` [N,C] that are not finite, not in [0, 1], or do not sum to 1."""
+    finite = np.isfinite(rows).all(axis=1)
+    _refuse(~finite, "the probability is not a finite number")
+    inside = ((rows >= -_ROUNDING) & (rows <= 1 + _ROUNDING)).all(axis=1)
+    _refuse(~inside, "the probability is not between 0 and 1")
+    _refuse(np.abs(rows.sum(axis=1) - 1) > _ROUNDING, "the probabilities do not sum to 1")
+
+
+def _refuse(wrong: Any, reason: str) -> None:
+    if wrong.any():
+        raise PredictionInvalid(tuple(np.flatnonzero(wrong).tolist()), reason)

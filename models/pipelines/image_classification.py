@@ -1,0 +1,157 @@
+"""`image-classification`: one PNG or JPEG file in, one of a few classes out.
+
+The graph takes `image` float32 [N,C,S,S] in 0..1; see classification for what it gives. The stored input is
+the file as it was sent, so that what was scored can be shown again. Of an image of any shape the square in
+its centre, as wide as the short edge, is resized to S x S with Pillow's antialiased bicubic filter; one that is
+S x S already stays as it is, value for value. MedMNIST made its images by the same two steps (see its
+on_medmnist_plus.md, which does not name the filter): larger files come out close to its images, not equal.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from models.manifest import ModelManifest, parse_parameters
+from models.pipelines import Array, FieldFault, InputRejected, Label, RowFault, TensorSpec
+from models.pipelines.classification import ClassificationParameters, Classifier
+from models.pipelines.image_file import ImageFile, ImageRefused, decode_image, read_image
+
+
+class ImageParameters(ClassificationParameters):
+    """The `[parameters]` table of an image classification manifest."""
+
+    size: int = Field(ge=1, le=2048, description="side of the square the graph takes, in pixels")
+    channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for RGB")
+    max_pixels: int = Field(40_000_000, ge=1, le=200_000_000, description="most pixels of a file")
+    max_bytes: int = Field(20_000_000, ge=1, le=1_000_000_000, description="most bytes of a file")
+    formats: Annotated[tuple[Literal["PNG", "JPEG"], ...], Field(min_length=1, strict=False)] = (
+        "PNG",
+        "JPEG",
+    )
+
+
+class ImageClassification:
+    """The pipeline. Immutable after construction, so every thread may use one instance."""
+
+    binary: Final = True
+
+    def __init__(self, parameters: ImageParameters) -> None:
+        self._parameters = parameters
+        self._classifier = Classifier(parameters)
+        size = parameters.size
+        self.feeds: Final = (TensorSpec("image", "float32", (parameters.channels, size, size)),)
+        self.outputs: Final = self._classifier.outputs
+
+    def encode(self, value: object) -> bytes:
+        """Check one file by decoding all of it, and give its bytes unchanged. Raises InputRejected."""
+        if not isinstance(value, bytes):
+            advice = 'Send one file, as {"data": base64} or {"upload_id": id}.'
+            raise InputRejected(FieldFault("", "wrong_type", advice))
+        self._pixels(value)
+        return value
+
+    def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
+        """n stored files -> {"image": float32 [n,C,S,S] in 0..1}. Raises RowFault."""
+        size, channels = self._parameters.size, self._parameters.channels
+        rows = np.empty((len(payloads), channels, size, size), dtype=np.float32)
+        for index, payload in enumerate(payloads):
+            try:
+                square = _square(self._pixels(payload), size)
+            except InputRejected as error:
+                raise RowFault(index, error.faults[0]) from None
+            rows[index] = (
+                np.asarray(square, dtype=np.float32).reshape(size, size, channels).transpose(2, 0, 1)
+            )
+        rows /= 255
+        return {"image": rows}
+
+    def _pixels(self, content: bytes) -> Image.Image:
+        """The upright pixels of a file that keeps the manifest's limits. Raises InputRejected."""
+        if len(content) > (limit := self._parameters.max_bytes):
+            advice = f"The file may have at most {limit} bytes: export it smaller."
+            raise InputRejected(FieldFault("", "file_too_large", advice))
+        try:
+            image = read_image(content)
+            self._check_header(image)
+            return decode_image(image, "L" if self._parameters.channels == 1 else "RGB")
+        except ImageRefused as error:
+            raise InputRejected(FieldFault("", error.code, error.detail)) from None
+
+    def _check_header(self, image: ImageFile) -> None:
+        """Refuse, with every reason, what the header alone tells. Raises InputRejected."""
+        size, limit = self._parameters.size, self._parameters.max_pixels
+        formats = " or ".join(self._parameters.formats)
+        rules = [
+            (image.format not in self._parameters.formats, "wrong_format", f"Send {formats}."),
+            (image.animated, "animated_image", "The image is animated: send one still image."),
+            (
+                image.width * image.height > limit,
+                "image_too_large",
+                f"The image may have at most {limit} pixels: export it smaller.",
+            ),
+            (
+                min(image.width, image.height) < size,
+                "image_too_small",
+                f"Each side must have at least {size} pixels: send the original image.",
+            ),
+            (
+                image.bit_depth > 8,
+                "unsupported_bit_depth",
+                "More than 8 bits a sample need a window to be seen: apply it and send 8 bits.",
+            ),
+            (image.colour == "cmyk", "unsupported_color", "CMYK is for print: send grey or RGB."),
+        ]
+        if faults := [FieldFault("", code, detail) for broken, code, detail in rules if broken]:
+            raise InputRejected(*faults)
+
+    def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
+        """Probabilities -> results; see classification. Raises PredictionInvalid."""
+        return self._classifier.results(outputs, count)
+
+    def labels(self) -> list[Label]:
+        """The classes, in the graph's order."""
+        return self._classifier.labels()
+
+    def result_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of one result."""
+        return self._classifier.result_schema()
+
+    def input_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of one input: a file in base64, or the id of an upload."""
+        formats = " or ".join(self._parameters.formats)
+        media_types = [f"image/{name.lower()}" for name in self._parameters.formats]
+        data = {
+            "type": "string",
+            "title": f"{formats} file",
+            "description": f"{formats}, 8 bits a sample, at least {self._parameters.size} pixels a side, "
+            f"at most {self._parameters.max_pixels} pixels and {self._parameters.max_bytes} bytes.",
+            "contentEncoding": "base64",
+            "contentMediaType": media_types[0] if len(media_types) == 1 else "image/*",
+        }
+        upload = {"type": "string", "title": "Upload", "description": "An id that POST /v1/uploads answered."}
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "oneOf": [_only("data", data), _only("upload_id", upload)],
+        }
+
+
+def load(manifest: ModelManifest) -> ImageClassification:
+    """The pipeline of a manifest. Raises ManifestInvalid."""
+    return ImageClassification(parse_parameters(ImageParameters, manifest))
+
+
+def _only(name: str, schema: dict[str, str]) -> dict[str, object]:
+    """JSON Schema of an object with this one property."""
+    return {"properties": {name: schema}, "required": [name], "additionalProperties": False}
+
+
+def _square(pixels: Image.Image, size: int) -> Image.Image:
+    """The square in the centre of `pixels`, `size` pixels a side."""
+    side = min(pixels.size)
+    left, top = (pixels.width - side) // 2, (pixels.height - side) // 2
+    cut = pixels.crop((left, top, left + side, top + side))
+    return cut if side == size else cut.resize((size, size), Image.Resampling.BICUBIC)

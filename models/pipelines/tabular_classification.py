@@ -1,0 +1,215 @@
+"""`tabular-classification`: named numbers in, one of a few classes out.
+
+The graph takes `features` float32 [N,F] in the manifest's order; see classification for what it gives.
+An input is stored as F little-endian float64, so a batch is one `np.frombuffer` over the joined rows. A
+feature with `required = false` may be absent or null: it is stored as NaN, and the graph imputes it.
+"""
+
+import difflib
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from operator import itemgetter, le
+from typing import Annotated, Any, Final, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from models.manifest import ManifestTable, ModelManifest, Text, parse_parameters
+from models.pipelines import Array, FieldFault, InputRejected, Label, RowFault, TensorSpec, pointer_to
+from models.pipelines.classification import ClassificationParameters, Classifier
+
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+_NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
+
+# A client may send any number of fields we do not know; the answer names this many of them.
+_UNKNOWN_FIELDS_NAMED: Final = 20
+
+Bound = Annotated[float, Field(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]
+
+
+class Feature(ManifestTable):
+    """One number the model takes. `unit` is a UCUM code ("1": none); the range is of plausible values."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+    title: Text
+    unit: Annotated[str, Field(pattern=r"^\S+$")]
+    minimum: Bound
+    maximum: Bound
+    required: bool = True
+    description: str = ""
+    example: Bound | None = None
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.minimum >= self.maximum:
+            raise ValueError("minimum must be less than maximum")
+        if self.example is not None and not self.minimum <= self.example <= self.maximum:
+            raise ValueError("example must lie between minimum and maximum")
+        return self
+
+    @property
+    def range_text(self) -> str:
+        """Such as "between 0 and 50 mm"."""
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return f"between {self.minimum:g} and {self.maximum:g}{unit}"
+
+
+class TabularParameters(ClassificationParameters):
+    """The `[parameters]` table of a tabular classification manifest."""
+
+    features: Annotated[tuple[Feature, ...], Field(min_length=2, max_length=4096, strict=False)]
+
+    @model_validator(mode="after")
+    def _check_features(self) -> Self:
+        if len({feature.name for feature in self.features}) < len(self.features):
+            raise ValueError("features: give each feature its own name")
+        return self
+
+
+class TabularClassification:
+    """The pipeline. Immutable after construction, so every thread may use one instance."""
+
+    binary: Final = False
+
+    def __init__(self, parameters: TabularParameters) -> None:
+        self._features = parameters.features
+        self._classifier = Classifier(parameters)
+        names = [feature.name for feature in self._features]
+        self._names = frozenset(names)
+        self._pick = itemgetter(*names)
+        self._minima = tuple(feature.minimum for feature in self._features)
+        self._maxima = tuple(feature.maximum for feature in self._features)
+        self._row = struct.Struct(f"<{len(names)}d")
+        self.feeds: Final = (TensorSpec("features", "float32", (len(names),)),)
+        self.outputs: Final = self._classifier.outputs
+
+    def encode(self, value: object) -> bytes:
+        """Check one input object and pack it as F little-endian float64. Raises InputRejected.
+
+        The first lines are the API's hot path: they accept a plain good input without looking at a field in
+        Python, and decide nothing else. Whatever they do not accept, `_check_fields` decides field by field.
+        """
+        if type(value) is dict and len(value) == len(self._features):
+            try:
+                numbers = self._pick(value)
+            except KeyError:
+                return self._check_fields(value)
+            if self._are_good(numbers):
+                return self._row.pack(*numbers)
+        return self._check_fields(value)
+
+    def _are_good(self, numbers: tuple[Any, ...]) -> bool:
+        """Whether all are plain numbers in range. NaN and infinities fail a comparison."""
+        return (
+            _NUMBERS.issuperset(map(type, numbers))
+            and all(map(le, self._minima, numbers))
+            and all(map(le, numbers, self._maxima))
+        )
+
+    def _check_fields(self, value: object) -> bytes:
+        """The rules of an input, one field after another: the whole truth, slowly."""
+        if not isinstance(value, dict):
+            raise InputRejected(
+                FieldFault("", "not_an_object", "Send a JSON object with one number a field.")
+            )
+        faults: list[FieldFault] = []
+        numbers: list[float] = []
+        for feature in self._features:
+            number = _check_number(feature, value.get(feature.name))
+            if isinstance(number, FieldFault):
+                faults.append(number)
+            else:
+                numbers.append(number)
+        faults.extend(self._unknown_fields(value))
+        if faults:
+            raise InputRejected(*faults)
+        return self._row.pack(*numbers)
+
+    def _unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
+        unknown = [str(key) for key in value if key not in self._names]
+        faults = [
+            FieldFault(pointer_to(key), "unknown_field", self._advice(key))
+            for key in unknown[:_UNKNOWN_FIELDS_NAMED]
+        ]
+        if (more := len(unknown) - len(faults)) > 0:
+            faults.append(
+                FieldFault("", "unknown_field", f"Remove {more} more fields the model does not take.")
+            )
+        return faults
+
+    def _advice(self, key: str) -> str:
+        """What to do with an unknown field. Names the model's own fields only: a key may hold anything."""
+        near = difflib.get_close_matches(key, self._names, n=1) if len(key) <= 64 else []
+        meant = f" Did you mean {near[0]}?" if near else ""
+        return f"The model does not take this field: remove it.{meant}"
+
+    def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
+        """n stored rows -> {"features": float32 [n,F]}. Raises RowFault for a row of the wrong length."""
+        for index, payload in enumerate(payloads):
+            if len(payload) != self._row.size:
+                raise RowFault(index, FieldFault("", "stored_input_damaged", "The stored input is damaged."))
+        rows = np.frombuffer(b"".join(payloads), dtype="<f8").reshape(len(payloads), len(self._features))
+        return {"features": rows.astype(np.float32)}
+
+    def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
+        """Probabilities -> results; see classification. Raises PredictionInvalid."""
+        return self._classifier.results(outputs, count)
+
+    def labels(self) -> list[Label]:
+        """The classes, in the graph's order."""
+        return self._classifier.labels()
+
+    def result_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of one result."""
+        return self._classifier.result_schema()
+
+    def input_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of one input: an object of numbers, each with its title, unit and range."""
+        schema: dict[str, object] = {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": {feature.name: _feature_schema(feature) for feature in self._features},
+            "required": [feature.name for feature in self._features if feature.required],
+            "additionalProperties": False,
+        }
+        example = {feature.name: feature.example for feature in self._features if feature.example is not None}
+        return {**schema, "examples": [example]} if len(example) == len(self._features) else schema
+
+
+def load(manifest: ModelManifest) -> TabularClassification:
+    """The pipeline of a manifest. Raises ManifestInvalid."""
+    return TabularClassification(parse_parameters(TabularParameters, manifest))
+
+
+def _check_number(feature: Feature, number: object) -> float | FieldFault:
+    """The number to store for one field (NaN for an absent optional one), or what is wrong with it."""
+    if number is None:
+        if not feature.required:
+            return math.nan
+        return _fault(feature, "missing_field", f"is missing: send a number {feature.range_text}")
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return _fault(feature, "wrong_type", f"must be a number {feature.range_text}")
+    if isinstance(number, float) and not math.isfinite(number):
+        return _fault(feature, "not_finite", f"must be a finite number {feature.range_text}")
+    if not feature.minimum <= number <= feature.maximum:
+        return _fault(feature, "out_of_range", f"must be {feature.range_text}")
+    return float(number)
+
+
+def _fault(feature: Feature, code: str, rule: str) -> FieldFault:
+    return FieldFault(pointer_to(feature.name), code, f"{feature.name} {rule}.")
+
+
+def _feature_schema(feature: Feature) -> dict[str, object]:
+    """JSON Schema of one feature. `unit` is an annotation of ours: the UCUM code."""
+    unit = "" if feature.unit == "1" else f" Unit: {feature.unit}."
+    schema: dict[str, object] = {
+        "type": "number" if feature.required else ["number", "null"],
+        "title": feature.title,
+        "description": f"{feature.description}{unit}".strip(),
+        "minimum": feature.minimum,
+        "maximum": feature.maximum,
+        "unit": feature.unit,
+    }
+    return schema if feature.example is None else {**schema, "examples": [feature.example]}

@@ -1,0 +1,124 @@
+"""A small good bundle and its parts, for tests to break one thing at a time.
+
+The model: two numbers, dose (mg) and age (a); probability of "ill" = sigmoid(0.1 * dose + 0.02 * age - 2).
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from models.bundle import renew_golden, seal_bundle
+from models.manifest import ModelManifest
+
+LABELS: list[dict[str, Any]] = [
+    {"id": "well", "display": "Well", "system": "http://example.org/codes", "code": "W"},
+    {"id": "ill", "display": "Ill", "system": "http://example.org/codes", "code": "I"},
+]
+THRESHOLD: dict[str, Any] = {
+    "value": 0.5,
+    "sensitivity": 0.9,
+    "specificity": 0.8,
+    "ppv": 0.7,
+    "prevalence": 0.3,
+    "source": "made up for tests",
+}
+FEATURES: list[dict[str, Any]] = [
+    {"name": "dose", "title": "Dose", "unit": "mg", "minimum": 0.0, "maximum": 50.0, "example": 10.0},
+    {"name": "age", "title": "Age", "unit": "a", "minimum": 0.0, "maximum": 120.0, "example": 40.0},
+]
+
+
+def manifest_table(pipeline: str = "tabular-classification", **parameters: Any) -> dict[str, Any]:
+    """The manifest as the table TOML would give; `parameters` are added to the pipeline's."""
+    own = {"features": FEATURES} if pipeline == "tabular-classification" else {"size": 8}
+    return copy.deepcopy(
+        {
+            "name": "dose-effect",
+            "version": "1.0.0",
+            "kind": "diagnosis",
+            "pipeline": pipeline,
+            "title": "Effect of a dose",
+            "summary": "A line through made-up points.",
+            "license": "CC0-1.0",
+            "parameters": {
+                "labels": LABELS,
+                "positive": "ill",
+                "threshold": THRESHOLD,
+                **own,
+                **parameters,
+            },
+        }
+    )
+
+
+def manifest(pipeline: str = "tabular-classification", **parameters: Any) -> ModelManifest:
+    """The manifest, parsed."""
+    return ModelManifest.model_validate(manifest_table(pipeline, **parameters))
+
+
+def toml(table: dict[str, Any]) -> str:
+    """`table` as TOML: what JSON and TOML write alike goes inline, so no TOML writer is needed."""
+    return "".join(f"{key} = {_inline(value)}\n" for key, value in table.items())
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{key}" = {_inline(part)}' for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value)
+
+
+def graph(
+    extra: list[onnx.NodeProto] | None = None,
+    *,
+    rows: str | int = "rows",
+    features: int = 2,
+    element: int = TensorProto.FLOAT,
+    feed: str = "features",
+    output: str = "probability",
+) -> onnx.ModelProto:
+    """The model of this module; `extra` nodes stand between `logit` and the sigmoid, which reads `mixed`."""
+    nodes = [
+        helper.make_node("MatMul", [feed, "weight"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["logit"]),
+        *(extra or [helper.make_node("Identity", ["logit"], ["mixed"])]),
+        helper.make_node("Sigmoid", ["mixed"], [output]),
+    ]
+    kind = np.float64 if element == TensorProto.DOUBLE else np.float32
+    constants = [
+        numpy_helper.from_array(np.array([[0.1]] + [[0.02]] * (features - 1), dtype=kind), "weight"),
+        numpy_helper.from_array(np.array([-2.0], dtype=kind), "bias"),
+    ]
+    tensors = helper.make_graph(
+        nodes,
+        "dose_effect",
+        [helper.make_tensor_value_info(feed, element, [rows, features])],
+        [helper.make_tensor_value_info(output, element, [rows, 1])],
+        constants,
+    )
+    return helper.make_model(tensors, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def golden_table() -> dict[str, Any]:
+    """Six cases without answers."""
+    return {
+        "cases": [{"input": {"dose": 5.0 * index, "age": 10.0 * index}, "expected": {}} for index in range(6)]
+    }
+
+
+def write_bundle(folder: Path) -> Path:
+    """A good, sealed bundle in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.toml").write_text(toml(manifest_table()))
+    (folder / "CARD.md").write_text("# dose-effect\n\nMade up for tests.\n")
+    (folder / "model.onnx").write_bytes(graph().SerializeToString())
+    (folder / "golden.json").write_text(json.dumps(golden_table()))
+    renew_golden(folder)
+    seal_bundle(folder)
+    return folder

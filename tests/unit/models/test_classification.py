@@ -1,0 +1,159 @@
+"""Probabilities as results: threshold, abstention, and what cannot be a probability."""
+
+import json
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from models.manifest import ManifestInvalid
+from models.pipelines import PredictionInvalid, TensorSpec, load_pipeline, registered_pipelines
+from tests.unit.models.example_bundles import LABELS, manifest, manifest_table
+
+THIRD = {"id": "unclear", "display": "Unclear", "system": "http://example.org/codes", "code": "U"}
+
+
+def results(probabilities: list[Any], name: str = "probability", **parameters: Any) -> list[dict[str, Any]]:
+    """The results of a batch whose graph gave `probabilities` (rows)."""
+    pipeline = load_pipeline(manifest(**parameters))
+    rows: list[Any] = pipeline.postprocess(
+        {name: np.array(probabilities, dtype=np.float32)}, len(probabilities)
+    )
+    return rows
+
+
+def three_labels(probabilities: list[list[float]], **parameters: Any) -> list[dict[str, Any]]:
+    """The same for a model with three labels."""
+    labels = [*LABELS, THIRD]
+    return results(probabilities, "probabilities", labels=labels, positive=None, threshold=None, **parameters)
+
+
+def test_the_positive_label_is_answered_from_the_threshold_on() -> None:
+    below, at = results([[0.49999], [0.5]])
+    assert (below["label"], at["label"]) == ("well", "ill")
+
+
+def test_a_result_says_everything_a_reader_needs() -> None:
+    assert results([[0.75]]) == [
+        {
+            "type": "classification",
+            "label": "ill",
+            "display": "Ill",
+            "code": {"system": "http://example.org/codes", "code": "I"},
+            "probabilities": {"well": 0.25, "ill": 0.75},
+            "threshold": 0.5,
+            "abstained": False,
+            "abstain_reason": None,
+        }
+    ]
+
+
+def test_the_positive_label_may_come_first() -> None:
+    [result] = results([[0.75]], positive="well")
+    assert result["label"] == "well"
+    assert result["probabilities"] == {"well": 0.75, "ill": 0.25}
+
+
+def test_in_the_abstain_band_no_label_is_answered() -> None:
+    band = {"lower": 0.25, "upper": 0.75, "reason": "too close to call"}
+    rows = results([[0.2], [0.25], [0.5], [0.75]], abstain=band)
+    assert [row["label"] for row in rows] == ["well", None, None, "ill"]
+    assert [row["abstained"] for row in rows] == [False, True, True, False]
+    assert (rows[1]["code"], rows[1]["display"], rows[1]["abstain_reason"]) == (
+        None,
+        None,
+        "too close to call",
+    )
+    assert rows[1]["probabilities"]["ill"] == 0.25
+
+
+def test_of_three_labels_the_most_probable_is_answered_without_a_threshold() -> None:
+    [result] = three_labels([[0.25, 0.25, 0.5]])
+    assert (result["label"], result["threshold"]) == ("unclear", None)
+
+
+def test_of_three_labels_an_unsure_first_is_kept_back() -> None:
+    sure, unsure = three_labels(
+        [[0.0, 0.125, 0.875], [0.25, 0.25, 0.5]], abstain={"lower": 0.0, "upper": 0.75, "reason": "unsure"}
+    )
+    assert (sure["label"], unsure["label"]) == ("unclear", None)
+
+
+@pytest.mark.parametrize(
+    ("probability", "reason"),
+    [
+        (np.nan, "not a finite number"),
+        (np.inf, "not a finite number"),
+        (1.01, "not between 0 and 1"),
+        (-0.01, "not between 0 and 1"),
+    ],
+)
+def test_rows_without_a_probability_are_named(probability: float, reason: str) -> None:
+    with pytest.raises(PredictionInvalid, match=reason) as caught:
+        results([[0.5], [probability], [0.5], [probability]])
+    assert caught.value.rows == (1, 3)
+
+
+def test_probabilities_that_do_not_sum_to_one_are_refused() -> None:
+    with pytest.raises(PredictionInvalid, match="do not sum to 1"):
+        three_labels([[0.5, 0.5, 0.5]])
+
+
+@pytest.mark.parametrize("rows", [[0.5, 0.5], [[0.5, 0.5]], [[[0.5]]]])
+def test_an_output_of_another_shape_is_refused(rows: list[Any]) -> None:
+    with pytest.raises(PredictionInvalid, match="has the shape"):
+        results(rows)
+
+
+def test_rounding_of_the_graph_never_shows_as_a_probability_above_one() -> None:
+    [result] = results([[1.00001]])
+    assert result["probabilities"] == {"well": 0.0, "ill": 1.0}
+
+
+def test_results_are_plain_json_and_fit_their_schema() -> None:
+    pipeline = load_pipeline(manifest(abstain={"lower": 0.4, "upper": 0.6, "reason": "close"}))
+    schema = pipeline.result_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for row in pipeline.postprocess({"probability": np.array([[0.1], [0.5]], np.float32)}, 2):
+        jsonschema.validate(json.loads(json.dumps(row)), schema)
+
+
+def test_the_graph_must_give_what_the_labels_ask_for() -> None:
+    three = manifest(labels=[*LABELS, THIRD], positive=None, threshold=None)
+    assert load_pipeline(manifest()).outputs == (TensorSpec("probability", "float32", (1,)),)
+    assert load_pipeline(three).outputs == (TensorSpec("probabilities", "float32", (3,)),)
+
+
+def test_labels_come_in_the_graphs_order() -> None:
+    assert [label.id for label in load_pipeline(manifest()).labels()] == ["well", "ill"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "advice"),
+    [
+        ({"labels": LABELS[:1]}, "at least 2 items"),
+        ({"labels": [LABELS[0], LABELS[0]]}, "give each label its own id"),
+        ({"positive": "sick"}, "with two labels, give `positive`"),
+        ({"threshold": None}, "with two labels, give `positive`"),
+        ({"labels": [*LABELS, THIRD]}, "positive and threshold are for two labels"),
+        ({"abstain": {"lower": 0.6, "upper": 0.4, "reason": "x"}}, "lower must be less than upper"),
+        ({"labels": [LABELS[0] | {"system": "ICD-10"}, LABELS[1]]}, r"parameters\.labels\[0\]\.system"),
+        ({"speed": 3}, r"parameters\.speed: remove this key"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(parameters: dict[str, Any], advice: str) -> None:
+    with pytest.raises(ManifestInvalid, match=advice):
+        load_pipeline(manifest(**parameters))
+
+
+def test_an_unknown_pipeline_is_answered_with_the_known_ones() -> None:
+    table = manifest_table() | {"pipeline": "crystal-ball"}
+    with pytest.raises(ManifestInvalid, match="tabular-classification") as caught:
+        load_pipeline(type(manifest()).model_validate(table))
+    assert caught.value.faults[0].code == "unknown_pipeline"
+
+
+@pytest.mark.parametrize("name", registered_pipelines())
+def test_every_registered_pipeline_can_be_loaded(name: str) -> None:
+    assert load_pipeline(manifest(name)).feeds

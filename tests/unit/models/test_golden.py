@@ -1,0 +1,176 @@
+"""Golden cases: what counts as different, and what a batch must not change."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.golden import GoldenFailed, check_golden, difference, encode_cases, parse_golden, renewed_golden
+from models.manifest import BundleRefused, Fault
+from models.pipelines import Array, Pipeline, load_pipeline
+from tests.unit.models.example_bundles import golden_table, manifest
+from tests.unit.models.example_images import gradient, png
+
+PIPELINE = load_pipeline(manifest())
+Outputs = dict[str, Array]
+
+
+def score(feeds: Mapping[str, Array]) -> Outputs:
+    """The model of example_bundles in numpy."""
+    logit = feeds["features"] @ np.array([[0.1], [0.02]], np.float32) - 2
+    return {"probability": (1 / (1 + np.exp(-logit))).astype(np.float32)}
+
+
+def mixing_rows(feeds: Mapping[str, Array]) -> Outputs:
+    """A graph that centres each batch on itself, as a forgotten batch normalisation does."""
+    features = feeds["features"] - feeds["features"].mean(axis=0) + 20
+    return score({"features": features if len(features) > 1 else feeds["features"]})
+
+
+def knowing_the_order(feeds: Mapping[str, Array]) -> Outputs:
+    """A graph that is right only while the rows come in ascending order."""
+    rows = feeds["features"]
+    return score({"features": rows if rows[0, 0] <= rows[-1, 0] else rows[::-1]})
+
+
+def slightly_off_in_a_batch(feeds: Mapping[str, Array]) -> Outputs:
+    return {"probability": score(feeds)["probability"] + np.float32(1e-4 * (len(feeds["features"]) > 1))}
+
+
+def not_finite(feeds: Mapping[str, Array]) -> Outputs:
+    return {"probability": np.full((len(feeds["features"]), 1), np.nan, np.float32)}
+
+
+def too_few_rows(feeds: Mapping[str, Array]) -> Outputs:
+    return {"probability": score(feeds)["probability"][:1]}
+
+
+def without_the_output(feeds: Mapping[str, Array]) -> Outputs:
+    return {"score": score(feeds)["probability"]}
+
+
+def raising(feeds: Mapping[str, Array]) -> Outputs:
+    raise MemoryError("out of memory")
+
+
+GOOD = renewed_golden(json.dumps(golden_table()), PIPELINE, score)
+
+
+def faults_of(run: Any, text: str = GOOD, pipeline: Pipeline = PIPELINE) -> list[Fault]:
+    return check_golden(parse_golden(text), pipeline, 1e-5, run)
+
+
+def test_a_model_that_answers_as_written_has_no_faults() -> None:
+    assert faults_of(score) == []
+
+
+def test_a_wrong_answer_fails_in_every_arrangement() -> None:
+    table = json.loads(GOOD)
+    table["cases"][2]["expected"]["probabilities"]["ill"] += 0.01
+    faults = faults_of(score, json.dumps(table))
+    assert [fault.code for fault in faults] == ["golden_alone", "golden_batched", "golden_reordered"]
+    assert {fault.place for fault in faults} == {"golden.json: case 2"}
+    assert "/probabilities/ill is" in faults[0].detail
+
+
+@pytest.mark.parametrize(
+    ("run", "codes"),
+    [
+        (mixing_rows, {"golden_batched", "golden_reordered"}),
+        (knowing_the_order, {"golden_reordered"}),
+        (not_finite, {"golden_failed"}),
+        (too_few_rows, {"golden_failed"}),
+        (without_the_output, {"golden_failed"}),
+        (raising, {"golden_failed"}),
+    ],
+)
+def test_a_model_that_fails_is_refused(run: Any, codes: set[str]) -> None:
+    assert {fault.code for fault in faults_of(run)} == codes
+
+
+def test_a_batch_must_agree_with_its_rows_more_closely_than_with_the_expectation() -> None:
+    faults = faults_of(slightly_off_in_a_batch, GOOD.replace('"input"', '"tolerance": 0.1, "input"'))
+    assert {fault.code for fault in faults} == {"golden_batched", "golden_reordered"}
+    assert "the manifest tolerates 1e-05" in faults[0].detail
+
+
+def test_fewer_than_five_cases_prove_too_little() -> None:
+    table = json.loads(GOOD)
+    for count, codes in ((5, []), (4, ["golden_too_few"]), (0, ["golden_too_few"])):
+        text = json.dumps({"cases": table["cases"][:count]})
+        assert [fault.code for fault in faults_of(score, text)] == codes
+
+
+def test_an_input_the_pipeline_refuses_is_named() -> None:
+    table = json.loads(GOOD)
+    table["cases"][4]["input"]["dose"] = 51
+    [fault] = faults_of(score, json.dumps(table))
+    assert (fault.place, fault.code) == ("golden.json: case 4", "golden_input_rejected")
+    assert "dose must be between 0 and 50 mg" in fault.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON",
+        "[]",
+        "{}",
+        '{"cases": {}}',
+        '{"cases": [{"input": {}}]}',
+        '{"cases": [{"input": {}, "expected": {}, "tolerance": -1}]}',
+        '{"cases": [{"input": {}, "expected": {}, "hope": 1}]}',
+    ],
+)
+def test_a_file_that_is_not_golden_json_is_refused(text: str) -> None:
+    with pytest.raises(BundleRefused) as caught:
+        parse_golden(text)
+    assert {fault.code for fault in caught.value.faults} == {"golden_invalid"}
+    assert all(fault.place.startswith("golden.json") for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "where"),
+    [
+        ({"a": 1.0}, {"a": 1.00009, "b": 2}, None),
+        ({"a": 1.0}, {"a": 1.0002}, "/a"),
+        ({"a": 1.0}, {"a": float("nan")}, "/a"),
+        ({"a": 1}, {"a": True}, "/a"),
+        ({"a": True}, {"a": True}, None),
+        ({"a": None}, {}, "/a"),
+        ({"a": None}, {"a": None}, None),
+        ({"a": "x"}, {"a": "y"}, "/a"),
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 2.1]}}, "/a/b/1"),
+        ({"a": [1]}, {"a": [1, 2]}, "/a"),
+        ({"a": {"b": 1}}, {"a": 1}, "/a"),
+        ({}, {"a": 1}, None),
+    ],
+)
+def test_a_difference_is_found_and_named(expected: object, actual: object, where: str | None) -> None:
+    found = difference(expected, actual, 1e-4)
+    assert (found and found.split(" is ")[0]) == where
+
+
+def test_a_file_is_given_to_the_pipeline_as_bytes() -> None:
+    pipeline = load_pipeline(manifest("image-classification"))
+    file = png(gradient(9, 9))
+    case = {"input": {"data": base64.b64encode(file).decode()}, "expected": {}}
+    assert encode_cases(parse_golden(json.dumps({"cases": [case]})), pipeline) == [file]
+
+
+@pytest.mark.parametrize("given", [{"data": "no base64!"}, {"upload_id": "u1"}, "text"])
+def test_a_file_that_cannot_be_read_is_named(given: object) -> None:
+    pipeline = load_pipeline(manifest("image-classification"))
+    cases = parse_golden(json.dumps({"cases": [{"input": given, "expected": {}}]}))
+    with pytest.raises(GoldenFailed, match="case 0"):
+        encode_cases(cases, pipeline)
+
+
+def test_renewing_keeps_the_keys_a_case_expects_and_its_notes() -> None:
+    table = golden_table()
+    table["cases"][0] |= {"expected": {"label": "?"}, "note": "the youngest", "tolerance": 0.01}
+    first, second, *_ = json.loads(renewed_golden(json.dumps(table), PIPELINE, score))["cases"]
+    assert (first["expected"], first["note"], first["tolerance"]) == ({"label": "well"}, "the youngest", 0.01)
+    assert second["expected"]["probabilities"]["ill"] == round(float(1 / (1 + np.exp(1.3))), 7)

@@ -1,0 +1,129 @@
+"""The typed manifest: what it accepts, and how it words what it refuses."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models.manifest import Fault, ManifestInvalid, ManifestTable, ModelManifest, parse_table
+from tests.unit.models.example_bundles import manifest, manifest_table, toml
+
+
+def faults_of(text: str) -> tuple[Fault, ...]:
+    with pytest.raises(ManifestInvalid) as caught:
+        ModelManifest.parse(text)
+    return caught.value.faults
+
+
+def test_a_manifest_without_limits_gets_the_documented_ones() -> None:
+    runtime = manifest().runtime
+    assert (runtime.max_batch, runtime.max_wait_ms, runtime.run_timeout_s) == (64, 0, 30.0)
+    assert (runtime.promised_s, runtime.tolerance, runtime.precision) == (60.0, 1e-5, "fp32")
+
+
+def test_a_manifest_written_as_toml_reads_as_its_table() -> None:
+    assert ModelManifest.parse(toml(manifest_table())) == manifest()
+
+
+def test_a_whole_number_stands_for_a_float() -> None:
+    table = manifest_table() | {"runtime": {"run_timeout_s": 5}}
+    assert ModelManifest.parse(toml(table)).runtime.run_timeout_s == 5.0
+
+
+def test_a_manifest_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        manifest().name = "other"
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "advice"),
+    [
+        ({"name": "Dose_Effect"}, "name", "match pattern"),
+        ({"version": "1.0"}, "version", "match pattern"),
+        ({"kind": "oracle"}, "kind", "this value should be 'diagnosis' or 'recommendation'"),
+        ({"title": ""}, "title", "at least 1 character"),
+        ({"colour": "red"}, "colour", "remove this key"),
+        ({"runtime": {"max_batch": "64"}}, "runtime.max_batch", "this value should be a valid integer"),
+        ({"runtime": {"max_batch": 0}}, "runtime.max_batch", "greater than or equal to 1"),
+        ({"runtime": {"run_timeout_s": 0}}, "runtime.run_timeout_s", "greater than 0"),
+        ({"runtime": {"precision": "fp16"}}, "runtime.precision", "'fp32'"),
+        ({"runtime": {"patience": 1}}, "runtime.patience", "remove this key"),
+        ({"metrics": {"auc": [1]}}, "metrics", "'auc' must be a finite number or a text"),
+        ({"metrics": {"auc": True}}, "metrics", "'auc' must be a finite number or a text"),
+        ({"files": {"CARD.md": "md5:00"}}, "files", "seal the bundle"),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_to_change(change: dict[str, Any], place: str, advice: str) -> None:
+    faults = faults_of(toml(manifest_table() | change))
+    assert {fault.code for fault in faults} == {"manifest_invalid"}
+    assert any(place in fault.place and advice in fault.detail for fault in faults), faults
+
+
+@pytest.mark.parametrize("key", ["name", "version", "kind", "pipeline", "title", "summary", "license"])
+def test_a_missing_key_is_named(key: str) -> None:
+    table = manifest_table()
+    del table[key]
+    assert faults_of(toml(table)) == (Fault(f"manifest.toml: {key}", "manifest_invalid", "add this key"),)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_limit_must_be_finite(number: str) -> None:
+    [fault] = faults_of(toml(manifest_table()) + f"[runtime]\npromised_s = {number}\n")
+    assert fault.place == "manifest.toml: runtime.promised_s"
+
+
+def test_a_table_without_bounds_of_its_own_takes_no_nan_either() -> None:
+    class Weight(ManifestTable):
+        value: float
+
+    with pytest.raises(ManifestInvalid, match="finite number"):
+        parse_table(Weight, {"value": float("nan")})
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_figure_must_be_finite(number: str) -> None:
+    [fault] = faults_of(toml(manifest_table()) + f"[metrics]\nauc = {number}\n")
+    assert fault.place == "manifest.toml: metrics"
+    assert fault.detail == "'auc' must be a finite number or a text"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../x",
+        "/etc/passwd",
+        "a/../b",
+        "a\\b",
+        "C:x",
+        ".hidden",
+        "a//b",
+        "",
+        "a\nb",
+        "./a",
+        "a/",
+        "\u202ea",
+        "\u00e4",
+    ],
+)
+def test_a_file_outside_the_bundle_is_refused(path: str) -> None:
+    digest = f"sha256:{'0' * 64}"
+    [fault] = faults_of(toml(manifest_table()) + f"[files]\n{json.dumps(path)} = '{digest}'\n")
+    assert fault.place == "manifest.toml: files"
+    assert "inside the bundle" in fault.detail
+
+
+def test_side_files_in_folders_are_accepted() -> None:
+    table = manifest_table() | {"files": {"vocabulary/words.v1.txt": f"sha256:{'0' * 64}"}}
+    assert list(ModelManifest.parse(toml(table)).files) == ["vocabulary/words.v1.txt"]
+
+
+def test_a_file_that_is_not_toml_says_where() -> None:
+    [fault] = faults_of("name = dose")
+    assert fault.code == "manifest_not_toml"
+    assert "line 1" in fault.detail
+
+
+def test_every_wrong_key_is_reported_at_once() -> None:
+    table = manifest_table() | {"name": "A", "version": "x", "runtime": {"max_batch": -1}}
+    assert len(faults_of(toml(table))) == 3

@@ -1,0 +1,211 @@
+"""Tables of numbers: what is accepted, how it is stored, and how each fault is worded."""
+
+import json
+import math
+import struct
+import sys
+from types import FrameType
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.manifest import ManifestInvalid
+from models.pipelines import FieldFault, InputRejected, Pipeline, RowFault, load_pipeline
+from tests.unit.models.example_bundles import FEATURES, manifest
+
+PIPELINE = load_pipeline(manifest())
+OPTIONAL_AGE = load_pipeline(manifest(features=[FEATURES[0], FEATURES[1] | {"required": False}]))
+
+
+def wide_pipeline(width: int) -> Pipeline:
+    """A pipeline with `width` features in 0..1."""
+    names = [f"marker_{index}" for index in range(width)]
+    features = [{"name": n, "title": n, "unit": "1", "minimum": 0.0, "maximum": 1.0} for n in names]
+    return load_pipeline(manifest(features=features))
+
+
+def faults_of(value: object, pipeline: Pipeline = PIPELINE) -> tuple[FieldFault, ...]:
+    with pytest.raises(InputRejected) as caught:
+        pipeline.encode(value)
+    return caught.value.faults
+
+
+def test_an_input_is_stored_as_little_endian_doubles_in_the_manifests_order() -> None:
+    assert PIPELINE.encode({"age": 61, "dose": 12.5}) == struct.pack("<dd", 12.5, 61.0)
+
+
+@pytest.mark.parametrize("value", [{"dose": 0, "age": 0}, {"dose": 50.0, "age": 120}])
+def test_the_ends_of_a_range_belong_to_it(value: dict[str, float]) -> None:
+    assert len(PIPELINE.encode(value)) == 16
+
+
+@pytest.mark.parametrize(
+    ("dose", "code", "detail"),
+    [
+        (None, "missing_field", "dose is missing: send a number between 0 and 50 mg."),
+        ("12.5", "wrong_type", "dose must be a number between 0 and 50 mg."),
+        (True, "wrong_type", "dose must be a number between 0 and 50 mg."),
+        ([1.0], "wrong_type", "dose must be a number between 0 and 50 mg."),
+        (math.nan, "not_finite", "dose must be a finite number between 0 and 50 mg."),
+        (math.inf, "not_finite", "dose must be a finite number between 0 and 50 mg."),
+        (-math.inf, "not_finite", "dose must be a finite number between 0 and 50 mg."),
+        (50.1, "out_of_range", "dose must be between 0 and 50 mg."),
+        (-0.1, "out_of_range", "dose must be between 0 and 50 mg."),
+        (10**400, "out_of_range", "dose must be between 0 and 50 mg."),
+    ],
+)
+def test_a_bad_number_is_named_with_its_range_and_unit(dose: object, code: str, detail: str) -> None:
+    assert faults_of({"dose": dose, "age": 40}) == (FieldFault("/dose", code, detail),)
+
+
+def test_an_absent_field_is_missing() -> None:
+    assert faults_of({"age": 40})[0].code == "missing_field"
+
+
+def test_a_number_without_unit_is_worded_without_one() -> None:
+    [fault] = faults_of({"marker_0": 2, "marker_1": 0}, wide_pipeline(2))
+    assert fault.detail == "marker_0 must be between 0 and 1."
+
+
+@pytest.mark.parametrize("value", [None, [], "dose", 3, b"dose"])
+def test_only_an_object_is_an_input(value: object) -> None:
+    assert faults_of(value) == (
+        FieldFault("", "not_an_object", "Send a JSON object with one number a field."),
+    )
+
+
+def test_all_faults_are_reported_together() -> None:
+    faults = faults_of({"dose": "x", "weight": 70, "height": 2})
+    assert [(fault.pointer, fault.code) for fault in faults] == [
+        ("/dose", "wrong_type"),
+        ("/age", "missing_field"),
+        ("/weight", "unknown_field"),
+        ("/height", "unknown_field"),
+    ]
+
+
+def test_an_unknown_field_is_answered_with_the_name_it_resembles() -> None:
+    [fault] = faults_of({"dose": 1, "age": 2, "dosis": 3})
+    assert fault.detail == "The model does not take this field: remove it. Did you mean dose?"
+
+
+def test_an_unknown_field_is_pointed_at_as_rfc_6901_wants() -> None:
+    assert faults_of({"dose": 1, "age": 2, "a/b~c": 3})[0].pointer == "/a~1b~0c"
+
+
+def test_of_countless_unknown_fields_the_first_twenty_are_named() -> None:
+    faults = faults_of({"dose": 1, "age": 2} | {f"extra{index}": 0 for index in range(1000)})
+    assert len(faults) == 21
+    assert faults[-1] == FieldFault("", "unknown_field", "Remove 980 more fields the model does not take.")
+
+
+@given(st.text(min_size=6), st.integers(min_value=10**6))
+def test_no_fault_repeats_a_submitted_value(text: str, number: int) -> None:
+    worded = " ".join(fault.detail for fault in faults_of({"dose": f"<{text}>", "age": number}))
+    assert f"<{text}>" not in worded
+    assert str(number) not in worded
+
+
+NUMBERS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.text(max_size=2),
+    st.integers(-5, 130),
+    st.floats(-5, 130),
+    st.lists(st.integers(), max_size=1),
+)
+
+
+@pytest.mark.parametrize("pipeline", [PIPELINE, OPTIONAL_AGE])
+@given(value=st.dictionaries(st.sampled_from(["dose", "age", "weight"]), NUMBERS))
+def test_what_the_published_schema_accepts_is_what_encode_accepts(
+    pipeline: Pipeline, value: dict[str, Any]
+) -> None:
+    try:
+        pipeline.encode(value)
+    except InputRejected:
+        accepted = False
+    else:
+        accepted = True
+    assert accepted == jsonschema.Draft202012Validator(pipeline.input_schema()).is_valid(value)
+
+
+def python_calls(pipeline: Pipeline, value: object) -> int:
+    """How many Python functions `encode` calls (C functions are not counted)."""
+    count = 0
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        pipeline.encode(value)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_good_input_costs_no_python_call_per_field() -> None:
+    few, many = (wide_pipeline(width) for width in (2, 300))
+    calls = [
+        python_calls(pipeline, {f"marker_{index}": 0.5 for index in range(width)})
+        for pipeline, width in ((few, 2), (many, 300))
+    ]
+    assert calls[0] == calls[1] <= 3
+
+
+def test_an_optional_field_may_be_null_or_absent_and_is_stored_as_nan() -> None:
+    for value in ({"dose": 1.0}, {"dose": 1.0, "age": None}):
+        dose, age = struct.unpack("<dd", OPTIONAL_AGE.encode(value))
+        assert dose == 1.0
+        assert math.isnan(age)
+
+
+def test_an_optional_field_that_is_sent_must_still_be_right() -> None:
+    assert faults_of({"dose": 1.0, "age": 130}, OPTIONAL_AGE)[0].code == "out_of_range"
+    assert faults_of({"dose": 1.0, "age": math.nan}, OPTIONAL_AGE)[0].code == "not_finite"
+
+
+def test_a_batch_becomes_one_float32_matrix_in_the_order_given() -> None:
+    payloads = [PIPELINE.encode({"dose": row, "age": 2 * row}) for row in (3, 1, 2)]
+    feeds = PIPELINE.preprocess(payloads)
+    assert list(feeds) == ["features"]
+    assert feeds["features"].dtype == np.float32
+    assert feeds["features"].tolist() == [[3, 6], [1, 2], [2, 4]]
+
+
+def test_a_damaged_stored_row_is_named_by_its_place() -> None:
+    good = PIPELINE.encode({"dose": 1, "age": 2})
+    with pytest.raises(RowFault) as caught:
+        PIPELINE.preprocess([good, good[:-1], good])
+    assert (caught.value.index, caught.value.fault.code) == (1, "stored_input_damaged")
+
+
+def test_the_schema_gives_title_unit_range_and_example() -> None:
+    schema: Any = PIPELINE.input_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    dose = schema["properties"]["dose"]
+    assert (dose["title"], dose["unit"], dose["minimum"], dose["maximum"]) == ("Dose", "mg", 0.0, 50.0)
+    assert schema["examples"] == [{"dose": 10.0, "age": 40.0}]
+    assert json.loads(json.dumps(schema)) == schema
+
+
+@pytest.mark.parametrize(
+    ("feature", "advice"),
+    [
+        ({"minimum": 5.0, "maximum": 5.0}, "minimum must be less than maximum"),
+        ({"example": 51.0}, "example must lie between minimum and maximum"),
+        ({"name": "Dose"}, "match pattern"),
+        ({"unit": ""}, "match pattern"),
+        ({"maximum": 1e39}, "less than or equal to"),
+        ({"name": "age"}, "give each feature its own name"),
+    ],
+)
+def test_a_feature_that_makes_no_sense_is_refused(feature: dict[str, Any], advice: str) -> None:
+    with pytest.raises(ManifestInvalid, match=advice):
+        load_pipeline(manifest(features=[FEATURES[0] | feature, FEATURES[1]]))

@@ -1,0 +1,104 @@
+"""The models that come with medqueue: publishable as they lie, and true to what they say of themselves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.bundle import Bundle, CpuRun, bundled, publishable, read_bundle
+from models.golden import encode_cases
+from models.pipelines import load_pipeline
+
+ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
+RUN = CpuRun()
+
+
+def metrics(bundle: Bundle) -> dict[str, Any]:
+    """metrics.json as written by train.py."""
+    table: dict[str, Any] = json.loads((bundle.folder / "metrics.json").read_text())
+    return table
+
+
+def leaves(value: Any) -> list[Any]:
+    """Every number and text in nested tables."""
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in leaves(part)]
+    if isinstance(value, list):
+        return [leaf for part in value for leaf in leaves(part)]
+    return [value]
+
+
+def test_the_models_the_readme_speaks_of_are_there() -> None:
+    assert {"breast-cancer-wisconsin", "pneumonia-xray-28"} <= {folder.name for folder in bundled()}
+
+
+@ZOO
+def test_a_bundled_model_is_publishable(folder: Path) -> None:
+    bundle = publishable(folder)
+    assert bundle.manifest.name == folder.name
+    assert len(bundle.golden) >= 8
+
+
+@ZOO
+def test_golden_cases_show_every_label(folder: Path) -> None:
+    bundle = read_bundle(folder)
+    shown = {case.expected["label"] for case in bundle.golden}
+    assert shown >= {label.id for label in load_pipeline(bundle.manifest).labels()}
+
+
+@ZOO
+def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> None:
+    bundle = read_bundle(folder)
+    pipeline = load_pipeline(bundle.manifest)
+    for case in bundle.golden:
+        jsonschema.validate(case.input, pipeline.input_schema())
+        jsonschema.validate(case.expected, pipeline.result_schema())
+
+
+@ZOO
+@given(choice=st.data())
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+def test_a_row_is_scored_alike_in_any_company_and_order(folder: Path, choice: st.DataObject) -> None:
+    bundle = read_bundle(folder)
+    pipeline = load_pipeline(bundle.manifest)
+    payloads = encode_cases(bundle.golden, pipeline)
+    order = choice.draw(st.lists(st.integers(0, len(payloads) - 1), min_size=1, max_size=40))
+    batched = RUN(bundle.model_path, pipeline.preprocess([payloads[place] for place in order]))
+    for row, place in enumerate(order):
+        alone = RUN(bundle.model_path, pipeline.preprocess([payloads[place]]))
+        for spec in pipeline.outputs:
+            gap = np.abs(batched[spec.name][row] - alone[spec.name][0]).max()
+            assert gap <= bundle.manifest.runtime.tolerance
+
+
+@ZOO
+def test_every_figure_of_the_manifest_is_one_that_training_wrote(folder: Path) -> None:
+    bundle = read_bundle(folder)
+    written = leaves(metrics(bundle))
+    for name, figure in bundle.manifest.metrics.items():
+        assert isinstance(figure, str) or figure in written, name
+    threshold = bundle.manifest.parameters["threshold"]
+    for name in ("sensitivity", "specificity", "ppv", "prevalence"):
+        assert threshold[name] in written, name
+
+
+@ZOO
+def test_a_card_says_what_the_model_is_not_and_names_threshold_and_licence(folder: Path) -> None:
+    bundle = read_bundle(folder)
+    words = " ".join(bundle.card.split())
+    assert "not a medical device" in words.lower()
+    assert "CC BY 4.0" in words
+    assert str(bundle.manifest.parameters["threshold"]["value"]) in words
+
+
+def test_the_breast_cancer_card_repeats_every_figure() -> None:
+    [folder] = [folder for folder in bundled() if folder.name == "breast-cancer-wisconsin"]
+    bundle = read_bundle(folder)
+    missing = [name for name, figure in metrics(bundle).items() if str(figure) not in bundle.card]
+    assert missing == ["protocol"]
+    assert bundle.manifest.metrics["auc_mean"] >= 0.99  # type: ignore[operator]  # a float in this manifest
