@@ -26,6 +26,8 @@ HERE = Path(__file__).resolve().parent
 # Decoders of JPEG differ by a grey level; those of PNG do not.
 TOLERANCE = {"PNG": 1e-3, "JPEG": 2e-2}
 
+PROTOCOL = "validation split of PneumoniaMNIST, not used for weights, calibration or threshold"
+
 MANIFEST = Template("""\
 # Written by describe.py; [files] by `python -m models seal`. Change those, not this file.
 name = "pneumonia-xray-28"
@@ -59,7 +61,7 @@ sensitivity = $sensitivity
 specificity = $specificity
 ppv = $ppv
 prevalence = $prevalence
-source = "validation split of PneumoniaMNIST, $n images that fitted nothing"
+source = "$protocol"
 
 [[parameters.labels]]
 id = "normal"
@@ -147,11 +149,11 @@ def write_manifest() -> None:
         for condition, table in report.items()
         if condition != "validation" and isinstance(table, dict) and "auc" in table
     }
-    protocol = f"validation split of PneumoniaMNIST, {at['n']} images that fitted nothing"
-    metrics = {**measured, "auc_95_low": lowest, "auc_95_high": highest, **elsewhere, "protocol": protocol}
-    chosen = {name: at[name] for name in ("sensitivity", "specificity", "ppv", "prevalence", "n")}
+    metrics = {**measured, "auc_95_low": lowest, "auc_95_high": highest, **elsewhere, "protocol": PROTOCOL}
+    chosen = {name: at[name] for name in ("sensitivity", "specificity", "ppv", "prevalence")}
     text = MANIFEST.substitute(
         chosen,
+        protocol=PROTOCOL,
         metrics="\n".join(f"{name} = {json.dumps(figure)}" for name, figure in metrics.items()),
         threshold=report["threshold"],
     )
