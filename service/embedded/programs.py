@@ -35,7 +35,7 @@ class Program:
     command: tuple[str, ...]
     stage: Stage = Stage.APPLICATION
     stop_signal: str = "TERM"
-    stop_wait_s: int = 4
+    stop_wait_s: int = 6
     environment: Mapping[str, str] = field(default_factory=dict)
     is_ready: Callable[[], bool] | None = None
 
@@ -43,7 +43,7 @@ class Program:
 def postgres_program(server: Postgres) -> Program:
     """The embedded Postgres. Its wait is short: what a kill leaves, the write-ahead log repairs."""
     command, stop = server.command(), server.stop_signal
-    return Program("postgres", command, Stage.POSTGRES, stop, stop_wait_s=4, is_ready=server.answers)
+    return Program("postgres", command, Stage.POSTGRES, stop, stop_wait_s=3, is_ready=server.answers)
 
 
 def redis_program(server: Redis) -> Program:

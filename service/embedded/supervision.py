@@ -23,7 +23,7 @@ from service.embedded.waiting import wait_until
 
 SOCKET = "supervisor.sock"
 START_S = 30.0
-STOP_S = 10.0  # longer than the waits of all stages together, 9 s
+STOP_S = 11.0  # longer than the waits of all stages together, 10 s
 PATIENCE = 3  # starts of one program, while it is waited for, after which it counts as broken
 
 
