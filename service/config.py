@@ -73,7 +73,7 @@ class Settings(BaseModel):
     model_memory_mb: Annotated[int, Field(ge=16, description="Memory budget for loaded models.")] = 2048
     threads_per_model: Annotated[int, Field(ge=1, le=256, description="CPU threads of one session.run.")] = 1
     worker_name: str = Field(
-        default="", description="Name of this worker in leases and logs; default: host and pid."
+        default="", description="Name of this worker in leases, logs and its ready file."
     )
     lease_s: Annotated[
         float, Field(ge=0.5, le=3600, description="How long a claim holds without a heartbeat.")

@@ -39,8 +39,8 @@ class Parts:
 
 
 def worker_name(settings: Settings) -> str:
-    """The name under which this process claims: its configured name or its host, and its process id."""
-    return f"{settings.worker_name or socket.gethostname()}:{os.getpid()}"
+    """The name under which this process claims: its configured name, its host and its process id."""
+    return f"{settings.worker_name or 'worker'}@{socket.gethostname()}:{os.getpid()}"
 
 
 def make_parts(settings: Settings) -> Parts:

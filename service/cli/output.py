@@ -54,8 +54,10 @@ class Output:
         if self.as_json or not console.is_terminal:
             yield lambda _: None
             return
-        with console.status(label) as status:
-            yield status.update
+        from rich.text import Text
+
+        with console.status(Text(printable(label))) as status:
+            yield lambda words: status.update(Text(printable(words)))
 
 
 def console_over(stream: TextIO) -> "Console":

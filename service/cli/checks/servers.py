@@ -1,6 +1,7 @@
 """Checks of Postgres, Redis and the blob store."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -136,7 +137,8 @@ def redis(examined: Examined) -> Iterator[Finding]:
         yield fail("redis", "no address", "Start a stack with `medqueue up`, or set MEDQUEUE_REDIS_URL.")
         return
     try:
-        with redis_client(examined.settings.redis_url) as client:
+        client = redis_client(examined.settings.redis_url)
+        with closing(client.connection_pool):  # leaving a client leaves the pool that it was given open
             state = client.info()
     except (RedisError, OSError, ValueError) as error:
         advice = "Check MEDQUEUE_REDIS_URL and the server. Jobs are accepted meanwhile, and start late."

@@ -24,7 +24,8 @@ XRAY = "pneumonia-xray-28"
 WAIT_S = 30.0
 ONE_BY_ONE = 5
 BULK = 300
-BACKLOG = 400
+BACKLOG = 1000
+QUEUED = 400
 CANCEL_TRIES = 5
 SAMPLED = 10
 
@@ -69,7 +70,7 @@ def catalogue(tour: Tour) -> None:
 
 
 def every_model(tour: Tour) -> None:
-    """One real case of each model, its answer checked."""
+    """One case of each model, its answer checked."""
     tour.say("One case of each model. An answer that is not the known one would end this demo.")
     scored = [(case, tour.score(case)) for case in (known_cases(name)[0] for name in bundled_models())]
     tour.show(_answers(scored))
@@ -96,11 +97,14 @@ def in_bulk(tour: Tour) -> None:
     tour.show(tables.fields([*labels.items(), ("scored together", f"up to {max(sizes)} jobs in one run")]))
 
 
-def chest_xray(tour: Tour) -> None:
+def image(tour: Tour) -> None:
     """An image inside the request, and the same one through an upload."""
-    case = known_cases(XRAY)[0]
+    case = max(known_cases(XRAY), key=lambda case: len(case.input["data"]))
     content = base64.b64decode(case.input["data"])
-    tour.say(f"A chest X-ray, a PNG of {len(content):,} bytes: as base64 in the request, then as an upload.")
+    tour.say(
+        f"An image of {len(content):,} bytes, drawn like a child's chest X-ray: no patient's comes with the release. "
+        "First as base64 in the request, then as an upload."
+    )
     inline = tour.score(case, priority="urgent")
     upload_id = tour.api.upload(io.BytesIO(content))
     uploaded = until_ended(
@@ -120,11 +124,11 @@ def stat_priority(tour: Tour) -> None:
     ids = {job["id"] for job in backlog}
     routine = [job for job in tour.api.jobs({"model": XRAY}, BACKLOG + 10) if job["id"] in ids]
     later = sum(job["finished_at"] is None or job["finished_at"] > stat["finished_at"] for job in routine)
-    tour.say(f"{BACKLOG} routine X-rays are queued, then one with the priority `stat`.")
+    tour.say(f"{BACKLOG:,} routine X-rays are queued, then one with the priority `stat`.")
     tour.show(
         tables.fields([
             ("stat answered after", tables.took(stat)),
-            ("routine jobs ended later", f"{later} of {BACKLOG}, though all were there first"),
+            ("routine jobs ended later", f"{later} of {BACKLOG:,}, though all were there first"),
         ])
     )  # fmt: skip
 
@@ -161,9 +165,9 @@ def trail(tour: Tour) -> None:
 
 def cancel(tour: Tour) -> None:
     """A cancel is truthful: no result follows it."""
-    tour.say(f"The last of {BACKLOG} queued X-rays is canceled.")
+    tour.say(f"The last of {QUEUED} queued X-rays is canceled.")
     for _ in range(CANCEL_TRIES):  # a fast machine may have ended the job before the cancel arrives
-        last = tour.submit_bulk([known_cases(XRAY)[0]] * BACKLOG)[-1]
+        last = tour.submit_bulk([known_cases(XRAY)[0]] * QUEUED)[-1]
         if tour.api.cancel(last["id"])["state"] == "canceled":
             break
     job = until_ended(tour.api, last["id"], WAIT_S)
@@ -177,7 +181,7 @@ STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
     ("A case of every model", every_model),
     ("One patient after another", one_by_one),
     ("A whole ward at once", in_bulk),
-    ("A chest X-ray", chest_xray),
+    ("An image", image),
     ("A stat case overtakes", stat_priority),
     ("A slip of the pen", slip_of_the_pen),
     ("The audit trail", trail),
