@@ -1,9 +1,10 @@
 """Composition root of the API: makes the parts of one process and the Flask app over them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from flask import Flask, Response, g, request
 
@@ -79,9 +80,16 @@ def _read_all(database: Database, readings: Sequence[Reading]) -> list[JobView |
         return queries.read(work, readings)
 
 
+class _Flask(Flask):
+    """Flask for views that are plain functions: it need not ask each, on every request, whether it is a coroutine."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def flask_app(services: Services) -> Flask:
     """Every route over `services`."""
-    app = Flask("medqueue", static_folder=None)
+    app = _Flask("medqueue", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
     app.url_map.strict_slashes = False
     problems.install(app)

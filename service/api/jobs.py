@@ -67,9 +67,22 @@ class EventQuery(BaseModel):
 def blueprint(services: Services) -> Blueprint:
     """The routes of jobs."""
     routes = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
-    auth = services.auth
+    views = JobViews(services)
+    routes.post("")(views.submit)
+    routes.post("/bulk")(views.submit_bulk)
+    routes.get("")(views.list_jobs)
+    routes.get("/<uuid:job_id>")(views.get_job)
+    routes.post("/<uuid:job_id>/cancel")(views.cancel_job)
+    routes.get("/<uuid:job_id>/events")(views.get_events)
+    return routes
 
-    @routes.post("")
+
+class JobViews:
+    """The views of jobs, over the parts of this process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
     @operation(
         "Submit a case",
         scope=Scope.JOBS_WRITE,
@@ -79,8 +92,10 @@ def blueprint(services: Services) -> Blueprint:
         problems=(400, 404, 413, 415, 422),
         examples=examples.SUBMIT,
     )
-    def submit() -> Response:
-        principal = auth.principal(Scope.JOBS_WRITE)
+    def submit(self) -> Response:
+        """Check a case, store it, and wait for its result if asked to."""
+        services = self._services
+        principal = services.auth.principal(Scope.JOBS_WRITE)
         body, wait_s = json_body(), preferred_wait_s(services.settings.max_wait_s)
         idempotency = idempotency_key(body)
         job = intake.checked(services, principal, SubmitRequest.model_validate_json(body))
@@ -90,7 +105,6 @@ def blueprint(services: Services) -> Blueprint:
         fields = accepted_fields(accepted, job, services.catalog.version(accepted.model_version_id))
         return answer(fields, 202, {"Location": f"/v1/jobs/{accepted.id}"} | RETRY_AFTER)
 
-    @routes.post("/bulk")
     @operation(
         "Submit up to 1,000 cases",
         scope=Scope.JOBS_WRITE,
@@ -100,8 +114,10 @@ def blueprint(services: Services) -> Blueprint:
         problems=(400, 413, 415, 422),
         examples=examples.BULK,
     )
-    def submit_bulk() -> Response:
-        principal = auth.principal(Scope.JOBS_WRITE)
+    def submit_bulk(self) -> Response:
+        """Check many cases, store the good ones together, answer each."""
+        services = self._services
+        principal = services.auth.principal(Scope.JOBS_WRITE)
         body = json_body()
         idempotency = idempotency_key(body)
         checked = [
@@ -118,7 +134,6 @@ def blueprint(services: Services) -> Blueprint:
             }
         )
 
-    @routes.get("")
     @operation(
         "List jobs, newest first",
         scope=Scope.JOBS_READ,
@@ -126,8 +141,10 @@ def blueprint(services: Services) -> Blueprint:
         problems=(400, 422),
         parameters=parameters.of_query(JobQuery),
     )
-    def list_jobs() -> Response:
-        principal = auth.principal(Scope.JOBS_READ)
+    def list_jobs(self) -> Response:
+        """A page of the caller's jobs."""
+        services = self._services
+        principal = services.auth.principal(Scope.JOBS_READ)
         query = query_of(JobQuery)
         before = cursor_id("jobs", query.cursor)
         wanted = queries.JobFilter(
@@ -143,7 +160,6 @@ def blueprint(services: Services) -> Blueprint:
             }
         )
 
-    @routes.get("/<uuid:job_id>")
     @operation(
         "Read a job and its result",
         scope=Scope.JOBS_READ,
@@ -151,8 +167,10 @@ def blueprint(services: Services) -> Blueprint:
         parameters=(parameters.PREFER, parameters.IF_NONE_MATCH),
         problems=(400, 404),
     )
-    def get_job(job_id: UUID) -> Response:
-        principal = auth.principal(Scope.JOBS_READ)
+    def get_job(self, job_id: UUID) -> Response:
+        """One job, after waiting for its end if asked to."""
+        services = self._services
+        principal = services.auth.principal(Scope.JOBS_READ)
         wait_s = preferred_wait_s(services.settings.max_wait_s)
         if (
             wait_s
@@ -162,15 +180,15 @@ def blueprint(services: Services) -> Blueprint:
             return _read(services, principal, job_id, waited_s=wait_s)
         return _read(services, principal, job_id)
 
-    @routes.post("/<uuid:job_id>/cancel")
     @operation("Cancel a job", scope=Scope.JOBS_WRITE, answers={200: JobView}, problems=(404,))
-    def cancel_job(job_id: UUID) -> Response:
-        principal = auth.principal(Scope.JOBS_WRITE)
+    def cancel_job(self, job_id: UUID) -> Response:
+        """Cancel a job that has not ended; the job as it then stands."""
+        services = self._services
+        principal = services.auth.principal(Scope.JOBS_WRITE)
         with services.database.transaction() as work:
             job = queries.cancel(work, principal, job_id)
         return answer(job_fields(job, services.catalog.version(job.model_version_id)))
 
-    @routes.get("/<uuid:job_id>/events")
     @operation(
         "Read a job's audit trail",
         scope=Scope.JOBS_READ,
@@ -178,8 +196,10 @@ def blueprint(services: Services) -> Blueprint:
         problems=(400, 404, 422),
         parameters=parameters.of_query(EventQuery),
     )
-    def get_events(job_id: UUID) -> Response:
-        principal = auth.principal(Scope.JOBS_READ)
+    def get_events(self, job_id: UUID) -> Response:
+        """A page of a job's audit trail."""
+        services = self._services
+        principal = services.auth.principal(Scope.JOBS_READ)
         query = query_of(EventQuery)
         after = cursor_id("events", query.cursor)
         with services.database.transaction() as work:
@@ -191,8 +211,6 @@ def blueprint(services: Services) -> Blueprint:
                 "next_cursor": cursor_after("events", page[-1].id) if len(events) > query.limit else None,
             }
         )
-
-    return routes
 
 
 def _store_one(services: Services, job: NewJob, idempotency: IdempotencyKey | None) -> Accepted:
