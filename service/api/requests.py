@@ -10,13 +10,14 @@ from uuid import UUID
 
 from flask import request
 from pydantic import BaseModel
+from werkzeug.http import parse_list_header
 
 from service.errors import ContentTypeUnsupported, CursorInvalid, HeaderInvalid
 from service.jobs.submission import IdempotencyKey
 
 JSON = "application/json"
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?")
+WAIT = re.compile(r"wait\s*=\s*(?:(\d{1,6})|\"(\d{1,6})\")", re.ASCII)
 CURSOR_BYTES = 20
 
 Query = TypeVar("Query", bound=BaseModel)
@@ -46,14 +47,17 @@ def idempotency_key(body: bytes) -> IdempotencyKey | None:
 
 def preferred_wait_s(longest_s: float) -> float:
     """Seconds that `Prefer: wait=N` asks for, at most `longest_s`; 0 without. Raises HeaderInvalid (RFC 7240)."""
-    for preference in ",".join(request.headers.getlist("Prefer")).split(","):
-        words = preference.strip().lower()
-        if words.split("=")[0].strip() != "wait":
+    header = ",".join(request.headers.getlist("Prefer"))
+    if header.replace('\\"', "").count('"') % 2:
+        raise HeaderInvalid("Prefer has an unclosed quotation mark. Send it as wait=10.")
+    for preference in parse_list_header(header):
+        word = preference.partition(";")[0].strip().lower()
+        if word.partition("=")[0].strip() != "wait":
             continue
-        shape = WAIT.fullmatch(words)
+        shape = WAIT.fullmatch(word)
         if shape is None:
             raise HeaderInvalid("Prefer: wait takes a whole number of seconds, such as wait=10.")
-        return min(float(shape[1]), longest_s)
+        return min(float(shape[1] or shape[2]), longest_s)
     return 0.0
 
 
