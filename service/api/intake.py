@@ -11,20 +11,19 @@ from service.accounts import Principal
 from service.api.schemas import SubmitRequest
 from service.api.services import Services
 from service.catalog import PublishedModel
-from service.errors import BodyTooLarge, DeadlinePassed, FieldError, InputInvalid
+from service.errors import BodyTooLarge, DeadlinePassed, FieldError, InputInvalid, RequestInvalid
 from service.jobs.submission import NewJob
 from service.lifecycle import Priority
 
+FIRST_YEAR, LATEST_YEAR = 2000, 9000
 BINARY_FORM = 'Send the file as {"data": base64} or as {"upload_id": id}.'
 
 
 def checked(services: Services, principal: Principal, wanted: SubmitRequest) -> NewJob:
     """The job that `wanted` describes. Raises ModelNotFound, InputInvalid, UploadNotFound or DeadlinePassed."""
     model = services.catalog.resolve(wanted.model)
-    if wanted.deadline is not None and wanted.deadline.timestamp() <= datetime.now(UTC).timestamp():
-        raise DeadlinePassed(
-            errors=(FieldError("/deadline", "deadline_passed", "Send a time that is still to come."),)
-        )
+    if wanted.deadline is not None:
+        _check_deadline(wanted.deadline)
     if wanted.explain:
         raise InputInvalid(
             "This model offers no explanation.",
@@ -41,6 +40,16 @@ def checked(services: Services, principal: Principal, wanted: SubmitRequest) -> 
         subject=wanted.subject,
         metadata=wanted.metadata,
     )
+
+
+def _check_deadline(deadline: datetime) -> None:
+    """Raises DeadlinePassed or RequestInvalid. Years past LATEST_YEAR may be no time at all once turned into UTC."""
+    if deadline.year > LATEST_YEAR:
+        late = FieldError("/deadline", "too_late", f"Send a time up to the year {LATEST_YEAR}.")
+        raise RequestInvalid(errors=(late,))
+    if deadline.year < FIRST_YEAR or deadline <= datetime.now(UTC):
+        passed = FieldError("/deadline", DeadlinePassed.code, "Send a time that is still to come.")
+        raise DeadlinePassed(errors=(passed,))
 
 
 def _stored_input(

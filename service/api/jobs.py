@@ -4,19 +4,21 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from service.accounts import Principal, Scope
 from service.api import examples, intake, parameters
 from service.api.operations import operation
-from service.api.problems import problem_of, request_invalid
+from service.api.problems import problem_of
 from service.api.requests import (
+    body_as,
     cursor_after,
     cursor_id,
     idempotency_key,
     json_body,
+    part_as,
     preferred_wait_s,
-    query_of,
+    query_as,
 )
 from service.api.schemas import (
     PAGE_LIMIT,
@@ -91,6 +93,7 @@ class JobViews:
         parameters=(parameters.PREFER, parameters.IDEMPOTENCY_KEY),
         problems=(400, 404, 413, 415, 422),
         examples=examples.SUBMIT,
+        example=examples.ACCEPTED,
     )
     def submit(self) -> Response:
         """Check a case, store it, and wait for its result if asked to."""
@@ -98,7 +101,7 @@ class JobViews:
         principal = services.auth.principal(Scope.JOBS_WRITE)
         body, wait_s = json_body(), preferred_wait_s(services.settings.max_wait_s)
         idempotency = idempotency_key(body)
-        job = intake.checked(services, principal, SubmitRequest.model_validate_json(body))
+        job = intake.checked(services, principal, body_as(SubmitRequest, body))
         accepted = _store_one(services, job, idempotency)
         if wait_s and _waited(services, principal, accepted.id, wait_s):
             return _read(services, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
@@ -113,6 +116,7 @@ class JobViews:
         parameters=(parameters.IDEMPOTENCY_KEY,),
         problems=(400, 413, 415, 422),
         examples=examples.BULK,
+        example=examples.BULK_ANSWER,
     )
     def submit_bulk(self) -> Response:
         """Check many cases, store the good ones together, answer each."""
@@ -120,9 +124,7 @@ class JobViews:
         principal = services.auth.principal(Scope.JOBS_WRITE)
         body = json_body()
         idempotency = idempotency_key(body)
-        checked = [
-            _checked_item(services, principal, item) for item in BulkRequest.model_validate_json(body).jobs
-        ]
+        checked = [_checked_item(services, principal, item) for item in body_as(BulkRequest, body).jobs]
         jobs = [item for item in checked if isinstance(item, NewJob)]
         accepted = iter(_store(services, jobs, idempotency) if jobs else ())
         return answer(
@@ -136,6 +138,7 @@ class JobViews:
 
     @operation(
         "List jobs, newest first",
+        example=examples.JOBS,
         scope=Scope.JOBS_READ,
         answers={200: JobList},
         problems=(400, 422),
@@ -145,7 +148,7 @@ class JobViews:
         """A page of the caller's jobs."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_READ)
-        query = query_of(JobQuery)
+        query = query_as(JobQuery)
         before = cursor_id("jobs", query.cursor)
         wanted = queries.JobFilter(
             query.state, _versions(services, query), query.subject, query.created_after, query.created_before
@@ -162,6 +165,7 @@ class JobViews:
 
     @operation(
         "Read a job and its result",
+        example=examples.SUCCEEDED,
         scope=Scope.JOBS_READ,
         answers={200: JobView, 304: ""},
         parameters=(parameters.PREFER, parameters.IF_NONE_MATCH),
@@ -180,7 +184,13 @@ class JobViews:
             return _read(services, principal, job_id, waited_s=wait_s)
         return _read(services, principal, job_id)
 
-    @operation("Cancel a job", scope=Scope.JOBS_WRITE, answers={200: JobView}, problems=(404,))
+    @operation(
+        "Cancel a job",
+        example=examples.CANCELED,
+        scope=Scope.JOBS_WRITE,
+        answers={200: JobView},
+        problems=(404,),
+    )
     def cancel_job(self, job_id: UUID) -> Response:
         """Cancel a job that has not ended; the job as it then stands."""
         services = self._services
@@ -191,6 +201,7 @@ class JobViews:
 
     @operation(
         "Read a job's audit trail",
+        example=examples.EVENTS,
         scope=Scope.JOBS_READ,
         answers={200: EventList},
         problems=(400, 404, 422),
@@ -200,7 +211,7 @@ class JobViews:
         """A page of a job's audit trail."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_READ)
-        query = query_of(EventQuery)
+        query = query_as(EventQuery)
         after = cursor_id("events", query.cursor)
         with services.database.transaction() as work:
             events = queries.events(work, principal, job_id, after=after, limit=query.limit + 1)
@@ -235,9 +246,7 @@ def _store(services: Services, jobs: list[NewJob], idempotency: IdempotencyKey |
 def _checked_item(services: Services, principal: Principal, item: JsonValue) -> NewJob | dict[str, object]:
     """One case of a bulk request, or the problem that keeps it out."""
     try:
-        return intake.checked(services, principal, SubmitRequest.model_validate(item, strict=None))
-    except ValidationError as error:
-        return problem_of(request_invalid(error))
+        return intake.checked(services, principal, part_as(SubmitRequest, item))
     except ServiceError as error:
         return problem_of(error)
 

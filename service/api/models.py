@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from service.accounts import Scope
+from service.api import examples
 from service.api.operations import operation
 from service.api.schemas import ModelList, ModelView
 from service.api.services import Services
@@ -19,7 +20,7 @@ def blueprint(services: Services) -> Blueprint:
     catalog = services.catalog
 
     @routes.get("")
-    @operation("List the models", scope=Scope.MODELS_READ, answers={200: ModelList})
+    @operation("List the models", example=examples.MODELS, scope=Scope.MODELS_READ, answers={200: ModelList})
     def list_models() -> Response:
         services.auth.principal(Scope.MODELS_READ)
         return answer(
@@ -30,7 +31,13 @@ def blueprint(services: Services) -> Blueprint:
         )
 
     @routes.get("/<reference>")
-    @operation("Read a model", scope=Scope.MODELS_READ, answers={200: ModelView}, problems=(404,))
+    @operation(
+        "Read a model",
+        example=examples.MODEL,
+        scope=Scope.MODELS_READ,
+        answers={200: ModelView},
+        problems=(404,),
+    )
     def get_model(reference: str) -> Response:
         services.auth.principal(Scope.MODELS_READ)
         return answer(_fields(catalog, catalog.resolve(reference)))

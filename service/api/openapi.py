@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from service.api import schemas
+from service.api import examples, schemas
 from service.api.operations import Operation, operation, operation_of
 from service.api.problems import PROBLEM_TYPE
 from service.api.views import answer
@@ -38,7 +38,7 @@ def blueprint() -> Blueprint:
     routes = Blueprint("openapi", __name__)
 
     @routes.get("/openapi.json")
-    @operation("This document", scope=None, answers={200: JSON})
+    @operation("This document", example=examples.OPENAPI, scope=None, answers={200: JSON})
     def openapi() -> Response:
         return answer(document(current_app))
 
@@ -140,6 +140,8 @@ def _answer(found: Operation, status: int) -> dict[str, Any]:
         "description": words,
         "content": {media: {} if isinstance(kind, str) else _schema_of(kind)},
     }
+    if found.example is not None and status == next(iter(found.answers)):
+        content["content"][media]["example"] = found.example
     if status == 202:
         content["headers"] = {
             "Location": {"schema": {"type": "string"}, "required": True},

@@ -33,6 +33,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     problems: tuple[int, ...] = ()
     examples: dict[str, Any] = field(default_factory=dict)
+    example: Any = None
 
 
 def operation(
@@ -44,9 +45,13 @@ def operation(
     parameters: tuple[Parameter, ...] = (),
     problems: tuple[int, ...] = (),
     examples: dict[str, Any] | None = None,
+    example: Any = None,
 ) -> Callable[[View], View]:
-    """Attach a description to a view. An answer or body is a schema class, or the media type of raw bytes."""
-    described = Operation(summary, scope, answers, body, parameters, problems, examples or {})
+    """Attach a description to a view. An answer or body is a schema class, or the media type of raw bytes.
+
+    `examples` are of the body, `example` is of the first answer.
+    """
+    described = Operation(summary, scope, answers, body, parameters, problems, examples or {}, example)
 
     def attach(view: View) -> View:
         setattr(view, OPERATION, described)

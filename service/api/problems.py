@@ -4,13 +4,11 @@ from http import HTTPStatus
 
 import structlog
 from flask import Flask, Response, request
-from pydantic import ValidationError
 from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from models.pipelines import pointer_to
 from service import errors
-from service.errors import FieldError, ServiceError
+from service.errors import ServiceError
 
 PROBLEM_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:medqueue:problem:"
@@ -59,24 +57,12 @@ def problem_of(error: ServiceError) -> dict[str, object]:
         "code": code,
         "detail": "Something failed on our side. It is logged; try again." if own_fault else error.detail,
     }
-    if error.errors:
+    if error.errors and not own_fault:
         problem["errors"] = [
             {"pointer": field.pointer, "code": field.code, "detail": field.detail}
             for field in error.errors[:MAX_FIELD_ERRORS]
         ]
     return problem
-
-
-def request_invalid(error: ValidationError) -> ServiceError:
-    """A pydantic error as a problem that names each field and never quotes a value."""
-    found = error.errors(include_input=False, include_url=False, include_context=False)
-    if any(fault["type"] == "json_invalid" for fault in found):
-        return errors.BodyNotJson(f"{(errors.BodyNotJson.__doc__ or '').strip()} {found[0]['msg']}.")
-    return errors.RequestInvalid(
-        errors=tuple(
-            FieldError(pointer_to(*map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in found
-        )
-    )
 
 
 def _respond(problem: dict[str, object], status: int) -> Response:
@@ -124,6 +110,5 @@ def _unforeseen(error: Exception) -> Response:
 def install(app: Flask) -> None:
     """Answer every error of `app` with a problem."""
     app.register_error_handler(ServiceError, _service_error)
-    app.register_error_handler(ValidationError, lambda error: _service_error(request_invalid(error)))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unforeseen)

@@ -9,10 +9,20 @@ from typing import TypeVar
 from uuid import UUID
 
 from flask import request
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import to_json
 from werkzeug.http import parse_list_header
 
-from service.errors import ContentTypeUnsupported, CursorInvalid, HeaderInvalid
+from models.pipelines import pointer_to
+from service.errors import (
+    BodyNotJson,
+    ContentTypeUnsupported,
+    CursorInvalid,
+    FieldError,
+    HeaderInvalid,
+    RequestInvalid,
+    ServiceError,
+)
 from service.jobs.submission import IdempotencyKey
 
 JSON = "application/json"
@@ -20,7 +30,7 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 WAIT = re.compile(r"wait\s*=\s*(?:(\d{1,6})|\"(\d{1,6})\")", re.ASCII)
 CURSOR_BYTES = 20
 
-Query = TypeVar("Query", bound=BaseModel)
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def json_body() -> bytes:
@@ -30,9 +40,37 @@ def json_body() -> bytes:
     return request.get_data(cache=False)
 
 
-def query_of(schema: type[Query]) -> Query:
-    """The query parameters as `schema`. Raises pydantic's ValidationError."""
-    return schema.model_validate(request.args.to_dict())
+def body_as(schema: type[Schema], body: bytes) -> Schema:
+    """A JSON body as `schema`. Raises BodyNotJson or RequestInvalid."""
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        raise request_invalid(error) from None
+
+
+def part_as(schema: type[Schema], part: JsonValue) -> Schema:
+    """A part of a JSON body, already parsed, as `schema`. Raises RequestInvalid."""
+    return body_as(schema, to_json(part))
+
+
+def query_as(schema: type[Schema]) -> Schema:
+    """The query parameters as `schema`. Raises RequestInvalid."""
+    try:
+        return schema.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise request_invalid(error) from None
+
+
+def request_invalid(error: ValidationError) -> ServiceError:
+    """What pydantic found, as a problem that names each field and never quotes a value."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    if any(fault["type"] == "json_invalid" for fault in found):
+        return BodyNotJson(f"{(BodyNotJson.__doc__ or '').strip()} {found[0]['msg']}.")
+    return RequestInvalid(
+        errors=tuple(
+            FieldError(pointer_to(*map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in found
+        )
+    )
 
 
 def idempotency_key(body: bytes) -> IdempotencyKey | None:
@@ -48,7 +86,7 @@ def idempotency_key(body: bytes) -> IdempotencyKey | None:
 def preferred_wait_s(longest_s: float) -> float:
     """Seconds that `Prefer: wait=N` asks for, at most `longest_s`; 0 without. Raises HeaderInvalid (RFC 7240)."""
     header = ",".join(request.headers.getlist("Prefer"))
-    if header.replace('\\"', "").count('"') % 2:
+    if "wait" in header.lower() and header.replace('\\"', "").count('"') % 2:
         raise HeaderInvalid("Prefer has an unclosed quotation mark. Send it as wait=10.")
     for preference in parse_list_header(header):
         word = preference.partition(";")[0].strip().lower()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response, request
 
 from service.accounts import Scope
+from service.api import examples
 from service.api.operations import operation
 from service.api.schemas import UploadView
 from service.api.services import Services
@@ -21,7 +22,12 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.post("")
     @operation(
-        "Upload a file", scope=Scope.UPLOADS_WRITE, body=RAW, answers={201: UploadView}, problems=(413, 415)
+        "Upload a file",
+        example=examples.UPLOAD,
+        scope=Scope.UPLOADS_WRITE,
+        body=RAW,
+        answers={201: UploadView},
+        problems=(413, 415),
     )
     def upload() -> Response:
         principal = services.auth.principal(Scope.UPLOADS_WRITE)

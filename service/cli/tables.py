@@ -29,6 +29,8 @@ STYLES = {
     "warn": "yellow",
 }
 JOB_FIELDS = ("id", "state", "model", "model_version", "kind", "priority", "attempt", "subject")
+MODEL_FIELDS = ("name", "title", "summary", "kind", "task", "version", "digest", "license")
+PROVENANCE = frozenset({"type", "model_digest", "runtime", "provider"})
 FEW = 6  # of a long list, shown before "and N more"
 
 
@@ -114,14 +116,16 @@ def jobs(items: Sequence[Json]) -> RenderableType:
     )
 
 
-def job(job: Json) -> RenderableType:
+def job(found: Json) -> RenderableType:
     """A job with its result or its problem."""
-    times = [(name, moment(job[name])) for name in ("created_at", "started_at", "finished_at") if job[name]]
-    parts = [fields([*((name, job[name]) for name in JOB_FIELDS), *times, ("took", took(job))])]
-    if job.get("result") is not None:
-        parts += [text("\nResult", "bold"), fields(job["result"].items())]
-    if job.get("problem") is not None:
-        parts += [text("\nProblem", "bold"), fields(job["problem"].items())]
+    times = [
+        (name, moment(found[name])) for name in ("created_at", "started_at", "finished_at") if found[name]
+    ]
+    parts = [fields([*((name, found[name]) for name in JOB_FIELDS), *times, ("took", took(found))])]
+    if found.get("result") is not None:
+        parts += [text("\nResult", "bold"), fields(found["result"].items())]
+    if found.get("problem") is not None:
+        parts += [text("\nProblem", "bold"), fields(found["problem"].items())]
     return Group(*parts)
 
 
@@ -158,9 +162,6 @@ def answer(job: Json) -> str:
     return spoken(told)
 
 
-PROVENANCE = frozenset({"type", "model_digest", "runtime", "provider"})
-
-
 def problem(found: Json) -> str:
     """A problem in one line: its code, what to change, and the fields."""
     errors = found.get("errors") or []
@@ -195,20 +196,17 @@ def models(items: Sequence[Json]) -> RenderableType:
     )
 
 
-def model(model: Json) -> RenderableType:
+def model(found: Json) -> RenderableType:
     """A model: what it is, what it takes, what it answers, how well."""
-    head = fields((name, model[name]) for name in MODEL_FIELDS)
-    versions = [f"{version['version']} of {moment(version['published_at'])}" for version in model["versions"]]
+    head = fields((name, found[name]) for name in MODEL_FIELDS)
+    versions = [f"{version['version']} of {moment(version['published_at'])}" for version in found["versions"]]
     return Group(
         head,
-        fields([("aliases", model["aliases"]), ("versions", versions)]),
-        *_section("Input", _inputs(model["input_schema"])),
-        *_section("Labels", [(label["id"], _coded(label)) for label in model["labels"]]),
-        *_section("Figures", list(model["metrics"].items())),
+        fields([("aliases", found["aliases"]), ("versions", versions)]),
+        *_section("Input", _inputs(found["input_schema"])),
+        *_section("Labels", [(label["id"], _coded(label)) for label in found["labels"]]),
+        *_section("Figures", list(found["metrics"].items())),
     )
-
-
-MODEL_FIELDS = ("name", "title", "summary", "kind", "task", "version", "digest", "license")
 
 
 def _section(title: str, pairs: list[tuple[str, object]]) -> list[RenderableType]:

@@ -55,8 +55,7 @@ def _running(data_dir: Path, log: Path) -> Iterator[None]:
         _wait_ready(process, log)
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
-        _wait_stopped(process)
+        _stop(process)
     if process.returncode != 0:
         raise DemoFailed(f"The stack did not stop cleanly.\n{_end_of(log)}")
 
@@ -67,16 +66,8 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _command(data_dir: Path) -> tuple[str, ...]:
-    return (
-        sys.executable,
-        "-m",
-        "service.cli",
-        "up",
-        "--port",
-        str(_free_port()),
-        "--data-dir",
-        str(data_dir),
-    )
+    port = str(_free_port())
+    return (sys.executable, "-m", "service.cli", "up", "--port", port, "--data-dir", str(data_dir))
 
 
 def _free_port() -> int:
@@ -91,12 +82,17 @@ def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> None:
         raise DemoFailed(f"The stack did not start.\n{_end_of(log)}")
 
 
-def _wait_stopped(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the stack; a Ctrl-C meanwhile changes nothing, or processes would outlive their folder."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     process.stdout.close()
 
