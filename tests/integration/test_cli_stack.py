@@ -1,0 +1,214 @@
+"""The command line against a real stack: every caller's command, health, doctor, Ctrl-C, and the demo."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from service.cli.demo.steps import STEPS
+from tests import factories
+
+MEDQUEUE = (sys.executable, "-m", "service.cli")
+MODEL = factories.BREAST_CANCER
+READY_WITHIN_S = 120
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running `medqueue up`."""
+
+    data_dir: Path
+    output: Path
+
+    def run(self, *words: str, stdin: str = "") -> Ran:
+        """Run a command that finds this stack by its folder."""
+        ended = subprocess.run(
+            [*MEDQUEUE, *words, "--data-dir", str(self.data_dir)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own, stopped with Ctrl-C. The stop must be clean."""
+    folder = tmp_path_factory.mktemp("cli")
+    with (folder / "up.out").open("wb") as output, (folder / "up.err").open("wb") as errors:
+        process = subprocess.Popen(
+            [*MEDQUEUE, "up", "--port", str(free_port()), "--data-dir", str(folder / "data")],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+        )  # fmt: skip
+    until = time.monotonic() + READY_WITHIN_S
+    while not (folder / "up.out").read_text() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.1)
+    assert (folder / "up.out").read_text(), (folder / "up.err").read_text()
+    yield Stack(folder / "data", folder / "up.out")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_up_writes_the_ready_line_and_nothing_else_to_stdout(stack: Stack) -> None:
+    port = json.loads((stack.data_dir / "run" / "ports.json").read_text())["api"]
+    assert stack.output.read_text() == f"ready http://127.0.0.1:{port}\n"
+
+
+def test_a_models_example_can_be_submitted_and_is_answered(stack: Stack) -> None:
+    example = stack.run("models", "show", MODEL, "--example")
+    answered = stack.run("submit", "-", "--model", MODEL, "--json", stdin=example.out)
+    assert answered.code == 0, answered.err
+    assert answered.document["state"] == "succeeded"
+    assert answered.document["result"]["type"] == "classification"
+
+
+def test_a_list_of_real_cases_is_answered_as_known(stack: Stack, tmp_path: Path) -> None:
+    known = json.loads((factories.ZOO / MODEL / "golden.json").read_text())["cases"]
+    (tmp_path / "ward.json").write_text(json.dumps([case["input"] for case in known]))
+    answered = stack.run("submit", str(tmp_path / "ward.json"), "--model", MODEL, "--json")
+    assert answered.code == 0, answered.err
+    labels = [job["result"]["label"] for job in answered.document["items"]]
+    assert labels == [case["expected"]["label"] for case in known]
+
+
+def test_a_value_out_of_range_is_refused_by_name_with_its_range(stack: Stack) -> None:
+    case = json.dumps({**factories.case(), "mean_radius": 5713.25})
+    refused = stack.run("submit", "-", "--model", MODEL, stdin=case)
+    assert (refused.code, refused.out) == (4, "")
+    assert "/input/mean_radius: mean_radius must be between 0 and 57" in refused.err
+    assert "5713.25" not in refused.err
+
+
+def test_a_job_is_found_by_its_patient_shown_and_traced(stack: Stack) -> None:
+    case = json.dumps(factories.case())
+    job = stack.run("submit", "-", "--model", MODEL, "--subject", "pat-42", "--json", stdin=case).document
+    (listed,) = stack.run("jobs", "list", "--subject", "pat-42", "--json").document["items"]
+    assert listed["id"] == job["id"]
+    assert stack.run("jobs", "show", job["id"], "--json").document["result"] == job["result"]
+    events = stack.run("jobs", "events", job["id"], "--json").document["items"]
+    actions = [event["action"] for event in events]
+    assert actions[:3] == ["job.submitted", "job.claimed", "job.succeeded"]
+    assert actions.count("result.read") == 2
+    assert stack.run("jobs", "cancel", job["id"]).code == 1
+
+
+def test_a_repeated_submit_is_stored_once(stack: Stack) -> None:
+    case = json.dumps(factories.case())
+    words = ("submit", "-", "--model", MODEL, "--json", "--no-wait", "--idempotency-key", "once")
+    first, second = (stack.run(*words, stdin=case).document for _ in range(2))
+    assert first == second
+
+
+def test_a_fresh_key_may_do_what_its_scopes_say_and_no_more(stack: Stack) -> None:
+    key = stack.run("keys", "create", "--name", "reader", "--scope", "models:read", "--json").document["key"]
+    assert stack.run("models", "list", "--key", key).code == 0
+    refused = stack.run("jobs", "list", "--key", key)
+    assert refused.code == 4
+    assert "the scope jobs:read" in refused.err
+    assert key not in refused.err
+
+
+@pytest.mark.parametrize(
+    "line", ["health api", "health worker --name worker-1", "health scheduler --name scheduler"]
+)
+def test_every_process_of_the_stack_is_healthy(stack: Stack, line: str) -> None:
+    eventually_well = time.monotonic() + 30  # jobs are accepted before the worker has loaded its models
+    while (ran := stack.run(*line.split())).code != 0 and time.monotonic() < eventually_well:
+        time.sleep(0.5)
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_the_doctor_finds_nothing_that_fails(stack: Stack) -> None:
+    examined = stack.run("doctor", "--json")
+    failed = [finding for finding in examined.document["findings"] if finding["status"] == "fail"]
+    assert (examined.code, failed) == (0, [])
+
+
+def test_a_reader_who_goes_away_is_no_traceback(stack: Stack) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [*MEDQUEUE, "models", "list", "--json", "--data-dir", str(stack.data_dir)]
+    ended = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_ctrl_c_ends_a_command_that_waits(stack: Stack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [*MEDQUEUE, "jobs", "list", "--url", url, "--key", "k"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        connection, _ = silent.accept()  # the command has asked, and waits
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+        connection.close()
+    assert (process.returncode, out, err.strip()) == (130, b"", b"")
+
+
+def test_the_demo_does_all_it_promises_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for place in ("TMPDIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(place, str(tmp_path))
+    monkeypatch.setenv("MEDQUEUE_DATABASE_URL", "postgresql://somebody-elses")
+    ended = subprocess.run([*MEDQUEUE, "demo", "--json"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert document["ok"] is True
+    assert [step["title"] for step in document["steps"]] == [title for title, _ in STEPS]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_that_is_interrupted_leaves_nothing_either(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*MEDQUEUE, "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(b"1. "):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (130, b"")
+    assert list(tmp_path.iterdir()) == []
+    left = [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if str(tmp_path) in " ".join(each.info["cmdline"] or [])
+    ]
+    assert left == []
