@@ -15,23 +15,23 @@ ACTOR = "bootstrap"
 ADMIN_KEY_FILE = "admin.key"
 
 
-def bootstrap(settings: Settings) -> None:
-    """Migrate, make tenant `default` with an admin key in `<data-dir>/admin.key`, publish the bundled models."""
+def bootstrap(settings: Settings, *, admin_key: bool = True) -> None:
+    """Migrate, make tenant `default`, publish the bundled models; with an admin key in `<data-dir>/admin.key`."""
     migrate(settings.database_url)
     keyring = Keyring(settings.master_key_bytes())
     database = Database(settings.database_url, pool_size=1)
     try:
-        ensure_admin(database, keyring, settings.data_dir / ADMIN_KEY_FILE)
+        ensure_admin(database, keyring, settings.data_dir / ADMIN_KEY_FILE if admin_key else None)
         publish_bundled(database, FsspecBlobStore(settings.blob_location))
     finally:
         database.close()
 
 
-def ensure_admin(database: Database, keyring: Keyring, path: Path) -> None:
+def ensure_admin(database: Database, keyring: Keyring, path: Path | None) -> None:
     """Make the default tenant, and an admin key while its file is missing. The file is readable by its owner only."""
     with database.transaction() as work:
         tenant_id, _ = accounts.ensure_tenant(work, keyring, name=DEFAULT_TENANT, actor=ACTOR)
-        if path.exists():
+        if path is None or path.exists():
             return
         issued = accounts.issue_key(
             work, tenant_id=tenant_id, name="admin", scopes=[Scope.ADMIN], actor=ACTOR

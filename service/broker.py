@@ -91,7 +91,7 @@ def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
         retry=Retry(NoBackoff(), 0),
         health_check_interval=10,
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)
 
 
 class CeleryTaskQueue:

@@ -1,1 +1,3 @@
 """The second entry point: Celery workers that score jobs. Imports service, never service.api."""
+
+import models as models  # before ONNX Runtime: it switches that library's telemetry off

@@ -39,6 +39,7 @@ class Process:
         signals.setup_logging.connect(lambda **_: logs.configure(self._settings.log_level), weak=False)
 
     def _start(self, sender: Any, **_: object) -> None:
+        self._unready()  # a killed predecessor may have left its sign
         self._queues = frozenset(sender.app.amqp.queues.consume_from)
         structlog.contextvars.bind_contextvars(worker=worker_name(self._settings))
         self._parts = make_parts(self._settings)
@@ -57,10 +58,13 @@ class Process:
         self.parts.scorer.stopping = True
 
     def _stop(self, **_: object) -> None:
+        self._unready()
+        self.parts.close()
+
+    def _unready(self) -> None:
         path = self._ready_file()
         if path is not None:
             path.unlink(missing_ok=True)
-        self.parts.close()
 
     def _ready_file(self) -> Path | None:
         name = self._settings.worker_name

@@ -32,6 +32,19 @@ def upgrade_schema(installation: Installation, out: Output) -> int:
     return _show(installation, out)
 
 
+@db.command("bootstrap")
+@over_installation
+def bootstrap_installation(installation: Installation, out: Output) -> int:
+    """Make a fresh installation usable: schema, tenant, bundled models.
+
+    What is there already stays. `medqueue keys create` makes the first key.
+    """
+    from service.bootstrap import bootstrap
+
+    bootstrap(installation.settings, admin_key=False)
+    return _show(installation, out)
+
+
 @db.command("check")
 @over_installation
 def check_schema(installation: Installation, out: Output) -> int:

@@ -154,7 +154,7 @@ def test_what_the_images_copy_is_in_the_build_context() -> None:
 
 def test_compose_runs_the_whole_system() -> None:
     assert set(SERVICES) == {"postgres", "redis", "migrate", *OURS}
-    assert SERVICES["migrate"]["command"] == ["medqueue", "db", "upgrade"]
+    assert SERVICES["migrate"]["command"] == ["medqueue", "db", "bootstrap"]
 
 
 @pytest.mark.parametrize("service", OURS)
