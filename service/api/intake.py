@@ -5,8 +5,6 @@ import binascii
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pydantic import JsonValue
-
 from service.accounts import Principal
 from service.api.schemas import SubmitRequest
 from service.api.services import Services
@@ -56,7 +54,7 @@ def _stored_input(
     services: Services,
     principal: Principal,
     model: PublishedModel,
-    value: JsonValue,
+    value: object,
 ) -> tuple[bytes | None, UUID | None]:
     """Payload, or the id of the upload that holds it. Either way the input has been checked."""
     if not model.pipeline.binary:

@@ -23,6 +23,7 @@ from service.api.requests import (
 from service.api.schemas import (
     PAGE_LIMIT,
     BulkAnswer,
+    BulkOfCases,
     BulkRequest,
     EventList,
     JobList,
@@ -32,7 +33,7 @@ from service.api.schemas import (
 )
 from service.api.services import Services
 from service.api.views import accepted_fields, answer, job_fields
-from service.errors import JobNotFound, ModelNotFound, ServiceError
+from service.errors import JobNotFound, ModelNotFound, RequestInvalid, ServiceError
 from service.jobs import queries, submission
 from service.jobs.queries import Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
@@ -124,7 +125,7 @@ class JobViews:
         principal = services.auth.principal(Scope.JOBS_WRITE)
         body = json_body()
         idempotency = idempotency_key(body)
-        checked = [_checked_item(services, principal, item) for item in body_as(BulkRequest, body).jobs]
+        checked = [_checked_item(services, principal, item) for item in _cases(body)]
         jobs = [item for item in checked if isinstance(item, NewJob)]
         accepted = iter(_store(services, jobs, idempotency) if jobs else ())
         return answer(
@@ -243,10 +244,29 @@ def _store(services: Services, jobs: list[NewJob], idempotency: IdempotencyKey |
     return accepted
 
 
-def _checked_item(services: Services, principal: Principal, item: JsonValue) -> NewJob | dict[str, object]:
-    """One case of a bulk request, or the problem that keeps it out."""
+def _cases(body: bytes) -> list[SubmitRequest | ServiceError]:
+    """The cases of a bulk request, or why one of them fits no schema. Raises BodyNotJson or RequestInvalid."""
     try:
-        return intake.checked(services, principal, part_as(SubmitRequest, item))
+        return list(body_as(BulkOfCases, body).jobs)
+    except RequestInvalid:
+        return [_case(part) for part in body_as(BulkRequest, body).jobs]
+
+
+def _case(part: JsonValue) -> SubmitRequest | ServiceError:
+    try:
+        return part_as(SubmitRequest, part)
+    except ServiceError as error:
+        return error
+
+
+def _checked_item(
+    services: Services, principal: Principal, case: SubmitRequest | ServiceError
+) -> NewJob | dict[str, object]:
+    """One case of a bulk request, or the problem that keeps it out."""
+    if isinstance(case, ServiceError):
+        return problem_of(case)
+    try:
+        return intake.checked(services, principal, case)
     except ServiceError as error:
         return problem_of(error)
 

@@ -31,7 +31,7 @@ class SubmitRequest(Wire):
         description="`name`, `name@alias` or `name@version`; the version is pinned on acceptance.",
         examples=["breast-cancer-wisconsin", "pneumonia-xray-28@stable"],
     )
-    input: JsonValue = Field(
+    input: Any = Field(
         description="What the model's `input_schema` asks for; for a file "
         '`{"data": base64}` or `{"upload_id": id}`.'
     )
@@ -59,6 +59,12 @@ class BulkRequest(Wire):
     jobs: Annotated[list[JsonValue], Field(min_length=1, max_length=BULK_LIMIT)] = Field(
         description="Each as for POST /v1/jobs. One that is refused does not hold up the others."
     )
+
+
+class BulkOfCases(Wire):
+    """A bulk request all of whose cases fit their schema: read in one go."""
+
+    jobs: Annotated[list[SubmitRequest], Field(min_length=1, max_length=BULK_LIMIT)]
 
 
 class FieldProblem(Wire):
