@@ -1,5 +1,6 @@
 """/v1/jobs: submit one or many, read, list, cancel, and the audit trail of each."""
 
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
@@ -238,9 +239,9 @@ def _store(services: Services, jobs: list[NewJob], idempotency: IdempotencyKey |
     unit = services.database.transaction() if idempotency else services.database.statement()
     with unit as work:
         accepted = submission.submit(work, jobs, idempotency)
-    for job, stored in zip(jobs, accepted, strict=True):
-        if not stored.replayed:
-            JOBS_SUBMITTED.labels(job.model.name).inc()
+    fresh = Counter(job.model.name for job, stored in zip(jobs, accepted, strict=True) if not stored.replayed)
+    for name, count in fresh.items():
+        JOBS_SUBMITTED.labels(name).inc(count)
     return accepted
 
 
