@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
@@ -229,23 +229,32 @@ def promote(work: UnitOfWork, *, name: str, version: str, alias: str, actor: str
 def fetch(blobs: BlobStore, model: PublishedModel, cache: Path) -> Bundle:
     """A published bundle's files under `cache`, fetched once and checked against the digest each time."""
     folder = cache / model.digest.removeprefix("sha256:")
-    for name in (MANIFEST_NAME, *model.manifest.files):
-        path = folder / name
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f"{path.name}.{id(path)}.part")
-            beside.write_bytes(b"".join(blobs.read(_location(model.digest, name))))
-            beside.replace(path)
     try:
+        for name in (MANIFEST_NAME, *model.manifest.files):
+            _fetch_file(blobs, _location(model.digest, name), folder / name)
         bundle = read_bundle(folder)
     except BundleRefused as refused:
         raise BundleUnusable(str(refused)) from None
+    except FileNotFoundError:
+        raise BundleUnusable(
+            f"Files of {model.name} {model.version} are missing from the blob store. Publish the bundle again."
+        ) from None
     if bundle.digest != model.digest:
         raise BundleUnusable(
             f"The files of {model.name} {model.version} differ from what was published. "
             f"Remove {folder.name} from the model cache; if that does not help, publish a new version."
         )
     return bundle
+
+
+def _fetch_file(blobs: BlobStore, location: str, path: Path) -> None:
+    """Write a blob to `path` unless it is there; readers see it whole or not at all."""
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    beside.write_bytes(b"".join(blobs.read(location)))
+    beside.replace(path)
 
 
 def _location(digest: str, name: str) -> str:

@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.errors import SettingInvalid
 
@@ -96,6 +96,26 @@ class Settings(BaseModel):
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )
 
+    @field_validator("database_url")
+    @classmethod
+    def _names_postgres(cls, url: str) -> str:
+        return _with_scheme(url, "postgresql", "postgres", "postgresql+psycopg")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _names_redis(cls, url: str) -> str:
+        return _with_scheme(url, "redis", "rediss")
+
+    @model_validator(mode="after")
+    def _leaves_threads(self) -> Self:
+        """Requests that wait hold a thread each: some must be left for those that do not."""
+        if self.max_waiters >= self.api_threads:
+            raise SettingInvalid(
+                PREFIX + "MAX_WAITERS",
+                f"it must be less than {PREFIX}API_THREADS, which is {self.api_threads}",
+            )
+        return self
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read MEDQUEUE_* variables. Raises SettingInvalid naming the variable that is wrong."""
@@ -128,13 +148,20 @@ class Settings(BaseModel):
     def master_key_bytes(self) -> bytes:
         """The 32-byte master key. Raises SettingInvalid when there is none or it is malformed."""
         path = self.data_dir / "master.key"
-        text = self.master_key or (path.read_text() if path.is_file() else "")
-        if not text:
+        written = self.master_key.encode() or (path.read_bytes() if path.is_file() else b"")
+        if not written:
             raise SettingInvalid(PREFIX + "MASTER_KEY", f"no master key: set it, or put one in {path.name}")
         try:
-            key = base64.b64decode(text, validate=False)
+            key = base64.b64decode(written.strip(), validate=True)
         except binascii.Error:
             key = b""
         if len(key) != MASTER_KEY_BYTES:
             raise SettingInvalid(PREFIX + "MASTER_KEY", "it must be 32 bytes in base64")
         return key
+
+
+def _with_scheme(url: str, *schemes: str) -> str:
+    """`url`, when it is empty or starts with one of `schemes`."""
+    if url and url.partition("://")[0] not in schemes:
+        raise ValueError(f"it must start with {schemes[0]}://")
+    return url

@@ -52,7 +52,7 @@ class Cipher:
             raise PayloadUnreadable
         try:
             return self._aead.decrypt(sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :], bound_to)
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut short within the nonce
             raise PayloadUnreadable from None
 
     def blind_index(self, value: str) -> bytes:
@@ -84,7 +84,7 @@ class Keyring:
 
     def __init__(self, master_key: bytes) -> None:
         self._master = Cipher(master_key)
-        self._ciphers: dict[bytes, Cipher] = {}
+        self._ciphers: dict[tuple[bytes, bytes], Cipher] = {}
 
     def new_data_key(self, bound_to: bytes) -> bytes:
         """A fresh random data key, wrapped."""
@@ -96,9 +96,9 @@ class Keyring:
 
     def cipher(self, wrapped: bytes, bound_to: bytes) -> Cipher:
         """The same, remembered: for the few data keys of tenants, which every request needs."""
-        known = self._ciphers.get(wrapped)
+        known = self._ciphers.get((wrapped, bound_to))
         if known is None:
-            known = self._ciphers[wrapped] = self.unwrapped(wrapped, bound_to)
+            known = self._ciphers[wrapped, bound_to] = self.unwrapped(wrapped, bound_to)
         return known
 
 

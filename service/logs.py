@@ -37,13 +37,18 @@ class _LibraryFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         event: structlog.typing.EventDict = {
-            "event": str(record.msg).partition("\n")[0][:200],
+            "event": _template(record.msg),
             "logger": record.name,
             "level": record.levelname.lower(),
             "exc_info": record.exc_info[1] if record.exc_info else None,
         }
         event = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "", event)
         return str(structlog.processors.JSONRenderer()(None, "", _without_message(None, "", event)))
+
+
+def _template(message: object) -> str:
+    """What a library wrote into its code; an exception that it logs as its message is only named."""
+    return message.partition("\n")[0][:200] if isinstance(message, str) else type(message).__name__
 
 
 def _without_message(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -104,7 +104,10 @@ class Heartbeat:
             self._step_ends = now + self._lease_s / BEATS_PER_LEASE
         if first and stop is not None:
             log.warning("step_overran", table=self._table, held=len(self._held))
-            stop()
+            try:
+                stop()
+            except Exception as error:
+                log.error("step_not_stopped", table=self._table, exc_info=error)
             return
         log.error("step_hung", table=self._table, jobs=[str(lease.id) for lease in self._held])
         self._end_process(HANG_EXIT_STATUS)

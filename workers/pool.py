@@ -11,9 +11,9 @@ from models.bundle import Bundle
 from models.golden import encode_cases
 from models.pipelines import Pipeline
 from service.catalog import Catalog, PublishedModel, fetch
-from service.metrics import MODELS_LOADED_MB
+from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
-from workers.runtime import LoadedGraph, Runtime
+from workers.runtime import LoadedGraph, OutOfMemory, Runtime
 
 log = structlog.get_logger()
 
@@ -50,7 +50,10 @@ class ModelPool:
         """The model, loaded and warmed up. Raises ModelNotFound, BundleUnusable, BlobUnavailable or ProviderUnavailable."""
         found = self._loaded.get(version_id)
         if found is None:
-            found = self._load(self._catalog.version(version_id))
+            model = self._catalog.version(version_id)
+            bundle, graph = self._open(model)
+            self._make_room(graph.size_mb)
+            found = self._take_in(model, bundle, graph)
         self._loaded.move_to_end(version_id)
         return found
 
@@ -58,16 +61,21 @@ class ModelPool:
         """Load what `stable` points at, as far as the budget goes; the names of those models."""
         names = []
         for name in self._catalog.names():
-            if self._catalog.aliases_of(name).get("stable") is None or self.used_mb >= self._budget_mb:
+            if "stable" not in self._catalog.aliases_of(name):
                 continue
-            self.get(self._catalog.resolve(name).id)
+            model = self._catalog.resolve(name)
+            bundle, graph = self._open(model)
+            if self._loaded and self.used_mb + graph.size_mb > self._budget_mb:
+                continue
+            self._take_in(model, bundle, graph)
             names.append(name)
         return names
 
-    def _load(self, model: PublishedModel) -> LoadedModel:
+    def _open(self, model: PublishedModel) -> tuple[Bundle, LoadedGraph]:
         bundle = fetch(self._blobs, model, self._cache)
-        graph = self._runtime.load(bundle.model_path)
-        self._make_room(graph.size_mb)
+        return bundle, self._runtime.load(bundle.model_path)
+
+    def _take_in(self, model: PublishedModel, bundle: Bundle, graph: LoadedGraph) -> LoadedModel:
         loaded = LoadedModel(model, model.pipeline, graph, model.manifest.runtime.max_batch)
         _run_golden(loaded, bundle)
         self._loaded[model.id] = loaded
@@ -82,7 +90,16 @@ class ModelPool:
 
 
 def _run_golden(loaded: LoadedModel, bundle: Bundle) -> None:
-    """Run a golden case at the sizes that matter, so that the first caller does not pay for lazy initialisation."""
+    """Run a golden case alone and in the largest batch, so that the first caller does not pay for the first run.
+
+    Where the largest batch does not fit into memory, halves of it are tried.
+    """
     payload = encode_cases(bundle.golden[:1], loaded.pipeline)[0]
-    for size in sorted({1, loaded.batch_limit}):
-        loaded.graph.run(loaded.pipeline.preprocess([payload] * size))
+    loaded.graph.run(loaded.pipeline.preprocess([payload]))
+    while loaded.batch_limit > 1:
+        try:
+            loaded.graph.run(loaded.pipeline.preprocess([payload] * loaded.batch_limit))
+            return
+        except OutOfMemory:
+            loaded.batch_limit //= 2
+            BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)

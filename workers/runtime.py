@@ -28,6 +28,9 @@ OUT_OF_MEMORY_WORDS = (
     "cublas_status_alloc_failed",
 )
 
+# ONNX Runtime's own log lines quote values of the input; what fails is raised as well.
+SILENT = 4
+
 log = structlog.get_logger()
 
 
@@ -120,7 +123,7 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = SILENT
         if self._threads == 1:
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         if self._provider == CPU:
@@ -151,6 +154,7 @@ class OnnxGraph:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See LoadedGraph."""
         options = ort.RunOptions()
+        options.log_severity_level = SILENT
         with self._lock:
             self._running = options
         try:

@@ -27,7 +27,7 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
         TaskName.REWAKE: lambda: _rewake(parts()),
     }
     for name, task in tasks.items():
-        app.task(_quiet(name, task), name=name.value)
+        app.task(_quiet(name, task), name=name.value, shared=False)
 
 
 def _score(parts: Parts, subject: str) -> None:

@@ -1,0 +1,90 @@
+"""Runtime and LoadedGraph: what the fake and ONNX Runtime have in common."""
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto
+
+from service.config import Provider
+from tests.fakes import FakeRuntime, ScriptedGraph
+from tests.unit.workers import graphs
+from workers.runtime import OnnxRuntime, OutOfMemory, RunFailed, Runtime, RunTimedOut
+
+Load = Callable[[ModelProto], Runtime]
+ROWS = {"x": np.array([[0], [1], [2]], np.float32)}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+@pytest.fixture(params=["fake", "onnxruntime"])
+def runtime_for(request: pytest.FixtureRequest, tmp_path: Path) -> Load:
+    """Writes a graph to `path`; the runtime that is to load it."""
+
+    def made(model: ModelProto) -> Runtime:
+        path = graphs.written(model, tmp_path)
+        real = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
+        return real if request.param == "onnxruntime" else FakeRuntime(ScriptedGraph(real.load(path)))
+
+    return made
+
+
+def test_a_runtime_says_its_name_version_and_provider(runtime_for: Load) -> None:
+    runtime = runtime_for(graphs.adding())
+    assert re.fullmatch(r"\w+ \d+(\.\d+)+", runtime.name)
+    assert runtime.provider.endswith("ExecutionProvider")
+
+
+def test_outputs_come_by_name_one_row_for_each_row(runtime_for: Load, path: Path) -> None:
+    outputs = runtime_for(graphs.adding()).load(path).run(ROWS)
+    assert set(outputs) == {"more", "less"}
+    assert outputs["more"].tolist() == [[1], [2], [3]]
+    assert outputs["less"].dtype == np.float32
+
+
+def test_a_batch_may_have_any_size(runtime_for: Load, path: Path) -> None:
+    graph = runtime_for(graphs.adding()).load(path)
+    for size in (1, 7, 2):
+        assert graph.run({"x": np.zeros((size, 1), np.float32)})["more"].shape == (size, 1)
+
+
+def test_a_graph_counts_for_some_memory(runtime_for: Load, path: Path) -> None:
+    assert runtime_for(graphs.adding()).load(path).size_mb > 0
+
+
+def test_rows_that_the_graph_cannot_take_fail_the_run(runtime_for: Load, path: Path) -> None:
+    graph = runtime_for(graphs.picking()).load(path)
+    with pytest.raises(RunFailed):
+        graph.run({"x": np.array([[0], [99]], np.float32)})
+    assert graph.run(ROWS)["y"].tolist() == [[1], [2], [3]]
+
+
+def test_missing_feeds_fail_the_run(runtime_for: Load, path: Path) -> None:
+    with pytest.raises(RunFailed):
+        runtime_for(graphs.adding()).load(path).run({})
+
+
+def test_a_run_that_asks_for_too_much_memory_is_told_apart(runtime_for: Load, path: Path) -> None:
+    with pytest.raises(OutOfMemory):
+        runtime_for(graphs.greedy()).load(path).run({"x": np.ones((1, 1), np.float32)})
+
+
+def test_stop_ends_a_long_run(runtime_for: Load, path: Path) -> None:
+    graph = runtime_for(graphs.lasting()).load(path)
+    timer = threading.Timer(0.1, graph.stop)
+    timer.start()
+    with pytest.raises(RunTimedOut):
+        graph.run(ROWS)
+    timer.join()
+
+
+def test_stop_between_runs_does_not_end_the_next(runtime_for: Load, path: Path) -> None:
+    graph = runtime_for(graphs.adding()).load(path)
+    graph.stop()
+    assert len(graph.run(ROWS)["more"]) == 3

@@ -1,0 +1,27 @@
+"""Unit tests reach no server: their sockets are closed."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from hypothesis import settings
+
+# The machine is shared, so no example is held to a time; the same examples each run, so that a gate does not flicker.
+settings.register_profile("unit", deadline=None, derandomize=True, max_examples=100)
+settings.load_profile("unit")
+
+
+@pytest.fixture(autouse=True)
+def _sockets_closed(socket_disabled: None) -> None:
+    """Whoever opens a socket in a unit test gets SocketBlockedError."""
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_left_as_it_was() -> Iterator[None]:
+    """A command under test sets logging up for its process, on a stderr that is closed when the test is over."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**before)
+    root.handlers[:], root.level = handlers, level

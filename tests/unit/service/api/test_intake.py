@@ -1,0 +1,209 @@
+"""From a submitted case to a checked job: deadline, input, upload. Over HTTP: acceptance."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from models.manifest import ModelManifest
+from service.accounts import Principal, Scope
+from service.api.intake import checked
+from service.api.schemas import SubmitRequest
+from service.api.services import Services
+from service.catalog import Catalog, PublishedModel
+from service.config import Settings
+from service.crypto import Cipher
+from service.errors import BodyTooLarge, DeadlinePassed, InputInvalid, ServiceError, UploadNotFound
+from service.jobs.submission import NewJob
+from service.lifecycle import Priority
+from service.uploads import Uploads
+from tests.unit.models.example_bundles import manifest
+from tests.unit.models.example_images import gradient, noise, png
+
+CALLER = Principal("0123456789ab", UUID(int=1), frozenset({Scope.JOBS_WRITE}), Cipher(bytes(32)))
+STORED, LARGE, ABSENT = UUID(int=7), UUID(int=8), UUID(int=9)
+LIMIT_BYTES = 4096
+IMAGE = png(gradient(8, 8))
+CASE: dict[str, Any] = {"dose": 10.0, "age": 40.0}
+
+
+class OneModel(Catalog):
+    """A catalogue of one model, whatever it is asked for."""
+
+    def __init__(self, of: ModelManifest) -> None:
+        self.model = PublishedModel(UUID(int=2), of, "sha256:0", "# card", datetime(2026, 1, 1, tzinfo=UTC))
+
+    def resolve(self, reference: str) -> PublishedModel:
+        """See Catalog."""
+        return self.model
+
+
+class TwoUploads(Uploads):
+    """A good image and one that is too large, both the caller's."""
+
+    def __init__(self) -> None:
+        self._files = {STORED: IMAGE, LARGE: bytes(LIMIT_BYTES + 1)}
+
+    def size_bytes(self, tenant_id: UUID, upload_id: UUID) -> int:
+        """See Uploads."""
+        return len(b"".join(self.read(tenant_id, upload_id)))
+
+    def read(self, tenant_id: UUID, upload_id: UUID) -> Iterator[bytes]:
+        """See Uploads."""
+        if tenant_id != CALLER.tenant_id or upload_id not in self._files:
+            raise UploadNotFound
+        yield self._files[upload_id]
+
+
+def services(pipeline: str, limit_bytes: int = LIMIT_BYTES) -> Services:
+    unused = cast(Any, None)
+    return Services(
+        settings=Settings(max_input_bytes=limit_bytes),
+        database=unused,
+        catalog=OneModel(manifest(pipeline)),
+        uploads=TwoUploads(),
+        auth=unused,
+        waiting=unused,
+        submits=unused,
+        reads=unused,
+    )
+
+
+def request(**wanted: Any) -> SubmitRequest:
+    return SubmitRequest.model_validate_json(json.dumps({"model": "a", "input": CASE} | wanted))
+
+
+def tabular(**wanted: Any) -> NewJob:
+    """The job that a case of the tabular model becomes."""
+    return checked(services("tabular-classification"), CALLER, request(**wanted))
+
+
+def image(value: Any, limit_bytes: int = LIMIT_BYTES) -> NewJob:
+    """The job that an input of the image model becomes."""
+    return checked(services("image-classification", limit_bytes), CALLER, request(input=value))
+
+
+def data(content: bytes) -> dict[str, str]:
+    return {"data": base64.b64encode(content).decode()}
+
+
+def pointers(error: ServiceError) -> list[str]:
+    return [field.pointer for field in error.errors]
+
+
+def test_a_case_becomes_a_job_with_its_caller_model_and_stored_input() -> None:
+    found = tabular()
+    assert (found.principal, found.model.name) == (CALLER, "dose-effect")
+    assert (found.payload, found.upload_id) == (found.model.encode(CASE), None)
+    assert found.priority is Priority.ROUTINE
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_a_priority_is_taken_over(priority: Priority) -> None:
+    assert tabular(priority=priority.name.lower()).priority is priority
+
+
+def test_a_deadline_to_come_is_taken_over() -> None:
+    deadline = datetime.now(UTC) + timedelta(hours=1)
+    assert tabular(deadline=deadline.isoformat()).deadline_at == deadline
+
+
+def test_a_deadline_in_the_past_is_refused() -> None:
+    with pytest.raises(DeadlinePassed) as caught:
+        tabular(deadline="2020-01-01T00:00:00Z")
+    assert pointers(caught.value) == ["/deadline"]
+
+
+@pytest.mark.parametrize("deadline", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_deadline_outside_all_calendars_is_refused_or_can_be_read_back(deadline: str) -> None:
+    """In UTC it lies in the year 10000 or 0, which Python cannot hold: the job could be stored and never read."""
+    with suppress(ServiceError, ValidationError):
+        found = tabular(deadline=deadline)
+        assert found.deadline_at is not None
+        found.deadline_at.astimezone(UTC)
+
+
+def test_an_explanation_that_the_model_does_not_offer_is_refused() -> None:
+    with pytest.raises(InputInvalid) as caught:
+        tabular(explain=True)
+    assert pointers(caught.value) == ["/explain"]
+
+
+def test_every_wrong_field_of_an_input_is_named() -> None:
+    with pytest.raises(InputInvalid) as caught:
+        tabular(input={"dose": 1e9, "colour": "red"})
+    assert sorted(pointers(caught.value)) == ["/input/age", "/input/colour", "/input/dose"]
+
+
+@pytest.mark.parametrize("value", [None, True, 1, "x", [], [CASE]])
+def test_an_input_of_another_kind_is_refused(value: Any) -> None:
+    with pytest.raises(InputInvalid):
+        tabular(input=value)
+
+
+def test_an_image_may_come_with_the_case() -> None:
+    found = image(data(IMAGE))
+    assert (found.payload, found.upload_id) == (IMAGE, None)
+
+
+def test_an_image_may_have_been_uploaded_before() -> None:
+    found = image({"upload_id": str(STORED)})
+    assert (found.payload, found.upload_id) == (None, STORED)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "x", [], {}, CASE, {"data": 1}, {"data": None}, {"upload_id": 1},
+     {"data": "", "upload_id": str(STORED)}, {"Data": ""}],
+    ids=repr,
+)  # fmt: skip
+def test_a_file_in_any_other_form_is_refused(value: Any) -> None:
+    with pytest.raises(InputInvalid) as caught:
+        image(value)
+    assert pointers(caught.value) == ["/input"]
+
+
+@pytest.mark.parametrize("text", ["*", "a", "aa aa", "aaaa\n", "ä", "-_-_"])
+def test_what_is_not_base64_is_refused(text: str) -> None:
+    with pytest.raises(InputInvalid) as caught:
+        image({"data": text})
+    assert pointers(caught.value) == ["/input/data"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", IMAGE[:40]], ids=["empty", "text", "cut"])
+def test_a_file_that_is_no_image_is_refused(content: bytes) -> None:
+    with pytest.raises(InputInvalid):
+        image(data(content))
+
+
+@pytest.mark.parametrize("text", ["", "x", "0" * 31, "../../etc/passwd"])
+def test_an_upload_id_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputInvalid) as caught:
+        image({"upload_id": text})
+    assert pointers(caught.value) == ["/input/upload_id"]
+
+
+def test_an_upload_that_is_not_there_is_not_found() -> None:
+    with pytest.raises(UploadNotFound):
+        image({"upload_id": str(ABSENT)})
+
+
+@pytest.mark.parametrize(
+    "value", [data(png(noise(80, 80))), {"upload_id": str(LARGE)}], ids=["data", "upload"]
+)
+def test_a_file_past_the_limit_is_refused(value: Any) -> None:
+    with pytest.raises(BodyTooLarge, match=str(LIMIT_BYTES)):
+        image(value)
+
+
+def test_a_file_of_exactly_the_limit_is_accepted_and_a_larger_one_is_not() -> None:
+    content = png(noise(40, 40))
+    assert image(data(content), limit_bytes=len(content)).payload == content
+    with pytest.raises(BodyTooLarge):
+        image(data(content + bytes(3)), limit_bytes=len(content))

@@ -1,0 +1,76 @@
+"""The transition table of jobs: what it must allow, whatever states it has."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import service.lifecycle
+from service.lifecycle import (
+    ENDED_STATES,
+    FINAL_STATES,
+    PRIORITY_HEADSTART_S,
+    TRANSITIONS,
+    JobState,
+    Priority,
+)
+
+
+def reachable_from(start: JobState) -> set[JobState]:
+    found, todo = {start}, [start]
+    while todo:
+        fresh = TRANSITIONS[todo.pop()] - found
+        found |= fresh
+        todo.extend(fresh)
+    return found
+
+
+def test_every_state_stands_in_the_table() -> None:
+    assert set(TRANSITIONS) == set(JobState)
+
+
+def test_every_state_can_be_reached_from_queued() -> None:
+    assert reachable_from(JobState.QUEUED) == set(JobState)
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_from_every_state_a_job_can_still_end(state: JobState) -> None:
+    assert reachable_from(state) & ENDED_STATES
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED])
+def test_a_final_state_is_never_left(state: JobState) -> None:
+    assert state in FINAL_STATES
+    assert reachable_from(state) == {state}
+
+
+def test_a_quarantined_job_has_ended_and_can_only_be_queued_again() -> None:
+    assert JobState.QUARANTINED in ENDED_STATES - FINAL_STATES
+    assert TRANSITIONS[JobState.QUARANTINED] == {JobState.QUEUED}
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.QUARANTINED])
+def test_only_a_running_job_ends_by_what_a_worker_did(state: JobState) -> None:
+    assert [source for source in JobState if state in TRANSITIONS[source]] == [JobState.RUNNING]
+
+
+def test_only_a_job_that_no_worker_has_expires() -> None:
+    assert [source for source in JobState if JobState.EXPIRED in TRANSITIONS[source]] == [JobState.QUEUED]
+
+
+def test_no_state_leads_to_itself() -> None:
+    assert [state for state in JobState if state in TRANSITIONS[state]] == []
+
+
+def test_a_more_pressing_job_gives_way_for_a_shorter_time() -> None:
+    headstarts = [PRIORITY_HEADSTART_S[priority] for priority in Priority]
+    assert headstarts == sorted(set(headstarts))
+    assert headstarts[0] == 0
+
+
+def test_the_table_needs_the_standard_library_only() -> None:
+    tree = ast.parse(Path(service.lifecycle.__file__).read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported <= sys.stdlib_module_names
+    assert not any(isinstance(node, ast.Import) for node in ast.walk(tree))

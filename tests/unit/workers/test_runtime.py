@@ -1,0 +1,193 @@
+"""ONNX Runtime: the provider is chosen and checked, faults are told apart by type, a long run can be stopped."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from models.pipelines import Array
+from service.config import Provider
+from tests.unit.workers import graphs
+from workers.runtime import (
+    CPU,
+    CUDA,
+    OnnxGraph,
+    OnnxRuntime,
+    OutOfMemory,
+    ProviderUnavailable,
+    RunFailed,
+    RunTimedOut,
+    describe,
+)
+
+without_cuda = pytest.mark.skipif(
+    CUDA in ort.get_available_providers(), reason="this ONNX Runtime offers CUDA"
+)
+ROWS = {"x": np.ones((2, 1), np.float32)}
+IMPOSSIBLE = {"x": np.full((1, 1), 987654, np.float32)}
+
+
+def cpu() -> OnnxRuntime:
+    return OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
+
+
+class FailingSession:
+    """A session of ONNX Runtime whose every run raises."""
+
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+
+    def get_outputs(self) -> Sequence[SimpleNamespace]:
+        """One output."""
+        return [SimpleNamespace(name="y")]
+
+    def run(self, names: None, feeds: Mapping[str, Array], options: ort.RunOptions) -> Sequence[Array]:
+        """Fail."""
+        raise self.fault
+
+
+def failing(fault: Exception) -> OnnxGraph:
+    return OnnxGraph(FailingSession(fault), Path(__file__), on_cuda=False)
+
+
+@without_cuda
+def test_cuda_that_is_asked_for_and_absent_is_refused() -> None:
+    with pytest.raises(ProviderUnavailable, match="MEDQUEUE_ALLOW_CPU=1"):
+        OnnxRuntime(Provider.CUDA, allow_cpu=False, threads=1)
+
+
+@without_cuda
+def test_cuda_that_is_absent_gives_way_to_the_cpu_where_that_is_allowed() -> None:
+    assert OnnxRuntime(Provider.CUDA, allow_cpu=True, threads=1).provider == CPU
+
+
+@without_cuda
+def test_auto_takes_the_cpu_where_there_is_no_cuda() -> None:
+    assert OnnxRuntime(Provider.AUTO, allow_cpu=False, threads=1).provider == CPU
+
+
+def test_the_cpu_is_taken_when_it_is_asked_for() -> None:
+    assert cpu().provider == CPU
+
+
+def test_a_runtime_says_its_name_version_and_provider() -> None:
+    assert describe(cpu()) == {"runtime": f"onnxruntime {ort.__version__}", "provider": CPU}
+
+
+def test_outputs_come_by_name(tmp_path: Path) -> None:
+    outputs = cpu().load(graphs.written(graphs.adding(), tmp_path)).run(ROWS)
+    assert {name: output.tolist() for name, output in outputs.items()} == {
+        "more": [[2], [2]],
+        "less": [[0], [0]],
+    }
+
+
+def test_a_larger_model_counts_for_more_memory(tmp_path: Path) -> None:
+    path = graphs.written(graphs.adding(), tmp_path)
+    small = cpu().load(path).size_mb
+    model = graphs.adding()
+    model.doc_string = "x" * 2**20
+    large = cpu().load(graphs.written(model, tmp_path)).size_mb
+    assert small >= path.stat().st_size / 2**20
+    assert large >= small + 1
+
+
+def test_a_run_that_asks_for_too_much_memory_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(OutOfMemory):
+        cpu().load(graphs.written(graphs.greedy(), tmp_path)).run(ROWS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("bad allocation"),
+        RuntimeError("CUDA failure 2: out of memory ; GPU=0"),
+        RuntimeError("CUDA_ERROR_OUT_OF_MEMORY"),
+        RuntimeError("Failed to allocate memory for requested buffer of size 17179869184"),
+        RuntimeError("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED"),
+        RuntimeError("cudaMalloc(&p, size) failed"),
+        ValueError("BFCArena: Failed to Allocate memory"),
+    ],
+    ids=lambda fault: str(fault) or type(fault).__name__,
+)
+def test_the_words_of_every_allocator_mean_out_of_memory(fault: Exception) -> None:
+    with pytest.raises(OutOfMemory):
+        failing(fault).run(ROWS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RuntimeError("Non-zero status code returned while running Gather node"),
+        ValueError("CUDNN_STATUS_EXECUTION_FAILED"),
+        KeyError("x"),
+    ],
+    ids=str,
+)
+def test_any_other_fault_means_that_the_run_failed(fault: Exception) -> None:
+    with pytest.raises(RunFailed):
+        failing(fault).run(ROWS)
+
+
+def test_the_message_of_a_failed_run_quotes_no_input(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed) as caught:
+        cpu().load(graphs.written(graphs.picking(), tmp_path)).run(IMPOSSIBLE)
+    assert "987654" not in str(caught.value)
+
+
+def test_a_failed_run_writes_no_input_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    graph = cpu().load(graphs.written(graphs.picking(), tmp_path))
+    with pytest.raises(RunFailed):
+        graph.run(IMPOSSIBLE)
+    assert "987654" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "feeds",
+    [{}, {"y": ROWS["x"]}, {"x": np.ones((2, 1))}, {"x": np.ones((2, 1, 3), np.float32)}],
+    ids=["missing", "misnamed", "wrong type", "wrong rank"],
+)
+def test_wrong_feeds_fail_the_run(feeds: dict[str, Array], tmp_path: Path) -> None:
+    with pytest.raises(RunFailed):
+        cpu().load(graphs.written(graphs.adding(), tmp_path)).run(feeds)
+
+
+def test_a_graph_runs_again_after_a_failed_run(tmp_path: Path) -> None:
+    graph = cpu().load(graphs.written(graphs.picking(), tmp_path))
+    with pytest.raises(RunFailed):
+        graph.run(IMPOSSIBLE)
+    assert graph.run(ROWS)["y"].tolist() == [[2], [2]]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_stop_ends_a_long_run(threads: int, tmp_path: Path) -> None:
+    graph = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=threads).load(
+        graphs.written(graphs.lasting(), tmp_path)
+    )
+    timer = threading.Timer(0.1, graph.stop)
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(RunTimedOut):
+        graph.run(ROWS)
+    assert time.monotonic() - started < 5
+    timer.join()
+
+
+def test_stop_between_runs_does_not_end_the_next(tmp_path: Path) -> None:
+    graph = cpu().load(graphs.written(graphs.adding(), tmp_path))
+    graph.stop()
+    assert graph.run(ROWS)["more"].tolist() == [[2], [2]]
+
+
+def test_a_file_that_is_no_model_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(ort.capi.onnxruntime_pybind11_state.InvalidProtobuf):
+        cpu().load(path)

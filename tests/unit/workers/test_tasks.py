@@ -1,0 +1,61 @@
+"""Tasks: each name is registered, and a task that fails is logged, never raised."""
+
+from collections.abc import Callable
+
+import pytest
+from celery import Celery
+
+from service.broker import celery_app
+from service.errors import BlobUnavailable, DatabaseUnavailable
+from service.queue import TaskName
+from workers.parts import Parts
+from workers.schedule import beat_table
+from workers.tasks import register
+
+NOWHERE = "redis://localhost:1/0"
+SUBJECT = {TaskName.SCORE: ("01890a5d-ac96-774b-bcce-b302099a8057",)}
+
+
+def worker(parts: Callable[[], Parts]) -> Celery:
+    app = celery_app(NOWHERE)
+    register(app, parts)
+    return app
+
+
+def failing_with(fault: Exception) -> Callable[[], Parts]:
+    """Parts that cannot be had: whatever a task does, it fails with `fault`."""
+
+    def parts() -> Parts:
+        raise fault
+
+    return parts
+
+
+def test_exactly_the_task_names_are_registered() -> None:
+    ours = {name for name in worker(failing_with(LookupError())).tasks if not name.startswith("celery.")}
+    assert ours == {task.value for task in TaskName}
+
+
+@pytest.mark.parametrize("task", TaskName)
+@pytest.mark.parametrize("fault", [DatabaseUnavailable(), BlobUnavailable(), LookupError("x")], ids=repr)
+def test_a_task_that_fails_is_left_to_the_next_sweep(task: TaskName, fault: Exception) -> None:
+    worker(failing_with(fault)).tasks[task.value](*SUBJECT.get(task, ()))
+
+
+def test_a_wake_up_for_something_that_is_no_id_is_dropped() -> None:
+    worker(failing_with(LookupError())).tasks[TaskName.SCORE.value]("no id")
+
+
+@pytest.mark.parametrize("subjects", [(), ("a", "b")])
+def test_a_wake_up_with_the_wrong_number_of_subjects_is_dropped(subjects: tuple[str, ...]) -> None:
+    worker(failing_with(LookupError())).tasks[TaskName.SCORE.value](*subjects)
+
+
+def test_the_schedule_sends_registered_tasks_only() -> None:
+    assert {entry["task"] for entry in beat_table(2.0).values()} <= {task.value for task in TaskName}
+
+
+def test_the_schedule_sweeps_at_the_set_interval_and_drops_what_waited_too_long() -> None:
+    for entry in beat_table(2.0).values():
+        assert entry["schedule"] == 2.0
+        assert entry["options"]["expires"] > entry["schedule"]
