@@ -67,7 +67,7 @@ def celery_app(redis_url: str) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 5,
             "visibility_timeout": 60,
-            "brpop_timeout": 5,
+            "brpop_timeout": 1,
         },
         timezone="UTC",
         enable_utc=True,

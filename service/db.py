@@ -42,11 +42,15 @@ class UnitOfWork:
         self._ended: list[UUID] = []
 
     def execute(self, query: str, params: Sequence[Param] = ()) -> list[TupleRow]:
-        """Run one SQL statement with %s parameters; its rows, or an empty list."""
+        """Run one SQL statement with %s parameters; its rows, or an empty list.
+
+        Rows come in binary: payloads would arrive twice as long in hexadecimal. A type of our own (job_state) must be
+        selected as text.
+        """
         if self._single and self._spent:
             raise RuntimeError("statement() runs one statement; use transaction() for several")
         self._spent = True
-        cursor = self._driver.execute(query, params)
+        cursor = self._driver.cursor(binary=True).execute(query, params)
         return cursor.fetchall() if cursor.description else []
 
     @property

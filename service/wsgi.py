@@ -2,5 +2,7 @@
 
 from service.app import create_api
 from service.config import Settings
+from service.process import settle
 
 app = create_api(Settings.from_environment()).app
+settle()

@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from service import logs
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database, migrate
@@ -17,6 +18,12 @@ from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
 TEMPLATE = "medqueue_template"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_as_in_production() -> None:
+    """Without it structlog prints whole local variables of a fault."""
+    logs.configure("INFO")
 
 
 @pytest.fixture(scope="session")

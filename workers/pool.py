@@ -20,12 +20,16 @@ log = structlog.get_logger()
 
 @dataclass
 class LoadedModel:
-    """A published model in memory. `batch_limit` shrinks when a run is out of memory."""
+    """A published model in memory. `batch_limit` shrinks when a run is out of memory.
+
+    `retries_first` says whose turn the next claim is: jobs claimed before, or fresh ones.
+    """
 
     model: PublishedModel
     pipeline: Pipeline
     graph: LoadedGraph
     batch_limit: int
+    retries_first: bool = True
 
 
 class ModelPool:
@@ -99,7 +103,8 @@ def _run_golden(loaded: LoadedModel, bundle: Bundle) -> None:
     while loaded.batch_limit > 1:
         try:
             loaded.graph.run(loaded.pipeline.preprocess([payload] * loaded.batch_limit))
-            return
         except OutOfMemory:
             loaded.batch_limit //= 2
             BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
+        else:
+            return

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from models.pipelines import PredictionInvalid, RowFault
 from service.accounts import TenantCiphers
 from service.crypto import binding
-from service.db import Database
+from service.db import Database, UnitOfWork
 from service.errors import BlobUnavailable, DatabaseUnavailable, PayloadUnreadable, UploadNotFound
 from service.jobs import execution
 from service.jobs.execution import ClaimedJob, Ending, Problem
@@ -100,7 +100,6 @@ class Scorer:
         self._heartbeat = heartbeat
         self._limits = limits
         self._chance = chance
-        self._retries_first = True
         self.stopping = False
 
     def score(self, version_id: UUID) -> int:
@@ -128,41 +127,50 @@ class Scorer:
 
     def _claim(self, loaded: LoadedModel) -> list[ClaimedJob]:
         """Retries and fresh jobs take turns in going first. A full claim sends the next wake-up at once."""
-        self._retries_first = not self._retries_first
-        jobs = self._claim_once(loaded, retries_first=self._retries_first)
-        if not jobs and not self._retries_first:
+        self._wait_for_company(loaded)
+        loaded.retries_first = not loaded.retries_first
+        jobs = self._claim_once(loaded, retries_first=loaded.retries_first)
+        if not jobs and not loaded.retries_first:
             jobs = self._claim_once(loaded, retries_first=True)
-        wait_ms = loaded.model.manifest.runtime.max_wait_ms
-        if jobs and wait_ms and len(jobs) < loaded.batch_limit and jobs[0].attempt == 1:
-            time.sleep(wait_ms / 1000)
-            jobs += self._claim_once(loaded, retries_first=False, limit=loaded.batch_limit - len(jobs))
         if jobs and (len(jobs) >= loaded.batch_limit or jobs[0].attempt > 1):
             self._queue.wake(score_wake_up(loaded.model.id))
         return jobs
 
-    def _claim_once(
-        self, loaded: LoadedModel, *, retries_first: bool, limit: int | None = None
-    ) -> list[ClaimedJob]:
+    def _wait_for_company(self, loaded: LoadedModel) -> None:
+        """Hold a claim back that would not fill a batch, for models that ask for it. Nothing is held meanwhile."""
+        wait_ms = loaded.model.manifest.runtime.max_wait_ms
+        if not wait_ms:
+            return
+        with self._database.statement() as work:
+            waiting = execution.fresh_count(work, model_version_id=loaded.model.id, most=loaded.batch_limit)
+        if 0 < waiting < loaded.batch_limit:
+            time.sleep(wait_ms / 1000)
+
+    def _claim_once(self, loaded: LoadedModel, *, retries_first: bool) -> list[ClaimedJob]:
         with self._database.statement() as work:
             return execution.claim(
                 work,
                 model_version_id=loaded.model.id,
-                limit=limit or loaded.batch_limit,
+                limit=loaded.batch_limit,
                 owner=self._owner,
                 lease_s=self._limits.lease_s,
                 retries_first=retries_first,
             )
 
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
-        cases, endings, away = self._open(jobs)
+        try:
+            cases, endings, away = self._open(jobs)
+        except DatabaseUnavailable:
+            self._release(jobs)
+            return
         endings += self._score_cases(loaded, cases)
-        endings += self._put_off(loaded, away)
-        self._store(loaded, endings)
+        self._store(loaded, endings + self._tried_too_often(away))
+        self._put_off(loaded, [job for job in away if job.attempt < self._limits.max_attempts])
 
     def _release(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Give work back untouched: the stop came between the claim and the run."""
-        with self._database.statement() as work:
-            execution.release(work, [job.lease for job in jobs], owner=self._owner)
+        """Give work back untouched: a stop, or Postgres away, came between the claim and the run."""
+        held = [job.lease for job in jobs]
+        self._persist(lambda work: execution.release(work, held, owner=self._owner))
 
     def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[Case], list[Ending], list[ClaimedJob]]:
         """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
@@ -170,6 +178,7 @@ class Scorer:
         endings: list[Ending] = []
         away: list[ClaimedJob] = []
         for job in jobs:
+            self._heartbeat.step(READ_STEP_S)
             try:
                 cases.append(Case(job, self._payload(job)))
             except PayloadUnreadable:
@@ -223,6 +232,18 @@ class Scorer:
         return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
 
     def _run(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
+        """Preprocess, run, postprocess. What nobody foresaw counts as the model's failure on these cases."""
+        try:
+            return self._run_steps(loaded, cases)
+        except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut):
+            raise
+        except MemoryError as fault:
+            raise OutOfMemory from fault
+        except Exception as fault:
+            log.error("pipeline_failed", model=loaded.model.name, cases=len(cases), exc_info=fault)
+            raise RunFailed(type(fault).__name__) from fault
+
+    def _run_steps(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
         self._heartbeat.step(READ_STEP_S)
         feeds = loaded.pipeline.preprocess([case.payload for case in cases])
         self._heartbeat.step(loaded.model.manifest.runtime.run_timeout_s, loaded.graph.stop)
@@ -237,44 +258,55 @@ class Scorer:
         bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
         return Ending(job.lease, payload=self._ciphers.of(job.tenant_id).seal(to_json(result), bound_to))
 
-    def _put_off(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> list[Ending]:
-        """Queue jobs again that a passing fault kept from being read; those tried too often end instead."""
-        spent = [job for job in jobs if job.attempt >= self._limits.max_attempts]
-        again = [job for job in jobs if job.attempt < self._limits.max_attempts]
-        if again:
-            delays = [
-                execution.backoff_s(
-                    job.attempt,
-                    base_s=self._limits.retry_base_s,
-                    cap_s=self._limits.retry_cap_s,
-                    chance=self._chance(),
-                )
-                for job in again
-            ]
-            with self._database.statement() as work:
-                execution.retry(
-                    work, [job.lease for job in again], delays, owner=self._owner, code=BlobUnavailable.code
-                )
-            JOBS_RETRIED.labels(loaded.model.name, BlobUnavailable.code).inc(len(again))
+    def _tried_too_often(self, jobs: Sequence[ClaimedJob]) -> list[Ending]:
+        """The endings of jobs that a passing fault kept from being read for the last time."""
         problem = Problem(BlobUnavailable.code, TRIED_TOO_OFTEN.format(BlobUnavailable.code))
-        return [Ending(job.lease, problem=problem) for job in spent]
+        return [
+            Ending(job.lease, problem=problem) for job in jobs if job.attempt >= self._limits.max_attempts
+        ]
 
-    def _store(self, loaded: LoadedModel, endings: Sequence[Ending]) -> None:
-        """Write the endings in one transaction; while Postgres is away, try again as long as the leases may hold.
-
-        Repeating is harmless: what a lost reply had stored is no longer held, so it changes nothing.
-        """
-        if not endings:
+    def _put_off(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
+        """Queue jobs again that a passing fault kept from being read, each after its back-off."""
+        if not jobs:
             return
+        limits = self._limits
+        delays = [
+            execution.backoff_s(
+                job.attempt, base_s=limits.retry_base_s, cap_s=limits.retry_cap_s, chance=self._chance()
+            )
+            for job in jobs
+        ]
+        held = [job.lease for job in jobs]
+        code = BlobUnavailable.code
+        self._persist(lambda work: execution.retry(work, held, delays, owner=self._owner, code=code))
+        JOBS_RETRIED.labels(loaded.model.name, code).inc(len(jobs))
+
+    def _persist(self, write: Callable[[UnitOfWork], set[UUID]]) -> set[UUID] | None:
+        """Write back in one transaction; while Postgres is away, try again as long as the leases may hold.
+
+        Repeating is harmless: what a lost reply had stored is no longer held, so it changes nothing. None when
+        Postgres stayed away: the leases lapse then, and others take over.
+        """
         self._heartbeat.step(STORE_STEP_S)
         for tried in range(STORE_TRIES):
             try:
-                ended = self._end(endings)
-                break
+                with self._database.statement() as work:
+                    return write(work)
             except DatabaseUnavailable:
-                log.warning("results_not_stored", model=loaded.model.name, jobs=len(endings), tried=tried + 1)
+                log.warning("not_written_back", tried=tried + 1)
                 time.sleep(min(0.25 * 2**tried, 4.0))
-        else:
+        return None
+
+    def _store(self, loaded: LoadedModel, endings: Sequence[Ending]) -> None:
+        """Write the endings; those that come too late are counted."""
+        if not endings:
+            return
+        ended = self._persist(
+            lambda work: execution.end(
+                work, endings, owner=self._owner, runtime=self.runtime.name, provider=self.runtime.provider
+            )
+        )
+        if ended is None:
             return
         refused = [ending.lease for ending in endings if ending.lease.id not in ended]
         if refused:
@@ -285,9 +317,3 @@ class Scorer:
         for ending in endings:
             if ending.lease.id in ended:
                 JOBS_ENDED.labels(loaded.model.name, ending.state.value).inc()
-
-    def _end(self, endings: Sequence[Ending]) -> set[UUID]:
-        with self._database.statement() as work:
-            return execution.end(
-                work, endings, owner=self._owner, runtime=self.runtime.name, provider=self.runtime.provider
-            )

@@ -8,6 +8,7 @@ from celery import Celery, signals
 
 from service import logs
 from service.config import Settings
+from service.process import settle
 from service.queue import QueueName
 from workers.parts import Parts, make_parts, worker_name
 from workers.runtime import describe
@@ -49,6 +50,7 @@ class Process:
     def _ready(self, app: Celery) -> None:
         if QueueName.MAINTENANCE.value in self._queues:
             start_beat(app)
+        settle()
         path = self._ready_file()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

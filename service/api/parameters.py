@@ -11,7 +11,7 @@ PREFER = Parameter(
     "header",
     "`wait=N` holds the answer up to N seconds until the job has ended (RFC 7240). Granted up to the "
     "server's bound of waiting requests; past it the answer comes at once.",
-    {"type": "string", "pattern": "^wait=[0-9]{1,6}$", "examples": ["wait=10"]},
+    {"type": "string", "examples": ["wait=10"]},
 )
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",

@@ -43,9 +43,15 @@ WITH alone AS MATERIALIZED (
 SELECT id, tenant_id, fence, attempt, payload, upload_id FROM claimed ORDER BY rank_at, id
 """
 
+FRESH = """
+SELECT count(*) FROM (
+    SELECT FROM job WHERE model_version_id = %s AND state = 'queued' AND attempt = 0 ORDER BY rank_at, id LIMIT %s
+) AS waiting
+"""
+
 END = f"""
 WITH held AS (
-    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::job_state[], %s::jsonb[], %s::bytea[])
+    SELECT * FROM unnest(%b::uuid[], %b::bigint[], %s::job_state[], %s::jsonb[], %b::bytea[])
         AS held (id, fence, state, problem, payload)
 ), ended AS (
     UPDATE job SET state = held.state, problem = held.problem, finished_at = now(), {leases.RELEASE}
@@ -152,6 +158,11 @@ def claim(
         ),
     )
     return [ClaimedJob(Lease(row[0], row[2]), row[1], row[3], row[4], row[5]) for row in rows]
+
+
+def fresh_count(work: UnitOfWork, *, model_version_id: UUID, most: int) -> int:
+    """How many fresh jobs wait for a claim, counted up to `most`."""
+    return int(work.execute(FRESH, (model_version_id, most))[0][0])
 
 
 def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str, provider: str) -> set[UUID]:

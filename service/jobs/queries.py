@@ -17,7 +17,7 @@ from service.errors import JobNotFound, TransitionRefused
 from service.lifecycle import ENDED_STATES, JobState, Priority
 from service.queue import score_wake_up
 
-COLUMNS = """id, model_version_id, state, priority, created_at, started_at, finished_at, deadline_at, attempt, fence,
+COLUMNS = """id, model_version_id, state::text, priority, created_at, started_at, finished_at, deadline_at, attempt, fence,
     claim_size, problem, context"""
 
 # A result that leaves is recorded in the same statement. A caller that shows the entity tag of what it has
@@ -152,7 +152,7 @@ def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | None]:
 def has_ended(work: UnitOfWork, principal: Principal, job_id: UUID) -> bool:
     """Whether a job has ended; a missing one counts as ended, so that nobody waits for it."""
     rows = work.execute(
-        "SELECT state FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)
+        "SELECT state::text FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)
     )
     return not rows or rows[0][0] in ENDED_STATES
 

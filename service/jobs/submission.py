@@ -34,8 +34,10 @@ COLUMN_TYPES = {
     "request_digest": "bytea",
 }
 ONE = "SELECT {}".format(", ".join(f"%s::{kind} AS {name}" for name, kind in COLUMN_TYPES.items()))
+BINARY = {"uuid", "bytea"}  # twice as long as text
 MANY = "SELECT * FROM unnest({}) AS given ({})".format(
-    ", ".join(f"%s::{kind}[]" for kind in COLUMN_TYPES.values()), ", ".join(COLUMN_TYPES)
+    ", ".join(f"{'%b' if kind in BINARY else '%s'}::{kind}[]" for kind in COLUMN_TYPES.values()),
+    ", ".join(COLUMN_TYPES),
 )
 
 SUBMIT = """

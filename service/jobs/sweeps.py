@@ -31,7 +31,7 @@ WITH lapsed AS MATERIALIZED (
            jsonb_build_object('crash_count', crash_count, 'fence', fence)
     FROM rescued
 )
-SELECT id, model_version_id, state FROM rescued
+SELECT id, model_version_id, state::text FROM rescued
 """
 
 EXPIRE = f"""

@@ -73,7 +73,7 @@ def rows_touched(database: Database, statement: str, params: tuple[Any, ...]) ->
         work.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         numbers = itertools.count(1)
         work.execute(
-            "PREPARE hot AS " + re.sub("%s", lambda _: f"${next(numbers)}", statement).replace("%%", "%")
+            "PREPARE hot AS " + re.sub("%[sb]", lambda _: f"${next(numbers)}", statement).replace("%%", "%")
         )
         given = f"({', '.join(['%s'] * len(params))})" if params else ""
         (settled,) = _literally(work, "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot" + given, params)

@@ -1,0 +1,16 @@
+"""What every process of ours does once it has started."""
+
+import gc
+
+YOUNG_OBJECTS = 50_000
+
+
+def settle() -> None:
+    """Take what was made so far out of the garbage collector's sight, and let it run less often.
+
+    A request or a batch makes thousands of short-lived objects and hardly a cycle; walking all modules for them took
+    a fifth of the CPU of bulk submits.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 100)

@@ -1,0 +1,292 @@
+"""Scoring while a server is away, while others compete for the work, and while it waits for company."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import pytest
+
+from models.pipelines import Array
+from service.crypto import Keyring
+from service.db import Database
+from service.embedded import ServerUrls
+from service.jobs import sweeps
+from tests.fakes import FakeTaskQueue, MemoryBlobStore
+from tests.integration.workbench import MAX_ATTEMPTS, RETRY_BASE_S, Workbench, counted, publish, workbench
+
+
+class Open(Protocol):
+    """Opens a workbench with limits of the test's choice."""
+
+    def __call__(self, **limits: Any) -> AbstractContextManager[Workbench]:
+        """See workbench."""
+
+
+@pytest.fixture
+def opened(
+    database: Database,
+    blobs: MemoryBlobStore,
+    keyring: Keyring,
+    queue: FakeTaskQueue,
+    tmp_path: Path,
+    servers: ServerUrls,
+    database_url: str,
+) -> Open:
+    urls = servers.database_url, database_url
+    return lambda **limits: workbench(database, blobs, keyring, queue, tmp_path, urls, **limits)
+
+
+@pytest.fixture
+def bench(opened: Open) -> Iterator[Workbench]:
+    with opened() as made:
+        yield made
+
+
+def outage(bench: Workbench, lasts_s: float) -> threading.Timer:
+    """Cut Postgres off now, and mend it after a while."""
+    bench.cut_postgres()
+    timer = threading.Timer(lasts_s, bench.mend_postgres)
+    timer.start()
+    return timer
+
+
+def test_results_are_stored_when_postgres_is_back(bench: Workbench) -> None:
+    ids = bench.submit(1.0, 2.0)
+    timers: list[threading.Timer] = []
+    bench.graph.script = lambda _: timers.append(outage(bench, 0.6))
+    bench.score()
+    timers[0].join()
+    assert bench.outcomes(ids) == ["succeeded", "succeeded"]
+    assert bench.graph.batch_sizes == [2]
+
+
+def test_results_are_not_lost_to_a_neighbour_whose_input_is_away(bench: Workbench) -> None:
+    (scored,), (put_off, _) = bench.submit(1.0), bench.submit_upload()
+    timers: list[threading.Timer] = []
+
+    def cut(_: Mapping[str, Array]) -> None:
+        timers.append(outage(bench, 0.6))
+
+    bench.graph.script = cut
+    bench.blobs.away = True
+    try:
+        bench.score()
+    finally:
+        timers[0].join()
+    assert bench.outcomes([scored, put_off]) == ["succeeded", "queued"]
+
+
+def test_while_the_blob_store_is_away_a_job_is_put_off_and_its_neighbours_scored(bench: Workbench) -> None:
+    (scored,), (put_off, _) = bench.submit(1.0), bench.submit_upload()
+    bench.blobs.away = True
+    before = counted("medqueue_jobs_retried_total", model=bench.model.name, code="blob_unavailable")
+    bench.score()
+    assert bench.outcomes([scored, put_off]) == ["succeeded", "queued"]
+    assert bench.actions(put_off)[-1] == "job.retried"
+    assert (
+        counted("medqueue_jobs_retried_total", model=bench.model.name, code="blob_unavailable") == before + 1
+    )
+
+
+def test_a_job_that_is_put_off_waits_longer_each_time(bench: Workbench) -> None:
+    job_id, _ = bench.submit_upload()
+    bench.blobs.away = True
+    for _ in range(2):
+        bench.score()
+        bench.make_due(job_id)
+    rows = bench.rows(
+        "SELECT (detail->>'delay_s')::float FROM audit_event WHERE action = 'job.retried' AND job_id = %s ORDER BY id",
+        job_id,
+    )
+    assert [row[0] for row in rows] == [RETRY_BASE_S, 2 * RETRY_BASE_S]
+
+
+def test_a_job_that_is_put_off_is_not_claimed_before_its_time(bench: Workbench) -> None:
+    bench.submit_upload()
+    bench.blobs.away = True
+    bench.score()
+    bench.blobs.away = False
+    assert bench.score() == 0
+
+
+def test_a_job_that_was_put_off_is_scored_when_the_blob_store_is_back(bench: Workbench) -> None:
+    job_id, _ = bench.submit_upload()
+    bench.blobs.away = True
+    bench.score()
+    bench.blobs.away = False
+    bench.make_due(job_id)
+    assert bench.score() == 1
+    assert bench.outcomes([job_id]) == ["succeeded"]
+
+
+def test_a_job_that_was_put_off_too_often_fails(bench: Workbench) -> None:
+    job_id, _ = bench.submit_upload()
+    bench.blobs.away = True
+    for _ in range(MAX_ATTEMPTS):
+        assert bench.score() == 1
+        bench.make_due(job_id)
+    assert bench.outcomes([job_id]) == ["blob_unavailable"]
+    assert bench.score() == 0
+
+
+def test_a_job_whose_upload_is_gone_fails(bench: Workbench) -> None:
+    job_id, _ = bench.submit_upload()
+    for location in [place for place in bench.blobs.blobs if place.startswith("uploads/")]:
+        bench.blobs.delete(location)
+    bench.score()
+    assert bench.outcomes([job_id]) == ["upload_gone"]
+
+
+def test_a_job_whose_upload_was_tampered_with_fails(bench: Workbench) -> None:
+    job_id, _ = bench.submit_upload()
+    (location,) = [place for place in bench.blobs.blobs if place.startswith("uploads/")]
+    bench.blobs.blobs[location] = bench.blobs.blobs[location][:-1] + b"\0"
+    bench.score()
+    assert bench.outcomes([job_id]) == ["input_unreadable"]
+
+
+def test_reading_each_upload_counts_as_progress(bench: Workbench) -> None:
+    bench.submit_upload()
+    bench.score()
+    with_one, bench.heartbeat.steps = bench.heartbeat.steps, 0
+    for _ in range(3):
+        bench.submit_upload()
+    bench.score()
+    assert bench.heartbeat.steps >= with_one + 2
+
+
+def retried(bench: Workbench, count: int) -> list[UUID]:
+    """Jobs that were put off once and are due again."""
+    found = [bench.submit_upload()[0] for _ in range(count)]
+    bench.blobs.away = True
+    bench.score()
+    bench.blobs.away = False
+    bench.make_due(*found)
+    return found
+
+
+def test_retries_and_fresh_jobs_take_turns(bench: Workbench) -> None:
+    again = retried(bench, 3)
+    fresh = bench.submit(*[1.0] * 24)
+    for _ in range(6):
+        bench.score()
+    assert bench.outcomes(again) == ["succeeded"] * 3
+    assert bench.outcomes(fresh) == ["succeeded"] * 24
+
+
+def test_a_retry_is_claimed_alone_and_followed_by_a_wake_up(bench: Workbench) -> None:
+    retried(bench, 2)
+    bench.queue.sent.clear()
+    assert bench.score() == 1
+    assert len(bench.queue.sent) == 1
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_two_models_in_turn_starve_no_retry(before: int, bench: Workbench, tmp_path: Path) -> None:
+    other = publish(bench.database, bench.blobs, tmp_path / "other", "other-effect")
+    (again,) = retried(bench, 1)
+    for _ in range(before):
+        bench.scorer.score(other.id)
+    for _ in range(6):
+        bench.submit(*[1.0] * 8)
+        bench.score()
+        bench.scorer.score(other.id)
+    assert bench.outcomes([again]) == ["succeeded"]
+
+
+def test_a_long_run_keeps_its_leases(opened: Open) -> None:
+    with opened(lease_s=0.6) as bench:
+        (job_id,) = bench.submit(1.0)
+        rescued: list[UUID] = []
+
+        def linger(_: Mapping[str, Array]) -> None:
+            until = time.monotonic() + 1.6
+            while time.monotonic() < until:
+                time.sleep(0.2)
+                with bench.database.statement() as work:
+                    rescued.extend(sweeps.rescue(work, max_crashes=3).queued)
+
+        bench.graph.script = linger
+        bench.score()
+        assert rescued == []
+        assert bench.outcomes([job_id]) == ["succeeded"]
+
+
+def test_a_job_canceled_during_a_long_run_is_known_as_lost(opened: Open) -> None:
+    with opened(lease_s=0.6) as bench:
+        (job_id,) = bench.submit(1.0)
+
+        def linger(_: Mapping[str, Array]) -> None:
+            bench.rows(
+                "UPDATE job SET state = 'canceled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL"
+            )
+            until = time.monotonic() + 3
+            while not bench.heartbeat.lost and time.monotonic() < until:
+                time.sleep(0.02)
+
+        bench.graph.script = linger
+        bench.score()
+        assert bench.heartbeat.lost == {job_id}
+
+
+def test_a_job_that_waits_for_company_is_scored_with_it(opened: Open) -> None:
+    with opened(max_wait_ms=400) as bench:
+        (first,) = bench.submit(1.0)
+        late: list[UUID] = []
+        timer = threading.Timer(0.1, lambda: late.extend(bench.submit(2.0)))
+        timer.start()
+        assert bench.score() == 2
+        timer.join()
+        assert bench.graph.batch_sizes == [2]
+        assert bench.outcomes([first, *late]) == ["succeeded", "succeeded"]
+
+
+def test_a_job_that_got_company_is_not_blamed_alone_for_a_crash(opened: Open) -> None:
+    with opened(max_wait_ms=400) as bench:
+        bench.submit(1.0)
+        timer = threading.Timer(0.1, lambda: bench.submit(2.0))
+        timer.start()
+
+        def crash(_: Mapping[str, Array]) -> None:
+            raise KeyboardInterrupt  # stands for a process that dies: nothing is stored
+
+        bench.graph.script = crash
+        with pytest.raises(KeyboardInterrupt):
+            bench.score()
+        timer.join()
+        bench.rows("UPDATE job SET lease_expires_at = now() - interval '1 s'")
+        with bench.database.statement() as work:
+            sweeps.rescue(work, max_crashes=3)
+        assert bench.rows("SELECT crash_count FROM job") == [(0,), (0,)]
+
+
+def test_a_wait_for_company_that_is_longer_than_a_lease_loses_no_lease(opened: Open) -> None:
+    with opened(max_wait_ms=900, lease_s=0.5) as bench:
+        (job_id,) = bench.submit(1.0)
+        rescued: list[UUID] = []
+
+        def sweep() -> None:
+            with bench.database.statement() as work:
+                rescued.extend(sweeps.rescue(work, max_crashes=3).queued)
+
+        timer = threading.Timer(0.7, sweep)
+        timer.start()
+        bench.score()
+        timer.join()
+        assert rescued == []
+        assert bench.outcomes([job_id]) == ["succeeded"]
+
+
+def test_a_stop_while_a_job_waits_for_company_gives_it_back_untouched(opened: Open) -> None:
+    with opened(max_wait_ms=300) as bench:
+        (job_id,) = bench.submit(1.0)
+        timer = threading.Timer(0.1, lambda: setattr(bench.scorer, "stopping", True))
+        timer.start()
+        assert bench.score() == 0
+        timer.join()
+        assert bench.graph.batch_sizes == []
+        assert bench.rows("SELECT state::text, attempt FROM job WHERE id = %s", job_id) == [("queued", 0)]

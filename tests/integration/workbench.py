@@ -1,0 +1,213 @@
+"""A worker's parts over a test's own database: a small model whose graph can be made to fail, and a scorer.
+
+The model takes a dose and an age, at most eight rows at a time; for dose 0 and age 0 its graph answers NaN.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import psycopg
+from onnx import helper
+
+from models.bundle import seal_bundle
+from service import catalog
+from service.accounts import Principal, TenantCiphers
+from service.catalog import Catalog, PublishedModel
+from service.config import Provider
+from service.crypto import Keyring
+from service.db import Database
+from service.jobs import submission
+from service.jobs.queries import JobView, Reading, read
+from service.jobs.submission import NewJob
+from service.metrics import REGISTRY
+from service.uploads import Uploads
+from tests import factories
+from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGraph
+from tests.unit.models.example_bundles import graph
+from tests.unit.workers.shelf import small_bundle
+from workers.heartbeat import Heartbeat
+from workers.pool import ModelPool
+from workers.runtime import OnnxRuntime
+from workers.scoring import Limits, Scorer
+
+MAX_BATCH = 8
+AGE = 40.0
+RETRY_BASE_S = 10.0
+MAX_ATTEMPTS = 3
+
+
+class WatchedHeartbeat(Heartbeat):
+    """A heartbeat that counts the steps it is told of, and leaves the process alone."""
+
+    def __init__(self, database: Database, *, lease_s: float) -> None:
+        self.steps = 0
+        self.hung = False
+        super().__init__(database, table="job", lease_s=lease_s, end_process=self._hang)
+
+    def step(self, step_s: float, on_overrun: Any = None) -> None:
+        """See Heartbeat."""
+        self.steps += 1
+        super().step(step_s, on_overrun)
+
+    def _hang(self, status: int) -> None:
+        self.hung = True
+        self.let_go()
+
+
+@dataclass
+class Workbench:
+    """One worker, one model, one caller."""
+
+    database: Database
+    blobs: MemoryBlobStore
+    keyring: Keyring
+    queue: FakeTaskQueue
+    model: PublishedModel
+    graph: ScriptedGraph
+    pool: ModelPool
+    heartbeat: WatchedHeartbeat
+    scorer: Scorer
+    caller: Principal
+    uploads: Uploads
+    admin_url: str
+    database_name: str = field(default="")
+
+    def score(self) -> int:
+        """One micro-batch."""
+        return self.scorer.score(self.model.id)
+
+    def submit(self, *doses: float, caller: Principal | None = None, age: float = AGE) -> list[UUID]:
+        """Jobs with these doses, submitted together."""
+        return self.submit_payloads(
+            *(self.model.encode({"dose": dose, "age": age}) for dose in doses), caller=caller
+        )
+
+    def submit_payloads(self, *payloads: bytes, caller: Principal | None = None) -> list[UUID]:
+        """Jobs with these stored inputs."""
+        jobs = [NewJob(caller or self.caller, self.model, payload=payload) for payload in payloads]
+        with self.database.statement() as work:
+            return [job.id for job in submission.submit(work, jobs)]
+
+    def submit_upload(self) -> tuple[UUID, UUID]:
+        """A job whose input is an upload, and the upload."""
+        payload = self.model.encode({"dose": 10.0, "age": AGE})
+        upload = self.uploads.store(self.caller, [payload])
+        with self.database.statement() as work:
+            new_job = NewJob(self.caller, self.model, upload_id=upload.id)
+            return submission.submit(work, [new_job])[0].id, upload.id
+
+    def view(self, job_id: UUID, caller: Principal | None = None) -> JobView:
+        """A job as its caller reads it."""
+        with self.database.statement() as work:
+            (found,) = read(work, [Reading(caller or self.caller, job_id)])
+        assert found is not None
+        return found
+
+    def outcomes(self, job_ids: list[UUID]) -> list[str]:
+        """How jobs stand: their problem's code, or else their state."""
+        rows = self.rows(
+            "SELECT id, coalesce(problem->>'code', state::text) FROM job WHERE id = ANY(%s)", job_ids
+        )
+        found = dict(rows)
+        return [found[job_id] for job_id in job_ids]
+
+    def actions(self, job_id: UUID) -> list[str]:
+        """What the trail of a job records, in order."""
+        rows = self.rows("SELECT action FROM audit_event WHERE job_id = %s ORDER BY id", job_id)
+        return [row[0] for row in rows]
+
+    def rows(self, query: str, *params: object) -> list[Any]:
+        """What Postgres answers to one statement."""
+        with self.database.statement() as work:
+            return work.execute(query, params)
+
+    def lapse(self, *job_ids: UUID) -> None:
+        """Let the leases of jobs run out now."""
+        self.rows(
+            "UPDATE job SET lease_expires_at = now() - interval '1 s' WHERE id = ANY(%s)", list(job_ids)
+        )
+
+    def make_due(self, *job_ids: UUID) -> None:
+        """Let the back-off of jobs be over."""
+        self.rows("UPDATE job SET available_at = now() WHERE id = ANY(%s)", list(job_ids))
+
+    def cut_postgres(self) -> None:
+        """Break every connection to this database and take no new ones."""
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            admin.execute(f"ALTER DATABASE {self.database_name} ALLOW_CONNECTIONS false".encode())
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                (self.database_name,),
+            )
+
+    def mend_postgres(self) -> None:
+        """Take connections again."""
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            admin.execute(f"ALTER DATABASE {self.database_name} ALLOW_CONNECTIONS true".encode())
+
+
+@contextmanager
+def workbench(
+    database: Database,
+    blobs: MemoryBlobStore,
+    keyring: Keyring,
+    queue: FakeTaskQueue,
+    folder: Path,
+    urls: tuple[str, str],
+    *,
+    lease_s: float = 30.0,
+    chance: float = 0.5,
+    **runtime: Any,
+) -> Iterator[Workbench]:
+    """A worker over `database`; `urls` are of its server and of itself, `runtime` limits of its model."""
+    model = publish(database, blobs, folder / "bundle", **runtime)
+    real = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
+    scripted = ScriptedGraph(real.load(folder / "bundle" / "model.onnx"))
+    fake = FakeRuntime(scripted)
+    heartbeat = WatchedHeartbeat(database, lease_s=lease_s)
+    pool = ModelPool(fake, Catalog(database, cache_s=0), blobs, cache=folder / "cache", budget_mb=1000)
+    uploads = Uploads(database, blobs, keyring, limit_bytes=10**6)
+    scorer = Scorer(
+        owner="w1",
+        database=database,
+        queue=queue,
+        pool=pool,
+        runtime=fake,
+        uploads=uploads,
+        ciphers=TenantCiphers(database, keyring),
+        heartbeat=heartbeat,
+        limits=Limits(lease_s, MAX_ATTEMPTS, RETRY_BASE_S, 300.0),
+        chance=lambda: chance,
+    )
+    pool.get(model.id)
+    scripted.batch_sizes.clear()
+    yield Workbench(
+        database, blobs, keyring, queue, model, scripted, pool, heartbeat, scorer,
+        factories.principal(database, keyring), uploads, urls[0], urlsplit(urls[1]).path.strip("/"),
+    )  # fmt: skip
+    heartbeat.close()
+
+
+def publish(
+    database: Database, blobs: MemoryBlobStore, folder: Path, name: str = "dose-effect", **runtime: Any
+) -> PublishedModel:
+    """The small model under `name`, published."""
+    small_bundle(folder, name, **{"max_batch": MAX_BATCH, **runtime})
+    nodes = [
+        helper.make_node("Div", ["product", "product"], ["one"]),  # 0 / 0 for dose 0 and age 0
+        helper.make_node("Mul", ["logit", "one"], ["mixed"]),
+    ]
+    (folder / "model.onnx").write_bytes(graph(nodes).SerializeToString())
+    with database.transaction() as work:
+        catalog.publish(work, blobs, seal_bundle(folder), actor="test")
+    return Catalog(database, cache_s=0).resolve(name)
+
+
+def counted(name: str, **labels: str) -> float:
+    """The value of a metric of this process."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
