@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 from service import logs
 from service.api import health, jobs, models, openapi, problems, uploads
 from service.api.auth import Authenticator
+from service.api.bodies import Bodies
 from service.api.services import Services
 from service.api.waiting import Waiting
 from service.broker import CeleryTaskQueue, EndedListener
@@ -19,7 +20,7 @@ from service.combining import Combiner
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
-from service.errors import DatabaseUnavailable
+from service.errors import DatabaseUnavailable, PayloadUnreadable
 from service.jobs import queries, submission
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
@@ -62,6 +63,10 @@ def create_api(settings: Settings) -> Api:
         ),
         auth=Authenticator(database, keyring, cache_s=settings.cache_s),
         waiting=waiting,
+        bodies=Bodies(
+            slots=max(1, (settings.api_threads - settings.max_waiters) * 3 // 4),
+            limit_bytes=settings.max_body_bytes,
+        ),
         submits=Combiner(partial(_submit_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
         reads=Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
     )
@@ -74,7 +79,7 @@ def _submit_all(database: Database, new_jobs: Sequence[NewJob]) -> list[Accepted
         return submission.submit(work, new_jobs)
 
 
-def _read_all(database: Database, readings: Sequence[Reading]) -> list[JobView | None]:
+def _read_all(database: Database, readings: Sequence[Reading]) -> list[JobView | PayloadUnreadable | None]:
     """Read the jobs of several requests in one transaction."""
     with database.statement() as work:
         return queries.read(work, readings)

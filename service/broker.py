@@ -107,6 +107,7 @@ class CeleryTaskQueue:
         self._flag_ms = flag_ms
         self._pending: dict[WakeUp, None] = {}
         self._ended: deque[UUID] = deque(maxlen=MAX_ANNOUNCEMENTS)
+        self._flagged: set[WakeUp] = set()  # the flag is ours, the message not yet sent
         self._signal = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
@@ -160,8 +161,10 @@ class CeleryTaskQueue:
         if ended:
             self._redis.publish(ENDED_CHANNEL, "".join(map(str, ended)))
         for wake_up in wake_ups:
-            if self._redis.set(_flag(wake_up), 1, nx=True, px=self._flag_ms):
+            if wake_up in self._flagged or self._redis.set(_flag(wake_up), 1, nx=True, px=self._flag_ms):
+                self._flagged.add(wake_up)
                 self._app.send_task(wake_up.task.value, (wake_up.subject,), ignore_result=True)
+                self._flagged.discard(wake_up)
 
     def _again(self, wake_ups: list[WakeUp]) -> None:
         """Put wake-ups back after a pause; announcements are not repeated."""
@@ -189,7 +192,7 @@ class EndedListener:
         while not self._closing.is_set():
             try:
                 self._listen()
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, ValueError) as error:  # ValueError: an announcement that is none
                 log.warning("announcements_not_heard", reason=type(error).__name__)
                 self._closing.wait(PAUSE_AFTER_FAULT_S)
 

@@ -72,7 +72,7 @@ class Combiner(Generic[Item, Answer]):
         try:
             for call, answer in zip(batch, self._run_all([call.item for call in batch]), strict=True):
                 call.answer = answer
-        except Exception as error:  # noqa: BLE001 - it is raised in the callers' threads
+        except BaseException as error:  # noqa: BLE001 - it is raised in the callers' threads
             if len(batch) > 1 and not isinstance(error, self._for_all):
                 for call in batch:
                     self._answer([call])

@@ -49,7 +49,7 @@ class Settings(BaseModel):
     api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     api_port: Annotated[int, Field(ge=0, le=65535, description="Port the API listens on.")] = 8080
     api_workers: Annotated[int, Field(ge=1, le=64, description="API processes.")] = 1
-    api_threads: Annotated[int, Field(ge=2, le=512, description="Threads of each API process.")] = 32
+    api_threads: Annotated[int, Field(ge=2, le=512, description="Threads of each API process.")] = 64
     max_waiters: Annotated[
         int, Field(ge=0, le=500, description="Requests of one API process that may wait.")
     ] = 24

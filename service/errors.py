@@ -108,6 +108,24 @@ class BodyTooLarge(ServiceError):
     code = "body_too_large"
 
 
+class BodyIncomplete(ServiceError):
+    """The body is empty or ended before its announced length. Send it again, whole."""
+
+    code = "body_incomplete"
+
+
+class LengthRequired(ServiceError):
+    """Announce the body's length with Content-Length."""
+
+    code = "length_required"
+
+
+class ServerBusy(ServiceError):
+    """Too many requests are being received at once. Nothing was accepted; try again shortly."""
+
+    code = "server_busy"
+
+
 class ContentTypeUnsupported(ServiceError):
     """Send the body with the content type that this call documents."""
 

@@ -36,13 +36,16 @@ class FsspecBlobStore:
     def write(self, location: str, parts: Iterable[bytes]) -> None:
         """See BlobStore. Written beside its place first and moved there once on disk."""
         path, beside = self._path(location), self._path(f"{location}.{uuid4().hex}.part")
+        source = _Source(parts)
         try:
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             with self._files.open(beside, "wb") as opened:
-                self._copy(parts, opened)
+                self._copy(source, opened)
             self._files.mv(beside, path)
         except OSError as error:
             self._discard(beside)
+            if source.failed:
+                raise
             raise BlobUnavailable from error
         except BaseException:
             self._discard(beside)
@@ -80,6 +83,22 @@ class FsspecBlobStore:
     def _discard(self, path: str) -> None:
         with suppress(OSError):
             self._files.rm_file(path)
+
+
+class _Source:
+    """Passes parts on; knows whether it was their stream that failed."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = parts
+        self.failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.failed = True
+        for part in self._parts:
+            self.failed = False
+            yield part
+            self.failed = True
+        self.failed = False
 
 
 def _protocols(files: Any) -> tuple[str, ...]:

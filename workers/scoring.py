@@ -223,6 +223,8 @@ class Scorer:
             log.warning("batch_limit_halved", model=loaded.model.name, limit=loaded.batch_limit)
         if len(cases) > 1:
             return self._score_halves(loaded, cases)
+        if isinstance(fault, OutOfMemory):  # the case is too large, not the batch: larger ones may fit again
+            loaded.batch_limit = loaded.model.manifest.runtime.max_batch
         problem = ALONE_AT_FAULT[type(fault)]
         log.warning("job_failed", model=loaded.model.name, job=str(cases[0].job.lease.id), code=problem.code)
         return [Ending(cases[0].job.lease, problem=problem)]

@@ -17,7 +17,7 @@ FIRST_YEAR, LATEST_YEAR = 2000, 9000
 BINARY_FORM = 'Send the file as {"data": base64} or as {"upload_id": id}.'
 
 
-def checked(services: Services, principal: Principal, wanted: SubmitRequest) -> NewJob:
+def checked(services: Services, principal: Principal, wanted: SubmitRequest, *, position: int = 0) -> NewJob:
     """The job that `wanted` describes. Raises ModelNotFound, InputInvalid, UploadNotFound or DeadlinePassed."""
     model = services.catalog.resolve(wanted.model)
     if wanted.deadline is not None:
@@ -30,6 +30,7 @@ def checked(services: Services, principal: Principal, wanted: SubmitRequest) -> 
     payload, upload_id = _stored_input(services, principal, model, wanted.input)
     return NewJob(
         principal=principal,
+        position=position,
         model=model,
         payload=payload,
         upload_id=upload_id,
@@ -69,10 +70,8 @@ def _stored_input(
 
 
 def _decoded(text: str, limit_bytes: int) -> bytes:
-    if len(text) * 3 // 4 > limit_bytes + 2:
-        raise BodyTooLarge(f"The file of an input may have up to {limit_bytes} bytes.")
     try:
-        return base64.b64decode(text, validate=True)
+        content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InputInvalid(
             errors=(
@@ -81,6 +80,9 @@ def _decoded(text: str, limit_bytes: int) -> bytes:
                 ),
             )
         ) from None
+    if len(content) > limit_bytes:
+        raise BodyTooLarge(f"The file of an input may have up to {limit_bytes} bytes.")
+    return content
 
 
 def _upload_id(text: str) -> UUID:

@@ -5,18 +5,18 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.accounts import Principal, Scope
 from service.api import examples, intake, parameters
 from service.api.operations import operation
 from service.api.problems import problem_of
 from service.api.requests import (
+    NoQuery,
     body_as,
     cursor_after,
     cursor_id,
     idempotency_key,
-    json_body,
     part_as,
     preferred_wait_s,
     query_as,
@@ -31,10 +31,11 @@ from service.api.schemas import (
     JobView,
     Reference,
     SubmitRequest,
+    Time,
 )
 from service.api.services import Services
 from service.api.views import accepted_fields, answer, job_fields
-from service.errors import JobNotFound, ModelNotFound, RequestInvalid, ServiceError
+from service.errors import JobNotFound, ModelNotFound, PayloadUnreadable, RequestInvalid, ServiceError
 from service.jobs import queries, submission
 from service.jobs.queries import Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
@@ -53,8 +54,8 @@ class JobQuery(BaseModel):
     model: Reference | None = None
     kind: str | None = Field(None, pattern="^(diagnosis|recommendation)$")
     subject: str | None = Field(None, min_length=1, max_length=200)
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
     limit: int = Field(50, ge=1, le=PAGE_LIMIT)
     cursor: str | None = None
 
@@ -101,13 +102,14 @@ class JobViews:
         """Check a case, store it, and wait for its result if asked to."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
-        body, wait_s = json_body(), preferred_wait_s(services.settings.max_wait_s)
-        idempotency = idempotency_key(body)
-        job = intake.checked(services, principal, body_as(SubmitRequest, body))
-        accepted = _store_one(services, job, idempotency)
+        body, wait_s = services.bodies.json(principal), preferred_wait_s(services.settings.max_wait_s)
+        wanted, idempotency = body_as(SubmitRequest, body), idempotency_key(body)
+        accepted = _earlier(services, principal, idempotency, count=1).get(0)
+        if accepted is None:
+            accepted = _store_one(services, intake.checked(services, principal, wanted), idempotency)
         if wait_s and _waited(services, principal, accepted.id, wait_s):
             return _read(services, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
-        fields = accepted_fields(accepted, job, services.catalog.version(accepted.model_version_id))
+        fields = accepted_fields(accepted, wanted, services.catalog.version(accepted.model_version_id))
         return answer(fields, 202, {"Location": f"/v1/jobs/{accepted.id}"} | RETRY_AFTER)
 
     @operation(
@@ -124,16 +126,26 @@ class JobViews:
         """Check many cases, store the good ones together, answer each."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
-        body = json_body()
+        body = services.bodies.json(principal)
         idempotency = idempotency_key(body)
-        checked = [_checked_item(services, principal, item) for item in _cases(body)]
-        jobs = [item for item in checked if isinstance(item, NewJob)]
-        accepted = iter(_store(services, jobs, idempotency) if jobs else ())
+        cases = _cases(body)
+        accepted = _earlier(services, principal, idempotency, count=len(cases))
+        checked = {
+            position: _checked_item(services, principal, case, position)
+            for position, case in enumerate(cases)
+            if position not in accepted
+        }
+        jobs = [item for item in checked.values() if isinstance(item, NewJob)]
+        if jobs:
+            stored = _store(services, jobs, idempotency)
+            accepted |= {job.position: answered for job, answered in zip(jobs, stored, strict=True)}
         return answer(
             {
                 "items": [
-                    _accepted(services, next(accepted), item) if isinstance(item, NewJob) else item
-                    for item in checked
+                    _accepted(services, accepted[position], case)
+                    if position in accepted
+                    else checked[position]
+                    for position, case in enumerate(cases)
                 ]
             }
         )
@@ -143,7 +155,7 @@ class JobViews:
         example=examples.JOBS,
         scope=Scope.JOBS_READ,
         answers={200: JobList},
-        problems=(400, 422),
+        problems=(400, 404, 422),
         parameters=parameters.of_query(JobQuery),
     )
     def list_jobs(self) -> Response:
@@ -171,12 +183,13 @@ class JobViews:
         scope=Scope.JOBS_READ,
         answers={200: JobView, 304: ""},
         parameters=(parameters.PREFER, parameters.IF_NONE_MATCH),
-        problems=(400, 404),
+        problems=(400, 404, 422),
     )
     def get_job(self, job_id: UUID) -> Response:
         """One job, after waiting for its end if asked to."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_READ)
+        query_as(NoQuery)
         wait_s = preferred_wait_s(services.settings.max_wait_s)
         if (
             wait_s
@@ -261,19 +274,30 @@ def _case(part: JsonValue) -> SubmitRequest | ServiceError:
 
 
 def _checked_item(
-    services: Services, principal: Principal, case: SubmitRequest | ServiceError
+    services: Services, principal: Principal, case: SubmitRequest | ServiceError, position: int
 ) -> NewJob | dict[str, object]:
     """One case of a bulk request, or the problem that keeps it out."""
     if isinstance(case, ServiceError):
         return problem_of(case)
     try:
-        return intake.checked(services, principal, case)
+        return intake.checked(services, principal, case, position=position)
     except ServiceError as error:
         return problem_of(error)
 
 
-def _accepted(services: Services, accepted: Accepted, job: NewJob) -> dict[str, Any]:
-    return accepted_fields(accepted, job, services.catalog.version(accepted.model_version_id))
+def _accepted(services: Services, accepted: Accepted, case: SubmitRequest | ServiceError) -> dict[str, Any]:
+    assert isinstance(case, SubmitRequest)  # what fits no schema was never stored
+    return accepted_fields(accepted, case, services.catalog.version(accepted.model_version_id))
+
+
+def _earlier(
+    services: Services, principal: Principal, idempotency: IdempotencyKey | None, *, count: int
+) -> dict[int, Accepted]:
+    """What this key had stored before, by position in the request: looked up before time can spoil a check."""
+    if idempotency is None:
+        return {}
+    with services.database.statement() as work:
+        return submission.earlier(work, principal, idempotency, count=count)
 
 
 def _ended(services: Services, principal: Principal, job_id: UUID) -> bool:
@@ -293,16 +317,19 @@ def _read(
     status_of_unended: int = 200,
     waited_s: float = 0,
 ) -> Response:
-    known = request.headers.get("If-None-Match", "").strip().removeprefix("W/").strip('"') or None
+    tags = request.if_none_match
+    known = "*" if tags.star_tag else ",".join(tags.as_set(include_weak=True)) or None
     job = services.reads.run(Reading(principal, job_id, known))
     if job is None:
         raise JobNotFound
+    if isinstance(job, PayloadUnreadable):
+        raise job
     headers = {"ETag": f'"{job.tag}"', "Cache-Control": "private, no-cache"}
     if waited_s:
         headers["Preference-Applied"] = f"wait={waited_s:.0f}"
     if not job.ended:
         headers |= RETRY_AFTER
-    if known == job.tag:
+    if tags.contains_weak(job.tag):
         return Response(status=304, headers=headers)
     status = 200 if job.ended else status_of_unended
     if status == 202:

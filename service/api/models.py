@@ -8,6 +8,7 @@ from flask import Blueprint, Response
 from service.accounts import Scope
 from service.api import examples
 from service.api.operations import operation
+from service.api.requests import NoQuery, query_as
 from service.api.schemas import ModelList, ModelView
 from service.api.services import Services
 from service.api.views import answer
@@ -20,9 +21,16 @@ def blueprint(services: Services) -> Blueprint:
     catalog = services.catalog
 
     @routes.get("")
-    @operation("List the models", example=examples.MODELS, scope=Scope.MODELS_READ, answers={200: ModelList})
+    @operation(
+        "List the models",
+        example=examples.MODELS,
+        scope=Scope.MODELS_READ,
+        answers={200: ModelList},
+        problems=(422,),
+    )
     def list_models() -> Response:
         services.auth.principal(Scope.MODELS_READ)
+        query_as(NoQuery)
         return answer(
             {
                 "items": [_fields(catalog, _shown(catalog, name)) for name in catalog.names()],
@@ -36,10 +44,11 @@ def blueprint(services: Services) -> Blueprint:
         example=examples.MODEL,
         scope=Scope.MODELS_READ,
         answers={200: ModelView},
-        problems=(404,),
+        problems=(404, 422),
     )
     def get_model(reference: str) -> Response:
         services.auth.principal(Scope.MODELS_READ)
+        query_as(NoQuery)
         return answer(_fields(catalog, catalog.resolve(reference)))
 
     return routes

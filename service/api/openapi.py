@@ -25,6 +25,7 @@ PROBLEM_WORDS = {
     403: "The key lacks the scope",
     404: "Not found",
     413: "Too large",
+    411: "Without a length",
     415: "Wrong content type",
     422: "Does not fit the schema or the model",
     409: "The state does not allow it",

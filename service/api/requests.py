@@ -9,14 +9,13 @@ from typing import TypeVar
 from uuid import UUID
 
 from flask import request
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import to_json
 from werkzeug.http import parse_list_header
 
 from models.pipelines import pointer_to
 from service.errors import (
     BodyNotJson,
-    ContentTypeUnsupported,
     CursorInvalid,
     FieldError,
     HeaderInvalid,
@@ -25,19 +24,11 @@ from service.errors import (
 )
 from service.jobs.submission import IdempotencyKey
 
-JSON = "application/json"
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 WAIT = re.compile(r"wait\s*=\s*(?:(\d{1,6})|\"(\d{1,6})\")", re.ASCII)
 CURSOR_BYTES = 20
 
 Schema = TypeVar("Schema", bound=BaseModel)
-
-
-def json_body() -> bytes:
-    """The body of a JSON request. Raises ContentTypeUnsupported; past the limit Flask answers 413."""
-    if request.mimetype != JSON and not request.mimetype.endswith("+json"):
-        raise ContentTypeUnsupported(f"Send the body as {JSON}.")
-    return request.get_data(cache=False)
 
 
 def body_as(schema: type[Schema], body: bytes) -> Schema:
@@ -54,11 +45,24 @@ def part_as(schema: type[Schema], part: JsonValue) -> Schema:
 
 
 def query_as(schema: type[Schema]) -> Schema:
-    """The query parameters as `schema`. Raises RequestInvalid."""
+    """The query parameters as `schema`, each given once. Raises RequestInvalid."""
+    doubled = [name for name, values in request.args.lists() if len(values) > 1]
+    if doubled:
+        raise RequestInvalid(
+            errors=tuple(
+                FieldError(pointer_to(name), "doubled", "Give this parameter once.") for name in doubled
+            )
+        )
     try:
         return schema.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise request_invalid(error) from None
+
+
+class NoQuery(BaseModel):
+    """The query of an operation that takes none."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def request_invalid(error: ValidationError) -> ServiceError:

@@ -1,10 +1,19 @@
 """What requests and answers look like on the wire. The OpenAPI document is made from these classes."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
 
 from service.lifecycle import JobState, Priority
 
@@ -12,6 +21,17 @@ PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
 BULK_LIMIT = 1000
 PAGE_LIMIT = 200
 
+ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+
+
+def _written_out(value: object) -> object:
+    """A number would be read as seconds since 1970."""
+    if not isinstance(value, str) or not ISO_TIME.match(value):
+        raise ValueError("write the time as in 2026-11-22T08:30:00Z (ISO 8601, with its zone)")
+    return value
+
+
+Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
 PriorityName = Literal["stat", "asap", "urgent", "routine"]
 Reference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}(@[A-Za-z0-9.+-]{1,64})?$")]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -38,7 +58,7 @@ class SubmitRequest(Wire):
     priority: PriorityName = Field(
         "routine", description="FHIR request priority: stat before asap before urgent before routine."
     )
-    deadline: AwareDatetime | None = Field(
+    deadline: Time | None = Field(
         None, description="Not worth starting after this time: the job expires then."
     )
     explain: bool = Field(False, description="Ask for an explanation, where the model offers one.")

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from service.api.auth import Authenticator
+from service.api.bodies import Bodies
 from service.api.waiting import Waiting
 from service.catalog import Catalog
 from service.combining import Combiner
 from service.config import Settings
 from service.db import Database
+from service.errors import PayloadUnreadable
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
 from service.uploads import Uploads
@@ -23,5 +25,6 @@ class Services:
     uploads: Uploads
     auth: Authenticator
     waiting: Waiting
+    bodies: Bodies
     submits: Combiner[NewJob, Accepted]
-    reads: Combiner[Reading, JobView | None]
+    reads: Combiner[Reading, JobView | PayloadUnreadable | None]

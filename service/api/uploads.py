@@ -1,7 +1,5 @@
 """/v1/uploads: stream a file into the encrypted store."""
 
-from collections.abc import Iterator
-
 from flask import Blueprint, Response, request
 
 from service.accounts import Scope
@@ -12,7 +10,6 @@ from service.api.services import Services
 from service.api.views import answer
 from service.errors import ContentTypeUnsupported
 
-PART_BYTES = 256 * 1024
 RAW = "application/octet-stream"
 
 
@@ -27,7 +24,7 @@ def blueprint(services: Services) -> Blueprint:
         scope=Scope.UPLOADS_WRITE,
         body=RAW,
         answers={201: UploadView},
-        problems=(413, 415),
+        problems=(400, 411, 413, 415),
     )
     def upload() -> Response:
         principal = services.auth.principal(Scope.UPLOADS_WRITE)
@@ -36,13 +33,9 @@ def blueprint(services: Services) -> Blueprint:
             or request.mimetype == "application/x-www-form-urlencoded"
         ):
             raise ContentTypeUnsupported("Send the file itself as the body, not a form.")
-        request.max_content_length = services.settings.max_upload_bytes
-        stored = services.uploads.store(principal, _parts())
+        stored = services.uploads.store(
+            principal, services.bodies.file(principal, services.settings.max_upload_bytes)
+        )
         return answer({"id": stored.id, "size_bytes": stored.size_bytes, "sha256": stored.sha256}, 201)
 
     return routes
-
-
-def _parts() -> Iterator[bytes]:
-    while part := request.stream.read(PART_BYTES):
-        yield part

@@ -6,9 +6,10 @@ from typing import Any
 from flask import Response
 from pydantic_core import to_json
 
+from service.api.schemas import SubmitRequest
 from service.catalog import PublishedModel
 from service.jobs.queries import JobView
-from service.jobs.submission import Accepted, NewJob
+from service.jobs.submission import Accepted
 from service.lifecycle import JobState
 
 
@@ -43,19 +44,19 @@ def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:
     return fields
 
 
-def accepted_fields(accepted: Accepted, job: NewJob, model: PublishedModel) -> dict[str, Any]:
+def accepted_fields(accepted: Accepted, wanted: SubmitRequest, model: PublishedModel) -> dict[str, Any]:
     """A job as it was when it was accepted: the answer to a submit, the same each time it is repeated."""
     return _of_model(model) | {
         "id": accepted.id,
         "state": JobState.QUEUED.value,
-        "priority": job.priority.name.lower(),
+        "priority": wanted.priority,
         "created_at": accepted.created_at,
         "started_at": None,
         "finished_at": None,
-        "deadline": job.deadline_at,
+        "deadline": wanted.deadline,
         "attempt": 0,
-        "subject": job.subject,
-        "metadata": job.metadata,
+        "subject": wanted.subject,
+        "metadata": wanted.metadata,
     }
 
 

@@ -206,5 +206,5 @@ def release(work: UnitOfWork, held: Sequence[Lease], *, owner: str) -> set[UUID]
 
 
 def backoff_s(attempt: int, *, base_s: float, cap_s: float, chance: float) -> float:
-    """Delay before the next attempt: doubling from `base_s` up to `cap_s`, jittered by +-50 % with `chance` in [0, 1)."""
-    return float(min(base_s * 2 ** min(attempt - 1, 30), cap_s) * (0.5 + chance))
+    """Delay before the next attempt: doubling from `base_s`, jittered by +-50 % with `chance` in [0, 1), up to `cap_s`."""
+    return float(min(base_s * 2 ** min(attempt - 1, 30) * (0.5 + chance), cap_s))

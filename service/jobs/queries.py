@@ -13,7 +13,7 @@ from service import audit
 from service.accounts import Principal
 from service.crypto import binding
 from service.db import UnitOfWork
-from service.errors import JobNotFound, TransitionRefused
+from service.errors import JobNotFound, PayloadUnreadable, TransitionRefused
 from service.lifecycle import ENDED_STATES, JobState, Priority
 from service.queue import score_wake_up
 
@@ -25,13 +25,14 @@ COLUMNS = """id, model_version_id, state::text, priority, created_at, started_at
 READ = f"""
 WITH asked AS (
     SELECT * FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::text[], %s::text[])
-        AS asked (number, job_id, tenant_id, actor, known_tag)
+        AS asked (number, job_id, tenant_id, actor, known_tags)
 ), found AS (
     SELECT asked.number, asked.actor, job.tenant_id, {", ".join("job." + name.strip() for name in COLUMNS.split(","))},
            result.payload, result.runtime, result.provider
     FROM asked JOIN job ON job.id = asked.job_id AND job.tenant_id = asked.tenant_id
         LEFT JOIN job_result AS result ON result.job_id = job.id
-            AND job.state || '-' || job.fence IS DISTINCT FROM asked.known_tag
+            AND NOT coalesce(job.state || '-' || job.fence = ANY (string_to_array(asked.known_tags, ','))
+                             OR asked.known_tags = '*', false)
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action)
     SELECT tenant_id, id, actor, 'result.read' FROM found WHERE payload IS NOT NULL
@@ -121,15 +122,17 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class Reading:
-    """Who wants to read which job. With its current tag known the job comes without result."""
+    """Who wants to read which job. With its current tag among those known the job comes without result."""
 
     principal: Principal
     job_id: UUID
-    known_tag: str | None = None
+    known_tags: str | None = None  # with commas between, or *
 
 
-def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | None]:
+def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | PayloadUnreadable | None]:
     """Jobs with their results, in the order asked for; None for a missing job and for another tenant's.
+
+    A job that does not decrypt comes as that error, so that it spoils no other reader's answer.
 
     Each result that is given out is recorded.
     """
@@ -140,12 +143,15 @@ def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | None]:
             [reading.job_id for reading in readings],
             [reading.principal.tenant_id for reading in readings],
             [reading.principal.actor for reading in readings],
-            [reading.known_tag for reading in readings],
+            [reading.known_tags for reading in readings],
         ),
     )
-    views: list[JobView | None] = [None] * len(readings)
+    views: list[JobView | PayloadUnreadable | None] = [None] * len(readings)
     for row in rows:
-        views[row[0]] = _view(readings[row[0]].principal, row[3:])
+        try:
+            views[row[0]] = _view(readings[row[0]].principal, row[3:])
+        except PayloadUnreadable as error:
+            views[row[0]] = error
     return views
 
 

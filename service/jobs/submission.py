@@ -76,6 +76,7 @@ class NewJob:
 
     principal: Principal
     model: PublishedModel
+    position: int = 0  # in the request that brought it
     payload: bytes | None = None
     upload_id: UUID | None = None
     priority: Priority = Priority.ROUTINE
@@ -117,7 +118,7 @@ def submit(
     refused repetition stores nothing. Raises IdempotencyKeyReused when the key came with another body before.
     """
     ids = [uuid7() for _ in new_jobs]
-    digests = [idempotency.of_item(index) if idempotency else None for index in range(len(ids))]
+    digests = [idempotency.of_item(job.position) if idempotency else None for job in new_jobs]
     request_digest = idempotency.request_digest if idempotency else None
     given = [
         (*_row(job_id, job), digest, request_digest if digest else None)
@@ -129,7 +130,7 @@ def submit(
     for version_id in {job.model.id for job in new_jobs}:
         work.wake(score_wake_up(version_id))
     if len(created) < len(ids):
-        return _first_answers(work, new_jobs[0].principal, digests, idempotency)
+        return _first_answers(work, new_jobs, idempotency)
     return [
         Accepted(job_id, created[job_id], job.model.id) for job_id, job in zip(ids, new_jobs, strict=True)
     ]
@@ -161,17 +162,30 @@ def _sealed_context(job_id: UUID, job: NewJob) -> bytes | None:
     return job.principal.cipher.seal(content, binding("job.context", job.principal.tenant_id, job_id))
 
 
-def _first_answers(
-    work: UnitOfWork,
-    principal: Principal,
-    digests: Sequence[bytes | None],
-    idempotency: IdempotencyKey | None,
-) -> list[Accepted]:
-    """The answers that this key got the first time."""
-    found = {row[0]: row[1:] for row in work.execute(FIRST_ANSWERS, (principal.tenant_id, list(digests)))}
-    if idempotency is None or any(
-        digest not in found or found[digest][0] != idempotency.request_digest for digest in digests
+def earlier(
+    work: UnitOfWork, principal: Principal, idempotency: IdempotencyKey, *, count: int
+) -> dict[int, Accepted]:
+    """The answers that this key got before, by position in the request, of `count` items.
+
+    Raises IdempotencyKeyReused when it came with another body.
+    """
+    positions = {idempotency.of_item(position): position for position in range(count)}
+    found = {}
+    for digest, request_digest, *answer in work.execute(
+        FIRST_ANSWERS, (principal.tenant_id, list(positions))
     ):
+        if request_digest != idempotency.request_digest:
+            raise IdempotencyKeyReused
+        found[positions[digest]] = Accepted(answer[0], answer[1], answer[2], replayed=True)
+    return found
+
+
+def _first_answers(
+    work: UnitOfWork, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None
+) -> list[Accepted]:
+    """The answers to a request whose twin was faster."""
+    assert idempotency is not None  # only its index keeps a job out
+    found = earlier(work, new_jobs[0].principal, idempotency, count=1 + max(job.position for job in new_jobs))
+    if any(job.position not in found for job in new_jobs):
         raise IdempotencyKeyReused
-    first = [found[digest] for digest in digests]
-    return [Accepted(row[1], row[2], row[3], replayed=True) for row in first]
+    return [found[job.position] for job in new_jobs]

@@ -24,7 +24,7 @@ def test_a_job_is_claimed_scored_and_read(
         ) == {job_id}
     with database.statement() as work:
         view = queries.read(work, [queries.Reading(caller, job_id)])[0]
-    assert view is not None
+    assert isinstance(view, queries.JobView)
     assert (view.state, view.result and view.result.content) == (
         JobState.SUCCEEDED,
         {"type": "classification"},

@@ -105,7 +105,7 @@ class Workbench:
         """A job as its caller reads it."""
         with self.database.statement() as work:
             (found,) = read(work, [Reading(caller or self.caller, job_id)])
-        assert found is not None
+        assert isinstance(found, JobView)
         return found
 
     def outcomes(self, job_ids: list[UUID]) -> list[str]:

@@ -25,9 +25,7 @@ def test_each_problem_code_is_documented_with_its_status(error: type[ServiceErro
     assert f"| `{error.code}` | {problems.STATUS[error].value} |" in (DOCS / "api.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "problem", [value for value in vars(scoring).values() if isinstance(value, Problem)]
-)
+@pytest.mark.parametrize("problem", [value for value in vars(scoring).values() if isinstance(value, Problem)])
 def test_each_problem_of_a_job_is_documented(problem: Problem) -> None:
     assert f"`{problem.code}`" in (DOCS / "api.md").read_text()
 

@@ -4,8 +4,9 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -62,17 +63,13 @@ class TwoUploads(Uploads):
 
 
 def services(pipeline: str, limit_bytes: int = LIMIT_BYTES) -> Services:
-    unused = cast(Any, None)
-    return Services(
-        settings=Settings(max_input_bytes=limit_bytes),
-        database=unused,
-        catalog=OneModel(manifest(pipeline)),
-        uploads=TwoUploads(),
-        auth=unused,
-        waiting=unused,
-        submits=unused,
-        reads=unused,
-    )
+    used = {
+        "settings": Settings(max_input_bytes=limit_bytes),
+        "catalog": OneModel(manifest(pipeline)),
+        "uploads": TwoUploads(),
+    }
+    unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Services))
+    return Services(**{**unused, **used})
 
 
 def request(**wanted: Any) -> SubmitRequest:

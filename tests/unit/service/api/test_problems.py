@@ -23,7 +23,7 @@ from service.errors import FieldError, ServiceError
 # What no caller of the API can cause: a wrong set-up, a damaged store, a bundle on the command line.
 OURS = {errors.SettingInvalid, errors.PayloadUnreadable, errors.BundleUnusable}
 MARK = "Mustermann-1970"
-CODES = {400, 401, 403, 404, 409, 413, 415, 422, 503}
+CODES = {400, 401, 403, 404, 409, 411, 413, 415, 422, 503}
 
 
 def all_errors(root: type[ServiceError] = ServiceError) -> set[type[ServiceError]]:

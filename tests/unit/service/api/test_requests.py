@@ -1,4 +1,4 @@
-"""What a request says beside its schema: content type, body, headers and cursors."""
+"""What a request says beside its schema: headers, query and cursors. Bodies: test_bodies."""
 
 import base64
 from collections.abc import Sequence
@@ -13,10 +13,9 @@ from service.api.requests import (
     cursor_after,
     cursor_id,
     idempotency_key,
-    json_body,
     preferred_wait_s,
 )
-from service.errors import ContentTypeUnsupported, CursorInvalid, HeaderInvalid
+from service.errors import CursorInvalid, HeaderInvalid
 from service.jobs.submission import IdempotencyKey
 
 app = Flask(__name__)
@@ -34,11 +33,6 @@ def key_of(key: str | None, body: bytes = b"{}", path: str = "/v1/jobs") -> Idem
     headers = {} if key is None else {"Idempotency-Key": key}
     with app.test_request_context(path, headers=headers):
         return idempotency_key(body)
-
-
-def body_sent_as(content_type: str | None, body: bytes = b"{}") -> bytes:
-    with app.test_request_context(method="POST", data=body, content_type=content_type):
-        return json_body()
 
 
 @given(st.uuids(), st.sampled_from(["jobs", "events"]))
@@ -197,20 +191,3 @@ def test_one_key_on_two_calls_does_not_collide() -> None:
 def test_each_item_of_a_request_has_a_digest_of_its_own(indexes: list[int]) -> None:
     key = IdempotencyKey("k", b"")
     assert len({key.of_item(index) for index in indexes}) == len(indexes)
-
-
-@pytest.mark.parametrize(
-    "content_type", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/fhir+json"]
-)  # fmt: skip
-def test_a_json_body_is_read_as_it_was_sent(content_type: str) -> None:
-    assert body_sent_as(content_type, b' {"a": 1} ') == b' {"a": 1} '
-
-
-@pytest.mark.parametrize(
-    "content_type",
-    [None, "", "text/plain", "text/json", "application/jsonp", "application/x-www-form-urlencoded",
-     "multipart/form-data; boundary=x", "json"],
-)  # fmt: skip
-def test_a_body_of_another_type_is_refused(content_type: str | None) -> None:
-    with pytest.raises(ContentTypeUnsupported, match="application/json"):
-        body_sent_as(content_type)

@@ -1,0 +1,1 @@
+"""Side by side with the plain way: the same model, the same load, one machine, one run."""

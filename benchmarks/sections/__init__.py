@@ -1,0 +1,11 @@
+"""What is measured, section by section. A new section is a module here and a line in SECTIONS."""
+
+from benchmarks.sections.bulk import BULK
+from benchmarks.sections.half_load import HALF_LOAD
+from benchmarks.sections.idle import IDLE
+from benchmarks.sections.many_clients import MANY_CLIENTS
+from benchmarks.sections.section import Section
+
+SECTIONS: tuple[Section, ...] = (MANY_CLIENTS, IDLE, HALF_LOAD, BULK)
+
+__all__ = ["SECTIONS", "Section"]

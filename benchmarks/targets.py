@@ -1,0 +1,42 @@
+"""What the project promises of these figures."""
+
+from dataclasses import dataclass
+
+from benchmarks.figures import Figure
+from benchmarks.run import Result
+from benchmarks.systems import MEDQUEUE, PLAIN
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on one figure of medqueue, or on its ratio to the plain twin's."""
+
+    label: str
+    key: str
+    limit: float
+    of_twin: bool = False
+    at_least: bool = False
+
+    def reached(self, result: Result) -> float | None:
+        """The value that the bound is on; None when this run did not measure it."""
+        ours = result.of_system(MEDQUEUE).get(self.key)
+        if ours is None:
+            return None
+        return ratio(ours, result.of_system(PLAIN).get(self.key)) if self.of_twin else ours.value
+
+    def holds(self, value: float) -> bool:
+        """Whether the bound holds."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+TARGETS = (
+    Target("CPU seconds per 1,000 jobs, as a share of the twin's", "cpu_fetched", 0.30, of_twin=True),
+    Target("submit to result on an idle stack, p50 in ms", "idle_p50_ms", 10.0),
+    Target("bulk submits of 500, jobs/s completed", "bulk_per_s", 8_000.0, at_least=True),
+    Target("mean batch size with many clients", "mean_batch", 4.0, at_least=True),
+)
+
+
+def ratio(ours: Figure | None, twins: Figure | None) -> float | None:
+    """Our figure as a share of the twin's."""
+    return None if ours is None or twins is None or not twins.value else ours.value / twins.value

@@ -1,0 +1,64 @@
+"""The stacks that acceptance tests talk to. Started once: a stack takes seconds to come up."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.acceptance.stack import STOPS_WITHIN_S, Stack
+
+# Short leases, so that what a killed worker held is soon rescued; a limit that is quick to reach.
+QUICK_TO_TEST = {
+    "MEDQUEUE_LEASE_S": "2",
+    "MEDQUEUE_SWEEP_S": "0.5",
+    "MEDQUEUE_MAX_UPLOAD_BYTES": "1000000",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the rough stack come last, so that two cores never carry two busy stacks, and chaos after all."""
+    items.sort(
+        key=lambda item: ("rough_stack" in getattr(item, "fixturenames", ()), "chaos" in item.path.name)
+    )
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with default settings, which no test disturbs for long."""
+    yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data"))
+
+
+@pytest.fixture(scope="package")
+def rough_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of two workers whose programs may be killed; what that leaves is mended within seconds."""
+    yield from _running(Stack(tmp_path_factory.mktemp("rough") / "data", QUICK_TO_TEST, workers=2))
+
+
+@pytest.fixture(scope="package")
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    """A client with the admin key of tenant `default`."""
+    with stack.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="package")
+def stranger(stack: Stack) -> Iterator[httpx.Client]:
+    """A client of another tenant."""
+    with stack.client(stack.new_key("stranger")) as client:
+        yield client
+
+
+@pytest.fixture(scope="package")
+def rough_http(rough_stack: Stack) -> Iterator[httpx.Client]:
+    """A client with the admin key of the rough stack."""
+    with rough_stack.client() as client:
+        yield client
+
+
+def _running(stack: Stack) -> Iterator[Stack]:
+    try:
+        stack.start()
+        yield stack
+        assert stack.stop() < STOPS_WITHIN_S
+    finally:
+        stack.kill()

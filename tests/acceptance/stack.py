@@ -1,0 +1,156 @@
+"""`medqueue up` as a user has it: a process, the HTTP it serves, and the pid files of its data folder."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+MEDQUEUE = Path(sys.executable).with_name("medqueue")
+READY_WITHIN_S = 120.0
+STOPS_WITHIN_S = 15.0
+EVERY_SCOPE = ("jobs:read", "jobs:write", "uploads:write", "models:read")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@dataclass
+class Stack:
+    """One stack on a free port with a data folder of its own. `settings` are MEDQUEUE_* variables."""
+
+    data: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
+    port: int = field(default_factory=free_port)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin_key(self) -> str:
+        return (self.data / "admin.key").read_text().strip()
+
+    def start(self) -> None:
+        """Start it and wait for the line that says that jobs are accepted."""
+        words = ["up", "--port", self.port, "--data-dir", self.data, "--workers", self.workers]
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [MEDQUEUE, *map(str, words)], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=_environment(self.settings),
+            )  # fmt: skip
+        line = f"ready {self.url}"
+        eventually(lambda: self._ended or line in self.output.splitlines(), within_s=READY_WITHIN_S)
+        assert not self._ended, self.output
+
+    def stop(self) -> float:
+        """Ctrl-C; the seconds it took. The stop must be clean."""
+        assert self._process is not None, "start it first"
+        began = time.monotonic()
+        self._process.send_signal(signal.SIGINT)
+        try:
+            assert self._process.wait(2 * STOPS_WITHIN_S) == 0, self.output
+        finally:
+            self.kill()
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """End it by force if it still runs."""
+        if self._process is not None and not self._ended:
+            self._process.kill()
+            self._process.wait()
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        """A client that shows `key`, or the admin's."""
+        headers = {"Authorization": f"Bearer {key or self.admin_key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=90)
+
+    def new_key(self, tenant: str, *scopes: str) -> str:
+        """A key of `tenant`, which is made where it is missing."""
+        return str(json.loads(self._keys("create", *_create_options(tenant, scopes)))["key"])
+
+    def revoke(self, key: str) -> None:
+        """End a key."""
+        self._keys("revoke", key.split("_")[1])
+
+    def pid(self, name: str) -> int:
+        """The process id of one of the stack's programs, as its pid file says it now."""
+        return int((self.data / "run" / f"{name}.pid").read_text())
+
+    @property
+    def worker_names(self) -> list[str]:
+        return [f"worker-{number}" for number in range(1, self.workers + 1)]
+
+    @contextlib.contextmanager
+    def workers_paused(self) -> Iterator[None]:
+        """Nothing is scored while the block lasts."""
+        with contextlib.ExitStack() as paused:
+            for name in self.worker_names:
+                paused.enter_context(self.paused(name))
+            yield
+
+    @contextlib.contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """One program stands still while the block lasts, unless it is dead already or killed meanwhile."""
+        pid = self.pid(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    @property
+    def output(self) -> str:
+        """What `medqueue up` has printed."""
+        return self._output.read_text(errors="replace")
+
+    @property
+    def _output(self) -> Path:
+        return self.data.with_name(f"{self.data.name}.out")
+
+    @property
+    def _ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _keys(self, *words: str) -> str:
+        command = [str(MEDQUEUE), "keys", *words, "--data-dir", str(self.data), "--json"]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, env=_environment({}), timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def eventually(holds: Callable[[], bool], *, within_s: float, every_s: float = 0.05) -> None:
+    """Wait until `holds`; fail when it does not within `within_s`."""
+    until = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < until, f"did not come true within {within_s:.0f} s"
+        time.sleep(every_s)
+
+
+def _create_options(tenant: str, scopes: tuple[str, ...]) -> list[str]:
+    chosen = [option for scope in scopes or EVERY_SCOPE for option in ("--scope", scope)]
+    return ["--tenant", tenant, "--new-tenant", "--name", "acceptance", *chosen]
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
+    return {**own, **settings}
