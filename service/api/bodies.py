@@ -4,13 +4,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import jiter
 from flask import request
 
 from service.accounts import Principal
 from service.errors import (
     BodyIncomplete,
-    BodyNotJson,
     BodyTooLarge,
     ContentTypeUnsupported,
     LengthRequired,
@@ -33,10 +31,7 @@ class Bodies:
         self._lock = threading.Lock()
 
     def json(self, principal: Principal) -> bytes:
-        """The body of a JSON request, in which no object names a field twice.
-
-        Raises ContentTypeUnsupported, BodyTooLarge, BodyIncomplete, BodyNotJson or ServerBusy.
-        """
+        """The body of a JSON request. Raises ContentTypeUnsupported, BodyTooLarge, BodyIncomplete or ServerBusy."""
         if request.mimetype != JSON and not request.mimetype.endswith("+json"):
             raise ContentTypeUnsupported(f"Send the body as {JSON}.")
         _refuse_encoding()
@@ -47,7 +42,6 @@ class Bodies:
             raise BodyTooLarge(f"The body may have up to {self._limit_bytes} bytes.")
         if len(body) < (request.content_length or 0):
             raise BodyIncomplete
-        _refuse_doubled_fields(body)
         return body
 
     def file(self, principal: Principal, limit_bytes: int) -> Iterator[bytes]:
@@ -89,12 +83,3 @@ class Bodies:
 def _refuse_encoding() -> None:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ContentTypeUnsupported("Send the body as it is, without Content-Encoding.")
-
-
-def _refuse_doubled_fields(body: bytes) -> None:
-    """Raises BodyNotJson when an object names a field twice: which of the two was meant, nobody can tell."""
-    try:
-        jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=True)
-    except ValueError as error:
-        if "duplicate key" in str(error).lower():
-            raise BodyNotJson("An object names a field twice. Name each field once.") from None

@@ -8,9 +8,9 @@ import zlib
 from typing import TypeVar
 from uuid import UUID
 
+import jiter
 from flask import request
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-from pydantic_core import to_json
+from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.http import parse_list_header
 
 from models.pipelines import pointer_to
@@ -32,16 +32,22 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def body_as(schema: type[Schema], body: bytes) -> Schema:
-    """A JSON body as `schema`. Raises BodyNotJson or RequestInvalid."""
+    """A JSON body as `schema`. Raises BodyNotJson, also when an object names a field twice, or RequestInvalid."""
     try:
-        return schema.model_validate_json(body)
+        return part_as(schema, jiter.from_json(body, catch_duplicate_keys=True))
+    except ValueError as error:
+        words = str(error)
+        if "duplicate key" in words.lower():
+            raise BodyNotJson("An object names a field twice. Name each field once.") from None
+        raise BodyNotJson(f"{(BodyNotJson.__doc__ or '').strip()} Invalid JSON: {words}.") from None
+
+
+def part_as(schema: type[Schema], part: object) -> Schema:
+    """A JSON body, or a part of it, already parsed, as `schema`. Raises RequestInvalid."""
+    try:
+        return schema.model_validate(part)
     except ValidationError as error:
         raise request_invalid(error) from None
-
-
-def part_as(schema: type[Schema], part: JsonValue) -> Schema:
-    """A part of a JSON body, already parsed, as `schema`. Raises RequestInvalid."""
-    return body_as(schema, to_json(part))
 
 
 def query_as(schema: type[Schema]) -> Schema:
@@ -68,8 +74,6 @@ class NoQuery(BaseModel):
 def request_invalid(error: ValidationError) -> ServiceError:
     """What pydantic found, as a problem that names each field and never quotes a value."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
-    if any(fault["type"] == "json_invalid" for fault in found):
-        return BodyNotJson(f"{(BodyNotJson.__doc__ or '').strip()} {found[0]['msg']}.")
     return RequestInvalid(
         errors=tuple(
             FieldError(pointer_to(*map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in found

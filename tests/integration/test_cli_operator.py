@@ -188,7 +188,9 @@ def test_only_a_quarantined_job_is_requeued(
         assert sweeps.rescue(work, max_crashes=1).quarantined == (job_id,)
     assert medqueue("jobs", "requeue", str(job_id))[:2] == (0, {"id": str(job_id), "state": "queued"})
     with database.statement() as work:
-        assert work.execute("SELECT state::text, crash_count FROM job WHERE id = %s", (job_id,)) == [("queued", 0)]
+        assert work.execute("SELECT state::text, crash_count FROM job WHERE id = %s", (job_id,)) == [
+            ("queued", 0)
+        ]
     assert medqueue("jobs", "requeue", str(uuid4()))[0] == 4
 
 
