@@ -25,6 +25,10 @@ from service.queue import TaskQueue, WakeUp
 
 STATEMENT_TIMEOUT_MS = 60_000
 CONNECT_TIMEOUT_S = 5
+# Every statement has one good plan, whatever its parameters and however large its tables: rows found by index and joined
+# by hash. Planning anew for every job costs as much as running the plan, and a plan made while a table was small walks
+# all of it once it is large; so plans are kept and what could walk is left out.
+PLANS = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
 MIGRATION_LOCK = 0x6D6564710001
 
 Param = Any
@@ -143,7 +147,8 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
-                "-c idle_in_transaction_session_timeout=60000 -c jit=off -c max_parallel_workers_per_gather=0",
+                "-c idle_in_transaction_session_timeout=60000 -c jit=off -c max_parallel_workers_per_gather=0 "
+                + PLANS,
                 "application_name": "medqueue",
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,

@@ -24,16 +24,15 @@ class Lease:
 CLAIM = """state = 'running', fence = {t}.fence + 1, attempt = {t}.attempt + 1,
     started_at = coalesce({t}.started_at, now()), lease_owner = %s, lease_expires_at = now() + make_interval(secs => %s)"""
 RELEASE = "lease_owner = NULL, lease_expires_at = NULL"
-HELD = "{t}.id = held.id AND {t}.fence = held.fence AND {t}.state = 'running'"
+# The rows are looked up by id before they are joined: a plan made while the table was small would walk all of it.
+HELD = """{t}.id = ANY (ARRAY(SELECT id FROM held)) AND {t}.id = held.id AND {t}.fence = held.fence
+    AND {t}.state = 'running'"""
 EXPIRED = "state = 'running' AND lease_expires_at < now()"
 
-RENEW = (
-    """
-UPDATE {t} SET lease_expires_at = now() + make_interval(secs => %s)
-FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence) WHERE """
-    + HELD
-    + " RETURNING {t}.id"
-)
+RENEW = f"""
+WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence))
+UPDATE {{t}} SET lease_expires_at = now() + make_interval(secs => %s) FROM held WHERE {HELD} RETURNING {{t}}.id
+"""
 
 
 def claim_clause(table: str) -> str:
@@ -49,7 +48,7 @@ def held_clause(table: str) -> str:
 def renew(work: UnitOfWork, table: str, leases: Sequence[Lease], lease_s: float) -> set[UUID]:
     """Prolong leases; the ids still held. What is missing was canceled, rescued or claimed by another."""
     ids, fences = columns(leases)
-    return {row[0] for row in work.execute(RENEW.format(t=table), (lease_s, ids, fences))}
+    return {row[0] for row in work.execute(RENEW.format(t=table), (ids, fences, lease_s))}
 
 
 def columns(leases: Sequence[Lease]) -> tuple[list[UUID], list[int]]:

@@ -30,7 +30,9 @@ WITH asked AS (
     SELECT asked.number, asked.actor, job.tenant_id, {", ".join("job." + name.strip() for name in COLUMNS.split(","))},
            result.payload, result.runtime, result.provider
     FROM asked JOIN job ON job.id = asked.job_id AND job.tenant_id = asked.tenant_id
+            AND job.id = ANY (ARRAY(SELECT job_id FROM asked))
         LEFT JOIN job_result AS result ON result.job_id = job.id
+            AND result.job_id = ANY (ARRAY(SELECT job_id FROM asked))
             AND NOT coalesce(job.state || '-' || job.fence = ANY (string_to_array(asked.known_tags, ','))
                              OR asked.known_tags = '*', false)
 ), events AS (
@@ -40,13 +42,7 @@ WITH asked AS (
 SELECT * FROM found
 """
 
-LIST = f"""
-SELECT {COLUMNS} FROM job WHERE tenant_id = %s
-    AND (%s::uuid IS NULL OR id < %s) AND (%s::job_state IS NULL OR state = %s)
-    AND (%s::uuid[] IS NULL OR model_version_id = ANY(%s)) AND (%s::bytea IS NULL OR subject_digest = %s)
-    AND (%s::timestamptz IS NULL OR created_at >= %s) AND (%s::timestamptz IS NULL OR created_at < %s)
-ORDER BY id DESC LIMIT %s
-"""
+LIST = "SELECT {columns} FROM job WHERE {conditions} ORDER BY id DESC LIMIT %s"
 
 CANCEL = """
 WITH canceled AS (
@@ -172,28 +168,28 @@ def newest(
     limit: int,
 ) -> list[JobView]:
     """Jobs newest first, older than `before`, without results."""
+    query, params = list_query(principal, wanted, before=before, limit=limit)
+    return [_view(principal, row) for row in work.execute(query, params)]
+
+
+def list_query(
+    principal: Principal, wanted: JobFilter, *, before: UUID | None, limit: int
+) -> tuple[str, list[object]]:
+    """The statement of a page and its parameters. Only what is asked for is in it, so that each has a plan of its own."""
     subject = None if wanted.subject is None else principal.cipher.blind_index(wanted.subject)
     versions = None if wanted.model_version_ids is None else list(wanted.model_version_ids)
-    rows = work.execute(
-        LIST,
-        (
-            principal.tenant_id,
-            before,
-            before,
-            wanted.state,
-            wanted.state,
-            versions,
-            versions,
-            subject,
-            subject,
-            wanted.created_after,
-            wanted.created_after,
-            wanted.created_before,
-            wanted.created_before,
-            limit,
-        ),
-    )
-    return [_view(principal, row) for row in rows]
+    conditions: dict[str, object] = {
+        "tenant_id = %s": principal.tenant_id,
+        "id < %s": before,
+        "state = %s": wanted.state,
+        "model_version_id = ANY(%s)": versions,
+        "subject_digest = %s": subject,
+        "created_at >= %s": wanted.created_after,
+        "created_at < %s": wanted.created_before,
+    }
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    query = LIST.format(columns=COLUMNS, conditions=" AND ".join(given))
+    return query, [*given.values(), limit]
 
 
 def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:

@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from uuid_utils.compat import uuid7
 
 from service import leases
 from service.accounts import Principal
@@ -17,6 +18,7 @@ from service.crypto import Keyring
 from service.db import Database, UnitOfWork, driver_url
 from service.jobs import execution, queries, submission, sweeps
 from service.leases import Lease
+from service.lifecycle import JobState
 from tests import factories
 from tests.conftest import TEMPLATE, fresh_database
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
@@ -131,7 +133,7 @@ def test_a_heartbeat_touches_its_jobs_only(full: tuple[Database, Principal, Publ
     database, _, model = full
     held: list[Lease] = [job.lease for job in factories.claimed(database, model, limit=LIMIT)]
     ids, fences = leases.columns(held)
-    assert rows_touched(database, leases.RENEW.format(t="job"), (30.0, ids, fences)) <= LIMIT
+    assert rows_touched(database, leases.RENEW.format(t="job"), (ids, fences, 30.0)) <= LIMIT
 
 
 def test_reading_a_job_touches_one_row(full: tuple[Database, Principal, PublishedModel]) -> None:
@@ -143,8 +145,54 @@ def test_reading_a_job_touches_one_row(full: tuple[Database, Principal, Publishe
 
 def test_a_page_of_the_list_touches_one_page(full: tuple[Database, Principal, PublishedModel]) -> None:
     database, caller, _ = full
-    nothing: tuple[None, ...] = (None,) * 12
-    assert rows_touched(database, queries.LIST, (caller.tenant_id, *nothing, 51)) <= 51
+    for wanted in (queries.JobFilter(), queries.JobFilter(state=JobState.QUEUED)):
+        statement, params = queries.list_query(caller, wanted, before=uuid7(), limit=51)
+        assert rows_touched(database, statement, tuple(params)) <= 51
+
+
+def test_plans_made_on_an_empty_table_are_good_when_it_is_large(template: Any) -> None:
+    """The plan of a prepared statement stays when its table grows, until statistics are gathered again."""
+    with fresh_database(template, TEMPLATE) as url:
+        database, others_database = Database(url, queue=FakeTaskQueue(), pool_size=1), Database(url)
+        caller = factories.principal(others_database, Keyring(factories.MASTER_KEY))
+        model = factories.published(others_database, MemoryBlobStore())
+        others_database.close()
+        with psycopg.connect(
+            driver_url(url).set(drivername="postgresql").render_as_string(False), autocommit=True
+        ) as opened:
+            opened.execute("ALTER TABLE job SET (autovacuum_enabled = false)")
+            for _ in range(8):  # psycopg prepares a statement that it has seen five times
+                live_through_a_job(database, caller, model)
+            opened.execute("SET session_replication_role = replica")
+            others = {"tenant": caller.tenant_id, "model": UUID(int=1), "count": 20_000}
+            opened.execute(FILL, others | {"attempt": 0, "delay": "0 s"})
+            before = rows_read(opened)
+            live_through_a_job(database, caller, model)
+            database.close()  # ends the session, which reports what it read
+            assert rows_read(opened) - before < 50
+
+
+def live_through_a_job(database: Database, caller: Principal, model: PublishedModel) -> None:
+    """Every statement of a job's life, once."""
+    (job_id,) = factories.submitted(database, caller, model)
+    (held,) = factories.claimed(database, model, limit=1)
+    with database.statement() as work:
+        leases.renew(work, "job", [held.lease], 30.0)
+    with database.statement() as work:
+        ending = execution.Ending(held.lease, problem=execution.Problem("x", "y"))
+        assert execution.end(work, [ending], owner="w1", runtime="r", provider="p") == {job_id}
+    with database.statement() as work:
+        assert queries.read(work, [queries.Reading(caller, job_id)])[0]
+
+
+def rows_read(opened: "psycopg.Connection[Any]") -> int:
+    """Rows of `job` that scans have read so far."""
+    opened.execute("SELECT pg_sleep(0.2)")
+    found = opened.execute(
+        "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'job'"
+    ).fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 def test_sweeps_touch_nothing_when_nothing_is_due(full: tuple[Database, Principal, PublishedModel]) -> None:

@@ -50,7 +50,7 @@ class _Renewal(UnitOfWork):
         pass
 
     def execute(self, query: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        lease_s, ids, _ = params
+        ids, _, lease_s = params
         self._book.renewals.append((time.monotonic(), tuple(ids), lease_s))
         return [(held,) for held in ids if held not in self._book.taken]
 
