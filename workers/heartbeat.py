@@ -36,6 +36,7 @@ class Heartbeat:
         self._database = database
         self._table = table
         self._lease_s = lease_s
+        self._beat_s = lease_s / BEATS_PER_LEASE
         self._end_process = end_process
         self._condition = threading.Condition()
         self._held: tuple[Lease, ...] = ()
@@ -43,6 +44,7 @@ class Heartbeat:
         self._on_overrun: Callable[[], None] | None = None
         self._told_to_stop = False
         self._next_beat = 0.0
+        self._looks_at = 0.0
         self._closing = False
         self.lost: set[UUID] = set()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -52,15 +54,13 @@ class Heartbeat:
         """Start beating for `held`; the first step may take `step_s` seconds."""
         with self._condition:
             self._held, self.lost = tuple(held), set()
-            self._next_beat = time.monotonic() + self._lease_s / BEATS_PER_LEASE
+            self._next_beat = time.monotonic() + self._beat_s
             self._begin_step(step_s, None)
-            self._condition.notify()
 
     def step(self, step_s: float, on_overrun: Callable[[], None] | None = None) -> None:
         """Progress was made; the next step may take `step_s` seconds, then `on_overrun` is called once."""
         with self._condition:
             self._begin_step(step_s, on_overrun)
-            self._condition.notify()
 
     def let_go(self) -> None:
         """Stop beating: the work is done or given back."""
@@ -77,22 +77,26 @@ class Heartbeat:
     def _begin_step(self, step_s: float, on_overrun: Callable[[], None] | None) -> None:
         self._step_ends = time.monotonic() + step_s
         self._on_overrun, self._told_to_stop = on_overrun, False
+        if min(self._next_beat, self._step_ends) < self._looks_at:
+            self._condition.notify()
 
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not self._held and not self._closing:
-                    self._condition.wait()
                 if self._closing:
                     return
-                self._condition.wait(
-                    timeout=max(0.0, min(self._next_beat, self._step_ends) - time.monotonic())
-                )
+                self._look_later()
                 held, now = self._held, time.monotonic()
             if held and now >= self._step_ends:
                 self._overrun(now)
             if held and now >= self._next_beat:
                 self._beat(held)
+
+    def _look_later(self) -> None:
+        """Sleep until something may be due. Idle, it looks once a beat, so that no claim has to wake this thread."""
+        now = time.monotonic()
+        self._looks_at = min(self._next_beat, self._step_ends) if self._held else now + self._beat_s
+        self._condition.wait(timeout=max(0.0, self._looks_at - now))
 
     def _overrun(self, now: float) -> None:
         """First ask the step to stop; when it does not within a beat, end the process."""
@@ -101,7 +105,7 @@ class Heartbeat:
                 return
             stop, first = self._on_overrun, not self._told_to_stop
             self._told_to_stop = True
-            self._step_ends = now + self._lease_s / BEATS_PER_LEASE
+            self._step_ends = now + self._beat_s
         if first and stop is not None:
             log.warning("step_overran", table=self._table, held=len(self._held))
             try:
@@ -113,7 +117,7 @@ class Heartbeat:
         self._end_process(HANG_EXIT_STATUS)
 
     def _beat(self, held: Sequence[Lease]) -> None:
-        self._next_beat = time.monotonic() + self._lease_s / BEATS_PER_LEASE
+        self._next_beat = time.monotonic() + self._beat_s
         try:
             with self._database.statement() as work:
                 kept = renew(work, self._table, held, self._lease_s)
