@@ -15,9 +15,10 @@ from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime
-from workers.scoring import Limits, Scorer
+from workers.scoring import Scorer
+from workers.write_back import Limits, WriteBack
 
-POOL_SIZE = 3
+POOL_SIZE = 4  # scoring, writing back, and a heartbeat each
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,16 @@ class Parts:
     settings: Settings
     database: Database
     queue: CeleryTaskQueue
-    heartbeat: Heartbeat
+    heartbeats: list[Heartbeat]
     pool: ModelPool
     scorer: Scorer
+    write_back: WriteBack
 
     def close(self) -> None:
-        """Stop the threads and close the connections."""
-        self.heartbeat.close()
+        """Finish writing back, stop the threads and close the connections."""
+        self.write_back.close()
+        for heartbeat in self.heartbeats:
+            heartbeat.close()
         self.queue.close()
         self.database.close()
 
@@ -46,7 +50,7 @@ def worker_name(settings: Settings) -> str:
 def make_parts(settings: Settings) -> Parts:
     """Connect and make everything. Raises ProviderUnavailable when CUDA was asked for and is not there."""
     keyring = Keyring(settings.master_key_bytes())
-    queue = CeleryTaskQueue(settings.redis_url, flag_ms=settings.wake_flag_ms)
+    queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=POOL_SIZE, queue=queue)
     blobs = FsspecBlobStore(settings.blob_location)
     runtime = OnnxRuntime(settings.provider, allow_cpu=settings.allow_cpu, threads=settings.threads_per_model)
@@ -57,7 +61,15 @@ def make_parts(settings: Settings) -> Parts:
         cache=settings.data_dir / "cache" / "models",
         budget_mb=settings.model_memory_mb,
     )
-    heartbeat = Heartbeat(database, table="job", lease_s=settings.lease_s)
+    heartbeats = [Heartbeat(database, table="job", lease_s=settings.lease_s) for _ in range(2)]
+    write_back = WriteBack(
+        owner=worker_name(settings),
+        database=database,
+        heartbeat=heartbeats[1],
+        limits=Limits(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
+        runtime=runtime.name,
+        provider=runtime.provider,
+    )
     scorer = Scorer(
         owner=worker_name(settings),
         database=database,
@@ -66,7 +78,8 @@ def make_parts(settings: Settings) -> Parts:
         runtime=runtime,
         uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
         ciphers=TenantCiphers(database, keyring),
-        heartbeat=heartbeat,
-        limits=Limits(settings.lease_s, settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
+        heartbeat=heartbeats[0],
+        write_back=write_back,
+        lease_s=settings.lease_s,
     )
-    return Parts(settings, database, queue, heartbeat, pool, scorer)
+    return Parts(settings, database, queue, heartbeats, pool, scorer, write_back)

@@ -1,12 +1,11 @@
-"""A claimed micro-batch: decode, preprocess, run, postprocess, store.
+"""A claimed micro-batch: decode, preprocess, run, postprocess; what came of it goes to the write-back.
 
 A fault of one job ends that job alone: a batch that raises is halved until the culprit stands alone, a run that
 is out of memory is halved and the smaller size remembered.
 """
 
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,20 +15,19 @@ from pydantic_core import to_json
 from models.pipelines import PredictionInvalid, RowFault
 from service.accounts import TenantCiphers
 from service.crypto import binding
-from service.db import Database, UnitOfWork
+from service.db import Database
 from service.errors import BlobUnavailable, DatabaseUnavailable, PayloadUnreadable, UploadNotFound
 from service.jobs import execution
 from service.jobs.execution import ClaimedJob, Ending, Problem
-from service.metrics import BATCH_LIMIT, BATCH_SIZE, JOBS_ENDED, JOBS_FENCED_OFF, JOBS_RETRIED, RUN_SECONDS
+from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
 from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import LoadedModel, ModelPool
 from workers.runtime import OutOfMemory, RunFailed, Runtime, RunTimedOut
+from workers.write_back import Outcome, WriteBack
 
 READ_STEP_S = 60.0
-STORE_STEP_S = 120.0
-STORE_TRIES = 8
 
 UNREADABLE = Problem("input_unreadable", "The stored input cannot be read. Submit the case again.")
 UPLOAD_GONE = Problem(
@@ -50,19 +48,8 @@ ALONE_AT_FAULT: dict[type[Exception], Problem] = {
     RunFailed: MODEL_FAILED,
     RunTimedOut: TIMED_OUT,
 }
-TRIED_TOO_OFTEN = "This job was tried as often as is allowed; the last fault was {}. Submit it again later."
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long claims hold and how retries are spaced."""
-
-    lease_s: float
-    max_attempts: int
-    retry_base_s: float
-    retry_cap_s: float
 
 
 @dataclass(frozen=True)
@@ -87,8 +74,8 @@ class Scorer:
         uploads: Uploads,
         ciphers: TenantCiphers,
         heartbeat: Heartbeat,
-        limits: Limits,
-        chance: Callable[[], float] = random.random,
+        write_back: WriteBack,
+        lease_s: float,
     ) -> None:
         self._owner = owner
         self._database = database
@@ -98,8 +85,8 @@ class Scorer:
         self._uploads = uploads
         self._ciphers = ciphers
         self._heartbeat = heartbeat
-        self._limits = limits
-        self._chance = chance
+        self._write_back = write_back
+        self._lease_s = lease_s
         self.stopping = False
 
     def score(self, version_id: UUID) -> int:
@@ -107,7 +94,6 @@ class Scorer:
 
         Safe to run twice: what another worker holds is not claimed, and without work nothing happens.
         """
-        self._queue.clear(score_wake_up(version_id))
         if self.stopping:
             return 0
         loaded = self._pool.get(version_id)
@@ -115,7 +101,7 @@ class Scorer:
         if not jobs:
             return 0
         if self.stopping:
-            self._release(jobs)
+            self._write_back.release(jobs)
             return 0
         BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
         self._heartbeat.hold([job.lease for job in jobs], step_s=READ_STEP_S)
@@ -153,24 +139,20 @@ class Scorer:
                 model_version_id=loaded.model.id,
                 limit=loaded.batch_limit,
                 owner=self._owner,
-                lease_s=self._limits.lease_s,
+                lease_s=self._lease_s,
                 retries_first=retries_first,
             )
 
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
+        """Score what was claimed. A full batch is stored behind the next one: there is more to do."""
         try:
             cases, endings, away = self._open(jobs)
         except DatabaseUnavailable:
-            self._release(jobs)
+            self._write_back.release(jobs)
             return
         endings += self._score_cases(loaded, cases)
-        self._store(loaded, endings + self._tried_too_often(away))
-        self._put_off(loaded, [job for job in away if job.attempt < self._limits.max_attempts])
-
-    def _release(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Give work back untouched: a stop, or Postgres away, came between the claim and the run."""
-        held = [job.lease for job in jobs]
-        self._persist(lambda work: execution.release(work, held, owner=self._owner))
+        outcome = Outcome(loaded.model.name, endings, away)
+        self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
 
     def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[Case], list[Ending], list[ClaimedJob]]:
         """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
@@ -259,63 +241,3 @@ class Scorer:
         job = case.job
         bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
         return Ending(job.lease, payload=self._ciphers.of(job.tenant_id).seal(to_json(result), bound_to))
-
-    def _tried_too_often(self, jobs: Sequence[ClaimedJob]) -> list[Ending]:
-        """The endings of jobs that a passing fault kept from being read for the last time."""
-        problem = Problem(BlobUnavailable.code, TRIED_TOO_OFTEN.format(BlobUnavailable.code))
-        return [
-            Ending(job.lease, problem=problem) for job in jobs if job.attempt >= self._limits.max_attempts
-        ]
-
-    def _put_off(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
-        """Queue jobs again that a passing fault kept from being read, each after its back-off."""
-        if not jobs:
-            return
-        limits = self._limits
-        delays = [
-            execution.backoff_s(
-                job.attempt, base_s=limits.retry_base_s, cap_s=limits.retry_cap_s, chance=self._chance()
-            )
-            for job in jobs
-        ]
-        held = [job.lease for job in jobs]
-        code = BlobUnavailable.code
-        self._persist(lambda work: execution.retry(work, held, delays, owner=self._owner, code=code))
-        JOBS_RETRIED.labels(loaded.model.name, code).inc(len(jobs))
-
-    def _persist(self, write: Callable[[UnitOfWork], set[UUID]]) -> set[UUID] | None:
-        """Write back in one transaction; while Postgres is away, try again as long as the leases may hold.
-
-        Repeating is harmless: what a lost reply had stored is no longer held, so it changes nothing. None when
-        Postgres stayed away: the leases lapse then, and others take over.
-        """
-        self._heartbeat.step(STORE_STEP_S)
-        for tried in range(STORE_TRIES):
-            try:
-                with self._database.statement() as work:
-                    return write(work)
-            except DatabaseUnavailable:
-                log.warning("not_written_back", tried=tried + 1)
-                time.sleep(min(0.25 * 2**tried, 4.0))
-        return None
-
-    def _store(self, loaded: LoadedModel, endings: Sequence[Ending]) -> None:
-        """Write the endings; those that come too late are counted."""
-        if not endings:
-            return
-        ended = self._persist(
-            lambda work: execution.end(
-                work, endings, owner=self._owner, runtime=self.runtime.name, provider=self.runtime.provider
-            )
-        )
-        if ended is None:
-            return
-        refused = [ending.lease for ending in endings if ending.lease.id not in ended]
-        if refused:
-            JOBS_FENCED_OFF.labels(loaded.model.name).inc(len(refused))
-            log.warning(
-                "late_results_refused", model=loaded.model.name, jobs=[str(lease.id) for lease in refused]
-            )
-        for ending in endings:
-            if ending.lease.id in ended:
-                JOBS_ENDED.labels(loaded.model.name, ending.state.value).inc()

@@ -104,28 +104,44 @@ def test_without_work_nothing_is_run(bench: Workbench) -> None:
 
 def test_a_full_claim_sends_the_next_wake_up_at_once(bench: Workbench) -> None:
     bench.submit(*[1.0] * (MAX_BATCH + 1))
-    bench.queue.sent.clear()
+    bench.queue.waiting.clear()
     bench.score()
-    assert bench.queue.sent == [score_wake_up(bench.model.id)]
+    assert bench.queue.waiting == [score_wake_up(bench.model.id)]
 
 
 def test_a_claim_that_took_all_there_was_sends_none(bench: Workbench) -> None:
     bench.submit(*[1.0] * (MAX_BATCH - 1))
-    bench.queue.sent.clear()
+    bench.queue.waiting.clear()
     bench.score()
-    assert bench.queue.sent == []
+    assert bench.queue.waiting == []
 
 
 def test_a_job_submitted_while_a_batch_is_scored_sends_its_own_wake_up(bench: Workbench) -> None:
     bench.submit(1.0)
-    bench.queue.sent.clear()
+    bench.queue.waiting.clear()
 
     def submit(_: Mapping[str, Array]) -> None:
         bench.submit(2.0)
 
     bench.graph.script = submit
     bench.score()
-    assert bench.queue.sent == [score_wake_up(bench.model.id)]
+    assert bench.queue.waiting == [score_wake_up(bench.model.id)]
+
+
+def test_a_full_batch_is_stored_behind_the_next_claim(bench: Workbench) -> None:
+    ids = bench.submit(*[1.0] * MAX_BATCH)
+    with bench.database.transaction() as work:
+
+        def lock(_: Mapping[str, Array]) -> None:
+            work.execute("SELECT FROM job WHERE id = ANY(%s) FOR UPDATE", (ids,))
+
+        bench.graph.script = lock
+        assert bench.scorer.score(bench.model.id) == MAX_BATCH  # though nobody can write these rows
+        assert bench.outcomes(ids) == ["running"] * MAX_BATCH
+        bench.graph.script = None
+        assert bench.scorer.score(bench.model.id) == 0
+    bench.write_back.wait()
+    assert bench.outcomes(ids) == ["succeeded"] * MAX_BATCH
 
 
 def test_a_worker_that_is_stopping_claims_nothing(bench: Workbench) -> None:

@@ -180,9 +180,9 @@ def test_retries_and_fresh_jobs_take_turns(bench: Workbench) -> None:
 
 def test_a_retry_is_claimed_alone_and_followed_by_a_wake_up(bench: Workbench) -> None:
     retried(bench, 2)
-    bench.queue.sent.clear()
+    bench.queue.waiting.clear()
     assert bench.score() == 1
-    assert len(bench.queue.sent) == 1
+    assert len(bench.queue.waiting) == 1
 
 
 @pytest.mark.parametrize("before", [0, 1])

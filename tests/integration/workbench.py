@@ -33,7 +33,8 @@ from tests.unit.workers.shelf import small_bundle
 from workers.heartbeat import Heartbeat
 from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime
-from workers.scoring import Limits, Scorer
+from workers.scoring import Scorer
+from workers.write_back import Limits, WriteBack
 
 MAX_BATCH = 8
 AGE = 40.0
@@ -72,14 +73,17 @@ class Workbench:
     pool: ModelPool
     heartbeat: WatchedHeartbeat
     scorer: Scorer
+    write_back: WriteBack
     caller: Principal
     uploads: Uploads
     admin_url: str
     database_name: str = field(default="")
 
     def score(self) -> int:
-        """One micro-batch."""
-        return self.scorer.score(self.model.id)
+        """One micro-batch, written back."""
+        claimed = self.scorer.score(self.model.id)
+        self.write_back.wait()
+        return claimed
 
     def submit(self, *doses: float, caller: Principal | None = None, age: float = AGE) -> list[UUID]:
         """Jobs with these doses, submitted together."""
@@ -172,6 +176,16 @@ def workbench(
     heartbeat = WatchedHeartbeat(database, lease_s=lease_s)
     pool = ModelPool(fake, Catalog(database, cache_s=0), blobs, cache=folder / "cache", budget_mb=1000)
     uploads = Uploads(database, blobs, keyring, limit_bytes=10**6)
+    storing = WatchedHeartbeat(database, lease_s=lease_s)
+    write_back = WriteBack(
+        owner="w1",
+        database=database,
+        heartbeat=storing,
+        limits=Limits(MAX_ATTEMPTS, RETRY_BASE_S, 300.0),
+        runtime=fake.name,
+        provider=fake.provider,
+        chance=lambda: chance,
+    )
     scorer = Scorer(
         owner="w1",
         database=database,
@@ -181,16 +195,18 @@ def workbench(
         uploads=uploads,
         ciphers=TenantCiphers(database, keyring),
         heartbeat=heartbeat,
-        limits=Limits(lease_s, MAX_ATTEMPTS, RETRY_BASE_S, 300.0),
-        chance=lambda: chance,
+        write_back=write_back,
+        lease_s=lease_s,
     )
     pool.get(model.id)
     scripted.batch_sizes.clear()
     yield Workbench(
         database, blobs, keyring, queue, model, scripted, pool, heartbeat, scorer,
-        factories.principal(database, keyring), uploads, urls[0], urlsplit(urls[1]).path.strip("/"),
+        write_back,        factories.principal(database, keyring), uploads, urls[0], urlsplit(urls[1]).path.strip("/"),
     )  # fmt: skip
+    write_back.close()
     heartbeat.close()
+    storing.close()
 
 
 def publish(

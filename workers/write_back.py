@@ -1,0 +1,166 @@
+"""Writes what came of a batch back into Postgres: endings, retries, and work given back untouched.
+
+A full batch is written behind the scorer, which claims and scores the next one meanwhile. Holds the leases while it
+writes, and never two batches at once.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from service.db import Database, UnitOfWork
+from service.errors import BlobUnavailable, DatabaseUnavailable
+from service.jobs import execution
+from service.jobs.execution import ClaimedJob, Ending, Problem
+from service.leases import Lease
+from service.metrics import JOBS_ENDED, JOBS_FENCED_OFF, JOBS_RETRIED
+from workers.heartbeat import Heartbeat
+
+STORE_STEP_S = 120.0
+STORE_TRIES = 8
+TRIED_TOO_OFTEN = "This job was tried as often as is allowed; the last fault was {}. Submit it again later."
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How often a job is tried, and how retries are spaced."""
+
+    max_attempts: int
+    retry_base_s: float
+    retry_cap_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a claimed batch: endings, and jobs that a passing fault kept from being read."""
+
+    model: str
+    endings: Sequence[Ending]
+    away: Sequence[ClaimedJob] = ()
+
+    @property
+    def leases(self) -> list[Lease]:
+        """Everything that is held."""
+        return [ending.lease for ending in self.endings] + [job.lease for job in self.away]
+
+
+class WriteBack:
+    """Writes outcomes, one at a time, in the caller's thread or behind it."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        database: Database,
+        heartbeat: Heartbeat,
+        limits: Limits,
+        runtime: str,
+        provider: str,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._owner = owner
+        self._database = database
+        self._heartbeat = heartbeat
+        self._limits = limits
+        self._runtime = runtime
+        self._provider = provider
+        self._chance = chance
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write-back")
+        self._last: Future[None] | None = None
+
+    def store(self, outcome: Outcome, *, behind: bool) -> None:
+        """Write an outcome once the one before is written. `behind` the caller, its leases are held from now on."""
+        self.wait()
+        self._heartbeat.hold(outcome.leases, step_s=STORE_STEP_S)
+        if behind:
+            self._last = self._thread.submit(self._write, outcome)
+        else:
+            self._write(outcome)
+
+    def wait(self) -> None:
+        """Return once nothing is being written. Raises what nobody foresaw in writing."""
+        if self._last is not None:
+            last, self._last = self._last, None
+            last.result()
+
+    def release(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Give work back untouched: a stop, or Postgres away, came between the claim and the run."""
+        held = [job.lease for job in jobs]
+        self.wait()
+        self._heartbeat.hold(held, step_s=STORE_STEP_S)
+        try:
+            self._persist(lambda work: execution.release(work, held, owner=self._owner))
+        finally:
+            self._heartbeat.let_go()
+
+    def close(self) -> None:
+        """Finish writing."""
+        self._thread.shutdown(wait=True)
+
+    def _write(self, outcome: Outcome) -> None:
+        last_time = [job for job in outcome.away if job.attempt >= self._limits.max_attempts]
+        problem = Problem(BlobUnavailable.code, TRIED_TOO_OFTEN.format(BlobUnavailable.code))
+        endings = [*outcome.endings, *(Ending(job.lease, problem=problem) for job in last_time)]
+        try:
+            self._end(outcome.model, endings)
+            self._put_off(outcome.model, [job for job in outcome.away if job not in last_time])
+        finally:
+            self._heartbeat.let_go()
+
+    def _end(self, model: str, endings: Sequence[Ending]) -> None:
+        """Write the endings; those that come too late are counted."""
+        if not endings:
+            return
+        ended = self._persist(
+            lambda work: execution.end(
+                work, endings, owner=self._owner, runtime=self._runtime, provider=self._provider
+            )
+        )
+        if ended is None:
+            return
+        refused = [ending.lease for ending in endings if ending.lease.id not in ended]
+        if refused:
+            JOBS_FENCED_OFF.labels(model).inc(len(refused))
+            log.warning("late_results_refused", model=model, jobs=[str(lease.id) for lease in refused])
+        for ending in endings:
+            if ending.lease.id in ended:
+                JOBS_ENDED.labels(model, ending.state.value).inc()
+
+    def _put_off(self, model: str, jobs: Sequence[ClaimedJob]) -> None:
+        """Queue jobs again that a passing fault kept from being read, each after its back-off."""
+        if not jobs:
+            return
+        limits = self._limits
+        delays = [
+            execution.backoff_s(
+                job.attempt, base_s=limits.retry_base_s, cap_s=limits.retry_cap_s, chance=self._chance()
+            )
+            for job in jobs
+        ]
+        held = [job.lease for job in jobs]
+        code = BlobUnavailable.code
+        self._persist(lambda work: execution.retry(work, held, delays, owner=self._owner, code=code))
+        JOBS_RETRIED.labels(model, code).inc(len(jobs))
+
+    def _persist(self, write: Callable[[UnitOfWork], set[UUID]]) -> set[UUID] | None:
+        """Write back in one transaction; while Postgres is away, try again as long as the leases may hold.
+
+        Repeating is harmless: what a lost reply had stored is no longer held, so it changes nothing. None when
+        Postgres stayed away: the leases lapse then, and others take over.
+        """
+        self._heartbeat.step(STORE_STEP_S)
+        for tried in range(STORE_TRIES):
+            try:
+                with self._database.statement() as work:
+                    return write(work)
+            except DatabaseUnavailable:
+                log.warning("not_written_back", tried=tried + 1)
+                time.sleep(min(0.25 * 2**tried, 4.0))
+        return None
