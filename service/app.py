@@ -51,7 +51,7 @@ def create_api(settings: Settings) -> Api:
     """The API of one process, connected."""
     logs.configure(settings.log_level)
     keyring = Keyring(settings.master_key_bytes())
-    queue = CeleryTaskQueue(settings.redis_url, flag_ms=settings.wake_flag_ms)
+    queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
     waiting = Waiting(settings.max_waiters)
     services = Services(

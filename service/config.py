@@ -89,9 +89,6 @@ class Settings(BaseModel):
     sweep_s: Annotated[float, Field(ge=0.1, le=60, description="Interval of rescue, expiry and re-wake.")] = (
         2.0
     )
-    wake_flag_ms: Annotated[
-        int, Field(ge=10, le=60000, description="Life of the flag that joins wake-ups.")
-    ] = 1000
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )

@@ -32,10 +32,7 @@ class TaskQueue(Protocol):
     """Carries wake-ups and announcements. Both are hints: Postgres is the truth, and either may be lost."""
 
     def wake(self, wake_up: WakeUp) -> None:
-        """Send a wake-up soon, joined with equal ones on their way. Never blocks, never raises."""
-
-    def clear(self, wake_up: WakeUp) -> None:
-        """Let the next equal wake-up be sent again. A task calls this before it claims."""
+        """Send a wake-up soon, joined with an equal one that nobody has taken yet. Never blocks, never raises."""
 
     def announce(self, job_ids: Sequence[UUID]) -> None:
         """Tell waiting callers that these jobs have ended. Never blocks, never raises."""

@@ -11,22 +11,20 @@ from workers.runtime import LoadedGraph
 
 
 class FakeTaskQueue:
-    """Remembers wake-ups, joined like the real ones, and announcements."""
+    """Remembers wake-ups that wait to be taken, joined like the real ones, and announcements."""
 
     def __init__(self) -> None:
-        self.sent: list[WakeUp] = []
+        self.waiting: list[WakeUp] = []
         self.announced: list[UUID] = []
-        self._woken: set[WakeUp] = set()
 
     def wake(self, wake_up: WakeUp) -> None:
         """See TaskQueue."""
-        if wake_up not in self._woken:
-            self._woken.add(wake_up)
-            self.sent.append(wake_up)
+        if wake_up not in self.waiting:
+            self.waiting.append(wake_up)
 
-    def clear(self, wake_up: WakeUp) -> None:
-        """See TaskQueue."""
-        self._woken.discard(wake_up)
+    def take(self, wake_up: WakeUp) -> None:
+        """What a worker does: the wake-up waits no longer."""
+        self.waiting.remove(wake_up)
 
     def announce(self, job_ids: Sequence[UUID]) -> None:
         """See TaskQueue."""

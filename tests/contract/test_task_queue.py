@@ -8,28 +8,30 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
+from celery.worker.request import Request
 from redis import Redis
 
-from service.broker import ENDED_CHANNEL, CeleryTaskQueue, EndedListener, redis_client
+from service.broker import ENDED_CHANNEL, CeleryTaskQueue, EndedListener, celery_app, redis_client
 from service.embedded import ServerUrls
 from service.queue import QueueName, TaskName, TaskQueue, WakeUp, score_wake_up
 from tests.fakes import FakeTaskQueue
 
-LONG_FLAG_MS = 60_000
 QUIET_S = 0.3
 CALLS = 21
 
 
 @dataclass(frozen=True)
 class Waking:
-    """A queue and its other end: how often a wake-up was sent."""
+    """A queue and its other end: how often a wake-up waits to be taken, and taking it."""
 
     queue: TaskQueue
-    sent: Callable[[WakeUp], int]
+    waiting: Callable[[WakeUp], int]
+    take: Callable[[WakeUp], None]
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,16 @@ def messages(redis_url: str, wake_up: WakeUp, queue: QueueName = QueueName.SCORE
     )
 
 
-def real(redis_url: str, opened: ExitStack, flag_ms: int = LONG_FLAG_MS) -> CeleryTaskQueue:
-    queue = CeleryTaskQueue(redis_url, flag_ms=flag_ms)
+def take(redis_url: str, wake_up: WakeUp) -> None:
+    """What a worker does: the message leaves the queue."""
+    with asking(redis_url) as redis:
+        for text in redis.lrange(QueueName.SCORE.value, 0, -1):
+            if wake_up.subject in text:
+                redis.lrem(QueueName.SCORE.value, 1, text)
+
+
+def real(redis_url: str, opened: ExitStack) -> CeleryTaskQueue:
+    queue = CeleryTaskQueue(redis_url)
     opened.callback(queue.close)
     return queue
 
@@ -90,9 +100,11 @@ def opened() -> Iterator[ExitStack]:
 def waking(request: pytest.FixtureRequest, opened: ExitStack) -> Waking:
     if request.param == "fake":
         fake = FakeTaskQueue()
-        return Waking(fake, fake.sent.count)
+        return Waking(fake, lambda wake_up: wake_up in fake.waiting, fake.take)
     url = request.getfixturevalue("servers").redis_url
-    return Waking(real(url, opened), lambda wake_up: messages(url, wake_up))
+    return Waking(
+        real(url, opened), lambda wake_up: messages(url, wake_up), lambda wake_up: take(url, wake_up)
+    )
 
 
 @pytest.fixture(params=["fake", "celery"])
@@ -112,16 +124,16 @@ def wake_up() -> WakeUp:
 
 def test_a_wake_up_is_sent(waking: Waking, wake_up: WakeUp) -> None:
     waking.queue.wake(wake_up)
-    until(lambda: waking.sent(wake_up) == 1)
+    until(lambda: waking.waiting(wake_up) == 1)
 
 
 def test_equal_wake_ups_are_joined(waking: Waking, wake_up: WakeUp) -> None:
     for _ in range(100):
         waking.queue.wake(wake_up)
-    until(lambda: waking.sent(wake_up))
+    until(lambda: waking.waiting(wake_up))
     waking.queue.wake(wake_up)
     time.sleep(QUIET_S)
-    assert waking.sent(wake_up) == 1
+    assert waking.waiting(wake_up) == 1
 
 
 def test_different_wake_ups_are_sent_apart(waking: Waking) -> None:
@@ -129,28 +141,26 @@ def test_different_wake_ups_are_sent_apart(waking: Waking) -> None:
     others = [score_wake_up(uuid4()), WakeUp(TaskName.SCORE, subject), score_wake_up(uuid4())]
     for other in others:
         waking.queue.wake(other)
-    until(lambda: [waking.sent(other) for other in others] == [1, 1, 1])
+    until(lambda: [waking.waiting(other) for other in others] == [1, 1, 1])
 
 
-def test_a_wake_up_is_sent_again_after_it_was_cleared(waking: Waking, wake_up: WakeUp) -> None:
-    for sent in (1, 2, 3):
+def test_a_wake_up_is_sent_again_once_it_was_taken(waking: Waking, wake_up: WakeUp) -> None:
+    for _ in range(3):
         waking.queue.wake(wake_up)
-        until(lambda: waking.sent(wake_up) >= sent)  # noqa: B023 - it is called at once
-        assert waking.sent(wake_up) == sent
-        waking.queue.clear(wake_up)
+        until(lambda: waking.waiting(wake_up) == 1)
+        waking.take(wake_up)
+        assert waking.waiting(wake_up) == 0
 
 
-def test_clearing_one_wake_up_leaves_the_others_joined(waking: Waking, wake_up: WakeUp) -> None:
-    waking.queue.wake(wake_up)
-    until(lambda: waking.sent(wake_up) == 1)
-    waking.queue.clear(score_wake_up(uuid4()))
+def test_taking_one_wake_up_leaves_the_others_joined(waking: Waking, wake_up: WakeUp) -> None:
+    other = score_wake_up(uuid4())
+    for sent in (wake_up, other):
+        waking.queue.wake(sent)
+        until(lambda: waking.waiting(sent) == 1)  # noqa: B023 - it is called at once
+    waking.take(other)
     waking.queue.wake(wake_up)
     time.sleep(QUIET_S)
-    assert waking.sent(wake_up) == 1
-
-
-def test_clearing_what_was_never_sent_is_no_error(waking: Waking, wake_up: WakeUp) -> None:
-    waking.queue.clear(wake_up)
+    assert waking.waiting(wake_up) == 1
 
 
 @pytest.mark.parametrize("count", [1, 64, 1000])
@@ -181,15 +191,31 @@ def test_wake_ups_of_several_processes_are_joined(
     assert messages(servers.redis_url, wake_up) == 1
 
 
-def test_a_wake_up_that_nobody_cleared_is_sent_again_after_its_flags_life(
+def waking_up(subject: str) -> None:
+    """What a task looks like from outside."""
+
+
+def test_celery_takes_a_wake_up_as_a_task_with_its_subject(
     servers: ServerUrls, opened: ExitStack, wake_up: WakeUp
 ) -> None:
-    queue = real(servers.redis_url, opened, flag_ms=50)
-    queue.wake(wake_up)
+    """The message is written by us: the broker that workers read from must find task, arguments and queue in it."""
+    real(servers.redis_url, opened).wake(wake_up)
     until(lambda: messages(servers.redis_url, wake_up) == 1)
-    time.sleep(0.1)
-    queue.wake(wake_up)
-    until(lambda: messages(servers.redis_url, wake_up) == 2)
+    app = celery_app(servers.redis_url)
+    opened.callback(app.close)
+    task = app.task(waking_up, name=wake_up.task.value, shared=False)
+    taken: list[Request] = []
+
+    def take_it(message: Any) -> None:
+        taken.append(Request(message, app=app, task=task))
+
+    def ours() -> list[Request]:
+        return [found for found in taken if list(found.args) == [wake_up.subject]]
+
+    with app.connection_for_read() as connection, app.amqp.TaskConsumer(connection, no_ack=True) as consumer:
+        consumer.on_message = take_it
+        until(lambda: connection.drain_events(timeout=1) or ours())
+    assert [(found.name, found.kwargs) for found in ours()] == [(wake_up.task.value, {})]
 
 
 def test_a_wake_up_holds_a_task_and_a_subject_and_nothing_else(
@@ -206,8 +232,17 @@ def test_a_wake_up_holds_a_task_and_a_subject_and_nothing_else(
     )
 
 
+def test_more_wake_ups_than_the_wire_takes_at_once_are_all_sent(
+    servers: ServerUrls, opened: ExitStack
+) -> None:
+    queue, wake_ups = real(servers.redis_url, opened), [score_wake_up(uuid4()) for _ in range(300)]
+    for wake_up in wake_ups:
+        queue.wake(wake_up)
+    until(lambda: all(messages(servers.redis_url, wake_up) == 1 for wake_up in wake_ups))
+
+
 def test_a_queue_that_is_closed_sends_what_is_pending_first(servers: ServerUrls, wake_up: WakeUp) -> None:
-    queue = CeleryTaskQueue(servers.redis_url, flag_ms=LONG_FLAG_MS)
+    queue = CeleryTaskQueue(servers.redis_url)
     queue.wake(wake_up)
     queue.close()
     assert messages(servers.redis_url, wake_up) == 1
@@ -216,7 +251,7 @@ def test_a_queue_that_is_closed_sends_what_is_pending_first(servers: ServerUrls,
 def test_a_wake_up_that_could_not_be_sent_is_sent_when_redis_takes_it(
     servers: ServerUrls, opened: ExitStack, wake_up: WakeUp
 ) -> None:
-    """Redis takes the flag and refuses the message, as when it fails between the two."""
+    """Redis takes the command and refuses the message."""
     redis = opened.enter_context(asking(servers.redis_url))
     address = urlsplit(servers.redis_url)
 
@@ -321,14 +356,8 @@ def test_without_redis_neither_a_wake_up_nor_an_announcement_blocks_or_raises(
         assert max(taken) < 0.5
 
 
-def test_without_redis_clearing_a_wake_up_does_not_raise(away: str, wake_up: WakeUp) -> None:
-    queue = CeleryTaskQueue(away, flag_ms=100)
-    queue.clear(wake_up)
-    queue.close()
-
-
 def test_without_redis_a_queue_and_a_listener_can_be_closed(away: str, wake_up: WakeUp) -> None:
-    queue = CeleryTaskQueue(away, flag_ms=100)
+    queue = CeleryTaskQueue(away)
     listener = EndedListener(away, lambda ids: None)
     queue.wake(wake_up)
     assert seconds(queue.close) < 6
