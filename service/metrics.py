@@ -1,6 +1,8 @@
 """Prometheus metrics of a process. Labels hold names from code and the catalogue, never ids or patient data."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, which nobody reads
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 

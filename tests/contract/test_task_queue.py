@@ -1,11 +1,8 @@
 """TaskQueue: wake-ups that join, announcements that arrive. The same for the fake and for Celery over real Redis."""
 
 import json
-import socket
-import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +11,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from celery.worker.request import Request
-from redis import Redis
 
-from service.broker import ENDED_CHANNEL, CeleryTaskQueue, EndedListener, celery_app, redis_client
+from service.broker import ENDED_CHANNEL, CeleryTaskQueue, celery_app, redis_client
 from service.embedded import ServerUrls
 from service.queue import QueueName, TaskName, TaskQueue, WakeUp, score_wake_up
+from tests.contract.redis_queue import asking, listening, messages, real, take, until
 from tests.fakes import FakeTaskQueue
 
 QUIET_S = 0.3
-CALLS = 21
 
 
 @dataclass(frozen=True)
@@ -40,60 +36,6 @@ class Announcing:
 
     queue: TaskQueue
     heard: list[UUID]
-
-
-def until(true: Callable[[], object], within_s: float = 5.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
-
-
-def asking(redis_url: str) -> Redis:
-    """A client for looking into Redis; it closes what it opened."""
-    client: Redis = Redis.from_url(redis_url, decode_responses=True)
-    return client
-
-
-def messages(redis_url: str, wake_up: WakeUp, queue: QueueName = QueueName.SCORE) -> int:
-    """How many messages with this wake-up wait in Redis."""
-    with asking(redis_url) as redis:
-        waiting = [json.loads(text) for text in redis.lrange(queue.value, 0, -1)]
-    return sum(
-        (message["headers"]["task"], message["headers"]["argsrepr"])
-        == (wake_up.task.value, repr((wake_up.subject,)))
-        for message in waiting
-    )
-
-
-def take(redis_url: str, wake_up: WakeUp) -> None:
-    """What a worker does: the message leaves the queue."""
-    with asking(redis_url) as redis:
-        for text in redis.lrange(QueueName.SCORE.value, 0, -1):
-            if wake_up.subject in text:
-                redis.lrem(QueueName.SCORE.value, 1, text)
-
-
-def real(redis_url: str, opened: ExitStack) -> CeleryTaskQueue:
-    queue = CeleryTaskQueue(redis_url)
-    opened.callback(queue.close)
-    return queue
-
-
-def listening(redis_url: str, opened: ExitStack) -> list[UUID]:
-    """Ids heard by a listener that has subscribed."""
-    heard: list[UUID] = []
-    listener = EndedListener(redis_url, heard.extend)
-    opened.callback(listener.close)
-    with asking(redis_url) as redis:
-        until(lambda: redis.publish(ENDED_CHANNEL, ""))
-    return heard
-
-
-@pytest.fixture
-def opened() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture(params=["fake", "celery"])
@@ -114,12 +56,6 @@ def announcing(request: pytest.FixtureRequest, opened: ExitStack) -> Announcing:
         return Announcing(fake, fake.announced)
     url = request.getfixturevalue("servers").redis_url
     return Announcing(real(url, opened), listening(url, opened))
-
-
-@pytest.fixture
-def wake_up() -> WakeUp:
-    """A wake-up that no other test sends."""
-    return score_wake_up(uuid4())
 
 
 def test_a_wake_up_is_sent(waking: Waking, wake_up: WakeUp) -> None:
@@ -313,99 +249,3 @@ def test_a_flushed_redis_costs_no_later_wake_up(
         redis.flushall()
     queue.wake(wake_up)
     until(lambda: messages(servers.redis_url, wake_up) == 1)
-
-
-@pytest.fixture
-def closed_port() -> str:
-    """Where nobody listens: connections are refused."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"redis://127.0.0.1:{free.getsockname()[1]}/0"
-
-
-@pytest.fixture
-def black_hole() -> Iterator[str]:
-    """A server that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        yield f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-
-
-@pytest.fixture(params=["closed_port", "black_hole"])
-def away(request: pytest.FixtureRequest) -> str:
-    """A Redis that is away."""
-    url: str = request.getfixturevalue(request.param)
-    return url
-
-
-def seconds(call: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
-def test_without_redis_neither_a_wake_up_nor_an_announcement_blocks_or_raises(
-    away: str, opened: ExitStack
-) -> None:
-    queue = real(away, opened)
-    first = [seconds(lambda: queue.wake(score_wake_up(uuid4()))) for _ in range(CALLS)]
-    time.sleep(QUIET_S)  # the sender is stuck by now
-    later = [seconds(lambda: queue.wake(score_wake_up(uuid4()))) for _ in range(CALLS)]
-    announced = [seconds(lambda: queue.announce([uuid4()])) for _ in range(CALLS)]
-    for taken in (first, later, announced):
-        assert statistics.median(taken) < 0.05
-        assert max(taken) < 0.5
-
-
-def test_without_redis_a_queue_and_a_listener_can_be_closed(away: str, wake_up: WakeUp) -> None:
-    queue = CeleryTaskQueue(away)
-    listener = EndedListener(away, lambda ids: None)
-    queue.wake(wake_up)
-    assert seconds(queue.close) < 6
-    assert seconds(listener.close) < 6
-
-
-def test_a_wake_up_sent_without_redis_arrives_when_redis_comes_back(
-    servers: ServerUrls, opened: ExitStack, wake_up: WakeUp
-) -> None:
-    line = Line(servers.redis_url, opened)
-    queue = real(line.url, opened)
-    queue.wake(wake_up)
-    time.sleep(QUIET_S)
-    line.open()
-    until(lambda: messages(servers.redis_url, wake_up) == 1)
-
-
-class Line:
-    """A forwarder to Redis on a port of its own, that refuses connections until it is opened."""
-
-    def __init__(self, redis_url: str, opened: ExitStack) -> None:
-        self._target = urlsplit(redis_url)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self._opened = opened
-        self.url = redis_url.replace(f":{self._target.port}/", f":{self._port}/")
-
-    def open(self) -> None:
-        """Take connections from now on."""
-        server = self._opened.enter_context(socket.create_server(("127.0.0.1", self._port)))
-        threading.Thread(target=self._serve, args=(server,), daemon=True).start()
-
-    def _serve(self, server: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = server.accept()
-            except OSError:
-                return
-            far = socket.create_connection((self._target.hostname, self._target.port))
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while part := source.recv(65536):
-                sink.sendall(part)
-        except OSError:
-            pass
-        sink.close()
