@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
-from service import logs
+from service import failpoints, logs
 from service.api import health, jobs, models, openapi, problems, uploads
 from service.api.auth import Authenticator
 from service.api.bodies import Bodies
@@ -21,6 +21,7 @@ from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.errors import DatabaseUnavailable, PayloadUnreadable
+from service.failpoints import Point
 from service.jobs import queries, submission
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
@@ -50,6 +51,7 @@ class Api:
 def create_api(settings: Settings) -> Api:
     """The API of one process, connected."""
     logs.configure(settings.log_level)
+    failpoints.arm(settings.failpoints)
     keyring = Keyring(settings.master_key_bytes())
     queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
@@ -75,8 +77,11 @@ def create_api(settings: Settings) -> Api:
 
 def _submit_all(database: Database, new_jobs: Sequence[NewJob]) -> list[Accepted]:
     """Store the cases of several requests in one transaction."""
+    failpoints.reach(Point.SUBMIT_BEFORE)
     with database.statement() as work:
-        return submission.submit(work, new_jobs)
+        accepted = submission.submit(work, new_jobs)
+    failpoints.reach(Point.SUBMIT_AFTER)
+    return accepted
 
 
 def _read_all(database: Database, readings: Sequence[Reading]) -> list[JobView | PayloadUnreadable | None]:

@@ -19,6 +19,8 @@ from redis.client import PubSub
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from service import failpoints
+from service.failpoints import Point
 from service.queue import QueueName, TaskName, WakeUp
 from service.wire import Command, Wire
 
@@ -157,16 +159,19 @@ class CeleryTaskQueue:
 
     def wake(self, wake_up: WakeUp) -> None:
         """See TaskQueue."""
+        failpoints.reach(Point.WAKE_UP_BEFORE)
         command = ("EVAL", SEND, "1", ROUTES[wake_up.task].value, message_of(wake_up))
         with self._signal:
             if not self._sent(command):
                 self._pending[command] = None
+        failpoints.reach(Point.WAKE_UP_AFTER)
 
     def announce(self, job_ids: Sequence[UUID]) -> None:
         """See TaskQueue. What Redis does not take is not repeated: callers look again by themselves."""
         if job_ids:
             with self._signal:
                 self._sent(("PUBLISH", ENDED_CHANNEL, "".join(map(str, job_ids))))
+            failpoints.reach(Point.ANNOUNCE_AFTER)
 
     def close(self) -> None:
         """Send what is pending, as far as Redis answers, and end the thread."""

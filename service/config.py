@@ -89,6 +89,9 @@ class Settings(BaseModel):
     sweep_s: Annotated[float, Field(ge=0.1, le=60, description="Interval of rescue, expiry and re-wake.")] = (
         2.0
     )
+    failpoints: Path | None = Field(
+        default=None, description="Folder of failpoint tokens, for fault tests; unset otherwise."
+    )
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )

@@ -12,8 +12,10 @@ from uuid import UUID
 
 import structlog
 
+from service import failpoints
 from service.db import Database
 from service.errors import DatabaseUnavailable
+from service.failpoints import Point
 from service.leases import Lease, renew
 
 HANG_EXIT_STATUS = 75
@@ -118,9 +120,11 @@ class Heartbeat:
 
     def _beat(self, held: Sequence[Lease]) -> None:
         self._next_beat = time.monotonic() + self._beat_s
+        failpoints.reach(Point.HEARTBEAT_BEFORE)
         try:
             with self._database.statement() as work:
                 kept = renew(work, self._table, held, self._lease_s)
+            failpoints.reach(Point.HEARTBEAT_AFTER)
         except DatabaseUnavailable:
             log.warning("leases_not_renewed", table=self._table, held=len(held))
             return

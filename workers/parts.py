@@ -4,6 +4,7 @@ import os
 import socket
 from dataclasses import dataclass
 
+from service import failpoints
 from service.accounts import TenantCiphers
 from service.broker import CeleryTaskQueue
 from service.catalog import Catalog
@@ -49,6 +50,7 @@ def worker_name(settings: Settings) -> str:
 
 def make_parts(settings: Settings) -> Parts:
     """Connect and make everything. Raises ProviderUnavailable when CUDA was asked for and is not there."""
+    failpoints.arm(settings.failpoints)
     keyring = Keyring(settings.master_key_bytes())
     queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=POOL_SIZE, queue=queue)

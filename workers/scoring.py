@@ -13,10 +13,12 @@ import structlog
 from pydantic_core import to_json
 
 from models.pipelines import PredictionInvalid, RowFault
+from service import failpoints
 from service.accounts import TenantCiphers
 from service.crypto import binding
 from service.db import Database
 from service.errors import BlobUnavailable, DatabaseUnavailable, PayloadUnreadable, UploadNotFound
+from service.failpoints import Point
 from service.jobs import execution
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
@@ -133,8 +135,9 @@ class Scorer:
             time.sleep(wait_ms / 1000)
 
     def _claim_once(self, loaded: LoadedModel, *, retries_first: bool) -> list[ClaimedJob]:
+        failpoints.reach(Point.CLAIM_BEFORE)
         with self._database.statement() as work:
-            return execution.claim(
+            jobs = execution.claim(
                 work,
                 model_version_id=loaded.model.id,
                 limit=loaded.batch_limit,
@@ -142,6 +145,8 @@ class Scorer:
                 lease_s=self._lease_s,
                 retries_first=retries_first,
             )
+        failpoints.reach(Point.CLAIM_AFTER)
+        return jobs
 
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
         """Score what was claimed. A full batch is stored behind the next one: there is more to do."""
@@ -231,9 +236,11 @@ class Scorer:
         self._heartbeat.step(READ_STEP_S)
         feeds = loaded.pipeline.preprocess([case.payload for case in cases])
         self._heartbeat.step(loaded.model.manifest.runtime.run_timeout_s, loaded.graph.stop)
+        failpoints.reach(Point.RUN_BEFORE, (case.job.lease.id for case in cases))
         started = time.perf_counter()
         outputs = loaded.graph.run(feeds)
         RUN_SECONDS.labels(loaded.model.name, self.runtime.provider).observe(time.perf_counter() - started)
+        failpoints.reach(Point.RUN_AFTER)
         self._heartbeat.step(READ_STEP_S)
         return loaded.pipeline.postprocess(outputs, len(cases))
 

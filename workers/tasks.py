@@ -10,7 +10,9 @@ from uuid import UUID
 import structlog
 from celery import Celery
 
+from service import failpoints
 from service.errors import DatabaseUnavailable, ServiceError
+from service.failpoints import Point
 from service.jobs import sweeps
 from service.metrics import JOBS_EXPIRED, JOBS_QUARANTINED, JOBS_RESCUED
 from service.queue import TaskName
@@ -32,15 +34,18 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
 
 def _score(parts: Parts, subject: str) -> None:
     """Score a micro-batch. Safe twice: the second claim finds what the first left."""
+    failpoints.reach(Point.TASK_TAKEN)
     parts.scorer.score(UUID(subject))
 
 
 def _rescue(parts: Parts) -> None:
     """Take back lapsed jobs and end those past their deadline. Safe twice: rows in transit are skipped."""
+    failpoints.reach(Point.RESCUE_BEFORE)
     with parts.database.statement() as work:
         rescued = sweeps.rescue(work, max_crashes=parts.settings.max_crashes)
     with parts.database.statement() as work:
         expired = sweeps.expire(work)
+    failpoints.reach(Point.RESCUE_AFTER)
     JOBS_RESCUED.inc(len(rescued.queued))
     JOBS_QUARANTINED.inc(len(rescued.quarantined))
     JOBS_EXPIRED.inc(len(expired))
@@ -52,8 +57,10 @@ def _rescue(parts: Parts) -> None:
 
 def _rewake(parts: Parts) -> None:
     """Send wake-ups for whatever is queued. Safe twice: equal wake-ups join."""
+    failpoints.reach(Point.REWAKE_BEFORE)
     with parts.database.statement() as work:
         sweeps.rewake(work)
+    failpoints.reach(Point.REWAKE_AFTER)
 
 
 def _quiet(name: TaskName, task: Callable[..., None]) -> Callable[..., None]:

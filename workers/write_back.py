@@ -13,8 +13,10 @@ from uuid import UUID
 
 import structlog
 
+from service import failpoints
 from service.db import Database, UnitOfWork
 from service.errors import BlobUnavailable, DatabaseUnavailable
+from service.failpoints import Point
 from service.jobs import execution
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.leases import Lease
@@ -118,11 +120,13 @@ class WriteBack:
         """Write the endings; those that come too late are counted."""
         if not endings:
             return
+        failpoints.reach(Point.END_BEFORE)
         ended = self._persist(
             lambda work: execution.end(
                 work, endings, owner=self._owner, runtime=self._runtime, provider=self._provider
             )
         )
+        failpoints.reach(Point.END_AFTER)
         if ended is None:
             return
         refused = [ending.lease for ending in endings if ending.lease.id not in ended]

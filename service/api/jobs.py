@@ -7,6 +7,7 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from service import failpoints
 from service.accounts import Principal, Scope
 from service.api import examples, intake, parameters
 from service.api.operations import operation
@@ -36,6 +37,7 @@ from service.api.schemas import (
 from service.api.services import Services
 from service.api.views import accepted_fields, answer, job_fields
 from service.errors import JobNotFound, ModelNotFound, PayloadUnreadable, RequestInvalid, ServiceError
+from service.failpoints import Point
 from service.jobs import queries, submission
 from service.jobs.queries import Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
@@ -250,8 +252,10 @@ def _store_one(services: Services, job: NewJob, idempotency: IdempotencyKey | No
 
 def _store(services: Services, jobs: list[NewJob], idempotency: IdempotencyKey | None) -> list[Accepted]:
     unit = services.database.transaction() if idempotency else services.database.statement()
+    failpoints.reach(Point.SUBMIT_BEFORE)
     with unit as work:
         accepted = submission.submit(work, jobs, idempotency)
+    failpoints.reach(Point.SUBMIT_AFTER)
     fresh = Counter(job.model.name for job, stored in zip(jobs, accepted, strict=True) if not stored.replayed)
     for name, count in fresh.items():
         JOBS_SUBMITTED.labels(name).inc(count)
