@@ -7,7 +7,9 @@ RUNTIME ?= cpu
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/python -m uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help install demo up test check bench lock clean
+SEED ?= $(shell shuf -i 1-999999 -n 1)
+
+.PHONY: help install demo up test faults check bench lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +38,9 @@ up: install ## run Postgres, Redis, API, a worker and the scheduler until Ctrl-C
 
 test: install ## all tests
 	$(BIN)/python -m pytest
+
+faults: install ## every fault scenario in full (an hour and a half), write docs/reliability-report.md; SEED=N repeats a run
+	$(BIN)/python -m pytest -s tests/faults --faults full --fault-seed $(SEED)
 
 check: install ## lint, format, types, imports, migrations
 	$(BIN)/ruff check

@@ -1,6 +1,7 @@
 """Real servers for all tests that need them: started once from the wheels, one database a test, none left behind."""
 
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,3 +120,21 @@ def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the person who runs the tests has set for herself must not decide them."""
     for name in [name for name in os.environ if name.startswith("MEDQUEUE_")]:
         monkeypatch.delenv(name)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How far the fault scenarios go, and from which seed."""
+    parser.addoption(
+        "--faults", choices=("short", "full"), default="short", help="form of the fault scenarios"
+    )
+    parser.addoption(
+        "--fault-seed",
+        type=int,
+        default=random.SystemRandom().randrange(10**6),
+        help="seed of the fault scenarios",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The seed with which a run of the fault scenarios can be repeated."""
+    return f"faults: {config.getoption('--faults')}, --fault-seed {config.getoption('--fault-seed')}"

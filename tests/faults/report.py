@@ -1,0 +1,89 @@
+"""What the scenarios found, as a page: one row a scenario, with seed, machine and versions."""
+
+import datetime as dt
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import machine
+from tests.faults.arena import Arena
+from tests.faults.checker import Verdict
+
+HEAD = """# Reliability report
+
+What is left of jobs when workers, Redis and Postgres are killed, stopped, cut off and confused under load. Written by
+`make faults`: real servers, real workers, real models. *Lost* are jobs that were answered with 2xx and never ended;
+*doubled* are jobs with a second result, closing event or job for one idempotency key. The checker reads what clients saw
+and the database when all is quiet, nothing else.
+
+"""
+
+
+@dataclass
+class Row:
+    """What came of one scenario."""
+
+    name: str
+    faults: str
+    jobs: int
+    verdict: Verdict
+    took_s: float
+    figures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """All rows of a run."""
+
+    seed: int
+    full: bool
+    rows: list[Row] = field(default_factory=list)
+
+    @contextmanager
+    def scenario(self, arena: Arena, name: str) -> Iterator[dict[str, str]]:
+        """Run a scenario in the block; check everything behind it. `faults` and figures go into what is yielded."""
+        figures: dict[str, str] = {}
+        jobs, started = len(arena.history.job_ids()), time.monotonic()
+        yield figures
+        verdict = arena.verdict()
+        new_jobs = len(arena.history.job_ids()) - jobs
+        took_s = time.monotonic() - started
+        self.rows.append(Row(name, figures.pop("faults", ""), new_jobs, verdict, took_s, figures))
+        print(f"\n{name}: {new_jobs} jobs, {took_s:.1f} s, {figures}, offences {verdict.offences or 'none'}")
+        verdict.raise_for_offences()
+
+
+def write_report(report: Report, path: Path) -> None:
+    """The page."""
+    path.write_text(HEAD + _table(report.rows) + _circumstances(report))
+
+
+def _table(rows: list[Row]) -> str:
+    lines = [
+        "| scenario | faults | jobs | lost | doubled | took | found |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        figures = "; ".join(f"{name} {value}" for name, value in row.figures.items())
+        lines.append(
+            f"| {row.name} | {row.faults} | {row.jobs:,} | {row.verdict.lost} | {row.verdict.doubled}"
+            f" | {row.took_s:.0f} s | {figures} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _circumstances(report: Report) -> str:
+    described = {**machine.describe(), **machine.versions()}
+    words = ", ".join(f"{name} {value}" for name, value in described.items())
+    today = dt.datetime.now(dt.UTC).date()
+    return f"""
+## Circumstances
+
+Run on {today} with seed {report.seed}: {words}. Repeat it with:
+
+```
+make faults SEED={report.seed}
+```
+"""

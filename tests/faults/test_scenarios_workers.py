@@ -1,0 +1,226 @@
+"""Workers killed, stopped, replaced and misled under load: nothing is lost, nothing happens twice."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.embedded.commands import worker_command
+from service.failpoints import Deed, Point
+from tests.acceptance import cases
+from tests.acceptance.stack import eventually
+from tests.faults import trouble
+from tests.faults.arena import LEASE_S, Arena, meanwhile
+from tests.faults.report import Report
+
+pytestmark = pytest.mark.timeout(5400)
+
+# Where each point is reached: by whom, and by which work.
+LONG = {Point.HEARTBEAT_BEFORE, Point.HEARTBEAT_AFTER}
+
+
+def bodies(count: int) -> list[dict[str, Any]]:
+    """Submits of the tabular model."""
+    return [cases.submission(number) for number in range(count)]
+
+
+def in_waves(arena: Arena, wave_size: int, waves: int, *, every_s: float, dose: float | None = None) -> None:
+    """Submit waves of jobs, one every `every_s` seconds."""
+    load = arena.load()
+    wave = bodies(wave_size) if dose is None else [trouble.body(dose)] * wave_size
+    for number in range(waves):
+        begun = time.monotonic()
+        load.submit_wave(number, wave)
+        time.sleep(max(0.0, every_s - (time.monotonic() - begun)))
+
+
+def test_s1_killed_workers(arena: Arena, report: Report, full: bool) -> None:
+    jobs, kills, every_s = (10_000, 50, 2.5) if full else (400, 4, 1.5)
+    chance = arena.chance("s1")
+    waves = int(kills * every_s / 0.1)
+    with report.scenario(arena, "S1 workers killed") as found:
+        with meanwhile(lambda: in_waves(arena, jobs // waves, waves, every_s=0.1)):
+            for _ in range(kills):
+                time.sleep(chance.uniform(0.2, 2 * every_s - 0.2))
+                arena.kill(chance.choice(arena.stack.worker_names))
+        found["faults"] = f"{kills} SIGKILLs of random workers"
+        found["all ended after the last kill"] = f"{arena.settle():.1f} s"
+
+
+@pytest.mark.parametrize("point", Point)
+def test_s2_an_exit_at_each_point(point: Point, arena: Arena, report: Report, full: bool) -> None:
+    rounds = 100 if full else 1
+    dose = trouble.LASTS if point in LONG else 5.0
+    load = arena.load()
+    with report.scenario(arena, f"S2 exit at {point}") as found:
+        for number in range(rounds):
+            token = arena.put_token(point)
+            wave = 0
+            while token.exists():
+                load.submit_wave(number * 1000 + wave, [trouble.body(dose)])
+                wave += 1
+                until = time.monotonic() + 1.0
+                while token.exists() and time.monotonic() < until:
+                    time.sleep(0.02)
+                assert wave < 60, f"no process came to {point}"
+        found["faults"] = f"{rounds} exits"
+
+
+def test_s3_stopped_workers(arena: Arena, report: Report, full: bool) -> None:
+    """A worker stands still for three leases with results in its hands; others finish its jobs meanwhile."""
+    rounds = 100 if full else 2
+    refused = arena.logged("late_results_refused")
+    load = arena.load()
+    with report.scenario(arena, "S3 workers stopped for three leases") as found:
+        for number in range(rounds):
+            token = arena.put_token(Point.END_BEFORE, Deed.STOP)
+            load.submit_wave(number, bodies(3))
+            eventually(lambda: not token.exists() and bool(arena.stopped_workers()), within_s=20)  # noqa: B023
+            time.sleep(3 * LEASE_S)
+            late = number + 1 + refused
+            for pid in arena.stopped_workers():
+                os.kill(pid, signal.SIGCONT)
+            eventually(lambda: arena.logged("late_results_refused") >= late, within_s=20)  # noqa: B023
+        found["faults"] = f"{rounds} stops"
+        found["late results refused"] = str(arena.logged("late_results_refused") - refused)
+
+
+def test_s3_a_late_result_while_another_worker_has_the_job(arena: Arena, report: Report, full: bool) -> None:
+    """The job runs again under a new fence, so only the fence tells the late result from the awaited one."""
+    rounds = 20 if full else 1
+    refused = arena.logged("late_results_refused")
+    load = arena.load()
+    with report.scenario(arena, "S3 late result while another worker has the job") as found:
+        for number in range(rounds):
+            arena.put_token(Point.END_BEFORE, Deed.STOP)
+            (job_id,) = load.submit_wave(number, bodies(1))
+            eventually(lambda: len(arena.stopped_workers()) == 1, within_s=20)
+            (first,) = arena.stopped_workers()
+            arena.put_token(Point.END_BEFORE, Deed.STOP)
+            eventually(lambda: len(arena.stopped_workers()) == 2, within_s=20, every_s=0.02)
+            late = number + 1 + refused
+            os.kill(first, signal.SIGCONT)
+            eventually(lambda: arena.logged("late_results_refused") >= late, within_s=20, every_s=0.02)  # noqa: B023
+            for pid in arena.stopped_workers():
+                os.kill(pid, signal.SIGCONT)
+            arena.all_ended([job_id], within_s=30)
+        found["faults"] = f"{rounds} times two workers stopped with the same job"
+        found["late results refused"] = str(arena.logged("late_results_refused") - refused)
+
+
+def test_s9_culprits_among_good_jobs(arena: Arena, report: Report, full: bool) -> None:
+    """One job kills its worker each time, one raises, one hangs, one asks for more memory than there is."""
+    good = 1000 if full else 200
+    load = arena.load()
+    with report.scenario(arena, "S9 culprits among good jobs") as found:
+        for name in arena.stack.worker_names:
+            os.kill(arena.stack.pid(name), signal.SIGSTOP)
+        first = load.submit_wave(0, [trouble.body(5.0)] * (good // 2))
+        culprits = load.submit_wave(
+            1, [trouble.body(dose) for dose in (6.0, trouble.RAISES, trouble.HANGS, trouble.GREEDY)]
+        )
+        deadly = arena.tokens / f"{Point.RUN_BEFORE}@{culprits[0]}"
+        deadly.write_text(Deed.EXIT)
+        others = load.submit_wave(2, [trouble.body(7.0)] * (good // 2))
+        for name in arena.stack.worker_names:
+            os.kill(arena.stack.pid(name), signal.SIGCONT)
+        arena.all_ended([*first, *culprits, *others], within_s=180)
+        deadly.unlink()
+        assert outcomes(arena, culprits) == [
+            "worker_crashed", "model_failed", "run_timed_out", "out_of_memory",
+        ]  # fmt: skip
+        assert set(outcomes(arena, [*first, *others])) == {"succeeded"}
+        found["faults"] = "1 job that kills, 1 that raises, 1 that hangs, 1 out of memory"
+        found["good jobs that succeeded"] = f"{good} of {good}"
+
+
+def test_s10_cancels(arena: Arena, report: Report, full: bool) -> None:
+    count = 3000 if full else 300
+    load = arena.load()
+    chance = arena.chance("s10")
+    with report.scenario(arena, "S10 cancels at random moments") as found:
+        with load.looking(clients=1):
+            for start in range(0, count, 30):
+                ids = load.submit_wave(start, [*bodies(20), *[trouble.body(trouble.LASTS)] * 10])
+                time.sleep(chance.uniform(0, 0.05))
+                chance.shuffle(ids)
+                load.cancel_all(ids, clients=2)
+        arena.settle()
+        load.read_all(arena.history.job_ids()[-count:])
+        canceled = sum(state == "canceled" for state in arena.history.cancels.values())
+        assert 0 < canceled < len(arena.history.cancels), "every cancel met the same phase: nothing shown"
+        found["faults"] = f"{count} cancels"
+        found["canceled before they ended"] = str(canceled)
+
+
+def test_s11_rolling_restarts(arena: Arena, report: Report, full: bool) -> None:
+    restarts = 20 if full else 2
+    before = len(arena.history.job_ids())
+    with report.scenario(arena, "S11 rolling restarts") as found:
+        waves = restarts * 60
+        with meanwhile(lambda: in_waves(arena, 10, waves, every_s=0.1)):
+            for number in range(restarts):
+                name = arena.stack.worker_names[number % len(arena.stack.worker_names)]
+                arena.restarted(name, arena.kill(name, signal.SIGTERM))
+        arena.settle()
+        used_up = arena.scalar(
+            "SELECT count(*) FROM job WHERE id = ANY(%s::uuid[]) AND attempt <> 1",
+            arena.history.job_ids()[before:],
+        )
+        assert used_up == 0, f"{used_up} jobs lost an attempt to a planned stop"
+        found["faults"] = f"{restarts} SIGTERMs under load"
+        found["attempts used up"] = str(used_up)
+
+
+def test_s12_wrong_clocks(arena: Arena, report: Report, full: bool) -> None:
+    """Two workers whose clocks are ten minutes wrong do all the work: only the database's clock counts."""
+    count = 500 if full else 50
+    load = arena.load()
+    with report.scenario(arena, "S12 worker clocks wrong") as found:
+        with arena.stack.workers_paused(), skewed_worker(arena, 600), skewed_worker(arena, -600):
+            ids = load.submit_wave(0, [*bodies(count), *[trouble.body(trouble.LASTS)] * (count // 10)])
+            arena.all_ended(ids, within_s=60)
+        assert set(outcomes(arena, ids)) == {"succeeded"}
+        taken_back = arena.scalar(
+            "SELECT count(*) FROM audit_event WHERE action = 'job.rescued' AND job_id = ANY(%s::uuid[])", ids
+        )
+        assert taken_back == 0, "a wrong clock cost a lease"
+        found["faults"] = "two workers, ten minutes fast and slow"
+        found["leases lost"] = str(taken_back)
+
+
+@contextlib.contextmanager
+def skewed_worker(arena: Arena, skew_s: float) -> Iterator[None]:
+    """One more worker on the stack, its clock wrong."""
+    name = f"skewed{skew_s:+.0f}"
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("MEDQUEUE_")},
+        **arena.stack.settings,
+        "MEDQUEUE_DATABASE_URL": arena.database_url,
+        "MEDQUEUE_REDIS_URL": arena.redis_url,
+        "MEDQUEUE_DATA_DIR": str(arena.stack.data),
+        "MEDQUEUE_WORKER_NAME": name,
+        "CLOCK_SKEW_S": str(skew_s),
+        "PYTHONPATH": str(Path(__file__).parent / "skewed"),
+    }
+    with (arena.stack.data / "log" / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(worker_command(name), env=environment, stdout=log, stderr=log)
+        try:
+            eventually((arena.stack.data / "run" / f"{name}.ready").exists, within_s=60)
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def outcomes(arena: Arena, job_ids: Sequence[str]) -> list[str]:
+    """How jobs ended: their problem's code, or else their state."""
+    with arena.stack.client() as http:
+        jobs = [http.get(f"/v1/jobs/{job_id}").json() for job_id in job_ids]
+    return [job["problem"]["code"] if job.get("problem") else job["state"] for job in jobs]
