@@ -40,7 +40,8 @@ test: install ## all tests
 	$(BIN)/python -m pytest
 
 faults: install ## every fault scenario in full (an hour and a half), write docs/reliability-report.md; SEED=N repeats a run
-	$(BIN)/python -m pytest -s tests/faults --faults full --fault-seed $(SEED)
+	$(BIN)/python -m pytest -s tests/faults --faults full --fault-seed $(SEED) \
+		--fault-report docs/reliability-report.md
 
 check: install ## lint, format, types, imports, migrations
 	$(BIN)/ruff check

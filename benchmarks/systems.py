@@ -32,7 +32,7 @@ def plain_system(folder: Path) -> Iterator[System]:
         Row.metadata.create_all(engine)
         engine.dispose()
         port, environment = free_port(), plain.Addresses(urls.database_url, urls.redis_url).environment()
-        commands = {"api": _plain_api(port), "worker": _plain_worker()}
+        commands = {"api": _plain_api(port), "worker": plain_worker()}
         roots = {
             name: stack.enter_context(running(command, environment, folder / f"{name}.log"))
             for name, command in commands.items()
@@ -89,7 +89,7 @@ def _plain_api(port: int) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _plain_worker() -> tuple[str, ...]:
+def plain_worker() -> tuple[str, ...]:
     return (
         sys.executable, "-m", "celery", "-A", "benchmarks.plain.tasks", "worker", "--pool", "prefork",
         "--concurrency", str(plain.CONCURRENCY), "--without-gossip", "--without-mingle", "--without-heartbeat",

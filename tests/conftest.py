@@ -133,6 +133,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=random.SystemRandom().randrange(10**6),
         help="seed of the fault scenarios",
     )
+    parser.addoption("--fault-report", type=Path, help="write what the fault scenarios found to this page")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -31,12 +31,13 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="session")
-def report(full: bool, seed: int, pytestconfig: pytest.Config) -> Iterator[Report]:
-    """What the scenarios found; written as a page at the end of a full run."""
-    collected = Report(seed=seed, full=full)
+def report(seed: int, pytestconfig: pytest.Config) -> Iterator[Report]:
+    """What the scenarios found; written as a page where `--fault-report` says."""
+    collected = Report(seed=seed)
     yield collected
-    if full:
-        write_report(collected, pytestconfig.rootpath / "docs" / "reliability-report.md")
+    page = pytestconfig.getoption("--fault-report")
+    if page is not None:
+        write_report(collected, page)
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,6 @@ class Report:
     """All rows of a run."""
 
     seed: int
-    full: bool
     rows: list[Row] = field(default_factory=list)
 
     @contextmanager
