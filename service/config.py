@@ -86,9 +86,9 @@ class Settings(BaseModel):
         float, Field(gt=0, le=600, description="First back-off after a passing fault.")
     ] = 1.0
     retry_cap_s: Annotated[float, Field(gt=0, le=86400, description="Longest back-off.")] = 300.0
-    sweep_s: Annotated[float, Field(ge=0.1, le=60, description="Interval of rescue, expiry and re-wake.")] = (
-        2.0
-    )
+    sweep_s: Annotated[
+        float, Field(ge=0.1, le=60, description="Interval of rescue, expiry, overdue jobs and re-wake.")
+    ] = 2.0
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )

@@ -48,6 +48,12 @@ JOBS_QUARANTINED = Counter(
 JOBS_EXPIRED = Counter(
     "medqueue_jobs_expired_total", "Jobs whose deadline passed in the queue.", registry=REGISTRY
 )
+JOBS_OVERDUE = Counter(
+    "medqueue_jobs_overdue_total",
+    "Jobs that were still to be answered after the time their model promises.",
+    ["model"],
+    registry=REGISTRY,
+)
 BATCH_SIZE = Histogram(
     "medqueue_batch_size",
     "Jobs in one claim.",

@@ -1,4 +1,4 @@
-"""Steps back and forward, and processes that migrate at the same time."""
+"""Migrations that broke off half-way, and processes that migrate at the same time."""
 
 import threading
 import time
@@ -6,9 +6,10 @@ import time
 import sqlalchemy as sa
 
 from migrations.check import drift
-from service.db import MIGRATION_LOCK, migrate, migration_engine, unmigrate
+from service.db import MIGRATION_LOCK, migrate, migration_engine, schema_revisions, unmigrate
 
 LOCK = sa.text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+BROKEN_INDEXES = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
 SNAPSHOTS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
@@ -27,6 +28,17 @@ def test_every_step_back_can_be_taken_forward_again(database_url: str) -> None:
         unmigrate(database_url, revision)
         migrate(database_url)
         assert drift(database_url) == []
+
+
+def test_a_migration_that_broke_off_while_it_built_an_index_is_taken_up_again(database_url: str) -> None:
+    answer(database_url, "UPDATE alembic_version SET version_num = '0001'")
+    answer(
+        database_url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_job_promise'::regclass"
+    )
+    migrate(database_url)
+    assert schema_revisions(database_url) == ("0002", "0002")
+    assert answer(database_url, BROKEN_INDEXES) == 0
+    assert drift(database_url) == []
 
 
 def test_whoever_waits_to_migrate_holds_up_no_index_that_is_being_built(database_url: str) -> None:
