@@ -61,6 +61,12 @@ class Settings(BaseModel):
         8 * 1024 * 1024
     )
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest upload.")] = 2 * 1024**3
+    max_queued: Annotated[int, Field(ge=1, description="Queued jobs past which none are accepted.")] = (
+        2_000_000
+    )
+    max_queued_per_tenant: Annotated[
+        int, Field(ge=1, description="Queued jobs of one tenant past which none of its are accepted.")
+    ] = 1_000_000
     db_pool_size: Annotated[int, Field(ge=1, le=200, description="Postgres connections of one process.")] = 10
     cache_s: Annotated[float, Field(ge=0, le=60, description="How long keys and aliases are remembered.")] = (
         1.0

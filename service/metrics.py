@@ -19,6 +19,12 @@ REQUEST_SECONDS = Histogram(
     registry=REGISTRY,
 )
 JOBS_SUBMITTED = Counter("medqueue_jobs_submitted_total", "Jobs accepted.", ["model"], registry=REGISTRY)
+SUBMITS_REFUSED = Counter(
+    "medqueue_submits_refused_total",
+    "Requests refused because as many jobs wait as may.",
+    ["reason"],
+    registry=REGISTRY,
+)
 WAITERS = Gauge("medqueue_waiting_requests", "Requests that wait for a job to end.", registry=REGISTRY)
 WAITS_REFUSED = Counter(
     "medqueue_waits_refused_total", "Waits answered at once because too many wait.", registry=REGISTRY
