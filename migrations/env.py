@@ -1,6 +1,7 @@
 """Runs migrations against MEDQUEUE_DATABASE_URL, or the connection handed over by service.db."""
 
 from alembic import context
+from sqlalchemy import Connection
 
 from service.config import Settings
 from service.db import migration_engine
@@ -8,15 +9,24 @@ from service.orm import Row
 
 
 def run() -> None:
-    """Upgrade or downgrade in one transaction; a waiting lock gives up instead of stalling the service."""
+    """Upgrade or downgrade; a waiting lock gives up instead of stalling the service."""
     connection = context.config.attributes.get("connection")
     if connection is not None:
-        context.configure(connection=connection, target_metadata=Row.metadata, compare_server_default=True)
-        with context.begin_transaction():
-            context.run_migrations()
+        _run_over(connection)
         return
-    with migration_engine(Settings.from_environment().database_url).begin() as opened:
-        context.configure(connection=opened, target_metadata=Row.metadata, compare_server_default=True)
+    with migration_engine(Settings.from_environment().database_url).connect() as opened:
+        _run_over(opened)
+
+
+def _run_over(connection: Connection) -> None:
+    """A transaction for each migration, which one that builds an index concurrently may leave and come back to."""
+    context.configure(
+        connection=connection,
+        target_metadata=Row.metadata,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
         context.run_migrations()
 
 

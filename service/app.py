@@ -22,7 +22,8 @@ from service.crypto import Keyring
 from service.db import Database
 from service.errors import DatabaseUnavailable, PayloadUnreadable
 from service.failpoints import Point
-from service.jobs import queries, submission
+from service.jobs import admission, queries, submission
+from service.jobs.admission import Admission, Tally
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
 from service.metrics import REQUEST_SECONDS, REQUESTS
@@ -69,10 +70,21 @@ def create_api(settings: Settings) -> Api:
             slots=max(1, (settings.api_threads - settings.max_waiters) * 3 // 4),
             limit_bytes=settings.max_body_bytes,
         ),
+        admission=Admission(
+            partial(_count_queued, database),
+            most=settings.max_queued,
+            most_of_tenant=settings.max_queued_per_tenant,
+        ),
         submits=Combiner(partial(_submit_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
         reads=Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
     )
     return Api(flask_app(services), database, queue, EndedListener(settings.redis_url, waiting.ended))
+
+
+def _count_queued(database: Database) -> Tally:
+    """Count what waits, for all submits of the next while."""
+    with database.statement() as work:
+        return admission.queued(work)
 
 
 def _submit_all(database: Database, new_jobs: Sequence[NewJob]) -> list[Accepted]:

@@ -41,6 +41,7 @@ class Action(StrEnum):
     JOB_RETRIED = "job.retried"
     JOB_RESCUED = "job.rescued"
     JOB_REQUEUED = "job.requeued"
+    JOB_OVERDUE = "job.overdue"
     RESULT_READ = "result.read"
     UPLOAD_STORED = "upload.stored"
     MODEL_PUBLISHED = "model.published"

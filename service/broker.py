@@ -40,6 +40,7 @@ end
 ROUTES = {
     TaskName.SCORE: QueueName.SCORE,
     TaskName.RESCUE: QueueName.MAINTENANCE,
+    TaskName.OVERDUE: QueueName.MAINTENANCE,
     TaskName.REWAKE: QueueName.MAINTENANCE,
 }
 

@@ -61,6 +61,12 @@ class Settings(BaseModel):
         8 * 1024 * 1024
     )
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest upload.")] = 2 * 1024**3
+    max_queued: Annotated[int, Field(ge=1, description="Queued jobs past which none are accepted.")] = (
+        2_000_000
+    )
+    max_queued_per_tenant: Annotated[
+        int, Field(ge=1, description="Queued jobs of one tenant past which none of its are accepted.")
+    ] = 1_000_000
     db_pool_size: Annotated[int, Field(ge=1, le=200, description="Postgres connections of one process.")] = 10
     cache_s: Annotated[float, Field(ge=0, le=60, description="How long keys and aliases are remembered.")] = (
         1.0
@@ -86,9 +92,9 @@ class Settings(BaseModel):
         float, Field(gt=0, le=600, description="First back-off after a passing fault.")
     ] = 1.0
     retry_cap_s: Annotated[float, Field(gt=0, le=86400, description="Longest back-off.")] = 300.0
-    sweep_s: Annotated[float, Field(ge=0.1, le=60, description="Interval of rescue, expiry and re-wake.")] = (
-        2.0
-    )
+    sweep_s: Annotated[
+        float, Field(ge=0.1, le=60, description="Interval of rescue, expiry, overdue jobs and re-wake.")
+    ] = 2.0
     failpoints: Path | None = Field(
         default=None, description="Folder of failpoint tokens, for fault tests; unset otherwise."
     )

@@ -126,6 +126,22 @@ class ServerBusy(ServiceError):
     code = "server_busy"
 
 
+class QueueFull(ServiceError):
+    """As many jobs wait as this service takes. Nothing was accepted; try again after the time in Retry-After."""
+
+    code = "queue_full"
+
+    def __init__(self, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__()
+
+
+class TenantQueueFull(QueueFull):
+    """As many of this tenant's jobs wait as it may have. Nothing was accepted; try again after the time in Retry-After."""
+
+    code = "tenant_queue_full"
+
+
 class ContentTypeUnsupported(ServiceError):
     """Send the body with the content type that this call documents."""
 

@@ -19,6 +19,12 @@ REQUEST_SECONDS = Histogram(
     registry=REGISTRY,
 )
 JOBS_SUBMITTED = Counter("medqueue_jobs_submitted_total", "Jobs accepted.", ["model"], registry=REGISTRY)
+SUBMITS_REFUSED = Counter(
+    "medqueue_submits_refused_total",
+    "Requests refused because as many jobs wait as may.",
+    ["reason"],
+    registry=REGISTRY,
+)
 WAITERS = Gauge("medqueue_waiting_requests", "Requests that wait for a job to end.", registry=REGISTRY)
 WAITS_REFUSED = Counter(
     "medqueue_waits_refused_total", "Waits answered at once because too many wait.", registry=REGISTRY
@@ -47,6 +53,12 @@ JOBS_QUARANTINED = Counter(
 )
 JOBS_EXPIRED = Counter(
     "medqueue_jobs_expired_total", "Jobs whose deadline passed in the queue.", registry=REGISTRY
+)
+JOBS_OVERDUE = Counter(
+    "medqueue_jobs_overdue_total",
+    "Jobs that were still to be answered after the time their model promises.",
+    ["model"],
+    registry=REGISTRY,
 )
 BATCH_SIZE = Histogram(
     "medqueue_batch_size",

@@ -131,7 +131,8 @@ class Job(Row):
     foreign keys to them: those cost a third of a submit (docs/decisions/0007).
 
     `rank_at` orders the queue (see lifecycle.PRIORITY_HEADSTART_S); `claim_size` is the number of jobs in the claim
-    that holds or last held this one.
+    that holds or last held this one. `promise_at` is when its result is promised, empty for jobs of releases that did
+    not record it; `overdue_at` is when a sweep found that this time had passed.
     """
 
     __tablename__ = "job"
@@ -164,6 +165,11 @@ class Job(Row):
             "deadline_at",
             postgresql_where=text("state = 'queued' AND deadline_at IS NOT NULL"),
         ),
+        Index(
+            "ix_job_promise",
+            "promise_at",
+            postgresql_where=text("state = 'queued' AND overdue_at IS NULL"),
+        ),
         Index("ix_job_newest", "tenant_id", text("id DESC")),
         Index(
             "ix_job_subject",
@@ -188,6 +194,8 @@ class Job(Row):
     rank_at: Mapped[datetime]
     available_at: Mapped[datetime] = mapped_column(server_default=NOW)
     deadline_at: Mapped[datetime | None]
+    promise_at: Mapped[datetime | None]
+    overdue_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     lease_expires_at: Mapped[datetime | None]

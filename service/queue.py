@@ -18,6 +18,7 @@ class TaskName(StrEnum):
 
     SCORE = "medqueue.score"
     RESCUE = "medqueue.rescue"
+    OVERDUE = "medqueue.overdue"
     REWAKE = "medqueue.rewake"
 
 

@@ -13,6 +13,7 @@ def beat_table(sweep_s: float) -> dict[str, dict[str, Any]]:
     expires = {"expires": 2 * sweep_s}
     return {
         "rescue": {"task": TaskName.RESCUE.value, "schedule": sweep_s, "options": expires},
+        "overdue": {"task": TaskName.OVERDUE.value, "schedule": sweep_s, "options": expires},
         "rewake": {"task": TaskName.REWAKE.value, "schedule": sweep_s, "options": expires},
     }
 

@@ -4,6 +4,7 @@ Late, repeated and lost messages do no harm: a task looks into Postgres for what
 when there is nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from service import failpoints
 from service.errors import DatabaseUnavailable, ServiceError
 from service.failpoints import Point
 from service.jobs import sweeps
-from service.metrics import JOBS_EXPIRED, JOBS_QUARANTINED, JOBS_RESCUED
+from service.metrics import JOBS_EXPIRED, JOBS_OVERDUE, JOBS_QUARANTINED, JOBS_RESCUED
 from service.queue import TaskName
 from workers.parts import Parts
 
@@ -26,6 +27,7 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
     tasks: dict[TaskName, Callable[..., None]] = {
         TaskName.SCORE: lambda subject: _score(parts(), subject),
         TaskName.RESCUE: lambda: _rescue(parts()),
+        TaskName.OVERDUE: lambda: _overdue(parts()),
         TaskName.REWAKE: lambda: _rewake(parts()),
     }
     for name, task in tasks.items():
@@ -53,6 +55,16 @@ def _rescue(parts: Parts) -> None:
         log.warning(
             "jobs_rescued", queued=len(rescued.queued), quarantined=[str(job) for job in rescued.quarantined]
         )
+
+
+def _overdue(parts: Parts) -> None:
+    """Record the jobs whose promised time has passed. Safe twice: a job that is marked is not found again."""
+    with parts.database.statement() as work:
+        found = Counter(job.model for job in sweeps.overdue(work))
+    for model, count in found.items():
+        JOBS_OVERDUE.labels(model).inc(count)
+    if found:
+        log.warning("jobs_overdue", by_model=dict(found))
 
 
 def _rewake(parts: Parts) -> None:

@@ -96,7 +96,7 @@ class JobViews:
         body=SubmitRequest,
         answers={202: JobView, 200: JobView},
         parameters=(parameters.PREFER, parameters.IDEMPOTENCY_KEY),
-        problems=(400, 404, 413, 415, 422),
+        problems=(400, 404, 413, 415, 422, 429),
         examples=examples.SUBMIT,
         example=examples.ACCEPTED,
     )
@@ -120,7 +120,7 @@ class JobViews:
         body=BulkRequest,
         answers={200: BulkAnswer},
         parameters=(parameters.IDEMPOTENCY_KEY,),
-        problems=(400, 413, 415, 422),
+        problems=(400, 413, 415, 422, 429),
         examples=examples.BULK,
         example=examples.BULK_ANSWER,
     )
@@ -242,18 +242,23 @@ class JobViews:
 
 
 def _store_one(services: Services, job: NewJob, idempotency: IdempotencyKey | None) -> Accepted:
-    """Store a lone case, together with those of other requests that come in at the same time."""
+    """Store a lone case, together with those of other requests that come in at the same time.
+
+    Raises TenantQueueFull or QueueFull.
+    """
     if idempotency is not None:
         return _store(services, [job], idempotency)[0]
-    accepted = services.submits.run(job)
+    with services.admission.room(job.principal.tenant_id, 1):
+        accepted = services.submits.run(job)
     JOBS_SUBMITTED.labels(job.model.name).inc()
     return accepted
 
 
 def _store(services: Services, jobs: list[NewJob], idempotency: IdempotencyKey | None) -> list[Accepted]:
+    """Store the cases of one request, all or none. Raises TenantQueueFull or QueueFull."""
     unit = services.database.transaction() if idempotency else services.database.statement()
     failpoints.reach(Point.SUBMIT_BEFORE)
-    with unit as work:
+    with services.admission.room(jobs[0].principal.tenant_id, len(jobs)), unit as work:
         accepted = submission.submit(work, jobs, idempotency)
     failpoints.reach(Point.SUBMIT_AFTER)
     fresh = Counter(job.model.name for job, stored in zip(jobs, accepted, strict=True) if not stored.replayed)

@@ -13,12 +13,13 @@ from werkzeug.routing import Rule
 
 from service.api import examples, schemas
 from service.api.operations import Operation, operation, operation_of
-from service.api.problems import PROBLEM_TYPE
+from service.api.problems import PROBLEM_TYPE, TRY_AGAIN
 from service.api.views import answer
 
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
 PATH_VARIABLE = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
+SECONDS = {"description": "In seconds", "schema": {"type": "string"}, "required": True}
 PROBLEM_WORDS = {
     400: "Malformed request",
     401: "No key, or a wrong one",
@@ -29,8 +30,9 @@ PROBLEM_WORDS = {
     415: "Wrong content type",
     422: "Does not fit the schema or the model",
     409: "The state does not allow it",
+    429: "As many of the tenant's jobs wait as it may have",
     500: "A fault of ours",
-    503: "Postgres or the blob store is away",
+    503: "Postgres or the blob store is away, or there is no room",
 }
 
 
@@ -157,6 +159,7 @@ def _problems(found: Operation) -> dict[str, Any]:
         str(status): {
             "description": PROBLEM_WORDS[status],
             "content": {PROBLEM_TYPE: _schema_of(schemas.Problem)},
+            **({"headers": {"Retry-After": SECONDS}} if status in TRY_AGAIN else {}),
         }
         for status in sorted(statuses)
     }

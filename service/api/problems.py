@@ -14,6 +14,7 @@ PROBLEM_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:medqueue:problem:"
 MAX_FIELD_ERRORS = 100
 RETRY_AFTER_S = 2
+TRY_AGAIN = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.KeyMissing: HTTPStatus.UNAUTHORIZED,
@@ -33,6 +34,8 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.BodyIncomplete: HTTPStatus.BAD_REQUEST,
     errors.LengthRequired: HTTPStatus.LENGTH_REQUIRED,
     errors.ServerBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TenantQueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.ContentTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.TransitionRefused: HTTPStatus.CONFLICT,
@@ -68,17 +71,19 @@ def problem_of(error: ServiceError) -> dict[str, object]:
     return problem
 
 
-def _respond(problem: dict[str, object], status: int) -> Response:
+def _respond(problem: dict[str, object], status: int, *, retry_after_s: int = RETRY_AFTER_S) -> Response:
     response = Response(to_json(problem), status, mimetype=PROBLEM_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status in TRY_AGAIN:
+        response.headers["Retry-After"] = str(retry_after_s)
     return response
 
 
 def _service_error(error: ServiceError) -> Response:
     status = status_of(error)
+    if isinstance(error, errors.QueueFull):  # counted, not logged: thousands a second while it lasts
+        return _respond(problem_of(error), status, retry_after_s=error.retry_after_s)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request_failed", code=error.code, route=str(request.url_rule), exc_info=error)
     return _respond(problem_of(error), status)

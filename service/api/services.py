@@ -10,6 +10,7 @@ from service.combining import Combiner
 from service.config import Settings
 from service.db import Database
 from service.errors import PayloadUnreadable
+from service.jobs.admission import Admission
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
 from service.uploads import Uploads
@@ -26,5 +27,6 @@ class Services:
     auth: Authenticator
     waiting: Waiting
     bodies: Bodies
+    admission: Admission
     submits: Combiner[NewJob, Accepted]
     reads: Combiner[Reading, JobView | PayloadUnreadable | None]

@@ -26,6 +26,7 @@ COLUMN_TYPES = {
     "model": "text",
     "priority": "smallint",
     "deadline_at": "timestamptz",
+    "promised_s": "float8",
     "upload_id": "uuid",
     "payload": "bytea",
     "context": "bytea",
@@ -44,10 +45,11 @@ SUBMIT = """
 WITH given AS (
     {given}
 ), fresh AS (
-    INSERT INTO job (id, tenant_id, submitted_by, model_version_id, priority, rank_at, deadline_at, upload_id,
-                     payload, context, subject_digest, idempotency_digest, request_digest)
+    INSERT INTO job (id, tenant_id, submitted_by, model_version_id, priority, rank_at, deadline_at, promise_at,
+                     upload_id, payload, context, subject_digest, idempotency_digest, request_digest)
     SELECT id, tenant_id, submitted_by, model_version_id, priority,
-           now() + make_interval(secs => (ARRAY[{headstarts}])[priority + 1]), deadline_at, upload_id,
+           now() + make_interval(secs => (ARRAY[{headstarts}])[priority + 1]), deadline_at,
+           now() + make_interval(secs => promised_s), upload_id,
            payload, context, subject_digest, idempotency_digest, request_digest
     FROM given
     ON CONFLICT (tenant_id, idempotency_digest) WHERE idempotency_digest IS NOT NULL DO NOTHING
@@ -148,6 +150,7 @@ def _row(job_id: UUID, job: NewJob) -> tuple[object, ...]:
         f"model:{job.model.name}@{job.model.version}",
         int(job.priority),
         job.deadline_at,
+        job.model.manifest.runtime.promised_s,
         job.upload_id,
         None if payload is None else cipher.seal(payload, binding("job.payload", tenant_id, job_id)),
         _sealed_context(job_id, job),

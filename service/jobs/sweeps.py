@@ -1,6 +1,6 @@
-"""What time does to jobs: leases lapse, deadlines pass, wake-ups get lost. Run every few seconds; safe to run twice.
+"""What time does to jobs: leases lapse, deadlines and promises pass, wake-ups get lost. Run every few seconds.
 
-Each sweep takes a bounded number of rows and skips those that somebody else has locked.
+Each sweep is safe to run twice, takes a bounded number of rows and skips those that somebody else has locked.
 """
 
 from dataclasses import dataclass
@@ -48,6 +48,31 @@ WITH passed AS MATERIALIZED (
 SELECT id FROM expired
 """
 
+# An alarm, not a step of the job's life: state and fence stay, and so do entity tags and the claimant's lease. The
+# deadline is not asked for: jobs past theirs would be read over by each sweep until they are expired.
+OVERDUE = f"""
+WITH waiting AS MATERIALIZED (
+    SELECT id FROM job WHERE state = 'queued' AND overdue_at IS NULL AND promise_at <= now()
+    ORDER BY promise_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
+), running AS MATERIALIZED (
+    SELECT id FROM job WHERE lease_expires_at IS NOT NULL AND overdue_at IS NULL AND promise_at <= now()
+    ORDER BY lease_expires_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
+), overdue AS (
+    UPDATE job SET overdue_at = now()
+    WHERE job.id = ANY (ARRAY(SELECT id FROM waiting UNION ALL SELECT id FROM running))
+    RETURNING job.id, job.tenant_id, job.model_version_id, job.state, job.attempt, job.promise_at
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, '{ACTOR}', 'job.overdue',
+           jsonb_build_object('state', state, 'attempt', attempt,
+                              'late_s', round(extract(epoch FROM now() - promise_at)::numeric, 3))
+    FROM overdue
+)
+SELECT overdue.id, version.name, version.id, overdue.state::text
+FROM overdue JOIN model_version AS version ON version.id = overdue.model_version_id
+    AND version.id = ANY (ARRAY(SELECT model_version_id FROM overdue))
+"""
+
 WITH_WORK = """
 SELECT id FROM model_version AS version
 WHERE EXISTS (SELECT FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt = 0)
@@ -70,6 +95,14 @@ class Rescued:
     quarantined: tuple[UUID, ...]
 
 
+@dataclass(frozen=True)
+class OverdueJob:
+    """A job whose promised time has passed, and the name of its model."""
+
+    id: UUID
+    model: str
+
+
 def rescue(work: UnitOfWork, *, max_crashes: int) -> Rescued:
     """Take back jobs whose lease has lapsed; those that crashed `max_crashes` times alone are quarantined."""
     rows = work.execute(RESCUE, (max_crashes, max_crashes, max_crashes, QUARANTINE_PROBLEM))
@@ -85,6 +118,17 @@ def expire(work: UnitOfWork) -> list[UUID]:
     ids = [row[0] for row in work.execute(EXPIRE, (EXPIRY_PROBLEM,))]
     work.announce(ids)
     return ids
+
+
+def overdue(work: UnitOfWork) -> list[OverdueJob]:
+    """Record jobs that have not ended by their promised time, each once; they stay as they are.
+
+    A claim passes over rows that this sweep has locked, so those that wait get a wake-up of their own afterwards.
+    """
+    rows = work.execute(OVERDUE)
+    for version_id in {row[2] for row in rows if row[3] == "queued"}:
+        work.wake(score_wake_up(version_id))
+    return [OverdueJob(row[0], row[1]) for row in rows]
 
 
 def rewake(work: UnitOfWork) -> list[UUID]:

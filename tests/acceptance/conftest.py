@@ -7,11 +7,14 @@ import pytest
 
 from tests.acceptance.stack import STOPS_WITHIN_S, Stack
 
-# Short leases, so that what a killed worker held is soon rescued; a limit that is quick to reach.
+# Short leases, so that what a killed worker held is soon rescued; limits that are quick to reach, but for the queue's not
+# so quick that the tests of chaos would meet them.
 QUICK_TO_TEST = {
     "MEDQUEUE_LEASE_S": "2",
     "MEDQUEUE_SWEEP_S": "0.5",
     "MEDQUEUE_MAX_UPLOAD_BYTES": "1000000",
+    "MEDQUEUE_MAX_QUEUED": "3600",
+    "MEDQUEUE_MAX_QUEUED_PER_TENANT": "3000",
 }
 
 

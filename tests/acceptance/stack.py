@@ -82,11 +82,16 @@ class Stack:
 
     def new_key(self, tenant: str, *scopes: str) -> str:
         """A key of `tenant`, which is made where it is missing."""
-        return str(json.loads(self._keys("create", *_create_options(tenant, scopes)))["key"])
+        return str(json.loads(self._told("keys", "create", *_create_options(tenant, scopes)))["key"])
 
     def revoke(self, key: str) -> None:
         """End a key."""
-        self._keys("revoke", key.split("_")[1])
+        self._told("keys", "revoke", key.split("_")[1])
+
+    def publish(self, folder: Path) -> None:
+        """Seal and publish a bundle."""
+        subprocess.run([sys.executable, "-m", "models", "seal", folder], check=True, timeout=60)
+        self._told("models", "publish", str(folder))
 
     def pid(self, name: str) -> int:
         """The process id of one of the stack's programs, as its pid file says it now."""
@@ -129,8 +134,9 @@ class Stack:
     def _ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
-    def _keys(self, *words: str) -> str:
-        command = [str(MEDQUEUE), "keys", *words, "--data-dir", str(self.data), "--json"]
+    def _told(self, *words: str) -> str:
+        """What the operator's command line answers."""
+        command = [str(MEDQUEUE), *words, "--data-dir", str(self.data), "--json"]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, env=_environment({}), timeout=60
         )

@@ -73,6 +73,17 @@ def test_every_operation_under_v1_needs_a_key_and_tells_its_problems(described: 
             assert {"401", "403", "500", "503"} <= operation["responses"].keys(), name
 
 
+def test_whoever_is_told_to_try_again_is_told_when(described: Document) -> None:
+    answers = {
+        (name, status): response
+        for name, operation in operations(described).items()
+        for status, response in operation["responses"].items()
+        if status in {"429", "503"} and "/v1/" in name
+    }
+    assert {name for name, status in answers if status == "429"} == {"POST /v1/jobs", "POST /v1/jobs/bulk"}
+    assert all(response["headers"]["Retry-After"]["required"] for response in answers.values())
+
+
 def test_every_operation_has_an_example(described: Document) -> None:
     without = [name for name, operation in operations(described).items() if not list(examples(operation))]
     assert without == []

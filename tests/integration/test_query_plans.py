@@ -30,9 +30,10 @@ ROW_COUNTS = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Re
 
 FILL = """
 INSERT INTO job (id, tenant_id, model_version_id, created_at, rank_at, available_at, priority, submitted_by, payload,
-                 attempt, fence)
+                 attempt, fence, promise_at)
 SELECT uuidv7(make_interval(secs => -0.01 * (%(count)s - n))), %(tenant)s, %(model)s, now(),
-       now() + make_interval(secs => n * 0.001), now() + %(delay)s, n %% 4, 'test', '\\x00', %(attempt)s, %(attempt)s
+       now() + make_interval(secs => n * 0.001), now() + %(delay)s, n %% 4, 'test', '\\x00', %(attempt)s, %(attempt)s,
+       now() + '1 day'
 FROM generate_series(1, %(count)s) AS n
 """
 
@@ -203,8 +204,23 @@ def test_sweeps_touch_nothing_when_nothing_is_due(full: tuple[Database, Principa
         )
     assert rows_touched(database, sweeps.RESCUE, (3, 3, 3, sweeps.QUARANTINE_PROBLEM)) == 0
     assert rows_touched(database, sweeps.EXPIRE, (sweeps.EXPIRY_PROBLEM,)) == 0
+    assert rows_touched(database, sweeps.OVERDUE, ()) == 0
     # Versions that the tests before rolled back are read over: a handful, where a count would read a million.
     assert rows_touched(database, sweeps.WITH_WORK, ()) <= LIMIT
+
+
+def test_a_sweep_for_overdue_jobs_touches_those_that_are_due(
+    full: tuple[Database, Principal, PublishedModel],
+) -> None:
+    database, caller, model = full
+    overdue = factories.submitted(database, caller, model, 2 * LIMIT)
+    held = [job.lease.id for job in factories.claimed(database, model, limit=LIMIT, retries_first=False)]
+    with database.statement() as work:
+        work.execute("UPDATE job SET promise_at = now() WHERE id = ANY(%s)", (overdue + held,))
+    assert rows_touched(database, sweeps.OVERDUE, ()) == 3 * LIMIT
+    with database.statement() as work:
+        assert {job.id for job in sweeps.overdue(work)} == {*overdue, *held}
+    assert rows_touched(database, sweeps.OVERDUE, ()) <= LIMIT, "what runs is looked at, what waits is not"
 
 
 def test_first_answers_are_found_by_key(full: tuple[Database, Principal, PublishedModel]) -> None:

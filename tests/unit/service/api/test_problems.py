@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from flask import Flask, abort, request
@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from models.manifest import ModelManifest
@@ -23,7 +24,8 @@ from service.errors import FieldError, ServiceError
 # What no caller of the API can cause: a wrong set-up, a damaged store, a bundle on the command line.
 OURS = {errors.SettingInvalid, errors.PayloadUnreadable, errors.BundleUnusable}
 MARK = "Mustermann-1970"
-CODES = {400, 401, 403, 404, 409, 411, 413, 415, 422, 503}
+Kind = TypeVar("Kind", bound=ServiceError)
+CODES = {400, 401, 403, 404, 409, 411, 413, 415, 422, 429, 503}
 
 
 def all_errors(root: type[ServiceError] = ServiceError) -> set[type[ServiceError]]:
@@ -35,7 +37,7 @@ def by_name(kinds: set[type[ServiceError]]) -> list[type[ServiceError]]:
     return sorted(kinds, key=lambda kind: kind.__name__)
 
 
-def made(kind: type[ServiceError]) -> ServiceError:
+def made(kind: type[Kind]) -> Kind:
     """An error of `kind`, whatever its constructor takes."""
     needed = [
         parameter
@@ -179,6 +181,20 @@ def test_who_sends_no_key_is_told_how(client: FlaskClient) -> None:
 
 def test_who_comes_while_a_server_is_away_is_told_when_to_come_back(client: FlaskClient) -> None:
     assert int(client.get("/raise/DatabaseUnavailable").headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("kind", [errors.QueueFull, errors.TenantQueueFull])
+def test_who_is_refused_for_want_of_room_is_told_when_there_may_be_some(
+    kind: type[errors.QueueFull], client: FlaskClient
+) -> None:
+    assert client.get(f"/raise/{kind.__name__}").headers["Retry-After"] == str(made(kind).retry_after_s)
+
+
+def test_a_refusal_for_want_of_room_is_not_logged_each_time(client: FlaskClient) -> None:
+    with capture_logs() as lines:
+        client.get("/raise/QueueFull")
+        client.get("/raise/ServerBusy")
+    assert [line["code"] for line in lines] == ["server_busy"]
 
 
 @pytest.mark.parametrize(
