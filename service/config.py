@@ -89,6 +89,12 @@ class Settings(BaseModel):
     sweep_s: Annotated[float, Field(ge=0.1, le=60, description="Interval of rescue, expiry and re-wake.")] = (
         2.0
     )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address on which workers and scheduler serve their metrics."
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="Port of those metrics; 0: any free one; without it they are not served."
+    )
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )
