@@ -8,16 +8,18 @@ import structlog
 from celery import Celery, signals
 
 from service import logs
+from service.broker import listen_to_pulse
 from service.config import Settings
 from service.errors import SettingInvalid
 from service.metrics import MetricsServer
 from service.process import settle
+from service.pulse import pulse_file
 from service.queue import QueueName
 from workers.parts import Parts, make_parts, worker_name
 from workers.runtime import ProviderUnavailable, describe
 from workers.schedule import start_beat
 
-SIGNS = ("ready", "metrics")
+SIGNS = ("ready", "pulse", "metrics")
 
 log = structlog.get_logger()
 
@@ -57,6 +59,7 @@ class Process:
             # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
             sys.stderr.write(f"{error}\n")
             raise SystemExit(1) from error
+        listen_to_pulse(sender.app, worker_name(self._settings))
         if QueueName.SCORE.value in self._queues:
             log.info("worker_warm", models=self._parts.pool.warm_up(), **describe(self._parts.scorer.runtime))
 
@@ -77,6 +80,7 @@ class Process:
         path = self._sign("ready")
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self.parts.pulse.start(pulse_file(self._settings.data_dir, self._settings.worker_name))
             path.touch()
 
     def _stopping(self, **_: object) -> None:
