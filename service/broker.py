@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from service import failpoints
 from service.failpoints import Point
-from service.queue import QueueName, TaskName, WakeUp
+from service.queue import QueueName, TaskName, WakeUp, pulse_wake_up
 from service.wire import Command, Wire
 
 ENDED_CHANNEL = "medqueue:ended"
@@ -37,11 +37,16 @@ if not redis.call('LPOS', KEYS[1], ARGV[1]) then
 end
 """
 
+# A process that is gone takes its message no more: then the queue expires.
+SEND_PULSE = SEND + "redis.call('EXPIRE', KEYS[1], ARGV[2])"
+PULSE_EXPIRES_S = 60
+
 ROUTES = {
     TaskName.SCORE: QueueName.SCORE,
     TaskName.RESCUE: QueueName.MAINTENANCE,
     TaskName.OVERDUE: QueueName.MAINTENANCE,
     TaskName.REWAKE: QueueName.MAINTENANCE,
+    TaskName.PULSE: QueueName.PULSE,
 }
 
 log = structlog.get_logger()
@@ -57,7 +62,7 @@ def celery_app(redis_url: str) -> Celery:
         task_store_errors_even_if_ignored=False,
         task_routes={task.value: {"queue": queue.value} for task, queue in ROUTES.items()},
         # The nameless exchange goes straight to the queue; a named one is looked up in Redis for every message.
-        task_queues=[_queue(name) for name in QueueName],
+        task_queues=[_queue(name.value, no_ack=name is QueueName.SCORE) for name in QueueName],
         task_default_queue=QueueName.MAINTENANCE.value,
         task_acks_late=False,
         task_publish_retry=False,
@@ -85,11 +90,31 @@ def celery_app(redis_url: str) -> Celery:
     return app
 
 
-def _queue(name: QueueName) -> Queue:
+def _queue(name: str, *, no_ack: bool) -> Queue:
     # A message may be lost, so taking one need not be written down: that would be two round trips before each claim.
     # The scheduler's threads take one message each all the same.
-    no_ack = name is QueueName.SCORE
-    return Queue(name.value, Exchange(""), routing_key=name.value, no_ack=no_ack)  # type: ignore[no-untyped-call]
+    return Queue(name, Exchange(""), routing_key=name, no_ack=no_ack)  # type: ignore[no-untyped-call]
+
+
+def listen_to_pulse(app: Celery, process: str) -> None:
+    """Let this worker also consume the queue of its own pulse, whatever its command line selects."""
+    app.amqp.queues.select_add(_queue(_queue_of(pulse_wake_up(process)), no_ack=True))
+
+
+def _queue_of(wake_up: WakeUp) -> str:
+    queue = ROUTES[wake_up.task].value
+    return f"{queue}.{wake_up.subject}" if wake_up.task is TaskName.PULSE else queue
+
+
+def send_pulse(redis: Redis, process: str) -> None:
+    """Send a process its pulse, unless the last one still waits. Raises RedisError or OSError."""
+    wake_up = pulse_wake_up(process)
+    redis.eval(SEND_PULSE, 1, _queue_of(wake_up), message_of(wake_up), PULSE_EXPIRES_S)
+
+
+def waits(redis: Redis, wake_up: WakeUp) -> bool:
+    """Whether a wake-up waits to be taken. Raises RedisError or OSError."""
+    return redis.lpos(_queue_of(wake_up), message_of(wake_up)) is not None
 
 
 def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
@@ -114,7 +139,7 @@ def message_of(wake_up: WakeUp) -> str:
     because kombu gives every message another id, and costs ten times the round trip; a test lets a worker take one.
     """
     task_id = f"{wake_up.task}:{wake_up.subject}"
-    queue = ROUTES[wake_up.task].value
+    queue = _queue_of(wake_up)
     return json.dumps(
         {
             "body": json.dumps([[wake_up.subject], {}, {}]),
@@ -161,7 +186,7 @@ class CeleryTaskQueue:
     def wake(self, wake_up: WakeUp) -> None:
         """See TaskQueue."""
         failpoints.reach(Point.WAKE_UP_BEFORE)
-        command = ("EVAL", SEND, "1", ROUTES[wake_up.task].value, message_of(wake_up))
+        command = ("EVAL", SEND, "1", _queue_of(wake_up), message_of(wake_up))
         with self._signal:
             if not self._sent(command):
                 self._pending[command] = None

@@ -98,6 +98,12 @@ class Settings(BaseModel):
     failpoints: Path | None = Field(
         default=None, description="Folder of failpoint tokens, for fault tests; unset otherwise."
     )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address on which workers and scheduler serve their metrics."
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="Port of those metrics; 0: any free one; without it they are not served."
+    )
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )

@@ -1,6 +1,17 @@
 """Prometheus metrics of a process. Labels hold names from code and the catalogue, never ids or patient data."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+import socket
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+
+from service.errors import SettingInvalid
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, which nobody reads
 
@@ -80,3 +91,24 @@ BATCH_LIMIT = Gauge(
 MODELS_LOADED_MB = Gauge(
     "medqueue_models_loaded_megabytes", "Memory counted for loaded models.", registry=REGISTRY
 )
+
+
+class MetricsServer:
+    """Serves the metrics of this process at /metrics, from a daemon thread that sleeps between scrapes."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Listen; port 0 takes any free one. Raises SettingInvalid when the address cannot be had."""
+        try:
+            self._server, self._thread = start_http_server(port, addr=host, registry=REGISTRY)
+        except OSError as error:
+            variable = "HOST" if isinstance(error, socket.gaierror) else "PORT"
+            raise SettingInvalid(
+                f"MEDQUEUE_METRICS_{variable}", f"cannot listen on {host}:{port}: {error.strerror}"
+            ) from None
+        self.port = int(self._server.server_port)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)

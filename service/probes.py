@@ -25,16 +25,49 @@ SELECT model_version_id, state, sum(jobs)::bigint, extract(epoch FROM now() - mi
     SELECT model_version_id, 'running', count(*), min(created_at) FROM job WHERE lease_expires_at IS NOT NULL GROUP BY 1
 ) AS part GROUP BY 1, 2
 """
+STALLED_S = 30.0
+# Whether a job could have been claimed for so long, and none was. Of each model those first in line are looked at: there
+# is no index on the age of a job, and the one first in line ages while nothing is claimed. A lease that holds says that
+# a worker is at work, though its run be long. Else the newest audit events tell of the last claim; their ids are in
+# the order of time. What comes first is cheapest, and what follows is not run unless it matters. Each inner part has an
+# order and a limit and no further condition, so that no plan can gather more rows and sort them.
+STALLED = """
+SELECT EXISTS (
+    SELECT FROM model_version AS version WHERE EXISTS (
+        SELECT FROM (
+            SELECT available_at, deadline_at FROM job
+            WHERE model_version_id = version.id AND state = 'queued' AND attempt = 0
+            ORDER BY rank_at, id LIMIT 100
+        ) AS first_in_line
+        WHERE available_at < now() - make_interval(secs => %s) AND (deadline_at IS NULL OR deadline_at > now())
+    ) OR EXISTS (
+        SELECT FROM (
+            SELECT available_at, deadline_at FROM job
+            WHERE model_version_id = version.id AND state = 'queued' AND attempt > 0
+            ORDER BY available_at LIMIT 100
+        ) AS first_due
+        WHERE available_at < now() - make_interval(secs => %s) AND (deadline_at IS NULL OR deadline_at > now())
+    )
+) AND NOT EXISTS (SELECT FROM job WHERE lease_expires_at > now())
+AND NOT EXISTS (
+    SELECT FROM (SELECT id, action FROM audit_event ORDER BY id DESC LIMIT 20000) AS newest
+    WHERE action = 'job.claimed' AND id > (SELECT uuidv7(make_interval(secs => -(%s::float))))
+)
+"""
 SCHEMA = "SELECT version_num FROM alembic_version"
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """What answers. Redis may be away: jobs are accepted all the same, and start later."""
+    """What answers, and whether queued jobs are attended to.
+
+    Redis may be away, and consumption stalled: jobs are accepted all the same, and start later.
+    """
 
     postgres: Literal["ok", "unreachable"]
     schema: Literal["ok", "behind", "unknown"]
     redis: Literal["ok", "unreachable"]
+    consumption: Literal["ok", "stalled", "unknown"]
 
     @property
     def ready(self) -> bool:
@@ -43,16 +76,27 @@ class Readiness:
 
 
 def readiness(database: Database, redis_url: str) -> Readiness:
-    """Ask Postgres for its schema revision and Redis for a sign of life."""
+    """Ask Postgres for its schema revision and its queue, and Redis for a sign of life."""
     try:
         with database.statement() as work:
             rows = work.execute(SCHEMA)
-        schema: Literal["ok", "behind"] = "ok" if rows and rows[0][0] >= _needed() else "behind"
-        return Readiness("ok", schema, _redis(redis_url))
+        if rows and rows[0][0] >= _needed():
+            return Readiness("ok", "ok", _redis(redis_url), consumption(database))
     except UndefinedTable:
-        return Readiness("ok", "behind", _redis(redis_url))
+        pass
     except DatabaseUnavailable:
-        return Readiness("unreachable", "unknown", _redis(redis_url))
+        return Readiness("unreachable", "unknown", _redis(redis_url), "unknown")
+    return Readiness("ok", "behind", _redis(redis_url), "unknown")
+
+
+def consumption(database: Database, *, stalled_s: float = STALLED_S) -> Literal["ok", "stalled", "unknown"]:
+    """`stalled`: a job could have been claimed for `stalled_s` seconds, and in that time no worker claimed or held any."""
+    try:
+        with database.statement() as work:
+            ((stalled,),) = work.execute(STALLED, (stalled_s, stalled_s, stalled_s))
+    except DatabaseUnavailable:
+        return "unknown"
+    return "stalled" if stalled else "ok"
 
 
 def queue_metrics(database: Database, catalog: Catalog) -> bytes:

@@ -7,10 +7,14 @@ from uuid import UUID
 
 
 class QueueName(StrEnum):
-    """Queues of wake-ups. Workers that run models listen to `score`, the scheduler to `maintenance`."""
+    """Queues of wake-ups. Workers that run models listen to `score`, the scheduler to `maintenance`.
+
+    `pulse` stands for one queue a process, `pulse.NAME`, which that process alone listens to.
+    """
 
     SCORE = "score"
     MAINTENANCE = "maintenance"
+    PULSE = "pulse"
 
 
 class TaskName(StrEnum):
@@ -20,6 +24,7 @@ class TaskName(StrEnum):
     RESCUE = "medqueue.rescue"
     OVERDUE = "medqueue.overdue"
     REWAKE = "medqueue.rewake"
+    PULSE = "medqueue.pulse"
 
 
 class WakeUp(NamedTuple):
@@ -42,3 +47,8 @@ class TaskQueue(Protocol):
 def score_wake_up(model_version_id: UUID) -> WakeUp:
     """The wake-up that says: this model version has work."""
     return WakeUp(TaskName.SCORE, str(model_version_id))
+
+
+def pulse_wake_up(process: str) -> WakeUp:
+    """The message that only the process of this name takes: proof that it consumes."""
+    return WakeUp(TaskName.PULSE, process)

@@ -69,6 +69,11 @@ class Heartbeat:
         with self._condition:
             self._held = ()
 
+    @property
+    def holds(self) -> bool:
+        """Whether work is held that makes progress: a hung process would have ended itself."""
+        return bool(self._held)
+
     def close(self) -> None:
         """End the thread."""
         with self._condition:

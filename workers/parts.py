@@ -15,6 +15,7 @@ from service.storage import FsspecBlobStore
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import ModelPool
+from workers.pulse import OwnPulse, pulse_over
 from workers.runtime import OnnxRuntime
 from workers.scoring import Scorer
 from workers.write_back import Limits, WriteBack
@@ -33,10 +34,12 @@ class Parts:
     pool: ModelPool
     scorer: Scorer
     write_back: WriteBack
+    pulse: OwnPulse
 
     def close(self) -> None:
         """Finish writing back, stop the threads and close the connections."""
         self.write_back.close()
+        self.pulse.close()
         for heartbeat in self.heartbeats:
             heartbeat.close()
         self.queue.close()
@@ -84,4 +87,9 @@ def make_parts(settings: Settings) -> Parts:
         write_back=write_back,
         lease_s=settings.lease_s,
     )
-    return Parts(settings, database, queue, heartbeats, pool, scorer, write_back)
+    pulse = pulse_over(
+        settings.redis_url,
+        worker_name(settings),
+        holds=lambda: any(heartbeat.holds for heartbeat in heartbeats),
+    )
+    return Parts(settings, database, queue, heartbeats, pool, scorer, write_back, pulse)

@@ -1,5 +1,6 @@
 """Start and stop of a worker process: parts made and models warmed up before it consumes, a sign when it is ready."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,22 +8,29 @@ import structlog
 from celery import Celery, signals
 
 from service import logs
+from service.broker import listen_to_pulse
 from service.config import Settings
+from service.errors import SettingInvalid
+from service.metrics import MetricsServer
 from service.process import settle
+from service.pulse import pulse_file
 from service.queue import QueueName
 from workers.parts import Parts, make_parts, worker_name
-from workers.runtime import describe
+from workers.runtime import ProviderUnavailable, describe
 from workers.schedule import start_beat
+
+SIGNS = ("ready", "pulse", "metrics")
 
 log = structlog.get_logger()
 
 
 class Process:
-    """This worker process: its queues, its parts once it has started, its ready file."""
+    """This worker process: its queues, its parts once it has started, the files that tell of it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._parts: Parts | None = None
+        self._metrics: MetricsServer | None = None
         self._queues: frozenset[str] = frozenset()
 
     @property
@@ -40,20 +48,39 @@ class Process:
         signals.setup_logging.connect(lambda **_: logs.configure(self._settings.log_level), weak=False)
 
     def _start(self, sender: Any, **_: object) -> None:
-        self._unready()  # a killed predecessor may have left its sign
+        self._unready()  # a killed predecessor may have left its signs
         self._queues = frozenset(sender.app.amqp.queues.consume_from)
         structlog.contextvars.bind_contextvars(worker=worker_name(self._settings))
-        self._parts = make_parts(self._settings)
+        try:
+            self._serve_metrics()
+            self._parts = make_parts(self._settings)
+        except (SettingInvalid, ProviderUnavailable) as error:
+            self._unready()
+            # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(1) from error
+        listen_to_pulse(sender.app, worker_name(self._settings))
         if QueueName.SCORE.value in self._queues:
             log.info("worker_warm", models=self._parts.pool.warm_up(), **describe(self._parts.scorer.runtime))
+
+    def _serve_metrics(self) -> None:
+        """Serve them where that is asked for, and write the port down."""
+        if self._settings.metrics_port is None:
+            return
+        self._metrics = MetricsServer(self._settings.metrics_host, self._settings.metrics_port)
+        path = self._sign("metrics")
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{self._metrics.port}\n")
 
     def _ready(self, app: Celery) -> None:
         if QueueName.MAINTENANCE.value in self._queues:
             start_beat(app)
         settle()
-        path = self._ready_file()
+        path = self._sign("ready")
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self.parts.pulse.start(pulse_file(self._settings.data_dir, self._settings.worker_name))
             path.touch()
 
     def _stopping(self, **_: object) -> None:
@@ -62,12 +89,16 @@ class Process:
     def _stop(self, **_: object) -> None:
         self._unready()
         self.parts.close()
+        if self._metrics is not None:
+            self._metrics.close()
 
     def _unready(self) -> None:
-        path = self._ready_file()
-        if path is not None:
-            path.unlink(missing_ok=True)
+        for kind in SIGNS:
+            path = self._sign(kind)
+            if path is not None:
+                path.unlink(missing_ok=True)
 
-    def _ready_file(self) -> Path | None:
+    def _sign(self, kind: str) -> Path | None:
+        """The file by which this process says something to others of the machine; None when it has no name."""
         name = self._settings.worker_name
-        return self._settings.data_dir / "run" / f"{name}.ready" if name else None
+        return self._settings.data_dir / "run" / f"{name}.{kind}" if name else None

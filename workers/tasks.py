@@ -25,13 +25,14 @@ log = structlog.get_logger()
 def register(app: Celery, parts: Callable[[], Parts]) -> None:
     """Register every task; `parts` gives this process's parts when a task runs."""
     tasks: dict[TaskName, Callable[..., None]] = {
-        TaskName.SCORE: lambda subject: _score(parts(), subject),
-        TaskName.RESCUE: lambda: _rescue(parts()),
-        TaskName.OVERDUE: lambda: _overdue(parts()),
-        TaskName.REWAKE: lambda: _rewake(parts()),
+        TaskName.SCORE: _score,
+        TaskName.RESCUE: _rescue,
+        TaskName.OVERDUE: _overdue,
+        TaskName.REWAKE: _rewake,
+        TaskName.PULSE: _pulse,
     }
     for name, task in tasks.items():
-        app.task(_quiet(name, task), name=name.value, shared=False)
+        app.task(_quiet(name, _in_hand(parts, task)), name=name.value, shared=False)
 
 
 def _score(parts: Parts, subject: str) -> None:
@@ -73,6 +74,21 @@ def _rewake(parts: Parts) -> None:
     with parts.database.statement() as work:
         sweeps.rewake(work)
     failpoints.reach(Point.REWAKE_AFTER)
+
+
+def _pulse(parts: Parts, process: str) -> None:
+    """Do nothing: that it was taken is noted for every task. Safe twice: nothing is done."""
+
+
+def _in_hand(parts: Callable[[], Parts], task: Callable[..., None]) -> Callable[..., None]:
+    """Give a task this process's parts, and note for its pulse that a message was taken."""
+
+    def run(*subjects: str) -> None:
+        ours = parts()
+        with ours.pulse.task():
+            task(ours, *subjects)
+
+    return run
 
 
 def _quiet(name: TaskName, task: Callable[..., None]) -> Callable[..., None]:

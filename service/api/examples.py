@@ -102,6 +102,12 @@ MODEL: dict[str, Any] = {
 }
 MODELS: dict[str, Any] = {"items": [MODEL], "next_cursor": None}
 LIVE: dict[str, Any] = {"status": "ok"}
-READY: dict[str, Any] = {"status": "ready", "postgres": "ok", "schema": "ok", "redis": "ok"}
+READY: dict[str, Any] = {
+    "status": "ready",
+    "postgres": "ok",
+    "schema": "ok",
+    "redis": "ok",
+    "consumption": "ok",
+}
 METRICS = 'medqueue_jobs{model="breast-cancer-wisconsin",version="1.0.0",state="queued"} 12.0'
 OPENAPI: dict[str, Any] = {"openapi": "3.1.0"}

@@ -1,15 +1,29 @@
 """/healthz, /readyz and /metrics: for probes and scrapers, without a key and without anything confidential."""
 
+from typing import Literal
+
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
 
 from service import probes
-from service.api import examples
+from service.api import examples, parameters
 from service.api.operations import operation
+from service.api.requests import query_as
 from service.api.schemas import Liveness, Readiness
 from service.api.services import Services
 from service.api.views import answer
 from service.metrics import REGISTRY
+
+
+class ReadinessQuery(BaseModel):
+    """What GET /readyz is asked for beside the acceptance of jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    consumption: Literal["required"] | None = Field(
+        None, description="Answer 503 also when queued jobs are not attended to."
+    )
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -27,17 +41,22 @@ def blueprint(services: Services) -> Blueprint:
         example=examples.READY,
         scope=None,
         answers={200: Readiness, 503: Readiness},
+        parameters=parameters.of_query(ReadinessQuery),
+        problems=(422,),
     )
     def readyz() -> Response:
+        query = query_as(ReadinessQuery)
         found = probes.readiness(services.database, services.settings.redis_url)
+        ready = found.ready and not (query.consumption and found.consumption == "stalled")
         return answer(
             {
-                "status": "ready" if found.ready else "not_ready",
+                "status": "ready" if ready else "not_ready",
                 "postgres": found.postgres,
                 "schema": found.schema,
                 "redis": found.redis,
+                "consumption": found.consumption,
             },
-            200 if found.ready else 503,
+            200 if ready else 503,
         )
 
     @routes.get("/metrics")

@@ -238,9 +238,12 @@ class Liveness(Wire):
 
 
 class Readiness(Wire):
-    """Whether jobs can be accepted; Redis may be away."""
+    """Whether jobs can be accepted; Redis may be away, and consumption stalled."""
 
     status: Literal["ready", "not_ready"]
     postgres: Literal["ok", "unreachable"]
     schema_: Literal["ok", "behind", "unknown"] = Field(alias="schema")
     redis: Literal["ok", "unreachable"]
+    consumption: Literal["ok", "stalled", "unknown"] = Field(
+        description="`stalled`: a job could have been claimed for 30 s, and no worker claimed or held any."
+    )

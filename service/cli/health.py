@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from service.cli.exits import ExitCode
 from service.cli.options import InOrder, Invocation, data_dir_option
 from service.cli.output import write_error
+from service.pulse import PATIENCE_S, Pulse, pulse_file
 
 worker_name_option = click.option(
     "--name",
@@ -17,6 +19,14 @@ worker_name_option = click.option(
     metavar="NAME",
     required=True,
     help="Name of the process.",
+)
+patience_option = click.option(
+    "--stalled-after",
+    type=click.FloatRange(min=1),
+    default=PATIENCE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a message may wait for the process.",
 )
 
 
@@ -62,25 +72,45 @@ def check_api(invocation: Invocation, data_dir: Path, url: str | None) -> int:
 @health.command("worker")
 @data_dir_option
 @worker_name_option
-def check_worker(data_dir: Path, name: str) -> int:
-    """Say whether the worker NAME has loaded its models and consumes."""
-    return _ready(data_dir, name)
+@patience_option
+def check_worker(data_dir: Path, name: str, stalled_after: float) -> int:
+    """Say whether the worker NAME is up and takes messages.
+
+    Every few seconds it sends itself one through Redis. It is unhealthy when Redis took one, it works on nothing, and
+    yet has not taken it; or when it stands still. Without Redis it is healthy, which is said on stderr.
+    """
+    return _healthy(data_dir, name, stalled_after)
 
 
 @health.command("scheduler")
 @data_dir_option
 @worker_name_option
-def check_scheduler(data_dir: Path, name: str) -> int:
-    """Say whether the scheduler NAME runs."""
-    return _ready(data_dir, name)
+@patience_option
+def check_scheduler(data_dir: Path, name: str, stalled_after: float) -> int:
+    """Say whether the scheduler NAME is up and takes messages."""
+    return _healthy(data_dir, name, stalled_after)
 
 
-def _ready(data_dir: Path, name: str) -> ExitCode:
+def _healthy(data_dir: Path, name: str, stalled_after_s: float) -> ExitCode:
+    fault = process_fault(data_dir, name, patience_s=stalled_after_s)
+    if fault is not None:
+        write_error(f"{name} {fault}.")
+        return ExitCode.FAILED
+    pulse = Pulse.read(pulse_file(data_dir, name))
+    if pulse is not None and pulse.redis_away:
+        write_error(f"{name} runs, but Redis does not answer it.")
+    return ExitCode.OK
+
+
+def process_fault(data_dir: Path, name: str, *, patience_s: float = PATIENCE_S) -> str | None:
+    """Why the worker or scheduler of this name does not do its work; None when it does."""
     path = ready_file(data_dir, name)
-    if path.is_file():
-        return ExitCode.OK
-    write_error(f"{name} is not ready: {path} does not exist.")
-    return ExitCode.FAILED
+    if not path.is_file():
+        return f"is not ready: {path} does not exist"
+    pulse = Pulse.read(pulse_file(data_dir, name))
+    if pulse is None:
+        return "has no pulse: it was stopped, or cannot write to its data folder"
+    return pulse.fault(time.monotonic(), patience_s=patience_s)
 
 
 def ready_file(data_dir: Path, name: str) -> Path:

@@ -13,14 +13,17 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
+from redis.exceptions import RedisError
 
 from service import logs
+from service.broker import redis_client, waits
 from service.cli.errors import SchemaMissing, StackNotFound, Unreachable
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.embedded import FolderUnusable, server_urls
 from service.errors import DatabaseUnavailable, SettingInvalid
+from service.queue import WakeUp
 from service.storage import BlobStore, FsspecBlobStore
 
 NOT_ANSWERING = (
@@ -44,6 +47,14 @@ class Installation:
     def blobs(self) -> BlobStore:
         """The encrypted store."""
         return FsspecBlobStore(self.settings.blob_location)
+
+    def wake_up_waits(self, wake_up: WakeUp) -> bool | None:
+        """Whether a wake-up waits in Redis to be taken; None when Redis does not answer."""
+        try:
+            with redis_client(self.settings.redis_url) as redis:
+                return waits(redis, wake_up)
+        except (RedisError, OSError, ValueError):  # ValueError: there is no address
+            return None
 
     @property
     def actor(self) -> str:

@@ -10,11 +10,13 @@ import click
 from service.cli.exits import ExitCode
 from service.cli.options import InOrder, over_api, over_installation
 from service.lifecycle import JobState
+from service.queue import score_wake_up
 
 if TYPE_CHECKING:
     from service.cli.client import ApiClient
     from service.cli.installation import Installation
     from service.cli.output import Output
+    from service.jobs.inspection import Inspection, Outlook
 
 job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
 
@@ -133,3 +135,53 @@ def requeue_job(installation: Installation, out: Output, job_id: UUID) -> int:
     document = {"id": str(job_id), "state": JobState.QUEUED.value}
     out.show(document, lambda: tables.fields(document.items()))
     return ExitCode.OK
+
+
+@jobs.command("inspect")
+@job_argument
+@over_installation
+def inspect_job(installation: Installation, out: Output, job_id: UUID) -> int:
+    """Show where a job stands and what happens to it next (operator).
+
+    Works on the database, for jobs of any tenant. Shows lease, fence, attempts and crashes, whether a wake-up waits in
+    Redis, and what can be done; no input, no patient reference, no result.
+
+    \b
+    Example:
+      medqueue jobs inspect 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
+    """
+    from service.cli import tables
+    from service.jobs import inspection
+
+    with installation.database.statement() as work:
+        job = inspection.inspect(work, job_id)
+    waits = installation.wake_up_waits(score_wake_up(job.model_version_id))
+    outlook = inspection.outlook(job, wake_up_waits=waits, max_crashes=installation.settings.max_crashes)
+    document = inspected(job, outlook, wake_up_waits=waits)
+    out.show(document, lambda: tables.fields(document.items()))
+    return ExitCode.OK
+
+
+def inspected(job: Inspection, outlook: Outlook, *, wake_up_waits: bool | None) -> dict[str, object]:
+    """An inspection as a document: times as text, the lease's rest to the tenth of a second."""
+    return {
+        "id": str(job.id),
+        "state": job.state.value,
+        "tenant": job.tenant,
+        "model": job.model,
+        "model_version": job.model_version,
+        "fence": job.fence,
+        "attempt": job.attempt,
+        "crash_count": job.crash_count,
+        "claim_size": job.claim_size,
+        "lease_owner": job.lease_owner,
+        "lease_remaining_s": None if job.lease_remaining_s is None else round(job.lease_remaining_s, 1),
+        "available_at": job.available_at.isoformat(),
+        "deadline": None if job.deadline is None else job.deadline.isoformat(),
+        "problem": job.problem,
+        "results": job.results,
+        "events": job.events,
+        "wake_up_waits": wake_up_waits,
+        "next": outlook.next,
+        "advice": outlook.advice,
+    }

@@ -3,6 +3,7 @@
     master.key  admin.key  postgres.password  redis.password     secrets, 0600
     postgres/                                                    the cluster, owned by the server's user
     run/    lock  NAME.pid  NAME.sh  ports.json  supervisord.conf  redis.conf  sockets -> a short folder
+            NAME.ready  NAME.pulse  NAME.metrics                 from workers and scheduler, for those who look
     log/    NAME.log, rotated
 
 Unix socket paths are limited to 107 bytes and data folders may be deep, so sockets live in a short folder

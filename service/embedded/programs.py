@@ -134,4 +134,6 @@ def _stage_section(stage: Stage, programs: Sequence[Program]) -> str:
 def _worker(name: str, command: tuple[str, ...], settings: Settings) -> Program:
     """A Celery worker, which makes a file of its name once it takes work."""
     ready_file = settings.data_dir / "run" / f"{name}.ready"
-    return Program(name, command, environment={f"{PREFIX}WORKER_NAME": name}, is_ready=ready_file.exists)
+    # A fixed port would do for one process of the machine: each takes a free one and writes it down.
+    variables = {f"{PREFIX}WORKER_NAME": name, f"{PREFIX}METRICS_PORT": "0"}
+    return Program(name, command, environment=variables, is_ready=ready_file.exists)

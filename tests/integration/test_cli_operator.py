@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 from service import accounts
+from service.broker import message_of, redis_client
 from service.catalog import Catalog
 from service.cli import main
 from service.cli.installation import operator_name
@@ -24,6 +25,7 @@ from service.crypto import Keyring
 from service.db import Database
 from service.errors import KeyInvalid
 from service.jobs import sweeps
+from service.queue import score_wake_up
 from tests import factories
 from tests.fakes import MemoryBlobStore
 
@@ -192,6 +194,50 @@ def test_only_a_quarantined_job_is_requeued(
             ("queued", 0)
         ]
     assert medqueue("jobs", "requeue", str(uuid4()))[0] == 4
+
+
+def test_a_job_is_inspected_without_what_is_sealed(
+    medqueue: Run, settings: Settings, database: Database, blobs: MemoryBlobStore, keyring: Keyring
+) -> None:
+    model, caller = factories.published(database, blobs), factories.principal(database, keyring)
+    (job_id,) = factories.submitted(database, caller, model, subject="pat-17")
+    code, queued, _ = medqueue("jobs", "inspect", str(job_id))
+    assert code == 0
+    assert (queued["state"], queued["tenant"], queued["model"]) == ("queued", "default", model.name)
+    assert (queued["fence"], queued["events"], queued["wake_up_waits"]) == (0, 1, False)
+    with redis_client(settings.redis_url) as redis:
+        redis.lpush("score", message_of(score_wake_up(model.id)))
+    factories.claimed(database, model, lease_s=60)
+    _, running, _ = medqueue("jobs", "inspect", str(job_id))
+    assert (running["lease_owner"], running["fence"], running["attempt"], running["claim_size"]) == (
+        "w1",
+        1,
+        1,
+        1,
+    )
+    assert 50 < running["lease_remaining_s"] <= 60
+    assert (running["events"], running["results"], running["wake_up_waits"]) == (2, 0, True)
+    assert "pat-17" not in json.dumps([queued, running])
+
+
+def test_a_job_that_is_not_there_cannot_be_inspected(medqueue: Run) -> None:
+    code, _, stderr = medqueue("jobs", "inspect", str(uuid4()))
+    assert (code, "[job_not_found]" in stderr) == (4, True)
+
+
+def test_without_redis_a_job_is_inspected_all_the_same(
+    medqueue: Run,
+    database: Database,
+    blobs: MemoryBlobStore,
+    keyring: Keyring,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, caller = factories.published(database, blobs), factories.principal(database, keyring)
+    (job_id,) = factories.submitted(database, caller, model)
+    monkeypatch.setenv("MEDQUEUE_REDIS_URL", "redis://127.0.0.1:1/0")
+    code, found, _ = medqueue("jobs", "inspect", str(job_id))
+    assert (code, found["wake_up_waits"]) == (0, None)
+    assert "Redis does not answer" in found["next"]
 
 
 def findings(medqueue: Run) -> tuple[int, dict[str, str]]:

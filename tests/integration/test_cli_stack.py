@@ -2,20 +2,25 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from service.cli.demo.steps import STEPS
+from service.embedded import server_urls
 from tests import factories
 
 MEDQUEUE = (sys.executable, "-m", "service.cli")
@@ -136,6 +141,61 @@ def test_a_fresh_key_may_do_what_its_scopes_say_and_no_more(stack: Stack) -> Non
     assert refused.code == 4
     assert "the scope jobs:read" in refused.err
     assert key not in refused.err
+
+
+@contextmanager
+def worker_standing_still(stack: Stack) -> Iterator[None]:
+    """No job is claimed while the block lasts."""
+    pid = int((stack.data_dir / "run" / "worker-1.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def submitted(stack: Stack) -> str:
+    """The id of a job that nobody waits for."""
+    words = ("submit", "-", "--model", MODEL, "--json", "--no-wait")
+    return str(stack.run(*words, stdin=json.dumps(factories.case())).document["id"])
+
+
+def test_an_operator_inspects_and_cancels_a_job_that_waits(stack: Stack) -> None:
+    with worker_standing_still(stack):
+        job_id = submitted(stack)
+        found = stack.run("jobs", "inspect", job_id, "--json").document
+        assert (found["state"], found["attempt"], found["lease_owner"]) == ("queued", 0, None)
+        assert stack.run("jobs", "cancel", job_id).code == 0
+    shown = stack.run("jobs", "inspect", job_id)
+    assert (shown.code, shown.err) == (0, "")
+    assert re.search(r"^state +canceled$", shown.out, re.MULTILINE)
+    assert "this state is final" in shown.out
+
+
+def test_an_operator_requeues_a_job_that_was_set_aside(stack: Stack) -> None:
+    with worker_standing_still(stack):
+        job_id = submitted(stack)
+        with psycopg.connect(server_urls(stack.data_dir).database_url) as connection:
+            connection.execute(
+                "UPDATE job SET state = 'quarantined', finished_at = now(), attempt = 3, fence = 3, crash_count = 3 "
+                "WHERE id = %s",
+                (job_id,),
+            )
+        found = stack.run("jobs", "inspect", job_id, "--json").document
+        assert (found["state"], found["crash_count"]) == ("quarantined", 3)
+        assert f"medqueue jobs requeue {job_id}" in found["advice"]
+        assert stack.run("jobs", "requeue", job_id).code == 0
+    until = time.monotonic() + 30
+    while (state := stack.run("jobs", "inspect", job_id, "--json").document["state"]) != "succeeded":
+        assert time.monotonic() < until, state
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize("name", ["worker-1", "scheduler"])
+def test_the_metrics_of_a_process_are_where_its_file_says(stack: Stack, name: str) -> None:
+    port = int((stack.data_dir / "run" / f"{name}.metrics").read_text())
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        assert "medqueue_jobs_rescued_total" in answer.read().decode()
 
 
 @pytest.mark.parametrize(

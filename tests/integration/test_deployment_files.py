@@ -225,6 +225,18 @@ def test_the_gpu_worker_asks_for_a_gpu_and_runs_on_request_only() -> None:
     assert [name for name in OURS if "profiles" in SERVICES[name]] == ["worker-gpu"]
 
 
+def test_what_has_no_api_serves_its_metrics_inside_its_container_only() -> None:
+    for service in ("worker", "worker-gpu", "scheduler"):
+        settings = Settings.from_environment(
+            {
+                name: SERVICES[service]["environment"][name]
+                for name in ("MEDQUEUE_METRICS_HOST", "MEDQUEUE_METRICS_PORT")
+            }
+        )
+        assert (settings.metrics_host, settings.metrics_port) == ("0.0.0.0", 9464)
+        assert "ports" not in SERVICES[service]
+
+
 @pytest.mark.parametrize("service", [*OURS, "migrate"])
 def test_a_service_is_given_known_settings_only(service: str) -> None:
     assert Settings.unknown_variables(SERVICES[service]["environment"]) == []
@@ -284,7 +296,11 @@ def running(
     """The service's command line from compose.yaml as a process, with its environment pointed to our servers."""
     words = [(replaced or {}).get(word, word) for word in SERVICES[service]["command"]]
     declared = {name: value for name, value in SERVICES[service]["environment"].items() if "${" not in value}
-    environment = {"PATH": "/usr/bin:/bin", **declared, **settings.environment(), **more}
+    ours = {
+        "MEDQUEUE_METRICS_HOST": "127.0.0.1",
+        "MEDQUEUE_METRICS_PORT": "0",
+    }  # this machine is no container
+    environment = {"PATH": "/usr/bin:/bin", **declared, **ours, **settings.environment(), **more}
     command = [beside_python(words[0]), *words[1:]]
     with subprocess.Popen(command, env=environment, cwd=settings.data_dir) as process:
         try:

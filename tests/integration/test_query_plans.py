@@ -11,7 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
-from service import leases
+from service import leases, probes
 from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
@@ -26,6 +26,8 @@ from tests.fakes import FakeTaskQueue, MemoryBlobStore
 QUEUED = 1_000_000
 DELAYED = 5_000
 LIMIT = 64
+FIRST_IN_LINE = 100
+NEWEST_EVENTS = 20_000
 ROW_COUNTS = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
 
 FILL = """
@@ -35,6 +37,10 @@ SELECT uuidv7(make_interval(secs => -0.01 * (%(count)s - n))), %(tenant)s, %(mod
        now() + make_interval(secs => n * 0.001), now() + %(delay)s, n %% 4, 'test', '\\x00', %(attempt)s, %(attempt)s,
        now() + '1 day'
 FROM generate_series(1, %(count)s) AS n
+"""
+ADD_EVENTS = """
+INSERT INTO audit_event (id, occurred_at, actor, action, canon, leaf)
+SELECT uuidv7(make_interval(secs => n * -0.0001)), now(), 'test', 'job.submitted', '', '' FROM generate_series(1, %s) AS n
 """
 
 
@@ -186,11 +192,12 @@ def live_through_a_job(database: Database, caller: Principal, model: PublishedMo
         assert queries.read(work, [queries.Reading(caller, job_id)])[0]
 
 
-def rows_read(opened: "psycopg.Connection[Any]") -> int:
-    """Rows of `job` that scans have read so far."""
+def rows_read(opened: "psycopg.Connection[Any]", table: str = "job") -> int:
+    """Rows of a table that scans have read so far."""
     opened.execute("SELECT pg_sleep(0.2)")
     found = opened.execute(
-        "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'job'"
+        "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = %s",
+        (table,),
     ).fetchone()
     assert found is not None
     return int(found[0])
@@ -221,6 +228,43 @@ def test_a_sweep_for_overdue_jobs_touches_those_that_are_due(
     with database.statement() as work:
         assert {job.id for job in sweeps.overdue(work)} == {*overdue, *held}
     assert rows_touched(database, sweeps.OVERDUE, ()) <= LIMIT, "what runs is looked at, what waits is not"
+
+
+@pytest.mark.parametrize("stalled_s", [0.0, 3600.0])
+def test_whether_consumption_is_stalled_is_told_from_those_first_in_line(
+    full: tuple[Database, Principal, PublishedModel], stalled_s: float
+) -> None:
+    database, _, _ = full
+    with database.statement() as work:
+        work.execute(
+            "UPDATE job SET state = 'queued', lease_owner = NULL, lease_expires_at = NULL WHERE state = 'running'"
+        )
+    assert rows_touched(database, probes.STALLED, (stalled_s, stalled_s, stalled_s)) <= FIRST_IN_LINE
+
+
+def test_a_stall_is_told_by_a_plan_made_on_empty_tables_in_a_flood_of_jobs_and_events(template: Any) -> None:
+    with fresh_database(template, TEMPLATE) as url:
+        database, others_database = Database(url, pool_size=1), Database(url)
+        caller = factories.principal(others_database, Keyring(factories.MASTER_KEY))
+        model = factories.published(others_database, MemoryBlobStore())
+        others_database.close()
+        with psycopg.connect(
+            driver_url(url).set(drivername="postgresql").render_as_string(False), autocommit=True
+        ) as opened:
+            for table in ("job", "audit_event"):
+                opened.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())
+            for _ in range(8):  # psycopg prepares a statement that it has seen five times
+                assert probes.consumption(database, stalled_s=0.0) == "ok"
+            opened.execute("SET session_replication_role = replica")
+            same = {"tenant": caller.tenant_id, "model": model.id, "count": 20_000, "delay": "0 s"}
+            for attempt in (0, 1):
+                opened.execute(FILL, same | {"attempt": attempt})
+            opened.execute(ADD_EVENTS, (3 * NEWEST_EVENTS,))
+            before = {table: rows_read(opened, table) for table in ("job", "audit_event")}
+            assert probes.consumption(database, stalled_s=0.0) == "stalled"
+            database.close()  # ends the session, which reports what it read
+            assert rows_read(opened, "job") - before["job"] <= 2 * FIRST_IN_LINE
+            assert rows_read(opened, "audit_event") - before["audit_event"] <= NEWEST_EVENTS
 
 
 def test_first_answers_are_found_by_key(full: tuple[Database, Principal, PublishedModel]) -> None:

@@ -9,7 +9,7 @@ from service.cli.checks.finding import Examined, Finding, fail, ok, warn
 from service.cli.checks.servers import connect, counted
 from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem, Unreachable
-from service.cli.health import ready_file
+from service.cli.health import process_fault, ready_file
 from service.cli.target import ADMIN_KEY_FILE, Target
 
 MODELS = "SELECT DISTINCT name FROM model_version ORDER BY name"
@@ -103,7 +103,10 @@ def worker(examined: Examined, name: str) -> Finding:
         return fail("workers", f"the process of {name} is gone", f"Look into {log}.")
     if not ready_file(examined.data_dir, name).is_file():
         return warn("workers", f"{name} is not ready", f"It may be starting. Else look into {log}.")
-    return ok("workers", f"{name} is ready")
+    fault = process_fault(examined.data_dir, name)
+    if fault is not None:
+        return fail("workers", f"{name} {fault}", f"Look into {log}, and restart it.")
+    return ok("workers", f"{name} is ready and takes messages")
 
 
 def _lives(pid_file: Path) -> bool:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from service.cli.errors import AnswerLost, ApiProblem, SchemaMissing, StackNotFo
 from service.cli.exits import ExitCode, exit_code_of
 from service.cli.keys import SCOPES
 from service.embedded import PortTaken
+from service.pulse import Pulse, pulse_file
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
 SLOW = (
@@ -249,8 +251,24 @@ def test_a_process_is_healthy_once_it_has_said_that_it_is_ready(
     assert "w-1 is not ready" in capsys.readouterr().err
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "w-1.ready").touch()
+    assert main(words) == 1
+    assert "w-1 has no pulse" in capsys.readouterr().err
+    Pulse(time.monotonic(), None, busy=False, redis_away=False).write(pulse_file(tmp_path, "w-1"))
     assert main(words) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_process_that_takes_no_messages_is_unhealthy_after_the_time_that_is_asked_for(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "w-1.ready").touch()
+    now_s = time.monotonic()
+    Pulse(now_s, now_s - 45, busy=False, redis_away=False).write(pulse_file(tmp_path, "w-1"))
+    words = ["health", "worker", "--data-dir", str(tmp_path), "--name", "w-1"]
+    assert main(words) == 1
+    assert "w-1 takes no messages: one has waited for 45 s." in capsys.readouterr().err
+    assert main([*words, "--stalled-after", "60"]) == 0
 
 
 def test_health_of_a_process_without_a_name_is_a_usage_error(tmp_path: Path, capsys: Captured) -> None:

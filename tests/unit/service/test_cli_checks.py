@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from service.cli.checks import application, configuration, machine, servers
 from service.cli.checks.finding import Examined, Finding, Status
 from service.cli.doctor import run
 from service.config import Settings
+from service.pulse import Pulse, pulse_file
 from tests.factories import MASTER_KEY_TEXT
 
 OK, WARN, FAIL = Status.OK, Status.WARN, Status.FAIL
@@ -139,12 +141,18 @@ def process_file(folder: Path, name: str, content: str = "") -> None:
 def test_workers_are_judged_by_their_process_and_their_ready_file(tmp_path: Path) -> None:
     process_file(tmp_path, "worker-1.pid", str(os.getpid()))
     process_file(tmp_path, "worker-1.ready")
+    Pulse(time.monotonic(), None, busy=False, redis_away=False).write(pulse_file(tmp_path, "worker-1"))
     process_file(tmp_path, "worker-2.pid", str(os.getpid()))
     process_file(tmp_path, "worker-3.pid", "4194305")
     process_file(tmp_path, "worker-3.ready")
+    process_file(tmp_path, "worker-4.pid", str(os.getpid()))
+    process_file(tmp_path, "worker-4.ready")
+    Pulse(time.monotonic(), time.monotonic() - 60, busy=False, redis_away=False).write(
+        pulse_file(tmp_path, "worker-4")
+    )
     process_file(tmp_path, "api.pid", "4194305")
     found = list(application.workers(examined(tmp_path)))
-    assert [finding.status for finding in found] == [OK, WARN, FAIL]
+    assert [finding.status for finding in found] == [OK, WARN, FAIL, FAIL]
 
 
 def test_a_machine_without_workers_fails_only_where_a_stack_has_run(tmp_path: Path) -> None:

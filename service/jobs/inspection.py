@@ -1,0 +1,123 @@
+"""One job as an operator sees it: who holds it, how often it crashed, and what happens to it next.
+
+Opens nothing that is sealed: no payload, no subject, no result. Reads across tenants, so it is not for the API.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from service.db import UnitOfWork
+from service.errors import JobNotFound
+from service.lifecycle import JobState
+
+# Scalar parts rather than joins: each is found by its key, whatever the plan.
+INSPECT = """
+SELECT id, (SELECT name FROM tenant WHERE tenant.id = job.tenant_id), model_version_id,
+       (SELECT name FROM model_version WHERE model_version.id = job.model_version_id),
+       (SELECT version FROM model_version WHERE model_version.id = job.model_version_id),
+       state::text, fence, attempt, crash_count, claim_size, lease_owner,
+       extract(epoch FROM lease_expires_at - now())::float, available_at, extract(epoch FROM available_at - now())::float,
+       deadline_at, coalesce(deadline_at <= now(), false), problem->>'code',
+       (SELECT count(*) FROM job_result WHERE job_id = job.id),
+       (SELECT count(*) FROM audit_event WHERE audit_event.job_id = job.id)
+FROM job WHERE id = %s
+"""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A job's place in the machinery. Remaining times are by the database's clock, negative when past."""
+
+    id: UUID
+    tenant: str
+    model_version_id: UUID
+    model: str
+    model_version: str
+    state: JobState
+    fence: int
+    attempt: int
+    crash_count: int
+    claim_size: int
+    lease_owner: str | None
+    lease_remaining_s: float | None
+    available_at: datetime
+    available_in_s: float
+    deadline: datetime | None
+    deadline_passed: bool
+    problem: str | None
+    results: int
+    events: int
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What happens to a job next if nobody does anything, and what an operator can do."""
+
+    next: str
+    advice: str
+
+
+def inspect(work: UnitOfWork, job_id: UUID) -> Inspection:
+    """A job of any tenant. Raises JobNotFound."""
+    rows = work.execute(INSPECT, (job_id,))
+    if not rows:
+        raise JobNotFound("There is no such job in this database. Check the id.")
+    values = list(rows[0])
+    values[5] = JobState(values[5])
+    return Inspection(*values)
+
+
+def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) -> Outlook:
+    """In words. `wake_up_waits` is None when Redis does not answer."""
+    match job.state:
+        case JobState.QUEUED:
+            advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it."
+            return Outlook(f"{_claim(job, wake_up_waits)}{_crashes(job, max_crashes)}", advice)
+        case JobState.RUNNING:
+            advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it; its result is refused then."
+            return Outlook(f"{_end_of_lease(job, max_crashes)}{_crashes(job, max_crashes)}", advice)
+        case JobState.QUARANTINED:
+            advice = (
+                f"Look for it in the workers' logs; `medqueue jobs requeue {job.id}` forgives its crashes."
+            )
+            return Outlook("Nothing: it is set aside until an operator requeues it.", advice)
+        case JobState.SUCCEEDED:
+            return Outlook("Nothing: it has its result.", "Nothing is to be done.")
+        case _:
+            return Outlook("Nothing: this state is final.", "Its caller may submit the case again.")
+
+
+def _claim(job: Inspection, wake_up_waits: bool | None) -> str:
+    """When a queued job is claimed."""
+    if job.deadline_passed:
+        return "Its deadline has passed: the scheduler expires it within seconds."
+    company = "together with others of its model" if job.attempt == 0 else "alone"
+    if job.attempt > 0 and job.available_in_s > 0:
+        return f"It is put off: a worker claims it {company} in {job.available_in_s:.0f} s or later."
+    if wake_up_waits is None:
+        return "Redis does not answer, so no worker is woken; once it does, one claims it " + company + "."
+    if wake_up_waits:
+        return f"The next free worker takes the wake-up that waits, and claims it in its turn, {company}."
+    return f"No wake-up waits: a worker has taken it, or the scheduler sends one within seconds; claimed {company}."
+
+
+def _end_of_lease(job: Inspection, max_crashes: int) -> str:
+    """What becomes of a running job."""
+    if job.lease_remaining_s is not None and job.lease_remaining_s > 0:
+        return "Its worker holds it, renews the lease while the run makes progress, and ends it."
+    if job.claim_size > 1:
+        return "Its lease has lapsed: the scheduler queues it again within seconds, to be claimed alone."
+    if job.crash_count + 1 >= max_crashes:
+        return "Its lease has lapsed: the scheduler sets it aside within seconds."
+    return "Its lease has lapsed: the scheduler counts a crash and queues it again within seconds."
+
+
+def _crashes(job: Inspection, max_crashes: int) -> str:
+    """How near it is to quarantine, where it has crashed before."""
+    if job.crash_count == 0:
+        return ""
+    times = "once" if job.crash_count == 1 else f"{job.crash_count} times"
+    left = max(1, max_crashes - job.crash_count)
+    more = "one more crash sets" if left == 1 else f"{left} more crashes set"
+    return f" Its worker has crashed {times} while it was alone; {more} it aside."

@@ -1,0 +1,53 @@
+"""What a worker or scheduler writes down of its pulse, and what a health check reads from it. Standard library only.
+
+A process whose consumer is dead looks alive: it runs, renews, logs, and takes no message. So each process sends
+itself one every few seconds, and this record says how long the last has waited.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """One process at one moment; times in seconds of the machine's monotonic clock, which all its processes share.
+
+    `waits_since_s` is when the message that waits now could first have been taken; None when none waits.
+    """
+
+    written_at_s: float
+    waits_since_s: float | None
+    busy: bool
+    redis_away: bool
+
+    def write(self, path: Path) -> None:
+        """Write it whole or not at all. Raises OSError."""
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_text(json.dumps(asdict(self)) + "\n")
+        fresh.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Pulse | None":
+        """The record in a file; None where there is none that can be read."""
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def fault(self, now_s: float, *, patience_s: float) -> str | None:
+        """Why this process does not do its work, in words; None when it does, or has a reason not to."""
+        age_s = now_s - self.written_at_s
+        if not 0 <= age_s <= patience_s:  # written in the future: before this machine was started
+            return "has no pulse: it is dead or stands still"
+        waited_s = 0.0 if self.waits_since_s is None else now_s - self.waits_since_s
+        if waited_s > patience_s and not self.busy and not self.redis_away:
+            return f"takes no messages: one has waited for {waited_s:.0f} s"
+        return None
+
+
+def pulse_file(data_dir: Path, name: str) -> Path:
+    """Where the process of this name writes its pulse; it removes the file when it stops."""
+    return data_dir / "run" / f"{name}.pulse"

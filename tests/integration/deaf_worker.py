@@ -1,0 +1,27 @@
+"""A worker that SIGUSR2 makes deaf: it runs on and asks Redis for nothing more.
+
+What a fault of Celery did after a restart of Redis (celery/celery issue 8030): the event loop had lost the callback
+that asks for messages.
+"""
+
+import signal
+
+from celery import signals
+from kombu.asynchronous import get_event_loop
+
+from workers.app import app
+
+__all__ = ["app"]
+
+
+def _go_deaf(*_: object) -> None:
+    loop = get_event_loop()
+    assert loop is not None
+    loop.on_tick.clear()
+
+
+def _ready(**_: object) -> None:
+    signal.signal(signal.SIGUSR2, _go_deaf)
+
+
+signals.worker_ready.connect(_ready, weak=False)

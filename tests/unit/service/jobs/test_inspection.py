@@ -1,0 +1,61 @@
+"""What is said of a job's future: the same as the code will do."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from service.jobs.inspection import Inspection, outlook
+from service.lifecycle import JobState
+
+QUEUED = Inspection(
+    id=UUID(int=7), tenant="ward", model_version_id=UUID(int=1), model="m", model_version="1.0.0",
+    state=JobState.QUEUED, fence=0, attempt=0, crash_count=0, claim_size=0, lease_owner=None,
+    lease_remaining_s=None, available_at=datetime(2026, 1, 1, tzinfo=UTC), available_in_s=-5.0, deadline=None,
+    deadline_passed=False, problem=None, results=0, events=1,
+)  # fmt: skip
+CLAIMED_BEFORE = replace(QUEUED, attempt=1, fence=1, claim_size=1)
+RUNNING = replace(
+    CLAIMED_BEFORE, state=JobState.RUNNING, lease_owner="worker-1@host:7", lease_remaining_s=9.0
+)
+LAPSED = replace(RUNNING, lease_remaining_s=-1.0)
+
+
+def said_of(job: Inspection, *, wake_up_waits: bool | None = True, max_crashes: int = 3) -> str:
+    return outlook(job, wake_up_waits=wake_up_waits, max_crashes=max_crashes).next
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (QUEUED, "together with others"),
+        (CLAIMED_BEFORE, "claims it in its turn, alone"),
+        (replace(CLAIMED_BEFORE, available_in_s=42.0), "put off: a worker claims it alone in 42 s"),
+        (replace(QUEUED, deadline_passed=True), "the scheduler expires it"),
+        (replace(CLAIMED_BEFORE, crash_count=1), "crashed once while it was alone; 2 more crashes set it aside"),
+        (replace(CLAIMED_BEFORE, crash_count=2), "crashed 2 times while it was alone; one more crash sets it"),
+        (RUNNING, "renews the lease"),
+        (LAPSED, "counts a crash and queues it again"),
+        (replace(LAPSED, crash_count=2), "the scheduler sets it aside within seconds"),
+        (replace(LAPSED, claim_size=8, crash_count=2), "queues it again within seconds, to be claimed alone"),
+        (replace(QUEUED, state=JobState.QUARANTINED), "until an operator requeues it"),
+        (replace(QUEUED, state=JobState.SUCCEEDED), "has its result"),
+        (replace(QUEUED, state=JobState.CANCELED), "final"),
+    ],
+)  # fmt: skip
+def test_what_happens_next_is_said(job: Inspection, words: str) -> None:
+    assert words in said_of(job)
+
+
+def test_a_wake_up_that_is_missing_is_said() -> None:
+    assert "takes the wake-up that waits" in said_of(QUEUED, wake_up_waits=True)
+    assert "No wake-up waits" in said_of(QUEUED, wake_up_waits=False)
+    assert "Redis does not answer" in said_of(QUEUED, wake_up_waits=None)
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_only_what_would_be_carried_out_is_advised(state: JobState) -> None:
+    advice = outlook(replace(QUEUED, state=state), wake_up_waits=True, max_crashes=3).advice
+    assert ("jobs cancel" in advice) == (state in {JobState.QUEUED, JobState.RUNNING})
+    assert ("jobs requeue" in advice) == (state is JobState.QUARANTINED)

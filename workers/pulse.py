@@ -1,0 +1,125 @@
+"""Sends this process messages of its own and writes down whether they are taken: proof that it consumes.
+
+The thread that sends is not the one that takes. What is written is read by `medqueue health`; see service.pulse.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from redis.exceptions import RedisError
+
+from service.broker import redis_client, send_pulse
+from service.pulse import Pulse
+
+PULSE_S = 3.0
+# A task that holds no job may load a large model or wait for Postgres, whose statements end after 60 s.
+TASK_S = 300.0
+# Celery looks for a Redis that was away at growing intervals, at the latest after this time.
+RECONNECT_S = 30.0
+
+log = structlog.get_logger()
+
+
+class OwnPulse:
+    """The pulse of one process. `send` raises RedisError or OSError when Redis does not take the message."""
+
+    def __init__(
+        self,
+        send: Callable[[], None],
+        *,
+        holds: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._send = send
+        self._holds = holds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._in_hand: list[float] = []
+        self._taken_at = float("-inf")
+        self._waits_since: float | None = None
+        self._away = False
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._path: Path | None = None
+
+    @contextmanager
+    def task(self) -> Iterator[None]:
+        """A task is in hand while the block lasts. Whichever it is: a message was taken."""
+        with self._lock:
+            began = self._taken_at = self._clock()
+            self._waits_since = None
+            self._in_hand.append(began)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_hand.remove(began)
+                if self._waits_since is not None:  # nobody could take it meanwhile
+                    self._waits_since = self._clock()
+
+    def beat(self) -> Pulse:
+        """Send a message, unless the last one waits, and say how things stand."""
+        began = self._clock()
+        try:
+            self._send()
+        except (RedisError, OSError) as error:
+            self._note_away(error)
+        else:
+            self._note_sent(began)
+        return self.now()
+
+    def now(self) -> Pulse:
+        """How things stand."""
+        with self._lock:
+            at = self._clock()
+            busy = bool(self._in_hand) and at - self._in_hand[0] < TASK_S
+            return Pulse(at, self._waits_since, busy or self._holds(), self._away)
+
+    def start(self, path: Path) -> None:
+        """Beat from now on, and keep the record in `path`."""
+        self._path = path
+        self._write(self.now())
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and take the record away."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _note_sent(self, began: float) -> None:
+        """Redis has a message since `began`, unless it was taken meanwhile. After an outage Celery needs a while."""
+        with self._lock:
+            if self._taken_at < began and self._waits_since is None:
+                self._waits_since = began + (RECONNECT_S if self._away else 0.0)
+            self._away = False
+
+    def _note_away(self, error: Exception) -> None:
+        with self._lock:
+            if not self._away:
+                log.warning("pulse_not_sent", reason=type(error).__name__)
+            self._away, self._waits_since = True, None
+
+    def _run(self) -> None:
+        while not self._closing.wait(PULSE_S):
+            self._write(self.beat())
+
+    def _write(self, pulse: Pulse) -> None:
+        assert self._path is not None
+        try:
+            pulse.write(self._path)
+        except OSError as error:
+            log.warning("pulse_not_written", reason=type(error).__name__)
+
+
+def pulse_over(redis_url: str, process: str, *, holds: Callable[[], bool]) -> OwnPulse:
+    """The pulse of the process of this name, over Redis."""
+    redis = redis_client(redis_url)
+    return OwnPulse(lambda: send_pulse(redis, process), holds=holds)
