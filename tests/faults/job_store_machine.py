@@ -122,19 +122,17 @@ class JobStoreMachine(RuleBasedStateMachine):
         """A worker claims."""
         self._act(turn, Claim(self.bench.model, f"w{turn.session}", limit, retries_first))
 
-    @precondition(lambda self: self.store.held(self.leases))
-    @rule(turn=turns, what=st.sampled_from(WRITE_BACKS), back=backs)
-    def write_back(self, turn: Turn = Turn(), what: str = "succeed", back: Sequence[int] = (0,)) -> None:
-        """A worker does what only who holds a job may do."""
-        self._write_back(turn, what, _each_back(self.store.held(self.leases), back))
-
     @precondition(lambda self: self.leases)
-    @rule(turn=turns, what=st.sampled_from(WRITE_BACKS), back=backs)
-    def write_back_late(self, turn: Turn = Turn(), what: str = "succeed", back: Sequence[int] = (0,)) -> None:
-        """A worker does the same with leases that it once had, whether or not they still hold."""
-        self._write_back(turn, what, _each_back(self.leases, back))
+    @rule(turn=turns, what=st.sampled_from(WRITE_BACKS), late=st.booleans(), back=backs)
+    def write_back(
+        self, turn: Turn = Turn(), what: str = "succeed", late: bool = False, back: Sequence[int] = (0,)
+    ) -> None:
+        """A worker does what only who holds a job may do; `late`, with leases that it has lost."""
+        held, lost = self.store.held(self.leases), self._lost()
+        leases = (lost or held) if late else (held or lost)
+        self._write_back(turn, what, _each_back(leases, back))
 
-    @precondition(lambda self: self.store.jobs)
+    @precondition(lambda self: len(self.store.jobs) > 1)
     @rule(turn=turns, pick=picks)
     def cancel(self, turn: Turn = Turn(), pick: int = 0) -> None:
         """The caller calls a job off, ended or not."""
@@ -170,9 +168,9 @@ class JobStoreMachine(RuleBasedStateMachine):
             self._pass_time(_back(jobs, pick), what)
 
     @precondition(lambda self: self.store.in_state(JobState.QUEUED) and not self._in_quarantine())
-    @rule(times=st.integers(1, 3))
-    def crash(self, times: int = 1) -> None:
-        """A worker claims a job alone and dies, again and again."""
+    @rule(times=st.sampled_from([1, 1, 3]), taken_over=st.booleans())
+    def crash(self, times: int = 1, taken_over: bool = False) -> None:
+        """A worker claims a job alone and dies, again and again; then maybe another takes the job over."""
         for _ in range(times):
             known = len(self.leases)
             self.claim()
@@ -180,6 +178,8 @@ class JobStoreMachine(RuleBasedStateMachine):
                 self._pass_time(lease.id, "lease")
             self.sweep()
             self.model_and_database_agree()
+        if taken_over:
+            self.claim(Turn(1))
 
     @precondition(lambda self: self.open)
     @rule(pick=picks, commit=st.sampled_from([True, True, False]))
@@ -219,6 +219,12 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def _in_quarantine(self) -> list[UUID]:
         return [job_id for job_id, job in self.store.jobs.items() if job.seen.state is JobState.QUARANTINED]
+
+    def _lost(self) -> list[Lease]:
+        """Leases that hold no longer, those last whose job somebody else runs."""
+        lost = set(self.leases) - set(self.store.held(self.leases))
+        running = {job_id for job_id, job in self.store.jobs.items() if job.seen.state is JobState.RUNNING}
+        return sorted(filter(lost.__contains__, self.leases), key=lambda lease: lease.id in running)
 
     def _write_back(self, turn: Turn, what: str, leases: Sequence[Lease]) -> None:
         owner = f"w{turn.session}"
