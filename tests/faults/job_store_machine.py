@@ -111,19 +111,33 @@ class JobStoreMachine(RuleBasedStateMachine):
         operation = Submit(self.bench.caller, self.bench.model, priority, deadline, key, body, count)
         self._act(turn, operation)
 
-    @initialize(count=st.integers(1, 6))
-    def start(self, count: int = 1) -> None:
-        """There is work from the beginning."""
+    @initialize(count=st.integers(1, 6), limit=st.integers(1, 3))
+    def start(self, count: int = 1, limit: int = 1) -> None:
+        """There is work from the beginning, and some of it is begun."""
         self.submit(count=count)
+        self.claim(limit=limit)
 
-    @precondition(lambda self: self.store.jobs)
-    @rule(turn=turns, limit=st.sampled_from([1, 1, 2, 5]), retries_first=st.booleans())
+    @rule(
+        turn=turns,
+        what=st.sampled_from(["claim", "claim", *WRITE_BACKS]),
+        limit=st.sampled_from([1, 1, 2, 5]),
+        retries_first=st.booleans(),
+        late=st.booleans(),
+        back=backs,
+    )
+    def work(
+        self, turn: Turn, what: str, limit: int, retries_first: bool, late: bool, back: Sequence[int]
+    ) -> None:
+        """A worker does something: one rule, so that most runs have both claims and what follows them."""
+        if what == "claim" or not self.leases:
+            self.claim(turn, limit, retries_first)
+        else:
+            self.write_back(turn, what, late, back)
+
     def claim(self, turn: Turn = Turn(), limit: int = 1, retries_first: bool = True) -> None:
         """A worker claims."""
         self._act(turn, Claim(self.bench.model, f"w{turn.session}", limit, retries_first))
 
-    @precondition(lambda self: self.leases)
-    @rule(turn=turns, what=st.sampled_from(WRITE_BACKS), late=st.booleans(), back=backs)
     def write_back(
         self, turn: Turn = Turn(), what: str = "succeed", late: bool = False, back: Sequence[int] = (0,)
     ) -> None:
