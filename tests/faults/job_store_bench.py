@@ -1,7 +1,7 @@
 """A real job store to run operations on: several sessions, one observer that reads all and moves rows' times."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +39,10 @@ PASS_TIME = {
     "delay": "UPDATE job SET available_at = now() WHERE id = %s",
     "deadline": "UPDATE job SET deadline_at = now() - interval '1 hour' WHERE id = %s",
 }
+MOVE_EARLIER = """
+UPDATE job SET available_at = available_at - by_us * interval '1 microsecond'
+FROM unnest(%s::uuid[], %s::int[]) AS moved (job_id, by_us) WHERE id = job_id
+"""
 ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED)
 
 
@@ -147,6 +151,10 @@ class Bench:
     def pass_time(self, job_id: UUID, what: Time) -> None:
         """Move the times of a row, as if its lease had lapsed, its delay were over or its deadline had passed."""
         self._observer.execute(PASS_TIME[what].encode(), (job_id,))
+
+    def move_earlier(self, by_us: Mapping[UUID, int]) -> None:
+        """Move the times since which jobs may be claimed, by so many microseconds each."""
+        self._observer.execute(MOVE_EARLIER, (list(by_us), list(by_us.values())))
 
     def somebody_waits(self) -> bool:
         """Whether a session waits for another's lock."""

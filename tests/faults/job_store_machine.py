@@ -19,7 +19,7 @@ from service.errors import ServiceError
 from service.leases import Lease
 from service.lifecycle import JobState, Priority
 from tests.faults.job_store_bench import FORBIDDEN, LOCK_TIMEOUT_S, Bench
-from tests.faults.job_store_model import Deadline, Job, Store, Time, broken_promises, time_passed
+from tests.faults.job_store_model import Change, Deadline, Job, Store, Time, broken_promises, time_passed
 from tests.faults.job_store_operations import (
     Cancel,
     Claim,
@@ -265,8 +265,17 @@ class JobStoreMachine(RuleBasedStateMachine):
             return
         else:
             outcome = outcome_of(self.bench.sessions[session], operation)
-        self.store.commit(operation.judge(self.store, outcome))
+        self._commit(operation.judge(self.store, outcome))
         self.leases += _leases_of(operation, outcome)
+
+    def _commit(self, change: Change) -> None:
+        """Take a change over. Retries of one moment may be claimed in any order: they are told apart, so that a run
+        can be repeated.
+        """
+        self.store.commit(change)
+        earlier = self.store.told_apart(change)
+        if len(earlier) > 1:
+            self.bench.move_earlier(earlier)
 
     def _hold(self, session: int, operation: Operation) -> None:
         """Run an operation and leave its transaction open."""
@@ -288,7 +297,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         change = self.store.open.pop(session, None)
         if commit and change is not None:
             work.__exit__(None, None, None)
-            self.store.commit(change)
+            self._commit(change)
             self.leases += leases
         else:
             work.__exit__(RolledBack, RolledBack(), None)

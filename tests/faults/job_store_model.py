@@ -116,9 +116,17 @@ class Store:
         self.announced.extend(change.announced)
         self.worker_woken = self.worker_woken or change.wakes
 
+    def told_apart(self, change: Change) -> dict[UUID, int]:
+        """By how much earlier each of several jobs queued at one moment is to have come: the first to arrive first."""
+        queued = [job_id for job_id, job in change.jobs.items() if job.seen.state is JobState.QUEUED]
+        earlier = dict(zip(reversed(queued), range(len(queued)), strict=True))
+        for job_id, by in earlier.items():
+            self.jobs[job_id] = replace(self.jobs[job_id], available=self.jobs[job_id].available - by)
+        return earlier
+
     def moment(self) -> int:
-        """A later moment than any before."""
-        self._moment += 1
+        """A later moment than any before, with room for others in between."""
+        self._moment += 1000
         return self._moment
 
     def locked(self) -> set[UUID]:
