@@ -12,6 +12,8 @@ from uuid import UUID
 
 import structlog
 from celery import Celery
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
@@ -54,7 +56,7 @@ log = structlog.get_logger()
 
 def celery_app(redis_url: str) -> Celery:
     """A Celery app with the settings that matter; docs/decisions/0001 and DESIGN say why each is so."""
-    app = Celery("medqueue", broker=redis_url, set_as_current=False)
+    app = Celery("medqueue", broker=redis_url, set_as_current=False, amqp=PromptAMQP)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -85,9 +87,23 @@ def celery_app(redis_url: str) -> Celery:
         },
         timezone="UTC",
         enable_utc=True,
-        beat_max_loop_interval=1,
     )
     return app
+
+
+class PromptConnection(Connection):
+    """A broker connection that looks for a Redis that is away every second; kombu's own waits up to half a minute."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Connection:
+        """See kombu."""
+        intervals = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
+        return super().ensure_connection(*args, **(intervals | kwargs))  # type: ignore[no-untyped-call, no-any-return]
+
+
+class PromptAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
+    """Celery's message factory over such connections."""
+
+    Connection = PromptConnection
 
 
 def _queue(name: str, *, no_ack: bool) -> Queue:

@@ -18,8 +18,8 @@ from service.pulse import Pulse
 PULSE_S = 3.0
 # A task that holds no job may load a large model or wait for Postgres, whose statements end after 60 s.
 TASK_S = 300.0
-# Celery looks for a Redis that was away at growing intervals, at the latest after this time.
-RECONNECT_S = 30.0
+# A consumer looks for a Redis that was away every second (service.broker), and then sets itself up anew.
+RECONNECT_S = 5.0
 
 log = structlog.get_logger()
 

@@ -1,25 +1,41 @@
-"""The beat table: what is done every few seconds, and the thread that sends it."""
+"""The sweeps: what the scheduler does every few seconds, in a thread of its own.
 
-from typing import Any
+They are what mends lost messages, so they need none: a scheduler whose Redis is away, or whose Celery takes no messages,
+goes on rescuing, expiring and telling of overdue jobs. Celery's beat would send each as a message through Redis.
+"""
 
-from celery import Celery
-from celery.beat import EmbeddedService
+import threading
+import time
+from collections.abc import Callable, Mapping
 
-from service.queue import TaskName
+import structlog
 
-
-def beat_table(sweep_s: float) -> dict[str, dict[str, Any]]:
-    """Entries for Celery beat. A message that waited longer than two sweeps is dropped: the next one does its work."""
-    expires = {"expires": 2 * sweep_s}
-    return {
-        "rescue": {"task": TaskName.RESCUE.value, "schedule": sweep_s, "options": expires},
-        "overdue": {"task": TaskName.OVERDUE.value, "schedule": sweep_s, "options": expires},
-        "rewake": {"task": TaskName.REWAKE.value, "schedule": sweep_s, "options": expires},
-    }
+log = structlog.get_logger()
 
 
-def start_beat(app: Celery) -> None:
-    """Run beat in a thread of this process, its schedule in memory: nothing is left behind by a crash."""
-    service = EmbeddedService(app, thread=True, scheduler_cls="celery.beat:Scheduler")
-    service.daemon = True
-    service.start()
+class Sweeper:
+    """Runs every sweep, one after the other, every `every_s` seconds; they must not raise."""
+
+    def __init__(self, sweeps: Mapping[str, Callable[[], None]], *, every_s: float) -> None:
+        self._sweeps = sweeps
+        self._every_s = every_s
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeps", daemon=True)
+
+    def start(self) -> None:
+        """Sweep from now on."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End after the sweep in progress."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            began = time.monotonic()
+            for name, sweep in self._sweeps.items():
+                sweep()
+                log.debug("swept", sweep=name)
+            self._closing.wait(max(0.0, began + self._every_s - time.monotonic()))

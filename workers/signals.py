@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from celery import Celery, signals
+from celery import signals
 
 from service import logs
 from service.broker import listen_to_pulse
@@ -17,7 +17,8 @@ from service.pulse import pulse_file
 from service.queue import QueueName
 from workers.parts import Parts, make_parts, worker_name
 from workers.runtime import ProviderUnavailable, describe
-from workers.schedule import start_beat
+from workers.schedule import Sweeper
+from workers.tasks import sweeps_of
 
 SIGNS = ("ready", "pulse", "metrics")
 
@@ -31,6 +32,7 @@ class Process:
         self._settings = settings
         self._parts: Parts | None = None
         self._metrics: MetricsServer | None = None
+        self._sweeper: Sweeper | None = None
         self._queues: frozenset[str] = frozenset()
 
     @property
@@ -39,10 +41,10 @@ class Process:
         assert self._parts is not None
         return self._parts
 
-    def connect(self, app: Celery) -> None:
-        """Follow the signals of a worker that runs `app`."""
+    def connect(self) -> None:
+        """Follow the signals of the worker."""
         signals.worker_init.connect(self._start, weak=False)
-        signals.worker_ready.connect(lambda **_: self._ready(app), weak=False)
+        signals.worker_ready.connect(self._ready, weak=False)
         signals.worker_shutting_down.connect(self._stopping, weak=False)
         signals.worker_shutdown.connect(self._stop, weak=False)
         signals.setup_logging.connect(lambda **_: logs.configure(self._settings.log_level), weak=False)
@@ -73,9 +75,10 @@ class Process:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{self._metrics.port}\n")
 
-    def _ready(self, app: Celery) -> None:
+    def _ready(self, **_: object) -> None:
         if QueueName.MAINTENANCE.value in self._queues:
-            start_beat(app)
+            self._sweeper = Sweeper(sweeps_of(self.parts), every_s=self._settings.sweep_s)
+            self._sweeper.start()
         settle()
         path = self._sign("ready")
         if path is not None:
@@ -88,6 +91,8 @@ class Process:
 
     def _stop(self, **_: object) -> None:
         self._unready()
+        if self._sweeper is not None:
+            self._sweeper.close()
         self.parts.close()
         if self._metrics is not None:
             self._metrics.close()

@@ -6,6 +6,7 @@ when there is nothing.
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -33,6 +34,12 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
     }
     for name, task in tasks.items():
         app.task(_quiet(name, _in_hand(parts, task)), name=name.value, shared=False)
+
+
+def sweeps_of(parts: Parts) -> dict[str, Callable[[], None]]:
+    """What the scheduler does every few seconds: the same as the tasks of these names, without a message."""
+    sweeps = {TaskName.RESCUE: _rescue, TaskName.OVERDUE: _overdue, TaskName.REWAKE: _rewake}
+    return {name.value: _quiet(name, partial(sweep, parts)) for name, sweep in sweeps.items()}
 
 
 def _score(parts: Parts, subject: str) -> None:

@@ -1,6 +1,8 @@
 """Tasks: each name is registered, and a task that fails is logged, never raised."""
 
+import time
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from celery import Celery
@@ -9,8 +11,8 @@ from service.broker import celery_app
 from service.errors import BlobUnavailable, DatabaseUnavailable
 from service.queue import TaskName
 from workers.parts import Parts
-from workers.schedule import beat_table
-from workers.tasks import register
+from workers.schedule import Sweeper
+from workers.tasks import register, sweeps_of
 
 NOWHERE = "redis://localhost:1/0"
 SUBJECT = {TaskName.SCORE: ("01890a5d-ac96-774b-bcce-b302099a8057",)}
@@ -51,11 +53,24 @@ def test_a_wake_up_with_the_wrong_number_of_subjects_is_dropped(subjects: tuple[
     worker(failing_with(LookupError())).tasks[TaskName.SCORE.value](*subjects)
 
 
-def test_the_schedule_sends_registered_tasks_only() -> None:
-    assert {entry["task"] for entry in beat_table(2.0).values()} <= {task.value for task in TaskName}
+def test_the_sweeps_run_again_and_again_in_their_order_until_closed() -> None:
+    ran: list[str] = []
+    sweeper = Sweeper({"one": lambda: ran.append("one"), "two": lambda: ran.append("two")}, every_s=0.01)
+    sweeper.start()
+    until = time.monotonic() + 5
+    while len(ran) < 6 and time.monotonic() < until:
+        time.sleep(0.01)
+    sweeper.close()
+    assert ran[:6] == ["one", "two"] * 3
+    after = len(ran)
+    time.sleep(0.05)
+    assert len(ran) == after
 
 
-def test_the_schedule_sweeps_at_the_set_interval_and_drops_what_waited_too_long() -> None:
-    for entry in beat_table(2.0).values():
-        assert entry["schedule"] == 2.0
-        assert entry["options"]["expires"] > entry["schedule"]
+def test_every_sweep_is_a_registered_task() -> None:
+    assert sweeps_of(cast(Parts, None)).keys() < {task.value for task in TaskName}
+
+
+def test_a_sweep_that_fails_is_left_to_the_next() -> None:
+    for sweep in sweeps_of(cast(Parts, None)).values():  # without parts it cannot work
+        sweep()
