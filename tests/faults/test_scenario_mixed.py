@@ -46,7 +46,7 @@ def faults_of(arena: Arena) -> dict[str, Callable[[], object]]:
 
 
 def test_s13_mixed(arena: Arena, report: Report, full: bool) -> None:
-    lasts_s = 1200.0 if full else 15.0
+    lasts_s = 1200.0 if full else 8.0
     chance = arena.chance("s13")
     kinds = faults_of(arena)
     done: Counter[str] = Counter()

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from tests.faults.arena import Arena
 from tests.faults.history import Outcome
 from tests.faults.load import Load
 from tests.faults.report import Report
-from tests.faults.test_scenarios_workers import bodies
+from tests.faults.test_scenarios_workers import bodies, outcomes
 
 pytestmark = pytest.mark.timeout(5400)
 
@@ -78,6 +79,18 @@ def test_s4_redis_killed_and_deaf(arena: Arena, report: Report, full: bool) -> N
         found["faults"] = f"{restarts} restarts, {holes} times deaf for {hole_s:.0f} s"
         found["slowest resumption"] = f"{slowest:.1f} s"
         found["submissions that failed"] = str(failed)
+
+
+def test_s4_deadlines_pass_while_redis_is_deaf(arena: Arena, report: Report) -> None:
+    """What mends lost messages needs no message."""
+    load = arena.load()
+    with report.scenario(arena, "S4 deadlines while Redis is deaf") as found:
+        with arena.stack.paused("redis"):
+            deadline = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+            ids = load.submit_wave(0, [{**body, "deadline": deadline} for body in bodies(5)])
+            found["expired after"] = f"{arena.all_ended(ids, within_s=15):.1f} s"
+        assert set(outcomes(arena, ids)) == {"deadline_passed"}
+        found["faults"] = "deaf until all have expired"
 
 
 def test_s5_redis_flushed(arena: Arena, report: Report, full: bool) -> None:

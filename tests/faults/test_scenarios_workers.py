@@ -41,7 +41,7 @@ def in_waves(arena: Arena, wave_size: int, waves: int, *, every_s: float, dose: 
 
 
 def test_s1_killed_workers(arena: Arena, report: Report, full: bool) -> None:
-    jobs, kills, every_s = (10_000, 50, 2.5) if full else (400, 4, 1.5)
+    jobs, kills, every_s = (10_000, 50, 2.5) if full else (400, 3, 1.5)
     chance = arena.chance("s1")
     waves = int(kills * every_s / 0.1)
     with report.scenario(arena, "S1 workers killed") as found:
@@ -74,7 +74,7 @@ def test_s2_an_exit_at_each_point(point: Point, arena: Arena, report: Report, fu
 
 def test_s3_stopped_workers(arena: Arena, report: Report, full: bool) -> None:
     """A worker stands still for three leases with results in its hands; others finish its jobs meanwhile."""
-    rounds = 100 if full else 2
+    rounds = 100 if full else 1
     refused = arena.logged("late_results_refused")
     load = arena.load()
     with report.scenario(arena, "S3 workers stopped for three leases") as found:
@@ -141,7 +141,7 @@ def test_s9_culprits_among_good_jobs(arena: Arena, report: Report, full: bool) -
 
 
 def test_s10_cancels(arena: Arena, report: Report, full: bool) -> None:
-    count = 3000 if full else 300
+    count = 3000 if full else 120
     load = arena.load()
     chance = arena.chance("s10")
     with report.scenario(arena, "S10 cancels at random moments") as found:
@@ -160,7 +160,7 @@ def test_s10_cancels(arena: Arena, report: Report, full: bool) -> None:
 
 
 def test_s11_rolling_restarts(arena: Arena, report: Report, full: bool) -> None:
-    restarts = 20 if full else 2
+    restarts = 20 if full else 1
     before = len(arena.history.job_ids())
     with report.scenario(arena, "S11 rolling restarts") as found:
         waves = restarts * 60

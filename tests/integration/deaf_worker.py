@@ -1,4 +1,4 @@
-"""A worker that SIGUSR2 makes deaf: it runs on and asks Redis for nothing more.
+"""A worker with a quick pulse that SIGUSR2 makes deaf: it runs on and asks Redis for nothing more.
 
 What a fault of Celery did after a restart of Redis (celery/celery issue 8030): the event loop had lost the callback
 that asks for messages.
@@ -9,9 +9,12 @@ import signal
 from celery import signals
 from kombu.asynchronous import get_event_loop
 
+from workers import pulse
 from workers.app import app
 
 __all__ = ["app"]
+
+pulse.PULSE_S = 0.5  # the tests wait for several
 
 
 def _go_deaf(*_: object) -> None:

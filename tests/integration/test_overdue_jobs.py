@@ -8,7 +8,6 @@ import pytest
 
 from service.accounts import Principal
 from service.audit import AuditEvent
-from service.broker import celery_app
 from service.catalog import PublishedModel
 from service.crypto import Keyring
 from service.db import Database
@@ -21,7 +20,7 @@ from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import counted
 from workers.parts import Parts
-from workers.tasks import register
+from workers.tasks import sweeps_of
 
 
 @dataclass
@@ -230,9 +229,6 @@ def test_a_rescued_job_is_overdue_like_any_other(promises: Promises) -> None:
 
 
 def run_task(database: Database) -> None:
-    """What the scheduler does on the beat."""
+    """What the scheduler does every few seconds."""
     unused: dict[str, Any] = dict.fromkeys([field.name for field in fields(Parts)])
-    parts = Parts(**{**unused, "database": database})
-    app = celery_app("redis://localhost:1/0")
-    register(app, lambda: parts)
-    app.tasks[TaskName.OVERDUE.value]()
+    sweeps_of(Parts(**{**unused, "database": database}))[TaskName.OVERDUE.value]()

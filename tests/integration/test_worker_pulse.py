@@ -29,7 +29,7 @@ from service.queue import score_wake_up
 from tests import factories
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 6.0  # two pulses
+PATIENCE_S = 2.0  # four pulses of deaf_worker
 NOTICED_WITHIN_S = 30.0
 
 
