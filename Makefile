@@ -39,7 +39,7 @@ up: install ## run Postgres, Redis, API, a worker and the scheduler until Ctrl-C
 test: install ## all tests
 	$(BIN)/python -m pytest
 
-faults: install ## every fault scenario in full (an hour and a half), write docs/reliability-report.md; SEED=N repeats a run
+faults: install ## every fault scenario in full (hours), write docs/reliability-report.md; SEED=N repeats a run
 	$(BIN)/python -m pytest -s tests/faults --faults full --fault-seed $(SEED) \
 		--fault-report docs/reliability-report.md
 
