@@ -1,10 +1,8 @@
 """What clients saw: every operation with its outcome, in Jepsen's manner. Knows nothing of the service's inside."""
 
-import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -98,12 +96,6 @@ class History:
         for found in looks.values():
             found.sort(key=lambda read: read.at)
         return looks
-
-
-def longest_gap_s(times: Iterable[float]) -> float:
-    """The longest time between two neighbours."""
-    ordered = sorted(times)
-    return max((later - earlier for earlier, later in itertools.pairwise(ordered)), default=0.0)
 
 
 def now() -> float:

@@ -33,12 +33,6 @@ class Load:
         self._seed = seed
         self._stopping = threading.Event()
 
-    def submit_all(self, bodies: Sequence[dict[str, Any]], *, clients: int = 4, bulk: int = 1) -> None:
-        """Submit every body once, each until it is answered; returns when all are. `bulk` bodies go in one request."""
-        parts = [list(bodies[start : start + bulk]) for start in range(0, len(bodies), bulk)]
-        numbered = list(enumerate(parts))
-        _together([partial(self._submit, numbered[client::clients]) for client in range(clients)])
-
     def submit_wave(self, number: int, bodies: Sequence[dict[str, Any]]) -> list[str]:
         """Submit these bodies together under one key, until they are answered; their ids."""
         with self._client() as http:
@@ -71,11 +65,6 @@ class Load:
 
     def _client(self) -> httpx.Client:
         return httpx.Client(base_url=self._url, headers=self._headers, timeout=TIMEOUT_S)
-
-    def _submit(self, parts: Sequence[tuple[int, list[dict[str, Any]]]]) -> None:
-        with self._client() as http:
-            for number, bodies in parts:
-                self._submit_until_answered(http, f"{self._seed}-{number}", bodies)
 
     def _submit_until_answered(
         self, http: httpx.Client, key: str, bodies: Sequence[dict[str, Any]]
