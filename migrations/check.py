@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from service.db import migrate, migration_engine, unmigrate
 from service.embedded import embedded_servers
 from service.orm import Row
+from service.schema import migrate, migration_engine, unmigrate
 
 
 def drift(url: str) -> list[object]:

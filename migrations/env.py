@@ -1,11 +1,11 @@
-"""Runs migrations against MEDQUEUE_DATABASE_URL, or the connection handed over by service.db."""
+"""Runs migrations against MEDQUEUE_DATABASE_URL, or the connection handed over by service.schema."""
 
 from alembic import context
 from sqlalchemy import Connection
 
 from service.config import Settings
-from service.db import migration_engine
 from service.orm import Row
+from service.schema import migration_engine
 
 
 def run() -> None:

@@ -7,8 +7,9 @@ from service import accounts, catalog
 from service.accounts import DEFAULT_TENANT, Scope
 from service.config import Settings
 from service.crypto import Keyring
-from service.db import Database, migrate
+from service.db import Database
 from service.errors import BundleUnusable
+from service.schema import migrate
 from service.storage import BlobStore, FsspecBlobStore
 
 ACTOR = "bootstrap"

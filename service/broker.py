@@ -45,9 +45,6 @@ PULSE_EXPIRES_S = 60
 
 ROUTES = {
     TaskName.SCORE: QueueName.SCORE,
-    TaskName.RESCUE: QueueName.MAINTENANCE,
-    TaskName.OVERDUE: QueueName.MAINTENANCE,
-    TaskName.REWAKE: QueueName.MAINTENANCE,
     TaskName.PULSE: QueueName.PULSE,
 }
 

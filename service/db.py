@@ -5,19 +5,13 @@ Two forms of work, both one transaction: `database.transaction()` for several st
 with psycopg directly: an INSERT costs 0.02 CPU seconds per 1,000 that way against 0.21 through the ORM.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg.rows import TupleRow
 from sqlalchemy.orm import Session
 
@@ -30,8 +24,6 @@ CONNECT_TIMEOUT_S = 5
 # by hash. Planning anew for every job costs as much as running the plan, and a plan made while a table was small walks
 # all of it once it is large; so plans are kept and what could walk is left out.
 PLANS = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
-MIGRATION_LOCK = 0x6D6564710001
-MIGRATION_LOCK_ASKED_EVERY_S = 0.1
 
 Param = Any
 
@@ -175,70 +167,3 @@ class Database:
 def driver_url(url: str) -> sa.URL:
     """The same address for SQLAlchemy with psycopg 3, whichever PostgreSQL scheme it was written with."""
     return sa.make_url(url).set(drivername="postgresql+psycopg")
-
-
-def migration_engine(url: str) -> sa.Engine:
-    """An engine without a pool, whose statements give up waiting for a lock after five seconds."""
-    return sa.create_engine(
-        driver_url(url), poolclass=sa.NullPool, connect_args={"options": "-c lock_timeout=5000"}
-    )
-
-
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring the schema to `revision`. Processes that start together take turns."""
-    with _migrating(url) as config:
-        command.upgrade(config, revision)
-
-
-def unmigrate(url: str, revision: str) -> None:
-    """Take the schema back to `revision`; `base` removes it all."""
-    with _migrating(url) as config:
-        command.downgrade(config, revision)
-
-
-def schema_revisions(url: str) -> tuple[str | None, str | None]:
-    """The revision that the database has and the one this code needs."""
-    with migration_engine(url).connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision(), needed_revision()
-
-
-def needed_revision() -> str | None:
-    """The newest revision of migrations/versions."""
-    return ScriptDirectory.from_config(_alembic_config()).get_current_head()
-
-
-def _alembic_config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "migrations:")
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-@contextmanager
-def _migrating(url: str) -> Iterator[Config]:
-    engine = migration_engine(url)
-    config = _alembic_config()
-    with engine.connect() as connection:
-        _take_turn(connection)
-        config.attributes["connection"] = connection
-        try:
-            yield config
-            connection.commit()
-        finally:
-            connection.rollback()
-            connection.execute(sa.text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK})
-            connection.commit()
-    engine.dispose()
-
-
-def _take_turn(connection: sa.Connection) -> None:
-    """Get the migration lock, which ends with the session of whoever holds it.
-
-    Asked for again and again: a statement that waits for it holds a snapshot, and an index that is built concurrently
-    by the holder waits for that snapshot, so that neither would end.
-    """
-    taken = sa.text("SELECT pg_try_advisory_lock(:lock)")
-    while not connection.execute(taken, {"lock": MIGRATION_LOCK}).scalar():
-        connection.commit()
-        time.sleep(MIGRATION_LOCK_ASKED_EVERY_S)
-    connection.commit()

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from service.broker import redis_client
 from service.catalog import Catalog
-from service.db import Database, needed_revision
+from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
 
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.
@@ -125,6 +125,8 @@ def queue_metrics(database: Database, catalog: Catalog) -> bytes:
 
 @cache
 def _needed() -> str:
+    from service.schema import needed_revision  # takes long, and most processes never ask
+
     return needed_revision() or ""
 
 

@@ -21,9 +21,6 @@ class TaskName(StrEnum):
     """Every task there is; workers.tasks registers exactly these."""
 
     SCORE = "medqueue.score"
-    RESCUE = "medqueue.rescue"
-    OVERDUE = "medqueue.overdue"
-    REWAKE = "medqueue.rewake"
     PULSE = "medqueue.pulse"
 
 

@@ -13,8 +13,9 @@ import pytest
 from service import logs
 from service.config import Settings
 from service.crypto import Keyring
-from service.db import Database, migrate
+from service.db import Database
 from service.embedded import ServerUrls, embedded_servers
+from service.schema import migrate
 from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 

@@ -1,4 +1,4 @@
-"""One thin Celery task per TaskName. Each takes ids, makes one call, and is safe to run twice.
+"""One thin Celery task per TaskName, and the sweeps of the scheduler. Each makes one call and is safe to run twice.
 
 Late, repeated and lost messages do no harm: a task looks into Postgres for what there is to do, and returns quietly
 when there is nothing.
@@ -27,9 +27,6 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
     """Register every task; `parts` gives this process's parts when a task runs."""
     tasks: dict[TaskName, Callable[..., None]] = {
         TaskName.SCORE: _score,
-        TaskName.RESCUE: _rescue,
-        TaskName.OVERDUE: _overdue,
-        TaskName.REWAKE: _rewake,
         TaskName.PULSE: _pulse,
     }
     for name, task in tasks.items():
@@ -37,9 +34,9 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
 
 
 def sweeps_of(parts: Parts) -> dict[str, Callable[[], None]]:
-    """What the scheduler does every few seconds: the same as the tasks of these names, without a message."""
-    sweeps = {TaskName.RESCUE: _rescue, TaskName.OVERDUE: _overdue, TaskName.REWAKE: _rewake}
-    return {name.value: _quiet(name, partial(sweep, parts)) for name, sweep in sweeps.items()}
+    """What the scheduler does every few seconds, by name."""
+    sweeps = {"rescue": _rescue, "overdue": _overdue, "rewake": _rewake}
+    return {name: _quiet(name, partial(sweep, parts)) for name, sweep in sweeps.items()}
 
 
 def _score(parts: Parts, subject: str) -> None:
@@ -98,7 +95,7 @@ def _in_hand(parts: Callable[[], Parts], task: Callable[..., None]) -> Callable[
     return run
 
 
-def _quiet(name: TaskName, task: Callable[..., None]) -> Callable[..., None]:
+def _quiet(name: str, task: Callable[..., None]) -> Callable[..., None]:
     """Log a fault that time or an operator mends, and leave the work to the next wake-up or sweep."""
 
     def run(*subjects: str) -> None:
@@ -111,5 +108,5 @@ def _quiet(name: TaskName, task: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             log.error("task_failed", task=name, subject=subjects, code="internal_error", exc_info=error)
 
-    run.__name__ = name.name.lower()
+    run.__name__ = name.rpartition(".")[2]
     return run

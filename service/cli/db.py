@@ -26,7 +26,7 @@ def upgrade_schema(installation: Installation, out: Output) -> int:
 
     Safe to repeat, and while the previous release runs.
     """
-    from service.db import migrate
+    from service.schema import migrate
 
     migrate(installation.settings.database_url)
     return _show(installation, out)
@@ -65,7 +65,7 @@ def show_revision(installation: Installation, out: Output) -> int:
 
 def _show(installation: Installation, out: Output) -> ExitCode:
     from service.cli import tables
-    from service.db import schema_revisions
+    from service.schema import schema_revisions
 
     current, needed = schema_revisions(installation.settings.database_url)
     document = {"current": current, "needed": needed, "schema": schema_state(current, needed)}

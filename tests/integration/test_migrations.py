@@ -6,7 +6,7 @@ import time
 import sqlalchemy as sa
 
 from migrations.check import drift
-from service.db import MIGRATION_LOCK, migrate, migration_engine, schema_revisions, unmigrate
+from service.schema import MIGRATION_LOCK, migrate, migration_engine, schema_revisions, unmigrate
 
 LOCK = sa.text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
 BROKEN_INDEXES = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"

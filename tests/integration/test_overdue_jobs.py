@@ -15,7 +15,7 @@ from service.jobs import execution, queries, submission, sweeps
 from service.jobs.execution import Ending, Problem
 from service.jobs.sweeps import OverdueJob
 from service.lifecycle import JobState
-from service.queue import TaskName, score_wake_up
+from service.queue import score_wake_up
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import counted
@@ -231,4 +231,4 @@ def test_a_rescued_job_is_overdue_like_any_other(promises: Promises) -> None:
 def run_task(database: Database) -> None:
     """What the scheduler does every few seconds."""
     unused: dict[str, Any] = dict.fromkeys([field.name for field in fields(Parts)])
-    sweeps_of(Parts(**{**unused, "database": database}))[TaskName.OVERDUE.value]()
+    sweeps_of(Parts(**{**unused, "database": database}))["overdue"]()

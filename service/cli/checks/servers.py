@@ -13,8 +13,8 @@ from service.broker import redis_client
 from service.cli.checks.finding import Examined, Finding, fail, ok, warn
 from service.cli.db import schema_state
 from service.crypto import Keyring, binding
-from service.db import schema_revisions
 from service.errors import BlobUnavailable, PayloadUnreadable, SettingInvalid
+from service.schema import schema_revisions
 from service.storage import FsspecBlobStore
 
 LEAST_POSTGRES = 180_000  # server_version_num; uuidv7() came with 18
