@@ -57,6 +57,16 @@ class Arena:
         assert row is not None
         return row[0]
 
+    def environment(self) -> dict[str, str]:
+        """The variables of one more process on this stack."""
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith("MEDQUEUE_")},
+            **self.stack.settings,
+            "MEDQUEUE_DATABASE_URL": self.database_url,
+            "MEDQUEUE_REDIS_URL": self.redis_url,
+            "MEDQUEUE_DATA_DIR": str(self.stack.data),
+        }
+
     def redis(self) -> "Redis":
         """A client of the stack's Redis; close it."""
         return Redis.from_url(self.redis_url, socket_timeout=5)

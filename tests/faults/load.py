@@ -57,11 +57,11 @@ class Load:
 
     def read_all(self, job_ids: Sequence[str], *, clients: int = 4) -> None:
         """Read every job once."""
-        _together([partial(self._read_each, job_ids[client::clients]) for client in range(clients)])
+        together([partial(self._read_each, job_ids[client::clients]) for client in range(clients)])
 
     def cancel_all(self, job_ids: Sequence[str], *, clients: int = 4) -> None:
         """Cancel every job, each at once."""
-        _together([partial(self._cancel_each, job_ids[client::clients]) for client in range(clients)])
+        together([partial(self._cancel_each, job_ids[client::clients]) for client in range(clients)])
 
     def _client(self) -> httpx.Client:
         return httpx.Client(base_url=self._url, headers=self._headers, timeout=TIMEOUT_S)
@@ -154,8 +154,8 @@ class Load:
         return True
 
 
-def _together(calls: Sequence[Callable[[], None]]) -> None:
-    """Run calls side by side; the first fault of one is raised."""
+def together(calls: Sequence[Callable[[], None]]) -> None:
+    """Run calls side by side, each in a thread; the first fault of one is raised."""
     faults: list[BaseException] = []
 
     def run(call: Callable[[], None]) -> None:

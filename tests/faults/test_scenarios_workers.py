@@ -4,8 +4,10 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,21 @@ from tests.acceptance import cases
 from tests.acceptance.stack import eventually
 from tests.faults import trouble
 from tests.faults.arena import LEASE_S, Arena, meanwhile
+from tests.faults.load import together
 from tests.faults.report import Report
 
 pytestmark = pytest.mark.timeout(5400)
 
-# Where each point is reached: by whom, and by which work.
+ROOT = Path(__file__).parents[2]
+
+# By whom each point is reached, and by which work. Whoever sends a wake-up comes to the points of its sending.
+LANES = {
+    "api": [Point.SUBMIT_BEFORE, Point.SUBMIT_AFTER, Point.WAKE_UP_BEFORE, Point.WAKE_UP_AFTER],
+    "scheduler": [Point.RESCUE_BEFORE, Point.RESCUE_AFTER, Point.REWAKE_BEFORE, Point.REWAKE_AFTER],
+}
+LANES["worker"] = [point for point in Point if not any(point in points for points in LANES.values())]
 LONG = {Point.HEARTBEAT_BEFORE, Point.HEARTBEAT_AFTER}
+COMES_TO_POINT_WITHIN_S = 60.0
 
 
 def bodies(count: int) -> list[dict[str, Any]]:
@@ -53,23 +64,31 @@ def test_s1_killed_workers(arena: Arena, report: Report, full: bool) -> None:
         found["all ended after the last kill"] = f"{arena.settle():.1f} s"
 
 
-@pytest.mark.parametrize("point", Point)
-def test_s2_an_exit_at_each_point(point: Point, arena: Arena, report: Report, full: bool) -> None:
+def test_s2_exits_at_every_point(arena: Arena, report: Report, full: bool) -> None:
+    """API, workers and scheduler each exit at one of their points after the other, in three lanes side by side."""
     rounds = 100 if full else 1
-    dose = trouble.LASTS if point in LONG else 5.0
+    with report.scenario(arena, "S2 exits at every point") as found:
+        with warm_processes(arena):
+            together([partial(exits, arena, lane, points, rounds) for lane, points in LANES.items()])
+        found["faults"] = f"{rounds} exits at each of {len(Point)} points"
+
+
+def exits(arena: Arena, lane: str, points: Sequence[Point], rounds: int) -> None:
+    """Exit at each of these points so many times, in random order, with work enough that a process comes there."""
     load = arena.load()
-    with report.scenario(arena, f"S2 exit at {point}") as found:
-        for number in range(rounds):
-            token = arena.put_token(point)
-            wave = 0
-            while token.exists():
-                load.submit_wave(number * 1000 + wave, [trouble.body(dose)])
-                wave += 1
-                until = time.monotonic() + 1.0
-                while token.exists() and time.monotonic() < until:
-                    time.sleep(0.02)
-                assert wave < 60, f"no process came to {point}"
-        found["faults"] = f"{rounds} exits"
+    order = [*points] * rounds
+    arena.chance(f"s2/{lane}").shuffle(order)
+    wave = 0
+    for point in order:
+        token = arena.put_token(point)
+        dose = trouble.LASTS if point in LONG else 5.0
+        gives_up = time.monotonic() + COMES_TO_POINT_WITHIN_S
+        while token.exists():
+            assert time.monotonic() < gives_up, f"no process came to {point}"
+            load.submit_wave(wave, [trouble.body(dose)])
+            wave += 1
+            with contextlib.suppress(AssertionError):
+                eventually(lambda: not token.exists(), within_s=1.0, every_s=0.01)  # noqa: B023
 
 
 def test_s3_stopped_workers(arena: Arena, report: Report, full: bool) -> None:
@@ -196,15 +215,26 @@ def test_s12_wrong_clocks(arena: Arena, report: Report, full: bool) -> None:
 
 
 @contextlib.contextmanager
+def warm_processes(arena: Arena) -> Iterator[None]:
+    """Workers and a scheduler that start at once, in place of the supervised ones."""
+    names = [f"warm-{number}" for number in range(1, len(arena.stack.worker_names) + 1)]
+    logs = arena.stack.data / "log"
+    command = [sys.executable, "-m", "tests.faults.warm", str(logs), *names, "scheduler-warm"]
+    with arena.stack.workers_paused(), arena.stack.paused("scheduler"):
+        process = subprocess.Popen(command, env=arena.environment(), cwd=ROOT)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+@contextlib.contextmanager
 def skewed_worker(arena: Arena, skew_s: float) -> Iterator[None]:
     """One more worker on the stack, its clock wrong."""
     name = f"skewed{skew_s:+.0f}"
     environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("MEDQUEUE_")},
-        **arena.stack.settings,
-        "MEDQUEUE_DATABASE_URL": arena.database_url,
-        "MEDQUEUE_REDIS_URL": arena.redis_url,
-        "MEDQUEUE_DATA_DIR": str(arena.stack.data),
+        **arena.environment(),
         "MEDQUEUE_WORKER_NAME": name,
         "CLOCK_SKEW_S": str(skew_s),
         "PYTHONPATH": str(Path(__file__).parent / "skewed"),
