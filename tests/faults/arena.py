@@ -143,6 +143,7 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
     tokens = folder / "tokens"
     tokens.mkdir(parents=True)
     fast = {
+        "MEDQUEUE_API_WORKERS": "2",
         "MEDQUEUE_LEASE_S": str(LEASE_S),
         "MEDQUEUE_SWEEP_S": "0.5",
         "MEDQUEUE_RETRY_BASE_S": "0.2",

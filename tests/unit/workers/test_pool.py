@@ -12,14 +12,14 @@ from service.metrics import REGISTRY
 from tests.fakes import ScriptedGraph
 from tests.unit.workers.shelf import Shelf, small_bundle
 from workers.pool import ModelPool
-from workers.runtime import OnnxRuntime, OutOfMemory
+from workers.runtime import CPU, CUDA, OnnxRuntime, OutOfMemory
 
 
 class CountingRuntime:
-    """ONNX Runtime; remembers what it loaded, and has each graph count as `size_mb`."""
+    """ONNX Runtime; remembers what it loaded, has each graph count as `size_mb`, and passes for a GPU unless told."""
 
     name = "counting 1.0"
-    provider = "CPUExecutionProvider"
+    provider = CUDA
 
     def __init__(self, size_mb: float = 10, faults: dict[int, Exception] | None = None) -> None:
         self._real = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
@@ -76,6 +76,14 @@ def test_a_model_has_run_at_its_smallest_and_largest_batch_before_it_is_used(
 ) -> None:
     pool(shelf, runtime, tmp_path).get(models[0].id)
     assert runtime.graphs[0].batch_sizes == [1, 4]
+
+
+def test_on_the_cpu_a_model_has_run_once_before_it_is_used(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    runtime.provider = CPU
+    pool(shelf, runtime, tmp_path).get(models[0].id)
+    assert runtime.graphs[0].batch_sizes == [1]
 
 
 def test_a_model_whose_largest_batch_does_not_fit_is_used_with_a_smaller_one(
