@@ -38,6 +38,8 @@ class Scope(StrEnum):
     JOBS_WRITE = "jobs:write"
     UPLOADS_WRITE = "uploads:write"
     MODELS_READ = "models:read"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     ADMIN = "admin"
 
 

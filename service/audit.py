@@ -43,6 +43,13 @@ class Action(StrEnum):
     JOB_REQUEUED = "job.requeued"
     JOB_OVERDUE = "job.overdue"
     RESULT_READ = "result.read"
+    ENDPOINT_CREATED = "webhook.endpoint_created"
+    ENDPOINT_CHANGED = "webhook.endpoint_changed"
+    ENDPOINT_DELETED = "webhook.endpoint_deleted"
+    ENDPOINT_DISABLED = "webhook.endpoint_disabled"
+    SECRET_ROTATED = "webhook.secret_rotated"  # noqa: S105 - a name
+    DELIVERIES_REPLAYED = "webhook.deliveries_replayed"
+    PING = "webhook.ping"
     UPLOAD_STORED = "upload.stored"
     MODEL_PUBLISHED = "model.published"
     MODEL_PROMOTED = "model.promoted"

@@ -45,6 +45,7 @@ PULSE_EXPIRES_S = 60
 
 ROUTES = {
     TaskName.SCORE: QueueName.SCORE,
+    TaskName.DELIVER: QueueName.MAINTENANCE,
     TaskName.PULSE: QueueName.PULSE,
 }
 

@@ -84,6 +84,30 @@ class UploadNotFound(NotFound):
     code = "upload_not_found"
 
 
+class EndpointNotFound(NotFound):
+    """There is no such webhook endpoint. GET /v1/webhook-endpoints lists them."""
+
+    code = "endpoint_not_found"
+
+
+class DeliveryNotFound(NotFound):
+    """There is no such webhook delivery. GET /v1/webhook-deliveries lists them."""
+
+    code = "delivery_not_found"
+
+
+class EventNotFound(NotFound):
+    """There is no such event to resume behind. Connect without Last-Event-ID and read what was missed from the lists."""
+
+    code = "event_not_found"
+
+
+class CallbackSecretMissing(ServiceError):
+    """Callbacks are signed: make their secret first, with POST /v1/webhook-endpoints/callback-secret."""
+
+    code = "callback_secret_missing"
+
+
 class InputInvalid(ServiceError):
     """The input does not fit the model. `errors` names each field, its unit and its range."""
 

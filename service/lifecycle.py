@@ -48,6 +48,27 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 FINAL_STATES = frozenset(state for state, nexts in TRANSITIONS.items() if not nexts)
 ENDED_STATES = FINAL_STATES | {JobState.QUARANTINED}
 
+
+class DeliveryState(StrEnum):
+    """Where the delivery of one event to one webhook endpoint stands. A dead one can be replayed."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+# What callers are told of: the events of the trail that webhooks and the feed carry. The last five are batches'.
+PUBLISHED_ACTIONS = (
+    *(f"job.{state}" for state in JobState if state in ENDED_STATES),
+    "job.overdue",
+    "batch.started",
+    "batch.progressed",
+    "batch.completed",
+    "batch.failed",
+    "batch.at_risk",
+)
+
 # How long a job of each priority gives way to more pressing ones, in seconds. A job is claimed in the
 # order of `available_at + PRIORITY_HEADSTART_S`, so it is overtaken only by jobs that came within this
 # time after it: the bound on starvation.

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from service.lifecycle import ENDED_STATES, FINAL_STATES, JobState
+from service.lifecycle import ENDED_STATES, FINAL_STATES, PUBLISHED_ACTIONS, DeliveryState, JobState
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -217,6 +217,9 @@ class Job(Row):
     idempotency_digest: Mapped[bytes | None]
     request_digest: Mapped[bytes | None]
     problem: Mapped[dict[str, Any] | None]
+    callback_endpoint_id: Mapped[UUID | None]
+    callback: Mapped[bytes | None]
+    traceparent: Mapped[str | None]
 
 
 class JobResult(Row):
@@ -236,12 +239,23 @@ class JobResult(Row):
 class AuditEvent(Row):
     """One line of the audit trail. Rows are only ever added; a trigger fills `occurred_at`, `canon` and `leaf`.
 
-    `canon` is the event as JSON bytes, `leaf` the RFC 9162 leaf hash SHA-256(0x00 | canon).
+    `canon` is the event as JSON bytes, `leaf` the RFC 9162 leaf hash SHA-256(0x00 | canon). `xact_id` is the transaction
+    that wrote the event: events become visible transaction by transaction, and a reader that has seen all of those before
+    the oldest one in progress misses none. Events of releases that did not record it are in no feed.
     """
 
     __tablename__ = "audit_event"
     __table_args__ = (
         Index("ix_audit_event_job", "job_id", "id", postgresql_where=text("job_id IS NOT NULL")),
+        Index(
+            "ix_audit_event_feed",
+            "tenant_id",
+            "xact_id",
+            "id",
+            postgresql_where=text(
+                "action IN ({})".format(", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS))
+            ),
+        ),
         Index(
             "uq_audit_event_closing",
             "job_id",
@@ -264,3 +278,121 @@ class AuditEvent(Row):
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     canon: Mapped[bytes]
     leaf: Mapped[bytes]
+    xact_id: Mapped[int | None] = mapped_column(
+        BigInteger, server_default=text("pg_current_xact_id()::text::bigint")
+    )
+
+
+class WebhookEndpoint(Row):
+    """Where a tenant wants to be told. A registered one has a URL of its own; a `callback` one stands for the origin of
+    jobs' callback URLs, so that health is kept by receiver. `closed_until` is when it may be tried again.
+    """
+
+    __tablename__ = "webhook_endpoint"
+    __table_args__ = (
+        CheckConstraint("kind IN ('registered', 'callback')", name="kind"),
+        CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name="state"),
+        CheckConstraint("(failures > 0) = (failing_since IS NOT NULL)", name="failing"),
+        Index("ix_webhook_endpoint_tenant", "tenant_id", text("id DESC")),
+        Index(
+            "uq_webhook_endpoint_callback",
+            "tenant_id",
+            "url",
+            unique=True,
+            postgresql_where=text("kind = 'callback'"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    kind: Mapped[str]
+    url: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default=text("''"))
+    event_types: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    state: Mapped[str] = mapped_column(server_default=text("'enabled'"))
+    disabled_because: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    failing_since: Mapped[datetime | None]
+    closed_until: Mapped[datetime | None]
+
+
+class WebhookSecret(Row):
+    """A signing secret, sealed by service.crypto. Without an endpoint it signs the tenant's callbacks."""
+
+    __tablename__ = "webhook_secret"
+    __table_args__ = (Index("ix_webhook_secret_owner", "tenant_id", "endpoint_id", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    endpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("webhook_endpoint.id"))
+    secret: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+
+
+class WebhookDelivery(Row):
+    """One event on its way to one endpoint, planned in the transaction of the event; at most one row for both."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease_while_running"),
+        CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="owner_while_running"),
+        CheckConstraint(
+            "(state IN ('delivered', 'dead')) = (finished_at IS NOT NULL)", name="finished_when_ended"
+        ),
+        Index("uq_webhook_delivery_once", "endpoint_id", "event_id", unique=True),
+        Index(
+            "ix_webhook_delivery_due",
+            "endpoint_id",
+            "available_at",
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "ix_webhook_delivery_lease",
+            "lease_expires_at",
+            postgresql_where=text("lease_expires_at IS NOT NULL"),
+        ),
+        Index("ix_webhook_delivery_newest", "tenant_id", text("id DESC")),
+        Index("ix_webhook_delivery_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    tenant_id: Mapped[UUID]
+    endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_endpoint.id"))
+    event_id: Mapped[UUID]
+    event_type: Mapped[str]
+    job_id: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    available_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    lease_expires_at: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    attempt: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    state: Mapped[DeliveryState] = mapped_column(
+        Enum(
+            DeliveryState,
+            name="delivery_state",
+            values_callable=lambda states: [state.value for state in states],
+        ),
+        server_default=text("'queued'"),
+    )
+    lease_owner: Mapped[str | None]
+
+
+class WebhookTry(Row):
+    """One attempt to deliver: the receiver's status, or why there was none."""
+
+    __tablename__ = "webhook_try"
+    __table_args__ = (CheckConstraint("(status IS NULL) <> (error IS NULL)", name="one_outcome"),)
+
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_delivery.id"), primary_key=True)
+    fence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    tried_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    duration_ms: Mapped[int]
+    status: Mapped[int | None]
+    error: Mapped[str | None]
+    excerpt: Mapped[str | None]

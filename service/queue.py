@@ -21,6 +21,7 @@ class TaskName(StrEnum):
     """Every task there is; workers.tasks registers exactly these."""
 
     SCORE = "medqueue.score"
+    DELIVER = "medqueue.deliver"
     PULSE = "medqueue.pulse"
 
 
@@ -44,6 +45,11 @@ class TaskQueue(Protocol):
 def score_wake_up(model_version_id: UUID) -> WakeUp:
     """The wake-up that says: this model version has work."""
     return WakeUp(TaskName.SCORE, str(model_version_id))
+
+
+def deliver_wake_up() -> WakeUp:
+    """The wake-up that says: webhook deliveries are due."""
+    return WakeUp(TaskName.DELIVER, "due")
 
 
 def pulse_wake_up(process: str) -> WakeUp:

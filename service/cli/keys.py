@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from service.cli.installation import Installation
     from service.cli.output import Output
 
-SCOPES = ("jobs:read", "jobs:write", "uploads:write", "models:read", "admin")  # a test compares with Scope
+SCOPES = (  # a test compares them with Scope
+    *("jobs:read", "jobs:write", "uploads:write", "models:read", "webhooks:read", "webhooks:write", "admin"),
+)
 
 
 @click.group("keys", cls=InOrder)

@@ -13,6 +13,7 @@ from service import leases
 from service.db import UnitOfWork
 from service.leases import Lease
 from service.lifecycle import JobState
+from service.webhooks import planning
 
 # Fresh jobs are claimed together, in rank order. Jobs claimed before (crashed, retried) are claimed alone, so
 # that one that kills its worker cannot take its neighbours down twice. The condition on `alone` keeps the
@@ -56,7 +57,7 @@ WITH held AS (
 ), ended AS (
     UPDATE job SET state = held.state, problem = held.problem, finished_at = now(), {leases.RELEASE}
     FROM held WHERE {leases.held_clause("job")}
-    RETURNING job.id, job.tenant_id, job.fence, job.state, job.attempt, held.payload, held.problem
+    RETURNING {planning.JOB_COLUMNS}, job.fence, job.state, job.attempt, held.payload, held.problem
 ), results AS (
     INSERT INTO job_result (job_id, tenant_id, fence, runtime, provider, payload)
     SELECT id, tenant_id, fence, %s, %s, payload FROM ended WHERE payload IS NOT NULL
@@ -66,9 +67,9 @@ WITH held AS (
         THEN jsonb_build_object('attempt', attempt, 'fence', fence, 'code', problem->>'code')
         ELSE jsonb_build_object('attempt', attempt, 'fence', fence, 'provider', %s::text,
                                 'result_sha256', encode(sha256(payload), 'hex')) END
-    FROM ended
-)
-SELECT id FROM ended
+    FROM ended RETURNING {planning.EVENT_COLUMNS}
+), {planning.deliveries_of("ended")}
+SELECT id, {planning.PLANNED} FROM ended
 """
 
 RETRY = f"""
@@ -166,7 +167,10 @@ def fresh_count(work: UnitOfWork, *, model_version_id: UUID, most: int) -> int:
 
 
 def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str, provider: str) -> set[UUID]:
-    """End held jobs with results or problems; the ids that were still held. Announces them after the commit."""
+    """End held jobs with results or problems; the ids that were still held. Announces them after the commit.
+
+    Their webhook deliveries are planned in the same statement.
+    """
     ids, fences = leases.columns([ending.lease for ending in endings])
     problems = [
         Jsonb({"code": ending.problem.code, "detail": ending.problem.detail}) if ending.problem else None
@@ -188,6 +192,7 @@ def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str
     )
     ended = {row[0] for row in rows}
     work.announce(list(ended))
+    planning.wake_if(work, rows[0][1] if rows else 0)
     return ended
 
 

@@ -16,6 +16,7 @@ from service.db import UnitOfWork
 from service.errors import JobNotFound, PayloadUnreadable, TransitionRefused
 from service.lifecycle import ENDED_STATES, JobState, Priority
 from service.queue import score_wake_up
+from service.webhooks import planning
 
 COLUMNS = """id, model_version_id, state::text, priority, created_at, started_at, finished_at, deadline_at, attempt, fence,
     claim_size, problem, context"""
@@ -44,13 +45,17 @@ SELECT * FROM found
 
 LIST = "SELECT {columns} FROM job WHERE {conditions} ORDER BY id DESC LIMIT %s"
 
-CANCEL = """
+CANCEL = f"""
 WITH canceled AS (
     UPDATE job SET state = 'canceled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL
-    WHERE id = %s AND tenant_id = %s AND state IN ('queued', 'running') RETURNING id, attempt, fence
-)
-INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-SELECT %s, id, %s, 'job.canceled', jsonb_build_object('attempt', attempt, 'fence', fence) FROM canceled RETURNING job_id
+    WHERE id = %s AND tenant_id = %s AND state IN ('queued', 'running')
+    RETURNING {planning.JOB_COLUMNS}, job.attempt, job.fence
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'job.canceled', jsonb_build_object('attempt', attempt, 'fence', fence) FROM canceled
+    RETURNING {planning.EVENT_COLUMNS}
+), {planning.deliveries_of("canceled")}
+SELECT id, {planning.PLANNED} FROM canceled
 """
 
 REQUEUE = """
@@ -197,8 +202,10 @@ def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:
 
     A running job's result is refused from here on: it never follows a `canceled`.
     """
-    if work.execute(CANCEL, (job_id, principal.tenant_id, principal.tenant_id, principal.actor)):
+    canceled = work.execute(CANCEL, (job_id, principal.tenant_id, principal.actor))
+    if canceled:
         work.announce([job_id])
+        planning.wake_if(work, canceled[0][1])
     rows = work.execute(
         f"SELECT {COLUMNS} FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)
     )

@@ -16,6 +16,7 @@ from service.db import UnitOfWork
 from service.errors import IdempotencyKeyReused
 from service.lifecycle import PRIORITY_HEADSTART_S, Priority
 from service.queue import score_wake_up
+from service.webhooks import endpoints
 
 # A lone case is a row of plain parameters, many are arrays: building arrays of one costs more CPU than the rest.
 COLUMN_TYPES = {
@@ -33,6 +34,9 @@ COLUMN_TYPES = {
     "subject_digest": "bytea",
     "idempotency_digest": "bytea",
     "request_digest": "bytea",
+    "callback_endpoint_id": "uuid",
+    "callback": "bytea",
+    "traceparent": "text",
 }
 ONE = "SELECT {}".format(", ".join(f"%s::{kind} AS {name}" for name, kind in COLUMN_TYPES.items()))
 BINARY = {"uuid", "bytea"}  # twice as long as text
@@ -46,11 +50,13 @@ WITH given AS (
     {given}
 ), fresh AS (
     INSERT INTO job (id, tenant_id, submitted_by, model_version_id, priority, rank_at, deadline_at, promise_at,
-                     upload_id, payload, context, subject_digest, idempotency_digest, request_digest)
+                     upload_id, payload, context, subject_digest, idempotency_digest, request_digest,
+                     callback_endpoint_id, callback, traceparent)
     SELECT id, tenant_id, submitted_by, model_version_id, priority,
            now() + make_interval(secs => (ARRAY[{headstarts}])[priority + 1]), deadline_at,
            now() + make_interval(secs => promised_s), upload_id,
-           payload, context, subject_digest, idempotency_digest, request_digest
+           payload, context, subject_digest, idempotency_digest, request_digest,
+           callback_endpoint_id, callback, traceparent
     FROM given
     ON CONFLICT (tenant_id, idempotency_digest) WHERE idempotency_digest IS NOT NULL DO NOTHING
     RETURNING id, tenant_id, submitted_by, created_at
@@ -73,6 +79,14 @@ WHERE tenant_id = %s AND idempotency_digest = ANY(%s::bytea[])
 
 
 @dataclass(frozen=True)
+class Callback:
+    """Where the caller of one job wants to be told of its end: a URL that was judged, and the endpoint of its origin."""
+
+    endpoint_id: UUID
+    url: str
+
+
+@dataclass(frozen=True)
 class NewJob:
     """A checked case on its way in. `payload` is the pipeline's canonical input, or `upload_id` names the file."""
 
@@ -85,6 +99,8 @@ class NewJob:
     deadline_at: datetime | None = None
     subject: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    callback: Callback | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,7 @@ def submit(
     digests = [idempotency.of_item(job.position) if idempotency else None for job in new_jobs]
     request_digest = idempotency.request_digest if idempotency else None
     given = [
-        (*_row(job_id, job), digest, request_digest if digest else None)
+        (*_row(job_id, job), digest, request_digest if digest else None, *_callback(job_id, job))
         for job_id, job, digest in zip(ids, new_jobs, digests, strict=True)
     ]
     columns = given[0] if len(given) == 1 else [list(column) for column in zip(*given, strict=True)]
@@ -156,6 +172,14 @@ def _row(job_id: UUID, job: NewJob) -> tuple[object, ...]:
         _sealed_context(job_id, job),
         None if job.subject is None else cipher.blind_index(job.subject),
     )
+
+
+def _callback(job_id: UUID, job: NewJob) -> tuple[object, ...]:
+    """Whom to tell of the end, and the trace that the submit was part of."""
+    if job.callback is None:
+        return None, None, job.traceparent
+    sealed = endpoints.seal_callback(job.principal, job_id, job.callback.url)
+    return job.callback.endpoint_id, sealed, job.traceparent
 
 
 def _sealed_context(job_id: UUID, job: NewJob) -> bytes | None:

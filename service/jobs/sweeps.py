@@ -9,6 +9,7 @@ from uuid import UUID
 from service import leases
 from service.db import UnitOfWork
 from service.queue import score_wake_up
+from service.webhooks import planning
 
 SWEEP_ROWS = 1000
 ACTOR = "scheduler"
@@ -24,14 +25,15 @@ WITH lapsed AS MATERIALIZED (
         problem = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN %s::jsonb END,
         crash_count = crash_count + (claim_size = 1)::int, available_at = now(), {leases.RELEASE}
     WHERE job.id = ANY (ARRAY(SELECT id FROM lapsed))
-    RETURNING job.id, job.tenant_id, job.model_version_id, job.state, job.fence, job.crash_count
+    RETURNING {planning.JOB_COLUMNS}, job.model_version_id, job.state, job.fence, job.crash_count, job.problem
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
     SELECT tenant_id, id, '{ACTOR}', CASE state WHEN 'queued' THEN 'job.rescued' ELSE 'job.quarantined' END,
            jsonb_build_object('crash_count', crash_count, 'fence', fence)
-    FROM rescued
-)
-SELECT id, model_version_id, state::text FROM rescued
+           || CASE state WHEN 'queued' THEN '{{}}'::jsonb ELSE jsonb_build_object('code', problem->>'code') END
+    FROM rescued RETURNING {planning.EVENT_COLUMNS}
+), {planning.deliveries_of("rescued")}
+SELECT id, model_version_id, state::text, {planning.PLANNED} FROM rescued
 """
 
 EXPIRE = f"""
@@ -40,12 +42,14 @@ WITH passed AS MATERIALIZED (
     ORDER BY deadline_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 ), expired AS (
     UPDATE job SET state = 'expired', finished_at = now(), problem = %s::jsonb
-    WHERE job.id = ANY (ARRAY(SELECT id FROM passed)) RETURNING job.id, job.tenant_id, job.attempt
+    WHERE job.id = ANY (ARRAY(SELECT id FROM passed)) RETURNING {planning.JOB_COLUMNS}, job.attempt, job.problem
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, '{ACTOR}', 'job.expired', jsonb_build_object('attempt', attempt) FROM expired
-)
-SELECT id FROM expired
+    SELECT tenant_id, id, '{ACTOR}', 'job.expired',
+           jsonb_build_object('attempt', attempt, 'code', problem->>'code')
+    FROM expired RETURNING {planning.EVENT_COLUMNS}
+), {planning.deliveries_of("expired")}
+SELECT id, {planning.PLANNED} FROM expired
 """
 
 # An alarm, not a step of the job's life: state and fence stay, and so do entity tags and the claimant's lease. The
@@ -60,15 +64,15 @@ WITH waiting AS MATERIALIZED (
 ), overdue AS (
     UPDATE job SET overdue_at = now()
     WHERE job.id = ANY (ARRAY(SELECT id FROM waiting UNION ALL SELECT id FROM running))
-    RETURNING job.id, job.tenant_id, job.model_version_id, job.state, job.attempt, job.promise_at
+    RETURNING {planning.JOB_COLUMNS}, job.model_version_id, job.state, job.attempt, job.promise_at
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
     SELECT tenant_id, id, '{ACTOR}', 'job.overdue',
            jsonb_build_object('state', state, 'attempt', attempt,
                               'late_s', round(extract(epoch FROM now() - promise_at)::numeric, 3))
-    FROM overdue
-)
-SELECT overdue.id, version.name, version.id, overdue.state::text
+    FROM overdue RETURNING {planning.EVENT_COLUMNS}
+), {planning.deliveries_of("overdue")}
+SELECT overdue.id, version.name, version.id, overdue.state::text, {planning.PLANNED}
 FROM overdue JOIN model_version AS version ON version.id = overdue.model_version_id
     AND version.id = ANY (ARRAY(SELECT model_version_id FROM overdue))
 """
@@ -110,13 +114,16 @@ def rescue(work: UnitOfWork, *, max_crashes: int) -> Rescued:
         work.wake(score_wake_up(version_id))
     quarantined = tuple(row[0] for row in rows if row[2] == "quarantined")
     work.announce(quarantined)
+    planning.wake_if(work, rows[0][3] if rows else 0)
     return Rescued(tuple(row[0] for row in rows if row[2] == "queued"), quarantined)
 
 
 def expire(work: UnitOfWork) -> list[UUID]:
     """End queued jobs whose deadline has passed; their ids."""
-    ids = [row[0] for row in work.execute(EXPIRE, (EXPIRY_PROBLEM,))]
+    rows = work.execute(EXPIRE, (EXPIRY_PROBLEM,))
+    ids = [row[0] for row in rows]
     work.announce(ids)
+    planning.wake_if(work, rows[0][1] if rows else 0)
     return ids
 
 
@@ -128,6 +135,7 @@ def overdue(work: UnitOfWork) -> list[OverdueJob]:
     rows = work.execute(OVERDUE)
     for version_id in {row[2] for row in rows if row[3] == "queued"}:
         work.wake(score_wake_up(version_id))
+    planning.wake_if(work, rows[0][4] if rows else 0)
     return [OverdueJob(row[0], row[1]) for row in rows]
 
 

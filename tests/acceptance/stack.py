@@ -17,7 +17,7 @@ import httpx
 MEDQUEUE = Path(sys.executable).with_name("medqueue")
 READY_WITHIN_S = 120.0
 STOPS_WITHIN_S = 15.0
-EVERY_SCOPE = ("jobs:read", "jobs:write", "uploads:write", "models:read")
+EVERY_SCOPE = ("jobs:read", "jobs:write", "uploads:write", "models:read", "webhooks:read", "webhooks:write")
 
 
 def free_port() -> int:

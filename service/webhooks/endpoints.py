@@ -1,0 +1,245 @@
+"""Endpoints: register, change, delete, their signing secrets, and the origins that jobs call back.
+
+Whoever registers a URL proves nothing by it: what may be sent to is judged by service.egress, here and at every connect.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from uuid_utils.compat import uuid7
+
+from service import audit
+from service.accounts import Principal
+from service.audit import Action
+from service.crypto import Cipher, binding
+from service.db import UnitOfWork
+from service.errors import EndpointNotFound, TransitionRefused
+from service.lifecycle import PUBLISHED_ACTIONS
+from service.queue import deliver_wake_up
+from service.webhooks import messages
+
+OLD_SECRET_VALID_H = 24
+COLUMNS = """id, url, description, event_types, state, disabled_because, created_at, updated_at, failures, failing_since,
+    closed_until"""
+
+CREATE = f"""
+INSERT INTO webhook_endpoint (id, tenant_id, kind, url, description, event_types)
+VALUES (%s, %s, 'registered', %s, %s, %s) RETURNING {COLUMNS}
+"""
+LIST = f"""
+SELECT {COLUMNS} FROM webhook_endpoint
+WHERE tenant_id = %s AND kind = 'registered' AND state <> 'deleted' AND (%s::uuid IS NULL OR id < %s)
+ORDER BY id DESC LIMIT %s
+"""
+GET = f"""
+SELECT {COLUMNS} FROM webhook_endpoint WHERE id = %s AND tenant_id = %s AND kind = 'registered' AND state <> 'deleted'
+"""
+# Enabling one again forgives its failures.
+CHANGE = f"""
+UPDATE webhook_endpoint SET url = coalesce(%s, url), description = coalesce(%s, description),
+    event_types = coalesce(%s, event_types), state = coalesce(%s, state), updated_at = now(),
+    disabled_because = CASE %s::text WHEN 'disabled' THEN 'request' WHEN 'enabled' THEN NULL ELSE disabled_because END,
+    failures = CASE WHEN %s::text = 'enabled' THEN 0 ELSE failures END,
+    failing_since = CASE WHEN %s::text = 'enabled' THEN NULL ELSE failing_since END,
+    closed_until = CASE WHEN %s::text = 'enabled' THEN NULL ELSE closed_until END
+WHERE id = %s AND tenant_id = %s AND kind = 'registered' AND state <> 'deleted' RETURNING {COLUMNS}
+"""
+DELETE = """
+UPDATE webhook_endpoint SET state = 'deleted', updated_at = now()
+WHERE id = %s AND tenant_id = %s AND kind = 'registered' AND state <> 'deleted' RETURNING id
+"""
+# The origin of a callback is enabled again by whoever names it in a new job.
+ENSURE_CALLBACK = """
+INSERT INTO webhook_endpoint (id, tenant_id, kind, url, event_types) VALUES (%s, %s, 'callback', %s, '{}')
+ON CONFLICT (tenant_id, url) WHERE kind = 'callback' DO UPDATE SET state = 'enabled', updated_at = now(),
+    disabled_because = NULL,
+    failures = CASE webhook_endpoint.state WHEN 'enabled' THEN webhook_endpoint.failures ELSE 0 END,
+    failing_since = CASE webhook_endpoint.state WHEN 'enabled' THEN webhook_endpoint.failing_since END
+RETURNING id
+"""
+NEW_KEY = """
+INSERT INTO webhook_secret (id, tenant_id, endpoint_id, secret) VALUES (%s, %s, %s, %s)
+"""
+# Only the newest old one stays valid for a while, those before it end at once.
+EXPIRE_KEYS = f"""
+UPDATE webhook_secret SET expires_at = CASE
+    WHEN expires_at IS NULL THEN now() + interval '{OLD_SECRET_VALID_H} hours' ELSE least(expires_at, now()) END
+WHERE tenant_id = %s AND endpoint_id IS NOT DISTINCT FROM %s RETURNING expires_at
+"""
+CAN_SIGN_CALLBACKS = """
+SELECT EXISTS (SELECT FROM webhook_secret WHERE tenant_id = %s AND endpoint_id IS NULL AND expires_at IS NULL)
+"""
+PING = """
+WITH event AS (
+    INSERT INTO audit_event (tenant_id, actor, action, object, detail) VALUES (%s, %s, %s, %s, %s) RETURNING id, tenant_id
+)
+INSERT INTO webhook_delivery (tenant_id, endpoint_id, event_id, event_type)
+SELECT tenant_id, %s, id, %s FROM event RETURNING id
+"""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A registered endpoint as its owner sees it. `closed_until` while it is left alone after failures."""
+
+    id: UUID
+    url: str
+    description: str
+    event_types: list[str]
+    state: str
+    disabled_because: str | None
+    created_at: datetime
+    updated_at: datetime
+    failures: int
+    failing_since: datetime | None
+    closed_until: datetime | None
+
+
+def create(
+    work: UnitOfWork, principal: Principal, *, url: str, event_types: Sequence[str], description: str
+) -> tuple[Endpoint, str]:
+    """Register an endpoint whose URL was judged; with its signing secret, which is shown this once."""
+    endpoint_id = uuid7()
+    values = (endpoint_id, principal.tenant_id, url, description, list(event_types))
+    endpoint = Endpoint(*work.execute(CREATE, values)[0])
+    secret = _add_secret(work, principal, endpoint_id)
+    _note(work, principal, Action.ENDPOINT_CREATED, endpoint_id, {"event_types": list(event_types)})
+    return endpoint, secret
+
+
+def newest(work: UnitOfWork, principal: Principal, *, before: UUID | None, limit: int) -> list[Endpoint]:
+    """The tenant's registered endpoints, newest first, older than `before`."""
+    return [Endpoint(*row) for row in work.execute(LIST, (principal.tenant_id, before, before, limit))]
+
+
+def get(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> Endpoint:
+    """A registered endpoint. Raises EndpointNotFound, for a deleted one, too."""
+    rows = work.execute(GET, (endpoint_id, principal.tenant_id))
+    if not rows:
+        raise EndpointNotFound
+    return Endpoint(*rows[0])
+
+
+def change(
+    work: UnitOfWork,
+    principal: Principal,
+    endpoint_id: UUID,
+    *,
+    url: str | None = None,
+    event_types: Sequence[str] | None = None,
+    description: str | None = None,
+    state: str | None = None,
+) -> Endpoint:
+    """Change what is given; `url` was judged. `state` enabled forgives failures. Raises EndpointNotFound."""
+    given = None if event_types is None else list(event_types)
+    params = (url, description, given, *[state] * 5, endpoint_id, principal.tenant_id)
+    rows = work.execute(CHANGE, params)
+    if not rows:
+        raise EndpointNotFound
+    changes = {"url": url, "event_types": given, "description": description, "state": state}
+    changed = sorted(name for name, value in changes.items() if value is not None)
+    _note(work, principal, Action.ENDPOINT_CHANGED, endpoint_id, {"changed": changed})
+    if state == "enabled":
+        work.wake(deliver_wake_up())
+    return Endpoint(*rows[0])
+
+
+def delete(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> None:
+    """Delete an endpoint: nothing more is sent to it. Raises EndpointNotFound."""
+    if not work.execute(DELETE, (endpoint_id, principal.tenant_id)):
+        raise EndpointNotFound
+    _note(work, principal, Action.ENDPOINT_DELETED, endpoint_id, {})
+
+
+def rotate_secret(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> tuple[str, datetime | None]:
+    """A new signing secret of an endpoint, and until when the one before it signs as well. Raises EndpointNotFound."""
+    get(work, principal, endpoint_id)
+    return _rotate(work, principal, endpoint_id)
+
+
+def rotate_callback_secret(work: UnitOfWork, principal: Principal) -> tuple[str, datetime | None]:
+    """The same for the secret that signs what is sent to jobs' callback URLs; makes the first one."""
+    return _rotate(work, principal, None)
+
+
+def ping(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> UUID:
+    """Plan a test event for this endpoint alone; the id of its delivery. Raises EndpointNotFound or TransitionRefused."""
+    if get(work, principal, endpoint_id).state != "enabled":
+        raise TransitionRefused("The endpoint is disabled. Enable it first: PATCH it with state enabled.")
+    rows = work.execute(
+        PING,
+        (
+            *(principal.tenant_id, principal.actor, messages.PING, _name(endpoint_id)),
+            *(Jsonb({"endpoint_id": str(endpoint_id)}), endpoint_id, messages.PING),
+        ),
+    )
+    work.wake(deliver_wake_up())
+    found: UUID = rows[0][0]
+    return found
+
+
+def ensure_callback(work: UnitOfWork, principal: Principal, *, origin: str) -> UUID:
+    """The endpoint that stands for the origin of callback URLs, enabled."""
+    found: UUID = work.execute(ENSURE_CALLBACK, (uuid7(), principal.tenant_id, origin))[0][0]
+    return found
+
+
+def has_callback_secret(work: UnitOfWork, principal: Principal) -> bool:
+    """Whether the tenant has a secret that signs callbacks."""
+    return bool(work.execute(CAN_SIGN_CALLBACKS, (principal.tenant_id,))[0][0])
+
+
+def seal_callback(principal: Principal, job_id: UUID, url: str) -> bytes:
+    """A job's callback URL as it is stored: it may hold a credential of the receiver."""
+    return principal.cipher.seal(url.encode(), binding("job.callback", principal.tenant_id, job_id))
+
+
+def open_callback(cipher: Cipher, tenant_id: UUID, job_id: UUID, sealed: bytes) -> str:
+    """The callback URL of a job. Raises PayloadUnreadable."""
+    return cipher.open(sealed, binding("job.callback", tenant_id, job_id)).decode()
+
+
+def open_secret(cipher: Cipher, tenant_id: UUID, secret_id: UUID, sealed: bytes) -> str:
+    """A signing secret. Raises PayloadUnreadable."""
+    return cipher.open(sealed, binding("webhook_secret.secret", tenant_id, secret_id)).decode()
+
+
+def event_types() -> tuple[str, ...]:
+    """Every event type that an endpoint can ask for."""
+    return PUBLISHED_ACTIONS
+
+
+def _rotate(work: UnitOfWork, principal: Principal, endpoint_id: UUID | None) -> tuple[str, datetime | None]:
+    expiries = [row[0] for row in work.execute(EXPIRE_KEYS, (principal.tenant_id, endpoint_id))]
+    secret = _add_secret(work, principal, endpoint_id)
+    _note(work, principal, Action.SECRET_ROTATED, endpoint_id, {})
+    return secret, max(expiries, default=None)
+
+
+def _add_secret(work: UnitOfWork, principal: Principal, endpoint_id: UUID | None) -> str:
+    secret_id, secret = uuid7(), messages.new_secret()
+    bound_to = binding("webhook_secret.secret", principal.tenant_id, secret_id)
+    sealed = principal.cipher.seal(secret.encode(), bound_to)
+    work.execute(NEW_KEY, (secret_id, principal.tenant_id, endpoint_id, sealed))
+    return secret
+
+
+def _note(
+    work: UnitOfWork, principal: Principal, action: Action, endpoint_id: UUID | None, detail: dict[str, Any]
+) -> None:
+    audit.append(
+        work,
+        action,
+        actor=principal.actor,
+        tenant_id=principal.tenant_id,
+        subject=_name(endpoint_id),
+        detail=detail,
+    )
+
+
+def _name(endpoint_id: UUID | None) -> str:
+    return "webhook-callbacks" if endpoint_id is None else f"webhook-endpoint:{endpoint_id}"

@@ -1,0 +1,64 @@
+"""The feed of a tenant's published events, in the order in which they became visible: nothing is missed, nothing repeated.
+
+Ids alone would not do as an order: a transaction that began earlier may commit later, behind a reader that has seen a
+younger id already. So events are read by transaction, up to the oldest one that is still in progress.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from service.accounts import Principal
+from service.db import UnitOfWork
+from service.errors import EventNotFound
+from service.lifecycle import PUBLISHED_ACTIONS
+from service.webhooks import messages
+from service.webhooks.messages import Event
+
+ACTIONS = ", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS)
+VISIBLE = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
+READ = f"""
+WITH events AS MATERIALIZED (
+    SELECT event.* FROM audit_event AS event
+    WHERE event.tenant_id = %s AND event.action IN ({ACTIONS}) AND (event.xact_id, event.id) > (%s, %s)
+        AND event.xact_id < {VISIBLE} AND event.action = ANY (%s)
+    ORDER BY event.xact_id, event.id LIMIT %s
+)
+SELECT event.xact_id, {messages.EVENT_COLUMNS}
+FROM events AS event {messages.FROM_EVENT.format(events="events")}
+ORDER BY event.xact_id, event.id
+"""
+PLACE = "SELECT xact_id, id FROM audit_event WHERE id = %s AND tenant_id = %s AND xact_id IS NOT NULL"
+END = f"SELECT {VISIBLE}"
+NOWHERE = UUID(int=0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a reader has come: behind this event of this transaction."""
+
+    xact_id: int
+    event_id: UUID
+
+
+def end(work: UnitOfWork) -> Place:
+    """The place behind everything that is visible now."""
+    return Place(int(work.execute(END)[0][0]), NOWHERE)
+
+
+def place_of(work: UnitOfWork, principal: Principal, event_id: UUID) -> Place:
+    """The place behind an event that the reader has seen. Raises EventNotFound."""
+    rows = work.execute(PLACE, (event_id, principal.tenant_id))
+    if not rows:
+        raise EventNotFound
+    return Place(*rows[0])
+
+
+def read(
+    work: UnitOfWork, principal: Principal, after: Place, *, types: tuple[str, ...], limit: int
+) -> tuple[list[Event], Place]:
+    """Up to `limit` events of these types behind `after`, oldest first, and the place behind the last."""
+    rows = work.execute(READ, (principal.tenant_id, after.xact_id, after.event_id, list(types), limit))
+    if not rows:
+        return [], after
+    return [Event(*row[1:]) for row in rows], Place(rows[-1][0], rows[-1][1])

@@ -1,0 +1,82 @@
+"""What a receiver gets: body and headers of one event, after the Standard Webhooks specification 1.0.0.
+
+The body is made anew for every try from rows that never change, so it is the same bytes each time. It holds ids, states
+and digests, never an input, a result, a subject or metadata.
+"""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+from standardwebhooks import Webhook
+
+SECRET_BYTES = 32  # the specification asks for 24 to 64
+SECRET_PREFIX = "whsec_"  # noqa: S105 - how the specification marks secrets
+PING = "webhook.ping"
+
+# What a message says of its event: columns of FROM_EVENT, in the order of Event's fields.
+EVENT_COLUMNS = """event.id, event.action, event.occurred_at, event.detail, event.job_id,
+    version.name, version.version, version.digest, version.manifest->>'kind'"""
+FROM_EVENT = """LEFT JOIN job ON job.id = event.job_id AND job.id = ANY (ARRAY(SELECT job_id FROM {events}))
+    LEFT JOIN model_version AS version ON version.id = job.model_version_id"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of the trail as receivers are told of it. `model` and what follows is of its job, if it has one."""
+
+    id: UUID
+    type: str
+    occurred_at: datetime
+    detail: dict[str, Any]
+    job_id: UUID | None
+    model: str | None
+    model_version: str | None
+    model_digest: str | None
+    kind: str | None
+
+    def body(self, public_url: str) -> bytes:
+        """The event as JSON, under 1 KB. `public_url` is where receivers reach the API."""
+        return to_json({"type": self.type, "timestamp": self.occurred_at, "data": self._content(public_url)})
+
+    def _content(self, public_url: str) -> dict[str, Any]:
+        if self.job_id is None:
+            return {"event_id": self.id, **self.detail}
+        content: dict[str, Any] = {
+            "event_id": self.id,
+            "job_id": self.job_id,
+            "state": self.detail.get("state", self.type.partition(".")[2]),
+            "model": self.model,
+            "model_version": self.model_version,
+            "model_digest": self.model_digest,
+            "kind": self.kind,
+            "job_url": f"{public_url}/v1/jobs/{self.job_id}",
+        }
+        told = ("attempt", "code", "late_s", "result_sha256")
+        return content | {name: self.detail[name] for name in told if self.detail.get(name) is not None}
+
+
+def new_secret() -> str:
+    """A fresh signing secret, as receivers' libraries take it: `whsec_` and 32 random bytes in base64."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def headers(
+    event_id: UUID, body: bytes, signed_with: Sequence[str], *, at: datetime, traceparent: str | None = None
+) -> dict[str, str]:
+    """The headers of one try at `at`: the id, which is the same over all tries, and a signature of each live secret."""
+    # The library reads a time as if it were in UTC, and signs the second it is in.
+    moment, text = at.astimezone(UTC), body.decode()
+    signatures = [Webhook(secret).sign(str(event_id), moment, text) for secret in signed_with]
+    spoken = {
+        "Content-Type": "application/json",
+        "webhook-id": str(event_id),
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+    return spoken if traceparent is None else spoken | {"traceparent": traceparent}
