@@ -5,11 +5,13 @@ Owns names, defaults and bounds of every setting; connects to nothing and create
 
 import base64
 import binascii
+import ipaddress
 import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -17,6 +19,7 @@ from service.errors import SettingInvalid
 
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
+ANY_PORT = "*"
 
 
 class Provider(StrEnum):
@@ -67,9 +70,29 @@ class Settings(BaseModel):
     max_queued_per_tenant: Annotated[
         int, Field(ge=1, description="Queued jobs of one tenant past which none of its are accepted.")
     ] = 1_000_000
+    public_url: str = Field(
+        default="",
+        description="Where receivers of webhooks reach the API, as https://host; default: the address it listens on.",
+    )
     db_pool_size: Annotated[int, Field(ge=1, le=200, description="Postgres connections of one process.")] = 10
     cache_s: Annotated[float, Field(ge=0, le=60, description="How long keys and aliases are remembered.")] = (
         1.0
+    )
+
+    webhook_allow_http: bool = Field(
+        default=False, description="Send webhooks to http:// URLs too: readable on the way."
+    )
+    webhook_allowed_ports: str = Field(
+        default="443,8443", description="Ports that receivers may have, with commas between; * for all."
+    )
+    webhook_allowed_networks: str = Field(
+        default="", description="Private networks that receivers may be in, as 10.20.0.0/16, with commas between."
+    )
+    webhook_proxy: str = Field(
+        default="", description="Proxy through which webhooks go, as http://host:port; it looks names up."
+    )
+    webhook_ca_file: Path | None = Field(
+        default=None, description="Certificates that receivers are trusted by, a PEM file; default: the system's."
     )
 
     provider: Provider = Field(default=Provider.AUTO, description="Execution provider: auto, cpu or cuda.")
@@ -118,6 +141,45 @@ class Settings(BaseModel):
     def _names_redis(cls, url: str) -> str:
         return _with_scheme(url, "redis", "rediss")
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_base(cls, url: str) -> str:
+        """Paths are put behind it, and it is told to receivers: neither a user nor a query may stand in it."""
+        return _http_url(url, "https://host").rstrip("/")
+
+    @field_validator("webhook_proxy")
+    @classmethod
+    def _is_a_proxy(cls, url: str) -> str:
+        return _http_url(url, "http://host:port")
+
+    @field_validator("webhook_allowed_ports")
+    @classmethod
+    def _are_ports(cls, text: str) -> str:
+        if text.strip() != ANY_PORT:
+            ports = _listed(text)
+            if not ports or not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
+                raise ValueError("it must be ports with commas between, such as 443,8443, or * for all")
+        return text
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        try:
+            for network in _listed(text):
+                ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError(
+                "it must be networks with commas between, such as 10.20.0.0/16,fd12::/32, without host bits"
+            ) from None
+        return text
+
+    @field_validator("webhook_ca_file")
+    @classmethod
+    def _is_readable(cls, path: Path | None) -> Path | None:
+        if path is not None and not os.access(path, os.R_OK):
+            raise ValueError("there is no such file, or it cannot be read")
+        return path
+
     @model_validator(mode="after")
     def _leaves_threads(self) -> Self:
         """Requests that wait hold a thread each: some must be left for those that do not."""
@@ -157,6 +219,23 @@ class Settings(BaseModel):
         """The blob store's URL, with its default filled in."""
         return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
 
+    @property
+    def public_location(self) -> str:
+        """Where receivers of webhooks reach the API, without a slash at the end."""
+        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
+        return self.public_url or f"http://{host}:{self.api_port}"
+
+    @property
+    def webhook_ports(self) -> frozenset[int] | None:
+        """The ports that receivers may have; None for all."""
+        text = self.webhook_allowed_ports
+        return None if text.strip() == ANY_PORT else frozenset(map(int, _listed(text)))
+
+    @property
+    def webhook_networks(self) -> tuple[str, ...]:
+        """The private networks that receivers may be in."""
+        return _listed(self.webhook_allowed_networks)
+
     def master_key_bytes(self) -> bytes:
         """The 32-byte master key. Raises SettingInvalid when there is none or it is malformed."""
         path = self.data_dir / "master.key"
@@ -176,4 +255,21 @@ def _with_scheme(url: str, *schemes: str) -> str:
     """`url`, when it is empty or starts with one of `schemes`."""
     if url and url.partition("://")[0] not in schemes:
         raise ValueError(f"it must start with {schemes[0]}://")
+    return url
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part for part in map(str.strip, text.split(",")) if part)
+
+
+def _http_url(url: str, shape: str) -> str:
+    """`url`, when it is empty or names a host by http or https and nothing secret."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if url and not (good and "@" not in parts.netloc and not parts.query and not parts.fragment):
+        raise ValueError(f"it must read {shape}, without user, query or fragment")
     return url

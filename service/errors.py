@@ -102,6 +102,12 @@ class EventNotFound(NotFound):
     code = "event_not_found"
 
 
+class TooManyEndpoints(ServiceError):
+    """The tenant has as many webhook endpoints as it may. Delete one that is not needed."""
+
+    code = "too_many_endpoints"
+
+
 class CallbackSecretMissing(ServiceError):
     """Callbacks are signed: make their secret first, with POST /v1/webhook-endpoints/callback-secret."""
 

@@ -43,6 +43,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.ContentTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.TransitionRefused: HTTPStatus.CONFLICT,
+    errors.TooManyEndpoints: HTTPStatus.CONFLICT,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BlobUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }

@@ -18,7 +18,7 @@ from service.errors import DeliveryNotFound, TransitionRefused
 from service.leases import Lease
 from service.lifecycle import PUBLISHED_ACTIONS, DeliveryState
 from service.queue import deliver_wake_up
-from service.webhooks import messages
+from service.webhooks import endpoints, messages
 from service.webhooks.messages import Event
 
 TABLE = "webhook_delivery"
@@ -439,8 +439,9 @@ def replay_range(
 ) -> tuple[int, int]:
     """Send an endpoint's ended deliveries of [since, until) once more, and events it missed while it was disabled.
 
-    How many of each; up to 10,000 at a time.
+    How many of each; up to 10,000 at a time. Raises EndpointNotFound or TransitionRefused.
     """
+    endpoints.enabled(work, principal, endpoint_id)
     times = since, until
     rows = work.execute(
         REPLAY_RANGE,

@@ -17,18 +17,23 @@ from service.accounts import Principal
 from service.audit import Action
 from service.crypto import Cipher, binding
 from service.db import UnitOfWork
-from service.errors import EndpointNotFound, TransitionRefused
+from service.errors import EndpointNotFound, TooManyEndpoints, TransitionRefused
 from service.lifecycle import PUBLISHED_ACTIONS
 from service.queue import deliver_wake_up
 from service.webhooks import messages
 
 OLD_SECRET_VALID_H = 24
+MOST_REGISTERED = 100
+MOST_ORIGINS, ORIGINS_COUNTED_DAYS = 1000, 30
 COLUMNS = """id, url, description, event_types, state, disabled_because, created_at, updated_at, failures, failing_since,
     closed_until"""
 
 CREATE = f"""
 INSERT INTO webhook_endpoint (id, tenant_id, kind, url, description, event_types)
-VALUES (%s, %s, 'registered', %s, %s, %s) RETURNING {COLUMNS}
+SELECT %s, %s, 'registered', %s, %s, %s
+WHERE (SELECT count(*) FROM webhook_endpoint WHERE tenant_id = %s AND kind = 'registered' AND state <> 'deleted')
+    < {MOST_REGISTERED}
+RETURNING {COLUMNS}
 """
 LIST = f"""
 SELECT {COLUMNS} FROM webhook_endpoint
@@ -53,8 +58,11 @@ UPDATE webhook_endpoint SET state = 'deleted', updated_at = now()
 WHERE id = %s AND tenant_id = %s AND kind = 'registered' AND state <> 'deleted' RETURNING id
 """
 # The origin of a callback is enabled again by whoever names it in a new job.
-ENSURE_CALLBACK = """
-INSERT INTO webhook_endpoint (id, tenant_id, kind, url, event_types) VALUES (%s, %s, 'callback', %s, '{}')
+ENSURE_CALLBACK = f"""
+INSERT INTO webhook_endpoint (id, tenant_id, kind, url, event_types)
+SELECT %s, %s, 'callback', %s, '{{}}'
+WHERE (SELECT count(*) FROM webhook_endpoint WHERE tenant_id = %s AND kind = 'callback' AND url <> %s
+           AND updated_at > now() - interval '{ORIGINS_COUNTED_DAYS} days') < {MOST_ORIGINS}
 ON CONFLICT (tenant_id, url) WHERE kind = 'callback' DO UPDATE SET state = 'enabled', updated_at = now(),
     disabled_because = NULL,
     failures = CASE webhook_endpoint.state WHEN 'enabled' THEN webhook_endpoint.failures ELSE 0 END,
@@ -102,10 +110,17 @@ class Endpoint:
 def create(
     work: UnitOfWork, principal: Principal, *, url: str, event_types: Sequence[str], description: str
 ) -> tuple[Endpoint, str]:
-    """Register an endpoint whose URL was judged; with its signing secret, which is shown this once."""
-    endpoint_id = uuid7()
-    values = (endpoint_id, principal.tenant_id, url, description, list(event_types))
-    endpoint = Endpoint(*work.execute(CREATE, values)[0])
+    """Register an endpoint whose URL was judged; with its signing secret, which is shown this once.
+
+    Raises TooManyEndpoints.
+    """
+    endpoint_id, tenant_id = uuid7(), principal.tenant_id
+    rows = work.execute(CREATE, (endpoint_id, tenant_id, url, description, list(event_types), tenant_id))
+    if not rows:
+        raise TooManyEndpoints(
+            f"The tenant has {MOST_REGISTERED} webhook endpoints, as many as it may. Delete one that is not needed."
+        )
+    endpoint = Endpoint(*rows[0])
     secret = _add_secret(work, principal, endpoint_id)
     _note(work, principal, Action.ENDPOINT_CREATED, endpoint_id, {"event_types": list(event_types)})
     return endpoint, secret
@@ -122,6 +137,14 @@ def get(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> Endpoint:
     if not rows:
         raise EndpointNotFound
     return Endpoint(*rows[0])
+
+
+def enabled(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> Endpoint:
+    """A registered endpoint that is sent to. Raises EndpointNotFound or TransitionRefused."""
+    found = get(work, principal, endpoint_id)
+    if found.state != "enabled":
+        raise TransitionRefused("The endpoint is disabled. Enable it first: PATCH it with state enabled.")
+    return found
 
 
 def change(
@@ -168,8 +191,7 @@ def rotate_callback_secret(work: UnitOfWork, principal: Principal) -> tuple[str,
 
 def ping(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> UUID:
     """Plan a test event for this endpoint alone; the id of its delivery. Raises EndpointNotFound or TransitionRefused."""
-    if get(work, principal, endpoint_id).state != "enabled":
-        raise TransitionRefused("The endpoint is disabled. Enable it first: PATCH it with state enabled.")
+    enabled(work, principal, endpoint_id)
     rows = work.execute(
         PING,
         (
@@ -183,8 +205,15 @@ def ping(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> UUID:
 
 
 def ensure_callback(work: UnitOfWork, principal: Principal, *, origin: str) -> UUID:
-    """The endpoint that stands for the origin of callback URLs, enabled."""
-    found: UUID = work.execute(ENSURE_CALLBACK, (uuid7(), principal.tenant_id, origin))[0][0]
+    """The endpoint that stands for the origin of callback URLs, enabled. Raises TooManyEndpoints."""
+    tenant_id = principal.tenant_id
+    rows = work.execute(ENSURE_CALLBACK, (uuid7(), tenant_id, origin, tenant_id, origin))
+    if not rows:
+        raise TooManyEndpoints(
+            f"The jobs of {ORIGINS_COUNTED_DAYS} days call back to {MOST_ORIGINS} origins, as many as they may. "
+            "Name one of those."
+        )
+    found: UUID = rows[0][0]
     return found
 
 

@@ -26,14 +26,15 @@ WITH events AS MATERIALIZED (
 )
 SELECT event.xact_id, {messages.EVENT_COLUMNS}
 FROM events AS event {messages.FROM_EVENT.format(events="events")}
-ORDER BY event.xact_id, event.id
+UNION ALL SELECT {VISIBLE}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+ORDER BY 1, 2
 """
 PLACE = "SELECT xact_id, id FROM audit_event WHERE id = %s AND tenant_id = %s AND xact_id IS NOT NULL"
 END = f"SELECT {VISIBLE}"
 NOWHERE = UUID(int=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Place:
     """How far a reader has come: behind this event of this transaction."""
 
@@ -42,7 +43,7 @@ class Place:
 
 
 def end(work: UnitOfWork) -> Place:
-    """The place behind everything that is visible now."""
+    """The place behind all that has surely become visible; what commits beside older transactions comes after it."""
     return Place(int(work.execute(END)[0][0]), NOWHERE)
 
 
@@ -57,8 +58,13 @@ def place_of(work: UnitOfWork, principal: Principal, event_id: UUID) -> Place:
 def read(
     work: UnitOfWork, principal: Principal, after: Place, *, types: tuple[str, ...], limit: int
 ) -> tuple[list[Event], Place]:
-    """Up to `limit` events of these types behind `after`, oldest first, and the place behind the last."""
-    rows = work.execute(READ, (principal.tenant_id, after.xact_id, after.event_id, list(types), limit))
-    if not rows:
-        return [], after
-    return [Event(*row[1:]) for row in rows], Place(rows[-1][0], rows[-1][1])
+    """Up to `limit` events of these types behind `after`, oldest first, and the place behind them.
+
+    When there were no more, that is the end: what was read over for its type is not read over again.
+    """
+    params = (principal.tenant_id, after.xact_id, after.event_id, list(types), limit)
+    *rows, (visible, *_) = work.execute(READ, params)
+    events = [Event(*row[1:]) for row in rows]
+    if len(rows) == limit:
+        return events, Place(rows[-1][0], rows[-1][1])
+    return events, max(after, Place(visible, NOWHERE))

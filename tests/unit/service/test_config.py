@@ -65,6 +65,61 @@ def test_the_address_of_another_kind_of_server_is_refused_by_name(name: str, val
     assert refused(variable(name), value).variable == variable(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("public_url", "medqueue.example", "https://host"),
+        ("public_url", "ftp://medqueue.example", "https://host"),
+        ("public_url", "https://", "https://host"),
+        ("public_url", "https://user:hunter2@medqueue.example", "without user"),
+        ("public_url", "https://medqueue.example/?key=hunter2", "without user, query"),
+        ("public_url", "https://medqueue.example:0", "https://host"),
+        ("public_url", "https://[::1", "https://host"),
+        ("webhook_proxy", "proxy:3128", "http://host:port"),
+        ("webhook_proxy", "socks5://proxy:1080", "http://host:port"),
+        ("webhook_proxy", "http://user:hunter2@proxy:3128", "without user"),
+        ("webhook_allowed_ports", ",", "443,8443"),
+        ("webhook_allowed_ports", "443;8443", "443,8443"),
+        ("webhook_allowed_ports", "443,0", "443,8443"),
+        ("webhook_allowed_ports", "65536", "443,8443"),
+        ("webhook_allowed_ports", "443,*", "* for all"),
+        ("webhook_allowed_ports", "https", "443,8443"),
+        ("webhook_allowed_networks", "10.20.0.0/33", "10.20.0.0/16"),
+        ("webhook_allowed_networks", "10.20.0.1/16", "without host bits"),
+        ("webhook_allowed_networks", "receivers.example", "10.20.0.0/16"),
+        ("webhook_ca_file", "/no/such/ca.pem", "no such file"),
+    ],
+)
+def test_a_malformed_setting_of_webhooks_is_refused_by_name_and_told_its_form(
+    name: str, value: str, says: str
+) -> None:
+    error = refused(variable(name), value)
+    assert error.variable == variable(name)
+    assert says in str(error)
+    assert "hunter2" not in str(error)
+
+
+def test_ports_and_networks_are_listed_with_commas_and_spaces() -> None:
+    settings = Settings(webhook_allowed_ports=" 443, 9000,", webhook_allowed_networks="10.0.0.0/8, fd00::/8")
+    assert settings.webhook_ports == {443, 9000}
+    assert settings.webhook_networks == ("10.0.0.0/8", "fd00::/8")
+    assert Settings(webhook_allowed_ports="*").webhook_ports is None
+    assert Settings().webhook_networks == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "location"),
+    [
+        (Settings(), "http://127.0.0.1:8080"),
+        (Settings(api_host="::1", api_port=9), "http://[::1]:9"),
+        (Settings(public_url="https://medqueue.example/"), "https://medqueue.example"),
+        (Settings(public_url="https://example.org/medqueue/"), "https://example.org/medqueue"),
+    ],
+)
+def test_receivers_are_told_where_they_reach_the_api(settings: Settings, location: str) -> None:
+    assert settings.public_location == location
+
+
 def test_a_refusal_names_the_variable_first_and_does_not_quote_the_value() -> None:
     message = str(refused("MEDQUEUE_API_PORT", "hunter2"))
     assert message.startswith("MEDQUEUE_API_PORT: ")
