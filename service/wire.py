@@ -25,7 +25,9 @@ class Wire:
         self, redis: Redis, *, patience_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Connect. Raises RedisError or OSError."""
-        connection: Any = redis.connection_pool.make_connection()  # its methods have no types
+        # Not one of the pool's: that counts the connections it has made, and makes no more after a hundred.
+        pool: Any = redis.connection_pool  # its methods have no types
+        connection = pool.connection_class(**pool.connection_kwargs)
         self._connection = connection
         self._patience_s = patience_s
         self._clock = clock

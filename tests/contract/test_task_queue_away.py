@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 
+from service import broker
 from service.broker import CeleryTaskQueue, EndedListener
 from service.embedded import ServerUrls
 from service.queue import WakeUp, score_wake_up
+from service.wire import Wire
 from tests.contract.redis_queue import messages, real, until
 
 QUIET_S = 0.3
@@ -76,6 +79,27 @@ def test_a_wake_up_sent_without_redis_arrives_when_redis_comes_back(
     queue = real(line.url, opened)
     queue.wake(wake_up)
     time.sleep(QUIET_S)
+    line.open()
+    until(lambda: messages(servers.redis_url, wake_up) == 1)
+
+
+def test_redis_may_be_away_for_any_number_of_tries(
+    servers: ServerUrls, opened: ExitStack, wake_up: WakeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool of the driver makes a hundred connections, and counts those that failed."""
+    tried: list[None] = []
+
+    class Counted(Wire):
+        def __init__(self, redis: Redis, *, patience_s: float) -> None:
+            tried.append(None)
+            super().__init__(redis, patience_s=patience_s)
+
+    monkeypatch.setattr(broker, "CHECK_S", 0.0001)
+    monkeypatch.setattr(broker, "Wire", Counted)
+    line = Line(servers.redis_url, opened)
+    queue = real(line.url, opened)
+    queue.wake(wake_up)
+    until(lambda: len(tried) > 300, within_s=20)
     line.open()
     until(lambda: messages(servers.redis_url, wake_up) == 1)
 
