@@ -161,9 +161,8 @@ class Receiver:
         return True
 
     async def _drip(self, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3600\r\n\r\n")
-        for _ in range(3600):
-            writer.write(b".")
+        for byte in OK:
+            writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(1)
 

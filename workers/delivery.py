@@ -59,7 +59,7 @@ class Dispatcher:
         outbound: Callable[[], Outbound],
         public_url: str,
         lease_s: float,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
     ) -> None:
         """`outbound` is called in the event loop that will use what it makes."""
         self._owner = owner
@@ -170,7 +170,8 @@ class Dispatcher:
     async def _try(self, claimed: ClaimedDelivery) -> None:
         """Make one try. Whatever comes of it is recorded."""
         began = self._loop.time()
-        status = error = excerpt = retry_after_s = None
+        status = excerpt = retry_after_s = None
+        error: str | None = None
         try:
             answer = await self._outbound.post(*self._message(claimed))
             status, excerpt, retry_after_s = answer.status, answer.excerpt or None, answer.retry_after_s

@@ -16,7 +16,14 @@ from service import failpoints
 from service.errors import DatabaseUnavailable, ServiceError
 from service.failpoints import Point
 from service.jobs import sweeps
-from service.metrics import DELIVERIES_RESCUED, ENDPOINTS_DISABLED, JOBS_EXPIRED, JOBS_OVERDUE, JOBS_QUARANTINED, JOBS_RESCUED
+from service.metrics import (
+    DELIVERIES_RESCUED,
+    ENDPOINTS_DISABLED,
+    JOBS_EXPIRED,
+    JOBS_OVERDUE,
+    JOBS_QUARANTINED,
+    JOBS_RESCUED,
+)
 from service.queue import TaskName
 from service.webhooks import deliveries
 from workers.parts import Parts
@@ -47,7 +54,7 @@ def _score(parts: Parts, subject: str) -> None:
     parts.scorer.score(UUID(subject))
 
 
-def _deliver(parts: Parts, subject: str) -> None:
+def _deliver(parts: Parts, _: str) -> None:
     """Send what is due. Safe twice: the dispatcher looks into Postgres for it."""
     if parts.dispatcher is not None:
         parts.dispatcher.wake()

@@ -41,30 +41,43 @@ LONGEST_CLOSED_S = 600.0
 SUSPECT_PLACES = 4
 DISABLED_AFTER_DAYS = 5
 
+# The endpoints that something is queued for, one step through the index each: neither all endpoints are looked at, nor
+# all that is queued.
+WAITING = """waiting AS (
+    (SELECT endpoint_id FROM webhook_delivery WHERE state = 'queued' ORDER BY endpoint_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT next.endpoint_id FROM webhook_delivery AS next
+            WHERE next.state = 'queued' AND next.endpoint_id > waiting.endpoint_id ORDER BY next.endpoint_id LIMIT 1)
+    FROM waiting WHERE waiting.endpoint_id IS NOT NULL
+)"""
+
+# The newest secret first.
+SECRETS = """ARRAY(SELECT secret.id || ':' || encode(secret.secret, 'hex') FROM webhook_secret AS secret
+    WHERE secret.tenant_id = claimed.tenant_id AND secret.endpoint_id {owner}
+        AND (secret.expires_at IS NULL OR secret.expires_at > now()) ORDER BY secret.created_at DESC)"""
+
 CLAIM = f"""
-WITH busy AS (SELECT * FROM unnest(%b::uuid[], %s::int[]) AS busy (endpoint_id, count)
+WITH RECURSIVE {WAITING}, busy AS (SELECT * FROM unnest(%b::uuid[], %s::int[]) AS busy (endpoint_id, count)
 ), room AS MATERIALIZED (
     SELECT endpoint.id, greatest(0, CASE WHEN endpoint.failures >= {BREAKER_FAILURES} THEN 1
             WHEN endpoint.failures > 0 THEN least({SUSPECT_PLACES}, %s) ELSE %s END - coalesce(busy.count, 0)) AS places
     FROM webhook_endpoint AS endpoint LEFT JOIN busy ON busy.endpoint_id = endpoint.id
-    WHERE endpoint.state = 'enabled' AND (endpoint.closed_until IS NULL OR endpoint.closed_until <= now())
+    WHERE endpoint.id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND endpoint.state = 'enabled'
+        AND (endpoint.closed_until IS NULL OR endpoint.closed_until <= now())
 ), due AS MATERIALIZED (
-    SELECT waiting.id FROM room CROSS JOIN LATERAL (
+    SELECT first.id FROM room CROSS JOIN LATERAL (
         SELECT delivery.id, delivery.available_at FROM webhook_delivery AS delivery
         WHERE delivery.endpoint_id = room.id AND delivery.state = 'queued' AND delivery.available_at <= now()
         ORDER BY delivery.available_at LIMIT room.places FOR UPDATE SKIP LOCKED
-    ) AS waiting ORDER BY waiting.available_at LIMIT %s
+    ) AS first ORDER BY first.available_at LIMIT %s
 ), claimed AS (
     UPDATE webhook_delivery SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM due))
     RETURNING id, fence, tries, tenant_id, endpoint_id, event_id, job_id
 )
 SELECT claimed.id, claimed.fence, claimed.tries, claimed.tenant_id, claimed.endpoint_id, endpoint.kind, endpoint.url,
        job.callback, job.traceparent,
-       ARRAY(SELECT secret.id || ':' || encode(secret.secret, 'hex') FROM webhook_secret AS secret
-             WHERE secret.tenant_id = claimed.tenant_id AND (secret.expires_at IS NULL OR secret.expires_at > now())
-                 AND secret.endpoint_id IS NOT DISTINCT FROM
-                     CASE endpoint.kind WHEN 'registered' THEN claimed.endpoint_id END
-             ORDER BY secret.created_at DESC),
+       CASE endpoint.kind WHEN 'registered' THEN {SECRETS.format(owner="= claimed.endpoint_id")}
+            ELSE {SECRETS.format(owner="IS NULL")} END,
        now(), {messages.EVENT_COLUMNS}
 FROM claimed JOIN webhook_endpoint AS endpoint ON endpoint.id = claimed.endpoint_id
         AND endpoint.id = ANY (ARRAY(SELECT endpoint_id FROM claimed))
@@ -149,18 +162,21 @@ SELECT id FROM disabled
 
 # What waits for an endpoint that is not enabled any more will not be sent: it can be replayed.
 BURY = f"""
-WITH stranded AS MATERIALIZED (
-    SELECT waiting.id FROM webhook_endpoint AS endpoint CROSS JOIN LATERAL (
+WITH RECURSIVE {WAITING}, stranded AS MATERIALIZED (
+    SELECT first.id FROM webhook_endpoint AS endpoint CROSS JOIN LATERAL (
         SELECT id FROM webhook_delivery WHERE endpoint_id = endpoint.id AND state = 'queued'
         ORDER BY available_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
-    ) AS waiting WHERE endpoint.state <> 'enabled' LIMIT {SWEEP_ROWS}
+    ) AS first
+    WHERE endpoint.id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND endpoint.state <> 'enabled' LIMIT {SWEEP_ROWS}
 )
 UPDATE webhook_delivery SET state = 'dead', finished_at = now() WHERE id = ANY (ARRAY(SELECT id FROM stranded)) RETURNING id
 """
 
-DUE = """
-SELECT EXISTS (
-    SELECT FROM webhook_endpoint AS endpoint WHERE state = 'enabled' AND (closed_until IS NULL OR closed_until <= now())
+DUE = f"""
+WITH RECURSIVE {WAITING} SELECT EXISTS (
+    SELECT FROM webhook_endpoint AS endpoint
+    WHERE id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND state = 'enabled'
+        AND (closed_until IS NULL OR closed_until <= now())
         AND EXISTS (SELECT FROM webhook_delivery WHERE endpoint_id = endpoint.id AND state = 'queued'
                     AND available_at <= now()))
 """

@@ -14,6 +14,7 @@ from service.accounts import Principal, TenantCiphers
 from service.crypto import Keyring
 from service.db import Database
 from service.egress import EgressRules
+from service.errors import DatabaseUnavailable
 from service.jobs import queries, submission
 from service.jobs.submission import Callback
 from service.lifecycle import DeliveryState
@@ -22,6 +23,7 @@ from tests import factories
 from tests.acceptance.stack import JOB_EVENTS, eventually
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.receiver import Receiver
+from workers import outbound
 from workers.delivery import Dispatcher, Limits
 from workers.outbound import Outbound
 
@@ -68,7 +70,7 @@ class Desk:
             owner="test",
             database=self.database,
             ciphers=TenantCiphers(self.database, self.keyring),
-            outbound=lambda: Outbound(RULES, total_s=PATIENCE_S),
+            outbound=lambda: Outbound(RULES, limits=outbound.Limits(total_s=PATIENCE_S)),
             public_url=PUBLIC_URL,
             lease_s=LEASE_S,
             limits=Limits(**limits),
@@ -85,7 +87,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database: Database, blobs: MemoryBlobStore, keyring: Keyring, queue: FakeTaskQueue) -> Iterator[Desk]:
+def desk(
+    database: Database, blobs: MemoryBlobStore, keyring: Keyring, queue: FakeTaskQueue
+) -> Iterator[Desk]:
     caller = factories.principal(database, keyring)
     model = factories.published(database, blobs)
     with Receiver() as receiver:
@@ -227,7 +231,9 @@ def test_hanging_receivers_do_not_hold_up_a_good_one(desk: Desk, running: Dispat
     assert time.monotonic() - began < PATIENCE_S / 2
 
 
-def test_a_failing_endpoint_is_tried_one_at_a_time_and_then_left_alone(desk: Desk, running: Dispatcher) -> None:
+def test_a_failing_endpoint_is_tried_one_at_a_time_and_then_left_alone(
+    desk: Desk, running: Dispatcher
+) -> None:
     endpoint_id = desk.endpoint("/status/500")
     desk.canceled(60)
     running.wake()
@@ -251,9 +257,7 @@ def test_what_was_in_hand_of_a_killed_dispatcher_is_sent_again_under_the_same_id
     desk.endpoint()
     desk.canceled(3)
     with desk.database.statement() as work:
-        lost = deliveries.claim(
-            work, limit=10, busy={}, per_endpoint=10, owner="killed", lease_s=0.2
-        )
+        lost = deliveries.claim(work, limit=10, busy={}, per_endpoint=10, owner="killed", lease_s=0.2)
     assert len(lost) == 3
     dispatcher = desk.dispatcher()
     dispatcher.start()
@@ -279,7 +283,7 @@ def test_leases_are_kept_while_a_receiver_takes_longer_than_one(desk: Desk) -> N
         owner="test",
         database=desk.database,
         ciphers=TenantCiphers(desk.database, desk.keyring),
-        outbound=lambda: Outbound(RULES, total_s=2.5),
+        outbound=lambda: Outbound(RULES, limits=outbound.Limits(total_s=2.5)),
         public_url=PUBLIC_URL,
         lease_s=LEASE_S,
     )
@@ -302,7 +306,7 @@ def test_a_stop_gives_back_what_has_not_ended(desk: Desk) -> None:
         owner="test",
         database=desk.database,
         ciphers=TenantCiphers(desk.database, desk.keyring),
-        outbound=lambda: Outbound(RULES, total_s=30),
+        outbound=lambda: Outbound(RULES),
         public_url=PUBLIC_URL,
         lease_s=LEASE_S,
     )
@@ -314,9 +318,7 @@ def test_a_stop_gives_back_what_has_not_ended(desk: Desk) -> None:
 
 
 def test_postgres_away_loses_no_try(desk: Desk, running: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    from service.errors import DatabaseUnavailable
-
-    real, failed = deliveries.record, []
+    real, failed = deliveries.record, list[int]()
 
     def record(work: Any, tried: Any) -> set[UUID]:
         if len(failed) < 2:
@@ -330,4 +332,4 @@ def test_postgres_away_loses_no_try(desk: Desk, running: Dispatcher, monkeypatch
     running.wake()
     eventually(lambda: desk.states() == ["delivered"], within_s=10)
     assert len(failed) == 2
-    assert DeliveryState.DELIVERED == desk.states()[0]
+    assert desk.states()[0] == DeliveryState.DELIVERED
