@@ -78,7 +78,10 @@ DELIVERY_TRIES = Counter(
     registry=REGISTRY,
 )
 DELIVERY_SECONDS = Histogram(
-    "medqueue_webhook_try_seconds", "Time of one try to deliver a webhook.", buckets=SECONDS, registry=REGISTRY
+    "medqueue_webhook_try_seconds",
+    "Time of one try to deliver a webhook.",
+    buckets=SECONDS,
+    registry=REGISTRY,
 )
 DELIVERIES_RESCUED = Counter(
     "medqueue_webhook_deliveries_rescued_total",
@@ -91,7 +94,9 @@ DELIVERIES_FENCED_OFF = Counter(
     registry=REGISTRY,
 )
 ENDPOINTS_DISABLED = Counter(
-    "medqueue_webhook_endpoints_disabled_total", "Endpoints disabled after days of failures.", registry=REGISTRY
+    "medqueue_webhook_endpoints_disabled_total",
+    "Endpoints disabled after days of failures.",
+    registry=REGISTRY,
 )
 BATCH_SIZE = Histogram(
     "medqueue_batch_size",

@@ -55,9 +55,7 @@ class Process:
         structlog.contextvars.bind_contextvars(worker=worker_name(self._settings))
         try:
             self._serve_metrics()
-            self._parts = make_parts(
-                self._settings, delivers=QueueName.MAINTENANCE.value in self._queues
-            )
+            self._parts = make_parts(self._settings, delivers=QueueName.MAINTENANCE.value in self._queues)
         except (SettingInvalid, ProviderUnavailable) as error:
             self._unready()
             # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
