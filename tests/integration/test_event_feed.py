@@ -81,6 +81,20 @@ def test_an_event_of_an_older_transaction_that_commits_later_is_not_missed(hooks
     assert seen(hooks, place) == []
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_page_does_not_pass_over_a_later_event_of_an_older_transaction(hooks: Hooks, limit: int) -> None:
+    first, between, last = hooks.submit(3)
+    place = end(hooks)
+    with canceling(hooks, first) as work:
+        hooks.cancel(between)
+        queries.cancel(work, hooks.caller, last)
+    found = []
+    for _ in range(4):
+        events, place = read(hooks, place, limit=limit)
+        found += [event.job_id for event in events]
+    assert found == [first, last, between]
+
+
 def test_a_reader_that_begins_while_an_older_transaction_is_open_sees_its_event(hooks: Hooks) -> None:
     (job_id,) = hooks.submit()
     with canceling(hooks, job_id):
