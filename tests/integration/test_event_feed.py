@@ -10,7 +10,7 @@ from service.accounts import Principal
 from service.crypto import Keyring
 from service.db import Database, UnitOfWork
 from service.errors import EventNotFound
-from service.jobs import queries
+from service.jobs import queries, sweeps
 from service.webhooks import endpoints, feed
 from service.webhooks.feed import Place
 from service.webhooks.messages import Event
@@ -173,7 +173,7 @@ def test_events_of_one_transaction_are_resumed_in_its_middle(hooks: Hooks) -> No
     place, jobs = end(hooks), hooks.submit(3)
     hooks.rows("UPDATE job SET deadline_at = now() - interval '1 s'")
     with hooks.database.statement() as work:
-        bench.sweeps.expire(work)
+        sweeps.expire(work)
     events, _ = read(hooks, place)
     assert {event.job_id for event in events} == set(jobs)
     rest = seen(hooks, place_of(hooks, hooks.caller, events[0].id))
