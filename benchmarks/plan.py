@@ -15,6 +15,7 @@ class Plan:
     bulk_clients: int = 4
     bulk_jobs: int = 40_000
     bulk_size: int = 500
+    webhook_jobs: int = 5_000
     probe_jobs: int = 200
     probe_per_s: float = 20.0
     load_s: float = 10.0
@@ -22,4 +23,13 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(warm_up_jobs=200, jobs=2_000, repeats=1, bulk_jobs=6_000, probe_jobs=60, load_s=3.0, rest_s=2.0)
+QUICK = Plan(
+    warm_up_jobs=200,
+    jobs=2_000,
+    repeats=1,
+    bulk_jobs=6_000,
+    webhook_jobs=1_000,
+    probe_jobs=60,
+    load_s=3.0,
+    rest_s=2.0,
+)

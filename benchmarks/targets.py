@@ -33,6 +33,7 @@ TARGETS = (
     Target("CPU seconds per 1,000 jobs, as a share of the twin's", "cpu_fetched", 0.30, of_twin=True),
     Target("submit to result on an idle stack, p50 in ms", "idle_p50_ms", 10.0),
     Target("bulk submits of 500, jobs/s completed", "bulk_per_s", 8_000.0, at_least=True),
+    Target("webhooks delivered to a local receiver, events/s", "webhooks_per_s", 300.0, at_least=True),
     Target("mean batch size with many clients", "mean_batch", 4.0, at_least=True),
 )
 

@@ -36,6 +36,9 @@ class Point(StrEnum):
     RESCUE_AFTER = "rescue.after"
     REWAKE_BEFORE = "rewake.before"
     REWAKE_AFTER = "rewake.after"
+    DELIVER_CLAIM_AFTER = "deliver_claim.after"
+    DELIVER_SEND_AFTER = "deliver_send.after"
+    DELIVER_RECORD_AFTER = "deliver_record.after"
 
 
 class Deed(StrEnum):

@@ -73,6 +73,28 @@ JOBS_OVERDUE = Counter(
     ["model"],
     registry=REGISTRY,
 )
+DELIVERY_TRIES = Counter(
+    "medqueue_webhook_tries_total",
+    "Tries to deliver a webhook: delivered, failed (to be tried again) or dead.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+DELIVERY_SECONDS = Histogram(
+    "medqueue_webhook_try_seconds", "Time of one try to deliver a webhook.", buckets=SECONDS, registry=REGISTRY
+)
+DELIVERIES_RESCUED = Counter(
+    "medqueue_webhook_deliveries_rescued_total",
+    "Deliveries taken back from a dispatcher whose lease lapsed.",
+    registry=REGISTRY,
+)
+DELIVERIES_FENCED_OFF = Counter(
+    "medqueue_webhook_deliveries_fenced_off_total",
+    "Tries recorded too late: the lease was lost.",
+    registry=REGISTRY,
+)
+ENDPOINTS_DISABLED = Counter(
+    "medqueue_webhook_endpoints_disabled_total", "Endpoints disabled after days of failures.", registry=REGISTRY
+)
 BATCH_SIZE = Histogram(
     "medqueue_batch_size",
     "Jobs in one claim.",

@@ -13,7 +13,10 @@ from service.crypto import Keyring
 from service.db import Database
 from service.storage import FsspecBlobStore
 from service.uploads import Uploads
+from service.webhooks.rules import rules_of
+from workers.delivery import Dispatcher
 from workers.heartbeat import Heartbeat
+from workers.outbound import Outbound
 from workers.pool import ModelPool
 from workers.pulse import OwnPulse, pulse_over
 from workers.runtime import OnnxRuntime
@@ -35,9 +38,12 @@ class Parts:
     scorer: Scorer
     write_back: WriteBack
     pulse: OwnPulse
+    dispatcher: Dispatcher | None = None
 
     def close(self) -> None:
         """Finish writing back, stop the threads and close the connections."""
+        if self.dispatcher is not None:
+            self.dispatcher.close()
         self.write_back.close()
         self.pulse.close()
         for heartbeat in self.heartbeats:
@@ -51,8 +57,11 @@ def worker_name(settings: Settings) -> str:
     return f"{settings.worker_name or 'worker'}@{socket.gethostname()}:{os.getpid()}"
 
 
-def make_parts(settings: Settings) -> Parts:
-    """Connect and make everything. Raises ProviderUnavailable when CUDA was asked for and is not there."""
+def make_parts(settings: Settings, *, delivers: bool) -> Parts:
+    """Connect and make everything, a dispatcher if it `delivers` webhooks.
+
+    Raises ProviderUnavailable when CUDA was asked for and is not there.
+    """
     failpoints.arm(settings.failpoints)
     keyring = Keyring(settings.master_key_bytes())
     queue = CeleryTaskQueue(settings.redis_url)
@@ -75,6 +84,7 @@ def make_parts(settings: Settings) -> Parts:
         runtime=runtime.name,
         provider=runtime.provider,
     )
+    ciphers = TenantCiphers(database, keyring)
     scorer = Scorer(
         owner=worker_name(settings),
         database=database,
@@ -82,7 +92,7 @@ def make_parts(settings: Settings) -> Parts:
         pool=pool,
         runtime=runtime,
         uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
-        ciphers=TenantCiphers(database, keyring),
+        ciphers=ciphers,
         heartbeat=heartbeats[0],
         write_back=write_back,
         lease_s=settings.lease_s,
@@ -92,4 +102,17 @@ def make_parts(settings: Settings) -> Parts:
         worker_name(settings),
         holds=lambda: any(heartbeat.holds for heartbeat in heartbeats),
     )
-    return Parts(settings, database, queue, heartbeats, pool, scorer, write_back, pulse)
+    dispatcher = _dispatcher(settings, database, ciphers) if delivers else None
+    return Parts(settings, database, queue, heartbeats, pool, scorer, write_back, pulse, dispatcher)
+
+
+def _dispatcher(settings: Settings, database: Database, ciphers: TenantCiphers) -> Dispatcher:
+    rules = rules_of(settings)
+    return Dispatcher(
+        owner=worker_name(settings),
+        database=database,
+        ciphers=ciphers,
+        outbound=lambda: Outbound(rules, ca_file=settings.webhook_ca_file),
+        public_url=settings.public_location,
+        lease_s=settings.lease_s,
+    )

@@ -55,7 +55,9 @@ class Process:
         structlog.contextvars.bind_contextvars(worker=worker_name(self._settings))
         try:
             self._serve_metrics()
-            self._parts = make_parts(self._settings)
+            self._parts = make_parts(
+                self._settings, delivers=QueueName.MAINTENANCE.value in self._queues
+            )
         except (SettingInvalid, ProviderUnavailable) as error:
             self._unready()
             # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
@@ -79,6 +81,8 @@ class Process:
         if QueueName.MAINTENANCE.value in self._queues:
             self._sweeper = Sweeper(sweeps_of(self.parts), every_s=self._settings.sweep_s)
             self._sweeper.start()
+        if self.parts.dispatcher is not None:
+            self.parts.dispatcher.start()
         settle()
         path = self._sign("ready")
         if path is not None:

@@ -16,8 +16,9 @@ from service import failpoints
 from service.errors import DatabaseUnavailable, ServiceError
 from service.failpoints import Point
 from service.jobs import sweeps
-from service.metrics import JOBS_EXPIRED, JOBS_OVERDUE, JOBS_QUARANTINED, JOBS_RESCUED
+from service.metrics import DELIVERIES_RESCUED, ENDPOINTS_DISABLED, JOBS_EXPIRED, JOBS_OVERDUE, JOBS_QUARANTINED, JOBS_RESCUED
 from service.queue import TaskName
+from service.webhooks import deliveries
 from workers.parts import Parts
 
 log = structlog.get_logger()
@@ -27,6 +28,7 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
     """Register every task; `parts` gives this process's parts when a task runs."""
     tasks: dict[TaskName, Callable[..., None]] = {
         TaskName.SCORE: _score,
+        TaskName.DELIVER: _deliver,
         TaskName.PULSE: _pulse,
     }
     for name, task in tasks.items():
@@ -35,7 +37,7 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
 
 def sweeps_of(parts: Parts) -> dict[str, Callable[[], None]]:
     """What the scheduler does every few seconds, by name."""
-    sweeps = {"rescue": _rescue, "overdue": _overdue, "rewake": _rewake}
+    sweeps = {"rescue": _rescue, "overdue": _overdue, "rewake": _rewake, "deliveries": _deliveries}
     return {name: _quiet(name, partial(sweep, parts)) for name, sweep in sweeps.items()}
 
 
@@ -43,6 +45,12 @@ def _score(parts: Parts, subject: str) -> None:
     """Score a micro-batch. Safe twice: the second claim finds what the first left."""
     failpoints.reach(Point.TASK_TAKEN)
     parts.scorer.score(UUID(subject))
+
+
+def _deliver(parts: Parts, subject: str) -> None:
+    """Send what is due. Safe twice: the dispatcher looks into Postgres for it."""
+    if parts.dispatcher is not None:
+        parts.dispatcher.wake()
 
 
 def _rescue(parts: Parts) -> None:
@@ -78,6 +86,24 @@ def _rewake(parts: Parts) -> None:
     with parts.database.statement() as work:
         sweeps.rewake(work)
     failpoints.reach(Point.REWAKE_AFTER)
+
+
+def _deliveries(parts: Parts) -> None:
+    """Look after deliveries: lapsed ones, those whose time has come, endpoints that are dead. Safe twice."""
+    with parts.database.statement() as work:
+        rescued = deliveries.rescue(work)
+    with parts.database.statement() as work:
+        disabled = deliveries.disable_failing(work)
+    with parts.database.statement() as work:
+        deliveries.bury(work)
+    with parts.database.statement() as work:
+        due = deliveries.due(work)
+    if due and parts.dispatcher is not None:
+        parts.dispatcher.wake()
+    DELIVERIES_RESCUED.inc(len(rescued))
+    ENDPOINTS_DISABLED.inc(len(disabled))
+    if disabled:
+        log.warning("webhook_endpoints_disabled", endpoints=[str(endpoint) for endpoint in disabled])
 
 
 def _pulse(parts: Parts, process: str) -> None:

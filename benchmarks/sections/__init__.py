@@ -5,7 +5,8 @@ from benchmarks.sections.half_load import HALF_LOAD
 from benchmarks.sections.idle import IDLE
 from benchmarks.sections.many_clients import MANY_CLIENTS
 from benchmarks.sections.section import Section
+from benchmarks.sections.webhooks import WEBHOOKS
 
-SECTIONS: tuple[Section, ...] = (MANY_CLIENTS, IDLE, HALF_LOAD, BULK)
+SECTIONS: tuple[Section, ...] = (MANY_CLIENTS, IDLE, HALF_LOAD, BULK, WEBHOOKS)
 
 __all__ = ["SECTIONS", "Section"]

@@ -65,7 +65,7 @@ SELECT claimed.id, claimed.fence, claimed.tries, claimed.tenant_id, claimed.endp
                  AND secret.endpoint_id IS NOT DISTINCT FROM
                      CASE endpoint.kind WHEN 'registered' THEN claimed.endpoint_id END
              ORDER BY secret.created_at DESC),
-       {messages.EVENT_COLUMNS}
+       now(), {messages.EVENT_COLUMNS}
 FROM claimed JOIN webhook_endpoint AS endpoint ON endpoint.id = claimed.endpoint_id
         AND endpoint.id = ANY (ARRAY(SELECT endpoint_id FROM claimed))
     JOIN audit_event AS event ON event.id = claimed.event_id AND event.id = ANY (ARRAY(SELECT event_id FROM claimed))
@@ -220,6 +220,7 @@ class ClaimedDelivery:
     callback: bytes | None
     traceparent: str | None
     secrets: Mapping[UUID, bytes]
+    claimed_at: datetime
     event: Event
 
 
@@ -320,11 +321,12 @@ def claim(
 
 
 def _claimed(delivery_id: UUID, fence: int, *row: Any) -> ClaimedDelivery:
-    tries, tenant_id, endpoint_id, kind, url, callback, traceparent, secrets, *event = row
+    tries, tenant_id, endpoint_id, kind, url, callback, traceparent, secrets, claimed_at, *event = row
     lease = Lease(delivery_id, fence)
     return ClaimedDelivery(
         *(lease, tries, tenant_id, endpoint_id, kind, url, callback, traceparent),
         secrets=_sealed(secrets),
+        claimed_at=claimed_at,
         event=Event(*event),
     )
 
@@ -364,10 +366,7 @@ def release(work: UnitOfWork, held: Sequence[Lease]) -> set[UUID]:
 
 def rescue(work: UnitOfWork) -> list[UUID]:
     """Take back deliveries whose lease has lapsed; they are tried again at once."""
-    ids = [row[0] for row in work.execute(RESCUE)]
-    if ids:
-        work.wake(deliver_wake_up())
-    return ids
+    return [row[0] for row in work.execute(RESCUE)]
 
 
 def disable_failing(work: UnitOfWork) -> list[UUID]:
@@ -380,12 +379,9 @@ def bury(work: UnitOfWork) -> int:
     return len(work.execute(BURY))
 
 
-def rewake(work: UnitOfWork) -> bool:
-    """Send the wake-up when deliveries are due: the last one may have been lost."""
-    due = bool(work.execute(DUE)[0][0])
-    if due:
-        work.wake(deliver_wake_up())
-    return due
+def due(work: UnitOfWork) -> bool:
+    """Whether deliveries are due: their wake-up may have been lost, or their time has come."""
+    return bool(work.execute(DUE)[0][0])
 
 
 def newest(

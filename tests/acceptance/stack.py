@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,16 @@ MEDQUEUE = Path(sys.executable).with_name("medqueue")
 READY_WITHIN_S = 120.0
 STOPS_WITHIN_S = 15.0
 EVERY_SCOPE = ("jobs:read", "jobs:write", "uploads:write", "models:read", "webhooks:read", "webhooks:write")
+
+# Settings under which a stack sends webhooks to receivers of this machine.
+RECEIVERS_HERE = {
+    "MEDQUEUE_WEBHOOK_ALLOW_HTTP": "1",
+    "MEDQUEUE_WEBHOOK_ALLOWED_PORTS": "*",
+    "MEDQUEUE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+}
+JOB_EVENTS = [
+    f"job.{name}" for name in ("succeeded", "failed", "canceled", "expired", "quarantined", "overdue")
+]
 
 
 def free_port() -> int:
@@ -83,6 +93,13 @@ class Stack:
     def new_key(self, tenant: str, *scopes: str) -> str:
         """A key of `tenant`, which is made where it is missing."""
         return str(json.loads(self._told("keys", "create", *_create_options(tenant, scopes)))["key"])
+
+    def endpoint(self, url: str, event_types: Sequence[str] = JOB_EVENTS) -> str:
+        """Register a webhook endpoint; its signing secret."""
+        with self.client() as http:
+            answer = http.post("/v1/webhook-endpoints", json={"url": url, "event_types": list(event_types)})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["secret"])
 
     def revoke(self, key: str) -> None:
         """End a key."""

@@ -17,15 +17,21 @@ from redis import Redis
 
 from service.failpoints import Deed, Point
 from service.queue import QueueName
-from tests.acceptance.stack import MEDQUEUE, Stack, eventually
+from tests.acceptance.stack import JOB_EVENTS, MEDQUEUE, RECEIVERS_HERE, Stack, eventually
 from tests.faults.checker import Verdict, check
 from tests.faults.history import History
 from tests.faults.load import Load
 from tests.faults.trouble import NAME, write_trouble
+from tests.receiver import Receiver
 
 LEASE_S = 1.5
 SETTLES_WITHIN_S = 60.0
 COMES_BACK_WITHIN_S = 60.0
+TOLD_AT = "/ok/arena"
+OPEN_DELIVERIES = """
+SELECT count(*) FROM webhook_delivery AS delivery JOIN webhook_endpoint AS endpoint ON endpoint.id = endpoint_id
+WHERE delivery.state IN ('queued', 'running') AND endpoint.url LIKE '%%' || %s
+"""
 OPEN_JOBS = "SELECT count(*) FROM job WHERE state IN ('queued', 'running')"
 
 
@@ -38,6 +44,7 @@ class Arena:
     redis_url: str
     tokens: Path
     seed: int
+    receiver: Receiver
     history: History = field(default_factory=History)
     _number: int = 0
 
@@ -81,12 +88,16 @@ class Arena:
         return time.monotonic() - started
 
     def settle(self) -> float:
-        """Wait until nothing is queued, running or on its way; the seconds it took."""
+        """Wait until nothing is queued, running or on its way to the well-behaved receiver; the seconds it took."""
         started = time.monotonic()
 
         def quiet() -> bool:
             with contextlib.suppress(psycopg.OperationalError), self.redis() as redis:
-                return bool(self.scalar(OPEN_JOBS) == 0 and redis.llen(QueueName.SCORE.value) == 0)
+                return bool(
+                    self.scalar(OPEN_JOBS) == 0
+                    and self.scalar(OPEN_DELIVERIES, TOLD_AT) == 0
+                    and redis.llen(QueueName.SCORE.value) == 0
+                )
             return False
 
         eventually(quiet, within_s=SETTLES_WITHIN_S, every_s=0.2)
@@ -95,7 +106,7 @@ class Arena:
     def verdict(self) -> Verdict:
         """What the checker says of everything so far, once it is quiet."""
         self.settle()
-        return check(self.history, self.database_url, self.redis_url)
+        return check(self.history, self.database_url, self.redis_url, self.receiver.received(TOLD_AT))
 
     # Breaking things.
 
@@ -148,6 +159,7 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
         "MEDQUEUE_SWEEP_S": "0.5",
         "MEDQUEUE_RETRY_BASE_S": "0.2",
         "MEDQUEUE_FAILPOINTS": str(tokens),
+        **RECEIVERS_HERE,
     }
     stack = Stack(folder / "data", fast | settings, workers=workers)
     stack.start()
@@ -155,7 +167,9 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
         publish(stack, write_trouble(folder / "trouble"))
         database_url = settings.get("MEDQUEUE_DATABASE_URL") or server_urls(stack.data).database_url
         redis_url = settings.get("MEDQUEUE_REDIS_URL") or server_urls(stack.data).redis_url
-        yield Arena(stack, database_url, redis_url, tokens, seed)
+        with Receiver() as receiver:
+            receiver.secrets[TOLD_AT] = stack.endpoint(receiver.url(TOLD_AT), JOB_EVENTS)
+            yield Arena(stack, database_url, redis_url, tokens, seed, receiver)
         stack.stop()
     finally:
         stack.kill()

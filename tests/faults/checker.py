@@ -2,11 +2,12 @@
 
 Each rule returns the offences it found, so that a report can count them. The rules: no job that was answered with
 2xx is lost; none ends twice; a key stands for the same jobs however often it was sent; nobody saw a job leave an end
-state or a result change; the result's fence is the job's; no lease and no wake-up is left.
+state or a result change; the result's fence is the job's; no lease and no wake-up is left; the receiver was told of every
+end, with the one id of its event and a signature that verifies.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +15,10 @@ import psycopg
 from psycopg.rows import dict_row
 from redis import Redis
 
-from service.lifecycle import ENDED_STATES, FINAL_STATES, JobState
+from service.lifecycle import ENDED_STATES, FINAL_STATES, PUBLISHED_ACTIONS, JobState
 from service.queue import QueueName
 from tests.faults.history import History
+from tests.receiver import Received
 
 CLOSING = [f"job.{state}" for state in FINAL_STATES]
 
@@ -38,6 +40,10 @@ FROM job LEFT JOIN (
 ) AS trail ON trail.job_id = job.id
 """
 
+EVENTS = "SELECT id::text, job_id::text, action FROM audit_event WHERE action = ANY ({})".format(
+    "ARRAY[" + ", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS) + "]"
+)
+
 Row = dict[str, Any]
 
 
@@ -52,28 +58,39 @@ class Verdict:
 
     @property
     def lost(self) -> int:
-        """Jobs that were promised and never ended."""
-        return len(self.offences.get("lost", ()))
+        """Jobs that were promised and never ended, and ends of which the receiver was not told."""
+        return sum(len(self.offences.get(rule, ())) for rule in ("lost", "not_told"))
 
     @property
     def doubled(self) -> int:
         """Jobs with more than one result, end or job a key."""
-        return sum(len(self.offences.get(rule, ())) for rule in ("doubled", "key_has_other_jobs"))
+        rules = ("doubled", "key_has_other_jobs", "told_of_two_ends")
+        return sum(len(self.offences.get(rule, ())) for rule in rules)
 
     def raise_for_offences(self) -> None:
         """Fail with what was found."""
         assert not self.offences, {rule: found[:5] for rule, found in self.offences.items()}
 
 
-def check(history: History, database_url: str, redis_url: str | None = None) -> Verdict:
-    """Apply every rule."""
+def check(
+    history: History,
+    database_url: str,
+    redis_url: str | None = None,
+    told: Sequence[Received] | None = None,
+) -> Verdict:
+    """Apply every rule; those of webhooks where `told` is what an endpoint of all events has received."""
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
         rows = {row["id"]: row for row in connection.execute(JOBS, (CLOSING,))}
+        events = {row["id"]: row for row in connection.execute(EVENTS)} if told is not None else {}
     verdict = Verdict(jobs=len(rows), claims=sum(row["claims"] for row in rows.values()))
     for row in rows.values():
         verdict.states[row["state"]] = verdict.states.get(row["state"], 0) + 1
     for rule, find in RULES.items():
         found = list(find(history, rows))
+        if found:
+            verdict.offences[rule] = found
+    for rule, find_told in TOLD_RULES.items():
+        found = list(find_told(events, told or ()))
         if found:
             verdict.offences[rule] = found
     if redis_url is not None:
@@ -160,4 +177,41 @@ RULES: dict[str, Callable[[History, dict[str, Row]], Iterator[str]]] = {
     "fence_differs": _fence,
     "lease_left": _leases,
     "trail_differs": _trail,
+}
+
+
+def _not_told(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
+    """An ended job without its event is a loss."""
+    received = {one.event_id for one in told}
+    for event_id, event in events.items():
+        if event_id not in received:
+            yield f"{event['action']} of {event['job_id']}"
+
+
+def _told_wrong(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
+    """Every request is of one event, signed, and the same bytes each time it is sent."""
+    bodies: dict[str, bytes] = {}
+    for one in told:
+        event = events.get(one.event_id)
+        if not one.verified:
+            yield f"{one.event_id}: the signature does not verify"
+        elif event is None or one.content["data"]["job_id"] != event["job_id"]:
+            yield f"{one.event_id}: not the event that the trail has under this id"
+        elif bodies.setdefault(one.event_id, one.body) != one.body:
+            yield f"{one.event_id}: two bodies"
+
+
+def _told_of_two_ends(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
+    """A job ends once, so no second id may tell of its end."""
+    ends: dict[str, str] = {}
+    for event_id in {one.event_id for one in told}:
+        event = events.get(event_id)
+        if event and event["action"] in CLOSING and ends.setdefault(event["job_id"], event_id) != event_id:
+            yield str(event["job_id"])
+
+
+TOLD_RULES: dict[str, Callable[[dict[str, Row], Sequence[Received]], Iterator[str]]] = {
+    "not_told": _not_told,
+    "told_wrong": _told_wrong,
+    "told_of_two_ends": _told_of_two_ends,
 }

@@ -29,7 +29,10 @@ ROOT = Path(__file__).parents[2]
 # By whom each point is reached, and by which work. Whoever sends a wake-up comes to the points of its sending.
 LANES = {
     "api": [Point.SUBMIT_BEFORE, Point.SUBMIT_AFTER, Point.WAKE_UP_BEFORE, Point.WAKE_UP_AFTER],
-    "scheduler": [Point.RESCUE_BEFORE, Point.RESCUE_AFTER, Point.REWAKE_BEFORE, Point.REWAKE_AFTER],
+    "scheduler": [
+        *(Point.RESCUE_BEFORE, Point.RESCUE_AFTER, Point.REWAKE_BEFORE, Point.REWAKE_AFTER),
+        *(Point.DELIVER_CLAIM_AFTER, Point.DELIVER_SEND_AFTER, Point.DELIVER_RECORD_AFTER),
+    ],
 }
 LANES["worker"] = [point for point in Point if not any(point in points for points in LANES.values())]
 LONG = {Point.HEARTBEAT_BEFORE, Point.HEARTBEAT_AFTER}
