@@ -9,9 +9,20 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from service import failpoints, logs
-from service.api import health, jobs, models, openapi, problems, uploads
+from service.api import (
+    events,
+    health,
+    jobs,
+    models,
+    openapi,
+    problems,
+    uploads,
+    webhook_deliveries,
+    webhook_endpoints,
+)
 from service.api.auth import Authenticator
 from service.api.bodies import Bodies
+from service.api.receivers import Callbacks, Receivers
 from service.api.services import Services
 from service.api.waiting import Waiting
 from service.broker import CeleryTaskQueue, EndedListener
@@ -29,6 +40,7 @@ from service.jobs.submission import Accepted, NewJob
 from service.metrics import REQUEST_SECONDS, REQUESTS
 from service.storage import FsspecBlobStore
 from service.uploads import Uploads
+from service.webhooks.rules import rules_of
 
 COMBINED = 64
 
@@ -57,6 +69,7 @@ def create_api(settings: Settings) -> Api:
     queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
     waiting = Waiting(settings.max_waiters)
+    receivers = Receivers(rules_of(settings))
     services = Services(
         settings=settings,
         database=database,
@@ -75,6 +88,8 @@ def create_api(settings: Settings) -> Api:
             most=settings.max_queued,
             most_of_tenant=settings.max_queued_per_tenant,
         ),
+        receivers=receivers,
+        callbacks=Callbacks(database, receivers),
         submits=Combiner(partial(_submit_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
         reads=Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
     )
@@ -115,7 +130,7 @@ def flask_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
     app.url_map.strict_slashes = False
     problems.install(app)
-    for routes in (jobs, uploads, models, health):
+    for routes in (jobs, uploads, models, webhook_endpoints, webhook_deliveries, events, health):
         app.register_blueprint(routes.blueprint(services))
     app.register_blueprint(openapi.blueprint())
     app.register_blueprint(openapi.docs_page())

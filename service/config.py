@@ -86,13 +86,15 @@ class Settings(BaseModel):
         default="443,8443", description="Ports that receivers may have, with commas between; * for all."
     )
     webhook_allowed_networks: str = Field(
-        default="", description="Private networks that receivers may be in, as 10.20.0.0/16, with commas between."
+        default="",
+        description="Private networks that receivers may be in, as 10.20.0.0/16, with commas between.",
     )
     webhook_proxy: str = Field(
         default="", description="Proxy through which webhooks go, as http://host:port; it looks names up."
     )
     webhook_ca_file: Path | None = Field(
-        default=None, description="Certificates that receivers are trusted by, a PEM file; default: the system's."
+        default=None,
+        description="Certificates that receivers are trusted by, a PEM file; default: the system's.",
     )
 
     provider: Provider = Field(default=Provider.AUTO, description="Execution provider: auto, cpu or cuda.")

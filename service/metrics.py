@@ -36,7 +36,9 @@ SUBMITS_REFUSED = Counter(
     ["reason"],
     registry=REGISTRY,
 )
-WAITERS = Gauge("medqueue_waiting_requests", "Requests that wait for a job to end.", registry=REGISTRY)
+WAITERS = Gauge(
+    "medqueue_waiting_requests", "Requests that wait, for a job to end or for events.", registry=REGISTRY
+)
 WAITS_REFUSED = Counter(
     "medqueue_waits_refused_total", "Waits answered at once because too many wait.", registry=REGISTRY
 )

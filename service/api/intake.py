@@ -1,7 +1,9 @@
-"""From a submitted case on the wire to a checked NewJob: model, input, deadline."""
+"""From a submitted case on the wire to a checked NewJob: model, input, deadline, callback."""
 
 import base64
 import binascii
+import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -17,8 +19,26 @@ FIRST_YEAR, LATEST_YEAR = 2000, 9000
 BINARY_FORM = 'Send the file as {"data": base64} or as {"upload_id": id}.'
 
 
-def checked(services: Services, principal: Principal, wanted: SubmitRequest, *, position: int = 0) -> NewJob:
-    """The job that `wanted` describes. Raises ModelNotFound, InputInvalid, UploadNotFound or DeadlinePassed."""
+@dataclass(frozen=True)
+class Submission:
+    """The request that cases come in: its trace, and until when its callback URLs may be looked up."""
+
+    traceparent: str | None = None
+    look_up_until: float = math.inf
+
+
+def checked(
+    services: Services,
+    principal: Principal,
+    wanted: SubmitRequest,
+    *,
+    request: Submission = Submission(),
+    position: int = 0,
+) -> NewJob:
+    """The job that `wanted` describes.
+
+    Raises ModelNotFound, InputInvalid, UploadNotFound, DeadlinePassed, and what Callbacks raises.
+    """
     model = services.catalog.resolve(wanted.model)
     if wanted.deadline is not None:
         _check_deadline(wanted.deadline)
@@ -38,6 +58,10 @@ def checked(services: Services, principal: Principal, wanted: SubmitRequest, *, 
         deadline_at=wanted.deadline,
         subject=wanted.subject,
         metadata=wanted.metadata,
+        callback=None
+        if wanted.callback_url is None
+        else services.callbacks.of(principal, wanted.callback_url, until=request.look_up_until),
+        traceparent=request.traceparent,
     )
 
 

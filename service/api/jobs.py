@@ -21,6 +21,7 @@ from service.api.requests import (
     part_as,
     preferred_wait_s,
     query_as,
+    traceparent,
 )
 from service.api.schemas import (
     PAGE_LIMIT,
@@ -95,8 +96,8 @@ class JobViews:
         scope=Scope.JOBS_WRITE,
         body=SubmitRequest,
         answers={202: JobView, 200: JobView},
-        parameters=(parameters.PREFER, parameters.IDEMPOTENCY_KEY),
-        problems=(400, 404, 413, 415, 422, 429),
+        parameters=(parameters.PREFER, parameters.IDEMPOTENCY_KEY, parameters.TRACEPARENT),
+        problems=(400, 404, 409, 413, 415, 422, 429),
         examples=examples.SUBMIT,
         example=examples.ACCEPTED,
     )
@@ -108,7 +109,8 @@ class JobViews:
         wanted, idempotency = body_as(SubmitRequest, body), idempotency_key(body)
         accepted = _earlier(services, principal, idempotency, count=1).get(0)
         if accepted is None:
-            accepted = _store_one(services, intake.checked(services, principal, wanted), idempotency)
+            job = intake.checked(services, principal, wanted, request=_submission(services))
+            accepted = _store_one(services, job, idempotency)
         if wait_s and _waited(services, principal, accepted.id, wait_s):
             return _read(services, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
         fields = accepted_fields(accepted, wanted, services.catalog.version(accepted.model_version_id))
@@ -119,7 +121,7 @@ class JobViews:
         scope=Scope.JOBS_WRITE,
         body=BulkRequest,
         answers={200: BulkAnswer},
-        parameters=(parameters.IDEMPOTENCY_KEY,),
+        parameters=(parameters.IDEMPOTENCY_KEY, parameters.TRACEPARENT),
         problems=(400, 413, 415, 422, 429),
         examples=examples.BULK,
         example=examples.BULK_ANSWER,
@@ -132,8 +134,9 @@ class JobViews:
         idempotency = idempotency_key(body)
         cases = _cases(body)
         accepted = _earlier(services, principal, idempotency, count=len(cases))
+        brought_by = _submission(services)
         checked = {
-            position: _checked_item(services, principal, case, position)
+            position: _checked_item(services, principal, case, brought_by, position)
             for position, case in enumerate(cases)
             if position not in accepted
         }
@@ -283,15 +286,23 @@ def _case(part: JsonValue) -> SubmitRequest | ServiceError:
 
 
 def _checked_item(
-    services: Services, principal: Principal, case: SubmitRequest | ServiceError, position: int
+    services: Services,
+    principal: Principal,
+    case: SubmitRequest | ServiceError,
+    request: intake.Submission,
+    position: int,
 ) -> NewJob | dict[str, object]:
     """One case of a bulk request, or the problem that keeps it out."""
     if isinstance(case, ServiceError):
         return problem_of(case)
     try:
-        return intake.checked(services, principal, case, position=position)
+        return intake.checked(services, principal, case, request=request, position=position)
     except ServiceError as error:
         return problem_of(error)
+
+
+def _submission(services: Services) -> intake.Submission:
+    return intake.Submission(traceparent(), services.callbacks.patience())
 
 
 def _accepted(services: Services, accepted: Accepted, case: SubmitRequest | ServiceError) -> dict[str, Any]:

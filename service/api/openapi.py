@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from service.api import examples, schemas
+from service.api import examples, schemas, webhook_schemas
 from service.api.operations import Operation, operation, operation_of
 from service.api.problems import PROBLEM_TYPE, TRY_AGAIN
 from service.api.views import answer
@@ -20,6 +20,14 @@ JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
 PATH_VARIABLE = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
 SECONDS = {"description": "In seconds", "schema": {"type": "string"}, "required": True}
+ANSWER_WORDS = {
+    200: "Done",
+    201: "Stored",
+    202: "Accepted",
+    204: "Done",
+    304: "Nothing has changed",
+    503: "Not ready",
+}
 PROBLEM_WORDS = {
     400: "Malformed request",
     401: "No key, or a wrong one",
@@ -133,9 +141,7 @@ def _other_parameters(found: Operation) -> list[dict[str, Any]]:
 
 def _answer(found: Operation, status: int) -> dict[str, Any]:
     kind = found.answers[status]
-    words = {200: "Done", 201: "Stored", 202: "Accepted", 304: "Nothing has changed", 503: "Not ready"}[
-        status
-    ]
+    words = ANSWER_WORDS[status]
     if not kind:
         return {"description": words}
     media = kind if isinstance(kind, str) else JSON
@@ -175,8 +181,9 @@ def _schema_of(kind: type[BaseModel] | str) -> dict[str, Any]:
 def _component_schemas() -> dict[str, Any]:
     wire = [
         found
-        for found in vars(schemas).values()
-        if isinstance(found, type) and issubclass(found, BaseModel) and found.__module__ == schemas.__name__
+        for module in (schemas, webhook_schemas)
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, BaseModel) and found.__module__ == module.__name__
     ]
     _, document = models_json_schema([(found, "validation") for found in wire], ref_template=REFERENCE)
     definitions: dict[str, Any] = document["$defs"]

@@ -20,11 +20,36 @@ IDEMPOTENCY_KEY = Parameter(
     "time and stores nothing again; with another body it is refused. Kept as long as the job.",
     {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$", "examples": ["case-2041-v1"]},
 )
+TRACEPARENT = Parameter(
+    "traceparent",
+    "header",
+    "The trace that this request is part of (W3C Trace Context, version 00); the job's webhooks carry it. "
+    "An invalid one is ignored.",
+    {"type": "string", "examples": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]},
+)
 IF_NONE_MATCH = Parameter(
     "If-None-Match",
     "header",
     "The ETag of the last answer: 304 without a body while nothing has changed.",
     {"type": "string", "examples": ['"running-1"']},
+)
+
+
+LAST_EVENT_ID = Parameter(
+    "Last-Event-ID",
+    "header",
+    "Resumes behind this id of the stream. Without it the stream begins now.",
+    {
+        "type": "string",
+        "pattern": "^(@[0-9]{1,18}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$",
+        "examples": ["01a20178-34e2-71dd-924c-9e5807b634d9"],
+    },
+)
+PREFER_STREAM = Parameter(
+    "Prefer",
+    "header",
+    "`wait=N` ends the stream after N seconds (RFC 7240); else it ends after the longest wait of the server.",
+    {"type": "string", "examples": ["wait=10"]},
 )
 
 

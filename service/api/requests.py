@@ -27,6 +27,8 @@ from service.jobs.submission import IdempotencyKey
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 WAIT = re.compile(r"wait\s*=\s*(?:(\d{1,6})|\"(\d{1,6})\")", re.ASCII)
 CURSOR_BYTES = 20
+# Version 00 of W3C Trace Context (www.w3.org/TR/trace-context, 3.2.2); ids of zeros are invalid.
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -91,8 +93,17 @@ def idempotency_key(body: bytes) -> IdempotencyKey | None:
     return IdempotencyKey(f"{request.path} {key}", hashlib.sha256(body).digest())
 
 
-def preferred_wait_s(longest_s: float) -> float:
-    """Seconds that `Prefer: wait=N` asks for, at most `longest_s`; 0 without. Raises HeaderInvalid (RFC 7240)."""
+def traceparent() -> str | None:
+    """The trace that a request is part of (W3C Trace Context); None without a valid one, which is no fault."""
+    header = request.headers.get("traceparent")
+    return header if header is not None and TRACEPARENT.fullmatch(header) else None
+
+
+def preferred_wait_s(longest_s: float, without_s: float = 0.0) -> float:
+    """Seconds that `Prefer: wait=N` asks for, at most `longest_s`; `without_s` when it does not ask.
+
+    Raises HeaderInvalid (RFC 7240).
+    """
     header = ",".join(request.headers.getlist("Prefer"))
     if "wait" in header.lower() and header.replace('\\"', "").count('"') % 2:
         raise HeaderInvalid("Prefer has an unclosed quotation mark. Send it as wait=10.")
@@ -104,7 +115,7 @@ def preferred_wait_s(longest_s: float) -> float:
         if shape is None:
             raise HeaderInvalid("Prefer: wait takes a whole number of seconds, such as wait=10.")
         return min(float(shape[1] or shape[2]), longest_s)
-    return 0.0
+    return without_s
 
 
 def cursor_after(kind: str, last_id: UUID) -> str:

@@ -71,6 +71,11 @@ class SubmitRequest(Wire):
         max_length=16,
         description="Up to 16 pairs that come back with the job; stored encrypted.",
     )
+    callback_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
+        None,
+        description="Told once of the job's end, signed; needs the secret of "
+        "POST /v1/webhook-endpoints/callback-secret. Stored encrypted.",
+    )
 
 
 class BulkRequest(Wire):

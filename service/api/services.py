@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from service.api.auth import Authenticator
 from service.api.bodies import Bodies
+from service.api.receivers import Callbacks, Receivers
 from service.api.waiting import Waiting
 from service.catalog import Catalog
 from service.combining import Combiner
@@ -28,5 +29,7 @@ class Services:
     waiting: Waiting
     bodies: Bodies
     admission: Admission
+    receivers: Receivers
+    callbacks: Callbacks
     submits: Combiner[NewJob, Accepted]
     reads: Combiner[Reading, JobView | PayloadUnreadable | None]

@@ -1,6 +1,7 @@
 """Values of the use cases as what goes over the wire."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from flask import Response
@@ -11,6 +12,8 @@ from service.catalog import PublishedModel
 from service.jobs.queries import JobView
 from service.jobs.submission import Accepted
 from service.lifecycle import JobState
+from service.webhooks.deliveries import DeliveryView, TryView
+from service.webhooks.endpoints import Endpoint
 
 
 def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -58,6 +61,21 @@ def accepted_fields(accepted: Accepted, wanted: SubmitRequest, model: PublishedM
         "subject": wanted.subject,
         "metadata": wanted.metadata,
     }
+
+
+def endpoint_fields(endpoint: Endpoint) -> dict[str, Any]:
+    """A webhook endpoint, without its secrets."""
+    return asdict(endpoint)
+
+
+def delivery_fields(delivery: DeliveryView) -> dict[str, Any]:
+    """A webhook delivery."""
+    return asdict(delivery)
+
+
+def try_fields(tried: TryView) -> dict[str, Any]:
+    """One try of a webhook delivery."""
+    return asdict(tried)
 
 
 def _of_model(model: PublishedModel) -> dict[str, Any]:

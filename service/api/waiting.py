@@ -1,4 +1,4 @@
-"""Requests that wait for a job to end: woken by announcements, bounded in number, never in a sleep loop."""
+"""Requests that wait, for a job to end or for events: woken by announcements, bounded in number, never in a sleep loop."""
 
 import threading
 import time
@@ -14,13 +14,15 @@ REMEMBERED = 8192
 
 
 class Waiting:
-    """Who waits for which job. At most `limit` requests wait at a time; further ones are answered at once."""
+    """Who waits for what. At most `limit` requests wait at a time; further ones are answered at once."""
 
     def __init__(self, limit: int) -> None:
         self._places = threading.BoundedSemaphore(limit) if limit else None
         self._lock = threading.Lock()
         self._events: dict[UUID, list[threading.Event]] = {}
         self._ended: OrderedDict[UUID, None] = OrderedDict()
+        self._announced = threading.Condition(self._lock)
+        self._announcements = 0
 
     def ended(self, job_ids: Sequence[UUID]) -> None:
         """Wake those who wait for these jobs; remembered for a while, as an announcement may outrun its waiter."""
@@ -31,23 +33,46 @@ class Waiting:
                     event.set()
             while len(self._ended) > REMEMBERED:
                 self._ended.popitem(last=False)
+            self._announcements += 1
+            self._announced.notify_all()
 
     def wait(self, job_id: UUID, timeout_s: float, has_ended: Callable[[], bool]) -> bool:
         """Wait until the job is said to have ended or `timeout_s` is over; whether it was waited for at all.
 
         `has_ended` reads the database: every REREAD_S seconds, in case an announcement was lost.
         """
+        with self.place() as placed:
+            if placed:
+                with self._listening(job_id) as event:
+                    self._wait(event, time.monotonic() + timeout_s, has_ended)
+        return placed
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """A place among those who wait, while the block lasts; whether there was one."""
         if self._places is None or not self._places.acquire(blocking=False):
             WAITS_REFUSED.inc()
-            return False
+            yield False
+            return
         WAITERS.inc()
         try:
-            with self._listening(job_id) as event:
-                self._wait(event, time.monotonic() + timeout_s, has_ended)
+            yield True
         finally:
             WAITERS.dec()
             self._places.release()
-        return True
+
+    @property
+    def announcements(self) -> int:
+        """How many there were: to be read before the database is, and shown to `wait_for_news` afterwards."""
+        return self._announcements
+
+    def wait_for_news(self, heard: int, timeout_s: float) -> bool:
+        """Wait until there are more than `heard` announcements or `timeout_s` is over; whether there are.
+
+        Called while holding a place. Announcements name jobs that ended, of any tenant.
+        """
+        with self._announced:
+            return self._announced.wait_for(lambda: self._announcements != heard, timeout_s)
 
     def _wait(self, event: threading.Event, until: float, has_ended: Callable[[], bool]) -> None:
         while (left := until - time.monotonic()) > 0:

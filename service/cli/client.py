@@ -1,5 +1,7 @@
 """Speaks to the API over HTTP. Answers stay JSON documents: a newer service may say more than this release knows."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, BinaryIO, Self
 from urllib.parse import quote
 
@@ -78,6 +80,59 @@ class ApiClient:
         """A model as `name`, `name@alias` or `name@version` means it now."""
         return self._call("GET", f"/v1/models/{quote(reference, safe='@')}")
 
+    def endpoints(self) -> list[Json]:
+        """All webhook endpoints, newest first."""
+        return self._pages("/v1/webhook-endpoints", {}, None)
+
+    def create_endpoint(self, url: str, event_types: list[str], description: str) -> Json:
+        """Register a webhook endpoint; with its secret."""
+        body = {"url": url, "event_types": event_types, "description": description}
+        return self._call("POST", "/v1/webhook-endpoints", body=body)
+
+    def delete_endpoint(self, endpoint_id: str) -> None:
+        """Delete a webhook endpoint."""
+        response = self._send("DELETE", f"/v1/webhook-endpoints/{endpoint_id}")
+        if not response.is_success:
+            raise _problem(response)
+
+    def rotate_secret(self, endpoint_id: str) -> Json:
+        """A new signing secret of an endpoint."""
+        return self._call("POST", f"/v1/webhook-endpoints/{endpoint_id}/rotate-secret")
+
+    def ping(self, endpoint_id: str) -> Json:
+        """Send a test event to an endpoint; the id of its delivery."""
+        return self._call("POST", f"/v1/webhook-endpoints/{endpoint_id}/ping")
+
+    def deliveries(self, filters: Json, limit: int) -> list[Json]:
+        """Up to `limit` webhook deliveries, newest first."""
+        return self._pages("/v1/webhook-deliveries", filters, limit)
+
+    def delivery(self, delivery_id: str) -> Json:
+        """A webhook delivery with its tries."""
+        return self._call("GET", f"/v1/webhook-deliveries/{delivery_id}")
+
+    def replay(self, delivery_id: str) -> Json:
+        """Send a delivery again."""
+        return self._call("POST", f"/v1/webhook-deliveries/{delivery_id}/replay")
+
+    def replay_range(self, endpoint_id: str, wanted: Json) -> Json:
+        """Send an endpoint's deliveries of a time range again; how many."""
+        return self._call("POST", f"/v1/webhook-endpoints/{endpoint_id}/replay", body=wanted)
+
+    @contextmanager
+    def follow(self, event_types: Sequence[str], last_id: str | None) -> Iterator[Iterator[str]]:
+        """The lines of the feed of events, from behind `last_id`, until the service ends the stream."""
+        headers = {} if last_id is None else {"Last-Event-ID": last_id}
+        params = {"types": ",".join(event_types)} if event_types else {}
+        timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        with self._reaching(), self._http.stream(
+            "GET", "/v1/events", params=params, headers=headers, timeout=timeout
+        ) as response:  # fmt: skip
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            yield response.iter_lines()
+
     def probe(self, path: str) -> tuple[int, Json]:
         """Status and content of a probe such as /readyz, whatever the status."""
         response = self._send("GET", path)
@@ -115,8 +170,14 @@ class ApiClient:
         return self._answer(self._send(method, path, params=params, json=body, headers=headers))
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
+        with self._reaching():
             return self._http.request(method, path, **request)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Word what can go wrong on the way."""
+        try:
+            yield
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
             raise Unreachable(
                 f"{self._shown_url} is no address of a service: it starts with http://."

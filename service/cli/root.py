@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli import db, doctor, health, jobs, keys, models, submit, up
+from service.cli import db, doctor, health, jobs, keys, models, submit, up, webhooks
 from service.cli.demo import command as demo
 from service.cli.errors import ApiProblem
 from service.cli.exits import ExitCode, exit_code_of
@@ -71,6 +71,7 @@ for command in (
     submit.submit,
     jobs.jobs,
     models.models,
+    webhooks.webhooks,
     keys.keys,
     db.db,
     doctor.doctor,

@@ -26,6 +26,10 @@ STYLES = {
     "running": "cyan",
     "canceled": "yellow",
     "expired": "yellow",
+    "delivered": "green",
+    "enabled": "green",
+    "disabled": "yellow",
+    "dead": "red",
     "warn": "yellow",
 }
 JOB_FIELDS = ("id", "state", "model", "model_version", "kind", "priority", "attempt", "subject")
@@ -184,6 +188,45 @@ def events(items: Sequence[Json]) -> RenderableType:
             for event in items
         ),
         empty="No events.",
+    )
+
+
+def endpoints(items: Sequence[Json]) -> RenderableType:
+    """Webhook endpoints."""
+    return listing(
+        ("ID", "STATE", "URL", "EVENTS", "FAILURES", "DESCRIPTION"),
+        (
+            (
+                endpoint["id"],
+                endpoint["state"],
+                endpoint["url"],
+                endpoint["event_types"],
+                endpoint["failures"],
+                endpoint["disabled_because"] or endpoint["description"],
+            )
+            for endpoint in items
+        ),
+        empty="No webhook endpoints. `medqueue webhooks create URL --event TYPE` registers one.",
+    )
+
+
+def deliveries(items: Sequence[Json]) -> RenderableType:
+    """Webhook deliveries."""
+    return listing(
+        ("ID", "STATE", "EVENT", "JOB", "TRIES", "CREATED", "NEXT TRY"),
+        (
+            (
+                delivery["id"],
+                delivery["state"],
+                delivery["event_type"],
+                delivery["job_id"],
+                delivery["tries"],
+                moment(delivery["created_at"]),
+                moment(delivery["next_try_at"]),
+            )
+            for delivery in items
+        ),
+        empty="No deliveries.",
     )
 
 

@@ -10,7 +10,7 @@ from service.accounts import Principal
 from service.crypto import Keyring
 from service.db import Database, UnitOfWork
 from service.errors import EventNotFound
-from service.jobs import queries
+from service.jobs import queries, sweeps
 from service.webhooks import endpoints, feed
 from service.webhooks.feed import Place
 from service.webhooks.messages import Event
@@ -79,6 +79,20 @@ def test_an_event_of_an_older_transaction_that_commits_later_is_not_missed(hooks
     events, place = read(hooks, place)
     assert [event.job_id for event in events] == [older, younger]
     assert seen(hooks, place) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_page_does_not_pass_over_a_later_event_of_an_older_transaction(hooks: Hooks, limit: int) -> None:
+    first, between, last = hooks.submit(3)
+    place = end(hooks)
+    with canceling(hooks, first) as work:
+        hooks.cancel(between)
+        queries.cancel(work, hooks.caller, last)
+    found = []
+    for _ in range(4):
+        events, place = read(hooks, place, limit=limit)
+        found += [event.job_id for event in events]
+    assert found == [first, last, between]
 
 
 def test_a_reader_that_begins_while_an_older_transaction_is_open_sees_its_event(hooks: Hooks) -> None:
@@ -159,7 +173,7 @@ def test_events_of_one_transaction_are_resumed_in_its_middle(hooks: Hooks) -> No
     place, jobs = end(hooks), hooks.submit(3)
     hooks.rows("UPDATE job SET deadline_at = now() - interval '1 s'")
     with hooks.database.statement() as work:
-        bench.sweeps.expire(work)
+        sweeps.expire(work)
     events, _ = read(hooks, place)
     assert {event.job_id for event in events} == set(jobs)
     rest = seen(hooks, place_of(hooks, hooks.caller, events[0].id))

@@ -84,9 +84,9 @@ def test_whoever_is_told_to_try_again_is_told_when(described: Document) -> None:
     assert all(response["headers"]["Retry-After"]["required"] for response in answers.values())
 
 
-def test_every_operation_has_an_example(described: Document) -> None:
+def test_every_operation_that_says_something_has_an_example(described: Document) -> None:
     without = [name for name, operation in operations(described).items() if not list(examples(operation))]
-    assert without == []
+    assert [name for name in without if "204" not in operations(described)[name]["responses"]] == []
 
 
 def test_the_examples_of_bodies_fit_their_schemas(described: Document) -> None:

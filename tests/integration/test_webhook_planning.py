@@ -8,11 +8,13 @@ import pytest
 
 from service.crypto import Keyring
 from service.db import Database
-from service.errors import TooManyEndpoints, TransitionRefused
+from service.errors import DeliveryNotFound, EndpointNotFound, TooManyEndpoints, TransitionRefused
+from service.jobs import sweeps
 from service.jobs.submission import Callback
 from service.queue import deliver_wake_up
 from service.webhooks import deliveries, endpoints
 from service.webhooks.messages import PING
+from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import hooks as bench
 from tests.integration.hooks import ORIGIN, Hooks
@@ -118,9 +120,9 @@ def test_a_job_that_is_canceled_twice_is_told_of_once(hooks: Hooks) -> None:
 def test_a_rescue_that_queues_again_is_no_event_that_anybody_is_told_of(hooks: Hooks) -> None:
     hooks.endpoint()
     hooks.submit()
-    bench.factories.claimed(hooks.database, hooks.model, lease_s=-1)
+    factories.claimed(hooks.database, hooks.model, lease_s=-1)
     with hooks.database.statement() as work:
-        assert bench.sweeps.rescue(work, max_crashes=3).queued
+        assert sweeps.rescue(work, max_crashes=3).queued
     assert hooks.planned() == []
 
 
@@ -130,7 +132,7 @@ def test_jobs_of_two_tenants_that_end_together_are_told_to_their_own(hooks: Hook
     hooks.submit(2, deadline_at=datetime(2020, 1, 1, tzinfo=UTC))
     stranger.submit(1, deadline_at=datetime(2020, 1, 1, tzinfo=UTC))
     with hooks.database.statement() as work:
-        assert len(bench.sweeps.expire(work)) == 3
+        assert len(sweeps.expire(work)) == 3
     assert hooks.told() == [(own, "job.expired")] * 2
     assert stranger.told() == [(theirs, "job.expired")]
 
@@ -190,7 +192,7 @@ def test_the_origin_of_a_callback_is_one_endpoint_which_a_new_job_enables_again(
 
 def test_the_endpoint_of_a_callback_is_not_among_those_registered(hooks: Hooks) -> None:
     called = hooks.callback_endpoint()
-    with pytest.raises(endpoints.EndpointNotFound):
+    with pytest.raises(EndpointNotFound):
         hooks.look_at(called)
     with hooks.database.statement() as work:
         assert endpoints.newest(work, hooks.caller, before=None, limit=10) == []
@@ -201,7 +203,7 @@ def test_a_delivery_of_another_tenant_is_not_there(hooks: Hooks) -> None:
     (job_id,) = hooks.submit()
     hooks.cancel(job_id)
     stranger = hooks.of_other_tenant()
-    with pytest.raises(deliveries.DeliveryNotFound), hooks.database.transaction() as work:
+    with pytest.raises(DeliveryNotFound), hooks.database.transaction() as work:
         deliveries.get(work, stranger.caller, hooks.planned()[0].id)
-    with pytest.raises(deliveries.DeliveryNotFound), hooks.database.transaction() as work:
+    with pytest.raises(DeliveryNotFound), hooks.database.transaction() as work:
         deliveries.replay(work, stranger.caller, hooks.planned()[0].id)

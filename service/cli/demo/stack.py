@@ -19,6 +19,12 @@ from service.embedded.processes import ending_with_us
 KEPT = frozenset(
     PREFIX + name for name in ("PROVIDER", "ALLOW_CPU", "MODEL_MEMORY_MB", "THREADS_PER_MODEL", "LOG_LEVEL")
 )
+# The demo's receiver listens on this machine, without TLS: neither is allowed otherwise.
+RECEIVER_HERE = {
+    PREFIX + "WEBHOOK_ALLOW_HTTP": "1",
+    PREFIX + "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    PREFIX + "WEBHOOK_ALLOWED_PORTS": "*",
+}
 STOP_S = 30.0
 LOG_LINES = 20
 
@@ -62,7 +68,8 @@ def _running(data_dir: Path, log: Path) -> Iterator[None]:
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Our environment without settings that could point the demo at somebody's servers or data."""
-    return {name: value for name, value in environ.items() if not name.startswith(PREFIX) or name in KEPT}
+    kept = {name: value for name, value in environ.items() if not name.startswith(PREFIX) or name in KEPT}
+    return kept | RECEIVER_HERE
 
 
 def _command(data_dir: Path) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from service.cli import tables
 from service.cli.client import ApiClient, Json
 from service.cli.demo.cases import KnownCase, bundled_models, known_cases
 from service.cli.demo.errors import DemoFailed
+from service.cli.demo.receiver import Receiver
 from service.cli.errors import ApiProblem
 from service.cli.waiting import until_ended
 
@@ -176,6 +177,23 @@ def cancel(tour: Tour) -> None:
     tour.show(tables.events(tour.api.events(job["id"])))
 
 
+def webhook(tour: Tour) -> None:
+    """A receiver is told of a job's end, signed, and of nothing that is confidential."""
+    with Receiver() as receiver:
+        endpoint = tour.api.create_endpoint(receiver.url, ["job.succeeded"], "the demo's receiver")
+        job = tour.score(known_cases(BIOPSY)[0], subject="demo-patient-1")
+        received = receiver.next(WAIT_S)
+        tour.api.delete_endpoint(endpoint["id"])
+    told = received.verified(endpoint["secret"])
+    if told["data"]["job_id"] != job["id"] or b"demo-patient-1" in received.body:
+        raise DemoFailed("The webhook does not tell of the job, or tells too much.")
+    tour.say(
+        "Signed as Standard Webhooks ask for, verified with their library. The result is read with a key."
+    )
+    headers = [(name, received.headers[name]) for name in ("webhook-id", "webhook-timestamp")]
+    tour.show(tables.fields([*headers, ("type", told["type"]), *told["data"].items()]))
+
+
 STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
     ("What can be scored", catalogue),
     ("A case of every model", every_model),
@@ -186,6 +204,7 @@ STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
     ("A slip of the pen", slip_of_the_pen),
     ("The audit trail", trail),
     ("A cancel", cancel),
+    ("A webhook", webhook),
 )
 
 

@@ -1,10 +1,19 @@
 """The demo's parts: what it takes from the caller's environment, and what it demands of an answer."""
 
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
 import pytest
 
 from service.cli.demo.cases import KnownCase, bundled_models, known_cases
 from service.cli.demo.errors import DemoFailed
-from service.cli.demo.stack import environment
+from service.cli.demo.receiver import Received
+from service.cli.demo.stack import RECEIVER_HERE, environment
+from service.config import Settings
+from service.egress import target_of
+from service.errors import UrlRefused
+from service.webhooks.messages import headers, new_secret
+from service.webhooks.rules import rules_of
 from tests.factories import BREAST_CANCER
 
 CASE = KnownCase("m", "row 1", {}, {"label": "benign", "probabilities": {"benign": 0.9}}, 1e-4)
@@ -16,7 +25,39 @@ def job(state: str = "succeeded", label: str = "benign", probability: float = 0.
 
 def test_no_setting_of_the_caller_reaches_the_demo_but_those_of_the_gpu() -> None:
     given = {"PATH": "/bin", "MEDQUEUE_DATABASE_URL": "postgresql://theirs", "MEDQUEUE_PROVIDER": "cuda"}
-    assert environment(given) == {"PATH": "/bin", "MEDQUEUE_PROVIDER": "cuda"}
+    assert environment(given) == {"PATH": "/bin", "MEDQUEUE_PROVIDER": "cuda"} | RECEIVER_HERE
+
+
+def test_the_demos_stack_sends_webhooks_to_this_machine_whatever_the_caller_has_set() -> None:
+    given = {"MEDQUEUE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8", "MEDQUEUE_WEBHOOK_PROXY": "http://proxy:3128"}
+    rules = rules_of(Settings.from_environment(environment(given)))
+    assert target_of("http://127.0.0.1:49152/hook", rules).origin == "http://127.0.0.1:49152"
+    with pytest.raises(UrlRefused):
+        target_of("http://10.0.0.1/hook", rules)
+
+
+SECRET, OTHER_SECRET = new_secret(), new_secret()
+
+
+def received(secret: str, *, said: bytes = b'{"type":"job.succeeded"}', late_s: float = 0) -> Received:
+    """A webhook that was signed with `secret` so many seconds ago."""
+    at = datetime.now(UTC) - timedelta(seconds=late_s)
+    signed = headers(uuid4(), b'{"type":"job.succeeded"}', [secret], at=at)
+    return Received({name.lower(): value for name, value in signed.items()}, said)
+
+
+def test_a_webhook_with_a_good_signature_says_what_it_says() -> None:
+    assert received(SECRET).verified(SECRET) == {"type": "job.succeeded"}
+
+
+@pytest.mark.parametrize(
+    "webhook",
+    [received(OTHER_SECRET), received(SECRET, said=b'{"type":"job.failed"}'), received(SECRET, late_s=600)],
+    ids=["signed by another", "changed on the way", "sent again later"],
+)
+def test_a_webhook_that_is_not_what_it_should_be_ends_the_demo(webhook: Received) -> None:
+    with pytest.raises(DemoFailed, match="not signed"):
+        webhook.verified(SECRET)
 
 
 def test_the_known_answer_is_accepted_within_what_a_gpu_may_differ() -> None:

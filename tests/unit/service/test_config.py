@@ -101,7 +101,7 @@ def test_a_malformed_setting_of_webhooks_is_refused_by_name_and_told_its_form(
 
 def test_ports_and_networks_are_listed_with_commas_and_spaces() -> None:
     settings = Settings(webhook_allowed_ports=" 443, 9000,", webhook_allowed_networks="10.0.0.0/8, fd00::/8")
-    assert settings.webhook_ports == {443, 9000}
+    assert settings.webhook_ports == frozenset({443, 9000})
     assert settings.webhook_networks == ("10.0.0.0/8", "fd00::/8")
     assert Settings(webhook_allowed_ports="*").webhook_ports is None
     assert Settings().webhook_networks == ()

@@ -140,3 +140,31 @@ def test_waiting_requests_are_counted_while_they_wait(threads: ThreadPoolExecuto
     waiting.ended([JOB])
     assert all(waiter.result(AT_ONCE_S) for waiter in waiters)
     assert gauge("medqueue_waiting_requests") == before
+
+
+def test_one_who_follows_events_is_woken_by_any_announcement(threads: ThreadPoolExecutor) -> None:
+    waiting = Waiting(1)
+    heard = waiting.announcements
+    follower = threads.submit(waiting.wait_for_news, heard, LONG_S)
+    waiting.ended([OTHER])
+    assert follower.result(AT_ONCE_S) is True
+
+
+def test_news_that_came_between_reading_and_waiting_is_not_missed() -> None:
+    waiting = Waiting(1)
+    heard = waiting.announcements
+    waiting.ended([JOB])
+    assert waiting.wait_for_news(heard, LONG_S) is True
+    assert waiting.wait_for_news(waiting.announcements, 0.01) is False
+
+
+def test_followers_and_those_who_wait_for_a_job_share_the_places() -> None:
+    waiting, before = Waiting(1), gauge("medqueue_waiting_requests")
+    with waiting.place() as placed:
+        assert placed
+        assert gauge("medqueue_waiting_requests") == before + 1
+        assert waiting.wait(JOB, LONG_S, never) is False
+        with waiting.place() as second:
+            assert not second
+    assert gauge("medqueue_waiting_requests") == before
+    assert waiting.wait(JOB, 0.001, never) is True
