@@ -155,6 +155,7 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
     tokens.mkdir(parents=True)
     fast = {
         "MEDQUEUE_API_WORKERS": "2",
+        "MEDQUEUE_PUBLIC_URL": "https://medqueue.test",  # the same for processes that know no port of an API
         "MEDQUEUE_LEASE_S": str(LEASE_S),
         "MEDQUEUE_SWEEP_S": "0.5",
         "MEDQUEUE_RETRY_BASE_S": "0.2",
