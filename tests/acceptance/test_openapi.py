@@ -17,8 +17,9 @@ SEED = 20261122
 EXAMPLES = 25  # of one operation and phase
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
-# What the document cannot say: which inputs a model takes, and which cursors a list has made. So good data may be
-# refused there. And a bulk request answers 200 with a problem for each case that is refused.
+# What the document cannot say: which inputs a model takes, which cursors a list has made, where receivers may be, and that
+# one time lies before another. So good data may be refused there. And a bulk request answers 200 with a problem for each
+# case that is refused.
 CONFIGURATION = f"""\
 seed = {SEED}
 continue-on-failure = true
@@ -36,6 +37,14 @@ expected-statuses = ["2xx", "3xx", "400", "404"]
 include-path = "/v1/jobs"
 include-method = "POST"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404", "422"]
+
+[[operations]]
+include-path-regex = "^/v1/webhook-endpoints"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404", "409", "422"]
+
+[[operations]]
+include-path = "/v1/events"
+parameters = {{ Prefer = "wait=0" }}
 
 [[operations]]
 include-path = "/v1/jobs/bulk"
