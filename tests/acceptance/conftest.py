@@ -17,6 +17,13 @@ QUICK_TO_TEST = {
     "MEDQUEUE_MAX_QUEUED_PER_TENANT": "3000",
 }
 
+# Receivers may be on this machine, but with TLS and on three ports only: on the last of them nobody listens.
+NOBODY_LISTENS = "https://127.0.0.1:9"
+STRICT_RECEIVERS = {
+    "MEDQUEUE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "MEDQUEUE_WEBHOOK_ALLOWED_PORTS": "443,8443,9",
+}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the rough stack come last, so that two cores never carry two busy stacks, and chaos after all."""
@@ -27,8 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with default settings, which no test disturbs for long."""
-    yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data"))
+    """A stack with default settings but for where receivers may be, which no test disturbs for long."""
+    yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data", STRICT_RECEIVERS))
 
 
 @pytest.fixture(scope="package")

@@ -47,7 +47,7 @@ def documented(stack: Stack) -> dict[str, dict[str, set[int]]]:
     with httpx.Client(base_url=stack.url) as client:
         paths = client.get("/openapi.json").json()["paths"]
     return {
-        path.replace("{job_id}", "[0-9a-f-]{36}").replace("{reference}", "[^/]+"): {
+        re.sub(r"\{\w+_id\}", "[0-9a-f-]{36}", path).replace("{reference}", "[^/]+"): {
             method.upper(): set(map(int, operation["responses"])) for method, operation in methods.items()
         }
         for path, methods in paths.items()
