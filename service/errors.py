@@ -202,6 +202,25 @@ class IdempotencyKeyReused(ServiceError):
     code = "idempotency_key_reused"
 
 
+class UrlRefused(ServiceError):
+    """Nothing is sent to this URL. Use the public https address of a receiver."""
+
+    code = "url_refused"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Nothing is sent to this URL: {reason}.")
+
+
+class HostUnresolvable(UrlRefused):
+    """The URL's host name does not resolve. Check its spelling and its DNS records."""
+
+    code = "host_unresolvable"
+
+    def __init__(self) -> None:
+        super().__init__("its host name does not resolve; check its spelling and its DNS records")
+
+
 class TransitionRefused(ServiceError):
     """The job is in a state that does not allow this."""
 

@@ -31,6 +31,8 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.InputInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RequestInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DeadlinePassed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.UrlRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.HostUnresolvable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.BodyNotJson: HTTPStatus.BAD_REQUEST,
     errors.HeaderInvalid: HTTPStatus.BAD_REQUEST,
