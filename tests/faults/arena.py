@@ -1,6 +1,7 @@
 """A stack to break, the clients that use it meanwhile, and what became of it."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import psycopg
 from redis import Redis
+from redis.exceptions import RedisError
 
 from service.failpoints import Deed, Point
 from service.queue import QueueName
@@ -46,12 +48,14 @@ class Arena:
     seed: int
     receiver: Receiver
     history: History = field(default_factory=History)
-    _number: int = 0
+    _numbers: Iterator[int] = field(
+        default_factory=lambda: itertools.count(1)
+    )  # one step of it is one operation
 
     def load(self) -> Load:
         """Fresh clients over the common history: their keys are their own."""
-        self._number += 1
-        return Load(self.stack.url, self.stack.admin_key, self.history, seed=self.seed * 1000 + self._number)
+        number = next(self._numbers)
+        return Load(self.stack.url, self.stack.admin_key, self.history, seed=self.seed * 1000 + number)
 
     def chance(self, scenario: str) -> random.Random:
         """The randomness of a scenario, from the seed."""
@@ -77,6 +81,13 @@ class Arena:
     def redis(self) -> "Redis":
         """A client of the stack's Redis; close it."""
         return Redis.from_url(self.redis_url, socket_timeout=5)
+
+    def flushed(self) -> bool:
+        """Empty Redis, if it answers."""
+        with contextlib.suppress(RedisError, OSError), self.redis() as redis:
+            redis.flushall()
+            return True
+        return False
 
     def all_ended(self, job_ids: Sequence[str], within_s: float) -> float:
         """Wait until these jobs have ended; the seconds it took."""
