@@ -3,9 +3,12 @@
 An exception's message can quote a row or an input, so it is never logged: its class and the places it passed are.
 """
 
+import io
 import logging
 import sys
+from contextlib import suppress
 from types import TracebackType
+from typing import TextIO, cast
 
 import structlog
 
@@ -24,12 +27,33 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Patient(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LibraryFormatter())
     logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
+
+
+class _Patient(io.TextIOBase):
+    """Writes on, and loses what cannot be written.
+
+    Whoever reads the log may be gone: a full disk or a supervisor's closed pipe must not fail the request that is logged.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """See io."""
+        with suppress(OSError, ValueError):  # ValueError: the stream was closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """See io."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _LibraryFormatter(logging.Formatter):

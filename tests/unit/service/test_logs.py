@@ -3,6 +3,9 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from typing import Any
@@ -150,3 +153,20 @@ def test_a_librarys_message_is_cut_to_its_first_line(err: io.StringIO) -> None:
 def test_a_library_speaks_up_from_warning_on(err: io.StringIO) -> None:
     logging.getLogger("library").info("connected to %s", "host")
     assert err.getvalue() == ""
+
+
+def test_a_log_that_nobody_reads_any_more_fails_nobody() -> None:
+    """In a process of its own, whose log is a pipe that is closed at the other end."""
+    program = (
+        "import structlog; from service import logs; logs.configure('INFO'); "
+        "[structlog.get_logger().info('spoken', text='x' * 100) for _ in range(1000)]; print('went on')"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writer, text=True, check=False
+        )
+    finally:
+        os.close(writer)
+    assert done.stdout == "went on\n"

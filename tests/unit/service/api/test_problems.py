@@ -5,7 +5,7 @@ import json
 from typing import Any, TypeVar
 
 import pytest
-from flask import Flask, abort, request
+from flask import Flask, Response, abort, request
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,6 +154,24 @@ def test_a_fault_of_ours_tells_nothing(path: str, client: FlaskClient) -> None:
     assert found["code"] == "internal_error"
     assert MARK not in response.text
     assert set(found) == {"type", "title", "status", "code", "detail"}
+
+
+def test_a_fault_outside_of_a_view_is_logged_and_tells_nothing() -> None:
+    app = Flask("test")
+    install(app)
+    app.get("/well")(lambda: "well")
+
+    @app.after_request
+    def fail(_: Response) -> Response:
+        if request.path == "/well":
+            raise ValueError(MARK)
+        return _
+
+    with capture_logs() as logged:
+        response = app.test_client().get("/well", headers={"X": "y"})
+    assert response.status_code == 500
+    assert MARK not in response.text
+    assert [entry["code"] for entry in logged] == ["internal_error"]
 
 
 def test_a_fault_of_ours_tells_nothing_even_with_words_and_fields_of_its_own() -> None:
