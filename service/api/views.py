@@ -12,8 +12,8 @@ from service.catalog import PublishedModel
 from service.jobs.queries import JobView
 from service.jobs.submission import Accepted
 from service.lifecycle import JobState
-from service.webhooks.deliveries import DeliveryView, TryView
 from service.webhooks.endpoints import Endpoint
+from service.webhooks.history import DeliveryView, TryView
 
 
 def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

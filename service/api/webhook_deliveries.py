@@ -14,8 +14,8 @@ from service.api.services import Services
 from service.api.views import answer, delivery_fields, try_fields
 from service.api.webhook_schemas import DeliveredType, DeliveryList, DeliveryView, DeliveryWithTries
 from service.lifecycle import DeliveryState
-from service.webhooks import deliveries
-from service.webhooks.deliveries import DeliveryFilter
+from service.webhooks import history
+from service.webhooks.history import DeliveryFilter
 
 
 class DeliveryQuery(BaseModel):
@@ -54,7 +54,7 @@ def blueprint(services: Services) -> Blueprint:
             query.endpoint, query.state, query.type, query.job, query.created_after, query.created_before
         )
         with services.database.statement() as work:
-            found = deliveries.newest(work, principal, wanted, before=before, limit=query.limit + 1)
+            found = history.newest(work, principal, wanted, before=before, limit=query.limit + 1)
         page, more = found[: query.limit], len(found) > query.limit
         return answer(
             {
@@ -75,7 +75,7 @@ def blueprint(services: Services) -> Blueprint:
         principal = services.auth.principal(Scope.WEBHOOKS_READ)
         query_as(NoQuery)
         with services.database.transaction() as work:
-            delivery, tries = deliveries.get(work, principal, delivery_id)
+            delivery, tries = history.get(work, principal, delivery_id)
         return answer(delivery_fields(delivery) | {"history": [try_fields(each) for each in tries]})
 
     @routes.post("/<uuid:delivery_id>/replay")
@@ -89,6 +89,6 @@ def blueprint(services: Services) -> Blueprint:
     def replay_delivery(delivery_id: UUID) -> Response:
         principal = services.auth.principal(Scope.WEBHOOKS_WRITE)
         with services.database.transaction() as work:
-            return answer(delivery_fields(deliveries.replay(work, principal, delivery_id)))
+            return answer(delivery_fields(history.replay(work, principal, delivery_id)))
 
     return routes

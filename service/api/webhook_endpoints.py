@@ -26,7 +26,7 @@ from service.api.webhook_schemas import (
 )
 from service.errors import FieldError, RequestInvalid
 from service.lifecycle import DeliveryState
-from service.webhooks import deliveries, endpoints
+from service.webhooks import endpoints, history
 
 
 class EndpointQuery(BaseModel):
@@ -226,7 +226,7 @@ class EndpointViews:
             late = FieldError("/since", "too_late", "Send a time before `until`, which is now without it.")
             raise RequestInvalid(errors=(late,))
         with services.database.transaction() as work:
-            replayed, planned = deliveries.replay_range(
+            replayed, planned = history.replay_range(
                 work,
                 principal,
                 endpoint_id,

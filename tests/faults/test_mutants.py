@@ -151,7 +151,8 @@ FLAWS = {
         forbidden_statements, schema=("DROP TRIGGER job_guard ON job",), found="hardly"
     ),
     "end without its event": Flaw(
-        result_written_twice, (Swap(execution, "END", "FROM ended\n)", "FROM ended WHERE false\n)"),)
+        result_written_twice,
+        (Swap(execution, "END", "FROM ended RETURNING", "FROM ended WHERE false RETURNING"),),
     ),
     "wake-up never sent again": Flaw(
         wake_up_lost, (Swap(sweeps, "WITH_WORK", "WHERE EXISTS", "WHERE false AND EXISTS"),), found="soon"

@@ -11,9 +11,10 @@ from service.crypto import Keyring
 from service.db import Database
 from service.jobs import execution, queries, sweeps
 from service.jobs.execution import Ending, Problem
-from service.webhooks import deliveries, endpoints
-from service.webhooks.deliveries import ClaimedDelivery, DeliveryFilter, DeliveryView, Tried
+from service.webhooks import deliveries, endpoints, history
+from service.webhooks.deliveries import ClaimedDelivery, Tried
 from service.webhooks.endpoints import Endpoint
+from service.webhooks.history import DeliveryFilter, DeliveryView
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
@@ -105,7 +106,7 @@ class Hooks:
     def planned(self) -> list[DeliveryView]:
         """All deliveries of this tenant, oldest first."""
         with self.database.statement() as work:
-            return deliveries.newest(work, self.caller, DeliveryFilter(), before=None, limit=1000)[::-1]
+            return history.newest(work, self.caller, DeliveryFilter(), before=None, limit=1000)[::-1]
 
     def told(self) -> list[tuple[UUID, str]]:
         """Whom the deliveries tell what, oldest first."""

@@ -189,7 +189,7 @@ def test_a_hostile_receiver_is_contained_and_recorded(
     desk.endpoint(path)
     desk.canceled()
     running.wake()
-    eventually(lambda: desk.sql("SELECT tries FROM webhook_delivery")[0][0] == 1, within_s=10)
+    eventually(lambda: desk.sql("SELECT tries FROM webhook_delivery")[0][0] == 1, within_s=30)
     ((told, duration_ms),) = desk.sql("SELECT error, duration_ms FROM webhook_try")
     if error is not None:
         assert told == error

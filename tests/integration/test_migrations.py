@@ -36,7 +36,8 @@ def test_a_migration_that_broke_off_while_it_built_an_index_is_taken_up_again(da
         database_url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_job_promise'::regclass"
     )
     migrate(database_url)
-    assert schema_revisions(database_url) == ("0002", "0002")
+    current, needed = schema_revisions(database_url)
+    assert current == needed
     assert answer(database_url, BROKEN_INDEXES) == 0
     assert drift(database_url) == []
 

@@ -11,7 +11,7 @@ from service.db import Database
 from service.errors import EndpointNotFound, TransitionRefused
 from service.jobs.submission import Callback
 from service.lifecycle import DeliveryState
-from service.webhooks import deliveries, endpoints
+from service.webhooks import deliveries, endpoints, history
 from service.webhooks.deliveries import BREAKER_FAILURES, DELAYS_S, MAX_TRIES, SUSPECT_PLACES, Tried
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import hooks as bench
@@ -42,7 +42,7 @@ def replay(
     """Send what the last hour planned again."""
     now = datetime.now(UTC)
     with hooks.database.transaction() as work:
-        return deliveries.replay_range(
+        return history.replay_range(
             work, hooks.caller, endpoint_id, since=now - since, until=now + AN_HOUR, states=states or (DEAD,)
         )
 
@@ -210,7 +210,7 @@ def test_after_the_last_try_a_delivery_is_dead_and_its_tries_are_kept(hooks: Hoo
     assert (delivery.state, delivery.tries) == (DEAD, MAX_TRIES)
     assert hooks.claim() == []
     with hooks.database.transaction() as work:
-        _, tries = deliveries.get(work, hooks.caller, delivery.id)
+        _, tries = history.get(work, hooks.caller, delivery.id)
     assert [each.status for each in tries] == list(range(500, 500 + MAX_TRIES))
     assert (tries[0].excerpt, tries[0].duration_ms, tries[0].error) == ("no 500", 7, None)
 
@@ -335,13 +335,13 @@ def test_one_delivery_is_sent_again_with_the_whole_schedule(hooks: Hooks) -> Non
     hooks.try_all(200)
     (delivery,) = hooks.planned()
     with hooks.database.transaction() as work:
-        again = deliveries.replay(work, hooks.caller, delivery.id)
+        again = history.replay(work, hooks.caller, delivery.id)
     assert (again.state, again.tries, again.event_id) == (DeliveryState.QUEUED, 0, delivery.event_id)
     (claimed,) = hooks.claim()
     assert claimed.lease.id == delivery.id
     hooks.record(Tried(claimed, 7, 500))
     with hooks.database.transaction() as work:
-        _, tries = deliveries.get(work, hooks.caller, delivery.id)
+        _, tries = history.get(work, hooks.caller, delivery.id)
     assert [each.status for each in tries] == [200, 500]
 
 
@@ -350,11 +350,11 @@ def test_what_has_not_ended_or_is_for_a_disabled_endpoint_is_not_sent_again(hook
     plan(hooks)
     (delivery,) = hooks.planned()
     with pytest.raises(TransitionRefused), hooks.database.transaction() as work:
-        deliveries.replay(work, hooks.caller, delivery.id)
+        history.replay(work, hooks.caller, delivery.id)
     hooks.try_all(200)
     hooks.set_state(endpoint_id, "disabled")
     with pytest.raises(TransitionRefused), hooks.database.transaction() as work:
-        deliveries.replay(work, hooks.caller, delivery.id)
+        history.replay(work, hooks.caller, delivery.id)
     with pytest.raises(TransitionRefused):
         replay(hooks, endpoint_id)
 

@@ -12,7 +12,7 @@ from service.errors import DeliveryNotFound, EndpointNotFound, TooManyEndpoints,
 from service.jobs import sweeps
 from service.jobs.submission import Callback
 from service.queue import deliver_wake_up
-from service.webhooks import deliveries, endpoints
+from service.webhooks import endpoints, history
 from service.webhooks.messages import PING
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
@@ -204,6 +204,6 @@ def test_a_delivery_of_another_tenant_is_not_there(hooks: Hooks) -> None:
     hooks.cancel(job_id)
     stranger = hooks.of_other_tenant()
     with pytest.raises(DeliveryNotFound), hooks.database.transaction() as work:
-        deliveries.get(work, stranger.caller, hooks.planned()[0].id)
+        history.get(work, stranger.caller, hooks.planned()[0].id)
     with pytest.raises(DeliveryNotFound), hooks.database.transaction() as work:
-        deliveries.replay(work, stranger.caller, hooks.planned()[0].id)
+        history.replay(work, stranger.caller, hooks.planned()[0].id)
