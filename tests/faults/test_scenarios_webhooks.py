@@ -17,17 +17,19 @@ from tests.receiver import Received
 pytestmark = pytest.mark.timeout(5400)
 
 WELL = [f"/ok/{number}" for number in range(6)]
+IN_THEIR_PLACE = [f"/ok/{number}" for number in range(6, 10)]  # as many that behave well, to compare with
 HOSTILE = ["/hang", "/drip", "/flood", "/reset"]
 TOLD_WITHIN_S = 180.0
 MAY_ADD = 0.10
 
 
 def test_s14_hostile_receivers_and_a_killed_dispatcher(arena: Arena, report: Report, full: bool) -> None:
-    """Six good receivers are told in time, first alone, then beside four hostile ones, and miss nothing after kills."""
+    """Six receivers are told in time, first beside four good ones, then beside four hostile ones, and miss nothing."""
     jobs, kills, quiet_jobs = (5000, 10, 1000) if full else (200, 2, 60)
     chance = arena.chance("s14")
     with report.scenario(arena, "S14 hostile receivers, dispatcher killed") as found, registered(arena, WELL):
-        alone_ms = p95_of_delays_ms(arena, quiet_jobs)
+        with registered(arena, IN_THEIR_PLACE):
+            among_good_ms = p95_of_delays_ms(arena, quiet_jobs)
         with registered(arena, HOSTILE):
             beside_ms = p95_of_delays_ms(arena, quiet_jobs)
             before = len(arena.history.job_ids())
@@ -41,11 +43,11 @@ def test_s14_hostile_receivers_and_a_killed_dispatcher(arena: Arena, report: Rep
         assert all(one.verified for path in WELL for one in arena.receiver.received(path))
         found["faults"] = f"4 hostile of 11 receivers, {kills} SIGKILLs of the dispatcher"
         found["events for each receiver"] = str(len(told_of))
-        found["p95 of good receivers, without and beside the hostile ones"] = (
-            f"{alone_ms:.0f} and {beside_ms:.0f} ms"
+        found["p95 of the six beside four good receivers, and beside four hostile ones"] = (
+            f"{among_good_ms:.0f} and {beside_ms:.0f} ms"
         )
         if full:
-            assert beside_ms < (1 + MAY_ADD) * alone_ms, (alone_ms, beside_ms)
+            assert beside_ms < (1 + MAY_ADD) * among_good_ms, (among_good_ms, beside_ms)
 
 
 @contextmanager
