@@ -14,6 +14,7 @@ from service.api.requests import (
     cursor_id,
     idempotency_key,
     preferred_wait_s,
+    traceparent,
 )
 from service.errors import CursorInvalid, HeaderInvalid
 from service.jobs.submission import IdempotencyKey
@@ -191,3 +192,44 @@ def test_one_key_on_two_calls_does_not_collide() -> None:
 def test_each_item_of_a_request_has_a_digest_of_its_own(indexes: list[int]) -> None:
     key = IdempotencyKey("k", b"")
     assert len({key.of_item(index) for index in indexes}) == len(indexes)
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def trace_of(header: str | None) -> str | None:
+    with app.test_request_context(headers={} if header is None else {"traceparent": header}):
+        return traceparent()
+
+
+def test_a_valid_trace_is_taken_as_it_is() -> None:
+    assert trace_of(TRACE) == TRACE
+    assert trace_of(TRACE[:-2] + "00") is not None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        TRACE.upper(),
+        TRACE + "-extra",
+        " " + TRACE + "x",
+        TRACE.replace("00-", "01-", 1),
+        TRACE.replace("00-", "ff-", 1),
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01",
+        TRACE[:-1],
+        TRACE.replace("4bf9", "4bg9"),
+        "x" * 10_000,
+    ],
+)
+def test_an_invalid_trace_is_as_good_as_none(header: str | None) -> None:
+    assert trace_of(header) is None
+
+
+def test_a_stream_lasts_as_long_as_may_be_unless_asked_otherwise() -> None:
+    with app.test_request_context():
+        assert preferred_wait_s(60, without_s=60) == 60
+    with app.test_request_context(headers={"Prefer": "wait=0"}):
+        assert preferred_wait_s(60, without_s=60) == 0
