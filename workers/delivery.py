@@ -72,7 +72,7 @@ class Dispatcher:
         self._loop = asyncio.new_event_loop()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="deliveries-database")
         self._busy: Counter[UUID] = Counter()
-        self._in_hand: dict[UUID, ClaimedDelivery] = {}
+        self._in_hand: set[Lease] = set()  # one that was lost may be claimed again meanwhile
         self._tries: set[asyncio.Task[None]] = set()
         self._tried: list[Tried] = []
         self._signal = asyncio.Event()
@@ -89,6 +89,11 @@ class Dispatcher:
         """Deliveries may be due. From any thread; does not wait."""
         with suppress(RuntimeError):  # the loop is closed already
             self._loop.call_soon_threadsafe(self._look)
+
+    @property
+    def in_flight(self) -> int:
+        """How many deliveries are in hand."""
+        return len(self._in_hand)
 
     def close(self) -> None:
         """Finish what is under way as far as it ends within seconds, and give the rest back."""
@@ -144,11 +149,12 @@ class Dispatcher:
         if places <= 0:
             return
         busy = dict(self._busy)
+        self._due = False  # before the claim: what becomes due beside it may not be among what it finds
         claimed = await self._in_thread(lambda: self._claimed(places, busy))
         failpoints.reach(Point.DELIVER_CLAIM_AFTER)
-        self._due = bool(claimed)
+        self._due = self._due or bool(claimed)
         for delivery in claimed:
-            self._in_hand[delivery.lease.id] = delivery
+            self._in_hand.add(delivery.lease)
             self._busy[delivery.endpoint_id] += 1
             task = self._loop.create_task(self._try(delivery))
             self._tries.add(task)
@@ -158,7 +164,7 @@ class Dispatcher:
 
     def _claimed(self, places: int, busy: dict[UUID, int]) -> list[ClaimedDelivery]:
         with self._database.statement() as work:
-            return deliveries.claim(
+            claimed = deliveries.claim(
                 work,
                 limit=places,
                 busy=busy,
@@ -166,6 +172,11 @@ class Dispatcher:
                 owner=self._owner,
                 lease_s=self._lease_s,
             )
+        for tenant_id in {delivery.tenant_id for delivery in claimed}:
+            self._ciphers.of(
+                tenant_id
+            )  # read here, not in the event loop; without Postgres the leases lapse untried
+        return claimed
 
     async def _try(self, claimed: ClaimedDelivery) -> None:
         """Make one try. Whatever comes of it is recorded."""
@@ -226,7 +237,7 @@ class Dispatcher:
             return deliveries.record(work, tried)
 
     def _let_go(self, claimed: ClaimedDelivery) -> None:
-        del self._in_hand[claimed.lease.id]
+        self._in_hand.remove(claimed.lease)
         self._busy[claimed.endpoint_id] -= 1
         if not self._busy[claimed.endpoint_id]:
             del self._busy[claimed.endpoint_id]
@@ -235,7 +246,7 @@ class Dispatcher:
         """Renew the leases of what is in hand."""
         while True:
             await asyncio.sleep(self._lease_s / BEATS_PER_LEASE)
-            held = [claimed.lease for claimed in self._in_hand.values()]
+            held = list(self._in_hand)
             if not held:
                 continue
             try:
@@ -255,7 +266,7 @@ class Dispatcher:
             task.cancel()
         with suppress(DatabaseUnavailable):
             await self._record()
-            left = [claimed.lease for claimed in self._in_hand.values()]
+            left = list(self._in_hand)
             if left:
                 await self._in_thread(lambda: self._release(left))
 

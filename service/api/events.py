@@ -19,8 +19,8 @@ from service.api.operations import operation
 from service.api.requests import preferred_wait_s, query_as
 from service.api.services import Services
 from service.api.waiting import REREAD_S
-from service.api.webhook_schemas import EVENT_TYPES
 from service.errors import HeaderInvalid, ServiceError
+from service.lifecycle import PUBLISHED_ACTIONS
 from service.webhooks import feed
 from service.webhooks.feed import Place
 from service.webhooks.messages import Event
@@ -33,7 +33,7 @@ AGAIN_S = 0.25  # after an announcement without an event: an older transaction m
 CATCH_UP_S = 10.0  # past its time, for a reader that is behind
 PACE_S = 0.1  # between two reads: announcements may come by the thousand
 
-ONE_TYPE = "|".join(re.escape(name) for name in EVENT_TYPES)
+ONE_TYPE = "|".join(re.escape(name) for name in PUBLISHED_ACTIONS)
 TYPES = re.compile(rf"({ONE_TYPE})(,({ONE_TYPE}))*")
 PLACE = re.compile(r"@([0-9]{1,18})")
 PLACE_OR_ID = r"^(@[0-9]{1,18}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
@@ -41,7 +41,7 @@ PLACE_OR_ID = r"^(@[0-9]{1,18}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
 
 def _listed(types: str) -> str:
     if not TYPES.fullmatch(types):
-        raise ValueError(f"list some of {', '.join(EVENT_TYPES)}, with commas between")
+        raise ValueError(f"list some of {', '.join(PUBLISHED_ACTIONS)}, with commas between")
     return types
 
 
@@ -78,7 +78,7 @@ def blueprint(services: Services) -> Blueprint:
         wait_s = preferred_wait_s(longest_s, without_s=longest_s)
         resumed = request.headers.get("Last-Event-ID")
         after = _start(services, principal, resumed)
-        types = tuple(query.types.split(",")) if query.types else EVENT_TYPES
+        types = tuple(query.types.split(",")) if query.types else PUBLISHED_ACTIONS
         stream = Stream(services, principal, types, after, until=time.monotonic() + wait_s)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return Response(stream_with_context(stream.run()), headers=headers, mimetype=MEDIA)

@@ -1,6 +1,7 @@
 """/v1/jobs: submit one or many, read, list, cancel, and the audit trail of each."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,6 @@ from service.api.problems import problem_of
 from service.api.requests import (
     NoQuery,
     body_as,
-    cursor_after,
     cursor_id,
     idempotency_key,
     part_as,
@@ -36,7 +36,7 @@ from service.api.schemas import (
     Time,
 )
 from service.api.services import Services
-from service.api.views import accepted_fields, answer, job_fields
+from service.api.views import accepted_fields, answer, job_fields, page_of
 from service.errors import JobNotFound, ModelNotFound, PayloadUnreadable, RequestInvalid, ServiceError
 from service.failpoints import Point
 from service.jobs import queries, submission
@@ -174,12 +174,11 @@ class JobViews:
         )
         with services.database.statement() as work:
             jobs = queries.newest(work, principal, wanted, before=before, limit=query.limit + 1)
-        page = jobs[: query.limit]
-        return answer(
-            {
-                "items": [job_fields(job, services.catalog.version(job.model_version_id)) for job in page],
-                "next_cursor": cursor_after("jobs", page[-1].id) if len(jobs) > query.limit else None,
-            }
+        return page_of(
+            "jobs",
+            jobs,
+            query.limit,
+            lambda job: job_fields(job, services.catalog.version(job.model_version_id)),
         )
 
     @operation(
@@ -235,13 +234,7 @@ class JobViews:
         after = cursor_id("events", query.cursor)
         with services.database.transaction() as work:
             events = queries.events(work, principal, job_id, after=after, limit=query.limit + 1)
-        page = events[: query.limit]
-        return answer(
-            {
-                "items": page,
-                "next_cursor": cursor_after("events", page[-1].id) if len(events) > query.limit else None,
-            }
-        )
+        return page_of("events", events, query.limit, asdict)
 
 
 def _store_one(services: Services, job: NewJob, idempotency: IdempotencyKey | None) -> Accepted:

@@ -1,12 +1,14 @@
 """Values of the use cases as what goes over the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 from flask import Response
 from pydantic_core import to_json
 
+from service.api.requests import cursor_after
 from service.api.schemas import SubmitRequest
 from service.catalog import PublishedModel
 from service.jobs.queries import JobView
@@ -16,9 +18,32 @@ from service.webhooks.endpoints import Endpoint
 from service.webhooks.history import DeliveryView, TryView
 
 
+class HasId(Protocol):
+    """What a list is paged by."""
+
+    @property
+    def id(self) -> UUID: ...
+
+
+Identified = TypeVar("Identified", bound=HasId)
+
+
 def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`content` as a JSON response."""
     return Response(to_json(content), status, headers, mimetype="application/json")
+
+
+def page_of(
+    kind: str, found: Sequence[Identified], limit: int, fields: Callable[[Identified], object]
+) -> Response:
+    """A page of the list `kind`: up to `limit` of what was found, which is one more where there is a next page."""
+    page = found[:limit]
+    return answer(
+        {
+            "items": [fields(item) for item in page],
+            "next_cursor": cursor_after(kind, page[-1].id) if len(found) > limit else None,
+        }
+    )
 
 
 def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.accounts import Scope
 from service.api import examples, parameters
 from service.api.operations import operation
-from service.api.requests import NoQuery, cursor_after, cursor_id, query_as
+from service.api.requests import NoQuery, cursor_id, query_as
 from service.api.schemas import PAGE_LIMIT, Time
 from service.api.services import Services
-from service.api.views import answer, delivery_fields, try_fields
+from service.api.views import answer, delivery_fields, page_of, try_fields
 from service.api.webhook_schemas import DeliveredType, DeliveryList, DeliveryView, DeliveryWithTries
 from service.lifecycle import DeliveryState
 from service.webhooks import history
@@ -55,13 +55,7 @@ def blueprint(services: Services) -> Blueprint:
         )
         with services.database.statement() as work:
             found = history.newest(work, principal, wanted, before=before, limit=query.limit + 1)
-        page, more = found[: query.limit], len(found) > query.limit
-        return answer(
-            {
-                "items": [delivery_fields(delivery) for delivery in page],
-                "next_cursor": cursor_after("webhook-deliveries", page[-1].id) if more else None,
-            }
-        )
+        return page_of("webhook-deliveries", found, query.limit, delivery_fields)
 
     @routes.get("/<uuid:delivery_id>")
     @operation(

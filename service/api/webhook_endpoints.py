@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.accounts import Scope
 from service.api import examples, parameters
 from service.api.operations import operation
-from service.api.requests import NoQuery, body_as, cursor_after, cursor_id, query_as
+from service.api.requests import NoQuery, body_as, cursor_id, query_as
 from service.api.schemas import PAGE_LIMIT
 from service.api.services import Services
-from service.api.views import answer, endpoint_fields
+from service.api.views import answer, endpoint_fields, page_of
 from service.api.webhook_schemas import (
     CreatedEndpoint,
     EndpointChange,
@@ -102,13 +102,7 @@ class EndpointViews:
         before = cursor_id("webhook-endpoints", query.cursor)
         with services.database.statement() as work:
             found = endpoints.newest(work, principal, before=before, limit=query.limit + 1)
-        page, more = found[: query.limit], len(found) > query.limit
-        return answer(
-            {
-                "items": [endpoint_fields(endpoint) for endpoint in page],
-                "next_cursor": cursor_after("webhook-endpoints", page[-1].id) if more else None,
-            }
-        )
+        return page_of("webhook-endpoints", found, query.limit, endpoint_fields)
 
     @operation(
         "Read a webhook endpoint",

@@ -7,16 +7,13 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
 from service.api.schemas import Time, Wire
-from service.lifecycle import DeliveryState
-from service.webhooks.endpoints import event_types
+from service.lifecycle import PUBLISHED_ACTIONS, DeliveryState
 from service.webhooks.messages import PING
-
-EVENT_TYPES = event_types()
 
 
 def _known(name: str) -> str:
-    if name not in EVENT_TYPES:
-        raise ValueError(f"choose among {', '.join(EVENT_TYPES)}")
+    if name not in PUBLISHED_ACTIONS:
+        raise ValueError(f"choose among {', '.join(PUBLISHED_ACTIONS)}")
     return name
 
 
@@ -27,11 +24,11 @@ def _once_each(names: list[str]) -> list[str]:
 
 
 EventType = Annotated[
-    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})
+    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(PUBLISHED_ACTIONS)})
 ]
 EventTypes = Annotated[
     list[EventType],
-    Field(min_length=1, max_length=len(EVENT_TYPES), json_schema_extra={"uniqueItems": True}),
+    Field(min_length=1, max_length=len(PUBLISHED_ACTIONS), json_schema_extra={"uniqueItems": True}),
     AfterValidator(_once_each),
 ]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -168,5 +165,5 @@ class DeliveryList(Wire):
 DeliveredType = Annotated[
     str,
     AfterValidator(lambda name: name if name == PING else _known(name)),
-    WithJsonSchema({"type": "string", "enum": [*EVENT_TYPES, PING]}),
+    WithJsonSchema({"type": "string", "enum": [*PUBLISHED_ACTIONS, PING]}),
 ]

@@ -18,7 +18,6 @@ from service.audit import Action
 from service.crypto import Cipher, binding
 from service.db import UnitOfWork
 from service.errors import EndpointNotFound, TooManyEndpoints, TransitionRefused
-from service.lifecycle import PUBLISHED_ACTIONS
 from service.queue import deliver_wake_up
 from service.webhooks import messages
 
@@ -78,6 +77,8 @@ UPDATE webhook_secret SET expires_at = CASE
     WHEN expires_at IS NULL THEN now() + interval '{OLD_SECRET_VALID_H} hours' ELSE least(expires_at, now()) END
 WHERE tenant_id = %s AND endpoint_id IS NOT DISTINCT FROM %s RETURNING expires_at
 """
+# Two rotations at once would each leave the secret of the other without an end.
+TAKE_TURNS = "SELECT id FROM tenant WHERE id = %s FOR NO KEY UPDATE"
 CAN_SIGN_CALLBACKS = """
 SELECT EXISTS (SELECT FROM webhook_secret WHERE tenant_id = %s AND endpoint_id IS NULL AND expires_at IS NULL)
 """
@@ -237,12 +238,8 @@ def open_secret(cipher: Cipher, tenant_id: UUID, secret_id: UUID, sealed: bytes)
     return cipher.open(sealed, binding("webhook_secret.secret", tenant_id, secret_id)).decode()
 
 
-def event_types() -> tuple[str, ...]:
-    """Every event type that an endpoint can ask for."""
-    return PUBLISHED_ACTIONS
-
-
 def _rotate(work: UnitOfWork, principal: Principal, endpoint_id: UUID | None) -> tuple[str, datetime | None]:
+    work.execute(TAKE_TURNS, (principal.tenant_id,))
     expiries = [row[0] for row in work.execute(EXPIRE_KEYS, (principal.tenant_id, endpoint_id))]
     secret = _add_secret(work, principal, endpoint_id)
     _note(work, principal, Action.SECRET_ROTATED, endpoint_id, {})

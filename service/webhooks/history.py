@@ -32,7 +32,8 @@ WHERE delivery.id = %s AND delivery.tenant_id = %s AND delivery.state IN ('deliv
 RETURNING delivery.id
 """
 
-# Events that were never planned, because the endpoint was disabled at the time, are planned now.
+# Events that were never planned, because the endpoint was disabled at the time, are planned now: those that are
+# planned already are passed over, or a second replay of a long time would come no further than the first.
 REPLAY_RANGE = f"""
 WITH target AS (
     SELECT id, tenant_id, event_types, kind FROM webhook_endpoint WHERE id = %s AND tenant_id = %s AND state = 'enabled'
@@ -51,6 +52,7 @@ WITH target AS (
     WHERE target.kind = 'registered' AND event.action IN ({", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS)})
         AND event.action = ANY (target.event_types) AND event.occurred_at >= %s AND event.occurred_at < %s
         AND event.tenant_id = %s
+        AND event.id NOT IN (SELECT event_id FROM webhook_delivery WHERE endpoint_id = (SELECT id FROM target))
     ORDER BY event.id LIMIT {REPLAY_ROWS}
     ON CONFLICT (endpoint_id, event_id) DO NOTHING RETURNING id
 )

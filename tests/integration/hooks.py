@@ -11,6 +11,7 @@ from service.crypto import Keyring
 from service.db import Database
 from service.jobs import execution, queries, sweeps
 from service.jobs.execution import Ending, Problem
+from service.lifecycle import PUBLISHED_ACTIONS
 from service.webhooks import deliveries, endpoints, history
 from service.webhooks.deliveries import ClaimedDelivery, Tried
 from service.webhooks.endpoints import Endpoint
@@ -20,7 +21,7 @@ from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
 URL = "https://receiver.example/hook"
 ORIGIN = "https://caller.example"
-ALL = endpoints.event_types()
+ALL = PUBLISHED_ACTIONS
 
 
 @dataclass

@@ -333,3 +333,68 @@ def test_postgres_away_loses_no_try(desk: Desk, running: Dispatcher, monkeypatch
     eventually(lambda: desk.states() == ["delivered"], within_s=10)
     assert len(failed) == 2
     assert desk.states()[0] == DeliveryState.DELIVERED
+
+
+def test_a_delivery_that_was_lost_and_claimed_again_keeps_nobodys_place(
+    desk: Desk, running: Dispatcher
+) -> None:
+    """Both tries end; the first is refused by its fence."""
+    desk.endpoint("/hang")
+    desk.canceled()
+    running.wake()
+    eventually(lambda: desk.states() == ["running"], within_s=5)
+    desk.sql(
+        "UPDATE webhook_delivery SET state = 'queued', lease_owner = NULL, lease_expires_at = NULL RETURNING id"
+    )
+    running.wake()
+    eventually(lambda: len(desk.receiver.received()) == 2, within_s=5)
+    eventually(lambda: desk.sql("SELECT tries FROM webhook_delivery")[0][0] == 1, within_s=30)
+    desk.receiver.statuses["/hang"] = 200
+    desk.sql("UPDATE webhook_delivery SET available_at = now() RETURNING id")
+    running.wake()
+    eventually(lambda: desk.states() == ["delivered"], within_s=5)
+    eventually(lambda: not running.in_flight, within_s=5)
+
+
+def test_what_becomes_due_beside_a_claim_is_sent_at_once(
+    desk: Desk, running: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, planted = deliveries.claim, list[UUID]()
+
+    def claim(work: Any, **values: Any) -> Any:
+        if planted:
+            return real(work, **values)
+        planted.extend(desk.canceled())
+        running.wake()
+        time.sleep(0.1)
+        return []
+
+    desk.endpoint()
+    monkeypatch.setattr(deliveries, "claim", claim)
+    running.wake()
+    eventually(lambda: desk.states() == ["delivered"], within_s=3)
+
+
+def test_without_postgres_nothing_counts_as_tried(
+    desk: Desk, running: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tenant's key cannot be read: the claim lapses, and neither schedule nor endpoint is charged."""
+    asked = []
+
+    def away(self: TenantCiphers, tenant_id: UUID) -> Any:
+        asked.append(tenant_id)
+        raise DatabaseUnavailable
+
+    desk.endpoint()
+    with monkeypatch.context() as patched:
+        patched.setattr(TenantCiphers, "of", away)
+        desk.canceled()
+        running.wake()
+        eventually(lambda: bool(asked), within_s=5)
+    assert desk.sql("SELECT count(*) FROM webhook_try") == [(0,)]
+    desk.sql("UPDATE webhook_delivery SET lease_expires_at = now() RETURNING id")
+    with desk.database.statement() as work:
+        deliveries.rescue(work)
+    running.wake()
+    eventually(lambda: desk.states() == ["delivered"], within_s=5)
+    assert desk.sql("SELECT tries FROM webhook_delivery") == [(1,)]

@@ -1,7 +1,8 @@
 """Deliveries are planned in the statements that record their events: by each way in which a job ends, and no other."""
 
+import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -11,6 +12,7 @@ from service.db import Database
 from service.errors import DeliveryNotFound, EndpointNotFound, TooManyEndpoints, TransitionRefused
 from service.jobs import sweeps
 from service.jobs.submission import Callback
+from service.lifecycle import DeliveryState
 from service.queue import deliver_wake_up
 from service.webhooks import endpoints, history
 from service.webhooks.messages import PING
@@ -207,3 +209,46 @@ def test_a_delivery_of_another_tenant_is_not_there(hooks: Hooks) -> None:
         history.get(work, stranger.caller, hooks.planned()[0].id)
     with pytest.raises(DeliveryNotFound), hooks.database.transaction() as work:
         history.replay(work, stranger.caller, hooks.planned()[0].id)
+
+
+def test_a_second_replay_goes_on_where_the_first_came_to_its_bound(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = f"LIMIT {history.REPLAY_ROWS}"
+    monkeypatch.setattr(history, "REPLAY_RANGE", history.REPLAY_RANGE.replace(bound, "LIMIT 2"))
+    endpoint_id = hooks.endpoint("job.canceled")
+    hooks.set_state(endpoint_id, "disabled")
+    for job_id in hooks.submit(5):
+        hooks.cancel(job_id)
+    hooks.set_state(endpoint_id, "enabled")
+    now = datetime.now(UTC)
+    planned = []
+    for _ in range(4):
+        with hooks.database.transaction() as work:
+            _, missed = history.replay_range(
+                work,
+                hooks.caller,
+                endpoint_id,
+                since=now - timedelta(hours=1),
+                until=now + timedelta(hours=1),
+                states=(DeliveryState.DEAD,),
+            )
+        planned.append(missed)
+    assert planned == [2, 2, 1, 0]
+
+
+def test_two_rotations_at_once_leave_one_secret_without_an_end(hooks: Hooks) -> None:
+    endpoint_id = hooks.endpoint()
+    with hooks.database.transaction() as first:
+        endpoints.rotate_secret(first, hooks.caller, endpoint_id)
+        second = threading.Thread(target=rotate, args=(hooks, endpoint_id))
+        second.start()
+        second.join(timeout=0.5)
+    second.join(timeout=10)
+    lasting = hooks.rows("SELECT count(*) FROM webhook_secret WHERE expires_at IS NULL")
+    assert (second.is_alive(), lasting) == (False, [(1,)])
+
+
+def rotate(hooks: Hooks, endpoint_id: UUID) -> None:
+    with hooks.database.transaction() as work:
+        endpoints.rotate_secret(work, hooks.caller, endpoint_id)

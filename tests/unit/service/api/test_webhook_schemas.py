@@ -6,8 +6,9 @@ import pytest
 from pydantic import BaseModel
 
 from service.api.requests import part_as
-from service.api.webhook_schemas import EVENT_TYPES, EndpointChange, EndpointRequest, ReplayRequest
+from service.api.webhook_schemas import EndpointChange, EndpointRequest, ReplayRequest
 from service.errors import RequestInvalid
+from service.lifecycle import PUBLISHED_ACTIONS
 
 GOOD: dict[str, Any] = {"url": "https://example.org", "event_types": ["job.failed"]}
 
@@ -19,8 +20,8 @@ def faults(schema: type[BaseModel], body: Any) -> list[str]:
 
 
 def test_every_event_type_can_be_asked_for() -> None:
-    assert part_as(EndpointRequest, GOOD | {"event_types": list(EVENT_TYPES)}).event_types == list(
-        EVENT_TYPES
+    assert part_as(EndpointRequest, GOOD | {"event_types": list(PUBLISHED_ACTIONS)}).event_types == list(
+        PUBLISHED_ACTIONS
     )
     assert part_as(EndpointRequest, GOOD).description == ""
 
