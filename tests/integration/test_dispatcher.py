@@ -106,7 +106,7 @@ def running(desk: Desk) -> Iterator[Dispatcher]:
 
 def test_an_event_is_sent_signed_with_ids_and_states_only(desk: Desk, running: Dispatcher) -> None:
     desk.endpoint()
-    (job_id,) = desk.canceled(subject="patient-7", metadata={"ward": "7b"})
+    (job_id,) = desk.canceled(subject="patient-7", metadata={"place": "ward-7b"})
     running.wake()
     eventually(lambda: desk.states() == ["delivered"], within_s=5)
     (received,) = desk.receiver.received()
@@ -126,7 +126,7 @@ def test_an_event_is_sent_signed_with_ids_and_states_only(desk: Desk, running: D
         "attempt": 0,
     }
     assert b"patient-7" not in received.body
-    assert b"7b" not in received.body
+    assert b"ward-7b" not in received.body
 
 
 def test_the_trace_of_the_submit_goes_along(desk: Desk, running: Dispatcher) -> None:
