@@ -37,7 +37,14 @@ from service.api.schemas import (
 )
 from service.api.services import Services
 from service.api.views import accepted_fields, answer, job_fields, page_of
-from service.errors import JobNotFound, ModelNotFound, PayloadUnreadable, RequestInvalid, ServiceError
+from service.errors import (
+    DatabaseUnavailable,
+    JobNotFound,
+    ModelNotFound,
+    PayloadUnreadable,
+    RequestInvalid,
+    ServiceError,
+)
 from service.failpoints import Point
 from service.jobs import queries, submission
 from service.jobs.queries import Reading
@@ -285,11 +292,13 @@ def _checked_item(
     request: intake.Submission,
     position: int,
 ) -> NewJob | dict[str, object]:
-    """One case of a bulk request, or the problem that keeps it out."""
+    """One case of a bulk request, or the problem that keeps it out. Raises DatabaseUnavailable: that is no case's own."""
     if isinstance(case, ServiceError):
         return problem_of(case)
     try:
         return intake.checked(services, principal, case, request=request, position=position)
+    except DatabaseUnavailable:
+        raise
     except ServiceError as error:
         return problem_of(error)
 

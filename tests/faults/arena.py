@@ -103,7 +103,7 @@ class Arena:
         started = time.monotonic()
 
         def quiet() -> bool:
-            with contextlib.suppress(psycopg.OperationalError), self.redis() as redis:
+            with contextlib.suppress(psycopg.OperationalError, RedisError, OSError), self.redis() as redis:
                 return bool(
                     self.scalar(OPEN_JOBS) == 0
                     and self.scalar(OPEN_DELIVERIES, TOLD_AT) == 0
