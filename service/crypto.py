@@ -27,6 +27,17 @@ TAG_BYTES = 16
 FRAME_BYTES = 256 * 1024
 VERSION = b"\x01"
 _PREFIX_BYTES = 7
+STREAM_HEADER_BYTES = len(VERSION) + _PREFIX_BYTES
+
+
+def frame_count(size_bytes: int) -> int:
+    """The frames of a sealed stream of `size_bytes` plain bytes; an empty stream has one empty frame."""
+    return max(1, -(-size_bytes // FRAME_BYTES))
+
+
+def frame_offset(number: int) -> int:
+    """Where frame `number` begins in a sealed stream."""
+    return STREAM_HEADER_BYTES + number * (FRAME_BYTES + TAG_BYTES)
 
 
 def binding(column: str, tenant_id: UUID, row_id: UUID | str) -> bytes:
@@ -69,14 +80,30 @@ class Cipher:
     def open_stream(self, parts: Iterable[bytes], bound_to: bytes) -> Iterator[bytes]:
         """Decrypt what `seal_stream` made. Raises PayloadUnreadable when a frame is missing or changed."""
         source = _Reader(parts)
-        header = source.read(1 + _PREFIX_BYTES)
-        if header[:1] != VERSION or len(header) != 1 + _PREFIX_BYTES:
-            raise PayloadUnreadable
+        header = source.read(STREAM_HEADER_BYTES)
         for number, (frame, last) in enumerate(_frames(source.rest(), FRAME_BYTES + TAG_BYTES)):
-            try:
-                yield self._aead.decrypt(_frame_nonce(header[1:], number, last), frame, bound_to)
-            except InvalidTag:
-                raise PayloadUnreadable from None
+            yield self.open_frame(header, number, frame, bound_to, last=last)
+
+    def open_frame(self, header: bytes, number: int, frame: bytes, bound_to: bytes, *, last: bool) -> bytes:
+        """Decrypt one frame of a sealed stream, given the stream's first STREAM_HEADER_BYTES.
+
+        `last` must be what the sealer knew: so a stream that was cut off cannot pass for a whole one. Raises
+        PayloadUnreadable.
+        """
+        plain = bytearray(max(0, len(frame) - TAG_BYTES))
+        self.open_frame_into(header, number, memoryview(frame), bound_to, memoryview(plain), last=last)
+        return bytes(plain)
+
+    def open_frame_into(
+        self, header: bytes, number: int, frame: memoryview, bound_to: bytes, plain: memoryview, *, last: bool
+    ) -> None:
+        """The same into `plain`, which must have exactly the length of the frame's plain bytes."""
+        if header[:1] != VERSION or len(header) != STREAM_HEADER_BYTES:
+            raise PayloadUnreadable
+        try:
+            self._aead.decrypt_into(_frame_nonce(header[1:], number, last), frame, bound_to, plain)
+        except (InvalidTag, ValueError):  # ValueError: the lengths do not fit
+            raise PayloadUnreadable from None
 
 
 class Keyring:

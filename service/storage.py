@@ -22,6 +22,12 @@ class BlobStore(Protocol):
     def read(self, location: str) -> Iterator[bytes]:
         """Stream a blob. Raises FileNotFoundError or BlobUnavailable."""
 
+    def read_into(self, location: str, start: int, buffer: memoryview) -> int:
+        """Fill `buffer` from byte `start` on; how many bytes, fewer where the blob ends.
+
+        Raises FileNotFoundError or BlobUnavailable.
+        """
+
     def delete(self, location: str) -> None:
         """Remove a blob; a missing one is no error."""
 
@@ -57,6 +63,19 @@ class FsspecBlobStore:
             with self._files.open(self._path(location), "rb") as opened:
                 while part := opened.read(READ_BYTES):
                     yield part
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise BlobUnavailable from error
+
+    def read_into(self, location: str, start: int, buffer: memoryview) -> int:
+        """See BlobStore."""
+        try:
+            if self._local:  # fsspec would take eight times as long, and a new buffer each time
+                return _read_local(self._path(location), start, buffer)
+            content = self._files.cat_file(self._path(location), start, start + len(buffer))
+            buffer[: len(content)] = content
+            return len(content)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -99,6 +118,14 @@ class _Source:
             yield part
             self.failed = True
         self.failed = False
+
+
+def _read_local(path: str, start: int, buffer: memoryview) -> int:
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.preadv(opened, [buffer], start)
+    finally:
+        os.close(opened)
 
 
 def _protocols(files: Any) -> tuple[str, ...]:

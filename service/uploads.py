@@ -13,9 +13,10 @@ from service.crypto import Keyring, binding
 from service.db import Database, UnitOfWork
 from service.errors import BodyTooLarge, UploadNotFound
 from service.orm import Upload
+from service.sealed import SealedFile
 from service.storage import BlobStore
 
-FIND = "SELECT location, data_key, size_bytes FROM upload WHERE id = %s AND tenant_id = %s"
+FIND = "SELECT location, data_key, size_bytes, sha256 FROM upload WHERE id = %s AND tenant_id = %s"
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,31 @@ class Uploads:
 
     def read(self, tenant_id: UUID, upload_id: UUID) -> Iterator[bytes]:
         """Stream a file's plain bytes. Raises UploadNotFound, PayloadUnreadable or BlobUnavailable."""
-        location, data_key, _ = self._find(tenant_id, upload_id)
+        location, data_key, _, _ = self._find(tenant_id, upload_id)
         cipher = self._keyring.unwrapped(data_key, binding("upload.data_key", tenant_id, upload_id))
         try:
             yield from cipher.open_stream(self._blobs.read(location), binding("upload", tenant_id, upload_id))
         except FileNotFoundError:
             raise UploadNotFound from None
 
-    def _find(self, tenant_id: UUID, upload_id: UUID) -> tuple[str, bytes, int]:
+    def open(self, tenant_id: UUID, upload_id: UUID) -> SealedFile:
+        """A file's plain bytes, to be read from any place. Raises UploadNotFound or PayloadUnreadable."""
+        location, data_key, size_bytes, _ = self._find(tenant_id, upload_id)
+        cipher = self._keyring.unwrapped(data_key, binding("upload.data_key", tenant_id, upload_id))
+        bound_to = binding("upload", tenant_id, upload_id)
+        return SealedFile(self._blobs, location, cipher, bound_to, size_bytes=size_bytes)
+
+    def stored(self, tenant_id: UUID, upload_id: UUID) -> StoredUpload:
+        """What was stored. Raises UploadNotFound, also for another tenant's upload."""
+        _, _, size_bytes, sha256 = self._find(tenant_id, upload_id)
+        return StoredUpload(upload_id, size_bytes, sha256)
+
+    def _find(self, tenant_id: UUID, upload_id: UUID) -> tuple[str, bytes, int, str]:
         with self._database.statement() as work:
             rows = work.execute(FIND, (upload_id, tenant_id))
         if not rows:
             raise UploadNotFound
-        return rows[0][0], rows[0][1], rows[0][2]
+        return rows[0][0], rows[0][1], rows[0][2], rows[0][3]
 
     def _record(self, principal: Principal, stored: StoredUpload, location: str, data_key: bytes) -> None:
         with self._database.transaction() as work:

@@ -51,6 +51,15 @@ class MemoryBlobStore:
             raise FileNotFoundError(location)
         yield self.blobs[location]
 
+    def read_into(self, location: str, start: int, buffer: memoryview) -> int:
+        """See BlobStore."""
+        self._answer()
+        if location not in self.blobs:
+            raise FileNotFoundError(location)
+        content = self.blobs[location][start : start + len(buffer)]
+        buffer[: len(content)] = content
+        return len(content)
+
     def delete(self, location: str) -> None:
         """See BlobStore."""
         self._answer()

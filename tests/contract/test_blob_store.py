@@ -158,6 +158,19 @@ def test_a_reader_may_stop_early(store: BlobStore) -> None:
     assert len(content(store)) == 1_000_000
 
 
+@pytest.mark.parametrize(("start", "size"), [(0, 3), (2, 3), (5, 100), (9, 1), (10, 1), (11, 5), (3, 0)])
+def test_a_range_is_a_slice_of_the_blob(store: BlobStore, start: int, size: int) -> None:
+    store.write(PLACE, [b"0123456789"])
+    buffer = bytearray(size)
+    count = store.read_into(PLACE, start, memoryview(buffer))
+    assert buffer[:count] == b"0123456789"[start : start + size]
+
+
+def test_a_range_of_a_missing_blob_is_not_found(store: BlobStore) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.read_into(PLACE, 0, memoryview(bytearray(1)))
+
+
 @given(kind=st.sampled_from(KINDS), parts=st.lists(st.binary(max_size=100), max_size=10))
 @settings(
     max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -196,6 +209,10 @@ class StandingStill(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no ty
     def _open(self, path: str, *args: Any, **options: Any) -> Any:
         raise TimeoutError
 
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        """Answer nothing."""
+        raise TimeoutError
+
     def rm_file(self, path: str) -> None:
         """Answer nothing."""
         raise TimeoutError
@@ -220,6 +237,11 @@ def test_a_store_that_is_away_says_so_when_it_is_written_to(away: BlobStore) -> 
 def test_a_store_that_is_away_says_so_when_it_is_read(away: BlobStore) -> None:
     with pytest.raises(BlobUnavailable):
         content(away)
+
+
+def test_a_store_that_is_away_says_so_when_a_range_is_read(away: BlobStore) -> None:
+    with pytest.raises(BlobUnavailable):
+        away.read_into(PLACE, 0, memoryview(bytearray(1)))
 
 
 def test_a_store_that_is_away_says_so_when_it_is_to_delete(away: BlobStore) -> None:
