@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from models.manifest import ManifestTable, Text
 from models.pipelines import Array, Label, PredictionInvalid, TensorSpec
+from models.pipelines.columns import CategoryColumn, ResultColumn, ValueColumn
 
 # How far a probability may leave [0, 1], or a row of them its sum of 1, and still count as rounding.
 _ROUNDING = 1e-4
@@ -84,6 +85,12 @@ class Classifier:
         self._parameters = parameters
         self._labels = tuple(Label(**label.model_dump()) for label in parameters.labels)
         self._ids = tuple(label.id for label in self._labels)
+        self._words = {
+            "label": self._ids,
+            "display": tuple(label.display for label in self._labels),
+            "code_system": tuple(label.system for label in self._labels),
+            "code": tuple(label.code for label in self._labels),
+        }
         positive = parameters.positive
         self._positive = self._ids.index(positive) if positive is not None else None
 
@@ -100,13 +107,51 @@ class Classifier:
 
     def results(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """The graph's `outputs` ([count,1] or [count,C], float) as results. Raises PredictionInvalid."""
+        return [self._result(row) for row in self._checked(outputs, count).tolist()]
+
+    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
+        """The same as columns: what `results` nests is flat here, `probability_<label>` and `code_system`.
+
+        Codes and flags are int32 and bool [count], probabilities float64 [count]. Raises PredictionInvalid.
+        """
+        rows = self._checked(outputs, count)
+        if count and (rows.min() < 0 or rows.max() > 1):
+            rows = np.clip(rows, 0.0, 1.0)
+        chosen, reported = self._choices(rows)
+        band, threshold = self._parameters.abstain, self._parameters.threshold
+        abstained = np.zeros(count, dtype=np.bool_)
+        if band is not None:
+            abstained = (band.lower <= reported) & (reported < band.upper)
+        codes = np.where(abstained, -1, chosen).astype(np.int32)
+        reasons = np.where(abstained, 0, -1).astype(np.int32)
+        return (
+            *(CategoryColumn(name, codes, words) for name, words in self._words.items()),
+            *(ValueColumn(f"probability_{name}", rows[:, column]) for column, name in enumerate(self._ids)),
+            ValueColumn("threshold", None if threshold is None else np.full(count, threshold.value)),
+            ValueColumn("abstained", abstained),
+            CategoryColumn("abstain_reason", reasons, () if band is None else (band.reason,)),
+        )
+
+    def _choices(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Of `rows` [N,C]: the answered label's index [N], and the probability that abstaining looks at [N]."""
+        if self._positive is None:
+            return rows.argmax(axis=1), rows.max(axis=1)
+        assert self._parameters.threshold is not None, "two labels have a threshold"
+        reported = rows[:, self._positive]
+        reached = reported >= self._parameters.threshold.value
+        return np.where(reached, self._positive, 1 - self._positive), reported
+
+    def _checked(self, outputs: Mapping[str, Array], count: int) -> NDArray[np.float64]:
+        """Probabilities [count,C], one column a label. Raises PredictionInvalid."""
         output = self.outputs[0]
         raw = np.asarray(outputs[output.name], dtype=np.float64)
         if raw.shape != (count, *output.shape):
             raise PredictionInvalid(tuple(range(count)), f"{output.name} has the shape {raw.shape}")
-        rows = self._spread(raw)
-        _check_probabilities(rows)
-        return [self._result(row) for row in rows.tolist()]
+        _check_range(raw)
+        if self._positive is not None:
+            return self._spread(raw)
+        _refuse(np.abs(raw.sum(axis=1) - 1) > _ROUNDING, "the probabilities do not sum to 1")
+        return raw
 
     def _spread(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """`raw` as one column a label: [N,1] of the positive label becomes [N,2]."""
@@ -173,13 +218,13 @@ class Classifier:
         }
 
 
-def _check_probabilities(rows: NDArray[np.float64]) -> None:
-    """Refuse `rows` [N,C] that are not finite, not in [0, 1], or do not sum to 1."""
-    finite = np.isfinite(rows).all(axis=1)
-    _refuse(~finite, "the probability is not a finite number")
-    inside = ((rows >= -_ROUNDING) & (rows <= 1 + _ROUNDING)).all(axis=1)
-    _refuse(~inside, "the probability is not between 0 and 1")
-    _refuse(np.abs(rows.sum(axis=1) - 1) > _ROUNDING, "the probabilities do not sum to 1")
+def _check_range(rows: NDArray[np.float64]) -> None:
+    """Refuse `rows` [N,C] that are not finite or not in [0, 1]."""
+    lowest, highest = -_ROUNDING, 1 + _ROUNDING
+    if not len(rows) or not (lowest <= rows.min() and rows.max() <= highest):  # NaN is neither
+        _refuse(~np.isfinite(rows).all(axis=1), "the probability is not a finite number")
+        inside = ((rows >= lowest) & (rows <= highest)).all(axis=1)
+        _refuse(~inside, "the probability is not between 0 and 1")
 
 
 def _refuse(wrong: Any, reason: str) -> None:

@@ -17,6 +17,7 @@ from pydantic import Field
 from models.manifest import ModelManifest, parse_parameters
 from models.pipelines import Array, FieldFault, InputRejected, Label, RowFault, TensorSpec
 from models.pipelines.classification import ClassificationParameters, Classifier
+from models.pipelines.columns import ResultColumn
 from models.pipelines.image_file import ImageFile, ImageRefused, decode_image, read_image
 
 
@@ -59,14 +60,25 @@ class ImageClassification:
         rows = np.empty((len(payloads), channels, size, size), dtype=np.float32)
         for index, payload in enumerate(payloads):
             try:
-                square = _square(self._pixels(payload), size)
+                rows[index] = self.preprocess_file(payload)["image"]
             except InputRejected as error:
                 raise RowFault(index, error.faults[0]) from None
-            rows[index] = (
-                np.asarray(square, dtype=np.float32).reshape(size, size, channels).transpose(2, 0, 1)
-            )
-        rows /= 255
-        return {"image": rows}
+        return self.finish_files({"image": rows})
+
+    def preprocess_file(self, content: bytes) -> dict[str, Array]:
+        """One file -> {"image": uint8 [C,S,S]}. Raises InputRejected."""
+        size, channels = self._parameters.size, self._parameters.channels
+        square = _square(self._pixels(content), size)
+        return {"image": np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)}
+
+    def finish_files(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        """{"image": float32 [n,C,S,S] in 0..255} -> the same in 0..1, in place."""
+        feeds["image"] /= 255
+        return feeds
+
+    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
+        """Probabilities -> columns of results; see classification. Raises PredictionInvalid."""
+        return self._classifier.result_columns(outputs, count)
 
     def _pixels(self, content: bytes) -> Image.Image:
         """The upright pixels of a file that keeps the manifest's limits. Raises InputRejected."""

@@ -13,11 +13,13 @@ from operator import itemgetter, le
 from typing import Annotated, Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from models.manifest import ManifestTable, ModelManifest, Text, parse_parameters
 from models.pipelines import Array, FieldFault, InputRejected, Label, RowFault, TensorSpec, pointer_to
 from models.pipelines.classification import ClassificationParameters, Classifier
+from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn, ResultColumn
 
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 _NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
@@ -53,6 +55,10 @@ class Feature(ManifestTable):
         """Such as "between 0 and 50 mm"."""
         unit = "" if self.unit == "1" else f" {self.unit}"
         return f"between {self.minimum:g} and {self.maximum:g}{unit}"
+
+    def holds(self, values: NDArray[np.float64]) -> bool:
+        """Whether all `values` [n] are numbers in range."""
+        return not len(values) or bool(self.minimum <= values.min() and values.max() <= self.maximum)
 
 
 class TabularParameters(ClassificationParameters):
@@ -121,12 +127,13 @@ class TabularClassification:
                 faults.append(number)
             else:
                 numbers.append(number)
-        faults.extend(self._unknown_fields(value))
+        faults.extend(self.unknown_fields(value))
         if faults:
             raise InputRejected(*faults)
         return self._row.pack(*numbers)
 
-    def _unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
+    def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
+        """What `encode` says of the keys that are no features."""
         unknown = [str(key) for key in value if key not in self._names]
         faults = [
             FieldFault(pointer_to(key), "unknown_field", self._advice(key))
@@ -155,6 +162,35 @@ class TabularClassification:
     def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """Probabilities -> results; see classification. Raises PredictionInvalid."""
         return self._classifier.results(outputs, count)
+
+    @property
+    def fields(self) -> tuple[tuple[str, bool], ...]:
+        """Name of each feature, and whether it is required, in the manifest's order."""
+        return tuple((feature.name, feature.required) for feature in self._features)
+
+    def check_columns(
+        self, columns: Sequence[NumberColumn], count: int
+    ) -> tuple[dict[str, Array], CellFaults]:
+        """F columns of `count` rows -> {"features": float32 [count,F]}, and what `encode` would refuse of them.
+
+        The features of a row with a fault mean nothing. A column that has its least and its greatest number in
+        range has no fault, and NaN is never in range: only other columns are looked at cell by cell.
+        """
+        features = np.empty((count, len(columns)), dtype=np.float32)
+        finder = FaultFinder()
+        with np.errstate(over="ignore", invalid="ignore"):  # of faulty cells; no other leaves float32's range
+            for index, column in enumerate(columns):
+                feature = self._features[index]
+                plain = column.missing is None and column.wrong_type is None
+                if plain and feature.holds(column.values):
+                    features[:, index] = column.values
+                else:
+                    features[:, index] = _judged(feature, column, finder)
+        return {"features": features}, finder.found()
+
+    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
+        """Probabilities -> columns of results; see classification. Raises PredictionInvalid."""
+        return self._classifier.result_columns(outputs, count)
 
     def labels(self) -> list[Label]:
         """The classes, in the graph's order."""
@@ -185,16 +221,46 @@ def load(manifest: ModelManifest) -> TabularClassification:
 def _check_number(feature: Feature, number: object) -> float | FieldFault:
     """The number to store for one field (NaN for an absent optional one), or what is wrong with it."""
     if number is None:
-        if not feature.required:
-            return math.nan
-        return _fault(feature, "missing_field", f"is missing: send a number {feature.range_text}")
+        return _missing(feature) if feature.required else math.nan
     if isinstance(number, bool) or not isinstance(number, int | float):
-        return _fault(feature, "wrong_type", f"must be a number {feature.range_text}")
+        return _wrong_type(feature)
     if isinstance(number, float) and not math.isfinite(number):
-        return _fault(feature, "not_finite", f"must be a finite number {feature.range_text}")
+        return _not_finite(feature)
     if not feature.minimum <= number <= feature.maximum:
-        return _fault(feature, "out_of_range", f"must be {feature.range_text}")
+        return _out_of_range(feature)
     return float(number)
+
+
+def _judged(feature: Feature, column: NumberColumn, finder: FaultFinder) -> NDArray[np.float64]:
+    """The same for n cells: float64 [n] to store. What is wrong goes to `finder`."""
+    nowhere = np.zeros(len(column.values), dtype=np.bool_)
+    missing = nowhere if column.missing is None else column.missing
+    wrong = nowhere if column.wrong_type is None else column.wrong_type
+    told = ~(missing | wrong)
+    finite = np.isfinite(column.values)
+    inside = (feature.minimum <= column.values) & (column.values <= feature.maximum)
+    if feature.required:
+        finder.add(np.flatnonzero(missing), _missing(feature))
+    finder.add(np.flatnonzero(wrong), _wrong_type(feature))
+    finder.add(np.flatnonzero(told & ~finite), _not_finite(feature))
+    finder.add(np.flatnonzero(told & finite & ~inside), _out_of_range(feature))
+    return np.where(missing, np.nan, column.values)
+
+
+def _missing(feature: Feature) -> FieldFault:
+    return _fault(feature, "missing_field", f"is missing: send a number {feature.range_text}")
+
+
+def _wrong_type(feature: Feature) -> FieldFault:
+    return _fault(feature, "wrong_type", f"must be a number {feature.range_text}")
+
+
+def _not_finite(feature: Feature) -> FieldFault:
+    return _fault(feature, "not_finite", f"must be a finite number {feature.range_text}")
+
+
+def _out_of_range(feature: Feature) -> FieldFault:
+    return _fault(feature, "out_of_range", f"must be {feature.range_text}")
 
 
 def _fault(feature: Feature, code: str, rule: str) -> FieldFault:

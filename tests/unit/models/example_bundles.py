@@ -122,3 +122,18 @@ def write_bundle(folder: Path) -> Path:
     renew_golden(folder)
     seal_bundle(folder)
     return folder
+
+
+def flat(result: dict[str, Any]) -> dict[str, Any]:
+    """A result as a row of the columns that batches give."""
+    code = result["code"] or {"system": None, "code": None}
+    return {
+        "label": result["label"],
+        "display": result["display"],
+        "code_system": code["system"],
+        "code": code["code"],
+        **{f"probability_{name}": value for name, value in result["probabilities"].items()},
+        "threshold": result["threshold"],
+        "abstained": result["abstained"],
+        "abstain_reason": result["abstain_reason"],
+    }

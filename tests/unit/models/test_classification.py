@@ -1,15 +1,19 @@
 """Probabilities as results: threshold, abstention, and what cannot be a probability."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.manifest import ManifestInvalid
 from models.pipelines import PredictionInvalid, TensorSpec, load_pipeline, registered_pipelines
-from tests.unit.models.example_bundles import LABELS, manifest, manifest_table
+from models.pipelines.columns import CategoryColumn, FieldPipeline, ResultColumn
+from tests.unit.models.example_bundles import LABELS, flat, manifest, manifest_table
 
 THIRD = {"id": "unclear", "display": "Unclear", "system": "http://example.org/codes", "code": "U"}
 
@@ -46,6 +50,56 @@ def test_a_result_says_everything_a_reader_needs() -> None:
             "abstained": False,
             "abstain_reason": None,
         }
+    ]
+
+
+def rows_of(columns: Iterable[ResultColumn], count: int) -> list[dict[str, Any]]:
+    """Columns of results as rows."""
+    cells: dict[str, list[Any]] = {}
+    for column in columns:
+        if isinstance(column, CategoryColumn):
+            cells[column.name] = [None if code < 0 else column.words[code] for code in column.codes]
+        else:
+            cells[column.name] = [None] * count if column.values is None else column.values.tolist()
+    return [{name: column[row] for name, column in cells.items()} for row in range(count)]
+
+
+EDGES = [0.0, 0.25, 0.5, 0.75, 1.0, 0.24999, 0.74999, 0.49999, -0.00005, 1.00005]
+BAND = {"lower": 0.25, "upper": 0.75, "reason": "too close to call"}
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"abstain": BAND}, {"positive": "well"}, {"positive": "well", "abstain": BAND}]
+)
+@given(probabilities=st.lists(st.one_of(st.sampled_from(EDGES), st.floats(0, 1, width=32)), max_size=20))
+def test_columns_of_two_labels_say_what_results_say(
+    parameters: dict[str, Any], probabilities: list[float]
+) -> None:
+    pipeline = load_pipeline(manifest(**parameters))
+    assert isinstance(pipeline, FieldPipeline)
+    outputs = {"probability": np.array(probabilities, np.float32).reshape(-1, 1)}
+    expected: list[Any] = pipeline.postprocess(outputs, len(probabilities))
+    columns = pipeline.result_columns(outputs, len(probabilities))
+    assert rows_of(columns, len(probabilities)) == [flat(result) for result in expected]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"abstain": BAND}])
+@given(
+    rows=st.lists(
+        st.sampled_from([[0.25, 0.25, 0.5], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0], [0.75, 0.125, 0.125]]),
+        max_size=9,
+    )
+)
+def test_columns_of_three_labels_say_what_results_say(
+    parameters: dict[str, Any], rows: list[list[float]]
+) -> None:
+    labels = [*LABELS, THIRD]
+    pipeline = load_pipeline(manifest(labels=labels, positive=None, threshold=None, **parameters))
+    assert isinstance(pipeline, FieldPipeline)
+    outputs = {"probabilities": np.array(rows, np.float32).reshape(-1, 3)}
+    expected: list[Any] = pipeline.postprocess(outputs, len(rows))
+    assert rows_of(pipeline.result_columns(outputs, len(rows)), len(rows)) == [
+        flat(result) for result in expected
     ]
 
 
