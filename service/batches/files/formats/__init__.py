@@ -1,0 +1,81 @@
+"""The formats of a batch's file: each can be inspected, which makes a plan, and read, chunk by chunk."""
+
+import hashlib
+import io
+from dataclasses import replace
+from typing import Any
+
+from models.pipelines.columns import FieldPipeline
+from service.batches.files.blocks import Reader
+from service.batches.files.formats import archives, delimited, ndjson, parquet
+from service.batches.files.layouts import BatchFormat, Layout, Wanted
+from service.batches.files.outputs import check_names
+from service.batches.files.plans import Limits, Plan
+from service.batches.files.problems import FileProblem, FileRefused
+from service.batches.files.sources import Seen, Source, not_looked_at, sha256_of
+
+ARCHIVES = frozenset((BatchFormat.ZIP, BatchFormat.TAR))
+
+
+def wanted_of(pipeline: object, **options: Any) -> Wanted:
+    """What a pipeline wants of a file, and the caller's options (see Wanted)."""
+    fields = pipeline.fields if isinstance(pipeline, FieldPipeline) else ()
+    return Wanted(fields=fields, **options)
+
+
+def check_format(form: BatchFormat, wanted: Wanted) -> None:
+    """Raises FileRefused where a model of rows is given files, or one of files is given rows."""
+    if bool(wanted.fields) == (form in ARCHIVES):
+        kind = "rows of numbers" if wanted.fields else "files, in a ZIP or TAR"
+        raise FileRefused(FileProblem.WRONG_FORMAT, f"The model takes {kind}: send these.")
+
+
+def inspect(source: Source, form: BatchFormat, wanted: Wanted, limits: Limits | None = None) -> Plan:
+    """Validate a file and plan its chunks. Raises FileRefused for what is wrong with all of it; SourceUnavailable.
+
+    Memory stays bounded by `limits`, and for archives by the number of members. The same file gives the same plan.
+    """
+    limits = limits or Limits()
+    check_format(form, wanted)
+    check_names(wanted)
+    identity = source.identity()
+    digest = hashlib.sha256()
+    seen = digest.update if identity.sha256 is None else not_looked_at
+    with source.open() as file:
+        layout, rows, chunks = _inspected(file, form, wanted, limits, seen)
+    if not rows:
+        raise FileRefused(FileProblem.NO_ROWS, "The file holds no rows.")
+    if identity.sha256 is None:
+        whole = form in (BatchFormat.CSV, BatchFormat.NDJSON)
+        identity = replace(identity, sha256=digest.hexdigest() if whole else sha256_of(source))
+    if not source.identity().is_same(identity):
+        raise FileRefused(FileProblem.CHANGED, "The file changed while it was validated: submit it again.")
+    return Plan(layout, identity, rows, chunks)
+
+
+def reader_of(file: io.RawIOBase, layout: Layout, pipeline: object, limits: Limits | None = None) -> Reader:
+    """Reads the chunks of a planned file. Raises FileRefused."""
+    match layout.format:
+        case BatchFormat.PARQUET:
+            return parquet.ParquetReader(file, layout)
+        case BatchFormat.CSV:
+            return delimited.DelimitedReader(file, layout)
+        case BatchFormat.NDJSON:
+            assert isinstance(pipeline, FieldPipeline)
+            return ndjson.NdjsonReader(file, layout, pipeline.unknown_fields)
+        case BatchFormat.ZIP | BatchFormat.TAR:
+            return archives.ArchiveReader(file, layout, limits or Limits())
+
+
+def _inspected(
+    file: io.RawIOBase, form: BatchFormat, wanted: Wanted, limits: Limits, seen: Seen
+) -> tuple[Layout, int, tuple[Any, ...]]:
+    match form:
+        case BatchFormat.PARQUET:
+            return parquet.inspect(file, wanted, limits)
+        case BatchFormat.CSV:
+            return delimited.inspect(file, wanted, limits, seen)
+        case BatchFormat.NDJSON:
+            return ndjson.inspect(file, wanted, limits, seen)
+        case BatchFormat.ZIP | BatchFormat.TAR:
+            return archives.inspect(file, wanted, limits, form)

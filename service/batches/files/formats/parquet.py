@@ -1,0 +1,217 @@
+"""Parquet: the footer plans, row groups are read as a stream of pages.
+
+A chunk may begin within a row group: then the rows before it are decoded and dropped, unless the reader just came
+from there. So a reader keeps its place from chunk to chunk.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from service.batches.files import numbers
+from service.batches.files.blocks import BLOCK_ROWS, RowBlock
+from service.batches.files.duplicates import DuplicateFinder
+from service.batches.files.formats.carrying import id_faults, id_texts, is_carriable, plain_type, record_batch
+from service.batches.files.layouts import BatchFormat, Layout, Wanted, check_columns
+from service.batches.files.plans import Chunk, Limits, RowGroups, with_duplicates
+from service.batches.files.problems import FileProblem, FileRefused
+
+# Each column reads ahead this far. A column chunk of a whole row group would not be bounded.
+BUFFER_BYTES: Final = 128 * 1024
+# The footer is read whole and takes some ten times its size in memory.
+FOOTER_BYTES: Final = 32 * 1024 * 1024
+# A block of rows is cut shorter where rows are wide.
+BLOCK_VALUES: Final = 4_000_000
+
+
+def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> tuple[Layout, int, tuple[Chunk, ...]]:
+    """Layout, number of rows and chunks. Raises FileRefused; reads the footer, and the column of ids."""
+    _check_ends(file)
+    with _worded():
+        parquet = _opened(file)
+        schema, footer = parquet.schema_arrow, parquet.metadata
+    check_columns(tuple(schema.names), wanted)
+    _check_types(schema, wanted)
+    taken = {*wanted.field_names, *wanted.carried}
+    layout = Layout(
+        BatchFormat.PARQUET,
+        wanted,
+        pa.schema([(name, plain_type(schema.field(name).type)) for name in wanted.carried]),
+        columns=tuple(name for name in wanted.field_names if name in schema.names),
+        unused=sum(name not in taken for name in schema.names),
+    )
+    groups = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
+    if sum(groups) != footer.num_rows:
+        raise FileRefused(FileProblem.MISCOUNTED, "The footer and its row groups count different rows.")
+    chunks = _planned(groups, min(limits.rows, _rows_within(limits.size_bytes, footer)))
+    if wanted.id_column is not None:
+        chunks = with_duplicates(chunks, _duplicates(parquet, wanted.id_column))
+    return layout, footer.num_rows, chunks
+
+
+class ParquetReader:
+    """See blocks.Reader."""
+
+    def __init__(self, file: io.RawIOBase, layout: Layout) -> None:
+        with _worded():
+            self._parquet = _opened(file)
+        self._layout = layout
+        self._fields = layout.wanted.field_names
+        self._columns = list(dict.fromkeys((*layout.columns, *layout.carried.names)))
+        self._rows = max(1, min(BLOCK_ROWS, BLOCK_VALUES // max(1, len(self._columns))))
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._rest: pa.RecordBatch | None = None
+        self._next_row = -1
+
+    def read(self, chunk: Chunk) -> Iterator[RowBlock]:
+        """See blocks.Reader."""
+        assert isinstance(chunk.place, RowGroups)
+        row, end = chunk.first_row, chunk.first_row + chunk.rows
+        if row != self._next_row:
+            self._go_to(chunk.place)
+        while row < end:
+            batch = self._take(end - row)
+            yield self._block(batch, row)
+            row += batch.num_rows
+            self._next_row = row
+
+    def _go_to(self, place: RowGroups) -> None:
+        groups = list(range(place.first, self._parquet.metadata.num_row_groups))
+        with _worded():
+            self._batches = self._parquet.iter_batches(
+                self._rows, row_groups=groups, columns=self._columns, use_threads=False
+            )
+        self._rest = None
+        skipped = 0
+        while skipped < place.skip:
+            skipped += self._take(place.skip - skipped).num_rows
+
+    def _take(self, most: int) -> pa.RecordBatch:
+        """The next rows, up to `most` of them."""
+        with _worded():
+            batch = self._rest if self._rest is not None else next(self._batches, None)
+        if batch is None:
+            raise FileRefused(FileProblem.MISCOUNTED, "The file holds fewer rows than its footer counts.")
+        self._rest = batch.slice(most) if batch.num_rows > most else None
+        return batch.slice(0, most)
+
+    def _block(self, batch: pa.RecordBatch, row: int) -> RowBlock:
+        names = self._layout.carried.names
+        columns = {name: batch.column(name) for name in names}
+        carried = record_batch(self._layout.carried, columns, batch.num_rows)
+        return RowBlock(
+            row,
+            batch.num_rows,
+            carried,
+            tuple(
+                numbers.from_numeric(batch.column(name))
+                if name in self._layout.columns
+                else numbers.absent(batch.num_rows)
+                for name in self._fields
+            ),
+            faults=id_faults(carried, self._layout.wanted),
+        )
+
+
+def _opened(file: io.RawIOBase) -> Any:
+    return pq.ParquetFile(
+        file,
+        pre_buffer=False,
+        buffer_size=BUFFER_BYTES,
+        thrift_string_size_limit=FOOTER_BYTES,
+        thrift_container_size_limit=FOOTER_BYTES,
+    )
+
+
+def _check_ends(file: io.RawIOBase) -> None:
+    """Refuse what is no Parquet file or has lost its end, before a parser sees it."""
+    size = file.seek(0, io.SEEK_END)
+    if size == 0:
+        raise FileRefused(FileProblem.EMPTY, "The file is empty.")
+    file.seek(0)
+    magic = file.read(4)
+    file.seek(max(0, size - 8))
+    tail = file.read(8) or b""
+    if magic not in (b"PAR1", b"PARE"):
+        raise FileRefused(FileProblem.WRONG_FORMAT, "The file is not Parquet.")
+    if b"PARE" in (magic, tail[4:]):
+        raise FileRefused(FileProblem.UNREADABLE, "The Parquet file is encrypted: send it in the clear.")
+    if size < 12 or tail[4:] != b"PAR1":
+        raise FileRefused(FileProblem.UNREADABLE, "The Parquet file is cut short: it has no footer.")
+    if int.from_bytes(tail[:4], "little") > min(FOOTER_BYTES, size - 12):
+        raise FileRefused(FileProblem.UNREADABLE, "The Parquet file's footer is damaged or too large.")
+
+
+def _check_types(schema: pa.Schema, wanted: Wanted) -> None:
+    for name in wanted.field_names:
+        if name in schema.names and not numbers.is_numeric(schema.field(name).type):
+            kind = schema.field(name).type
+            raise FileRefused(
+                FileProblem.COLUMN_UNSUPPORTED, f"The column {name} holds {kind}: store numbers."
+            )
+    for name in wanted.carried:
+        if not is_carriable(schema.field(name).type):
+            raise FileRefused(
+                FileProblem.COLUMN_UNSUPPORTED,
+                f"The column {name} is nested or binary and cannot be carried.",
+            )
+
+
+def _rows_within(size_bytes: int, footer: Any) -> int:
+    """How many rows of average width make up `size_bytes`, at least one."""
+    total = sum(footer.row_group(index).total_byte_size for index in range(footer.num_row_groups))
+    return int(max(1, size_bytes * footer.num_rows // max(1, total)))
+
+
+def _planned(groups: list[int], rows: int) -> tuple[Chunk, ...]:
+    """Chunks of up to `rows` rows. A row group that is not too large for one is not cut."""
+    chunks: list[Chunk] = []
+    first_row, held = 1, 0
+    place = RowGroups(0, 0)
+
+    def end_chunk(count: int) -> None:
+        nonlocal first_row
+        if count:
+            chunks.append(Chunk(len(chunks), first_row, count, place))
+            first_row += count
+
+    for group, size in enumerate(groups):
+        if held + size > rows:
+            end_chunk(held)
+            held, place = 0, RowGroups(group, 0)
+        pieces = -(-size // rows)
+        for piece in range(pieces if size > rows else 0):
+            start, end = piece * size // pieces, (piece + 1) * size // pieces
+            place = RowGroups(group, start)
+            end_chunk(end - start)
+        if size > rows:
+            place = RowGroups(group + 1, 0)
+        else:
+            held += size
+    end_chunk(held)
+    return tuple(chunks)
+
+
+def _duplicates(parquet: Any, id_column: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    finder, row = DuplicateFinder(), 1
+    with _worded():
+        for batch in parquet.iter_batches(BLOCK_ROWS, columns=[id_column], use_threads=False):
+            finder.add(id_texts(batch.column(0)), np.arange(row, row + batch.num_rows))
+            row += batch.num_rows
+    return finder.duplicate_rows()
+
+
+@contextmanager
+def _worded() -> Iterator[None]:
+    """Words Arrow's faults; its own messages may quote values. Faults of the source pass through."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError):
+        raise FileRefused(
+            FileProblem.UNREADABLE, "The Parquet file is damaged and cannot be decoded."
+        ) from None

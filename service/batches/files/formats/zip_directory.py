@@ -1,0 +1,147 @@
+"""The central directory of a ZIP archive, read entry by entry and believed in nothing (APPNOTE 6.3.10)."""
+
+import io
+import stat
+import struct
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from service.batches.files import problems
+from service.batches.files.plans import Limits, Member
+from service.batches.files.problems import FileProblem, FileRefused
+
+END: Final = struct.Struct("<4s4H2LH")
+END_64: Final = struct.Struct("<4sQ2H2L4Q")
+LOCATOR_64: Final = struct.Struct("<4sLQL")
+ENTRY: Final = struct.Struct("<4s6H3L5H2L")
+LOCAL_BYTES: Final = 30
+COMMENT_BYTES: Final = 65_535
+STORED, DEFLATED = 0, 8
+ENCRYPTED, UTF8 = 0x1, 0x800
+ALL_16, ALL_32 = 0xFFFF, 0xFFFFFFFF
+ENTRY_BYTES: Final = 4096  # most that the directory may have for each member it counts
+
+# Deflate reaches 1032; a whole archive beyond this share holds nothing but padding.
+MOST_RATIO: Final = 500
+RATIO_MATTERS_BYTES: Final = 64 * 1024 * 1024
+
+
+class Named(NamedTuple):
+    """A member and its name."""
+
+    name: str
+    place: Member
+
+
+def zip_members(file: io.RawIOBase, size: int, limits: Limits) -> Iterator[Named]:
+    """The files of an archive of `size` bytes, in the order of its directory. Raises FileRefused.
+
+    Refused are archives that are damaged, hold members that share bytes, or unpack to hundreds of times their size.
+    """
+    count, start, length = _directory(file, size)
+    if count > limits.members or length > ENTRY_BYTES * max(count, 1):
+        raise FileRefused(FileProblem.TOO_MANY_MEMBERS, f"More than {limits.members} members.")
+    file.seek(start)
+    content = file.read(length) or b""
+    if len(content) != length:
+        raise _damaged()
+    found = list(_entries(content, count, start))
+    _check_overlaps(found)
+    unpacked = sum(named.place.size_bytes for named in found)
+    if unpacked > max(MOST_RATIO * size, RATIO_MATTERS_BYTES):
+        raise FileRefused(FileProblem.BOMB, "The archive unpacks to hundreds of times its size.")
+    yield from (named for named in found if not named.name.endswith("/"))
+
+
+def _directory(file: io.RawIOBase, size: int) -> tuple[int, int, int]:
+    """Number of entries, start and length of the central directory."""
+    file.seek(0)
+    if (file.read(4) or b"")[:2] != b"PK":
+        raise FileRefused(FileProblem.WRONG_FORMAT, "The file is not a ZIP archive.")
+    reach = min(size, END.size + COMMENT_BYTES)
+    file.seek(size - reach)
+    tail = file.read(reach) or b""
+    place = tail.rfind(b"PK\x05\x06")
+    if place < 0 or place + END.size > len(tail):
+        raise FileRefused(FileProblem.UNREADABLE, "The ZIP archive is cut short: its directory is missing.")
+    _, _, _, _, count, length, start, _ = END.unpack_from(tail, place)
+    if count == ALL_16 or ALL_32 in (length, start):
+        count, start, length = _directory_64(file, tail, place)
+    if start + length > size:
+        raise _damaged()
+    return count, start, length
+
+
+def _directory_64(file: io.RawIOBase, tail: bytes, place: int) -> tuple[int, int, int]:
+    locator = place - LOCATOR_64.size
+    if locator < 0 or tail[locator : locator + 4] != b"PK\x06\x07":
+        _, _, _, _, count, length, start, _ = END.unpack_from(tail, place)
+        return count, start, length  # exactly 65,535 members, perhaps
+    file.seek(LOCATOR_64.unpack_from(tail, locator)[2])
+    record = file.read(END_64.size) or b""
+    if len(record) != END_64.size or record[:4] != b"PK\x06\x06":
+        raise _damaged()
+    fields = END_64.unpack(record)
+    return fields[7], fields[9], fields[8]
+
+
+def _entries(content: bytes, count: int, end_of_members: int) -> Iterator[Named]:
+    position = 0
+    for _ in range(count):
+        if position + ENTRY.size > len(content) or content[position : position + 4] != b"PK\x01\x02":
+            raise _damaged()
+        fields = ENTRY.unpack_from(content, position)
+        name_end = position + ENTRY.size + fields[10]
+        extra_end = name_end + fields[11]
+        name = content[position + ENTRY.size : name_end]
+        place = _place(fields, content[name_end:extra_end])
+        if place.offset + LOCAL_BYTES + place.packed_bytes > end_of_members:
+            raise _damaged()
+        yield Named(name.decode("utf-8" if fields[3] & UTF8 else "cp437", errors="replace"), place)
+        position = extra_end + fields[12]
+
+
+def _place(fields: tuple[int, ...], extra: bytes) -> Member:
+    """Where a member is, and whether it can be read."""
+    flags, method, crc = fields[3], fields[4], fields[7]
+    packed, size, offset = _sizes(fields[8], fields[9], fields[16], extra)
+    mode = fields[15] >> 16
+    fault = ""
+    if flags & ENCRYPTED:
+        fault = problems.ENCRYPTED_FILE.code
+    elif method not in (STORED, DEFLATED) or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
+        fault = "" if stat.S_ISDIR(mode) else problems.UNSUPPORTED_FILE.code
+    return Member(offset, packed, size, method, crc, fault)
+
+
+def _sizes(packed: int, size: int, offset: int, extra: bytes) -> tuple[int, int, int]:
+    """The sizes and the offset, those that do not fit into 32 bits from the ZIP64 extra field."""
+    long = _extra_64(extra)
+    values = []
+    for value in (size, packed, offset):
+        if value == ALL_32 and len(long) >= 8:
+            value, long = int.from_bytes(long[:8], "little"), long[8:]  # noqa: PLW2901 - the long form stands for it
+        values.append(value)
+    return values[1], values[0], values[2]
+
+
+def _extra_64(extra: bytes) -> bytes:
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        if kind == 1:
+            return extra[4 : 4 + length]
+        extra = extra[4 + length :]
+    return b""
+
+
+def _check_overlaps(found: list[Named]) -> None:
+    """Members that share bytes are the trick of archives that unpack without end."""
+    places = sorted((named.place.offset, named.place.packed_bytes) for named in found)
+    for (start, length), (following, _) in pairwise(places):
+        if start + LOCAL_BYTES + length > following:
+            raise FileRefused(FileProblem.BOMB, "Members of the archive share the same bytes.")
+
+
+def _damaged() -> FileRefused:
+    return FileRefused(FileProblem.UNREADABLE, "The ZIP archive's directory is damaged.")

@@ -1,0 +1,144 @@
+"""All parts of one kind as one file, in the order of chunks, readable from any place: nothing is written again.
+
+NDJSON parts follow each other. Of Parquet, each part's row group is taken as it is, without its magic and footer, and
+one footer with moved offsets stands behind them all (parquet-format, FileMetaData); it is made once, when a batch is
+finalized. Memory stays at the frames of one part.
+"""
+
+import hashlib
+import io
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from service.batches.files.parts import MAGIC, Part, PartStore
+from service.batches.files.thrift import Struct, read_struct, written_struct
+from service.crypto import FRAME_BYTES
+from service.sealed import SealedFile
+
+# Fields of Parquet's thrift structs: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+NUM_ROWS, ROW_GROUPS = 3, 4  # FileMetaData
+COLUMNS, FILE_OFFSET, ORDINAL = 1, 5, 7  # RowGroup
+CHUNK_OFFSET, META_DATA, OFFSET_INDEX, COLUMN_INDEX = 2, 3, 4, 6  # ColumnChunk
+DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, BLOOM_FILTER = 9, 10, 11, 14  # ColumnMetaData
+GREATEST_ORDINAL: Final = 2**15 - 1
+
+
+def nothing() -> None:
+    """What to call where nobody is to be asked whether to go on."""
+
+
+class JoinedFile:
+    """The joined file of some parts. `footer` is what `joined_footer` made, stored or not; NDJSON has none."""
+
+    def __init__(
+        self, store: PartStore, parts: Sequence[Part], footer: Part | memoryview | None = None
+    ) -> None:
+        self._store = store
+        head = 0 if footer is None else len(MAGIC)
+        self._pieces: list[tuple[Part | memoryview, int, int]] = [
+            (part, head, part.body_bytes) for part in parts
+        ]
+        if footer is not None:
+            self._pieces.append((footer, 0, footer.size_bytes if isinstance(footer, Part) else len(footer)))
+        self._ends = list(accumulate((end - start for _, start, end in self._pieces), initial=head))
+        self._head = MAGIC[:head]
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the whole file."""
+        return self._ends[-1]
+
+    def read(
+        self, start: int = 0, end: int | None = None, *, still: Callable[[], object] = nothing
+    ) -> Iterator[bytes]:
+        """Bytes `start` to `end`, as HTTP's half-open ranges; `still` is called before each piece, and may raise.
+
+        Raises PayloadUnreadable, BlobUnavailable, FileNotFoundError.
+        """
+        stop = self.size_bytes if end is None else min(end, self.size_bytes)
+        if start < min(stop, len(self._head)):
+            yield self._head[start:stop]
+            start = len(self._head)
+        while start < stop:
+            index = bisect_right(self._ends, start) - 1
+            part, first, _ = self._pieces[index]
+            with self._opened(part) as file:
+                file.seek(first + start - self._ends[index])
+                piece_stop = min(stop, self._ends[index + 1])
+                while start < piece_stop:
+                    still()
+                    content = file.read(min(FRAME_BYTES, piece_stop - start))
+                    yield content
+                    start += len(content)
+
+    def _opened(self, piece: Part | memoryview) -> SealedFile | io.BytesIO:
+        return self._store.open(piece) if isinstance(piece, Part) else io.BytesIO(piece)
+
+    def digest(self, still: Callable[[], object] = nothing) -> tuple[str, int]:
+        """SHA-256 of the whole file, read once, and how many line ends it holds."""
+        digest, lines = hashlib.sha256(), 0
+        for content in self.read(still=still):
+            digest.update(content)
+            lines += content.count(b"\n")
+        return digest.hexdigest(), lines
+
+
+def joined_footer(store: PartStore, parts: Sequence[Part], schema: pa.Schema) -> memoryview:
+    """What stands behind the row groups of all parts: footer, its length, magic. `schema` is for a file without parts."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema):
+        pass
+    joined = read_struct(_footer_of(sink.getvalue().to_pybytes()))
+    groups: list[Struct] = []
+    offset = len(MAGIC)
+    for part in parts:
+        with store.open(part) as file:
+            file.seek(part.body_bytes)
+            footer = read_struct(file.read(part.size_bytes - 8 - part.body_bytes))
+        if not groups:
+            joined = dict(footer)
+        for group in footer[ROW_GROUPS][1][1]:
+            groups.append(_moved_group(group, offset - len(MAGIC), len(groups)))
+        offset += part.body_bytes - len(MAGIC)
+    joined[NUM_ROWS] = (joined[NUM_ROWS][0], sum(part.rows for part in parts))
+    joined[ROW_GROUPS] = (joined[ROW_GROUPS][0], (12, groups))
+    content = written_struct(joined)
+    return memoryview(content + len(content).to_bytes(4, "little") + MAGIC)
+
+
+def _footer_of(content: bytes) -> bytes:
+    length = int.from_bytes(content[-8:-4], "little")
+    return content[-8 - length : -8]
+
+
+def _moved_group(group: Struct, shift: int, ordinal: int) -> Struct:
+    kind, columns = group[COLUMNS][1]
+    moved = _moved(group, (FILE_OFFSET,), shift)
+    moved[COLUMNS] = (group[COLUMNS][0], (kind, [_moved_column(column, shift) for column in columns]))
+    if ORDINAL in moved:
+        if ordinal > GREATEST_ORDINAL:
+            del moved[ORDINAL]
+        else:
+            moved[ORDINAL] = (moved[ORDINAL][0], ordinal)
+    return moved
+
+
+def _moved_column(column: Struct, shift: int) -> Struct:
+    moved = _moved(column, (CHUNK_OFFSET, OFFSET_INDEX, COLUMN_INDEX), shift)
+    kind, table = moved[META_DATA]
+    moved[META_DATA] = (kind, _moved(table, (DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, BLOOM_FILTER), shift))
+    return moved
+
+
+def _moved(table: Struct, fields: Sequence[int], shift: int) -> Struct:
+    """The struct with some of its offsets moved. An offset of 0 says that there is none: it stays."""
+    moved = dict(table)
+    for number in fields:
+        if number in moved and moved[number][1]:
+            moved[number] = (moved[number][0], moved[number][1] + shift)
+    return moved

@@ -1,0 +1,55 @@
+"""From Arrow columns to the number columns that pipelines check: no object per cell."""
+
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.pipelines.columns import NumberColumn
+
+# How CSV may write a number, and what is no finite one: those that Arrow reads as well.
+DECIMAL: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+NOT_FINITE: Final = r"^(?i)[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)$"
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers."""
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    )
+
+
+def from_numeric(column: pa.Array) -> NumberColumn:
+    """A column of any numeric type, nulls missing. Integers and decimals become float64 as Python would make them."""
+    if pa.types.is_float64(column.type) and not column.null_count:
+        return NumberColumn(column.to_numpy(zero_copy_only=True))
+    as_double = column if pa.types.is_float64(column.type) else column.cast(pa.float64(), safe=False)
+    missing = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
+    return NumberColumn(as_double.fill_null(0.0).to_numpy(zero_copy_only=False), missing)
+
+
+def from_text(column: pa.Array) -> NumberColumn:
+    """A column of texts as CSV has them: empty is missing, what is no number has the wrong type."""
+    text = pc.ascii_trim_whitespace(column.fill_null(""))
+    missing = pc.equal(text, "").to_numpy(zero_copy_only=False)
+    decimal = pc.match_substring_regex(text, DECIMAL)
+    not_finite = pc.match_substring_regex(text, NOT_FINITE)
+    # A plus is no part of what a cast takes; a text that is no number must not reach it.
+    bare = pc.ascii_ltrim(pc.if_else(decimal, text, "0"), characters="+")
+    values = pc.cast(bare, pa.float64()).to_numpy(zero_copy_only=False)
+    nan = not_finite.to_numpy(zero_copy_only=False)
+    wrong = ~(missing | nan | decimal.to_numpy(zero_copy_only=False))
+    return NumberColumn(
+        np.where(nan, np.nan, values),
+        missing if missing.any() else None,
+        wrong if wrong.any() else None,
+    )
+
+
+def absent(count: int) -> NumberColumn:
+    """An optional field that a file has no column for."""
+    return NumberColumn(np.zeros(count), np.ones(count, dtype=np.bool_))

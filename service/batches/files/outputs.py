@@ -1,0 +1,157 @@
+"""The output of a batch: results and errors as Arrow, and as the bytes of a part, NDJSON or Parquet.
+
+The same rows give the same bytes. Neither way makes a Python object per row.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from models.pipelines import Pipeline
+from models.pipelines.columns import (
+    NO_FAULTS,
+    CategoryColumn,
+    CellFaults,
+    FieldPipeline,
+    FilePipeline,
+    ResultColumn,
+)
+from service.batches.files.json_lines import json_lines
+from service.batches.files.layouts import Layout, Wanted
+from service.batches.files.problems import FileProblem, FileRefused
+
+ROW: Final = "row"
+TAKEN: Final = frozenset(
+    (
+        ROW,
+        "label",
+        "display",
+        "code_system",
+        "code",
+        "threshold",
+        "abstained",
+        "abstain_reason",
+        "column",
+        "message",
+    )
+)
+TAKEN_PREFIX: Final = "probability_"
+
+
+class OutputFormat(StrEnum):
+    """How results and errors are written."""
+
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+def check_names(wanted: Wanted) -> None:
+    """Raises FileRefused where a carried column has the name of an output's own."""
+    if taken := [name for name in wanted.carried if name in TAKEN or name.startswith(TAKEN_PREFIX)]:
+        raise FileRefused(
+            FileProblem.COLUMN_TAKEN,
+            f"The output has a column {taken[0]} of its own: rename the one to carry.",
+        )
+
+
+def results_batch(rows: Any, carried: pa.RecordBatch, columns: Sequence[ResultColumn]) -> pa.RecordBatch:
+    """Row numbers int64 [n], their carried columns and their results as one batch."""
+    arrays = [
+        pa.array(rows, pa.int64()),
+        *carried.columns,
+        *(_array(column, len(rows)) for column in columns),
+    ]
+    names = [ROW, *carried.schema.names, *(column.name for column in columns)]
+    return pa.RecordBatch.from_arrays(arrays, names)
+
+
+def errors_batch(
+    faults: CellFaults, first_row: int, carried: pa.RecordBatch, layout: Layout
+) -> pa.RecordBatch:
+    """The faults of a block as lines of errors: row number, id where there is one, column, code and message."""
+    columns = [pa.array(faults.rows + first_row, pa.int64())]
+    names = [ROW]
+    if (id_column := layout.wanted.id_column) is not None:
+        columns.append(carried.column(id_column).take(pa.array(faults.rows)))
+        names.append(id_column)
+    words: dict[str, list[str | None]] = {
+        "column": [_column_of(fault.pointer) for fault in faults.kinds],
+        "code": [fault.code for fault in faults.kinds],
+        "message": [fault.detail for fault in faults.kinds],
+    }
+    for name, values in words.items():
+        columns.append(_words(faults.faults, values))
+        names.append(name)
+    return pa.RecordBatch.from_arrays(columns, names)
+
+
+def results_schema(layout: Layout, pipeline: Pipeline) -> pa.Schema:
+    """The columns of results, for a file that has none."""
+    assert isinstance(pipeline, FieldPipeline | FilePipeline)
+    outputs = {spec.name: np.empty((0, *spec.shape), spec.dtype) for spec in pipeline.outputs}
+    return results_batch([], _no_rows(layout), pipeline.result_columns(outputs, 0)).schema
+
+
+def errors_schema(layout: Layout) -> pa.Schema:
+    """The columns of errors, for a file that has none."""
+    return errors_batch(NO_FAULTS, 1, _no_rows(layout), layout).schema
+
+
+def encoded(batches: Sequence[pa.RecordBatch], form: OutputFormat) -> memoryview:
+    """Batches of one schema as the bytes of a part. A part of Parquet has one row group."""
+    table = pa.Table.from_batches(batches)
+    return _parquet(table) if form is OutputFormat.PARQUET else _ndjson(table)
+
+
+def _no_rows(layout: Layout) -> pa.RecordBatch:
+    if not len(layout.carried):
+        return pa.RecordBatch.from_struct_array(pa.nulls(0, pa.struct([])))
+    return pa.RecordBatch.from_pylist([], layout.carried)
+
+
+def _array(column: ResultColumn, count: int) -> pa.Array:
+    if isinstance(column, CategoryColumn):
+        return _words(column.codes, column.words)
+    return pa.nulls(count, pa.float64()) if column.values is None else pa.array(column.values)
+
+
+def _words(codes: NDArray[np.int32], words: Sequence[str | None]) -> pa.Array:
+    """Words by code, -1 and None being null. Each word once: else Arrow writes other bytes to Parquet each time."""
+    places = {word: place for place, word in enumerate(dict.fromkeys(w for w in words if w is not None))}
+    if len(places) < len(words):
+        codes = np.array([-1 if word is None else places[word] for word in (*words, None)], np.int32)[codes]
+    null = codes < 0
+    indices = pa.array(codes, pa.int32(), mask=null if null.any() else None)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(places, pa.string()), safe=False)
+
+
+def _column_of(pointer: str) -> str | None:
+    """The column that a JSON pointer of one step names."""
+    return pointer[1:].replace("~1", "/").replace("~0", "~") if pointer else None
+
+
+def _parquet(table: pa.Table) -> memoryview:
+    """One row group. Words are kept once; ids seldom repeat and probabilities do not compress, so they are not tried."""
+    names = set(table.schema.names)
+    words = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    squeezed = [name for name in names if name not in words and not name.startswith(TAKEN_PREFIX)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=max(1, table.num_rows),
+        use_dictionary=[*words, *(names & {"threshold"})],
+        compression=dict.fromkeys(squeezed, "zstd"),
+        column_encoding={ROW: "DELTA_BINARY_PACKED"},
+        write_statistics=[ROW],
+    )
+    return memoryview(sink.getvalue())
+
+
+def _ndjson(table: pa.Table) -> memoryview:
+    return memoryview(b"".join(json_lines(batch) for batch in table.to_batches()))

@@ -1,0 +1,200 @@
+"""The plan of a batch: its rows cut into chunks, each with what is needed to go there. Made once, in validation.
+
+A plan may hold names and ids that tell of patients, so it is stored sealed.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.batches.files.layouts import Layout
+from service.batches.files.sources import Identity
+
+ROWS: Final = 65_536
+SIZE_BYTES: Final = 32 * 1024 * 1024
+ROW_BYTES: Final = 1024 * 1024
+MEMBERS: Final = 500_000
+FILE_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large a chunk and its pieces may be. A worker holds about one chunk's outputs and a block of its rows.
+
+    `rows` and `size_bytes` are of a chunk; `row_bytes` of one row of CSV or NDJSON; `members` of an archive,
+    `file_bytes` of one of its files, decompressed.
+    """
+
+    rows: int = ROWS
+    size_bytes: int = SIZE_BYTES
+    row_bytes: int = ROW_BYTES
+    members: int = MEMBERS
+    file_bytes: int = FILE_BYTES
+
+
+class RowGroups(NamedTuple):
+    """Where a chunk of Parquet begins: behind `skip` rows of a row group."""
+
+    first: int
+    skip: int
+
+
+class ByteRange(NamedTuple):
+    """Where a chunk of CSV or NDJSON stands. `oversized`: it is one row that is too large to be read."""
+
+    start: int
+    end: int
+    oversized: bool = False
+
+
+class Member(NamedTuple):
+    """One file of an archive: where it begins, its size in the archive and out of it, how it is packed.
+
+    `method` is ZIP's (0: stored, 8: deflate); `crc` is CRC-32, -1 where there is none. `fault`, where not empty,
+    is the code why it cannot be read.
+    """
+
+    offset: int
+    packed_bytes: int
+    size_bytes: int
+    method: int = 0
+    crc: int = -1
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Members:
+    """The files of a chunk, a row each, and their carried columns as one Arrow IPC message."""
+
+    files: tuple[Member, ...]
+    carried: bytes
+
+
+Place = RowGroups | ByteRange | Members
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A run of rows, scored at once. `number` counts from 0, `first_row` from 1.
+
+    `duplicates` are those of its row numbers whose id an earlier row has: int64, rising. `only`: the row numbers, int64,
+    rising, that are scored and accounted for; None: all of them.
+    """
+
+    number: int
+    first_row: int
+    rows: int
+    place: Place
+    duplicates: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    only: NDArray[np.int64] | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many rows are accounted for."""
+        return self.rows if self.only is None else len(self.only)
+
+    def as_bytes(self) -> bytes:
+        """As JSON, the same bytes each time."""
+        table = {
+            "number": self.number,
+            "first_row": self.first_row,
+            "rows": self.rows,
+            "place": _place_table(self.place),
+            "duplicates": _spelled(self.duplicates),
+            "only": None if self.only is None else _spelled(self.only),
+        }
+        return json.dumps(table, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Chunk":
+        """What `as_bytes` gave."""
+        table = json.loads(content)
+        return cls(
+            table["number"],
+            table["first_row"],
+            table["rows"],
+            _place(table["place"]),
+            _read(table["duplicates"]),
+            None if table["only"] is None else _read(table["only"]),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What validation found: how to read the file, how many rows it has, and its chunks in order.
+
+    `identity.sha256` is that of the file's plain bytes. `rows` was counted without reading the rows' values.
+    """
+
+    layout: Layout
+    identity: Identity
+    rows: int
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def duplicates(self) -> int:
+        """How many rows repeat an earlier id."""
+        return sum(len(chunk.duplicates) for chunk in self.chunks)
+
+
+def head_of(plan: Plan) -> bytes:
+    """What holds for all chunks of a plan: layout and identity, as JSON."""
+    return json.dumps({"layout": plan.layout.as_json(), "identity": asdict(plan.identity)}).encode()
+
+
+def read_head(content: bytes) -> tuple[Layout, Identity]:
+    """What `head_of` gave."""
+    head = json.loads(content)
+    return Layout.from_json(head["layout"]), Identity(**head["identity"])
+
+
+def cut_after(chunks: Sequence[Chunk], rows: int) -> tuple[Chunk, ...]:
+    """The chunks that hold the first `rows` rows, no more of which are accounted for."""
+    kept = []
+    for chunk in chunks:
+        left = rows + 1 - chunk.first_row
+        if left > 0:
+            ends = chunk.first_row + min(left, chunk.rows)
+            only = None if left >= chunk.rows else np.arange(chunk.first_row, ends)
+            kept.append(replace(chunk, only=only))
+    return tuple(kept)
+
+
+def with_duplicates(chunks: Sequence[Chunk], rows: NDArray[np.int64]) -> tuple[Chunk, ...]:
+    """The chunks, each with its share of the duplicate `rows`, int64, rising."""
+    starts = np.searchsorted(rows, [chunk.first_row for chunk in chunks])
+    ends = np.searchsorted(rows, [chunk.first_row + chunk.rows for chunk in chunks])
+    return tuple(
+        replace(chunk, duplicates=rows[start:end])
+        for chunk, start, end in zip(chunks, starts, ends, strict=True)
+    )
+
+
+def _spelled(rows: NDArray[np.int64]) -> str:
+    return base64.b64encode(rows.astype("<i8").tobytes()).decode()
+
+
+def _read(spelled: str) -> NDArray[np.int64]:
+    return np.frombuffer(base64.b64decode(spelled), "<i8").astype(np.int64)
+
+
+def _place_table(place: Place) -> dict[str, Any]:
+    if isinstance(place, Members):
+        return {
+            "files": [list(file) for file in place.files],
+            "carried": base64.b64encode(place.carried).decode(),
+        }
+    return {"groups" if isinstance(place, RowGroups) else "range": list(place)}
+
+
+def _place(table: dict[str, Any]) -> Place:
+    if "groups" in table:
+        return RowGroups(*table["groups"])
+    if "range" in table:
+        return ByteRange(*table["range"])
+    return Members(tuple(Member(*file) for file in table["files"]), base64.b64decode(table["carried"]))

@@ -1,0 +1,88 @@
+"""What can be wrong with a batch's file or with one of its rows. No message ever quotes a value, a key or a name.
+
+A file's fault ends the batch in validation; a row's fault is one line of its errors.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from models.pipelines import FieldFault
+
+
+class FileProblem(StrEnum):
+    """Why a file is refused."""
+
+    UNREADABLE = "file_unreadable"
+    EMPTY = "file_empty"
+    NO_ROWS = "no_rows"
+    NOT_UTF8 = "not_utf8"
+    WRONG_DELIMITER = "wrong_delimiter"
+    UNCLOSED_QUOTE = "unclosed_quote"
+    HEADER_INVALID = "header_invalid"
+    COLUMN_MISSING = "column_missing"
+    COLUMN_UNKNOWN = "column_unknown"
+    COLUMN_DUPLICATE = "column_duplicate"
+    COLUMN_TAKEN = "column_taken"
+    COLUMN_UNSUPPORTED = "column_unsupported"
+    COMPRESSED = "archive_compressed"
+    BOMB = "archive_bomb"
+    UNSAFE_NAME = "unsafe_member_name"
+    TOO_MANY_MEMBERS = "too_many_members"
+    INDEX_INVALID = "index_invalid"
+    TOO_LARGE = "file_too_large"
+    WRONG_FORMAT = "wrong_format"
+    GONE = "source_gone"
+    CHANGED = "source_changed"
+    NOT_ALLOWED = "source_not_allowed"
+    MISCOUNTED = "rows_miscounted"
+
+
+class FileRefused(Exception):
+    """The file cannot be scored. `row`, counted from 1, is where it was noticed; the detail names it too."""
+
+    def __init__(self, problem: FileProblem, detail: str, *, row: int | None = None) -> None:
+        self.problem = problem
+        self.row = row
+        self.detail = detail if row is None else f"Row {row}: {detail}"
+        super().__init__(f"{problem}: {self.detail}")
+
+
+class SourceUnavailable(Exception):
+    """The source does not answer now. What is done so far holds; try again."""
+
+    code: ClassVar[str] = "source_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__((type(self).__doc__ or "").strip())
+
+
+# Faults of a row that a pipeline knows nothing of; a fault's pointer is the JSON pointer of its column.
+ROW_TOO_LARGE = FieldFault("", "row_too_large", "The row is larger than a row may be: check its end.")
+WRONG_COLUMN_COUNT = FieldFault(
+    "", "wrong_column_count", "The row has another number of columns than the header."
+)
+INVALID_JSON = FieldFault("", "invalid_json", "The line is not one JSON object.")
+NOT_AN_OBJECT = FieldFault("", "not_an_object", "Send a JSON object with one number a field.")
+MISSING_FILE = FieldFault("", "missing_file", "The index names a file that the archive does not hold.")
+AMBIGUOUS_FILE = FieldFault("", "ambiguous_file", "The archive holds several files of this name.")
+ENCRYPTED_FILE = FieldFault("", "encrypted_file", "The file is encrypted: send it in the clear.")
+DAMAGED_FILE = FieldFault("", "damaged_file", "The archive holds this file damaged or cut short.")
+UNSUPPORTED_FILE = FieldFault(
+    "", "unsupported_file", "The file is a link or compressed in a way that is not read."
+)
+MODEL_FAILED = FieldFault(
+    "", "model_failed", "The model fails on this input. Check it; if it is right, tell the model's publisher."
+)
+TOO_MANY_FAULTS = FieldFault(
+    "", "unknown_field", "The row has fields that the model does not take: remove them."
+)
+
+
+def missing_id(pointer: str) -> FieldFault:
+    """A row without id."""
+    return FieldFault(pointer, "missing_field", "The id is missing.")
+
+
+def duplicate_id(pointer: str) -> FieldFault:
+    """A row whose id an earlier row has."""
+    return FieldFault(pointer, "duplicate_id", "An earlier row has the same id.")
