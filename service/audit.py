@@ -19,12 +19,14 @@ from service.db import UnitOfWork
 LEAF_PREFIX = b"\x00"
 
 APPEND = """
-INSERT INTO audit_event (tenant_id, job_id, actor, action, object, detail) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO audit_event (tenant_id, job_id, batch_id, actor, action, object, detail) VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
-OF_JOB = """
+TRAIL = """
 SELECT id, occurred_at, actor, action, object, detail, leaf FROM audit_event
-WHERE job_id = %s AND tenant_id = %s AND (%s::uuid IS NULL OR id > %s) ORDER BY id LIMIT %s
+WHERE {column} = %s AND tenant_id = %s AND (%s::uuid IS NULL OR id > %s) ORDER BY id LIMIT %s
 """
+OF_JOB = TRAIL.format(column="job_id")
+OF_BATCH = TRAIL.format(column="batch_id")
 
 
 class Action(StrEnum):
@@ -43,6 +45,26 @@ class Action(StrEnum):
     JOB_REQUEUED = "job.requeued"
     JOB_OVERDUE = "job.overdue"
     RESULT_READ = "result.read"
+    BATCH_OPENED = "batch.opened"
+    BATCH_VALIDATED = "batch.validated"
+    BATCH_STARTED = "batch.started"
+    BATCH_PROGRESSED = "batch.progressed"
+    BATCH_PAUSED = "batch.paused"
+    BATCH_RESUMED = "batch.resumed"
+    BATCH_FINALIZING = "batch.finalizing"
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_FAILED = "batch.failed"
+    BATCH_CANCELED = "batch.canceled"
+    BATCH_EXPIRED = "batch.expired"
+    BATCH_AT_RISK = "batch.at_risk"
+    BATCH_OUTPUT_READ = "batch.output_read"
+    CHUNK_RESCUED = "batch.chunk_rescued"
+    CHUNK_QUARANTINED = "batch.chunk_quarantined"
+    CHUNK_PUT_OFF = "batch.chunk_put_off"
+    SCHEDULE_CREATED = "schedule.created"
+    SCHEDULE_CHANGED = "schedule.changed"
+    SCHEDULE_DELETED = "schedule.deleted"
+    SCHEDULE_RUN_FAILED = "schedule.run_failed"
     ENDPOINT_CREATED = "webhook.endpoint_created"
     ENDPOINT_CHANGED = "webhook.endpoint_changed"
     ENDPOINT_DELETED = "webhook.endpoint_deleted"
@@ -78,11 +100,12 @@ def append(
     actor: str,
     tenant_id: UUID | None = None,
     job_id: UUID | None = None,
+    batch_id: UUID | None = None,
     subject: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
     """Add one event to the transaction of `work`. `subject` names what was acted on when it is no job."""
-    work.execute(APPEND, (tenant_id, job_id, actor, action, subject, Jsonb(detail or {})))
+    work.execute(APPEND, (tenant_id, job_id, batch_id, actor, action, subject, Jsonb(detail or {})))
 
 
 def events_of_job(
@@ -94,7 +117,23 @@ def events_of_job(
     limit: int = 100,
 ) -> list[AuditEvent]:
     """The trail of one job, oldest first, from behind `after`."""
-    rows = work.execute(OF_JOB, (job_id, tenant_id, after, after, limit))
+    return _trail(work, OF_JOB, (job_id, tenant_id, after, after, limit))
+
+
+def events_of_batch(
+    work: UnitOfWork,
+    *,
+    tenant_id: UUID,
+    batch_id: UUID,
+    after: UUID | None = None,
+    limit: int = 100,
+) -> list[AuditEvent]:
+    """The trail of one batch, oldest first, from behind `after`."""
+    return _trail(work, OF_BATCH, (batch_id, tenant_id, after, after, limit))
+
+
+def _trail(work: UnitOfWork, query: str, params: tuple[object, ...]) -> list[AuditEvent]:
+    rows = work.execute(query, params)
     return [AuditEvent(row[0], row[1], row[2], row[3], row[4], row[5], row[6].hex()) for row in rows]
 
 

@@ -5,7 +5,6 @@ patient data, an input's value or a secret.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class FieldError:
 class ServiceError(Exception):
     """The request could not be carried out."""
 
-    code: ClassVar[str] = "service_error"
+    code: str = "service_error"
 
     def __init__(self, detail: str = "", errors: tuple[FieldError, ...] = ()) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
@@ -88,6 +87,18 @@ class EndpointNotFound(NotFound):
     """There is no such webhook endpoint. GET /v1/webhook-endpoints lists them."""
 
     code = "endpoint_not_found"
+
+
+class BatchNotFound(NotFound):
+    """There is no such batch. Check the id, and that the key belongs to its tenant."""
+
+    code = "batch_not_found"
+
+
+class ScheduleNotFound(NotFound):
+    """There is no such schedule. Check the id, and that the key belongs to its tenant."""
+
+    code = "schedule_not_found"
 
 
 class DeliveryNotFound(NotFound):
@@ -194,6 +205,59 @@ class DeadlinePassed(ServiceError):
     """The deadline lies in the past. Send a later one, or none."""
 
     code = "deadline_passed"
+
+
+class WindowInvalid(ServiceError):
+    """A window is HH:MM-HH:MM, such as 22:00-06:00, and an IANA time zone, such as Europe/Berlin."""
+
+    code = "window_invalid"
+
+
+class ScheduleInvalid(ServiceError):
+    """A schedule is a cron expression of five fields that comes up again, such as `0 22 * * *`, and an IANA time zone."""
+
+    code = "schedule_invalid"
+
+
+class ScheduleNameTaken(ServiceError):
+    """The tenant has a schedule of this name. Change or delete it, or choose another name."""
+
+    code = "schedule_name_taken"
+
+
+class FileUnfit(ServiceError):
+    """The file of a batch, or how it is to be read, cannot be taken.
+
+    `code` is that of the fault, as the problem of a batch has it.
+    """
+
+    code = "source_not_allowed"
+
+    def __init__(self, detail: str = "", *, code: str = code, pointer: str = "") -> None:
+        self.code = code
+        super().__init__(detail, errors=(FieldError(pointer, code, detail),) if pointer else ())
+
+
+class OutputNotReady(ServiceError):
+    """The batch is under way: its results and errors are there once it is completed. Come back later."""
+
+    code = "output_not_ready"
+
+
+class OutputIncomplete(ServiceError):
+    """The batch ended without completing. `?partial=true` gives what its finished chunks hold."""
+
+    code = "output_incomplete"
+
+
+class RangeUnsatisfiable(ServiceError):
+    """The range lies behind the end of the file. Content-Range tells its length."""
+
+    code = "range_unsatisfiable"
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        super().__init__()
 
 
 class IdempotencyKeyReused(ServiceError):

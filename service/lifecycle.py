@@ -1,6 +1,7 @@
-"""The states of a job and the transitions between them. Standard library only.
+"""The states of jobs and batches and the transitions between them. Standard library only.
 
-docs/architecture.md draws this table; a test keeps the two alike, and a trigger enforces the end states.
+docs/architecture.md draws these tables; tests keep them alike. Triggers enforce the end states of jobs and every
+transition of batches.
 """
 
 from enum import IntEnum, StrEnum
@@ -57,6 +58,53 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
 
+
+class BatchState(StrEnum):
+    """Where a batch stands. `scheduled` waits for its time, `pausing` for the chunks that workers still have."""
+
+    VALIDATING = "validating"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+class ChunkState(StrEnum):
+    """Where a piece of a batch's work stands. The rows of a quarantined chunk count as failed, a skipped one's as nothing."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    QUARANTINED = "quarantined"
+    SKIPPED = "skipped"
+
+
+_CUT_SHORT = frozenset({BatchState.CANCELED, BatchState.EXPIRED})
+
+BATCH_TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
+    BatchState.VALIDATING: _CUT_SHORT | {BatchState.SCHEDULED, BatchState.FAILED},
+    BatchState.SCHEDULED: _CUT_SHORT | {BatchState.RUNNING, BatchState.PAUSED},
+    BatchState.RUNNING: _CUT_SHORT
+    | {
+        *(BatchState.SCHEDULED, BatchState.PAUSING, BatchState.PAUSED),
+        *(BatchState.FINALIZING, BatchState.FAILED),
+    },
+    BatchState.PAUSING: _CUT_SHORT
+    | {BatchState.RUNNING, BatchState.PAUSED, BatchState.FINALIZING, BatchState.FAILED},
+    BatchState.PAUSED: _CUT_SHORT | {BatchState.SCHEDULED},
+    BatchState.FINALIZING: frozenset({BatchState.COMPLETED, BatchState.FAILED, BatchState.CANCELED}),
+    BatchState.COMPLETED: frozenset(),
+    BatchState.FAILED: frozenset(),
+    BatchState.CANCELED: frozenset(),
+    BatchState.EXPIRED: frozenset(),
+}
+
+ENDED_BATCH_STATES = frozenset(state for state, nexts in BATCH_TRANSITIONS.items() if not nexts)
 
 # What callers are told of: the events of the trail that webhooks and the feed carry. The last five are batches'.
 PUBLISHED_ACTIONS = (

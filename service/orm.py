@@ -26,7 +26,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from service.lifecycle import ENDED_STATES, FINAL_STATES, PUBLISHED_ACTIONS, DeliveryState, JobState
+from service.lifecycle import (
+    ENDED_BATCH_STATES,
+    ENDED_STATES,
+    FINAL_STATES,
+    PUBLISHED_ACTIONS,
+    BatchState,
+    ChunkState,
+    DeliveryState,
+    JobState,
+)
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -37,6 +46,9 @@ NAMING = {
 }
 NOW = text("now()")
 NEW_ID = text("uuidv7()")
+
+
+ENDED_BATCH = ", ".join(f"'{state}'" for state in BatchState if state in ENDED_BATCH_STATES)
 
 
 def _quoted(states: frozenset[JobState]) -> str:
@@ -266,12 +278,24 @@ class AuditEvent(Row):
                 )
             ),
         ),
+        Index("ix_audit_event_batch", "batch_id", "id", postgresql_where=text("batch_id IS NOT NULL")),
+        Index(
+            "uq_audit_event_batch_closing",
+            "batch_id",
+            unique=True,
+            postgresql_where=text(
+                "action IN ({})".format(
+                    ", ".join(f"'batch.{state}'" for state in BatchState if state in ENDED_BATCH_STATES)
+                )
+            ),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
     occurred_at: Mapped[datetime]
     tenant_id: Mapped[UUID | None]
     job_id: Mapped[UUID | None]
+    batch_id: Mapped[UUID | None]
     actor: Mapped[str]
     action: Mapped[str]
     object: Mapped[str | None]
@@ -356,6 +380,7 @@ class WebhookDelivery(Row):
         ),
         Index("ix_webhook_delivery_newest", "tenant_id", text("id DESC")),
         Index("ix_webhook_delivery_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),
+        Index("ix_webhook_delivery_batch", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
@@ -364,6 +389,7 @@ class WebhookDelivery(Row):
     event_id: Mapped[UUID]
     event_type: Mapped[str]
     job_id: Mapped[UUID | None]
+    batch_id: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     available_at: Mapped[datetime] = mapped_column(server_default=NOW)
     started_at: Mapped[datetime | None]
@@ -396,3 +422,251 @@ class WebhookTry(Row):
     status: Mapped[int | None]
     error: Mapped[str | None]
     excerpt: Mapped[str | None]
+
+
+class BatchSchedule(Row):
+    """What opens a batch again and again: a cron expression in a time zone. `request` is sealed by service.crypto.
+
+    Of the runs that were missed the last one is made up for.
+    """
+
+    __tablename__ = "batch_schedule"
+    __table_args__ = (
+        CheckConstraint("(window_hours IS NULL) = (window_zone IS NULL)", name="window"),
+        CheckConstraint("deadline_after_s > 0", name="deadline"),
+        CheckConstraint("error_limit >= 0", name="error_limit"),
+        Index(
+            "uq_batch_schedule_name",
+            "tenant_id",
+            "name",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "ix_batch_schedule_due",
+            "next_run_at",
+            postgresql_where=text("paused_at IS NULL AND deleted_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    name: Mapped[str]
+    cron: Mapped[str]
+    zone: Mapped[str]
+    model: Mapped[str]
+    request: Mapped[bytes]
+    window_hours: Mapped[str | None]
+    window_zone: Mapped[str | None]
+    deadline_after_s: Mapped[int | None]
+    error_limit: Mapped[int | None] = mapped_column(BigInteger)
+    submitted_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    paused_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    next_run_at: Mapped[datetime]
+    last_run_at: Mapped[datetime | None]
+    last_problem: Mapped[dict[str, Any] | None]
+
+
+class Batch(Row):
+    """A source to score as a whole. `request` (source, format, output, columns to carry) is sealed by service.crypto, as are
+    `data_key`, under which its parts are sealed, and `layout`: what validation found out about the source.
+
+    Chunks may be begun within [`open_from`, `open_until`), which the scheduler moves on from night to night. The counters
+    are of finished chunks and kept in the transactions that finish them. With `error_limit` the batch stops once more
+    rows have failed. `chunk_rows` and `run_rows` are how many rows a chunk and a micro-batch were meant to have. `told_at`
+    and `told_tenths` are of the last event of progress, `at_risk_until` is the end of the opening that the last alarm was
+    about.
+    """
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        CheckConstraint(
+            f"(state IN ({ENDED_BATCH})) = (finished_at IS NOT NULL)", name="finished_when_ended"
+        ),
+        CheckConstraint("(window_hours IS NULL) = (window_zone IS NULL)", name="window"),
+        CheckConstraint("(idempotency_digest IS NULL) = (request_digest IS NULL)", name="idempotency"),
+        CheckConstraint("(schedule_id IS NULL) = (scheduled_for IS NULL)", name="schedule"),
+        CheckConstraint("error_limit >= 0", name="error_limit"),
+        CheckConstraint(
+            "chunks_running >= 0 AND chunks_done >= 0 AND chunks_running + chunks_done <= chunks_total",
+            name="chunks",
+        ),
+        CheckConstraint(
+            "rows_succeeded >= 0 AND rows_failed >= 0 AND rows_succeeded + rows_failed <= rows_total",
+            name="rows",
+        ),
+        CheckConstraint(
+            "state <> 'completed' OR (rows_succeeded + rows_failed = rows_total AND chunks_done = chunks_total)",
+            name="accounted",
+        ),
+        CheckConstraint("state <> 'paused' OR chunks_running = 0", name="nobody_scores_while_paused"),
+        Index("ix_batch_live", "open_from", postgresql_where=text("state IN ('scheduled', 'running')")),
+        Index(
+            "ix_batch_deadline",
+            "deadline_at",
+            postgresql_where=text(
+                "deadline_at IS NOT NULL AND state IN ('validating', 'scheduled', 'running', 'pausing', 'paused')"
+            ),
+        ),
+        Index("ix_batch_newest", "tenant_id", text("id DESC")),
+        Index("ix_batch_rerun", "rerun_of", postgresql_where=text("rerun_of IS NOT NULL")),
+        Index(
+            "uq_batch_run",
+            "schedule_id",
+            "scheduled_for",
+            unique=True,
+            postgresql_where=text("schedule_id IS NOT NULL"),
+        ),
+        Index(
+            "uq_batch_idempotency",
+            "tenant_id",
+            "idempotency_digest",
+            unique=True,
+            postgresql_where=text("idempotency_digest IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"))
+    schedule_id: Mapped[UUID | None] = mapped_column(ForeignKey("batch_schedule.id"))
+    scheduled_for: Mapped[datetime | None]
+    rerun_of: Mapped[UUID | None] = mapped_column(ForeignKey("batch.id"))
+    state: Mapped[BatchState] = mapped_column(
+        Enum(
+            BatchState, name="batch_state", values_callable=lambda states: [state.value for state in states]
+        ),
+        server_default=text("'validating'"),
+    )
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    scheduled_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    resumed_at: Mapped[datetime | None]
+    pausing_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    finalizing_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    window_hours: Mapped[str | None]
+    window_zone: Mapped[str | None]
+    not_before: Mapped[datetime | None]
+    deadline_at: Mapped[datetime | None]
+    open_from: Mapped[datetime]
+    open_until: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]
+    told_at: Mapped[datetime | None]
+    at_risk_until: Mapped[datetime | None]
+    source_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    rows_total: Mapped[int | None] = mapped_column(BigInteger)
+    rows_succeeded: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rows_failed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    error_limit: Mapped[int | None] = mapped_column(BigInteger)
+    chunk_rows: Mapped[int | None]
+    run_rows: Mapped[int | None]
+    chunks_total: Mapped[int | None]
+    chunks_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    chunks_running: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    told_tenths: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    submitted_by: Mapped[str]
+    request: Mapped[bytes]
+    data_key: Mapped[bytes]
+    layout: Mapped[bytes | None]
+    source_sha256: Mapped[str | None]
+    results: Mapped[dict[str, Any] | None]
+    errors: Mapped[dict[str, Any] | None]
+    idempotency_digest: Mapped[bytes | None]
+    request_digest: Mapped[bytes | None]
+    problem: Mapped[dict[str, Any] | None]
+
+
+class _BatchWork:
+    """Columns of claimed work that belongs to a batch."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    batch_id: Mapped[UUID]
+    state: Mapped[ChunkState] = mapped_column(
+        Enum(
+            ChunkState, name="chunk_state", values_callable=lambda states: [state.value for state in states]
+        ),
+        server_default=text("'queued'"),
+    )
+    available_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    lease_expires_at: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    attempt: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    crash_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    lease_owner: Mapped[str | None]
+
+
+class BatchStep(_BatchWork, Row):
+    """Work on a batch as a whole, once: to validate its source, or to join and account for what was scored."""
+
+    __tablename__ = "batch_step"
+    __table_args__ = (
+        CheckConstraint("kind IN ('validate', 'finalize')", name="kind"),
+        CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease_while_running"),
+        CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="owner_while_running"),
+        CheckConstraint("attempt >= 0 AND crash_count >= 0 AND fence >= attempt", name="counters"),
+        Index("uq_batch_step_once", "batch_id", "kind", unique=True),
+        Index("ix_batch_step_due", "available_at", postgresql_where=text("state = 'queued'")),
+        Index(
+            "ix_batch_step_lease", "lease_expires_at", postgresql_where=text("lease_expires_at IS NOT NULL")
+        ),
+    )
+
+    kind: Mapped[str]
+
+
+class BatchChunk(_BatchWork, Row):
+    """Some seconds' worth of a batch's rows; `seek` says where in the source they are and is sealed by service.crypto.
+
+    `results` and `errors` are its parts in the blob store. Written at the rate of chunks, so without foreign keys. A
+    quarantined one killed its worker time and again: all its rows count as failed, and finalizing writes their errors.
+    """
+
+    __tablename__ = "batch_chunk"
+    __table_args__ = (
+        CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease_while_running"),
+        CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="owner_while_running"),
+        CheckConstraint(
+            "(state IN ('done', 'quarantined')) = (finished_at IS NOT NULL)", name="finished_when_ended"
+        ),
+        CheckConstraint("attempt >= 0 AND crash_count >= 0 AND fence >= attempt", name="counters"),
+        CheckConstraint("number >= 0 AND first_row >= 0 AND rows > 0", name="place"),
+        CheckConstraint(
+            "rows_succeeded >= 0 AND rows_failed >= 0 AND (finished_at IS NULL OR rows_succeeded + rows_failed = rows)",
+            name="accounted",
+        ),
+        Index("uq_batch_chunk_number", "batch_id", "number", unique=True),
+        Index(
+            "ix_batch_chunk_due",
+            "batch_id",
+            "available_at",
+            "number",
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "ix_batch_chunk_lease", "lease_expires_at", postgresql_where=text("lease_expires_at IS NOT NULL")
+        ),
+        Index(
+            "ix_batch_chunk_finished",
+            "batch_id",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+    )
+
+    number: Mapped[int]
+    first_row: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int]
+    rows_succeeded: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    rows_failed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    seconds: Mapped[float | None]
+    seek: Mapped[bytes]
+    results: Mapped[dict[str, Any] | None]
+    errors: Mapped[dict[str, Any] | None]
+    problem: Mapped[dict[str, Any] | None]

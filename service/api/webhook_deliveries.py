@@ -27,6 +27,7 @@ class DeliveryQuery(BaseModel):
     state: DeliveryState | None = None
     type: DeliveredType | None = None
     job: UUID | None = None
+    batch: UUID | None = None
     created_after: Time | None = None
     created_before: Time | None = None
     limit: int = Field(50, ge=1, le=PAGE_LIMIT)
@@ -51,7 +52,13 @@ def blueprint(services: Services) -> Blueprint:
         query = query_as(DeliveryQuery)
         before = cursor_id("webhook-deliveries", query.cursor)
         wanted = DeliveryFilter(
-            query.endpoint, query.state, query.type, query.job, query.created_after, query.created_before
+            endpoint_id=query.endpoint,
+            state=query.state,
+            event_type=query.type,
+            job_id=query.job,
+            batch_id=query.batch,
+            created_after=query.created_after,
+            created_before=query.created_before,
         )
         with services.database.statement() as work:
             found = history.newest(work, principal, wanted, before=before, limit=query.limit + 1)

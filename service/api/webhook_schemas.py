@@ -132,6 +132,7 @@ class DeliveryView(Wire):
     event_id: UUID = Field(description="The `webhook-id` of every try.")
     event_type: str
     job_id: UUID | None
+    batch_id: UUID | None
     state: DeliveryState
     tries: int
     created_at: datetime

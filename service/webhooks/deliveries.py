@@ -68,7 +68,7 @@ WITH RECURSIVE {WAITING}, busy AS (SELECT * FROM unnest(%b::uuid[], %s::int[]) A
     ) AS first ORDER BY first.available_at LIMIT %s
 ), claimed AS (
     UPDATE webhook_delivery SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM due))
-    RETURNING id, fence, tries, tenant_id, endpoint_id, event_id, job_id
+    RETURNING id, fence, tries, tenant_id, endpoint_id, event_id, job_id, batch_id
 )
 SELECT claimed.id, claimed.fence, claimed.tries, claimed.tenant_id, claimed.endpoint_id, endpoint.kind, endpoint.url,
        job.callback, job.traceparent,

@@ -26,7 +26,7 @@ WITH events AS MATERIALIZED (
 )
 SELECT event.xact_id, {messages.EVENT_COLUMNS}
 FROM events AS event {messages.FROM_EVENT.format(events="events")}
-UNION ALL SELECT {VISIBLE}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+UNION ALL SELECT {VISIBLE}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 ORDER BY 1, 2
 """
 PLACE = "SELECT xact_id, id FROM audit_event WHERE id = %s AND tenant_id = %s AND xact_id IS NOT NULL"

@@ -18,7 +18,8 @@ REPLAY_ROWS = 10_000
 
 COLUMNS = """delivery.id, delivery.endpoint_id, delivery.event_id, delivery.event_type, delivery.job_id,
     delivery.state::text, delivery.tries, delivery.created_at,
-    CASE WHEN delivery.state = 'queued' THEN delivery.available_at END, delivery.finished_at"""
+    CASE WHEN delivery.state = 'queued' THEN delivery.available_at END, delivery.finished_at,
+    delivery.batch_id"""
 LIST = f"SELECT {COLUMNS} FROM webhook_delivery AS delivery WHERE {{conditions}} ORDER BY delivery.id DESC LIMIT %s"
 TRIES = """
 SELECT tried_at, duration_ms, status, error, excerpt FROM webhook_try WHERE delivery_id = %s ORDER BY fence
@@ -46,8 +47,8 @@ WITH target AS (
     UPDATE webhook_delivery SET state = 'queued', tries = 0, available_at = now(), finished_at = NULL
     WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING id
 ), missed AS (
-    INSERT INTO webhook_delivery (tenant_id, endpoint_id, event_id, event_type, job_id)
-    SELECT event.tenant_id, target.id, event.id, event.action, event.job_id
+    INSERT INTO webhook_delivery (tenant_id, endpoint_id, event_id, event_type, job_id, batch_id)
+    SELECT event.tenant_id, target.id, event.id, event.action, event.job_id, event.batch_id
     FROM target JOIN audit_event AS event ON event.tenant_id = target.tenant_id
     WHERE target.kind = 'registered' AND event.action IN ({", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS)})
         AND event.action = ANY (target.event_types) AND event.occurred_at >= %s AND event.occurred_at < %s
@@ -74,6 +75,7 @@ class DeliveryView:
     created_at: datetime
     next_try_at: datetime | None
     finished_at: datetime | None
+    batch_id: UUID | None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class DeliveryFilter:
     state: DeliveryState | None = None
     event_type: str | None = None
     job_id: UUID | None = None
+    batch_id: UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -110,6 +113,7 @@ def newest(
         "delivery.state = %s": wanted.state,
         "delivery.event_type = %s": wanted.event_type,
         "delivery.job_id = %s": wanted.job_id,
+        "delivery.batch_id = %s": wanted.batch_id,
         "delivery.created_at >= %s": wanted.created_after,
         "delivery.created_at < %s": wanted.created_before,
     }

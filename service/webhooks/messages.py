@@ -21,14 +21,18 @@ PING = "webhook.ping"
 
 # What a message says of its event: columns of FROM_EVENT, in the order of Event's fields.
 EVENT_COLUMNS = """event.id, event.action, event.occurred_at, event.detail, event.job_id,
-    version.name, version.version, version.digest, version.manifest->>'kind'"""
+    version.name, version.version, version.digest, version.manifest->>'kind', event.batch_id"""
 FROM_EVENT = """LEFT JOIN job ON job.id = event.job_id AND job.id = ANY (ARRAY(SELECT job_id FROM {events}))
-    LEFT JOIN model_version AS version ON version.id = job.model_version_id"""
+    LEFT JOIN batch ON batch.id = event.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM {events}))
+    LEFT JOIN model_version AS version ON version.id = coalesce(job.model_version_id, batch.model_version_id)"""
+# What is told of the detail of an event; its other entries are for the trail.
+TOLD_OF_JOBS = ("attempt", "code", "late_s", "result_sha256")
+TOLD_OF_BATCHES = ("code", "counts", "expected_end", "open_until", "results_sha256", "errors_sha256")
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event of the trail as receivers are told of it. `model` and what follows is of its job, if it has one."""
+    """One event of the trail as receivers are told of it. `model` to `kind` is of its job or batch, if it has one."""
 
     id: UUID
     type: str
@@ -39,25 +43,32 @@ class Event:
     model_version: str | None
     model_digest: str | None
     kind: str | None
+    batch_id: UUID | None = None
 
     def body(self, public_url: str) -> bytes:
         """The event as JSON, under 1 KB. `public_url` is where receivers reach the API."""
         return to_json({"type": self.type, "timestamp": self.occurred_at, "data": self._content(public_url)})
 
     def _content(self, public_url: str) -> dict[str, Any]:
-        if self.job_id is None:
+        told: tuple[str, ...]
+        if self.job_id is not None:
+            told, subject = TOLD_OF_JOBS, {"job_id": self.job_id}
+            url = {"job_url": f"{public_url}/v1/jobs/{self.job_id}"}
+        elif self.batch_id is not None:
+            told, subject = TOLD_OF_BATCHES, {"batch_id": self.batch_id}
+            url = {"batch_url": f"{public_url}/v1/batches/{self.batch_id}"}
+        else:
             return {"event_id": self.id, **self.detail}
         content: dict[str, Any] = {
             "event_id": self.id,
-            "job_id": self.job_id,
+            **subject,
             "state": self.detail.get("state", self.type.partition(".")[2]),
             "model": self.model,
             "model_version": self.model_version,
             "model_digest": self.model_digest,
             "kind": self.kind,
-            "job_url": f"{public_url}/v1/jobs/{self.job_id}",
+            **url,
         }
-        told = ("attempt", "code", "late_s", "result_sha256")
         return content | {name: self.detail[name] for name in told if self.detail.get(name) is not None}
 
 

@@ -8,10 +8,13 @@ import pytest
 
 import service.lifecycle
 from service.lifecycle import (
+    BATCH_TRANSITIONS,
+    ENDED_BATCH_STATES,
     ENDED_STATES,
     FINAL_STATES,
     PRIORITY_HEADSTART_S,
     TRANSITIONS,
+    BatchState,
     JobState,
     Priority,
 )
@@ -61,6 +64,39 @@ def test_only_a_job_that_no_worker_has_expires() -> None:
 
 def test_no_state_leads_to_itself() -> None:
     assert [state for state in JobState if state in TRANSITIONS[state]] == []
+
+
+def batches_reach(start: BatchState) -> set[BatchState]:
+    found, todo = {start}, [start]
+    while todo:
+        fresh = BATCH_TRANSITIONS[todo.pop()] - found
+        found |= fresh
+        todo.extend(fresh)
+    return found
+
+
+def test_every_state_of_a_batch_stands_in_its_table_and_can_be_reached() -> None:
+    assert set(BATCH_TRANSITIONS) == set(BatchState) == batches_reach(BatchState.VALIDATING)
+
+
+@pytest.mark.parametrize("state", BatchState)
+def test_from_every_state_a_batch_can_still_end(state: BatchState) -> None:
+    assert batches_reach(state) & ENDED_BATCH_STATES
+
+
+def test_the_end_states_of_a_batch_are_never_left() -> None:
+    assert {"completed", "failed", "canceled", "expired"} == ENDED_BATCH_STATES
+    assert all(batches_reach(state) == {state} for state in ENDED_BATCH_STATES)
+
+
+def test_a_batch_is_completed_by_finalizing_and_by_nothing_else() -> None:
+    assert [state for state in BatchState if BatchState.COMPLETED in BATCH_TRANSITIONS[state]] == [
+        "finalizing"
+    ]
+
+
+def test_work_that_is_all_done_does_not_expire() -> None:
+    assert BatchState.EXPIRED not in BATCH_TRANSITIONS[BatchState.FINALIZING]
 
 
 def test_a_more_pressing_job_gives_way_for_a_shorter_time() -> None:

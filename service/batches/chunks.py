@@ -1,0 +1,263 @@
+"""What a claimant may do with chunks: claim one, and finish, fail, put off or release the one that it still holds.
+
+A chunk is claimed while its batch is open, and only when no job waits that this worker could score. Every write-back shows
+the fence of its claim; what is no longer held changes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from service import leases
+from service.batches import settling
+from service.crypto import Cipher, binding
+from service.db import UnitOfWork
+from service.jobs.execution import Problem
+from service.leases import Lease
+from service.webhooks import planning
+
+TABLE = "batch_chunk"
+
+# First the tenant with the fewest chunks in hand, and of those alike the one that has waited longest; of a tenant's
+# batches the oldest. Scalar subqueries with a limit: as joins or EXISTS they could be planned to read all chunks and jobs.
+# Jobs past their deadline count as waiting until the sweep has ended them.
+LIVE = f"""{{t}}.state IN ('scheduled', 'running') AND {settling.OPEN}
+    AND {{t}}.chunks_running + {{t}}.chunks_done < {{t}}.chunks_total"""
+DUE = "state = 'queued' AND available_at <= now()"
+# Of a batch, the chunk behind the one that the claimant did last, since it stands there in the file; else one apart from
+# those that others are at.
+CLAIM = f"""
+WITH live AS MATERIALIZED (
+    SELECT id, tenant_id, chunks_running, claimed_at FROM batch
+    WHERE {LIVE.format(t="batch")} AND (%b::uuid[] IS NULL OR model_version_id = ANY (%b::uuid[]))
+        AND (SELECT available_at FROM batch_chunk WHERE batch_id = batch.id AND state = 'queued'
+             ORDER BY available_at, number LIMIT 1) <= now()
+), ranked AS MATERIALIZED (
+    SELECT id, sum(chunks_running) OVER tenants AS held, max(claimed_at) OVER tenants AS served
+    FROM live WINDOW tenants AS (PARTITION BY tenant_id)
+), chosen AS MATERIALIZED (
+    SELECT batch.id, batch.chunks_total * batch.chunks_running / (batch.chunks_running + 1) AS apart
+    FROM ranked JOIN batch ON batch.id = ranked.id AND batch.id = ANY (ARRAY(SELECT id FROM live))
+    WHERE {LIVE.format(t="batch")} AND EXISTS (SELECT FROM live) AND NOT EXISTS (
+        SELECT FROM model_version AS version WHERE (%b::uuid[] IS NULL OR id = ANY (%b::uuid[])) AND coalesce(
+            (SELECT true FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt = 0
+             ORDER BY rank_at, id LIMIT 1),
+            (SELECT true FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt > 0
+                AND available_at <= now() ORDER BY available_at LIMIT 1), false)
+    )
+    ORDER BY ranked.held, ranked.served NULLS FIRST, batch.id LIMIT 1 FOR NO KEY UPDATE OF batch
+), picked AS MATERIALIZED (
+    SELECT batch_chunk.id FROM batch_chunk, chosen
+    WHERE batch_chunk.id = coalesce(
+        (SELECT id FROM batch_chunk WHERE batch_id = (SELECT id FROM chosen) AND number = (
+            SELECT place.number FROM unnest(%b::uuid[], %s::int[]) AS place (batch_id, number)
+            WHERE place.batch_id = (SELECT id FROM chosen)) AND {DUE}),
+        (SELECT id FROM batch_chunk WHERE batch_id = (SELECT id FROM chosen) AND {DUE} AND number >= (
+            SELECT apart FROM chosen)
+         ORDER BY available_at, number LIMIT 1),
+        (SELECT id FROM batch_chunk WHERE batch_id = (SELECT id FROM chosen) AND {DUE}
+         ORDER BY available_at, number LIMIT 1))
+        AND batch_chunk.{DUE}
+    LIMIT 1 FOR UPDATE OF batch_chunk SKIP LOCKED
+), claimed AS (
+    UPDATE batch_chunk SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM picked))
+    RETURNING id, fence, attempt, batch_id, number, first_row, rows, seek
+), begun AS (
+    UPDATE batch SET state = 'running', chunks_running = chunks_running + 1, claimed_at = now()
+    WHERE id = ANY (ARRAY(SELECT batch_id FROM claimed))
+    RETURNING id, tenant_id, model_version_id, request, data_key, layout, run_rows, old.started_at IS NULL AS first,
+        rows_total, rows_succeeded, rows_failed
+), events AS (
+    INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'batch.started', jsonb_build_object('state', 'running', 'counts', {settling.COUNTS})
+    FROM begun WHERE first RETURNING {planning.EVENT_COLUMNS}
+), {planning.BATCH_DELIVERIES}
+SELECT claimed.id, claimed.fence, claimed.attempt, claimed.batch_id, begun.tenant_id, begun.model_version_id, begun.request,
+       begun.data_key, begun.layout, begun.run_rows, claimed.number, claimed.first_row, claimed.rows, claimed.seek,
+       {planning.PLANNED}
+FROM claimed JOIN begun ON begun.id = claimed.batch_id
+"""
+
+HELD = f"""{leases.held_clause(TABLE)} AND {TABLE}.batch_id = ANY (ARRAY(SELECT id FROM locked))"""
+CHANGED = "batch_chunk.id, batch_chunk.batch_id, batch_chunk.state, batch_chunk.rows_succeeded, batch_chunk.rows_failed"
+
+FINISH = f"""
+WITH {settling.HELD}, {settling.LOCKED}, finished AS (
+    UPDATE batch_chunk SET state = 'done', finished_at = now(), rows_succeeded = %s, rows_failed = %s,
+        results = %s, errors = %s, seconds = %s, {leases.RELEASE}
+    FROM held WHERE {HELD} RETURNING {CHANGED}
+), {settling.settled("finished", actor="%s::text")}
+SELECT (SELECT state::text FROM settled WHERE id = batch_id), {planning.PLANNED} FROM finished
+"""
+
+RELEASE = f"""
+WITH {settling.HELD}, {settling.LOCKED}, released AS (
+    UPDATE batch_chunk SET state = 'queued', attempt = batch_chunk.attempt - 1, {leases.RELEASE}
+    FROM held WHERE {HELD} RETURNING {CHANGED}
+), {settling.settled("released", actor="%s::text")}
+SELECT id, {planning.PLANNED} FROM released
+"""
+
+PUT_OFF = f"""
+WITH {settling.HELD}, {settling.LOCKED}, delayed AS (
+    UPDATE batch_chunk SET state = 'queued', available_at = now() + make_interval(secs => %s), {
+    leases.RELEASE
+}
+    FROM held WHERE {HELD} RETURNING {CHANGED}, batch_chunk.number, batch_chunk.attempt
+), {
+    settling.settled(
+        "delayed",
+        actor="%s::text",
+        more='''UNION ALL
+    SELECT batch.tenant_id, delayed.batch_id, %s::text, 'batch.chunk_put_off',
+           jsonb_build_object('chunk', number, 'attempt', attempt, 'code', %s::text)
+    FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT id FROM locked))''',
+    )
+}
+SELECT id, {planning.PLANNED} FROM delayed
+"""
+
+FAIL = f"""
+WITH {settling.HELD}, {settling.LOCKED}, broken AS MATERIALIZED (
+    SELECT batch_chunk.batch_id FROM batch_chunk, held WHERE {HELD} FOR UPDATE OF batch_chunk
+), ended AS (
+    UPDATE batch SET state = 'failed', problem = %s, chunks_running = 0
+    WHERE id = ANY (ARRAY(SELECT batch_id FROM broken)) RETURNING {settling.ENDED_COLUMNS}
+), {settling.LEFT_OVER}, {settling.CLOSED}
+SELECT id, {planning.PLANNED} FROM ended
+"""
+
+
+@dataclass(frozen=True)
+class ClaimedChunk:
+    """A chunk in the hands of this claimant: rows [`first_row`, `first_row` + `rows`) of the source.
+
+    `request`, `data_key`, `layout` and `seek` are still sealed. `run_rows` is the size of a micro-batch.
+    """
+
+    lease: Lease
+    attempt: int
+    batch_id: UUID
+    tenant_id: UUID
+    model_version_id: UUID
+    request: bytes
+    data_key: bytes
+    layout: bytes
+    run_rows: int
+    number: int
+    first_row: int
+    rows: int
+    seek: bytes
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of a chunk: rows by outcome, and the parts that hold results and errors (see service.batches.files.parts).
+
+    `seconds` is what scoring took.
+    """
+
+    rows_succeeded: int
+    rows_failed: int
+    results: dict[str, Any] | None
+    errors: dict[str, Any] | None
+    seconds: float
+
+
+def claim(
+    work: UnitOfWork,
+    *,
+    owner: str,
+    lease_s: float,
+    scorable: list[UUID] | None = None,
+    places: Mapping[UUID, int] | None = None,
+) -> ClaimedChunk | None:
+    """Claim the next chunk for `lease_s` seconds; None when none is open, or when a job waits.
+
+    `scorable` are the model versions that this worker could score; None are all. Both chunks and the jobs that go first
+    are looked for among them. `places` are the numbers of the chunks, by batch, that it would rather have.
+    """
+    places = places or {}
+    rows = work.execute(
+        CLAIM,
+        (
+            *(scorable, scorable, scorable, scorable, list(places), list(places.values())),
+            *(owner, lease_s, f"worker:{owner}"),
+        ),
+    )
+    settling.planned(work, rows)
+    return _claimed(*rows[0][:-1]) if rows else None
+
+
+def _claimed(chunk_id: UUID, fence: int, *row: Any) -> ClaimedChunk:
+    return ClaimedChunk(Lease(chunk_id, fence), *row)
+
+
+def finish(work: UnitOfWork, chunk: ClaimedChunk, scored: Scored, *, owner: str) -> str | None:
+    """Store what came of a chunk that is held; the state that its batch is in then, None when it was not held any more.
+
+    Rows that do not add up to the chunk's raise ValueError.
+    """
+    if scored.rows_succeeded < 0 or scored.rows_failed < 0:
+        raise ValueError("rows are counted from nought")
+    if scored.rows_succeeded + scored.rows_failed != chunk.rows:
+        raise ValueError(f"{scored.rows_succeeded} + {scored.rows_failed} rows out of {chunk.rows}")
+    actor = f"worker:{owner}"
+    rows = work.execute(
+        FINISH,
+        (
+            *(chunk.lease.id, chunk.lease.fence, chunk.batch_id),
+            *(scored.rows_succeeded, scored.rows_failed),
+            *(_table(scored.results), _table(scored.errors), scored.seconds, actor, actor),
+        ),
+    )
+    settling.planned(work, rows)
+    return str(rows[0][0]) if rows else None
+
+
+def release(work: UnitOfWork, chunk: ClaimedChunk, *, owner: str) -> bool:
+    """Give a chunk back untouched, as before its claim, in its old place; whether it was still held."""
+    actor = f"worker:{owner}"
+    rows = work.execute(RELEASE, (chunk.lease.id, chunk.lease.fence, chunk.batch_id, actor, actor))
+    settling.planned(work, rows)
+    return bool(rows)
+
+
+def put_off(work: UnitOfWork, chunk: ClaimedChunk, *, delay_s: float, owner: str, code: str) -> bool:
+    """Queue a chunk again after a passing fault named `code`; whether it was still held. It uses up an attempt."""
+    actor = f"worker:{owner}"
+    rows = work.execute(
+        PUT_OFF, (chunk.lease.id, chunk.lease.fence, chunk.batch_id, delay_s, actor, actor, actor, code)
+    )
+    settling.planned(work, rows)
+    return bool(rows)
+
+
+def fail(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, owner: str) -> bool:
+    """End the batch of a chunk that is held: its source or its model is at fault, not a row. Whether it was still held."""
+    rows = work.execute(
+        FAIL,
+        (
+            *(chunk.lease.id, chunk.lease.fence, chunk.batch_id),
+            *(Jsonb({"code": problem.code, "detail": problem.detail}), f"worker:{owner}"),
+        ),
+    )
+    settling.planned(work, rows)
+    return bool(rows)
+
+
+def seal_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, seek: bytes) -> bytes:
+    """Where a chunk begins, as it is stored: names inside an archive may be patients'."""
+    return cipher.seal(seek, binding("batch_chunk.seek", tenant_id, chunk_id))
+
+
+def open_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, sealed: bytes) -> bytes:
+    """Where in the source a chunk begins, as its validation said. Raises PayloadUnreadable."""
+    return cipher.open(sealed, binding("batch_chunk.seek", tenant_id, chunk_id))
+
+
+def _table(part: dict[str, Any] | None) -> Jsonb | None:
+    return None if part is None else Jsonb(part)

@@ -1,0 +1,82 @@
+"""What callers may do with a batch that is under way: pause, resume and cancel it. Each may be asked for twice."""
+
+from uuid import UUID
+
+from service.accounts import Principal
+from service.batches import settling
+from service.db import UnitOfWork
+from service.errors import BatchNotFound, TransitionRefused
+from service.lifecycle import ENDED_BATCH_STATES, BatchState
+from service.webhooks import planning
+
+STATE = "SELECT state::text FROM batch WHERE id = %s AND tenant_id = %s"
+
+PAUSE = f"""
+WITH paused AS (
+    UPDATE batch SET state = CASE WHEN chunks_running > 0 THEN 'pausing'::batch_state ELSE 'paused' END
+    WHERE id = %s AND tenant_id = %s AND state IN ('scheduled', 'running')
+    RETURNING id, tenant_id, state, rows_total, rows_succeeded, rows_failed
+), events AS (
+    INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'batch.' || state, jsonb_build_object('counts', {settling.COUNTS}) FROM paused
+)
+SELECT state::text FROM paused
+"""
+# What is paused waits for a claim, which takes it to running; the opening may be an old one, which the sweep moves on.
+RESUME = """
+WITH resumed AS (
+    UPDATE batch SET state = CASE state WHEN 'pausing' THEN 'running'::batch_state ELSE 'scheduled' END
+    WHERE id = %s AND tenant_id = %s AND state IN ('pausing', 'paused') RETURNING id, tenant_id, state
+), events AS (
+    INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'batch.resumed', jsonb_build_object('state', state) FROM resumed
+)
+SELECT state::text FROM resumed
+"""
+CANCEL = f"""
+WITH ended AS (
+    UPDATE batch SET state = 'canceled', chunks_running = 0
+    WHERE id = %s AND tenant_id = %s
+        AND state IN ('validating', 'scheduled', 'running', 'pausing', 'paused', 'finalizing')
+    RETURNING {settling.ENDED_COLUMNS}
+), {settling.LEFT_OVER}, {settling.CLOSED}
+SELECT state::text, {planning.PLANNED} FROM ended
+"""
+
+
+def pause(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
+    """Begin no more chunks; `paused`, or `pausing` while workers finish theirs. Raises BatchNotFound or TransitionRefused."""
+    rows = work.execute(PAUSE, (batch_id, principal.tenant_id, principal.actor))
+    if rows:
+        return BatchState(rows[0][0])
+    return _as_it_is(work, principal, batch_id, fine={BatchState.PAUSING, BatchState.PAUSED})
+
+
+def resume(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
+    """Go on within the window. Raises BatchNotFound or TransitionRefused."""
+    rows = work.execute(RESUME, (batch_id, principal.tenant_id, principal.actor))
+    if rows:
+        return BatchState(rows[0][0])
+    return _as_it_is(work, principal, batch_id, fine={BatchState.SCHEDULED, BatchState.RUNNING})
+
+
+def cancel(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
+    """Call a batch off; its finished chunks stay. The state that holds: one that ended before stays so.
+
+    Workers find that they hold no lease any more. Raises BatchNotFound.
+    """
+    rows = work.execute(CANCEL, (batch_id, principal.tenant_id, principal.actor))
+    settling.planned(work, rows)
+    if rows:
+        return BatchState(rows[0][0])
+    return _as_it_is(work, principal, batch_id, fine=set(ENDED_BATCH_STATES))
+
+
+def _as_it_is(work: UnitOfWork, principal: Principal, batch_id: UUID, *, fine: set[BatchState]) -> BatchState:
+    rows = work.execute(STATE, (batch_id, principal.tenant_id))
+    if not rows:
+        raise BatchNotFound
+    state = BatchState(rows[0][0])
+    if state not in fine:
+        raise TransitionRefused(f"The batch is {state}: that does not allow this.")
+    return state

@@ -1,0 +1,114 @@
+"""The output of a batch: its results and its errors, each one file joined from the parts of its chunks.
+
+What is kept of a joined file is a small table: rows, length, SHA-256 and the part that holds Parquet's footer.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from service.batches.files import joins
+from service.batches.files.accounting import ChunkAccount
+from service.batches.files.joins import JoinedFile, nothing
+from service.batches.files.outputs import OutputFormat
+from service.batches.files.parts import MAGIC, Part, PartKind, PartStore
+from service.batches.queries import FinishedChunk
+
+FOOTER_NUMBERS = {PartKind.RESULTS: 0, PartKind.ERRORS: 1}
+
+
+class OutputKind(StrEnum):
+    """Which of the two files of a batch."""
+
+    RESULTS = "results"
+    ERRORS = "errors"
+
+    @property
+    def part_kind(self) -> PartKind:
+        """The kind of its parts."""
+        return PartKind(self.value)
+
+
+def account_of(chunk: FinishedChunk) -> ChunkAccount:
+    """What became of the rows of a finished chunk."""
+    return ChunkAccount(
+        chunk.number,
+        chunk.rows,
+        chunk.rows_succeeded,
+        chunk.rows_failed,
+        part_of(chunk.results),
+        part_of(chunk.errors),
+    )
+
+
+def part_of(table: dict[str, Any] | None) -> Part | None:
+    """A part as it is kept in the database."""
+    return None if table is None else Part(**table)
+
+
+def parts_of(chunks: Sequence[FinishedChunk], kind: OutputKind) -> list[Part]:
+    """The parts of one kind, in input order."""
+    found = [part_of(chunk.results if kind is OutputKind.RESULTS else chunk.errors) for chunk in chunks]
+    return [part for part in found if part is not None]
+
+
+def joined(
+    store: PartStore,
+    parts: Sequence[Part],
+    kind: OutputKind,
+    form: OutputFormat,
+    schema: pa.Schema,
+    *,
+    fence: int,
+    still: Callable[[], object] = nothing,
+) -> dict[str, Any]:
+    """Join parts and read what they make once; what is to be kept of it. `schema` is for a file without rows.
+
+    `rows` is counted in what was read, not taken from the parts. `still` is called time and again, and may raise.
+    Raises PayloadUnreadable or BlobUnavailable.
+    """
+    footer = None
+    if form is OutputFormat.PARQUET:
+        content = joins.joined_footer(store, parts, schema)
+        number = FOOTER_NUMBERS[kind.part_kind]
+        footer = store.write(PartKind.FOOTER, number, fence, content, rows=sum(part.rows for part in parts))
+        rows = _rows_of_groups(content)
+    file = JoinedFile(store, parts, footer)
+    digest, lines = file.digest(still)
+    return {
+        "rows": lines if footer is None else rows,
+        "size_bytes": file.size_bytes,
+        "sha256": digest,
+        "footer": None if footer is None else asdict(footer),
+    }
+
+
+def file_of(
+    store: PartStore, chunks: Sequence[FinishedChunk], kind: OutputKind, table: dict[str, Any]
+) -> JoinedFile:
+    """The joined file of a completed batch, given what was kept of it."""
+    return JoinedFile(store, parts_of(chunks, kind), part_of(table["footer"]))
+
+
+def partial_file_of(
+    store: PartStore,
+    chunks: Sequence[FinishedChunk],
+    kind: OutputKind,
+    form: OutputFormat,
+    schema: pa.Schema,
+) -> JoinedFile:
+    """What the finished chunks of an uncompleted batch make, as one file."""
+    parts = parts_of(chunks, kind)
+    footer = joins.joined_footer(store, parts, schema) if form is OutputFormat.PARQUET else None
+    return JoinedFile(store, parts, footer)
+
+
+def _rows_of_groups(footer: memoryview) -> int:
+    """The rows of all row groups that a footer lists."""
+    found = pq.read_metadata(io.BytesIO(MAGIC + footer))
+    return sum(found.row_group(index).num_rows for index in range(found.num_row_groups))

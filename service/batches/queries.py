@@ -1,0 +1,238 @@
+"""Reads batches for their owners, and finished chunks for whoever joins them. A tenant never sees another tenant's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from service import audit
+from service.accounts import Principal
+from service.audit import AuditEvent
+from service.batches import windows
+from service.batches.opening import open_request
+from service.batches.windows import Opening, Window
+from service.db import UnitOfWork
+from service.errors import BatchNotFound
+from service.lifecycle import BatchState, ChunkState
+
+PACE_CHUNKS = 32
+
+# Rows per second over the newest finished chunks of this opening, up to now: it sinks while jobs go first. None before the
+# first chunk. A scalar subquery, so that it walks the index for each batch and no plan can join all chunks.
+SINCE = "greatest({t}.open_from, {t}.resumed_at)"
+PACE = f"""(SELECT sum(rows) FILTER (WHERE place <= {PACE_CHUNKS}) / nullif(extract(epoch FROM now() - CASE
+            WHEN count(*) > {PACE_CHUNKS} THEN min(finished_at) ELSE {SINCE} END), 0)
+    FROM (SELECT rows, finished_at, row_number() OVER () AS place FROM (
+        SELECT rows, finished_at FROM batch_chunk WHERE batch_id = {{t}}.id AND finished_at >= {SINCE}
+        ORDER BY finished_at DESC LIMIT {PACE_CHUNKS + 1}) AS newest) AS placed)::float8"""
+
+COLUMNS = f"""id, model_version_id, state::text, created_at, scheduled_at, started_at, pausing_at, paused_at, finalizing_at,
+    finished_at, window_hours, window_zone, not_before, deadline_at, open_from, open_until, error_limit, rows_total,
+    rows_succeeded, rows_failed, chunks_total, chunks_done, chunks_running, schedule_id, scheduled_for, rerun_of, problem,
+    source_bytes, source_sha256, results, errors, request,
+    CASE state WHEN 'running' THEN {PACE.format(t="batch")} END, now()"""
+LIST = f"SELECT {COLUMNS} FROM batch WHERE {{conditions}} ORDER BY id DESC LIMIT %s"
+FINISHED = """
+SELECT id, number, first_row, rows, state::text, rows_succeeded, rows_failed, results, errors, problem, seek, fence
+FROM batch_chunk WHERE batch_id = %s AND number > %s AND finished_at IS NOT NULL ORDER BY number LIMIT %s
+"""
+
+OUTPUT = """
+SELECT state::text, model_version_id, request, data_key, layout, results, errors FROM batch WHERE id = %s AND tenant_id = %s
+"""
+ORIGINAL = """
+SELECT id, request, data_key, layout, rows_failed, chunk_rows, run_rows, source_bytes, source_sha256
+FROM batch WHERE id = %s
+"""
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """A batch as its owner sees it. Times are None that have not come; counts are None until the source is validated.
+
+    `pace` is in rows per second, over the newest chunks; it and `expected_end` are there while it runs.
+    """
+
+    id: UUID
+    model_version_id: UUID
+    state: BatchState
+    created_at: datetime
+    scheduled_at: datetime | None
+    started_at: datetime | None
+    pausing_at: datetime | None
+    paused_at: datetime | None
+    finalizing_at: datetime | None
+    finished_at: datetime | None
+    window_hours: str | None
+    window_zone: str | None
+    not_before: datetime | None
+    deadline: datetime | None
+    opening: Opening
+    error_limit: int | None
+    rows_total: int | None
+    rows_succeeded: int
+    rows_failed: int
+    chunks_total: int | None
+    chunks_done: int
+    chunks_running: int
+    schedule_id: UUID | None
+    scheduled_for: datetime | None
+    rerun_of: UUID | None
+    problem: dict[str, str] | None
+    source_bytes: int | None
+    source_sha256: str | None
+    results: dict[str, Any] | None
+    errors: dict[str, Any] | None
+    request: Any
+    pace: float | None
+    expected_end: datetime | None
+
+    @property
+    def remaining(self) -> int | None:
+        """Rows that are neither scored nor failed."""
+        return None if self.rows_total is None else self.rows_total - self.rows_succeeded - self.rows_failed
+
+
+@dataclass(frozen=True)
+class BatchFilter:
+    """Which batches to list; None means all."""
+
+    state: BatchState | None = None
+    schedule_id: UUID | None = None
+    rerun_of: UUID | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FinishedChunk:
+    """A chunk with its parts. A quarantined one has a problem, and errors once finalizing has written them.
+
+    `seek` is sealed. `fence` is that of the claim that finished it.
+    """
+
+    id: UUID
+    number: int
+    first_row: int
+    rows: int
+    state: ChunkState
+    rows_succeeded: int
+    rows_failed: int
+    results: dict[str, Any] | None
+    errors: dict[str, Any] | None
+    problem: dict[str, str] | None
+    seek: bytes
+    fence: int
+
+
+@dataclass(frozen=True)
+class StoredOutput:
+    """What it takes to read the results and errors of a batch. `request`, `data_key` and `layout` are still sealed.
+
+    `results` and `errors` are what was kept of the joined files; only a completed batch has them.
+    """
+
+    state: BatchState
+    model_version_id: UUID
+    request: bytes
+    data_key: bytes
+    layout: bytes | None
+    results: dict[str, Any] | None
+    errors: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a re-run takes over from its first batch. `request`, `data_key` and `layout` are still sealed."""
+
+    id: UUID
+    request: bytes
+    data_key: bytes
+    layout: bytes
+    rows_failed: int
+    chunk_rows: int
+    run_rows: int
+    source_bytes: int
+    source_sha256: str | None
+
+
+def get(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchView:
+    """A batch. Raises BatchNotFound."""
+    query = LIST.format(conditions="id = %s AND tenant_id = %s")
+    rows = work.execute(query, (batch_id, principal.tenant_id, 1))
+    if not rows:
+        raise BatchNotFound
+    return _view(principal, rows[0])
+
+
+def newest(
+    work: UnitOfWork, principal: Principal, wanted: BatchFilter, *, before: UUID | None, limit: int
+) -> list[BatchView]:
+    """The tenant's batches, newest first, older than `before`."""
+    conditions: dict[str, object] = {
+        "tenant_id = %s": principal.tenant_id,
+        "id < %s": before,
+        "state = %s": wanted.state,
+        "schedule_id = %s": wanted.schedule_id,
+        "rerun_of = %s": wanted.rerun_of,
+        "created_at >= %s": wanted.created_after,
+        "created_at < %s": wanted.created_before,
+    }
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    rows = work.execute(LIST.format(conditions=" AND ".join(given)), [*given.values(), limit])
+    return [_view(principal, row) for row in rows]
+
+
+def events(
+    work: UnitOfWork, principal: Principal, batch_id: UUID, *, after: UUID | None, limit: int
+) -> list[AuditEvent]:
+    """A batch's audit trail, oldest first, from behind `after`. Raises BatchNotFound."""
+    if not work.execute(
+        "SELECT 1 FROM batch WHERE id = %s AND tenant_id = %s", (batch_id, principal.tenant_id)
+    ):
+        raise BatchNotFound
+    return audit.events_of_batch(
+        work, tenant_id=principal.tenant_id, batch_id=batch_id, after=after, limit=limit
+    )
+
+
+def stored_output(work: UnitOfWork, principal: Principal, batch_id: UUID) -> StoredOutput:
+    """Where the output of a batch is to be found. Raises BatchNotFound."""
+    rows = work.execute(OUTPUT, (batch_id, principal.tenant_id))
+    if not rows:
+        raise BatchNotFound
+    state, *row = rows[0]
+    return StoredOutput(BatchState(state), *row)
+
+
+def finished_chunks(
+    work: UnitOfWork, batch_id: UUID, *, after: int = -1, limit: int = 1000
+) -> list[FinishedChunk]:
+    """Finished chunks in input order, from behind number `after`; for whoever holds the batch's step."""
+    rows: Sequence[Any] = work.execute(FINISHED, (batch_id, after, limit))
+    return [_finished(*row) for row in rows]
+
+
+def original(work: UnitOfWork, batch_id: UUID) -> Original:
+    """A batch whose failed rows are run again; for whoever holds the step of the re-run."""
+    return Original(*work.execute(ORIGINAL, (batch_id,))[0])
+
+
+def _finished(chunk_id: UUID, number: int, first_row: int, size: int, state: str, *row: Any) -> FinishedChunk:
+    return FinishedChunk(chunk_id, number, first_row, size, ChunkState(state), *row)
+
+
+def _view(principal: Principal, row: Sequence[Any]) -> BatchView:
+    batch_id, model_version_id, state, *columns, request, pace, now = row
+    times, window, (not_before, deadline, open_from, open_until) = columns[:7], columns[7:9], columns[9:13]
+    opening, rest = Opening(open_from, open_until), columns[13:]
+    _, rows_total, succeeded, failed = rest[:4]
+    expected_end = None
+    if pace:
+        hours = Window.parsed(*window) if window[0] else None
+        left_s = (rows_total - succeeded - failed) / pace
+        expected_end = windows.end_of_work(hours, opening, now, left_s)
+    opened = open_request(principal.cipher, principal.tenant_id, batch_id, request)
+    values: list[Any] = [*times, *window, not_before, deadline, opening, *rest, opened, pace, expected_end]
+    return BatchView(batch_id, model_version_id, BatchState(state), *values)

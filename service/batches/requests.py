@@ -1,0 +1,69 @@
+"""What a batch is asked to do, as it is stored: sealed, since names and places of files may tell of patients."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+from uuid import UUID
+
+from models.pipelines import Pipeline
+from service.batches.files.formats import wanted_of
+from service.batches.files.layouts import BatchFormat, Wanted
+from service.batches.files.outputs import OutputFormat
+from service.batches.files.sources import Source, UploadSource, UriSource
+from service.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A source, one of `upload_id` and `uri`, and what is to be made of it.
+
+    `delimiter` is of CSV and `index` of archives, None to find them out. `place` is the URI of a folder that gets a copy of
+    the output in the clear. `dry_run_rows`: that many rows are checked and none is scored.
+    """
+
+    format: BatchFormat
+    upload_id: UUID | None = None
+    uri: str | None = None
+    carry: tuple[str, ...] = ()
+    id_column: str | None = None
+    delimiter: str | None = None
+    index: str | None = None
+    output: OutputFormat = OutputFormat.NDJSON
+    place: str | None = None
+    dry_run_rows: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values; what was not asked for is left out."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> Self:
+        """What `as_json` gave, after a round trip through JSON."""
+        upload_id = table.get("upload_id")
+        return cls(
+            **{
+                **table,
+                "format": BatchFormat(table["format"]),
+                "upload_id": None if upload_id is None else UUID(upload_id),
+                "carry": tuple(table.get("carry", ())),
+                "output": OutputFormat(table.get("output", OutputFormat.NDJSON)),
+            }
+        )
+
+
+def source_of(request: BatchRequest, tenant_id: UUID, uploads: Uploads, roots: Sequence[str]) -> Source:
+    """The source that a request names. Raises FileRefused when its URI lies below none of the allowed `roots`."""
+    if request.upload_id is not None:
+        return UploadSource(uploads, tenant_id, request.upload_id)
+    return UriSource(request.uri or "", roots)
+
+
+def wanted_by(request: BatchRequest, pipeline: Pipeline) -> Wanted:
+    """What a request and its model want of the source."""
+    return wanted_of(
+        pipeline,
+        carry=request.carry,
+        id_column=request.id_column,
+        delimiter=request.delimiter,
+        index=request.index,
+    )

@@ -1,0 +1,275 @@
+"""Schedules: what opens a batch again and again. They are made, listed, paused, changed and run when they are due.
+
+A run that is due is opened in the transaction that sets the next one, and no run is opened twice. Runs that were missed, for
+the scheduler was down or the schedule paused, are made up for by the last of them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from pydantic_core import from_json, to_json
+from uuid_utils.compat import uuid7
+
+from service import audit
+from service.accounts import Principal
+from service.audit import Action
+from service.batches import opening, recurrence
+from service.batches.opening import NewBatch, Opened
+from service.batches.windows import Window, zone_named
+from service.catalog import PublishedModel
+from service.crypto import Cipher, binding
+from service.db import UnitOfWork
+from service.errors import DatabaseUnavailable, ScheduleNameTaken, ScheduleNotFound, ServiceError
+
+SWEEP_ROWS = 100
+ACTOR = "scheduler"
+
+CREATE = """
+INSERT INTO batch_schedule (id, tenant_id, name, cron, zone, model, request, window_hours, window_zone, deadline_after_s,
+                            error_limit, submitted_by, next_run_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (tenant_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
+"""
+COLUMNS = """id, name, cron, zone, model, window_hours, window_zone, deadline_after_s, error_limit, created_at, updated_at,
+    paused_at, next_run_at, last_run_at, last_problem,
+    (SELECT batch.id FROM batch WHERE schedule_id = batch_schedule.id ORDER BY scheduled_for DESC LIMIT 1), request"""
+LIST = f"""
+SELECT {COLUMNS} FROM batch_schedule
+WHERE tenant_id = %s AND deleted_at IS NULL AND (%s::uuid IS NULL OR batch_schedule.id < %s)
+ORDER BY batch_schedule.id DESC LIMIT %s
+"""
+GET = f"SELECT {COLUMNS} FROM batch_schedule WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL"
+PAUSE = """
+UPDATE batch_schedule SET paused_at = coalesce(paused_at, now()), updated_at = now()
+WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL RETURNING id
+"""
+# What was missed meanwhile is made up for once, by the sweep.
+RESUME = """
+UPDATE batch_schedule SET paused_at = NULL, updated_at = now()
+WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL RETURNING id
+"""
+DELETE = """
+UPDATE batch_schedule SET deleted_at = now(), updated_at = now()
+WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL RETURNING id
+"""
+DUE = f"""
+SELECT id, tenant_id, name, cron, zone, model, request, window_hours, window_zone, deadline_after_s, error_limit,
+       submitted_by, now()
+FROM batch_schedule WHERE paused_at IS NULL AND deleted_at IS NULL AND next_run_at <= now()
+ORDER BY next_run_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
+"""
+RAN = "UPDATE batch_schedule SET next_run_at = %s, last_run_at = %s, last_problem = %s WHERE id = %s"
+
+
+@dataclass(frozen=True)
+class NewSchedule:
+    """A schedule on its way in. The patterns `uri` and `place` in `request` may hold `{date}`, the date of the run.
+
+    `deadline_after_s` is counted from each run.
+    """
+
+    name: str
+    cron: str
+    zone: str
+    model: str
+    request: dict[str, Any]
+    window: Window | None = None
+    deadline_after_s: int | None = None
+    error_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class ScheduleView:
+    """A schedule as its owner sees it. `last_problem` says why its last run opened no batch."""
+
+    id: UUID
+    name: str
+    cron: str
+    zone: str
+    model: str
+    window_hours: str | None
+    window_zone: str | None
+    deadline_after_s: int | None
+    error_limit: int | None
+    created_at: datetime
+    updated_at: datetime
+    paused_at: datetime | None
+    next_run_at: datetime
+    last_run_at: datetime | None
+    last_problem: dict[str, str] | None
+    last_batch_id: UUID | None
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Due:
+    id: UUID
+    tenant_id: UUID
+    name: str
+    cron: str
+    zone: str
+    model: str
+    request: bytes
+    window_hours: str | None
+    window_zone: str | None
+    deadline_after_s: int | None
+    error_limit: int | None
+    submitted_by: str
+    now: datetime
+
+
+def create(work: UnitOfWork, principal: Principal, new: NewSchedule) -> UUID:
+    """Store a schedule; its id. `work` is a transaction of several statements.
+
+    Raises ScheduleInvalid, WindowInvalid (its zone) or ScheduleNameTaken.
+    """
+    now = opening.now_of(work)
+    next_run_at = recurrence.next_run(new.cron, zone_named(new.zone), now)
+    _filled(new.request, now, new.zone)
+    schedule_id, tenant_id = uuid7(), principal.tenant_id
+    request = principal.cipher.seal(to_json(new.request), _bound_to(tenant_id, schedule_id))
+    window = (new.window.hours, new.window.zone.key) if new.window else (None, None)
+    rows = work.execute(
+        CREATE,
+        (
+            *(schedule_id, tenant_id, new.name, new.cron, new.zone, new.model, request, *window),
+            *(new.deadline_after_s, new.error_limit, principal.key_id, next_run_at),
+        ),
+    )
+    if not rows:
+        raise ScheduleNameTaken
+    _note(work, principal, Action.SCHEDULE_CREATED, schedule_id, {"cron": new.cron, "zone": new.zone})
+    return schedule_id
+
+
+def newest(work: UnitOfWork, principal: Principal, *, before: UUID | None, limit: int) -> list[ScheduleView]:
+    """The tenant's schedules, newest first, older than `before`."""
+    return [_view(principal, row) for row in work.execute(LIST, (principal.tenant_id, before, before, limit))]
+
+
+def get(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> ScheduleView:
+    """A schedule. Raises ScheduleNotFound."""
+    rows = work.execute(GET, (schedule_id, principal.tenant_id))
+    if not rows:
+        raise ScheduleNotFound
+    return _view(principal, rows[0])
+
+
+def pause(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
+    """Open no more batches. Raises ScheduleNotFound."""
+    if not work.execute(PAUSE, (schedule_id, principal.tenant_id)):
+        raise ScheduleNotFound
+    _note(work, principal, Action.SCHEDULE_CHANGED, schedule_id, {"changed": ["paused"]})
+
+
+def resume(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
+    """Open batches again; what was missed meanwhile is made up for once. Raises ScheduleNotFound."""
+    if not work.execute(RESUME, (schedule_id, principal.tenant_id)):
+        raise ScheduleNotFound
+    _note(work, principal, Action.SCHEDULE_CHANGED, schedule_id, {"changed": ["resumed"]})
+
+
+def delete(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
+    """Forget a schedule; the batches that it opened stay. Raises ScheduleNotFound."""
+    if not work.execute(DELETE, (schedule_id, principal.tenant_id)):
+        raise ScheduleNotFound
+    _note(work, principal, Action.SCHEDULE_DELETED, schedule_id, {})
+
+
+def run_due(
+    work: UnitOfWork, *, cipher_of: Callable[[UUID], Cipher], resolve: Callable[[str], PublishedModel]
+) -> list[Opened]:
+    """Open a batch for each schedule that is due, and set its next run; `work` is a transaction of several statements.
+
+    A run that cannot be opened, for its model is gone or its deadline has passed, is recorded and not tried again.
+    """
+    return [
+        opened
+        for row in work.execute(DUE)
+        if (opened := _run(work, _Due(*row), cipher_of, resolve)) is not None
+    ]
+
+
+def _run(
+    work: UnitOfWork, due: _Due, cipher_of: Callable[[UUID], Cipher], resolve: Callable[[str], PublishedModel]
+) -> Opened | None:
+    zone = zone_named(due.zone)
+    run_at = recurrence.latest_run(due.cron, zone, due.now)
+    next_run_at = recurrence.next_run(due.cron, zone, due.now)
+    try:
+        new = _batch(due, run_at, cipher_of(due.tenant_id), resolve(due.model))
+        opened = opening.open_batch(work, new, actor=ACTOR)
+    except DatabaseUnavailable:
+        raise
+    except ServiceError as error:
+        problem = {"code": error.code, "detail": error.detail}
+        work.execute(RAN, (next_run_at, run_at, Jsonb(problem), due.id))
+        audit.append(
+            *(work, Action.SCHEDULE_RUN_FAILED),
+            actor=ACTOR,
+            tenant_id=due.tenant_id,
+            subject=_name(due.id),
+            detail={"code": error.code, "scheduled_for": run_at.isoformat()},
+        )
+        return None
+    work.execute(RAN, (next_run_at, run_at, None, due.id))
+    return opened
+
+
+def _batch(due: _Due, run_at: datetime, cipher: Cipher, model: PublishedModel) -> NewBatch:
+    request = from_json(cipher.open(due.request, _bound_to(due.tenant_id, due.id)))
+    after_s = due.deadline_after_s
+    return NewBatch(
+        tenant_id=due.tenant_id,
+        cipher=cipher,
+        submitted_by=due.submitted_by,
+        model_version_id=model.id,
+        model=f"model:{model.name}@{model.version}",
+        request=_filled(request, run_at, due.zone),
+        window=Window.parsed(due.window_hours, due.window_zone)
+        if due.window_hours and due.window_zone
+        else None,
+        deadline=None if after_s is None else run_at + timedelta(seconds=after_s),
+        error_limit=due.error_limit,
+        schedule_id=due.id,
+        scheduled_for=run_at,
+    )
+
+
+def _filled(request: dict[str, Any], run_at: datetime, zone: str) -> dict[str, Any]:
+    """The request of one run: `{date}` filled in wherever source and place say it."""
+    patterns = {name: request[name] for name in ("uri", "place") if name in request}
+    return request | {
+        name: recurrence.filled(pattern, run_at, zone_named(zone)) for name, pattern in patterns.items()
+    }
+
+
+def _view(principal: Principal, row: Sequence[Any]) -> ScheduleView:
+    *columns, sealed = row
+    request = from_json(principal.cipher.open(sealed, _bound_to(principal.tenant_id, row[0])))
+    values: list[Any] = [*columns, request]
+    return ScheduleView(*values)
+
+
+def _note(
+    work: UnitOfWork, principal: Principal, action: Action, schedule_id: UUID, detail: dict[str, Any]
+) -> None:
+    audit.append(
+        *(work, action),
+        actor=principal.actor,
+        tenant_id=principal.tenant_id,
+        subject=_name(schedule_id),
+        detail=detail,
+    )
+
+
+def _bound_to(tenant_id: UUID, schedule_id: UUID) -> bytes:
+    return binding("batch_schedule.request", tenant_id, schedule_id)
+
+
+def _name(schedule_id: UUID) -> str:
+    return f"batch-schedule:{schedule_id}"

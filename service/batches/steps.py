@@ -1,0 +1,321 @@
+"""Work on a batch as a whole, claimed like a chunk: validating its source, and finalizing what was scored.
+
+Validation plans the chunks. Finalizing joins the parts and completes the batch if its rows are accounted for, else the
+batch fails: rows planned, rows scored, rows joined and the independent count of the source must all be the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from uuid_utils.compat import uuid7
+
+from service import leases
+from service.batches import settling
+from service.batches.chunks import seal_seek
+from service.batches.keys import seal_layout
+from service.crypto import Cipher
+from service.db import UnitOfWork
+from service.jobs.execution import Problem
+from service.leases import Lease
+from service.lifecycle import BatchState
+from service.webhooks import planning
+
+TABLE = "batch_step"
+MISCOUNTED = Problem(
+    "accounting_mismatch",
+    "The rows of the chunks are not those that the source holds by an independent count.",
+)
+UNACCOUNTED = Problem(
+    "accounting_mismatch",
+    "Rows in are not rows out and errors. What was scored stays; no result is published.",
+)
+
+CLAIM = f"""
+WITH picked AS MATERIALIZED (
+    SELECT id FROM batch_step WHERE state = 'queued' AND available_at <= now() AND kind = ANY (%s)
+    ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE batch_step SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM picked))
+    RETURNING id, fence, attempt, kind, batch_id
+)
+SELECT claimed.id, claimed.fence, claimed.attempt, claimed.kind, claimed.batch_id, batch.tenant_id, batch.model_version_id,
+       batch.request, batch.data_key, batch.layout, batch.rows_total, batch.rerun_of
+FROM claimed JOIN batch ON batch.id = claimed.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM claimed))
+"""
+
+HELD = f"""{leases.held_clause(TABLE)} AND {TABLE}.batch_id = ANY (ARRAY(SELECT id FROM locked))"""
+ENDED = f"""finished AS (
+    UPDATE batch_step SET state = 'done', finished_at = now(), {leases.RELEASE}
+    FROM held WHERE {HELD} RETURNING batch_step.batch_id
+)"""
+
+VALIDATED = f"""
+WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, chunks AS (
+    INSERT INTO batch_chunk (id, batch_id, number, first_row, rows, seek)
+    SELECT given.id, finished.batch_id, given.number, given.first_row, given.rows, given.seek
+    FROM finished, unnest(%b::uuid[], %s::int[], %s::bigint[], %s::int[], %b::bytea[])
+        AS given (id, number, first_row, rows, seek)
+), planned AS (
+    UPDATE batch SET state = 'scheduled', rows_total = %s, chunks_total = %s, layout = %s, chunk_rows = %s, run_rows = %s,
+        source_bytes = %s, source_sha256 = %s
+    WHERE id = ANY (ARRAY(SELECT batch_id FROM finished)) RETURNING *
+)
+INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+SELECT tenant_id, id, %s, 'batch.validated', jsonb_strip_nulls(jsonb_build_object(
+    'rows', rows_total, 'chunks', chunks_total, 'source_bytes', source_bytes, 'source_sha256', source_sha256))
+FROM planned RETURNING batch_id
+"""
+
+FAIL = f"""
+WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, ended AS (
+    UPDATE batch SET state = 'failed', problem = %s WHERE id = ANY (ARRAY(SELECT batch_id FROM finished))
+    RETURNING {settling.ENDED_COLUMNS}
+), chunks AS (
+    UPDATE batch_chunk SET state = 'skipped' WHERE batch_id = ANY (ARRAY(SELECT id FROM ended)) AND state = 'queued'
+), {settling.CLOSED}
+SELECT id, {planning.PLANNED} FROM ended
+"""
+
+# The chunks are counted once more: the counters of the batch are not taken at their word.
+COMPLETE = f"""
+WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, counted AS MATERIALIZED (
+    SELECT count(*) AS chunks, 1 + max(number) AS numbers, sum(rows) AS rows, sum(rows_succeeded) AS succeeded,
+           sum(rows_failed) AS failed, count(finished_at) AS finished
+    FROM batch_chunk WHERE batch_id = (SELECT batch_id FROM finished)
+), ended AS (
+    UPDATE batch SET
+        state = CASE WHEN accounted THEN 'completed'::batch_state ELSE 'failed' END,
+        problem = CASE WHEN NOT accounted THEN %s::jsonb END,
+        results = CASE WHEN accounted THEN %s::jsonb END, errors = CASE WHEN accounted THEN %s::jsonb END
+    FROM (
+        SELECT batch.id, (counted.chunks, counted.numbers, counted.finished)
+                = (batch.chunks_total, batch.chunks_total, batch.chunks_done)
+            AND (counted.rows, counted.succeeded, counted.failed)
+                = (batch.rows_total, batch.rows_succeeded, batch.rows_failed)
+            AND counted.succeeded + counted.failed = batch.rows_total
+            AND (counted.succeeded, counted.failed) = (%s, %s) IS TRUE AS accounted
+        FROM batch, counted WHERE batch.id = (SELECT batch_id FROM finished)
+    ) AS sums
+    WHERE batch.id = sums.id AND batch.id = ANY (ARRAY(SELECT batch_id FROM finished))
+    RETURNING batch.id, batch.tenant_id, batch.state, batch.problem, batch.rows_total, batch.rows_succeeded,
+        batch.rows_failed, batch.source_sha256, batch.results, batch.errors
+), events AS (
+    INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'batch.' || state, jsonb_strip_nulls(jsonb_build_object(
+        'counts', {settling.COUNTS}, 'source_sha256', source_sha256, 'results_sha256', results->>'sha256',
+        'errors_sha256', errors->>'sha256', 'code', problem->>'code'))
+    FROM ended RETURNING {planning.EVENT_COLUMNS}
+), {planning.BATCH_DELIVERIES}
+SELECT state::text, {planning.PLANNED} FROM ended
+"""
+
+RELEASE = f"""
+WITH {settling.HELD}
+UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1, {leases.RELEASE}
+FROM held WHERE {leases.held_clause(TABLE)} RETURNING batch_step.id
+"""
+PUT_OFF = f"""
+WITH {settling.HELD}
+UPDATE batch_step SET state = 'queued', available_at = now() + make_interval(secs => %s), {leases.RELEASE}
+FROM held WHERE {leases.held_clause(TABLE)} RETURNING batch_step.id
+"""
+
+
+# The errors of a chunk that was set aside are written by whoever finalizes its batch.
+NOTE_ERRORS = """
+UPDATE batch_chunk SET errors = %s
+WHERE batch_chunk.id = %s AND batch_chunk.state = 'quarantined' AND EXISTS (
+    SELECT FROM batch_step WHERE id = %s AND fence = %s AND state = 'running' AND batch_id = batch_chunk.batch_id)
+RETURNING batch_chunk.id
+"""
+MEASURED = """
+SELECT batch.chunk_rows, batch.run_rows, avg(chunk.seconds)
+FROM batch_chunk AS chunk, (
+    SELECT id, chunk_rows, run_rows FROM batch
+    WHERE model_version_id = %s AND run_rows IS NOT NULL AND chunks_done > 0 ORDER BY id DESC LIMIT 1) AS batch
+WHERE chunk.batch_id = batch.id AND chunk.state = 'done' AND chunk.rows >= batch.chunk_rows / 2
+GROUP BY batch.chunk_rows, batch.run_rows
+"""
+
+
+class StepKind(StrEnum):
+    """What is done to a batch as a whole."""
+
+    VALIDATE = "validate"
+    FINALIZE = "finalize"
+
+
+@dataclass(frozen=True)
+class ClaimedStep:
+    """A step in the hands of this claimant. `request`, `data_key` and `layout` are still sealed.
+
+    With `rerun_of` only that batch's failed rows count.
+    """
+
+    lease: Lease
+    attempt: int
+    kind: StepKind
+    batch_id: UUID
+    tenant_id: UUID
+    model_version_id: UUID
+    request: bytes
+    data_key: bytes
+    layout: bytes | None
+    rows_total: int | None
+    rerun_of: UUID | None
+
+
+@dataclass(frozen=True)
+class PlannedChunk:
+    """Rows [`first_row`, `first_row` + `rows`) of the source and where in it they are (`seek`)."""
+
+    number: int
+    first_row: int
+    rows: int
+    seek: bytes
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the validation of a source found. `rows` was counted by other means than by making the chunks.
+
+    `layout` is how the source is read, for the workers alone; `chunk_rows` and `run_rows` are how many rows a chunk and a
+    micro-batch are meant to have.
+    """
+
+    chunks: Sequence[PlannedChunk]
+    rows: int
+    layout: bytes
+    chunk_rows: int
+    run_rows: int
+    source_bytes: int
+    source_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What finalizing made: rows as it counted them, and what there is to know of both files (see service.batches.output)."""
+
+    rows_succeeded: int
+    rows_failed: int
+    results: dict[str, Any]
+    errors: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The sizes of a batch, in rows of a chunk and of a micro-batch, and the mean seconds of its whole chunks."""
+
+    chunk_rows: int
+    run_rows: int
+    chunk_s: float
+
+
+def claim(
+    work: UnitOfWork, *, owner: str, lease_s: float, kinds: Sequence[StepKind] = tuple(StepKind)
+) -> ClaimedStep | None:
+    """Claim the step of these kinds that is due the longest, for `lease_s` seconds. Windows and jobs are not looked at."""
+    rows = work.execute(CLAIM, ([kind.value for kind in kinds], owner, lease_s))
+    return _claimed(*rows[0]) if rows else None
+
+
+def _claimed(step_id: UUID, fence: int, attempt: int, kind: str, *row: Any) -> ClaimedStep:
+    return ClaimedStep(Lease(step_id, fence), attempt, StepKind(kind), *row)
+
+
+def validated(
+    work: UnitOfWork, step: ClaimedStep, found: Validation, *, cipher: Cipher, owner: str
+) -> BatchState | None:
+    """Plan the chunks of a source that is in order; the batch's state then, None when the step was not held any more.
+
+    The batch fails at once when the chunks hold other rows than were counted. Chunks that are not in a row, or none, raise
+    ValueError.
+    """
+    _check(found.chunks)
+    if sum(chunk.rows for chunk in found.chunks) != found.rows:
+        return BatchState.FAILED if fail(work, step, MISCOUNTED, owner=owner) else None
+    ids = [uuid7() for _ in found.chunks]
+    rows = work.execute(
+        VALIDATED,
+        (
+            *(step.lease.id, step.lease.fence, step.batch_id, ids),
+            [chunk.number for chunk in found.chunks],
+            [chunk.first_row for chunk in found.chunks],
+            [chunk.rows for chunk in found.chunks],
+            [
+                seal_seek(cipher, step.tenant_id, chunk_id, chunk.seek)
+                for chunk_id, chunk in zip(ids, found.chunks, strict=True)
+            ],
+            *(found.rows, len(ids), seal_layout(cipher, step.tenant_id, step.batch_id, found.layout)),
+            *(found.chunk_rows, found.run_rows, found.source_bytes, found.source_sha256),
+            f"worker:{owner}",
+        ),
+    )
+    return BatchState.SCHEDULED if rows else None
+
+
+def _check(chunks: Sequence[PlannedChunk]) -> None:
+    """Numbers from 0 and rows without gaps. Of a re-run the rows are those of its own source, the failed ones."""
+    first_row = 0
+    for number, chunk in enumerate(chunks):
+        if (chunk.number, chunk.first_row) != (number, first_row) or chunk.rows < 1:
+            raise ValueError(f"chunk {number} is out of place")
+        first_row += chunk.rows
+    if not chunks:
+        raise ValueError("a batch without rows is no batch")
+
+
+def fail(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, owner: str) -> bool:
+    """End the batch of a step that is held: its source is unusable, or it cannot be joined. Whether it was still held."""
+    rows = work.execute(
+        FAIL,
+        (
+            *(step.lease.id, step.lease.fence, step.batch_id),
+            *(Jsonb({"code": problem.code, "detail": problem.detail}), f"worker:{owner}"),
+        ),
+    )
+    settling.planned(work, rows)
+    return bool(rows)
+
+
+def complete(work: UnitOfWork, step: ClaimedStep, joined: Joined, *, owner: str) -> BatchState | None:
+    """Complete a batch whose rows are accounted for, fail any other; its state then, None when the step was not held.
+
+    The hashes of source, results and errors go into the trail.
+    """
+    rows = work.execute(
+        COMPLETE,
+        (
+            *(step.lease.id, step.lease.fence, step.batch_id),
+            Jsonb({"code": UNACCOUNTED.code, "detail": UNACCOUNTED.detail}),
+            *(Jsonb(joined.results), Jsonb(joined.errors)),
+            *(joined.rows_succeeded, joined.rows_failed, f"worker:{owner}"),
+        ),
+    )
+    settling.planned(work, rows)
+    return BatchState(rows[0][0]) if rows else None
+
+
+def note_errors(work: UnitOfWork, step: ClaimedStep, chunk_id: UUID, errors: dict[str, Any]) -> bool:
+    """Note the part that holds the errors of a chunk which was set aside; whether the step was still held."""
+    return bool(work.execute(NOTE_ERRORS, (Jsonb(errors), chunk_id, step.lease.id, step.lease.fence)))
+
+
+def measured(work: UnitOfWork, model_version_id: UUID) -> Measured | None:
+    """What the newest batch of a model says of its cost, if one of its chunks was of about the size that was meant."""
+    rows = work.execute(MEASURED, (model_version_id,))
+    return Measured(*rows[0]) if rows else None
+
+
+def release(work: UnitOfWork, step: ClaimedStep) -> bool:
+    """Give a step back untouched; whether it was still held."""
+    return bool(work.execute(RELEASE, (step.lease.id, step.lease.fence)))
+
+
+def put_off(work: UnitOfWork, step: ClaimedStep, *, delay_s: float) -> bool:
+    """Queue a step again after a passing fault; whether it was still held. It uses up an attempt."""
+    return bool(work.execute(PUT_OFF, (step.lease.id, step.lease.fence, delay_s)))

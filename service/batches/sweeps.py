@@ -1,0 +1,186 @@
+"""What time does to batches: leases lapse, windows close and open, deadlines pass, ends come too late. Run every few seconds.
+
+Each sweep is safe to run twice, takes a bounded number of rows and skips those that somebody else has locked.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from service import leases
+from service.batches import settling, windows
+from service.batches.queries import PACE
+from service.batches.windows import Window
+from service.db import UnitOfWork
+from service.webhooks import planning
+
+SWEEP_ROWS = 1000
+ACTOR = "scheduler"
+SURE_AFTER_S = 60  # no alarm before a batch has run for so long: the first chunks say little
+
+CRASHED = (
+    '{"code": "worker_crashed", "detail": "The worker died each time it scored these rows. Look at them, or tell the '
+    "model''s publisher.\"}"
+)
+STEP_CRASHED = (
+    '{"code": "worker_crashed", "detail": "The worker died each time it read or joined this batch. An operator may look '
+    'into it."}'
+)
+LATE = '{"code": "deadline_passed", "detail": "The deadline passed before the batch was done. What was scored stays."}'
+
+# A chunk is claimed alone, so each crash counts. One that did it time and again is set aside with all its rows as failed:
+# a night's work is not thrown away for one row, and on_error says whether so many failures end the batch.
+RESCUE = f"""
+WITH lapsed AS MATERIALIZED (
+    SELECT id, batch_id FROM batch_chunk WHERE {leases.EXPIRED} ORDER BY lease_expires_at LIMIT {SWEEP_ROWS}
+), locked AS MATERIALIZED (
+    SELECT id FROM batch WHERE id = ANY (ARRAY(SELECT batch_id FROM lapsed)) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+), rescued AS (
+    UPDATE batch_chunk SET crash_count = crash_count + 1,
+        state = CASE WHEN crash_count + 1 >= %s THEN 'quarantined'::chunk_state ELSE 'queued' END,
+        finished_at = CASE WHEN crash_count + 1 >= %s THEN now() END,
+        rows_failed = CASE WHEN crash_count + 1 >= %s THEN rows ELSE 0 END,
+        problem = CASE WHEN crash_count + 1 >= %s THEN '{CRASHED}'::jsonb END, {leases.RELEASE}
+    WHERE id = ANY (ARRAY(SELECT id FROM lapsed)) AND batch_id = ANY (ARRAY(SELECT id FROM locked)) AND {
+    leases.EXPIRED
+}
+    RETURNING id, batch_id, state, rows_succeeded, rows_failed, number, crash_count
+), {
+    settling.settled(
+        "rescued",
+        actor=f"'{ACTOR}'",
+        more=f'''UNION ALL
+    SELECT batch.tenant_id, rescued.batch_id, '{ACTOR}',
+           CASE rescued.state WHEN 'queued' THEN 'batch.chunk_rescued' ELSE 'batch.chunk_quarantined' END,
+           jsonb_build_object('chunk', number, 'crash_count', crash_count)
+    FROM rescued JOIN batch ON batch.id = rescued.batch_id AND batch.id = ANY (ARRAY(SELECT id FROM locked))''',
+    )
+}
+SELECT id, state::text, {planning.PLANNED} FROM rescued
+"""
+
+RESCUE_STEPS = f"""
+WITH lapsed AS MATERIALIZED (
+    SELECT id, batch_id FROM batch_step WHERE {leases.EXPIRED} ORDER BY lease_expires_at LIMIT {SWEEP_ROWS}
+), locked AS MATERIALIZED (
+    SELECT id FROM batch WHERE id = ANY (ARRAY(SELECT batch_id FROM lapsed)) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+), rescued AS (
+    UPDATE batch_step SET crash_count = crash_count + 1,
+        state = CASE WHEN crash_count + 1 >= %s THEN 'quarantined'::chunk_state ELSE 'queued' END, {leases.RELEASE}
+    WHERE id = ANY (ARRAY(SELECT id FROM lapsed)) AND batch_id = ANY (ARRAY(SELECT id FROM locked)) AND {leases.EXPIRED}
+    RETURNING id, batch_id, state
+), ended AS (
+    UPDATE batch SET state = 'failed', problem = '{STEP_CRASHED}'
+    WHERE id = ANY (ARRAY(SELECT batch_id FROM rescued WHERE state = 'quarantined')) RETURNING {settling.ENDED_COLUMNS}
+), {settling.CLOSED}
+SELECT id, state::text, {planning.PLANNED} FROM rescued
+"""
+
+EXPIRE = f"""
+WITH late AS MATERIALIZED (
+    SELECT id FROM batch
+    WHERE deadline_at IS NOT NULL AND state IN ('validating', 'scheduled', 'running', 'pausing', 'paused')
+        AND deadline_at <= now()
+    ORDER BY deadline_at LIMIT {SWEEP_ROWS} FOR NO KEY UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE batch SET state = 'expired', chunks_running = 0, problem = '{LATE}'
+    WHERE id = ANY (ARRAY(SELECT id FROM late)) RETURNING {settling.ENDED_COLUMNS}
+), {settling.LEFT_OVER}, {settling.CLOSED}
+SELECT id, {planning.PLANNED} FROM ended
+"""
+
+CLOSED = f"""
+SELECT id, window_hours, window_zone, not_before, deadline_at, now() FROM batch
+WHERE state IN ('scheduled', 'running') AND open_until <= now() AND window_hours IS NOT NULL
+ORDER BY open_from LIMIT {SWEEP_ROWS} FOR NO KEY UPDATE SKIP LOCKED
+"""
+MOVE = """
+UPDATE batch SET open_from = moved.open_from, open_until = moved.open_until,
+    state = CASE WHEN batch.chunks_running = 0 AND moved.open_from > now() THEN 'scheduled' ELSE batch.state END
+FROM unnest(%b::uuid[], %s::timestamptz[], %s::timestamptz[]) AS moved (id, open_from, open_until)
+WHERE batch.id = moved.id AND batch.id = ANY (%b::uuid[])
+"""
+
+# Told once an opening. A batch whose time is half over and that has nothing done will not make it either.
+AT_RISK = f"""
+WITH open AS MATERIALIZED (
+    SELECT id, rows_total - rows_succeeded - rows_failed AS remaining, {PACE.format(t="batch")} AS pace,
+           extract(epoch FROM open_until - now()) AS left_s,
+           extract(epoch FROM now() - greatest(open_from, resumed_at, scheduled_at)) AS gone_s
+    FROM batch
+    WHERE state IN ('scheduled', 'running') AND open_from <= now() AND open_until > now()
+        AND at_risk_until IS DISTINCT FROM open_until
+    LIMIT {SWEEP_ROWS}
+), late AS MATERIALIZED (
+    SELECT id FROM open WHERE gone_s >= {SURE_AFTER_S}
+        AND CASE WHEN pace > 0 THEN remaining / pace > left_s ELSE gone_s > left_s END
+), risky AS (
+    UPDATE batch SET at_risk_until = open_until
+    WHERE id = ANY (ARRAY(SELECT id FROM late)) AND state IN ('scheduled', 'running')
+        AND at_risk_until IS DISTINCT FROM open_until
+    RETURNING id, tenant_id, state, open_until, rows_total, rows_succeeded, rows_failed
+), events AS (
+    INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+    SELECT risky.tenant_id, risky.id, '{ACTOR}', 'batch.at_risk', jsonb_strip_nulls(jsonb_build_object(
+        'state', risky.state, 'open_until', risky.open_until, 'counts', {settling.COUNTS},
+        'expected_end', CASE WHEN pace > 0 THEN now() + make_interval(secs => least(remaining / pace, 1e9)) END))
+    FROM risky JOIN open ON open.id = risky.id RETURNING {planning.EVENT_COLUMNS}
+), {planning.BATCH_DELIVERIES}
+SELECT id, {planning.PLANNED} FROM risky
+"""
+
+
+@dataclass(frozen=True)
+class Rescued:
+    """What a rescue did: chunks or steps queued again, and those set aside."""
+
+    queued: tuple[UUID, ...]
+    quarantined: tuple[UUID, ...]
+
+
+def rescue_chunks(work: UnitOfWork, *, max_crashes: int) -> Rescued:
+    """Take back chunks whose lease has lapsed; the rows of one that crashed `max_crashes` times count as failed."""
+    return _rescued(work, work.execute(RESCUE, [max_crashes] * 4))
+
+
+def rescue_steps(work: UnitOfWork, *, max_crashes: int) -> Rescued:
+    """Take back steps whose lease has lapsed; one that crashed `max_crashes` times fails its batch."""
+    return _rescued(work, work.execute(RESCUE_STEPS, (max_crashes, ACTOR)))
+
+
+def _rescued(work: UnitOfWork, rows: list[tuple[object, ...]]) -> Rescued:
+    settling.planned(work, rows)
+    ids = {
+        state: tuple(row[0] for row in rows if row[1] == state and isinstance(row[0], UUID))
+        for state in ("queued", "quarantined")
+    }
+    return Rescued(ids["queued"], ids["quarantined"])
+
+
+def expire(work: UnitOfWork) -> list[UUID]:
+    """End batches whose deadline has passed; their finished chunks stay. Their ids."""
+    rows = work.execute(EXPIRE, (ACTOR,))
+    settling.planned(work, rows)
+    return [row[0] for row in rows]
+
+
+def move_openings(work: UnitOfWork) -> list[UUID]:
+    """Give batches whose window has closed its next opening; their ids. `work` is a transaction of several statements.
+
+    In between they are not claimed from, so a sweep that comes late opens late and never closes late.
+    """
+    rows = work.execute(CLOSED)
+    ids, openings = [row[0] for row in rows], []
+    for _, hours, zone, not_before, deadline, now in rows:
+        window = Window.parsed(hours, zone)
+        openings.append(windows.opening_of(window, now, not_before=not_before, deadline=deadline))
+    if ids:
+        opens, closes = [each.opens_at for each in openings], [each.closes_at for each in openings]
+        work.execute(MOVE, (ids, opens, closes, ids))
+    return ids
+
+
+def tell_risks(work: UnitOfWork) -> list[UUID]:
+    """Tell of batches that will not be done by the end of their opening (the window's or the deadline), once each."""
+    rows = work.execute(AT_RISK)
+    settling.planned(work, rows)
+    return [row[0] for row in rows]

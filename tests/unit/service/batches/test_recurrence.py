@@ -1,0 +1,96 @@
+"""When schedules run: each night once, also when clocks change, and the last of those that were missed."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.batches.recurrence import filled, latest_run, next_run
+from service.errors import ScheduleInvalid
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def runs(cron: str, start: str, count: int) -> list[datetime]:
+    found = [utc(start)]
+    for _ in range(count):
+        found.append(next_run(cron, BERLIN, found[-1]))
+    return found[1:]
+
+
+@pytest.mark.parametrize(
+    ("cron", "start", "expected"),
+    [
+        ("0 22 * * *", "2026-10-23 22:00", ["2026-10-24 20:00", "2026-10-25 21:00"]),
+        ("0 22 * * *", "2027-03-26 22:00", ["2027-03-27 21:00", "2027-03-28 20:00"]),
+        ("30 2 * * *", "2026-10-24 12:00", ["2026-10-25 00:30", "2026-10-26 01:30"]),  # exists twice: once
+        (
+            "30 2 * * *",
+            "2027-03-27 12:00",
+            ["2027-03-28 01:00", "2027-03-29 00:30"],
+        ),  # does not exist: at the jump
+        ("0 1 * * MON", "2026-10-24 12:00", ["2026-10-26 00:00", "2026-11-02 00:00"]),
+    ],
+)
+def test_each_night_has_one_run(cron: str, start: str, expected: list[str]) -> None:
+    assert runs(cron, start, len(expected)) == [utc(text) for text in expected]
+
+
+def test_of_the_runs_that_were_missed_the_last_is_found() -> None:
+    assert latest_run("0 22 * * *", BERLIN, utc("2026-07-04 19:59")) == utc("2026-07-03 20:00")
+    assert latest_run("0 22 * * *", BERLIN, utc("2026-07-04 20:00")) == utc("2026-07-04 20:00")
+
+
+crons = st.sampled_from(
+    [
+        "0 22 * * *",
+        "30 2 * * *",
+        "0 3 * * *",
+        "59 1 * * *",
+        "15 2 * * SUN",
+        "0 0 1 * *",
+        "0 */6 * * *",
+        "0 23 * * 1-5",
+    ]
+)
+zones = st.sampled_from(
+    ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Asia/Beirut"]
+)
+instants = st.datetimes(
+    utc("2015-01-01").replace(tzinfo=None), utc("2036-01-01").replace(tzinfo=None), timezones=st.just(UTC)
+)
+
+
+@given(crons, zones, instants)
+def test_now_is_between_the_latest_run_and_the_next(cron: str, zone: str, now: datetime) -> None:
+    now = now.replace(microsecond=0)
+    last, following = latest_run(cron, ZoneInfo(zone), now), next_run(cron, ZoneInfo(zone), now)
+    assert last <= now < following
+    assert next_run(cron, ZoneInfo(zone), last - timedelta(seconds=1)) in {last, following}
+
+
+NO_CRON = ["", "x", "0 22 * *", "0 22 * * * *", "61 22 * * *", "0 0 30 2 *", "* * * * *" * 30, "@daily"]
+
+
+@pytest.mark.parametrize("cron", NO_CRON)
+def test_what_is_no_cron_expression_of_five_fields_is_refused(cron: str) -> None:
+    with pytest.raises(ScheduleInvalid):
+        next_run(cron, BERLIN, utc("2026-01-01 00:00"))
+
+
+def test_the_date_of_a_run_is_that_of_its_zone() -> None:
+    run_at = utc("2026-07-01 22:30")
+    assert filled("cases-{date}.parquet", run_at, BERLIN) == "cases-2026-07-02.parquet"
+    assert filled("{date}/{date}.csv", run_at, ZoneInfo("UTC")) == "2026-07-01/2026-07-01.csv"
+
+
+@pytest.mark.parametrize("pattern", ["{time}", "{date", "{date!r}", "{0}", "a}b"])
+def test_other_braces_are_refused(pattern: str) -> None:
+    with pytest.raises(ScheduleInvalid):
+        filled(pattern, utc("2026-07-01 22:30"), BERLIN)
