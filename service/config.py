@@ -97,6 +97,18 @@ class Settings(BaseModel):
         description="Certificates that receivers are trusted by, a PEM file; default: the system's.",
     )
 
+    batch_allowed_roots: str = Field(
+        default="",
+        description="Where sources of batches may lie, as /night/in or s3://bucket/in, with commas between.",
+    )
+    batch_output_roots: str = Field(
+        default="",
+        description="Where copies of a batch's output may be written, in the clear; as the roots of sources.",
+    )
+    batch_chunk_s: Annotated[
+        float, Field(ge=0.05, le=60, description="How long a chunk of a batch should take, in seconds.")
+    ] = 3.0
+
     provider: Provider = Field(default=Provider.AUTO, description="Execution provider: auto, cpu or cuda.")
     allow_cpu: bool = Field(
         default=False, description="Let a CUDA worker run on the CPU when CUDA does not work."
@@ -237,6 +249,16 @@ class Settings(BaseModel):
     def webhook_networks(self) -> tuple[str, ...]:
         """The private networks that receivers may be in."""
         return _listed(self.webhook_allowed_networks)
+
+    @property
+    def batch_source_roots(self) -> tuple[str, ...]:
+        """Where sources of batches may lie."""
+        return _listed(self.batch_allowed_roots)
+
+    @property
+    def batch_place_roots(self) -> tuple[str, ...]:
+        """Where copies of a batch's output may be written."""
+        return _listed(self.batch_output_roots)
 
     def master_key_bytes(self) -> bytes:
         """The 32-byte master key. Raises SettingInvalid when there is none or it is malformed."""

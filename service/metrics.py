@@ -100,6 +100,35 @@ ENDPOINTS_DISABLED = Counter(
     "Endpoints disabled after days of failures.",
     registry=REGISTRY,
 )
+BATCH_ROWS = Counter(
+    "medqueue_batch_rows_total",
+    "Rows of batches by outcome: succeeded or failed.",
+    ["model", "outcome"],
+    registry=REGISTRY,
+)
+BATCH_CHUNKS = Counter(
+    "medqueue_batch_chunks_total",
+    "Chunks of batches let go of: done, released, put_off, failed or fenced_off.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+CHUNK_SECONDS = Histogram(
+    "medqueue_batch_chunk_seconds",
+    "Time of one chunk of a batch, without the time it gave way to jobs.",
+    ["model"],
+    buckets=SECONDS,
+    registry=REGISTRY,
+)
+CHUNKS_RESCUED = Counter(
+    "medqueue_batch_chunks_rescued_total",
+    "Chunks and steps of batches taken back from a worker whose lease lapsed.",
+    registry=REGISTRY,
+)
+CHUNKS_QUARANTINED = Counter(
+    "medqueue_batch_chunks_quarantined_total",
+    "Chunks and steps of batches set aside after repeated crashes.",
+    registry=REGISTRY,
+)
 BATCH_SIZE = Histogram(
     "medqueue_batch_size",
     "Jobs in one claim.",

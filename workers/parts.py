@@ -16,14 +16,17 @@ from service.uploads import Uploads
 from service.webhooks.rules import rules_of
 from workers.delivery import Dispatcher
 from workers.heartbeat import Heartbeat
+from workers.lane import BatchLane
+from workers.night import Night
 from workers.outbound import Outbound
 from workers.pool import ModelPool
 from workers.pulse import OwnPulse, pulse_over
 from workers.runtime import OnnxRuntime
 from workers.scoring import Scorer
+from workers.turns import Turns
 from workers.write_back import Limits, WriteBack
 
-POOL_SIZE = 4  # scoring, writing back, and a heartbeat each
+POOL_SIZE = 6  # scoring, writing back, batches, and a heartbeat each
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,23 @@ class Parts:
 
     settings: Settings
     database: Database
+    ciphers: TenantCiphers
+    catalog: Catalog
     queue: CeleryTaskQueue
     heartbeats: list[Heartbeat]
     pool: ModelPool
     scorer: Scorer
     write_back: WriteBack
     pulse: OwnPulse
+    lane: BatchLane | None = None
     dispatcher: Dispatcher | None = None
 
     def close(self) -> None:
         """Finish writing back, stop the threads and close the connections."""
         if self.dispatcher is not None:
             self.dispatcher.close()
+        if self.lane is not None:
+            self.lane.close()
         self.write_back.close()
         self.pulse.close()
         for heartbeat in self.heartbeats:
@@ -57,8 +65,8 @@ def worker_name(settings: Settings) -> str:
     return f"{settings.worker_name or 'worker'}@{socket.gethostname()}:{os.getpid()}"
 
 
-def make_parts(settings: Settings, *, delivers: bool) -> Parts:
-    """Connect and make everything, a dispatcher if it `delivers` webhooks.
+def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
+    """Connect and make everything: a dispatcher if it `delivers` webhooks, what works on batches if it `scores`.
 
     Raises ProviderUnavailable when CUDA was asked for and is not there.
     """
@@ -68,34 +76,53 @@ def make_parts(settings: Settings, *, delivers: bool) -> Parts:
     database = Database(settings.database_url, pool_size=POOL_SIZE, queue=queue)
     blobs = FsspecBlobStore(settings.blob_location)
     runtime = OnnxRuntime(settings.provider, allow_cpu=settings.allow_cpu, threads=settings.threads_per_model)
+    catalog = Catalog(database, cache_s=settings.cache_s)
     pool = ModelPool(
         runtime,
-        Catalog(database, cache_s=settings.cache_s),
+        catalog,
         blobs,
         cache=settings.data_dir / "cache" / "models",
         budget_mb=settings.model_memory_mb,
     )
+    limits = Limits(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s)
     heartbeats = [Heartbeat(database, table="job", lease_s=settings.lease_s) for _ in range(2)]
     write_back = WriteBack(
         owner=worker_name(settings),
         database=database,
         heartbeat=heartbeats[1],
-        limits=Limits(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
+        limits=limits,
         runtime=runtime.name,
         provider=runtime.provider,
     )
     ciphers = TenantCiphers(database, keyring)
+    uploads = Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes)
+    turns = Turns()
     scorer = Scorer(
         owner=worker_name(settings),
         database=database,
         queue=queue,
         pool=pool,
         runtime=runtime,
-        uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
+        uploads=uploads,
         ciphers=ciphers,
         heartbeat=heartbeats[0],
         write_back=write_back,
+        turns=turns,
         lease_s=settings.lease_s,
+    )
+    night = Night(
+        owner=worker_name(settings),
+        lease_s=settings.lease_s,
+        chunk_s=settings.batch_chunk_s,
+        database=database,
+        ciphers=ciphers,
+        uploads=uploads,
+        blobs=blobs,
+        catalog=catalog,
+        pool=pool,
+        limits=limits,
+        source_roots=settings.batch_source_roots,
+        place_roots=settings.batch_place_roots,
     )
     pulse = pulse_over(
         settings.redis_url,
@@ -103,7 +130,20 @@ def make_parts(settings: Settings, *, delivers: bool) -> Parts:
         holds=lambda: any(heartbeat.holds for heartbeat in heartbeats),
     )
     dispatcher = _dispatcher(settings, database, ciphers) if delivers else None
-    return Parts(settings, database, queue, heartbeats, pool, scorer, write_back, pulse, dispatcher)
+    return Parts(
+        settings,
+        database,
+        ciphers,
+        catalog,
+        queue,
+        heartbeats,
+        pool,
+        scorer,
+        write_back,
+        pulse,
+        BatchLane(night, turns) if scores else None,
+        dispatcher,
+    )
 
 
 def _dispatcher(settings: Settings, database: Database, ciphers: TenantCiphers) -> Dispatcher:

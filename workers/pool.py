@@ -1,5 +1,6 @@
 """The loaded models of this process, within a memory budget; the one used longest ago leaves first."""
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class LoadedModel:
 
 
 class ModelPool:
-    """Loads models when they are first asked for."""
+    """Loads models when they are first asked for. Several threads may ask."""
 
     def __init__(
         self, runtime: Runtime, catalog: Catalog, blobs: BlobStore, *, cache: Path, budget_mb: float
@@ -44,22 +45,25 @@ class ModelPool:
         self._cache = cache
         self._budget_mb = budget_mb
         self._loaded: OrderedDict[UUID, LoadedModel] = OrderedDict()
+        self._lock = threading.RLock()  # of what is loaded: nobody waits while a model is being loaded
 
     @property
     def used_mb(self) -> float:
         """What the loaded models count, in MiB."""
-        return sum(loaded.graph.size_mb for loaded in self._loaded.values())
+        with self._lock:
+            return sum(loaded.graph.size_mb for loaded in self._loaded.values())
 
     def get(self, version_id: UUID) -> LoadedModel:
         """The model, loaded and warmed up. Raises ModelNotFound, BundleUnusable, BlobUnavailable or ProviderUnavailable."""
-        found = self._loaded.get(version_id)
-        if found is None:
-            model = self._catalog.version(version_id)
-            bundle, graph = self._open(model)
-            self._make_room(graph.size_mb)
-            found = self._take_in(model, bundle, graph)
-        self._loaded.move_to_end(version_id)
-        return found
+        with self._lock:
+            found = self._loaded.get(version_id)
+            if found is not None:
+                self._loaded.move_to_end(version_id)
+                return found
+        model = self._catalog.version(version_id)
+        bundle, graph = self._open(model)
+        self._make_room(graph.size_mb)
+        return self._take_in(model, bundle, graph)
 
     def warm_up(self) -> list[str]:
         """Load what `stable` points at, as far as the budget goes; the names of those models."""
@@ -82,15 +86,17 @@ class ModelPool:
     def _take_in(self, model: PublishedModel, bundle: Bundle, graph: LoadedGraph) -> LoadedModel:
         loaded = LoadedModel(model, model.pipeline, graph, model.manifest.runtime.max_batch)
         _run_golden(loaded, bundle, largest=self._runtime.provider != CPU)
-        self._loaded[model.id] = loaded
+        with self._lock:
+            kept = self._loaded.setdefault(model.id, loaded)  # another thread may have been faster
         MODELS_LOADED_MB.set(self.used_mb)
         log.info("model_loaded", model=model.name, version=model.version, provider=self._runtime.provider)
-        return loaded
+        return kept
 
     def _make_room(self, size_mb: float) -> None:
-        while self._loaded and self.used_mb + size_mb > self._budget_mb:
-            _, gone = self._loaded.popitem(last=False)
-            log.info("model_unloaded", model=gone.model.name, version=gone.model.version)
+        with self._lock:
+            while self._loaded and self.used_mb + size_mb > self._budget_mb:
+                _, gone = self._loaded.popitem(last=False)
+                log.info("model_unloaded", model=gone.model.name, version=gone.model.version)
 
 
 def _run_golden(loaded: LoadedModel, bundle: Bundle, *, largest: bool) -> None:

@@ -27,6 +27,7 @@ from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import LoadedModel, ModelPool
 from workers.runtime import OutOfMemory, RunFailed, Runtime, RunTimedOut
+from workers.turns import Turns
 from workers.write_back import Outcome, WriteBack
 
 READ_STEP_S = 60.0
@@ -77,6 +78,7 @@ class Scorer:
         ciphers: TenantCiphers,
         heartbeat: Heartbeat,
         write_back: WriteBack,
+        turns: Turns,
         lease_s: float,
     ) -> None:
         self._owner = owner
@@ -88,6 +90,7 @@ class Scorer:
         self._ciphers = ciphers
         self._heartbeat = heartbeat
         self._write_back = write_back
+        self._turns = turns
         self._lease_s = lease_s
         self.stopping = False
 
@@ -108,7 +111,8 @@ class Scorer:
         BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
         self._heartbeat.hold([job.lease for job in jobs], step_s=READ_STEP_S)
         try:
-            self._score_claimed(loaded, jobs)
+            with self._turns.job():
+                self._score_claimed(loaded, jobs)
         finally:
             self._heartbeat.let_go()
         return len(jobs)

@@ -55,7 +55,11 @@ class Process:
         structlog.contextvars.bind_contextvars(worker=worker_name(self._settings))
         try:
             self._serve_metrics()
-            self._parts = make_parts(self._settings, delivers=QueueName.MAINTENANCE.value in self._queues)
+            self._parts = make_parts(
+                self._settings,
+                delivers=QueueName.MAINTENANCE.value in self._queues,
+                scores=QueueName.SCORE.value in self._queues,
+            )
         except (SettingInvalid, ProviderUnavailable) as error:
             self._unready()
             # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
@@ -81,6 +85,8 @@ class Process:
             self._sweeper.start()
         if self.parts.dispatcher is not None:
             self.parts.dispatcher.start()
+        if self.parts.lane is not None:
+            self.parts.lane.start()
         settle()
         path = self._sign("ready")
         if path is not None:
@@ -90,6 +96,8 @@ class Process:
 
     def _stopping(self, **_: object) -> None:
         self.parts.scorer.stopping = True
+        if self.parts.lane is not None:
+            self.parts.lane.stop()
 
     def _stop(self, **_: object) -> None:
         self._unready()

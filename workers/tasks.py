@@ -13,10 +13,14 @@ import structlog
 from celery import Celery
 
 from service import failpoints
+from service.batches import schedules
+from service.batches import sweeps as batches
 from service.errors import DatabaseUnavailable, ServiceError
 from service.failpoints import Point
 from service.jobs import sweeps
 from service.metrics import (
+    CHUNKS_QUARANTINED,
+    CHUNKS_RESCUED,
     DELIVERIES_RESCUED,
     ENDPOINTS_DISABLED,
     JOBS_EXPIRED,
@@ -44,7 +48,14 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
 
 def sweeps_of(parts: Parts) -> dict[str, Callable[[], None]]:
     """What the scheduler does every few seconds, by name."""
-    sweeps = {"rescue": _rescue, "overdue": _overdue, "rewake": _rewake, "deliveries": _deliveries}
+    sweeps = {
+        "rescue": _rescue,
+        "overdue": _overdue,
+        "rewake": _rewake,
+        "deliveries": _deliveries,
+        "batches": _batches,
+        "schedules": _schedules,
+    }
     return {name: _quiet(name, partial(sweep, parts)) for name, sweep in sweeps.items()}
 
 
@@ -111,6 +122,33 @@ def _deliveries(parts: Parts) -> None:
     ENDPOINTS_DISABLED.inc(len(disabled))
     if disabled:
         log.warning("webhook_endpoints_disabled", endpoints=[str(endpoint) for endpoint in disabled])
+
+
+def _batches(parts: Parts) -> None:
+    """Look after batches: lapsed work, deadlines, windows, ends that come too late. Safe twice."""
+    crashes = parts.settings.max_crashes
+    with parts.database.statement() as work:
+        lapsed = [batches.rescue_chunks(work, max_crashes=crashes)]
+    with parts.database.statement() as work:
+        lapsed.append(batches.rescue_steps(work, max_crashes=crashes))
+    with parts.database.statement() as work:
+        batches.expire(work)
+    with parts.database.transaction() as work:
+        batches.move_openings(work)
+    with parts.database.statement() as work:
+        risky = batches.tell_risks(work)
+    CHUNKS_RESCUED.inc(sum(len(each.queued) for each in lapsed))
+    CHUNKS_QUARANTINED.inc(sum(len(each.quarantined) for each in lapsed))
+    if risky:
+        log.warning("batches_at_risk", batches=[str(batch) for batch in risky])
+
+
+def _schedules(parts: Parts) -> None:
+    """Open the batches of schedules that are due. Safe twice: a run is opened once."""
+    with parts.database.transaction() as work:
+        opened = schedules.run_due(work, cipher_of=parts.ciphers.of, resolve=parts.catalog.resolve)
+    if opened:
+        log.info("scheduled_batches_opened", batches=[str(batch.id) for batch in opened])
 
 
 def _pulse(parts: Parts, process: str) -> None:

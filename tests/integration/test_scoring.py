@@ -313,3 +313,25 @@ def test_ended_jobs_are_counted_by_their_state(state: str, bench: Workbench) -> 
     bench.graph.script = raising(RunFailed("x"), POISON)
     bench.score()
     assert counted("medqueue_jobs_ended_total", model=bench.model.name, state=state) == before + 1
+
+
+def test_batches_stand_back_while_jobs_are_scored(bench: Workbench) -> None:
+    bench.submit(10.0)
+    ran = threading.Event()
+
+    def micro_batch() -> None:
+        with bench.turns.micro_batch(lambda: None):
+            ran.set()
+
+    other = threading.Thread(target=micro_batch, daemon=True)
+
+    ran_beside = []
+
+    def script(_: Mapping[str, Array]) -> None:
+        other.start()
+        ran_beside.append(ran.wait(0.2))
+
+    bench.graph.script = script
+    assert bench.score() == 1
+    assert ran_beside == [False]
+    assert ran.wait(2)

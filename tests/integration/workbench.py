@@ -34,6 +34,7 @@ from workers.heartbeat import Heartbeat
 from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime
 from workers.scoring import Scorer
+from workers.turns import Turns
 from workers.write_back import Limits, WriteBack
 
 MAX_BATCH = 8
@@ -76,6 +77,7 @@ class Workbench:
     write_back: WriteBack
     caller: Principal
     uploads: Uploads
+    turns: Turns
     admin_url: str
     database_name: str = field(default="")
 
@@ -186,6 +188,7 @@ def workbench(
         provider=fake.provider,
         chance=lambda: chance,
     )
+    turns = Turns()
     scorer = Scorer(
         owner="w1",
         database=database,
@@ -196,13 +199,15 @@ def workbench(
         ciphers=TenantCiphers(database, keyring),
         heartbeat=heartbeat,
         write_back=write_back,
+        turns=turns,
         lease_s=lease_s,
     )
     pool.get(model.id)
     scripted.batch_sizes.clear()
     yield Workbench(
         database, blobs, keyring, queue, model, scripted, pool, heartbeat, scorer,
-        write_back,        factories.principal(database, keyring), uploads, urls[0], urlsplit(urls[1]).path.strip("/"),
+        write_back, factories.principal(database, keyring), uploads, turns, urls[0],
+        urlsplit(urls[1]).path.strip("/"),
     )  # fmt: skip
     write_back.close()
     heartbeat.close()

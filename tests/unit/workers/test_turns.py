@@ -1,0 +1,145 @@
+"""Jobs first: who runs the graph when, and what a batch does while it waits."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from models.pipelines import Array
+from tests.acceptance.stack import eventually
+from workers.turns import PoliteGraph, Turns
+
+
+class SlowGraph:
+    """A graph whose runs last until they are let go, and that tells whether two ever ran at once."""
+
+    size_mb = 1.0
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.go = threading.Event()
+        self.entered = threading.Event()
+        self.stopped = False
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        self.runs += 1
+        self.entered.set()
+        assert self.go.wait(5)
+        return dict(feeds)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class Refused(Exception):
+    """What a test raises to break off."""
+
+
+def nothing() -> None:
+    """Neither begins nor waits for anything."""
+
+
+def polite(graph: SlowGraph, turns: Turns, begin: Callable[[], object] = nothing) -> PoliteGraph:
+    return PoliteGraph(graph, turns, begin=begin, still=nothing)
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_batch_runs_when_no_job_is_in_hand() -> None:
+    graph = SlowGraph()
+    graph.go.set()
+    feeds = {"x": np.zeros(1)}
+    assert polite(graph, Turns()).run(feeds).keys() == feeds.keys()
+    assert graph.runs == 1
+
+
+def test_a_job_waits_for_the_micro_batch_in_progress_and_no_longer() -> None:
+    graph, turns, began = SlowGraph(), Turns(), threading.Event()
+
+    def job() -> None:
+        with turns.job():
+            began.set()
+
+    batch = in_thread(lambda: polite(graph, turns).run({}))
+    assert graph.entered.wait(5)
+    in_thread(job)
+    assert not began.wait(0.1)
+    graph.go.set()
+    assert began.wait(1)
+    batch.join(1)
+
+
+def test_a_batch_waits_while_jobs_are_in_hand_and_says_that_it_is_alive() -> None:
+    graph, turns, alive = SlowGraph(), Turns(), []
+    graph.go.set()
+    waiting = PoliteGraph(graph, turns, begin=nothing, still=lambda: alive.append(1))
+    with turns.job(), turns.job():
+        batch = in_thread(lambda: waiting.run({}))
+        eventually(lambda: bool(alive), within_s=3)
+        assert graph.runs == 0
+    batch.join(2)
+    assert graph.runs == 1
+
+
+def test_a_job_that_fails_lets_batches_go_on() -> None:
+    turns = Turns()
+    with pytest.raises(Refused), turns.job():
+        raise Refused
+    turns.give_way(nothing)
+
+
+def test_a_micro_batch_that_fails_lets_jobs_go_on() -> None:
+    turns = Turns()
+    with pytest.raises(Refused), turns.micro_batch(nothing):
+        raise Refused
+    with turns.job():
+        pass
+
+
+def test_whoever_waits_can_give_up() -> None:
+    turns = Turns()
+
+    def give_up() -> None:
+        raise Refused
+
+    with turns.job(), pytest.raises(Refused):
+        turns.give_way(give_up)
+    with turns.job():  # what gave up has taken nothing
+        pass
+
+
+def test_a_batch_that_finds_its_lease_lost_runs_nothing() -> None:
+    graph = SlowGraph()
+
+    def lost() -> None:
+        raise Refused
+
+    with pytest.raises(Refused):
+        polite(graph, Turns(), begin=lost).run({})
+    assert graph.runs == 0
+
+
+def test_jobs_that_come_one_after_another_share_the_worker_with_nobody() -> None:
+    graph, turns = SlowGraph(), Turns()
+    graph.go.set()
+    with turns.job():
+        batch = in_thread(lambda: [polite(graph, turns).run({}) for _ in range(3)])
+        for _ in range(20):
+            with turns.job():
+                time.sleep(0.005)
+        assert graph.runs == 0
+    batch.join(2)
+    assert graph.runs == 3
+
+
+def test_a_stop_reaches_the_graph() -> None:
+    graph = SlowGraph()
+    polite(graph, Turns()).stop()
+    assert graph.stopped
+    assert polite(graph, Turns()).size_mb == graph.size_mb

@@ -1,0 +1,350 @@
+"""A claimed step of a batch: validating its source, which plans the chunks, or finalizing, which joins and proves.
+
+A re-run takes the plan of its first batch and keeps of it the rows that failed.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as pjson
+import pyarrow.parquet as pq
+import structlog
+
+from models.pipelines import FieldFault
+from models.pipelines.columns import CellFaults
+from service import failpoints
+from service.batches import chunks, output, queries, steps
+from service.batches.files import accounting
+from service.batches.files.accounting import Unaccounted
+from service.batches.files.formats import inspect
+from service.batches.files.formats.carrying import record_batch
+from service.batches.files.layouts import Layout
+from service.batches.files.outputs import (
+    ROW,
+    OutputFormat,
+    encoded,
+    errors_batch,
+    errors_schema,
+    results_schema,
+)
+from service.batches.files.parts import PartKind, PartStore
+from service.batches.files.places import Place
+from service.batches.files.plans import Chunk, Limits, cut_after, head_of, read_head
+from service.batches.files.sources import check_same
+from service.batches.keys import open_layout
+from service.batches.output import OutputKind
+from service.batches.queries import FinishedChunk
+from service.batches.requests import BatchRequest, wanted_by
+from service.batches.steps import ClaimedStep, Joined, PlannedChunk, StepKind, Validation
+from service.failpoints import Point
+from service.lifecycle import ChunkState
+from workers.holding import Holding, LeaseLost, Stopping
+from workers.night import Night, WatchedSource, fault_of
+from workers.pool import LoadedModel
+
+LEAST_ROWS, MOST_ROWS = 256, 524_288
+CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
+RUN_S = 0.05  # of a micro-batch: what a job may have to wait for
+MEASURED_ROWS = 256
+# What reading, checking and writing a row of thirty numbers was measured to take, beside the graph.
+ROW_S = 5e-6
+# Sizes are kept from batch to batch while chunks take about as long as meant, so that a file gives the same bytes again.
+NEAR = 4.0
+CHUNKS_AT_ONCE = 1000
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many rows a chunk and a micro-batch are to have."""
+
+    chunk_rows: int
+    run_rows: int
+
+
+class StepWorker:
+    """Sees to steps, one at a time."""
+
+    def __init__(self, night: Night, holding: Holding) -> None:
+        self._night = night
+        self._holding = holding
+
+    def work(self) -> bool:
+        """Claim a step and see it to its end; whether there was one. Raises DatabaseUnavailable."""
+        night = self._night
+        with night.database.statement() as work:
+            step = steps.claim(work, owner=night.owner, lease_s=night.lease_s)
+        if step is None:
+            return False
+        failpoints.reach(Point.STEP_CLAIM_AFTER)
+        with self._holding.of(step.lease):
+            self._see_to(step)
+        return True
+
+    def _see_to(self, step: ClaimedStep) -> None:
+        try:
+            self._validate(step) if step.kind is StepKind.VALIDATE else self._finalize(step)
+        except LeaseLost:
+            log.warning("batch_step_lost", batch=str(step.batch_id), step=step.kind.value)
+        except Stopping:
+            self._night.write(lambda work: steps.release(work, step))
+        except Unaccounted as error:
+            log.error("batch_not_accounted_for", batch=str(step.batch_id), reason=str(error))
+            self._night.write(lambda work: steps.fail(work, step, steps.UNACCOUNTED, owner=self._night.owner))
+        except Exception as error:  # noqa: BLE001 - fault_of sorts them, and logs what nobody foresaw
+            self._give_up(step, error)
+
+    def _give_up(self, step: ClaimedStep, error: Exception) -> None:
+        """Try again later what may pass; end the batch for what will not, or has been tried too often."""
+        night, fault = self._night, fault_of(error)
+        problem = fault.told(step.attempt, night.limits.max_attempts)
+        kind = step.kind.value
+        if problem is None:
+            delay_s = night.delay_s(step.attempt)
+            night.write(lambda work: steps.put_off(work, step, delay_s=delay_s))
+            log.warning("batch_step_put_off", batch=str(step.batch_id), step=kind, code=fault.problem.code)
+        else:
+            night.write(lambda work: steps.fail(work, step, problem, owner=night.owner))
+            log.warning("batch_failed", batch=str(step.batch_id), step=kind, code=problem.code)
+
+    def _validate(self, step: ClaimedStep) -> None:
+        night = self._night
+        request = night.request(step.tenant_id, step.batch_id, step.request)
+        found = self._planned_again(step) if step.rerun_of else self._planned(step, request)
+        self._holding.progress()
+        cipher = night.ciphers.of(step.tenant_id)
+        night.write(lambda work: steps.validated(work, step, found, cipher=cipher, owner=night.owner))
+
+    def _planned(self, step: ClaimedStep, request: BatchRequest) -> Validation:
+        """Inspect the source and cut it into chunks."""
+        night = self._night
+        source = WatchedSource(night.source(step.tenant_id, request), self._holding)
+        if request.place is not None:
+            Place(request.place, night.place_roots)
+        sizes = self._sizes(step.model_version_id)
+        pipeline = night.catalog.version(step.model_version_id).pipeline
+        limits = Limits(rows=sizes.chunk_rows, size_bytes=CHUNK_BYTES)
+        plan = inspect(source, request.format, wanted_by(request, pipeline), limits)
+        found, rows = plan.chunks, plan.rows
+        if request.dry_run_rows is not None:
+            found, rows = cut_after(found, request.dry_run_rows), min(rows, request.dry_run_rows)
+        return Validation(
+            _in_a_row(found),
+            rows,
+            head_of(plan),
+            sizes.chunk_rows,
+            sizes.run_rows,
+            plan.identity.size_bytes,
+            plan.identity.sha256,
+        )
+
+    def _planned_again(self, step: ClaimedStep) -> Validation:
+        """The failed rows of the first batch, as its errors name them."""
+        night = self._night
+        assert step.rerun_of is not None
+        with night.database.statement() as work:
+            first = queries.original(work, step.rerun_of)
+        cipher = night.ciphers.of(step.tenant_id)
+        head = open_layout(cipher, step.tenant_id, first.id, first.layout)
+        request = night.request(step.tenant_id, first.id, first.request)
+        check_same(night.source(step.tenant_id, request), read_head(head)[1])
+        store = night.parts(step.tenant_id, first.id, first.data_key)
+        again = []
+        for chunk in self._finished(first.id):
+            if chunk.rows_failed:
+                self._holding.give_way()
+                seek = chunks.open_seek(cipher, step.tenant_id, chunk.id, chunk.seek)
+                again.append(_failed_rows(Chunk.from_bytes(seek), chunk, store, request.output))
+        rows = sum(chunk.wanted for chunk in again)
+        if rows != first.rows_failed:
+            raise Unaccounted(f"{first.rows_failed} rows failed and the errors name {rows}")
+        return Validation(
+            _in_a_row([replace(chunk, number=number) for number, chunk in enumerate(again)]),
+            rows,
+            head,
+            first.chunk_rows,
+            first.run_rows,
+            first.source_bytes,
+            first.source_sha256,
+        )
+
+    def _sizes(self, model_version_id: UUID) -> Sizes:
+        """Sizes by what rows of this model were measured to cost; those of the batch before while they still fit."""
+        night = self._night
+        with night.database.statement() as work:
+            before = steps.measured(work, model_version_id)
+        if before is None:
+            return self._measured_sizes(night.pool.get(model_version_id))
+        if night.chunk_s / NEAR <= before.chunk_s <= night.chunk_s * NEAR:
+            return Sizes(before.chunk_rows, before.run_rows)
+        row_s = before.chunk_s / before.chunk_rows
+        return Sizes(_power_of_two(night.chunk_s / row_s, LEAST_ROWS, MOST_ROWS), before.run_rows)
+
+    def _measured_sizes(self, loaded: LoadedModel) -> Sizes:
+        """Sizes by a run of the graph on nothing in particular, the second of two: the first one warms up."""
+        rows = min(MEASURED_ROWS, loaded.batch_limit)
+        feeds = {spec.name: np.zeros((rows, *spec.shape), spec.dtype) for spec in loaded.pipeline.feeds}
+        timeout_s = loaded.model.manifest.runtime.run_timeout_s
+        for _ in range(2):
+            with self._holding.turns.micro_batch(self._holding.progress):
+                self._holding.progress(timeout_s, loaded.graph.stop)
+                began = time.perf_counter()
+                loaded.graph.run(feeds)
+                row_s = (time.perf_counter() - began) / rows
+        return Sizes(
+            _power_of_two(self._night.chunk_s / (ROW_S + row_s), LEAST_ROWS, MOST_ROWS),
+            _power_of_two(RUN_S / row_s, 1, loaded.batch_limit),
+        )
+
+    def _finalize(self, step: ClaimedStep) -> None:
+        night = self._night
+        assert step.layout is not None
+        request = night.request(step.tenant_id, step.batch_id, step.request)
+        head = open_layout(night.ciphers.of(step.tenant_id), step.tenant_id, step.batch_id, step.layout)
+        layout, _ = read_head(head)
+        store = night.parts(step.tenant_id, step.batch_id, step.data_key)
+        found = [
+            self._complete(step, chunk, store, layout, request) for chunk in self._finished(step.batch_id)
+        ]
+        dry = request.dry_run_rows is not None
+        account = accounting.proven(
+            step.rows_total or 0,
+            [chunk.rows for chunk in found],
+            [output.account_of(chunk) for chunk in found],
+            dry=dry,
+        )
+        self._tidy_up(found, store)
+        made = self._join(step, found, store, layout, request)
+        lines = made[OutputKind.RESULTS]["rows"], made[OutputKind.ERRORS]["rows"]
+        if lines != (0 if dry else account.succeeded, account.error_lines):
+            raise Unaccounted(f"{account} was counted, and {lines} lines are in the joined files")
+        joined = Joined(account.succeeded, account.failed, made[OutputKind.RESULTS], made[OutputKind.ERRORS])
+        failpoints.reach(Point.FINALIZE_BEFORE)
+        night.write(lambda work: steps.complete(work, step, joined, owner=night.owner))
+        failpoints.reach(Point.FINALIZE_AFTER)
+
+    def _join(
+        self,
+        step: ClaimedStep,
+        found: Sequence[FinishedChunk],
+        store: PartStore,
+        layout: Layout,
+        request: BatchRequest,
+    ) -> dict[OutputKind, dict[str, object]]:
+        """Join results and errors, and copy them to where the caller wants them."""
+        pipeline = self._night.catalog.version(step.model_version_id).pipeline
+        schemas = {
+            OutputKind.RESULTS: results_schema(layout, pipeline),
+            OutputKind.ERRORS: errors_schema(layout),
+        }
+        made = {}
+        for kind, schema in schemas.items():
+            self._holding.give_way()
+            parts = output.parts_of(found, kind)
+            made[kind] = output.joined(
+                store,
+                parts,
+                kind,
+                request.output,
+                schema,
+                fence=step.lease.fence,
+                still=self._holding.give_way,
+            )
+            if request.place is not None:
+                file = output.file_of(store, found, kind, made[kind])
+                name = f"{step.batch_id}.{kind}.{request.output}"
+                Place(request.place, self._night.place_roots).write(
+                    name, file.read(still=self._holding.give_way)
+                )
+        return made
+
+    def _complete(
+        self,
+        step: ClaimedStep,
+        chunk: FinishedChunk,
+        store: PartStore,
+        layout: Layout,
+        request: BatchRequest,
+    ) -> FinishedChunk:
+        """A finished chunk; one that was set aside gets its errors, a line for each of its rows."""
+        if chunk.state is not ChunkState.QUARANTINED or chunk.errors is not None:
+            return chunk
+        night = self._night
+        self._holding.give_way()
+        seek = chunks.open_seek(night.ciphers.of(step.tenant_id), step.tenant_id, chunk.id, chunk.seek)
+        planned, problem = Chunk.from_bytes(seek), chunk.problem or {}
+        fault = FieldFault("", problem.get("code", ""), problem.get("detail", ""))
+        content = encoded([_all_failed(planned, layout, fault)], request.output)
+        # Behind every claim of the chunk, so that what those left can be told from it.
+        fence = chunk.fence + step.lease.fence
+        part = store.write(PartKind.ERRORS, chunk.number, fence, content, rows=planned.wanted)
+        assert part is not None, "a chunk has rows"
+        errors = asdict(part)
+        if not night.write(lambda work: steps.note_errors(work, step, chunk.id, errors)):
+            raise LeaseLost
+        return replace(chunk, errors=errors)
+
+    def _tidy_up(self, found: Sequence[FinishedChunk], store: PartStore) -> None:
+        """Remove what claims that were lost may have written."""
+        for chunk in found:
+            for fence in range(1, chunk.fence):
+                for kind in (PartKind.RESULTS, PartKind.ERRORS):
+                    store.delete(store.location(kind, chunk.number, fence))
+
+    def _finished(self, batch_id: UUID) -> Iterator[FinishedChunk]:
+        """All finished chunks of a batch, in input order."""
+        after = -1
+        while True:
+            self._holding.progress()
+            with self._night.database.statement() as work:
+                page = queries.finished_chunks(work, batch_id, after=after, limit=CHUNKS_AT_ONCE)
+            yield from page
+            if len(page) < CHUNKS_AT_ONCE:
+                return
+            after = page[-1].number
+
+
+def _in_a_row(found: Sequence[Chunk]) -> list[PlannedChunk]:
+    """Chunks as the database keeps them: rows that are accounted for follow each other without gaps."""
+    planned, first_row = [], 0
+    for chunk in found:
+        planned.append(PlannedChunk(chunk.number, first_row, chunk.wanted, chunk.as_bytes()))
+        first_row += chunk.wanted
+    return planned
+
+
+def _failed_rows(planned: Chunk, chunk: FinishedChunk, store: PartStore, form: OutputFormat) -> Chunk:
+    """A chunk of which those rows are wanted that its errors name."""
+    part = output.part_of(chunk.errors)
+    if part is None:  # set aside, and the batch ended before its errors were written
+        return planned
+    with store.open(part) as file:
+        content = pa.BufferReader(file.readall())
+    if form is OutputFormat.PARQUET:
+        rows = pq.read_table(content, columns=[ROW])
+    else:
+        options = pjson.ParseOptions(
+            explicit_schema=pa.schema([(ROW, pa.int64())]), unexpected_field_behavior="ignore"
+        )
+        rows = pjson.read_json(content, pjson.ReadOptions(use_threads=False), options)
+    return replace(planned, only=np.unique(rows.column(ROW).to_numpy()))
+
+
+def _all_failed(planned: Chunk, layout: Layout, fault: FieldFault) -> pa.RecordBatch:
+    """The errors of a chunk whose rows all have one fault. Ids are left out: reading them may be what kills."""
+    rows = np.arange(planned.rows) if planned.only is None else planned.only - planned.first_row
+    faults = CellFaults(rows, np.zeros(len(rows), np.int32), (fault,))
+    nothing = {field.name: pa.nulls(planned.rows, field.type) for field in layout.carried}
+    return errors_batch(
+        faults, planned.first_row, record_batch(layout.carried, nothing, planned.rows), layout
+    )
+
+
+def _power_of_two(value: float, least: int, most: int) -> int:
+    """The greatest power of two up to `value`, within bounds."""
+    return int(min(most, max(least, 2 ** int(np.log2(max(1.0, value))))))

@@ -1,0 +1,81 @@
+"""Jobs first: in a worker process a batch runs its graph only while no job is in hand, one micro-batch at a time."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from models.pipelines import Array
+from workers.runtime import LoadedGraph
+
+LOOK_S = 1.0
+
+
+class Turns:
+    """Whose turn it is. A job waits for the micro-batch in progress and no longer."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._jobs = 0
+        self._runs = False
+
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """Jobs are in hand while the block lasts: batches wait."""
+        with self._changed:
+            self._jobs += 1
+            while self._runs:
+                self._changed.wait()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._jobs -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def micro_batch(self, still: Callable[[], object]) -> Iterator[None]:
+        """Have the graph to oneself once no job is in hand; `still` is called while waiting and may raise."""
+        self.give_way(still, take=True)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._runs = False
+                self._changed.notify_all()
+
+    def give_way(self, still: Callable[[], object], *, take: bool = False) -> None:
+        """Return once no job is in hand; `take` the graph then."""
+        while True:
+            with self._changed:
+                if not self._jobs:
+                    self._runs = self._runs or take
+                    return
+                self._changed.wait(LOOK_S)
+            still()
+
+
+class PoliteGraph:
+    """A loaded graph whose runs give way to jobs. `begin` is called before each run, `still` while it waits."""
+
+    def __init__(
+        self, graph: LoadedGraph, turns: Turns, *, begin: Callable[[], object], still: Callable[[], object]
+    ) -> None:
+        self._graph = graph
+        self._turns = turns
+        self._begin = begin
+        self._still = still
+
+    @property
+    def size_mb(self) -> float:
+        """See LoadedGraph."""
+        return self._graph.size_mb
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """See LoadedGraph."""
+        with self._turns.micro_batch(self._still):
+            self._begin()
+            return self._graph.run(feeds)
+
+    def stop(self) -> None:
+        """See LoadedGraph."""
+        self._graph.stop()
