@@ -10,6 +10,8 @@ from flask import Flask, Response, g, request
 
 from service import failpoints, logs
 from service.api import (
+    batch_schedules,
+    batches,
     events,
     health,
     jobs,
@@ -70,13 +72,13 @@ def create_api(settings: Settings) -> Api:
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
     waiting = Waiting(settings.max_waiters)
     receivers = Receivers(rules_of(settings))
+    blobs = FsspecBlobStore(settings.blob_location)
     services = Services(
         settings=settings,
         database=database,
         catalog=Catalog(database, cache_s=settings.cache_s),
-        uploads=Uploads(
-            database, FsspecBlobStore(settings.blob_location), keyring, limit_bytes=settings.max_upload_bytes
-        ),
+        uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
+        blobs=blobs,
         auth=Authenticator(database, keyring, cache_s=settings.cache_s),
         waiting=waiting,
         bodies=Bodies(
@@ -130,7 +132,18 @@ def flask_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
     app.url_map.strict_slashes = False
     problems.install(app)
-    for routes in (jobs, uploads, models, webhook_endpoints, webhook_deliveries, events, health):
+    described = (
+        jobs,
+        batches,
+        batch_schedules,
+        uploads,
+        models,
+        webhook_endpoints,
+        webhook_deliveries,
+        events,
+        health,
+    )
+    for routes in described:
         app.register_blueprint(routes.blueprint(services))
     app.register_blueprint(openapi.blueprint())
     app.register_blueprint(openapi.docs_page())

@@ -41,7 +41,7 @@ def checked(
     """
     model = services.catalog.resolve(wanted.model)
     if wanted.deadline is not None:
-        _check_deadline(wanted.deadline)
+        check_deadline(wanted.deadline)
     if wanted.explain:
         raise InputInvalid(
             "This model offers no explanation.",
@@ -65,7 +65,7 @@ def checked(
     )
 
 
-def _check_deadline(deadline: datetime) -> None:
+def check_deadline(deadline: datetime) -> None:
     """Raises DeadlinePassed or RequestInvalid. Years past LATEST_YEAR may be no time at all once turned into UTC."""
     if deadline.year > LATEST_YEAR:
         late = FieldError("/deadline", "too_late", f"Send a time up to the year {LATEST_YEAR}.")

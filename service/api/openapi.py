@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from service.api import examples, schemas, webhook_schemas
+from service.api import batch_schemas, examples, schemas, webhook_schemas
 from service.api.operations import Operation, operation, operation_of
 from service.api.problems import PROBLEM_TYPE, TRY_AGAIN
 from service.api.views import answer
@@ -25,6 +25,7 @@ ANSWER_WORDS = {
     201: "Stored",
     202: "Accepted",
     204: "Done",
+    206: "The range that was asked for",
     304: "Nothing has changed",
     503: "Not ready",
 }
@@ -38,6 +39,7 @@ PROBLEM_WORDS = {
     415: "Wrong content type",
     422: "Does not fit the schema or the model",
     409: "The state does not allow it",
+    416: "No byte of the file lies in the range",
     429: "As many of the tenant's jobs wait as it may have",
     500: "A fault of ours",
     503: "Postgres or the blob store is away, or there is no room",
@@ -144,13 +146,13 @@ def _answer(found: Operation, status: int) -> dict[str, Any]:
     words = ANSWER_WORDS[status]
     if not kind:
         return {"description": words}
-    media = kind if isinstance(kind, str) else JSON
-    content: dict[str, Any] = {
-        "description": words,
-        "content": {media: {} if isinstance(kind, str) else _schema_of(kind)},
-    }
+    if isinstance(kind, str | tuple):
+        medias = (kind,) if isinstance(kind, str) else kind
+        content: dict[str, Any] = {"description": words, "content": {media: {} for media in medias}}
+    else:
+        content = {"description": words, "content": {JSON: _schema_of(kind)}}
     if found.example is not None and status == next(iter(found.answers)):
-        content["content"][media]["example"] = found.example
+        next(iter(content["content"].values()))["example"] = found.example
     if status == 202:
         content["headers"] = {
             "Location": {"schema": {"type": "string"}, "required": True},
@@ -181,7 +183,7 @@ def _schema_of(kind: type[BaseModel] | str) -> dict[str, Any]:
 def _component_schemas() -> dict[str, Any]:
     wire = [
         found
-        for module in (schemas, webhook_schemas)
+        for module in (schemas, webhook_schemas, batch_schemas)
         for found in vars(module).values()
         if isinstance(found, type) and issubclass(found, BaseModel) and found.__module__ == module.__name__
     ]

@@ -1,6 +1,6 @@
 """Describes routes where they are written, so that the OpenAPI document is made from the code itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -8,6 +8,8 @@ from pydantic import BaseModel
 
 from service.accounts import Scope
 
+# A schema class, the media type of raw bytes, several of these, or nothing.
+Content = type[BaseModel] | str | tuple[str, ...]
 View = TypeVar("View", bound=Callable[..., Any])
 OPERATION = "_operation"
 
@@ -28,7 +30,7 @@ class Operation:
 
     summary: str
     scope: Scope | None
-    answers: dict[int, type[BaseModel] | str]
+    answers: Mapping[int, Content]
     body: type[BaseModel] | str | None = None
     parameters: tuple[Parameter, ...] = ()
     problems: tuple[int, ...] = ()
@@ -40,14 +42,15 @@ def operation(
     summary: str,
     *,
     scope: Scope | None,
-    answers: dict[int, type[BaseModel] | str],
+    answers: Mapping[int, Content],
     body: type[BaseModel] | str | None = None,
     parameters: tuple[Parameter, ...] = (),
     problems: tuple[int, ...] = (),
     examples: dict[str, Any] | None = None,
     example: Any = None,
 ) -> Callable[[View], View]:
-    """Attach a description to a view. An answer or body is a schema class, or the media type of raw bytes.
+    """Attach a description to a view. An answer or body is a schema class, or the media type of raw bytes; an answer
+    may be of several media types.
 
     `examples` are of the body, `example` is of the first answer.
     """

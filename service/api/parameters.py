@@ -33,8 +33,18 @@ IF_NONE_MATCH = Parameter(
     "The ETag of the last answer: 304 without a body while nothing has changed.",
     {"type": "string", "examples": ['"running-1"']},
 )
-
-
+RANGE = Parameter(
+    "Range",
+    "header",
+    "One range of bytes of a completed batch's file (RFC 9110, 14). Several ranges get the whole file.",
+    {"type": "string", "examples": ["bytes=0-1048575"]},
+)
+IF_RANGE = Parameter(
+    "If-Range",
+    "header",
+    "The ETag that the file had: if it has another one now, the range is not looked at.",
+    {"type": "string", "examples": [f'"{"5e" * 32}"']},
+)
 LAST_EVENT_ID = Parameter(
     "Last-Event-ID",
     "header",

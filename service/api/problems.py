@@ -27,12 +27,21 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.EndpointNotFound: HTTPStatus.NOT_FOUND,
     errors.DeliveryNotFound: HTTPStatus.NOT_FOUND,
     errors.EventNotFound: HTTPStatus.NOT_FOUND,
+    errors.BatchNotFound: HTTPStatus.NOT_FOUND,
+    errors.ScheduleNotFound: HTTPStatus.NOT_FOUND,
+    errors.WindowInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ScheduleInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ScheduleNameTaken: HTTPStatus.CONFLICT,
     errors.CallbackSecretMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InputInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RequestInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DeadlinePassed: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UrlRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.HostUnresolvable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.FileUnfit: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.OutputNotReady: HTTPStatus.CONFLICT,
+    errors.OutputIncomplete: HTTPStatus.CONFLICT,
+    errors.RangeUnsatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.BodyNotJson: HTTPStatus.BAD_REQUEST,
     errors.HeaderInvalid: HTTPStatus.BAD_REQUEST,
@@ -93,7 +102,10 @@ def _service_error(error: ServiceError) -> Response:
         return _respond(problem_of(error), status, retry_after_s=error.retry_after_s)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request_failed", code=error.code, route=str(request.url_rule), exc_info=error)
-    return _respond(problem_of(error), status)
+    response = _respond(problem_of(error), status)
+    if isinstance(error, errors.RangeUnsatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.size_bytes}"
+    return response
 
 
 def _http_error(error: HTTPException) -> Response:

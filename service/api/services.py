@@ -14,6 +14,7 @@ from service.errors import PayloadUnreadable
 from service.jobs.admission import Admission
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
+from service.storage import BlobStore
 from service.uploads import Uploads
 
 
@@ -25,6 +26,7 @@ class Services:
     database: Database
     catalog: Catalog
     uploads: Uploads
+    blobs: BlobStore
     auth: Authenticator
     waiting: Waiting
     bodies: Bodies

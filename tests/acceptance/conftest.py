@@ -1,6 +1,7 @@
 """The stacks that acceptance tests talk to. Started once: a stack takes seconds to come up."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ QUICK_TO_TEST = {
     "MEDQUEUE_MAX_UPLOAD_BYTES": "1000000",
     "MEDQUEUE_MAX_QUEUED": "3600",
     "MEDQUEUE_MAX_QUEUED_PER_TENANT": "3000",
+    "MEDQUEUE_BATCH_CHUNK_S": "0.05",
 }
 
 # Receivers may be on this machine, but with TLS and on three ports only: on the last of them nobody listens.
@@ -33,9 +35,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with default settings but for where receivers may be, which no test disturbs for long."""
-    yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data", STRICT_RECEIVERS))
+def night_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where sources of batches may lie on this machine."""
+    return tmp_path_factory.mktemp("night")
+
+
+@pytest.fixture(scope="package")
+def scored_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where copies of the output of batches may be written on this machine."""
+    return tmp_path_factory.mktemp("scored")
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory, night_root: Path, scored_root: Path) -> Iterator[Stack]:
+    """A stack with default settings but for where receivers and files may be, which no test disturbs for long."""
+    roots = {
+        "MEDQUEUE_BATCH_ALLOWED_ROOTS": str(night_root),
+        "MEDQUEUE_BATCH_OUTPUT_ROOTS": str(scored_root),
+    }
+    yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data", STRICT_RECEIVERS | roots))
 
 
 @pytest.fixture(scope="package")

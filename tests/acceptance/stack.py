@@ -52,17 +52,22 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def night(self) -> Path:
+        """The folder in which sources of batches may lie."""
+        return self.data.parent / "night"
+
+    @property
     def admin_key(self) -> str:
         return (self.data / "admin.key").read_text().strip()
 
     def start(self) -> None:
         """Start it and wait for the line that says that jobs are accepted."""
         words = ["up", "--port", self.port, "--data-dir", self.data, "--workers", self.workers]
-        self.data.parent.mkdir(parents=True, exist_ok=True)
+        self.night.mkdir(parents=True, exist_ok=True)
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 [MEDQUEUE, *map(str, words)], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=_environment(self.settings),
+                env=_environment({"MEDQUEUE_BATCH_ALLOWED_ROOTS": str(self.night), **self.settings}),
             )  # fmt: skip
         line = f"ready {self.url}"
         eventually(lambda: self._ended or line in self.output.splitlines(), within_s=READY_WITHIN_S)

@@ -17,9 +17,9 @@ SEED = 20261122
 EXAMPLES = 25  # of one operation and phase
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
-# What the document cannot say: which inputs a model takes, which cursors a list has made, where receivers may be, and that
-# one time lies before another. So good data may be refused there. And a bulk request answers 200 with a problem for each
-# case that is refused.
+# What the document cannot say: which inputs a model takes, which cursors a list has made, where receivers and files may
+# be, and that one time lies before another. So good data may be refused there. And a bulk request answers 200
+# with a problem for each case that is refused.
 CONFIGURATION = f"""\
 seed = {SEED}
 continue-on-failure = true
@@ -41,6 +41,10 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404",
 [[operations]]
 include-path-regex = "^/v1/webhook-endpoints"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404", "409", "422"]
+
+[[operations]]
+include-path-regex = "^/v1/batch"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404", "409", "416", "422"]
 
 [[operations]]
 include-path = "/v1/events"

@@ -1,15 +1,18 @@
 """What the documents list is what the code has."""
 
 import re
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from service.api import problems
+from service.batches.files.problems import FileProblem
 from service.config import PREFIX, Settings
 from service.errors import ServiceError
 from service.jobs.execution import Problem
-from service.lifecycle import TRANSITIONS, JobState
+from service.lifecycle import BATCH_TRANSITIONS, TRANSITIONS, BatchState, JobState
+from service.metrics import REGISTRY
 from workers import scoring
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -30,7 +33,32 @@ def test_each_problem_of_a_job_is_documented(problem: Problem) -> None:
     assert f"`{problem.code}`" in (DOCS / "api.md").read_text()
 
 
-def test_the_state_diagram_has_the_edges_of_the_code_and_no_others() -> None:
-    drawn = set(re.findall(r"^    (\w+) --> (\w+):", (DOCS / "architecture.md").read_text(), re.MULTILINE))
-    assert drawn == {(state.value, after.value) for state, nexts in TRANSITIONS.items() for after in nexts}
-    assert set(JobState) == set(TRANSITIONS)
+@pytest.mark.parametrize(
+    ("heading", "transitions", "states"),
+    [
+        ("The life of a job", TRANSITIONS, JobState),
+        ("The life of a batch", BATCH_TRANSITIONS, BatchState),
+    ],
+)
+def test_a_state_diagram_has_the_edges_of_the_code_and_no_others(
+    heading: str, transitions: dict[StrEnum, frozenset[StrEnum]], states: type[StrEnum]
+) -> None:
+    section = (DOCS / "architecture.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    drawn = set(re.findall(r"^    (\w+) --> (\w+):", section, re.MULTILINE))
+    assert drawn == {(state.value, after.value) for state, nexts in transitions.items() for after in nexts}
+    assert set(states) == set(transitions)
+
+
+@pytest.mark.parametrize("problem", list(FileProblem))
+def test_each_problem_of_a_file_is_documented(problem: FileProblem) -> None:
+    assert f"| `{problem.value}` |" in (DOCS / "api.md").read_text()
+
+
+OVERNIGHT = ("medqueue_batch_rows", "medqueue_batch_chunk")
+
+
+@pytest.mark.parametrize(
+    "name", sorted(found.name for found in REGISTRY.collect() if found.name.startswith(OVERNIGHT))
+)
+def test_each_metric_of_overnight_batches_is_documented(name: str) -> None:
+    assert f"`{name}" in (DOCS / "operations.md").read_text()

@@ -25,7 +25,7 @@ from service.errors import FieldError, ServiceError
 OURS = {errors.SettingInvalid, errors.PayloadUnreadable, errors.BundleUnusable}
 MARK = "Mustermann-1970"
 Kind = TypeVar("Kind", bound=ServiceError)
-CODES = {400, 401, 403, 404, 409, 411, 413, 415, 422, 429, 503}
+CODES = {400, 401, 403, 404, 409, 411, 413, 415, 416, 422, 429, 503}
 
 
 def all_errors(root: type[ServiceError] = ServiceError) -> set[type[ServiceError]]:

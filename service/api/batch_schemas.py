@@ -1,0 +1,286 @@
+"""What requests and answers about overnight batches look like on the wire."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError, WrapValidator, model_validator
+
+from service.api.schemas import Reference, Time, Wire
+from service.lifecycle import BatchState
+
+CARRY_LIMIT = 100
+DRY_RUN_LIMIT = 100_000
+MOST_ROWS = 1_000_000_000
+LONGEST_S = 31 * 86_400
+
+FormatName = Literal["parquet", "csv", "ndjson", "zip", "tar"]
+OutputName = Literal["ndjson", "parquet"]
+# No text holds a zero byte: Postgres stores none.
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00]*$")]
+Delimiter = Annotated[str, StringConstraints(pattern=r"^[\t !#-/:-@\[-`{-~]$")]
+UploadId = Annotated[UUID, Field(strict=False)]
+
+URI = "A file below one of the roots that the operator allows."
+PLACE = "A folder below one of the output roots that the operator allows; it gets a copy of both files, in the clear."
+ID_COLUMN = (
+    "The column that names a row. It comes back with its results and errors; a repeated id is an error."
+)
+CARRY = "Columns that come back with the results."
+DELIMITER = "What separates columns of CSV, no letter and no digit; found out without it."
+INDEX = "The member of an archive that names its files; `index.csv` or `index.ndjson` where there is one."
+DRY_RUN = "Check so many rows, score none."
+DEADLINE_AFTER = "Seconds from each run after which its batch expires."
+
+
+class SourceRequest(Wire):
+    """Where the rows come from: one of an upload and a URI."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    upload_id: UploadId | None = Field(None, description="What POST /v1/uploads answered.")
+    uri: Uri | None = Field(None, description=URI, examples=["s3://hospital/night/2026-11-22.parquet"])
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.upload_id is None) == (self.uri is None):
+            raise ValueError("send one of `upload_id` and `uri`")
+        return self
+
+
+class UriPattern(Wire):
+    """Where each run of a schedule finds its rows."""
+
+    uri: Uri = Field(
+        description=f"{URI} `{{date}}` is the date of the run in the schedule's zone.",
+        examples=["s3://hospital/night/{date}.parquet"],
+    )
+
+
+class WindowRequest(Wire):
+    """The hours of the night in which the batch may run; `22:00-06:00` goes on past midnight."""
+
+    hours: Annotated[str, StringConstraints(max_length=11)] = Field(examples=["22:00-06:00"])
+    zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
+        description="An IANA time zone.", examples=["Europe/Berlin"]
+    )
+
+
+class OutputRequest(Wire):
+    """How results and errors are written, and where a copy of them goes."""
+
+    format: OutputName = "ndjson"
+    place: Uri | None = Field(None, description=PLACE)
+
+
+class StopAfter(Wire):
+    """Fail the batch once more rows than this have failed."""
+
+    stop_after: int = Field(ge=1, le=MOST_ROWS)
+
+
+def _in_one_of_its_forms(value: object, read: Callable[[object], Any]) -> Any:
+    """One message instead of one for each form."""
+    try:
+        return read(value)
+    except ValidationError:
+        raise ValueError('send "continue", "stop" or {"stop_after": rows}') from None
+
+
+OnError = Annotated[Literal["continue", "stop"] | StopAfter, WrapValidator(_in_one_of_its_forms)]
+
+
+class BatchOptions(Wire):
+    """What a batch and each run of a schedule are asked to do."""
+
+    model: Reference = Field(
+        description="`name`, `name@alias` or `name@version`; the version is pinned when the batch is opened.",
+        examples=["breast-cancer-wisconsin"],
+    )
+    format: FormatName = Field(
+        description="Tables for a model of numbers, an archive of files for a model of files."
+    )
+    window: WindowRequest | None = Field(None, description="At any time without it.")
+    on_error: OnError = Field(
+        "continue", description="Whether rows that fail end the batch: never, at the first, or past so many."
+    )
+    output: OutputRequest = Field(default_factory=lambda: OutputRequest(format="ndjson", place=None))
+    id_column: Text | None = Field(None, description=ID_COLUMN)
+    carry: Annotated[list[Text], Field(max_length=CARRY_LIMIT)] = Field(
+        default_factory=list, description=CARRY
+    )
+    delimiter: Delimiter | None = Field(None, description=DELIMITER)
+    index: Text | None = Field(None, description=INDEX)
+    dry_run: Annotated[int, Field(ge=1, le=DRY_RUN_LIMIT)] | None = Field(None, description=DRY_RUN)
+
+
+class BatchSubmit(BatchOptions):
+    """A file to score overnight."""
+
+    source: SourceRequest
+    not_before: Time | None = Field(None, description="It begins no sooner than this.")
+    deadline: Time | None = Field(None, description="What is not done by then expires.")
+
+
+class ScheduleRequest(BatchOptions):
+    """What opens a batch again and again."""
+
+    name: Text = Field(description="Its name, one of its own within the tenant.", examples=["ward 4b"])
+    cron: Annotated[str, StringConstraints(min_length=9, max_length=100)] = Field(
+        description="A cron expression of five fields, by the clocks of `zone`.", examples=["0 22 * * *"]
+    )
+    zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
+        description="An IANA time zone.", examples=["Europe/Berlin"]
+    )
+    source: UriPattern
+    deadline_after_s: Annotated[int, Field(ge=60, le=LONGEST_S)] | None = Field(
+        None, description=DEADLINE_AFTER
+    )
+
+
+class WindowView(Wire):
+    """The hours in which a batch may run."""
+
+    hours: str
+    zone: str
+
+
+class SourceView(Wire):
+    """The source of a batch: `upload_id` or `uri`. Length and digest are there once it is validated."""
+
+    upload_id: UUID | None = None
+    uri: str | None = None
+    format: FormatName
+    size_bytes: int | None
+    sha256: str | None
+
+
+class OutputView(Wire):
+    """How results and errors are written, and where their copy goes."""
+
+    format: OutputName
+    place: str | None
+
+
+class RowCounts(Wire):
+    """Rows of a batch; `total` and `remaining` are null until its source is validated."""
+
+    total: int | None
+    succeeded: int
+    failed: int
+    remaining: int | None
+
+
+class ChunkCounts(Wire):
+    """Chunks of a batch, the pieces in which it is worked off."""
+
+    total: int | None
+    done: int
+    running: int
+
+
+class OutputFileView(Wire):
+    """A finished file of a batch."""
+
+    url: str
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+class BatchProblem(Wire):
+    """Why a batch failed, or why a schedule opened none."""
+
+    code: str
+    detail: str
+
+
+class BatchView(Wire):
+    """A batch."""
+
+    id: UUID
+    model: str
+    model_version: str
+    model_digest: str
+    kind: str
+    state: BatchState
+    created_at: datetime
+    scheduled_at: datetime | None
+    started_at: datetime | None
+    pausing_at: datetime | None
+    paused_at: datetime | None
+    finalizing_at: datetime | None
+    finished_at: datetime | None
+    window: WindowView | None
+    not_before: datetime | None
+    deadline: datetime | None
+    opens_at: datetime = Field(description="From when on chunks may be begun.")
+    closes_at: datetime | None = Field(
+        description="From when on none is begun, until the window opens again."
+    )
+    source: SourceView
+    output: OutputView
+    on_error: Literal["continue", "stop"] | StopAfter
+    id_column: str | None
+    carry: list[str]
+    dry_run: int | None
+    counts: RowCounts
+    rows_per_s: float | None = Field(description="Over the newest chunks, while it runs.")
+    expected_end: datetime | None
+    chunks: ChunkCounts
+    results: OutputFileView | None = Field(description="There once the batch is completed.")
+    errors: OutputFileView | None = Field(description="There once the batch is completed.")
+    rerun_of: UUID | None
+    schedule_id: UUID | None
+    scheduled_for: datetime | None
+    problem: BatchProblem | None
+
+
+class BatchList(Wire):
+    """A page of batches, newest first."""
+
+    items: list[BatchView]
+    next_cursor: str | None
+
+
+class PatternView(Wire):
+    """The source of each run of a schedule."""
+
+    uri: str
+    format: FormatName
+
+
+class ScheduleView(Wire):
+    """A schedule."""
+
+    id: UUID
+    name: str
+    cron: str
+    zone: str
+    model: str
+    source: PatternView
+    output: OutputView
+    window: WindowView | None
+    deadline_after_s: int | None
+    on_error: Literal["continue", "stop"] | StopAfter
+    id_column: str | None
+    carry: list[str]
+    delimiter: str | None
+    index: str | None
+    dry_run: int | None
+    created_at: datetime
+    updated_at: datetime
+    paused_at: datetime | None
+    next_run_at: datetime
+    last_run_at: datetime | None
+    last_batch_id: UUID | None
+    last_problem: BatchProblem | None = Field(description="Why the last run opened no batch.")
+
+
+class ScheduleList(Wire):
+    """A page of schedules, newest first."""
+
+    items: list[ScheduleView]
+    next_cursor: str | None
