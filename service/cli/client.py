@@ -1,8 +1,9 @@
 """Speaks to the API over HTTP. Answers stay JSON documents: a newer service may say more than this release knows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Self
+from dataclasses import dataclass
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -17,6 +18,15 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 PAGE_LIMIT = 200
 MAX_FIELDS = 100
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a file as it is sent, from `start` to the file's end. `etag` is what this version of it is called."""
+
+    start: int
+    etag: str | None
+    blocks: Iterator[bytes]
 
 
 class ApiClient:
@@ -67,7 +77,7 @@ class ApiClient:
         items: list[Json] = answer["items"]
         return items
 
-    def upload(self, content: BinaryIO) -> str:
+    def upload(self, content: Iterable[bytes]) -> str:
         """Stream a file into the service's store; the id of the upload."""
         headers = {"Content-Type": "application/octet-stream"}
         return str(self._answer(self._send("POST", "/v1/uploads", content=content, headers=headers))["id"])
@@ -80,6 +90,62 @@ class ApiClient:
         """A model as `name`, `name@alias` or `name@version` means it now."""
         return self._call("GET", f"/v1/models/{quote(reference, safe='@')}")
 
+    def submit_batch(self, batch: Json, idempotency_key: str) -> Json:
+        """Submit a batch; the batch that was accepted."""
+        return self._call("POST", "/v1/batches", body=batch, idempotency_key=idempotency_key)
+
+    def batches(self, filters: Json, limit: int | None) -> list[Json]:
+        """Up to `limit` batches, newest first; all without one."""
+        return self._pages("/v1/batches", filters, limit)
+
+    def batch(self, batch_id: str) -> Json:
+        """A batch as it stands."""
+        return self._call("GET", f"/v1/batches/{batch_id}")
+
+    def batch_events(self, batch_id: str) -> list[Json]:
+        """The whole trail of a batch, oldest first."""
+        return self._pages(f"/v1/batches/{batch_id}/events", {}, None)
+
+    def control_batch(self, batch_id: str, verb: str, idempotency_key: str | None = None) -> Json:
+        """Pause, resume, cancel or rerun a batch; the batch as it then stands, or the new one of a rerun."""
+        return self._call("POST", f"/v1/batches/{batch_id}/{verb}", idempotency_key=idempotency_key)
+
+    @contextmanager
+    def batch_output(
+        self, batch_id: str, kind: str, *, partial: bool, start: int, etag: str | None
+    ) -> Iterator[Stretch]:
+        """The `results` or `errors` of a batch from byte `start` on; from 0 when it is not `etag` any more."""
+        params, headers = {"partial": "true"} if partial else {}, {"Accept-Encoding": "identity"}
+        if start and etag is not None:
+            headers |= {"Range": f"bytes={start}-", "If-Range": etag}
+        path = f"/v1/batches/{batch_id}/{kind}"
+        with self._reaching(), self._http.stream("GET", path, params=params, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                self._answer(response)
+            sent_from = start if response.status_code == httpx.codes.PARTIAL_CONTENT else 0
+            yield Stretch(sent_from, response.headers.get("ETag"), response.iter_raw())
+
+    def schedules(self) -> list[Json]:
+        """All schedules of batches, newest first."""
+        return self._pages("/v1/batch-schedules", {}, None)
+
+    def schedule(self, schedule_id: str) -> Json:
+        """A schedule of batches."""
+        return self._call("GET", f"/v1/batch-schedules/{schedule_id}")
+
+    def create_schedule(self, schedule: Json) -> Json:
+        """Have a batch opened again and again."""
+        return self._call("POST", "/v1/batch-schedules", body=schedule)
+
+    def control_schedule(self, schedule_id: str, verb: str) -> Json:
+        """Pause or resume a schedule; the schedule as it then stands."""
+        return self._call("POST", f"/v1/batch-schedules/{schedule_id}/{verb}")
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Open no more batches by a schedule."""
+        self._delete(f"/v1/batch-schedules/{schedule_id}")
+
     def endpoints(self) -> list[Json]:
         """All webhook endpoints, newest first."""
         return self._pages("/v1/webhook-endpoints", {}, None)
@@ -91,9 +157,7 @@ class ApiClient:
 
     def delete_endpoint(self, endpoint_id: str) -> None:
         """Delete a webhook endpoint."""
-        response = self._send("DELETE", f"/v1/webhook-endpoints/{endpoint_id}")
-        if not response.is_success:
-            raise _problem(response)
+        self._delete(f"/v1/webhook-endpoints/{endpoint_id}")
 
     def rotate_secret(self, endpoint_id: str) -> Json:
         """A new signing secret of an endpoint."""
@@ -168,6 +232,11 @@ class ApiClient:
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
         return self._answer(self._send(method, path, params=params, json=body, headers=headers))
+
+    def _delete(self, path: str) -> None:
+        response = self._send("DELETE", path)
+        if not response.is_success:
+            raise _problem(response)
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         with self._reaching():

@@ -2,6 +2,8 @@
 
 from service.errors import FieldError, ServiceError
 
+TEMPORARY = frozenset({429, 502, 503, 504})
+
 
 class StackNotFound(ServiceError):
     """No stack has run here. Start one with `medqueue up`, or name one with --data-dir or --url and --key."""
@@ -21,6 +23,12 @@ class AnswerLost(Unreachable):
     code = "answer_lost"
 
 
+class ContentDamaged(ServiceError):
+    """What was received is not what the service has: their SHA-256 differ."""
+
+    code = "content_damaged"
+
+
 class SchemaMissing(ServiceError):
     """The database has not the schema that this release needs. Run `medqueue db upgrade`."""
 
@@ -36,3 +44,8 @@ class ApiProblem(Exception):
         self.detail = detail
         self.errors = errors
         super().__init__(f"{code}: {detail}")
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request may be answered in a moment."""
+        return self.status in TEMPORARY

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from service.cli.errors import ApiProblem, StackNotFound, Unreachable
+from service.cli.errors import ApiProblem, ContentDamaged, StackNotFound, Unreachable
 from service.errors import (
     BlobUnavailable,
     DatabaseUnavailable,
@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
         return member
 
     OK = 0, "done"
-    FAILED = 1, "a check failed, a job did not succeed, or the stack did not start"
+    FAILED = 1, "a check failed, a job or batch did not succeed, or the stack did not start"
     USAGE = 2, "wrong command line, unreadable file or wrong setting"
     UNREACHABLE = 3, "the service or its database cannot be reached"
     REFUSED = 4, "the service refused the request (HTTP 4xx)"
@@ -39,6 +39,7 @@ BY_ERROR: dict[type[ServiceError], ExitCode] = {
     SettingInvalid: ExitCode.USAGE,
     StackNotFound: ExitCode.UNREACHABLE,
     Unreachable: ExitCode.UNREACHABLE,
+    ContentDamaged: ExitCode.FAILED,
     DatabaseUnavailable: ExitCode.UNREACHABLE,
     BlobUnavailable: ExitCode.UNREACHABLE,
     PayloadUnreadable: ExitCode.SERVER_FAULT,

@@ -59,6 +59,25 @@ class Output:
         with console.status(Text(printable(label))) as status:
             yield lambda words: status.update(Text(printable(words)))
 
+    @contextmanager
+    def counting(
+        self, label: str, total_bytes: int | None, done_bytes: int = 0
+    ) -> Iterator[Callable[[int], None]]:
+        """Show a bar of bytes while the block runs, on a terminal; the block says how many are done."""
+        console = console_over(tolerant(sys.stderr))
+        if self.as_json or not console.is_terminal:
+            yield lambda _: None
+            return
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        words = TextColumn("{task.description}", markup=False)
+        bar = Progress(
+            words, BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console, transient=True
+        )
+        with bar:
+            task = bar.add_task(printable(label), total=total_bytes, completed=done_bytes)
+            yield lambda done: bar.update(task, completed=done)
+
 
 def console_over(stream: TextIO) -> "Console":
     """A console that takes text as it is: no markup, no emoji, no highlighting."""

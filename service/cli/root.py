@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli import db, doctor, health, jobs, keys, models, submit, up, webhooks
+from service.cli.batches import command as batches
 from service.cli.demo import command as demo
 from service.cli.errors import ApiProblem
 from service.cli.exits import ExitCode, exit_code_of
@@ -29,6 +30,7 @@ Examples:
   medqueue demo                                  see it work, then clean up
   medqueue submit case.json --model breast-cancer-wisconsin
   medqueue jobs list --state failed --json
+  medqueue batch submit ward.parquet --model breast-cancer-wisconsin --watch
   medqueue doctor                                what is wrong, and what to do
 
 \b
@@ -70,6 +72,7 @@ for command in (
     demo.demo,
     submit.submit,
     jobs.jobs,
+    batches.batch,
     models.models,
     webhooks.webhooks,
     keys.keys,

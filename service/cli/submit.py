@@ -125,7 +125,7 @@ def _submit_one(api: ApiClient, out: Output, case: Json, key: str, wait_s: float
     from service.cli import tables
 
     with out.waiting("submitting") as label:
-        job = _repeated_if_lost(lambda: api.submit(case, key))
+        job = repeated_if_lost(lambda: api.submit(case, key))
         label(f"job {job['id']} is {job['state']}")
         if wait_s:
             job = _ended(api, job, wait_s)
@@ -151,7 +151,7 @@ def _submitted(api: ApiClient, cases: list[Json], key: str) -> list[Json]:
     answers: list[Json] = []
     for start in range(0, len(cases), BULK_LIMIT):
         part, part_key = cases[start : start + BULK_LIMIT], _part_key(key, start, len(cases))
-        answers += _repeated_if_lost(partial(api.submit_bulk, part, part_key))
+        answers += repeated_if_lost(partial(api.submit_bulk, part, part_key))
     return answers
 
 
@@ -159,7 +159,7 @@ def _part_key(key: str, start: int, count: int) -> str:
     return key if count <= BULK_LIMIT else f"{key}.{start // BULK_LIMIT}"
 
 
-def _repeated_if_lost(send: Callable[[], Answer]) -> Answer:
+def repeated_if_lost(send: Callable[[], Answer]) -> Answer:
     """The answer to a request that carries an idempotency key: sent once more when its answer was lost."""
     try:
         return send()

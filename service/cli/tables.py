@@ -17,6 +17,7 @@ NOTHING = "-"
 REFUSED = "refused"
 STYLES = {
     "succeeded": "green",
+    "completed": "green",
     "ok": "green",
     "failed": "red",
     "fail": "red",
@@ -24,6 +25,8 @@ STYLES = {
     "behind": "red",
     REFUSED: "red",
     "running": "cyan",
+    "pausing": "yellow",
+    "paused": "yellow",
     "canceled": "yellow",
     "expired": "yellow",
     "delivered": "green",

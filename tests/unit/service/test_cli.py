@@ -15,7 +15,14 @@ import pytest
 from service import errors
 from service.accounts import Scope
 from service.cli import main, root
-from service.cli.errors import AnswerLost, ApiProblem, SchemaMissing, StackNotFound, Unreachable
+from service.cli.errors import (
+    AnswerLost,
+    ApiProblem,
+    ContentDamaged,
+    SchemaMissing,
+    StackNotFound,
+    Unreachable,
+)
 from service.cli.exits import ExitCode, exit_code_of
 from service.cli.keys import SCOPES
 from service.embedded import PortTaken
@@ -30,6 +37,7 @@ SLOW = (
     "kombu",
     "numpy",
     "psycopg",
+    "pyarrow",
     "pydantic",
     "redis",
     "rich",
@@ -117,6 +125,7 @@ def test_a_wrong_command_line_ends_with_2(line: str, capsys: Captured) -> None:
         (StackNotFound(), ExitCode.UNREACHABLE),
         (Unreachable(), ExitCode.UNREACHABLE),
         (AnswerLost(), ExitCode.UNREACHABLE),
+        (ContentDamaged(), ExitCode.FAILED),
         (errors.DatabaseUnavailable(), ExitCode.UNREACHABLE),
         (errors.BlobUnavailable(), ExitCode.UNREACHABLE),
         (ApiProblem(400, "x", "y"), ExitCode.REFUSED),

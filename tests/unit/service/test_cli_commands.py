@@ -54,7 +54,10 @@ class Api:
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+        stream = httpx.ByteStream(
+            answer.content
+        )  # not read before the client does: it may want it piece by piece
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=stream)
 
     def body(self, index: int = 0) -> Json:
         parsed: Json = json.loads(self.asked[index].content)

@@ -128,3 +128,18 @@ def test_a_spinner_turns_on_a_terminal_only() -> None:
     assert stdout == b""
     quiet = subprocess.run([sys.executable, "-c", SPINNING], capture_output=True, check=True)
     assert quiet.stdout + quiet.stderr == b""
+
+
+@pytest.mark.parametrize(("as_json", "shown"), [(False, True), (True, False)])
+def test_bytes_that_travel_are_shown_as_a_bar_on_a_terminal_but_beside_json(
+    as_json: bool, shown: bool
+) -> None:
+    screen, stdout = on_terminal(f"""
+import sys
+from service.cli.output import Output
+with Output(as_json={as_json}).counting("uploading ward.csv", 2_000_000) as done:
+    done(1_000_000)
+sys.stderr.write("end")
+""")
+    assert [words in screen for words in (b"uploading ward.csv", b"1.0/2.0 MB")] == [shown, shown]
+    assert stdout == b""

@@ -1,0 +1,264 @@
+"""`medqueue batch` and its commands: look at batches, control them, fetch what came of them."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from service.cli.batches.schedules import schedules
+from service.cli.batches.submission import submit
+from service.cli.exits import ExitCode
+from service.cli.options import InOrder, over_api
+from service.cli.submit import Moment, repeated_if_lost
+from service.lifecycle import BatchState
+
+if TYPE_CHECKING:
+    from service.cli.client import ApiClient, Json
+    from service.cli.output import Output
+
+STDOUT = "-"
+batch_argument = click.argument("batch_id", type=click.UUID, metavar="ID")
+
+
+@click.group("batch", cls=InOrder)
+def batch() -> None:
+    """Have whole files scored overnight, and fetch what came of them."""
+
+
+batch.add_command(submit)
+
+
+@batch.command("watch")
+@batch_argument
+@over_api
+def watch_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
+    """Follow a batch until it has ended.
+
+    Ends with 0 when it is completed, whether or not rows failed, and with 1 when it ended otherwise. Ctrl-C ends the
+    watching and not the batch. A service that goes away meanwhile is asked again.
+
+    \b
+    Example:
+      medqueue batch watch 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
+    """
+    from service.cli.batches.watching import advise, watch
+
+    view, code = watch(api, out, str(batch_id))
+    advise(out, view)
+    return code
+
+
+@batch.command("list")
+@click.option("--state", type=click.Choice([state.value for state in BatchState]), help="Only these.")
+@click.option("--schedule", type=click.UUID, metavar="ID", help="Only those that this schedule opened.")
+@click.option("--rerun-of", type=click.UUID, metavar="ID", help="Only reruns of this batch.")
+@click.option("--created-after", type=Moment(), metavar="ISO", help="Only those submitted after this time.")
+@click.option("--created-before", type=Moment(), metavar="ISO", help="Only those submitted before it.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many."
+)
+@click.option("--all", "everything", is_flag=True, help="All, however many.")
+@over_api
+def list_batches(
+    api: ApiClient,
+    out: Output,
+    *,
+    state: str | None,
+    schedule: UUID | None,
+    rerun_of: UUID | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+    limit: int,
+    everything: bool,
+) -> int:
+    """List batches, newest first.
+
+    \b
+    Examples:
+      medqueue batch list --state running
+      medqueue batch list --created-after 2027-01-31T18:00 --all --json
+    """
+    from service.cli.batches import tables
+
+    wanted: Json = {
+        "state": state,
+        "schedule": schedule and str(schedule),
+        "rerun_of": rerun_of and str(rerun_of),
+        "created_after": created_after and created_after.isoformat(),
+        "created_before": created_before and created_before.isoformat(),
+    }
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    found = api.batches(filters, None if everything else limit)
+    out.show({"items": found}, lambda: tables.batches(found))
+    return ExitCode.OK
+
+
+@batch.command("show")
+@batch_argument
+@over_api
+def show_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
+    """Show a batch: what it is to do, how far it is, its problem."""
+    return _shown(out, api.batch(str(batch_id)))
+
+
+@batch.command("events")
+@batch_argument
+@over_api
+def list_events(api: ApiClient, out: Output, batch_id: UUID) -> int:
+    """Show the audit trail of a batch, oldest first."""
+    from service.cli import tables
+
+    found = api.batch_events(str(batch_id))
+    out.show({"items": found}, lambda: tables.events(found))
+    return ExitCode.OK
+
+
+@batch.command("pause")
+@batch_argument
+@over_api
+def pause_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
+    """Begin no more of a batch.
+
+    What workers have in hand is finished first: until then it is `pausing`.
+    """
+    return _shown(out, api.control_batch(str(batch_id), "pause"))
+
+
+@batch.command("resume")
+@batch_argument
+@over_api
+def resume_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
+    """Go on with a paused batch, within its window."""
+    return _shown(out, api.control_batch(str(batch_id), "resume"))
+
+
+@batch.command("cancel")
+@batch_argument
+@over_api
+def cancel_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
+    """Call a batch off; what was scored until then can be fetched.
+
+    Ends with 0 when the batch is canceled, and with 1 when it had ended otherwise before. With
+    `medqueue batch results ID --partial` what was scored is fetched.
+    """
+    view = api.control_batch(str(batch_id), "cancel")
+    _shown(out, view)
+    if view["state"] == BatchState.CANCELED:
+        return ExitCode.OK
+    out.note("Not canceled: the batch had ended before.")
+    return ExitCode.FAILED
+
+
+@batch.command("rerun")
+@batch_argument
+@click.option("--watch", "watched", is_flag=True, help="Follow the new batch until it has ended.")
+@click.option("--idempotency-key", metavar="K", help="Makes a repeated call safe: it is run again once.")
+@over_api
+def rerun_batch(
+    api: ApiClient, out: Output, batch_id: UUID, *, watched: bool, idempotency_key: str | None
+) -> int:
+    """Have the failed rows of a batch that has ended scored again, as a new batch.
+
+    \b
+    Example:
+      medqueue batch rerun 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --watch
+    """
+    key = idempotency_key or str(uuid.uuid4())
+    new = repeated_if_lost(lambda: api.control_batch(str(batch_id), "rerun", key))
+    if not watched:
+        return _shown(out, new)
+    from service.cli.batches.watching import advise, watch
+
+    out.note(f"The new batch is {new['id']}.")
+    view, code = watch(api, out, new["id"])
+    advise(out, view)
+    return code
+
+
+def _takes_file(function: Callable[..., int]) -> Callable[..., int]:
+    for option in (
+        click.option(
+            "--partial", is_flag=True, help="What there is of a batch that ended without completing."
+        ),
+        click.option(
+            "-o",
+            "--output",
+            "file",
+            type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+            metavar="FILE",
+            help="Where to write it; stdout without it, or for `-`.",
+        ),
+        batch_argument,
+    ):
+        function = option(function)
+    return function
+
+
+@batch.command("results")
+@_takes_file
+@over_api
+def fetch_results(api: ApiClient, out: Output, *, batch_id: UUID, file: Path | None, partial: bool) -> int:
+    """Fetch the results of a batch, checked against their digest.
+
+    A download to FILE that breaks off leaves FILE.part; the same command goes on from there. A FILE that is there is
+    replaced once the new one is whole.
+
+    \b
+    Examples:
+      medqueue batch results 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 -o results.ndjson
+      medqueue batch results 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 | head
+    """
+    return _fetched("results", api, out, batch_id=str(batch_id), file=file, partial=partial)
+
+
+@batch.command("errors")
+@_takes_file
+@over_api
+def fetch_errors(api: ApiClient, out: Output, *, batch_id: UUID, file: Path | None, partial: bool) -> int:
+    """Fetch the rows of a batch that failed, and why.
+
+    Downloads are resumed and checked as those of `medqueue batch results`.
+
+    \b
+    Example:
+      medqueue batch errors 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 -o errors.ndjson
+    """
+    return _fetched("errors", api, out, batch_id=str(batch_id), file=file, partial=partial)
+
+
+batch.add_command(schedules)
+
+
+def _fetched(
+    kind: str, api: ApiClient, out: Output, *, batch_id: str, file: Path | None, partial: bool
+) -> ExitCode:
+    from service.cli.batches import downloads
+    from service.cli.tables import fields
+
+    to_stdout = file is None or str(file) == STDOUT
+    if to_stdout and out.as_json:
+        raise click.UsageError("--json tells of the file that was written: say with -o which.")
+    view = api.batch(batch_id)
+    wanted = downloads.Wanted.of(view, kind, partial=partial)
+    if file is None or to_stdout:
+        if view["output"]["format"] == "parquet" and sys.stdout.isatty():
+            raise click.UsageError("Parquet is nothing for a terminal: write it to a file with -o.")
+        downloads.to_stdout(api, out, wanted)
+        return ExitCode.OK
+    told = downloads.to_file(api, out, wanted, file)
+    out.show(told, lambda: fields(told.items()))
+    return ExitCode.OK
+
+
+def _shown(out: Output, view: Json) -> ExitCode:
+    from service.cli.batches import tables
+
+    out.show(view, lambda: tables.batch(view))
+    return ExitCode.OK

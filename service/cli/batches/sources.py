@@ -1,0 +1,114 @@
+"""Where the rows of a batch come from: a file of this machine, a URI that the service reads, or an upload it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import click
+
+if TYPE_CHECKING:
+    from service.cli.client import ApiClient, Json
+    from service.cli.output import Output
+
+UPLOAD = "upload:"
+FORMATS = ("parquet", "csv", "ndjson", "zip", "tar")  # a test compares them with BatchFormat
+BY_SUFFIX = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".zip": "zip",
+    ".tar": "tar",
+}
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of this machine, which goes up before the batch is submitted."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class StoredSource:
+    """A source that the service has or reads itself, as it stands in a request."""
+
+    source: Json
+
+
+def source_named(name: str) -> LocalFile | StoredSource:
+    """What is meant by `name`: `upload:ID`, something with a scheme such as s3://, or else a file.
+
+    Raises click.UsageError for a file that cannot be read.
+    """
+    if name.startswith(UPLOAD):
+        return StoredSource({"upload_id": _upload_id(name.removeprefix(UPLOAD))})
+    if "://" in name:
+        return StoredSource({"uri": name})
+    path = Path(name)
+    try:
+        with path.open("rb") as opened:
+            empty = not opened.read(1)
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}.") from None
+    if empty:
+        raise click.UsageError(f"{name} is empty.")
+    return LocalFile(path)
+
+
+def _upload_id(words: str) -> str:
+    try:
+        return str(UUID(words))
+    except ValueError:
+        raise click.UsageError(f"{UPLOAD} needs the id of an upload behind it.") from None
+
+
+def format_of(name: str, given: str | None) -> str:
+    """The format that was given, else the one that the name's suffix says. Raises click.UsageError."""
+    if given is not None:
+        return given
+    path = urlsplit(name).path if "://" in name else name
+    found = BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
+    if found is None:
+        raise click.UsageError(
+            f"The name does not tell the file's format. Say it with --format: {', '.join(FORMATS)}."
+        )
+    return found
+
+
+def put_up(api: ApiClient, out: Output, path: Path) -> Json:
+    """Stream a file into the service's store; the source that it is then."""
+    size_bytes = path.stat().st_size
+    with path.open("rb") as opened, out.counting(f"uploading {path.name}", size_bytes) as done:
+        return {"upload_id": api.upload(Counted(opened, done))}
+
+
+class Counted:
+    """A file that tells how much of it has been read. It has a number, so that its length can be told beforehand."""
+
+    def __init__(self, file: BinaryIO, done: Callable[[int], None]) -> None:
+        self._file = file
+        self._done = done
+        self._read_bytes = 0
+
+    def fileno(self) -> int:
+        """The number of the open file."""
+        return self._file.fileno()
+
+    def read(self, size_bytes: int = -1) -> bytes:
+        """The next bytes."""
+        block = self._file.read(size_bytes)
+        self._read_bytes += len(block)
+        self._done(self._read_bytes)
+        return block
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self.read(1 << 16):
+            yield block

@@ -1,0 +1,168 @@
+"""What a batch is asked to do, as options of a command line: those that `submit` and `schedules create` share."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from service.cli.batches.sources import FORMATS, format_of
+from service.cli.batches.zones import machine_zone
+
+if TYPE_CHECKING:
+    from service.cli.client import Json
+
+OUTPUTS = ("ndjson", "parquet")  # a test compares them with OutputFormat
+TAB = "\t"
+ARCHIVES = frozenset({"zip", "tar"})
+
+
+@dataclass(frozen=True)
+class Work:
+    """The options of what is to be done. `zone` is of the window, and of the clock of a schedule; None: this machine's."""
+
+    model: str
+    form: str | None
+    window: str | None
+    zone: str | None
+    on_error: str | Json | None
+    id_column: str | None
+    carry: tuple[str, ...]
+    delimiter: str | None
+    index: str | None
+    output: str | None
+    place: str | None
+
+    @property
+    def zone_name(self) -> str:
+        """The zone that was given, else this machine's. Raises click.UsageError when there is no such zone."""
+        from service.batches.windows import zone_named
+
+        found = self.zone or machine_zone(os.environ)
+        with _worded():
+            zone_named(found)
+        return found
+
+    def request(self, source_name: str) -> Json:
+        """The part of a request that they are, but for the source. Raises click.UsageError when they do not fit it."""
+        form = format_of(source_name, self.form)
+        if self.delimiter is not None and form != "csv":
+            raise click.UsageError(f"--delimiter is of CSV, and this is {form}.")
+        if self.index is not None and form not in ARCHIVES:
+            raise click.UsageError(f"--index is of archives, and this is {form}.")
+        wanted: Json = {
+            "model": self.model,
+            "format": form,
+            "window": self._window(),
+            "on_error": self.on_error,
+            "output": self._output(),
+            "id_column": self.id_column,
+            "carry": list(self.carry) or None,
+            "delimiter": self.delimiter,
+            "index": self.index,
+        }
+        return {name: value for name, value in wanted.items() if value is not None}
+
+    def _window(self) -> Json | None:
+        if self.window is None:
+            return None
+        from service.batches.windows import Window
+
+        with _worded():
+            Window.parsed(self.window, self.zone_name)
+        return {"hours": self.window, "zone": self.zone_name}
+
+    def _output(self) -> Json | None:
+        if self.output is None and self.place is None:
+            return None
+        place = {} if self.place is None else {"place": self.place}
+        return {"format": self.output or OUTPUTS[0], **place}
+
+
+class OnError(click.ParamType[Any]):
+    """`continue`, `stop`, or after how many failed rows to stop."""
+
+    name = "what"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As the service takes it."""
+        if value in {"continue", "stop"}:
+            return value
+        if not value.isdecimal() or not int(value):
+            self.fail("say continue, stop, or after how many failed rows to stop, such as 100", param, ctx)
+        return {"stop_after": int(value)}
+
+
+class Delimiter(click.ParamType[str]):
+    r"""One character; a tab may be written `tab` or `\t`."""
+
+    name = "character"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The character."""
+        character = TAB if value in {"tab", r"\t"} else str(value)
+        if len(character) != 1:
+            self.fail("give one character, or `tab`", param, ctx)
+        return character
+
+
+WORK_OPTIONS = (
+    click.option(
+        "--model", required=True, metavar="NAME[@VERSION]", help="Model, or one version or alias of it."
+    ),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        help="How the file is written; without it, as its suffix says.",
+    ),
+    click.option("--window", metavar="HH:MM-HH:MM", help="Score in these hours alone, such as 22:00-06:00."),
+    click.option(
+        "--zone",
+        metavar="NAME",
+        help="Time zone, such as Europe/Berlin; this machine's without it, else UTC.",
+    ),
+    click.option(
+        "--on-error",
+        type=OnError(),
+        metavar="WHAT",
+        help="When rows fail: `continue` (default), `stop` at the first, or stop after so many.",
+    ),
+    click.option("--id-column", metavar="C", help="Column that names the rows; it stands in the output."),
+    click.option("--carry", multiple=True, metavar="C", help="Column to copy to the output; once for each."),
+    click.option(
+        "--delimiter", type=Delimiter(), metavar="D", help="Of CSV, or `tab`; found out without it."
+    ),
+    click.option("--index", metavar="NAME", help="Of archives: the member that lists the files."),
+    click.option(
+        "--output", type=click.Choice(OUTPUTS), help="How the output is written; ndjson without it."
+    ),
+    click.option("--place", metavar="URI", help="Folder that gets a copy of the output, in the clear."),
+)
+
+
+def takes_work(function: Callable[..., int]) -> Callable[..., int]:
+    """A command that is told what a batch is to do: gets it as `work`, and the options for it."""
+
+    @functools.wraps(function)
+    def run(*given: Any, **values: Any) -> int:  # the options, which click has checked
+        work = Work(**{field.name: values.pop(field.name) for field in fields(Work)})
+        return function(*given, work=work, **values)
+
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(WORK_OPTIONS), run)
+
+
+@contextmanager
+def _worded() -> Iterator[None]:
+    """A window or a zone that is none is a wrong command line."""
+    from service.errors import WindowInvalid
+
+    try:
+        yield
+    except WindowInvalid as error:
+        raise click.UsageError(error.detail) from None
