@@ -58,6 +58,15 @@ def wait_until_ready(port: int, log: Path) -> None:
         time.sleep(0.1)
 
 
+def wait_for_file(path: Path, log: Path) -> None:
+    """Wait until a process has written this file. Raises NotReady."""
+    until = time.monotonic() + READY_S
+    while not path.exists():
+        if time.monotonic() > until:
+            raise NotReady(f"{path.name} did not appear within {READY_S:.0f} s:\n{log.read_text()[-2000:]}")
+        time.sleep(0.1)
+
+
 def command_line(command: Sequence[str]) -> str:
     """A command as a person would type it, without this machine's paths."""
     return " ".join("python" if word == sys.executable else word for word in command)

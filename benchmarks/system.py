@@ -6,7 +6,7 @@ questions serves both.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +47,7 @@ class System:
     roots: cpu.Roots
     settings: Sequence[str]
     versions: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     batches: bool = False  # whether it claims several jobs at a time and says how many
 
     def submit(self, body: bytes, *, wait: bool = False) -> bytes:

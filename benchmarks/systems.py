@@ -12,14 +12,15 @@ import redis
 
 from benchmarks import cpu
 from benchmarks.plain import settings as plain
-from benchmarks.processes import command_line, free_port, running, wait_until_ready
+from benchmarks.processes import command_line, free_port, running, wait_for_file, wait_until_ready
 from benchmarks.system import System
 from service.bootstrap import ADMIN_KEY_FILE, bootstrap
-from service.config import Settings
+from service.config import PREFIX, Settings
 from service.embedded import ServerUrls, api_command, embedded_servers, scheduler_command, worker_command
 
 PLAIN = "plain"
 MEDQUEUE = "medqueue"
+NIGHT_FOLDER = "night"
 
 
 @contextmanager
@@ -65,7 +66,9 @@ def medqueue_system(folder: Path) -> Iterator[System]:
             webhook_allow_http=True,  # the receiver is a process of this machine
             webhook_allowed_ports="*",
             webhook_allowed_networks="127.0.0.0/8",
+            batch_allowed_roots=str(folder / NIGHT_FOLDER),
         )
+        (folder / NIGHT_FOLDER).mkdir()
         bootstrap(settings)
         commands = _medqueue_commands(settings)
         roots = {
@@ -76,9 +79,21 @@ def medqueue_system(folder: Path) -> Iterator[System]:
         key = (folder / ADMIN_KEY_FILE).read_text().strip()
         system = System(
             MEDQUEUE, "medqueue", settings.api_port, "/v1/jobs", f"Authorization: Bearer {key}\r\n".encode(),
-            urls.database_url, folder, roots | _servers(folder), _told(commands, settings.api_port), batches=True,
+            urls.database_url, folder, roots | _servers(folder), _told(commands, settings.api_port),
+            environment=settings.environment(), batches=True,
         )  # fmt: skip
         yield _with_versions(system, urls)
+
+
+@contextmanager
+def with_second_worker(system: System) -> Iterator[System]:
+    """medqueue with one worker more."""
+    name = "worker-2"
+    environment = {**system.environment, f"{PREFIX}WORKER_NAME": name}
+    ready = system.folder / "run" / f"{name}.ready"
+    with running(worker_command(name), environment, system.folder / f"{name}.log") as pid:
+        wait_for_file(ready, system.folder / f"{name}.log")
+        yield replace(system, roots={**system.roots, name: pid})
 
 
 SYSTEMS = {PLAIN: plain_system, MEDQUEUE: medqueue_system}

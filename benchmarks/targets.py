@@ -34,6 +34,12 @@ TARGETS = (
     Target("submit to result on an idle stack, p50 in ms", "idle_p50_ms", 10.0),
     Target("bulk submits of 500, jobs/s completed", "bulk_per_s", 8_000.0, at_least=True),
     Target("webhooks delivered to a local receiver, events/s", "webhooks_per_s", 300.0, at_least=True),
+    Target("rows of a batch as a share of the bare loop's rows/s", "batch_rows_share", 0.60, at_least=True),
+    Target(
+        "images of a batch as a share of the bare loop's images/s", "batch_images_share", 0.80, at_least=True
+    ),
+    Target("most memory of a process while a batch of rows runs, in MB", "batch_rows_mb", 600.0),
+    Target("growth of single jobs' p95 beside a batch, less a micro-batch, in ms", "batch_delay_ms", 20.0),
     Target("mean batch size with many clients", "mean_batch", 4.0, at_least=True),
 )
 

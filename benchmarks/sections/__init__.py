@@ -1,5 +1,6 @@
 """What is measured, section by section. A new section is a module here and a line in SECTIONS."""
 
+from benchmarks.sections.batches import BATCH_IMAGES, BATCH_ROWS
 from benchmarks.sections.bulk import BULK
 from benchmarks.sections.half_load import HALF_LOAD
 from benchmarks.sections.idle import IDLE
@@ -7,6 +8,6 @@ from benchmarks.sections.many_clients import MANY_CLIENTS
 from benchmarks.sections.section import Section
 from benchmarks.sections.webhooks import WEBHOOKS
 
-SECTIONS: tuple[Section, ...] = (MANY_CLIENTS, IDLE, HALF_LOAD, BULK, WEBHOOKS)
+SECTIONS: tuple[Section, ...] = (MANY_CLIENTS, IDLE, HALF_LOAD, BULK, WEBHOOKS, BATCH_ROWS, BATCH_IMAGES)
 
 __all__ = ["SECTIONS", "Section"]

@@ -1,6 +1,7 @@
 """A job's journey as its caller sees it: submit, wait or poll, result, audit trail, cancel."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -96,10 +97,13 @@ def test_a_wait_that_is_too_short_is_answered_with_the_queued_job(stack: Stack, 
 
 
 def test_a_read_that_waits_returns_as_soon_as_the_job_has_ended(stack: Stack, http: httpx.Client) -> None:
-    with stack.workers_paused():
-        job_id = submit(http)["id"]
-    began = time.monotonic()
-    answer = http.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=60"})
+    with ThreadPoolExecutor(1) as pool:
+        with stack.workers_paused():
+            job_id = submit(http)["id"]
+            reading = pool.submit(http.get, f"/v1/jobs/{job_id}", headers={"Prefer": "wait=60"})
+            time.sleep(0.5)  # it waits by then
+        began = time.monotonic()
+        answer = reading.result()
     assert job_of(answer)["state"] == "succeeded"
     assert answer.headers["preference-applied"] == "wait=60"
     assert time.monotonic() - began < 20

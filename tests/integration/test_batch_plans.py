@@ -97,6 +97,7 @@ def crowd(template: Any) -> Iterator[Crowd]:
             opened.execute(FILL_BATCHES, (nights.caller.tenant_id, nights.model.id, OTHERS))
             opened.execute("SET session_replication_role = replica")
             yield Crowd(nights, opened, batch_id, aged)
+        aged.database.close()
         database.close()
 
 

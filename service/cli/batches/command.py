@@ -164,7 +164,7 @@ def cancel_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
 def rerun_batch(
     api: ApiClient, out: Output, batch_id: UUID, *, watched: bool, idempotency_key: str | None
 ) -> int:
-    """Have the failed rows of a batch that has ended scored again, as a new batch.
+    """Score the failed rows of a batch again, as a new batch.
 
     \b
     Example:

@@ -1,0 +1,142 @@
+"""A night's files, and the bare loops that batches are compared with: no checks, no encryption, no account of rows.
+
+A loop runs in a process of its own, with its own ONNX Runtime session of one thread, and writes Parquet.
+"""
+
+import io
+import multiprocessing
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from models.bundle import Bundle, read_bundle
+from models.golden import encode_cases
+from models.pipelines import load_pipeline
+
+ZOO = Path(__file__).parent.parent / "models" / "zoo"
+TABULAR, IMAGES = "breast-cancer-wisconsin", "pneumonia-xray-28"
+GROUP_ROWS = 1024 * 1024  # pyarrow's own choice
+READ_ROWS = 16_384
+RUN_ROWS = 1024  # the quickest size: the graph's values stay in the cache
+RUN_IMAGES = 256
+SIZE = (28, 28)  # of the images that the model was trained on: the bare loop resizes nothing
+
+
+@dataclass(frozen=True)
+class Bare:
+    """What a bare loop took, imports left out. `run_s` is what the graph took of it."""
+
+    wall_s: float
+    cpu_s: float
+    run_s: float
+
+
+def write_rows(path: Path, count: int, seed: int) -> None:
+    """Golden cases moved by up to 3 %, float64, with ids, as Parquet."""
+    bundle = _bundle(TABULAR)
+    golden = [case.input for case in bundle.golden]
+    rng = np.random.default_rng(seed)
+    base = {name: np.array([case[name] for case in golden], dtype=np.float64) for name in golden[0]}
+    schema = pa.schema([("id", pa.string()), *((name, pa.float64()) for name in base)])
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, count, GROUP_ROWS):
+            size = min(GROUP_ROWS, count - start)
+            chosen = rng.integers(0, len(golden), size)
+            columns = {name: values[chosen] * rng.uniform(0.97, 1.03, size) for name, values in base.items()}
+            ids = pa.array([f"case-{start + row:09d}" for row in range(size)])
+            writer.write_table(pa.table({"id": ids, **columns}, schema=schema), row_group_size=GROUP_ROWS)
+
+
+def write_images(path: Path, count: int, seed: int) -> None:
+    """The golden X-ray images as PNG in a ZIP, repeated as often as it takes."""
+    bundle = _bundle(IMAGES)
+    golden = encode_cases(bundle.golden, load_pipeline(bundle.manifest))
+    files = [content for content in golden if Image.open(io.BytesIO(content)).size == SIZE]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for row in range(count):
+            archive.writestr(f"{row:06d}.png", files[(row + seed) % len(files)])
+
+
+def bare_rows(path: Path) -> Bare:
+    """Score a file of rows the bare way."""
+    return _in_process(_score_rows, path)
+
+
+def bare_images(path: Path) -> Bare:
+    """Score an archive of images the bare way."""
+    return _in_process(_score_images, path)
+
+
+def _in_process(score: Callable[[Path], Bare], path: Path) -> Bare:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(score, (path,))
+
+
+def _score_rows(path: Path) -> Bare:
+    return _timed(path, TABULAR, _rows)
+
+
+def _score_images(path: Path) -> Bare:
+    return _timed(path, IMAGES, _images)
+
+
+class _Session:
+    """A session that keeps the time of its runs."""
+
+    def __init__(self, model: str) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        path = str(_bundle(model).model_path)
+        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.run_s = 0.0
+
+    def run(self, feeds: dict[str, Any]) -> Any:
+        """The first column of the first output."""
+        begun = time.perf_counter()
+        found = self._session.run(None, feeds)[0][:, 0].astype(np.float64)
+        self.run_s += time.perf_counter() - begun
+        return found
+
+
+def _timed(path: Path, model: str, loop: Callable[[Path, _Session], Iterator[tuple[pa.Array, Any]]]) -> Bare:
+    session = _Session(model)
+    cpu_s, wall_s = time.process_time(), time.perf_counter()
+    schema = pa.schema([("id", pa.string()), ("label", pa.string()), ("probability", pa.float64())])
+    with pq.ParquetWriter(path.with_suffix(".bare"), schema) as writer:
+        for ids, probability in loop(path, session):
+            label = np.where(probability >= 0.5, "positive", "negative")
+            writer.write_batch(pa.record_batch([ids, pa.array(label), pa.array(probability)], schema=schema))
+    return Bare(time.perf_counter() - wall_s, time.process_time() - cpu_s, session.run_s)
+
+
+def _rows(path: Path, session: _Session) -> Iterator[tuple[pa.Array, Any]]:
+    for batch in pq.ParquetFile(path).iter_batches(READ_ROWS, use_threads=False):
+        features = np.stack([column.to_numpy() for column in batch.columns[1:]], axis=1).astype(np.float32)
+        outputs = [
+            session.run({"features": features[start : start + RUN_ROWS]})
+            for start in range(0, len(features), RUN_ROWS)
+        ]
+        yield batch.column(0), np.concatenate(outputs)
+
+
+def _images(path: Path, session: _Session) -> Iterator[tuple[pa.Array, Any]]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        for start in range(0, len(names), RUN_IMAGES):
+            some = names[start : start + RUN_IMAGES]
+            pixels = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("L")) for name in some]
+            images = np.stack(pixels).astype(np.float32)[:, None] / np.float32(255)
+            yield pa.array(some), session.run({"image": images})
+
+
+def _bundle(model: str) -> Bundle:
+    return read_bundle(ZOO / model)
