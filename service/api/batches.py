@@ -180,7 +180,7 @@ class BatchViews:
         """Open a batch over the rows that failed; the first one stays as it is."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
-        idempotency = idempotency_key(b"")
+        idempotency = idempotency_key(batch_id.bytes)  # the same key for another batch is another request
         with services.database.transaction() as work:
             opened = opening.rerun(
                 *(work, principal, batch_id), actor=principal.actor, idempotency=idempotency

@@ -18,8 +18,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from service.failpoints import Deed, Point
+from service.lifecycle import PUBLISHED_ACTIONS
 from service.queue import QueueName
-from tests.acceptance.stack import JOB_EVENTS, MEDQUEUE, RECEIVERS_HERE, Stack, eventually
+from tests.acceptance.stack import MEDQUEUE, RECEIVERS_HERE, Stack, eventually
 from tests.faults.checker import Verdict, check
 from tests.faults.history import History
 from tests.faults.load import Load
@@ -34,6 +35,8 @@ OPEN_DELIVERIES = """
 SELECT count(*) FROM webhook_delivery AS delivery JOIN webhook_endpoint AS endpoint ON endpoint.id = endpoint_id
 WHERE delivery.state IN ('queued', 'running') AND endpoint.url LIKE '%%' || %s
 """
+# Where only work on batches comes by.
+BATCH_POINTS = [point for point in Point if point.startswith(("step", "chunk", "finalize"))]
 OPEN_JOBS = "SELECT count(*) FROM job WHERE state IN ('queued', 'running')"
 
 
@@ -180,7 +183,7 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
         database_url = settings.get("MEDQUEUE_DATABASE_URL") or server_urls(stack.data).database_url
         redis_url = settings.get("MEDQUEUE_REDIS_URL") or server_urls(stack.data).redis_url
         with Receiver() as receiver:
-            receiver.secrets[TOLD_AT] = stack.endpoint(receiver.url(TOLD_AT), JOB_EVENTS)
+            receiver.secrets[TOLD_AT] = stack.endpoint(receiver.url(TOLD_AT), PUBLISHED_ACTIONS)
             yield Arena(stack, database_url, redis_url, tokens, seed, receiver)
         stack.stop()
     finally:

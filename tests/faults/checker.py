@@ -40,7 +40,7 @@ FROM job LEFT JOIN (
 ) AS trail ON trail.job_id = job.id
 """
 
-EVENTS = "SELECT id::text, job_id::text, action FROM audit_event WHERE action = ANY ({})".format(
+EVENTS = "SELECT id::text, coalesce(job_id, batch_id)::text AS subject, action FROM audit_event WHERE action = ANY ({})".format(
     "ARRAY[" + ", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS) + "]"
 )
 
@@ -185,7 +185,7 @@ def _not_told(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]
     received = {one.event_id for one in told}
     for event_id, event in events.items():
         if event_id not in received:
-            yield f"{event['action']} of {event['job_id']}"
+            yield f"{event['action']} of {event['subject']}"
 
 
 def _told_wrong(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
@@ -195,19 +195,25 @@ def _told_wrong(events: dict[str, Row], told: Sequence[Received]) -> Iterator[st
         event = events.get(one.event_id)
         if not one.verified:
             yield f"{one.event_id}: the signature does not verify"
-        elif event is None or one.content["data"]["job_id"] != event["job_id"]:
+        elif event is None or _subject(one) != event["subject"]:
             yield f"{one.event_id}: not the event that the trail has under this id"
         elif bodies.setdefault(one.event_id, one.body) != one.body:
             yield f"{one.event_id}: two bodies"
 
 
+def _subject(one: Received) -> object:
+    """The job or batch that an event is of."""
+    told = one.content["data"]
+    return told.get("job_id", told.get("batch_id"))
+
+
 def _told_of_two_ends(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
-    """A job ends once, so no second id may tell of its end."""
+    """A job or batch ends once, so no second id may tell of its end."""
     ends: dict[str, str] = {}
     for event_id in {one.event_id for one in told}:
         event = events.get(event_id)
-        if event and event["action"] in CLOSING and ends.setdefault(event["job_id"], event_id) != event_id:
-            yield str(event["job_id"])
+        if event and event["action"] in CLOSING and ends.setdefault(event["subject"], event_id) != event_id:
+            yield str(event["subject"])
 
 
 TOLD_RULES: dict[str, Callable[[dict[str, Row], Sequence[Received]], Iterator[str]]] = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from service.failpoints import Point
-from tests.faults.arena import Arena
+from tests.faults.arena import BATCH_POINTS, Arena
 from tests.faults.report import Report
 from tests.faults.test_scenarios_servers import trickle
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(5400)
 
 MAY_GROW_MB = 40.0
 MAY_GROW_SHARE = 1.25
-QUICK_POINTS = [point for point in Point if not point.startswith("heartbeat")]
+QUICK_POINTS = [point for point in Point if not point.startswith("heartbeat") and point not in BATCH_POINTS]
 
 
 def faults_of(arena: Arena) -> dict[str, Callable[[], object]]:
