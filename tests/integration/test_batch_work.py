@@ -159,15 +159,18 @@ def test_a_rerun_of_a_file_that_changed_is_refused(shift: Shift, source: str) ->
     assert shift.nights.actions(again) == ["batch.opened", "batch.failed"]
 
 
-def test_a_dry_run_checks_the_first_rows_and_scores_none(shift: Shift, source: str) -> None:
+@pytest.mark.parametrize(("rows", "failed"), [(70, [3, 64, 65]), (64, [3, 64]), (63, [3]), (1000, list(BAD))])
+def test_a_dry_run_checks_the_first_rows_and_scores_none(
+    shift: Shift, source: str, rows: int, failed: list[int]
+) -> None:
     shift.chunks_of(64)
-    batch_id = shift.run(source, dry_run_rows=70)
-    view = shift.nights.view(batch_id)
+    batch_id = shift.run(source, dry_run_rows=rows)
+    view, checked = shift.nights.view(batch_id), min(rows, 200)
     assert (view.state, view.rows_total, view.rows_succeeded, view.rows_failed) == (
-        *(BatchState.COMPLETED, 70, 67, 3),
+        *(BatchState.COMPLETED, checked, checked - len(failed), len(failed)),
     )
     assert shift.content(batch_id) == b""
-    assert [line["row"] for line in shift.lines(batch_id, OutputKind.ERRORS)] == [3, 64, 65]
+    assert [line["row"] for line in shift.lines(batch_id, OutputKind.ERRORS)] == failed
 
 
 # Sizes and places
