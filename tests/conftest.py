@@ -20,16 +20,6 @@ from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
 TEMPLATE = "medqueue_template"
-TESTS = Path(__file__).parent
-WITH_STACKS = ("acceptance", "faults")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes one runs what has stacks of many processes, the other takes the remaining files in turn."""
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        group = "stacks" if folder in WITH_STACKS else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
