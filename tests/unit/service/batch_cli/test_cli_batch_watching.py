@@ -16,26 +16,12 @@ from service.cli.batches.watching import BUSY_S, IDLE_S, Lines, until_ended
 from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem, Unreachable
 from service.cli.target import Target
-from tests.unit.service.batch_views import BATCH, FILE, view
+from tests.unit.service.batch_cli.batch_views import BATCH, FILE, view
 from tests.unit.service.test_cli_commands import ID, KEY, Api
 
 Json = dict[str, Any]
 Run = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()
-
-
-@pytest.fixture
-def medqueue(api: Api) -> Run:
-    def run(*words: str) -> int:
-        command = ["batch", *words, "--url", "http://api.test", "--key", KEY]
-        return main(command, transport=httpx.MockTransport(api))
-
-    return run
 
 
 @pytest.fixture

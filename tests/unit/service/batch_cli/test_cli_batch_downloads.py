@@ -15,26 +15,12 @@ from service.cli.client import ApiClient
 from service.cli.errors import AnswerLost, ContentDamaged
 from service.cli.output import Output
 from service.cli.target import Target
-from tests.unit.service.batch_views import BATCH, CONTENT, SHA256, view
+from tests.unit.service.batch_cli.batch_views import BATCH, CONTENT, SHA256, view
 from tests.unit.service.test_cli_commands import ID, KEY, Api
 
 Json = dict[str, Any]
 Run = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()
-
-
-@pytest.fixture
-def medqueue(api: Api) -> Run:
-    def run(*words: str) -> int:
-        command = ["batch", *words, "--url", "http://api.test", "--key", KEY]
-        return main(command, transport=httpx.MockTransport(api))
-
-    return run
 
 
 class Breaking(httpx.SyncByteStream):

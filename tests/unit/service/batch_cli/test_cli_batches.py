@@ -8,9 +8,8 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from service.cli import main
-from tests.unit.service.batch_views import BATCH, view
-from tests.unit.service.test_cli_commands import ID, KEY, Api
+from tests.unit.service.batch_cli.batch_views import BATCH, view
+from tests.unit.service.test_cli_commands import ID, Api
 
 Json = dict[str, Any]
 Run = Callable[..., int]
@@ -25,20 +24,6 @@ SCHEDULE: Json = {
     "last_run_at": None, "last_batch_id": None, "last_problem": {"code": "file_refused", "detail": "Mend it."},
     "paused_at": None,
 }  # fmt: skip
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()
-
-
-@pytest.fixture
-def medqueue(api: Api) -> Run:
-    def run(*words: str) -> int:
-        command = ["batch", *words, "--url", "http://api.test", "--key", KEY]
-        return main(command, transport=httpx.MockTransport(api))
-
-    return run
 
 
 def test_batches_are_listed_by_all_filters(api: Api, medqueue: Run, capsys: Captured) -> None:

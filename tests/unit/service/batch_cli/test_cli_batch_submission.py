@@ -10,30 +10,15 @@ import pytest
 
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.outputs import OutputFormat
-from service.cli import main
 from service.cli.batches.sources import FORMATS, Counted, format_of
 from service.cli.batches.work import OUTPUTS
 from service.cli.batches.zones import machine_zone
-from tests.unit.service.batch_views import BATCH, CONTENT, FILE, view
-from tests.unit.service.test_cli_commands import ID, KEY, Api
+from tests.unit.service.batch_cli.batch_views import BATCH, CONTENT, FILE, view
+from tests.unit.service.test_cli_commands import ID, Api
 
 Json = dict[str, Any]
 Run = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()
-
-
-@pytest.fixture
-def medqueue(api: Api) -> Run:
-    def run(*words: str) -> int:
-        command = ["batch", *words, "--url", "http://api.test", "--key", KEY]
-        return main(command, transport=httpx.MockTransport(api))
-
-    return run
 
 
 @pytest.fixture
