@@ -17,8 +17,9 @@ What is left of jobs when workers, Redis and Postgres are killed, stopped, cut o
 `make faults`: real servers, real workers, real models. *Lost* are jobs that were answered with 2xx and never ended;
 *doubled* are jobs with a second result, closing event or job for one idempotency key. The checker reads what clients saw
 and the database when all is quiet, nothing else.
-
 """
+RUN = "\n## Seed "
+RUNS_KEPT = 2  # a second seed stands beside the first
 
 
 @dataclass
@@ -35,18 +36,23 @@ class Row:
 
 @dataclass
 class Report:
-    """All rows of a run."""
+    """All rows of a run, and the scenarios that failed and have no row."""
 
     seed: int
     rows: list[Row] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     @contextmanager
     def scenario(self, arena: Arena, name: str) -> Iterator[dict[str, str]]:
         """Run a scenario in the block; check everything behind it. `faults` and figures go into what is yielded."""
         figures: dict[str, str] = {}
         jobs, started = len(arena.history.job_ids()), time.monotonic()
-        yield figures
-        verdict = arena.verdict()
+        try:
+            yield figures
+            verdict = arena.verdict()
+        except BaseException:
+            self.failed.append(name)
+            raise
         new_jobs = len(arena.history.job_ids()) - jobs
         took_s = time.monotonic() - started
         self.rows.append(Row(name, figures.pop("faults", ""), new_jobs, verdict, took_s, figures))
@@ -55,8 +61,17 @@ class Report:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """The page."""
-    path.write_text(HEAD + _table(report.rows) + _circumstances(report))
+    """The page: this run behind the one before it that had another seed."""
+    written = path.read_text().split(RUN)[1:] if path.exists() else []
+    others = [run for run in written if not run.startswith(f"{report.seed}\n")]
+    runs = [*others, _run(report)][-RUNS_KEPT:]
+    path.write_text(HEAD + "".join(RUN + run for run in runs))
+
+
+def _run(report: Report) -> str:
+    """The section of one run, without the start of its heading."""
+    failed = f"**Failed:** {', '.join(report.failed)}.\n\n" if report.failed else ""
+    return f"{report.seed}\n\n{failed}{_table(report.rows)}\n{_circumstances(report)}"
 
 
 def _table(rows: list[Row]) -> str:
@@ -77,10 +92,7 @@ def _circumstances(report: Report) -> str:
     described = {**machine.describe(), **machine.versions()}
     words = ", ".join(f"{name} {value}" for name, value in described.items())
     today = dt.datetime.now(dt.UTC).date()
-    return f"""
-## Circumstances
-
-Run on {today} with seed {report.seed}: {words}. Repeat it with:
+    return f"""Run on {today}: {words}. Repeat it with:
 
 ```
 make faults SEED={report.seed}
