@@ -2,8 +2,9 @@
 
 from service.db import Database
 
+# Waits until they are gone: a connection that breaks between its check and its use does cost an error.
 OTHERS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'medqueue' AND pid <> pg_backend_pid()
 """
 
