@@ -37,6 +37,9 @@ class FileProblem(StrEnum):
     MISCOUNTED = "rows_miscounted"
 
 
+GONE = "The source no longer exists. Put it back, or submit the batch again."
+
+
 class FileRefused(Exception):
     """The file cannot be scored. `row`, counted from 1, is where it was noticed; the detail names it too."""
 

@@ -6,7 +6,7 @@ Owns what may be opened, and how it is noticed that a source vanished or changed
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
@@ -15,20 +15,28 @@ from uuid import UUID
 
 import fsspec
 
-from service.batches.files.problems import FileProblem, FileRefused, SourceUnavailable
+from service.batches.files.problems import GONE, FileProblem, FileRefused, SourceUnavailable
 from service.errors import BlobUnavailable, PayloadUnreadable, UploadNotFound
 from service.uploads import Uploads
 
 READ_BYTES: Final = 1024 * 1024
 # What stores tell of a file that changes with its content, the surest first.
-MARKS: Final = (("ETag",), ("etag",), ("mtime", "ino"), ("LastModified",), ("last_modified",), ("created",))
+MARKS: Final = (
+    ("ETag",),
+    ("etag",),
+    ("mtime", "ino"),
+    ("LastModified",),
+    ("Last-Modified",),
+    ("last_modified",),
+    ("created",),
+)
 
 Seen = Callable[[bytes], object]
+Wording = Callable[[], AbstractContextManager[None]]
 
 LOCAL: Final = frozenset(("file", "local"))
 WEB: Final = frozenset(("http", "https"))
 
-GONE = "The source no longer exists. Put it back, or submit the batch again."
 CHANGED = "The source is no longer the file that was validated. Submit the batch again."
 UNREADABLE = "The stored file cannot be decrypted. Upload it again."
 
@@ -85,10 +93,11 @@ class UriSource:
     def __init__(self, uri: str, roots: Sequence[str]) -> None:
         """Check the URI. Raises FileRefused (source_not_allowed)."""
         self._files, self._path = resolved(uri, roots)
+        self._worded = _wording(self._path)
 
     def identity(self) -> Identity:
         """See Source. A store that tells neither ETag nor time is known by size alone."""
-        with worded():
+        with self._worded():
             facts = self._files.info(self._path)
         if facts.get("type") == "directory":
             raise FileRefused(FileProblem.UNREADABLE, "The source is a folder: name one file.")
@@ -100,17 +109,18 @@ class UriSource:
 
     def open(self) -> io.RawIOBase:
         """See Source."""
-        with worded():
+        with self._worded():
             opened = self._files.open(self._path, "rb", block_size=READ_BYTES, cache_type="readahead")
-        return Guarded(opened)
+        return Guarded(opened, self._worded)
 
 
 class Guarded(io.RawIOBase):
     """A seekable file whose faults are worded as those of a source."""
 
-    def __init__(self, opened: Any) -> None:
+    def __init__(self, opened: Any, wording: Wording | None = None) -> None:
         super().__init__()
         self._opened = opened  # Any: fsspec has no types
+        self._worded = wording or worded
 
     def readable(self) -> bool:
         """True."""
@@ -126,11 +136,12 @@ class Guarded(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place."""
-        return int(self._opened.seek(offset, whence))
+        with self._worded():
+            return int(self._opened.seek(offset, whence))
 
     def read(self, size: int | None = -1) -> bytes:
         """`size` bytes from here on, fewer at the end."""
-        with worded():
+        with self._worded():
             return bytes(self._opened.read(-1 if size is None else size))
 
     def readinto(self, buffer: object) -> int:
@@ -242,12 +253,24 @@ def _address(scheme: str, place: str) -> str:
 
 
 def _file_system(scheme: str) -> Any:
-    """The file system of a scheme. Redirects are not followed: they may lead outside of the root."""
-    options: dict[str, Any] = {"allow_redirects": False} if scheme in WEB else {}
+    """The file system of a scheme."""
+    options: dict[str, Any] = {}
+    if scheme in WEB:
+        from service.batches.files import web  # only here: its client costs a start a tenth of a second
+
+        options = web.options()
     try:
         return fsspec.filesystem(scheme, use_listings_cache=False, **options)
     except (ImportError, ValueError):
         raise _not_allowed("its kind of store is unknown, or needs a package that is not installed") from None
+
+
+def _wording(path: str) -> Wording:
+    if path.partition("://")[0] not in WEB:
+        return worded
+    from service.batches.files import web  # imported with the file system
+
+    return web.worded
 
 
 def _not_allowed(reason: str) -> FileRefused:
