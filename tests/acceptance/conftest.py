@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.acceptance.stack import STOPS_WITHIN_S, Stack
+from tests.web_files import WebFiles, web_files
 
 # Short leases, so that what a killed worker held is soon rescued; limits that are quick to reach, but for the queue's not
 # so quick that the tests of chaos would meet them.
@@ -27,13 +28,6 @@ STRICT_RECEIVERS = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the rough stack come last, so that two cores never carry two busy stacks, and chaos after all."""
-    items.sort(
-        key=lambda item: ("rough_stack" in getattr(item, "fixturenames", ()), "chaos" in item.path.name)
-    )
-
-
 @pytest.fixture(scope="package")
 def night_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where sources of batches may lie on this machine."""
@@ -47,10 +41,19 @@ def scored_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory, night_root: Path, scored_root: Path) -> Iterator[Stack]:
+def night_server(night_root: Path) -> Iterator[WebFiles]:
+    """A web server of the files below `night_root`, an allowed root as well."""
+    with web_files(night_root) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, night_root: Path, night_server: WebFiles, scored_root: Path
+) -> Iterator[Stack]:
     """A stack with default settings but for where receivers and files may be, which no test disturbs for long."""
     roots = {
-        "MEDQUEUE_BATCH_ALLOWED_ROOTS": str(night_root),
+        "MEDQUEUE_BATCH_ALLOWED_ROOTS": f"{night_root},{night_server.url}",
         "MEDQUEUE_BATCH_OUTPUT_ROOTS": str(scored_root),
     }
     yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data", STRICT_RECEIVERS | roots))

@@ -14,6 +14,7 @@ from tests.acceptance.calls import Job, assert_problem, pages, scored, submit_ma
 from tests.acceptance.calls import ended as job_ended
 from tests.acceptance.nights import BATCHES, completed, download, lines, opened, reached, rows
 from tests.acceptance.stack import Stack, eventually
+from tests.web_files import WebFiles
 
 WRITERS = {"csv": nights.as_csv, "ndjson": nights.as_ndjson, "parquet": nights.as_parquet}
 FAR = "2099-01-01T00:00:00Z"
@@ -89,6 +90,28 @@ def test_a_row_is_answered_as_a_job_is(ward: httpx.Client, form: str, output: st
         assert (line["label"], line["abstained"]) == (result["label"], result["abstained"])
         for label, probability in result["probabilities"].items():
             assert line[f"probability_{label}"] == pytest.approx(probability, abs=1e-6)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_file_on_a_web_server_is_scored_as_an_upload_is(
+    ward: httpx.Client, night_root: Path, night_server: WebFiles, form: str
+) -> None:
+    content = WRITERS[form](with_faults() if form == "csv" else rows(COUNT))
+    (night_root / f"served.{form}").write_bytes(content)
+    source = {"source": {"uri": f"{night_server.url}/served.{form}"}}
+    there, here = (completed(ward, content, form, id_column="case", **given) for given in (source, {}))
+    assert there["source"]["sha256"] == hashlib.sha256(content).hexdigest()
+    for kind in ("results", "errors"):
+        assert there[kind]["sha256"] == here[kind]["sha256"]
+        assert download(ward, there, kind) == download(ward, here, kind)
+
+
+def test_a_file_that_a_web_server_does_not_have_fails_in_validation(
+    ward: httpx.Client, night_server: WebFiles
+) -> None:
+    body = nights.body("", source={"uri": f"{night_server.url}/nowhere.csv"})
+    batch = reached(ward, ward.post(BATCHES, json=body).json()["id"], "failed")
+    assert (batch["state"], batch["problem"]["code"]) == ("failed", "source_gone")
 
 
 def test_a_batch_tells_of_its_source_its_model_and_its_times(ward: httpx.Client, finished: Job) -> None:
