@@ -36,11 +36,11 @@ demo: install ## start everything, score real cases, show what came of them, sto
 up: install ## run Postgres, Redis, API, a worker and the scheduler until Ctrl-C
 	$(BIN)/medqueue up
 
-test: install ## all tests, in two processes that take a file each
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: install ## all tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 faults: install ## every fault scenario in full (hours), write docs/reliability-report.md; SEED=N repeats a run
-	$(BIN)/python -m pytest -s tests/faults --faults full --fault-seed $(SEED) \
+	$(BIN)/python -m pytest -s tests/faults tests/acceptance/test_batch_chaos.py --faults full --fault-seed $(SEED) \
 		--fault-report docs/reliability-report.md
 
 check: install ## lint, format, types, imports, migrations

@@ -20,6 +20,8 @@ from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
 TEMPLATE = "medqueue_template"
+# Fixtures that start a whole stack. Tests of one folder that share one stay in one process, which starts it once.
+STACKS = ("arena", "cut_off", "rough_stack", "stack")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -123,6 +125,12 @@ def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether scenarios run in their full form: `--faults full`."""
+    return bool(request.config.getoption("--faults") == "full")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How far the fault scenarios go, and from which seed."""
     parser.addoption(
@@ -135,6 +143,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="seed of the fault scenarios",
     )
     parser.addoption("--fault-report", type=Path, help="write what the fault scenarios found to this page")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares a stack together, and else the tests of a file; chaos comes behind what it could disturb."""
+    first: dict[str, int] = {}
+    for number, item in enumerate(items):
+        item.add_marker(pytest.mark.xdist_group(group := _group(item)))
+        first.setdefault(group, number)
+    items.sort(key=lambda item: (first[_group(item)], "chaos" in item.path.name))
+
+
+def _group(item: pytest.Item) -> str:
+    names = getattr(item, "fixturenames", ())
+    shared = next((name for name in STACKS if name in names), item.path.stem)
+    return f"{item.path.parent.name}-{shared}"
 
 
 def pytest_report_header(config: pytest.Config) -> str:

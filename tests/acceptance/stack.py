@@ -1,6 +1,7 @@
 """`medqueue up` as a user has it: a process, the HTTP it serves, and the pid files of its data folder."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+
+from service.cli.root import main
 
 MEDQUEUE = Path(sys.executable).with_name("medqueue")
 READY_WITHIN_S = 120.0
@@ -157,13 +160,12 @@ class Stack:
         return self._process is None or self._process.poll() is not None
 
     def _told(self, *words: str) -> str:
-        """What the operator's command line answers."""
-        command = [str(MEDQUEUE), *words, "--data-dir", str(self.data), "--json"]
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=_environment({}), timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        """What the operator's command line answers; it runs in this process, which saves its start."""
+        told, faults = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(faults):
+            code = main([*words, "--data-dir", str(self.data), "--json"])
+        assert code == 0, faults.getvalue()
+        return told.getvalue()
 
 
 def eventually(holds: Callable[[], bool], *, within_s: float, every_s: float = 0.05) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,39 @@ from service.embedded import server_urls
 from tests.acceptance import cases
 from tests.acceptance.stack import Stack, eventually
 
-ROWS = 200_000
-BAD = frozenset(range(700, 700 + 137 * 1451, 1451))  # 137 of them
-KILLS = 10
-FLUSHED_AFTER = (3, 7)
 HOST = socket.gethostname()
+
+
+@dataclass(frozen=True)
+class Night:
+    """How many rows, how many of them bad, and how often a worker is killed or Redis flushed meanwhile."""
+
+    rows: int
+    bad: int
+    kills: int
+    flushed_after: tuple[int, ...]
+
+    @property
+    def bad_rows(self) -> range:
+        return range(700, 700 + self.bad * 1451, 1451)
+
+
+SHORT = Night(rows=60_000, bad=40, kills=4, flushed_after=(1,))
+FULL = Night(rows=200_000, bad=137, kills=10, flushed_after=(3, 7))
 
 # A chunk that was killed three times would be set aside.
 AT_WORK = "SELECT lease_owner FROM batch_chunk WHERE batch_id = %s AND state = 'running' AND crash_count < 2"
 
 
-def night_file() -> bytes:
-    """Rows of a model of numbers as CSV; in those of BAD the first number is out of its range."""
+def night_file(night: Night) -> bytes:
+    """Rows of a model of numbers as CSV; in the bad ones the first number is out of its range."""
     good = cases.submission(0)["input"]
     names = list(good)
     lines = [",".join(("id", *names))]
     texts = [",".join(str(value) for value in cases.submission(row)["input"].values()) for row in range(50)]
-    for row in range(1, ROWS + 1):
+    for row in range(1, night.rows + 1):
         text = texts[row % len(texts)]
-        lines.append(f"case-{row}," + ("-1e9," + text.split(",", 1)[1] if row in BAD else text))
+        lines.append(f"case-{row}," + ("-1e9," + text.split(",", 1)[1] if row in night.bad_rows else text))
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -86,24 +101,25 @@ def kill_a_worker_at_work(stack: Stack, batch_id: str, within_s: float = 30) -> 
 
 @pytest.mark.timeout(300)
 def test_killed_workers_and_flushes_change_no_byte_of_a_batch(
-    rough_stack: Stack, rough_http: httpx.Client
+    rough_stack: Stack, rough_http: httpx.Client, full: bool
 ) -> None:
+    night = FULL if full else SHORT
     file = rough_stack.night / "cases.csv"
-    file.write_bytes(night_file())
+    file.write_bytes(night_file(night))
     undisturbed = completed(rough_http, opened(rough_http, file))
-    assert undisturbed["chunks"]["total"] > KILLS + 2, "too few chunks to kill at"
+    assert undisturbed["chunks"]["total"] > night.kills + 2, "too few chunks to kill at"
     batch_id, kills = opened(rough_http, file), 0
     with redis.Redis.from_url(server_urls(rough_stack.data).redis_url) as broker:
-        for number in range(KILLS):
+        for number in range(night.kills):
             kills += kill_a_worker_at_work(rough_stack, batch_id)
-            if number in FLUSHED_AFTER:
+            if number in night.flushed_after:
                 broker.flushall()
-    assert kills == KILLS, "the batch was over too soon: nothing shown"
+    assert kills == night.kills, "the batch was over too soon: nothing shown"
     batch = completed(rough_http, batch_id)
-    counts = {"total": ROWS, "succeeded": ROWS - len(BAD), "failed": len(BAD), "remaining": 0}
+    counts = {"total": night.rows, "succeeded": night.rows - night.bad, "failed": night.bad, "remaining": 0}
     assert (undisturbed["counts"], batch["counts"]) == (counts, counts)
     trail = rough_http.get(f"/v1/batches/{batch_id}/events", params={"limit": 200}).json()["items"]
-    assert sum(event["action"] == "batch.chunk_rescued" for event in trail) >= KILLS
+    assert sum(event["action"] == "batch.chunk_rescued" for event in trail) >= night.kills
     for kind in ("results", "errors"):
         assert batch[kind]["sha256"] == undisturbed[kind]["sha256"]
         found, wanted = (

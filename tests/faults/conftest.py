@@ -19,12 +19,6 @@ WORKERS = 3
 
 
 @pytest.fixture(scope="session")
-def full(request: pytest.FixtureRequest) -> bool:
-    """Whether the full form runs: `--faults full`."""
-    return bool(request.config.getoption("--faults") == "full")
-
-
-@pytest.fixture(scope="session")
 def seed(request: pytest.FixtureRequest) -> int:
     """The seed of this run: `--fault-seed`, printed in the header."""
     return int(request.config.getoption("--fault-seed"))
@@ -40,7 +34,7 @@ def report(seed: int, pytestconfig: pytest.Config) -> Iterator[Report]:
         write_report(collected, page)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def arena(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Arena]:
     """Three workers with short leases on the embedded stack."""
     folder: Path = tmp_path_factory.mktemp("arena")
@@ -57,7 +51,7 @@ class CutOffArena:
     redis: Proxy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cut_off(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[CutOffArena]:
     """One worker on servers of its own, behind proxies."""
     folder = tmp_path_factory.mktemp("cut-off")
