@@ -114,10 +114,13 @@ def test_s6_postgres_stopped_at_once(arena: Arena, report: Report, full: bool) -
     load, probe = arena.load(), arena.load()
     slowest = 0.0
     before = outcome_counts(arena)
+    chance = arena.chance("s6")
     with report.scenario(arena, "S6 Postgres stopped at once") as found:
         with trickle(load):
             for number in range(stops):
-                time.sleep(0.3)
+                time.sleep(
+                    chance.uniform(0.3, 3.0)
+                )  # its supervisor waits ever longer after deaths within a second
                 began = time.monotonic()
                 arena.kill("postgres", signal.SIGQUIT)
                 probe.submit_wave(number, bodies(1))
