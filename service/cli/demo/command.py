@@ -28,9 +28,9 @@ def demo(as_json: bool) -> int:
     """See the service at work on real cases, in under a minute.
 
     Starts a stack of its own, Postgres, Redis, API, worker and scheduler, in a temporary folder on a free port;
-    submits known cases of the bundled models one by one, in bulk and as an image, checks every answer, shows
-    a refusal, an audit trail, a cancel and a webhook; then stops it all and removes the folder. Touches no other stack
-    and no setting.
+    submits known cases of the bundled models one by one, in bulk, as an image and as a night's file, checks every
+    answer, shows a refusal, an audit trail, a cancel and a webhook; then stops it all and removes the folder. Touches
+    no other stack and no setting.
 
     Ends with 0 only when every step did what it should.
     """

@@ -1,15 +1,19 @@
 """The steps of the demo, in order. Each shows something and raises DemoFailed or ApiProblem when it is not so."""
 
 import base64
+import csv
 import io
 import itertools
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from service.cli import tables
+from service.cli.batches import watching
 from service.cli.client import ApiClient, Json
 from service.cli.demo.cases import KnownCase, bundled_models, known_cases
 from service.cli.demo.errors import DemoFailed
@@ -29,6 +33,7 @@ BACKLOG = 1000
 QUEUED = 400
 CANCEL_TRIES = 5
 SAMPLED = 10
+NIGHT, SLIPPED = 5000, 1234
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,48 @@ def webhook(tour: Tour) -> None:
     tour.show(tables.fields([*headers, ("type", told["type"]), *told["data"].items()]))
 
 
+def overnight(tour: Tour) -> None:
+    """A night's file: each row is answered as a single case is, or told why not."""
+    known = list(itertools.islice(itertools.cycle(known_cases(BIOPSY)), NIGHT))
+    upload_id = tour.api.upload([_night_file(known)])
+    wanted = {"model": BIOPSY, "source": {"upload_id": upload_id}, "format": "csv", "id_column": "case"}
+    batch = tour.api.submit_batch(wanted, str(uuid4()))
+    batch = watching.until_ended(tour.api, batch["id"], tell=lambda _: None, note=tour.say)
+    results, errors = (_lines(tour.api, batch["id"], kind) for kind in ("results", "errors"))
+    told = {line["row"]: line["label"] for line in results} | {line["row"]: line["code"] for line in errors}
+    answers = {row: str(case.expected["label"]) for row, case in enumerate(known, 1)}
+    if batch["state"] != "completed" or told != answers | {SLIPPED: "out_of_range"}:
+        raise DemoFailed("The batch does not answer each row as known.")
+    tour.say(
+        f"A file of {NIGHT:,} rows, as a data team hands it over for the night. In row {SLIPPED:,} a point slipped."
+    )
+    tour.show(tables.fields([*batch["counts"].items(), ("took", tables.took(batch))]))
+    (error,) = errors
+    tour.show(
+        tables.listing(
+            ("ROW", "CASE", "COLUMN", "WHAT TO CHANGE"),
+            [tuple(error[name] for name in ("row", "case", "column", "message"))],
+            empty="",
+        )
+    )
+
+
+def _night_file(cases: list[KnownCase]) -> bytes:
+    """Cases as CSV, in one of them a number that is out of its range."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["case", *cases[0].input])
+    writer.writeheader()
+    for row, case in enumerate(cases, 1):
+        slip = {"mean_radius": case.input["mean_radius"] * 100} if row == SLIPPED else {}
+        writer.writerow({"case": f"case-{row}", **case.input, **slip})
+    return text.getvalue().encode()
+
+
+def _lines(api: ApiClient, batch_id: str, kind: str) -> list[Json]:
+    with api.batch_output(batch_id, kind, partial=False, start=0, etag=None) as stretch:
+        return [json.loads(line) for line in b"".join(stretch.blocks).splitlines()]
+
+
 STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
     ("What can be scored", catalogue),
     ("A case of every model", every_model),
@@ -207,6 +254,7 @@ STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
     ("The audit trail", trail),
     ("A cancel", cancel),
     ("A webhook", webhook),
+    ("A night's work", overnight),
 )
 
 
