@@ -206,6 +206,18 @@ def worded() -> Iterator[None]:
         raise SourceUnavailable from error
 
 
+@contextmanager
+def worded_elsewhere() -> Iterator[None]:
+    """Words the faults of a store that is no folder: its library may have kinds of its own, as botocore has."""
+    try:
+        with worded():
+            yield
+    except (FileRefused, SourceUnavailable):
+        raise
+    except Exception as error:
+        raise SourceUnavailable from error
+
+
 def resolved(uri: str, roots: Sequence[str]) -> tuple[Any, str]:
     """The file system and the path of an allowed URI."""
     scheme, place = _split(uri)
@@ -266,8 +278,11 @@ def _file_system(scheme: str) -> Any:
 
 
 def _wording(path: str) -> Wording:
-    if path.partition("://")[0] not in WEB:
+    scheme, separator, _ = path.partition("://")
+    if not separator:
         return worded
+    if scheme not in WEB:
+        return worded_elsewhere
     from service.batches.files import web  # imported with the file system
 
     return web.worded

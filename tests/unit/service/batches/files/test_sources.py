@@ -10,7 +10,7 @@ from uuid import uuid4
 import fsspec
 import pyarrow.parquet as pq
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from service.batches.files.problems import FileProblem, FileRefused, SourceUnavailable
 from service.batches.files.sources import Guarded, UriSource, check_same, sha256_of
@@ -202,3 +202,21 @@ def test_a_source_elsewhere_is_known_by_its_etag(remote: str) -> None:
     source = UriSource(remote, ["tagged://bucket"])
     assert source.identity().mark == 'ETag="1"'
     assert sha256_of(source) == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_fault_of_a_kind_that_only_a_store_knows_is_put_off(
+    remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ConnectionFault(Exception):
+        """As botocore has them: no OSError."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionFault
+
+    source = UriSource(remote, ["tagged://bucket"])
+    file = source.open()
+    monkeypatch.setattr(type(fsspec.filesystem("tagged")), "info", fail)
+    monkeypatch.setattr(MemoryFile, "read", fail)
+    for attempt in (source.identity, lambda: file.read(1)):
+        with pytest.raises(SourceUnavailable):
+            attempt()
