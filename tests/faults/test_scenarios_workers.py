@@ -18,7 +18,7 @@ from service.failpoints import Deed, Point
 from tests.acceptance import cases
 from tests.acceptance.stack import eventually
 from tests.faults import trouble
-from tests.faults.arena import BATCH_POINTS, LEASE_S, Arena, meanwhile
+from tests.faults.arena import BATCH_POINTS, LEASE_S, OPEN_JOBS, SETTLES_WITHIN_S, Arena, meanwhile
 from tests.faults.load import together
 from tests.faults.report import Report
 
@@ -38,6 +38,7 @@ JOB_POINTS = [point for point in Point if point not in BATCH_POINTS]
 LANES["worker"] = [point for point in JOB_POINTS if not any(point in points for points in LANES.values())]
 LONG = {Point.HEARTBEAT_BEFORE, Point.HEARTBEAT_AFTER}
 COMES_TO_POINT_WITHIN_S = 60.0
+BACKLOG = 20
 
 
 def bodies(count: int) -> list[dict[str, Any]]:
@@ -84,6 +85,8 @@ def exits(arena: Arena, lane: str, points: Sequence[Point], rounds: int) -> None
     arena.chance(f"s2/{lane}").shuffle(order)
     wave = 0
     for point in order:
+        # Workers that die three times a second end fewer jobs than they are brought, and a backlog shows nothing more.
+        eventually(lambda: arena.scalar(OPEN_JOBS) <= BACKLOG, within_s=SETTLES_WITHIN_S)
         token = arena.put_token(point)
         dose = trouble.LASTS if point in LONG else 5.0
         gives_up = time.monotonic() + COMES_TO_POINT_WITHIN_S
