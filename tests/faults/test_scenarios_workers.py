@@ -146,17 +146,14 @@ def test_s9_culprits_among_good_jobs(arena: Arena, report: Report, full: bool) -
     good = 1000 if full else 200
     load = arena.load()
     with report.scenario(arena, "S9 culprits among good jobs") as found:
-        for name in arena.stack.worker_names:
-            os.kill(arena.stack.pid(name), signal.SIGSTOP)
-        first = load.submit_wave(0, [trouble.body(5.0)] * (good // 2))
-        culprits = load.submit_wave(
-            1, [trouble.body(dose) for dose in (6.0, trouble.RAISES, trouble.HANGS, trouble.GREEDY)]
-        )
-        deadly = arena.tokens / f"{Point.RUN_BEFORE}@{culprits[0]}"
-        deadly.write_text(Deed.EXIT)
-        others = load.submit_wave(2, [trouble.body(7.0)] * (good // 2))
-        for name in arena.stack.worker_names:
-            os.kill(arena.stack.pid(name), signal.SIGCONT)
+        with arena.stack.workers_paused():
+            first = load.submit_wave(0, [trouble.body(5.0)] * (good // 2))
+            culprits = load.submit_wave(
+                1, [trouble.body(dose) for dose in (6.0, trouble.RAISES, trouble.HANGS, trouble.GREEDY)]
+            )
+            deadly = arena.tokens / f"{Point.RUN_BEFORE}@{culprits[0]}"
+            deadly.write_text(Deed.EXIT)
+            others = load.submit_wave(2, [trouble.body(7.0)] * (good // 2))
         arena.all_ended([*first, *culprits, *others], within_s=180)
         deadly.unlink()
         assert outcomes(arena, culprits) == [
