@@ -204,7 +204,7 @@ def webhook(tour: Tour) -> None:
 def overnight(tour: Tour) -> None:
     """A night's file: each row is answered as a single case is, or told why not."""
     known = list(itertools.islice(itertools.cycle(known_cases(BIOPSY)), NIGHT))
-    upload_id = tour.api.upload([_night_file(known)])
+    upload_id = tour.api.upload(io.BytesIO(_night_file(known)))
     wanted = {"model": BIOPSY, "source": {"upload_id": upload_id}, "format": "csv", "id_column": "case"}
     batch = tour.api.submit_batch(wanted, str(uuid4()))
     batch = watching.until_ended(tour.api, batch["id"], tell=lambda _: None, note=tour.say)
