@@ -145,13 +145,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-report", type=Path, help="write what the fault scenarios found to this page")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep what shares a stack in one process, and else the tests of a file. xdist reads it before items are sorted."""
+    item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a stack together, and else the tests of a file; chaos comes behind what it could disturb."""
+    """Group by group, in the order of their first tests; chaos comes behind what it could disturb."""
     first: dict[str, int] = {}
     for number, item in enumerate(items):
-        item.add_marker(pytest.mark.xdist_group(group := _group(item)))
-        first.setdefault(group, number)
+        first.setdefault(_group(item), number)
     items.sort(key=lambda item: (first[_group(item)], "chaos" in item.path.name))
 
 

@@ -17,7 +17,7 @@ class WebFiles(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _Exchange)
         self.folder = folder
         self.statuses: dict[str, int] = {}  # by method: what is answered instead of a file
         self.serves_parts = True
@@ -33,7 +33,7 @@ class WebFiles(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Exchange(BaseHTTPRequestHandler):
     server: WebFiles
 
     def do_HEAD(self) -> None:
