@@ -36,8 +36,8 @@ demo: install ## start everything, score real cases, show what came of them, sto
 up: install ## run Postgres, Redis, API, a worker and the scheduler until Ctrl-C
 	$(BIN)/medqueue up
 
-test: install ## all tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+test: install ## all tests, in three processes: much of a test is waiting
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 faults: install ## every fault scenario in full (hours), write docs/reliability-report.md; SEED=N repeats a run
 	$(BIN)/python -m pytest -s tests/faults tests/acceptance/test_batch_chaos.py --faults full --fault-seed $(SEED) \

@@ -5,10 +5,12 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from service import logs
 from service.config import Settings
@@ -20,8 +22,6 @@ from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
 TEMPLATE = "medqueue_template"
-# Fixtures that start a whole stack. Tests of one folder that share one stay in one process, which starts it once.
-STACKS = ("arena", "cut_off", "rough_stack", "stack")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -145,23 +145,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-report", type=Path, help="write what the fault scenarios found to this page")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep what shares a stack in one process, and else the tests of a file. xdist reads it before items are sorted."""
-    item.add_marker(pytest.mark.xdist_group(_group(item)))
+class StackKeeping(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Shares tests out by file, and those that share a stack together, so that no two processes start the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        if path.startswith("tests/acceptance/"):
+            return "acceptance"
+        if path.startswith("tests/faults/test_scenario") and "network" not in path:
+            return "arena"
+        return path
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group by group, in the order of their first tests; chaos comes behind what it could disturb."""
-    first: dict[str, int] = {}
-    for number, item in enumerate(items):
-        first.setdefault(_group(item), number)
-    items.sort(key=lambda item: (first[_group(item)], "chaos" in item.path.name))
-
-
-def _group(item: pytest.Item) -> str:
-    names = getattr(item, "fixturenames", ())
-    shared = next((name for name in STACKS if name in names), item.path.stem)
-    return f"{item.path.parent.name}-{shared}"
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StackKeeping:
+    """For runs in several processes."""
+    return StackKeeping(config, log)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -28,6 +28,13 @@ STRICT_RECEIVERS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the rough stack come last, so that two cores never carry two busy stacks, and chaos after all."""
+    items.sort(
+        key=lambda item: ("rough_stack" in getattr(item, "fixturenames", ()), "chaos" in item.path.name)
+    )
+
+
 @pytest.fixture(scope="package")
 def night_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where sources of batches may lie on this machine."""
