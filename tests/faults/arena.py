@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
@@ -100,6 +101,12 @@ class Arena:
             lambda: self.scalar(ended, list(job_ids)) == len(set(job_ids)), within_s=within_s, every_s=0.1
         )
         return time.monotonic() - started
+
+    def answers(self) -> bool:
+        """Whether the API takes jobs: a scenario may have left it on its way up."""
+        with contextlib.suppress(httpx.TransportError), self.stack.client() as http:
+            return http.get("/readyz").status_code == 200
+        return False
 
     def settle(self) -> float:
         """Wait until nothing is queued, running or on its way to the well-behaved receiver; the seconds it took."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import machine
-from tests.faults.arena import Arena
+from tests.acceptance.stack import eventually
+from tests.faults.arena import COMES_BACK_WITHIN_S, Arena
 from tests.faults.checker import Verdict
 
 HEAD = """# Reliability report
@@ -46,6 +47,7 @@ class Report:
     def scenario(self, arena: Arena, name: str) -> Iterator[dict[str, str]]:
         """Run a scenario in the block; check everything behind it. `faults` and figures go into what is yielded."""
         figures: dict[str, str] = {}
+        eventually(arena.answers, within_s=COMES_BACK_WITHIN_S)
         jobs, started = len(arena.history.job_ids()), time.monotonic()
         try:
             yield figures

@@ -23,6 +23,7 @@ from tests.integration.nights import ROWS, Nights, validation
 CHUNKS = 100_000
 JOBS = 100_000
 OTHERS = 200
+VACUUMS = 20
 TABLES = ("batch", "batch_chunk", "batch_step", "job", "model_version", "audit_event", "webhook_endpoint")
 
 FILL_CHUNKS = """
@@ -217,13 +218,16 @@ def test_a_claim_where_no_batch_is_open_reads_neither_jobs_nor_chunks(crowd: Cro
     crowd.opened.execute(
         "UPDATE batch SET open_from = now() + interval '1 h' WHERE state IN ('scheduled', 'running')"
     )
-    crowd.opened.execute("VACUUM batch")
 
     def none() -> None:
         with crowd.nights.database.statement() as work:
             assert chunks.claim(work, owner="w1", lease_s=30) is None
 
-    read = crowd.cost(none)
+    for _ in range(VACUUMS):  # one of the server's own processes may still look at what was changed
+        crowd.opened.execute("VACUUM batch")
+        read = crowd.cost(none)
+        if not read["batch"]:
+            break
     assert read["job"] == read["batch_chunk"] == read["model_version"] == 0
     assert read["batch"] == 0
 
