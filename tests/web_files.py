@@ -20,9 +20,10 @@ class WebFiles(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Exchange)
         self.folder = folder
         self.statuses: dict[str, int] = {}  # by method: what is answered instead of a file
+        self.refused = 0  # requests that were answered so
         self.serves_parts = True
         self.cuts_off = False  # in the middle of the body
-        self.etag: str | None = None
+        self.headers: dict[str, str] = {}  # sent with every file
 
     def handle_error(self, *_: object) -> None:
         """Nothing: a client may leave in the middle of an answer."""
@@ -49,6 +50,7 @@ class _Exchange(BaseHTTPRequestHandler):
         file = self.server.folder / self.path.lstrip("/")
         status = self.server.statuses.get(self.command) or (None if file.is_file() else HTTPStatus.NOT_FOUND)
         if status is not None:
+            self.server.refused += 1
             self._head(status, 0, Location=f"{self.server.url}/elsewhere")
             return
         content = file.read_bytes()
@@ -62,9 +64,7 @@ class _Exchange(BaseHTTPRequestHandler):
     def _head(self, status: int, length: int, **more: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(length))
-        if self.server.etag:
-            self.send_header("ETag", self.server.etag)
-        for name, value in more.items():
+        for name, value in (self.server.headers | more).items():
             self.send_header(name, value)
         self.end_headers()
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import httpx
 
@@ -162,7 +163,11 @@ class Stack:
     def _told(self, *words: str) -> str:
         """What the operator's command line answers; it runs in this process, which saves its start."""
         told, faults = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(faults):
+        with (
+            mock.patch.dict(os.environ, _environment({}), clear=True),
+            contextlib.redirect_stdout(told),
+            contextlib.redirect_stderr(faults),
+        ):
             code = main([*words, "--data-dir", str(self.data), "--json"])
         assert code == 0, faults.getvalue()
         return told.getvalue()

@@ -114,6 +114,20 @@ def test_a_file_that_a_web_server_does_not_have_fails_in_validation(
     assert (batch["state"], batch["problem"]["code"]) == ("failed", "source_gone")
 
 
+def test_a_web_server_that_is_away_for_a_moment_is_asked_again(
+    ward: httpx.Client, night_root: Path, night_server: WebFiles
+) -> None:
+    (night_root / "late.csv").write_bytes(nights.as_csv(rows(4)))
+    night_server.statuses = {"HEAD": 503, "GET": 503}
+    try:
+        body = nights.body("", source={"uri": f"{night_server.url}/late.csv"})
+        batch = ward.post(BATCHES, json=body).json()
+        eventually(lambda: night_server.refused > 0, within_s=20)
+    finally:
+        night_server.statuses = {}
+    assert reached(ward, batch["id"], "completed")["counts"]["succeeded"] == 4
+
+
 def test_a_batch_tells_of_its_source_its_model_and_its_times(ward: httpx.Client, finished: Job) -> None:
     content = nights.as_csv(with_faults())
     job = scored(ward)

@@ -37,7 +37,7 @@ class Row:
 
 @dataclass
 class Report:
-    """All rows of a run, and the scenarios that failed and have no row."""
+    """All rows of a run, and the scenarios that failed, whether they came to a row or not."""
 
     seed: int
     rows: list[Row] = field(default_factory=list)
@@ -49,17 +49,15 @@ class Report:
         figures: dict[str, str] = {}
         eventually(arena.answers, within_s=COMES_BACK_WITHIN_S)
         jobs, started = len(arena.history.job_ids()), time.monotonic()
-        try:
-            yield figures
-            verdict = arena.verdict()
-        except BaseException:
-            self.failed.append(name)
-            raise
+        self.failed.append(name)  # until it has passed
+        yield figures
+        verdict = arena.verdict()
         new_jobs = len(arena.history.job_ids()) - jobs
         took_s = time.monotonic() - started
         self.rows.append(Row(name, figures.pop("faults", ""), new_jobs, verdict, took_s, figures))
         print(f"\n{name}: {new_jobs} jobs, {took_s:.1f} s, {figures}, offences {verdict.offences or 'none'}")
         verdict.raise_for_offences()
+        self.failed.remove(name)
 
 
 def write_report(report: Report, path: Path) -> None:

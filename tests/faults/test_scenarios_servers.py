@@ -118,9 +118,8 @@ def test_s6_postgres_stopped_at_once(arena: Arena, report: Report, full: bool) -
     with report.scenario(arena, "S6 Postgres stopped at once") as found:
         with trickle(load):
             for number in range(stops):
-                time.sleep(
-                    chance.uniform(0.3, 3.0)
-                )  # its supervisor waits ever longer after deaths within a second
+                # Its supervisor waits ever longer after deaths within a second of a start.
+                time.sleep(chance.uniform(0.3, 3.0))
                 began = time.monotonic()
                 arena.kill("postgres", signal.SIGQUIT)
                 probe.submit_wave(number, bodies(1))

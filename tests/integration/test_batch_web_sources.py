@@ -42,11 +42,20 @@ def test_a_server_that_knows_no_requests_for_a_head_will_do(server: WebFiles, so
     assert sha256_of(source) == hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_a_file_that_was_replaced_is_noticed(server: WebFiles, source: UriSource) -> None:
-    server.etag = '"1"'
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("ETag", '"1"', '"2"'),
+        ("Last-Modified", "Fri, 27 Nov 2026 22:00:00 GMT", "Sat, 28 Nov 2026 22:00:00 GMT"),
+    ],
+)
+def test_a_file_that_was_replaced_is_noticed(
+    server: WebFiles, source: UriSource, name: str, before: str, after: str
+) -> None:
+    server.headers[name] = before
     identity = source.identity()
     check_same(source, identity)
-    server.etag = '"2"'
+    server.headers[name] = after
     with pytest.raises(FileRefused) as caught:
         check_same(source, identity)
     assert caught.value.problem is FileProblem.CHANGED
