@@ -4,7 +4,6 @@ Safe to run any number of times: the same rows, model and size of micro-batch gi
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,9 +51,9 @@ class ScoredChunk:
 class ChunkScorer:
     """Scores chunks with one loaded model. One thread at a time.
 
-    `between` is called before each run of the graph: whoever has more urgent work does it there, or raises to give
-    the chunk up. `batch_limit` is the size of a micro-batch; it is halved when the graph is out of memory.
-    `decoders` decodes files side by side; None: in this thread.
+    `between` is called before each file is decoded and before each run of the graph: whoever has more urgent work does
+    it there, or raises to give the chunk up. `batch_limit` is the size of a micro-batch; it is halved when the graph is
+    out of memory.
     """
 
     def __init__(
@@ -64,13 +63,11 @@ class ChunkScorer:
         *,
         batch_limit: int,
         between: Between = lambda: None,
-        decoders: Executor | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._graph = graph
         self._largest = self.batch_limit = batch_limit
         self._between = between
-        self._decoders = decoders
 
     def score(
         self,
@@ -114,7 +111,7 @@ class ChunkScorer:
         self, block: RowBlock, chunk: Chunk, id_column: str | None, *, dry: bool
     ) -> tuple[int, pa.RecordBatch | None, CellFaults]:
         """How many of a block's rows are good, their results, and the faults of all others that are wanted."""
-        checked_block = checked(self._pipeline, block, chunk, id_column, self._decoders)
+        checked_block = checked(self._pipeline, block, chunk, id_column, self._between)
         feeds, faults = checked_block.feeds, checked_block.faults
         good = np.flatnonzero(~faults.any_of(block.count))
         if chunk.only is not None:

@@ -101,6 +101,10 @@ class Scorer:
         """
         if self.stopping:
             return 0
+        with self._turns.job():
+            return self._score(version_id)
+
+    def _score(self, version_id: UUID) -> int:
         loaded = self._pool.get(version_id)
         jobs = self._claim(loaded)
         if not jobs:
@@ -111,8 +115,7 @@ class Scorer:
         BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
         self._heartbeat.hold([job.lease for job in jobs], step_s=READ_STEP_S)
         try:
-            with self._turns.job():
-                self._score_claimed(loaded, jobs)
+            self._score_claimed(loaded, jobs)
         finally:
             self._heartbeat.let_go()
         return len(jobs)
@@ -239,6 +242,7 @@ class Scorer:
     def _run_steps(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
         self._heartbeat.step(READ_STEP_S)
         feeds = loaded.pipeline.preprocess([case.payload for case in cases])
+        self._turns.wait()
         self._heartbeat.step(loaded.model.manifest.runtime.run_timeout_s, loaded.graph.stop)
         failpoints.reach(Point.RUN_BEFORE, (case.job.lease.id for case in cases))
         started = time.perf_counter()

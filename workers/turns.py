@@ -11,7 +11,7 @@ LOOK_S = 1.0
 
 
 class Turns:
-    """Whose turn it is. A job waits for the micro-batch in progress and no longer."""
+    """Whose turn it is. A job's run waits for the micro-batch in progress, all else of a job for nothing."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -20,17 +20,21 @@ class Turns:
 
     @contextmanager
     def job(self) -> Iterator[None]:
-        """Jobs are in hand while the block lasts: batches wait."""
+        """Jobs are in hand, or looked for, while the block lasts: batches begin nothing."""
         with self._changed:
             self._jobs += 1
-            while self._runs:
-                self._changed.wait()
         try:
             yield
         finally:
             with self._changed:
                 self._jobs -= 1
                 self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Return once no micro-batch is in progress. To be called within `job`: none begins then."""
+        with self._changed:
+            while self._runs:
+                self._changed.wait()
 
     @contextmanager
     def micro_batch(self, still: Callable[[], object]) -> Iterator[None]:

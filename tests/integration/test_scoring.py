@@ -16,6 +16,7 @@ from service.jobs import queries, sweeps
 from service.lifecycle import JobState
 from service.queue import score_wake_up
 from tests import factories
+from tests.acceptance.stack import eventually
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import AGE, MAX_BATCH, Workbench, counted, workbench
 from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
@@ -313,6 +314,18 @@ def test_ended_jobs_are_counted_by_their_state(state: str, bench: Workbench) -> 
     bench.graph.script = raising(RunFailed("x"), POISON)
     bench.score()
     assert counted("medqueue_jobs_ended_total", model=bench.model.name, state=state) == before + 1
+
+
+def test_a_job_is_claimed_beside_a_micro_batch_and_run_behind_it(bench: Workbench) -> None:
+    (job_id,) = bench.submit(10.0)
+    with bench.turns.micro_batch(lambda: None):
+        scoring = threading.Thread(target=bench.score, daemon=True)
+        scoring.start()
+        eventually(lambda: bench.view(job_id).state is JobState.RUNNING, within_s=5)
+        scoring.join(0.1)
+        assert bench.graph.batch_sizes == []
+    scoring.join(5)
+    assert bench.view(job_id).state is JobState.SUCCEEDED
 
 
 def test_batches_stand_back_while_jobs_are_scored(bench: Workbench) -> None:

@@ -3,8 +3,7 @@
 The rules are the pipeline's; here they meet what reading found and the ids. Runs no graph, so a dry run needs no more.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +16,6 @@ from service.batches.files.blocks import RowBlock
 from service.batches.files.plans import Chunk
 
 log = structlog.get_logger()
-
-Decoded = dict[str, Array] | tuple[FieldFault, ...] | None
 
 
 @dataclass(frozen=True)
@@ -34,18 +31,18 @@ def checked(
     block: RowBlock,
     chunk: Chunk,
     id_column: str | None,
-    decoders: Executor | None = None,
+    between: Callable[[], object],
 ) -> CheckedBlock:
     """Check a block of `chunk`. A row's faults come in this order: its cells or file, its line, its id.
 
-    `decoders` decodes files side by side; None: in this thread.
+    `between` is called before each file is decoded, and may raise to give the block up.
     """
     finder = FaultFinder()
     if isinstance(pipeline, FieldPipeline):
         feeds, found = pipeline.check_columns(block.numbers, block.count)
         finder.add_all(found if block.unreadable is None else found.of_rows(~block.unreadable))
     else:
-        feeds = _decoded(pipeline, block.files, finder, decoders)
+        feeds = _decoded(pipeline, block.files, finder, between)
     finder.add_all(block.faults)
     first, end = np.searchsorted(chunk.duplicates, (block.first_row, block.first_row + block.count))
     fault = problems.duplicate_id(pointer_to(id_column or ""))
@@ -54,21 +51,21 @@ def checked(
 
 
 def _decoded(
-    pipeline: Pipeline, files: Sequence[bytes | None], finder: FaultFinder, decoders: Executor | None
+    pipeline: Pipeline, files: Sequence[bytes | None], finder: FaultFinder, between: Callable[[], object]
 ) -> dict[str, Array]:
     """Feeds of n files. What is wrong with one goes to `finder`."""
     assert isinstance(pipeline, FilePipeline)
     feeds = {spec.name: np.zeros((len(files), *spec.shape), dtype=spec.dtype) for spec in pipeline.feeds}
-
-    def decode(content: bytes | None) -> Decoded:
-        return None if content is None else _decode(pipeline, content)
-
-    for row, found in enumerate((map if decoders is None else decoders.map)(decode, files)):
+    for row, content in enumerate(files):
+        if content is None:
+            continue
+        between()
+        found = _decode(pipeline, content)
         if isinstance(found, dict):
             for name, feed in found.items():
                 feeds[name][row] = feed
         else:
-            for fault in found or ():
+            for fault in found:
                 finder.add(np.array([row]), fault)
     return pipeline.finish_files(feeds)
 

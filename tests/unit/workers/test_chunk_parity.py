@@ -2,7 +2,6 @@
 
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -172,10 +171,9 @@ def test_images_are_scored_like_single_jobs() -> None:
     files[6] = files[6][:40]
     content = zip_file([(f"{number}.png", file) for number, file in enumerate(files)])
     plan = plan_of(content, BatchFormat.ZIP, model=model)
-    with ThreadPoolExecutor(2) as decoders:
-        scorer = ChunkScorer(model, PixelGraph(), batch_limit=4, decoders=decoders)
-        reader = reader_of(MemorySource(content).open(), plan.layout, model)
-        found = scorer.score(plan.chunks[0], reader.read(plan.chunks[0]), plan.layout, OutputFormat.NDJSON)
+    scorer = ChunkScorer(model, PixelGraph(), batch_limit=4)
+    reader = reader_of(MemorySource(content).open(), plan.layout, model)
+    found = scorer.score(plan.chunks[0], reader.read(plan.chunks[0]), plan.layout, OutputFormat.NDJSON)
     lines = [json.loads(line) for line in bytes(found.results).splitlines()]
     good = [file for number, file in enumerate(files) if number not in (4, 6)]
     results = model.postprocess(PixelGraph().run(model.preprocess(good)), len(good))

@@ -128,6 +128,28 @@ def test_more_urgent_work_is_asked_for_before_each_run() -> None:
     assert asked == [0, 1, 2]
 
 
+class Watched(ImageClassification):
+    """Notes each file that it decodes."""
+
+    decoded = 0
+
+    def preprocess_file(self, content: bytes) -> dict[str, Any]:
+        """Count, and decode."""
+        self.decoded += 1
+        return super().preprocess_file(content)
+
+
+def test_more_urgent_work_is_asked_for_before_each_file() -> None:
+    model, asked = Watched(parse_parameters(ImageParameters, manifest("image-classification"))), []
+    content = zip_file([(f"{number}.png", image(number)) for number in range(3)])
+    plan = plan_of(content, BatchFormat.ZIP, model=model)
+    scorer = ChunkScorer(model, PixelGraph(), batch_limit=4, between=lambda: asked.append(model.decoded))
+    reader = reader_of(MemorySource(content).open(), plan.layout, model)
+    model.decoded = 0
+    scorer.score(plan.chunks[0], reader.read(plan.chunks[0]), plan.layout, OutputFormat.NDJSON)
+    assert asked == [0, 1, 2, 3]
+
+
 def poison(feeds: Any) -> None:
     """Fail where a dose is 13."""
     if (feeds["features"][:, 0] == 13).any():

@@ -59,20 +59,36 @@ def test_a_batch_runs_when_no_job_is_in_hand() -> None:
     assert graph.runs == 1
 
 
-def test_a_job_waits_for_the_micro_batch_in_progress_and_no_longer() -> None:
-    graph, turns, began = SlowGraph(), Turns(), threading.Event()
+def test_a_jobs_run_waits_for_the_micro_batch_in_progress_and_no_longer() -> None:
+    graph, turns, claimed, ran = SlowGraph(), Turns(), threading.Event(), threading.Event()
 
     def job() -> None:
         with turns.job():
-            began.set()
+            claimed.set()
+            turns.wait()
+            ran.set()
+            assert graph.go.wait(5)
 
-    batch = in_thread(lambda: polite(graph, turns).run({}))
+    batch = in_thread(lambda: [polite(graph, turns).run({}) for _ in range(2)])
     assert graph.entered.wait(5)
     in_thread(job)
-    assert not began.wait(0.1)
+    assert claimed.wait(1)
+    assert not ran.wait(0.1)
     graph.go.set()
-    assert began.wait(1)
+    assert ran.wait(1)
     batch.join(1)
+
+
+def test_no_micro_batch_begins_from_a_jobs_claim_to_its_end() -> None:
+    graph, turns = SlowGraph(), Turns()
+    graph.go.set()
+    with turns.job():
+        batch = in_thread(lambda: polite(graph, turns).run({}))
+        turns.wait()
+        time.sleep(0.1)
+        assert graph.runs == 0
+    batch.join(2)
+    assert graph.runs == 1
 
 
 def test_a_batch_waits_while_jobs_are_in_hand_and_says_that_it_is_alive() -> None:
@@ -99,7 +115,7 @@ def test_a_micro_batch_that_fails_lets_jobs_go_on() -> None:
     with pytest.raises(Refused), turns.micro_batch(nothing):
         raise Refused
     with turns.job():
-        pass
+        turns.wait()
 
 
 def test_whoever_waits_can_give_up() -> None:
@@ -110,8 +126,8 @@ def test_whoever_waits_can_give_up() -> None:
 
     with turns.job(), pytest.raises(Refused):
         turns.give_way(give_up)
-    with turns.job():  # what gave up has taken nothing
-        pass
+    with turns.job():
+        turns.wait()  # what gave up has taken nothing
 
 
 def test_a_batch_that_finds_its_lease_lost_runs_nothing() -> None:
