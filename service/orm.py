@@ -582,7 +582,7 @@ class Batch(Row):
 
 
 class _BatchWork:
-    """Columns of claimed work that belongs to a batch."""
+    """Columns of claimed work that belongs to a batch. `problem` says why it was put off last, or set aside."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
     batch_id: Mapped[UUID]
@@ -600,6 +600,7 @@ class _BatchWork:
     attempt: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     crash_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     lease_owner: Mapped[str | None]
+    problem: Mapped[dict[str, Any] | None]
 
 
 class BatchStep(_BatchWork, Row):
@@ -658,6 +659,12 @@ class BatchChunk(_BatchWork, Row):
             "finished_at",
             postgresql_where=text("finished_at IS NOT NULL"),
         ),
+        Index(
+            "ix_batch_chunk_put_off",
+            "batch_id",
+            "available_at",
+            postgresql_where=text("problem IS NOT NULL AND finished_at IS NULL"),
+        ),
     )
 
     number: Mapped[int]
@@ -669,4 +676,3 @@ class BatchChunk(_BatchWork, Row):
     seek: Mapped[bytes]
     results: Mapped[dict[str, Any] | None]
     errors: Mapped[dict[str, Any] | None]
-    problem: Mapped[dict[str, Any] | None]

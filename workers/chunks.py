@@ -149,7 +149,7 @@ class ChunkWorker:
         if problem is None:
             delay_s, code = night.delay_s(chunk.attempt), fault.problem.code
             night.write(
-                lambda work: chunks.put_off(work, chunk, delay_s=delay_s, owner=night.owner, code=code)
+                lambda work: chunks.put_off(work, chunk, fault.problem, delay_s=delay_s, owner=night.owner)
             )
             BATCH_CHUNKS.labels("put_off").inc()
             log.warning("chunk_put_off", batch=str(chunk.batch_id), chunk=chunk.number, code=code)

@@ -106,7 +106,9 @@ class StepWorker:
         kind = step.kind.value
         if problem is None:
             delay_s = night.delay_s(step.attempt)
-            night.write(lambda work: steps.put_off(work, step, delay_s=delay_s))
+            night.write(
+                lambda work: steps.put_off(work, step, fault.problem, delay_s=delay_s, owner=night.owner)
+            )
             log.warning("batch_step_put_off", batch=str(step.batch_id), step=kind, code=fault.problem.code)
         else:
             night.write(lambda work: steps.fail(work, step, problem, owner=night.owner))

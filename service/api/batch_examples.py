@@ -69,6 +69,7 @@ OPENED: dict[str, Any] = {
     "rerun_of": None,
     "schedule_id": None,
     "scheduled_for": None,
+    "retrying": None,
     "problem": None,
 }
 RUNNING: dict[str, Any] = OPENED | {

@@ -197,6 +197,13 @@ class BatchProblem(Wire):
     detail: str
 
 
+class RetryingView(BatchProblem):
+    """Why work of a batch was put off. It is tried again until it was tried too often; then the batch fails."""
+
+    attempt: int = Field(description="How often it was tried.")
+    next_try_at: datetime
+
+
 class BatchView(Wire):
     """A batch."""
 
@@ -235,6 +242,7 @@ class BatchView(Wire):
     rerun_of: UUID | None
     schedule_id: UUID | None
     scheduled_for: datetime | None
+    retrying: RetryingView | None = Field(description="Of the work that was put off last, until it is done.")
     problem: BatchProblem | None
 
 

@@ -1,6 +1,6 @@
 """Batches and schedules as what goes over the wire."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,7 @@ def as_opened(batch: BatchView) -> BatchView:
         (
             *("scheduled_at", "started_at", "pausing_at", "paused_at", "finalizing_at", "finished_at"),
             *("rows_total", "chunks_total", "problem", "source_bytes", "source_sha256", "results", "errors"),
-            *("pace", "expected_end"),
+            *("pace", "expected_end", "retrying"),
         )
     )
     none: dict[str, Any] = dict.fromkeys(
@@ -80,6 +80,7 @@ def batch_fields(batch: BatchView, model: PublishedModel) -> dict[str, Any]:
         "rerun_of": batch.rerun_of,
         "schedule_id": batch.schedule_id,
         "scheduled_for": batch.scheduled_for,
+        "retrying": None if batch.retrying is None else asdict(batch.retrying),
         "problem": batch.problem,
     }
 

@@ -87,7 +87,7 @@ CHANGED = "batch_chunk.id, batch_chunk.batch_id, batch_chunk.state, batch_chunk.
 FINISH = f"""
 WITH {settling.HELD}, {settling.LOCKED}, finished AS (
     UPDATE batch_chunk SET state = 'done', finished_at = now(), rows_succeeded = %s, rows_failed = %s,
-        results = %s, errors = %s, seconds = %s, {leases.RELEASE}
+        results = %s, errors = %s, seconds = %s, problem = NULL, {leases.RELEASE}
     FROM held WHERE {HELD} RETURNING {CHANGED}
 ), {settling.settled("finished", actor="%s::text")}
 SELECT (SELECT state::text FROM settled WHERE id = batch_id), {planning.PLANNED} FROM finished
@@ -103,17 +103,17 @@ SELECT id, {planning.PLANNED} FROM released
 
 PUT_OFF = f"""
 WITH {settling.HELD}, {settling.LOCKED}, delayed AS (
-    UPDATE batch_chunk SET state = 'queued', available_at = now() + make_interval(secs => %s), {
+    UPDATE batch_chunk SET state = 'queued', available_at = now() + make_interval(secs => %s), problem = %s, {
     leases.RELEASE
 }
-    FROM held WHERE {HELD} RETURNING {CHANGED}, batch_chunk.number, batch_chunk.attempt
+    FROM held WHERE {HELD} RETURNING {CHANGED}, batch_chunk.number, batch_chunk.attempt, batch_chunk.problem
 ), {
     settling.settled(
         "delayed",
         actor="%s::text",
         more='''UNION ALL
     SELECT batch.tenant_id, delayed.batch_id, %s::text, 'batch.chunk_put_off',
-           jsonb_build_object('chunk', number, 'attempt', attempt, 'code', %s::text)
+           jsonb_build_object('chunk', number, 'attempt', attempt, 'code', delayed.problem->>'code')
     FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT id FROM locked))''',
     )
 }
@@ -226,11 +226,15 @@ def release(work: UnitOfWork, chunk: ClaimedChunk, *, owner: str) -> bool:
     return bool(rows)
 
 
-def put_off(work: UnitOfWork, chunk: ClaimedChunk, *, delay_s: float, owner: str, code: str) -> bool:
-    """Queue a chunk again after a passing fault named `code`; whether it was still held. It uses up an attempt."""
+def put_off(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, delay_s: float, owner: str) -> bool:
+    """Queue a chunk again after a fault that may pass; whether it was still held. It uses up an attempt."""
     actor = f"worker:{owner}"
     rows = work.execute(
-        PUT_OFF, (chunk.lease.id, chunk.lease.fence, chunk.batch_id, delay_s, actor, actor, actor, code)
+        PUT_OFF,
+        (
+            *(chunk.lease.id, chunk.lease.fence, chunk.batch_id),
+            *(delay_s, Jsonb({"code": problem.code, "detail": problem.detail}), actor, actor, actor),
+        ),
     )
     settling.planned(work, rows)
     return bool(rows)

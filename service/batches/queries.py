@@ -27,10 +27,19 @@ PACE = f"""(SELECT sum(rows) FILTER (WHERE place <= {PACE_CHUNKS}) / nullif(extr
         SELECT rows, finished_at FROM batch_chunk WHERE batch_id = {{t}}.id AND finished_at >= {SINCE}
         ORDER BY finished_at DESC LIMIT {PACE_CHUNKS + 1}) AS newest) AS placed)::float8"""
 
+# The work of a batch that was put off last, and is not done since. Looked up as the pace is.
+RETRYING = """(SELECT jsonb_build_array(problem->>'code', problem->>'detail', attempt, available_at) FROM (
+    (SELECT problem, attempt, available_at FROM batch_step
+     WHERE batch_id = batch.id AND problem IS NOT NULL AND finished_at IS NULL)
+    UNION ALL
+    (SELECT problem, attempt, available_at FROM batch_chunk
+     WHERE batch_id = batch.id AND problem IS NOT NULL AND finished_at IS NULL ORDER BY available_at DESC LIMIT 1)
+    ) AS put_off ORDER BY available_at DESC LIMIT 1)"""
+
 COLUMNS = f"""id, model_version_id, state::text, created_at, scheduled_at, started_at, pausing_at, paused_at, finalizing_at,
     finished_at, window_hours, window_zone, not_before, deadline_at, open_from, open_until, error_limit, rows_total,
     rows_succeeded, rows_failed, chunks_total, chunks_done, chunks_running, schedule_id, scheduled_for, rerun_of, problem,
-    source_bytes, source_sha256, results, errors, request,
+    source_bytes, source_sha256, results, errors, request, CASE WHEN finished_at IS NULL THEN {RETRYING} END,
     CASE state WHEN 'running' THEN {PACE.format(t="batch")} END, now()"""
 LIST = f"SELECT {COLUMNS} FROM batch WHERE {{conditions}} ORDER BY id DESC LIMIT %s"
 FINISHED = """
@@ -48,10 +57,21 @@ FROM batch WHERE id = %s
 
 
 @dataclass(frozen=True)
+class Retrying:
+    """Why work of a batch was put off, how often it was tried, and from when on it is tried again."""
+
+    code: str
+    detail: str
+    attempt: int
+    next_try_at: datetime
+
+
+@dataclass(frozen=True)
 class BatchView:
     """A batch as its owner sees it. Times are None that have not come; counts are None until the source is validated.
 
-    `pace` is in rows per second, over the newest chunks; it and `expected_end` are there while it runs.
+    `pace` is in rows per second, over the newest chunks; it and `expected_end` are there while it runs. `retrying` is of
+    the work that was put off last, while it is not done.
     """
 
     id: UUID
@@ -85,6 +105,7 @@ class BatchView:
     results: dict[str, Any] | None
     errors: dict[str, Any] | None
     request: Any
+    retrying: Retrying | None
     pace: float | None
     expected_end: datetime | None
 
@@ -224,7 +245,7 @@ def _finished(chunk_id: UUID, number: int, first_row: int, size: int, state: str
 
 
 def _view(principal: Principal, row: Sequence[Any]) -> BatchView:
-    batch_id, model_version_id, state, *columns, request, pace, now = row
+    batch_id, model_version_id, state, *columns, request, put_off, pace, now = row
     times, window, (not_before, deadline, open_from, open_until) = columns[:7], columns[7:9], columns[9:13]
     opening, rest = Opening(open_from, open_until), columns[13:]
     _, rows_total, succeeded, failed = rest[:4]
@@ -234,5 +255,11 @@ def _view(principal: Principal, row: Sequence[Any]) -> BatchView:
         left_s = (rows_total - succeeded - failed) / pace
         expected_end = windows.end_of_work(hours, opening, now, left_s)
     opened = open_request(principal.cipher, principal.tenant_id, batch_id, request)
-    values: list[Any] = [*times, *window, not_before, deadline, opening, *rest, opened, pace, expected_end]
+    retrying = None if put_off is None else _retrying(*put_off)
+    values: list[Any] = [*times, *window, not_before, deadline, opening, *rest, opened]
+    values += [retrying, pace, expected_end]
     return BatchView(batch_id, model_version_id, BatchState(state), *values)
+
+
+def _retrying(code: str, detail: str, attempt: int, next_try_at: str) -> Retrying:
+    return Retrying(code, detail, attempt, datetime.fromisoformat(next_try_at))

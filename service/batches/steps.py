@@ -49,7 +49,7 @@ FROM claimed JOIN batch ON batch.id = claimed.batch_id AND batch.id = ANY (ARRAY
 
 HELD = f"""{leases.held_clause(TABLE)} AND {TABLE}.batch_id = ANY (ARRAY(SELECT id FROM locked))"""
 ENDED = f"""finished AS (
-    UPDATE batch_step SET state = 'done', finished_at = now(), {leases.RELEASE}
+    UPDATE batch_step SET state = 'done', finished_at = now(), problem = NULL, {leases.RELEASE}
     FROM held WHERE {HELD} RETURNING batch_step.batch_id
 )"""
 
@@ -119,9 +119,16 @@ UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1, {lease
 FROM held WHERE {leases.held_clause(TABLE)} RETURNING batch_step.id
 """
 PUT_OFF = f"""
-WITH {settling.HELD}
-UPDATE batch_step SET state = 'queued', available_at = now() + make_interval(secs => %s), {leases.RELEASE}
-FROM held WHERE {leases.held_clause(TABLE)} RETURNING batch_step.id
+WITH {settling.HELD}, delayed AS (
+    UPDATE batch_step SET state = 'queued', available_at = now() + make_interval(secs => %s), problem = %s, {leases.RELEASE}
+    FROM held WHERE {leases.held_clause(TABLE)}
+    RETURNING batch_step.batch_id, batch_step.kind, batch_step.attempt, batch_step.problem
+)
+INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+SELECT batch.tenant_id, batch.id, %s, 'batch.step_put_off',
+       jsonb_build_object('step', kind, 'attempt', attempt, 'code', delayed.problem->>'code')
+FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM delayed))
+RETURNING batch_id
 """
 
 
@@ -316,6 +323,7 @@ def release(work: UnitOfWork, step: ClaimedStep) -> bool:
     return bool(work.execute(RELEASE, (step.lease.id, step.lease.fence)))
 
 
-def put_off(work: UnitOfWork, step: ClaimedStep, *, delay_s: float) -> bool:
-    """Queue a step again after a passing fault; whether it was still held. It uses up an attempt."""
-    return bool(work.execute(PUT_OFF, (step.lease.id, step.lease.fence, delay_s)))
+def put_off(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, delay_s: float, owner: str) -> bool:
+    """Queue a step again after a fault that may pass; whether it was still held. It uses up an attempt."""
+    said = Jsonb({"code": problem.code, "detail": problem.detail})
+    return bool(work.execute(PUT_OFF, (step.lease.id, step.lease.fence, delay_s, said, f"worker:{owner}")))

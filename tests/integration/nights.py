@@ -24,6 +24,7 @@ from tests.fakes import FakeTaskQueue, MemoryBlobStore
 ROWS = 10  # of a chunk
 REQUEST = {"uri": "s3://cases/mueller-anna.csv", "format": "csv", "output": "ndjson"}
 GONE = Problem("source_gone", "The source is not there any more.")
+AWAY = Problem("blob_unavailable", "The blob store cannot be reached.")
 
 
 @dataclass
@@ -118,7 +119,7 @@ class Nights:
     def put_off(self, chunk: ClaimedChunk, delay_s: float = 60.0) -> bool:
         """Queue a chunk again after a passing fault."""
         with self.database.statement() as work:
-            return chunks.put_off(work, chunk, delay_s=delay_s, owner="w1", code="blob_unavailable")
+            return chunks.put_off(work, chunk, AWAY, delay_s=delay_s, owner="w1")
 
     def fail(self, chunk: ClaimedChunk) -> bool:
         """Say that the source is gone."""

@@ -24,7 +24,7 @@ from service.queue import deliver_wake_up
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import hooks as webhook_bench
 from tests.integration import nights as bench
-from tests.integration.nights import GONE, REQUEST, ROWS, Nights, validation
+from tests.integration.nights import AWAY, GONE, REQUEST, ROWS, Nights, validation
 
 
 @pytest.fixture
@@ -197,9 +197,28 @@ def test_a_step_is_given_back_or_put_off(nights: Nights) -> None:
     again = nights.step(StepKind.VALIDATE)
     assert again.attempt == 1
     with nights.database.statement() as work:
-        assert steps.put_off(work, again, delay_s=60)
+        assert steps.put_off(work, again, AWAY, delay_s=60, owner="w1")
     with nights.database.statement() as work:
         assert steps.claim(work, owner="w1", lease_s=30) is None
+
+
+def test_a_step_that_is_tried_again_says_why_and_the_trail_keeps_it(nights: Nights) -> None:
+    batch_id = nights.open().id
+    step = nights.step(StepKind.VALIDATE)
+    with nights.database.statement() as work:
+        assert steps.put_off(work, step, AWAY, delay_s=0, owner="w1")
+    with nights.database.statement() as work:
+        assert not steps.put_off(work, step, AWAY, delay_s=0, owner="w1"), "twice does nothing"
+    found = nights.view(batch_id).retrying
+    assert found is not None
+    assert (found.code, found.detail, found.attempt) == (AWAY.code, AWAY.detail, 1)
+    assert nights.detail(batch_id, "batch.step_put_off") == {
+        "step": "validate",
+        "attempt": 1,
+        "code": AWAY.code,
+    }
+    assert nights.validate(nights.step(StepKind.VALIDATE), 1) is BatchState.SCHEDULED
+    assert nights.view(batch_id).retrying is None
 
 
 # What finalizing says it joined, or what was changed behind everybody's back, is not what was planned and scored.

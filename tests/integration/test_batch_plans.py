@@ -182,7 +182,7 @@ def test_a_view_and_a_page_read_the_newest_chunks_only(crowd: Crowd) -> None:
     for _ in range(40):
         crowd.nights.finish(claim(crowd))
     read = crowd.cost(lambda: crowd.nights.view(crowd.batch_id))
-    assert read["batch_chunk"] <= queries.PACE_CHUNKS + 1
+    assert read["batch_chunk"] <= queries.PACE_CHUNKS + 1 + 1  # and of those that are put off the last
     assert read["batch"] == 1
 
 

@@ -98,6 +98,35 @@ def test_a_blob_store_that_is_away_costs_time_and_no_row(shift: Shift, source: s
     assert len(shift.lines(batch_id)) == 195
 
 
+def test_a_batch_says_why_it_is_tried_again_and_when(shift: Shift, source: str) -> None:
+    shift.chunks_of(64)
+    batch_id = shift.open(source)
+    shift.lane.work()
+    assert shift.nights.view(batch_id).retrying is None
+    shift.blobs.away = True
+    shift.work()
+    view = shift.nights.view(batch_id)
+    assert view.retrying is not None
+    assert (view.retrying.code, view.retrying.attempt) == ("blob_unavailable", 1)
+    assert view.retrying.detail
+    assert view.retrying.next_try_at > view.created_at
+    shift.blobs.away = False
+    shift.make_due()
+    shift.work()
+    done = shift.nights.view(batch_id)
+    assert (done.state, done.retrying) == (BatchState.COMPLETED, None)
+
+
+def test_a_batch_that_ended_is_not_tried_again(shift: Shift, source: str) -> None:
+    batch_id = shift.open(source)
+    shift.lane.work()
+    shift.blobs.away = True
+    shift.work()
+    assert shift.nights.view(batch_id).retrying is not None
+    shift.nights.cancel(batch_id)
+    assert shift.nights.view(batch_id).retrying is None
+
+
 def test_a_blob_store_that_stays_away_fails_the_batch(shift: Shift, source: str) -> None:
     batch_id = shift.open(source)
     shift.lane.work()

@@ -67,6 +67,9 @@ def batch(view: Json) -> RenderableType:
         *((name, _told(view.get(name))) for name in (*WORK_FIELDS, *PROGRESS_FIELDS)),
     ]
     parts = [fields(pairs)]
+    if view.get("retrying") is not None:
+        again = view["retrying"] | {"next_try_at": moment(view["retrying"]["next_try_at"])}
+        parts += [text("\nRetrying", "bold"), fields(again.items())]
     if view.get("problem") is not None:
         parts += [text("\nProblem", "bold"), fields(view["problem"].items())]
     return Group(*parts)
@@ -121,6 +124,8 @@ def progress(view: Json) -> str:
         told.append(f"opens {moment(view['opens_at'])}")
     if view["expected_end"]:
         told.append(f"ends about {moment(view['expected_end'])}")
+    if again := view.get("retrying"):
+        told.append(f"retrying after try {again['attempt']}: {again['code']}")
     return ", ".join(told)
 
 

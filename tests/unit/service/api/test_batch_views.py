@@ -31,7 +31,7 @@ def stored(**changed: Any) -> queries.BatchView:
     request = BatchRequest(BatchFormat.CSV, upload_id=UPLOAD, carry=("ward",), id_column="case")
     later = AT + timedelta(hours=4)
     counts: list[Any] = [0, 10, 8, 2, 1, 1, 0, None, None, None, None, 1200, "ab" * 32, FILE, FILE]
-    rest: list[Any] = [{**request.as_json(), "upload_id": str(UPLOAD)}, None, None]
+    rest: list[Any] = [{**request.as_json(), "upload_id": str(UPLOAD)}, None, None, None]
     batch = queries.BatchView(
         *(UUID(int=1), UUID(int=2), BatchState.COMPLETED, AT, AT, later, None, None, later, later),
         *("22:00-06:00", "Europe/Berlin", None, None),
@@ -61,6 +61,18 @@ def test_a_batch_has_the_shape_that_the_document_says() -> None:
     assert fields["results"]["url"] == f"/v1/batches/{UUID(int=1)}/results"
     assert fields["errors"]["url"].endswith("/errors")
     assert (fields["carry"], fields["id_column"], fields["dry_run"]) == (("ward",), "case", None)
+
+
+def test_why_a_batch_is_tried_again_is_told_but_not_in_the_answer_to_a_submit() -> None:
+    waiting = stored(retrying=queries.Retrying("source_unavailable", "Look at the server.", 2, AT))
+    view = BatchView.model_validate(batch_fields(waiting, model()), strict=False)
+    assert view.retrying is not None
+    assert (view.retrying.code, view.retrying.attempt, view.retrying.next_try_at) == (
+        "source_unavailable",
+        2,
+        AT,
+    )
+    assert as_opened(waiting).retrying is None
 
 
 def test_where_parts_are_stored_is_not_told() -> None:

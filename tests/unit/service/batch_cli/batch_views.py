@@ -26,5 +26,5 @@ def view(state: str = "completed", done: int = 50, failed: int = 0, **more: Any)
         "dry_run": None, "counts": {"total": 50, "succeeded": done - failed, "failed": failed, "remaining": 50 - done},
         "rows_per_s": 812.4, "expected_end": None, "chunks": {"total": 5, "done": done // 10, "running": 0},
         "results": FILE if state == "completed" else None, "errors": None, "rerun_of": None, "schedule_id": None,
-        "scheduled_for": None, "problem": None, **more,
+        "scheduled_for": None, "retrying": None, "problem": None, **more,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
+from service.cli.batches import tables
 from tests.unit.service.batch_cli.batch_views import BATCH, view
 from tests.unit.service.test_cli_commands import ID, Api
 
@@ -62,6 +63,27 @@ def test_a_batch_is_shown_with_its_work_its_progress_and_its_problem(
     for words in ("hours 22:00-06:00, zone Europe/Berlin", "total 50, succeeded 50", "Mend the header."):
         assert words in shown
     assert "None" not in shown
+
+
+def test_a_batch_that_is_tried_again_is_shown_with_why_and_when(
+    api: Api, medqueue: Run, capsys: Captured
+) -> None:
+    retrying = {
+        "code": "source_unavailable",
+        "detail": "The server answered 503.",
+        "attempt": 2,
+        "next_try_at": "2026-11-22T22:05:00Z",
+    }
+    api.on(f"GET {BATCH}", view("validating", 0, retrying=retrying))
+    assert medqueue("show", ID) == 0
+    shown = capsys.readouterr().out
+    for words in ("Retrying", "source_unavailable", "The server answered 503.", "2026-11-22"):
+        assert words in shown
+
+
+def test_watching_says_what_is_tried_again() -> None:
+    retrying = {"code": "source_unavailable", "detail": "x", "attempt": 2, "next_try_at": None}
+    assert "retrying after try 2: source_unavailable" in tables.progress(view("running", retrying=retrying))
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel"])
