@@ -48,8 +48,7 @@ from workers.pool import LoadedModel
 
 LEAST_ROWS, MOST_ROWS = 256, 524_288
 CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
-RUN_S = 0.05  # of a micro-batch: what a job may have to wait for
-MEASURED_ROWS = 256
+RUN_S = 0.025  # of a micro-batch: what a job may have to wait for, and longer where workers share their cores
 # What reading, checking and writing a row of thirty numbers was measured to take, beside the graph.
 ROW_S = 5e-6
 # Sizes are kept from batch to batch while chunks take about as long as meant, so that a file gives the same bytes again.
@@ -188,20 +187,28 @@ class StepWorker:
         return Sizes(_power_of_two(night.chunk_s / row_s, LEAST_ROWS, MOST_ROWS), before.run_rows)
 
     def _measured_sizes(self, loaded: LoadedModel) -> Sizes:
-        """Sizes by a run of the graph on nothing in particular, the second of two: the first one warms up."""
-        rows = min(MEASURED_ROWS, loaded.batch_limit)
+        """Sizes by runs of the graph on nothing in particular, twice as large each time until they take long enough."""
+        rows = 1
+        while (run_s := self._run_s(loaded, rows)) < RUN_S / 2 and rows < loaded.batch_limit:
+            rows = min(2 * rows, loaded.batch_limit)
+        row_s = run_s / rows
+        return Sizes(
+            _power_of_two(self._night.chunk_s / (ROW_S + row_s), LEAST_ROWS, MOST_ROWS),
+            _power_of_two(RUN_S / row_s, 1, loaded.batch_limit),
+        )
+
+    def _run_s(self, loaded: LoadedModel, rows: int) -> float:
+        """Seconds of a run, the quicker of two: the first one may warm up."""
         feeds = {spec.name: np.zeros((rows, *spec.shape), spec.dtype) for spec in loaded.pipeline.feeds}
         timeout_s = loaded.model.manifest.runtime.run_timeout_s
+        found = []
         for _ in range(2):
             with self._holding.turns.micro_batch(self._holding.progress):
                 self._holding.progress(timeout_s, loaded.graph.stop)
                 began = time.perf_counter()
                 loaded.graph.run(feeds)
-                row_s = (time.perf_counter() - began) / rows
-        return Sizes(
-            _power_of_two(self._night.chunk_s / (ROW_S + row_s), LEAST_ROWS, MOST_ROWS),
-            _power_of_two(RUN_S / row_s, 1, loaded.batch_limit),
-        )
+                found.append(time.perf_counter() - began)
+        return min(found)
 
     def _finalize(self, step: ClaimedStep) -> None:
         night = self._night

@@ -1,6 +1,7 @@
 """Batches seen to their end by a worker's lane: files in, accounted output out, whatever happens on the way."""
 
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from service.batches.output import OutputKind
 from service.crypto import Keyring, sha256_hex
 from service.db import Database
 from service.lifecycle import BatchState
-from tests.fakes import FakeTaskQueue, MemoryBlobStore
+from tests.fakes import FakeTaskQueue, MemoryBlobStore, ScriptedGraph
 from tests.integration import shifts
 from tests.integration.shifts import CASES, FIELDS, Shift, csv_of, ndjson_of, rows_of
 
@@ -181,6 +182,19 @@ def test_without_experience_sizes_come_from_a_run_of_the_graph(shift: Shift, sou
     found = shift.nights.rows("SELECT chunk_rows, run_rows FROM batch WHERE id = %s", batch_id)[0]
     assert 256 <= found[0] <= 524_288
     assert 1 <= found[1] <= shift.nights.model.manifest.runtime.max_batch
+
+
+def test_a_slow_model_is_measured_without_holding_jobs_up_for_long(
+    shift: Shift, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.steps.RUN_S", 0.25)
+    loaded = shift.night.pool.get(shift.nights.model.id)
+    slow = ScriptedGraph(loaded.graph, script=lambda feeds: time.sleep(0.04 * len(feeds["features"])))
+    loaded.graph = slow
+    batch_id = shift.open(source)
+    shift.lane.work()
+    assert slow.batch_sizes == [1, 1, 2, 2, 4, 4]
+    assert shift.nights.rows("SELECT run_rows FROM batch WHERE id = %s", batch_id)[0][0] == 4
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(3.0, 64), (0.8, 64), (11.0, 64), (0.1, 1024), (100.0, 256)])
