@@ -7,6 +7,7 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from service.errors import SettingInvalid
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
+ROOT = re.compile(r"(/|[a-z][a-z0-9+.-]*:///?[^/])[^?#@\\]*", re.IGNORECASE)
 
 
 class Provider(StrEnum):
@@ -193,6 +195,15 @@ class Settings(BaseModel):
         if path is not None and not os.access(path, os.R_OK):
             raise ValueError("there is no such file, or it cannot be read")
         return path
+
+    @field_validator("batch_allowed_roots", "batch_output_roots")
+    @classmethod
+    def _are_roots(cls, text: str) -> str:
+        for root in _listed(text):
+            place = root.rpartition("://")[2]
+            if ROOT.fullmatch(root) is None or "//" in place or {"..", "."} & set(place.split("/")):
+                raise ValueError("it must be folders with commas between, such as /night/in,s3://bucket/in")
+        return text
 
     @model_validator(mode="after")
     def _leaves_threads(self) -> Self:

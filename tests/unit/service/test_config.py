@@ -99,6 +99,38 @@ def test_a_malformed_setting_of_webhooks_is_refused_by_name_and_told_its_form(
     assert "hunter2" not in str(error)
 
 
+@pytest.mark.parametrize("name", ["batch_allowed_roots", "batch_output_roots"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        '["/night/in"]',
+        "night/in",
+        "/night/in,in",
+        "/night/../etc",
+        "/night//in",
+        "s3://",
+        "https://ward:hunter2@files.example/night",
+        "https://files.example/night?token=hunter2",
+    ],
+)
+def test_roots_of_batches_that_are_no_folders_are_refused_by_name(name: str, value: str) -> None:
+    error = refused(variable(name), value)
+    assert error.variable == variable(name)
+    assert "/night/in,s3://bucket/in" in str(error)
+    assert "hunter2" not in str(error)
+
+
+def test_roots_of_batches_are_listed_with_commas_and_spaces() -> None:
+    roots = (
+        "/night/in",
+        "file:///night/two",
+        "s3://bucket",
+        "https://files.example:8443/night",
+        "http://[::1]/n",
+    )
+    assert Settings(batch_allowed_roots=" , ".join(roots)).batch_source_roots == roots
+
+
 def test_ports_and_networks_are_listed_with_commas_and_spaces() -> None:
     settings = Settings(webhook_allowed_ports=" 443, 9000,", webhook_allowed_networks="10.0.0.0/8, fd00::/8")
     assert settings.webhook_ports == frozenset({443, 9000})
