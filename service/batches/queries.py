@@ -12,7 +12,7 @@ from service.audit import AuditEvent
 from service.batches import windows
 from service.batches.opening import open_request
 from service.batches.windows import Opening, Window
-from service.db import UnitOfWork
+from service.db import UnitOfWork, all_of
 from service.errors import BatchNotFound
 from service.lifecycle import BatchState, ChunkState
 
@@ -200,8 +200,8 @@ def newest(
         "created_at >= %s": wanted.created_after,
         "created_at < %s": wanted.created_before,
     }
-    given = {condition: value for condition, value in conditions.items() if value is not None}
-    rows = work.execute(LIST.format(conditions=" AND ".join(given)), [*given.values(), limit])
+    where, values = all_of(conditions)
+    rows = work.execute(LIST.format(conditions=where), [*values, limit])
     return [_view(principal, row) for row in rows]
 
 

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from service import audit
 from service.accounts import Principal
 from service.crypto import binding
-from service.db import UnitOfWork
+from service.db import UnitOfWork, all_of
 from service.errors import JobNotFound, PayloadUnreadable, TransitionRefused
 from service.lifecycle import ENDED_STATES, JobState, Priority
 from service.queue import score_wake_up
@@ -192,9 +192,8 @@ def list_query(
         "created_at >= %s": wanted.created_after,
         "created_at < %s": wanted.created_before,
     }
-    given = {condition: value for condition, value in conditions.items() if value is not None}
-    query = LIST.format(columns=COLUMNS, conditions=" AND ".join(given))
-    return query, [*given.values(), limit]
+    where, values = all_of(conditions)
+    return LIST.format(columns=COLUMNS, conditions=where), [*values, limit]
 
 
 def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service import audit
 from service.accounts import Principal
-from service.db import UnitOfWork
+from service.db import UnitOfWork, all_of
 from service.errors import DeliveryNotFound, TransitionRefused
 from service.lifecycle import PUBLISHED_ACTIONS, DeliveryState
 from service.queue import deliver_wake_up
@@ -117,8 +117,8 @@ def newest(
         "delivery.created_at >= %s": wanted.created_after,
         "delivery.created_at < %s": wanted.created_before,
     }
-    given = {condition: value for condition, value in conditions.items() if value is not None}
-    rows = work.execute(LIST.format(conditions=" AND ".join(given)), [*given.values(), limit])
+    where, values = all_of(conditions)
+    rows = work.execute(LIST.format(conditions=where), [*values, limit])
     return [_view(*row) for row in rows]
 
 
