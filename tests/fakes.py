@@ -1,6 +1,7 @@
 """Stand-ins for the ports. Each passes the contract tests of the real part."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from uuid import UUID
 
@@ -98,7 +99,7 @@ class ScriptedGraph:
         return self.real.size_mb if self._size_mb is None else self._size_mb
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """See LoadedGraph."""
+        """See Graph."""
         size = max((len(feed) for feed in feeds.values()), default=0)
         self.batch_sizes.append(size)
         if self.script is not None:
@@ -108,8 +109,14 @@ class ScriptedGraph:
                 raise fault
         return self.real.run(feeds)
 
+    def beside(self) -> "ScriptedGraph":
+        """Its runs are scripted and noted alike."""
+        other = copy(self)
+        other.real = self.real.beside()
+        return other
+
     def stop(self) -> None:
-        """See LoadedGraph."""
+        """See Graph."""
         self.stopped = True
         self.real.stop()
 

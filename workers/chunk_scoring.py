@@ -25,7 +25,7 @@ from service.batches.files.layouts import Layout
 from service.batches.files.outputs import OutputFormat, encoded, errors_batch, results_batch
 from service.batches.files.plans import Chunk
 from service.batches.files.problems import FileProblem, FileRefused
-from workers.runtime import LoadedGraph, OutOfMemory, RunFailed, RunTimedOut
+from workers.runtime import Graph, OutOfMemory, RunFailed, RunTimedOut
 from workers.scoring import ALONE_AT_FAULT, BAD_PREDICTION
 
 log = structlog.get_logger()
@@ -59,7 +59,7 @@ class ChunkScorer:
     def __init__(
         self,
         pipeline: Pipeline,
-        graph: LoadedGraph,
+        graph: Graph,
         *,
         batch_limit: int,
         between: Between = lambda: None,

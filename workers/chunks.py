@@ -185,7 +185,7 @@ class ChunkWorker:
         return PoliteGraph(
             loaded.graph,
             self._holding.turns,
-            begin=lambda: self._holding.progress(timeout_s, loaded.graph.stop),
+            begin=lambda graph: self._holding.progress(timeout_s, graph.stop),
             still=self._holding.progress,
         )
 

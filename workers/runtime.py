@@ -53,18 +53,25 @@ class RunTimedOut(Exception):
     """The graph ran longer than its manifest allows and was stopped."""
 
 
-class LoadedGraph(Protocol):
-    """A graph in memory, ready to run. One thread at a time."""
-
-    @property
-    def size_mb(self) -> float:
-        """What it counts against the memory budget, in MiB."""
+class Graph(Protocol):
+    """A graph, ready to run. One thread at a time."""
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Raises OutOfMemory, RunTimedOut or RunFailed."""
 
     def stop(self) -> None:
         """Make a run in progress end with RunTimedOut, where the kernel looks for it. From another thread."""
+
+
+class LoadedGraph(Graph, Protocol):
+    """A graph in memory."""
+
+    @property
+    def size_mb(self) -> float:
+        """What it counts against the memory budget, in MiB."""
+
+    def beside(self) -> "LoadedGraph":
+        """The same graph for another thread: its runs may overlap with these, and a stop reaches its own alone."""
 
 
 class Runtime(Protocol):
@@ -110,14 +117,16 @@ class OnnxRuntime:
 
     def load(self, path: Path) -> "OnnxGraph":
         """See Runtime. What a session really uses is asked after loading: a missing library falls back silently."""
+        # Weights and, by experience, about as much again for the arena of one run, over the fixed cost of a session.
+        size_mb = 2 * path.stat().st_size / 2**20 + 8
         session = self._session(path)
         if session.get_providers()[0] == self._provider:
-            return OnnxGraph(session, path, on_cuda=self._provider == CUDA)
+            return OnnxGraph(session, size_mb, on_cuda=self._provider == CUDA)
         if not self._may_fall_back:
             raise ProviderUnavailable
         log.warning("cuda_unavailable", using=CPU)
         self._provider = CPU
-        return OnnxGraph(self._session(path), path, on_cuda=False)
+        return OnnxGraph(self._session(path), size_mb, on_cuda=False)
 
     def _session(self, path: Path) -> ort.InferenceSession:
         options = ort.SessionOptions()
@@ -135,14 +144,13 @@ class OnnxRuntime:
 
 
 class OnnxGraph:
-    """A session of ONNX Runtime."""
+    """A session of ONNX Runtime, which any number of threads may run."""
 
-    def __init__(self, session: ort.InferenceSession, path: Path, *, on_cuda: bool) -> None:
+    def __init__(self, session: ort.InferenceSession, size_mb: float, *, on_cuda: bool) -> None:
         self._session = session
         self._on_cuda = on_cuda
         self._outputs = [output.name for output in session.get_outputs()]
-        # Weights and, by experience, about as much again for the arena of one run, over the fixed cost of a session.
-        self._size_mb = 2 * path.stat().st_size / 2**20 + 8
+        self._size_mb = size_mb
         self._lock = threading.Lock()
         self._running: ort.RunOptions | None = None
 
@@ -151,8 +159,12 @@ class OnnxGraph:
         """See LoadedGraph."""
         return self._size_mb
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def beside(self) -> "OnnxGraph":
         """See LoadedGraph."""
+        return OnnxGraph(self._session, self._size_mb, on_cuda=self._on_cuda)
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """See Graph."""
         options = ort.RunOptions()
         options.log_severity_level = SILENT
         with self._lock:
@@ -173,7 +185,7 @@ class OnnxGraph:
         return dict(zip(self._outputs, values, strict=True))
 
     def stop(self) -> None:
-        """See LoadedGraph."""
+        """See Graph."""
         with self._lock:
             if self._running is not None:
                 self._running.terminate = True

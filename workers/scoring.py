@@ -26,7 +26,7 @@ from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import LoadedModel, ModelPool
-from workers.runtime import OutOfMemory, RunFailed, Runtime, RunTimedOut
+from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
 from workers.turns import Turns
 from workers.write_back import Outcome, WriteBack
 
@@ -242,7 +242,8 @@ class Scorer:
     def _run_steps(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
         self._heartbeat.step(READ_STEP_S)
         feeds = loaded.pipeline.preprocess([case.payload for case in cases])
-        self._turns.wait()
+        if self.runtime.provider != CPU:
+            self._turns.wait()
         self._heartbeat.step(loaded.model.manifest.runtime.run_timeout_s, loaded.graph.stop)
         failpoints.reach(Point.RUN_BEFORE, (case.job.lease.id for case in cases))
         started = time.perf_counter()

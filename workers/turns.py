@@ -1,17 +1,21 @@
-"""Jobs first: in a worker process a batch runs its graph only while no job is in hand, one micro-batch at a time."""
+"""Jobs first: in a worker process a batch runs its graph only while no job is in hand, one micro-batch at a time.
+
+A job that comes in the middle of a micro-batch runs behind it on a GPU, which does one thing after the other; on the CPU
+it runs beside it, and the kernel gives it the processor, since batches are nice.
+"""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from models.pipelines import Array
-from workers.runtime import LoadedGraph
+from workers.runtime import Graph, LoadedGraph
 
 LOOK_S = 1.0
 
 
 class Turns:
-    """Whose turn it is. A job's run waits for the micro-batch in progress, all else of a job for nothing."""
+    """Whose turn it is. At most the run of a job waits for a micro-batch in progress, all else of it for nothing."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -59,27 +63,27 @@ class Turns:
 
 
 class PoliteGraph:
-    """A loaded graph whose runs give way to jobs. `begin` is called before each run, `still` while it waits."""
+    """A loaded graph whose runs give way to jobs. `begin` is called with it before each run, `still` while it waits."""
 
     def __init__(
-        self, graph: LoadedGraph, turns: Turns, *, begin: Callable[[], object], still: Callable[[], object]
+        self,
+        graph: LoadedGraph,
+        turns: Turns,
+        *,
+        begin: Callable[[Graph], object],
+        still: Callable[[], object],
     ) -> None:
-        self._graph = graph
+        self._graph = graph.beside()
         self._turns = turns
         self._begin = begin
         self._still = still
 
-    @property
-    def size_mb(self) -> float:
-        """See LoadedGraph."""
-        return self._graph.size_mb
-
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """See LoadedGraph."""
+        """See Graph."""
         with self._turns.micro_batch(self._still):
-            self._begin()
+            self._begin(self._graph)
             return self._graph.run(feeds)
 
     def stop(self) -> None:
-        """See LoadedGraph."""
+        """See Graph."""
         self._graph.stop()

@@ -84,6 +84,27 @@ def test_stop_ends_a_long_run(runtime_for: Load, path: Path) -> None:
     timer.join()
 
 
+def test_a_graph_beside_runs_alike_and_is_stopped_alone(runtime_for: Load, path: Path) -> None:
+    graph = runtime_for(graphs.lasting()).load(path)
+    beside, ended = graph.beside(), []
+
+    def run() -> None:
+        with pytest.raises(RunTimedOut):
+            graph.run(ROWS)
+        ended.append(1)
+
+    running = threading.Thread(target=run)
+    running.start()
+    timer = threading.Timer(0.1, beside.stop)
+    timer.start()
+    with pytest.raises(RunTimedOut):
+        beside.run(ROWS)
+    assert not ended
+    graph.stop()
+    running.join(5)
+    assert ended
+
+
 def test_stop_between_runs_does_not_end_the_next(runtime_for: Load, path: Path) -> None:
     graph = runtime_for(graphs.adding()).load(path)
     graph.stop()

@@ -19,7 +19,7 @@ from tests import factories
 from tests.acceptance.stack import eventually
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import AGE, MAX_BATCH, Workbench, counted, workbench
-from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
+from workers.runtime import CPU, OutOfMemory, RunFailed, RunTimedOut
 
 POISON = 13.0
 
@@ -316,7 +316,7 @@ def test_ended_jobs_are_counted_by_their_state(state: str, bench: Workbench) -> 
     assert counted("medqueue_jobs_ended_total", model=bench.model.name, state=state) == before + 1
 
 
-def test_a_job_is_claimed_beside_a_micro_batch_and_run_behind_it(bench: Workbench) -> None:
+def test_on_a_gpu_a_job_is_claimed_beside_a_micro_batch_and_run_behind_it(bench: Workbench) -> None:
     (job_id,) = bench.submit(10.0)
     with bench.turns.micro_batch(lambda: None):
         scoring = threading.Thread(target=bench.score, daemon=True)
@@ -325,6 +325,16 @@ def test_a_job_is_claimed_beside_a_micro_batch_and_run_behind_it(bench: Workbenc
         scoring.join(0.1)
         assert bench.graph.batch_sizes == []
     scoring.join(5)
+    assert bench.view(job_id).state is JobState.SUCCEEDED
+
+
+def test_on_the_cpu_a_job_runs_beside_a_micro_batch(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.scorer.runtime, "provider", CPU)
+    (job_id,) = bench.submit(10.0)
+    with bench.turns.micro_batch(lambda: None):
+        assert bench.score() == 1
     assert bench.view(job_id).state is JobState.SUCCEEDED
 
 

@@ -52,7 +52,7 @@ class FailingSession:
 
 
 def failing(fault: Exception) -> OnnxGraph:
-    return OnnxGraph(FailingSession(fault), Path(__file__), on_cuda=False)
+    return OnnxGraph(FailingSession(fault), 1.0, on_cuda=False)
 
 
 @without_cuda

@@ -29,6 +29,9 @@ class SlowGraph:
         assert self.go.wait(5)
         return dict(feeds)
 
+    def beside(self) -> "SlowGraph":
+        return self
+
     def stop(self) -> None:
         self.stopped = True
 
@@ -41,7 +44,7 @@ def nothing() -> None:
     """Neither begins nor waits for anything."""
 
 
-def polite(graph: SlowGraph, turns: Turns, begin: Callable[[], object] = nothing) -> PoliteGraph:
+def polite(graph: SlowGraph, turns: Turns, begin: Callable[[object], object] = lambda _: None) -> PoliteGraph:
     return PoliteGraph(graph, turns, begin=begin, still=nothing)
 
 
@@ -94,7 +97,7 @@ def test_no_micro_batch_begins_from_a_jobs_claim_to_its_end() -> None:
 def test_a_batch_waits_while_jobs_are_in_hand_and_says_that_it_is_alive() -> None:
     graph, turns, alive = SlowGraph(), Turns(), []
     graph.go.set()
-    waiting = PoliteGraph(graph, turns, begin=nothing, still=lambda: alive.append(1))
+    waiting = PoliteGraph(graph, turns, begin=lambda _: None, still=lambda: alive.append(1))
     with turns.job(), turns.job():
         batch = in_thread(lambda: waiting.run({}))
         eventually(lambda: bool(alive), within_s=3)
@@ -133,7 +136,7 @@ def test_whoever_waits_can_give_up() -> None:
 def test_a_batch_that_finds_its_lease_lost_runs_nothing() -> None:
     graph = SlowGraph()
 
-    def lost() -> None:
+    def lost(_: object) -> None:
         raise Refused
 
     with pytest.raises(Refused):
@@ -158,4 +161,3 @@ def test_a_stop_reaches_the_graph() -> None:
     graph = SlowGraph()
     polite(graph, Turns()).stop()
     assert graph.stopped
-    assert polite(graph, Turns()).size_mb == graph.size_mb

@@ -34,7 +34,7 @@ from tests.fakes import MemoryBlobStore
 from tests.unit.models.example_bundles import FEATURES, graph, manifest
 from tests.unit.models.example_images import noise, png
 from workers.chunk_scoring import ChunkScorer
-from workers.runtime import LoadedGraph, OnnxRuntime
+from workers.runtime import Graph, LoadedGraph, OnnxRuntime
 
 MARKER = {
     "name": "marker",
@@ -242,7 +242,7 @@ def scored(
     output: OutputFormat = OutputFormat.NDJSON,
     order: Sequence[int] | None = None,
     model: Pipeline | None = None,
-    graph: LoadedGraph | None = None,
+    graph: Graph | None = None,
     batch_limit: int = 64,
     **options: Any,
 ) -> Run:
@@ -280,14 +280,12 @@ def told(run: Run) -> list[tuple[int, str | None, str, str]]:
 class PixelGraph:
     """A graph that answers the mean of the pixels."""
 
-    size_mb = 1.0
-
     def run(self, feeds: Any) -> Any:
-        """See LoadedGraph."""
+        """See Graph."""
         return {"probability": feeds["image"].mean(axis=(1, 2, 3), keepdims=False)[:, None]}
 
     def stop(self) -> None:
-        """See LoadedGraph."""
+        """See Graph."""
 
 
 def images(**options: Any) -> dict[str, Any]:
