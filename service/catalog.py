@@ -74,9 +74,12 @@ class _Index:
     by_version: dict[tuple[str, str], UUID]
     by_alias: dict[tuple[str, str], UUID]
 
+    def find(self, key: tuple[str, str]) -> UUID | None:
+        return self.by_alias.get(key) or self.by_version.get(key)
+
 
 class Catalog:
-    """The published models as this process knows them; looks again after `cache_s` seconds."""
+    """The published models as this process knows them; looks again after `cache_s` seconds, and for a name it does not know."""
 
     def __init__(
         self, database: Database, *, cache_s: float, clock: Callable[[], float] = time.monotonic
@@ -95,7 +98,10 @@ class Catalog:
             raise ModelNotFound
         key = (shape[1], shape[2] or DEFAULT_ALIAS)
         index = self._current()
-        found = index.by_alias.get(key) or index.by_version.get(key)
+        found = index.find(key)
+        if found is None:  # it may have been published a moment ago
+            index = self._look_again()
+            found = index.find(key)
         if found is None:
             raise ModelNotFound
         return index.versions[found]
