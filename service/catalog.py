@@ -74,9 +74,6 @@ class _Index:
     by_version: dict[tuple[str, str], UUID]
     by_alias: dict[tuple[str, str], UUID]
 
-    def find(self, key: tuple[str, str]) -> UUID | None:
-        return self.by_alias.get(key) or self.by_version.get(key)
-
 
 class Catalog:
     """The published models as this process knows them; looks again after `cache_s` seconds, and for a name it does not know."""
@@ -97,14 +94,12 @@ class Catalog:
         if shape is None:
             raise ModelNotFound
         key = (shape[1], shape[2] or DEFAULT_ALIAS)
-        index = self._current()
-        found = index.find(key)
-        if found is None:  # it may have been published a moment ago
-            index = self._look_again()
-            found = index.find(key)
-        if found is None:
-            raise ModelNotFound
-        return index.versions[found]
+        for look in (self._current, self._look_again):  # it may have been published a moment ago
+            index = look()
+            found = index.by_alias.get(key) or index.by_version.get(key)
+            if found is not None:
+                return index.versions[found]
+        raise ModelNotFound
 
     def version(self, version_id: UUID) -> PublishedModel:
         """One version by id. Raises ModelNotFound."""
@@ -119,13 +114,12 @@ class Catalog:
 
     def versions_of(self, name: str) -> list[PublishedModel]:
         """The versions of one model, newest first. Raises ModelNotFound."""
-        index = self._current()
-        found = [
-            index.versions[version_id] for (named, _), version_id in index.by_version.items() if named == name
-        ]
-        if not found:
-            raise ModelNotFound
-        return sorted(found, key=lambda model: model.published_at, reverse=True)
+        for look in (self._current, self._look_again):
+            index = look()
+            found = [index.versions[known] for (named, _), known in index.by_version.items() if named == name]
+            if found:
+                return sorted(found, key=lambda model: model.published_at, reverse=True)
+        raise ModelNotFound
 
     def aliases_of(self, name: str) -> dict[str, str]:
         """Alias -> version of one model."""

@@ -5,7 +5,7 @@ the fence of its claim; what is no longer held changes nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -233,7 +233,7 @@ def put_off(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, delay_s:
         PUT_OFF,
         (
             *(chunk.lease.id, chunk.lease.fence, chunk.batch_id),
-            *(delay_s, Jsonb({"code": problem.code, "detail": problem.detail}), actor, actor, actor),
+            *(delay_s, Jsonb(asdict(problem)), actor, actor, actor),
         ),
     )
     settling.planned(work, rows)
@@ -246,7 +246,7 @@ def fail(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, owner: str)
         FAIL,
         (
             *(chunk.lease.id, chunk.lease.fence, chunk.batch_id),
-            *(Jsonb({"code": problem.code, "detail": problem.detail}), f"worker:{owner}"),
+            *(Jsonb(asdict(problem)), f"worker:{owner}"),
         ),
     )
     settling.planned(work, rows)

@@ -5,7 +5,7 @@ batch fails: rows planned, rows scored, rows joined and the independent count of
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -282,7 +282,7 @@ def fail(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, owner: str) -
         FAIL,
         (
             *(step.lease.id, step.lease.fence, step.batch_id),
-            *(Jsonb({"code": problem.code, "detail": problem.detail}), f"worker:{owner}"),
+            *(Jsonb(asdict(problem)), f"worker:{owner}"),
         ),
     )
     settling.planned(work, rows)
@@ -298,7 +298,7 @@ def complete(work: UnitOfWork, step: ClaimedStep, joined: Joined, *, owner: str)
         COMPLETE,
         (
             *(step.lease.id, step.lease.fence, step.batch_id),
-            Jsonb({"code": UNACCOUNTED.code, "detail": UNACCOUNTED.detail}),
+            Jsonb(asdict(UNACCOUNTED)),
             *(Jsonb(joined.results), Jsonb(joined.errors)),
             *(joined.rows_succeeded, joined.rows_failed, f"worker:{owner}"),
         ),
@@ -325,5 +325,5 @@ def release(work: UnitOfWork, step: ClaimedStep) -> bool:
 
 def put_off(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, delay_s: float, owner: str) -> bool:
     """Queue a step again after a fault that may pass; whether it was still held. It uses up an attempt."""
-    said = Jsonb({"code": problem.code, "detail": problem.detail})
+    said = Jsonb(asdict(problem))
     return bool(work.execute(PUT_OFF, (step.lease.id, step.lease.fence, delay_s, said, f"worker:{owner}")))

@@ -4,7 +4,7 @@ Every write-back shows the fence of its claim; what is no longer held comes back
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -172,10 +172,7 @@ def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str
     Their webhook deliveries are planned in the same statement.
     """
     ids, fences = leases.columns([ending.lease for ending in endings])
-    problems = [
-        Jsonb({"code": ending.problem.code, "detail": ending.problem.detail}) if ending.problem else None
-        for ending in endings
-    ]
+    problems = [Jsonb(asdict(ending.problem)) if ending.problem else None for ending in endings]
     rows = work.execute(
         END,
         (
