@@ -223,7 +223,10 @@ class Settings(BaseModel):
             return cls.model_validate({name: value for name, value in given.items() if value != ""})
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
-            raise SettingInvalid(PREFIX + str(first["loc"][0]).upper(), first["msg"]) from None
+            reason = first["msg"].removeprefix(
+                "Value error, "
+            )  # pydantic's words for what our validators raise
+            raise SettingInvalid(PREFIX + str(first["loc"][0]).upper(), reason) from None
 
     @classmethod
     def unknown_variables(cls, environ: Mapping[str, str] = os.environ) -> list[str]:

@@ -116,7 +116,10 @@ def test_a_malformed_setting_of_webhooks_is_refused_by_name_and_told_its_form(
 def test_roots_of_batches_that_are_no_folders_are_refused_by_name(name: str, value: str) -> None:
     error = refused(variable(name), value)
     assert error.variable == variable(name)
-    assert "/night/in,s3://bucket/in" in str(error)
+    assert (
+        f"{variable(name)}: it must be folders with commas between, such as /night/in,s3://bucket/in"
+        in str(error)
+    )
     assert "hunter2" not in str(error)
 
 
