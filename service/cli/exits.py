@@ -53,7 +53,7 @@ def exit_code_of(error: ServiceError | ApiProblem) -> ExitCode:
     known = next((code for kind, code in BY_ERROR.items() if isinstance(error, kind)), None)
     if known is not None:
         return known
-    from service.embedded import FolderUnusable, PortTaken, StackFailed, StackRunning
+    from service.embedded import ExtraMissing, FolderUnusable, PortTaken, StackFailed, StackRunning
 
-    stack_errors = (StackRunning, PortTaken, StackFailed, FolderUnusable)
+    stack_errors = (StackRunning, PortTaken, StackFailed, FolderUnusable, ExtraMissing)
     return ExitCode.FAILED if isinstance(error, stack_errors) else ExitCode.REFUSED

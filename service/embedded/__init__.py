@@ -5,12 +5,13 @@ of programs, what they do is their own affair. Works as root and as a plain user
 """
 
 from service.embedded.commands import api_command, scheduler_command, worker_command
-from service.embedded.errors import FolderUnusable, PortTaken, StackFailed, StackRunning
+from service.embedded.errors import ExtraMissing, FolderUnusable, PortTaken, StackFailed, StackRunning
 from service.embedded.programs import Program, Stage
 from service.embedded.servers import ServerUrls, embedded_servers, server_urls
 from service.embedded.stack import api_url, run_stack
 
 __all__ = [
+    "ExtraMissing",
     "FolderUnusable",
     "PortTaken",
     "Program",

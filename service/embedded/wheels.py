@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from service.embedded.errors import FolderUnusable
+from service.embedded.errors import ExtraMissing
 
 POSTGRES_MAJOR = 18
 
@@ -21,5 +21,10 @@ def redis_binary() -> Path:
 def _package_folder(package: str) -> Path:
     found = importlib.util.find_spec(package)  # finds without importing: both packages do much on import
     if found is None or found.origin is None:
-        raise FolderUnusable(f"The package {package} is not installed; the embedded servers come with it.")
+        raise ExtraMissing(package)
     return Path(found.origin).parent
+
+
+def require_supervisor() -> None:
+    """Make sure that supervisord is there. Raises ExtraMissing."""
+    _package_folder("supervisor")

