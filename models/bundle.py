@@ -97,7 +97,7 @@ def check_bundle(bundle: Bundle, run: RunModel | None = None) -> list[Fault]:
         pipeline = load_pipeline(bundle.manifest)
     except ManifestInvalid as error:
         return [*faults, *error.faults]
-    faults += check_graph(bundle.model_path.read_bytes(), pipeline.feeds, pipeline.outputs)
+    faults += check_graph(bundle.model_path, pipeline.feeds, pipeline.outputs, files=bundle.manifest.files)
     if faults:
         return faults
     run_model = run or CpuRun()

@@ -1,10 +1,11 @@
-"""What a bundle's ONNX graph may be: standard operators, no outside files, the tensors its pipeline names.
+"""What a bundle's ONNX graph may be: built-in operators, weights inside the bundle, the tensors its pipeline names.
 
-Reads the graph and never runs it. The rules close what an ONNX file can do beyond arithmetic: operators of
-other domains are native code, and external data is a path the runtime would open.
+Reads the graph and never runs it. The rules close what an ONNX file can do beyond arithmetic: operators that are not
+built into ONNX Runtime are native code, and external data is a path the runtime would open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
@@ -14,47 +15,116 @@ from models.manifest import Fault
 from models.pipelines import TensorSpec
 
 MODEL_NAME = "model.onnx"
-_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
+# Domains of the operators that every build of ONNX Runtime has; "com.microsoft" holds its contrib operators.
+_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 
 
 def check_graph(
-    content: bytes, feeds: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    path: Path,
+    feeds: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    *,
+    files: Collection[str] = (),
 ) -> list[Fault]:
-    """Every reason to refuse the ONNX file `content` for a pipeline with these `feeds` and `outputs`."""
+    """Every reason to refuse the ONNX file at `path` for a pipeline with these `feeds` and `outputs`.
+
+    `files` are the bundle's files that may hold weights, as paths relative to the folder of `path`.
+    """
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except message.DecodeError:
+        return [_fault("onnx_invalid", "the file is not an ONNX model: export it again")]
+    # The checker opens external data, so it sees only graphs whose weights are in the bundle.
+    return (
+        _check_reach(model, path.parent, files)
+        or _check_validity(path)
+        or _check_tensors(model.graph, feeds, outputs)
+    )
+
+
+def external_files(content: bytes) -> set[str]:
+    """The locations that the ONNX file `content` gives for weights outside of it. Raises ValueError."""
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
     except message.DecodeError:
-        return [_fault("onnx_invalid", "the file is not an ONNX model: export it again")]
-    # The checker follows external data and local functions, so it sees only graphs that have neither.
-    return _check_reach(model) or _check_validity(model) or _check_tensors(model.graph, feeds, outputs)
+        raise ValueError("not an ONNX model") from None
+    return {_external(part).get("location", "") for part in _messages(model) if _is_external(part)}
 
 
 def _fault(code: str, detail: str) -> Fault:
     return Fault(MODEL_NAME, code, detail)
 
 
-def _check_reach(model: Any) -> list[Fault]:
-    """Faults of a model that reaches beyond itself and the standard operators."""
+def _check_reach(model: Any, folder: Path, files: Collection[str]) -> list[Fault]:
+    """Faults of a model that reaches beyond its bundle and the operators built into ONNX Runtime."""
     nested = list(_messages(model))
-    tensors = [part for part in nested if isinstance(part, onnx.TensorProto) and _is_external(part)]
     faults = [
-        _fault("external_data", f"tensor {part.name!r} is in another file: embed it") for part in tensors
+        _fault(*fault)
+        for part in nested
+        if _is_external(part) and (fault := _external_fault(part, folder, files)) is not None
     ]
-    domains = {part.domain for part in nested if isinstance(part, onnx.NodeProto | onnx.OperatorSetIdProto)}
     faults += [
-        _fault("unknown_operator_domain", f"operators of {domain!r} are not accepted: replace them")
-        for domain in sorted(domains - _DOMAINS)
+        _fault(
+            "unknown_operator_domain",
+            f"operators of {domain!r} are not built into ONNX Runtime: replace them",
+        )
+        for domain in sorted(_foreign_domains(model, nested))
     ]
-    if len(model.functions):
-        faults.append(_fault("local_function", "the model defines functions: inline them when exporting"))
+    shadowing = sorted({function.name for function in model.functions if function.domain in _DOMAINS})
+    faults += [
+        _fault(
+            "local_function", f"function {name!r} takes the place of a built-in operator: rename its domain"
+        )
+        for name in shadowing
+    ]
     if len(model.training_info):
         faults.append(_fault("training_graph", "the model holds a training graph: export it for inference"))
     return faults
 
 
-def _is_external(tensor: Any) -> bool:
-    return tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data) > 0
+def _foreign_domains(model: Any, nested: list[Any]) -> set[str]:
+    """Domains of operators that are neither built in nor functions of the model's own."""
+    own = {(function.domain, function.name) for function in model.functions}
+    nodes = {(part.domain, part.op_type) for part in nested if isinstance(part, onnx.NodeProto)}
+    used = {domain for domain, name in nodes if (domain, name) not in own}
+    declared = {part.domain for part in nested if isinstance(part, onnx.OperatorSetIdProto)}
+    return (used | (declared - {domain for domain, _ in own})) - _DOMAINS
+
+
+def _is_external(part: Any) -> bool:
+    if not isinstance(part, onnx.TensorProto):
+        return False
+    return part.data_location == onnx.TensorProto.EXTERNAL or len(part.external_data) > 0
+
+
+def _external(tensor: Any) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _external_fault(tensor: Any, folder: Path, files: Collection[str]) -> tuple[str, str] | None:
+    """Why the weights of `tensor` cannot be read from the bundle: a code and what to do. None where they can."""
+    entries, named = _external(tensor), f"the weights of tensor {tensor.name!r}"
+    location = entries.get("location", "")
+    if str(PurePosixPath(location)) != location or location not in files:
+        advice = "put that file into the bundle beside the graph and seal it, or embed the weights"
+        return (
+            "external_data_missing",
+            f"{named} are in {location!r}, which is no file of the bundle: {advice}",
+        )
+    size = (folder / location).stat().st_size
+    offset, length = _count(entries.get("offset", "0")), _count(entries.get("length", str(size)))
+    if offset is None or length is None or ("length" in entries and offset + length > size) or offset > size:
+        return (
+            "external_data_outside",
+            f"{named} lie outside of {location!r} ({size} bytes): export the model again",
+        )
+    return None
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
 
 def _messages(parent: Any) -> Iterator[Any]:
@@ -66,9 +136,9 @@ def _messages(parent: Any) -> Iterator[Any]:
                 yield from _messages(child)
 
 
-def _check_validity(model: Any) -> list[Fault]:
+def _check_validity(path: Path) -> list[Fault]:
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(str(path), full_check=True)
     except (
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,

@@ -1,6 +1,7 @@
 """ONNX files that reach beyond themselves, are broken, or do not fit their pipeline."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from tests.unit.models.example_bundles import graph, manifest
 PIPELINE = load_pipeline(manifest())
 
 
-def faults_of(model: onnx.ModelProto) -> list[Fault]:
-    return check_graph(model.SerializeToString(), PIPELINE.feeds, PIPELINE.outputs)
+def faults_of(model: onnx.ModelProto | bytes, folder: Path, *files: str) -> list[Fault]:
+    path = folder / "model.onnx"
+    path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    return check_graph(path, PIPELINE.feeds, PIPELINE.outputs, files=files)
 
 
 def identity(**attributes: Any) -> list[onnx.NodeProto]:
@@ -62,8 +65,57 @@ def in_subgraph() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("build", [in_initializer, in_constant, in_subgraph])
-def test_external_data_is_refused_wherever_it_hides(build: Callable[[], onnx.ModelProto]) -> None:
-    assert {fault.code for fault in faults_of(build())} == {"external_data"}
+def test_weights_outside_of_the_bundle_are_refused_wherever_they_hide(
+    build: Callable[[], onnx.ModelProto], tmp_path: Path
+) -> None:
+    assert {fault.code for fault in faults_of(build(), tmp_path)} == {"external_data_missing"}
+
+
+def with_weights_in(location: str, **entries: str) -> onnx.ModelProto:
+    """The good graph with its first tensor's eight bytes in another file."""
+    model = graph()
+    tensor = external(model.graph.initializer[0])
+    del tensor.external_data[:]
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=value)
+    return model
+
+
+def write_weights(folder: Path, name: str = "weights.bin") -> None:
+    (folder / name).write_bytes(bytes(64) + np.array([0.1, 0.02], np.float32).tobytes())
+
+
+@pytest.mark.parametrize("entries", [{"offset": "64", "length": "8"}, {"offset": "64"}])
+def test_weights_in_a_file_of_the_bundle_are_accepted(entries: dict[str, str], tmp_path: Path) -> None:
+    write_weights(tmp_path)
+    assert faults_of(with_weights_in("weights.bin", **entries), tmp_path, "weights.bin") == []
+
+
+@pytest.mark.parametrize(
+    "location", ["weights.bin", "", "./weights.bin", "../weights.bin", "/etc/hostname", "a/../weights.bin"]
+)
+def test_weights_in_a_file_that_the_bundle_does_not_list_are_refused(location: str, tmp_path: Path) -> None:
+    write_weights(tmp_path)
+    [fault] = faults_of(with_weights_in(location, offset="64", length="8"), tmp_path, "other.bin")
+    assert fault.code == "external_data_missing"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"offset": "72", "length": "8"},
+        {"offset": "-8", "length": "8"},
+        {"offset": "64", "length": "-8"},
+        {"offset": "64", "length": "9" * 30},
+        {"offset": "1e3"},
+        {"offset": "80"},
+    ],
+)
+def test_weights_past_the_end_of_their_file_are_refused(entries: dict[str, str], tmp_path: Path) -> None:
+    write_weights(tmp_path)
+    [fault] = faults_of(with_weights_in("weights.bin", **entries), tmp_path, "weights.bin")
+    assert fault.code == "external_data_outside"
+    assert "72 bytes" in fault.detail
 
 
 def with_domain_of_a_node() -> onnx.ModelProto:
@@ -72,7 +124,7 @@ def with_domain_of_a_node() -> onnx.ModelProto:
 
 def with_declared_domain() -> onnx.ModelProto:
     model = graph()
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
     return model
 
 
@@ -87,47 +139,82 @@ def with_domain_in_a_subgraph() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("build", [with_domain_of_a_node, with_declared_domain, with_domain_in_a_subgraph])
-def test_operators_of_other_domains_are_refused(build: Callable[[], onnx.ModelProto]) -> None:
-    [fault] = faults_of(build())
+def test_operators_of_other_domains_are_refused(build: Callable[[], onnx.ModelProto], tmp_path: Path) -> None:
+    [fault] = faults_of(build(), tmp_path)
     assert fault.code == "unknown_operator_domain"
     assert "com." in fault.detail
 
 
-def test_operators_of_classic_machine_learning_are_accepted() -> None:
+def test_operators_of_classic_machine_learning_are_accepted(tmp_path: Path) -> None:
     model = graph([helper.make_node("Binarizer", ["logit"], ["mixed"], domain="ai.onnx.ml")])
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
-    assert faults_of(model) == []
+    assert faults_of(model, tmp_path) == []
 
 
-def test_local_functions_are_refused() -> None:
-    model = graph()
-    opset = [helper.make_opsetid("", 20)]
-    model.functions.append(helper.make_function("", "Loop", ["x"], ["y"], [], opset))
-    assert "local_function" in {fault.code for fault in faults_of(model)}
+def test_operators_that_come_with_the_runtime_are_accepted(tmp_path: Path) -> None:
+    model = graph([helper.make_node("Gelu", ["logit"], ["mixed"], domain="com.microsoft")])
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert faults_of(model, tmp_path) == []
 
 
-def test_a_training_graph_is_refused() -> None:
+def with_function(inner: onnx.NodeProto, domain: str = "own.functions") -> onnx.ModelProto:
+    """The good graph with a function `Mix` of one node between logit and sigmoid."""
+    opsets = (
+        [helper.make_opsetid("", 20), helper.make_opsetid(inner.domain, 1)]
+        if inner.domain
+        else [helper.make_opsetid("", 20)]
+    )
+    model = graph([helper.make_node("Mix", ["logit"], ["mixed"], domain=domain)])
+    if domain:
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+    model.functions.append(helper.make_function(domain, "Mix", ["x"], ["y"], [inner], opsets))
+    return model
+
+
+def test_functions_of_built_in_operators_are_accepted(tmp_path: Path) -> None:
+    assert faults_of(with_function(helper.make_node("Identity", ["x"], ["y"])), tmp_path) == []
+
+
+def test_a_function_of_foreign_operators_is_refused(tmp_path: Path) -> None:
+    model = with_function(helper.make_node("Trick", ["x"], ["y"], domain="com.example"))
+    [fault] = faults_of(model, tmp_path)
+    assert fault.code == "unknown_operator_domain"
+    assert "com.example" in fault.detail
+
+
+def test_a_function_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
+    model = with_function(helper.make_node("Identity", ["x"], ["y"]))
+    model.graph.node[2].op_type = "Other"
+    assert [fault.code for fault in faults_of(model, tmp_path)] == ["unknown_operator_domain"]
+
+
+def test_a_function_in_the_place_of_a_built_in_operator_is_refused(tmp_path: Path) -> None:
+    model = with_function(helper.make_node("Identity", ["x"], ["y"]), domain="")
+    assert [fault.code for fault in faults_of(model, tmp_path)] == ["local_function"]
+
+
+def test_a_training_graph_is_refused(tmp_path: Path) -> None:
     model = graph()
     model.training_info.add()
-    assert [fault.code for fault in faults_of(model)] == ["training_graph"]
+    assert [fault.code for fault in faults_of(model, tmp_path)] == ["training_graph"]
 
 
 @pytest.mark.parametrize("content", [b"", b"not ONNX", graph().SerializeToString()[:-20]])
-def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
-    [fault] = check_graph(content, PIPELINE.feeds, PIPELINE.outputs)
+def test_bytes_that_are_no_model_are_refused(content: bytes, tmp_path: Path) -> None:
+    [fault] = faults_of(content, tmp_path)
     assert fault.code == "onnx_invalid"
 
 
-def test_a_graph_that_contradicts_itself_is_refused() -> None:
-    [fault] = faults_of(graph([helper.make_node("Identity", ["nowhere"], ["mixed"])]))
+def test_a_graph_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
+    [fault] = faults_of(graph([helper.make_node("Identity", ["nowhere"], ["mixed"])]), tmp_path)
     assert fault.code == "onnx_invalid"
     assert "nowhere" in fault.detail
 
 
-def test_a_graph_whose_shapes_cannot_meet_is_refused() -> None:
+def test_a_graph_whose_shapes_cannot_meet_is_refused(tmp_path: Path) -> None:
     model = graph(features=3)
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2
-    [fault] = faults_of(model)
+    [fault] = faults_of(model, tmp_path)
     assert fault.code == "onnx_invalid"
     assert "MatMul" in fault.detail
 
@@ -146,16 +233,18 @@ def test_a_graph_whose_shapes_cannot_meet_is_refused() -> None:
     ],
 )
 def test_tensors_that_the_pipeline_does_not_speak_of_are_refused(
-    changes: dict[str, Any], code: str, words: str
+    changes: dict[str, Any], code: str, words: str, tmp_path: Path
 ) -> None:
-    assert any(fault.code == code and words in fault.detail for fault in faults_of(graph(**changes)))
+    assert any(
+        fault.code == code and words in fault.detail for fault in faults_of(graph(**changes), tmp_path)
+    )
 
 
-def test_a_graph_may_give_more_than_the_pipeline_needs() -> None:
+def test_a_graph_may_give_more_than_the_pipeline_needs(tmp_path: Path) -> None:
     model = graph()
     model.graph.output.append(helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["rows", 1]))
-    assert faults_of(model) == []
+    assert faults_of(model, tmp_path) == []
 
 
-def test_the_good_graph_has_no_faults() -> None:
-    assert faults_of(graph()) == []
+def test_the_good_graph_has_no_faults(tmp_path: Path) -> None:
+    assert faults_of(graph(), tmp_path) == []
