@@ -43,16 +43,6 @@ def check_graph(
     )
 
 
-def external_files(content: bytes) -> set[str]:
-    """The locations that the ONNX file `content` gives for weights outside of it. Raises ValueError."""
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(content)
-    except message.DecodeError:
-        raise ValueError("not an ONNX model") from None
-    return {_external(part).get("location", "") for part in _messages(model) if _is_external(part)}
-
-
 def _fault(code: str, detail: str) -> Fault:
     return Fault(MODEL_NAME, code, detail)
 

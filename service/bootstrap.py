@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from models.bundle import Bundle, BundleRefused, bundled, publishable, read_bundle
-from service import accounts, catalog
+from service import accounts
 from service.accounts import DEFAULT_TENANT, Scope
+from service.catalog import publishing
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
@@ -58,5 +59,5 @@ def publish_folder(database: Database, blobs: BlobStore, folder: Path, *, actor:
     except BundleRefused as refused:
         raise BundleUnusable(f"{folder.name} cannot be published.\n{refused}") from None
     with database.transaction() as work:
-        catalog.publish(work, blobs, bundle, actor=actor)
+        publishing.publish(work, blobs, bundle, actor=actor)
     return bundle

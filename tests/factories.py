@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from models.bundle import Bundle, read_bundle
-from service import accounts, catalog
+from service import accounts
 from service.accounts import Principal, Scope
-from service.catalog import Catalog, PublishedModel
+from service.catalog import Catalog, PublishedModel, publishing
 from service.crypto import Keyring
 from service.db import Database
 from service.jobs import execution, submission
@@ -40,7 +40,7 @@ def case(name: str = BREAST_CANCER, index: int = 0) -> Any:
 def published(database: Database, blobs: BlobStore, name: str = BREAST_CANCER) -> PublishedModel:
     """A bundled model, published and resolved."""
     with database.transaction() as work:
-        catalog.publish(work, blobs, bundle(name), actor="test")
+        publishing.publish(work, blobs, bundle(name), actor="test")
     return Catalog(database, cache_s=0).resolve(name)
 
 

@@ -11,7 +11,8 @@ import structlog
 from models.bundle import Bundle
 from models.golden import encode_cases
 from models.pipelines import Pipeline
-from service.catalog import Catalog, PublishedModel, fetch
+from service.catalog import Catalog, PublishedModel
+from service.catalog.bundles import fetch
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
 from workers.runtime import CPU, LoadedGraph, OutOfMemory, Runtime

@@ -131,11 +131,11 @@ def promote_version(installation: Installation, out: Output, name: str, version:
       medqueue models promote breast-cancer-wisconsin 1.1.0
       medqueue models promote breast-cancer-wisconsin 1.1.0 --alias trial
     """
-    from service import catalog
+    from service.catalog import publishing
     from service.cli import tables
 
     with installation.database.transaction() as work:
-        catalog.promote(work, name=name, version=version, alias=alias, actor=installation.actor)
+        publishing.promote(work, name=name, version=version, alias=alias, actor=installation.actor)
     promoted = {"name": name, "alias": alias, "version": version}
     out.show(promoted, lambda: tables.fields(promoted.items()))
     return ExitCode.OK

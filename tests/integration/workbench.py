@@ -15,9 +15,8 @@ import psycopg
 from onnx import helper
 
 from models.bundle import seal_bundle
-from service import catalog
 from service.accounts import Principal, TenantCiphers
-from service.catalog import Catalog, PublishedModel
+from service.catalog import Catalog, PublishedModel, publishing
 from service.config import Provider
 from service.crypto import Keyring
 from service.db import Database
@@ -225,7 +224,7 @@ def publish(
     ]
     (folder / "model.onnx").write_bytes(graph(nodes).SerializeToString())
     with database.transaction() as work:
-        catalog.publish(work, blobs, seal_bundle(folder), actor="test")
+        publishing.publish(work, blobs, seal_bundle(folder), actor="test")
     return Catalog(database, cache_s=0).resolve(name)
 
 

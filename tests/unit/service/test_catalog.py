@@ -1,5 +1,6 @@
 """References to models, and bundles fetched from the blob store. Publishing: integration."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -12,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from models.bundle import Bundle, bundled, read_bundle
 from models.pipelines import FieldFault
 from service.api.schemas import Reference
-from service.catalog import ALIAS, DEFAULT_ALIAS, REFERENCE, PublishedModel, fetch, field_errors
+from service.catalog import ALIAS, DEFAULT_ALIAS, REFERENCE, PublishedModel, field_errors
+from service.catalog.bundles import fetch
 from service.errors import BlobUnavailable, BundleUnusable, InputInvalid
 from tests import factories
 from tests.fakes import MemoryBlobStore
@@ -127,6 +129,15 @@ def test_a_file_that_changed_in_the_blob_store_is_refused(name: str, tmp_path: P
     blobs = stored()
     place = next(location for location in blobs.blobs if location.endswith(name))
     blobs.blobs[place] += b" "
+    with pytest.raises(BundleUnusable, match="damaged"):
+        fetch(blobs, MODEL, tmp_path)
+    assert read_bundle(fetch(stored(), MODEL, tmp_path).folder).digest == MODEL.digest
+
+
+def test_a_manifest_that_changed_in_the_blob_store_is_refused(tmp_path: Path) -> None:
+    blobs = stored()
+    place = next(location for location in blobs.blobs if location.endswith("manifest.toml"))
+    blobs.blobs[place] += b"\n"
     with pytest.raises(BundleUnusable, match="differ from what was published"):
         fetch(blobs, MODEL, tmp_path)
 
@@ -157,3 +168,36 @@ def test_a_fetch_that_failed_is_repaired_by_the_next(tmp_path: Path) -> None:
         fetch(blobs, MODEL, tmp_path)
     blobs.away = False
     assert read_bundle(fetch(blobs, MODEL, tmp_path).folder).digest == MODEL.digest
+
+
+class BreakingBlobStore(MemoryBlobStore):
+    """Blobs whose reading breaks off after `most` bytes from the start of each."""
+
+    def __init__(self, blobs: dict[str, bytes], most: int) -> None:
+        super().__init__()
+        self.blobs = blobs
+        self.most = most
+        self.starts: list[int] = []
+
+    def read_into(self, location: str, start: int, buffer: memoryview) -> int:
+        """See BlobStore."""
+        self.starts.append(start)
+        if start >= self.most:
+            raise BlobUnavailable
+        return super().read_into(location, start, buffer[: self.most - start])
+
+
+def test_a_fetch_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    blobs = BreakingBlobStore(stored().blobs, most=100)
+    with pytest.raises(BlobUnavailable):
+        fetch(blobs, MODEL, tmp_path)
+    blobs.most, blobs.starts = 2**40, []
+    assert fetch(blobs, MODEL, tmp_path).digest == MODEL.digest
+    assert blobs.starts[0] == 100
+
+
+def test_several_processes_that_fetch_at_once_all_get_the_bundle(tmp_path: Path) -> None:
+    blobs = stored()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: fetch(blobs, MODEL, tmp_path).digest, range(8)))
+    assert set(found) == {MODEL.digest}

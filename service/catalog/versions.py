@@ -1,7 +1,4 @@
-"""Published model versions and their aliases, and the check of an input against its model.
-
-A version never changes once published; an alias moves. `name` alone means the alias `stable`.
-"""
+"""The catalogue as a process knows it: references resolved to versions, and inputs checked against their model."""
 
 import re
 import threading
@@ -10,20 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import sqlalchemy as sa
-
-from models.bundle import Bundle, BundleRefused, read_bundle
-from models.manifest import MANIFEST_NAME, ModelManifest
+from models.manifest import ModelManifest
 from models.pipelines import FieldFault, InputRejected, Pipeline, load_pipeline
-from service import audit
 from service.db import Database, UnitOfWork
-from service.errors import BundleUnusable, FieldError, InputInvalid, ModelNotFound
-from service.orm import ModelAlias, ModelVersion
-from service.storage import BlobStore
+from service.errors import FieldError, InputInvalid, ModelNotFound
 
 DEFAULT_ALIAS = "stable"
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -158,107 +148,6 @@ class Catalog:
         )
         self._fresh_until = self._clock() + self._cache_s
         return self._index
-
-
-def publish(work: UnitOfWork, blobs: BlobStore, bundle: Bundle, *, actor: str) -> UUID:
-    """Publish a checked bundle; the first version of a name becomes `stable`. The same bundle twice is one version.
-
-    Raises BundleUnusable when the version exists with other content.
-    """
-    manifest = bundle.manifest
-    found = work.session.scalar(
-        sa.select(ModelVersion).where(
-            ModelVersion.name == manifest.name, ModelVersion.version == manifest.version
-        )
-    )
-    if found is not None:
-        if found.digest != bundle.digest:
-            raise BundleUnusable(
-                f"{manifest.name} {manifest.version} is published with other content. "
-                "A version never changes: give the new content a new version."
-            )
-        return found.id
-    for name in (MANIFEST_NAME, *manifest.files):
-        blobs.write(_location(bundle.digest, name), [(bundle.folder / name).read_bytes()])
-    row = ModelVersion(
-        name=manifest.name,
-        version=manifest.version,
-        digest=bundle.digest,
-        kind=manifest.kind,
-        manifest=manifest.model_dump(mode="json"),
-        card=bundle.card,
-    )
-    work.session.add(row)
-    work.session.flush()
-    audit.append(
-        work,
-        audit.Action.MODEL_PUBLISHED,
-        actor=actor,
-        subject=f"model:{manifest.name}@{manifest.version}",
-        detail={"digest": bundle.digest},
-    )
-    if work.session.get(ModelAlias, (manifest.name, DEFAULT_ALIAS)) is None:
-        promote(work, name=manifest.name, version=manifest.version, alias=DEFAULT_ALIAS, actor=actor)
-    return row.id
-
-
-def promote(work: UnitOfWork, *, name: str, version: str, alias: str, actor: str) -> None:
-    """Point an alias at a version. Jobs accepted before keep theirs. Raises ModelNotFound or BundleUnusable."""
-    if not ALIAS.fullmatch(alias):
-        raise BundleUnusable("An alias is lower-case letters, digits and hyphens, and starts with a letter.")
-    target = work.session.scalar(
-        sa.select(ModelVersion.id).where(ModelVersion.name == name, ModelVersion.version == version)
-    )
-    if target is None:
-        raise ModelNotFound
-    row = work.session.get(ModelAlias, (name, alias))
-    if row is None:
-        work.session.add(ModelAlias(name=name, alias=alias, model_version_id=target))
-    else:
-        row.model_version_id, row.updated_at = target, sa.func.now()
-    work.session.flush()
-    audit.append(
-        work,
-        audit.Action.MODEL_PROMOTED,
-        actor=actor,
-        subject=f"model:{name}@{version}",
-        detail={"alias": alias},
-    )
-
-
-def fetch(blobs: BlobStore, model: PublishedModel, cache: Path) -> Bundle:
-    """A published bundle's files under `cache`, fetched once and checked against the digest each time."""
-    folder = cache / model.digest.removeprefix("sha256:")
-    try:
-        for name in (MANIFEST_NAME, *model.manifest.files):
-            _fetch_file(blobs, _location(model.digest, name), folder / name)
-        bundle = read_bundle(folder)
-    except BundleRefused as refused:
-        raise BundleUnusable(str(refused)) from None
-    except FileNotFoundError:
-        raise BundleUnusable(
-            f"Files of {model.name} {model.version} are missing from the blob store. Publish the bundle again."
-        ) from None
-    if bundle.digest != model.digest:
-        raise BundleUnusable(
-            f"The files of {model.name} {model.version} differ from what was published. "
-            f"Remove {folder.name} from the model cache; if that does not help, publish a new version."
-        )
-    return bundle
-
-
-def _fetch_file(blobs: BlobStore, location: str, path: Path) -> None:
-    """Write a blob to `path` unless it is there; readers see it whole or not at all."""
-    if path.is_file():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    beside.write_bytes(b"".join(blobs.read(location)))
-    beside.replace(path)
-
-
-def _location(digest: str, name: str) -> str:
-    return f"models/{digest.removeprefix('sha256:')}/{name}"
 
 
 def _load(work: UnitOfWork, ids: list[UUID]) -> dict[UUID, PublishedModel]:
