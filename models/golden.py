@@ -17,6 +17,7 @@ from pydantic import Field
 
 from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
 from models.pipelines import Array, InputRejected, Pipeline
+from models.strict_json import JsonInvalid, read_json, require_finite
 
 GOLDEN_NAME = "golden.json"
 _FEWEST_CASES = 5
@@ -52,11 +53,17 @@ class Answer:
 
 def parse_golden(text: str) -> tuple[GoldenCase, ...]:
     """The cases written in `text` (JSON). Raises BundleRefused."""
+    return parse_table(_GoldenFile, _table(text), file=GOLDEN_NAME, code="golden_invalid").cases
+
+
+def _table(text: str) -> Any:
+    """golden.json's `text` as JSON values. Raises GoldenFailed."""
     try:
-        table = json.loads(text)
-    except json.JSONDecodeError as error:
+        table = read_json(text.encode())
+        require_finite(table)
+    except JsonInvalid as error:
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_invalid", f"not JSON: {error}")) from None
-    return parse_table(_GoldenFile, table, file=GOLDEN_NAME, code="golden_invalid").cases
+    return table
 
 
 def check_golden(
@@ -103,7 +110,7 @@ def renewed_golden(text: str, pipeline: Pipeline, run: RunGraph) -> str:
     the whole result.
     """
     cases = parse_golden(text)
-    table = json.loads(text)
+    table = _table(text)
     for case, written, payload in zip(cases, table["cases"], encode_cases(cases, pipeline), strict=True):
         result = answer([payload], pipeline, run)[0].result
         written["expected"] = {key: _rounded(result.get(key)) for key in case.expected or result}

@@ -8,12 +8,12 @@ import zlib
 from typing import TypeVar
 from uuid import UUID
 
-import jiter
 from flask import request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.http import parse_list_header
 
 from models.pipelines import pointer_to
+from models.strict_json import JsonInvalid, read_json
 from service.errors import (
     BodyNotJson,
     CursorInvalid,
@@ -36,12 +36,10 @@ Schema = TypeVar("Schema", bound=BaseModel)
 def body_as(schema: type[Schema], body: bytes) -> Schema:
     """A JSON body as `schema`. Raises BodyNotJson, also when an object names a field twice, or RequestInvalid."""
     try:
-        return part_as(schema, jiter.from_json(body, catch_duplicate_keys=True))
-    except ValueError as error:
-        words = str(error)
-        if "duplicate key" in words.lower():
-            raise BodyNotJson("An object names a field twice. Name each field once.") from None
-        raise BodyNotJson(f"{(BodyNotJson.__doc__ or '').strip()} Invalid JSON: {words}.") from None
+        parsed = read_json(body)
+    except JsonInvalid as error:
+        raise BodyNotJson(f"{(BodyNotJson.__doc__ or '').strip()} Invalid JSON: {error}.") from None
+    return part_as(schema, parsed)
 
 
 def part_as(schema: type[Schema], part: object) -> Schema:

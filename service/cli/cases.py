@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+
+from models.strict_json import BYTE_ORDER_MARK, JsonInvalid, read_json, require_finite
 
 STDIN = "-"
 INLINE_BYTES = 1024 * 1024  # a larger file goes through an upload: base64 would pass through memory thrice
@@ -72,25 +73,16 @@ def _from_file(path: Path) -> JsonCases | FileCase:
 
 
 def _begins_like_json(beginning: bytes) -> bool:
-    return beginning.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in {b"{", b"["}
+    return beginning.removeprefix(BYTE_ORDER_MARK).lstrip()[:1] in {b"{", b"["}
 
 
 def _parsed(content: bytes, name: str) -> JsonCases:
     try:
-        value = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError:
-        raise click.UsageError(f"{name} is not UTF-8.") from None
-    except json.JSONDecodeError as error:
-        raise click.UsageError(
-            f"{name} is not JSON: {error.msg}, line {error.lineno} column {error.colno}."
-        ) from None
-    except RecursionError:
-        raise click.UsageError(f"{name} is nested too deeply.") from None
+        value = read_json(content)
+        require_finite(value)
+    except JsonInvalid as error:
+        raise click.UsageError(f"{name} is not JSON: {error}.") from None
     inputs = value if isinstance(value, list) else [value]
     if not inputs:
         raise click.UsageError(f"{name} holds no case: the list is empty.")
     return JsonCases(inputs, isinstance(value, list))
-
-
-def _refuse_constant(word: str) -> float:
-    raise click.UsageError(f"{word} is not a JSON number. Leave the field out, or give a number.")

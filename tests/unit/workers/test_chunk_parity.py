@@ -35,7 +35,7 @@ from workers.chunk_scoring import ChunkScorer
 NUMBERS = st.one_of(
     st.floats(-10, 130),
     st.integers(-10, 130),
-    st.sampled_from([math.nan, math.inf, -math.inf, 1e300, 10**400, 0]),
+    st.sampled_from([1e300, 10**400, 0]),
 )
 ANYTHING = st.one_of(NUMBERS, st.none(), st.booleans(), st.text(max_size=3), st.just([]), st.just({"a": 1}))
 GOOD = st.fixed_dictionaries(

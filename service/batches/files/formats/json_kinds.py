@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from models.strict_json import JsonInvalid, read_json
 from service.batches.files.formats.records import Records
 
 LEAST_INT64, GREATEST_INT64 = -(2**63), 2**63 - 1
@@ -120,8 +121,7 @@ def _number(value: object) -> float | None:
 
 def _object(line: bytes) -> Mapping[str, Any]:
     try:
-        value = json.loads(line)
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        value = read_json(line)
+    except JsonInvalid:
         return {}
     return value if isinstance(value, dict) else {}

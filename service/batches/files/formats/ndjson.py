@@ -5,17 +5,18 @@ refuses a run, halves are tried, down to a few lines, which are read one by one:
 """
 
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pjson
 
 from models.pipelines import FieldFault, pointer_to
 from models.pipelines.columns import FaultFinder, Mask, NumberColumn
+from models.strict_json import JsonInvalid, read_json
 from service.batches.files import numbers, problems
 from service.batches.files.blocks import BLOCK_ROWS, RowBlock, joined
 from service.batches.files.duplicates import DuplicateFinder
@@ -242,13 +243,11 @@ class _SlowBlock:
 
 
 def parsed_line(line: bytes) -> object:
-    """The value of a line; None when it is no JSON, and for null. NaN and infinities are read, to be refused."""
+    """The value of a line; None when it is no JSON by the rule of strict_json, and for null."""
     try:
-        value = json.loads(line)
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError):
+        return read_json(line)
+    except JsonInvalid:
         return None
-    return value
 
 
 def arrow_table(content: bytes, schema: pa.Schema, unexpected: str, rows: int) -> pa.Table | None:
@@ -262,9 +261,18 @@ def arrow_table(content: bytes, schema: pa.Schema, unexpected: str, rows: int) -
             pjson.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected),
         )
         table.validate(full=True)  # texts may not be UTF-8
+        if not _are_finite(table):  # Arrow reads NaN and Infinity, and so many digits as Infinity
+            return None
     except (pa.ArrowException, ValueError):  # its message may quote a value
         return None
     return table if table.num_rows == rows else None
+
+
+def _are_finite(table: pa.Table) -> bool:
+    """Whether every number of a table is finite, those of its structs too."""
+    flat = table.flatten()
+    floats = [column for column in flat.columns if pa.types.is_floating(column.type)]
+    return all(pc.all(pc.is_finite(column)).as_py() is not False for column in floats)
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:

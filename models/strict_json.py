@@ -1,0 +1,60 @@
+"""The one rule for JSON that comes from outside: request bodies, lines of batches, golden.json, the command line's files.
+
+RFC 8259, and where it leaves a choice the stricter one: no key twice in an object, no NaN or Infinity, no half of a
+surrogate pair, nothing behind the value, UTF-8 alone (a byte order mark in front is skipped), at most 200 levels, and
+no number of more than 4,300 digits. What medqueue wrote itself is not read here.
+"""
+
+import sys
+from typing import Any
+
+import jiter
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GREATEST = sys.float_info.max
+
+
+class JsonInvalid(ValueError):
+    """The text breaks the rule. The message says how and where, and quotes nothing of the text."""
+
+
+def read_json(content: bytes) -> Any:
+    """The value that `content` holds. Raises JsonInvalid.
+
+    A number past the range of float64, such as 1e400, is read as an infinity, for its field to be refused by name; see
+    `require_finite` where no schema does that.
+    """
+    text = content.removeprefix(BYTE_ORDER_MARK)
+    try:
+        return jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError as error:
+        raise JsonInvalid(_reason(text, str(error))) from None
+
+
+def require_finite(value: object) -> None:
+    """Raises JsonInvalid when a number in `value`, as `read_json` gave it, is past the range of float64."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            require_finite(part)
+    elif isinstance(value, int | float) and not -_GREATEST <= value <= _GREATEST:
+        raise JsonInvalid("a number is too large: write numbers that a 64-bit float can hold")
+
+
+def _reason(text: bytes, words: str) -> str:
+    """What is wrong, from the words of the parser, which may quote a key."""
+    if "duplicate key" in words.lower():
+        return "an object names a field twice: name each field once"
+    if "unicode code point" in words:
+        return "the text is not UTF-8"
+    if _reads_with_nan(text, words):
+        return f"{words}; NaN and Infinity are not JSON numbers"
+    return words
+
+
+def _reads_with_nan(text: bytes, words: str) -> bool:
+    """Whether a parser that knows NaN and Infinity gets further than the one that said `words`."""
+    try:
+        jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=True)
+    except ValueError as error:
+        return str(error) != words
+    return True

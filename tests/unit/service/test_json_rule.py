@@ -1,0 +1,101 @@
+"""One rule for JSON, whichever way it comes: jobs, lines of batches, golden cases, files of the command line."""
+
+from pathlib import Path
+
+import click
+import pytest
+from pydantic import BaseModel
+
+from models.golden import GoldenFailed, parse_golden
+from models.strict_json import JsonInvalid, read_json
+from service.api.requests import body_as
+from service.batches.files.layouts import BatchFormat
+from service.cli.cases import JsonCases, read_cases
+from service.errors import BodyNotJson
+from tests.unit.service.batches.files.example_batches import errors
+
+GOOD = b'{"dose":1,"age":2}'
+# The value of `dose` in an input; what is wrong with an object stands where its key begins.
+BAD = {
+    "a field twice": b'1,"dose":2',
+    "a field twice, once escaped": b'1,"\\u0064ose":2',
+    "a field twice, alike": b'1,"dose":1',
+    "a field twice in an inner object": b'{"a":1,"a":2}',
+    "NaN": b"NaN",
+    "Infinity": b"Infinity",
+    "-Infinity": b"-Infinity",
+    "an integer of 5,000 digits": b"1" * 5000,
+    "a fraction of 5,000 digits": b"1" * 5000 + b".5",
+    "half a surrogate pair": b'"\\ud800"',
+    "half a surrogate pair as a name": b'1,"\\udc00":1',
+    "a surrogate in UTF-8": b'"\xed\xa0\x80"',
+    "300 levels": b"[" * 300 + b"]" * 300,
+    "100,000 levels": b"[" * 100_000 + b"]" * 100_000,
+    "a leading zero": b"01",
+    "a trailing comma": b"1,",
+    "a comment": b"1/**/",
+    "single quotes": b"'a'",
+    "a control character": b'"\x01"',
+    "something behind the value": b"1}}",
+    "a second value": b'1}{"dose":1',
+}
+
+
+class Anything(BaseModel):
+    """A body of any fields."""
+
+
+@pytest.mark.parametrize("content", BAD.values(), ids=BAD)
+def test_what_is_no_json_is_refused_in_every_way_it_can_come(content: bytes, tmp_path: Path) -> None:
+    text = b'{"dose":' + content + b',"age":2}'
+    with pytest.raises(BodyNotJson):
+        body_as(Anything, text)
+    with pytest.raises(BodyNotJson):
+        body_as(Anything, b'{"jobs":[' + text + b"]}")
+    (tmp_path / "case.json").write_bytes(text)
+    with pytest.raises(click.UsageError, match=r"case\.json is not JSON"):
+        read_cases(str(tmp_path / "case.json"))
+    if b"\xed" not in content:  # a file that is not UTF-8 is refused before its lines are read
+        with pytest.raises(GoldenFailed, match="golden_invalid"):
+            parse_golden('{"cases":[{"expected":{},"input":' + text.decode() + "}]}")
+        lines = b"\n".join([GOOD, text, GOOD])
+        assert [(row, code) for row, _, code in errors(lines, BatchFormat.NDJSON)] == [(2, "invalid_json")]
+
+
+def test_a_byte_order_mark_is_skipped_in_every_way_it_can_come(tmp_path: Path) -> None:
+    body_as(Anything, b"\xef\xbb\xbf" + GOOD)
+    (tmp_path / "case.json").write_bytes(b"\xef\xbb\xbf" + GOOD)
+    assert read_cases(str(tmp_path / "case.json")) == JsonCases([{"dose": 1, "age": 2}], listed=False)
+    assert parse_golden('\ufeff{"cases":[]}') == ()
+    assert errors(b"\xef\xbb\xbf" + GOOD, BatchFormat.NDJSON) == []
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"1" * 400])
+def test_a_number_past_float64_is_refused_by_name_where_a_schema_knows_it(
+    number: bytes, tmp_path: Path
+) -> None:
+    text = b'{"dose":' + number + b',"age":2}'
+    [(row, column, code)] = errors(text + b"\n" + GOOD, BatchFormat.NDJSON)
+    assert (row, column) == (1, "dose")
+    assert code in {"not_finite", "out_of_range"}
+    (tmp_path / "case.json").write_bytes(text)
+    with pytest.raises(click.UsageError, match="too large"):
+        read_cases(str(tmp_path / "case.json"))
+    with pytest.raises(GoldenFailed, match="too large"):
+        parse_golden('{"cases":[{"expected":{},"input":' + text.decode() + "}]}")
+
+
+@pytest.mark.parametrize("content", [b'{"secret":1,"secret":2}', b'["secret"', b"secret", b'["secret\x01"]'])
+def test_a_refusal_quotes_nothing_of_the_text(content: bytes) -> None:
+    with pytest.raises(JsonInvalid) as caught:
+        read_json(content)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "word"), [
+    (b'{"a":NaN}', "NaN and Infinity"), (b"[-Infinity]", "NaN and Infinity"), (b'{"a":1,"a":1}', "twice"),
+    ('{"a":"ä"}'.encode("latin-1"), "not UTF-8"), (b"", "EOF"),
+])  # fmt: skip
+def test_a_refusal_says_what_is_wrong(content: bytes, word: str) -> None:
+    with pytest.raises(JsonInvalid, match=word):
+        read_json(content)
