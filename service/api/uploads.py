@@ -27,12 +27,13 @@ def blueprint(services: Services) -> Blueprint:
         problems=(400, 411, 413, 415),
     )
     def upload() -> Response:
+        """Store the raw body, whatever its content type says: curl calls every body a form unless it is told otherwise."""
         principal = services.auth.principal(Scope.UPLOADS_WRITE)
-        if (
-            request.mimetype.startswith("multipart/")
-            or request.mimetype == "application/x-www-form-urlencoded"
-        ):
-            raise ContentTypeUnsupported("Send the file itself as the body, not a form.")
+        if request.mimetype.startswith("multipart/"):
+            raise ContentTypeUnsupported(
+                "Send the bytes of the file as the body, not a multipart form: `curl --data-binary @FILE`"
+                " instead of `curl -F`."
+            )
         stored = services.uploads.store(
             principal, services.bodies.file(principal, services.settings.max_upload_bytes)
         )

@@ -1,38 +1,63 @@
 """When a schedule runs and which source it means, as pure functions. Knows no database.
 
-Cron expressions are read by cronsim, which follows Debian's cron on the nights when clocks change: a run whose time does
-not exist comes right after the jump, one whose time exists twice comes once. (croniter runs the latter twice.)
+cronsim reads the expressions and finds the times that match on a clock that never changes; what becomes of them in a time
+zone is settled here, as Debian's cron settles it on the nights when clocks change:
+
+* An expression of fixed times (neither minutes nor hours begin with `*`) runs once for each of them: at the first of two
+  when the clock shows it twice, at the jump when the clock jumps over it. A day that a zone leaves out has no runs.
+* One that begins with `*` in minutes or hours runs whenever the clock shows a matching time: twice in an hour that is
+  repeated, never in one that is left out.
 """
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, time, timedelta
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from service.batches.windows import instant_of
 from service.errors import ScheduleInvalid
 
 DATE = "{date}"
 LONGEST = 100
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
 
 
 def next_run(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
     """The first time of a cron expression of five fields behind the aware `after`, in UTC. Raises ScheduleInvalid."""
-    return _step(cron, after.astimezone(zone), reverse=False)
+    set_back = _set_back(zone, after, after + DAY)
+    runs = _instants(cron, zone)
+    best: datetime | None = None
+    for shown in _shown(cron, _clock(zone, after) - set_back, reverse=False):
+        found = [instant for instant in runs(shown) if instant > after]
+        best = min([*found, best] if best else found, default=None)
+        if best and shown >= _clock(zone, best) + set_back:
+            return best
+    raise ScheduleInvalid
 
 
 def latest_run(cron: str, zone: ZoneInfo, now: datetime) -> datetime:
     """The last time of a cron expression at or before the aware `now`, in UTC. Raises ScheduleInvalid."""
-    following = next_run(cron, zone, now)
-    return _step(cron, following.astimezone(zone), reverse=True)
+    set_back = _set_back(zone, now - DAY, now)
+    runs = _instants(cron, zone)
+    best: datetime | None = None
+    for shown in _shown(cron, _clock(zone, now) + set_back + SECOND, reverse=True):
+        found = [instant for instant in runs(shown) if instant <= now]
+        best = max([*found, best] if best else found, default=None)
+        if best and shown <= _clock(zone, best) - set_back:
+            return best
+    raise ScheduleInvalid
 
 
-def _step(cron: str, start: datetime, *, reverse: bool) -> datetime:
-    if len(cron) > LONGEST or len(cron.split()) != 5:
-        raise ScheduleInvalid
-    try:
-        return next(CronSim(cron, start, reverse=reverse)).astimezone(UTC)
-    except (CronSimError, StopIteration) as error:
-        raise ScheduleInvalid from error
+def time_meant(cron: str, zone: ZoneInfo, run_at: datetime) -> datetime:
+    """What the expression says of the run at `run_at`: a time on the clock of `zone`, which a jump may have left out."""
+    runs = _instants(cron, zone)
+    local = _clock(zone, run_at)
+    candidates = takewhile(lambda shown: shown > local - 2 * DAY, _shown(cron, local + SECOND, reverse=True))
+    meant = next((shown for shown in candidates if run_at in runs(shown)), local)
+    return meant.replace(tzinfo=zone)
 
 
 def filled(pattern: str, run_at: datetime, zone: ZoneInfo) -> str:
@@ -41,3 +66,49 @@ def filled(pattern: str, run_at: datetime, zone: ZoneInfo) -> str:
     if "{" in plain or "}" in plain:
         raise ScheduleInvalid("A source pattern may hold {date} and no other braces.")
     return pattern.replace(DATE, run_at.astimezone(zone).date().isoformat())
+
+
+def _shown(cron: str, start: datetime, *, reverse: bool) -> Iterator[datetime]:
+    """The times of an expression after the naive `start`, or before it, on a clock that never changes."""
+    if len(cron) > LONGEST or len(cron.split()) != 5:
+        raise ScheduleInvalid
+    try:
+        yield from CronSim(cron, start, reverse=reverse)
+    except (CronSimError, OverflowError) as error:
+        raise ScheduleInvalid from error
+
+
+def _instants(cron: str, zone: ZoneInfo) -> Callable[[datetime], tuple[datetime, ...]]:
+    """What gives the instants in UTC, none to two, at which an expression runs for a time that its clock shows."""
+    minutes, hours, *_ = [*cron.split(), "", ""]
+    at_every = minutes.startswith("*") or hours.startswith("*")
+    return lambda shown: _whenever(shown, zone) if at_every else _once(shown, zone)
+
+
+def _whenever(shown: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
+    both = {shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    return tuple(instant for instant in both if _clock(zone, instant) == shown)
+
+
+def _once(shown: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
+    instant = instant_of(shown, zone)
+    if _clock(zone, instant) != shown and _is_left_out(shown, zone):
+        return ()
+    return (instant,)
+
+
+def _is_left_out(shown: datetime, zone: ZoneInfo) -> bool:
+    """Whether the zone has no such day at all, as Pacific/Apia had no 30 December 2011."""
+    midnight = datetime.combine(shown.date(), time())
+    return instant_of(midnight, zone) == instant_of(midnight + DAY, zone)
+
+
+def _set_back(zone: ZoneInfo, since: datetime, until: datetime) -> timedelta:
+    """By how much clocks were set back in between."""
+    offsets = [instant.astimezone(zone).utcoffset() or timedelta() for instant in (since, until)]
+    return max(offsets[0] - offsets[1], timedelta())
+
+
+def _clock(zone: ZoneInfo, instant: datetime) -> datetime:
+    """The naive time that the clocks of a zone show, to the second."""
+    return instant.astimezone(zone).replace(tzinfo=None, fold=0, microsecond=0)

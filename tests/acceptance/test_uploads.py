@@ -71,11 +71,23 @@ def test_an_upload_of_another_tenant_does_not_exist(http: httpx.Client, stranger
 
 
 @pytest.mark.parametrize(
-    "content_type", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
+    "content_type", ["application/x-www-form-urlencoded", "text/csv", "application/json", "odd"]
 )
-def test_a_form_is_refused(http: httpx.Client, content_type: str) -> None:
-    answer = http.post("/v1/uploads", content=b"--x--", headers={"Content-Type": content_type})
-    assert_problem(answer, 415, "content_type_unsupported")
+def test_the_raw_body_is_stored_whatever_its_content_type_says(http: httpx.Client, content_type: str) -> None:
+    """The first is what `curl --data-binary @FILE` sends by itself."""
+    content = b"a=1&b=%41+&c\r\n\x00\xff"
+    answer = http.post("/v1/uploads", content=content, headers={"Content-Type": content_type})
+    assert answer.status_code == 201, answer.text
+    assert job_of(answer)["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["form-data", "mixed"])
+def test_a_multipart_form_is_refused_with_how_to_send_it_instead(http: httpx.Client, kind: str) -> None:
+    headers = {"Content-Type": f"multipart/{kind}; boundary=x"}
+    problem = assert_problem(
+        http.post("/v1/uploads", content=b"--x--", headers=headers), 415, "content_type_unsupported"
+    )
+    assert "--data-binary @FILE" in problem["detail"]
 
 
 @pytest.mark.parametrize(
