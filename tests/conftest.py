@@ -142,6 +142,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=random.SystemRandom().randrange(10**6),
         help="seed of the fault scenarios",
     )
+    parser.addoption("--all-zones", action="store_true", help="try schedules in every time zone")
     parser.addoption("--fault-report", type=Path, help="write what the fault scenarios found to this page")
 
 

@@ -129,7 +129,7 @@ def create(work: UnitOfWork, principal: Principal, new: NewSchedule) -> UUID:
     """
     now = opening.now_of(work)
     next_run_at = recurrence.next_run(new.cron, zone_named(new.zone), now)
-    _filled(new.request, now, new.zone)
+    _filled(new.request, now, new.cron, new.zone)
     schedule_id, tenant_id = uuid7(), principal.tenant_id
     request = principal.cipher.seal(to_json(new.request), _bound_to(tenant_id, schedule_id))
     window = (new.window.hours, new.window.zone.key) if new.window else (None, None)
@@ -229,7 +229,7 @@ def _batch(due: _Due, run_at: datetime, cipher: Cipher, model: PublishedModel) -
         submitted_by=due.submitted_by,
         model_version_id=model.id,
         model=f"model:{model.name}@{model.version}",
-        request=_filled(request, run_at, due.zone),
+        request=_filled(request, run_at, due.cron, due.zone),
         window=Window.parsed(due.window_hours, due.window_zone)
         if due.window_hours and due.window_zone
         else None,
@@ -240,12 +240,12 @@ def _batch(due: _Due, run_at: datetime, cipher: Cipher, model: PublishedModel) -
     )
 
 
-def _filled(request: dict[str, Any], run_at: datetime, zone: str) -> dict[str, Any]:
+def _filled(request: dict[str, Any], run_at: datetime, cron: str, zone_name: str) -> dict[str, Any]:
     """The request of one run: `{date}` filled in wherever source and place say it."""
+    zone = zone_named(zone_name)
+    meant = recurrence.time_meant(cron, zone, run_at)
     patterns = {name: request[name] for name in ("uri", "place") if name in request}
-    return request | {
-        name: recurrence.filled(pattern, run_at, zone_named(zone)) for name, pattern in patterns.items()
-    }
+    return request | {name: recurrence.filled(pattern, meant, zone) for name, pattern in patterns.items()}
 
 
 def _view(principal: Principal, row: Sequence[Any]) -> ScheduleView:

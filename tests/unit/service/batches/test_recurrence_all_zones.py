@@ -1,0 +1,212 @@
+"""When schedules run, in every zone and over five years, against a reckoning that shares nothing with the product's.
+
+The reckoning writes down what the clock on the wall shows at every minute around a change of the clocks, and reads from that
+list when cron runs. The gate looks at zones of every kind; `--all-zones` looks at all of them.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.batches.recurrence import filled, latest_run, next_run, time_meant
+from service.errors import ScheduleInvalid
+
+FIRST, LAST = datetime(2026, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+# A change by an hour at night, by half an hour, at midnight, before midnight into the next day, in summer, for Ramadan, none.
+TELLING = (
+    "Europe/Berlin",
+    "Europe/Dublin",
+    "Australia/Lord_Howe",
+    "Asia/Beirut",
+    "Africa/Cairo",
+    "America/Havana",
+    "America/Santiago",
+    "America/Scoresbysund",
+    "America/Nuuk",
+    "America/New_York",
+    "America/St_Johns",
+    "Africa/Casablanca",
+    "Pacific/Chatham",
+    "Pacific/Apia",
+    "Antarctica/Troll",
+    "Asia/Kolkata",
+)
+# Zones whose changes are gone, with the day of one: over the date line either way, by a quarter and by 24 hours.
+GONE = (
+    ("Pacific/Apia", datetime(2011, 12, 30, 10, tzinfo=UTC)),
+    ("Pacific/Kwajalein", datetime(1993, 8, 21, 12, tzinfo=UTC)),
+    ("Antarctica/Casey", datetime(2010, 3, 4, 15, tzinfo=UTC)),
+    ("Asia/Pyongyang", datetime(2018, 5, 4, 15, tzinfo=UTC)),
+    ("America/Caracas", datetime(2016, 5, 1, 7, tzinfo=UTC)),
+)
+CRONS = (
+    "30 2 * * *",
+    "0 0 * * *",
+    "30 23 * * *",
+    "0,15,45 1-3 * * *",
+    "15 0,2,4,23 * * *",
+    "*/20 * * * *",
+    "10 * * * *",
+    "*/25 2 * * *",
+    "5 */2 * * *",
+    "45 1 * * 0",
+    "30 2 * * 7L",
+    "0 3 * * SUN#5",
+    "20 2 L * *",
+    "20 0 LW * *",
+)
+
+
+@cache
+def _field(text: str, numbers: range) -> set[int]:
+    """Numbers of a field of the crons above: lists of numbers, ranges and stars, with a step."""
+    found: set[int] = set()
+    for part in text.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = span.partition("-")
+        chosen = numbers if span == "*" else range(int(first), int(last or first) + 1)
+        found |= set(chosen[:: int(step or 1)])
+    return found
+
+
+def _of_day(cron: str, day: datetime) -> bool:
+    """Whether a cron above runs on this day; none of them restricts both the day of the month and that of the week."""
+    _, _, of_month, _, of_week = cron.split()
+    month_ends = (day + DAY).month != day.month
+    if of_month == "L":
+        return month_ends
+    if of_month == "LW":
+        return day.weekday() < 5 and all(
+            (later := day + DAY * ahead).month != day.month or later.weekday() >= 5 for ahead in range(1, 4)
+        )
+    if of_week == "7L":
+        return day.weekday() == 6 and (day + 7 * DAY).month != day.month
+    if of_week == "SUN#5":
+        return day.weekday() == 6 and (day.day - 1) // 7 == 4
+    return of_week == "*" or day.isoweekday() % 7 in _field(of_week, range(7))
+
+
+def _matches(cron: str, shown: datetime) -> bool:
+    minutes, hours, *_ = cron.split()
+    return (
+        shown.minute in _field(minutes, range(60))
+        and shown.hour in _field(hours, range(24))
+        and _of_day(cron, shown)
+    )
+
+
+def _wall(zone: ZoneInfo, first: datetime, last: datetime) -> list[tuple[datetime, datetime]]:
+    """Each minute of [first, last) and what the clock on the wall shows then."""
+    count = int((last - first) / MINUTE)
+    instants = [first + MINUTE * number for number in range(count)]
+    return [(instant, instant.astimezone(zone).replace(tzinfo=None, fold=0)) for instant in instants]
+
+
+def _reckoned(cron: str, wall: list[tuple[datetime, datetime]]) -> list[datetime]:
+    """When cron runs, read off the wall."""
+    if cron.startswith("*") or cron.split()[1].startswith("*"):
+        return [instant for instant, shown in wall if _matches(cron, shown)]
+    first_shown: dict[datetime, datetime] = {}
+    for instant, shown in wall:
+        first_shown.setdefault(shown, instant)
+    days = {shown.date() for shown in first_shown}
+    runs = set()
+    for before, after in pairwise(sorted(first_shown)):
+        if _matches(cron, before):
+            runs.add(first_shown[before])
+        left_out = [before + MINUTE * step for step in range(1, int((after - before) / MINUTE))]
+        if any(_matches(cron, shown) and shown.date() in days for shown in left_out):
+            runs.add(first_shown[after])
+    return sorted(runs)
+
+
+def _changes(zone: ZoneInfo, first: datetime, last: datetime) -> Iterator[datetime]:
+    """A day on which the clocks of a zone change, for each such day."""
+    day = first
+    while day < last:
+        if day.astimezone(zone).utcoffset() != (day + DAY).astimezone(zone).utcoffset():
+            yield day
+        day += DAY
+
+
+def assert_as_reckoned(zone: ZoneInfo, change: datetime, *, cron: str) -> None:
+    """Both functions, at every quarter of an hour around a change of the clocks, against the list."""
+    first, last = change - 2 * DAY, change + 3 * DAY
+    wall = _wall(zone, first, last)
+    expected = [run for run in _reckoned(cron, wall) if first + DAY <= run < last - DAY]
+    run, found = first + DAY - MINUTE, []
+    while expected and (run := next_run(cron, zone, run)) < last - DAY:
+        found.append(run)
+    assert found == expected, (zone.key, cron)
+    for now in (first + DAY + 15 * MINUTE * number for number in range(3 * 96)):
+        passed = [run for run in expected if run <= now]
+        if passed:
+            assert latest_run(cron, zone, now) == passed[-1], (zone.key, cron, now)
+
+
+@pytest.fixture(scope="module")
+def zones(request: pytest.FixtureRequest) -> list[str]:
+    return sorted(available_timezones()) if request.config.getoption("--all-zones") else list(TELLING)
+
+
+@pytest.mark.parametrize("cron", CRONS)
+def test_runs_are_those_that_the_clock_on_the_wall_shows(zones: list[str], cron: str) -> None:
+    for name in zones:
+        zone = ZoneInfo(name)
+        changes = list(_changes(zone, FIRST, LAST)) or [FIRST + 40 * DAY]
+        # In the gate one change of each kind: later years bring the same again, but for Ramadan.
+        for change in changes if len(zones) > len(TELLING) else changes[:4:3] + changes[1:2]:
+            assert_as_reckoned(zone, change, cron=cron)
+
+
+@pytest.mark.parametrize("cron", CRONS)
+@pytest.mark.parametrize(("zone", "near"), GONE)
+def test_changes_of_the_past_hold_too(zone: str, near: datetime, cron: str) -> None:
+    assert_as_reckoned(ZoneInfo(zone), near, cron=cron)
+
+
+def test_a_late_scheduler_in_the_repeated_hour_opens_todays_run_and_not_yesterdays() -> None:
+    late = datetime(2026, 10, 25, 1, 5, tzinfo=UTC)
+    assert latest_run("30 2 * * *", ZoneInfo("Europe/Berlin"), late) == datetime(
+        2026, 10, 25, 0, 30, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize(
+    ("zone", "cron"), [("America/Scoresbysund", "30 23 * * *"), ("Asia/Beirut", "30 0 * * *")]
+)
+def test_the_date_of_each_run_is_another_day_though_the_clock_jumps_over_its_time(
+    zone: str, cron: str
+) -> None:
+    """Scoresbysund's clock jumps from 23:00 to the next day, so that this run falls on the day of the next."""
+    place = ZoneInfo(zone)
+    run = datetime(2027, 3, 20, tzinfo=UTC)
+    dates = []
+    for _ in range(14):
+        run = next_run(cron, place, run)
+        dates.append(filled("{date}", time_meant(cron, place, run), place))
+    days = [datetime.fromisoformat(day) for day in dates]
+    assert [later - earlier for earlier, later in pairwise(days)] == [DAY] * 13
+
+
+fields = st.text("0123456789*,-/#LWMONSUJAX²", min_size=1, max_size=8)
+
+
+@given(
+    st.lists(fields, min_size=5, max_size=5), st.sampled_from(TELLING), st.datetimes(timezones=st.just(UTC))
+)
+def test_any_text_is_a_schedule_or_is_refused_as_none(parts: list[str], zone: str, near: datetime) -> None:
+    now = near.replace(year=2026 + near.year % 5, day=min(near.day, 28))
+    try:
+        following = next_run(" ".join(parts), ZoneInfo(zone), now)
+    except ScheduleInvalid:
+        return
+    assert following > now
+    assert latest_run(" ".join(parts), ZoneInfo(zone), following) == following
