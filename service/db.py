@@ -6,7 +6,8 @@ with psycopg directly: an INSERT costs 0.02 CPU seconds per 1,000 that way again
 """
 
 import select
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -14,9 +15,11 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 import sqlalchemy.event
+import structlog
 from psycopg.rows import TupleRow
 from sqlalchemy.orm import Session
 
+from service.database_faults import DatabaseFault, fault_of
 from service.errors import DatabaseUnavailable
 from service.queue import TaskQueue, WakeUp
 
@@ -27,15 +30,27 @@ CONNECT_TIMEOUT_S = 5
 # all of it once it is large; so plans are kept and what could walk is left out.
 PLANS = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
 
+SAME_FAULT_LOGGED_EVERY_S = 30.0
+
 Param = Any
+
+log = structlog.get_logger()
 
 
 class UnitOfWork:
     """One transaction: commits once, then sends the wake-ups buffered in it; on an error it sends none."""
 
-    def __init__(self, engine: sa.Engine, queue: TaskQueue | None, *, single: bool) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        queue: TaskQueue | None,
+        *,
+        single: bool,
+        report: Callable[[DatabaseFault], None],
+    ) -> None:
         self._engine = engine
         self._queue = queue
+        self._report = report
         self._single = single
         self._spent = False
         self._wake_ups: list[WakeUp] = []
@@ -77,40 +92,46 @@ class UnitOfWork:
                     self._engine.execution_options(isolation_level="READ COMMITTED"), expire_on_commit=False
                 )
                 self._driver = self._session.connection().connection.driver_connection  # type: ignore[assignment]
-        except (sa.exc.OperationalError, sa.exc.TimeoutError, psycopg.OperationalError) as error:
-            raise DatabaseUnavailable from error
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error) as error:
+            self._raise_unavailable(error, fault_of(error))
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        fault = None if error is None else fault_of(error)
         try:
-            self._finish(failed=error is not None)
-        except (sa.exc.DBAPIError, psycopg.Error) as fault:
-            error = error or fault
-        if isinstance(
-            error,
-            sa.exc.OperationalError
-            | sa.exc.InterfaceError
-            | psycopg.OperationalError
-            | psycopg.InterfaceError,
-        ):
-            raise DatabaseUnavailable from error
-        if error is not None and kind is None:
-            raise error
-        if error is None and self._queue is not None:
+            self._finish(failed=error is not None, refused=fault is DatabaseFault.READ_ONLY)
+        except (sa.exc.DBAPIError, psycopg.Error) as late:
+            if error is None:
+                error, fault = late, fault_of(late)
+        if error is not None:
+            self._raise_unavailable(error, fault)
+            if kind is None:
+                raise error
+        elif self._queue is not None:
             self._send(self._queue)
 
-    def _finish(self, *, failed: bool) -> None:
+    def _raise_unavailable(self, error: BaseException, fault: DatabaseFault | None) -> None:
+        """Raise what callers try again after. A missing table is raised as it is: whoever asks for it wants to know."""
+        if fault is not None and fault is not DatabaseFault.SCHEMA_MISSING:
+            self._report(fault)
+            raise DatabaseUnavailable(fault=fault) from error
+
+    def _finish(self, *, failed: bool, refused: bool) -> None:
+        """Give the connection back; one whose server takes no writes is closed, so that the next finds one that does."""
         broken = self._driver.broken
         if self._single:
-            if broken:
+            if broken or refused:
                 self._fairy.invalidate()
             else:
                 self._fairy.close()
         else:
             try:
-                if failed:
+                if refused:
+                    self._session.invalidate()
+                elif failed:
                     self._session.rollback()
                 else:
                     self._session.commit()
@@ -131,6 +152,7 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10, queue: TaskQueue | None = None) -> None:
         self._queue = queue
+        self._last_fault: tuple[DatabaseFault | None, float] = None, 0.0
         self._engine = sa.create_engine(
             driver_url(url),
             pool_size=pool_size,
@@ -157,11 +179,20 @@ class Database:
 
     def transaction(self) -> UnitOfWork:
         """A unit of work of several statements."""
-        return UnitOfWork(self._engine, self._queue, single=False)
+        return UnitOfWork(self._engine, self._queue, single=False, report=self._report)
 
     def statement(self) -> UnitOfWork:
         """A unit of work of exactly one statement, committed by Postgres as it ends."""
-        return UnitOfWork(self._engine, self._queue, single=True)
+        return UnitOfWork(self._engine, self._queue, single=True, report=self._report)
+
+    def _report(self, fault: DatabaseFault) -> None:
+        """Log a cause when it comes up, and now and then while it lasts: every caller meets it."""
+        now = time.monotonic()
+        last, logged_at = self._last_fault
+        if fault is last and now - logged_at < SAME_FAULT_LOGGED_EVERY_S:
+            return
+        self._last_fault = fault, now
+        log.warning("database_unavailable", cause=fault.value, found=fault.found)
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -292,9 +292,13 @@ class TransitionRefused(ServiceError):
 
 
 class DatabaseUnavailable(ServiceError):
-    """Postgres does not answer. Nothing was accepted; try again shortly."""
+    """Postgres cannot be used at the moment. Nothing was accepted; try again shortly."""
 
     code = "database_unavailable"
+
+    def __init__(self, detail: str = "", *, fault: str = "unreachable") -> None:
+        self.fault = fault  # the value of a DatabaseFault: for operators, not for callers
+        super().__init__(detail)
 
 
 class BlobUnavailable(ServiceError):

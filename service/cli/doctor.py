@@ -81,7 +81,13 @@ def run(check: Check, examined: Examined) -> Iterator[Finding]:
     try:
         yield from check(examined)
     except Exception as error:  # noqa: BLE001 - the edge: a doctor does not die of what it examines
+        from service.cli.checks.servers import unusable
+        from service.database_faults import fault_of
+
         name = check.__name__.replace("_", " ")
+        if (fault := fault_of(error)) is not None:
+            yield unusable(name, fault, examined)
+            return
         yield fail(name, f"the check broke down ({type(error).__name__})", "Mend the other failures first.")
 
 

@@ -20,15 +20,12 @@ from service.broker import redis_client, waits
 from service.cli.errors import SchemaMissing, StackNotFound, Unreachable
 from service.config import Settings
 from service.crypto import Keyring
+from service.database_faults import DatabaseFault, fault_of
 from service.db import Database
 from service.embedded import FolderUnusable, server_urls
 from service.errors import DatabaseUnavailable, SettingInvalid
 from service.queue import WakeUp
 from service.storage import BlobStore, FsspecBlobStore
-
-NOT_ANSWERING = (
-    "Postgres does not answer. Start the stack with `medqueue up`, or check MEDQUEUE_DATABASE_URL."
-)
 
 
 @dataclass(frozen=True)
@@ -119,14 +116,25 @@ def worded_database_faults() -> Iterator[None]:
         raise SettingInvalid(
             "MEDQUEUE_DATABASE_URL", "it reads postgresql://user:password@host/name"
         ) from None
-    except (sa.exc.DBAPIError, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-            raise SchemaMissing from None
-        if isinstance(cause, psycopg.errors.LockNotAvailable):
-            raise DatabaseUnavailable("Another transaction holds a table. Try again shortly.") from None
-        if isinstance(cause, psycopg.OperationalError):
-            raise Unreachable(NOT_ANSWERING) from None
-        raise
-    except DatabaseUnavailable:
-        raise Unreachable(NOT_ANSWERING) from None
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error) as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        raise _worded(fault) from None
+    except DatabaseUnavailable as error:
+        if error.fault not in set(DatabaseFault):
+            raise
+        raise _worded(DatabaseFault(error.fault)) from None
+
+
+def _worded(fault: DatabaseFault) -> Exception:
+    """What the operator of this installation is told of a fault."""
+    if fault is DatabaseFault.SCHEMA_MISSING:
+        return SchemaMissing()
+    words = f"Postgres cannot be used: {fault.found}. {fault.advice(embedded=on_embedded_postgres())}"
+    return DatabaseUnavailable(words, fault=fault) if fault is DatabaseFault.LOCKED else Unreachable(words)
+
+
+def on_embedded_postgres() -> bool:
+    """Whether Postgres is the data folder's own: no address of another one is set."""
+    return not Settings.from_environment().database_url

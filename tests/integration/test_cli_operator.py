@@ -175,7 +175,8 @@ def test_a_database_that_does_not_answer_ends_with_3(
     monkeypatch.setenv("MEDQUEUE_DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/x")
     code, _, stderr = medqueue(*line.split())
     assert code == 3
-    assert "`medqueue up`" in stderr
+    assert "MEDQUEUE_DATABASE_URL" in stderr
+    assert "`medqueue up`" not in stderr, "this server is not the data folder's"
     assert "hunter2" not in stderr
 
 

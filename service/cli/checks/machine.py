@@ -32,12 +32,16 @@ print(json.dumps(describe(runtime)))
 
 def disk(examined: Examined) -> Iterator[Finding]:
     """Room where the data folder is, or will be."""
-    folder = next(
-        path
-        for path in (examined.data_dir.absolute(), *examined.data_dir.absolute().parents)
-        if path.exists()
-    )
-    yield disk_space(shutil.disk_usage(folder).free, folder)
+    yield disk_space(free_bytes(examined.data_dir), _existing(examined.data_dir))
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk where this folder is, or will be."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def disk_space(free_bytes: int, folder: Path) -> Finding:

@@ -11,19 +11,24 @@ from redis.exceptions import RedisError
 
 from service.broker import redis_client
 from service.cli.checks.finding import Examined, Finding, fail, ok, warn
+from service.cli.checks.machine import DISK_FAIL_BYTES, free_bytes
 from service.cli.db import schema_state
+from service.cli.installation import on_embedded_postgres
 from service.crypto import Keyring, binding
+from service.database_faults import DatabaseFault, fault_of
 from service.errors import BlobUnavailable, PayloadUnreadable, SettingInvalid
 from service.schema import schema_revisions
 from service.storage import FsspecBlobStore
 
-LEAST_POSTGRES = 180_000  # server_version_num; uuidv7() came with 18
+LEAST_POSTGRES = 150_000  # server_version_num
 LEAST_REDIS = (6, 2)
+STOPPED = {DatabaseFault.UNREACHABLE, DatabaseFault.STARTING_UP, DatabaseFault.CONNECTION_LOST}
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 CLOCK_WARN = timedelta(seconds=1)
 CLOCK_FAIL = timedelta(seconds=30)
 
 STATE = """SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+    pg_is_in_recovery(), current_setting('transaction_read_only')::bool,
     current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
     clock_timestamp()"""
 TENANTS = "SELECT id, name, data_key FROM tenant ORDER BY id LIMIT 1000"
@@ -58,20 +63,29 @@ def postgres(examined: Examined) -> Iterator[Finding]:
             row = connection.execute(STATE).fetchone()
             answered = datetime.now(UTC)
     except psycopg.Error as error:
-        advice = "Start the stack with `medqueue up`, or check MEDQUEUE_DATABASE_URL and the server."
-        yield fail("postgres", f"does not answer ({type(error).__name__})", advice)
+        yield unusable("postgres", fault_of(error) or DatabaseFault.REFUSED, examined)
         return
     assert row is not None
-    number, version, *settings, clock = row
+    number, version, standby, read_only, *settings, clock = row
     yield postgres_version(number, version)
+    if standby or read_only:
+        yield unusable("postgres", DatabaseFault.STANDBY if standby else DatabaseFault.READ_ONLY, examined)
     yield from durability(dict(zip(DURABLE, settings, strict=True)))
     yield clock_difference(clock - (asked + (answered - asked) / 2))
+
+
+def unusable(check: str, fault: DatabaseFault, examined: Examined) -> Finding:
+    """Why Postgres cannot be used, and what to do where it runs."""
+    embedded = on_embedded_postgres()
+    if embedded and fault in STOPPED and free_bytes(examined.data_dir) < DISK_FAIL_BYTES:
+        fault = DatabaseFault.DISK_FULL  # it stops when it cannot write its log
+    return fail(check, fault.found, fault.advice(embedded=embedded))
 
 
 def postgres_version(number: int, version: str) -> Finding:
     """Whether the server is new enough."""
     if number < LEAST_POSTGRES:
-        return fail("postgres", f"version {version}", "Upgrade the server to Postgres 18 or later.")
+        return fail("postgres", f"version {version}", "Upgrade the server to Postgres 15 or later.")
     return ok("postgres", f"answers, version {version}")
 
 

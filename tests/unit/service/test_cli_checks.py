@@ -33,7 +33,8 @@ def statuses(findings: Iterator[Finding]) -> list[Status]:
     ("finding", "status"),
     [
         (servers.postgres_version(180_004, "18.4"), OK),
-        (servers.postgres_version(170_009, "17.9"), FAIL),
+        (servers.postgres_version(150_018, "15.18"), OK),
+        (servers.postgres_version(140_020, "14.20"), FAIL),
         (servers.clock_difference(timedelta(milliseconds=-900)), OK),
         (servers.clock_difference(timedelta(seconds=-1)), WARN),
         (servers.clock_difference(timedelta(seconds=30)), FAIL),
