@@ -25,7 +25,9 @@ COPY models /src/models
 COPY migrations /src/migrations
 RUN pip install --no-cache-dir --no-deps /src
 
-# onnxruntime-gpu[cuda,cudnn]: the CUDA and cuDNN libraries come as wheels, the driver from the host.
+# onnxruntime-gpu[cuda,cudnn]: the CUDA and cuDNN libraries come as wheels and are loaded from there (workers/cuda.py),
+# so no LD_LIBRARY_PATH is needed; the driver comes from the host. Kernels that the driver compiles are kept on the volume
+# of models, since the home folder cannot be written to.
 FROM base AS build-gpu
 RUN python -m venv /opt/medqueue
 COPY requirements-gpu.lock /src/
@@ -58,6 +60,7 @@ COPY --from=build-gpu /opt/medqueue /opt/medqueue
 USER medqueue
 ENV MEDQUEUE_WORKER_NAME=worker-gpu \
     MEDQUEUE_PROVIDER=cuda \
+    CUDA_CACHE_PATH=/var/lib/medqueue/cache/cuda \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["medqueue", "health", "worker"]

@@ -9,7 +9,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --python-version 3.11 --gener
 
 SEED ?= $(shell shuf -i 1-999999 -n 1)
 
-.PHONY: help install demo up test faults check bench lock clean
+.PHONY: help install demo up test faults check bench gpu-libs lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ check: install ## lint, format, types, imports, migrations
 
 bench: install ## measure against the plain way, write docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+gpu-libs: install ## install the GPU image's wheels (2 GB) into a scratch folder and prove that only the driver is missing
+	$(PIP) install uv
+	$(BIN)/python -m pytest tests/gpu/test_libraries.py --gpu-libs
 
 lock: install ## pin the dependencies anew: for work, for the CPU images, for the GPU image
 	$(PIP) install uv

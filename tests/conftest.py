@@ -143,6 +143,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="seed of the fault scenarios",
     )
     parser.addoption("--all-zones", action="store_true", help="try schedules in every time zone")
+    parser.addoption(
+        "--gpu-libs", action="store_true", help="install the GPU image's wheels, gigabytes, and try them"
+    )
     parser.addoption("--fault-report", type=Path, help="write what the fault scenarios found to this page")
 
 

@@ -130,6 +130,6 @@ class FakeRuntime:
     def __init__(self, graph: LoadedGraph) -> None:
         self._graph = graph
 
-    def load(self, path: Path) -> LoadedGraph:
+    def load(self, path: Path, *, allow_tf32: bool = False) -> LoadedGraph:
         """See Runtime."""
         return self._graph

@@ -3,8 +3,10 @@
 The only module of the workers that knows ONNX Runtime.
 """
 
+import os
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,19 +16,38 @@ import structlog
 
 from models.pipelines import Array
 from service.config import Provider
+from workers import cuda
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-# ONNX Runtime has one exception class for most faults; its allocators are told by their words alone.
+CUDA_DEVICE = "cuda"  # the name of CUDA's memory, where CUDA is that of the execution provider
+
+# ONNX Runtime has one exception class for most faults; its allocators are told by their words alone: those of its own
+# arenas (core/framework/bfc_arena.cc, the pools of CUDA), of CUDA, cuBLAS, cuDNN 8 and 9 and cuRAND, and of C++.
 OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "failed to allocate",
+    "is smaller than requested bytes of",
+    "memory allocation failed",
     "bad allocation",
     "bad_alloc",
+    "cuda failure 2:",
     "cuda_error_out_of_memory",
+    "cudaerrormemoryallocation",
     "cudamalloc",
     "cublas_status_alloc_failed",
+    "cublas failure 3:",
+    "cudnn_status_alloc_failed",
+    "device_allocation_failed",
+    "host_allocation_failed",
+    "curand_status_allocation_failed",
+    "cufft_alloc_failed",
 )
+# After these errors of CUDA every later call of the process fails alike: an uncorrectable error of the GPU's memory, a
+# GPU that is gone, kernels that read where they may not or were given up by the driver. "The process must be terminated
+# and relaunched", as CUDA's documentation of cudaError_t has it.
+DEVICE_LOST = re.compile(r"cuda failure (214|220|700|702|709|71[04-9]|999)\b")
+DEVICE_LOST_EXIT_STATUS = 75  # as for a run that hangs: whoever supervises the process starts it again
 
 # ONNX Runtime's own log lines quote values of the input; what fails is raised as well.
 SILENT = 4
@@ -35,10 +56,10 @@ log = structlog.get_logger()
 
 
 class ProviderUnavailable(Exception):
-    """CUDA was asked for and does not work here. Mend the driver, or set MEDQUEUE_ALLOW_CPU=1 to run on the CPU."""
+    """CUDA was asked for and does not work here"""
 
-    def __init__(self) -> None:
-        super().__init__((type(self).__doc__ or "").strip())
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{type(self).__doc__}: {reason}. Or set MEDQUEUE_ALLOW_CPU=1 to run on the CPU.")
 
 
 class OutOfMemory(Exception):
@@ -85,25 +106,38 @@ class Runtime(Protocol):
     def provider(self) -> str:
         """The execution provider that graphs run on, such as `CPUExecutionProvider`."""
 
-    def load(self, path: Path) -> LoadedGraph:
-        """Load a graph. Raises ProviderUnavailable when it would fall back to another provider."""
+    def load(self, path: Path, *, allow_tf32: bool = False) -> LoadedGraph:
+        """Load a graph, for exact float32 unless `allow_tf32`.
+
+        Raises OutOfMemory, ProviderUnavailable when it would fall back to another provider, or what ONNX Runtime raises
+        on a file that is no graph.
+        """
 
 
 class OnnxRuntime:
     """ONNX Runtime on CUDA or the CPU."""
 
-    def __init__(self, provider: Provider, *, allow_cpu: bool, threads: int) -> None:
-        """Choose the provider. Raises ProviderUnavailable when CUDA is asked for and is not offered."""
-        offered = ort.get_available_providers()
-        wants_cuda = provider is Provider.CUDA or (provider is Provider.AUTO and CUDA in offered)
-        if wants_cuda and CUDA not in offered:
-            if not allow_cpu:
-                raise ProviderUnavailable
-            log.warning("cuda_unavailable", using=CPU)
-            wants_cuda = False
-        self._provider = CUDA if wants_cuda else CPU
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        allow_cpu: bool,
+        threads: int,
+        cuda_fault: Callable[[], str | None] = cuda.fault,
+    ) -> None:
+        """Choose the provider. Raises ProviderUnavailable with the reason when CUDA is asked for and cannot work.
+
+        `cuda_fault` says why it cannot; it is kept where the CPU is used in its place.
+        """
         self._may_fall_back = allow_cpu or provider is Provider.AUTO
         self._threads = threads
+        self.cuda_fault: str | None = None
+        wants_cuda = provider is Provider.CUDA or (
+            provider is Provider.AUTO and CUDA in ort.get_available_providers()
+        )
+        self._provider = CUDA if wants_cuda else CPU
+        if wants_cuda and (fault := cuda_fault()) is not None:
+            self._fall_back(fault)
 
     @property
     def name(self) -> str:
@@ -115,42 +149,80 @@ class OnnxRuntime:
         """See Runtime."""
         return self._provider
 
-    def load(self, path: Path) -> "OnnxGraph":
-        """See Runtime. What a session really uses is asked after loading: a missing library falls back silently."""
+    def load(self, path: Path, *, allow_tf32: bool = False) -> "OnnxGraph":
+        """See Runtime. What a session really uses is asked after loading: what is missing falls back silently."""
         # Weights and, by experience, about as much again for the arena of one run, over the fixed cost of a session.
         size_mb = 2 * path.stat().st_size / 2**20 + 8
-        session = self._session(path)
-        if session.get_providers()[0] == self._provider:
-            return OnnxGraph(session, size_mb, on_cuda=self._provider == CUDA)
-        if not self._may_fall_back:
-            raise ProviderUnavailable
-        log.warning("cuda_unavailable", using=CPU)
-        self._provider = CPU
-        return OnnxGraph(self._session(path), size_mb, on_cuda=False)
+        if self._provider == CUDA:
+            session = self._session(path, (CUDA, cuda_options(allow_tf32=allow_tf32)), CPU)
+            if session.get_providers()[0] == CUDA:
+                return OnnxGraph(session, size_mb, device=CUDA_DEVICE)
+            self._fall_back(
+                "ONNX Runtime does not use it. Run `medqueue doctor`, and look at what nvidia-smi says"
+            )
+        return OnnxGraph(self._session(path, CPU), size_mb)
 
-    def _session(self, path: Path) -> ort.InferenceSession:
+    def _fall_back(self, reason: str) -> None:
+        """Go on with the CPU where that is allowed. Raises ProviderUnavailable where it is not."""
+        if not self._may_fall_back:
+            raise ProviderUnavailable(reason)
+        log.warning("cuda_unavailable", using=CPU, reason=reason)
+        self.cuda_fault = reason
+        self._provider = CPU
+
+    def _session(self, path: Path, *providers: str | tuple[str, dict[str, str]]) -> ort.InferenceSession:
+        """A session on these providers; without ONNX Runtime's own fallback, which prints and goes on with the CPU."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = SILENT
         if self._threads == 1:
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        if self._provider == CPU:
-            return ort.InferenceSession(str(path), options, providers=[CPU])
-        # The arena grows by what is asked for instead of doubling; the search for a convolution that is quick to find
-        # suits micro-batches, whose size changes from run to run.
-        cuda_options = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
-        return ort.InferenceSession(str(path), options, providers=[(CUDA, cuda_options), CPU])
+        try:
+            return ort.InferenceSession(str(path), options, providers=list(providers), enable_fallback=0)
+        except Exception as fault:
+            if is_out_of_memory(fault):
+                raise OutOfMemory from fault
+            raise
+
+
+def cuda_options(*, allow_tf32: bool) -> dict[str, str]:
+    """Options of the CUDA provider.
+
+    TF32 rounds the factors of products to ten bits: ONNX Runtime's default, and more than golden cases tolerate. The
+    arena grows by what is asked for instead of doubling; the search for a convolution that is quick to find suits
+    micro-batches, whose size changes from run to run.
+    """
+    return {
+        "use_tf32": "1" if allow_tf32 else "0",
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether an allocator raised it, told by its words. They are looked at and never passed on."""
+    words = str(fault).lower()
+    return isinstance(fault, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS)
 
 
 class OnnxGraph:
     """A session of ONNX Runtime, which any number of threads may run."""
 
-    def __init__(self, session: ort.InferenceSession, size_mb: float, *, on_cuda: bool) -> None:
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        size_mb: float,
+        *,
+        device: str | None = None,
+        end_process: Callable[[int], None] = os._exit,
+    ) -> None:
+        """With a `device`, inputs and outputs are bound to its memory, where they can be: text has no other than the CPU's."""
         self._session = session
-        self._on_cuda = on_cuda
-        self._outputs = [output.name for output in session.get_outputs()]
         self._size_mb = size_mb
+        self._end_process = end_process
+        self._outputs = [output.name for output in session.get_outputs()]
+        self._device = device if device is not None and _is_numeric(session) else None
         self._lock = threading.Lock()
         self._running: ort.RunOptions | None = None
 
@@ -161,7 +233,7 @@ class OnnxGraph:
 
     def beside(self) -> "OnnxGraph":
         """See LoadedGraph."""
-        return OnnxGraph(self._session, self._size_mb, on_cuda=self._on_cuda)
+        return OnnxGraph(self._session, self._size_mb, device=self._device, end_process=self._end_process)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See Graph."""
@@ -171,12 +243,10 @@ class OnnxGraph:
             self._running = options
         try:
             values = (
-                self._run_bound(feeds, options)
-                if self._on_cuda
-                else self._session.run(None, dict(feeds), options)
+                self._session.run(None, dict(feeds), options)
+                if self._device is None
+                else self._run_bound(feeds, options, self._device)
             )
-        except (MemoryError, RuntimeError, ort.capi.onnxruntime_pybind11_state.RuntimeException) as fault:
-            raise self._named(fault, options) from fault
         except Exception as fault:
             raise self._named(fault, options) from fault
         finally:
@@ -190,28 +260,36 @@ class OnnxGraph:
             if self._running is not None:
                 self._running.terminate = True
 
-    def _run_bound(self, feeds: Mapping[str, Array], options: ort.RunOptions) -> list[Array]:
-        """Run with inputs copied to the device once and outputs fetched once, the arena given back after a shrink."""
+    def _run_bound(self, feeds: Mapping[str, Array], options: ort.RunOptions, device: str) -> list[Array]:
+        """Run with inputs copied to the device once, and outputs left there until all of them are fetched."""
         binding = self._session.io_binding()
         for name, value in feeds.items():
-            binding.bind_ortvalue_input(
-                name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value), "cuda", 0)
-            )
+            binding.bind_cpu_input(name, np.ascontiguousarray(value))
         for name in self._outputs:
-            binding.bind_output(name, "cuda")
+            binding.bind_output(name, device)
         self._session.run_with_iobinding(binding, options)
         values: list[Array] = binding.copy_outputs_to_cpu()
         return values
 
-    @staticmethod
-    def _named(fault: BaseException, options: ort.RunOptions) -> Exception:
-        """The fault as one of ours. Its words are looked at here and nowhere else, and never passed on."""
-        words = str(fault).lower()
+    def _named(self, fault: BaseException, options: ort.RunOptions) -> Exception:
+        """The fault as one of ours. Its words are looked at here and nowhere else, and never passed on.
+
+        A device that is lost ends the process: every later run would fail as well and be held against its input. What
+        is in hand is rescued when its lease lapses.
+        """
+        lost = DEVICE_LOST.search(str(fault).lower())
+        if lost is not None:
+            log.error("device_lost", cuda_error=int(lost[1]))
+            self._end_process(DEVICE_LOST_EXIT_STATUS)
         if options.terminate:
             return RunTimedOut()
-        if isinstance(fault, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS):
-            return OutOfMemory()
-        return RunFailed(type(fault).__name__)
+        return OutOfMemory() if is_out_of_memory(fault) else RunFailed(type(fault).__name__)
+
+
+def _is_numeric(session: ort.InferenceSession) -> bool:
+    """Whether every input and output is a tensor of numbers."""
+    values = [*session.get_inputs(), *session.get_outputs()]
+    return all(value.type.startswith("tensor(") and value.type != "tensor(string)" for value in values)
 
 
 def describe(runtime: Runtime) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from onnx import ModelProto
 
 from service.config import Provider
 from tests.fakes import FakeRuntime, ScriptedGraph
 from tests.unit.workers import graphs
-from workers.runtime import OnnxRuntime, OutOfMemory, RunFailed, Runtime, RunTimedOut
+from workers.runtime import CPU, OnnxGraph, OnnxRuntime, OutOfMemory, RunFailed, Runtime, RunTimedOut
 
 Load = Callable[[ModelProto], Runtime]
 ROWS = {"x": np.array([[0], [1], [2]], np.float32)}
@@ -23,16 +24,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
 
 
-@pytest.fixture(params=["fake", "onnxruntime"])
+@pytest.fixture(params=["fake", "onnxruntime", "onnxruntime, bound"])
 def runtime_for(request: pytest.FixtureRequest, tmp_path: Path) -> Load:
-    """Writes a graph to `path`; the runtime that is to load it."""
+    """Writes a graph to `path`; the runtime that is to load it. Bound as on CUDA, and to the CPU's memory."""
 
     def made(model: ModelProto) -> Runtime:
         path = graphs.written(model, tmp_path)
         real = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
-        return real if request.param == "onnxruntime" else FakeRuntime(ScriptedGraph(real.load(path)))
+        if request.param == "fake":
+            return FakeRuntime(ScriptedGraph(real.load(path)))
+        return real if request.param == "onnxruntime" else FakeRuntime(bound(path))
 
     return made
+
+
+def bound(path: Path) -> OnnxGraph:
+    return OnnxGraph(ort.InferenceSession(str(path), providers=[CPU]), 1.0, device="cpu")
 
 
 def test_a_runtime_says_its_name_version_and_provider(runtime_for: Load) -> None:
@@ -109,3 +116,21 @@ def test_stop_between_runs_does_not_end_the_next(runtime_for: Load, path: Path) 
     graph = runtime_for(graphs.adding()).load(path)
     graph.stop()
     assert len(graph.run(ROWS)["more"]) == 3
+
+
+def test_bound_outputs_are_those_of_a_plain_run(tmp_path: Path) -> None:
+    path = graphs.written(graphs.adding(), tmp_path)
+    plain = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1).load(path)
+    for rows in (
+        np.arange(8, dtype=np.float32).reshape(8, 1),
+        np.arange(16, dtype=np.float32).reshape(8, 2)[:, ::2],
+    ):
+        found, expected = bound(path).run({"x": rows}), plain.run({"x": rows})
+        assert {name: value.tolist() for name, value in found.items()} == {
+            name: value.tolist() for name, value in expected.items()
+        }
+
+
+def test_text_is_not_bound_and_comes_through_all_the_same(tmp_path: Path) -> None:
+    graph = bound(graphs.written(graphs.repeating_text(), tmp_path))
+    assert graph.run({"x": np.array([["a"], ["bb"]], object)})["y"].tolist() == [["a"], ["bb"]]

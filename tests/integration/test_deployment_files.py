@@ -224,6 +224,13 @@ def test_redis_evicts_and_keeps_nothing() -> None:
     assert SERVICES["redis"]["command"][1] == SERVICES["redis"]["configs"][0]["target"]
 
 
+def test_the_gpu_image_is_given_the_driver_and_keeps_what_it_compiles_where_it_may_write() -> None:
+    environment = dict(re.findall(r"(\w+)=(\S+)", STAGES["worker-gpu"].last("ENV")))
+    assert {"compute", "utility"} <= set(environment["NVIDIA_DRIVER_CAPABILITIES"].split(","))
+    mounted = [volume.split(":")[1] for volume in SERVICES["worker-gpu"]["volumes"]]
+    assert any(Path(environment["CUDA_CACHE_PATH"]).is_relative_to(place) for place in mounted)
+
+
 def test_the_gpu_worker_asks_for_a_gpu_and_runs_on_request_only() -> None:
     gpu = SERVICES["worker-gpu"]
     assert gpu["profiles"] == ["gpu"]

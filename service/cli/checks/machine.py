@@ -26,7 +26,7 @@ from workers.runtime import OnnxRuntime, describe
 settings = Settings.from_environment()
 runtime = OnnxRuntime(settings.provider, allow_cpu=settings.allow_cpu, threads=1)
 runtime.load(pathlib.Path(sys.argv[1]))
-print(json.dumps(describe(runtime)))
+print(json.dumps({**describe(runtime), "cuda_fault": runtime.cuda_fault}))
 """
 
 
@@ -87,9 +87,12 @@ def runtime_fault(stderr: str) -> Finding:
     return fail("runtime", f"no model could be loaded ({name})", "Reinstall medqueue[cpu] or medqueue[gpu].")
 
 
-def provider(described: dict[str, str], *, gpu: bool) -> Finding:
+def provider(described: dict[str, str | None], *, gpu: bool) -> Finding:
     """Whether the provider that a worker gets makes use of this machine."""
     found = f"{described['runtime']}, {described['provider']}"
+    if fault := described.get("cuda_fault"):
+        reason, _, advice = fault.partition(". ")
+        return warn("runtime", f"{found}; CUDA does not work here: {reason}", f"{advice}.")
     if gpu and described["provider"] == CPU:
         return warn("runtime", f"{found}, and there is a GPU", "Install medqueue[gpu] to run models on it.")
     return ok("runtime", found)

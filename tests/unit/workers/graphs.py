@@ -72,6 +72,13 @@ def picking() -> ModelProto:
     )
 
 
+def repeating_text() -> ModelProto:
+    """Gives back the text that it is given."""
+    text = [helper.make_tensor_value_info(name, TensorProto.STRING, ["rows", 1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "test", text[:1], text[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
 def _model(
     nodes: list[NodeProto], *, constants: dict[str, np.ndarray], outputs: tuple[str, ...] = ("y",)
 ) -> ModelProto:

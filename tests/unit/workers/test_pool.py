@@ -27,7 +27,7 @@ class CountingRuntime:
         self._faults = faults
         self.graphs: list[ScriptedGraph] = []
 
-    def load(self, path: Path) -> ScriptedGraph:
+    def load(self, path: Path, *, allow_tf32: bool = False) -> ScriptedGraph:
         """See Runtime."""
         self.graphs.append(ScriptedGraph(self._real.load(path), self._faults, size_mb=self._size_mb))
         return self.graphs[-1]

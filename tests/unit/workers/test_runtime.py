@@ -1,5 +1,6 @@
 """ONNX Runtime: the provider is chosen and checked, faults are told apart by type, a long run can be stopped."""
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,27 @@ from workers.runtime import (
     ProviderUnavailable,
     RunFailed,
     RunTimedOut,
+    cuda_options,
     describe,
 )
 
 without_cuda = pytest.mark.skipif(
     CUDA in ort.get_available_providers(), reason="this ONNX Runtime offers CUDA"
+)
+# As ONNX Runtime 1.31, CUDA 13 and cuDNN 9 word it, cut.
+ALLOCATORS_WORDS = (
+    "bfc_arena.cc:376 AllocateRawInternal(size_t, bool) Failed to allocate memory for requested buffer of size 17179869184",
+    "bfc_arena.cc:167 Available memory of 1048576 is smaller than requested bytes of 4194304",
+    "CudaMempoolArena::AllocOnStream: cudaMallocFromPoolAsync failed on stream=0x1: out of memory",
+    "Memory allocation failed. Size=17179869184",
+    "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_);",
+    "CUBLAS failure 3: the resource allocation failed ; GPU=0",
+    "CUDNN failure 2: CUDNN_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cudnnCreate(&cudnn_handle_)",
+    "CUDNN failure 4003: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0",
+    "CUDNN failure 4002: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ; GPU=0",
+    "CURAND_STATUS_ALLOCATION_FAILED",
+    "CUFFT failure 2: CUFFT_ALLOC_FAILED",
+    "CUDA error cudaErrorMemoryAllocation:out of memory",
 )
 ROWS = {"x": np.ones((2, 1), np.float32)}
 IMPOSSIBLE = {"x": np.full((1, 1), 987654, np.float32)}
@@ -52,18 +69,60 @@ class FailingSession:
 
 
 def failing(fault: Exception) -> OnnxGraph:
-    return OnnxGraph(FailingSession(fault), 1.0, on_cuda=False)
+    return OnnxGraph(FailingSession(fault), 1.0)
 
 
 @without_cuda
 def test_cuda_that_is_asked_for_and_absent_is_refused() -> None:
-    with pytest.raises(ProviderUnavailable, match="MEDQUEUE_ALLOW_CPU=1"):
+    with pytest.raises(
+        ProviderUnavailable, match=r"built without CUDA.*medqueue\[gpu\].*MEDQUEUE_ALLOW_CPU=1"
+    ):
         OnnxRuntime(Provider.CUDA, allow_cpu=False, threads=1)
 
 
 @without_cuda
 def test_cuda_that_is_absent_gives_way_to_the_cpu_where_that_is_allowed() -> None:
     assert OnnxRuntime(Provider.CUDA, allow_cpu=True, threads=1).provider == CPU
+
+
+@pytest.mark.parametrize(
+    "reason", ["missing driver: libcuda.so.1. Install it", "missing libraries: libcudnn.so.9. Get it"]
+)
+def test_what_cuda_lacks_is_named_before_a_model_is_loaded(reason: str) -> None:
+    with pytest.raises(ProviderUnavailable, match=re.escape(reason)):
+        OnnxRuntime(Provider.CUDA, allow_cpu=False, threads=1, cuda_fault=lambda: reason)
+
+
+def test_what_cuda_lacks_is_kept_where_the_cpu_takes_its_place() -> None:
+    runtime = OnnxRuntime(Provider.CUDA, allow_cpu=True, threads=1, cuda_fault=lambda: "missing driver")
+    assert (runtime.provider, runtime.cuda_fault) == (CPU, "missing driver")
+
+
+def test_the_cpu_is_not_asked_what_cuda_lacks() -> None:
+    runtime = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1, cuda_fault=lambda: pytest.fail("asked"))
+    assert runtime.cuda_fault is None
+
+
+@without_cuda
+@pytest.mark.filterwarnings("ignore:Specified provider")  # this build has no CUDA: a GPU build says nothing
+def test_a_session_that_silently_fell_back_is_refused(tmp_path: Path) -> None:
+    runtime = OnnxRuntime(Provider.CUDA, allow_cpu=False, threads=1, cuda_fault=lambda: None)
+    with pytest.raises(ProviderUnavailable, match="does not use it"):
+        runtime.load(graphs.written(graphs.adding(), tmp_path))
+
+
+@without_cuda
+@pytest.mark.filterwarnings("ignore:Specified provider")  # this build has no CUDA: a GPU build says nothing
+def test_a_session_that_silently_fell_back_is_used_where_that_is_allowed(tmp_path: Path) -> None:
+    runtime = OnnxRuntime(Provider.CUDA, allow_cpu=True, threads=1, cuda_fault=lambda: None)
+    outputs = runtime.load(graphs.written(graphs.adding(), tmp_path)).run(ROWS)
+    assert outputs["more"].tolist() == [[2], [2]]
+    assert runtime.provider == CPU
+
+
+@pytest.mark.parametrize(("allowed", "option"), [(False, "0"), (True, "1")])
+def test_tf32_is_off_unless_it_is_allowed(allowed: bool, option: str) -> None:
+    assert cuda_options(allow_tf32=allowed)["use_tf32"] == option
 
 
 @without_cuda
@@ -110,22 +169,44 @@ def test_a_run_that_asks_for_too_much_memory_is_told_apart(tmp_path: Path) -> No
         RuntimeError("bad allocation"),
         RuntimeError("CUDA failure 2: out of memory ; GPU=0"),
         RuntimeError("CUDA_ERROR_OUT_OF_MEMORY"),
-        RuntimeError("Failed to allocate memory for requested buffer of size 17179869184"),
-        RuntimeError("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED"),
         RuntimeError("cudaMalloc(&p, size) failed"),
         ValueError("BFCArena: Failed to Allocate memory"),
+        *map(RuntimeError, ALLOCATORS_WORDS),
     ],
-    ids=lambda fault: str(fault) or type(fault).__name__,
+    ids=lambda fault: str(fault)[-60:] or type(fault).__name__,
 )
 def test_the_words_of_every_allocator_mean_out_of_memory(fault: Exception) -> None:
     with pytest.raises(OutOfMemory):
         failing(fault).run(ROWS)
 
 
+@pytest.mark.parametrize("number", [214, 700, 702, 719, 999])
+def test_a_device_that_is_lost_ends_the_process(number: int) -> None:
+    statuses: list[int] = []
+    words = f"CUDA failure {number}: unspecified ; GPU=0 ; expr=cudaMalloc((void**)&p, size);"
+    graph = OnnxGraph(FailingSession(RuntimeError(words)), 1.0, end_process=statuses.append)
+    with pytest.raises((RunFailed, OutOfMemory)):
+        graph.beside().run(ROWS)
+    assert statuses == [75]
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA failure 2: out of memory", "CUDA failure 701: too many resources", "CUDA failure 1"]
+)
+def test_a_device_that_answers_again_does_not_end_the_process(words: str) -> None:
+    graph = OnnxGraph(
+        FailingSession(RuntimeError(words)), 1.0, end_process=lambda status: pytest.fail("ended")
+    )
+    with pytest.raises((RunFailed, OutOfMemory)):
+        graph.run(ROWS)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
         RuntimeError("Non-zero status code returned while running Gather node"),
+        RuntimeError("CUDA failure 1: invalid argument ; GPU=0 ; expr=cudaMemcpyAsync(to, from, size)"),
+        RuntimeError("CUBLAS failure 7: CUBLAS_STATUS_INVALID_VALUE"),
         ValueError("CUDNN_STATUS_EXECUTION_FAILED"),
         KeyError("x"),
     ],
