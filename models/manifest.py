@@ -79,6 +79,12 @@ class RuntimeLimits(ManifestTable):
         description="largest absolute difference of an output between alone, batched and reordered",
     )
     precision: Literal["fp32"] = Field("fp32", description="arithmetic of the graph")
+    # Left out of what is stored unless it is set: a release that does not know the key refuses it.
+    allow_tf32: bool = Field(
+        False,
+        description="let a GPU round the factors of products to ten bits (TF32): faster, and less exact",
+        exclude_if=lambda allowed: not allowed,
+    )
 
 
 class ModelManifest(ManifestTable):

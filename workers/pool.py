@@ -82,7 +82,7 @@ class ModelPool:
 
     def _open(self, model: PublishedModel) -> tuple[Bundle, LoadedGraph]:
         bundle = fetch(self._blobs, model, self._cache)
-        return bundle, self._runtime.load(bundle.model_path)
+        return bundle, self._runtime.load(bundle.model_path, allow_tf32=model.manifest.runtime.allow_tf32)
 
     def _take_in(self, model: PublishedModel, bundle: Bundle, graph: LoadedGraph) -> LoadedModel:
         loaded = LoadedModel(model, model.pipeline, graph, model.manifest.runtime.max_batch)

@@ -31,6 +31,13 @@ def test_a_whole_number_stands_for_a_float() -> None:
     assert ModelManifest.parse(toml(table)).runtime.run_timeout_s == 5.0
 
 
+def test_tf32_is_stored_only_where_it_is_allowed() -> None:
+    """The release before knows no such key, and reads what is stored while this one is rolled out."""
+    allowed = ModelManifest.model_validate(manifest_table() | {"runtime": {"allow_tf32": True}})
+    assert "allow_tf32" not in manifest().model_dump(mode="json")["runtime"]
+    assert ModelManifest.model_validate(allowed.model_dump(mode="json")) == allowed
+
+
 def test_a_manifest_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         manifest().name = "other"
