@@ -106,15 +106,15 @@ BATCH_TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
 
 ENDED_BATCH_STATES = frozenset(state for state, nexts in BATCH_TRANSITIONS.items() if not nexts)
 
-# What callers are told of: the events of the trail that webhooks and the feed carry. The last five are batches'.
+# What callers are told of: the events of the trail that webhooks and the feed carry. Every end of a job and of a batch is
+# among them.
 PUBLISHED_ACTIONS = (
     *(f"job.{state}" for state in JobState if state in ENDED_STATES),
     "job.overdue",
     "batch.started",
     "batch.progressed",
-    "batch.completed",
-    "batch.failed",
     "batch.at_risk",
+    *(f"batch.{state}" for state in BatchState if state in ENDED_BATCH_STATES),
 )
 
 # How long a job of each priority gives way to more pressing ones, in seconds. A job is claimed in the

@@ -260,7 +260,7 @@ class AuditEvent(Row):
     __table_args__ = (
         Index("ix_audit_event_job", "job_id", "id", postgresql_where=text("job_id IS NOT NULL")),
         Index(
-            "ix_audit_event_feed",
+            "ix_audit_event_published",
             "tenant_id",
             "xact_id",
             "id",
@@ -309,7 +309,8 @@ class AuditEvent(Row):
 
 class WebhookEndpoint(Row):
     """Where a tenant wants to be told. A registered one has a URL of its own; a `callback` one stands for the origin of
-    jobs' callback URLs, so that health is kept by receiver. `closed_until` is when it may be tried again.
+    jobs' callback URLs, so that health is kept by receiver. `closed_until` is when it may be tried again, `subscribed_at` since
+    when it asks for an event type, where that was not from the beginning.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -333,6 +334,7 @@ class WebhookEndpoint(Row):
     url: Mapped[str]
     description: Mapped[str] = mapped_column(server_default=text("''"))
     event_types: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    subscribed_at: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     state: Mapped[str] = mapped_column(server_default=text("'enabled'"))
     disabled_because: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -459,6 +461,7 @@ class BatchSchedule(Row):
     window_hours: Mapped[str | None]
     window_zone: Mapped[str | None]
     deadline_after_s: Mapped[int | None]
+    wait_for_source_s: Mapped[int | None]
     error_limit: Mapped[int | None] = mapped_column(BigInteger)
     submitted_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -553,6 +556,7 @@ class Batch(Row):
     window_zone: Mapped[str | None]
     not_before: Mapped[datetime | None]
     deadline_at: Mapped[datetime | None]
+    source_by: Mapped[datetime | None]
     open_from: Mapped[datetime]
     open_until: Mapped[datetime | None]
     claimed_at: Mapped[datetime | None]

@@ -15,7 +15,7 @@ from service.webhooks import planning
 
 SWEEP_ROWS = 1000
 ACTOR = "scheduler"
-SURE_AFTER_S = 60  # no alarm before a batch has run for so long: the first chunks say little
+SURE_AFTER_S = 60  # no alarm before a batch has run for so long, or for two thirds of its time: the first chunks say little
 
 CRASHED = (
     '{"code": "worker_crashed", "detail": "The worker died each time it scored these rows. Look at them, or tell the '
@@ -100,30 +100,43 @@ FROM unnest(%b::uuid[], %s::timestamptz[], %s::timestamptz[]) AS moved (id, open
 WHERE batch.id = moved.id AND batch.id = ANY (%b::uuid[])
 """
 
-# Told once an opening. A batch whose time is half over and that has nothing done will not make it either.
+# Told once for each end. What is under way ends with its opening: at its pace it will not be done, or its time is half over
+# and nothing is done. What waits (for its source, for a caller to resume it, for a window that opens too late) is at risk of
+# its deadline once half of the time until then is over; one whose next window opens behind it, at once.
 AT_RISK = f"""
-WITH open AS MATERIALIZED (
-    SELECT id, rows_total - rows_succeeded - rows_failed AS remaining, {PACE.format(t="batch")} AS pace,
-           extract(epoch FROM open_until - now()) AS left_s,
-           extract(epoch FROM now() - greatest(open_from, resumed_at, scheduled_at)) AS gone_s
+WITH live AS MATERIALIZED (
+    SELECT id, open_until AS ends_at, greatest(open_from, resumed_at, scheduled_at) AS began_at,
+           rows_total - rows_succeeded - rows_failed AS remaining, {PACE.format(t="batch")} AS pace
     FROM batch
     WHERE state IN ('scheduled', 'running') AND open_from <= now() AND open_until > now()
         AND at_risk_until IS DISTINCT FROM open_until
+    UNION ALL
+    SELECT id, deadline_at, CASE state WHEN 'scheduled' THEN '-infinity' ELSE greatest(created_at, not_before, paused_at) END,
+           rows_total - rows_succeeded - rows_failed, NULL
+    FROM batch
+    WHERE deadline_at IS NOT NULL AND deadline_at > now() AND at_risk_until IS DISTINCT FROM deadline_at
+        AND (state IN ('validating', 'pausing', 'paused') OR state = 'scheduled' AND open_from >= deadline_at)
     LIMIT {SWEEP_ROWS}
+), timed AS (
+    SELECT *, extract(epoch FROM ends_at - now()) AS left_s,
+           CASE WHEN isfinite(began_at) THEN extract(epoch FROM now() - began_at) ELSE 'infinity' END AS gone_s
+    FROM live
 ), late AS MATERIALIZED (
-    SELECT id FROM open WHERE gone_s >= {SURE_AFTER_S}
+    SELECT id, ends_at, CASE WHEN pace > 0 THEN now() + make_interval(secs => least(remaining / pace, 1e9)) END AS expected_end
+    FROM timed WHERE gone_s >= least({SURE_AFTER_S}, 2 * left_s)
         AND CASE WHEN pace > 0 THEN remaining / pace > left_s ELSE gone_s > left_s END
 ), risky AS (
-    UPDATE batch SET at_risk_until = open_until
-    WHERE id = ANY (ARRAY(SELECT id FROM late)) AND state IN ('scheduled', 'running')
-        AND at_risk_until IS DISTINCT FROM open_until
-    RETURNING id, tenant_id, state, open_until, rows_total, rows_succeeded, rows_failed
+    UPDATE batch SET at_risk_until = late.ends_at FROM late
+    WHERE batch.id = late.id AND batch.id = ANY (ARRAY(SELECT id FROM late))
+        AND batch.state IN ('validating', 'scheduled', 'running', 'pausing', 'paused')
+        AND batch.at_risk_until IS DISTINCT FROM late.ends_at
+    RETURNING batch.id, batch.tenant_id, batch.state, batch.rows_total, batch.rows_succeeded, batch.rows_failed, late.ends_at,
+        late.expected_end
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT risky.tenant_id, risky.id, '{ACTOR}', 'batch.at_risk', jsonb_strip_nulls(jsonb_build_object(
-        'state', risky.state, 'open_until', risky.open_until, 'counts', {settling.COUNTS},
-        'expected_end', CASE WHEN pace > 0 THEN now() + make_interval(secs => least(remaining / pace, 1e9)) END))
-    FROM risky JOIN open ON open.id = risky.id RETURNING {planning.EVENT_COLUMNS}
+    SELECT tenant_id, id, '{ACTOR}', 'batch.at_risk', jsonb_strip_nulls(jsonb_build_object(
+        'state', state, 'open_until', ends_at, 'counts', {settling.COUNTS}, 'expected_end', expected_end))
+    FROM risky RETURNING {planning.EVENT_COLUMNS}
 ), {planning.BATCH_DELIVERIES}
 SELECT id, {planning.PLANNED} FROM risky
 """
@@ -180,7 +193,7 @@ def move_openings(work: UnitOfWork) -> list[UUID]:
 
 
 def tell_risks(work: UnitOfWork) -> list[UUID]:
-    """Tell of batches that will not be done by the end of their opening (the window's or the deadline), once each."""
+    """Tell of batches that will not be done by the end of their opening (the window's or the deadline), once for each end."""
     rows = work.execute(AT_RISK)
     settling.planned(work, rows)
     return [row[0] for row in rows]

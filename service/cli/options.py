@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,25 @@ class InOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """The commands as they were added."""
         return list(self.commands)
+
+
+class Moment(click.ParamType[datetime]):
+    """A time in ISO 8601, as the API and this command line print it. One without a zone is local, or of the zone given."""
+
+    name = "time"
+
+    def __init__(self, zone: tzinfo | None = None) -> None:
+        self._zone = zone
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time that `value` says."""
+        try:
+            told = datetime.fromisoformat(value)
+            return (
+                told.replace(tzinfo=self._zone) if told.tzinfo is None and self._zone else told.astimezone()
+            )
+        except (ValueError, OverflowError):
+            self.fail("give a time such as 2027-01-31T18:00:00Z or 2027-01-31T19:00:00+01:00", param, ctx)
 
 
 data_dir_option = click.option(

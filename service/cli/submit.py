@@ -13,7 +13,7 @@ import click
 from service.cli.cases import FileCase, JsonCases, read_cases
 from service.cli.errors import AnswerLost
 from service.cli.exits import ExitCode
-from service.cli.options import over_api
+from service.cli.options import Moment, over_api
 from service.lifecycle import JobState, Priority
 
 if TYPE_CHECKING:
@@ -24,19 +24,6 @@ Answer = TypeVar("Answer")
 
 WAIT_S = 60.0
 BULK_LIMIT = 1000
-
-
-class Moment(click.ParamType[datetime]):
-    """A time in ISO 8601; one without a zone is local."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The time that `value` says."""
-        try:
-            return datetime.fromisoformat(value).astimezone()
-        except ValueError:
-            self.fail("give a time such as 2027-01-31T18:00:00+01:00", param, ctx)
 
 
 @click.command("submit")

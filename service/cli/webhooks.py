@@ -10,7 +10,7 @@ from uuid import UUID
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import InOrder, over_api
+from service.cli.options import InOrder, Moment, over_api
 from service.lifecycle import PUBLISHED_ACTIONS, DeliveryState
 
 if TYPE_CHECKING:
@@ -127,10 +127,10 @@ def list_deliveries(
 @webhooks.command("replay")
 @click.argument("delivery_id", type=click.UUID, metavar="[DELIVERY_ID]", required=False)
 @click.option("--endpoint", type=click.UUID, metavar="ID", help="Deliveries to this endpoint.")
-@click.option("--since", type=click.DateTime(), metavar="TIME", help="Planned then or later, in UTC.")
 @click.option(
-    "--until", type=click.DateTime(), metavar="TIME", help="Planned before, in UTC; else until now."
+    "--since", type=Moment(UTC), metavar="ISO", help="Planned then or later; in UTC when it names no zone."
 )
+@click.option("--until", type=Moment(UTC), metavar="ISO", help="Planned before; until now when omitted.")
 @click.option(
     "--state",
     "states",
@@ -151,12 +151,13 @@ def replay(
 ) -> int:
     """Send a delivery again, or those of a time range.
 
-    With --endpoint and --since also the events that the endpoint missed while it was disabled are sent.
+    With --endpoint and --since also the events that the endpoint missed while it was disabled are sent; none from before
+    it was registered, or before it asked for them.
 
     \b
     Examples:
       medqueue webhooks replay 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
-      medqueue webhooks replay --endpoint 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --since 2026-11-22T00:00:00
+      medqueue webhooks replay --endpoint 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --since 2026-11-22T00:00:00Z
     """
     if delivery_id is not None:
         if endpoint or since or until or states:
@@ -164,9 +165,9 @@ def replay(
         return _tell(out, api.replay(str(delivery_id)))
     if endpoint is None or since is None:
         raise click.UsageError("Name a delivery, or --endpoint and --since.")
-    wanted: Json = {"since": since.replace(tzinfo=UTC).isoformat()}
+    wanted: Json = {"since": since.isoformat()}
     if until is not None:
-        wanted["until"] = until.replace(tzinfo=UTC).isoformat()
+        wanted["until"] = until.isoformat()
     if states:
         wanted["states"] = list(dict.fromkeys(states))
     return _tell(out, api.replay_range(str(endpoint), wanted))

@@ -45,7 +45,10 @@ SELECT {COLUMNS} FROM webhook_endpoint WHERE id = %s AND tenant_id = %s AND kind
 # Enabling one again forgives its failures.
 CHANGE = f"""
 UPDATE webhook_endpoint SET url = coalesce(%s, url), description = coalesce(%s, description),
-    event_types = coalesce(%s, event_types), state = coalesce(%s, state), updated_at = now(),
+    event_types = coalesce(%s, event_types), subscribed_at = CASE WHEN %s::text[] IS NULL THEN subscribed_at ELSE (
+        SELECT coalesce(jsonb_object_agg(asked.type, coalesce(subscribed_at -> asked.type, to_jsonb(now())))
+                FILTER (WHERE subscribed_at ? asked.type OR asked.type <> ALL (event_types)), '{{}}')
+        FROM unnest(%s::text[]) AS asked (type)) END, state = coalesce(%s, state), updated_at = now(),
     disabled_because = CASE %s::text WHEN 'disabled' THEN 'request' WHEN 'enabled' THEN NULL ELSE disabled_because END,
     failures = CASE WHEN %s::text = 'enabled' THEN 0 ELSE failures END,
     failing_since = CASE WHEN %s::text = 'enabled' THEN NULL ELSE failing_since END,
@@ -160,7 +163,7 @@ def change(
 ) -> Endpoint:
     """Change what is given; `url` was judged. `state` enabled forgives failures. Raises EndpointNotFound."""
     given = None if event_types is None else list(event_types)
-    params = (url, description, given, *[state] * 5, endpoint_id, principal.tenant_id)
+    params = (url, description, *[given] * 3, *[state] * 5, endpoint_id, principal.tenant_id)
     rows = work.execute(CHANGE, params)
     if not rows:
         raise EndpointNotFound

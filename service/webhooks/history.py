@@ -34,10 +34,12 @@ RETURNING delivery.id
 """
 
 # Events that were never planned, because the endpoint was disabled at the time, are planned now: those that are
-# planned already are passed over, or a second replay of a long time would come no further than the first.
+# planned already are passed over, or a second replay of a long time would come no further than the first. What happened
+# before the endpoint was there, or before it asked for such events, it did not miss.
 REPLAY_RANGE = f"""
 WITH target AS (
-    SELECT id, tenant_id, event_types, kind FROM webhook_endpoint WHERE id = %s AND tenant_id = %s AND state = 'enabled'
+    SELECT id, tenant_id, event_types, kind, created_at, subscribed_at FROM webhook_endpoint
+    WHERE id = %s AND tenant_id = %s AND state = 'enabled'
 ), chosen AS MATERIALIZED (
     SELECT delivery.id FROM webhook_delivery AS delivery
     WHERE delivery.endpoint_id = (SELECT id FROM target) AND delivery.created_at >= %s AND delivery.created_at < %s
@@ -53,6 +55,7 @@ WITH target AS (
     WHERE target.kind = 'registered' AND event.action IN ({", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS)})
         AND event.action = ANY (target.event_types) AND event.occurred_at >= %s AND event.occurred_at < %s
         AND event.tenant_id = %s
+        AND event.occurred_at >= coalesce((target.subscribed_at ->> event.action)::timestamptz, target.created_at)
         AND event.id NOT IN (SELECT event_id FROM webhook_delivery WHERE endpoint_id = (SELECT id FROM target))
     ORDER BY event.id LIMIT {REPLAY_ROWS}
     ON CONFLICT (endpoint_id, event_id) DO NOTHING RETURNING id

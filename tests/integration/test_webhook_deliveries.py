@@ -397,3 +397,34 @@ def test_an_endpoint_of_another_tenant_is_not_sent_to_again(hooks: Hooks) -> Non
     endpoint_id = hooks.endpoint()
     with pytest.raises(EndpointNotFound):
         replay(hooks.of_other_tenant(), endpoint_id)
+
+
+def test_a_replay_of_a_new_endpoint_plans_nothing_from_before_it_was_registered(hooks: Hooks) -> None:
+    for job_id in hooks.submit(3):
+        hooks.cancel(job_id)
+    assert replay(hooks, hooks.endpoint(), DELIVERED, DEAD) == (0, 0)
+
+
+def test_a_replay_plans_no_events_from_before_the_endpoint_asked_for_their_type(hooks: Hooks) -> None:
+    endpoint_id = hooks.endpoint("job.failed", "job.expired")
+
+    def ask_for(*event_types: str) -> None:
+        with hooks.database.transaction() as work:
+            endpoints.change(work, hooks.caller, endpoint_id, event_types=event_types)
+
+    def cancel_one() -> None:
+        (job_id,) = hooks.submit()
+        hooks.cancel(job_id)
+
+    cancel_one()
+    ask_for("job.failed", "job.canceled")
+    assert replay(hooks, endpoint_id) == (0, 0)
+    hooks.set_state(endpoint_id, "disabled")
+    cancel_one()
+    hooks.set_state(endpoint_id, "enabled")
+    ask_for("job.canceled", "job.expired")
+    assert replay(hooks, endpoint_id) == (0, 1), "it asked for that one all the time"
+    ask_for("job.expired")
+    cancel_one()
+    ask_for("job.canceled")
+    assert replay(hooks, endpoint_id) == (0, 0), "while that one happened it did not ask for it"

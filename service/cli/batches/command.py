@@ -15,8 +15,8 @@ import click
 from service.cli.batches.schedules import schedules
 from service.cli.batches.submission import submit
 from service.cli.exits import ExitCode
-from service.cli.options import InOrder, over_api
-from service.cli.submit import Moment, repeated_if_lost
+from service.cli.options import InOrder, Moment, over_api
+from service.cli.submit import repeated_if_lost
 from service.lifecycle import BatchState
 
 if TYPE_CHECKING:

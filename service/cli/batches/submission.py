@@ -13,8 +13,8 @@ from service.cli.batches.sources import UPLOAD, LocalFile, put_up, source_named
 from service.cli.batches.work import OUTPUTS, takes_work
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
-from service.cli.options import over_api
-from service.cli.submit import Moment, repeated_if_lost
+from service.cli.options import Moment, over_api
+from service.cli.submit import repeated_if_lost
 
 if TYPE_CHECKING:
     from service.cli.batches.work import Work

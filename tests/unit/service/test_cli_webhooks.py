@@ -3,18 +3,21 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+import click
 import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from service.cli import main
+from service.cli import main, root
 from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem
 from service.cli.feed import Message, follow, messages
 from service.cli.forwarding import Forwarder
+from service.cli.options import Moment
 from service.cli.target import Target
 from tests.unit.service.test_cli_commands import ID, KEY, Api
 
@@ -142,6 +145,51 @@ def test_a_range_is_sent_again(api: Api, medqueue: Run) -> None:
         "until": "2026-11-23T00:00:00+00:00",
         "states": ["delivered", "dead"],
     }
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00+00:00"),
+        ("2026-11-22T04:16:24.802169Z", "2026-11-22T04:16:24.802169+00:00"),
+        ("2026-11-22T04:16:24.8Z", "2026-11-22T04:16:24.800000+00:00"),
+        ("2026-11-22T05:16:24+01:00", "2026-11-22T04:16:24+00:00"),
+        ("2026-11-22 04:16:24+00:00", "2026-11-22T04:16:24+00:00"),
+        ("2026-11-22T04:16", "2026-11-22T04:16:00+00:00"),
+        ("2026-11-22", "2026-11-22T00:00:00+00:00"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_times_are_taken_as_the_api_and_the_tables_write_them(
+    api: Api, medqueue: Run, option: str, told: str, sent: str
+) -> None:
+    api.on(f"POST /v1/webhook-endpoints/{ID}/replay", {"replayed": 0, "planned": 0})
+    since = () if option == "--since" else ("--since", "2026-01-01")
+    assert medqueue("replay", "--endpoint", ID, *since, option, told) == 0
+    found = datetime.fromisoformat(api.body()[option[2:]])
+    assert found == datetime.fromisoformat(sent)
+
+
+def test_every_time_of_the_command_line_is_taken_in_the_same_forms() -> None:
+    """One type of option for all of them: click's own knows neither zones nor fractions."""
+    times = [
+        (path, option)
+        for path, command in commands()
+        for option in command.params
+        if option.human_readable_name.rpartition("_")[2] in {"since", "until", "deadline", "before", "after"}
+        and not isinstance(option.type, click.types.FloatRange)
+    ]
+    assert len(times) >= 6
+    assert [(path, option.name) for path, option in times if not isinstance(option.type, Moment)] == []
+
+
+def commands(group: click.Command = root.medqueue, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command with its words."""
+    if isinstance(group, click.Group):
+        for name, command in group.commands.items():
+            yield from commands(command, f"{path} {name}")
+    else:
+        yield path, group
 
 
 def test_a_stream_is_read_message_by_message_and_one_that_breaks_off_is_none() -> None:
