@@ -95,9 +95,15 @@ def picture(name: str, pointer: str, **given: Any) -> Bad:
     return unfit(name, pointer, {"model": cases.PNEUMONIA, "input": given})
 
 
-def png(width: int, height: int, pixels: bytes) -> bytes:
-    """A grey PNG whose header says `width` and `height`, whatever its pixels are."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+def half_a_scan(jpeg: bytes) -> bytes:
+    """A JPEG without the second half of its pixels, closed again."""
+    start = jpeg.rindex(b"\xff\xda")
+    return jpeg[: (start + len(jpeg)) // 2] + b"\xff\xd9"
+
+
+def png(width: int, height: int, pixels: bytes, colour: int = 0) -> bytes:
+    """A PNG whose header says `width` and `height`, whatever its pixels are."""
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -229,6 +235,8 @@ BAD_IMAGES = [
     image("a PNG of its signature only", "truncated_image", cases.image(64)[:8]),
     image("a JPEG cut short", "truncated_image", cases.image(64, "JPEG")[:-50]),
     image("a damaged PNG", "damaged_image", cases.image(64)[:60] + bytes(20) + cases.image(64)[80:]),
+    image("a palette PNG without a palette", "damaged_image", png(64, 64, bytes(65 * 64), colour=3)),
+    image("a JPEG with half a scan", "damaged_image", half_a_scan(cases.image(300, "JPEG"))),
     image("an image bomb", "image_too_large", png(50_000, 50_000, bytes(1000))),
     image("a PNG with too few rows", "truncated_image", png(100, 100, bytes(1000))),
     image("a PNG whose sides are zero", "damaged_image", png(0, 0, b"")),

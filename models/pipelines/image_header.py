@@ -1,0 +1,56 @@
+"""What is known of an image file before a pixel is decoded, and why a file is refused. Reads no format itself."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Format = Literal["PNG", "JPEG"]
+Colour = Literal["grey", "rgb", "palette", "cmyk"]
+
+# Honest files have some thousand parts.
+MOST_PARTS: Final = 100_000
+
+
+class ImageRefused(Exception):
+    """The file is not an image that can be decoded. `code` and `detail` are as in a FieldFault."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        self.detail = detail
+        super().__init__(code)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What a file's header says. `content` is the file without metadata; `orientation` is Exif's, 1 to 8.
+
+    Of a PNG, `scanline_bytes` is how long its pixel stream must be, decompressed, and `palette_size` how many
+    colours its palette has.
+    """
+
+    format: Format
+    width: int
+    height: int
+    bit_depth: int
+    colour: Colour
+    animated: bool
+    orientation: int
+    content: bytes
+    scanline_bytes: int = 0
+    palette_size: int = 0
+
+
+def truncated() -> ImageRefused:
+    """The refusal of a file that ends too early."""
+    return ImageRefused("truncated_image", "The image ends too early: send the whole file.")
+
+
+def damaged(what: str) -> ImageRefused:
+    """The refusal of a file that breaks its format."""
+    return ImageRefused("damaged_image", f"The image is damaged ({what}): export it again.")
+
+
+def unsupported(kind: str) -> ImageRefused:
+    """The refusal of a sound file of a kind that is not read."""
+    return ImageRefused(
+        "unsupported_encoding", f"This rare kind of {kind} is not read: export it as plain PNG."
+    )

@@ -1,0 +1,208 @@
+"""PNG files: what their chunks say, and their pixels (W3C Recommendation, 3rd edition).
+
+Everything that libpng would warn of is a refusal: checksums, order, number and length of chunks, and a pixel stream
+that is not exactly as long as the header says. Pillow, which decodes, says nothing of most of it.
+"""
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Final, NamedTuple
+
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+from models.pipelines.image_header import (
+    MOST_PARTS,
+    Colour,
+    ImageFile,
+    damaged,
+    truncated,
+    unsupported,
+)
+from models.pipelines.orientation import agreed, in_png_text, in_tiff
+
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_COLOURS: Final[dict[int, Colour]] = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
+_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_TRANSPARENCY_BYTES: Final = {0: 2, 2: 6}
+_PALETTE: Final = 3
+# The seven passes of an interlaced image: left, top, step across, step down.
+_ADAM7: Final = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+_CRITICAL: Final = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
+_TEXTS: Final = frozenset((b"tEXt", b"zTXt", b"iTXt"))
+_BLOCK_BYTES: Final = 1 << 20
+
+
+class _Chunk(NamedTuple):
+    """A part of a PNG file; `whole` has its length, kind, body and checksum."""
+
+    kind: bytes
+    body: bytes
+    whole: bytes
+
+
+class _Header(NamedTuple):
+    """The fields of IHDR."""
+
+    width: int
+    height: int
+    bit_depth: int
+    colour: int
+    compression: int
+    filtering: int
+    interlace: int
+
+
+def read_png(content: bytes) -> ImageFile:
+    """The header of a PNG file; no pixel is decoded. Raises ImageRefused."""
+    chunks = _chunks(content)
+    header = _header(chunks)
+    _check_order(chunks)
+    palette_size = _palette_size(chunks, header)
+    kept = _CRITICAL | {b"tRNS"} - (set() if header.colour in (2, 3, 6) else {b"PLTE"})
+    return ImageFile(
+        format="PNG",
+        width=header.width,
+        height=header.height,
+        bit_depth=header.bit_depth,
+        colour=_COLOURS[header.colour],
+        animated=any(chunk.kind == b"acTL" for chunk in chunks),
+        orientation=_orientation(chunks),
+        scanline_bytes=_scanline_bytes(header),
+        palette_size=palette_size,
+        content=SIGNATURE + b"".join(chunk.whole for chunk in chunks if chunk.kind in kept),
+    )
+
+
+def decode_png(image: ImageFile) -> Image.Image:
+    """Every pixel, as stored. Raises ImageRefused, and what Pillow raises."""
+    _check_scanlines(image)
+    pixels = PngImageFile(BytesIO(image.content))
+    pixels.load()
+    if image.colour == "palette":
+        _, most = pixels.getextrema()
+        if not isinstance(most, int | float) or most >= image.palette_size:
+            raise damaged("pixels outside of its palette")
+    return pixels
+
+
+def _chunks(content: bytes) -> list[_Chunk]:
+    """The chunks up to IEND, each with its checksum proved."""
+    chunks: list[_Chunk] = []
+    start = len(SIGNATURE)
+    while len(chunks) < MOST_PARTS:
+        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        if end > len(content):
+            raise truncated()
+        whole = content[start:end]
+        if zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):
+            raise damaged("a checksum is wrong")
+        chunks.append(_Chunk(whole[4:8], whole[8:-4], whole))
+        if chunks[-1].kind == b"IEND":
+            return chunks
+        start = end
+    raise damaged("too many parts")
+
+
+def _header(chunks: list[_Chunk]) -> _Header:
+    if [chunk.kind for chunk in chunks].count(b"IHDR") != 1 or chunks[0].kind != b"IHDR":
+        raise damaged("not exactly one header")
+    if len(chunks[0].body) != 13:
+        raise damaged("a header of another length")
+    header = _Header(*struct.unpack(">IIBBBBB", chunks[0].body))
+    if not (header.width and header.height) or header.bit_depth not in _DEPTHS.get(header.colour, ()):
+        raise damaged("a header without meaning")
+    if header.compression or header.filtering or header.interlace > 1:
+        raise unsupported("PNG")
+    return header
+
+
+def _check_order(chunks: list[_Chunk]) -> None:
+    """Refuse what stands at another place than it must, and what no decoder may pass over."""
+    kinds = [chunk.kind for chunk in chunks]
+    if any(kind not in _CRITICAL and kind[:1].isupper() for kind in kinds):
+        raise unsupported("PNG")
+    if b"IDAT" not in kinds:
+        raise damaged("no pixels")
+    first = kinds.index(b"IDAT")
+    if kinds[first : first + kinds.count(b"IDAT")].count(b"IDAT") != kinds.count(b"IDAT"):
+        raise damaged("its pixels are not in one piece")
+    for kind in (b"PLTE", b"tRNS"):
+        if kinds.count(kind) > 1 or kind in kinds[first:]:
+            raise damaged("a palette at the wrong place")
+    if chunks[-1].body:
+        raise damaged("an end that is not empty")
+
+
+def _palette_size(chunks: list[_Chunk], header: _Header) -> int:
+    """How many colours the palette has; 0 without one. Refuses a palette or transparency of a wrong length."""
+    bodies = {chunk.kind: chunk.body for chunk in chunks}
+    kinds = [chunk.kind for chunk in chunks]
+    palette, clear = bodies.get(b"PLTE"), bodies.get(b"tRNS")
+    size = 0 if palette is None else len(palette) // 3
+    if header.colour == _PALETTE and palette is None:
+        raise damaged("its palette is missing")
+    if palette is not None and (len(palette) % 3 or not 1 <= size <= 256):
+        raise damaged("a palette of a wrong length")
+    if header.colour == _PALETTE and size > 2**header.bit_depth:
+        raise damaged("a palette of a wrong length")
+    if clear is None:
+        return size
+    if header.colour == _PALETTE:
+        sound = 0 < len(clear) <= size and kinds.index(b"PLTE") < kinds.index(b"tRNS")
+    else:
+        sound = len(clear) == _TRANSPARENCY_BYTES.get(header.colour, -1)
+    if not sound:
+        raise damaged("its transparency does not fit it")
+    return size
+
+
+def _orientation(chunks: list[_Chunk]) -> int:
+    statements = [in_tiff(chunk.body) for chunk in chunks if chunk.kind == b"eXIf"]
+    statements += [in_png_text(chunk.kind, chunk.body) for chunk in chunks if chunk.kind in _TEXTS]
+    return agreed(statements)
+
+
+def _scanline_bytes(header: _Header) -> int:
+    """Length of the pixel stream: a filter byte a row, rows of `bits` a pixel filled up to whole bytes."""
+    bits = header.bit_depth * _SAMPLES[header.colour]
+    passes = _ADAM7 if header.interlace else ((0, 0, 1, 1),)
+    sizes = (
+        (-((left - header.width) // across), -((top - header.height) // down))
+        for left, top, across, down in passes
+    )
+    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+
+
+def _check_scanlines(image: ImageFile) -> None:
+    """Refuse a pixel stream that is shorter or longer than the header says, or whose own checksum is wrong.
+
+    Pillow fills what is missing with black and says nothing.
+    """
+    inflate = zlib.decompressobj()
+    packed = b"".join(chunk.body for chunk in _chunks(image.content) if chunk.kind == b"IDAT")
+    found = 0
+    try:
+        while not inflate.eof:
+            block = inflate.decompress(packed, _BLOCK_BYTES)
+            found, packed = found + len(block), inflate.unconsumed_tail
+            if found > image.scanline_bytes:
+                raise damaged("more pixels than its header says")
+            if not (block or packed or inflate.eof):
+                raise truncated()
+    except zlib.error:
+        raise damaged("its pixels do not decompress") from None
+    if found < image.scanline_bytes:
+        raise truncated()
+    if inflate.unused_data:
+        raise damaged("something behind its pixels")
