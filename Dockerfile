@@ -45,7 +45,7 @@ USER medqueue
 ENV MEDQUEUE_API_HOST=0.0.0.0
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["medqueue", "health", "api"]
-CMD ["python", "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--host", "0.0.0.0", "--port", "8080", "--workers", "1", "--blocking-threads", "64", "--backlog", "2048", "--backpressure", "2048", "--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "3", "--log-level", "warning", "service.wsgi:app"]
+CMD ["python", "-m", "service.serving"]
 
 FROM base AS worker-cpu
 COPY --from=build-cpu /opt/medqueue /opt/medqueue

@@ -70,7 +70,7 @@ def medqueue_system(folder: Path) -> Iterator[System]:
         )
         (folder / NIGHT_FOLDER).mkdir()
         bootstrap(settings)
-        commands = _medqueue_commands(settings)
+        commands = _medqueue_commands()
         roots = {
             name: stack.enter_context(running(command, _named(settings, name), folder / f"{name}.log"))
             for name, command in commands.items()
@@ -115,9 +115,9 @@ def plain_worker() -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _medqueue_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
+def _medqueue_commands() -> dict[str, tuple[str, ...]]:
     return {
-        "api": api_command(settings),
+        "api": api_command(),
         "worker": worker_command("worker"),
         "scheduler": scheduler_command("scheduler"),
     }

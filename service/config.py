@@ -21,6 +21,7 @@ from service.errors import SettingInvalid
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
+PROBE_THREADS = 4  # of an API process, beside api_threads: see service.api.places
 ROOT = re.compile(r"(/|[a-z][a-z0-9+.-]*:///?[^/])[^?#@\\]*", re.IGNORECASE)
 
 
@@ -54,7 +55,9 @@ class Settings(BaseModel):
     api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     api_port: Annotated[int, Field(ge=0, le=65535, description="Port the API listens on.")] = 8080
     api_workers: Annotated[int, Field(ge=1, le=64, description="API processes.")] = 1
-    api_threads: Annotated[int, Field(ge=2, le=512, description="Threads of each API process.")] = 64
+    api_threads: Annotated[
+        int, Field(ge=2, le=512, description="Threads of each API process; four more answer probes.")
+    ] = 64
     max_waiters: Annotated[
         int, Field(ge=0, le=500, description="Requests of one API process that may wait.")
     ] = 24

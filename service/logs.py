@@ -1,25 +1,51 @@
-"""Structured logs: one JSON object a line on stderr. Logs hold ids and codes, never patient data.
+"""One log for the whole process: a JSON object a line on stderr, of ours and of libraries, from the first line on.
 
-An exception's message can quote a row or an input, so it is never logged: its class and the places it passed are.
+Lines hold ids and codes, never patient data. An exception's message can quote a row or an input, so it is never logged:
+its class and the places it passed are. What a library logs is shown with its values only where it is one that moves
+wake-ups or bytes (TRUSTED) and so never sees a payload; of others the template alone.
 """
 
 import io
+import json
 import logging
+import os
+import re
 import sys
+import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TextIO, cast
 
 import structlog
 
+from service.errors import ServiceError
+
 FRAMES = 8
+LONGEST = 200
+TRUSTED = ("_granian", "granian", "celery", "kombu", "amqp", "alembic", "redis", "supervisor")
+QUOTES_TASKS = "celery.app.trace"  # what a task raised, as text
+WARNINGS = "py.warnings"
+WARNED = re.compile(r"(?:.*/)?([^/\n]+:\d+): (\w+): ")
+INFRASTRUCTURE = ("redis", "kombu", "amqp", "vine", "billiard")
+# For granian, which sets up logging itself at its start and again in each of its processes.
+PROPAGATED = {
+    "formatters": {},
+    "handlers": {},
+    "loggers": {name: {"handlers": [], "propagate": True} for name in ("_granian", "granian.access")},
+}
+
+_process: dict[str, object] = {}
 
 
-def configure(level: str) -> None:
-    """Set up structlog and the standard library's logging for this process."""
-    least = logging.getLevelNamesMapping()[level]
+def configure(level: str, **process: object) -> None:
+    """Set up structlog and the standard library's logging; `process` stands in every line, of every thread."""
+    least = logging.getLevelNamesMapping().get(level, logging.INFO)
+    _process.clear()
+    _process.update(process)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_message,
@@ -33,6 +59,45 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LibraryFormatter())
     logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
+
+
+def take_over(level: str, **process: object) -> None:
+    """Log all that this process has to say: warnings and what nobody caught, too."""
+    configure(level, **process)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+
+
+def stopped(error: ServiceError) -> None:
+    """Log why a process does not start. What our own errors say holds no secret and tells what to do."""
+    structlog.get_logger().error("stopped", code=error.code, detail=error.detail)
+
+
+def write_at_once(text: str, *_: object) -> None:
+    """Log a line of a signal's receiver, which may have interrupted a write."""
+    event = {"event": text.strip().partition("\n")[0][:LONGEST], "level": "info"} | _process
+    line = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "", event)
+    with suppress(OSError):
+        os.write(2, json.dumps(line).encode() + b"\n")
+
+
+def _with_process(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Say which process this is, whichever thread speaks."""
+    for name, value in _process.items():
+        event.setdefault(name, value)
+    return event
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, _: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        structlog.get_logger().critical("uncaught", exc_info=error)
+
+
+def _log_uncaught_in_thread(fault: threading.ExceptHookArgs) -> None:
+    if fault.exc_type is not SystemExit:
+        name = fault.thread.name if fault.thread else ""
+        structlog.get_logger().critical("uncaught", thread=name, exc_info=fault.exc_value)
 
 
 class _Patient(io.TextIOBase):
@@ -57,22 +122,56 @@ class _Patient(io.TextIOBase):
 
 
 class _LibraryFormatter(logging.Formatter):
-    """A library's record as one of ours: its logger and its template, without the values filled in."""
+    """A library's record as one of our lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         event: structlog.typing.EventDict = {
-            "event": _template(record.msg),
+            "event": _message(record),
             "logger": record.name,
             "level": record.levelname.lower(),
             "exc_info": record.exc_info[1] if record.exc_info else None,
         }
+        event = structlog.contextvars.merge_contextvars(None, "", event)
+        event = _with_process(None, "", event)
         event = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "", event)
         return str(structlog.processors.JSONRenderer()(None, "", _without_message(None, "", event)))
 
 
-def _template(message: object) -> str:
-    """What a library wrote into its code; an exception that it logs as its message is only named."""
-    return message.partition("\n")[0][:200] if isinstance(message, str) else type(message).__name__
+def _message(record: logging.LogRecord) -> str:
+    """What a library says: with its values when it is to be trusted with them, else as its code has it.
+
+    A warning is told by its class and place.
+    """
+    if (
+        record.name == WARNINGS
+        and isinstance(record.args, tuple)
+        and (found := WARNED.match(str(record.args[0])))
+    ):
+        return f"{found[2]} at {found[1]}"
+    text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+    if record.args and isinstance(record.msg, str) and _is_trusted(record.name):
+        with suppress(TypeError, ValueError, KeyError):  # a template that its values do not fit
+            text = record.msg % _values(record.args)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:LONGEST] if lines else ""
+
+
+def _is_trusted(name: str) -> bool:
+    within = any(name == trusted or name.startswith(f"{trusted}.") for trusted in TRUSTED)
+    return within and name != QUOTES_TASKS
+
+
+def _values(args: object) -> object:
+    if isinstance(args, Mapping):
+        return {name: _value(value) for name, value in args.items()}
+    return tuple(_value(value) for value in args) if isinstance(args, tuple) else _value(args)
+
+
+def _value(value: object) -> object:
+    """A value as it may be shown: an exception by its class, unless it tells of sockets and servers."""
+    if isinstance(value, OSError) or type(value).__module__.partition(".")[0] in INFRASTRUCTURE:
+        return str(value)
+    return value if isinstance(value, str | int | float | None) else type(value).__name__
 
 
 def _without_message(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

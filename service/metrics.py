@@ -1,6 +1,13 @@
-"""Prometheus metrics of a process. Labels hold names from code and the catalogue, never ids or patient data."""
+"""Prometheus metrics of a process. Labels hold names from code and the catalogue, never ids or patient data.
 
+The processes of one API keep theirs in files of one folder, PROMETHEUS_MULTIPROC_DIR, so that each of them tells the sum
+of all, and what an ended one has counted still counts.
+"""
+
+import os
 import socket
+from collections.abc import Iterable
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -8,8 +15,12 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
+    generate_latest,
     start_http_server,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from service.errors import SettingInvalid
 
@@ -18,6 +29,11 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a 
 REGISTRY = CollectorRegistry(auto_describe=True)
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+FOLDER = os.environ.get(
+    "PROMETHEUS_MULTIPROC_DIR"
+)  # not a setting of ours: prometheus_client reads it on import
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 REQUESTS = Counter(
     "medqueue_http_requests_total", "Requests answered.", ["method", "route", "status"], registry=REGISTRY
@@ -29,6 +45,11 @@ REQUEST_SECONDS = Histogram(
     buckets=SECONDS,
     registry=REGISTRY,
 )
+REQUESTS_REFUSED = Counter(
+    "medqueue_http_requests_refused_total",
+    "Requests answered 503 because every thread was held.",
+    registry=REGISTRY,
+)
 JOBS_SUBMITTED = Counter("medqueue_jobs_submitted_total", "Jobs accepted.", ["model"], registry=REGISTRY)
 SUBMITS_REFUSED = Counter(
     "medqueue_submits_refused_total",
@@ -37,7 +58,10 @@ SUBMITS_REFUSED = Counter(
     registry=REGISTRY,
 )
 WAITERS = Gauge(
-    "medqueue_waiting_requests", "Requests that wait, for a job to end or for events.", registry=REGISTRY
+    "medqueue_waiting_requests",
+    "Requests that wait, for a job to end or for events.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
 )
 WAITS_REFUSED = Counter(
     "medqueue_waits_refused_total", "Waits answered at once because too many wait.", registry=REGISTRY
@@ -149,6 +173,48 @@ BATCH_LIMIT = Gauge(
 MODELS_LOADED_MB = Gauge(
     "medqueue_models_loaded_megabytes", "Memory counted for loaded models.", registry=REGISTRY
 )
+
+
+class _Memory(Collector):
+    """Resident memory of this process, or of all processes of one API."""
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        resident = GaugeMetricFamily(
+            "medqueue_resident_memory_bytes", "Resident memory of the processes that these metrics tell of."
+        )
+        resident.add_metric([], sum(map(_resident_bytes, _processes())))
+        yield resident
+
+
+def exposition() -> bytes:
+    """The metrics in Prometheus' text format: of this process, or the sum of all processes of one API."""
+    if FOLDER is None:
+        return generate_latest(REGISTRY)
+    for pid in _processes():
+        if not Path(f"/proc/{pid}").exists():
+            mark_process_dead(pid, FOLDER)  # type: ignore[no-untyped-call]
+    merged = CollectorRegistry()
+    MultiProcessCollector(merged, FOLDER)  # type: ignore[no-untyped-call]
+    merged.register(_Memory())
+    return generate_latest(merged)
+
+
+def _processes() -> set[int]:
+    """The processes whose metrics these are; some may have ended."""
+    if FOLDER is None:
+        return {os.getpid()}
+    return {int(path.stem.rpartition("_")[2]) for path in Path(FOLDER).glob("*_*.db")}
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+    except OSError:
+        return 0
+
+
+REGISTRY.register(_Memory())
 
 
 class MetricsServer:

@@ -1,8 +1,8 @@
-"""The WSGI entry point: `granian --interface wsgi service.wsgi:app`."""
+"""The WSGI entry point, `service.wsgi:app`: one server process of service.serving."""
 
 from service.app import create_api
-from service.config import Settings
+from service.entry import settings_of_process
 from service.process import settle
 
-app = create_api(Settings.from_environment()).app
+app = create_api(settings_of_process("api")).app
 settle()

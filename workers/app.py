@@ -1,11 +1,11 @@
 """Composition root of the workers: `celery -A workers.app worker`."""
 
 from service.broker import celery_app
-from service.config import Settings
+from service.entry import settings_of_process
 from workers import tasks
 from workers.signals import Process
 
-settings = Settings.from_environment()
+settings = settings_of_process("worker")
 app = celery_app(settings.redis_url)
 process = Process(settings)
 process.connect()

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from flask import Blueprint, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
 from service import probes
@@ -13,7 +13,7 @@ from service.api.requests import query_as
 from service.api.schemas import Liveness, Readiness
 from service.api.services import Services
 from service.api.views import answer
-from service.metrics import REGISTRY
+from service.metrics import exposition
 
 
 class ReadinessQuery(BaseModel):
@@ -63,6 +63,6 @@ def blueprint(services: Services) -> Blueprint:
     @operation("Prometheus metrics", example=examples.METRICS, scope=None, answers={200: "text/plain"})
     def metrics() -> Response:
         queue = probes.queue_metrics(services.database, services.catalog)
-        return Response(generate_latest(REGISTRY) + queue, content_type=CONTENT_TYPE_LATEST)
+        return Response(exposition() + queue, content_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -96,6 +96,11 @@ def _respond(problem: dict[str, object], status: int, *, retry_after_s: int = RE
     return response
 
 
+def respond_to(error: ServiceError) -> Response:
+    """The answer to an error that is met before there is a request."""
+    return _respond(problem_of(error), status_of(error))
+
+
 def _service_error(error: ServiceError) -> Response:
     status = status_of(error)
     if isinstance(error, errors.QueueFull):  # counted, not logged: thousands a second while it lasts

@@ -48,7 +48,7 @@ def up(port: int, data_dir: Path, workers: int) -> int:
     from service.embedded import run_stack
 
     settings = Settings.from_environment().model_copy(update={"data_dir": data_dir})
-    logs.configure(settings.log_level)
+    logs.take_over(settings.log_level, process="up")
     for name in unknown_variables():
         write_error(f"{name} is no setting and is ignored. `medqueue doctor` says more.")
     return run_stack(settings, port=port, workers=workers, announce=_announce)

@@ -1,26 +1,14 @@
 """The command line of each process of ours. The embedded stack and compose.yaml both use exactly these.
 
-No setting but addresses and sizes stands here: secrets reach a process through its environment only.
+No setting stands here: a process reads them from its environment.
 """
 
 import sys
 
-from service.config import Settings
 
-CONNECTIONS = 2048  # of one API process, open at the same time; idle ones count
-
-
-def api_command(settings: Settings, python: str = sys.executable) -> tuple[str, ...]:
-    """Serve HTTP. Granian takes the connections, a bounded number of threads runs the requests."""
-    return (
-        python, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws",
-        "--host", settings.api_host, "--port", str(settings.api_port),
-        "--workers", str(settings.api_workers), "--blocking-threads", str(settings.api_threads),
-        "--backlog", str(CONNECTIONS), "--backpressure", str(CONNECTIONS),
-        "--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "3",
-        "--log-level", "warning",
-        "service.wsgi:app",
-    )  # fmt: skip
+def api_command(python: str = sys.executable) -> tuple[str, ...]:
+    """Serve HTTP. Address, processes and threads are settings."""
+    return (python, "-m", "service.serving")
 
 
 def worker_command(name: str = "worker", python: str = sys.executable) -> tuple[str, ...]:

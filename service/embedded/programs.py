@@ -56,7 +56,7 @@ def application_programs(settings: Settings, workers: int, api_ready: Callable[[
     """API, workers and scheduler."""
     names = [f"worker-{number}" for number in range(1, workers + 1)]
     return [
-        Program("api", api_command(settings), is_ready=api_ready),
+        Program("api", api_command(), is_ready=api_ready),
         *(_worker(name, worker_command(name), settings) for name in names),
         _worker("scheduler", scheduler_command(), settings),
     ]

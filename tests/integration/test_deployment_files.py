@@ -1,6 +1,7 @@
 """Dockerfile, compose.yaml and the locks: read as they stand, and every service's command line started for real."""
 
 import base64
+import json
 import re
 import shlex
 import socket
@@ -8,12 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -25,9 +28,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("api", "worker", "worker-gpu", "scheduler")
-IN_CONTAINER = Settings.from_environment({"MEDQUEUE_API_HOST": "0.0.0.0"})
 COMMANDS = {
-    "api": api_command(IN_CONTAINER, "python"),
+    "api": api_command("python"),
     "worker": worker_command("worker", "python"),
     "worker-gpu": worker_command("worker-gpu", "python"),
     "scheduler": scheduler_command("scheduler", "python"),
@@ -284,15 +286,45 @@ def test_the_migration_runs_by_its_command_line(settings: Settings) -> None:
 
 def test_the_api_answers_by_its_command_line(settings: Settings) -> None:
     port = free_port()
-    with running("api", settings, {"8080": str(port), "0.0.0.0": "127.0.0.1"}) as process:
+    asked = {
+        "MEDQUEUE_API_HOST": "127.0.0.1",
+        "MEDQUEUE_API_PORT": str(port),
+        "MEDQUEUE_API_WORKERS": "2",
+        "MEDQUEUE_API_THREADS": "7",
+        "MEDQUEUE_MAX_WAITERS": "3",
+    }
+    with running("api", settings, asked) as process:
         assert eventually(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200)
         assert process.poll() is None
+        assert eventually(lambda: len(psutil.Process(process.pid).children()) == 2)
+
+
+def test_a_wrong_setting_of_the_api_ends_it_by_name(settings: Settings) -> None:
+    command = [beside_python("python"), *SERVICES["api"]["command"][1:]]
+    environment = {**settings.environment(), "MEDQUEUE_API_THREADS": "many"}
+    ended = subprocess.run(
+        command,
+        env=environment,
+        cwd=settings.data_dir,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (line,) = map(json.loads, (ended.stdout + ended.stderr).splitlines())
+    assert line["detail"].startswith("MEDQUEUE_API_THREADS: ")
+
+
+@pytest.mark.parametrize("name", ["HOST", "PORT", "WORKERS", "THREADS"])
+def test_compose_hands_what_is_set_for_the_api_on_to_it(name: str) -> None:
+    assert SERVICES["api"]["environment"][f"MEDQUEUE_API_{name}"].startswith(f"${{MEDQUEUE_API_{name}:-")
 
 
 @pytest.mark.parametrize("service", ["worker", "worker-gpu", "scheduler"])
 def test_a_worker_comes_up_and_stays_by_its_command_line(settings: Settings, service: str) -> None:
     ready_file = settings.data_dir / "run" / f"{service}.ready"
-    with running(service, settings, MEDQUEUE_ALLOW_CPU="1") as process:
+    with running(service, settings, {"MEDQUEUE_ALLOW_CPU": "1"}) as process:
         assert eventually(lambda: ready_file.exists() or process.poll() is not None)
         health = [*SERVICES[service]["healthcheck"]["test"][1:], "--data-dir", str(settings.data_dir)]
         checked = subprocess.run([beside_python(health[0]), *health[1:], "--name", service], check=False)
@@ -305,10 +337,10 @@ def test_a_worker_comes_up_and_stays_by_its_command_line(settings: Settings, ser
 
 @contextmanager
 def running(
-    service: str, settings: Settings, replaced: dict[str, str] | None = None, **more: str
+    service: str, settings: Settings, more: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The service's command line from compose.yaml as a process, with its environment pointed to our servers."""
-    words = [(replaced or {}).get(word, word) for word in SERVICES[service]["command"]]
+    words = SERVICES[service]["command"]
     declared = {name: value for name, value in SERVICES[service]["environment"].items() if "${" not in value}
     ours = {
         "MEDQUEUE_METRICS_HOST": "127.0.0.1",

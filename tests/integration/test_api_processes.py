@@ -1,0 +1,189 @@
+"""The API as it is started: several server processes behind one address, held threads, strange requests."""
+
+import base64
+import collections
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import string
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from service.bootstrap import ADMIN_KEY_FILE, bootstrap
+from service.config import Settings
+from service.embedded import api_command, embedded_servers
+
+WORKERS, THREADS, WAITERS = 2, 6, 4
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running API."""
+
+    process: psutil.Process
+    port: int
+    key: str
+    log: Path
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """An answer, over a connection of its own."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, headers={"Authorization": f"Bearer {self.key}", **headers})
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+    def counted(self, name: str) -> float:
+        """The sum of a metric's series."""
+        text = self.get("/metrics")[2].decode()
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+    def series(self) -> int:
+        """How many series there are."""
+        return sum(not line.startswith(b"#") for line in self.get("/metrics")[2].splitlines())
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("api")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    with embedded_servers(folder / "servers", fsync=False) as urls:
+        settings = Settings(
+            database_url=urls.database_url,
+            redis_url=urls.redis_url,
+            data_dir=folder,
+            master_key=base64.b64encode(bytes(range(32))).decode(),
+            api_port=port,
+            api_workers=WORKERS,
+            api_threads=THREADS,
+            max_waiters=WAITERS,
+        )
+        bootstrap(settings)
+        log = folder / "api.log"
+        environment = {"PATH": os.environ["PATH"], **settings.environment()}
+        with (
+            log.open("wb") as written,
+            subprocess.Popen(
+                api_command(), env=environment, stdout=written, stderr=subprocess.STDOUT, cwd=folder
+            ) as process,
+        ):
+            running = Api(
+                psutil.Process(process.pid), port, (folder / ADMIN_KEY_FILE).read_text().strip(), log
+            )
+            try:
+                eventually_ready(running)
+                yield running
+            finally:
+                process.terminate()
+                process.wait(20)
+
+
+def eventually_ready(api: Api) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            if api.get("/readyz")[0] == 200 and len(api.process.children()) == WORKERS:
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(api.log.read_text())
+
+
+def held_requests(api: Api, path: str, count: int, stack: ExitStack) -> list[socket.socket]:
+    """Requests that go on for half a minute if they may."""
+    made = []
+    for _ in range(count):
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", api.port)))
+        connection.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\nPrefer: wait=30\r\n\r\n".encode()
+        )
+        made.append(connection)
+    return made
+
+
+def unsent_bodies(api: Api, count: int, stack: ExitStack) -> None:
+    """Submits whose bodies never come."""
+    for _ in range(count):
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", api.port)))
+        connection.sendall(
+            f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n".encode()
+        )
+
+
+def test_metrics_tell_the_sum_of_all_processes_at_every_scrape(api: Api) -> None:
+    for _ in range(40):
+        assert api.get("/v1/models")[0] == 200
+    name = 'medqueue_http_requests_total{method="GET",route="/v1/models",status="200"}'
+    found = [api.counted(name) for _ in range(10)]
+    assert found == [40.0] * 10
+
+
+def test_what_a_process_counted_still_counts_when_it_is_restarted(api: Api) -> None:
+    for _ in range(20):
+        api.get("/v1/unknown")
+    name = 'medqueue_http_requests_total{method="GET",route="unmatched",status="404"}'
+    assert api.counted(name) == 20
+    killed = api.process.children()[0]
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(10)
+    eventually_ready(api)
+    assert [api.counted(name) for _ in range(6)] == [20.0] * 6
+    assert api.counted("medqueue_waiting_requests") <= WAITERS  # what waited in the killed one waits no more
+    resident = api.counted("medqueue_resident_memory_bytes")
+    assert 20 * 2**20 < resident < sum(each.memory_info().rss for each in api.process.children()) * 1.5
+
+
+def test_invented_methods_paths_and_hosts_make_no_new_series(api: Api) -> None:
+    chance = random.Random(7)
+    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+    def word() -> str:
+        return "".join(chance.choices(string.ascii_uppercase, k=9))
+
+    def ask(count: int) -> collections.Counter[int]:
+        answers: collections.Counter[int] = collections.Counter()
+        with closing(http.client.HTTPConnection("127.0.0.1", api.port, timeout=30)) as connection:
+            for _ in range(count):
+                method = chance.choice([word(), *known])
+                path = chance.choice([f"/{word()}", f"/v1/models/{word()}", "/v1/jobs", f"/healthz?{word()}"])
+                connection.request(method, path, headers={"Host": word(), "X-Request-Id": word()})
+                answer = connection.getresponse()
+                answer.read()
+                answers[answer.status] += 1
+        return answers
+
+    ask(300)  # the labels that there are
+    before = api.series()
+    assert sum(ask(2000).values()) == 2000
+    assert api.series() <= before + 10
+    assert set(json.loads(b"[%s]" % b",".join(b'"%s"' % m for m in methods(api)))) <= {*known, "other"}
+
+
+def methods(api: Api) -> set[bytes]:
+    text = api.get("/metrics")[2]
+    return {
+        line.partition(b'method="')[2].partition(b'"')[0] for line in text.splitlines() if b'method="' in line
+    }
+
+
+def test_probes_are_answered_while_eighty_streams_and_slow_senders_hold_every_thread(api: Api) -> None:
+    with ExitStack() as stack:
+        held_requests(api, "/v1/events", 80, stack)
+        unsent_bodies(api, 40, stack)
+        time.sleep(1)
+        for path in ("/healthz", "/readyz", "/metrics") * 4:
+            began = time.monotonic()
+            assert api.get(path)[0] == 200
+            assert time.monotonic() - began < 2
