@@ -39,7 +39,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     database_url: str = Field(
-        default="", description="Postgres 18 or later, as postgresql://user:password@host/name."
+        default="", description="Postgres 15 or later, as postgresql://user:password@host/name."
     )
     redis_url: str = Field(default="", description="Redis used for wake-ups only, as redis://host:port/0.")
     data_dir: Path = Field(

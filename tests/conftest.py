@@ -18,6 +18,7 @@ from service.crypto import Keyring
 from service.db import Database
 from service.embedded import ServerUrls, embedded_servers
 from service.schema import migrate
+from tests import older_postgres
 from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
@@ -31,10 +32,15 @@ def _logs_as_in_production() -> None:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUrls]:
+def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUrls]:
     """Postgres and Redis on free ports. Postgres does not wait for the disk: no test pulls the plug on it."""
+    programs = request.config.getoption("--postgres-programs")
     with embedded_servers(tmp_path_factory.mktemp("servers"), fsync=False) as urls:
-        yield urls
+        if programs is None:
+            yield urls
+        else:
+            with older_postgres.running(programs) as database_url:
+                yield ServerUrls(database_url, urls.redis_url)
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +151,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-zones", action="store_true", help="try schedules in every time zone")
     parser.addoption(
         "--gpu-libs", action="store_true", help="install the GPU image's wheels, gigabytes, and try them"
+    )
+    parser.addoption(
+        "--postgres-programs", type=Path, help="run on this Postgres, such as /usr/lib/postgresql/15/bin"
     )
     parser.addoption("--fault-report", type=Path, help="write what the fault scenarios found to this page")
 

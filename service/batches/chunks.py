@@ -39,7 +39,8 @@ WITH live AS MATERIALIZED (
     SELECT id, sum(chunks_running) OVER tenants AS held, max(claimed_at) OVER tenants AS served
     FROM live WINDOW tenants AS (PARTITION BY tenant_id)
 ), chosen AS MATERIALIZED (
-    SELECT batch.id, batch.chunks_total * batch.chunks_running / (batch.chunks_running + 1) AS apart
+    SELECT batch.id, batch.started_at IS NULL AS first,
+           batch.chunks_total * batch.chunks_running / (batch.chunks_running + 1) AS apart
     FROM ranked JOIN batch ON batch.id = ranked.id AND batch.id = ANY (ARRAY(SELECT id FROM live))
     WHERE {LIVE.format(t="batch")} AND EXISTS (SELECT FROM live) AND NOT EXISTS (
         SELECT FROM model_version AS version WHERE (%b::uuid[] IS NULL OR id = ANY (%b::uuid[])) AND coalesce(
@@ -68,8 +69,8 @@ WITH live AS MATERIALIZED (
 ), begun AS (
     UPDATE batch SET state = 'running', chunks_running = chunks_running + 1, claimed_at = now()
     WHERE id = ANY (ARRAY(SELECT batch_id FROM claimed))
-    RETURNING id, tenant_id, model_version_id, request, data_key, layout, run_rows, old.started_at IS NULL AS first,
-        rows_total, rows_succeeded, rows_failed
+    RETURNING id, tenant_id, model_version_id, request, data_key, layout, run_rows,
+        (SELECT first FROM chosen) AS first, rows_total, rows_succeeded, rows_failed
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
     SELECT tenant_id, id, %s, 'batch.started', jsonb_build_object('state', 'running', 'counts', {settling.COUNTS})

@@ -18,7 +18,9 @@ OPEN = "{t}.open_from <= now() AND ({t}.open_until IS NULL OR {t}.open_until > n
 COUNTS = """jsonb_build_object('total', rows_total, 'succeeded', rows_succeeded, 'failed', rows_failed,
     'remaining', rows_total - rows_succeeded - rows_failed)"""
 
-LOCKED = "locked AS MATERIALIZED (SELECT id FROM batch WHERE id = %s FOR NO KEY UPDATE)"
+# Rows of batches as they were before the statement changed them (RETURNING old came with Postgres 18).
+LOCKED_COLUMNS = "id, state, told_at"
+LOCKED = f"locked AS MATERIALIZED (SELECT {LOCKED_COLUMNS} FROM batch WHERE id = %s FOR NO KEY UPDATE)"
 HELD = "held AS (SELECT %s::uuid AS id, %s::bigint AS fence)"
 
 # Progress is told of at each tenth of the rows, and at most a minute after the last time.
@@ -50,8 +52,9 @@ SETTLED = f"""moved AS (
         told_tenths = CASE WHEN {TELLS} THEN {TENTHS} ELSE batch.told_tenths END
     FROM moved
     WHERE batch.id = moved.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM moved))
-    RETURNING batch.id, batch.tenant_id, old.state AS before, batch.state, batch.problem, batch.rows_total,
-        batch.rows_succeeded, batch.rows_failed, old.told_at IS DISTINCT FROM new.told_at AS tells
+    RETURNING batch.id, batch.tenant_id, (SELECT state FROM locked WHERE id = batch.id) AS before, batch.state,
+        batch.problem, batch.rows_total, batch.rows_succeeded, batch.rows_failed,
+        batch.told_at IS DISTINCT FROM (SELECT told_at FROM locked WHERE id = batch.id) AS tells
 ), finalize AS (
     INSERT INTO batch_step (batch_id, kind) SELECT id, 'finalize' FROM settled WHERE state = 'finalizing'
 ), skipped AS (

@@ -33,7 +33,8 @@ RESCUE = f"""
 WITH lapsed AS MATERIALIZED (
     SELECT id, batch_id FROM batch_chunk WHERE {leases.EXPIRED} ORDER BY lease_expires_at LIMIT {SWEEP_ROWS}
 ), locked AS MATERIALIZED (
-    SELECT id FROM batch WHERE id = ANY (ARRAY(SELECT batch_id FROM lapsed)) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    SELECT {settling.LOCKED_COLUMNS} FROM batch
+    WHERE id = ANY (ARRAY(SELECT batch_id FROM lapsed)) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), rescued AS (
     UPDATE batch_chunk SET crash_count = crash_count + 1,
         state = CASE WHEN crash_count + 1 >= %s THEN 'quarantined'::chunk_state ELSE 'queued' END,

@@ -168,13 +168,14 @@ WITH RECURSIVE {WAITING}, stranded AS MATERIALIZED (
 UPDATE webhook_delivery SET state = 'dead', finished_at = now() WHERE id = ANY (ARRAY(SELECT id FROM stranded)) RETURNING id
 """
 
+# A scalar subquery with an order and a limit: an EXISTS could be planned as a join that reads the whole backlog.
 DUE = f"""
 WITH RECURSIVE {WAITING} SELECT EXISTS (
     SELECT FROM webhook_endpoint AS endpoint
     WHERE id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND state = 'enabled'
         AND (closed_until IS NULL OR closed_until <= now())
-        AND EXISTS (SELECT FROM webhook_delivery WHERE endpoint_id = endpoint.id AND state = 'queued'
-                    AND available_at <= now()))
+        AND (SELECT available_at FROM webhook_delivery WHERE endpoint_id = endpoint.id AND state = 'queued'
+             ORDER BY available_at LIMIT 1) <= now())
 """
 
 

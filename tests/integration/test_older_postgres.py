@@ -1,0 +1,35 @@
+"""What the database does, on the older majors that are supported beside 18: a part of the tests run once more.
+
+Where the system has no such package there is nothing to run on; nothing is installed for it.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import older_postgres
+
+PARTS = (
+    *("migrations", "database_faults", "job_execution", "query_plans", "overdue_jobs"),
+    *("batch_claims", "batch_life", "batch_plans", "webhook_planning", "webhook_deliveries", "webhook_plans"),
+    "event_feed",
+)
+HERE = Path(__file__).parent
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("major", older_postgres.MAJORS)
+def test_migrations_jobs_batches_webhooks_and_plans_are_good_on_an_older_major(major: int) -> None:
+    programs = older_postgres.installed().get(major)
+    if programs is None:
+        pytest.skip(f"Debian's package postgresql-{major} is not installed")
+    parts = [str(HERE / f"test_{part}.py") for part in PARTS]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--postgres-programs", programs, *parts],
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+        cwd=HERE.parent.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-1000:]
