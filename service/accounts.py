@@ -57,9 +57,13 @@ class Principal:
         """This principal as an audit event names it."""
         return f"key:{self.key_id}"
 
+    def may(self, scope: Scope) -> bool:
+        """Whether the key has `scope` or `admin`."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
     def require(self, scope: Scope) -> None:
         """Raises ScopeMissing unless the key has `scope` or `admin`."""
-        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+        if not self.may(scope):
             raise ScopeMissing(scope)
 
 

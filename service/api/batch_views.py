@@ -32,8 +32,8 @@ def as_opened(batch: BatchView) -> BatchView:
     return replace(batch, state=BatchState.VALIDATING, opening=opening, **never, **none)
 
 
-def batch_fields(batch: BatchView, model: PublishedModel) -> dict[str, Any]:
-    """A batch."""
+def batch_fields(batch: BatchView, model: PublishedModel, *, with_source: bool = True) -> dict[str, Any]:
+    """A batch. `with_source`: where its source and its copies lie, and which columns are carried over."""
     request = BatchRequest.from_json(batch.request)
     place = {"upload_id": request.upload_id} if request.uri is None else {"uri": request.uri}
     found = {"size_bytes": batch.source_bytes, "sha256": batch.source_sha256}
@@ -56,11 +56,11 @@ def batch_fields(batch: BatchView, model: PublishedModel) -> dict[str, Any]:
         "deadline": batch.deadline,
         "opens_at": batch.opening.opens_at,
         "closes_at": batch.opening.closes_at,
-        "source": place | {"format": request.format} | found,
-        "output": _output(request),
+        "source": (place if with_source else {}) | {"format": request.format} | found,
+        "output": _output(request, with_place=with_source),
         "on_error": _on_error(batch.error_limit),
-        "id_column": request.id_column,
-        "carry": request.carry,
+        "id_column": request.id_column if with_source else None,
+        "carry": request.carry if with_source else [],
         "dry_run": request.dry_run_rows,
         "counts": {
             "total": batch.rows_total,
@@ -124,8 +124,8 @@ def _window(hours: str | None, zone: str | None) -> dict[str, str | None] | None
     return None if hours is None else {"hours": hours, "zone": zone}
 
 
-def _output(request: BatchRequest) -> dict[str, str | None]:
-    return {"format": request.output.value, "place": request.place}
+def _output(request: BatchRequest, *, with_place: bool = True) -> dict[str, str | None]:
+    return {"format": request.output.value, "place": request.place if with_place else None}
 
 
 def _file(batch_id: UUID, kind: str, table: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ class BatchViews:
             new = checked_batch(services, principal, wanted)
             with services.database.transaction() as work:
                 opened = opening.open_batch(work, new, actor=principal.actor, idempotency=idempotency).id
-        return self._opened(principal, opened)
+        return self._opened(principal, opened, with_source=True)  # the caller named it
 
     @operation(
         "List batches, newest first",
@@ -185,7 +185,7 @@ class BatchViews:
             opened = opening.rerun(
                 *(work, principal, batch_id), actor=principal.actor, idempotency=idempotency
             )
-        return self._opened(principal, opened.id)
+        return self._opened(principal, opened.id, with_source=principal.may(Scope.JOBS_READ))
 
     @operation(
         "Read a batch's audit trail",
@@ -243,11 +243,12 @@ class BatchViews:
             found = opening.earlier(work, principal.tenant_id, idempotency)
         return found.id if found else None
 
-    def _opened(self, principal: Principal, batch_id: UUID) -> Response:
+    def _opened(self, principal: Principal, batch_id: UUID, *, with_source: bool) -> Response:
         with self._services.database.statement() as work:
             batch = queries.get(work, principal, batch_id)
         headers = {"Location": f"/v1/batches/{batch_id}"} | RETRY_AFTER
-        return answer(self._fields(as_opened(batch)), 202, headers)
+        fields = self._fields(as_opened(batch), with_source=with_source)
+        return answer(fields, 202, headers)
 
     def _changed(
         self, change: Callable[[UnitOfWork, Principal, UUID], BatchState], batch_id: UUID
@@ -257,7 +258,8 @@ class BatchViews:
         with services.database.transaction() as work:
             change(work, principal, batch_id)
             batch = queries.get(work, principal, batch_id)
-        return answer(self._fields(batch))
+        return answer(self._fields(batch, with_source=principal.may(Scope.JOBS_READ)))
 
-    def _fields(self, batch: queries.BatchView) -> dict[str, object]:
-        return batch_fields(batch, self._services.catalog.version(batch.model_version_id))
+    def _fields(self, batch: queries.BatchView, *, with_source: bool = True) -> dict[str, object]:
+        model = self._services.catalog.version(batch.model_version_id)
+        return batch_fields(batch, model, with_source=with_source)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from werkzeug.datastructures import ETags
 
 from service import failpoints
 from service.accounts import Principal, Scope
@@ -47,7 +48,7 @@ from service.errors import (
 )
 from service.failpoints import Point
 from service.jobs import queries, submission
-from service.jobs.queries import Reading
+from service.jobs.queries import EVERY_TAG, Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
 from service.lifecycle import JobState
 from service.metrics import JOBS_SUBMITTED
@@ -118,7 +119,8 @@ class JobViews:
         if accepted is None:
             job = intake.checked(services, principal, wanted, request=_submission(services))
             accepted = _store_one(services, job, idempotency)
-        if wait_s and _waited(services, principal, accepted.id, wait_s):
+        may_read = principal.may(Scope.JOBS_READ)  # else there is nothing to wait for: a result is not shown
+        if wait_s and may_read and _waited(services, principal, accepted.id, wait_s):
             return _read(services, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
         fields = accepted_fields(accepted, wanted, services.catalog.version(accepted.model_version_id))
         return answer(fields, 202, {"Location": f"/v1/jobs/{accepted.id}"} | RETRY_AFTER)
@@ -218,12 +220,13 @@ class JobViews:
         problems=(404,),
     )
     def cancel_job(self, job_id: UUID) -> Response:
-        """Cancel a job that has not ended; the job as it then stands."""
+        """Cancel a job that has not ended; the job as it then stands, its context for keys with `jobs:read` alone."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
         with services.database.transaction() as work:
             job = queries.cancel(work, principal, job_id)
-        return answer(job_fields(job, services.catalog.version(job.model_version_id)))
+        model = services.catalog.version(job.model_version_id)
+        return answer(job_fields(job, model, with_context=principal.may(Scope.JOBS_READ)))
 
     @operation(
         "Read a job's audit trail",
@@ -340,7 +343,7 @@ def _read(
     waited_s: float = 0,
 ) -> Response:
     tags = request.if_none_match
-    known = "*" if tags.star_tag else ",".join(tags.as_set(include_weak=True)) or None
+    known = EVERY_TAG if tags.star_tag else _tags_of_jobs(tags)
     job = services.reads.run(Reading(principal, job_id, known))
     if job is None:
         raise JobNotFound
@@ -357,6 +360,11 @@ def _read(
     if status == 202:
         headers["Location"] = f"/v1/jobs/{job_id}"
     return answer(job_fields(job, services.catalog.version(job.model_version_id)), status, headers)
+
+
+def _tags_of_jobs(tags: ETags) -> str | None:
+    """Those of the tags that a job may have. `"*"` is a tag like any other, and one may hold a comma."""
+    return ",".join(tag for tag in tags.as_set(include_weak=True) if queries.TAG.fullmatch(tag)) or None
 
 
 def _versions(services: Services, query: JobQuery) -> list[UUID] | None:

@@ -46,8 +46,8 @@ def page_of(
     )
 
 
-def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:
-    """A job, with its result if it was read."""
+def job_fields(job: JobView, model: PublishedModel, *, with_context: bool = True) -> dict[str, Any]:
+    """A job, with its result if it was read. Context is what the submitter said of the case: subject and metadata."""
     fields = _of_model(model) | {
         "id": job.id,
         "state": job.state.value,
@@ -57,8 +57,8 @@ def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "deadline": job.deadline_at,
         "attempt": job.attempt,
-        "subject": job.subject,
-        "metadata": job.metadata,
+        "subject": job.subject if with_context else None,
+        "metadata": job.metadata if with_context else {},
     }
     if job.result is not None:
         computed_by = {

@@ -1,5 +1,6 @@
 """Reads jobs for their owners, cancels and requeues them. A tenant never sees another tenant's jobs."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,8 @@ from service.lifecycle import ENDED_STATES, JobState, Priority
 from service.queue import score_wake_up
 from service.webhooks import planning
 
+TAG = re.compile(r"[a-z]+-[0-9]+")
+EVERY_TAG = "*"
 COLUMNS = """id, model_version_id, state::text, priority, created_at, started_at, finished_at, deadline_at, attempt, fence,
     claim_size, problem, context"""
 

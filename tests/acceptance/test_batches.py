@@ -354,6 +354,21 @@ def test_who_may_not_read_jobs_reads_no_batches(stack: Stack, finished: Job) -> 
         assert_problem(reader.post(f"{BATCHES}/{finished['id']}/cancel"), 403, "scope_missing")
 
 
+def test_who_may_not_read_jobs_is_not_told_where_a_source_lies(stack: Stack, ward: httpx.Client) -> None:
+    asked = nights.body(
+        nights.upload(ward, nights.as_csv(rows(1))), id_column="case", carry=["ward"], not_before=FAR
+    )
+    batch_id = ward.post(BATCHES, json=asked).json()["id"]
+    with stack.client(stack.new_key("night ward", "jobs:write")) as writer:
+        for change in ("pause", "resume", "cancel"):
+            shown = writer.post(f"{BATCHES}/{batch_id}/{change}").json()
+            if "state" in shown and "source" in shown:
+                assert not shown["source"].keys() & {"uri", "upload_id"}
+                assert (shown["id_column"], shown["carry"], shown["output"]["place"]) == (None, [], None)
+    assert shown["state"] == "canceled"
+    assert nights.read(ward, batch_id)["source"]["upload_id"] == asked["source"]["upload_id"]
+
+
 def test_progress_is_told_while_it_runs(stack: Stack, ward: httpx.Client) -> None:
     """A batch that a worker has not come to yet says so; results come only at the end."""
     with stack.workers_paused():

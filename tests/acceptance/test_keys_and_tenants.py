@@ -7,7 +7,17 @@ import httpx
 import pytest
 
 from tests.acceptance import cases
-from tests.acceptance.calls import assert_problem, ended, job_of, pages, read, scored, side_by_side, submit
+from tests.acceptance.calls import (
+    Job,
+    assert_problem,
+    ended,
+    job_of,
+    pages,
+    read,
+    scored,
+    side_by_side,
+    submit,
+)
 from tests.acceptance.stack import EVERY_SCOPE, Stack, eventually
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -144,3 +154,22 @@ def test_the_probes_tell_nothing_confidential(stack: Stack, nobody: httpx.Client
     spoken = "".join(nobody.get(path).text for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"))
     for secret in ("probe-subject", "probe-note", job["id"], stack.admin_key.split("_", 2)[2]):
         assert secret not in spoken
+
+
+def test_a_key_that_may_not_read_jobs_is_shown_no_content_of_one(stack: Stack, http: httpx.Client) -> None:
+    context: Job = {"subject": "ward-7", "metadata": {"bed": "12"}}
+    ended_id = scored(http, **context)["id"]
+    with stack.client(stack.new_key("default", "jobs:write")) as writer, stack.workers_paused():
+        waiting_id = submit(http, **context)["id"]
+        for job_id in (waiting_id, ended_id):
+            shown = job_of(writer.post(f"/v1/jobs/{job_id}/cancel"))
+            assert (shown["subject"], shown["metadata"]) == (None, {})
+            assert "result" not in shown
+            assert job_of(http.post(f"/v1/jobs/{job_id}/cancel"))["subject"] == "ward-7"
+
+
+def test_a_key_that_may_not_read_jobs_gets_no_result_by_waiting_for_it(stack: Stack) -> None:
+    with stack.client(stack.new_key("default", "jobs:write")) as writer:
+        answer = writer.post("/v1/jobs", json=cases.submission(), headers={"Prefer": "wait=10"})
+    assert answer.status_code == 202
+    assert "result" not in job_of(answer)

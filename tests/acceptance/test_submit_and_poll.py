@@ -139,6 +139,15 @@ def test_every_form_of_if_none_match_is_understood(http: httpx.Client, form: str
     assert http.get(path, headers={"If-None-Match": form.format(tag=tag)}).status_code == 304
 
 
+@pytest.mark.parametrize("form", ['"*"', 'W/"*"', '"other"', '"x,{inner},y"', '"{inner}x"'])
+def test_a_tag_that_is_not_the_jobs_hides_no_result(http: httpx.Client, form: str) -> None:
+    path = f"/v1/jobs/{scored(http)['id']}"
+    inner = http.get(path).headers["etag"].strip('"')
+    answer = http.get(path, headers={"If-None-Match": form.format(inner=inner)})
+    assert (answer.status_code, job_of(answer)["state"]) == (200, "succeeded")
+    assert job_of(answer)["result"]
+
+
 def test_the_trail_tells_what_happened_in_order(http: httpx.Client) -> None:
     job_id = scored(http)["id"]
     events = list(pages(http, f"/v1/jobs/{job_id}/events"))
