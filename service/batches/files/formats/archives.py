@@ -9,7 +9,7 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -23,7 +23,8 @@ from service.batches.files.blocks import BLOCK_BYTES, BLOCK_FILES, RowBlock
 from service.batches.files.duplicates import DuplicateFinder
 from service.batches.files.formats import delimited, ndjson
 from service.batches.files.formats.carrying import id_faults, id_texts, record_batch
-from service.batches.files.formats.zip_directory import Named, zip_members
+from service.batches.files.formats.member_names import Named, Stored, named, normal, spellings
+from service.batches.files.formats.zip_directory import zip_members
 from service.batches.files.layouts import FILE_COLUMN, BatchFormat, Layout, Wanted
 from service.batches.files.plans import Chunk, Limits, Member, Members, with_duplicates
 from service.batches.files.problems import FileProblem, FileRefused
@@ -31,8 +32,8 @@ from service.batches.files.problems import FileProblem, FileRefused
 INDEX_NAMES: Final = ("index.csv", "index.ndjson", "index.jsonl")
 INDEX_BYTES: Final = 64 * 1024 * 1024
 # What Finder and Explorer add to archives without being asked.
-CLUTTER: Final = re.compile(r"(^|/)(__MACOSX/.*|\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)$")
-UNSAFE: Final = re.compile(r"^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)|[\x00-\x1f\\]")
+CLUTTER: Final = re.compile(r"(^|/)(__MACOSX/.*|\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
+UNSAFE: Final = re.compile(r"^(/|[A-Za-z]:)|(^|/)\.\.(/|$)|[\x00-\x1f]")
 COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 PAX_BYTES: Final = 1024 * 1024
 TAR_BLOCK: Final = 512
@@ -56,14 +57,14 @@ def inspect(
     """Layout, number of rows and chunks. Raises FileRefused."""
     members = list(_members(file, limits, kind))
     index_name = _index_name(members, wanted)
-    files = [member for member in members if member.name != index_name]
+    files = [member for member in members if normal(member.name) != index_name]
     if index_name is None:
         names = pa.array([member.name for member in files], pa.string())
         table, found = {FILE_COLUMN: names}, [member.place for member in files]
         wanted = replace(wanted, carry=(), id_column=FILE_COLUMN)
         faults: list[FieldFault | None] = [None] * len(files)
     else:
-        place = next(member.place for member in members if member.name == index_name)
+        place = next(member.place for member in members if normal(member.name) == index_name)
         wanted = replace(wanted, carry=tuple(dict.fromkeys((*wanted.carry, FILE_COLUMN))))
         table, faults = _read_index(_content(file, place, INDEX_BYTES), index_name, wanted)
         found = _looked_up(table[FILE_COLUMN], files)
@@ -73,7 +74,10 @@ def inspect(
     chunks = _planned(places, batch, limits)
     if wanted.id_column is not None:
         finder = DuplicateFinder()
-        finder.add(id_texts(table[wanted.id_column]), np.arange(1, len(places) + 1))
+        ids = id_texts(table[wanted.id_column])
+        if index_name is None:
+            ids = pa.array([normal(name) for name in ids.to_pylist()], ids.type)
+        finder.add(ids, np.arange(1, len(places) + 1))
         chunks = with_duplicates(chunks, finder.duplicate_rows())
     named = {place.offset for place in found if not place.fault}
     unused = sum(member.place.offset not in named for member in files)
@@ -140,21 +144,22 @@ def _members(file: io.RawIOBase, limits: Limits, kind: BatchFormat) -> Iterator[
         raise FileRefused(
             FileProblem.COMPRESSED, "The archive as a whole is compressed: send a plain TAR, or ZIP."
         )
-    found = zip_members(file, size, limits) if kind is BatchFormat.ZIP else _tar_members(file, limits)
-    for number, member in enumerate(found, 1):
+    stored = zip_members(file, size, limits) if kind is BatchFormat.ZIP else _tar_members(file, limits)
+    for number, member in enumerate(named(list(stored)), 1):
         if UNSAFE.search(member.name):
             raise FileRefused(
-                FileProblem.UNSAFE_NAME, f"Member {number} has a name that leads outside of the archive."
+                FileProblem.UNSAFE_NAME,
+                f"Member {number} has a name that leads outside of the archive, or one with control characters.",
             )
-        if not CLUTTER.search(member.name):
+        if not CLUTTER.search(member.name) and not member.name.endswith("/"):
             yield member
 
 
-def _tar_members(file: io.RawIOBase, limits: Limits) -> Iterator[Named]:
+def _tar_members(file: io.RawIOBase, limits: Limits) -> Iterator[Stored]:
     """The files of a TAR. Its index is its headers, so all of them are gone through."""
     file.seek(0)
     try:
-        with tarfile.open(fileobj=_ShortReads(file), mode="r:", errors="surrogateescape") as tar:
+        with tarfile.open(fileobj=_ShortReads(file), mode="r:", encoding="utf-8") as tar:
             count = 0
             while (info := tar.next()) is not None:
                 vars(tar)["members"] = []  # it would keep them all
@@ -162,9 +167,9 @@ def _tar_members(file: io.RawIOBase, limits: Limits) -> Iterator[Named]:
                 if count > limits.members:
                     raise FileRefused(FileProblem.TOO_MANY_MEMBERS, f"More than {limits.members} members.")
                 if not info.isdir():
-                    name = info.name.encode(errors="surrogateescape").decode(errors="replace")
+                    name = info.name.encode(errors="surrogateescape")
                     fault = "" if info.isreg() and not info.issparse() else problems.UNSUPPORTED_FILE.code
-                    yield Named(name, Member(info.offset_data, info.size, info.size, fault=fault))
+                    yield Stored(name, Member(info.offset_data, info.size, info.size, fault=fault))
             end = tar.offset
     except (tarfile.TarError, ValueError, OverflowError, MemoryError):
         raise FileRefused(FileProblem.UNREADABLE, "The file is no TAR archive, or a damaged one.") from None
@@ -226,10 +231,12 @@ def _content(file: io.RawIOBase, member: Member, most: int) -> bytes:
 
 
 def _index_name(members: Sequence[Named], wanted: Wanted) -> str | None:
-    names = [member.name for member in members]
-    if wanted.index is not None and names.count(wanted.index) != 1:
+    """The index's name in its normal form; None without an index."""
+    names = [normal(member.name) for member in members]
+    asked = None if wanted.index is None else normal(wanted.index)
+    if asked is not None and names.count(asked) != 1:
         raise FileRefused(FileProblem.INDEX_INVALID, "The archive does not hold the index once.")
-    found = [wanted.index] if wanted.index is not None else [name for name in INDEX_NAMES if name in names]
+    found = [asked] if asked is not None else [name for name in INDEX_NAMES if name in names]
     if not found:
         if wanted.carried not in ((), (FILE_COLUMN,)):
             raise FileRefused(FileProblem.INDEX_INVALID, "Columns to carry need an index, and there is none.")
@@ -271,13 +278,30 @@ def _read_index(
 
 
 def _looked_up(names: pa.Array, files: Sequence[Named]) -> list[Member]:
-    """The file of each name."""
+    """The file of each name, whatever way either spells it."""
+    missing, nameless, ambiguous = (
+        Member(0, 0, 0, fault=fault.code)
+        for fault in (problems.MISSING_FILE, NO_NAME, problems.AMBIGUOUS_FILE)
+    )
     known: dict[str, Member] = {}
+    stored: dict[bytes, Member] = {}
     for file in files:
-        ambiguous = file.name in known
-        known[file.name] = Member(0, 0, 0, fault=problems.AMBIGUOUS_FILE.code) if ambiguous else file.place
-    missing, nameless = (Member(0, 0, 0, fault=code) for code in (problems.MISSING_FILE.code, NO_NAME.code))
-    return [known.get(name, missing) if name else nameless for name in id_texts(names).to_pylist()]
+        name = normal(file.name)
+        known[name] = ambiguous if name in known else file.place
+        if file.raw is not None:
+            stored[file.raw] = ambiguous if file.raw in stored else file.place
+    texts = id_texts(names).to_pylist()
+    # Bytes say more than what was made of them: a name that was guessed wrongly may be that of another file.
+    exact = {name: _by_bytes(name, stored, ambiguous) for name in set(texts) if stored and name}
+    return [(exact.get(name) or known.get(normal(name), missing)) if name else nameless for name in texts]
+
+
+def _by_bytes(name: str, stored: Mapping[bytes, Member], ambiguous: Member) -> Member | None:
+    """The file whose name has these bytes in an encoding that archives do not declare."""
+    if name.isascii():
+        return None
+    found = {place for spelling in spellings(name) if (place := stored.get(spelling)) is not None}
+    return None if not found else found.pop() if len(found) == 1 else ambiguous
 
 
 def _with_fault(place: Member, fault: FieldFault | None) -> Member:

@@ -3,11 +3,13 @@
 import io
 import stat
 import struct
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 from service.batches.files import problems
+from service.batches.files.formats.member_names import Stored
 from service.batches.files.plans import Limits, Member
 from service.batches.files.problems import FileProblem, FileRefused
 
@@ -19,6 +21,8 @@ LOCAL_BYTES: Final = 30
 COMMENT_BYTES: Final = 65_535
 STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 0x1, 0x800
+ZIP64, UNICODE_PATH = 0x1, 0x7075
+FAT, NTFS = 0, 10  # what `version made by` says of the system
 ALL_16, ALL_32 = 0xFFFF, 0xFFFFFFFF
 ENTRY_BYTES: Final = 4096  # most that the directory may have for each member it counts
 
@@ -27,15 +31,8 @@ MOST_RATIO: Final = 500
 RATIO_MATTERS_BYTES: Final = 64 * 1024 * 1024
 
 
-class Named(NamedTuple):
-    """A member and its name."""
-
-    name: str
-    place: Member
-
-
-def zip_members(file: io.RawIOBase, size: int, limits: Limits) -> Iterator[Named]:
-    """The files of an archive of `size` bytes, in the order of its directory. Raises FileRefused.
+def zip_members(file: io.RawIOBase, size: int, limits: Limits) -> Iterator[Stored]:
+    """The members of an archive of `size` bytes, folders too, in the order of its directory. Raises FileRefused.
 
     Refused are archives that are damaged, hold members that share bytes, or unpack to hundreds of times their size.
     """
@@ -48,10 +45,10 @@ def zip_members(file: io.RawIOBase, size: int, limits: Limits) -> Iterator[Named
         raise _damaged()
     found = list(_entries(content, count, start))
     _check_overlaps(found)
-    unpacked = sum(named.place.size_bytes for named in found)
+    unpacked = sum(stored.place.size_bytes for stored in found)
     if unpacked > max(MOST_RATIO * size, RATIO_MATTERS_BYTES):
         raise FileRefused(FileProblem.BOMB, "The archive unpacks to hundreds of times its size.")
-    yield from (named for named in found if not named.name.endswith("/"))
+    yield from found
 
 
 def _directory(file: io.RawIOBase, size: int) -> tuple[int, int, int]:
@@ -86,7 +83,7 @@ def _directory_64(file: io.RawIOBase, tail: bytes, place: int) -> tuple[int, int
     return fields[7], fields[9], fields[8]
 
 
-def _entries(content: bytes, count: int, end_of_members: int) -> Iterator[Named]:
+def _entries(content: bytes, count: int, end_of_members: int) -> Iterator[Stored]:
     position = 0
     for _ in range(count):
         if position + ENTRY.size > len(content) or content[position : position + 4] != b"PK\x01\x02":
@@ -94,11 +91,12 @@ def _entries(content: bytes, count: int, end_of_members: int) -> Iterator[Named]
         fields = ENTRY.unpack_from(content, position)
         name_end = position + ENTRY.size + fields[10]
         extra_end = name_end + fields[11]
-        name = content[position + ENTRY.size : name_end]
-        place = _place(fields, content[name_end:extra_end])
+        name, extra = content[position + ENTRY.size : name_end], content[name_end:extra_end]
+        place = _place(fields, extra)
         if place.offset + LOCAL_BYTES + place.packed_bytes > end_of_members:
             raise _damaged()
-        yield Named(name.decode("utf-8" if fields[3] & UTF8 else "cp437", errors="replace"), place)
+        declared = _decoded(name) if fields[3] & UTF8 else _unicode_path(name, extra)
+        yield Stored(name, place, declared, dos=fields[1] >> 8 in (FAT, NTFS))
         position = extra_end + fields[12]
 
 
@@ -117,7 +115,7 @@ def _place(fields: tuple[int, ...], extra: bytes) -> Member:
 
 def _sizes(packed: int, size: int, offset: int, extra: bytes) -> tuple[int, int, int]:
     """The sizes and the offset, those that do not fit into 32 bits from the ZIP64 extra field."""
-    long = _extra_64(extra)
+    long = _field(extra, ZIP64)
     values = []
     for value in (size, packed, offset):
         if value == ALL_32 and len(long) >= 8:
@@ -126,18 +124,33 @@ def _sizes(packed: int, size: int, offset: int, extra: bytes) -> tuple[int, int,
     return values[1], values[0], values[2]
 
 
-def _extra_64(extra: bytes) -> bytes:
+def _field(extra: bytes, wanted: int) -> bytes:
+    """The content of one kind of extra field."""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
-        if kind == 1:
+        if kind == wanted:
             return extra[4 : 4 + length]
         extra = extra[4 + length :]
     return b""
 
 
-def _check_overlaps(found: list[Named]) -> None:
+def _unicode_path(name: bytes, extra: bytes) -> str | None:
+    """The name that Info-ZIP keeps beside one that is not UTF-8, unless it belongs to another name."""
+    field = _field(extra, UNICODE_PATH)
+    current = len(field) > 5 and field[0] == 1 and int.from_bytes(field[1:5], "little") == zlib.crc32(name)
+    return _decoded(field[5:]) if current else None
+
+
+def _decoded(name: bytes) -> str | None:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _check_overlaps(found: list[Stored]) -> None:
     """Members that share bytes are the trick of archives that unpack without end."""
-    places = sorted((named.place.offset, named.place.packed_bytes) for named in found)
+    places = sorted((stored.place.offset, stored.place.packed_bytes) for stored in found)
     for (start, length), (following, _) in pairwise(places):
         if start + LOCAL_BYTES + length > following:
             raise FileRefused(FileProblem.BOMB, "Members of the archive share the same bytes.")
