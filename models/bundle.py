@@ -9,13 +9,15 @@ import hashlib
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from models.golden import GOLDEN_NAME, GoldenCase, check_golden, parse_golden, renewed_golden
-from models.graph import MODEL_NAME, check_graph
+from models.golden import GOLDEN_NAME, GoldenCase, RunGraph, check_golden, parse_golden, renewed_golden
+from models.graph import check_graph, read_signature
 from models.manifest import MANIFEST_NAME, BundleRefused, Fault, ManifestInvalid, ModelManifest
-from models.pipelines import Array, load_pipeline
+from models.pipelines import Array, Pipeline, load_pipeline
+from models.signature import Fitting
 
 __all__ = [
     "CARD_NAME",
@@ -33,7 +35,7 @@ __all__ = [
 
 CARD_NAME = "CARD.md"
 _ZOO = Path(__file__).parent / "zoo"
-_LISTED_ALWAYS = (CARD_NAME, GOLDEN_NAME, MODEL_NAME)
+_LISTED_ALWAYS = (CARD_NAME, GOLDEN_NAME)
 _LEFT_OUT = frozenset((MANIFEST_NAME, "metrics.json"))  # and Python files: a bundle is data
 
 # (path of model.onnx, feeds) -> every output of the graph by name.
@@ -54,7 +56,7 @@ class Bundle:
     @property
     def model_path(self) -> Path:
         """The ONNX file."""
-        return self.folder / MODEL_NAME
+        return self.folder / self.manifest.graph.file
 
 
 def bundled() -> list[Path]:
@@ -65,7 +67,7 @@ def bundled() -> list[Path]:
 def read_bundle(folder: Path) -> Bundle:
     """The bundle in `folder`, not yet checked. Raises BundleRefused where it cannot even be read."""
     manifest = _read_manifest(folder)
-    listed = sorted({*manifest.files, *_LISTED_ALWAYS})
+    listed = sorted({*manifest.files, *_LISTED_ALWAYS, manifest.graph.file})
     if faults := [fault for path in listed if (fault := _path_fault(folder, path)) is not None]:
         raise BundleRefused(*faults)
     file_digests = {path: _file_digest(folder / path) for path in (MANIFEST_NAME, *listed)}
@@ -97,16 +99,29 @@ def check_bundle(bundle: Bundle, run: RunModel | None = None) -> list[Fault]:
         pipeline = load_pipeline(bundle.manifest)
     except ManifestInvalid as error:
         return [*faults, *error.faults]
-    faults += check_graph(bundle.model_path, pipeline.feeds, pipeline.outputs, files=bundle.manifest.files)
+    table, beside = bundle.manifest.graph, _beside(bundle)
+    faults += check_graph(bundle.model_path, table, pipeline.feeds, pipeline.outputs, files=beside)
     if faults:
         return faults
+    run_graph = _fitted(bundle.model_path, bundle.manifest, pipeline, run)
+    return check_golden(bundle.golden, pipeline, bundle.manifest.runtime.tolerance, run_graph)
+
+
+def _beside(bundle: Bundle) -> set[str]:
+    """The bundle's files as paths relative to the folder of its graph, where weights are looked for."""
+    start = PurePosixPath(bundle.manifest.graph.file).parent
+    return {
+        PurePosixPath(path).relative_to(start).as_posix()
+        for path in bundle.manifest.files
+        if PurePosixPath(path).is_relative_to(start)
+    }
+
+
+def _fitted(path: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunModel | None) -> RunGraph:
+    """The graph at `path` in its pipeline's terms, run by `run` or ONNX Runtime on the CPU."""
     run_model = run or CpuRun()
-    return check_golden(
-        bundle.golden,
-        pipeline,
-        bundle.manifest.runtime.tolerance,
-        lambda feeds: run_model(bundle.model_path, feeds),
-    )
+    fitting = cache(lambda: Fitting(manifest.graph, pipeline.feeds, pipeline.outputs, read_signature(path)))
+    return lambda feeds: fitting().run(lambda fed: run_model(path, fed), feeds)
 
 
 class CpuRun:
@@ -149,10 +164,10 @@ def seal_bundle(folder: Path) -> Bundle:
 
 def renew_golden(folder: Path, run: RunModel | None = None) -> None:
     """Write into golden.json what the model in `folder` answers now. Raises BundleRefused."""
-    pipeline = load_pipeline(_read_manifest(folder))
-    run_model = run or CpuRun()
+    manifest = _read_manifest(folder)
+    pipeline, path = load_pipeline(manifest), folder / manifest.graph.file
     text = _read_text(folder, GOLDEN_NAME)
-    renewed = renewed_golden(text, pipeline, lambda feeds: run_model(folder / MODEL_NAME, feeds))
+    renewed = renewed_golden(text, pipeline, _fitted(path, manifest, pipeline, run))
     (folder / GOLDEN_NAME).write_text(renewed, encoding="utf-8")
 
 

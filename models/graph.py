@@ -11,8 +11,9 @@ from typing import Any
 import onnx
 from google.protobuf import descriptor, message  # type: ignore[import-untyped]  # protobuf ships no types
 
-from models.manifest import Fault
+from models.manifest import Fault, GraphTable, ManifestInvalid
 from models.pipelines import TensorSpec
+from models.signature import CLASS_MAPS, Fitting, Signature, Tensor
 
 MODEL_NAME = "model.onnx"
 # Domains of the operators that every build of ONNX Runtime has; "com.microsoft" holds its contrib operators.
@@ -21,6 +22,7 @@ _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 
 def check_graph(
     path: Path,
+    table: GraphTable,
     feeds: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     *,
@@ -28,7 +30,8 @@ def check_graph(
 ) -> list[Fault]:
     """Every reason to refuse the ONNX file at `path` for a pipeline with these `feeds` and `outputs`.
 
-    `files` are the bundle's files that may hold weights, as paths relative to the folder of `path`.
+    `table` says what the graph calls them. `files` are the bundle's files that may hold weights, as paths relative to
+    the folder of `path`.
     """
     model = onnx.ModelProto()
     try:
@@ -39,8 +42,13 @@ def check_graph(
     return (
         _check_reach(model, path.parent, files)
         or _check_validity(path)
-        or _check_tensors(model.graph, feeds, outputs)
+        or _check_tensors(model.graph, table, feeds, outputs)
     )
+
+
+def read_signature(path: Path) -> Signature:
+    """The inputs and outputs of the ONNX file at `path`, which `check_graph` found nothing wrong with."""
+    return _signature(onnx.load(str(path), load_external_data=False).graph)
 
 
 def _fault(code: str, detail: str) -> Fault:
@@ -139,35 +147,34 @@ def _check_validity(path: Path) -> list[Fault]:
     return []
 
 
-def _check_tensors(graph: Any, feeds: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> list[Fault]:
-    """Faults where the graph's inputs are not the pipeline's feeds, or an output it needs is lacking."""
+def _check_tensors(
+    graph: Any, table: GraphTable, feeds: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> list[Fault]:
+    """Faults where the graph's tensors do not meet the pipeline's."""
+    try:
+        Fitting(table, feeds, outputs, _signature(graph))
+    except ManifestInvalid as error:
+        return list(error.faults)
+    return []
+
+
+def _signature(graph: Any) -> Signature:
     constants = {tensor.name for tensor in graph.initializer}
-    inputs = {value.name: value for value in graph.input if value.name not in constants}
-    given = {value.name: value for value in graph.output}
-    unknown = [
-        _fault("input_differs", f"the pipeline has no feed {name!r}: rename or remove this input")
-        for name in sorted(inputs.keys() - {spec.name for spec in feeds})
-    ]
-    wanted = [("input_differs", spec, inputs.get(spec.name)) for spec in feeds]
-    wanted += [("output_differs", spec, given.get(spec.name)) for spec in outputs]
-    return unknown + [
-        _fault(code, f"{spec.name!r} {reason}")
-        for code, spec, value in wanted
-        if (reason := _difference(spec, value)) is not None
-    ]
+    return Signature(
+        tuple(_tensor(value) for value in graph.input if value.name not in constants),
+        tuple(_tensor(value) for value in graph.output),
+    )
 
 
-def _difference(spec: TensorSpec, value: Any) -> str | None:
-    """Why the graph's `value` (a ValueInfoProto or None) is not `spec`, or None where it is."""
-    wanted = f"{spec.dtype} [N, {', '.join(map(str, spec.shape))}]"
-    if value is None:
-        return f"is missing: the pipeline needs {wanted}"
+def _tensor(value: Any) -> Tensor:
+    """A ValueInfoProto as a tensor."""
+    if value.type.WhichOneof("value") == "sequence_type":
+        return Tensor(value.name, CLASS_MAPS, ())
     tensor = value.type.tensor_type
-    if tensor.elem_type == 0 or onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name != spec.dtype:
-        return f"has another element type: the pipeline needs {wanted}"
-    lengths = [
-        dimension.dim_value if dimension.HasField("dim_value") else None for dimension in tensor.shape.dim
-    ]
-    if lengths[:1] != [None]:
-        return f"has a fixed number of rows: export it with a dynamic first axis, {wanted}"
-    return None if lengths[1:] == list(spec.shape) else f"has another shape: the pipeline needs {wanted}"
+    element = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "unknown"
+    lengths = tensor.shape.dim
+    return Tensor(
+        value.name,
+        element,
+        tuple(length.dim_value if length.HasField("dim_value") else None for length in lengths),
+    )

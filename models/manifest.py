@@ -87,6 +87,33 @@ class RuntimeLimits(ManifestTable):
     )
 
 
+class GraphTable(ManifestTable):
+    """The ONNX file, and what the graph calls the tensors of the pipeline where it has other names for them.
+
+    `inputs` and `outputs` map the pipeline's name to the graph's. A feed may go to several inputs of one column each: give
+    their names in the order of the columns.
+    """
+
+    file: str = Field("model.onnx", description="path of the ONNX file inside the bundle")
+    inputs: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)]] = Field(
+        default_factory=dict, description="feed of the pipeline = input of the graph, or a list of inputs"
+    )
+    outputs: dict[str, str] = Field(
+        default_factory=dict, description="output of the pipeline = output of the graph"
+    )
+    row_by_row: bool = Field(
+        False,
+        description="run one row at a time: for graphs whose rows sway each other, as dynamic int8 scales do",
+    )
+
+    @field_validator("file")
+    @classmethod
+    def _check_file(cls, path: str) -> str:
+        if not _PATH_INSIDE.fullmatch(path):
+            raise ValueError("it must be a path inside the bundle: plain names with / between")
+        return path
+
+
 class ModelManifest(ManifestTable):
     """What one model version is: its name, its pipeline, its limits, its figures, its files."""
 
@@ -98,6 +125,7 @@ class ModelManifest(ManifestTable):
     summary: Text
     license: Text
     runtime: RuntimeLimits = Field(default_factory=lambda: RuntimeLimits.model_validate({}))
+    graph: GraphTable = Field(default_factory=lambda: GraphTable.model_validate({}))
     metrics: dict[str, float | str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
     # Any: the pipeline types this table, see parse_parameters.

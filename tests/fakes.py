@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 from models.pipelines import Array
+from models.signature import Signature
 from service.errors import BlobUnavailable
 from service.queue import WakeUp
 from workers.runtime import LoadedGraph
@@ -97,6 +98,11 @@ class ScriptedGraph:
     def size_mb(self) -> float:
         """See LoadedGraph."""
         return self.real.size_mb if self._size_mb is None else self._size_mb
+
+    @property
+    def signature(self) -> Signature:
+        """See LoadedGraph."""
+        return self.real.signature
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See Graph."""

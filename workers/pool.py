@@ -11,10 +11,12 @@ import structlog
 from models.bundle import Bundle
 from models.golden import encode_cases
 from models.pipelines import Pipeline
+from models.signature import Fitting
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
+from workers.fitted import FittedGraph
 from workers.runtime import CPU, LoadedGraph, OutOfMemory, Runtime
 
 log = structlog.get_logger()
@@ -85,7 +87,7 @@ class ModelPool:
         return bundle, self._runtime.load(bundle.model_path, allow_tf32=model.manifest.runtime.allow_tf32)
 
     def _take_in(self, model: PublishedModel, bundle: Bundle, graph: LoadedGraph) -> LoadedModel:
-        loaded = LoadedModel(model, model.pipeline, graph, model.manifest.runtime.max_batch)
+        loaded = LoadedModel(model, model.pipeline, _fitted(model, graph), model.manifest.runtime.max_batch)
         _run_golden(loaded, bundle, largest=self._runtime.provider != CPU)
         with self._lock:
             kept = self._loaded.setdefault(model.id, loaded)  # another thread may have been faster
@@ -98,6 +100,14 @@ class ModelPool:
             while self._loaded and self.used_mb + size_mb > self._budget_mb:
                 _, gone = self._loaded.popitem(last=False)
                 log.info("model_unloaded", model=gone.model.name, version=gone.model.version)
+
+
+def _fitted(model: PublishedModel, graph: LoadedGraph) -> LoadedGraph:
+    """A graph in the terms of the model's pipeline."""
+    pipeline = model.pipeline
+    return FittedGraph(
+        graph, Fitting(model.manifest.graph, pipeline.feeds, pipeline.outputs, graph.signature)
+    )
 
 
 def _run_golden(loaded: LoadedModel, bundle: Bundle, *, largest: bool) -> None:

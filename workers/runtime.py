@@ -15,6 +15,7 @@ import onnxruntime as ort
 import structlog
 
 from models.pipelines import Array
+from models.signature import Signature, signature_of
 from service.config import Provider
 from workers import cuda
 
@@ -90,6 +91,10 @@ class LoadedGraph(Graph, Protocol):
     @property
     def size_mb(self) -> float:
         """What it counts against the memory budget, in MiB."""
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives."""
 
     def beside(self) -> "LoadedGraph":
         """The same graph for another thread: its runs may overlap with these, and a stop reaches its own alone."""
@@ -230,6 +235,11 @@ class OnnxGraph:
     def size_mb(self) -> float:
         """See LoadedGraph."""
         return self._size_mb
+
+    @property
+    def signature(self) -> Signature:
+        """See LoadedGraph."""
+        return signature_of(self._session)
 
     def beside(self) -> "OnnxGraph":
         """See LoadedGraph."""

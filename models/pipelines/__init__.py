@@ -65,21 +65,25 @@ class PredictionInvalid(Exception):
 
 @dataclass(frozen=True)
 class Label:
-    """One class a model can answer, with its code in a code system (`system` is the system's URI)."""
+    """One class a model can answer, with its code in a code system (`system` is the system's URI) where it has one."""
 
     id: str
     display: str
-    system: str
-    code: str
+    system: str | None
+    code: str | None
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output of the graph. `shape` leaves out the first axis: the row, of any number."""
+    """One input or output of the graph. `shape` leaves out the first axis: the row, of any number.
+
+    `classes` names the columns of an output of scores, for graphs that give them by class.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
 
 
 class Pipeline(Protocol):

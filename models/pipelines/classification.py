@@ -1,11 +1,12 @@
 """Results of every pipeline that answers one of a few classes, and their share of the parameters.
 
-A graph with two labels gives `probability` [N,1], that of the positive label; one with more gives
-`probabilities` [N,C] in the order of the labels.
+What the graph gives is named by the parameter `output`: `probability` [N,1] of the positive label (what two labels have
+by default), `probabilities` [N,C] in the order of the labels (what more have), or `logit` [N,1] and `logits` [N,C], which
+become those by the logistic function and softmax.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,25 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class LabelParameters(ManifestTable):
-    """One class: its id in results, its words, and its code in a code system."""
+    """One class: its id in results, its words, and its code in a code system, if there is one. The id alone will do."""
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
     display: Text
-    system: Annotated[str, Field(pattern=r"^(https?://|urn:)\S+$", description="URI of the code system")]
-    code: Text
+    system: Annotated[
+        str | None, Field(pattern=r"^(https?://|urn:)\S+$", description="URI of the code system")
+    ] = None
+    code: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_id(cls, table: object) -> object:
+        return {"id": table, "display": table} if isinstance(table, str) else table
+
+    @model_validator(mode="after")
+    def _check_code(self) -> Self:
+        if (self.system is None) != (self.code is None):
+            raise ValueError("give system and code together, or neither")
+        return self
 
 
 class Threshold(ManifestTable):
@@ -62,6 +76,7 @@ class ClassificationParameters(ManifestTable):
     """The parameters that tabular and image classification share."""
 
     labels: Annotated[tuple[LabelParameters, ...], Field(min_length=2, max_length=1000, strict=False)]
+    output: Literal["probability", "probabilities", "logit", "logits"] | None = None
     positive: str | None = None
     threshold: Threshold | None = None
     abstain: AbstainBand | None = None
@@ -73,9 +88,18 @@ class ClassificationParameters(ManifestTable):
             raise ValueError("labels: give each label its own id")
         if len(ids) > 2 and (self.positive is not None or self.threshold is not None):
             raise ValueError("positive and threshold are for two labels: remove them")
-        if len(ids) == 2 and (self.positive not in ids or self.threshold is None):
-            raise ValueError("with two labels, give `positive` (the id of one of them) and a threshold table")
+        if (self.positive is None) != (self.threshold is None) or self.positive not in {None, *ids}:
+            raise ValueError(
+                "give `positive` (the id of one of two labels) and a threshold table, or neither"
+            )
+        if self.positive is None and self.output in {"probability", "logit"}:
+            raise ValueError("output: one number a row is that of `positive`: name probabilities or logits")
         return self
+
+    @property
+    def scores(self) -> str:
+        """What the graph gives: `output`, or what goes without saying."""
+        return self.output or ("probability" if self.positive is not None else "probabilities")
 
 
 class Classifier:
@@ -96,10 +120,10 @@ class Classifier:
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """`probability` float32 [N,1] for two labels, `probabilities` float32 [N,C] for more."""
-        if self._positive is not None:
-            return (TensorSpec("probability", "float32", (1,)),)
-        return (TensorSpec("probabilities", "float32", (len(self._labels),)),)
+        """One output, float32: [N,1] of the positive label, or [N,C]; see the module."""
+        if self._parameters.scores in {"probability", "logit"}:
+            return (TensorSpec(self._parameters.scores, "float32", (1,)),)
+        return (TensorSpec(self._parameters.scores, "float32", (len(self._labels),), self._ids),)
 
     def labels(self) -> list[Label]:
         """The classes, in the graph's order."""
@@ -147,16 +171,16 @@ class Classifier:
         raw = np.asarray(outputs[output.name], dtype=np.float64)
         if raw.shape != (count, *output.shape):
             raise PredictionInvalid(tuple(range(count)), f"{output.name} has the shape {raw.shape}")
+        if self._parameters.scores in {"logit", "logits"}:
+            raw = _probabilities(raw)
         _check_range(raw)
-        if self._positive is not None:
+        if raw.shape[1] == 1:
             return self._spread(raw)
         _refuse(np.abs(raw.sum(axis=1) - 1) > _ROUNDING, "the probabilities do not sum to 1")
         return raw
 
     def _spread(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`raw` as one column a label: [N,1] of the positive label becomes [N,2]."""
-        if self._positive is None:
-            return raw
+        """The positive label's probability [N,1] as one column a label, [N,2]."""
         columns = [1.0 - raw, raw] if self._positive == 1 else [raw, 1.0 - raw]
         return np.concatenate(columns, axis=1)
 
@@ -171,7 +195,7 @@ class Classifier:
             "type": "classification",
             "label": label and label.id,
             "display": label and label.display,
-            "code": label and {"system": label.system, "code": label.code},
+            "code": label and label.code and {"system": label.system, "code": label.code},
             "probabilities": dict(zip(self._ids, probabilities, strict=True)),
             "threshold": threshold and threshold.value,
             "abstained": reason is not None,
@@ -216,6 +240,16 @@ class Classifier:
             "properties": properties,
             "required": list(properties),
         }
+
+
+def _probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logits [N,1] by the logistic function, [N,C] by softmax over the row; what is not finite becomes NaN."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if logits.shape[1] == 1:
+            return np.where(np.isfinite(logits), 1 / (1 + np.exp(-logits)), np.nan)
+        scaled = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        shares = scaled / scaled.sum(axis=1, keepdims=True)
+    return np.where(np.isfinite(logits).all(axis=1, keepdims=True), shares, np.nan)
 
 
 def _check_range(rows: NDArray[np.float64]) -> None:

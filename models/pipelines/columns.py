@@ -103,11 +103,11 @@ class FaultFinder:
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of a result with few words: `codes` int32 [n] counts into `words`, -1 is null."""
+    """A column of a result with few words: `codes` int32 [n] counts into `words`, -1 and a word None are null."""
 
     name: str
     codes: NDArray[np.int32]
-    words: tuple[str, ...]
+    words: tuple[str | None, ...]
 
 
 @dataclass(frozen=True)

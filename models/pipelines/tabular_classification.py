@@ -31,16 +31,24 @@ Bound = Annotated[float, Field(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]
 
 
 class Feature(ManifestTable):
-    """One number the model takes. `unit` is a UCUM code ("1": none); the range is of plausible values."""
+    """One number the model takes. `unit` is a UCUM code ("1": none); the range is of plausible values.
+
+    The name alone will do; then every number that float32 holds is taken.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
     title: Text
-    unit: Annotated[str, Field(pattern=r"^\S+$")]
-    minimum: Bound
-    maximum: Bound
+    unit: Annotated[str, Field(pattern=r"^\S+$")] = "1"
+    minimum: Bound = -_FLOAT32_MAX
+    maximum: Bound = _FLOAT32_MAX
     required: bool = True
     description: str = ""
     example: Bound | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, table: object) -> object:
+        return {"name": table, "title": table} if isinstance(table, str) else table
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:

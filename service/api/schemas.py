@@ -193,12 +193,12 @@ class UploadView(Wire):
 
 
 class LabelView(Wire):
-    """A class that a model can answer, with its code."""
+    """A class that a model can answer, with its code where it has one."""
 
     id: str
     display: str
-    system: str
-    code: str
+    system: str | None
+    code: str | None
 
 
 class VersionView(Wire):

@@ -282,7 +282,8 @@ def _range(rule: Json) -> str:
 
 
 def _coded(label: Json) -> str:
-    return f"{label['display']} ({label['code']}, {label['system']})"
+    coded = "" if label["code"] is None else f" ({label['code']}, {label['system']})"
+    return f"{label['display']}{coded}"
 
 
 def example(schema: Json) -> Any:

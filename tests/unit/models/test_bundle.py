@@ -172,7 +172,12 @@ CUMULATIVE = [
             id="wrong answer",
         ),
         pytest.param(
-            model(rows=1), {("model.onnx", "input_differs"), ("model.onnx", "output_differs")}, id="rows"
+            model(rows=2),
+            {
+                ("manifest.toml: graph.inputs", "input_differs"),
+                ("manifest.toml: graph.outputs", "output_differs"),
+            },
+            id="rows",
         ),
         pytest.param(
             model(extra=[helper.make_node("Identity", ["logit"], ["mixed"], domain="com.example")]),

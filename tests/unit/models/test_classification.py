@@ -176,7 +176,9 @@ def test_results_are_plain_json_and_fit_their_schema() -> None:
 def test_the_graph_must_give_what_the_labels_ask_for() -> None:
     three = manifest(labels=[*LABELS, THIRD], positive=None, threshold=None)
     assert load_pipeline(manifest()).outputs == (TensorSpec("probability", "float32", (1,)),)
-    assert load_pipeline(three).outputs == (TensorSpec("probabilities", "float32", (3,)),)
+    assert load_pipeline(three).outputs == (
+        TensorSpec("probabilities", "float32", (3,), ("well", "ill", "unclear")),
+    )
 
 
 def test_labels_come_in_the_graphs_order() -> None:
@@ -188,8 +190,8 @@ def test_labels_come_in_the_graphs_order() -> None:
     [
         ({"labels": LABELS[:1]}, "at least 2 items"),
         ({"labels": [LABELS[0], LABELS[0]]}, "give each label its own id"),
-        ({"positive": "sick"}, "with two labels, give `positive`"),
-        ({"threshold": None}, "with two labels, give `positive`"),
+        ({"positive": "sick"}, "give `positive`"),
+        ({"threshold": None}, "give `positive`"),
         ({"labels": [*LABELS, THIRD]}, "positive and threshold are for two labels"),
         ({"abstain": {"lower": 0.6, "upper": 0.4, "reason": "x"}}, "lower must be less than upper"),
         ({"labels": [LABELS[0] | {"system": "ICD-10"}, LABELS[1]]}, r"parameters\.labels\[0\]\.system"),

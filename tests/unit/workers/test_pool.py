@@ -3,13 +3,16 @@
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
+from models.bundle import seal_bundle
 from service.catalog import PublishedModel
 from service.config import Provider
 from service.errors import BlobUnavailable, BundleUnusable, ModelNotFound
 from service.metrics import REGISTRY
 from tests.fakes import ScriptedGraph
+from tests.unit.models.example_bundles import graph, manifest_table, toml
 from tests.unit.workers.shelf import Shelf, small_bundle
 from workers.pool import ModelPool
 from workers.runtime import CPU, CUDA, OnnxRuntime, OutOfMemory
@@ -61,6 +64,19 @@ def test_a_model_is_loaded_when_it_is_first_asked_for(
     loaded = models_in.get(models[0].id)
     assert (loaded.model, loaded.batch_limit) == (models[0], 4)
     assert (len(runtime.graphs), models_in.used_mb) == (1, 10)
+
+
+def test_a_graph_with_names_of_its_own_runs_in_the_terms_of_its_pipeline(
+    shelf: Shelf, runtime: CountingRuntime, tmp_path: Path
+) -> None:
+    folder = small_bundle(tmp_path / "own", "own").folder
+    (folder / "model.onnx").write_bytes(graph(feed="X", output="Y").SerializeToString())
+    names = {"inputs": {"features": "X"}, "outputs": {"probability": "Y"}}
+    (folder / "manifest.toml").write_text(toml(manifest_table() | {"graph": names}))
+    loaded = pool(shelf, runtime, tmp_path).get(shelf.put(seal_bundle(folder)).id)
+    feeds = loaded.pipeline.preprocess([loaded.pipeline.encode({"dose": 10, "age": 50})])
+    assert loaded.graph.run(feeds)["probability"] == pytest.approx(np.array([[0.5]]))
+    assert loaded.graph.beside().run(feeds).keys() == {"probability"}
 
 
 def test_the_same_model_is_loaded_once(

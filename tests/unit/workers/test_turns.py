@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.pipelines import Array
+from models.signature import Signature
 from tests.acceptance.stack import eventually
 from workers.turns import PoliteGraph, Turns
 
@@ -16,6 +17,7 @@ class SlowGraph:
     """A graph whose runs last until they are let go, and that tells whether two ever ran at once."""
 
     size_mb = 1.0
+    signature = Signature((), ())
 
     def __init__(self) -> None:
         self.runs = 0

@@ -1,0 +1,144 @@
+"""ONNX files as other people's exporters write them: published unchanged, by a manifest of a few lines."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from models.bundle import publishable, renew_golden, seal_bundle
+from models.golden import answer
+from models.manifest import BundleRefused
+from models.pipelines import Array, load_pipeline
+from models.signature import Fitting, signature_of
+
+FILES = Path(__file__).parent / "foreign"
+MOST_LINES = 15
+MASS = 'labels = ["malignant", "benign"]'
+FLOWER = 'labels = ["setosa", "versicolor", "virginica"]'
+LOGITS = 'output = "logits"'
+
+# File -> its [graph] table, its own parameters.
+FOREIGN = {
+    "sklearn-zipmap": ('inputs.features = "float_input"\noutputs.probabilities = "output_probability"', MASS),
+    "sklearn-tensor": ('inputs.features = "X"', MASS),
+    "sklearn-double": ('inputs.features = "X"', MASS),
+    "sklearn-strings": ('inputs.features = "X"\noutputs.probabilities = "output_probability"', FLOWER),
+    "lightgbm": ('inputs.features = "input"', MASS),
+    "xgboost": ('inputs.features = "input"', MASS),
+    "torch-legacy": ('inputs.features = "x"', f"{MASS}\n{LOGITS}"),
+    "torch-dynamo": ('inputs.features = "x"', f"{MASS}\n{LOGITS}"),
+    "torch-fixed": ('inputs.features = "onnx::Gemm_0"\noutputs.logits = "7"', f"{MASS}\n{LOGITS}"),
+    "torch-int8": ('inputs.features = "x"\nrow_by_row = true', f"{MASS}\n{LOGITS}"),
+    "contrib": ('inputs.features = "x"', f"{MASS}\n{LOGITS}"),
+}
+ROWS: list[list[float]] = [
+    [6.0, 2.5, 4.5, 1.5],
+    [5.1, 3.5, 1.4, 0.2],
+    [17.0, 10.0, 122.0, 1001.0],
+    [12.0, 15.0, 80.0, 450.0],
+    [0, 0, 0, 0],
+]
+
+
+def manifest_of(name: str, graph: str, parameters: str) -> str:
+    return f"""\
+name = "{name}"
+version = "1.0.0"
+kind = "diagnosis"
+pipeline = "tabular-classification"
+title = "Somebody else's model"
+summary = "Published as it came."
+license = "CC0-1.0"
+[graph]
+{graph}
+[parameters]
+{parameters}
+features = ["a", "b", "c", "d"]
+"""
+
+
+def write(folder: Path, name: str, graph: str, parameters: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.toml").write_text(manifest_of(name, graph, parameters))
+    (folder / "model.onnx").write_bytes((FILES / f"{name}.onnx").read_bytes())
+    (folder / "CARD.md").write_text("# Somebody else's model\n")
+    cases = [
+        {"input": dict(zip("abcd", row, strict=True)), "expected": {}, "tolerance": 1e-4} for row in ROWS
+    ]
+    (folder / "golden.json").write_text(json.dumps({"cases": cases}))
+    renew_golden(folder)
+    seal_bundle(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_graph_is_published_unchanged(name: str, tmp_path: Path) -> None:
+    assert len(manifest_of(name, *FOREIGN[name]).splitlines()) <= MOST_LINES
+    bundle = publishable(write(tmp_path, name, *FOREIGN[name]))
+    assert bundle.model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_graph_gives_the_probabilities_of_a_bare_run(name: str, tmp_path: Path) -> None:
+    manifest = publishable(write(tmp_path, name, *FOREIGN[name])).manifest
+    pipeline = load_pipeline(manifest)
+    session = ort.InferenceSession(FILES / f"{name}.onnx", providers=["CPUExecutionProvider"])
+    fitting = Fitting(manifest.graph, pipeline.feeds, pipeline.outputs, signature_of(session))
+
+    def run(fed: Mapping[str, Array]) -> dict[str, Any]:
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(fed)), strict=True))
+
+    payloads = [pipeline.encode(dict(zip("abcd", row, strict=True))) for row in ROWS]
+    answers = answer(payloads, pipeline, lambda feeds: fitting.run(run, feeds))
+    for row, found in zip(ROWS, answers, strict=True):
+        expected = bare(session, row, logits=LOGITS in FOREIGN[name][1])
+        probabilities = found.result["probabilities"]
+        assert isinstance(probabilities, dict)
+        assert list(probabilities.values()) == pytest.approx(expected, abs=1e-6)
+
+
+def bare(session: ort.InferenceSession, row: list[float], *, logits: bool) -> list[float]:
+    """The scores that a session gives of one row, as probabilities."""
+    given = session.get_inputs()[0]
+    kind = np.float64 if "double" in given.type else np.float32
+    scores = session.run(None, {given.name: np.array([row], kind)})[-1][0]
+    values = np.array(list(scores.values()) if isinstance(scores, dict) else scores, np.float64)
+    return list(np.exp(values) / np.exp(values).sum() if logits else values)
+
+
+def test_a_graph_whose_rows_sway_each_other_is_refused_unless_it_is_run_row_by_row(tmp_path: Path) -> None:
+    write(tmp_path, "torch-int8", 'inputs.features = "x"', FOREIGN["torch-int8"][1])
+    with pytest.raises(BundleRefused) as caught:
+        publishable(tmp_path)
+    assert "golden_batched" in {fault.code for fault in caught.value.faults}
+
+
+@pytest.mark.parametrize(
+    ("graph", "place", "code"),
+    [
+        ('inputs.features = "nothing"', "graph.inputs", "input_differs"),
+        ('inputs.features = "X"\noutputs.probabilities = "nothing"', "graph.outputs", "output_differs"),
+        ('inputs.features = "X"\noutputs.probabilities = "label"', "graph.outputs", "output_differs"),
+        ('inputs.other = "X"', "graph.inputs", "graph_name_unknown"),
+        ('inputs.features = "X"\noutputs.other = "label"', "graph.outputs", "graph_name_unknown"),
+        ('inputs.features = ["X", "Y"]', "graph.inputs", "input_differs"),
+    ],
+)
+def test_a_wrong_table_is_refused_by_its_key(graph: str, place: str, code: str, tmp_path: Path) -> None:
+    write(tmp_path, "sklearn-tensor", *FOREIGN["sklearn-tensor"])
+    (tmp_path / "manifest.toml").write_text(manifest_of("sklearn-tensor", graph, MASS))
+    seal_bundle(tmp_path)
+    with pytest.raises(BundleRefused) as caught:
+        publishable(tmp_path)
+    assert (f"manifest.toml: {place}", code) in {(fault.place, fault.code) for fault in caught.value.faults}
+
+
+def test_classes_that_the_manifest_does_not_know_are_refused(tmp_path: Path) -> None:
+    labels = 'labels = ["setosa", "versicolor", "other"]'
+    with pytest.raises(BundleRefused, match="classes are not those of the manifest"):
+        write(tmp_path, "sklearn-strings", FOREIGN["sklearn-strings"][0], labels)
