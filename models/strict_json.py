@@ -6,7 +6,7 @@ no number of more than 4,300 digits. What medqueue wrote itself is not read here
 """
 
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import jiter
 
@@ -18,15 +18,17 @@ class JsonInvalid(ValueError):
     """The text breaks the rule. The message says how and where, and quotes nothing of the text."""
 
 
-def read_json(content: bytes) -> Any:
-    """The value that `content` holds. Raises JsonInvalid.
+def read_json(content: bytes, *, written_floats: bool = False) -> Any:
+    """The value that `content` holds. Raises JsonInvalid. With `written_floats` a number that is no integer is an object
+    whose `str` is what is written.
 
     A number past the range of float64, such as 1e400, is read as an infinity, for its field to be refused by name; see
     `require_finite` where no schema does that.
     """
     text = content.removeprefix(BYTE_ORDER_MARK)
     try:
-        return jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
+        mode: Literal["lossless-float", "float"] = "lossless-float" if written_floats else "float"
+        return jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False, float_mode=mode)
     except ValueError as error:
         raise JsonInvalid(_reason(text, str(error))) from None
 

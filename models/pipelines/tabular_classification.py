@@ -20,6 +20,7 @@ from models.manifest import ManifestTable, ModelManifest, Text, parse_parameters
 from models.pipelines import Array, FieldFault, InputRejected, Label, RowFault, TensorSpec, pointer_to
 from models.pipelines.classification import ClassificationParameters, Classifier
 from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn, ResultColumn
+from models.pipelines.names import folded
 
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 _NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
@@ -91,6 +92,7 @@ class TabularClassification:
         self._classifier = Classifier(parameters)
         names = [feature.name for feature in self._features]
         self._names = frozenset(names)
+        self._folded = {folded(name): name for name in names}
         self._pick = itemgetter(*names)
         self._minima = tuple(feature.minimum for feature in self._features)
         self._maxima = tuple(feature.maximum for feature in self._features)
@@ -155,8 +157,8 @@ class TabularClassification:
 
     def _advice(self, key: str) -> str:
         """What to do with an unknown field. Names the model's own fields only: a key may hold anything."""
-        near = difflib.get_close_matches(key, self._names, n=1) if len(key) <= 64 else []
-        meant = f" Did you mean {near[0]}?" if near else ""
+        near = difflib.get_close_matches(folded(key), self._folded, n=1) if len(key) <= 64 else []
+        meant = f" Did you mean {self._folded[near[0]]}?" if near else ""
         return f"The model does not take this field: remove it.{meant}"
 
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:

@@ -100,6 +100,7 @@ def _request(wanted: BatchOptions, *, upload_id: UUID | None, uri: str | None) -
         upload_id=upload_id,
         uri=uri,
         carry=tuple(wanted.carry),
+        ignore=tuple(wanted.ignore),
         id_column=wanted.id_column,
         delimiter=wanted.delimiter,
         index=wanted.index,
@@ -118,6 +119,9 @@ def _check_request(request: BatchRequest, model: PublishedModel) -> None:
         check_names(replace(wanted, carry=()))
     with _pointing("/carry"):
         check_names(wanted)
+    if {*wanted.ignore} & {*wanted.field_names, *wanted.carried}:
+        reason = "A field of the model, or a carried column, cannot be ignored: leave it out of this list."
+        raise RequestInvalid(errors=(FieldError("/ignore", "name_taken", reason),))
 
 
 def _check_upload(services: Services, principal: Principal, upload_id: UUID) -> None:

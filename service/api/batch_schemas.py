@@ -29,6 +29,7 @@ ID_COLUMN = (
     "The column that names a row. It comes back with its results and errors; a repeated id is an error."
 )
 CARRY = "Columns that come back with the results."
+IGNORE = "Columns that are left alone though their names are nearly a field's, and keys that lines of NDJSON may have."
 DELIMITER = "What separates columns of CSV, no letter and no digit; found out without it."
 INDEX = "The member of an archive that names its files; `index.csv` or `index.ndjson` where there is one."
 DRY_RUN = "Check so many rows, score none."
@@ -111,6 +112,9 @@ class BatchOptions(Wire):
     carry: Annotated[list[Text], Field(max_length=CARRY_LIMIT)] = Field(
         default_factory=list, description=CARRY
     )
+    ignore: Annotated[list[Text], Field(max_length=CARRY_LIMIT)] = Field(
+        default_factory=list, description=IGNORE
+    )
     delimiter: Delimiter | None = Field(None, description=DELIMITER)
     index: Text | None = Field(None, description=INDEX)
     dry_run: Annotated[int, Field(ge=1, le=DRY_RUN_LIMIT)] | None = Field(None, description=DRY_RUN)
@@ -181,6 +185,14 @@ class ChunkCounts(Wire):
     running: int
 
 
+class ColumnsView(Wire):
+    """What becomes of the columns of a file, or of an archive's index. Each list has 1,000 names at most."""
+
+    used: list[str] = Field(description="Fields of the model that the file has.")
+    ignored: list[str] = Field(description="Columns that are neither scored nor carried.")
+    absent: list[str] = Field(description="Fields of the model that the file lacks: scored as missing.")
+
+
 class OutputFileView(Wire):
     """A finished file of a batch."""
 
@@ -232,6 +244,8 @@ class BatchView(Wire):
     on_error: Literal["continue", "stop"] | StopAfter
     id_column: str | None
     carry: list[str]
+    ignore: list[str]
+    columns: ColumnsView | None = Field(description="There once the source is validated.")
     dry_run: int | None
     counts: RowCounts
     rows_per_s: float | None = Field(description="Over the newest chunks, while it runs.")
@@ -275,6 +289,7 @@ class ScheduleView(Wire):
     on_error: Literal["continue", "stop"] | StopAfter
     id_column: str | None
     carry: list[str]
+    ignore: list[str]
     delimiter: str | None
     index: str | None
     dry_run: int | None

@@ -23,7 +23,7 @@ def as_opened(batch: BatchView) -> BatchView:
         (
             *("scheduled_at", "started_at", "pausing_at", "paused_at", "finalizing_at", "finished_at"),
             *("rows_total", "chunks_total", "problem", "source_bytes", "source_sha256", "results", "errors"),
-            *("pace", "expected_end", "retrying"),
+            *("pace", "expected_end", "retrying", "columns"),
         )
     )
     none: dict[str, Any] = dict.fromkeys(
@@ -61,6 +61,8 @@ def batch_fields(batch: BatchView, model: PublishedModel, *, with_source: bool =
         "on_error": _on_error(batch.error_limit),
         "id_column": request.id_column if with_source else None,
         "carry": request.carry if with_source else [],
+        "ignore": request.ignore if with_source else [],
+        "columns": asdict(batch.columns) if batch.columns is not None and with_source else None,
         "dry_run": request.dry_run_rows,
         "counts": {
             "total": batch.rows_total,
@@ -101,6 +103,7 @@ def schedule_fields(schedule: ScheduleView) -> dict[str, Any]:
         "on_error": _on_error(schedule.error_limit),
         "id_column": request.id_column,
         "carry": request.carry,
+        "ignore": request.ignore,
         "delimiter": request.delimiter,
         "index": request.index,
         "dry_run": request.dry_run_rows,

@@ -10,6 +10,8 @@ from service import audit
 from service.accounts import Principal
 from service.audit import AuditEvent
 from service.batches import windows
+from service.batches.files.columns import Columns, read_columns
+from service.batches.keys import open_layout
 from service.batches.opening import open_request
 from service.batches.windows import Opening, Window
 from service.db import UnitOfWork, all_of
@@ -39,7 +41,7 @@ RETRYING = """(SELECT jsonb_build_array(problem->>'code', problem->>'detail', at
 COLUMNS = f"""id, model_version_id, state::text, created_at, scheduled_at, started_at, pausing_at, paused_at, finalizing_at,
     finished_at, window_hours, window_zone, not_before, deadline_at, open_from, open_until, error_limit, rows_total,
     rows_succeeded, rows_failed, chunks_total, chunks_done, chunks_running, schedule_id, scheduled_for, rerun_of, problem,
-    source_bytes, source_sha256, results, errors, request, CASE WHEN finished_at IS NULL THEN {RETRYING} END,
+    source_bytes, source_sha256, results, errors, request, layout, CASE WHEN finished_at IS NULL THEN {RETRYING} END,
     CASE state WHEN 'running' THEN {PACE.format(t="batch")} END, now()"""
 LIST = f"SELECT {COLUMNS} FROM batch WHERE {{conditions}} ORDER BY id DESC LIMIT %s"
 FINISHED = """
@@ -71,7 +73,8 @@ class BatchView:
     """A batch as its owner sees it. Times are None that have not come; counts are None until the source is validated.
 
     `pace` is in rows per second, over the newest chunks; it and `expected_end` are there while it runs. `retrying` is of
-    the work that was put off last, while it is not done.
+    the work that was put off last, while it is not done. `columns` are None until the source is validated, and of an
+    archive that has no index.
     """
 
     id: UUID
@@ -108,6 +111,7 @@ class BatchView:
     retrying: Retrying | None
     pace: float | None
     expected_end: datetime | None
+    columns: Columns | None = None
 
     @property
     def remaining(self) -> int | None:
@@ -245,7 +249,7 @@ def _finished(chunk_id: UUID, number: int, first_row: int, size: int, state: str
 
 
 def _view(principal: Principal, row: Sequence[Any]) -> BatchView:
-    batch_id, model_version_id, state, *columns, request, put_off, pace, now = row
+    batch_id, model_version_id, state, *columns, request, layout, put_off, pace, now = row
     times, window, (not_before, deadline, open_from, open_until) = columns[:7], columns[7:9], columns[9:13]
     opening, rest = Opening(open_from, open_until), columns[13:]
     _, rows_total, succeeded, failed = rest[:4]
@@ -255,9 +259,10 @@ def _view(principal: Principal, row: Sequence[Any]) -> BatchView:
         left_s = (rows_total - succeeded - failed) / pace
         expected_end = windows.end_of_work(hours, opening, now, left_s)
     opened = open_request(principal.cipher, principal.tenant_id, batch_id, request)
+    found = None if layout is None else open_layout(principal.cipher, principal.tenant_id, batch_id, layout)
     retrying = None if put_off is None else _retrying(*put_off)
     values: list[Any] = [*times, *window, not_before, deadline, opening, *rest, opened]
-    values += [retrying, pace, expected_end]
+    values += [retrying, pace, expected_end, None if found is None else read_columns(found)]
     return BatchView(batch_id, model_version_id, BatchState(state), *values)
 
 

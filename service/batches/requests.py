@@ -18,7 +18,7 @@ class BatchRequest:
     """A source, one of `upload_id` and `uri`, and what is to be made of it.
 
     `delimiter` is of CSV and `index` of archives, None to find them out. `place` is the URI of a folder that gets a copy of
-    the output in the clear. `dry_run_rows`: that many rows are checked and none is scored.
+    the output in the clear. `dry_run_rows`: that many rows are checked and none is scored. For `ignore` see Wanted.
     """
 
     format: BatchFormat
@@ -31,6 +31,7 @@ class BatchRequest:
     output: OutputFormat = OutputFormat.NDJSON
     place: str | None = None
     dry_run_rows: int | None = None
+    ignore: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values; what was not asked for is left out."""
@@ -46,6 +47,7 @@ class BatchRequest:
                 "format": BatchFormat(table["format"]),
                 "upload_id": None if upload_id is None else UUID(upload_id),
                 "carry": tuple(table.get("carry", ())),
+                "ignore": tuple(table.get("ignore", ())),
                 "output": OutputFormat(table.get("output", OutputFormat.NDJSON)),
             }
         )
@@ -66,4 +68,5 @@ def wanted_by(request: BatchRequest, pipeline: Pipeline) -> Wanted:
         id_column=request.id_column,
         delimiter=request.delimiter,
         index=request.index,
+        ignore=request.ignore,
     )

@@ -7,9 +7,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from service.batches.files.problems import FileProblem, FileRefused
-
 FILE_COLUMN = "file"
+LATER_OPTIONS = ("ignore",)
 
 
 class BatchFormat(StrEnum):
@@ -27,7 +26,8 @@ class Wanted:
     """What a caller asks for. `fields` is empty for a model that takes files.
 
     `delimiter` is of CSV, None to find it out. `index` is the member of an archive that names its files; None:
-    `index.csv`, `index.ndjson` or `index.jsonl` where there is one, else every file is a row.
+    `index.csv`, `index.ndjson` or `index.jsonl` where there is one, else every file is a row. `ignore` lists columns and
+    keys that are left alone, however they are named.
     """
 
     fields: tuple[tuple[str, bool], ...] = ()
@@ -35,6 +35,7 @@ class Wanted:
     id_column: str | None = None
     delimiter: str | None = None
     index: str | None = None
+    ignore: tuple[str, ...] = ()
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -68,9 +69,13 @@ class Layout:
     unused: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
+        """The same as JSON values. What was not asked for is left out: a worker of the previous release reads the rest."""
         schema = base64.b64encode(self.carried.serialize()).decode()
-        return {**asdict(replace(self, carried=None)), "carried": schema}
+        table = asdict(replace(self, carried=None))
+        wanted = {
+            name: value for name, value in table["wanted"].items() if value or name not in LATER_OPTIONS
+        }
+        return {**table, "wanted": wanted, "carried": schema}
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> Self:
@@ -80,6 +85,7 @@ class Layout:
                 **table["wanted"],
                 "fields": tuple((name, required) for name, required in table["wanted"]["fields"]),
                 "carry": tuple(table["wanted"]["carry"]),
+                **{name: tuple(table["wanted"].get(name, ())) for name in LATER_OPTIONS},
             }
         )
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(table["carried"])))
@@ -87,31 +93,3 @@ class Layout:
         return cls(
             **{**table, **lists, "format": BatchFormat(table["format"]), "wanted": wanted, "carried": schema}
         )
-
-
-def check_columns(names: tuple[str, ...], wanted: Wanted) -> None:
-    """Raises FileRefused when the columns of a file are not what is wanted of it.
-
-    A column that is neither a field nor carried is left alone. But where an optional field is absent, a column
-    whose name is nearly its own would go unscored unnoticed: that is refused.
-    """
-    taken = set(wanted.field_names) | set(wanted.carried)
-    if doubled := sorted(name for name in taken if names.count(name) > 1):
-        raise FileRefused(FileProblem.COLUMN_DUPLICATE, f"Several columns are named {_listed(doubled)}.")
-    required = [name for name, required in wanted.fields if required]
-    if lacking := [name for name in (*required, *wanted.carried) if name not in names]:
-        raise FileRefused(FileProblem.COLUMN_MISSING, f"There is no column {_listed(lacking)}.")
-    for field in wanted.field_names:
-        if field not in names and any(_folded(name) == _folded(field) for name in names):
-            raise FileRefused(
-                FileProblem.COLUMN_UNKNOWN, f"A column is nearly named {field}: name it so, or remove it."
-            )
-
-
-def _folded(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more

@@ -32,6 +32,14 @@ def from_numeric(column: pa.Array) -> NumberColumn:
     return NumberColumn(as_double.fill_null(0.0).to_numpy(zero_copy_only=False), missing)
 
 
+def from_json(column: pa.Array) -> NumberColumn:
+    """A column of JSON values of one kind: numbers, or texts, which are none."""
+    if not pa.types.is_string(column.type):
+        return from_numeric(column)
+    told = column.is_valid().to_numpy(zero_copy_only=False)
+    return NumberColumn(np.zeros(len(column)), ~told, told)
+
+
 def from_text(column: pa.Array) -> NumberColumn:
     """A column of texts as CSV has them: empty is missing, what is no number has the wrong type."""
     text = pc.ascii_trim_whitespace(column.fill_null(""))

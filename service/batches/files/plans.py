@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.batches.files.columns import Columns
 from service.batches.files.layouts import Layout
 from service.batches.files.sources import Identity
 
@@ -124,17 +125,30 @@ class Chunk:
         )
 
 
+class Inspected(NamedTuple):
+    """What the inspection of an open file found. `rows` was counted without reading the rows' values.
+
+    `columns` is None for an archive that has no index.
+    """
+
+    layout: Layout
+    rows: int
+    chunks: tuple[Chunk, ...]
+    columns: Columns | None
+
+
 @dataclass(frozen=True)
 class Plan:
     """What validation found: how to read the file, how many rows it has, and its chunks in order.
 
-    `identity.sha256` is that of the file's plain bytes. `rows` was counted without reading the rows' values.
+    `identity.sha256` is that of the file's plain bytes; for `rows` and `columns` see Inspected.
     """
 
     layout: Layout
     identity: Identity
     rows: int
     chunks: tuple[Chunk, ...]
+    columns: Columns | None = None
 
     @property
     def duplicates(self) -> int:
@@ -143,12 +157,14 @@ class Plan:
 
 
 def head_of(plan: Plan) -> bytes:
-    """What holds for all chunks of a plan: layout and identity, as JSON."""
-    return json.dumps({"layout": plan.layout.as_json(), "identity": asdict(plan.identity)}).encode()
+    """What holds for all chunks of a plan: layout, identity and columns (see columns.read_columns), as JSON."""
+    columns = None if plan.columns is None else asdict(plan.columns)
+    head = {"layout": plan.layout.as_json(), "identity": asdict(plan.identity), "columns": columns}
+    return json.dumps(head).encode()
 
 
 def read_head(content: bytes) -> tuple[Layout, Identity]:
-    """What `head_of` gave."""
+    """Layout and identity of what `head_of` gave."""
     head = json.loads(content)
     return Layout.from_json(head["layout"]), Identity(**head["identity"])
 

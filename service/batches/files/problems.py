@@ -86,6 +86,24 @@ def missing_id(pointer: str) -> FieldFault:
     return FieldFault(pointer, "missing_field", "The id is missing.")
 
 
+UNUSABLE_ID = "unusable_id"
+
+
+def unusable_id(pointer: str) -> FieldFault:
+    """A row whose id is neither a text nor a number, or no finite one."""
+    return FieldFault(pointer, UNUSABLE_ID, "An id is a text or a finite number.")
+
+
+def text_not_utf8(pointer: str) -> FieldFault:
+    """A row with a text of another encoding."""
+    return FieldFault(pointer, FileProblem.NOT_UTF8, "The text is not UTF-8: store it as UTF-8.")
+
+
+def time_out_of_range(pointer: str) -> FieldFault:
+    """A row with a time that cannot be written."""
+    return FieldFault(pointer, "out_of_range", "The time must lie between the years 1 and 9999.")
+
+
 def duplicate_id(pointer: str) -> FieldFault:
     """A row whose id an earlier row has."""
     return FieldFault(pointer, "duplicate_id", "An earlier row has the same id.")

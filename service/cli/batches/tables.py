@@ -28,7 +28,7 @@ TIMES = (
     *("paused_at", "finalizing_at", "finished_at", "expected_end", "scheduled_for"),
 )
 BATCH_FIELDS = ("id", "state", "model", "model_version", "kind")
-WORK_FIELDS = ("source", "output", "window", "on_error", "id_column", "carry", "dry_run")
+WORK_FIELDS = ("source", "output", "window", "on_error", "id_column", "carry", "ignore", "dry_run")
 PROGRESS_FIELDS = ("counts", "chunks", "rows_per_s", "results", "errors", "rerun_of", "schedule_id")
 SCHEDULE_FIELDS = ("id", "name", "cron", "zone", "model", "deadline_after_s", "last_batch_id")
 SCHEDULE_TIMES = ("next_run_at", "last_run_at", "paused_at")
@@ -67,6 +67,8 @@ def batch(view: Json) -> RenderableType:
         *((name, _told(view.get(name))) for name in (*WORK_FIELDS, *PROGRESS_FIELDS)),
     ]
     parts = [fields(pairs)]
+    if view.get("columns") is not None:
+        parts += [text("\nColumns", "bold"), fields(_column_names(view["columns"]).items())]
     if view.get("retrying") is not None:
         again = view["retrying"] | {"next_try_at": moment(view["retrying"]["next_try_at"])}
         parts += [text("\nRetrying", "bold"), fields(again.items())]
@@ -161,6 +163,12 @@ def _told(value: object) -> object:
     if isinstance(value, dict):
         return {name: part for name, part in value.items() if part is not None} or None
     return value or None
+
+
+def _column_names(columns: Json) -> Json:
+    """How many columns were used, and which were ignored and absent."""
+    named = {name: ", ".join(columns[name]) or "none" for name in ("ignored", "absent")}
+    return {"used": f"{len(columns['used'])} of {len(columns['used']) + len(columns['absent'])}", **named}
 
 
 def _trouble(found: object) -> object:

@@ -33,6 +33,7 @@ class Work:
     on_error: str | Json | None
     id_column: str | None
     carry: tuple[str, ...]
+    ignore: tuple[str, ...]
     delimiter: str | None
     index: str | None
     output: str | None
@@ -63,6 +64,7 @@ class Work:
             "output": self._output(),
             "id_column": self.id_column,
             "carry": list(self.carry) or None,
+            "ignore": list(self.ignore) or None,
             "delimiter": self.delimiter,
             "index": self.index,
         }
@@ -135,6 +137,12 @@ WORK_OPTIONS = (
     ),
     click.option("--id-column", metavar="C", help="Column that names the rows; it stands in the output."),
     click.option("--carry", multiple=True, metavar="C", help="Column to copy to the output; once for each."),
+    click.option(
+        "--ignore",
+        multiple=True,
+        metavar="C",
+        help="Column to leave alone though its name is nearly a field's; once for each.",
+    ),
     click.option(
         "--delimiter", type=Delimiter(), metavar="D", help="Of CSV, or `tab`; found out without it."
     ),

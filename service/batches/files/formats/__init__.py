@@ -10,7 +10,7 @@ from service.batches.files.blocks import Reader
 from service.batches.files.formats import archives, delimited, ndjson, parquet
 from service.batches.files.layouts import BatchFormat, Layout, Wanted
 from service.batches.files.outputs import check_names
-from service.batches.files.plans import Limits, Plan
+from service.batches.files.plans import Inspected, Limits, Plan
 from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import Seen, Source, not_looked_at, sha256_of
 
@@ -42,15 +42,15 @@ def inspect(source: Source, form: BatchFormat, wanted: Wanted, limits: Limits | 
     digest = hashlib.sha256()
     seen = digest.update if identity.sha256 is None else not_looked_at
     with source.open() as file:
-        layout, rows, chunks = _inspected(file, form, wanted, limits, seen)
-    if not rows:
+        found = _inspected(file, form, wanted, limits, seen)
+    if not found.rows:
         raise FileRefused(FileProblem.NO_ROWS, "The file holds no rows.")
     if identity.sha256 is None:
         whole = form in (BatchFormat.CSV, BatchFormat.NDJSON)
         identity = replace(identity, sha256=digest.hexdigest() if whole else sha256_of(source))
     if not source.identity().is_same(identity):
         raise FileRefused(FileProblem.CHANGED, "The file changed while it was validated: submit it again.")
-    return Plan(layout, identity, rows, chunks)
+    return Plan(found.layout, identity, found.rows, found.chunks, found.columns)
 
 
 def reader_of(file: io.RawIOBase, layout: Layout, pipeline: object, limits: Limits | None = None) -> Reader:
@@ -69,7 +69,7 @@ def reader_of(file: io.RawIOBase, layout: Layout, pipeline: object, limits: Limi
 
 def _inspected(
     file: io.RawIOBase, form: BatchFormat, wanted: Wanted, limits: Limits, seen: Seen
-) -> tuple[Layout, int, tuple[Any, ...]]:
+) -> Inspected:
     match form:
         case BatchFormat.PARQUET:
             return parquet.inspect(file, wanted, limits)

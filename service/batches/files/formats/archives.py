@@ -20,13 +20,14 @@ from models.pipelines import FieldFault, pointer_to
 from models.pipelines.columns import FaultFinder
 from service.batches.files import problems
 from service.batches.files.blocks import BLOCK_BYTES, BLOCK_FILES, RowBlock
+from service.batches.files.columns import Columns
 from service.batches.files.duplicates import DuplicateFinder
 from service.batches.files.formats import delimited, ndjson
 from service.batches.files.formats.carrying import id_faults, id_texts, record_batch
 from service.batches.files.formats.member_names import Named, Stored, named, normal, spellings
 from service.batches.files.formats.zip_directory import zip_members
 from service.batches.files.layouts import FILE_COLUMN, BatchFormat, Layout, Wanted
-from service.batches.files.plans import Chunk, Limits, Member, Members, with_duplicates
+from service.batches.files.plans import Chunk, Inspected, Limits, Member, Members, with_duplicates
 from service.batches.files.problems import FileProblem, FileRefused
 
 INDEX_NAMES: Final = ("index.csv", "index.ndjson", "index.jsonl")
@@ -51,22 +52,22 @@ FAULTS: Final = {
 NO_NAME: Final = FieldFault(pointer_to(FILE_COLUMN), "missing_field", "The row names no file.")
 
 
-def inspect(
-    file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchFormat
-) -> tuple[Layout, int, tuple[Chunk, ...]]:
-    """Layout, number of rows and chunks. Raises FileRefused."""
+def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchFormat) -> Inspected:
+    """See Inspected. Raises FileRefused."""
     members = list(_members(file, limits, kind))
     index_name = _index_name(members, wanted)
+    columns: Columns | None
+    faults: list[FieldFault | None]
     files = [member for member in members if normal(member.name) != index_name]
     if index_name is None:
         names = pa.array([member.name for member in files], pa.string())
         table, found = {FILE_COLUMN: names}, [member.place for member in files]
         wanted = replace(wanted, carry=(), id_column=FILE_COLUMN)
-        faults: list[FieldFault | None] = [None] * len(files)
+        columns, faults = None, [None] * len(files)
     else:
         place = next(member.place for member in members if normal(member.name) == index_name)
         wanted = replace(wanted, carry=tuple(dict.fromkeys((*wanted.carry, FILE_COLUMN))))
-        table, faults = _read_index(_content(file, place, INDEX_BYTES), index_name, wanted)
+        table, faults, columns = _read_index(_content(file, place, INDEX_BYTES), index_name, wanted)
         found = _looked_up(table[FILE_COLUMN], files)
     schema = pa.schema([(name, column.type) for name, column in table.items()])
     places = [_with_fault(place, fault) for place, fault in zip(found, faults, strict=True)]
@@ -81,7 +82,7 @@ def inspect(
         chunks = with_duplicates(chunks, finder.duplicate_rows())
     named = {place.offset for place in found if not place.fault}
     unused = sum(member.place.offset not in named for member in files)
-    return Layout(kind, wanted, schema, unused=unused), len(places), chunks
+    return Inspected(Layout(kind, wanted, schema, unused=unused), len(places), chunks, columns)
 
 
 class ArchiveReader:
@@ -248,22 +249,23 @@ def _index_name(members: Sequence[Named], wanted: Wanted) -> str | None:
 
 def _read_index(
     content: bytes, name: str, wanted: Wanted
-) -> tuple[dict[str, pa.Array], list[FieldFault | None]]:
-    """The carried columns of the index, and what is wrong with each of its rows. Raises FileRefused."""
+) -> tuple[dict[str, pa.Array], list[FieldFault | None], Columns | None]:
+    """The carried columns of the index, what is wrong with each of its rows, and its columns. Raises FileRefused."""
     file: io.RawIOBase = io.BytesIO(content)  # type: ignore[assignment]  # it reads and seeks alike
     lines = replace(wanted, fields=())
     limits = Limits(rows=len(content) + 1, size_bytes=len(content) + 1)
     try:
         if name.endswith(".csv"):
-            layout, rows, chunks = delimited.inspect(file, lines, limits)
-            reader: ndjson.NdjsonReader | delimited.DelimitedReader = delimited.DelimitedReader(file, layout)
+            found = delimited.inspect(file, lines, limits)
+            reader: ndjson.NdjsonReader | delimited.DelimitedReader
+            reader = delimited.DelimitedReader(file, found.layout)
         else:
-            layout, rows, chunks = ndjson.inspect(file, lines, limits)
-            reader = ndjson.NdjsonReader(file, layout, None)
+            found = ndjson.inspect(file, lines, limits)
+            reader = ndjson.NdjsonReader(file, found.layout, None)
     except FileRefused as refused:
         raise FileRefused(refused.problem, f"In the index: {refused.detail}") from None
-    blocks = [block for chunk in chunks for block in reader.read(chunk)]
-    faults: list[FieldFault | None] = [None] * rows
+    blocks = [block for chunk in found.chunks for block in reader.read(chunk)]
+    faults: list[FieldFault | None] = [None] * found.rows
     for block in blocks:
         for row, kind in zip(block.faults.rows, block.faults.faults, strict=True):
             if block.unreadable is not None and block.unreadable[row]:
@@ -272,9 +274,9 @@ def _read_index(
         field.name: pa.concat_arrays(
             [block.carried.column(field.name) for block in blocks] or [pa.nulls(0, field.type)]
         )
-        for field in layout.carried
+        for field in found.layout.carried
     }
-    return columns, faults
+    return columns, faults, found.columns
 
 
 def _looked_up(names: pa.Array, files: Sequence[Named]) -> list[Member]:

@@ -17,11 +17,12 @@ import pyarrow.csv as pcsv
 from models.pipelines.columns import NO_FAULTS, CellFaults, FaultFinder, NumberColumn
 from service.batches.files import numbers, problems
 from service.batches.files.blocks import BLOCK_ROWS, RowBlock
+from service.batches.files.columns import Columns, check_columns
 from service.batches.files.duplicates import DuplicateFinder
 from service.batches.files.formats.carrying import id_faults, record_batch, unread_row
 from service.batches.files.formats.records import ChunkCutter, Grammar, Records, all_records, scan, text_start
-from service.batches.files.layouts import BatchFormat, Layout, Wanted, check_columns
-from service.batches.files.plans import ByteRange, Chunk, Limits, with_duplicates
+from service.batches.files.layouts import BatchFormat, Layout, Wanted
+from service.batches.files.plans import ByteRange, Chunk, Inspected, Limits, with_duplicates
 from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import Seen, not_looked_at
 
@@ -31,10 +32,8 @@ QUOTED: Final = re.compile(rb'"((?:[^"]|"")*+)"')
 Table = dict[str, pa.Array]
 
 
-def inspect(
-    file: io.RawIOBase, wanted: Wanted, limits: Limits, seen: Seen = not_looked_at
-) -> tuple[Layout, int, tuple[Chunk, ...]]:
-    """Layout, number of rows and chunks; `seen` gets every byte once. Raises FileRefused."""
+def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, seen: Seen = not_looked_at) -> Inspected:
+    """See Inspected; `seen` gets every byte once. Raises FileRefused."""
     start = text_start(file)
     layout = _layout(file, start, wanted, limits)
     file.seek(0)
@@ -46,7 +45,8 @@ def inspect(
     _plan(cutter, finder, layout, first.without_first())
     for records in found:
         _plan(cutter, finder, layout, records)
-    return layout, cutter.next_row - 1, with_duplicates(cutter.finish(), finder.duplicate_rows())
+    chunks = with_duplicates(cutter.finish(), finder.duplicate_rows())
+    return Inspected(layout, cutter.next_row - 1, chunks, Columns.of(layout.columns, wanted))
 
 
 class DelimitedReader:

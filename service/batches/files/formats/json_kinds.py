@@ -1,16 +1,23 @@
-"""Of which kind the values of carried JSON columns are, over a whole file: an output column has one type."""
+"""Of which kind the values of carried JSON columns are, over a whole file: an output column has one type.
+
+No number is carried as another one: a column that holds integers past 2**53 and fractions, or a number that is none of
+either, is carried as text. An id is a text or a number, and comes back as it is written: `1.0` is another id than `1`.
+"""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.strict_json import JsonInvalid, read_json
 from service.batches.files.formats.records import Records
 
 LEAST_INT64, GREATEST_INT64 = -(2**63), 2**63 - 1
+EXACT: Final = 2**53  # every integer up to it is a float64
 
 
 class Kind(StrEnum):
@@ -19,6 +26,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
     TEXT = "text"
     INTEGER = "integer"
+    LONG = "long"
     NUMBER = "number"
     BOOLEAN = "boolean"
     MIXED = "mixed"
@@ -28,6 +36,7 @@ TYPES: Final = {
     Kind.UNKNOWN: pa.string(),
     Kind.TEXT: pa.string(),
     Kind.INTEGER: pa.int64(),
+    Kind.LONG: pa.int64(),
     Kind.NUMBER: pa.float64(),
     Kind.BOOLEAN: pa.bool_(),
     Kind.MIXED: pa.string(),
@@ -37,39 +46,60 @@ ByArrow = Callable[[Records, pa.Schema], dict[str, pa.Array] | None]
 
 
 class Kinds:
-    """The kinds of some columns, widened by every block of lines."""
+    """The kinds of some columns, widened by every block of lines. `id_column` is one of them, or None."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], id_column: str | None) -> None:
         self._kinds = dict.fromkeys(names, Kind.UNKNOWN)
+        self._id_column = id_column
 
     def take(self, records: Records, by_arrow: ByArrow) -> dict[str, pa.Array]:
         """The columns of some lines, after their kinds were taken in; of a line that is no object all are null."""
         if Kind.UNKNOWN not in self._kinds.values():
-            found = by_arrow(records, self._schema())
-            if found is not None:
+            found = by_arrow(records, self.schema(frozenset()))
+            if found is not None and self._are_exact(found):
                 return found
-        lines = [_object(records.bytes_of(index, index + 1)) for index in range(len(records))]
+        lines = [records.bytes_of(index, index + 1) for index in range(len(records))]
+        objects = [_object(line) for line in lines]
+        cells: dict[str, list[object]] = {}
         for name, kind in self._kinds.items():
-            for line in lines:
-                kind = wider(kind, kind_of(line.get(name)))  # noqa: PLW2901 - it is what the loop finds
+            cells[name] = [found.get(name) for found in objects]
+            if name == self._id_column:
+                cells[name] = [
+                    written_id(cell, name, line) for cell, line in zip(cells[name], lines, strict=True)
+                ]
+            for cell in cells[name]:
+                kind = wider(kind, kind_of(cell))  # noqa: PLW2901 - it is what the loop finds
             self._kinds[name] = kind
         return {
-            name: carried_array([line.get(name) for line in lines], TYPES[kind], mixed=kind is Kind.MIXED)
+            name: carried_array(cells[name], TYPES[kind], mixed=kind is Kind.MIXED)
             for name, kind in self._kinds.items()
         }
 
-    def schema(self, fields: set[str]) -> pa.Schema:
-        """The columns' types; a field of the model that is carried, too, is read as a number."""
-        return pa.schema(
-            [(name, pa.float64() if name in fields else TYPES[kind]) for name, kind in self._kinds.items()]
+    def _are_exact(self, found: dict[str, pa.Array]) -> bool:
+        """Whether no number of these columns is so large that its kind has to be looked at."""
+        numeric = (column for column in found.values() if column.type in (pa.int64(), pa.float64()))
+        return all(
+            pc.all(pc.and_(pc.less_equal(column, EXACT), pc.greater_equal(column, -EXACT))).as_py()
+            is not False
+            for column in numeric
         )
+
+    def schema(self, fields: frozenset[str]) -> pa.Schema:
+        """The columns' types; one of the `fields` that is carried, too, is read as a number, unless it is the id."""
+        return pa.schema(
+            [
+                (name, pa.float64() if self._is_number(name, fields) else TYPES[kind])
+                for name, kind in self._kinds.items()
+            ]
+        )
+
+    def _is_number(self, name: str, fields: frozenset[str]) -> bool:
+        whole = self._kinds[name] in (Kind.INTEGER, Kind.LONG)
+        return name in fields and name != self._id_column and not whole
 
     def mixed(self) -> tuple[str, ...]:
         """The columns with values of several kinds."""
         return tuple(name for name, kind in self._kinds.items() if kind is Kind.MIXED)
-
-    def _schema(self) -> pa.Schema:
-        return self.schema(set())
 
 
 def kind_of(value: object) -> Kind:
@@ -80,13 +110,19 @@ def kind_of(value: object) -> Kind:
         case bool():
             return Kind.BOOLEAN
         case int():
-            return Kind.INTEGER if LEAST_INT64 <= value <= GREATEST_INT64 else Kind.MIXED
+            return _kind_of_integer(value)
         case float():
-            return Kind.NUMBER
+            return Kind.NUMBER if math.isfinite(value) else Kind.MIXED
         case str():
             return Kind.TEXT
         case _:
             return Kind.MIXED
+
+
+def _kind_of_integer(value: int) -> Kind:
+    if -EXACT <= value <= EXACT:
+        return Kind.INTEGER
+    return Kind.LONG if LEAST_INT64 <= value <= GREATEST_INT64 else Kind.MIXED
 
 
 def wider(one: Kind, other: Kind) -> Kind:
@@ -95,7 +131,22 @@ def wider(one: Kind, other: Kind) -> Kind:
         return one
     if one is Kind.UNKNOWN:
         return other
-    return Kind.NUMBER if {one, other} == {Kind.INTEGER, Kind.NUMBER} else Kind.MIXED
+    both = {one, other}
+    if both == {Kind.INTEGER, Kind.LONG}:
+        return Kind.LONG
+    return Kind.NUMBER if both == {Kind.INTEGER, Kind.NUMBER} else Kind.MIXED
+
+
+def is_id(value: object) -> bool:
+    """Whether a JSON value can be an id: a text or a number."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def written_id(value: object, name: str, line: bytes) -> str | int | None:
+    """The id that stands under `name` in a line of JSON: a number that is no integer as its text; None for what is no id."""
+    if isinstance(value, float):
+        return str(read_json(line, written_floats=True)[name])
+    return value if is_id(value) else None  # type: ignore[return-value]  # told by is_id
 
 
 def carried_array(values: Sequence[object], kind: pa.DataType, *, mixed: bool) -> pa.Array:

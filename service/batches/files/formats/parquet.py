@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 
 from service.batches.files import numbers
 from service.batches.files.blocks import BLOCK_ROWS, RowBlock
+from service.batches.files.columns import Columns, check_columns
 from service.batches.files.duplicates import DuplicateFinder
 from service.batches.files.formats.carrying import id_faults, id_texts, is_carriable, plain_type, record_batch
-from service.batches.files.layouts import BatchFormat, Layout, Wanted, check_columns
-from service.batches.files.plans import Chunk, Limits, RowGroups, with_duplicates
+from service.batches.files.layouts import BatchFormat, Layout, Wanted
+from service.batches.files.plans import Chunk, Inspected, Limits, RowGroups, with_duplicates
 from service.batches.files.problems import FileProblem, FileRefused
 
 # Each column reads ahead this far. A column chunk of a whole row group would not be bounded.
@@ -29,8 +30,8 @@ FOOTER_BYTES: Final = 32 * 1024 * 1024
 BLOCK_VALUES: Final = 4_000_000
 
 
-def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> tuple[Layout, int, tuple[Chunk, ...]]:
-    """Layout, number of rows and chunks. Raises FileRefused; reads the footer, and the column of ids."""
+def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> Inspected:
+    """See Inspected. Raises FileRefused; reads the footer, and the column of ids."""
     _check_ends(file)
     with _worded():
         parquet = _opened(file)
@@ -51,7 +52,7 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> tuple[Layout,
     chunks = _planned(groups, min(limits.rows, _rows_within(limits.size_bytes, footer)))
     if wanted.id_column is not None:
         chunks = with_duplicates(chunks, _duplicates(parquet, wanted.id_column))
-    return layout, footer.num_rows, chunks
+    return Inspected(layout, footer.num_rows, chunks, Columns.of(tuple(schema.names), wanted))
 
 
 class ParquetReader:

@@ -1,0 +1,76 @@
+"""What becomes of the columns of a file: which are scored, which are left alone, and which the model misses.
+
+A column that is neither a field nor carried is left alone. But where a field has no column, one whose name is nearly the
+field's would go unscored unnoticed: such a file is refused, until the column is renamed, carried or listed to be ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from models.pipelines.names import near_names
+from service.batches.files.problems import FileProblem, FileRefused
+
+if TYPE_CHECKING:  # the API reads columns, and loads no Arrow for it
+    from service.batches.files.layouts import Wanted
+
+MOST_NAMES: Final = 1000
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a file: fields that were `used`, columns that were `ignored`, fields that were `absent`.
+
+    Each lists MOST_NAMES at most. What is carried is told by the request.
+    """
+
+    used: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], wanted: Wanted) -> Self:
+        """Those of a file whose columns are called `names`, in the order of the model and of the file."""
+        held, taken = set(names), {*wanted.field_names, *wanted.carried}
+        return cls(
+            tuple(name for name in wanted.field_names if name in held)[:MOST_NAMES],
+            tuple(name for name in dict.fromkeys(names) if name not in taken)[:MOST_NAMES],
+            tuple(name for name in wanted.field_names if name not in held)[:MOST_NAMES],
+        )
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> Self:
+        """What `asdict` gave, after a round trip through JSON."""
+        return cls(**{name: tuple(names) for name, names in table.items()})
+
+
+def read_columns(head: bytes) -> Columns | None:
+    """The columns in what plans.head_of gave; None where there are none, or the previous release made it."""
+    found = json.loads(head).get("columns")
+    return None if found is None else Columns.from_json(found)
+
+
+def check_columns(names: tuple[str, ...], wanted: Wanted) -> None:
+    """Raises FileRefused when the columns of a file are not what is wanted of it."""
+    held, taken = set(names), {*wanted.field_names, *wanted.carried}
+    if doubled := sorted(name for name in taken if names.count(name) > 1):
+        raise FileRefused(FileProblem.COLUMN_DUPLICATE, f"Several columns are named {_listed(doubled)}.")
+    absent = [name for name in (*wanted.field_names, *wanted.carried) if name not in held]
+    near = near_names(absent, held - taken - set(wanted.ignore))
+    required = {*(name for name, required in wanted.fields if required), *wanted.carried}
+    meant = (
+        f"A column is nearly named {_listed(near)}: name it so. If it is something else, carry it or list it in "
+        "`ignore`."
+    )
+    if lacking := [name for name in absent if name in required and name not in near]:
+        more = f" {meant}" if near else ""
+        raise FileRefused(FileProblem.COLUMN_MISSING, f"There is no column {_listed(lacking)}.{more}")
+    if near:
+        raise FileRefused(FileProblem.COLUMN_UNKNOWN, meant)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more

@@ -1,0 +1,68 @@
+"""Names that are nearly a field's are found, and names that are others are let through."""
+
+import time
+
+import pytest
+
+from models.pipelines.names import are_near, near_names
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("Age", "age"),
+        ("AGE", "age"),
+        ("age ", "age"),
+        ("\ufeffage", "age"),
+        ("âge", "age"),
+        ("aeg", "age"),
+        ("mean radius", "mean_radius"),
+        ("Mean-Radius", "mean_radius"),
+        ("MeanRadius", "mean_radius"),
+        ("radius_mean", "mean_radius"),
+        ("mean_raduis", "mean_radius"),
+        ("meanradiu", "mean_radius"),
+        ("maen_raduis", "mean_radius"),
+        ("worst_fractal_dimenson", "worst_fractal_dimension"),
+        ("wrost_fractal_dimenson", "worst_fractal_dimension"),
+        ("markr", "marker"),
+        ("lab 01", "lab_1"),
+        ("Gro\u0308ße", "größe"),
+    ],
+)
+def test_what_was_meant_is_found(name: str, field: str) -> None:
+    assert are_near(name, field)
+    assert near_names([field], {name, "something else"}) == [field]
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("page", "age"),
+        ("ages", "age"),
+        ("rate", "date"),
+        ("lab_2", "lab_1"),
+        ("t12", "t21"),
+        ("left_y", "left_x"),
+        ("min_radius", "mean_radius"),
+        ("minimum_age", "maximum_age"),
+        ("mean_radius_sd", "mean_radius"),
+        ("patient_id", "patient"),
+        ("worst_area", "mean_area"),
+        ("remark", "marker"),
+        ("", "age"),
+        ("---", "age"),
+        ("x" * 5000, "x" * 64),
+    ],
+)
+def test_another_name_is_left_alone(name: str, field: str) -> None:
+    assert not are_near(name, field)
+    assert not near_names([field], {name})
+
+
+def test_files_of_many_columns_are_looked_through_in_time() -> None:
+    wanted = [f"measurement_{number}_of_{letter}" for number in range(500) for letter in "abcdefgh"]
+    given = {f"some_column_{number}" for number in range(5000)} | {"Measurement 7 of A"}
+    began = time.process_time()
+    assert near_names(wanted, given) == ["measurement_7_of_a"]
+    assert time.process_time() - began < 5
