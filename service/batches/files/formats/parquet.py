@@ -5,6 +5,7 @@ from there. So a reader keeps its place from chunk to chunk.
 """
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -13,11 +14,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.pipelines.columns import FaultFinder
 from service.batches.files import numbers
 from service.batches.files.blocks import BLOCK_ROWS, RowBlock
 from service.batches.files.columns import Columns, check_columns
 from service.batches.files.duplicates import DuplicateFinder
-from service.batches.files.formats.carrying import id_faults, id_texts, is_carriable, plain_type, record_batch
+from service.batches.files.formats.carrying import (
+    id_faults,
+    id_texts,
+    is_carriable,
+    plain_type,
+    record_batch,
+    sound,
+)
+from service.batches.files.formats.parquet_footer import check_packing
 from service.batches.files.layouts import BatchFormat, Layout, Wanted
 from service.batches.files.plans import Chunk, Inspected, Limits, RowGroups, with_duplicates
 from service.batches.files.problems import FileProblem, FileRefused
@@ -28,6 +38,8 @@ BUFFER_BYTES: Final = 128 * 1024
 FOOTER_BYTES: Final = 32 * 1024 * 1024
 # A block of rows is cut shorter where rows are wide.
 BLOCK_VALUES: Final = 4_000_000
+# So many can be planned; a footer of a few bytes may claim more.
+MOST_ROWS: Final = 10_000_000_000
 
 
 def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> Inspected:
@@ -36,7 +48,8 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> Inspected:
     with _worded():
         parquet = _opened(file)
         schema, footer = parquet.schema_arrow, parquet.metadata
-    check_columns(tuple(schema.names), wanted)
+        names = tuple(schema.names)
+    check_columns(names, wanted)
     _check_types(schema, wanted)
     taken = {*wanted.field_names, *wanted.carried}
     layout = Layout(
@@ -47,12 +60,15 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> Inspected:
         unused=sum(name not in taken for name in schema.names),
     )
     groups = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
-    if sum(groups) != footer.num_rows:
+    if footer.num_rows > MOST_ROWS:
+        raise FileRefused(FileProblem.TOO_LARGE, f"The file may have at most {MOST_ROWS:,} rows: cut it.")
+    if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
         raise FileRefused(FileProblem.MISCOUNTED, "The footer and its row groups count different rows.")
     chunks = _planned(groups, min(limits.rows, _rows_within(limits.size_bytes, footer)))
+    _check_first_row(file, parquet, layout)
     if wanted.id_column is not None:
         chunks = with_duplicates(chunks, _duplicates(parquet, wanted.id_column))
-    return Inspected(layout, footer.num_rows, chunks, Columns.of(tuple(schema.names), wanted))
+    return Inspected(layout, footer.num_rows, chunks, Columns.of(names, wanted))
 
 
 class ParquetReader:
@@ -102,9 +118,14 @@ class ParquetReader:
         return batch.slice(0, most)
 
     def _block(self, batch: pa.RecordBatch, row: int) -> RowBlock:
-        names = self._layout.carried.names
-        columns = {name: batch.column(name) for name in names}
+        finder, columns, without_id = FaultFinder(), {}, None
+        for name in self._layout.carried.names:
+            columns[name], wrong, fault = sound(batch.column(name), name)
+            if wrong is not None and fault is not None:
+                finder.add(np.flatnonzero(wrong), fault)
+                without_id = wrong if name == self._layout.wanted.id_column else without_id
         carried = record_batch(self._layout.carried, columns, batch.num_rows)
+        finder.add_all(id_faults(carried, self._layout.wanted, without_id))
         return RowBlock(
             row,
             batch.num_rows,
@@ -115,7 +136,7 @@ class ParquetReader:
                 else numbers.absent(batch.num_rows)
                 for name in self._fields
             ),
-            faults=id_faults(carried, self._layout.wanted),
+            faults=finder.found(),
         )
 
 
@@ -126,6 +147,7 @@ def _opened(file: io.RawIOBase) -> Any:
         buffer_size=BUFFER_BYTES,
         thrift_string_size_limit=FOOTER_BYTES,
         thrift_container_size_limit=FOOTER_BYTES,
+        coerce_int96_timestamp_unit="us",  # in ns, years far from ours wrap around unnoticed
     )
 
 
@@ -151,7 +173,7 @@ def _check_ends(file: io.RawIOBase) -> None:
 def _check_types(schema: pa.Schema, wanted: Wanted) -> None:
     for name in wanted.field_names:
         if name in schema.names and not numbers.is_numeric(schema.field(name).type):
-            kind = schema.field(name).type
+            kind = re.split(r"[<\[(]", str(schema.field(name).type))[0]  # what follows may be anything
             raise FileRefused(
                 FileProblem.COLUMN_UNSUPPORTED, f"The column {name} holds {kind}: store numbers."
             )
@@ -159,7 +181,7 @@ def _check_types(schema: pa.Schema, wanted: Wanted) -> None:
         if not is_carriable(schema.field(name).type):
             raise FileRefused(
                 FileProblem.COLUMN_UNSUPPORTED,
-                f"The column {name} is nested or binary and cannot be carried.",
+                f"The column {name} is nested or binary, or of a time zone that is unknown here: it cannot be carried.",
             )
 
 
@@ -202,9 +224,22 @@ def _duplicates(parquet: Any, id_column: str) -> np.ndarray[Any, np.dtype[np.int
     finder, row = DuplicateFinder(), 1
     with _worded():
         for batch in parquet.iter_batches(BLOCK_ROWS, columns=[id_column], use_threads=False):
-            finder.add(id_texts(batch.column(0)), np.arange(row, row + batch.num_rows))
+            ids, _, _ = sound(batch.column(0), id_column)
+            finder.add(id_texts(ids), np.arange(row, row + batch.num_rows))
             row += batch.num_rows
     return finder.duplicate_rows()
+
+
+def _check_first_row(file: io.RawIOBase, parquet: Any, layout: Layout) -> None:
+    """Raises FileRefused where it cannot be decoded: damaged, encrypted, or packed in a way that is not read here."""
+    columns = list(dict.fromkeys((*layout.columns, *layout.carried.names)))
+    try:
+        with _worded():
+            next(parquet.iter_batches(1, columns=columns, use_threads=False), None)
+    except FileRefused as refused:
+        if refused.problem is FileProblem.UNREADABLE:
+            check_packing(file, columns)
+        raise
 
 
 @contextmanager
