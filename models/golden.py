@@ -69,17 +69,30 @@ def _table(text: str) -> Any:
 def check_golden(
     cases: Sequence[GoldenCase], pipeline: Pipeline, tolerance: float, run: RunGraph
 ) -> list[Fault]:
-    """Faults of the cases scored alone, all in one batch, and that batch reversed.
+    """Faults of a bundle's cases: too few of them, or what compare_golden finds."""
+    if len(cases) < _FEWEST_CASES:
+        return [Fault(GOLDEN_NAME, "golden_too_few", f"give at least {_FEWEST_CASES} cases")]
+    return compare_golden(cases, pipeline, tolerance, run)
+
+
+def compare_golden(
+    cases: Sequence[GoldenCase],
+    pipeline: Pipeline,
+    tolerance: float,
+    run: RunGraph,
+    *,
+    largest: int | None = None,
+) -> list[Fault]:
+    """Faults of the cases scored alone, all in one batch (of at most `largest`), and that batch reversed.
 
     Each must give what is expected; the latter two also the outputs of the first within `tolerance`.
     """
-    if len(cases) < _FEWEST_CASES:
-        return [Fault(GOLDEN_NAME, "golden_too_few", f"give at least {_FEWEST_CASES} cases")]
+    most = largest or len(cases)
     try:
         payloads = encode_cases(cases, pipeline)
         alone = [answer([payload], pipeline, run)[0] for payload in payloads]
-        batched = answer(payloads, pipeline, run)
-        turned = answer(payloads[::-1], pipeline, run)[::-1]
+        batched = _in_batches(payloads, most, pipeline, run)
+        turned = _in_batches(payloads[::-1], most, pipeline, run)[::-1]
     except GoldenFailed as error:
         return list(error.faults)
     return [
@@ -89,6 +102,11 @@ def check_golden(
         *_compare_outputs(alone, batched, tolerance, "golden_batched"),
         *_compare_outputs(alone, turned, tolerance, "golden_reordered"),
     ]
+
+
+def _in_batches(payloads: Sequence[bytes], most: int, pipeline: Pipeline, run: RunGraph) -> list[Answer]:
+    starts = range(0, len(payloads), most)
+    return [each for start in starts for each in answer(payloads[start : start + most], pipeline, run)]
 
 
 def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[bytes]:

@@ -167,6 +167,11 @@ RUN_SECONDS = Histogram(
     buckets=SECONDS,
     registry=REGISTRY,
 )
+MODELS_REFUSED = Gauge(
+    "medqueue_models_refused",
+    "Models that this worker refuses: it cannot load them, or answers their golden cases differently.",
+    registry=REGISTRY,
+)
 BATCH_LIMIT = Gauge(
     "medqueue_batch_limit", "Largest batch after out-of-memory halving.", ["model"], registry=REGISTRY
 )

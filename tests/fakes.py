@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from models.pipelines import Array
@@ -10,6 +11,8 @@ from models.signature import Signature
 from service.errors import BlobUnavailable
 from service.queue import WakeUp
 from workers.runtime import LoadedGraph
+
+GraphT = TypeVar("GraphT", bound=LoadedGraph)
 
 
 class FakeTaskQueue:
@@ -127,15 +130,15 @@ class ScriptedGraph:
         self.real.stop()
 
 
-class FakeRuntime:
+class FakeRuntime(Generic[GraphT]):
     """Gives every model the same graph, loaded and wrapped by a test."""
 
     name = "fake 1.0"
     provider = "FakeExecutionProvider"
 
-    def __init__(self, graph: LoadedGraph) -> None:
-        self._graph = graph
+    def __init__(self, graph: GraphT) -> None:
+        self.graph = graph
 
-    def load(self, path: Path, *, allow_tf32: bool = False) -> LoadedGraph:
+    def load(self, path: Path, *, allow_tf32: bool = False) -> GraphT:
         """See Runtime."""
-        return self._graph
+        return self.graph

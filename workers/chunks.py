@@ -27,6 +27,7 @@ from workers.chunk_scoring import ChunkScorer, ScoredChunk
 from workers.holding import Holding, LeaseLost, Stopping
 from workers.night import Night, WatchedSource, fault_of
 from workers.pool import LoadedModel
+from workers.refusals import ModelRefused
 from workers.turns import PoliteGraph
 
 OPEN_FILES = 2  # a reader keeps its place in the file: batches of two tenants take turns
@@ -60,8 +61,11 @@ class ChunkWorker:
         """Claim a chunk and see it to its end; whether there was one. Raises DatabaseUnavailable."""
         night = self._night
         places = {batch_id: each.next_chunk for batch_id, each in self._open.items()}
+        scorable = night.pool.scorable()
         with night.database.statement() as work:
-            chunk = chunks.claim(work, owner=night.owner, lease_s=night.lease_s, places=places)
+            chunk = chunks.claim(
+                work, owner=night.owner, lease_s=night.lease_s, places=places, scorable=scorable
+            )
         if chunk is None:
             return False
         failpoints.reach(Point.CHUNK_CLAIM_AFTER)
@@ -81,7 +85,10 @@ class ChunkWorker:
             self._forget(chunk.batch_id)
             BATCH_CHUNKS.labels("fenced_off").inc()
             log.warning("chunk_lost", batch=str(chunk.batch_id), chunk=chunk.number)
-        except Stopping:
+        except (
+            Stopping,
+            ModelRefused,
+        ):  # others may score it; this worker claims no more of a model that it refuses
             night = self._night
             night.write(lambda work: chunks.release(work, chunk, owner=night.owner))
             BATCH_CHUNKS.labels("released").inc()

@@ -3,6 +3,7 @@
 import os
 import socket
 from dataclasses import dataclass
+from functools import partial
 
 from service import failpoints
 from service.accounts import TenantCiphers
@@ -11,6 +12,7 @@ from service.catalog import Catalog
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
+from service.refusals import refusals_file, write_refusals
 from service.storage import FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.rules import rules_of
@@ -21,6 +23,7 @@ from workers.night import Night
 from workers.outbound import Outbound
 from workers.pool import ModelPool
 from workers.pulse import OwnPulse, pulse_over
+from workers.refusals import Refusals
 from workers.runtime import OnnxRuntime
 from workers.scoring import Scorer
 from workers.turns import Turns
@@ -83,6 +86,7 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         blobs,
         cache=settings.data_dir / "cache" / "models",
         budget_mb=settings.model_memory_mb,
+        refusals=_refusals(settings),
     )
     limits = Limits(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s)
     heartbeats = [Heartbeat(database, table="job", lease_s=settings.lease_s) for _ in range(2)]
@@ -144,6 +148,13 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         BatchLane(night, turns) if scores else None,
         dispatcher,
     )
+
+
+def _refusals(settings: Settings) -> Refusals:
+    """What this worker refuses, written down for health checks where it has a name."""
+    if not settings.worker_name:
+        return Refusals()
+    return Refusals(partial(write_refusals, refusals_file(settings.data_dir, settings.worker_name)))
 
 
 def _dispatcher(settings: Settings, database: Database, ciphers: TenantCiphers) -> Dispatcher:

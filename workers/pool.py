@@ -1,6 +1,7 @@
 """The loaded models of this process, within a memory budget; the one used longest ago leaves first."""
 
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from models.bundle import Bundle
-from models.golden import encode_cases
+from models.golden import GoldenFailed
 from models.pipelines import Pipeline
 from models.signature import Fitting
 from service.catalog import Catalog, PublishedModel
@@ -17,7 +18,9 @@ from service.catalog.bundles import fetch
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
 from workers.fitted import FittedGraph
-from workers.runtime import CPU, LoadedGraph, OutOfMemory, Runtime
+from workers.refusals import ModelRefused, Refusals
+from workers.runtime import CPU, LoadedGraph, OutOfMemory, ProviderUnavailable, Runtime
+from workers.trial import Trial
 
 log = structlog.get_logger()
 
@@ -40,8 +43,16 @@ class ModelPool:
     """Loads models when they are first asked for. Several threads may ask."""
 
     def __init__(
-        self, runtime: Runtime, catalog: Catalog, blobs: BlobStore, *, cache: Path, budget_mb: float
+        self,
+        runtime: Runtime,
+        catalog: Catalog,
+        blobs: BlobStore,
+        *,
+        cache: Path,
+        budget_mb: float,
+        refusals: Refusals | None = None,
     ) -> None:
+        self.refusals = refusals or Refusals()
         self._runtime = runtime
         self._catalog = catalog
         self._blobs = blobs
@@ -57,49 +68,122 @@ class ModelPool:
             return sum(loaded.graph.size_mb for loaded in self._loaded.values())
 
     def get(self, version_id: UUID) -> LoadedModel:
-        """The model, loaded and warmed up. Raises ModelNotFound, BundleUnusable, BlobUnavailable or ProviderUnavailable."""
+        """The model, loaded and tried.
+
+        Raises ModelRefused when this worker is not to score it, ModelNotFound, BundleUnusable or BlobUnavailable.
+        """
+        self.refusals.check(version_id)
         with self._lock:
             found = self._loaded.get(version_id)
             if found is not None:
                 self._loaded.move_to_end(version_id)
                 return found
         model = self._catalog.version(version_id)
-        bundle, graph = self._open(model)
-        self._make_room(graph.size_mb)
-        return self._take_in(model, bundle, graph)
+        bundle = fetch(self._blobs, model, self._cache)
+        while True:
+            try:
+                graph = self._load(model, bundle)
+                self._make_room(graph.size_mb)
+                return self._take_in(model, bundle, graph)
+            except ProviderUnavailable as fault:
+                raise self.refusals.refuse(model, str(fault)) from fault
+            except OutOfMemory as fault:
+                if not self._unload_oldest():
+                    raise self.refusals.refuse(model, "it does not fit into memory, alone") from fault
 
     def warm_up(self) -> list[str]:
-        """Load what `stable` points at, as far as the budget goes; the names of those models."""
+        """Load what `stable` points at, as far as the budget goes; the names of those models. Raises ProviderUnavailable."""
         names = []
         for name in self._catalog.names():
             if "stable" not in self._catalog.aliases_of(name):
                 continue
             model = self._catalog.resolve(name)
-            bundle, graph = self._open(model)
-            if self._loaded and self.used_mb + graph.size_mb > self._budget_mb:
-                continue
-            self._take_in(model, bundle, graph)
-            names.append(name)
+            bundle = fetch(self._blobs, model, self._cache)
+            try:
+                graph = self._load(model, bundle)
+                if self._loaded and self.used_mb + graph.size_mb > self._budget_mb:
+                    continue
+                self._take_in(model, bundle, graph)
+            except OutOfMemory:
+                self.refusals.refuse(model, "it does not fit into memory beside the models that are loaded")
+            except ModelRefused:
+                pass  # told by name, and this worker has others to score
+            else:
+                names.append(name)
         return names
 
-    def _open(self, model: PublishedModel) -> tuple[Bundle, LoadedGraph]:
-        bundle = fetch(self._blobs, model, self._cache)
-        return bundle, self._runtime.load(bundle.model_path, allow_tf32=model.manifest.runtime.allow_tf32)
+    def scorable(self) -> list[UUID] | None:
+        """The versions that this worker may score, None for all."""
+        refused = self.refusals.current()
+        if not refused:
+            return None
+        versions = (each for name in self._catalog.names() for each in self._catalog.versions_of(name))
+        return [model.id for model in versions if model.id not in refused]
+
+    def _load(self, model: PublishedModel, bundle: Bundle) -> LoadedGraph:
+        """The graph. Raises OutOfMemory, ProviderUnavailable, or ModelRefused when its file is no use here."""
+        try:
+            graph = self._runtime.load(bundle.model_path, allow_tf32=model.manifest.runtime.allow_tf32)
+            return _fitted(model, graph)
+        except (OutOfMemory, ProviderUnavailable):
+            raise
+        except Exception as fault:
+            reason = f"it cannot be loaded ({type(fault).__name__})"
+            raise self.refusals.refuse(model, reason) from fault
 
     def _take_in(self, model: PublishedModel, bundle: Bundle, graph: LoadedGraph) -> LoadedModel:
-        loaded = LoadedModel(model, model.pipeline, _fitted(model, graph), model.manifest.runtime.max_batch)
-        _run_golden(loaded, bundle, largest=self._runtime.provider != CPU)
+        began = time.perf_counter()
+        loaded = LoadedModel(model, model.pipeline, graph, model.manifest.runtime.max_batch)
+        self._try_out(loaded, bundle)
+        self.refusals.lift(model.id)
         with self._lock:
             kept = self._loaded.setdefault(model.id, loaded)  # another thread may have been faster
         MODELS_LOADED_MB.set(self.used_mb)
-        log.info("model_loaded", model=model.name, version=model.version, provider=self._runtime.provider)
+        log.info(
+            "model_loaded",
+            model=model.name,
+            version=model.version,
+            provider=self._runtime.provider,
+            tried_s=round(time.perf_counter() - began, 3),
+        )
         return kept
+
+    def _try_out(self, loaded: LoadedModel, bundle: Bundle) -> None:
+        """See that the model answers its golden cases here. Raises OutOfMemory or ModelRefused.
+
+        On a GPU its largest batch is run, too. On the CPU there is nothing to gain from that: a first large batch takes
+        as long there as the second (1.26 and 1.20 s for 256 X-ray images), and so long a start.
+        """
+        provider = self._runtime.provider
+        tried = Trial(loaded.graph, loaded.pipeline, bundle)
+        try:
+            if provider == CPU:
+                faults = tried.compare(tried.affordable(), largest=loaded.batch_limit)
+            else:
+                loaded.batch_limit = tried.fitting(loaded.batch_limit)
+                faults = tried.compare(bundle.golden, largest=loaded.batch_limit)
+        except GoldenFailed as failed:
+            faults = list(failed.faults)
+        if faults:
+            more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+            reason = f"its golden cases come out differently on {provider}: {faults[0]}{more}"
+            raise self.refusals.refuse(loaded.model, reason)
+        if loaded.batch_limit < loaded.model.manifest.runtime.max_batch:
+            BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
 
     def _make_room(self, size_mb: float) -> None:
         with self._lock:
             while self._loaded and self.used_mb + size_mb > self._budget_mb:
-                _, gone = self._loaded.popitem(last=False)
-                log.info("model_unloaded", model=gone.model.name, version=gone.model.version)
+                self._unload_oldest()
+
+    def _unload_oldest(self) -> bool:
+        """Let the model go that was used longest ago; whether there was one."""
+        with self._lock:
+            if not self._loaded:
+                return False
+            _, gone = self._loaded.popitem(last=False)
+        log.info("model_unloaded", model=gone.model.name, version=gone.model.version)
+        return True
 
 
 def _fitted(model: PublishedModel, graph: LoadedGraph) -> LoadedGraph:
@@ -108,21 +192,3 @@ def _fitted(model: PublishedModel, graph: LoadedGraph) -> LoadedGraph:
     return FittedGraph(
         graph, Fitting(model.manifest.graph, pipeline.feeds, pipeline.outputs, graph.signature)
     )
-
-
-def _run_golden(loaded: LoadedModel, bundle: Bundle, *, largest: bool) -> None:
-    """Run a golden case alone and in the `largest` batch, so that the first caller does not pay for the first run.
-
-    Where the largest batch does not fit into memory, halves of it are tried. On the CPU there is nothing to gain from
-    it: a first large batch takes as long there as the second (1.26 and 1.20 s for 256 X-ray images), and so long a start.
-    """
-    payload = encode_cases(bundle.golden[:1], loaded.pipeline)[0]
-    loaded.graph.run(loaded.pipeline.preprocess([payload]))
-    while largest and loaded.batch_limit > 1:
-        try:
-            loaded.graph.run(loaded.pipeline.preprocess([payload] * loaded.batch_limit))
-        except OutOfMemory:
-            loaded.batch_limit //= 2
-            BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
-        else:
-            return

@@ -26,11 +26,13 @@ from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import LoadedModel, ModelPool
+from workers.refusals import ModelRefused
 from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
 from workers.turns import Turns
 from workers.write_back import Outcome, WriteBack
 
 READ_STEP_S = 60.0
+REFUSED_WAKE_S = 0.25
 
 UNREADABLE = Problem("input_unreadable", "The stored input cannot be read. Submit the case again.")
 UPLOAD_GONE = Problem(
@@ -93,6 +95,7 @@ class Scorer:
         self._turns = turns
         self._lease_s = lease_s
         self.stopping = False
+        self._handed_on: dict[UUID, float] = {}
 
     def score(self, version_id: UUID) -> int:
         """Claim and score one micro-batch of a model; the number of jobs claimed.
@@ -105,7 +108,11 @@ class Scorer:
             return self._score(version_id)
 
     def _score(self, version_id: UUID) -> int:
-        loaded = self._pool.get(version_id)
+        try:
+            loaded = self._pool.get(version_id)
+        except ModelRefused:
+            self._leave_to_others(version_id)
+            return 0
         jobs = self._claim(loaded)
         if not jobs:
             return 0
@@ -119,6 +126,20 @@ class Scorer:
         finally:
             self._heartbeat.let_go()
         return len(jobs)
+
+    def _leave_to_others(self, version_id: UUID) -> None:
+        """Hand the wake-up on for a model that this worker refuses: who has waited longest takes it next.
+
+        Not more often than every REFUSED_WAKE_S, where it may come back to this worker each time.
+        """
+        now = time.monotonic()
+        if now < self._handed_on.get(version_id, float("-inf")) + REFUSED_WAKE_S:
+            return
+        self._handed_on[version_id] = now
+        with self._database.statement() as work:
+            waiting = execution.fresh_count(work, model_version_id=version_id, most=1)
+        if waiting:
+            self._queue.wake(score_wake_up(version_id))
 
     def _claim(self, loaded: LoadedModel) -> list[ClaimedJob]:
         """Retries and fresh jobs take turns in going first. A full claim sends the next wake-up at once."""

@@ -20,7 +20,7 @@ from workers.runtime import ProviderUnavailable, describe
 from workers.schedule import Sweeper
 from workers.tasks import sweeps_of
 
-SIGNS = ("ready", "pulse", "metrics")
+SIGNS = ("ready", "pulse", "metrics", "refused")
 
 log = structlog.get_logger()
 
@@ -60,14 +60,15 @@ class Process:
                 delivers=QueueName.MAINTENANCE.value in self._queues,
                 scores=QueueName.SCORE.value in self._queues,
             )
+            listen_to_pulse(sender.app, worker_name(self._settings))
+            if QueueName.SCORE.value in self._queues:
+                warm = self._parts.pool.warm_up()
+                log.info("worker_warm", models=warm, **describe(self._parts.scorer.runtime))
         except (SettingInvalid, ProviderUnavailable) as error:
             self._unready()
             # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
             sys.stderr.write(f"{error}\n")
             raise SystemExit(1) from error
-        listen_to_pulse(sender.app, worker_name(self._settings))
-        if QueueName.SCORE.value in self._queues:
-            log.info("worker_warm", models=self._parts.pool.warm_up(), **describe(self._parts.scorer.runtime))
 
     def _serve_metrics(self) -> None:
         """Serve them where that is asked for, and write the port down."""

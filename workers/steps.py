@@ -45,12 +45,14 @@ from service.lifecycle import ChunkState
 from workers.holding import Holding, LeaseLost, Stopping
 from workers.night import Night, WatchedSource, fault_of
 from workers.pool import LoadedModel
+from workers.refusals import ModelRefused
 
 LEAST_ROWS, MOST_ROWS = 256, 524_288
 CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
 RUN_S = 0.025  # of a micro-batch: what a job may have to wait for, and longer where workers share their cores
 # What reading, checking and writing a row of thirty numbers was measured to take, beside the graph.
 ROW_S = 5e-6
+UNMEASURED_ROW_S = 0.01  # taken for a row of a model that this worker refuses
 # Sizes are kept from batch to batch while chunks take about as long as meant, so that a file gives the same bytes again.
 NEAR = 4.0
 CHUNKS_AT_ONCE = 1000
@@ -180,7 +182,11 @@ class StepWorker:
         with night.database.statement() as work:
             before = steps.measured(work, model_version_id)
         if before is None:
-            return self._measured_sizes(night.pool.get(model_version_id))
+            try:
+                return self._measured_sizes(night.pool.get(model_version_id))
+            except ModelRefused:  # others are to score what is planned here
+                limits = night.catalog.version(model_version_id).manifest.runtime
+                return self._sizes_by(UNMEASURED_ROW_S, limits.max_batch)
         if night.chunk_s / NEAR <= before.chunk_s <= night.chunk_s * NEAR:
             return Sizes(before.chunk_rows, before.run_rows)
         row_s = before.chunk_s / before.chunk_rows
@@ -191,10 +197,12 @@ class StepWorker:
         rows = 1
         while (run_s := self._run_s(loaded, rows)) < RUN_S / 2 and rows < loaded.batch_limit:
             rows = min(2 * rows, loaded.batch_limit)
-        row_s = run_s / rows
+        return self._sizes_by(run_s / rows, loaded.batch_limit)
+
+    def _sizes_by(self, row_s: float, largest_run: int) -> Sizes:
         return Sizes(
             _power_of_two(self._night.chunk_s / (ROW_S + row_s), LEAST_ROWS, MOST_ROWS),
-            _power_of_two(RUN_S / row_s, 1, loaded.batch_limit),
+            _power_of_two(RUN_S / row_s, 1, largest_run),
         )
 
     def _run_s(self, loaded: LoadedModel, rows: int) -> float:

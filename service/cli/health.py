@@ -11,6 +11,7 @@ from service.cli.exits import ExitCode
 from service.cli.options import InOrder, Invocation, data_dir_option
 from service.cli.output import write_error
 from service.pulse import PATIENCE_S, Pulse, pulse_file
+from service.refusals import read_refusals, refusals_file
 
 worker_name_option = click.option(
     "--name",
@@ -77,7 +78,8 @@ def check_worker(data_dir: Path, name: str, stalled_after: float) -> int:
     """Say whether the worker NAME is up and takes messages.
 
     Every few seconds it sends itself one through Redis. It is unhealthy when Redis took one, it works on nothing, and
-    yet has not taken it; or when it stands still. Without Redis it is healthy, which is said on stderr.
+    yet has not taken it; or when it stands still. Without Redis it is healthy, and while it refuses a model, which is
+    said on stderr.
     """
     return _healthy(data_dir, name, stalled_after)
 
@@ -99,6 +101,8 @@ def _healthy(data_dir: Path, name: str, stalled_after_s: float) -> ExitCode:
     pulse = Pulse.read(pulse_file(data_dir, name))
     if pulse is not None and pulse.redis_away:
         write_error(f"{name} runs, but Redis does not answer it.")
+    for model, reason in read_refusals(refusals_file(data_dir, name)).items():
+        write_error(f"{name} runs, but refuses {model}: {reason}")
     return ExitCode.OK
 
 

@@ -28,7 +28,7 @@ from tests.integration.nights import Nights
 from workers.lane import BatchLane
 from workers.night import Night
 from workers.pool import ModelPool
-from workers.runtime import OnnxRuntime
+from workers.runtime import OnnxRuntime, Runtime
 from workers.turns import Turns
 from workers.write_back import Limits
 
@@ -129,12 +129,13 @@ def shift(
     folder: Path,
     *,
     lease_s: float = 30.0,
+    runtime: Runtime | None = None,
 ) -> Iterator[Shift]:
-    """A lane that works when it is told to."""
+    """A lane that works when it is told to, over ONNX Runtime or another runtime."""
     (folder / "in").mkdir()
     nights = bench.nights(database, blobs, keyring, queue)
     catalog = Catalog(database, cache_s=0)
-    runtime = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
+    runtime = runtime or OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
     night = Night(
         owner="w1",
         lease_s=lease_s,

@@ -13,13 +13,16 @@ from service.batches.files.layouts import BatchFormat
 from service.batches.files.outputs import OutputFormat
 from service.batches.files.sources import UriSource
 from service.batches.output import OutputKind
+from service.config import Provider
 from service.crypto import Keyring
 from service.db import Database
 from service.lifecycle import BatchState
-from tests.fakes import FakeTaskQueue, MemoryBlobStore, ScriptedGraph
+from tests import factories
+from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGraph
 from tests.integration import shifts
 from tests.integration.shifts import Shift, csv_of, rows_of
 from workers.chunk_scoring import ChunkScorer, ScoredChunk
+from workers.runtime import OnnxRuntime, RunFailed
 
 BAD = (3, 64, 65, 130, 200)
 
@@ -268,3 +271,27 @@ def test_work_goes_on_from_chunk_to_chunk_without_opening_the_file_again(shift: 
     assert len(opened) == 1
     order = "SELECT number FROM batch_chunk WHERE batch_id = %s ORDER BY finished_at"
     assert [row[0] for row in shift.nights.rows(order, batch_id)] == list(range(13))
+
+
+def test_a_model_that_a_worker_refuses_leaves_its_batch_to_others(
+    database: Database, blobs: MemoryBlobStore, keyring: Keyring, queue: FakeTaskQueue, tmp_path: Path
+) -> None:
+    """As on a GPU whose answers to the golden cases differ: nothing fails, nothing is tried in a circle."""
+    real = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1).load(factories.bundle().model_path)
+    runtime = FakeRuntime(ScriptedGraph(real, {1: RunFailed("x")}))
+    with shifts.shift(database, blobs, keyring, queue, tmp_path, runtime=runtime) as worker:
+        batch_id = worker.open(worker.file("cases.csv", csv_of(rows_of(20))))
+        for state in (
+            BatchState.SCHEDULED,
+            BatchState.RUNNING,
+        ):  # refused at its planning, and at its scoring
+            worker.work(most=20)
+            view = worker.nights.view(batch_id)
+            assert (view.state, view.problem, view.chunks_done) == (state, None, 0)
+            assert worker.nights.rows("SELECT DISTINCT state::text, attempt FROM batch_chunk") == [
+                ("queued", 0)
+            ]
+            worker.night.pool.refusals.lift(worker.nights.model.id)
+        runtime.graph.faults.clear()
+        worker.work()
+        assert worker.nights.view(batch_id).state is BatchState.COMPLETED

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +21,7 @@ from tests.acceptance.stack import eventually
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import AGE, MAX_BATCH, Workbench, counted, workbench
 from workers.runtime import CPU, OutOfMemory, RunFailed, RunTimedOut
+from workers.scoring import REFUSED_WAKE_S
 
 POISON = 13.0
 
@@ -150,6 +152,30 @@ def test_a_worker_that_is_stopping_claims_nothing(bench: Workbench) -> None:
     bench.scorer.stopping = True
     assert bench.score() == 0
     assert bench.actions(job_id) == ["job.submitted"]
+
+
+def test_jobs_of_a_model_that_this_worker_refuses_are_left_to_others(bench: Workbench) -> None:
+    """As on a GPU whose answers to the golden cases differ: no attempt is used up, and the wake-up is handed on."""
+    (job_id,) = bench.submit(1.0)
+    bench.pool.refusals.refuse(bench.model, "it computes otherwise here")
+    bench.queue.waiting.clear()
+    assert bench.score() == 0
+    assert bench.queue.waiting == [score_wake_up(bench.model.id)]
+    assert bench.actions(job_id) == ["job.submitted"]
+    assert bench.outcomes([job_id]) == ["queued"]
+
+
+def test_a_wake_up_is_not_handed_on_in_a_circle_nor_for_nothing(bench: Workbench) -> None:
+    bench.pool.refusals.refuse(bench.model, "it computes otherwise here")
+    bench.queue.waiting.clear()
+    bench.score()
+    assert bench.queue.waiting == []
+    time.sleep(REFUSED_WAKE_S)
+    bench.submit(1.0)
+    bench.score()
+    bench.queue.waiting.clear()
+    bench.score()
+    assert bench.queue.waiting == []
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,17 @@ from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem, Unreachable
 from service.cli.health import process_fault, ready_file
 from service.cli.target import ADMIN_KEY_FILE, Target
+from service.refusals import read_refusals, refusals_file
 
 MODELS = "SELECT DISTINCT name FROM model_version ORDER BY name"
 WAITING = """SELECT count(*), coalesce(extract(epoch FROM now() - min(available_at)), 0)::float FROM job
     WHERE state = 'queued' AND available_at <= now()"""
 QUARANTINED = "SELECT count(*) FROM job WHERE state = 'quarantined'"
 LONG_WAIT_S = 60.0
+REFUSED_ADVICE = (
+    "Its jobs wait for workers that do not refuse it: start one with another MEDQUEUE_PROVIDER, or publish a version that "
+    "holds its golden cases on this one."
+)
 
 
 def models(examined: Examined) -> Iterator[Finding]:
@@ -93,6 +98,8 @@ def workers(examined: Examined) -> Iterator[Finding]:
         yield (fail if examined.embedded else warn)("workers", "none on this machine", advice)
     for name in sorted({*started, *ready}):
         yield worker(examined, name)
+        for model, reason in read_refusals(refusals_file(examined.data_dir, name)).items():
+            yield fail("models", f"{name} refuses {model}: {reason}", REFUSED_ADVICE)
 
 
 def worker(examined: Examined, name: str) -> Finding:

@@ -27,6 +27,7 @@ from service.cli.exits import ExitCode, exit_code_of
 from service.cli.keys import SCOPES
 from service.embedded import PortTaken
 from service.pulse import Pulse, pulse_file
+from service.refusals import refusals_file, write_refusals
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
 SLOW = (
@@ -278,6 +279,17 @@ def test_a_process_that_takes_no_messages_is_unhealthy_after_the_time_that_is_as
     assert main(words) == 1
     assert "w-1 takes no messages: one has waited for 45 s." in capsys.readouterr().err
     assert main([*words, "--stalled-after", "60"]) == 0
+
+
+def test_health_names_the_models_that_a_worker_refuses(tmp_path: Path, capsys: Captured) -> None:
+    """It scores others, and a restart would not help: so it is healthy."""
+    write_refusals(
+        refusals_file(tmp_path, "w-1"), {"dose-effect 1.0.0": "its golden cases come out differently"}
+    )
+    (tmp_path / "run" / "w-1.ready").touch()
+    Pulse(time.monotonic(), None, busy=False, redis_away=False).write(pulse_file(tmp_path, "w-1"))
+    assert main(["health", "worker", "--data-dir", str(tmp_path), "--name", "w-1"]) == 0
+    assert "refuses dose-effect 1.0.0: its golden cases come out differently" in capsys.readouterr().err
 
 
 def test_health_of_a_process_without_a_name_is_a_usage_error(tmp_path: Path, capsys: Captured) -> None:

@@ -16,6 +16,7 @@ from service.cli.checks.finding import Examined, Finding, Status
 from service.cli.doctor import run
 from service.config import Settings
 from service.pulse import Pulse, pulse_file
+from service.refusals import refusals_file, write_refusals
 from tests.factories import MASTER_KEY_TEXT
 
 OK, WARN, FAIL = Status.OK, Status.WARN, Status.FAIL
@@ -154,6 +155,24 @@ def test_workers_are_judged_by_their_process_and_their_ready_file(tmp_path: Path
     process_file(tmp_path, "api.pid", "4194305")
     found = list(application.workers(examined(tmp_path)))
     assert [finding.status for finding in found] == [OK, WARN, FAIL, FAIL]
+
+
+def test_a_model_that_a_worker_refuses_fails_by_name(tmp_path: Path) -> None:
+    process_file(tmp_path, "worker-1.ready")
+    write_refusals(refusals_file(tmp_path, "worker-1"), {"dose-effect 1.0.0": "it cannot be loaded"})
+    refused = [finding for finding in application.workers(examined(tmp_path)) if finding.check == "models"]
+    assert [finding.status for finding in refused] == [FAIL]
+    assert "worker-1 refuses dose-effect 1.0.0: it cannot be loaded" in refused[0].found
+
+
+@pytest.mark.parametrize("fault", ["missing driver: libcuda.so.1. Install it", None])
+def test_a_cpu_in_place_of_cuda_is_reported_with_the_reason(fault: str | None) -> None:
+    described = {"runtime": "r", "provider": "CPUExecutionProvider", "cuda_fault": fault}
+    finding = machine.provider(described, gpu=False)
+    assert finding.status is (OK if fault is None else WARN)
+    if fault is not None:
+        assert finding.found.endswith("CUDA does not work here: missing driver: libcuda.so.1")
+        assert finding.advice == "Install it."
 
 
 def test_a_machine_without_workers_fails_only_where_a_stack_has_run(tmp_path: Path) -> None:

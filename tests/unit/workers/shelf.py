@@ -60,6 +60,10 @@ class Shelf(Catalog):
         """See Catalog; names only."""
         return next(model for model in self._models.values() if model.name == reference)
 
+    def versions_of(self, name: str) -> list[PublishedModel]:
+        """See Catalog."""
+        return [model for model in self._models.values() if model.name == name]
+
     def aliases_of(self, name: str) -> dict[str, str]:
         """See Catalog."""
         return {"stable": self.resolve(name).version} if name in self._stable else {}

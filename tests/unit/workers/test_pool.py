@@ -1,5 +1,6 @@
 """The model pool: each model loaded once, within a budget, checked against its digest, warmed up before use."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 
 from models.bundle import seal_bundle
+from models.pipelines import Array
+from models.signature import Signature
 from service.catalog import PublishedModel
 from service.config import Provider
 from service.errors import BlobUnavailable, BundleUnusable, ModelNotFound
@@ -15,7 +18,8 @@ from tests.fakes import ScriptedGraph
 from tests.unit.models.example_bundles import graph, manifest_table, toml
 from tests.unit.workers.shelf import Shelf, small_bundle
 from workers.pool import ModelPool
-from workers.runtime import CPU, CUDA, OnnxRuntime, OutOfMemory
+from workers.refusals import REFUSED_S, ModelRefused, Refusals
+from workers.runtime import CPU, CUDA, LoadedGraph, OnnxRuntime, OutOfMemory, ProviderUnavailable
 
 
 class CountingRuntime:
@@ -29,11 +33,48 @@ class CountingRuntime:
         self._size_mb = size_mb
         self._faults = faults
         self.graphs: list[ScriptedGraph] = []
+        self.may_use_tf32: list[bool] = []
+        self.load_faults: list[Exception] = []
+        self.off_by = 0.0
+        self.off_from = 1
 
     def load(self, path: Path, *, allow_tf32: bool = False) -> ScriptedGraph:
         """See Runtime."""
-        self.graphs.append(ScriptedGraph(self._real.load(path), self._faults, size_mb=self._size_mb))
+        self.may_use_tf32.append(allow_tf32)
+        if self.load_faults:
+            raise self.load_faults.pop(0)
+        graph = DeviatingGraph(self._real.load(path), self)
+        self.graphs.append(ScriptedGraph(graph, self._faults, size_mb=self._size_mb))
         return self.graphs[-1]
+
+
+class DeviatingGraph:
+    """A graph as another provider computes it: each output is off by some, in batches of some size or larger."""
+
+    size_mb = 1.0
+
+    def __init__(self, real: LoadedGraph, runtime: CountingRuntime) -> None:
+        self._real = real
+        self._runtime = runtime
+
+    @property
+    def signature(self) -> Signature:
+        """See LoadedGraph."""
+        return self._real.signature
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """See Graph."""
+        size = max(map(len, feeds.values()))
+        gap = self._runtime.off_by if size >= self._runtime.off_from else 0.0
+        return {name: value + np.float32(gap) for name, value in self._real.run(feeds).items()}
+
+    def beside(self) -> "DeviatingGraph":
+        """See LoadedGraph."""
+        return DeviatingGraph(self._real.beside(), self._runtime)
+
+    def stop(self) -> None:
+        """See Graph."""
+        self._real.stop()
 
 
 @pytest.fixture
@@ -52,8 +93,16 @@ def models(shelf: Shelf, tmp_path: Path) -> list[PublishedModel]:
     return [shelf.put(small_bundle(tmp_path / name, name, max_batch=4)) for name in ("a", "b", "c")]
 
 
-def pool(shelf: Shelf, runtime: CountingRuntime, tmp_path: Path, budget_mb: float = 1000) -> ModelPool:
-    return ModelPool(runtime, shelf, shelf.blobs, cache=tmp_path / "cache", budget_mb=budget_mb)
+def pool(
+    shelf: Shelf,
+    runtime: CountingRuntime,
+    tmp_path: Path,
+    budget_mb: float = 1000,
+    refusals: Refusals | None = None,
+) -> ModelPool:
+    return ModelPool(
+        runtime, shelf, shelf.blobs, cache=tmp_path / "cache", budget_mb=budget_mb, refusals=refusals
+    )
 
 
 def test_a_model_is_loaded_when_it_is_first_asked_for(
@@ -91,15 +140,16 @@ def test_a_model_has_run_at_its_smallest_and_largest_batch_before_it_is_used(
     shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
     pool(shelf, runtime, tmp_path).get(models[0].id)
-    assert runtime.graphs[0].batch_sizes == [1, 4]
+    assert runtime.graphs[0].batch_sizes[:2] == [1, 4]
 
 
-def test_on_the_cpu_a_model_has_run_once_before_it_is_used(
+def test_on_the_cpu_no_largest_batch_is_run_for_nothing(
     shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
     runtime.provider = CPU
-    pool(shelf, runtime, tmp_path).get(models[0].id)
-    assert runtime.graphs[0].batch_sizes == [1]
+    limits = small_bundle(tmp_path / "wide", "wide", max_batch=500)
+    pool(shelf, runtime, tmp_path).get(shelf.put(limits).id)
+    assert max(runtime.graphs[0].batch_sizes) == len(limits.golden)
 
 
 def test_a_model_whose_largest_batch_does_not_fit_is_used_with_a_smaller_one(
@@ -207,3 +257,105 @@ def test_warming_up_drives_out_no_model_it_has_loaded(
         if model.name in warmed:
             models_in.get(model.id)
     assert len(runtime.graphs) == before
+
+
+@pytest.mark.parametrize("provider", [CPU, CUDA])
+def test_a_model_that_answers_its_golden_cases_differently_here_is_refused_by_name(
+    provider: str, shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    told: list[Mapping[str, str]] = []
+    runtime.provider, runtime.off_by = provider, 0.01
+    models_in = pool(shelf, runtime, tmp_path, refusals=Refusals(told.append))
+    with pytest.raises(ModelRefused, match=f"a 1.0.0: its golden cases come out differently on {provider}"):
+        models_in.get(models[0].id)
+    assert [list(each) for each in told] == [["a 1.0.0"]]
+    assert "golden_alone" in told[0]["a 1.0.0"]
+    assert models_in.used_mb == 0
+    assert REGISTRY.get_sample_value("medqueue_models_refused") == 1
+
+
+def test_a_model_that_answers_differently_in_a_batch_is_refused(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    runtime.off_by, runtime.off_from = 0.01, 2
+    with pytest.raises(ModelRefused, match="golden_batched"):
+        pool(shelf, runtime, tmp_path).get(models[0].id)
+
+
+def test_a_model_within_its_golden_tolerance_is_not_refused(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    runtime.off_by = 1e-5
+    assert pool(shelf, runtime, tmp_path).get(models[0].id).model == models[0]
+
+
+def test_the_golden_cases_are_compared_in_batches_that_fit(shelf: Shelf, tmp_path: Path) -> None:
+    runtime = CountingRuntime(faults={4: OutOfMemory()})
+    model = shelf.put(small_bundle(tmp_path / "big", "big", max_batch=64))
+    loaded = pool(shelf, runtime, tmp_path).get(model.id)
+    assert loaded.batch_limit == 2
+    assert max(runtime.graphs[0].batch_sizes[-10:]) == 2
+
+
+def test_a_refused_model_is_tried_again_after_a_while_and_then_used(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    now, told = [0.0], list[Mapping[str, str]]()
+    models_in = pool(shelf, runtime, tmp_path, refusals=Refusals(told.append, clock=lambda: now[0]))
+    runtime.off_by = 0.01
+    for _ in range(3):
+        with pytest.raises(ModelRefused):
+            models_in.get(models[0].id)
+    assert (len(runtime.graphs), models_in.scorable()) == (1, [models[1].id, models[2].id])
+    runtime.off_by, now[0] = 0.0, REFUSED_S
+    assert models_in.get(models[0].id).model == models[0]
+    assert told[-1] == {}
+    assert models_in.scorable() is None
+
+
+def test_warming_up_goes_on_behind_a_model_that_is_refused(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    runtime.load_faults = [RuntimeError("an operator that this build does not have")]
+    models_in = pool(shelf, runtime, tmp_path)
+    assert models_in.warm_up() == ["b", "c"]
+    with pytest.raises(ModelRefused, match=r"cannot be loaded \(RuntimeError\)|cannot be loaded"):
+        models_in.get(models[0].id)
+
+
+def test_a_provider_that_is_gone_stops_the_warming_up_and_refuses_later(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    models_in = pool(shelf, runtime, tmp_path)
+    runtime.load_faults = [ProviderUnavailable("missing driver"), ProviderUnavailable("missing driver")]
+    with pytest.raises(ProviderUnavailable):
+        models_in.warm_up()
+    with pytest.raises(ModelRefused, match="missing driver"):
+        models_in.get(models[0].id)
+
+
+def test_a_model_takes_the_place_of_others_when_the_device_has_no_memory_left(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    models_in = pool(shelf, runtime, tmp_path)
+    models_in.get(models[0].id)
+    models_in.get(models[1].id)
+    runtime.load_faults = [OutOfMemory()]
+    assert models_in.get(models[2].id).model == models[2]
+    assert models_in.used_mb == 20
+
+
+def test_a_model_too_large_for_the_device_alone_is_refused(
+    shelf: Shelf, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelRefused, match="does not fit into memory, alone"):
+        pool(shelf, CountingRuntime(faults={1: OutOfMemory()}), tmp_path).get(models[0].id)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_tf32_is_used_where_the_manifest_allows_it(
+    allowed: bool, shelf: Shelf, runtime: CountingRuntime, tmp_path: Path
+) -> None:
+    model = shelf.put(small_bundle(tmp_path / "m", "m", allow_tf32=allowed))
+    pool(shelf, runtime, tmp_path).get(model.id)
+    assert runtime.may_use_tf32 == [allowed]

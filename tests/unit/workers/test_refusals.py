@@ -1,0 +1,50 @@
+"""What a worker refuses is written down for health checks and doctor, and taken away with the refusal."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from service.catalog import PublishedModel
+from service.refusals import read_refusals, refusals_file, write_refusals
+from tests.unit.workers.shelf import Shelf, small_bundle
+from workers.refusals import REFUSED_S, ModelRefused, Refusals
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> PublishedModel:
+    return Shelf().put(small_bundle(tmp_path / "m", "m"))
+
+
+def test_what_is_refused_is_written_down_until_it_is_lifted(tmp_path: Path, model: PublishedModel) -> None:
+    path = refusals_file(tmp_path / "data", "worker-1")
+    refusals = Refusals(partial(write_refusals, path))
+    refusals.refuse(model, "it does not fit into memory, alone")
+    assert read_refusals(path) == {"m 1.0.0": "it does not fit into memory, alone"}
+    refusals.lift(model.id)
+    assert not path.exists()
+    assert read_refusals(path) == {}
+
+
+def test_a_folder_that_cannot_be_written_to_stops_no_worker(tmp_path: Path, model: PublishedModel) -> None:
+    (tmp_path / "run").write_text("no folder")
+    refusals = Refusals(partial(write_refusals, refusals_file(tmp_path, "worker-1")))
+    refusals.refuse(model, "x")
+    with pytest.raises(ModelRefused, match="x"):
+        refusals.check(model.id)
+
+
+def test_a_model_may_be_tried_again_after_a_while(model: PublishedModel) -> None:
+    now = [0.0]
+    refusals = Refusals(clock=lambda: now[0])
+    refusals.refuse(model, "x")
+    assert refusals.current() == {model.id}
+    now[0] = REFUSED_S
+    refusals.check(model.id)
+    assert refusals.current() == set()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "\udcff"])
+def test_a_record_that_cannot_be_read_names_nothing(content: str, tmp_path: Path) -> None:
+    (tmp_path / "w.refused").write_bytes(content.encode(errors="surrogateescape"))
+    assert read_refusals(tmp_path / "w.refused") == {}

@@ -1,0 +1,77 @@
+"""The models that this worker refuses for a while, and why. Their jobs stay queued, for other workers."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from service.catalog import PublishedModel
+from service.metrics import MODELS_REFUSED
+
+REFUSED_S = 60.0  # then it is tried again: memory may have become free, a library mended
+
+log = structlog.get_logger()
+
+
+class ModelRefused(Exception):
+    """This worker cannot load the model, or answers its golden cases differently. Others may score its jobs."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    model: str
+    reason: str
+    until: float
+
+
+class Refusals:
+    """Which models are refused. `tell` is given the reasons by model whenever they change. Several threads may ask."""
+
+    def __init__(
+        self,
+        tell: Callable[[Mapping[str, str]], None] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._refused: dict[UUID, _Refusal] = {}
+
+    def check(self, version_id: UUID) -> None:
+        """Raise ModelRefused while the model is refused."""
+        refusal = self._refused.get(version_id)
+        if refusal is not None and self._clock() < refusal.until:
+            raise ModelRefused(refusal.reason)
+
+    def current(self) -> set[UUID]:
+        """The versions that are refused now; those whose time is over may be tried again."""
+        with self._lock:
+            return {each for each, refusal in self._refused.items() if self._clock() < refusal.until}
+
+    def refuse(self, model: PublishedModel, reason: str) -> ModelRefused:
+        """Refuse a model from now on; what to raise."""
+        named = f"{model.name} {model.version}"
+        with self._lock:
+            self._refused[model.id] = _Refusal(named, reason, self._clock() + REFUSED_S)
+            self._changed()
+        log.error("model_refused", model=model.name, version=model.version, reason=reason)
+        return ModelRefused(f"{named}: {reason}")
+
+    def lift(self, version_id: UUID) -> None:
+        """The model was loaded and answers as it must."""
+        with self._lock:
+            if self._refused.pop(version_id, None) is not None:
+                self._changed()
+
+    def _changed(self) -> None:
+        MODELS_REFUSED.set(len(self._refused))
+        if self._tell is None:
+            return
+        try:
+            self._tell({refusal.model: refusal.reason for refusal in self._refused.values()})
+        except OSError as error:
+            log.warning("refusals_not_written", reason=type(error).__name__)

@@ -1,0 +1,91 @@
+"""Tries a model that was just loaded: its golden cases, on this worker's own provider, before its first job.
+
+A model is checked on the CPU of whoever publishes it. Another processor, a GPU, a driver or a library may compute
+otherwise, and a wrong answer is worse than none.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from models.bundle import Bundle
+from models.golden import GoldenCase, GoldenFailed, answer, compare_golden, encode_cases
+from models.manifest import Fault
+from models.pipelines import Array, Pipeline
+from workers.runtime import LoadedGraph, OutOfMemory
+
+AFFORDED_S = 5.0  # what the comparison may add to the loading of a model on the CPU
+
+
+class Trial:
+    """Runs of one loaded model that count for nothing. Each is stopped when it takes longer than the manifest allows."""
+
+    def __init__(self, graph: LoadedGraph, pipeline: Pipeline, bundle: Bundle) -> None:
+        self._graph = graph
+        self._pipeline = pipeline
+        self._bundle = bundle
+
+    def fitting(self, largest: int) -> int:
+        """The largest batch that fits into memory, halved from `largest`; the first caller does not pay for its first run.
+
+        Raises GoldenFailed, or OutOfMemory when not even one case fits.
+        """
+        payload = self._first()
+        self._answer(payload)
+        while largest > 1:
+            try:
+                self._run(self._pipeline.preprocess(payload * largest))
+            except OutOfMemory:
+                largest //= 2
+            else:
+                break
+        return largest
+
+    def affordable(self) -> Sequence[GoldenCase]:
+        """The golden cases, or as many as can be compared in AFFORDED_S, and one at least.
+
+        Raises GoldenFailed or OutOfMemory.
+        """
+        payload = self._first()
+        self._answer(payload)  # a first run takes longer
+        began = time.perf_counter()
+        self._answer(payload)
+        once_s = max(time.perf_counter() - began, 1e-6)
+        return self._bundle.golden[: max(1, int(AFFORDED_S / 3 / once_s))]
+
+    def compare(self, cases: Sequence[GoldenCase], *, largest: int) -> list[Fault]:
+        """Faults of the cases alone, in batches of at most `largest`, and reversed. Raises OutOfMemory."""
+        tolerance = self._bundle.manifest.runtime.tolerance
+        short_of_memory: list[OutOfMemory] = []
+
+        def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+            try:
+                return self._run(feeds)
+            except OutOfMemory as fault:
+                short_of_memory.append(fault)
+                raise
+
+        faults = compare_golden(cases, self._pipeline, tolerance, run, largest=largest)
+        if short_of_memory:
+            raise short_of_memory[0]
+        return faults
+
+    def _first(self) -> list[bytes]:
+        return encode_cases(self._bundle.golden[:1], self._pipeline)
+
+    def _answer(self, payload: list[bytes]) -> None:
+        try:
+            answer(payload, self._pipeline, self._run)
+        except GoldenFailed as failed:
+            if isinstance(failed.__cause__, OutOfMemory):
+                raise failed.__cause__ from None
+            raise
+
+    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        timer = threading.Timer(self._bundle.manifest.runtime.run_timeout_s, self._graph.stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._graph.run(feeds)
+        finally:
+            timer.cancel()
