@@ -1,7 +1,6 @@
 """Questions about the whole system: are its servers there, does the schema fit, how full are the queues."""
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -12,6 +11,7 @@ from service.broker import redis_client
 from service.catalog import Catalog
 from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
+from service.revision import needed_revision
 
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.
 # Three parts, each with the condition of its partial index.
@@ -80,7 +80,7 @@ def readiness(database: Database, redis_url: str) -> Readiness:
     try:
         with database.statement() as work:
             rows = work.execute(SCHEMA)
-        if rows and rows[0][0] >= _needed():
+        if rows and rows[0][0] >= needed_revision():
             return Readiness("ok", "ok", _redis(redis_url), consumption(database))
     except UndefinedTable:
         pass
@@ -121,13 +121,6 @@ def queue_metrics(database: Database, catalog: Catalog) -> bytes:
     except (DatabaseUnavailable, ModelNotFound):
         return b""
     return generate_latest(registry)
-
-
-@cache
-def _needed() -> str:
-    from service.schema import needed_revision  # takes long, and most processes never ask
-
-    return needed_revision() or ""
 
 
 def _redis(url: str) -> Literal["ok", "unreachable"]:

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from service.db import driver_url
+from service.revision import needed_revision
 
 MIGRATION_LOCK = 0x6D6564710001
 MIGRATION_LOCK_ASKED_EVERY_S = 0.1
@@ -42,11 +42,6 @@ def schema_revisions(url: str) -> tuple[str | None, str | None]:
     """The revision that the database has and the one this code needs."""
     with migration_engine(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision(), needed_revision()
-
-
-def needed_revision() -> str | None:
-    """The newest revision of migrations/versions."""
-    return ScriptDirectory.from_config(_alembic_config()).get_current_head()
 
 
 def _alembic_config() -> Config:

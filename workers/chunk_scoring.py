@@ -14,11 +14,10 @@ from models.pipelines import Array, FieldFault, Pipeline, PredictionInvalid
 from models.pipelines.columns import (
     CellFaults,
     FaultFinder,
-    FieldPipeline,
-    FilePipeline,
     ResultColumn,
     Rows,
 )
+from models.pipelines.rows import FieldPipeline, FilePipeline
 from service.batches.files.blocks import RowBlock
 from service.batches.files.checking import checked
 from service.batches.files.layouts import Layout

@@ -5,16 +5,29 @@ pipelines registered here and gives its parameters; so a new model needs no Pyth
 mutable state: one instance serves every thread of the API and of a worker.
 """
 
+from __future__ import annotations
+
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from models.manifest import Fault, ManifestInvalid, ModelManifest
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`Array`, for who asks at run time: the API never does."""
+        if name != "Array":
+            raise AttributeError(name)
+        from numpy.typing import NDArray
+
+        return NDArray[Any]
+
 
 # Registered name -> module with `load(manifest) -> Pipeline`. Imported when first asked for, so that a
 # deployment without images never loads Pillow.

@@ -5,16 +5,22 @@ by default), `probabilities` [N,C] in the order of the labels (what more have), 
 become those by the logistic function and softmax.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
 from pydantic import Field, model_validator
 
+from models.lazy import np
 from models.manifest import ManifestTable, Text
-from models.pipelines import Array, Label, PredictionInvalid, TensorSpec
-from models.pipelines.columns import CategoryColumn, ResultColumn, ValueColumn
+from models.pipelines import Label, PredictionInvalid, TensorSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.pipelines import Array
+    from models.pipelines.columns import ResultColumn
 
 # How far a probability may leave [0, 1], or a row of them its sum of 1, and still count as rounding.
 _ROUNDING = 1e-4
@@ -138,6 +144,8 @@ class Classifier:
 
         Codes and flags are int32 and bool [count], probabilities float64 [count]. Raises PredictionInvalid.
         """
+        from models.pipelines.columns import CategoryColumn, ValueColumn
+
         rows = self._checked(outputs, count)
         if count and (rows.min() < 0 or rows.max() > 1):
             rows = np.clip(rows, 0.0, 1.0)

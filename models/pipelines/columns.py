@@ -4,9 +4,7 @@ The rules are those of single inputs, in the same words: a row is refused here e
 and scored to the same numbers. No Python object is made per good row. Arrow is known to the callers only.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,37 +117,3 @@ class ValueColumn:
 
 
 ResultColumn = CategoryColumn | ValueColumn
-
-
-@runtime_checkable
-class FieldPipeline(Protocol):
-    """A pipeline whose input is a set of named numbers."""
-
-    @property
-    def fields(self) -> tuple[tuple[str, bool], ...]:
-        """Name of each field, and whether it is required, in the order of the columns."""
-
-    def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
-        """What `encode` says of the keys of one input that are no fields."""
-
-    def check_columns(
-        self, columns: Sequence[NumberColumn], count: int
-    ) -> tuple[dict[str, Array], CellFaults]:
-        """Feeds of `count` rows, and what is wrong with which; the feeds of a faulty row mean nothing."""
-
-    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
-        """Outputs -> the columns of `count` results. Raises PredictionInvalid."""
-
-
-@runtime_checkable
-class FilePipeline(Protocol):
-    """A pipeline whose input is one file."""
-
-    def preprocess_file(self, content: bytes) -> dict[str, Array]:
-        """The feeds of one row, without their first axis. Raises InputRejected. Several threads at once."""
-
-    def finish_files(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        """What is left to do to the stacked feeds of `preprocess_file`, in place."""
-
-    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
-        """Outputs -> the columns of `count` results. Raises PredictionInvalid."""

@@ -7,18 +7,24 @@ S x S already stays as it is, value for value. MedMNIST made its images by the s
 on_medmnist_plus.md, which does not name the filter): larger files come out close to its images, not equal.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, Literal
+from __future__ import annotations
 
-import numpy as np
-from PIL import Image
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
 from pydantic import Field
 
+from models.lazy import np
 from models.manifest import ModelManifest, parse_parameters
-from models.pipelines import Array, FieldFault, InputRejected, Label, RowFault, TensorSpec
+from models.pipelines import FieldFault, InputRejected, Label, RowFault, TensorSpec
 from models.pipelines.classification import ClassificationParameters, Classifier
-from models.pipelines.columns import ResultColumn
-from models.pipelines.image_file import ImageFile, ImageRefused, decode_image, read_image
+from models.pipelines.image_header import ImageFile, ImageRefused
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from models.pipelines import Array
+    from models.pipelines.columns import ResultColumn
 
 
 class ImageParameters(ClassificationParameters):
@@ -82,6 +88,8 @@ class ImageClassification:
 
     def _pixels(self, content: bytes) -> Image.Image:
         """The upright pixels of a file that keeps the manifest's limits. Raises InputRejected."""
+        from models.pipelines.image_file import decode_image, read_image  # Pillow, when there is a file
+
         if len(content) > (limit := self._parameters.max_bytes):
             advice = f"The file may have at most {limit} bytes: export it smaller."
             raise InputRejected(FieldFault("", "file_too_large", advice))
@@ -163,6 +171,8 @@ def _only(name: str, schema: dict[str, str]) -> dict[str, object]:
 
 def _square(pixels: Image.Image, size: int) -> Image.Image:
     """The square in the centre of `pixels`, `size` pixels a side."""
+    from PIL import Image
+
     side = min(pixels.size)
     left, top = (pixels.width - side) // 2, (pixels.height - side) // 2
     cut = pixels.crop((left, top, left + side, top + side))

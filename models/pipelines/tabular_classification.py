@@ -5,24 +5,30 @@ An input is stored as F little-endian float64, so a batch is one `np.frombuffer`
 feature with `required = false` may be absent or null: it is stored as NaN, and the graph imputes it.
 """
 
+from __future__ import annotations
+
 import difflib
 import math
 import struct
 from collections.abc import Mapping, Sequence
 from operator import itemgetter, le
-from typing import Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from models.lazy import np
 from models.manifest import ManifestTable, ModelManifest, Text, parse_parameters
-from models.pipelines import Array, FieldFault, InputRejected, Label, RowFault, TensorSpec, pointer_to
+from models.pipelines import FieldFault, InputRejected, Label, RowFault, TensorSpec, pointer_to
 from models.pipelines.classification import ClassificationParameters, Classifier
-from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn, ResultColumn
 from models.pipelines.names import folded
 
-_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.pipelines import Array
+    from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn, ResultColumn
+
+_FLOAT32_MAX: Final = float.fromhex("0x1.fffffep+127")
 _NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
 
 # A client may send any number of fields we do not know; the answer names this many of them.
@@ -186,6 +192,8 @@ class TabularClassification:
         The features of a row with a fault mean nothing. A column that has its least and its greatest number in
         range has no fault, and NaN is never in range: only other columns are looked at cell by cell.
         """
+        from models.pipelines.columns import FaultFinder
+
         features = np.empty((count, len(columns)), dtype=np.float32)
         finder = FaultFinder()
         with np.errstate(over="ignore", invalid="ignore"):  # of faulty cells; no other leaves float32's range

@@ -13,7 +13,7 @@ from service.api.services import Services
 from service.batches import recurrence
 from service.batches.files.formats import ARCHIVES, check_format
 from service.batches.files.layouts import BatchFormat
-from service.batches.files.outputs import OutputFormat, check_names
+from service.batches.files.output_names import OutputFormat, check_names
 from service.batches.files.places import Place
 from service.batches.files.problems import FileRefused
 from service.batches.files.sources import UriSource

@@ -16,7 +16,7 @@ from service.api.services import Services
 from service.audit import Action
 from service.batches import output, queries
 from service.batches.files.joins import JoinedFile
-from service.batches.files.outputs import OutputFormat, errors_schema, results_schema
+from service.batches.files.output_names import OutputFormat
 from service.batches.files.parts import PartStore
 from service.batches.files.plans import read_head
 from service.batches.keys import open_layout, part_cipher
@@ -138,6 +138,8 @@ def _whole(asked: _Asked, table: dict[str, Any]) -> Response:
 
 def _partial(asked: _Asked) -> Response:
     """What the finished chunks make of a batch that will not be completed. Raises TransitionRefused where none could be."""
+    from service.batches.files.outputs import errors_schema, results_schema
+
     if asked.stored.layout is None:
         raise TransitionRefused(NOTHING_SCORED)
     principal = asked.principal

@@ -3,19 +3,19 @@
 What is kept of a joined file is a small table: rows, length, SHA-256 and the part that holds Parquet's footer.
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from models.lazy import pa, pq
 from service.batches.files import joins
 from service.batches.files.accounting import ChunkAccount
 from service.batches.files.joins import JoinedFile, nothing
-from service.batches.files.outputs import OutputFormat
+from service.batches.files.output_names import OutputFormat
 from service.batches.files.parts import MAGIC, Part, PartKind, PartStore
 from service.batches.queries import FinishedChunk
 

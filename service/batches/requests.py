@@ -8,7 +8,7 @@ from uuid import UUID
 from models.pipelines import Pipeline
 from service.batches.files.formats import wanted_of
 from service.batches.files.layouts import BatchFormat, Wanted
-from service.batches.files.outputs import OutputFormat
+from service.batches.files.output_names import OutputFormat
 from service.batches.files.sources import Source, UploadSource, UriSource
 from service.uploads import Uploads
 

@@ -4,8 +4,10 @@ import threading
 import time
 
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
 
 from migrations.check import drift
+from service.revision import needed_revision
 from service.schema import MIGRATION_LOCK, migrate, migration_engine, schema_revisions, unmigrate
 
 LOCK = sa.text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
@@ -28,6 +30,12 @@ def test_every_step_back_can_be_taken_forward_again(database_url: str) -> None:
         unmigrate(database_url, revision)
         migrate(database_url)
         assert drift(database_url) == []
+
+
+def test_the_needed_revision_is_the_newest_that_alembic_knows(database_url: str) -> None:
+    with migration_engine(database_url).connect() as connection:
+        heads = MigrationContext.configure(connection).get_current_heads()
+    assert heads == (needed_revision(),)
 
 
 def test_a_migration_that_broke_off_while_it_built_an_index_is_taken_up_again(database_url: str) -> None:

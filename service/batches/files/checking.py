@@ -10,7 +10,8 @@ import numpy as np
 import structlog
 
 from models.pipelines import Array, FieldFault, InputRejected, Pipeline, pointer_to
-from models.pipelines.columns import CellFaults, FaultFinder, FieldPipeline, FilePipeline
+from models.pipelines.columns import CellFaults, FaultFinder
+from models.pipelines.rows import FieldPipeline, FilePipeline
 from service.batches.files import problems
 from service.batches.files.blocks import RowBlock
 from service.batches.files.plans import Chunk

@@ -5,6 +5,8 @@ one footer with moved offsets stands behind them all (parquet-format, FileMetaDa
 finalized. Memory stays at the frames of one part.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 from bisect import bisect_right
@@ -12,9 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from models.lazy import pa, pq
 from service.batches.files.parts import MAGIC, Part, PartStore
 from service.batches.files.thrift import Struct, read_struct, written_struct
 from service.crypto import FRAME_BYTES

@@ -1,11 +1,13 @@
 """What is taken from a batch's file: the fields of the model, the carried columns, and how the file is written."""
 
+from __future__ import annotations
+
 import base64
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-import pyarrow as pa
+from models.lazy import pa
 
 FILE_COLUMN = "file"
 LATER_OPTIONS = ("ignore",)

@@ -4,8 +4,7 @@ The same rows give the same bytes. Neither way makes a Python object per row.
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,46 +16,22 @@ from models.pipelines.columns import (
     NO_FAULTS,
     CategoryColumn,
     CellFaults,
-    FieldPipeline,
-    FilePipeline,
     ResultColumn,
 )
+from models.pipelines.rows import FieldPipeline, FilePipeline
 from service.batches.files.json_lines import json_lines
-from service.batches.files.layouts import Layout, Wanted
-from service.batches.files.problems import FileProblem, FileRefused
+from service.batches.files.layouts import Layout
+from service.batches.files.output_names import ROW, TAKEN_PREFIX, OutputFormat
 
-ROW: Final = "row"
-TAKEN: Final = frozenset(
-    (
-        ROW,
-        "label",
-        "display",
-        "code_system",
-        "code",
-        "threshold",
-        "abstained",
-        "abstain_reason",
-        "column",
-        "message",
-    )
-)
-TAKEN_PREFIX: Final = "probability_"
-
-
-class OutputFormat(StrEnum):
-    """How results and errors are written."""
-
-    NDJSON = "ndjson"
-    PARQUET = "parquet"
-
-
-def check_names(wanted: Wanted) -> None:
-    """Raises FileRefused where a carried column has the name of an output's own."""
-    if taken := [name for name in wanted.carried if name in TAKEN or name.startswith(TAKEN_PREFIX)]:
-        raise FileRefused(
-            FileProblem.COLUMN_TAKEN,
-            f"The output has a column {taken[0]} of its own: rename the one to carry.",
-        )
+__all__ = [
+    "ROW",
+    "OutputFormat",
+    "encoded",
+    "errors_batch",
+    "errors_schema",
+    "results_batch",
+    "results_schema",
+]
 
 
 def results_batch(rows: Any, carried: pa.RecordBatch, columns: Sequence[ResultColumn]) -> pa.RecordBatch:

@@ -3,18 +3,21 @@
 A plan may hold names and ids that tell of patients, so it is stored sealed.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from models.lazy import np
 from service.batches.files.columns import Columns
 from service.batches.files.layouts import Layout
 from service.batches.files.sources import Identity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ROWS: Final = 65_536
 SIZE_BYTES: Final = 32 * 1024 * 1024
@@ -112,7 +115,7 @@ class Chunk:
         return json.dumps(table, separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "Chunk":
+    def from_bytes(cls, content: bytes) -> Chunk:
         """What `as_bytes` gave."""
         table = json.loads(content)
         return cls(

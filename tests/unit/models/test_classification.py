@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from models.manifest import ManifestInvalid
 from models.pipelines import PredictionInvalid, TensorSpec, load_pipeline, registered_pipelines
-from models.pipelines.columns import CategoryColumn, FieldPipeline, ResultColumn
+from models.pipelines.columns import CategoryColumn, ResultColumn
+from models.pipelines.rows import FieldPipeline
 from tests.unit.models.example_bundles import LABELS, flat, manifest, manifest_table
 
 THIRD = {"id": "unclear", "display": "Unclear", "system": "http://example.org/codes", "code": "U"}

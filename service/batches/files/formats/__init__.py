@@ -1,18 +1,21 @@
 """The formats of a batch's file: each can be inspected, which makes a plan, and read, chunk by chunk."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from models.pipelines.columns import FieldPipeline
-from service.batches.files.blocks import Reader
-from service.batches.files.formats import archives, delimited, ndjson, parquet
+from models.pipelines.rows import FieldPipeline
 from service.batches.files.layouts import BatchFormat, Layout, Wanted
-from service.batches.files.outputs import check_names
+from service.batches.files.output_names import check_names
 from service.batches.files.plans import Inspected, Limits, Plan
 from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import Seen, Source, not_looked_at, sha256_of
+
+if TYPE_CHECKING:
+    from service.batches.files.blocks import Reader
 
 ARCHIVES = frozenset((BatchFormat.ZIP, BatchFormat.TAR))
 
@@ -55,6 +58,8 @@ def inspect(source: Source, form: BatchFormat, wanted: Wanted, limits: Limits | 
 
 def reader_of(file: io.RawIOBase, layout: Layout, pipeline: object, limits: Limits | None = None) -> Reader:
     """Reads the chunks of a planned file. Raises FileRefused."""
+    from service.batches.files.formats import archives, delimited, ndjson, parquet
+
     match layout.format:
         case BatchFormat.PARQUET:
             return parquet.ParquetReader(file, layout)
@@ -70,6 +75,8 @@ def reader_of(file: io.RawIOBase, layout: Layout, pipeline: object, limits: Limi
 def _inspected(
     file: io.RawIOBase, form: BatchFormat, wanted: Wanted, limits: Limits, seen: Seen
 ) -> Inspected:
+    from service.batches.files.formats import archives, delimited, ndjson, parquet
+
     match form:
         case BatchFormat.PARQUET:
             return parquet.inspect(file, wanted, limits)

@@ -1,0 +1,31 @@
+"""Large modules, imported when something of them is first looked up.
+
+The API checks inputs by the same code that feeds graphs in a worker, and needs no array for it: numpy and pyarrow would
+make it half as large again.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+
+    class _Lazy:
+        """Stands for the module `name`."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, attribute: str) -> Any:
+            value = getattr(importlib.import_module(self._name), attribute)
+            setattr(self, attribute, value)  # found without this method from now on
+            return value
+
+    np = _Lazy("numpy")
+    pa = _Lazy("pyarrow")
+    pq = _Lazy("pyarrow.parquet")
+
+__all__ = ["np", "pa", "pq"]

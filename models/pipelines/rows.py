@@ -1,0 +1,46 @@
+"""Pipelines that take many rows at once: what a batch asks of them, beside what every pipeline does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from models.pipelines import FieldFault
+
+if TYPE_CHECKING:
+    from models.pipelines import Array
+    from models.pipelines.columns import CellFaults, NumberColumn, ResultColumn
+
+
+@runtime_checkable
+class FieldPipeline(Protocol):
+    """A pipeline whose input is a set of named numbers."""
+
+    @property
+    def fields(self) -> tuple[tuple[str, bool], ...]:
+        """Name of each field, and whether it is required, in the order of the columns."""
+
+    def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
+        """What `encode` says of the keys of one input that are no fields."""
+
+    def check_columns(
+        self, columns: Sequence[NumberColumn], count: int
+    ) -> tuple[dict[str, Array], CellFaults]:
+        """Feeds of `count` rows, and what is wrong with which; the feeds of a faulty row mean nothing."""
+
+    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
+        """Outputs -> the columns of `count` results. Raises PredictionInvalid."""
+
+
+@runtime_checkable
+class FilePipeline(Protocol):
+    """A pipeline whose input is one file."""
+
+    def preprocess_file(self, content: bytes) -> dict[str, Array]:
+        """The feeds of one row, without their first axis. Raises InputRejected. Several threads at once."""
+
+    def finish_files(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        """What is left to do to the stacked feeds of `preprocess_file`, in place."""
+
+    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
+        """Outputs -> the columns of `count` results. Raises PredictionInvalid."""

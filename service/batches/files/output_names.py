@@ -1,0 +1,40 @@
+"""How the output of a batch is written, and the names that its columns have."""
+
+from enum import StrEnum
+from typing import Final
+
+from service.batches.files.layouts import Wanted
+from service.batches.files.problems import FileProblem, FileRefused
+
+ROW: Final = "row"
+TAKEN: Final = frozenset(
+    (
+        ROW,
+        "label",
+        "display",
+        "code_system",
+        "code",
+        "threshold",
+        "abstained",
+        "abstain_reason",
+        "column",
+        "message",
+    )
+)
+TAKEN_PREFIX: Final = "probability_"
+
+
+class OutputFormat(StrEnum):
+    """How results and errors are written."""
+
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+def check_names(wanted: Wanted) -> None:
+    """Raises FileRefused where a carried column has the name of an output's own."""
+    if taken := [name for name in wanted.carried if name in TAKEN or name.startswith(TAKEN_PREFIX)]:
+        raise FileRefused(
+            FileProblem.COLUMN_TAKEN,
+            f"The output has a column {taken[0]} of its own: rename the one to carry.",
+        )
