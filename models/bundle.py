@@ -15,7 +15,7 @@ from typing import Any
 
 from models.golden import GOLDEN_NAME, GoldenCase, RunGraph, check_golden, parse_golden, renewed_golden
 from models.graph import check_graph, read_signature
-from models.manifest import MANIFEST_NAME, BundleRefused, Fault, ManifestInvalid, ModelManifest
+from models.manifest import FILL_IN, MANIFEST_NAME, BundleRefused, Fault, ManifestInvalid, ModelManifest
 from models.pipelines import Array, Pipeline, load_pipeline
 from models.signature import Fitting
 
@@ -94,7 +94,7 @@ def check_bundle(bundle: Bundle, run: RunModel | None = None) -> list[Fault]:
 
     The graph is run (by `run`, else ONNX Runtime on the CPU) only when nothing else is wrong with the bundle.
     """
-    faults = [*_check_card(bundle), *_check_files(bundle)]
+    faults = [*_check_filled(bundle), *_check_card(bundle), *_check_files(bundle)]
     try:
         pipeline = load_pipeline(bundle.manifest)
     except ManifestInvalid as error:
@@ -205,6 +205,16 @@ def _digest(file_digests: Mapping[str, str]) -> str:
     """SHA-256 over one line a file, sorted by path, as `sha256sum` prints them."""
     lines = (f"{digest.removeprefix('sha256:')}  {path}\n" for path, digest in sorted(file_digests.items()))
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def _check_filled(bundle: Bundle) -> list[Fault]:
+    """Faults of places that a skeleton left open."""
+    texts = {MANIFEST_NAME: bundle.manifest.model_dump_json(), CARD_NAME: bundle.card}
+    return [
+        Fault(name, "not_filled_in", f"write what is to stand in the places marked {FILL_IN}")
+        for name, text in texts.items()
+        if FILL_IN in text
+    ]
 
 
 def _check_card(bundle: Bundle) -> list[Fault]:

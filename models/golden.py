@@ -20,7 +20,7 @@ from models.pipelines import Array, InputRejected, Pipeline
 from models.strict_json import JsonInvalid, read_json, require_finite
 
 GOLDEN_NAME = "golden.json"
-_FEWEST_CASES = 5
+FEWEST_CASES = 5
 
 # feeds -> outputs, by name; see Pipeline.feeds and Pipeline.outputs.
 RunGraph = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -70,8 +70,8 @@ def check_golden(
     cases: Sequence[GoldenCase], pipeline: Pipeline, tolerance: float, run: RunGraph
 ) -> list[Fault]:
     """Faults of a bundle's cases: too few of them, or what compare_golden finds."""
-    if len(cases) < _FEWEST_CASES:
-        return [Fault(GOLDEN_NAME, "golden_too_few", f"give at least {_FEWEST_CASES} cases")]
+    if len(cases) < FEWEST_CASES:
+        return [Fault(GOLDEN_NAME, "golden_too_few", f"give at least {FEWEST_CASES} cases")]
     return compare_golden(cases, pipeline, tolerance, run)
 
 

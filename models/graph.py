@@ -51,6 +51,11 @@ def read_signature(path: Path) -> Signature:
     return _signature(onnx.load(str(path), load_external_data=False).graph)
 
 
+def external_locations(model: Any) -> set[str]:
+    """Where a ModelProto says that weights of its are, outside of it."""
+    return {_external(part).get("location", "") for part in _messages(model) if _is_external(part)}
+
+
 def _fault(code: str, detail: str) -> Fault:
     return Fault(MODEL_NAME, code, detail)
 

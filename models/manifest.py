@@ -25,6 +25,8 @@ _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _PATH_INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 
 MANIFEST_NAME = "manifest.toml"
+# Stands where a person has to write something before a bundle can be published; see models.skeleton.
+FILL_IN = "FILL IN"
 
 Name = Annotated[str, Field(pattern=_KEBAB_CASE, max_length=64)]
 Text = Annotated[str, Field(min_length=1)]

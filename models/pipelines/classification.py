@@ -184,7 +184,10 @@ class Classifier:
         _check_range(raw)
         if raw.shape[1] == 1:
             return self._spread(raw)
-        _refuse(np.abs(raw.sum(axis=1) - 1) > _ROUNDING, "the probabilities do not sum to 1")
+        _refuse(
+            np.abs(raw.sum(axis=1) - 1) > _ROUNDING,
+            "the probabilities do not sum to 1; if they are logits, say so with `output`",
+        )
         return raw
 
     def _spread(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -266,7 +269,7 @@ def _check_range(rows: NDArray[np.float64]) -> None:
     if not len(rows) or not (lowest <= rows.min() and rows.max() <= highest):  # NaN is neither
         _refuse(~np.isfinite(rows).all(axis=1), "the probability is not a finite number")
         inside = ((rows >= lowest) & (rows <= highest)).all(axis=1)
-        _refuse(~inside, "the probability is not between 0 and 1")
+        _refuse(~inside, "a probability is not between 0 and 1; if it is a logit, say so with `output`")
 
 
 def _refuse(wrong: Any, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,49 @@ def show_model(api: ApiClient, out: Output, reference: str, part: str | None) ->
         out.show({"card": model["card"]}, lambda: tables.text(model["card"]))
     else:
         out.show(model, lambda: tables.model(model))
+    return ExitCode.OK
+
+
+@models.command("new")
+@click.argument("folder", type=click.Path(exists=False, path_type=Path), metavar="FOLDER")
+@click.option(
+    "--from",
+    "model",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="MODEL.onnx",
+)
+@click.option("--name", help="Name of the model; by default the folder's.")
+@json_option
+def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> int:
+    """Start a bundle from an ONNX file; say what is left to fill in.
+
+    Reads the graph, guesses the pipeline, and writes manifest.toml, golden.json and CARD.md into the new FOLDER.
+    The graph is copied there unchanged.
+
+    \b
+    Example:
+      medqueue models new sepsis-risk --from exported.onnx
+    """
+    from models.bundle import BundleRefused
+    from models.skeleton import write_skeleton
+    from service.cli import tables
+
+    out = Output(as_json=as_json)
+    try:
+        found = write_skeleton(model, folder, name or folder.name)
+    except FileExistsError:
+        raise click.UsageError(f"{folder} is there already: name a new folder.") from None
+    except BundleRefused as refused:
+        faults = [asdict(fault) for fault in refused.faults]
+        out.show({"faults": faults}, lambda: tables.faults(faults))
+        return ExitCode.FAILED
+    known = {
+        "folder": str(found.folder),
+        "pipeline": found.pipeline,
+        "left": [{"place": place, "what": what} for place, what in found.left],
+    }
+    out.show(known, lambda: tables.listing(("LEFT TO DO", "WHAT"), found.left, empty=""))
     return ExitCode.OK
 
 

@@ -1,0 +1,220 @@
+"""A bundle to start from, written from an ONNX file alone: manifest, golden cases and card.
+
+Guesses the pipeline from the shapes of inputs and outputs. What only a person knows is left open: such a place holds
+FILL_IN, and a bundle that holds it is refused.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+
+from models.bundle import CARD_NAME
+from models.golden import FEWEST_CASES, GOLDEN_NAME
+from models.graph import external_locations, read_signature
+from models.manifest import FILL_IN, MANIFEST_NAME, BundleRefused, Fault
+from models.signature import CLASS_MAPS, Signature, Tensor
+
+MODEL_NAME: Final = "model.onnx"
+# Where something is left to do, and what.
+Left = tuple[str, str]
+
+_NUMBERS: Final = frozenset(("float32", "float64", "float16"))
+_SECTIONS: Final = (
+    ("Intended use", "who asks which question of it, and what they do with the answer"),
+    ("Out of scope", "where it must not be used"),
+    ("Data", "what it was trained and measured on, from where and when, with licence"),
+    ("Figures", "how well it does on data it was not tuned on, with intervals, beside a baseline"),
+    ("Limits", "where it fails"),
+)
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """What was written, and what is left to do, in the order of the manifest."""
+
+    folder: Path
+    pipeline: str
+    left: tuple[Left, ...]
+
+
+@dataclass
+class _Guess:
+    """What the graph tells of a manifest. `parameters` are lines of its table, `left` what a person must look at."""
+
+    pipeline: str
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    parameters: list[str] = field(default_factory=list)
+    example: object = None
+    left: list[Left] = field(default_factory=list)
+
+
+def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
+    """Write a bundle for the ONNX file `model` into the new `folder`. Raises BundleRefused or FileExistsError."""
+    try:
+        content = onnx.load(str(model), load_external_data=False)
+        signature = read_signature(model)
+    except Exception as error:  # protobuf raises what it likes
+        raise BundleRefused(Fault(model.name, "onnx_invalid", "the file is not an ONNX model")) from error
+    guess = _guessed(signature, content)
+    folder.mkdir(parents=True)
+    shutil.copyfile(model, folder / MODEL_NAME)
+    for location in sorted(external_locations(content)):
+        _copy_beside(model.parent, folder, location)
+    (folder / MANIFEST_NAME).write_text(_manifest(name, guess), encoding="utf-8")
+    (folder / GOLDEN_NAME).write_text(_golden(guess.example), encoding="utf-8")
+    (folder / CARD_NAME).write_text(_card(name, guess), encoding="utf-8")
+    cases = (
+        f"at least {FEWEST_CASES} real inputs that differ; `medqueue models seal --golden` adds the answers"
+    )
+    left = (
+        (f"{MANIFEST_NAME}: title, summary, license", "what the model is, and who may use it"),
+        *guess.left,
+        (GOLDEN_NAME, cases),
+        (CARD_NAME, "every section"),
+    )
+    return Skeleton(folder, guess.pipeline, left)
+
+
+def _copy_beside(source: Path, folder: Path, location: str) -> None:
+    """Copy a file of weights. Raises BundleRefused where it is missing, or outside of the model's folder."""
+    path = (source / location).resolve()
+    if not path.is_relative_to(source.resolve()) or not path.is_file():
+        raise BundleRefused(
+            Fault(
+                location,
+                "external_data_missing",
+                "the graph's weights are in this file: put it beside the graph",
+            )
+        )
+    (folder / location).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, folder / location)
+
+
+def _guessed(signature: Signature, content: Any) -> _Guess:
+    """The pipeline that the shapes speak for. Raises BundleRefused where there is none."""
+    [first, *others] = signature.inputs or (Tensor("", "", ()),)
+    if others or first.element not in _NUMBERS or len(first.shape) not in (2, 4):
+        taken = ", ".join(
+            f"{tensor.name} {tensor.element}{list(tensor.shape)}" for tensor in signature.inputs
+        )
+        reason = f"no pipeline takes what the graph takes ({taken or 'nothing'}): `medqueue models new` knows tables and images"
+        raise BundleRefused(Fault(MODEL_NAME, "pipeline_unknown", reason))
+    guess = _of_table(first) if len(first.shape) == 2 else _of_image(first)
+    _add_output(guess, signature, content)
+    if first.shape[0] == 1:
+        advice = "the graph takes one row at a time, so batches gain nothing: say so, or export it with a dynamic first axis"
+        guess.left.append((CARD_NAME, advice))
+    return guess
+
+
+def _of_table(first: Tensor) -> _Guess:
+    count = first.shape[1] or 0
+    names = [f"feature_{number}" for number in range(1, count + 1)]
+    guess = _Guess("tabular-classification", {"features": first.name}, example=dict.fromkeys(names, 0.0))
+    guess.parameters.append(f"features = {json.dumps(names)}")
+    advice = (
+        "names in the order that the graph takes them, better each with title, unit and range"
+        if count
+        else "the graph does not say how many numbers it takes: name each"
+    )
+    guess.left.append((f"{MANIFEST_NAME}: parameters.features", advice))
+    return guess
+
+
+def _of_image(first: Tensor) -> _Guess:
+    _, channels, height, width = first.shape
+    if channels not in (1, 3) or height != width or height is None:
+        found = [channels, height, width]
+        reason = (
+            f"the graph takes {found} an image: the pipeline feeds squares of 1 or 3 channels, channels first"
+        )
+        raise BundleRefused(Fault(MODEL_NAME, "pipeline_unknown", reason))
+    guess = _Guess("image-classification", {"image": first.name}, example={"data": FILL_IN})
+    guess.parameters += [f"size = {height}", f"channels = {channels}"]
+    advice = "the pipeline feeds values from 0 to 1: a graph that wants others must turn them itself"
+    guess.left.append((MODEL_NAME, advice))
+    return guess
+
+
+def _add_output(guess: _Guess, signature: Signature, content: Any) -> None:
+    """Which output holds the scores, and of which classes. Raises BundleRefused."""
+    scores = [tensor for tensor in signature.outputs if tensor.element in {CLASS_MAPS, *_NUMBERS}]
+    if not scores:
+        raise BundleRefused(Fault(MODEL_NAME, "output_differs", "no output holds scores of classes"))
+    chosen = next((tensor for tensor in scores if "prob" in tensor.name.lower()), scores[-1])
+    names = _classes(content) or [
+        f"class_{number}" for number in range(chosen.shape[-1] or 2 if chosen.shape[1:] else 2)
+    ]
+    single = chosen.shape[1:] == (1,)
+    kind = "probability" if single else "probabilities"
+    if "logit" in chosen.name.lower():
+        kind = "logit" if single else "logits"
+    labels = names if not single else ["absent", "present"]
+    guess.outputs[kind] = chosen.name
+    guess.parameters += [f"labels = {json.dumps(labels)}", f'output = "{kind}"']
+    place = f"{MANIFEST_NAME}: parameters"
+    advice = "ids in the order that the graph gives them, better each with display, system and code"
+    guess.left.append((f"{place}.labels", advice))
+    if single:
+        guess.parameters += ['positive = "present"', f"threshold = {_inline(_THRESHOLD)}"]
+        guess.left.append((f"{place}.threshold", "the one you chose, and what it costs on which rows"))
+    guess.left.append((f"{place}.output", f"{kind}, as was guessed from the output's name, or another"))
+
+
+_THRESHOLD: Final[Mapping[str, float | str]] = {
+    "value": 0.5, "sensitivity": 0.0, "specificity": 0.0, "ppv": 0.0, "prevalence": 0.0, "source": FILL_IN,
+}  # fmt: skip
+
+
+def _classes(content: Any) -> list[str]:
+    """The classes that a graph names: those of scikit-learn's ZipMap, as ids; none where it names no texts."""
+    for node in content.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "classlabels_strings" and attribute.strings:
+                return [text.decode() for text in attribute.strings]
+    return []
+
+
+def _manifest(name: str, guess: _Guess) -> str:
+    lines = [
+        f'name = "{name}"',
+        'version = "1.0.0"',
+        'kind = "diagnosis"',
+        f'pipeline = "{guess.pipeline}"',
+        *(f'{key} = "{FILL_IN}"' for key in ("title", "summary", "license")),
+        "",
+        "[graph]",
+        *_renamed("inputs", guess.inputs),
+        *_renamed("outputs", guess.outputs),
+        "",
+        "[parameters]",
+        *guess.parameters,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _renamed(side: str, names: Mapping[str, str]) -> Iterator[str]:
+    for name, tensor in names.items():
+        if name != tensor:
+            yield f"{side}.{name} = {json.dumps(tensor)}"
+
+
+def _golden(example: object) -> str:
+    cases = [{"input": example, "expected": {}} for _ in range(FEWEST_CASES)]
+    return json.dumps({"cases": cases}, indent=1) + "\n"
+
+
+def _card(name: str, guess: _Guess) -> str:
+    sections = "".join(f"## {title}\n\n{FILL_IN}: {what}.\n\n" for title, what in _SECTIONS)
+    return f"# {name}\n\nA model of the pipeline `{guess.pipeline}`.\n\n{sections}".rstrip() + "\n"
+
+
+def _inline(table: Mapping[str, float | str]) -> str:
+    """A table on one line of TOML: what TOML and JSON write alike."""
+    return "{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in table.items()) + " }"

@@ -1,0 +1,126 @@
+"""Bundles started from an ONNX file alone: what is guessed, what is left open, and that nothing half-filled is published."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from models.bundle import publishable, renew_golden, seal_bundle
+from models.manifest import FILL_IN, BundleRefused, ModelManifest
+from models.skeleton import write_skeleton
+from tests.unit.models.example_bundles import graph
+from tests.unit.models.test_foreign_graphs import FILES, FOREIGN, ROWS
+
+
+def started(tmp_path: Path, name: str) -> Path:
+    folder = tmp_path / name
+    write_skeleton(FILES / f"{name}.onnx", folder, name)
+    return folder
+
+
+def fill_in(folder: Path, **changes: str) -> None:
+    """Write something into every place that was left open, and real cases into golden.json."""
+    for name in ("manifest.toml", "CARD.md"):
+        text = (folder / name).read_text().replace(FILL_IN, "Filled in")
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+    names = [f"feature_{number}" for number in range(1, 5)]
+    cases = [{"input": dict(zip(names, row, strict=True)), "expected": {}} for row in ROWS]
+    (folder / "golden.json").write_text(json.dumps({"cases": cases}))
+
+
+@pytest.mark.parametrize("name", [name for name in FOREIGN if name not in {"torch-fixed", "torch-int8"}])
+def test_a_skeleton_of_a_common_export_needs_no_more_than_its_places_filled_in(
+    name: str, tmp_path: Path
+) -> None:
+    folder = started(tmp_path, name)
+    fill_in(folder)
+    renew_golden(folder)
+    seal_bundle(folder)
+    assert publishable(folder).model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
+
+
+def test_a_skeleton_is_refused_as_long_as_a_place_is_open(tmp_path: Path) -> None:
+    folder = started(tmp_path, "sklearn-tensor")
+    renew_golden(folder)
+    seal_bundle(folder)
+    with pytest.raises(BundleRefused) as caught:
+        publishable(folder)
+    assert {(fault.place, fault.code) for fault in caught.value.faults} == {
+        ("manifest.toml", "not_filled_in"),
+        ("CARD.md", "not_filled_in"),
+    }
+
+
+def test_logits_under_an_unknown_name_are_not_taken_for_probabilities(tmp_path: Path) -> None:
+    folder = started(tmp_path, "torch-fixed")
+    fill_in(folder)
+    with pytest.raises(BundleRefused, match="say so with `output`"):
+        renew_golden(folder)
+
+
+def test_classes_that_the_graph_names_become_labels(tmp_path: Path) -> None:
+    manifest = ModelManifest.parse((started(tmp_path, "sklearn-strings") / "manifest.toml").read_text())
+    assert manifest.parameters["labels"] == ["setosa", "versicolor", "virginica"]
+
+
+def test_what_is_left_to_do_is_said_by_file_and_key(tmp_path: Path) -> None:
+    left = write_skeleton(FILES / "torch-fixed.onnx", tmp_path / "own", "own").left
+    places = [place for place, _ in left]
+    assert places[0] == "manifest.toml: title, summary, license"
+    assert "manifest.toml: parameters.features" in places
+    assert any(place == "CARD.md" and "one row at a time" in what for place, what in left)
+
+
+def image_graph(shape: list[str | int]) -> onnx.ModelProto:
+    node = helper.make_node("GlobalAveragePool", ["picture"], ["score"])
+    given = helper.make_tensor_value_info("picture", TensorProto.FLOAT, shape)
+    answered = helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", 1])
+    tensors = helper.make_graph([node], "g", [given], [answered])
+    return helper.make_model(tensors, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_a_square_of_channels_is_an_image(tmp_path: Path) -> None:
+    onnx.save(image_graph(["n", 3, 64, 64]), tmp_path / "m.onnx")
+    found = write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    manifest = ModelManifest.parse((found.folder / "manifest.toml").read_text())
+    assert manifest.pipeline == "image-classification"
+    assert (manifest.parameters["size"], manifest.parameters["channels"]) == (64, 3)
+
+
+@pytest.mark.parametrize("shape", [["n", 64, 64, 3], ["n", 3, 64, 32], ["n", 3, "h", "w"], ["n", 5, 8]])
+def test_a_graph_that_no_pipeline_feeds_is_refused_with_what_it_takes(
+    shape: list[str | int], tmp_path: Path
+) -> None:
+    onnx.save(image_graph(shape), tmp_path / "m.onnx")
+    with pytest.raises(BundleRefused, match="pipeline_unknown"):
+        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    assert not (tmp_path / "own").exists()
+
+
+def test_weights_beside_the_graph_come_along(tmp_path: Path) -> None:
+    model = graph()
+    onnx.external_data_helper.convert_model_to_external_data(model, location="w.bin", size_threshold=0)
+    onnx.save(model, tmp_path / "m.onnx")
+    folder = write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own").folder
+    assert (folder / "w.bin").read_bytes() == np.array([0.1, 0.02, -2.0], np.float32).tobytes()
+
+
+@pytest.mark.parametrize("location", ["nothing.bin", "../outside.bin"])
+def test_weights_that_are_missing_or_outside_are_refused(location: str, tmp_path: Path) -> None:
+    model = graph()
+    onnx.external_data_helper.convert_model_to_external_data(model, location="w.bin", size_threshold=0)
+    (tmp_path / "in").mkdir()
+    onnx.save(model, tmp_path / "in" / "m.onnx")
+    (tmp_path / "outside.bin").write_bytes(bytes(12))
+    changed = onnx.load(tmp_path / "in" / "m.onnx", load_external_data=False)
+    for tensor in changed.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = location if entry.key == "location" else entry.value
+    (tmp_path / "in" / "m.onnx").write_bytes(changed.SerializeToString())
+    with pytest.raises(BundleRefused, match="external_data_missing"):
+        write_skeleton(tmp_path / "in" / "m.onnx", tmp_path / "own", "own")
