@@ -1,35 +1,33 @@
-"""Celery over Redis: its configuration, the TaskQueue that sends through it, and the listener for announcements.
+"""What goes through Redis: wake-ups that Celery takes, a process's own pulse, and announcements of jobs that ended.
 
 Nothing here may matter for correctness: Redis can be slow, empty or gone. Tasks are sent by name.
 """
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
-from celery import Celery
-from celery.app.amqp import AMQP
-from kombu.connection import Connection
-from kombu.entity import Exchange, Queue
-from redis import ConnectionPool, Redis
-from redis.backoff import NoBackoff
+from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from service import failpoints
 from service.failpoints import Point
 from service.queue import QueueName, TaskName, WakeUp, pulse_wake_up
-from service.wire import Command, Wire
+from service.redis_client import SOCKET_TIMEOUT_S, redis_client
+from service.redis_faults import RedisFault, fault_of
+from service.wire import Command, Refused, Wire
 
 ENDED_CHANNEL = "medqueue:ended"
-SOCKET_TIMEOUT_S = 2.0
 CHECK_S = 0.25
-PAUSE_AFTER_FAULT_S = 0.5
+PAUSE_AFTER_REFUSAL_S = 1.0
+PAUSES_OF_LISTENER_S = (0.5, 1.0, 2.0)
+PROBE_TIMEOUT_S = 1.0
 UUID_CHARS = 36
 
 # Sends a wake-up unless the same one waits to be taken: the message itself is the flag that joins them.
@@ -52,70 +50,8 @@ ROUTES = {
 log = structlog.get_logger()
 
 
-def celery_app(redis_url: str) -> Celery:
-    """A Celery app with the settings that matter; docs/decisions/0001 and DESIGN say why each is so."""
-    app = Celery("medqueue", broker=redis_url, set_as_current=False, amqp=PromptAMQP)
-    app.conf.update(
-        task_serializer="json",
-        accept_content=["json"],
-        task_ignore_result=True,
-        task_store_errors_even_if_ignored=False,
-        task_routes={task.value: {"queue": queue.value} for task, queue in ROUTES.items()},
-        # The nameless exchange goes straight to the queue; a named one is looked up in Redis for every message.
-        task_queues=[_queue(name.value, no_ack=name is QueueName.SCORE) for name in QueueName],
-        task_default_queue=QueueName.MAINTENANCE.value,
-        task_acks_late=False,
-        task_publish_retry=False,
-        worker_prefetch_multiplier=1,
-        worker_send_task_events=False,
-        task_send_sent_event=False,
-        worker_enable_remote_control=False,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_pool_acquire_timeout=2,
-        broker_transport_options={
-            "socket_timeout": 5,
-            "socket_connect_timeout": 2,
-            "socket_keepalive": True,
-            "health_check_interval": 5,
-            "visibility_timeout": 60,
-            "brpop_timeout": 1,
-        },
-        timezone="UTC",
-        enable_utc=True,
-    )
-    return app
-
-
-class PromptConnection(Connection):
-    """A broker connection that looks for a Redis that is away every second; kombu's own waits up to half a minute."""
-
-    def ensure_connection(self, *args: Any, **kwargs: Any) -> Connection:
-        """See kombu."""
-        intervals = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
-        return super().ensure_connection(*args, **(intervals | kwargs))  # type: ignore[no-untyped-call, no-any-return]
-
-
-class PromptAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
-    """Celery's message factory over such connections."""
-
-    Connection = PromptConnection
-
-
-def _queue(name: str, *, no_ack: bool) -> Queue:
-    # A message may be lost, so taking one need not be written down: that would be two round trips before each claim.
-    # The scheduler's threads take one message each all the same.
-    return Queue(name, Exchange(""), routing_key=name, no_ack=no_ack)  # type: ignore[no-untyped-call]
-
-
-def listen_to_pulse(app: Celery, process: str) -> None:
-    """Let this worker also consume the queue of its own pulse, whatever its command line selects."""
-    app.amqp.queues.select_add(_queue(_queue_of(pulse_wake_up(process)), no_ack=True))
-
-
-def _queue_of(wake_up: WakeUp) -> str:
+def queue_of(wake_up: WakeUp) -> str:
+    """The list in Redis that its message waits in."""
     queue = ROUTES[wake_up.task].value
     return f"{queue}.{wake_up.subject}" if wake_up.task is TaskName.PULSE else queue
 
@@ -123,26 +59,29 @@ def _queue_of(wake_up: WakeUp) -> str:
 def send_pulse(redis: Redis, process: str) -> None:
     """Send a process its pulse, unless the last one still waits. Raises RedisError or OSError."""
     wake_up = pulse_wake_up(process)
-    redis.eval(SEND_PULSE, 1, _queue_of(wake_up), message_of(wake_up), PULSE_EXPIRES_S)
+    redis.eval(SEND_PULSE, 1, queue_of(wake_up), message_of(wake_up), PULSE_EXPIRES_S)
+
+
+def redis_fault(url: str, *, timeout_s: float = PROBE_TIMEOUT_S) -> RedisFault | None:
+    """Why Redis takes no wake-ups; None when one was sent as the API does and taken as workers do.
+
+    The lists are this probe's own. Their names are allowed where those of pulses are; the first one is kept by the
+    node of a cluster that keeps the list of wake-ups, and the second by another, so that a cluster is told apart.
+    """
+    number = uuid4().hex
+    lists = [f"{QueueName.PULSE}.{{{QueueName.SCORE}}}.{number}", f"{QueueName.PULSE}.{number}"]
+    try:
+        with redis_client(url, timeout_s=timeout_s) as client:
+            client.eval(SEND_PULSE, 1, lists[0], "probe", PULSE_EXPIRES_S)
+            client.brpop(lists, timeout=1)
+    except (RedisError, OSError, ValueError) as error:
+        return fault_of(error)
+    return None
 
 
 def waits(redis: Redis, wake_up: WakeUp) -> bool:
     """Whether a wake-up waits to be taken. Raises RedisError or OSError."""
-    return redis.lpos(_queue_of(wake_up), message_of(wake_up)) is not None
-
-
-def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
-    """A Redis client that never retries on its own: a repeated wake-up is sent by the sweep, not by the driver."""
-    pool = ConnectionPool.from_url(
-        url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_keepalive=True,
-        decode_responses=True,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=10,
-    )
-    return Redis.from_pool(pool)
+    return redis.lpos(queue_of(wake_up), message_of(wake_up)) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -153,7 +92,7 @@ def message_of(wake_up: WakeUp) -> str:
     because kombu gives every message another id, and costs ten times the round trip; a test lets a worker take one.
     """
     task_id = f"{wake_up.task}:{wake_up.subject}"
-    queue = _queue_of(wake_up)
+    queue = queue_of(wake_up)
     return json.dumps(
         {
             "body": json.dumps([[wake_up.subject], {}, {}]),
@@ -191,7 +130,8 @@ class CeleryTaskQueue:
         self._redis = redis_client(redis_url)
         self._wire: Wire | None = None
         self._pending: dict[Command, None] = {}
-        self._away = False
+        self._fault: RedisFault | None = None
+        self._connects_at = 0.0
         self._signal = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
@@ -200,7 +140,7 @@ class CeleryTaskQueue:
     def wake(self, wake_up: WakeUp) -> None:
         """See TaskQueue."""
         failpoints.reach(Point.WAKE_UP_BEFORE)
-        command = ("EVAL", SEND, "1", _queue_of(wake_up), message_of(wake_up))
+        command = ("EVAL", SEND, "1", queue_of(wake_up), message_of(wake_up))
         with self._signal:
             if not self._sent(command):
                 self._pending[command] = None
@@ -227,9 +167,20 @@ class CeleryTaskQueue:
             return False
         try:
             return self._wire.send(command)
+        except Refused as refused:
+            self._note_refusal(self._wire, refused)
         except (RedisError, OSError) as error:
             self._break(self._wire, error)
-            return False
+        return False
+
+    def _note_refusal(self, wire: Wire, refused: Refused) -> None:
+        """Keep a wake-up that Redis refused, and connect anew after a while: the master may be another by then."""
+        if refused.command[0] != "EVAL":  # announcements are not repeated
+            self._tell(refused)
+            return
+        self._pending[refused.command] = None
+        self._connects_at = time.monotonic() + PAUSE_AFTER_REFUSAL_S
+        self._break(wire, refused)
 
     def _break(self, wire: Wire, error: Exception) -> None:
         """Give a wire up. The wake-ups on it may have been lost: they are sent again."""
@@ -240,7 +191,7 @@ class CeleryTaskQueue:
 
     def _run(self) -> None:
         while True:
-            if self._wire is None:
+            if self._wire is None and (self._closing or time.monotonic() >= self._connects_at):
                 self._connect()
             with self._signal:
                 self._look_after()
@@ -257,7 +208,6 @@ class CeleryTaskQueue:
         except (RedisError, OSError) as error:
             self._tell(error)
             return
-        self._away = False
         with self._signal:
             self._wire = wire
 
@@ -266,6 +216,10 @@ class CeleryTaskQueue:
         if self._wire is not None:
             try:
                 self._wire.check()
+                if self._wire.answered:
+                    self._fault = None
+            except Refused as refused:
+                self._note_refusal(self._wire, refused)
             except (RedisError, OSError) as error:
                 self._break(self._wire, error)
         for command in list(self._pending):
@@ -274,9 +228,11 @@ class CeleryTaskQueue:
             del self._pending[command]
 
     def _tell(self, error: Exception) -> None:
-        if not self._away:
-            self._away = True
-            log.warning("redis_away", reason=type(error).__name__)
+        """Log what is wrong with Redis, once while it stays the same."""
+        fault = fault_of(error)
+        if fault is not self._fault:
+            self._fault = fault
+            log.warning("redis_away", fault=fault.value, advice=fault.advice, reason=type(error).__name__)
 
 
 class EndedListener:
@@ -285,6 +241,7 @@ class EndedListener:
     def __init__(self, redis_url: str, on_ended: Callable[[list[UUID]], None]) -> None:
         self._redis = redis_client(redis_url, timeout_s=5)
         self._on_ended = on_ended
+        self._hears = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ended-listener", daemon=True)
         self._thread.start()
@@ -294,18 +251,30 @@ class EndedListener:
         self._closing.set()
         self._thread.join(timeout=3)
 
+    @property
+    def hears(self) -> bool:
+        """Whether it is subscribed. If not, callers find out by looking."""
+        return self._hears
+
     def _run(self) -> None:
+        tries, told = 0, None
         while not self._closing.is_set():
             try:
                 self._listen()
             except (RedisError, OSError, ValueError) as error:  # ValueError: an announcement that is none
-                log.warning("announcements_not_heard", reason=type(error).__name__)
-                self._closing.wait(PAUSE_AFTER_FAULT_S)
+                tries, told = (0, None) if self._hears else (tries, told)
+                self._hears = False
+                if (fault := fault_of(error)) is not told:
+                    told = fault
+                    log.warning("announcements_not_heard", fault=fault.value, reason=type(error).__name__)
+                self._closing.wait(PAUSES_OF_LISTENER_S[min(tries, len(PAUSES_OF_LISTENER_S) - 1)])
+                tries += 1
 
     def _listen(self) -> None:
         subscription: PubSub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         with subscription:
             subscription.subscribe(ENDED_CHANNEL)
+            self._hears = True
             while not self._closing.is_set():
                 message: dict[str, Any] | None = subscription.get_message(timeout=1.0)
                 if message is not None:

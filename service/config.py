@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.errors import SettingInvalid
+from service.redis_address import RedisAddress
 
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
@@ -41,7 +42,10 @@ class Settings(BaseModel):
     database_url: str = Field(
         default="", description="Postgres 15 or later, as postgresql://user:password@host/name."
     )
-    redis_url: str = Field(default="", description="Redis used for wake-ups only, as redis://host:port/0.")
+    redis_url: str = Field(
+        default="",
+        description="Redis used for wake-ups only, as redis://host:port/0; with TLS rediss://, with Sentinels sentinel://.",
+    )
     data_dir: Path = Field(
         default=Path(".medqueue"), description="Folder of the embedded stack: servers, keys, logs."
     )
@@ -158,7 +162,9 @@ class Settings(BaseModel):
     @field_validator("redis_url")
     @classmethod
     def _names_redis(cls, url: str) -> str:
-        return _with_scheme(url, "redis", "rediss")
+        if url:
+            RedisAddress.parse(url)
+        return url
 
     @field_validator("public_url")
     @classmethod

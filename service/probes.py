@@ -5,9 +5,8 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from psycopg.errors import UndefinedTable
-from redis.exceptions import RedisError
 
-from service.broker import redis_client
+from service.broker import redis_fault
 from service.catalog import Catalog
 from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
@@ -61,12 +60,13 @@ SCHEMA = "SELECT version_num FROM alembic_version"
 class Readiness:
     """What answers, and whether queued jobs are attended to.
 
-    Redis may be away, and consumption stalled: jobs are accepted all the same, and start later.
+    Redis may be away, and consumption stalled: jobs are accepted all the same, and start later. `redis` is `ok` or a
+    RedisFault.
     """
 
     postgres: Literal["ok", "unreachable"]
     schema: Literal["ok", "behind", "unknown"]
-    redis: Literal["ok", "unreachable"]
+    redis: str
     consumption: Literal["ok", "stalled", "unknown"]
 
     @property
@@ -76,7 +76,7 @@ class Readiness:
 
 
 def readiness(database: Database, redis_url: str) -> Readiness:
-    """Ask Postgres for its schema revision and its queue, and Redis for a sign of life."""
+    """Ask Postgres for its schema revision and its queue, and let Redis carry a message."""
     try:
         with database.statement() as work:
             rows = work.execute(SCHEMA)
@@ -123,10 +123,5 @@ def queue_metrics(database: Database, catalog: Catalog) -> bytes:
     return generate_latest(registry)
 
 
-def _redis(url: str) -> Literal["ok", "unreachable"]:
-    try:
-        with redis_client(url, timeout_s=1.0) as client:
-            client.ping()
-    except (RedisError, OSError):
-        return "unreachable"
-    return "ok"
+def _redis(url: str) -> str:
+    return redis_fault(url) or "ok"

@@ -15,13 +15,15 @@ PATIENCE_S = 30.0
 class Pulse:
     """One process at one moment; times in seconds of the machine's monotonic clock, which all its processes share.
 
-    `waits_since_s` is when the message that waits now could first have been taken; None when none waits.
+    `waits_since_s` is when the message that waits now could first have been taken; None when none waits. `redis_fault`
+    is what keeps Redis from carrying messages, a RedisFault's value, while it is away.
     """
 
     written_at_s: float
     waits_since_s: float | None
     busy: bool
     redis_away: bool
+    redis_fault: str | None = None
 
     def write(self, path: Path) -> None:
         """Write it whole or not at all. Raises OSError."""

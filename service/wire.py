@@ -10,12 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 from redis.client import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as NotAnswered
 
 Command = tuple[str, ...]
 
 MAX_UNANSWERED_BYTES = 64 * 1024  # the kernel takes this much even when Redis stands still
+
+
+class Refused(RedisError):
+    """Redis answered a command with an error, which is the cause of this one. The wire goes on."""
+
+    def __init__(self, command: Command) -> None:
+        super().__init__(f"{command[0]} was refused")
+        self.command = command
 
 
 class Wire:
@@ -33,6 +41,7 @@ class Wire:
         self._clock = clock
         self._unanswered: deque[tuple[float, int, Command]] = deque()
         self._unanswered_bytes = 0
+        self.answered = 0
         self._connection.connect()
 
     def unanswered(self) -> list[Command]:
@@ -40,7 +49,7 @@ class Wire:
         return [command for _, _, command in self._unanswered]
 
     def send(self, command: Command) -> bool:
-        """Send a command, unless too many wait for an answer. Raises RedisError or OSError, also for one sent before."""
+        """Send a command, unless too many wait for an answer. Raises as `check` does."""
         self.check()
         size_bytes = sum(map(len, command))
         if self._unanswered and self._unanswered_bytes + size_bytes > MAX_UNANSWERED_BYTES:
@@ -51,15 +60,24 @@ class Wire:
         return True
 
     def check(self) -> None:
-        """Read the replies that have come. Raises RedisError or OSError when one is an error or overdue."""
+        """Read the replies that have come. Raises Refused for one that is an error; RedisError or OSError when broken."""
         while self._unanswered and self._connection.can_read(timeout=0):
-            reply = self._connection.read_response()
-            if isinstance(reply, ResponseError):
-                raise reply
-            _, size_bytes, _ = self._unanswered.popleft()
+            refusal = self._refusal()
+            _, size_bytes, command = self._unanswered.popleft()
             self._unanswered_bytes -= size_bytes
+            if refusal is not None:
+                raise Refused(command) from refusal
+            self.answered += 1
         if self._unanswered and self._clock() - self._unanswered[0][0] > self._patience_s:
             raise NotAnswered("a command was not answered in time")
+
+    def _refusal(self) -> ResponseError | None:
+        """Read one reply, and give it back if it is an error."""
+        try:
+            reply = self._connection.read_response()
+        except ResponseError as refusal:
+            return refusal
+        return reply if isinstance(reply, ResponseError) else None
 
     def close(self) -> None:
         """Close the connection."""

@@ -21,6 +21,7 @@ from workers.heartbeat import Heartbeat
 from workers.lane import BatchLane
 from workers.night import Night
 from workers.outbound import Outbound
+from workers.polling import Polling
 from workers.pool import ModelPool
 from workers.pulse import OwnPulse, pulse_over
 from workers.refusals import Refusals
@@ -29,7 +30,7 @@ from workers.scoring import Scorer
 from workers.turns import Turns
 from workers.write_back import Limits, WriteBack
 
-POOL_SIZE = 6  # scoring, writing back, batches, and a heartbeat each
+POOL_SIZE = 7  # scoring, writing back, batches, a heartbeat each, and looking for work
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,26 @@ class Parts:
     write_back: WriteBack
     pulse: OwnPulse
     lane: BatchLane | None = None
+    polling: Polling | None = None
     dispatcher: Dispatcher | None = None
+
+    def start(self) -> None:
+        """Let those parts work that look for work by themselves."""
+        for part in (self.dispatcher, self.lane, self.polling):
+            if part is not None:
+                part.start()
+
+    def stop(self) -> None:
+        """Begin nothing new, and give back soon what is in hand."""
+        self.scorer.stopping = True
+        for part in (self.lane, self.polling):
+            if part is not None:
+                part.stop()
 
     def close(self) -> None:
         """Finish writing back, stop the threads and close the connections."""
+        if self.polling is not None:
+            self.polling.close()
         if self.dispatcher is not None:
             self.dispatcher.close()
         if self.lane is not None:
@@ -146,6 +163,7 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         write_back,
         pulse,
         BatchLane(night, turns) if scores else None,
+        Polling(database, scorer) if scores else None,
         dispatcher,
     )
 

@@ -12,14 +12,18 @@ from pathlib import Path
 import structlog
 from redis.exceptions import RedisError
 
-from service.broker import redis_client, send_pulse
+from service.broker import send_pulse
 from service.pulse import Pulse
+from service.redis_client import redis_client
+from service.redis_faults import RedisFault, fault_of
 
 PULSE_S = 3.0
 # A task that holds no job may load a large model or wait for Postgres, whose statements end after 60 s.
 TASK_S = 300.0
 # A consumer looks for a Redis that was away every second (service.broker), and then sets itself up anew.
 RECONNECT_S = 5.0
+# A consumer that Redis refuses tries again within this time; one that does not has a fault of its own.
+CONSUMER_TRIES_S = 10.0
 
 log = structlog.get_logger()
 
@@ -41,7 +45,8 @@ class OwnPulse:
         self._in_hand: list[float] = []
         self._taken_at = float("-inf")
         self._waits_since: float | None = None
-        self._away = False
+        self._fault: RedisFault | None = None
+        self._not_given_at = float("-inf")
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._path: Path | None = None
@@ -52,6 +57,7 @@ class OwnPulse:
         with self._lock:
             began = self._taken_at = self._clock()
             self._waits_since = None
+            self._not_given_at = float("-inf")
             self._in_hand.append(began)
         try:
             yield
@@ -67,7 +73,7 @@ class OwnPulse:
         try:
             self._send()
         except (RedisError, OSError) as error:
-            self._note_away(error)
+            self._note(error)
         else:
             self._note_sent(began)
         return self.now()
@@ -77,7 +83,8 @@ class OwnPulse:
         with self._lock:
             at = self._clock()
             busy = bool(self._in_hand) and at - self._in_hand[0] < TASK_S
-            return Pulse(at, self._waits_since, busy or self._holds(), self._away)
+            fault = None if self._fault is None else self._fault.value
+            return Pulse(at, self._waits_since, busy or self._holds(), fault is not None, fault)
 
     def start(self, path: Path) -> None:
         """Beat from now on, and keep the record in `path`."""
@@ -94,18 +101,29 @@ class OwnPulse:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
+    def note_away(self, error: Exception) -> None:
+        """The consumer could not take messages just now, though Redis may take ours."""
+        with self._lock:
+            self._not_given_at = self._clock()
+        self._note(error)
+
     def _note_sent(self, began: float) -> None:
         """Redis has a message since `began`, unless it was taken meanwhile. After an outage Celery needs a while."""
         with self._lock:
+            if self._clock() - self._not_given_at < CONSUMER_TRIES_S:
+                return
             if self._taken_at < began and self._waits_since is None:
-                self._waits_since = began + (RECONNECT_S if self._away else 0.0)
-            self._away = False
+                self._waits_since = began + (0.0 if self._fault is None else RECONNECT_S)
+            self._fault = None
 
-    def _note_away(self, error: Exception) -> None:
+    def _note(self, error: Exception) -> None:
+        fault = fault_of(error)
         with self._lock:
-            if not self._away:
-                log.warning("pulse_not_sent", reason=type(error).__name__)
-            self._away, self._waits_since = True, None
+            if fault is not self._fault:
+                log.warning(
+                    "pulse_not_sent", fault=fault.value, advice=fault.advice, reason=type(error).__name__
+                )
+            self._fault, self._waits_since = fault, None
 
     def _run(self) -> None:
         while not self._closing.wait(PULSE_S):

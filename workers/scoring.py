@@ -4,6 +4,7 @@ A fault of one job ends that job alone: a batch that raises is halved until the 
 is out of memory is halved and the smaller size remembered.
 """
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,16 +97,27 @@ class Scorer:
         self._lease_s = lease_s
         self.stopping = False
         self._handed_on: dict[UUID, float] = {}
+        self._one_at_a_time = threading.Lock()
+        self._asked_at = time.monotonic()
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nothing has been scored or looked for; 0 meanwhile."""
+        return 0.0 if self._one_at_a_time.locked() else time.monotonic() - self._asked_at
 
     def score(self, version_id: UUID) -> int:
         """Claim and score one micro-batch of a model; the number of jobs claimed.
 
-        Safe to run twice: what another worker holds is not claimed, and without work nothing happens.
+        Safe to run twice: what another worker holds is not claimed, and without work nothing happens. Called by the
+        consumer of wake-ups and by the thread that looks for work without them, of which one waits for the other.
         """
         if self.stopping:
             return 0
-        with self._turns.job():
-            return self._score(version_id)
+        with self._turns.job(), self._one_at_a_time:
+            try:
+                return self._score(version_id)
+            finally:
+                self._asked_at = time.monotonic()
 
     def _score(self, version_id: UUID) -> int:
         try:

@@ -1,4 +1,4 @@
-"""Start and stop of a worker process: parts made and models warmed up before it consumes, a sign when it is ready."""
+"""Start and stop of a worker process: parts made and models warmed up before it works, a sign when it is ready."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,8 @@ import structlog
 from celery import signals
 
 from service import logs
-from service.broker import listen_to_pulse
 from service.config import Settings
+from service.consuming import listen_to_pulse
 from service.errors import SettingInvalid
 from service.metrics import MetricsServer
 from service.process import settle
@@ -44,7 +44,6 @@ class Process:
     def connect(self) -> None:
         """Follow the signals of the worker."""
         signals.worker_init.connect(self._start, weak=False)
-        signals.worker_ready.connect(self._ready, weak=False)
         signals.worker_shutting_down.connect(self._stopping, weak=False)
         signals.worker_shutdown.connect(self._stop, weak=False)
         signals.setup_logging.connect(lambda **_: logs.configure(self._settings.log_level), weak=False)
@@ -80,14 +79,12 @@ class Process:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{self._metrics.port}\n")
 
-    def _ready(self, **_: object) -> None:
+    def begin(self) -> None:
+        """Work from now on, whether Redis answers or not."""
         if QueueName.MAINTENANCE.value in self._queues:
             self._sweeper = Sweeper(sweeps_of(self.parts), every_s=self._settings.sweep_s)
             self._sweeper.start()
-        if self.parts.dispatcher is not None:
-            self.parts.dispatcher.start()
-        if self.parts.lane is not None:
-            self.parts.lane.start()
+        self.parts.start()
         settle()
         path = self._sign("ready")
         if path is not None:
@@ -95,10 +92,12 @@ class Process:
             self.parts.pulse.start(pulse_file(self._settings.data_dir, self._settings.worker_name))
             path.touch()
 
+    def note_redis_fault(self, error: Exception) -> None:
+        """Redis does not let this process take messages."""
+        self.parts.pulse.note_away(error)
+
     def _stopping(self, **_: object) -> None:
-        self.parts.scorer.stopping = True
-        if self.parts.lane is not None:
-            self.parts.lane.stop()
+        self.parts.stop()
 
     def _stop(self, **_: object) -> None:
         self._unready()

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from service.lifecycle import JobState, Priority
+from service.redis_faults import RedisFault
 
 PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
 BULK_LIMIT = 1000
@@ -248,7 +249,9 @@ class Readiness(Wire):
     status: Literal["ready", "not_ready"]
     postgres: Literal["ok", "unreachable"]
     schema_: Literal["ok", "behind", "unknown"] = Field(alias="schema")
-    redis: Literal["ok", "unreachable"]
+    redis: Literal["ok"] | RedisFault = Field(
+        description="`ok`: a message was sent and taken. Else why not; jobs start about a second later then."
+    )
     consumption: Literal["ok", "stalled", "unknown"] = Field(
         description="`stalled`: a job could have been claimed for 30 s, and no worker claimed or held any."
     )

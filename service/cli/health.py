@@ -78,8 +78,8 @@ def check_worker(data_dir: Path, name: str, stalled_after: float) -> int:
     """Say whether the worker NAME is up and takes messages.
 
     Every few seconds it sends itself one through Redis. It is unhealthy when Redis took one, it works on nothing, and
-    yet has not taken it; or when it stands still. Without Redis it is healthy, and while it refuses a model, which is
-    said on stderr.
+    yet has not taken it; or when it stands still. Without Redis it is healthy, since it looks for work by itself, and
+    while it refuses a model; stderr then says what is wrong.
     """
     return _healthy(data_dir, name, stalled_after)
 
@@ -100,10 +100,21 @@ def _healthy(data_dir: Path, name: str, stalled_after_s: float) -> ExitCode:
         return ExitCode.FAILED
     pulse = Pulse.read(pulse_file(data_dir, name))
     if pulse is not None and pulse.redis_away:
-        write_error(f"{name} runs, but Redis does not answer it.")
+        write_error(f"{name} runs, but {redis_told(pulse)}")
     for model, reason in read_refusals(refusals_file(data_dir, name)).items():
         write_error(f"{name} runs, but refuses {model}: {reason}")
     return ExitCode.OK
+
+
+def redis_told(pulse: Pulse) -> str:
+    """What keeps Redis from carrying messages to a process, and what to do."""
+    from service.redis_faults import RedisFault
+
+    try:
+        fault = RedisFault(pulse.redis_fault or "")
+    except ValueError:  # written by another release
+        return "Redis does not answer it."
+    return f"Redis carries no messages to it: {fault.value}. {fault.advice}"
 
 
 def process_fault(data_dir: Path, name: str, *, patience_s: float = PATIENCE_S) -> str | None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from redis.exceptions import RedisError
 
 from service import logs
-from service.broker import redis_client, waits
+from service.broker import waits
 from service.cli.errors import SchemaMissing, StackNotFound, Unreachable
 from service.config import Settings
 from service.crypto import Keyring
@@ -25,6 +25,7 @@ from service.db import Database
 from service.embedded import FolderUnusable, server_urls
 from service.errors import DatabaseUnavailable, SettingInvalid
 from service.queue import WakeUp
+from service.redis_client import redis_client
 from service.storage import BlobStore, FsspecBlobStore
 
 

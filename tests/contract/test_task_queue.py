@@ -12,9 +12,11 @@ from uuid import UUID, uuid4
 import pytest
 from celery.worker.request import Request
 
-from service.broker import ENDED_CHANNEL, CeleryTaskQueue, celery_app, redis_client
+from service.broker import ENDED_CHANNEL, CeleryTaskQueue
+from service.consuming import celery_app
 from service.embedded import ServerUrls
 from service.queue import QueueName, TaskName, TaskQueue, WakeUp, score_wake_up
+from service.redis_client import redis_client
 from tests.contract.redis_queue import asking, listening, messages, real, take, until
 from tests.fakes import FakeTaskQueue
 

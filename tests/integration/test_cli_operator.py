@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from service import accounts
-from service.broker import message_of, redis_client
+from service.broker import message_of
 from service.catalog import Catalog
 from service.cli import main
 from service.cli.installation import operator_name
@@ -26,6 +26,7 @@ from service.db import Database
 from service.errors import KeyInvalid
 from service.jobs import sweeps
 from service.queue import score_wake_up
+from service.redis_client import redis_client
 from tests import factories
 from tests.fakes import MemoryBlobStore
 

@@ -197,7 +197,8 @@ def test_a_worker_whose_redis_is_away_is_healthy_and_says_so(
         eventually(lambda: (pulse := worker.pulse()) and pulse.redis_away)
         capfd.readouterr()
         assert worker.healthy()
-        assert "lonely runs, but Redis does not answer it." in capfd.readouterr().err
+        told = capfd.readouterr().err
+        assert "lonely runs, but Redis carries no messages to it: unreachable. Start the server" in told
     finally:
         server.resume()
     eventually(lambda: (pulse := worker.pulse()) and not pulse.redis_away)

@@ -30,12 +30,15 @@ def endured(
     *,
     words: Sequence[str],
     scored_meanwhile: bool = False,
+    lasts_s: float = 0.0,
 ) -> None:
     """Submit 300 jobs during a fault; one of `words` must be said of it in time, and every job must succeed.
 
-    `scored_meanwhile`: they must end before it is mended. Else they may be refused or wait until then.
+    `scored_meanwhile`: they must end before it is mended, and no process of ours may end. Else they may be refused or wait
+    until then. The fault lasts for `lasts_s` seconds at least.
     """
     load, ids = arena.load(), list[str]()
+    processes, began = pids(arena), time.monotonic()
 
     def submit() -> None:
         for number in range(WAVES):
@@ -51,10 +54,23 @@ def endured(
                     broken.close()
             if scored_meanwhile:
                 found["all ended during the fault"] = f"{arena.all_ended(ids, ENDS_WITHIN_S):.1f} s"
+                time.sleep(max(0.0, began + lasts_s - time.monotonic()))
+                assert pids(arena) == processes
         found["all ended once it was mended"] = f"{arena.all_ended(ids, ENDS_WITHIN_S):.1f} s"
         assert len(ids) == JOBS
         assert set(outcomes(arena, ids)) == {"succeeded"}
-    eventually(lambda: said_by_readyz(arena).get("redis") == "ok", within_s=NAMED_WITHIN_S)
+    eventually(lambda: all_is_well(arena), within_s=2 * NAMED_WITHIN_S, every_s=0.5)
+
+
+def pids(arena: Arena) -> dict[str, int]:
+    """The processes that do our work."""
+    return {name: arena.stack.pid(name) for name in (*arena.stack.worker_names, "scheduler", "api")}
+
+
+def all_is_well(arena: Arena) -> bool:
+    """Whether nobody has anything to say any more."""
+    said = [said_by(arena, *words) for words in healths(arena)]
+    return said_by_readyz(arena).get("redis") == "ok" and not any(said)
 
 
 def named(arena: Arena, words: Sequence[str]) -> str:
@@ -73,10 +89,15 @@ def named(arena: Arena, words: Sequence[str]) -> str:
 def answers(arena: Arena) -> Iterator[tuple[str, str]]:
     """What an operator is told, quickest first."""
     yield "/readyz", json.dumps(said_by_readyz(arena))
-    for name in (*arena.stack.worker_names, "scheduler"):
-        kind = name.partition("-")[0]
-        yield f"medqueue health {kind}", said_by(arena, "health", kind, "--name", name)
+    for words in healths(arena):
+        yield f"medqueue {' '.join(words[:2])}", said_by(arena, *words)
     yield "medqueue doctor", said_by(arena, "doctor")
+
+
+def healths(arena: Arena) -> list[tuple[str, ...]]:
+    """The commands that ask each process."""
+    names = (*arena.stack.worker_names, "scheduler")
+    return [("health", name.partition("-")[0], "--name", name) for name in names]
 
 
 def said_by_readyz(arena: Arena) -> dict[str, object]:

@@ -99,6 +99,15 @@ class OwnRedis:
             self._do(("ACL", "SETUSER", "default", "+@all"))
 
     @contextlib.contextmanager
+    def allowed_keys(self, pattern: str) -> Iterator[None]:
+        """The user may use these keys alone."""
+        self._do(("ACL", "SETUSER", "default", "resetkeys", f"~{pattern}"))
+        try:
+            yield
+        finally:
+            self._do(("ACL", "SETUSER", "default", "~*"))
+
+    @contextlib.contextmanager
     def full(self) -> Iterator[None]:
         """No memory is left, and nothing may be evicted."""
         with self.configured(maxmemory="1", maxmemory_policy="noeviction"):
@@ -180,6 +189,19 @@ class OwnRedis:
             self.start()
 
     @contextlib.contextmanager
+    def whole_cluster(self) -> Iterator[None]:
+        """It was replaced by the only node of a cluster: it has every slot, and refuses lists of different slots."""
+        self.kill()
+        self.start("--cluster-enabled", "yes", "--cluster-config-file", "nodes-whole.conf")
+        try:
+            self._do(("CLUSTER", "ADDSLOTS", *map(str, range(16384))))
+            eventually(lambda: "cluster_state:ok" in str(self._answer("CLUSTER", "INFO")), within_s=20)
+            yield
+        finally:
+            self.kill()
+            self.start()
+
+    @contextlib.contextmanager
     def configured(self, **settings: str) -> Iterator[None]:
         """Other settings while the block lasts."""
         names = {name.replace("_", "-"): value for name, value in settings.items()}
@@ -197,6 +219,10 @@ class OwnRedis:
     def _do(self, command: tuple[str, ...]) -> None:
         with self.client() as client:
             client.execute_command(*command)
+
+    def _answer(self, *command: str) -> object:
+        with self.client() as client:
+            return client.execute_command(*command)
 
     def _info(self, field: str) -> str:
         with self.client() as client:

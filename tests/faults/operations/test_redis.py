@@ -1,4 +1,4 @@
-"""A Redis that does not answer: the cause has a name, and all jobs end well."""
+"""A Redis that answers and refuses, or does not answer at all: jobs are scored all the same, and the cause has a name."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,11 +17,23 @@ Fault = Callable[[OwnRedis], AbstractContextManager[None]]
 FAULTS: dict[str, tuple[Fault, str]] = {
     "is dead": (OwnRedis.dead, "unreachable"),
     "stands still": (OwnRedis.standing_still, "unreachable"),
+    "became a replica of a dead master": (OwnRedis.replica, "read_only"),
+    "forbids EVAL": (lambda redis: redis.without("eval"), "forbidden"),
+    "forbids BRPOP": (lambda redis: redis.without("brpop"), "forbidden"),
+    "has no memory left": (OwnRedis.full, "out_of_memory"),
+    "cannot write its snapshot": (OwnRedis.unwritable, "cannot_persist"),
+    "lacks the replicas it is to have": (OwnRedis.lonely_master, "lacks_replicas"),
+    "has another password": (OwnRedis.other_password, "login_refused"),
+    "takes no more clients": (OwnRedis.crowded, "too_many_clients"),
+    "runs somebody's endless script": (OwnRedis.busy, "busy"),
+    "became a node of a cluster": (OwnRedis.cluster, "cluster"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_redis_is_at_fault_and_all_jobs_end_well(operated: Operated, report: Report, fault: str) -> None:
+def test_redis_is_at_fault_and_jobs_are_scored(
+    operated: Operated, report: Report, fault: str, full: bool
+) -> None:
     broken, word = FAULTS[fault]
     endured(
         operated.arena,
@@ -29,4 +41,6 @@ def test_redis_is_at_fault_and_all_jobs_end_well(operated: Operated, report: Rep
         f"O Redis {fault}",
         broken(operated.redis),
         words=[word],
+        scored_meanwhile=True,
+        lasts_s=60.0 if full else 5.0,
     )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.broker import ROUTES, announced_ids, celery_app
+from service.broker import ROUTES, announced_ids
+from service.consuming import celery_app
 from service.queue import QueueName, TaskName, score_wake_up
 
 NOWHERE = "redis://localhost:1/0"

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from celery import Celery
 
-from service.broker import celery_app
+from service.consuming import celery_app
 from service.errors import BlobUnavailable, DatabaseUnavailable
 from service.queue import TaskName
 from workers.parts import Parts

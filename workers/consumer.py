@@ -1,0 +1,54 @@
+"""Celery's consumer, which outlives whatever Redis answers, and says when the process may begin to work.
+
+The process works from the moment that it begins to look for Redis, not from the first connection: what it does by itself
+(sweeps, webhooks, batches, looks into Postgres) needs no message.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+
+from celery.exceptions import CPendingDeprecationWarning
+from celery.worker.consumer import Consumer
+
+PAUSE_S = 1.0  # Celery connects anew at once, and Redis may refuse again at once
+
+# Said at each loss of a connection, of tasks that are acknowledged late: we have none.
+warnings.filterwarnings(
+    "ignore", category=CPendingDeprecationWarning, message=r"\s*In Celery 5.1 we introduced"
+)
+
+
+class PersistentConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
+    """One a process. `begins` is called once, before it connects; `fails` with each error that ends a connection."""
+
+    begins: Callable[[], None]
+    fails: Callable[[Exception], None]
+
+    def start(self) -> None:
+        """See Celery."""
+        type(self).begins()
+        super().start()
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """See Celery."""
+        type(self).fails(exc)
+        super().on_connection_error_before_connected(exc)
+        time.sleep(PAUSE_S)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """See Celery."""
+        type(self).fails(exc)
+        super().on_connection_error_after_connected(exc)
+        time.sleep(PAUSE_S)
+
+
+def consumer_class(
+    *, begins: Callable[[], None], fails: Callable[[Exception], None]
+) -> type[PersistentConsumer]:
+    """The class for Celery's `worker_consumer`, which makes the consumer itself."""
+    return type(
+        "ProcessConsumer",
+        (PersistentConsumer,),
+        {"begins": staticmethod(begins), "fails": staticmethod(fails)},
+    )
