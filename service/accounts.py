@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
-from service import audit
+from service import audit, master_key
 from service.crypto import Cipher, Keyring, binding
 from service.db import Database, UnitOfWork
 from service.errors import KeyInvalid, NotFound, RequestInvalid, ScopeMissing
@@ -109,10 +109,14 @@ class TenantCiphers:
 
 
 def ensure_tenant(work: UnitOfWork, keyring: Keyring, *, name: str, actor: str) -> tuple[UUID, bool]:
-    """The id of the tenant called `name`, and whether it was made just now."""
+    """The id of the tenant called `name`, and whether it was made just now.
+
+    Raises MasterKeyWrong where its data key would be sealed under another master key than the rest.
+    """
     found = work.session.scalar(sa.select(Tenant.id).where(Tenant.name == name))
     if found is not None:
         return found, False
+    master_key.verify(work, keyring)
     tenant_id = uuid7()
     data_key = keyring.new_data_key(binding("tenant.data_key", tenant_id, tenant_id))
     work.session.add(Tenant(id=tenant_id, name=name, data_key=data_key))

@@ -1,14 +1,16 @@
 """Composition root of the API: makes the parts of one process and the Flask app over them."""
 
+import os
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from flask import Flask, Response, g, request
 
-from service import failpoints
+from service import failpoints, requirements
 from service.api import (
     batch_schedules,
     batches,
@@ -34,14 +36,16 @@ from service.combining import Combiner
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
-from service.errors import DatabaseUnavailable, PayloadUnreadable
+from service.errors import DatabaseUnavailable, NotReady, PayloadUnreadable
 from service.failpoints import Point
+from service.gate import Gate
 from service.jobs import admission, queries, submission
 from service.jobs.admission import Admission, Tally
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
 from service.metrics import REQUEST_SECONDS, REQUESTS
-from service.storage import FsspecBlobStore
+from service.requirements import Fault, Requirement
+from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.rules import rules_of
 
@@ -57,16 +61,19 @@ class Api:
     database: Database
     queue: CeleryTaskQueue
     listener: EndedListener
+    gate: Gate
 
     def close(self) -> None:
         """Stop the threads and close the connections."""
+        self.gate.close()
         self.listener.close()
         self.queue.close()
         self.database.close()
 
 
 def create_api(settings: Settings) -> Api:
-    """The API of one process, connected."""
+    """The API of one process, connected. Raises SettingInvalid."""
+    settings = settings.with_servers()
     failpoints.arm(settings.failpoints)
     keyring = Keyring(settings.master_key_bytes())
     queue = CeleryTaskQueue(settings.redis_url)
@@ -74,12 +81,16 @@ def create_api(settings: Settings) -> Api:
     waiting = Waiting(settings.max_waiters)
     receivers = Receivers(rules_of(settings))
     blobs = FsspecBlobStore(settings.blob_location)
+    gate = _gate(settings, database, keyring, blobs)
+    gate.look()
+    gate.start()
     services = Services(
         settings=settings,
         database=database,
         catalog=Catalog(database, cache_s=settings.cache_s),
         uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
         blobs=blobs,
+        gate=gate,
         auth=Authenticator(database, keyring, cache_s=settings.cache_s),
         waiting=waiting,
         bodies=Bodies(
@@ -96,7 +107,21 @@ def create_api(settings: Settings) -> Api:
         submits=Combiner(partial(_submit_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
         reads=Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
     )
-    return Api(flask_app(services), database, queue, EndedListener(settings.redis_url, waiting.ended))
+    return Api(flask_app(services), database, queue, EndedListener(settings.redis_url, waiting.ended), gate)
+
+
+def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobStore) -> Gate:
+    """What this process needs: database and blob store."""
+    host = socket.gethostname()
+
+    def examine() -> Iterator[Fault]:
+        tests = (
+            requirements.database(database, keyring),
+            requirements.blob_store(blobs, settings.blob_setting, f"trials/{host}-{os.getpid()}"),
+        )
+        return (fault for fault in tests if fault is not None)
+
+    return Gate(f"api@{host}", examine, database=database)
 
 
 def _count_queued(database: Database) -> Tally:
@@ -149,6 +174,7 @@ def flask_app(services: Services) -> Flask:
     app.register_blueprint(openapi.blueprint())
     app.register_blueprint(openapi.docs_page())
     app.before_request(_start_clock)
+    app.before_request(partial(_refuse_without_key, services.gate))
     app.after_request(_count)
     app.wsgi_app = Places(app.wsgi_app, services.settings.api_threads)  # type: ignore[method-assign]
     return app
@@ -156,6 +182,12 @@ def flask_app(services: Services) -> Flask:
 
 def _start_clock() -> None:
     g.started = time.perf_counter()
+
+
+def _refuse_without_key(gate: Gate) -> None:
+    """Under a wrong master key nothing can be read, and what is sealed nobody else could read. Raises NotReady."""
+    if not gate.meets(Requirement.MASTER_KEY) and request.path.startswith("/v1/"):
+        raise NotReady
 
 
 def _count(response: Response) -> Response:

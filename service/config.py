@@ -237,6 +237,16 @@ class Settings(BaseModel):
             )  # pydantic's words for what our validators raise
             raise SettingInvalid(PREFIX + str(first["loc"][0]).upper(), reason) from None
 
+    def with_servers(self) -> Self:
+        """These settings, for a process that works on the servers. Raises SettingInvalid when an address is missing."""
+        for name, shape in (
+            ("database_url", "postgresql://user:password@host/name"),
+            ("redis_url", "redis://host:port/0"),
+        ):
+            if not getattr(self, name):
+                raise SettingInvalid(PREFIX + name.upper(), f"it is not set; it reads {shape}")
+        return self
+
     @classmethod
     def unknown_variables(cls, environ: Mapping[str, str] = os.environ) -> list[str]:
         """MEDQUEUE_* variables that no setting reads: typing errors, mostly."""
@@ -255,6 +265,11 @@ class Settings(BaseModel):
     def blob_location(self) -> str:
         """The blob store's URL, with its default filled in."""
         return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+    @property
+    def blob_setting(self) -> str:
+        """The variable that says where the blob store is."""
+        return PREFIX + ("BLOB_URL" if self.blob_url else "DATA_DIR")
 
     @property
     def public_location(self) -> str:
@@ -286,7 +301,10 @@ class Settings(BaseModel):
     def master_key_bytes(self) -> bytes:
         """The 32-byte master key. Raises SettingInvalid when there is none or it is malformed."""
         path = self.data_dir / "master.key"
-        written = self.master_key.encode() or (path.read_bytes() if path.is_file() else b"")
+        try:
+            written = self.master_key.encode() or (path.read_bytes() if path.is_file() else b"")
+        except OSError as error:
+            raise SettingInvalid(PREFIX + "MASTER_KEY", f"{path} cannot be read: {error.strerror}") from None
         if not written:
             raise SettingInvalid(PREFIX + "MASTER_KEY", f"no master key: set it, or put one in {path.name}")
         try:

@@ -26,6 +26,7 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 FRAME_BYTES = 256 * 1024
 VERSION = b"\x01"
+KNOWN_TEXT = b"medqueue key check"
 _PREFIX_BYTES = 7
 STREAM_HEADER_BYTES = len(VERSION) + _PREFIX_BYTES
 
@@ -112,6 +113,14 @@ class Keyring:
     def __init__(self, master_key: bytes) -> None:
         self._master = Cipher(master_key)
         self._ciphers: dict[tuple[bytes, bytes], Cipher] = {}
+
+    def sealed_check(self, bound_to: bytes) -> bytes:
+        """A known text, sealed under the master key itself: whoever opens it has the same key."""
+        return self._master.seal(KNOWN_TEXT, bound_to)
+
+    def open_check(self, sealed: bytes, bound_to: bytes) -> None:
+        """Raises PayloadUnreadable under another master key."""
+        self._master.open(sealed, bound_to)
 
     def new_data_key(self, bound_to: bytes) -> bytes:
         """A fresh random data key, wrapped."""

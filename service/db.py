@@ -20,7 +20,7 @@ from psycopg.rows import TupleRow
 from sqlalchemy.orm import Session
 
 from service.database_faults import DatabaseFault, fault_of
-from service.errors import DatabaseUnavailable
+from service.errors import DatabaseUnavailable, SettingInvalid
 from service.queue import TaskQueue, WakeUp
 
 STATEMENT_TIMEOUT_MS = 60_000
@@ -212,8 +212,16 @@ def _refuse_closed(connection: "psycopg.Connection[TupleRow]", *_: object) -> No
 
 
 def driver_url(url: str) -> sa.URL:
-    """The same address for SQLAlchemy with psycopg 3, whichever PostgreSQL scheme it was written with."""
-    return sa.make_url(url).set(drivername="postgresql+psycopg")
+    """The same address for SQLAlchemy with psycopg 3, whichever PostgreSQL scheme it was written with.
+
+    Raises SettingInvalid when it is none.
+    """
+    try:
+        return sa.make_url(url).set(drivername="postgresql+psycopg")
+    except (sa.exc.ArgumentError, ValueError):
+        raise SettingInvalid(
+            "MEDQUEUE_DATABASE_URL", "it reads postgresql://user:password@host/name"
+        ) from None
 
 
 def all_of(conditions: Mapping[str, Param]) -> tuple[str, list[Param]]:

@@ -1,22 +1,32 @@
 """How a process of ours begins: its log first, then its settings. A wrong setting ends it, by the setting's name."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from service import logs
 from service.config import Settings
 from service.errors import SettingInvalid
+from service.process import WRONG_SETTING_STATUS
 
 
 def settings_of_process(name: str) -> Settings:
     """Take the log over and read the settings. Every line names the process, by its configured name or `name`.
 
-    Exits with 1 when a setting is wrong.
+    Exits with WRONG_SETTING_STATUS when a setting is wrong or a server's address is missing.
     """
     logs.take_over("INFO", process=name, pid=os.getpid())
-    try:
-        settings = Settings.from_environment()
-    except SettingInvalid as error:
-        logs.stopped(error)
-        raise SystemExit(1) from None
+    with wrong_settings_end_the_process():
+        settings = Settings.from_environment().with_servers()
     logs.take_over(settings.log_level, process=settings.worker_name or name, pid=os.getpid())
     return settings
+
+
+@contextmanager
+def wrong_settings_end_the_process() -> Iterator[None]:
+    """Log the setting that the block found to be wrong, and exit with WRONG_SETTING_STATUS."""
+    try:
+        yield
+    except SettingInvalid as error:
+        logs.stopped(error)
+        raise SystemExit(WRONG_SETTING_STATUS) from None

@@ -37,6 +37,12 @@ class SettingInvalid(ServiceError):
         super().__init__(f"{variable}: {reason}.")
 
 
+class NotReady(ServiceError):
+    """This process cannot do its work; GET /readyz says why. Nothing was accepted; try again later."""
+
+    code = "not_ready"
+
+
 class KeyMissing(ServiceError):
     """Send an API key as `Authorization: Bearer mq_<id>_<secret>`."""
 
@@ -305,6 +311,12 @@ class BlobUnavailable(ServiceError):
     """The blob store does not answer. Nothing was accepted; try again shortly."""
 
     code = "blob_unavailable"
+
+
+class BlobMissing(BlobUnavailable):
+    """A stored file is missing from the blob store. Tell the operator; then try again."""
+
+    code = "blob_missing"
 
 
 class PayloadUnreadable(ServiceError):

@@ -86,7 +86,7 @@ JOBS_RESCUED = Counter(
     "medqueue_jobs_rescued_total", "Jobs taken back from a worker whose lease lapsed.", registry=REGISTRY
 )
 JOBS_QUARANTINED = Counter(
-    "medqueue_jobs_quarantined_total", "Jobs set aside after repeated crashes.", registry=REGISTRY
+    "medqueue_jobs_quarantined_total", "Jobs set aside for an operator.", registry=REGISTRY
 )
 JOBS_EXPIRED = Counter(
     "medqueue_jobs_expired_total", "Jobs whose deadline passed in the queue.", registry=REGISTRY
@@ -177,6 +177,12 @@ BATCH_LIMIT = Gauge(
 )
 MODELS_LOADED_MB = Gauge(
     "medqueue_models_loaded_megabytes", "Memory counted for loaded models.", registry=REGISTRY
+)
+PROCESS_FAULTS = Gauge(
+    "medqueue_process_faults",
+    "What this process lacks for its work: data_dir, postgres, schema, master_key, blob_store or models.",
+    ["requirement"],
+    registry=REGISTRY,
 )
 
 

@@ -79,6 +79,30 @@ class Tenant(Row):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class KeyCheck(Row):
+    """The one row that says which master key this database belongs to: a known text, sealed under that key."""
+
+    __tablename__ = "key_check"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
+    sealed: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ProcessFault(Row):
+    """Why a process of any host does not take work. Rows that are not reported again are out of date."""
+
+    __tablename__ = "process_fault"
+
+    process: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    setting: Mapped[str]
+    cause: Mapped[str]
+    advice: Mapped[str]
+    reported_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 class ApiKey(Row):
     """A caller's credential: the id is public, of the secret only a digest is kept."""
 

@@ -10,6 +10,8 @@ from service.broker import redis_fault
 from service.catalog import Catalog
 from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
+from service.gate import Gate
+from service.requirements import Fault
 from service.revision import needed_revision
 
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.
@@ -68,25 +70,27 @@ class Readiness:
     schema: Literal["ok", "behind", "unknown"]
     redis: str
     consumption: Literal["ok", "stalled", "unknown"]
+    faults: tuple[Fault, ...] = ()
 
     @property
     def ready(self) -> bool:
-        """Whether jobs can be accepted."""
-        return self.schema == "ok"
+        """Whether jobs of every kind can be accepted."""
+        return self.schema == "ok" and not self.faults
 
 
-def readiness(database: Database, redis_url: str) -> Readiness:
-    """Ask Postgres for its schema revision and its queue, and let Redis carry a message."""
+def readiness(database: Database, redis_url: str, gate: Gate | None = None) -> Readiness:
+    """Ask Postgres for its schema revision and its queue, the gate what it found last, and let Redis carry a message."""
+    faults = () if gate is None else gate.faults
     try:
         with database.statement() as work:
             rows = work.execute(SCHEMA)
         if rows and rows[0][0] >= needed_revision():
-            return Readiness("ok", "ok", _redis(redis_url), consumption(database))
+            return Readiness("ok", "ok", _redis(redis_url), consumption(database), faults)
     except UndefinedTable:
         pass
     except DatabaseUnavailable:
-        return Readiness("unreachable", "unknown", _redis(redis_url), "unknown")
-    return Readiness("ok", "behind", _redis(redis_url), "unknown")
+        return Readiness("unreachable", "unknown", _redis(redis_url), "unknown", faults)
+    return Readiness("ok", "behind", _redis(redis_url), "unknown", faults)
 
 
 def consumption(database: Database, *, stalled_s: float = STALLED_S) -> Literal["ok", "stalled", "unknown"]:

@@ -3,6 +3,9 @@
 import gc
 
 YOUNG_OBJECTS = 50_000
+# Exit statuses of every process of ours; docs/cli.md lists all of the command line's.
+WRONG_SETTING_STATUS = 2
+INTERNAL_STATUS = 70
 
 
 def settle() -> None:

@@ -3,12 +3,15 @@
 Owns the server's options. The application is made in each server process, by service.wsgi.
 """
 
+import errno
 import os
+import socket
 import tempfile
 
 from service import logs
 from service.config import PROBE_THREADS, Settings
-from service.entry import settings_of_process
+from service.entry import settings_of_process, wrong_settings_end_the_process
+from service.errors import SettingInvalid
 
 CONNECTIONS = 2048  # of one server process, open at the same time; idle ones count
 RESPAWN_S = 0.5
@@ -16,12 +19,30 @@ STOP_S = 3
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT. Exits with 1 when a setting is wrong, which is logged by its name."""
+    """Serve until SIGTERM or SIGINT. Exits with WRONG_SETTING_STATUS when a setting is wrong, which is logged by its name."""
     settings = settings_of_process("api")
+    with wrong_settings_end_the_process():
+        settings.master_key_bytes()
+        check_address(settings)
     with tempfile.TemporaryDirectory(prefix="medqueue-api-metrics-") as folder:
         # Read by prometheus_client as it is imported, in the server processes.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         serve(settings)
+
+
+def check_address(settings: Settings) -> None:
+    """Raises SettingInvalid when nobody can listen on the API's address: server processes would end one after the other."""
+    host, port = settings.api_host, settings.api_port
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, number) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            trial.listen()
+    except OSError as error:
+        taken = error.errno in {errno.EADDRINUSE, errno.EACCES}
+        variable = "MEDQUEUE_API_PORT" if taken else "MEDQUEUE_API_HOST"
+        raise SettingInvalid(variable, f"cannot listen on {host}:{port}: {error.strerror}") from None
 
 
 def serve(settings: Settings) -> None:

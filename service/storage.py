@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import fsspec
 
-from service.errors import BlobUnavailable
+from service.errors import BlobUnavailable, SettingInvalid
 
 READ_BYTES = 256 * 1024
 
@@ -36,7 +36,15 @@ class FsspecBlobStore:
     """Blobs in any file system that fsspec opens: a local folder, S3, ..."""
 
     def __init__(self, url: str) -> None:
-        self._files, self._root = fsspec.core.url_to_fs(url)
+        """Open the store at `url`. Raises SettingInvalid when it is no URL of a store that can be opened here."""
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError, TypeError) as error:
+            scheme = url.partition("://")[0]
+            reason = (
+                "needs a package that is not installed" if isinstance(error, ImportError) else "is not known"
+            )
+            raise SettingInvalid("MEDQUEUE_BLOB_URL", f"the kind of store {scheme} {reason}") from None
         self._local = "file" in _protocols(self._files)
 
     def write(self, location: str, parts: Iterable[bytes]) -> None:

@@ -11,7 +11,7 @@ from service import audit
 from service.accounts import Principal
 from service.crypto import Keyring, binding
 from service.db import Database, UnitOfWork
-from service.errors import BodyTooLarge, UploadNotFound
+from service.errors import BlobMissing, BodyTooLarge, UploadNotFound
 from service.orm import Upload
 from service.sealed import SealedFile
 from service.storage import BlobStore
@@ -83,13 +83,13 @@ class Uploads:
         return int(self._find(tenant_id, upload_id)[2])
 
     def read(self, tenant_id: UUID, upload_id: UUID) -> Iterator[bytes]:
-        """Stream a file's plain bytes. Raises UploadNotFound, PayloadUnreadable or BlobUnavailable."""
+        """Stream a file's plain bytes. Raises UploadNotFound, PayloadUnreadable, BlobMissing or BlobUnavailable."""
         location, data_key, _, _ = self._find(tenant_id, upload_id)
         cipher = self._keyring.unwrapped(data_key, binding("upload.data_key", tenant_id, upload_id))
         try:
             yield from cipher.open_stream(self._blobs.read(location), binding("upload", tenant_id, upload_id))
         except FileNotFoundError:
-            raise UploadNotFound from None
+            raise BlobMissing from None
 
     def open(self, tenant_id: UUID, upload_id: UUID) -> SealedFile:
         """A file's plain bytes, to be read from any place. Raises UploadNotFound or PayloadUnreadable."""

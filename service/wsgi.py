@@ -1,8 +1,9 @@
 """The WSGI entry point, `service.wsgi:app`: one server process of service.serving."""
 
 from service.app import create_api
-from service.entry import settings_of_process
+from service.entry import settings_of_process, wrong_settings_end_the_process
 from service.process import settle
 
-app = create_api(settings_of_process("api")).app
+with wrong_settings_end_the_process():
+    app = create_api(settings_of_process("api")).app
 settle()

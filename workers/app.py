@@ -1,13 +1,14 @@
 """Composition root of the workers: `celery -A workers.app worker`."""
 
 from service.consuming import celery_app
-from service.entry import settings_of_process
+from service.entry import settings_of_process, wrong_settings_end_the_process
 from workers import tasks
 from workers.consumer import consumer_class
 from workers.signals import Process
 
-settings = settings_of_process("worker")
-app = celery_app(settings.redis_url)
+with wrong_settings_end_the_process():
+    settings = settings_of_process("worker")
+    app = celery_app(settings.redis_url)
 process = Process(settings)
 process.connect()
 app.conf.worker_consumer = consumer_class(begins=process.begin, fails=process.note_redis_fault)

@@ -152,6 +152,10 @@ class ChunkWorker:
     def _give_up(self, chunk: ClaimedChunk, error: Exception) -> None:
         """Try again later what may pass; end the batch for what will not, or has been tried too often."""
         night, fault = self._night, fault_of(error)
+        if night.is_to_blame():
+            night.write(lambda work: chunks.release(work, chunk, owner=night.owner))
+            BATCH_CHUNKS.labels("released").inc()
+            return
         problem = fault.told(chunk.attempt, night.limits.max_attempts)
         if problem is None:
             delay_s, code = night.delay_s(chunk.attempt), fault.problem.code

@@ -20,8 +20,9 @@ import structlog
 from service import failpoints
 from service.accounts import TenantCiphers
 from service.db import Database
-from service.errors import DatabaseUnavailable, ServiceError
+from service.errors import DatabaseUnavailable, PayloadUnreadable, ServiceError
 from service.failpoints import Point
+from service.gate import Gate
 from service.leases import Lease, renew
 from service.lifecycle import DeliveryState
 from service.metrics import DELIVERIES_FENCED_OFF, DELIVERY_SECONDS, DELIVERY_TRIES
@@ -60,6 +61,7 @@ class Dispatcher:
         public_url: str,
         lease_s: float,
         limits: Limits = Limits(),
+        gate: Gate | None = None,
     ) -> None:
         """`outbound` is called in the event loop that will use what it makes."""
         self._owner = owner
@@ -69,6 +71,7 @@ class Dispatcher:
         self._public_url = public_url
         self._lease_s = lease_s
         self._limits = limits
+        self._gate = gate or Gate(owner, tuple)
         self._loop = asyncio.new_event_loop()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="deliveries-database")
         self._busy: Counter[UUID] = Counter()
@@ -146,7 +149,7 @@ class Dispatcher:
     async def _claim(self) -> None:
         """Claim as many as there are places for; when there may be more, the next record leads here again."""
         places = min(CLAIMED_AT_ONCE, self._limits.in_flight - len(self._in_hand))
-        if places <= 0:
+        if places <= 0 or not self._gate.open:
             return
         busy = dict(self._busy)
         self._due = False  # before the claim: what becomes due beside it may not be among what it finds
@@ -172,10 +175,16 @@ class Dispatcher:
                 owner=self._owner,
                 lease_s=self._lease_s,
             )
-        for tenant_id in {delivery.tenant_id for delivery in claimed}:
-            self._ciphers.of(
-                tenant_id
-            )  # read here, not in the event loop; without Postgres the leases lapse untried
+        try:  # read here, not in the event loop; without Postgres the leases lapse untried
+            for tenant_id in {delivery.tenant_id for delivery in claimed}:
+                self._ciphers.of(tenant_id)
+        except PayloadUnreadable:
+            self._gate.look()
+            if (
+                not self._gate.open
+            ):  # another process has the key; a tenant that nobody can read is told by its tries
+                self._release([delivery.lease for delivery in claimed])
+                return []
         return claimed
 
     async def _try(self, claimed: ClaimedDelivery) -> None:

@@ -29,6 +29,7 @@ class BatchLane:
 
     def __init__(self, night: Night, turns: Turns) -> None:
         self._stopping = threading.Event()
+        self._night = night
         self._heartbeats = [
             Heartbeat(night.database, table=table, lease_s=night.lease_s)
             for table in ("batch_step", "batch_chunk")
@@ -60,7 +61,9 @@ class BatchLane:
             heartbeat.close()
 
     def work(self) -> bool:
-        """Do one piece of work, if there is one. Raises DatabaseUnavailable."""
+        """Do one piece of work, if there is one and this process can. Raises DatabaseUnavailable."""
+        if not self._night.may_work:
+            return False
         return self._steps.work() or self._chunks.work()
 
     def _run(self) -> None:

@@ -4,7 +4,7 @@ import io
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
@@ -20,7 +20,9 @@ from service.batches.requests import BatchRequest, source_of
 from service.catalog import Catalog
 from service.db import Database, UnitOfWork
 from service.errors import BlobUnavailable, DatabaseUnavailable, ServiceError
+from service.gate import Gate
 from service.jobs.execution import Problem, backoff_s
+from service.requirements import Requirement
 from service.storage import BlobStore
 from service.uploads import Uploads
 from workers.holding import Holding
@@ -54,6 +56,17 @@ class Night:
     limits: Limits
     source_roots: tuple[str, ...]
     place_roots: tuple[str, ...]
+    gate: Gate = field(default_factory=lambda: Gate("worker", tuple))
+
+    @property
+    def may_work(self) -> bool:
+        """Whether this process has what work on batches needs, the blob store included."""
+        return self.gate.open and self.gate.meets(Requirement.BLOB_STORE)
+
+    def is_to_blame(self) -> bool:
+        """Whether this process lacks something, asked anew: then a fault is not the work's, which is given back."""
+        self.gate.look()
+        return not self.may_work
 
     def request(self, tenant_id: UUID, batch_id: UUID, sealed: bytes) -> BatchRequest:
         """What a batch was asked to do. Raises PayloadUnreadable."""

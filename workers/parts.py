@@ -2,18 +2,21 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from service import failpoints
+from service import failpoints, requirements
 from service.accounts import TenantCiphers
 from service.broker import CeleryTaskQueue
 from service.catalog import Catalog
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
+from service.gate import Gate, faults_file
 from service.refusals import refusals_file, write_refusals
-from service.storage import FsspecBlobStore
+from service.requirements import Fault
+from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.rules import rules_of
 from workers.delivery import Dispatcher
@@ -47,12 +50,14 @@ class Parts:
     scorer: Scorer
     write_back: WriteBack
     pulse: OwnPulse
+    gate: Gate
     lane: BatchLane | None = None
     polling: Polling | None = None
     dispatcher: Dispatcher | None = None
 
     def start(self) -> None:
-        """Let those parts work that look for work by themselves."""
+        """Let those parts work that look for work by themselves, and have the gate watched."""
+        self.gate.start()
         for part in (self.dispatcher, self.lane, self.polling):
             if part is not None:
                 part.start()
@@ -66,6 +71,7 @@ class Parts:
 
     def close(self) -> None:
         """Finish writing back, stop the threads and close the connections."""
+        self.gate.close()
         if self.polling is not None:
             self.polling.close()
         if self.dispatcher is not None:
@@ -95,6 +101,7 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
     queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=POOL_SIZE, queue=queue)
     blobs = FsspecBlobStore(settings.blob_location)
+    gate = _gate(settings, database, keyring, blobs)
     runtime = OnnxRuntime(settings.provider, allow_cpu=settings.allow_cpu, threads=settings.threads_per_model)
     catalog = Catalog(database, cache_s=settings.cache_s)
     pool = ModelPool(
@@ -129,6 +136,7 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         heartbeat=heartbeats[0],
         write_back=write_back,
         turns=turns,
+        gate=gate,
         lease_s=settings.lease_s,
     )
     night = Night(
@@ -144,13 +152,14 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         limits=limits,
         source_roots=settings.batch_source_roots,
         place_roots=settings.batch_place_roots,
+        gate=gate,
     )
     pulse = pulse_over(
         settings.redis_url,
         worker_name(settings),
         holds=lambda: any(heartbeat.holds for heartbeat in heartbeats),
     )
-    dispatcher = _dispatcher(settings, database, ciphers) if delivers else None
+    dispatcher = _dispatcher(settings, database, ciphers, gate) if delivers else None
     return Parts(
         settings,
         database,
@@ -162,6 +171,7 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         scorer,
         write_back,
         pulse,
+        gate,
         BatchLane(night, turns) if scores else None,
         Polling(database, scorer) if scores else None,
         dispatcher,
@@ -175,7 +185,23 @@ def _refusals(settings: Settings) -> Refusals:
     return Refusals(partial(write_refusals, refusals_file(settings.data_dir, settings.worker_name)))
 
 
-def _dispatcher(settings: Settings, database: Database, ciphers: TenantCiphers) -> Dispatcher:
+def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobStore) -> Gate:
+    """What this process needs: data folder, database, blob store."""
+    host, name = socket.gethostname(), settings.worker_name
+
+    def examine() -> Iterator[Fault]:
+        tests = (
+            requirements.data_dir(settings.data_dir),
+            requirements.database(database, keyring),
+            requirements.blob_store(blobs, settings.blob_setting, f"trials/{host}-{os.getpid()}"),
+        )
+        return (fault for fault in tests if fault is not None)
+
+    record = faults_file(settings.data_dir, name) if name else None
+    return Gate(f"{name or 'worker'}@{host}", examine, database=database, record=record)
+
+
+def _dispatcher(settings: Settings, database: Database, ciphers: TenantCiphers, gate: Gate) -> Dispatcher:
     rules = rules_of(settings)
     return Dispatcher(
         owner=worker_name(settings),
@@ -184,4 +210,5 @@ def _dispatcher(settings: Settings, database: Database, ciphers: TenantCiphers) 
         outbound=lambda: Outbound(rules, ca_file=settings.webhook_ca_file),
         public_url=settings.public_location,
         lease_s=settings.lease_s,
+        gate=gate,
     )

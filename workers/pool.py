@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +16,7 @@ from models.pipelines import Pipeline
 from models.signature import Fitting
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
+from service.errors import BlobUnavailable, BundleUnusable
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
 from workers.fitted import FittedGraph
@@ -91,14 +93,28 @@ class ModelPool:
                 if not self._unload_oldest():
                     raise self.refusals.refuse(model, "it does not fit into memory, alone") from fault
 
-    def warm_up(self) -> list[str]:
-        """Load what `stable` points at, as far as the budget goes; the names of those models. Raises ProviderUnavailable."""
+    def model(self, version_id: UUID) -> PublishedModel:
+        """What is published under this id. Raises ModelNotFound."""
+        return self._catalog.version(version_id)
+
+    def warm_up(self, fails: Callable[[PublishedModel, Exception], None] | None = None) -> list[str]:
+        """Load what `stable` points at, as far as the budget goes; the names of those models.
+
+        `fails` is told of each whose bundle cannot be fetched, and the others are loaded; without it that is raised.
+        Raises ProviderUnavailable.
+        """
         names = []
         for name in self._catalog.names():
             if "stable" not in self._catalog.aliases_of(name):
                 continue
             model = self._catalog.resolve(name)
-            bundle = fetch(self._blobs, model, self._cache)
+            try:
+                bundle = fetch(self._blobs, model, self._cache)
+            except (BundleUnusable, BlobUnavailable, OSError) as error:
+                if fails is None:
+                    raise
+                fails(model, error)
+                continue
             try:
                 graph = self._load(model, bundle)
                 if self._loaded and self.used_mb + graph.size_mb > self._budget_mb:

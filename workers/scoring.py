@@ -16,28 +16,43 @@ from pydantic_core import to_json
 from models.pipelines import PredictionInvalid, RowFault
 from service import failpoints
 from service.accounts import TenantCiphers
+from service.catalog import PublishedModel
 from service.crypto import binding
 from service.db import Database
-from service.errors import BlobUnavailable, DatabaseUnavailable, PayloadUnreadable, UploadNotFound
+from service.errors import (
+    BlobMissing,
+    BlobUnavailable,
+    BundleUnusable,
+    DatabaseUnavailable,
+    PayloadUnreadable,
+    ServiceError,
+    UploadNotFound,
+)
 from service.failpoints import Point
+from service.gate import Gate
 from service.jobs import execution
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
 from service.queue import TaskQueue, score_wake_up
+from service.requirements import Fault, Requirement
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
 from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
 from workers.turns import Turns
-from workers.write_back import Outcome, WriteBack
+from workers.write_back import Outcome, PutBack, WriteBack
 
 READ_STEP_S = 60.0
 REFUSED_WAKE_S = 0.25
 
 UNREADABLE = Problem("input_unreadable", "The stored input cannot be read. Submit the case again.")
 UPLOAD_GONE = Problem(
-    "upload_gone", "The upload of this job no longer exists. Upload the file and submit again."
+    "upload_gone", "The upload of this job is missing. Upload the file and submit again, or ask the operator."
+)
+BLOBS_AWAY = Problem(BlobUnavailable.code, "The blob store does not answer.")
+NOT_OPENED = Problem(
+    "input_unreadable", "The stored input does not decrypt. An operator may look into it and requeue the job."
 )
 MODEL_FAILED = Problem(
     "model_failed", "The model fails on this input. Check it; if it is right, tell the model's publisher."
@@ -83,7 +98,9 @@ class Scorer:
         write_back: WriteBack,
         turns: Turns,
         lease_s: float,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate or Gate(owner, tuple)
         self._owner = owner
         self._database = database
         self._queue = queue
@@ -111,7 +128,7 @@ class Scorer:
         Safe to run twice: what another worker holds is not claimed, and without work nothing happens. Called by the
         consumer of wake-ups and by the thread that looks for work without them, of which one waits for the other.
         """
-        if self.stopping:
+        if self.stopping or not self._gate.open:
             return 0
         with self._turns.job(), self._one_at_a_time:
             try:
@@ -121,7 +138,7 @@ class Scorer:
 
     def _score(self, version_id: UUID) -> int:
         try:
-            loaded = self._pool.get(version_id)
+            loaded = self._loaded(version_id)
         except ModelRefused:
             self._leave_to_others(version_id)
             return 0
@@ -152,6 +169,17 @@ class Scorer:
             waiting = execution.fresh_count(work, model_version_id=version_id, most=1)
         if waiting:
             self._queue.wake(score_wake_up(version_id))
+
+    def _loaded(self, version_id: UUID) -> LoadedModel:
+        """The model. One that does not load is told of, and its jobs wait."""
+        subject = f"model {version_id}"
+        try:
+            loaded = self._pool.get(version_id)
+        except (BundleUnusable, BlobUnavailable) as error:
+            self._gate.note(subject, model_fault(self._pool.model(version_id), error))
+            raise
+        self._gate.note(subject, None)
+        return loaded
 
     def _claim(self, loaded: LoadedModel) -> list[ClaimedJob]:
         """Retries and fresh jobs take turns in going first. A full claim sends the next wake-up at once."""
@@ -191,30 +219,40 @@ class Scorer:
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
         """Score what was claimed. A full batch is stored behind the next one: there is more to do."""
         try:
-            cases, endings, away = self._open(jobs)
+            cases, endings, put_back = self._open(jobs)
         except DatabaseUnavailable:
             self._write_back.release(jobs)
             return
         endings += self._score_cases(loaded, cases)
-        outcome = Outcome(loaded.model.name, endings, away)
+        outcome = Outcome(loaded.model.name, endings, put_back)
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
 
-    def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[Case], list[Ending], list[ClaimedJob]]:
+    def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[Case], list[Ending], list[PutBack]]:
         """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
         cases: list[Case] = []
         endings: list[Ending] = []
-        away: list[ClaimedJob] = []
+        put_back: list[PutBack] = []
         for job in jobs:
             self._heartbeat.step(READ_STEP_S)
             try:
                 cases.append(Case(job, self._payload(job)))
             except PayloadUnreadable:
-                endings.append(Ending(job.lease, problem=UNREADABLE))
+                if self._has_the_key():
+                    endings.append(Ending(job.lease, problem=NOT_OPENED, quarantined=True))
+                else:
+                    put_back.append(PutBack(job, NOT_OPENED, counts=False))
             except UploadNotFound:
-                endings.append(Ending(job.lease, problem=UPLOAD_GONE))
+                endings.append(Ending(job.lease, problem=UPLOAD_GONE, quarantined=True))
+            except BlobMissing:
+                put_back.append(PutBack(job, UPLOAD_GONE, counts=True))
             except BlobUnavailable:
-                away.append(job)
-        return cases, endings, away
+                put_back.append(PutBack(job, BLOBS_AWAY, counts=self._gate.meets(Requirement.BLOB_STORE)))
+        return cases, endings, put_back
+
+    def _has_the_key(self) -> bool:
+        """Whether this process opens what others sealed, asked anew: then a payload that does not open is damaged."""
+        self._gate.look()
+        return self._gate.open
 
     def _payload(self, job: ClaimedJob) -> bytes:
         if job.payload is None:
@@ -290,3 +328,11 @@ class Scorer:
         job = case.job
         bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
         return Ending(job.lease, payload=self._ciphers.of(job.tenant_id).seal(to_json(result), bound_to))
+
+
+def model_fault(model: PublishedModel, error: Exception) -> Fault:
+    """Why the jobs of a model wait on this worker."""
+    words = error.detail.rstrip(".") if isinstance(error, ServiceError) else type(error).__name__
+    advice = "Mend the blob store, or publish the bundle again; its jobs wait meanwhile."
+    cause = f"{model.name} {model.version} does not load: {words}"
+    return Fault(Requirement.MODELS, "MEDQUEUE_BLOB_URL", cause, advice)

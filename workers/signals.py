@@ -1,25 +1,31 @@
 """Start and stop of a worker process: parts made and models warmed up before it works, a sign when it is ready."""
 
-import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery import signals
 
 from service import logs
+from service.catalog import PublishedModel
 from service.config import Settings
 from service.consuming import listen_to_pulse
 from service.errors import SettingInvalid
+from service.gate import StartRefused
 from service.metrics import MetricsServer
-from service.process import settle
+from service.process import INTERNAL_STATUS, WRONG_SETTING_STATUS, settle
 from service.pulse import pulse_file
 from service.queue import QueueName
 from workers.parts import Parts, make_parts, worker_name
 from workers.runtime import ProviderUnavailable, describe
 from workers.schedule import Sweeper
+from workers.scoring import model_fault
 from workers.tasks import sweeps_of
 
+MODELS_AGAIN_S = 2.0
 SIGNS = ("ready", "pulse", "metrics", "refused")
 
 log = structlog.get_logger()
@@ -52,6 +58,7 @@ class Process:
         self._unready()  # a killed predecessor may have left its signs
         self._queues = frozenset(sender.app.amqp.queues.consume_from)
         structlog.contextvars.bind_contextvars(worker=worker_name(self._settings))
+        # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
         try:
             self._serve_metrics()
             self._parts = make_parts(
@@ -59,15 +66,33 @@ class Process:
                 delivers=QueueName.MAINTENANCE.value in self._queues,
                 scores=QueueName.SCORE.value in self._queues,
             )
-            listen_to_pulse(sender.app, worker_name(self._settings))
+            self._parts.gate.await_start()
             if QueueName.SCORE.value in self._queues:
-                warm = self._parts.pool.warm_up()
-                log.info("worker_warm", models=warm, **describe(self._parts.scorer.runtime))
-        except (SettingInvalid, ProviderUnavailable) as error:
+                self._warm_up(self._parts)
+        except (SettingInvalid, StartRefused, ProviderUnavailable) as error:
             self._unready()
-            # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
-            sys.stderr.write(f"{error}\n")
-            raise SystemExit(1) from error
+            log.error("stopped", code=getattr(error, "code", "provider_unavailable"), detail=str(error))
+            raise SystemExit(WRONG_SETTING_STATUS) from error
+        except Exception as error:
+            self._unready()
+            log.critical("not_started", exc_info=error)
+            raise SystemExit(INTERNAL_STATUS) from error
+        listen_to_pulse(sender.app, worker_name(self._settings))
+
+    def _warm_up(self, parts: Parts) -> None:
+        """Load the models. While none of them loads, this worker could do nothing: it tries again."""
+        failed: set[UUID] = set()
+
+        def fails(model: PublishedModel, error: Exception) -> None:
+            failed.add(model.id)
+            log.error("model_not_loaded", model=model.name, version=model.version, exc_info=error)
+            parts.gate.note(f"model {model.id}", model_fault(model, error))
+
+        while not (loaded := parts.pool.warm_up(fails)) and failed:
+            time.sleep(MODELS_AGAIN_S)
+            while failed:
+                parts.gate.note(f"model {failed.pop()}", None)
+        log.info("worker_warm", models=loaded, **describe(parts.scorer.runtime))
 
     def _serve_metrics(self) -> None:
         """Serve them where that is asked for, and write the port down."""
@@ -76,8 +101,9 @@ class Process:
         self._metrics = MetricsServer(self._settings.metrics_host, self._settings.metrics_port)
         path = self._sign("metrics")
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{self._metrics.port}\n")
+            with suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"{self._metrics.port}\n")
 
     def begin(self) -> None:
         """Work from now on, whether Redis answers or not."""
@@ -97,13 +123,15 @@ class Process:
         self.parts.pulse.note_away(error)
 
     def _stopping(self, **_: object) -> None:
-        self.parts.stop()
+        if self._parts is not None:
+            self._parts.stop()
 
     def _stop(self, **_: object) -> None:
         self._unready()
         if self._sweeper is not None:
             self._sweeper.close()
-        self.parts.close()
+        if self._parts is not None:
+            self._parts.close()
         if self._metrics is not None:
             self._metrics.close()
 
@@ -111,7 +139,8 @@ class Process:
         for kind in SIGNS:
             path = self._sign(kind)
             if path is not None:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # what is wrong with the folder is the gate's to say
+                    path.unlink(missing_ok=True)
 
     def _sign(self, kind: str) -> Path | None:
         """The file by which this process says something to others of the machine; None when it has no name."""

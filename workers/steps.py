@@ -103,6 +103,9 @@ class StepWorker:
     def _give_up(self, step: ClaimedStep, error: Exception) -> None:
         """Try again later what may pass; end the batch for what will not, or has been tried too often."""
         night, fault = self._night, fault_of(error)
+        if night.is_to_blame():
+            night.write(lambda work: steps.release(work, step))
+            return
         problem = fault.told(step.attempt, night.limits.max_attempts)
         kind = step.kind.value
         if problem is None:

@@ -28,9 +28,11 @@ from service.metrics import (
     JOBS_QUARANTINED,
     JOBS_RESCUED,
 )
-from service.queue import TaskName
+from service.queue import TaskName, score_wake_up
 from service.webhooks import deliveries
 from workers.parts import Parts
+
+CLOSED_PAUSE_S = 2.0
 
 log = structlog.get_logger()
 
@@ -60,8 +62,15 @@ def sweeps_of(parts: Parts) -> dict[str, Callable[[], None]]:
 
 
 def _score(parts: Parts, subject: str) -> None:
-    """Score a micro-batch. Safe twice: the second claim finds what the first left."""
+    """Score a micro-batch. Safe twice: the second claim finds what the first left.
+
+    A process that may not work leaves the wake-up to others, and takes no further ones for a while.
+    """
     failpoints.reach(Point.TASK_TAKEN)
+    if not parts.gate.open:
+        parts.queue.wake(score_wake_up(UUID(subject)))
+        parts.gate.wait_open(CLOSED_PAUSE_S)
+        return
     parts.scorer.score(UUID(subject))
 
 

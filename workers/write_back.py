@@ -15,17 +15,18 @@ import structlog
 
 from service import failpoints
 from service.db import Database, UnitOfWork
-from service.errors import BlobUnavailable, DatabaseUnavailable
+from service.errors import DatabaseUnavailable
 from service.failpoints import Point
 from service.jobs import execution
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.leases import Lease
-from service.metrics import JOBS_ENDED, JOBS_FENCED_OFF, JOBS_RETRIED
+from service.metrics import JOBS_ENDED, JOBS_FENCED_OFF, JOBS_QUARANTINED, JOBS_RETRIED
 from workers.heartbeat import Heartbeat
 
 STORE_STEP_S = 120.0
 STORE_TRIES = 8
-TRIED_TOO_OFTEN = "This job was tried as often as is allowed; the last fault was {}. Submit it again later."
+UNCOUNTED_CAP_S = 10.0  # what a whole process waits for is over at once for all its jobs
+TRIED_TOO_OFTEN = "It was tried as often as is allowed. An operator may look into it and requeue it."
 
 log = structlog.get_logger()
 
@@ -40,17 +41,29 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class PutBack:
+    """A job that could not be read. It is queued again, after its back-off; the last time that `counts` quarantines it.
+
+    What does not count ends by itself: a store is away, or this process has another master key than the others.
+    """
+
+    job: ClaimedJob
+    problem: Problem
+    counts: bool
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What came of a claimed batch: endings, and jobs that a passing fault kept from being read."""
+    """What came of a claimed batch: endings, and jobs that could not be read."""
 
     model: str
     endings: Sequence[Ending]
-    away: Sequence[ClaimedJob] = ()
+    put_back: Sequence[PutBack] = ()
 
     @property
     def leases(self) -> list[Lease]:
         """Everything that is held."""
-        return [ending.lease for ending in self.endings] + [job.lease for job in self.away]
+        return [ending.lease for ending in self.endings] + [one.job.lease for one in self.put_back]
 
 
 class WriteBack:
@@ -107,12 +120,13 @@ class WriteBack:
         self._thread.shutdown(wait=True)
 
     def _write(self, outcome: Outcome) -> None:
-        last_time = [job for job in outcome.away if job.attempt >= self._limits.max_attempts]
-        problem = Problem(BlobUnavailable.code, TRIED_TOO_OFTEN.format(BlobUnavailable.code))
-        endings = [*outcome.endings, *(Ending(job.lease, problem=problem) for job in last_time)]
+        last_time = [
+            one for one in outcome.put_back if one.counts and one.job.attempt >= self._limits.max_attempts
+        ]
+        endings = [*outcome.endings, *map(_quarantined, last_time)]
         try:
             self._end(outcome.model, endings)
-            self._put_off(outcome.model, [job for job in outcome.away if job not in last_time])
+            self._put_off(outcome.model, [one for one in outcome.put_back if one not in last_time])
         finally:
             self._heartbeat.let_go()
 
@@ -136,22 +150,29 @@ class WriteBack:
         for ending in endings:
             if ending.lease.id in ended:
                 JOBS_ENDED.labels(model, ending.state.value).inc()
+                if ending.quarantined:
+                    JOBS_QUARANTINED.inc()
 
-    def _put_off(self, model: str, jobs: Sequence[ClaimedJob]) -> None:
-        """Queue jobs again that a passing fault kept from being read, each after its back-off."""
-        if not jobs:
-            return
-        limits = self._limits
+    def _put_off(self, model: str, put_back: Sequence[PutBack]) -> None:
+        """Queue jobs again that could not be read, each after its back-off."""
+        groups: dict[tuple[str, bool], list[ClaimedJob]] = {}
+        for one in put_back:
+            groups.setdefault((one.problem.code, one.counts), []).append(one.job)
+        for (code, counts), jobs in groups.items():
+            self._put_off_alike(jobs, code, counts=counts)
+            JOBS_RETRIED.labels(model, code).inc(len(jobs))
+            log.warning("jobs_put_back", model=model, jobs=[str(job.lease.id) for job in jobs], code=code)
+
+    def _put_off_alike(self, jobs: Sequence[ClaimedJob], code: str, *, counts: bool) -> None:
+        limits, held = self._limits, [job.lease for job in jobs]
+        cap_s = limits.retry_cap_s if counts else min(limits.retry_cap_s, UNCOUNTED_CAP_S)
         delays = [
-            execution.backoff_s(
-                job.attempt, base_s=limits.retry_base_s, cap_s=limits.retry_cap_s, chance=self._chance()
-            )
+            execution.backoff_s(job.attempt, base_s=limits.retry_base_s, cap_s=cap_s, chance=self._chance())
             for job in jobs
         ]
-        held = [job.lease for job in jobs]
-        code = BlobUnavailable.code
-        self._persist(lambda work: execution.retry(work, held, delays, owner=self._owner, code=code))
-        JOBS_RETRIED.labels(model, code).inc(len(jobs))
+        self._persist(
+            lambda work: execution.retry(work, held, delays, owner=self._owner, code=code, counts=counts)
+        )
 
     def _persist(self, write: Callable[[UnitOfWork], set[UUID]]) -> set[UUID] | None:
         """Write back in one transaction; while Postgres is away, try again as long as the leases may hold.
@@ -168,3 +189,9 @@ class WriteBack:
                 log.warning("not_written_back", tried=tried + 1)
                 time.sleep(min(0.25 * 2**tried, 4.0))
         return None
+
+
+def _quarantined(one: PutBack) -> Ending:
+    """The end of a job that was tried as often as is allowed."""
+    problem = Problem(one.problem.code, f"{one.problem.detail} {TRIED_TOO_OFTEN}")
+    return Ending(one.job.lease, problem=problem, quarantined=True)

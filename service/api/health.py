@@ -14,6 +14,7 @@ from service.api.schemas import Liveness, Readiness
 from service.api.services import Services
 from service.api.views import answer
 from service.metrics import exposition
+from service.requirements import Fault
 
 
 class ReadinessQuery(BaseModel):
@@ -46,18 +47,18 @@ def blueprint(services: Services) -> Blueprint:
     )
     def readyz() -> Response:
         query = query_as(ReadinessQuery)
-        found = probes.readiness(services.database, services.settings.redis_url)
+        found = probes.readiness(services.database, services.settings.redis_url, services.gate)
         ready = found.ready and not (query.consumption and found.consumption == "stalled")
-        return answer(
-            {
-                "status": "ready" if ready else "not_ready",
-                "postgres": found.postgres,
-                "schema": found.schema,
-                "redis": found.redis,
-                "consumption": found.consumption,
-            },
-            200 if ready else 503,
-        )
+        told: dict[str, object] = {
+            "status": "ready" if ready else "not_ready",
+            "postgres": found.postgres,
+            "schema": found.schema,
+            "redis": found.redis,
+            "consumption": found.consumption,
+        }
+        if found.faults:
+            told["faults"] = [_shown(fault) for fault in found.faults]
+        return answer(told, 200 if ready else 503)
 
     @routes.get("/metrics")
     @operation("Prometheus metrics", example=examples.METRICS, scope=None, answers={200: "text/plain"})
@@ -66,3 +67,12 @@ def blueprint(services: Services) -> Blueprint:
         return Response(exposition() + queue, content_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+def _shown(fault: Fault) -> dict[str, str]:
+    return {
+        "requirement": fault.requirement.value,
+        "setting": fault.setting,
+        "cause": fault.cause,
+        "advice": fault.advice,
+    }

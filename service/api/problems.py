@@ -57,6 +57,8 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.TooManyEndpoints: HTTPStatus.CONFLICT,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BlobUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.BlobMissing: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 log = structlog.get_logger()

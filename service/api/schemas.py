@@ -243,6 +243,15 @@ class Liveness(Wire):
     status: Literal["ok"]
 
 
+class MissingRequirement(Wire):
+    """What a process lacks for its work, and what to do about it."""
+
+    requirement: Literal["data_dir", "postgres", "schema", "master_key", "blob_store", "models"]
+    setting: str
+    cause: str
+    advice: str
+
+
 class Readiness(Wire):
     """Whether jobs can be accepted; Redis may be away, and consumption stalled."""
 
@@ -254,4 +263,7 @@ class Readiness(Wire):
     )
     consumption: Literal["ok", "stalled", "unknown"] = Field(
         description="`stalled`: a job could have been claimed for 30 s, and no worker claimed or held any."
+    )
+    faults: list[MissingRequirement] | None = Field(
+        None, description="What this process lacks for its work; not there when it lacks nothing."
     )

@@ -11,6 +11,7 @@ from service.combining import Combiner
 from service.config import Settings
 from service.db import Database
 from service.errors import PayloadUnreadable
+from service.gate import Gate
 from service.jobs.admission import Admission
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
@@ -27,6 +28,7 @@ class Services:
     catalog: Catalog
     uploads: Uploads
     blobs: BlobStore
+    gate: Gate
     auth: Authenticator
     waiting: Waiting
     bodies: Bodies

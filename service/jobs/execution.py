@@ -73,9 +73,11 @@ SELECT id, {planning.PLANNED} FROM ended
 """
 
 RETRY = f"""
-WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::float[]) AS held (id, fence, delay_s)),
-retried AS (
-    UPDATE job SET state = 'queued', available_at = now() + make_interval(secs => held.delay_s), {leases.RELEASE}
+WITH held AS (
+    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::float[], %s::int[]) AS held (id, fence, delay_s, refund)
+), retried AS (
+    UPDATE job SET state = 'queued', available_at = now() + make_interval(secs => held.delay_s),
+        attempt = greatest(1, job.attempt - held.refund), {leases.RELEASE}
     FROM held WHERE {leases.held_clause("job")}
     RETURNING job.id, job.tenant_id, job.attempt, job.fence, held.delay_s
 ), events AS (
@@ -121,16 +123,22 @@ class Problem:
 
 @dataclass(frozen=True)
 class Ending:
-    """How one held job ends: with a sealed result or with a problem, one of the two."""
+    """How one held job ends: with a sealed result or with a problem, one of the two.
+
+    `quarantined`: neither input nor model is at fault, so an operator may mend what is and requeue the job.
+    """
 
     lease: Lease
     payload: bytes | None = None
     problem: Problem | None = None
+    quarantined: bool = False
 
     @property
     def state(self) -> JobState:
         """The state that this ending leads to."""
-        return JobState.FAILED if self.payload is None else JobState.SUCCEEDED
+        if self.payload is not None:
+            return JobState.SUCCEEDED
+        return JobState.QUARANTINED if self.quarantined else JobState.FAILED
 
 
 def claim(
@@ -194,11 +202,22 @@ def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str
 
 
 def retry(
-    work: UnitOfWork, held: Sequence[Lease], delays_s: Sequence[float], *, owner: str, code: str
+    work: UnitOfWork,
+    held: Sequence[Lease],
+    delays_s: Sequence[float],
+    *,
+    owner: str,
+    code: str,
+    counts: bool = True,
 ) -> set[UUID]:
-    """Queue held jobs again, each after its delay; `code` says which passing fault it was."""
+    """Queue held jobs again, each after its delay; `code` says which passing fault it was.
+
+    Unless it `counts`, the attempt is given back; one is kept, by which retries are told from fresh jobs.
+    """
     ids, fences = leases.columns(held)
-    return {row[0] for row in work.execute(RETRY, (ids, fences, list(delays_s), f"worker:{owner}", code))}
+    refunds = [0 if counts else 1] * len(ids)
+    rows = work.execute(RETRY, (ids, fences, list(delays_s), refunds, f"worker:{owner}", code))
+    return {row[0] for row in rows}
 
 
 def release(work: UnitOfWork, held: Sequence[Lease], *, owner: str) -> set[UUID]:

@@ -311,7 +311,7 @@ def test_a_wrong_setting_of_the_api_ends_it_by_name(settings: Settings) -> None:
         timeout=30,
         check=False,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     (line,) = map(json.loads, (ended.stdout + ended.stderr).splitlines())
     assert line["detail"].startswith("MEDQUEUE_API_THREADS: ")
 

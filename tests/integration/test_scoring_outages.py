@@ -11,10 +11,15 @@ from uuid import UUID
 import pytest
 
 from models.pipelines import Array
+from service import requirements
+from service.accounts import TenantCiphers
 from service.crypto import Keyring
 from service.db import Database
 from service.embedded import ServerUrls
-from service.jobs import sweeps
+from service.gate import Gate
+from service.jobs import queries, sweeps
+from service.lifecycle import JobState
+from service.requirements import Fault, Requirement
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import MAX_ATTEMPTS, RETRY_BASE_S, Workbench, counted, publish, workbench
 
@@ -123,30 +128,106 @@ def test_a_job_that_was_put_off_is_scored_when_the_blob_store_is_back(bench: Wor
     assert bench.outcomes([job_id]) == ["succeeded"]
 
 
-def test_a_job_that_was_put_off_too_often_fails(bench: Workbench) -> None:
+def test_a_job_that_was_put_off_too_often_is_left_to_an_operator(bench: Workbench) -> None:
     job_id, _ = bench.submit_upload()
     bench.blobs.away = True
     for _ in range(MAX_ATTEMPTS):
         assert bench.score() == 1
         bench.make_due(job_id)
     assert bench.outcomes([job_id]) == ["blob_unavailable"]
+    assert bench.view(job_id).state == JobState.QUARANTINED
     assert bench.score() == 0
 
 
-def test_a_job_whose_upload_is_gone_fails(bench: Workbench) -> None:
+def away(bench: Workbench) -> Gate:
+    """A gate that knows that the blob store is away."""
+    fault = Fault(Requirement.BLOB_STORE, "MEDQUEUE_BLOB_URL", "away", "Mend it.")
+    gate = Gate("w1", lambda: [fault] if bench.blobs.away else [])
+    bench.scorer._gate = gate
+    return gate
+
+
+def test_while_the_whole_store_is_known_to_be_away_no_attempt_is_used_up(bench: Workbench) -> None:
     job_id, _ = bench.submit_upload()
-    for location in [place for place in bench.blobs.blobs if place.startswith("uploads/")]:
+    bench.blobs.away = True
+    away(bench).look()
+    for _ in range(3 * MAX_ATTEMPTS):
+        assert bench.score() == 1
+        bench.make_due(job_id)
+    bench.blobs.away = False
+    bench.score()
+    assert (bench.outcomes([job_id]), bench.view(job_id).attempt) == (["succeeded"], 2)
+
+
+def blobs_of_uploads(bench: Workbench) -> dict[str, bytes]:
+    return {place: blob for place, blob in bench.blobs.blobs.items() if place.startswith("uploads/")}
+
+
+def test_a_job_whose_upload_is_missing_waits_for_it(bench: Workbench) -> None:
+    job_id, _ = bench.submit_upload()
+    kept = blobs_of_uploads(bench)
+    for location in kept:
         bench.blobs.delete(location)
     bench.score()
-    assert bench.outcomes([job_id]) == ["upload_gone"]
+    assert bench.outcomes([job_id]) == ["queued"]
+    bench.blobs.blobs |= kept
+    bench.make_due(job_id)
+    bench.score()
+    assert bench.outcomes([job_id]) == ["succeeded"]
 
 
-def test_a_job_whose_upload_was_tampered_with_fails(bench: Workbench) -> None:
+def test_a_job_whose_upload_stays_missing_is_left_to_an_operator(bench: Workbench) -> None:
     job_id, _ = bench.submit_upload()
-    (location,) = [place for place in bench.blobs.blobs if place.startswith("uploads/")]
+    kept = blobs_of_uploads(bench)
+    for location in kept:
+        bench.blobs.delete(location)
+    for _ in range(MAX_ATTEMPTS):
+        assert bench.score() == 1
+        bench.make_due(job_id)
+    assert bench.outcomes([job_id]) == ["upload_gone"]
+    assert bench.view(job_id).state == JobState.QUARANTINED
+    assert bench.score() == 0
+    bench.blobs.blobs |= kept
+    requeue(bench, job_id)
+    bench.score()
+    assert bench.outcomes([job_id]) == ["succeeded"]
+    assert bench.actions(job_id)[-3:] == ["job.requeued", "job.claimed", "job.succeeded"]
+
+
+def requeue(bench: Workbench, job_id: UUID) -> None:
+    with bench.database.statement() as work:
+        queries.requeue(work, job_id, actor="operator:test")
+
+
+def test_a_job_whose_upload_was_tampered_with_is_left_to_an_operator(bench: Workbench) -> None:
+    job_id, _ = bench.submit_upload()
+    (location,) = blobs_of_uploads(bench)
     bench.blobs.blobs[location] = bench.blobs.blobs[location][:-1] + b"\0"
     bench.score()
     assert bench.outcomes([job_id]) == ["input_unreadable"]
+    assert bench.view(job_id).state == JobState.QUARANTINED
+
+
+def test_under_another_master_key_jobs_are_put_back_and_no_further_ones_claimed(
+    bench: Workbench, database: Database
+) -> None:
+    """The example: one worker's key was another one, and 142 of 300 jobs failed for good."""
+    stranger, right = Keyring(b"o" * 32), bench.scorer._ciphers
+    gate = Gate("w1", lambda: [found] if (found := requirements.database(database, stranger)) else [])
+    bench.scorer._gate, bench.scorer._ciphers = gate, TenantCiphers(database, stranger)
+    first = bench.submit(*[1.0] * 8)
+    bench.score()
+    rest = bench.submit(*[1.0] * 8)
+    assert bench.score() == 0
+    assert bench.outcomes(first + rest) == ["queued"] * 16
+    assert [fault.requirement for fault in gate.faults] == [Requirement.MASTER_KEY]
+    assert "MEDQUEUE_MASTER_KEY" in str(gate.faults[0])
+    bench.scorer._gate, bench.scorer._ciphers = Gate("w1", tuple), right
+    bench.make_due(*first)
+    for _ in range(20):
+        bench.score()
+    assert bench.outcomes(first + rest) == ["succeeded"] * 16
+    assert {bench.view(job_id).attempt for job_id in first} == {2}
 
 
 def test_reading_each_upload_counts_as_progress(bench: Workbench) -> None:

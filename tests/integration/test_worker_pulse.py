@@ -227,7 +227,7 @@ def test_metrics_on_a_port_that_is_taken_stop_the_start(deployed: Settings) -> N
         settings = deployed.model_copy(update={"metrics_port": port})
         with launched(list(worker_command("refused")), settings, "refused") as child:
             _, errors = child.communicate(timeout=60)
-    assert child.returncode == 1
+    assert child.returncode == 2
     assert (
         f"MEDQUEUE_METRICS_PORT: cannot listen on 127.0.0.1:{port}: Address already in use."
         in errors.decode()

@@ -1,0 +1,201 @@
+"""The gate of a process: it is closed, and no work is taken, while something is missing that the work needs.
+
+Examined at the start and every few seconds after. What is found is logged when it changes, counted, written beside the
+ready file of the process for health checks, and stored in Postgres, where `medqueue doctor` of any host reads it.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import structlog
+
+from service.db import Database
+from service.errors import ServiceError
+from service.metrics import PROCESS_FAULTS
+from service.requirements import Fault, Requirement
+
+EVERY_S = 8.0
+CLOSED_EVERY_S = 2.0
+REPORTED_FOR_S = 60  # a fault that was not reported again is out of date
+# Without these nothing may be taken. A blob store that fails holds back what needs it: uploads and batches.
+NEEDED = frozenset({Requirement.POSTGRES, Requirement.SCHEMA, Requirement.MASTER_KEY})
+
+FORGET = "DELETE FROM process_fault WHERE process = %s AND NOT (name = ANY (%s))"
+REPORT = """
+INSERT INTO process_fault (process, name, setting, cause, advice)
+SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+ON CONFLICT (process, name) DO UPDATE SET setting = excluded.setting, cause = excluded.cause, advice = excluded.advice,
+    reported_at = now()
+"""
+
+log = structlog.get_logger()
+
+
+class StartRefused(ServiceError):
+    """A setting is wrong: the process cannot do its work with it."""
+
+    code = "start_refused"
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+
+
+class Gate:
+    """Whether this process may take work. `examine` makes all tests; they must not raise."""
+
+    def __init__(
+        self,
+        process: str,
+        examine: Callable[[], Iterable[Fault]],
+        *,
+        database: Database | None = None,
+        record: Path | None = None,
+    ) -> None:
+        self._process = process
+        self._examine = examine
+        self._database = database
+        self._record = record
+        self._examining, self._telling = threading.Lock(), threading.Lock()
+        self._opened = threading.Condition()
+        self._found: dict[Requirement, Fault] = {}
+        self._noted: dict[str, Fault] = {}
+        self._told: tuple[Fault, ...] = ()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What was found at the last look, and what work has noted."""
+        return (*self._found.values(), *self._noted.values())
+
+    @property
+    def open(self) -> bool:
+        """Whether work may be taken."""
+        return not NEEDED & self._found.keys()
+
+    def meets(self, *requirements: Requirement) -> bool:
+        """Whether the last look found none of these missing."""
+        return not self._found.keys() & set(requirements)
+
+    def look(self) -> tuple[Fault, ...]:
+        """Examine everything now, and tell of it."""
+        with self._examining:
+            found = {fault.requirement: fault for fault in self._examine()}
+            with self._opened:
+                self._found = found
+                self._opened.notify_all()
+            self._tell()
+        return self.faults
+
+    def note(self, subject: str, fault: Fault | None) -> None:
+        """Keep a fault that work ran into until it is noted as gone, such as a model that does not load."""
+        with self._opened:
+            if self._noted.get(subject) == fault:
+                return
+            if fault is None:
+                self._noted.pop(subject, None)
+            else:
+                self._noted[subject] = fault
+        self._tell()
+
+    def wait_open(self, timeout_s: float) -> bool:
+        """Wait until work may be taken, for `timeout_s` seconds at most; whether it may."""
+        with self._opened:
+            return self._opened.wait_for(lambda: self.open or self._closing.is_set(), timeout_s) and self.open
+
+    def await_start(self) -> None:
+        """Return once the process can do its work. Raises StartRefused when no waiting makes it so."""
+        while True:
+            wrong = [fault for fault in self.look() if fault.wrong_setting]
+            if wrong:
+                raise StartRefused(wrong)
+            if self.open or self._closing.wait(CLOSED_EVERY_S):
+                return
+
+    def start(self) -> None:
+        """Look again every few seconds from now on, more often while something is wrong."""
+        self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, and take back what was told: the process is gone."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        if self._record is not None:
+            self._record.unlink(missing_ok=True)
+        if self._told:
+            self._store(())
+
+    def _run(self) -> None:
+        while not self._closing.wait(CLOSED_EVERY_S if self.faults else EVERY_S):
+            try:
+                self.look()
+            except Exception as error:
+                log.error("not_examined", exc_info=error)
+
+    def _tell(self) -> None:
+        """Log what has changed, and let others see how things stand."""
+        with self._telling:
+            self._tell_of(self.faults)
+
+    def _tell_of(self, faults: tuple[Fault, ...]) -> None:
+        if faults != self._told:
+            for fault in faults:
+                log.error("not_ready", requirement=fault.requirement, fault=str(fault), takes_work=self.open)
+            if not faults:
+                log.info("ready_again")
+            for requirement in Requirement:
+                held = [fault for fault in faults if fault.requirement is requirement]
+                PROCESS_FAULTS.labels(requirement.value).set(len(held))
+        if self._record is not None and (faults or self._told):
+            write_faults(self._record, faults)
+        if faults or self._told:
+            self._store(faults)
+        self._told = faults
+
+    def _store(self, faults: tuple[Fault, ...]) -> None:
+        """Let the other hosts know, as far as Postgres takes it."""
+        if self._database is None or {Requirement.POSTGRES, Requirement.SCHEMA} & self._found.keys():
+            return
+        named = {_name(number, fault): fault for number, fault in enumerate(faults)}
+        columns = [
+            [getattr(fault, column) for fault in named.values()] for column in ("setting", "cause", "advice")
+        ]
+        try:
+            with self._database.transaction() as work:
+                work.execute(FORGET, (self._process, list(named)))
+                work.execute(REPORT, (self._process, list(named), *columns))
+        except Exception as error:
+            log.warning("faults_not_stored", exc_info=error)
+
+
+def write_faults(path: Path, faults: Iterable[Fault]) -> None:
+    """Write faults for health checks of this machine, whole or not at all; what cannot be written is left."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_text(json.dumps([asdict(fault) for fault in faults]))
+        fresh.replace(path)
+    except OSError as error:
+        log.warning("faults_not_written", reason=error.strerror)
+
+
+def read_faults(path: Path) -> list[Fault]:
+    """The faults that a process of this machine has written down."""
+    try:
+        return [Fault(**fields) for fields in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def faults_file(data_dir: Path, name: str) -> Path:
+    """Where the process of this name writes its faults."""
+    return data_dir / "run" / f"{name}.faults"
+
+
+def _name(number: int, fault: Fault) -> str:
+    return f"{fault.requirement.value}-{number}"

@@ -1,0 +1,196 @@
+"""What a process needs for its work, and how each of it is tested. Knows no processes: service.gate asks.
+
+A test finds nothing or a fault, which names the setting, the cause and what to do. None holds a secret.
+"""
+
+import errno
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import sqlalchemy as sa
+
+from service import master_key
+from service.crypto import Keyring
+from service.database_faults import DatabaseFault, fault_of
+from service.db import Database
+from service.errors import BlobUnavailable, DatabaseUnavailable
+from service.revision import needed_revision
+from service.storage import BlobStore
+
+# Large enough that a volume without room for uploads and parts has none for it.
+BLOB_BYTES = 64 * 1024
+NO_FOLDER = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
+DATABASE_URL = "MEDQUEUE_DATABASE_URL"
+REVISION = "SELECT version_num FROM alembic_version"
+WRITABLE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+# What no process does without. A role may lack more, such as the right to migrate.
+NEEDED = ", ".join(
+    f"('{table}', '{privilege}')"
+    for table, privileges in {
+        "tenant": "SELECT",
+        "job": "SELECT INSERT UPDATE",
+        "job_result": "SELECT INSERT",
+        "audit_event": "SELECT INSERT",
+        "webhook_delivery": "SELECT INSERT UPDATE",
+        "batch": "SELECT UPDATE",
+        "batch_chunk": "SELECT UPDATE",
+        "key_check": "SELECT INSERT",
+        "process_fault": "SELECT INSERT UPDATE DELETE",
+    }.items()
+    for privilege in privileges.split()
+)
+MISSING = f"""
+SELECT string_agg(privilege || ' on ' || name, ', ') FROM (VALUES {NEEDED}) AS needed (name, privilege)
+WHERE NOT has_table_privilege(name, privilege)
+"""  # noqa: S608 - put together from constants
+# The address is wrong: a server that is merely away, busy or a standby may come back as it is named.
+WRONG_ADDRESS = {
+    DatabaseFault.PASSWORD_WRONG,
+    DatabaseFault.ROLE_UNKNOWN,
+    DatabaseFault.DATABASE_UNKNOWN,
+    DatabaseFault.ACCESS_REFUSED,
+    DatabaseFault.TLS_REFUSED,
+}
+
+
+class Requirement(StrEnum):
+    """What is tested, by the name under which /readyz tells of it."""
+
+    DATA_DIR = "data_dir"
+    POSTGRES = "postgres"
+    SCHEMA = "schema"
+    MASTER_KEY = "master_key"
+    BLOB_STORE = "blob_store"
+    MODELS = "models"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is not as it must be. `wrong_setting`: waiting mends nothing, only a start with other settings does."""
+
+    requirement: Requirement
+    setting: str
+    cause: str
+    advice: str
+    wrong_setting: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.cause}. {self.advice}"
+
+
+def data_dir(folder: Path) -> Fault | None:
+    """Whether files can be made in the data folder, which is made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".{uuid4().hex}.trial"
+        try:
+            trial.write_bytes(b"medqueue")
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError as error:
+        return Fault(
+            Requirement.DATA_DIR,
+            "MEDQUEUE_DATA_DIR",
+            f"nothing can be written in {folder}: {error.strerror}",
+            "Name a folder that this account may write in, or make room.",
+            wrong_setting=error.errno in NO_FOLDER,
+        )
+    return None
+
+
+def database(database: Database, keyring: Keyring) -> Fault | None:
+    """Whether Postgres takes writes, has this release's schema, and holds data of this master key."""
+    try:
+        return (
+            _not_writable(database) or _schema(database) or _privileges(database) or _key(database, keyring)
+        )
+    except DatabaseUnavailable as error:
+        return _postgres(DatabaseFault(error.fault))
+    except (psycopg.Error, sa.exc.SQLAlchemyError) as error:
+        return _postgres(fault_of(error) or DatabaseFault.REFUSED)
+
+
+def blob_store(blobs: BlobStore, setting: str, location: str) -> Fault | None:
+    """Whether a blob can be written at `location`, read back and removed."""
+    content = os.urandom(BLOB_BYTES)
+    try:
+        blobs.write(location, [content])
+        same = b"".join(blobs.read(location)) == content
+        blobs.delete(location)
+    except (BlobUnavailable, FileNotFoundError) as error:
+        cause = error.__cause__ or error
+        words = getattr(cause, "strerror", None) or type(cause).__name__
+        advice = "Make room, mend the store or its credentials, and let this account write there."
+        return Fault(Requirement.BLOB_STORE, setting, f"no blob can be written and read: {words}", advice)
+    if same:
+        return None
+    return Fault(
+        Requirement.BLOB_STORE, setting, "a blob came back changed", "Check the storage below the blob store."
+    )
+
+
+def _not_writable(database: Database) -> Fault | None:
+    with database.statement() as work:
+        ((standby, read_only),) = work.execute(WRITABLE)
+    if standby:
+        return _postgres(DatabaseFault.STANDBY)
+    return _postgres(DatabaseFault.READ_ONLY) if read_only else None
+
+
+def _schema(database: Database) -> Fault | None:
+    try:
+        with database.statement() as work:
+            rows = work.execute(REVISION)
+    except psycopg.errors.UndefinedTable:
+        rows = []
+    if rows and rows[0][0] >= needed_revision():
+        return None
+    found = f"the schema is {rows[0][0]}" if rows else "the database has no schema of ours"
+    cause = f"{found}, and this release needs {needed_revision()}"
+    return Fault(Requirement.SCHEMA, DATABASE_URL, cause, "Run `medqueue db upgrade`.")
+
+
+def _privileges(database: Database) -> Fault | None:
+    with database.statement() as work:
+        ((missing,),) = work.execute(MISSING)
+    if missing is None:
+        return None
+    advice = DatabaseFault.PERMISSION_DENIED.advice(embedded=False)
+    return Fault(Requirement.POSTGRES, DATABASE_URL, f"the role lacks {missing}", advice)
+
+
+def _key(database: Database, keyring: Keyring) -> Fault | None:
+    try:
+        with database.transaction() as work:
+            master_key.verify(work, keyring)
+    except master_key.MasterKeyWrong:
+        return Fault(
+            Requirement.MASTER_KEY,
+            "MEDQUEUE_MASTER_KEY",
+            "it is not the key that the data of this database is sealed under",
+            "Set the key of the other processes, or restore master.key from its backup, and start again.",
+            wrong_setting=True,
+        )
+    return None
+
+
+def _postgres(fault: DatabaseFault) -> Fault:
+    return Fault(
+        Requirement.POSTGRES,
+        DATABASE_URL,
+        f"Postgres cannot be used: {fault.found}",
+        fault.advice(embedded=False),
+        wrong_setting=fault in WRONG_ADDRESS,
+    )
