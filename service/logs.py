@@ -142,11 +142,7 @@ def _message(record: logging.LogRecord) -> str:
 
     A warning is told by its class and place.
     """
-    if (
-        record.name == WARNINGS
-        and isinstance(record.args, tuple)
-        and (found := WARNED.match(str(record.args[0])))
-    ):
+    if record.name == WARNINGS and (found := WARNED.match(record.getMessage())):
         return f"{found[2]} at {found[1]}"
     text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
     if record.args and isinstance(record.msg, str) and _is_trusted(record.name):
