@@ -58,6 +58,12 @@ class Bundle:
         """The ONNX file."""
         return self.folder / self.manifest.graph.file
 
+    @property
+    def side_bytes(self) -> int:
+        """Size of all files beside graph, card and golden cases: weights, tokenizers, tables."""
+        apart = {self.manifest.graph.file, *_LISTED_ALWAYS}
+        return sum((self.folder / path).stat().st_size for path in self.manifest.files if path not in apart)
+
 
 def bundled() -> list[Path]:
     """The folders of the models that come with medqueue, sorted by name."""

@@ -140,7 +140,7 @@ class ModelPool:
         """The graph. Raises OutOfMemory, ProviderUnavailable, or ModelRefused when its file is no use here."""
         try:
             graph = self._runtime.load(bundle.model_path, allow_tf32=model.manifest.runtime.allow_tf32)
-            return _fitted(model, graph)
+            return _fitted(model, graph, bundle.side_bytes)
         except (OutOfMemory, ProviderUnavailable):
             raise
         except Exception as fault:
@@ -202,9 +202,8 @@ class ModelPool:
         return True
 
 
-def _fitted(model: PublishedModel, graph: LoadedGraph) -> LoadedGraph:
-    """A graph in the terms of the model's pipeline."""
+def _fitted(model: PublishedModel, graph: LoadedGraph, side_bytes: int) -> LoadedGraph:
+    """A graph in the terms of the model's pipeline, counted with its bundle's side files."""
     pipeline = model.pipeline
-    return FittedGraph(
-        graph, Fitting(model.manifest.graph, pipeline.feeds, pipeline.outputs, graph.signature)
-    )
+    fitting = Fitting(model.manifest.graph, pipeline.feeds, pipeline.outputs, graph.signature)
+    return FittedGraph(graph, fitting, side_mb=side_bytes / 2**20)

@@ -128,6 +128,14 @@ def test_a_graph_with_names_of_its_own_runs_in_the_terms_of_its_pipeline(
     assert loaded.graph.beside().run(feeds).keys() == {"probability"}
 
 
+def test_weights_beside_the_graph_count_against_the_budget(
+    shelf: Shelf, runtime: CountingRuntime, tmp_path: Path
+) -> None:
+    folder = small_bundle(tmp_path / "own", "own").folder
+    (folder / "weights.bin").write_bytes(bytes(3 * 2**20))
+    assert pool(shelf, runtime, tmp_path).get(shelf.put(seal_bundle(folder)).id).graph.size_mb == 13
+
+
 def test_the_same_model_is_loaded_once(
     shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
