@@ -28,6 +28,7 @@ from service.api.auth import Authenticator
 from service.api.bodies import Bodies
 from service.api.places import Places
 from service.api.receivers import Callbacks, Receivers
+from service.api.request_ids import RequestIds
 from service.api.services import Services
 from service.api.waiting import Waiting
 from service.broker import CeleryTaskQueue, EndedListener
@@ -176,7 +177,7 @@ def flask_app(services: Services) -> Flask:
     app.before_request(_start_clock)
     app.before_request(partial(_refuse_without_key, services.gate))
     app.after_request(_count)
-    app.wsgi_app = Places(app.wsgi_app, services.settings.api_threads)  # type: ignore[method-assign]
+    app.wsgi_app = RequestIds(Places(app.wsgi_app, services.settings.api_threads))  # type: ignore[method-assign]
     return app
 
 

@@ -141,11 +141,19 @@ def _other_parameters(found: Operation) -> list[dict[str, Any]]:
     ]
 
 
+REQUEST_ID = {
+    "X-Request-Id": {
+        "description": "The id that was sent in this header, else of the trace in `traceparent`, else a new one.",
+        "schema": {"type": "string"},
+    }
+}
+
+
 def _answer(found: Operation, status: int) -> dict[str, Any]:
     kind = found.answers[status]
     words = ANSWER_WORDS[status]
     if not kind:
-        return {"description": words}
+        return {"description": words, "headers": dict(REQUEST_ID)}
     if isinstance(kind, str | tuple):
         medias = (kind,) if isinstance(kind, str) else kind
         content: dict[str, Any] = {"description": words, "content": {media: {} for media in medias}}
@@ -153,8 +161,9 @@ def _answer(found: Operation, status: int) -> dict[str, Any]:
         content = {"description": words, "content": {JSON: _schema_of(kind)}}
     if found.example is not None and status == next(iter(found.answers)):
         next(iter(content["content"].values()))["example"] = found.example
+    content["headers"] = dict(REQUEST_ID)
     if status == 202:
-        content["headers"] = {
+        content["headers"] |= {
             "Location": {"schema": {"type": "string"}, "required": True},
             "Retry-After": {"schema": {"type": "string"}, "required": True},
         }
@@ -167,7 +176,7 @@ def _problems(found: Operation) -> dict[str, Any]:
         str(status): {
             "description": PROBLEM_WORDS[status],
             "content": {PROBLEM_TYPE: _schema_of(schemas.Problem)},
-            **({"headers": {"Retry-After": SECONDS}} if status in TRY_AGAIN else {}),
+            "headers": REQUEST_ID | ({"Retry-After": SECONDS} if status in TRY_AGAIN else {}),
         }
         for status in sorted(statuses)
     }

@@ -8,6 +8,7 @@ from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from service import errors
+from service.api import request_ids
 from service.errors import ServiceError
 
 PROBLEM_TYPE = "application/problem+json"
@@ -90,6 +91,9 @@ def problem_of(error: ServiceError) -> dict[str, object]:
 
 
 def _respond(problem: dict[str, object], status: int, *, retry_after_s: int = RETRY_AFTER_S) -> Response:
+    request_id = request_ids.current()
+    if request_id is not None:
+        problem = problem | {request_ids.NAME: request_id}
     response = Response(to_json(problem), status, mimetype=PROBLEM_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
