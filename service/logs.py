@@ -41,8 +41,7 @@ _process: dict[str, object] = {}
 def configure(level: str, **process: object) -> None:
     """Set up structlog and the standard library's logging; `process` stands in every line, of every thread."""
     least = logging.getLevelNamesMapping().get(level, logging.INFO)
-    _process.clear()
-    _process.update(process)
+    identify(**process)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _with_process,
@@ -56,9 +55,14 @@ def configure(level: str, **process: object) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Patient(sys.stderr))),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_LibraryFormatter())
     logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
+
+
+def identify(**process: object) -> None:
+    """Say which process this is, in every line of every thread from now on."""
+    _process.update(process)
 
 
 def take_over(level: str, **process: object) -> None:
@@ -121,6 +125,13 @@ class _Patient(io.TextIOBase):
             self._stream.flush()
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Loses what cannot be written or made a line, instead of printing it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        write_at_once(f"a line of {record.name} is lost")
+
+
 class _LibraryFormatter(logging.Formatter):
     """A library's record as one of our lines."""
 
@@ -142,8 +153,9 @@ def _message(record: logging.LogRecord) -> str:
 
     A warning is told by its class and place.
     """
-    if record.name == WARNINGS and (found := WARNED.match(record.getMessage())):
-        return f"{found[2]} at {found[1]}"
+    if record.name == WARNINGS:
+        found = WARNED.match(record.getMessage())
+        return f"{found[2]} at {found[1]}" if found else "Warning"
     text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
     if record.args and isinstance(record.msg, str) and _is_trusted(record.name):
         with suppress(TypeError, ValueError, KeyError):  # a template that its values do not fit

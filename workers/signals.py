@@ -57,7 +57,7 @@ class Process:
     def _start(self, sender: Any, **_: object) -> None:
         self._unready()  # a killed predecessor may have left its signs
         self._queues = frozenset(sender.app.amqp.queues.consume_from)
-        structlog.contextvars.bind_contextvars(worker=worker_name(self._settings))
+        logs.identify(worker=worker_name(self._settings))
         # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
         try:
             self._serve_metrics()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -335,9 +335,37 @@ def test_a_worker_comes_up_and_stays_by_its_command_line(settings: Settings, ser
         assert process.wait(15) == 0
 
 
+@pytest.mark.parametrize("service", OURS)
+def test_a_process_writes_one_json_log_that_names_it_from_its_first_line_to_its_last(
+    settings: Settings, service: str, tmp_path: Path
+) -> None:
+    more = {
+        "MEDQUEUE_ALLOW_CPU": "1",
+        "MEDQUEUE_API_HOST": "127.0.0.1",
+        "MEDQUEUE_API_PORT": str(free_port()),
+    }
+    ready_file = settings.data_dir / "run" / f"{service}.ready"
+    log = tmp_path / "log"
+    with log.open("wb") as written, running(service, settings, more, written) as process:
+        url = f"http://127.0.0.1:{more['MEDQUEUE_API_PORT']}/readyz"
+        assert eventually(lambda: status(url) == 200 if service == "api" else ready_file.exists())
+        process.terminate()
+        assert process.wait(15) == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line]
+    assert lines
+    assert {line["process"] for line in lines} == {service}
+    assert all(line["event"] and line["level"] and line["timestamp"] and line["pid"] for line in lines)
+    assert "%" not in " ".join(line["event"] for line in lines)
+    if service != "api":
+        assert "worker: Warm shutdown (MainProcess)" in [line["event"] for line in lines]
+
+
 @contextmanager
 def running(
-    service: str, settings: Settings, more: Mapping[str, str] = MappingProxyType({})
+    service: str,
+    settings: Settings,
+    more: Mapping[str, str] = MappingProxyType({}),
+    log: IO[bytes] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The service's command line from compose.yaml as a process, with its environment pointed to our servers."""
     words = SERVICES[service]["command"]
@@ -348,7 +376,7 @@ def running(
     }  # this machine is no container
     environment = {"PATH": "/usr/bin:/bin", **declared, **ours, **settings.environment(), **more}
     command = [beside_python(words[0]), *words[1:]]
-    with subprocess.Popen(command, env=environment, cwd=settings.data_dir) as process:
+    with subprocess.Popen(command, env=environment, cwd=settings.data_dir, stdout=log, stderr=log) as process:
         try:
             yield process
         finally:

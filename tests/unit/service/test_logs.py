@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from typing import Any
@@ -25,7 +26,9 @@ def err() -> Iterator[io.StringIO]:
     written = io.StringIO()
     with redirect_stderr(written):
         logs.configure("INFO")
+        logs._process.clear()
         yield written
+        logs._process.clear()
 
 
 def logger() -> FilteringBoundLogger:
@@ -125,6 +128,57 @@ def test_a_librarys_named_values_never_reach_a_line(err: io.StringIO) -> None:
     logging.getLogger("library").error("task %(name)s", {"name": SECRET}, extra={"patient": SECRET})
     assert lines(err)[0]["event"] == "task %(name)s"
     assert "Mustermann" not in err.getvalue()
+
+
+def test_what_moves_wake_ups_is_shown_with_its_values(err: io.StringIO) -> None:
+    logging.getLogger("kombu.transport").warning("Requeuing for queue %r: %d left.", "score", 3)
+    logging.getLogger("celery.worker.consumer").error(
+        "Cannot connect to %s: %s.\n%s", "redis://h", fault(), ""
+    )
+    logging.getLogger("celery").error("lost %s", ConnectionError(111, "Connection refused"))
+    assert [line["event"] for line in lines(err)] == [
+        "Requeuing for queue 'score': 3 left.",
+        "Cannot connect to redis://h: ValueError.",
+        "lost [Errno 111] Connection refused",
+    ]
+
+
+def test_what_a_task_raised_never_reaches_a_line_by_way_of_celery(err: io.StringIO) -> None:
+    context = {"name": "score", "exc": SECRET, "traceback": SECRET, "args": (SECRET,)}
+    logging.getLogger("celery.app.trace").error("Task %(name)s raised: %(exc)s\n%(traceback)s", context)
+    logging.getLogger("celery.app.trace").error("Task %(name)s raised: %(exc)s", context)
+    logging.getLogger("celery.other").error("Task %s", fault())
+    assert len(lines(err)) == 3
+    assert "Mustermann" not in err.getvalue()
+
+
+def test_every_line_of_every_thread_names_the_process(err: io.StringIO) -> None:
+    logs.identify(process="worker-3", worker="worker-3@host:7")
+
+    def speak() -> None:
+        logger().info("ours")
+        logging.getLogger("celery").error("theirs")
+
+    speaking = threading.Thread(target=speak)
+    speaking.start()
+    speaking.join()
+    assert [(line["process"], line["worker"]) for line in lines(err)] == [("worker-3", "worker-3@host:7")] * 2
+
+
+def test_what_nobody_caught_becomes_a_line_too() -> None:
+    program = (
+        "import threading, warnings; from service import logs; logs.take_over('INFO', process='p')\n"
+        f"warnings.warn('{SECRET}')\n"
+        f"def fail(): raise ValueError('{SECRET}')\n"
+        "thread = threading.Thread(target=fail, name='t'); thread.start(); thread.join()\n"
+        "fail()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    told = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
+    assert [line["event"] for line in told] == ["UserWarning at <string>:2", "uncaught", "uncaught"]
+    assert {line["process"] for line in told} == {"p"}
+    assert done.returncode == 1
+    assert "Mustermann" not in done.stderr
 
 
 def test_an_exception_that_a_library_logs_is_named_without_its_message(err: io.StringIO) -> None:
