@@ -39,13 +39,13 @@ from service.crypto import Keyring
 from service.db import Database
 from service.errors import DatabaseUnavailable, NotReady, PayloadUnreadable
 from service.failpoints import Point
+from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import admission, queries, submission
 from service.jobs.admission import Admission, Tally
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
 from service.metrics import REQUEST_SECONDS, REQUESTS
-from service.requirements import Fault, Requirement
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.rules import rules_of

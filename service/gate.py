@@ -4,22 +4,19 @@ Examined at the start and every few seconds after. What is found is logged when 
 ready file of the process for health checks, and stored in Postgres, where `medqueue doctor` of any host reads it.
 """
 
-import json
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import structlog
 
 from service.db import Database
 from service.errors import ServiceError
+from service.faults import Fault, Requirement, write_faults
 from service.metrics import PROCESS_FAULTS
-from service.requirements import Fault, Requirement
 
 EVERY_S = 8.0
 CLOSED_EVERY_S = 2.0
-REPORTED_FOR_S = 60  # a fault that was not reported again is out of date
 # Without these nothing may be taken. A blob store that fails holds back what needs it: uploads and batches.
 NEEDED = frozenset({Requirement.POSTGRES, Requirement.SCHEMA, Requirement.MASTER_KEY})
 
@@ -62,7 +59,9 @@ class Gate:
         self._opened = threading.Condition()
         self._found: dict[Requirement, Fault] = {}
         self._noted: dict[str, Fault] = {}
-        self._told: tuple[Fault, ...] = ()
+        self._told: tuple[Fault, ...] | None = (
+            None  # None: what a predecessor of this name told may still stand
+        )
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -146,16 +145,24 @@ class Gate:
         if faults != self._told:
             for fault in faults:
                 log.error("not_ready", requirement=fault.requirement, fault=str(fault), takes_work=self.open)
-            if not faults:
+            if not faults and self._told:
                 log.info("ready_again")
             for requirement in Requirement:
                 held = [fault for fault in faults if fault.requirement is requirement]
                 PROCESS_FAULTS.labels(requirement.value).set(len(held))
-        if self._record is not None and (faults or self._told):
-            write_faults(self._record, faults)
-        if faults or self._told:
+        if faults or self._told != faults:
+            self._write(faults)
             self._store(faults)
         self._told = faults
+
+    def _write(self, faults: tuple[Fault, ...]) -> None:
+        """Let health checks of this machine know."""
+        if self._record is None:
+            return
+        try:
+            write_faults(self._record, faults)
+        except OSError as error:
+            log.warning("faults_not_written", reason=error.strerror)
 
     def _store(self, faults: tuple[Fault, ...]) -> None:
         """Let the other hosts know, as far as Postgres takes it."""
@@ -171,30 +178,6 @@ class Gate:
                 work.execute(REPORT, (self._process, list(named), *columns))
         except Exception as error:
             log.warning("faults_not_stored", exc_info=error)
-
-
-def write_faults(path: Path, faults: Iterable[Fault]) -> None:
-    """Write faults for health checks of this machine, whole or not at all; what cannot be written is left."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(path.name + ".new")
-        fresh.write_text(json.dumps([asdict(fault) for fault in faults]))
-        fresh.replace(path)
-    except OSError as error:
-        log.warning("faults_not_written", reason=error.strerror)
-
-
-def read_faults(path: Path) -> list[Fault]:
-    """The faults that a process of this machine has written down."""
-    try:
-        return [Fault(**fields) for fields in json.loads(path.read_text())]
-    except (OSError, ValueError, TypeError):
-        return []
-
-
-def faults_file(data_dir: Path, name: str) -> Path:
-    """Where the process of this name writes its faults."""
-    return data_dir / "run" / f"{name}.faults"
 
 
 def _name(number: int, fault: Fault) -> str:

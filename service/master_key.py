@@ -41,6 +41,15 @@ def verify(work: UnitOfWork, keyring: Keyring) -> None:
     _stored(work, keyring)
 
 
+def opens(keyring: Keyring, sealed: bytes) -> bool:
+    """Whether a key opens the key check of a database."""
+    try:
+        keyring.open_check(sealed, BOUND_TO)
+    except PayloadUnreadable:
+        return False
+    return True
+
+
 def _stored(work: UnitOfWork, keyring: Keyring) -> bool:
     """Whether there is a key check. Raises MasterKeyWrong when it or a tenant's data key does not open."""
     ((sealed, tenant_id, data_key),) = work.execute(STORED)

@@ -10,8 +10,8 @@ from service.broker import redis_fault
 from service.catalog import Catalog
 from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
+from service.faults import Fault
 from service.gate import Gate
-from service.requirements import Fault
 from service.revision import needed_revision
 
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.

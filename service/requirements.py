@@ -1,12 +1,10 @@
-"""What a process needs for its work, and how each of it is tested. Knows no processes: service.gate asks.
+"""How what a process needs for its work is tested. Knows no processes: service.gate asks.
 
 A test finds nothing or a fault, which names the setting, the cause and what to do. None holds a secret.
 """
 
 import errno
 import os
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +16,7 @@ from service.crypto import Keyring
 from service.database_faults import DatabaseFault, fault_of
 from service.db import Database
 from service.errors import BlobUnavailable, DatabaseUnavailable
+from service.faults import Fault, Requirement
 from service.revision import needed_revision
 from service.storage import BlobStore
 
@@ -63,31 +62,6 @@ WRONG_ADDRESS = {
     DatabaseFault.ACCESS_REFUSED,
     DatabaseFault.TLS_REFUSED,
 }
-
-
-class Requirement(StrEnum):
-    """What is tested, by the name under which /readyz tells of it."""
-
-    DATA_DIR = "data_dir"
-    POSTGRES = "postgres"
-    SCHEMA = "schema"
-    MASTER_KEY = "master_key"
-    BLOB_STORE = "blob_store"
-    MODELS = "models"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is not as it must be. `wrong_setting`: waiting mends nothing, only a start with other settings does."""
-
-    requirement: Requirement
-    setting: str
-    cause: str
-    advice: str
-    wrong_setting: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.setting}: {self.cause}. {self.advice}"
 
 
 def data_dir(folder: Path) -> Fault | None:

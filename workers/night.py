@@ -20,9 +20,9 @@ from service.batches.requests import BatchRequest, source_of
 from service.catalog import Catalog
 from service.db import Database, UnitOfWork
 from service.errors import BlobUnavailable, DatabaseUnavailable, ServiceError
+from service.faults import Requirement
 from service.gate import Gate
 from service.jobs.execution import Problem, backoff_s
-from service.requirements import Requirement
 from service.storage import BlobStore
 from service.uploads import Uploads
 from workers.holding import Holding

@@ -13,9 +13,9 @@ from service.catalog import Catalog
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
-from service.gate import Gate, faults_file
+from service.faults import Fault, faults_file
+from service.gate import Gate
 from service.refusals import refusals_file, write_refusals
-from service.requirements import Fault
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.rules import rules_of

@@ -29,12 +29,12 @@ from service.errors import (
     UploadNotFound,
 )
 from service.failpoints import Point
+from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import execution
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
 from service.queue import TaskQueue, score_wake_up
-from service.requirements import Fault, Requirement
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.pool import LoadedModel, ModelPool

@@ -13,8 +13,8 @@ from service.api.requests import query_as
 from service.api.schemas import Liveness, Readiness
 from service.api.services import Services
 from service.api.views import answer
+from service.faults import Fault
 from service.metrics import exposition
-from service.requirements import Fault
 
 
 class ReadinessQuery(BaseModel):

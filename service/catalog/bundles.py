@@ -5,7 +5,7 @@ Files are streamed both ways, since weights may be larger than memory.
 
 import fcntl
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +22,17 @@ def store(blobs: BlobStore, bundle: Bundle) -> None:
     """Write the files of a bundle to the blob store. Raises BlobUnavailable."""
     for name in (MANIFEST_NAME, *bundle.manifest.files):
         blobs.write(_location(bundle.digest, name), _parts_of(bundle.folder / name))
+
+
+def missing(blobs: BlobStore, digest: str, names: Iterable[str]) -> list[str]:
+    """Which of these files of a published bundle the blob store lacks. Raises BlobUnavailable."""
+    lacking, byte = [], memoryview(bytearray(1))
+    for name in (MANIFEST_NAME, *names):
+        try:
+            blobs.read_into(_location(digest, name), 0, byte)
+        except FileNotFoundError:
+            lacking.append(name)
+    return lacking
 
 
 def fetch(blobs: BlobStore, model: PublishedModel, cache: Path) -> Bundle:

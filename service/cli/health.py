@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from service.cli.exits import ExitCode
 from service.cli.options import InOrder, Invocation, data_dir_option
 from service.cli.output import write_error
+from service.faults import faults_file, read_faults
 from service.pulse import PATIENCE_S, Pulse, pulse_file
 from service.refusals import read_refusals, refusals_file
 
@@ -61,8 +64,9 @@ def check_api(invocation: Invocation, data_dir: Path, url: str | None) -> int:
             for path in ("/healthz", "/readyz"):
                 status, content = api.probe(path)
                 if status != 200:
-                    states = ", ".join(f"{name} {state}" for name, state in content.items())
-                    write_error(f"{path} answers {status}: {states}")
+                    write_error(f"{path} answers {status}: {states_of(content)}")
+                    for setting, cause, advice in faults_of(content):
+                        write_error(f"{setting}: {cause}. {advice}")
                     return ExitCode.FAILED
     except Unreachable as error:
         write_error(error.detail)
@@ -93,8 +97,21 @@ def check_scheduler(data_dir: Path, name: str, stalled_after: float) -> int:
     return _healthy(data_dir, name, stalled_after)
 
 
+def states_of(content: Mapping[str, Any]) -> str:
+    """What /readyz says of each part, in words."""
+    return ", ".join(f"{name} {state}" for name, state in content.items() if isinstance(state, str))
+
+
+def faults_of(content: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What /readyz says that the API lacks: setting, cause and advice of each."""
+    found = content.get("faults") or []
+    return [(fault["setting"], fault["cause"], fault["advice"]) for fault in found]
+
+
 def _healthy(data_dir: Path, name: str, stalled_after_s: float) -> ExitCode:
     fault = process_fault(data_dir, name, patience_s=stalled_after_s)
+    for lacking in read_faults(faults_file(data_dir, name)):
+        write_error(f"{name} lacks what it needs: {lacking}")
     if fault is not None:
         write_error(f"{name} {fault}.")
         return ExitCode.FAILED

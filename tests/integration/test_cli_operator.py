@@ -15,7 +15,7 @@ import httpx
 import pytest
 import structlog
 
-from service import accounts
+from service import accounts, master_key
 from service.broker import message_of
 from service.catalog import Catalog
 from service.cli import main
@@ -24,9 +24,12 @@ from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.errors import KeyInvalid
+from service.faults import Fault, Requirement, faults_file, write_faults
+from service.gate import Gate
 from service.jobs import sweeps
 from service.queue import score_wake_up
 from service.redis_client import redis_client
+from service.storage import FsspecBlobStore
 from tests import factories
 from tests.fakes import MemoryBlobStore
 
@@ -287,6 +290,67 @@ def test_the_doctor_finds_that_the_master_key_is_another_one(
     factories.principal(database, Keyring(b"o" * 32))
     code, worst = findings(medqueue)
     assert (code, worst["master key"], worst["data keys"]) == (1, "ok", "fail")
+
+
+def found(medqueue: Run, check: str) -> list[str]:
+    """What the doctor found in one check, but for what is ok."""
+    _, document, _ = medqueue("doctor", "--url", "http://api.test")
+    return [
+        finding["found"]
+        for finding in document["findings"]
+        if finding["check"] == check and finding["status"] != "ok"
+    ]
+
+
+def test_the_doctor_finds_that_an_empty_database_belongs_to_another_master_key(
+    medqueue: Run, database: Database
+) -> None:
+    with database.transaction() as work:
+        master_key.verify(work, Keyring(b"o" * 32))
+    assert found(medqueue, "data keys") == ["the master key is not the one that this database belongs to"]
+
+
+def test_the_doctor_tells_what_keeps_a_process_of_another_host_from_its_work(
+    medqueue: Run, database: Database
+) -> None:
+    fault = Fault(Requirement.MASTER_KEY, "MEDQUEUE_MASTER_KEY", "it is another one", "Correct it.")
+    Gate("worker@elsewhere", lambda: [fault], database=database).look()
+    assert found(medqueue, "processes") == ["worker@elsewhere: MEDQUEUE_MASTER_KEY: it is another one"]
+    with database.transaction() as work:
+        work.execute("UPDATE process_fault SET reported_at = now() - interval '5 min'")
+    assert found(medqueue, "processes") == []
+
+
+def test_the_doctor_finds_files_of_a_bundle_that_are_missing(
+    medqueue: Run, settings: Settings, database: Database
+) -> None:
+    store = FsspecBlobStore(settings.blob_location)
+    model = factories.published(database, store)
+    assert found(medqueue, "bundles") == []
+    store.delete(f"models/{model.digest.removeprefix('sha256:')}/model.onnx")
+    (told,) = found(medqueue, "bundles")
+    assert told == f"{model.name} {model.version} lacks model.onnx in the blob store"
+
+
+def test_the_doctor_says_why_a_blob_store_cannot_be_written(
+    medqueue: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / "file").write_text("x")
+    monkeypatch.setenv("MEDQUEUE_BLOB_URL", (settings.data_dir / "file").as_uri())
+    (told,) = found(medqueue, "blob store")
+    assert told.startswith("MEDQUEUE_BLOB_URL: ")
+    assert "File exists" in told
+
+
+def test_a_health_check_names_what_a_worker_lacks(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = Fault(Requirement.MASTER_KEY, "MEDQUEUE_MASTER_KEY", "it is another one", "Correct it.")
+    write_faults(faults_file(settings.data_dir, "w1"), [fault])
+    code = main(["health", "worker", "--name", "w1", "--data-dir", str(settings.data_dir)])
+    assert code == 1
+    assert "MEDQUEUE_MASTER_KEY: it is another one. Correct it." in capsys.readouterr().err
 
 
 def test_the_doctor_finds_a_schema_that_is_behind_and_goes_on(

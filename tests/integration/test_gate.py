@@ -21,9 +21,9 @@ from service.config import Settings
 from service.crypto import Keyring, binding
 from service.db import Database
 from service.embedded import ServerUrls
-from service.gate import Gate, StartRefused, faults_file, read_faults
+from service.faults import Fault, Requirement, faults_file, read_faults
+from service.gate import Gate, StartRefused
 from service.master_key import MasterKeyWrong
-from service.requirements import Fault, Requirement
 from service.storage import FsspecBlobStore
 from tests import factories
 

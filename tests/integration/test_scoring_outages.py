@@ -16,10 +16,10 @@ from service.accounts import TenantCiphers
 from service.crypto import Keyring
 from service.db import Database
 from service.embedded import ServerUrls
+from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import queries, sweeps
 from service.lifecycle import JobState
-from service.requirements import Fault, Requirement
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import MAX_ATTEMPTS, RETRY_BASE_S, Workbench, counted, publish, workbench
 

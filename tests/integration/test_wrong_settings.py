@@ -12,7 +12,7 @@ import pytest
 from service.bootstrap import bootstrap
 from service.config import Settings
 from service.embedded.commands import scheduler_command, worker_command
-from service.gate import faults_file, read_faults
+from service.faults import faults_file, read_faults
 from service.process import WRONG_SETTING_STATUS
 
 ROOT = Path(__file__).parent.parent.parent

@@ -5,15 +5,23 @@ from pathlib import Path
 
 import psutil
 
+from service.catalog.bundles import missing
 from service.cli.checks.finding import Examined, Finding, fail, ok, warn
 from service.cli.checks.servers import connect, counted
 from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem, Unreachable
-from service.cli.health import process_fault, ready_file
+from service.cli.health import faults_of, process_fault, ready_file, states_of
 from service.cli.target import ADMIN_KEY_FILE, Target
+from service.errors import BlobUnavailable, SettingInvalid
+from service.faults import faults_file, read_faults
 from service.refusals import read_refusals, refusals_file
+from service.storage import FsspecBlobStore
 
 MODELS = "SELECT DISTINCT name FROM model_version ORDER BY name"
+BUNDLES = "SELECT name, version, digest, manifest->'files' FROM model_version ORDER BY name, version"
+MISSING_ADVICE = (
+    "Restore it from the backup, or publish the bundle again with `medqueue models publish`. Its jobs wait."
+)
 WAITING = """SELECT count(*), coalesce(extract(epoch FROM now() - min(available_at)), 0)::float FROM job
     WHERE state = 'queued' AND available_at <= now()"""
 QUARANTINED = "SELECT count(*) FROM job WHERE state = 'quarantined'"
@@ -32,6 +40,23 @@ def models(examined: Examined) -> Iterator[Finding]:
         yield ok("models", f"{len(names)} published: {', '.join(names)}")
     else:
         yield warn("models", "none is published", "Publish one with `medqueue models publish FOLDER`.")
+
+
+def bundles(examined: Examined) -> Iterator[Finding]:
+    """Published models whose files are missing; nothing when all are there, or where the blob store fails as a whole."""
+    if not examined.settings.blob_url and not (examined.data_dir / "blobs").is_dir():
+        return  # the stack has not stored anything here yet
+    with connect(examined) as connection:
+        published = connection.execute(BUNDLES).fetchall()
+    try:
+        blobs = FsspecBlobStore(examined.settings.blob_location)
+        for name, version, digest, files in published:
+            lacking = missing(blobs, digest, files)
+            if lacking:
+                found = f"{name} {version} lacks {', '.join(lacking)} in the blob store"
+                yield fail("bundles", found, MISSING_ADVICE)
+    except (BlobUnavailable, SettingInvalid):
+        return
 
 
 def jobs(examined: Examined) -> Iterator[Finding]:
@@ -64,9 +89,13 @@ def api(examined: Examined) -> Iterator[Finding]:
         except Unreachable as error:
             yield fail("api", error.detail, "Start it with `medqueue up`, or look into its log.")
             return
-    states = ", ".join(f"{name} {state}" for name, state in content.items())
+    faults = faults_of(content)
+    for setting, cause, advice in faults:
+        yield fail("api", f"{examined.api_url} is not ready: {setting}: {cause}", advice)
+    states = states_of(content)
     if status != 200:
-        yield fail("api", f"{examined.api_url} accepts no jobs: {states}", "Mend what is not ok.")
+        if not faults:
+            yield fail("api", f"{examined.api_url} accepts no jobs: {states}", "Mend what is not ok.")
         return
     yield ok("api", f"{examined.api_url} accepts jobs: {states}")
     yield from _admin_key(examined)
@@ -98,6 +127,8 @@ def workers(examined: Examined) -> Iterator[Finding]:
         yield (fail if examined.embedded else warn)("workers", "none on this machine", advice)
     for name in sorted({*started, *ready}):
         yield worker(examined, name)
+        for fault in read_faults(faults_file(examined.data_dir, name)):
+            yield fail("workers", f"{name} lacks what it needs: {fault.setting}: {fault.cause}", fault.advice)
         for model, reason in read_refusals(refusals_file(examined.data_dir, name)).items():
             yield fail("models", f"{name} refuses {model}: {reason}", REFUSED_ADVICE)
 

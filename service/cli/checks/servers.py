@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from redis.exceptions import RedisError
 
+from service import master_key, requirements
 from service.broker import redis_fault
 from service.cli.checks.finding import Examined, Finding, fail, ok, warn
 from service.cli.checks.machine import DISK_FAIL_BYTES, free_bytes
@@ -16,7 +17,8 @@ from service.cli.db import schema_state
 from service.cli.installation import on_embedded_postgres
 from service.crypto import Keyring, binding
 from service.database_faults import DatabaseFault, fault_of
-from service.errors import BlobUnavailable, PayloadUnreadable, SettingInvalid
+from service.errors import PayloadUnreadable, SettingInvalid
+from service.faults import REPORTED_FOR_S, Fault
 from service.redis_client import SOCKET_TIMEOUT_S, redis_client
 from service.schema import schema_revisions
 from service.storage import FsspecBlobStore
@@ -32,6 +34,8 @@ STATE = """SELECT current_setting('server_version_num')::int, current_setting('s
     pg_is_in_recovery(), current_setting('transaction_read_only')::bool,
     current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
     clock_timestamp()"""
+PROCESS_FAULTS = """SELECT process, setting, cause, advice FROM process_fault
+    WHERE reported_at > now() - make_interval(secs => %s) ORDER BY process, name"""
 TENANTS = "SELECT id, name, data_key FROM tenant ORDER BY id LIMIT 1000"
 
 
@@ -129,13 +133,24 @@ def data_keys(examined: Examined) -> Iterator[Finding]:
     except (SettingInvalid, OSError):
         return
     with connect(examined) as connection:
+        check = _key_check(connection)
         tenants = connection.execute(TENANTS).fetchall()
     closed = [name for tenant_id, name, key in tenants if not _opens(keyring, tenant_id, key)]
+    advice = "Restore the master key under which the data was sealed. This one cannot read it."
+    if check is not None and not master_key.opens(keyring, check):
+        yield fail("data keys", "the master key is not the one that this database belongs to", advice)
     for name in closed:
-        advice = "Restore the master key under which the data was sealed. This one cannot read it."
         yield fail("data keys", f"the master key does not open the data of tenant {name}", advice)
-    if not closed:
+    if not closed and (check is None or master_key.opens(keyring, check)):
         yield ok("data keys", f"the master key opens the data of {counted(len(tenants), 'tenant')}")
+
+
+def _key_check(connection: psycopg.Connection[TupleRow]) -> bytes | None:
+    """The key check of the database; None before the first process of this release."""
+    if connection.execute("SELECT to_regclass('key_check')").fetchone() == (None,):
+        return None
+    row = connection.execute("SELECT sealed FROM key_check").fetchone()
+    return None if row is None else bytes(row[0])
 
 
 def _opens(keyring: Keyring, tenant_id: UUID, data_key: bytes) -> bool:
@@ -189,21 +204,33 @@ def blob_store(examined: Examined) -> Iterator[Finding]:
     """Whether a blob can be written, read back and removed; nothing before the first start."""
     if not (examined.settings.blob_url or examined.data_dir.exists()):
         return
-    where = examined.settings.blob_location.partition("://")[0]
-    advice = "Check MEDQUEUE_BLOB_URL, its credentials, and that this account may write there."
+    settings = examined.settings
+    where = settings.blob_location.partition("://")[0]
     try:
-        blobs = FsspecBlobStore(examined.settings.blob_location)
-        location, content = f"doctor-{uuid4().hex}", b"medqueue doctor"
-        blobs.write(location, [content])
-        same = b"".join(blobs.read(location)) == content
-        blobs.delete(location)
-    except (BlobUnavailable, FileNotFoundError, ImportError, ValueError) as error:
-        yield fail("blob store", f"{where}: not writable ({type(error.__cause__ or error).__name__})", advice)
+        blobs = FsspecBlobStore(settings.blob_location)
+    except SettingInvalid as error:
+        yield fail("blob store", error.detail, f"Correct {error.variable}.")
         return
-    if same:
+    fault = requirements.blob_store(blobs, settings.blob_setting, f"doctor-{uuid4().hex}")
+    if fault is None:
         yield ok("blob store", f"{where}: a blob was written, read and removed")
     else:
-        yield fail("blob store", f"{where}: a blob came back changed", "Check the storage below it.")
+        yield told("blob store", fault)
+
+
+def processes(examined: Examined) -> Iterator[Finding]:
+    """What processes of all hosts say that keeps them from their work; nothing when all can work."""
+    with connect(examined) as connection:
+        if connection.execute("SELECT to_regclass('process_fault')").fetchone() == (None,):
+            return
+        rows = connection.execute(PROCESS_FAULTS, (REPORTED_FOR_S,)).fetchall()
+    for process, setting, cause, advice in rows:
+        yield fail("processes", f"{process}: {setting}: {cause}", advice)
+
+
+def told(check: str, fault: Fault) -> Finding:
+    """A fault of what processes need, as a finding."""
+    return fail(check, f"{fault.setting}: {fault.cause}", fault.advice)
 
 
 def counted(count: int, noun: str) -> str:
