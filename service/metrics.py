@@ -124,6 +124,9 @@ ENDPOINTS_DISABLED = Counter(
     "Endpoints disabled after days of failures.",
     registry=REGISTRY,
 )
+SWEEPS_FAILED = Counter(
+    "medqueue_sweeps_failed_total", "Sweeps of this scheduler that failed.", ["sweep"], registry=REGISTRY
+)
 BATCH_ROWS = Counter(
     "medqueue_batch_rows_total",
     "Rows of batches by outcome: succeeded or failed.",

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
+    Double,
     Enum,
     ForeignKey,
     Index,
@@ -329,6 +330,18 @@ class AuditEvent(Row):
     xact_id: Mapped[int | None] = mapped_column(
         BigInteger, server_default=text("pg_current_xact_id()::text::bigint")
     )
+
+
+class LastSweep(Row):
+    """One row: when a scheduler last ended all its sweeps without a fault, which one, and how often it means to."""
+
+    __tablename__ = "last_sweep"
+    __table_args__ = (CheckConstraint("single", name="single"),)
+
+    single: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    swept_at: Mapped[datetime]
+    swept_by: Mapped[str]
+    every_s: Mapped[float] = mapped_column(Double)
 
 
 class WebhookEndpoint(Row):

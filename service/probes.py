@@ -12,6 +12,7 @@ from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
 from service.faults import Fault
 from service.gate import Gate
+from service.jobs import sweeps
 from service.revision import needed_revision
 
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.
@@ -60,16 +61,17 @@ SCHEMA = "SELECT version_num FROM alembic_version"
 
 @dataclass(frozen=True)
 class Readiness:
-    """What answers, and whether queued jobs are attended to.
+    """What answers, and whether queued jobs and sweeps are attended to.
 
-    Redis may be away, and consumption stalled: jobs are accepted all the same, and start later. `redis` is `ok` or a
-    RedisFault.
+    Redis may be away, consumption stalled and the scheduler stopped: jobs are accepted all the same, and start later.
+    `redis` is `ok` or a RedisFault.
     """
 
     postgres: Literal["ok", "unreachable"]
     schema: Literal["ok", "behind", "unknown"]
     redis: str
     consumption: Literal["ok", "stalled", "unknown"]
+    scheduler: Literal["ok", "stopped", "unknown"]
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -85,12 +87,14 @@ def readiness(database: Database, redis_url: str, gate: Gate | None = None) -> R
         with database.statement() as work:
             rows = work.execute(SCHEMA)
         if rows and rows[0][0] >= needed_revision():
-            return Readiness("ok", "ok", _redis(redis_url), consumption(database), faults)
+            return Readiness(
+                "ok", "ok", _redis(redis_url), consumption(database), scheduler(database), faults
+            )
     except UndefinedTable:
         pass
     except DatabaseUnavailable:
-        return Readiness("unreachable", "unknown", _redis(redis_url), "unknown", faults)
-    return Readiness("ok", "behind", _redis(redis_url), "unknown", faults)
+        return Readiness("unreachable", "unknown", _redis(redis_url), "unknown", "unknown", faults)
+    return Readiness("ok", "behind", _redis(redis_url), "unknown", "unknown", faults)
 
 
 def consumption(database: Database, *, stalled_s: float = STALLED_S) -> Literal["ok", "stalled", "unknown"]:
@@ -103,8 +107,18 @@ def consumption(database: Database, *, stalled_s: float = STALLED_S) -> Literal[
     return "stalled" if stalled else "ok"
 
 
+def scheduler(database: Database) -> Literal["ok", "stopped", "unknown"]:
+    """`stopped`: no scheduler has ended its sweeps without a fault lately."""
+    try:
+        with database.statement() as work:
+            last = sweeps.last_sweep(work)
+    except DatabaseUnavailable:
+        return "unknown"
+    return "stopped" if last is None or last.late else "ok"
+
+
 def queue_metrics(database: Database, catalog: Catalog) -> bytes:
-    """Queue depth and age by model and state, in the Prometheus text format; empty without Postgres."""
+    """Queue depth and age by model and state, and the last sweep, in the Prometheus text format; empty without Postgres."""
     registry = CollectorRegistry()
     depth = Gauge(
         "medqueue_jobs", "Jobs that have not ended.", ["model", "version", "state"], registry=registry
@@ -115,9 +129,17 @@ def queue_metrics(database: Database, catalog: Catalog) -> bytes:
         ["model", "version", "state"],
         registry=registry,
     )
+    last_sweep = Gauge(
+        "medqueue_last_sweep_timestamp_seconds",
+        "When a scheduler last ended its sweeps without a fault; 0: never.",
+        registry=registry,
+    )
     try:
         with database.statement() as work:
             rows = work.execute(QUEUE)
+        with database.statement() as work:
+            last = sweeps.last_sweep(work)
+        last_sweep.set(0.0 if last is None else last.at.timestamp())
         for version_id, state, count, oldest_s in rows:
             model = catalog.version(version_id)
             depth.labels(model.name, model.version, state).set(count)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PATIENCE_S = 30.0
+SWEEPS_S = 300.0  # of one round: without Postgres each of its statements may take a minute
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Pulse:
     """One process at one moment; times in seconds of the machine's monotonic clock, which all its processes share.
 
     `waits_since_s` is when the message that waits now could first have been taken; None when none waits. `redis_fault`
-    is what keeps Redis from carrying messages, a RedisFault's value, while it is away.
+    is what keeps Redis from carrying messages, a RedisFault's value, while it is away. `swept_at_s` is when a scheduler
+    last ended a round of sweeps, well or not.
     """
 
     written_at_s: float
@@ -24,6 +26,7 @@ class Pulse:
     busy: bool
     redis_away: bool
     redis_fault: str | None = None
+    swept_at_s: float | None = None
 
     def write(self, path: Path) -> None:
         """Write it whole or not at all. Raises OSError."""
@@ -47,6 +50,8 @@ class Pulse:
         waited_s = 0.0 if self.waits_since_s is None else now_s - self.waits_since_s
         if waited_s > patience_s and not self.busy and not self.redis_away:
             return f"takes no messages: one has waited for {waited_s:.0f} s"
+        if self.swept_at_s is not None and now_s - self.swept_at_s > SWEEPS_S:
+            return f"sweeps no more: the last round ended {now_s - self.swept_at_s:.0f} s ago"
         return None
 
 

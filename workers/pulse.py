@@ -47,6 +47,7 @@ class OwnPulse:
         self._waits_since: float | None = None
         self._fault: RedisFault | None = None
         self._not_given_at = float("-inf")
+        self._swept_at: float | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._path: Path | None = None
@@ -84,7 +85,13 @@ class OwnPulse:
             at = self._clock()
             busy = bool(self._in_hand) and at - self._in_hand[0] < TASK_S
             fault = None if self._fault is None else self._fault.value
-            return Pulse(at, self._waits_since, busy or self._holds(), fault is not None, fault)
+            return Pulse(
+                at, self._waits_since, busy or self._holds(), fault is not None, fault, self._swept_at
+            )
+
+    def swept(self) -> None:
+        """A round of sweeps has ended."""
+        self._swept_at = self._clock()
 
     def start(self, path: Path) -> None:
         """Beat from now on, and keep the record in `path`."""

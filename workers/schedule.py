@@ -8,16 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-import structlog
-
-log = structlog.get_logger()
+from service.metrics import SWEEPS_FAILED
 
 
 class Sweeper:
-    """Runs every sweep, one after the other, every `every_s` seconds; they must not raise."""
+    """Runs every sweep, one after the other, every `every_s` seconds; they must not raise, and say whether they went well.
 
-    def __init__(self, sweeps: Mapping[str, Callable[[], None]], *, every_s: float) -> None:
+    `ended` is called after each round, with whether all of it went well.
+    """
+
+    def __init__(
+        self, sweeps: Mapping[str, Callable[[], bool]], *, every_s: float, ended: Callable[[bool], None]
+    ) -> None:
         self._sweeps = sweeps
+        self._ended = ended
         self._every_s = every_s
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeps", daemon=True)
@@ -35,7 +39,8 @@ class Sweeper:
     def _run(self) -> None:
         while not self._closing.is_set():
             began = time.monotonic()
-            for name, sweep in self._sweeps.items():
-                sweep()
-                log.debug("swept", sweep=name)
+            failed = [name for name, sweep in self._sweeps.items() if not sweep()]
+            for name in failed:
+                SWEEPS_FAILED.labels(name).inc()
+            self._ended(not failed)
             self._closing.wait(max(0.0, began + self._every_s - time.monotonic()))

@@ -23,7 +23,7 @@ from workers.parts import Parts, make_parts, worker_name
 from workers.runtime import ProviderUnavailable, describe
 from workers.schedule import Sweeper
 from workers.scoring import model_fault
-from workers.tasks import sweeps_of
+from workers.tasks import note_swept, sweeps_of
 
 MODELS_AGAIN_S = 2.0
 SIGNS = ("ready", "pulse", "metrics", "refused")
@@ -108,7 +108,8 @@ class Process:
     def begin(self) -> None:
         """Work from now on, whether Redis answers or not."""
         if QueueName.MAINTENANCE.value in self._queues:
-            self._sweeper = Sweeper(sweeps_of(self.parts), every_s=self._settings.sweep_s)
+            every_s = self._settings.sweep_s
+            self._sweeper = Sweeper(sweeps_of(self.parts), every_s=every_s, ended=self._note_round)
             self._sweeper.start()
         self.parts.start()
         settle()
@@ -121,6 +122,11 @@ class Process:
     def note_redis_fault(self, error: Exception) -> None:
         """Redis does not let this process take messages."""
         self.parts.pulse.note_away(error)
+
+    def _note_round(self, well: bool) -> None:
+        self.parts.pulse.swept()
+        if well:
+            note_swept(self.parts)
 
     def _stopping(self, **_: object) -> None:
         if self._parts is not None:

@@ -30,7 +30,7 @@ from service.metrics import (
 )
 from service.queue import TaskName, score_wake_up
 from service.webhooks import deliveries
-from workers.parts import Parts
+from workers.parts import Parts, worker_name
 
 CLOSED_PAUSE_S = 2.0
 
@@ -48,8 +48,8 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
         app.task(_quiet(name, _in_hand(parts, task)), name=name.value, shared=False)
 
 
-def sweeps_of(parts: Parts) -> dict[str, Callable[[], None]]:
-    """What the scheduler does every few seconds, by name."""
+def sweeps_of(parts: Parts) -> dict[str, Callable[[], bool]]:
+    """What the scheduler does every few seconds, by name. Each says whether it ended without a fault."""
     sweeps = {
         "rescue": _rescue,
         "overdue": _overdue,
@@ -59,6 +59,16 @@ def sweeps_of(parts: Parts) -> dict[str, Callable[[], None]]:
         "schedules": _schedules,
     }
     return {name: _quiet(name, partial(sweep, parts)) for name, sweep in sweeps.items()}
+
+
+def note_swept(parts: Parts) -> None:
+    """Write down that a round of sweeps ended without a fault: /readyz and doctor tell of it when none has for long."""
+    _quiet("swept", partial(_swept, parts))()
+
+
+def _swept(parts: Parts) -> None:
+    with parts.database.statement() as work:
+        sweeps.swept(work, by=worker_name(parts.settings), every_s=parts.settings.sweep_s)
 
 
 def _score(parts: Parts, subject: str) -> None:
@@ -175,10 +185,10 @@ def _in_hand(parts: Callable[[], Parts], task: Callable[..., None]) -> Callable[
     return run
 
 
-def _quiet(name: str, task: Callable[..., None]) -> Callable[..., None]:
-    """Log a fault that time or an operator mends, and leave the work to the next wake-up or sweep."""
+def _quiet(name: str, task: Callable[..., None]) -> Callable[..., bool]:
+    """Log a fault that time or an operator mends, and leave the work to the next wake-up or sweep; whether there was none."""
 
-    def run(*subjects: str) -> None:
+    def run(*subjects: str) -> bool:
         try:
             task(*subjects)
         except DatabaseUnavailable:
@@ -187,6 +197,9 @@ def _quiet(name: str, task: Callable[..., None]) -> Callable[..., None]:
             log.error("task_failed", task=name, subject=subjects, code=error.code, exc_info=error)
         except Exception as error:
             log.error("task_failed", task=name, subject=subjects, code="internal_error", exc_info=error)
+        else:
+            return True
+        return False
 
     run.__name__ = name.rpartition(".")[2]
     return run

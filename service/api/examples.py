@@ -172,6 +172,7 @@ READY: dict[str, Any] = {
     "schema": "ok",
     "redis": "ok",
     "consumption": "ok",
+    "scheduler": "ok",
 }
 METRICS = 'medqueue_jobs{model="breast-cancer-wisconsin",version="1.0.0",state="queued"} 12.0'
 OPENAPI: dict[str, Any] = {"openapi": "3.1.0"}

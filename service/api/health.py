@@ -25,6 +25,9 @@ class ReadinessQuery(BaseModel):
     consumption: Literal["required"] | None = Field(
         None, description="Answer 503 also when queued jobs are not attended to."
     )
+    scheduler: Literal["required"] | None = Field(
+        None, description="Answer 503 also when no scheduler sweeps."
+    )
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -48,13 +51,18 @@ def blueprint(services: Services) -> Blueprint:
     def readyz() -> Response:
         query = query_as(ReadinessQuery)
         found = probes.readiness(services.database, services.settings.redis_url, services.gate)
-        ready = found.ready and not (query.consumption and found.consumption == "stalled")
+        ready = (
+            found.ready
+            and not (query.consumption and found.consumption == "stalled")
+            and not (query.scheduler and found.scheduler == "stopped")
+        )
         told: dict[str, object] = {
             "status": "ready" if ready else "not_ready",
             "postgres": found.postgres,
             "schema": found.schema,
             "redis": found.redis,
             "consumption": found.consumption,
+            "scheduler": found.scheduler,
         }
         if found.faults:
             told["faults"] = [_shown(fault) for fault in found.faults]

@@ -254,7 +254,7 @@ class MissingRequirement(Wire):
 
 
 class Readiness(Wire):
-    """Whether jobs can be accepted; Redis may be away, and consumption stalled."""
+    """Whether jobs can be accepted; Redis may be away, consumption stalled, the scheduler stopped."""
 
     status: Literal["ready", "not_ready"]
     postgres: Literal["ok", "unreachable"]
@@ -264,6 +264,9 @@ class Readiness(Wire):
     )
     consumption: Literal["ok", "stalled", "unknown"] = Field(
         description="`stalled`: a job could have been claimed for 30 s, and no worker claimed or held any."
+    )
+    scheduler: Literal["ok", "stopped", "unknown"] = Field(
+        description="`stopped`: no scheduler has ended its sweeps without a fault for 10 s, or for three intervals."
     )
     faults: list[MissingRequirement] | None = Field(
         None, description="What this process lacks for its work; not there when it lacks nothing."

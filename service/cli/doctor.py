@@ -98,7 +98,13 @@ def _checks(examined: Examined) -> Iterator[Check]:
     yield from (configuration.master_key, configuration.secret_files, machine.disk, machine.runtime)
     yield from (servers.postgres, servers.schema, servers.redis)
     if servers.has_schema(examined):
-        yield from (servers.data_keys, application.models, application.bundles, application.jobs)
+        yield from (
+            servers.data_keys,
+            application.models,
+            application.bundles,
+            application.jobs,
+            application.sweeps,
+        )
         yield servers.processes
     yield from (servers.blob_store, application.api, application.workers)
 

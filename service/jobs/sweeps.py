@@ -4,6 +4,7 @@ Each sweep is safe to run twice, takes a bounded number of rows and skips those 
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from service import leases
@@ -84,6 +85,14 @@ WHERE EXISTS (SELECT FROM job WHERE model_version_id = version.id AND state = 'q
               AND available_at <= now())
 """
 
+SWEPT = """
+INSERT INTO last_sweep (swept_at, swept_by, every_s) VALUES (now(), %s, %s)
+ON CONFLICT (single) DO UPDATE SET swept_at = excluded.swept_at, swept_by = excluded.swept_by, every_s = excluded.every_s
+"""
+LAST_SWEEP = "SELECT swept_at, extract(epoch FROM now() - swept_at)::float, swept_by, every_s FROM last_sweep"
+LATE_S = 10.0
+LATE_ROUNDS = 3
+
 QUARANTINE_PROBLEM = (
     '{"code": "worker_crashed", "detail": "The worker died each time it scored this job alone. '
     'An operator may look into it and requeue it."}'
@@ -105,6 +114,32 @@ class OverdueJob:
 
     id: UUID
     model: str
+
+
+@dataclass(frozen=True)
+class LastSweep:
+    """When a scheduler last ended all its sweeps without a fault, by the database's clock."""
+
+    at: datetime
+    age_s: float
+    by: str
+    every_s: float
+
+    @property
+    def late(self) -> bool:
+        """Whether sweeps have stopped, or fail each time."""
+        return self.age_s > max(LATE_S, LATE_ROUNDS * self.every_s)
+
+
+def swept(work: UnitOfWork, *, by: str, every_s: float) -> None:
+    """Write down that the scheduler `by` has ended a round of sweeps without a fault."""
+    work.execute(SWEPT, (by, every_s))
+
+
+def last_sweep(work: UnitOfWork) -> LastSweep | None:
+    """The last round of any scheduler; None before the first."""
+    rows = work.execute(LAST_SWEEP)
+    return LastSweep(*rows[0]) if rows else None
 
 
 def rescue(work: UnitOfWork, *, max_crashes: int) -> Rescued:

@@ -1,5 +1,6 @@
 """/readyz: jobs are accepted, and somebody attends to them."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -9,12 +10,13 @@ from flask.testing import FlaskClient
 
 from service import probes
 from service.accounts import Principal
+from service.api import examples
 from service.app import create_api
 from service.catalog import PublishedModel
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
-from service.jobs import execution
+from service.jobs import execution, sweeps
 from service.lifecycle import Priority
 from tests import factories
 from tests.fakes import MemoryBlobStore
@@ -121,7 +123,8 @@ def test_a_job_whose_deadline_has_passed_is_not_claimable(database: Database, qu
 def test_a_stall_is_told_and_leaves_the_api_in_the_balancer_unless_consumption_is_required(
     http: FlaskClient, database: Database, queued: Queue
 ) -> None:
-    ready = {"status": "ready", "postgres": "ok", "schema": "ok", "redis": "ok", "consumption": "ok"}
+    swept(database)
+    ready = dict(examples.READY)
     for path in ("/readyz", "/readyz?consumption=required"):
         answer = http.get(path)
         assert (answer.status_code, answer.json) == (200, ready)
@@ -135,6 +138,50 @@ def test_a_stall_is_told_and_leaves_the_api_in_the_balancer_unless_consumption_i
     )
 
 
+def swept(database: Database, *, ago_s: float = 0.0, every_s: float = 2.0) -> None:
+    """A scheduler has ended its sweeps."""
+    with database.statement() as work:
+        sweeps.swept(work, by="scheduler@here", every_s=every_s)
+    with database.statement() as work:
+        work.execute("UPDATE last_sweep SET swept_at = now() - make_interval(secs => %s)", (ago_s,))
+
+
+def test_a_scheduler_that_never_swept_or_not_lately_is_stopped(database: Database) -> None:
+    assert probes.scheduler(database) == "stopped"
+    swept(database)
+    assert probes.scheduler(database) == "ok"
+    swept(database, ago_s=9)
+    assert probes.scheduler(database) == "ok"
+    swept(database, ago_s=11)
+    assert probes.scheduler(database) == "stopped"
+    swept(database, ago_s=170, every_s=60)
+    assert probes.scheduler(database) == "ok"
+    swept(database, ago_s=190, every_s=60)
+    assert probes.scheduler(database) == "stopped"
+
+
+def test_a_scheduler_that_stopped_is_told_and_answered_with_503_where_it_is_required(
+    http: FlaskClient, database: Database
+) -> None:
+    swept(database, ago_s=60)
+    stopped = {"scheduler": "stopped"}
+    answer = http.get("/readyz")
+    assert (answer.status_code, answer.json) == (200, examples.READY | stopped)
+    answer = http.get("/readyz?scheduler=required")
+    assert (answer.status_code, answer.json) == (503, examples.READY | stopped | {"status": "not_ready"})
+    swept(database)
+    assert http.get("/readyz?scheduler=required").status_code == 200
+
+
+def test_the_last_sweep_is_a_metric(http: FlaskClient, database: Database) -> None:
+    assert "medqueue_last_sweep_timestamp_seconds 0.0" in http.get("/metrics").text
+    swept(database)
+    (line,) = [
+        line for line in http.get("/metrics").text.splitlines() if line.startswith("medqueue_last_sweep")
+    ]
+    assert abs(float(line.split()[1]) - time.time()) < 60
+
+
 @pytest.mark.parametrize("query", ["consumption=maybe", "consumtion=required"])
 def test_a_misspelt_question_is_not_answered_with_ready(http: FlaskClient, query: str) -> None:
     assert http.get(f"/readyz?{query}").status_code == 422
@@ -142,4 +189,9 @@ def test_a_misspelt_question_is_not_answered_with_ready(http: FlaskClient, query
 
 def test_without_postgres_nothing_is_known_of_consumption() -> None:
     found = probes.readiness(Database("postgresql://u@127.0.0.1:1/x"), "redis://127.0.0.1:1/0")
-    assert (found.ready, found.postgres, found.consumption) == (False, "unreachable", "unknown")
+    assert (found.ready, found.postgres, found.consumption, found.scheduler) == (
+        False,
+        "unreachable",
+        "unknown",
+        "unknown",
+    )

@@ -14,6 +14,7 @@ from service.cli.health import faults_of, process_fault, ready_file, states_of
 from service.cli.target import ADMIN_KEY_FILE, Target
 from service.errors import BlobUnavailable, SettingInvalid
 from service.faults import faults_file, read_faults
+from service.jobs.sweeps import LAST_SWEEP, LastSweep
 from service.refusals import read_refusals, refusals_file
 from service.storage import FsspecBlobStore
 
@@ -71,6 +72,22 @@ def jobs(examined: Examined) -> Iterator[Finding]:
         found = f"{counted(quarantined[0], 'job')} quarantined"
         advice = "See `medqueue jobs list --state quarantined`; `medqueue jobs requeue ID` tries again."
         yield warn("quarantine", found, advice)
+
+
+def sweeps(examined: Examined) -> Iterator[Finding]:
+    """Whether a scheduler sweeps."""
+    with connect(examined) as connection:
+        row = connection.execute(LAST_SWEEP).fetchone()
+    yield last_sweep(None if row is None else LastSweep(*row))
+
+
+def last_sweep(last: LastSweep | None) -> Finding:
+    """How long ago the last round of sweeps was."""
+    advice = "Look whether a scheduler runs, and into its log. Without sweeps nothing is rescued, expired or scheduled."
+    if last is None:
+        return warn("scheduler", "no sweep has ended yet", advice)
+    found = f"the last sweep ended {last.age_s:.0f} s ago, by {last.by}"
+    return fail("scheduler", found, advice) if last.late else ok("scheduler", found)
 
 
 def queue(waiting: int, oldest_s: float) -> Finding:

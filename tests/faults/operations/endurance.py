@@ -70,7 +70,8 @@ def pids(arena: Arena) -> dict[str, int]:
 def all_is_well(arena: Arena) -> bool:
     """Whether nobody has anything to say any more."""
     said = [said_by(arena, *words) for words in healths(arena)]
-    return said_by_readyz(arena).get("redis") == "ok" and not any(said)
+    ready = said_by_readyz(arena)
+    return (ready.get("redis"), ready.get("scheduler")) == ("ok", "ok") and not any(said)
 
 
 def named(arena: Arena, words: Sequence[str]) -> str:

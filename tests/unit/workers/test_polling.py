@@ -10,6 +10,7 @@ import pytest
 
 from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
+from service.gate import Gate
 from workers.polling import RESTS_S, Polling
 from workers.scoring import Scorer
 from workers.turns import Turns
@@ -119,6 +120,7 @@ def test_two_threads_never_score_at_once() -> None:
     """The consumer of wake-ups and the thread that looks share a scorer, a heartbeat and a write-back."""
     scorer, at_once, most = Scorer.__new__(Scorer), [0], [0]
     scorer.stopping, scorer._turns, scorer._one_at_a_time = False, Turns(), threading.Lock()
+    scorer._gate = Gate("worker", tuple)
 
     def score(_: UUID) -> int:
         at_once[0] += 1

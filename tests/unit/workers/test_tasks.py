@@ -53,20 +53,47 @@ def test_a_wake_up_with_the_wrong_number_of_subjects_is_dropped(subjects: tuple[
     worker(failing_with(LookupError())).tasks[TaskName.SCORE.value](*subjects)
 
 
+def noting(ran: list[str], name: str, *, well: bool = True) -> Callable[[], bool]:
+    def sweep() -> bool:
+        ran.append(name)
+        return well
+
+    return sweep
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_the_sweeps_run_again_and_again_in_their_order_until_closed() -> None:
     ran: list[str] = []
-    sweeper = Sweeper({"one": lambda: ran.append("one"), "two": lambda: ran.append("two")}, every_s=0.01)
+    rounds: list[bool] = []
+    sweeps = {"one": noting(ran, "one"), "two": noting(ran, "two")}
+    sweeper = Sweeper(sweeps, every_s=0.01, ended=rounds.append)
     sweeper.start()
-    until = time.monotonic() + 5
-    while len(ran) < 6 and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: len(ran) >= 6)
     sweeper.close()
     assert ran[:6] == ["one", "two"] * 3
+    assert rounds == [True] * (len(ran) // 2)
     after = len(ran)
     time.sleep(0.05)
     assert len(ran) == after
 
 
+def test_a_round_in_which_a_sweep_failed_did_not_go_well_and_the_others_ran() -> None:
+    ran: list[str] = []
+    rounds: list[bool] = []
+    sweeps = {"one": noting(ran, "one", well=False), "two": noting(ran, "two")}
+    sweeper = Sweeper(sweeps, every_s=0.01, ended=rounds.append)
+    sweeper.start()
+    until(lambda: rounds)
+    sweeper.close()
+    assert (ran[:2], rounds[0]) == (["one", "two"], False)
+
+
 def test_a_sweep_that_fails_is_left_to_the_next() -> None:
     for sweep in sweeps_of(cast(Parts, None)).values():  # without parts it cannot work
-        sweep()
+        assert sweep() is False
