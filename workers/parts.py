@@ -1,10 +1,13 @@
-"""The parts of one worker process, made once it starts."""
+"""The parts of one worker process, made once it starts. What scores is most of its memory: a scheduler does not import it."""
+
+from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from service import failpoints, requirements
 from service.accounts import TenantCiphers
@@ -19,21 +22,55 @@ from service.refusals import refusals_file, write_refusals
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.rules import rules_of
-from workers.delivery import Dispatcher
-from workers.heartbeat import Heartbeat
-from workers.lane import BatchLane
-from workers.night import Night
-from workers.outbound import Outbound
-from workers.polling import Polling
-from workers.pool import ModelPool
 from workers.pulse import OwnPulse, pulse_over
 from workers.refusals import Refusals
-from workers.runtime import OnnxRuntime
-from workers.scoring import Scorer
-from workers.turns import Turns
-from workers.write_back import Limits, WriteBack
+
+if TYPE_CHECKING:
+    from workers.delivery import Dispatcher
+    from workers.heartbeat import Heartbeat
+    from workers.lane import BatchLane
+    from workers.polling import Polling
+    from workers.pool import ModelPool
+    from workers.scoring import Scorer
+    from workers.write_back import WriteBack
 
 POOL_SIZE = 7  # scoring, writing back, batches, a heartbeat each, and looking for work
+
+
+@dataclass(frozen=True)
+class ScoringParts:
+    """What a process that scores has beside."""
+
+    heartbeats: list[Heartbeat]
+    pool: ModelPool
+    scorer: Scorer
+    write_back: WriteBack
+    lane: BatchLane
+    polling: Polling
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are jobs in hand whose run makes progress."""
+        return any(heartbeat.holds for heartbeat in self.heartbeats)
+
+    def start(self) -> None:
+        """Look for work."""
+        self.lane.start()
+        self.polling.start()
+
+    def stop(self) -> None:
+        """Begin nothing new, and give back soon what is in hand."""
+        self.scorer.stopping = True
+        self.lane.stop()
+        self.polling.stop()
+
+    def close(self) -> None:
+        """Finish writing back and stop the threads."""
+        self.polling.close()
+        self.lane.close()
+        self.write_back.close()
+        for heartbeat in self.heartbeats:
+            heartbeat.close()
 
 
 @dataclass(frozen=True)
@@ -45,43 +82,30 @@ class Parts:
     ciphers: TenantCiphers
     catalog: Catalog
     queue: CeleryTaskQueue
-    heartbeats: list[Heartbeat]
-    pool: ModelPool
-    scorer: Scorer
-    write_back: WriteBack
     pulse: OwnPulse
     gate: Gate
-    lane: BatchLane | None = None
-    polling: Polling | None = None
+    scoring: ScoringParts | None = None
     dispatcher: Dispatcher | None = None
 
     def start(self) -> None:
         """Let those parts work that look for work by themselves, and have the gate watched."""
         self.gate.start()
-        for part in (self.dispatcher, self.lane, self.polling):
+        for part in (self.dispatcher, self.scoring):
             if part is not None:
                 part.start()
 
     def stop(self) -> None:
         """Begin nothing new, and give back soon what is in hand."""
-        self.scorer.stopping = True
-        for part in (self.lane, self.polling):
-            if part is not None:
-                part.stop()
+        if self.scoring is not None:
+            self.scoring.stop()
 
     def close(self) -> None:
         """Finish writing back, stop the threads and close the connections."""
         self.gate.close()
-        if self.polling is not None:
-            self.polling.close()
-        if self.dispatcher is not None:
-            self.dispatcher.close()
-        if self.lane is not None:
-            self.lane.close()
-        self.write_back.close()
+        for part in (self.dispatcher, self.scoring):
+            if part is not None:
+                part.close()
         self.pulse.close()
-        for heartbeat in self.heartbeats:
-            heartbeat.close()
         self.queue.close()
         self.database.close()
 
@@ -102,8 +126,51 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
     database = Database(settings.database_url, pool_size=POOL_SIZE, queue=queue)
     blobs = FsspecBlobStore(settings.blob_location)
     gate = _gate(settings, database, keyring, blobs)
-    runtime = OnnxRuntime(settings.provider, allow_cpu=settings.allow_cpu, threads=settings.threads_per_model)
     catalog = Catalog(database, cache_s=settings.cache_s)
+    ciphers = TenantCiphers(database, keyring)
+    uploads = Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes)
+    scoring = None
+    if scores:
+        scoring = _scoring(
+            settings,
+            database=database,
+            queue=queue,
+            blobs=blobs,
+            gate=gate,
+            catalog=catalog,
+            ciphers=ciphers,
+            uploads=uploads,
+        )
+    pulse = pulse_over(
+        settings.redis_url, worker_name(settings), holds=lambda: scoring is not None and scoring.holds
+    )
+    dispatcher = _dispatcher(settings, database, ciphers, gate) if delivers else None
+    return Parts(settings, database, ciphers, catalog, queue, pulse, gate, scoring, dispatcher)
+
+
+def _scoring(
+    settings: Settings,
+    *,
+    database: Database,
+    queue: CeleryTaskQueue,
+    blobs: BlobStore,
+    gate: Gate,
+    catalog: Catalog,
+    ciphers: TenantCiphers,
+    uploads: Uploads,
+) -> ScoringParts:
+    """What scores jobs and batches, with ONNX Runtime, numpy and Arrow. Raises ProviderUnavailable."""
+    from workers.heartbeat import Heartbeat
+    from workers.lane import BatchLane
+    from workers.night import Night
+    from workers.polling import Polling
+    from workers.pool import ModelPool
+    from workers.runtime import OnnxRuntime
+    from workers.scoring import Scorer
+    from workers.turns import Turns
+    from workers.write_back import Limits, WriteBack
+
+    runtime = OnnxRuntime(settings.provider, allow_cpu=settings.allow_cpu, threads=settings.threads_per_model)
     pool = ModelPool(
         runtime,
         catalog,
@@ -122,8 +189,6 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         runtime=runtime.name,
         provider=runtime.provider,
     )
-    ciphers = TenantCiphers(database, keyring)
-    uploads = Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes)
     turns = Turns()
     scorer = Scorer(
         owner=worker_name(settings),
@@ -154,27 +219,8 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         place_roots=settings.batch_place_roots,
         gate=gate,
     )
-    pulse = pulse_over(
-        settings.redis_url,
-        worker_name(settings),
-        holds=lambda: any(heartbeat.holds for heartbeat in heartbeats),
-    )
-    dispatcher = _dispatcher(settings, database, ciphers, gate) if delivers else None
-    return Parts(
-        settings,
-        database,
-        ciphers,
-        catalog,
-        queue,
-        heartbeats,
-        pool,
-        scorer,
-        write_back,
-        pulse,
-        gate,
-        BatchLane(night, turns) if scores else None,
-        Polling(database, scorer) if scores else None,
-        dispatcher,
+    return ScoringParts(
+        heartbeats, pool, scorer, write_back, BatchLane(night, turns), Polling(database, scorer)
     )
 
 
@@ -202,6 +248,9 @@ def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobS
 
 
 def _dispatcher(settings: Settings, database: Database, ciphers: TenantCiphers, gate: Gate) -> Dispatcher:
+    from workers.delivery import Dispatcher
+    from workers.outbound import Outbound
+
     rules = rules_of(settings)
     return Dispatcher(
         owner=worker_name(settings),

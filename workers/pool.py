@@ -20,8 +20,9 @@ from service.errors import BlobUnavailable, BundleUnusable
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
 from workers.fitted import FittedGraph
+from workers.provider import ProviderUnavailable
 from workers.refusals import ModelRefused, Refusals
-from workers.runtime import CPU, LoadedGraph, OutOfMemory, ProviderUnavailable, Runtime
+from workers.runtime import CPU, LoadedGraph, OutOfMemory, Runtime
 from workers.trial import Trial
 
 log = structlog.get_logger()

@@ -18,6 +18,7 @@ from models.pipelines import Array
 from models.signature import Signature, signature_of
 from service.config import Provider
 from workers import cuda
+from workers.provider import ProviderUnavailable
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -54,13 +55,6 @@ DEVICE_LOST_EXIT_STATUS = 75  # as for a run that hangs: whoever supervises the 
 SILENT = 4
 
 log = structlog.get_logger()
-
-
-class ProviderUnavailable(Exception):
-    """CUDA was asked for and does not work here"""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"{type(self).__doc__}: {reason}. Or set MEDQUEUE_ALLOW_CPU=1 to run on the CPU.")
 
 
 class OutOfMemory(Exception):

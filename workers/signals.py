@@ -19,10 +19,9 @@ from service.metrics import MetricsServer
 from service.process import INTERNAL_STATUS, WRONG_SETTING_STATUS, settle
 from service.pulse import pulse_file
 from service.queue import QueueName
-from workers.parts import Parts, make_parts, worker_name
-from workers.runtime import ProviderUnavailable, describe
+from workers.parts import Parts, ScoringParts, make_parts, worker_name
+from workers.provider import ProviderUnavailable
 from workers.schedule import Sweeper
-from workers.scoring import model_fault
 from workers.tasks import note_swept, sweeps_of
 
 MODELS_AGAIN_S = 2.0
@@ -67,8 +66,8 @@ class Process:
                 scores=QueueName.SCORE.value in self._queues,
             )
             self._parts.gate.await_start()
-            if QueueName.SCORE.value in self._queues:
-                self._warm_up(self._parts)
+            if self._parts.scoring is not None:
+                self._warm_up(self._parts, self._parts.scoring)
         except (SettingInvalid, StartRefused, ProviderUnavailable) as error:
             self._unready()
             log.error("stopped", code=getattr(error, "code", "provider_unavailable"), detail=str(error))
@@ -79,8 +78,11 @@ class Process:
             raise SystemExit(INTERNAL_STATUS) from error
         listen_to_pulse(sender.app, worker_name(self._settings))
 
-    def _warm_up(self, parts: Parts) -> None:
+    def _warm_up(self, parts: Parts, scoring: ScoringParts) -> None:
         """Load the models. While none of them loads, this worker could do nothing: it tries again."""
+        from workers.runtime import describe
+        from workers.scoring import model_fault
+
         failed: set[UUID] = set()
 
         def fails(model: PublishedModel, error: Exception) -> None:
@@ -88,11 +90,11 @@ class Process:
             log.error("model_not_loaded", model=model.name, version=model.version, exc_info=error)
             parts.gate.note(f"model {model.id}", model_fault(model, error))
 
-        while not (loaded := parts.pool.warm_up(fails)) and failed:
+        while not (loaded := scoring.pool.warm_up(fails)) and failed:
             time.sleep(MODELS_AGAIN_S)
             while failed:
                 parts.gate.note(f"model {failed.pop()}", None)
-        log.info("worker_warm", models=loaded, **describe(parts.scorer.runtime))
+        log.info("worker_warm", models=loaded, **describe(scoring.scorer.runtime))
 
     def _serve_metrics(self) -> None:
         """Serve them where that is asked for, and write the port down."""

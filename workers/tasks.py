@@ -77,11 +77,11 @@ def _score(parts: Parts, subject: str) -> None:
     A process that may not work leaves the wake-up to others, and takes no further ones for a while.
     """
     failpoints.reach(Point.TASK_TAKEN)
-    if not parts.gate.open:
+    if parts.scoring is None or not parts.gate.open:
         parts.queue.wake(score_wake_up(UUID(subject)))
         parts.gate.wait_open(CLOSED_PAUSE_S)
         return
-    parts.scorer.score(UUID(subject))
+    parts.scoring.scorer.score(UUID(subject))
 
 
 def _deliver(parts: Parts, _: str) -> None:

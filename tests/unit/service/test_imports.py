@@ -59,5 +59,10 @@ def test_what_only_starts_processes_loads_none_of_it_either(module: str) -> None
     assert loaded(module) & (HEAVY - {"alembic"}) == set()
 
 
+def test_a_scheduler_loads_nothing_that_scores() -> None:
+    modules = "workers.parts, workers.signals, workers.tasks, workers.delivery, workers.outbound"
+    assert loaded(modules) & HEAVY == set()
+
+
 def test_the_command_line_can_still_draw_tables() -> None:
     assert "rich" in loaded("service, service.cli.tables")

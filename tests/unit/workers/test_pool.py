@@ -18,8 +18,9 @@ from tests.fakes import ScriptedGraph
 from tests.unit.models.example_bundles import graph, manifest_table, toml
 from tests.unit.workers.shelf import Shelf, small_bundle
 from workers.pool import ModelPool
+from workers.provider import ProviderUnavailable
 from workers.refusals import REFUSED_S, ModelRefused, Refusals
-from workers.runtime import CPU, CUDA, LoadedGraph, OnnxRuntime, OutOfMemory, ProviderUnavailable
+from workers.runtime import CPU, CUDA, LoadedGraph, OnnxRuntime, OutOfMemory
 
 
 class CountingRuntime:

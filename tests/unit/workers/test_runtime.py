@@ -14,13 +14,13 @@ import pytest
 from models.pipelines import Array
 from service.config import Provider
 from tests.unit.workers import graphs
+from workers.provider import ProviderUnavailable
 from workers.runtime import (
     CPU,
     CUDA,
     OnnxGraph,
     OnnxRuntime,
     OutOfMemory,
-    ProviderUnavailable,
     RunFailed,
     RunTimedOut,
     cuda_options,

@@ -1,0 +1,8 @@
+"""What can be wrong with the execution provider. Apart from runtime, so that a process without models can tell, too."""
+
+
+class ProviderUnavailable(Exception):
+    """CUDA was asked for and does not work here"""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{type(self).__doc__}: {reason}. Or set MEDQUEUE_ALLOW_CPU=1 to run on the CPU.")
