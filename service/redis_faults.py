@@ -52,7 +52,8 @@ class RedisFault(StrEnum):
 
 
 ADVICE = {
-    RedisFault.UNREACHABLE: "Start the server, or check the host and port of MEDQUEUE_REDIS_URL and the network.",
+    RedisFault.UNREACHABLE: "Start the server, or check host and port in MEDQUEUE_REDIS_URL, the network, "
+    "and whether it speaks TLS (rediss://).",
     RedisFault.TLS_FAILED: "Check that the server speaks TLS at this port and that its certificate is valid for this host; "
     "name your authority's certificate with rediss://...?ssl_ca_certs=FILE.",
     RedisFault.LOGIN_REFUSED: "Check user and password in MEDQUEUE_REDIS_URL, and that the user is on (ACL LIST).",

@@ -23,8 +23,9 @@ PASSWORD = "operated"
 class OwnRedis:
     """One redis-server on a port of its own, which can be stopped and started with other options."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, bind: str = "127.0.0.1") -> None:
         folder.mkdir(parents=True)
+        self._bind = bind.split()
         self._folder = folder
         self.port = _cluster_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -36,7 +37,7 @@ class OwnRedis:
 
     def start(self, *options: str) -> None:
         """Start it and wait until it answers."""
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
+        words = ["--port", str(self.port), "--bind", *self._bind, "--save", "", "--dir", str(self._folder)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(redis_binary()), *words, "--requirepass", PASSWORD, *options], stdout=log, stderr=log
@@ -245,11 +246,39 @@ def _cluster_port() -> int:
 
 
 @contextlib.contextmanager
-def own_redis(folder: Path) -> Iterator[OwnRedis]:
+def own_redis(folder: Path, *, bind: str = "127.0.0.1") -> Iterator[OwnRedis]:
     """One that runs while the block lasts."""
-    server = OwnRedis(folder)
+    server = OwnRedis(folder, bind=bind)
     server.start()
     try:
         yield server
     finally:
         server.kill()
+
+
+@contextlib.contextmanager
+def sentinel(folder: Path, master: OwnRedis, name: str) -> Iterator[int]:
+    """A Sentinel that watches a master under a name; its port."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    configuration = folder / "sentinel.conf"
+    configuration.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {name} 127.0.0.1 {master.port} 1\n"
+        f"sentinel auth-pass {name} {PASSWORD}\n"
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(redis_binary()), str(configuration), "--sentinel"], stdout=log, stderr=log
+        )
+
+    def answers() -> bool:
+        with contextlib.suppress(RedisError, OSError), Redis(port=port, socket_timeout=2) as client:
+            return bool(client.ping())
+        return False
+
+    try:
+        eventually(answers, within_s=20)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
