@@ -28,7 +28,7 @@ def upgrade_schema(installation: Installation, out: Output) -> int:
     """
     from service.schema import migrate
 
-    migrate(installation.settings.database_url)
+    migrate(installation.owner_url)
     return _show(installation, out)
 
 
@@ -41,7 +41,8 @@ def bootstrap_installation(installation: Installation, out: Output) -> int:
     """
     from service.bootstrap import bootstrap
 
-    bootstrap(installation.settings, admin_key=False)
+    owner = installation.settings.model_copy(update={"database_url": installation.owner_url})
+    bootstrap(owner, admin_key=False)
     return _show(installation, out)
 
 

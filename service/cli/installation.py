@@ -42,6 +42,13 @@ class Installation:
         return Keyring(self.settings.master_key_bytes())
 
     @cached_property
+    def owner_url(self) -> str:
+        """The database for whoever migrates it: its owner in the embedded stack, else the role of the settings."""
+        if Settings.from_environment().database_url:
+            return self.settings.database_url
+        return server_urls(self.settings.data_dir).owner_url
+
+    @cached_property
     def blobs(self) -> BlobStore:
         """The encrypted store."""
         return FsspecBlobStore(self.settings.blob_location)

@@ -1,6 +1,6 @@
 """The data folder of one stack: where everything lies, with which mode, and who holds it.
 
-    master.key  admin.key  postgres.password  redis.password     secrets, 0600
+    master.key  admin.key  postgres*.password  redis.password    secrets, 0600
     postgres/                                                    the cluster, owned by the server's user
     run/    lock  NAME.pid  NAME.sh  ports.json  supervisord.conf  redis.conf  sockets -> a short folder
             NAME.ready  NAME.pulse  NAME.metrics                 from workers and scheduler, for those who look
@@ -133,11 +133,16 @@ def _pid_in(path: Path) -> int | None:
         return None
 
 
+def _is_open_to_all(folder: Path) -> bool:
+    """Whether servers of another user get there, as those that root starts must."""
+    return os.geteuid() != 0 or all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents))
+
+
 def _short_folder(root: Path) -> Path:
     digest = hashlib.sha256(f"{os.geteuid()} {root}".encode()).hexdigest()[:12]
     for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  ownership is checked before use
         folder = Path(base) / f"mq-{digest}"
         short = len(os.fsencode(folder / LONGEST_SOCKET)) <= SOCKET_PATH_BYTES
-        if short and re.fullmatch(r"[\w/.+-]+", base, re.ASCII):
+        if short and _is_open_to_all(folder.parent) and re.fullmatch(r"[\w/.+-]+", base, re.ASCII):
             return folder
     raise AssertionError("unreachable: /tmp is short and plain")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from service.embedded.folder import DataFolder
+from service.embedded.postgres import FOLDER_MARK
 from service.embedded.processes import MARK
 
 SUPERVISOR_STOPS_S = 15.0
@@ -51,7 +52,7 @@ def _serves(process: psutil.Process, folder: DataFolder) -> bool:
     words = process.cmdline()
     named = {"postgres": folder.cluster, "redis-server": folder.run / "redis.conf"}
     place = named.get(Path(words[0]).name) if words else None
-    return place is not None and str(place) in words[1:]
+    return place is not None and any(word in {str(place), f"{FOLDER_MARK}={place}"} for word in words[1:])
 
 
 def _is_supervisor(process: psutil.Process) -> bool:

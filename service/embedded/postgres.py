@@ -8,14 +8,22 @@ from urllib.parse import quote
 
 import psycopg
 
+from service.embedded import roles
 from service.embedded.errors import FolderUnusable, StackFailed
-from service.embedded.folder import DataFolder
-from service.embedded.privileges import ServerUser
+from service.embedded.folder import DataFolder, write_private
+from service.embedded.privileges import OPENED, ServerUser
 from service.embedded.processes import child_environment
-from service.embedded.wheels import POSTGRES_MAJOR, postgres_binary
+from service.embedded.roles import ADMINISTRATOR, APPLICATION, DATABASE, OWNER
+from service.embedded.wheels import POSTGRES_MAJOR, copy_programs, postgres_binary
 
-ROLE = DATABASE = "medqueue"
-PASSWORD_FILE = "postgres.password"  # noqa: S105  a name, not a password
+PASSWORD_FILES = {
+    ADMINISTRATOR: "postgres.password",
+    OWNER: "postgres-owner.password",
+    APPLICATION: "postgres-app.password",
+}
+
+# A setting that means nothing to Postgres: by it the process is known as this folder's when `-D` does not say so.
+FOLDER_MARK = "medqueue.folder"
 
 # For a small machine. Errors are logged without statement and detail, which may quote a row.
 CONFIGURATION = {
@@ -45,6 +53,7 @@ class Postgres:
     user: ServerUser
     port: int
     fsync: bool = True
+    programs: Path | None = None  # copies, where the user may not run those of the wheel
 
     name = "postgres"
     stop_signal = "INT"  # ends sessions at once, but orderly
@@ -56,21 +65,37 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """The application's database, over the unix socket."""
-        return self._url(DATABASE)
+        """The database for the application, which may only read and write rows; over the unix socket."""
+        return self._url(APPLICATION, DATABASE)
+
+    @property
+    def owner_url(self) -> str:
+        """The database for its owner, who migrates it."""
+        return self._url(OWNER, DATABASE)
+
+    @property
+    def administrator_url(self) -> str:
+        """The database for the administrator, who may do anything on this server."""
+        return self._url(ADMINISTRATOR, DATABASE)
 
     def prepare(self) -> None:
         """Make the cluster on first use, and hand cluster and socket folder to the server's user."""
+        if self.programs is not None:
+            copy_programs(self.programs)
+        self.sockets.mkdir(mode=0o700, exist_ok=True)
+        self.user.give(self.sockets)
         if not self.folder.cluster.exists():
             self._create_cluster()
         self._refuse_unusable()
-        self.sockets.mkdir(mode=0o700, exist_ok=True)
-        for path in (self.folder.cluster, self.sockets):
-            self.user.give(path)
+        self.user.give(self.folder.cluster)
 
     def command(self) -> tuple[str, ...]:
         """The command line that serves the cluster in the foreground, as the server's user."""
-        return (*self.user.prefix(), *self.serving())
+        return (*self.prefix(), *self.serving())
+
+    def prefix(self) -> tuple[str, ...]:
+        """Words before a command that run it as the server's user, with the cluster opened for it."""
+        return self.user.prefix(folder=self.folder.cluster)
 
     def serving(self) -> tuple[str, ...]:
         """The same, as whoever starts it."""
@@ -78,27 +103,37 @@ class Postgres:
             "port": str(self.port),
             "unix_socket_directories": f'"{self.sockets}"',
             "fsync": "on" if self.fsync else "off",
+            FOLDER_MARK: str(self.folder.cluster),
         }
         options = (word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
-        return (str(postgres_binary("postgres")), "-D", str(self.folder.cluster), *options)
+        return (self._program("postgres"), "-D", self._seen(self.folder.cluster), *options)
 
     def answers(self) -> bool:
-        """Whether the server takes connections; makes the application's database when it is not there yet."""
+        """Whether the server takes connections; makes database and roles when they are not there yet."""
+        passwords = {role: self.folder.secret(PASSWORD_FILES[role]) for role in (OWNER, APPLICATION)}
+        maintenance = self._url(ADMINISTRATOR, "postgres")
         try:
-            with psycopg.connect(self._url("postgres"), autocommit=True, connect_timeout=5) as connection:
-                found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
-                if found.rowcount == 0:
-                    connection.execute(f"CREATE DATABASE {DATABASE}")
+            with psycopg.connect(maintenance, autocommit=True, connect_timeout=5) as connection:
+                roles.make_roles(connection, passwords)
+            with psycopg.connect(self.administrator_url, autocommit=True, connect_timeout=5) as connection:
+                roles.hand_over(connection)
         except psycopg.OperationalError:
             return False
         return True
 
-    def _url(self, database: str) -> str:
-        secret, host = self.folder.secret(PASSWORD_FILE), quote(str(self.sockets), safe="")
-        return f"postgresql://{ROLE}:{secret}@/{database}?host={host}&port={self.port}"
+    def _url(self, role: str, database: str) -> str:
+        secret, host = self.folder.secret(PASSWORD_FILES[role]), quote(str(self.sockets), safe="")
+        return f"postgresql://{role}:{secret}@/{database}?host={host}&port={self.port}"
+
+    def _program(self, name: str) -> str:
+        return str(postgres_binary(name, self.programs))
+
+    def _seen(self, opened: Path) -> str:
+        """The path by which the server reaches the folder that `prefix` opened for it."""
+        return str(opened if self.user.is_us else OPENED)
 
     def _refuse_unusable(self) -> None:
-        password = self.folder.root / PASSWORD_FILE
+        password = self.folder.root / PASSWORD_FILES[ADMINISTRATOR]
         if (self.folder.cluster / "PG_VERSION").read_text().strip() != str(POSTGRES_MAJOR):
             raise FolderUnusable(f"{self.folder.cluster} is not a cluster of Postgres {POSTGRES_MAJOR}.")
         if not password.exists():
@@ -111,21 +146,24 @@ class Postgres:
             shutil.rmtree(fresh)
         fresh.mkdir(mode=0o700)
         self.user.give(fresh)
-        password = self.folder.secret(PASSWORD_FILE).encode()
+        password = self.sockets / "initdb.password"  # a place that the server's user can reach
+        write_private(password, self.folder.secret(PASSWORD_FILES[ADMINISTRATOR]))
+        self.user.give(password)
         with self.folder.open_log("initdb") as log:
             ended = subprocess.run(
-                self._initdb_command(fresh), input=password, stdout=log, stderr=log,
+                self._initdb_command(fresh, password), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=child_environment(self.folder, {}), cwd="/", check=False,
             )  # fmt: skip
+        password.unlink()
         if ended.returncode != 0:
             raise StackFailed("initdb", f"ended with status {ended.returncode}", self.folder.log("initdb"))
         fresh.rename(self.folder.cluster)
 
-    def _initdb_command(self, cluster: Path) -> tuple[str, ...]:
+    def _initdb_command(self, cluster: Path, password: Path) -> tuple[str, ...]:
         # Postgres' own C.UTF-8 sorts alike on every machine; libc's is missing on some.
         return (
-            *self.user.prefix(), str(postgres_binary("initdb")), "-D", str(cluster),
-            "--username", ROLE, "--pwfile", "/dev/stdin", "--auth=scram-sha-256", "--encoding=UTF8",
+            *self.user.prefix(folder=cluster), self._program("initdb"), "-D", self._seen(cluster),
+            "--username", ADMINISTRATOR, "--pwfile", str(password), "--auth=scram-sha-256", "--encoding=UTF8",
             "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--data-checksums",
             *(() if self.fsync else ("--no-sync",)),
         )  # fmt: skip

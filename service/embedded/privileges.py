@@ -1,12 +1,22 @@
-"""Who the database servers run as. Postgres refuses to run as root, so root hands both to another user."""
+"""Who the database servers run as, and with what. Postgres refuses to run as root, so root hands both to another user.
+
+That user has no capabilities: what SQL or a fault in a server can reach is what any user of the machine may read. So the
+server cannot find its way to files below folders closed to it, such as /root; what it needs of them root opens beforehand
+and hands over as open file descriptors. Two other ways were rejected: a capability to pass closed folders (it opened all of
+root's files to SQL), and opening those folders (they are not ours to open).
+"""
 
 import os
 import pwd
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.embedded.errors import FolderUnusable
+
+OPENED_FOLDER = 9
+OPENED = Path(f"/proc/self/fd/{OPENED_FOLDER}")
 
 
 @dataclass(frozen=True)
@@ -21,11 +31,10 @@ class ServerUser:
         """Whether nothing has to change."""
         return self.uid == os.geteuid()
 
-    def prefix(self) -> tuple[str, ...]:
-        """Words before a command that run it as this user; pid and environment stay the same.
+    def prefix(self, *, folder: Path | None = None, read: Path | None = None) -> tuple[str, ...]:
+        """Words before a command that run it as this user, without capabilities; pid and environment stay the same.
 
-        The one capability that is kept lets the server reach its files below folders closed to it, such as
-        /root. Making those folders searchable was rejected: they are not ours to open.
+        The command finds `folder` at OPENED, and `read` on its standard input. Without a change of users nothing is opened.
         """
         if self.is_us:
             return ()
@@ -35,10 +44,15 @@ class ServerUser:
                 "Started as root, and setpriv (package util-linux) is missing:"
                 " install it, or start as a plain user."
             )
-        capability = "-all,+dac_override"
+        opening, opened = ("", "sh")
+        if folder is not None:
+            opening, opened = f'exec {OPENED_FOLDER}<"$0"; ', str(folder)
+        elif read is not None:
+            opening, opened = 'exec <"$0"; ', str(read)
         return (
+            "/bin/sh", "-c", f'{opening}exec "$@"', opened,
             setpriv, f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups",
-            f"--inh-caps={capability}", f"--ambient-caps={capability}",
+            "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs",
         )  # fmt: skip
 
     def give(self, path: Path) -> None:
@@ -49,6 +63,27 @@ class ServerUser:
         if path.is_dir() and not path.is_symlink():
             for inner in path.iterdir():
                 self.give(inner)
+
+    def may_run(self, program: Path) -> bool:
+        """Whether the modes of a program and of the folders above it let this user run it."""
+        return self.is_us or (
+            self.may_pass(program.parent)
+            and self.may_pass(program.resolve().parent)
+            and self._may(program, 5)
+        )
+
+    def may_pass(self, folder: Path) -> bool:
+        """Whether this user may pass through a folder and all above it."""
+        return self.is_us or all(self._may(each, 1) for each in (folder, *folder.parents))
+
+    def _may(self, path: Path, bits: int) -> bool:
+        found = path.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid == self.uid:
+            mode >>= 6
+        elif found.st_gid == self.gid:
+            mode >>= 3
+        return mode & bits == bits
 
 
 def server_user(cluster: Path) -> ServerUser:

@@ -9,7 +9,7 @@ from redis.retry import Retry
 
 from service.embedded.folder import DataFolder, write_private
 from service.embedded.privileges import ServerUser
-from service.embedded.wheels import redis_binary
+from service.embedded.wheels import copy_programs, redis_binary
 
 # Nothing is kept on disk and nothing is evicted. The process title stays a command line we can recognise.
 CONFIGURATION = """\
@@ -18,6 +18,7 @@ port {port}
 requirepass {password}
 maxmemory 256mb
 maxmemory-policy noeviction
+dir {place}
 save ""
 appendonly no
 tcp-backlog 128
@@ -32,6 +33,7 @@ class Redis:
     folder: DataFolder
     user: ServerUser
     port: int
+    programs: Path | None = None  # copies, where the user may not run that of the wheel
 
     name = "redis"
     stop_signal = "TERM"
@@ -47,17 +49,30 @@ class Redis:
         return self.folder.run / "redis.conf"
 
     def prepare(self) -> None:
-        """Write the configuration."""
+        """Write the configuration, and make a folder that the server can enter."""
+        if self.programs is not None:
+            copy_programs(self.programs)
+        place = self.folder.sockets / "redis"  # empty: it looks for a file of its own to load
+        place.mkdir(mode=0o700, exist_ok=True)
+        self.user.give(place)
         password = self.folder.secret("redis.password")
-        write_private(self.configuration_file, CONFIGURATION.format(port=self.port, password=password))
+        written = CONFIGURATION.format(port=self.port, password=password, place=place)
+        write_private(self.configuration_file, written)
 
     def command(self) -> tuple[str, ...]:
         """The command line that serves in the foreground, as the server's user."""
-        return (*self.user.prefix(), *self.serving())
+        return (*self.prefix(), *self.serving())
+
+    def prefix(self) -> tuple[str, ...]:
+        """Words before a command that run it as the server's user, with the configuration on its standard input."""
+        return self.user.prefix(read=self.configuration_file)
 
     def serving(self) -> tuple[str, ...]:
         """The same, as whoever starts it."""
-        return (str(redis_binary()), str(self.configuration_file))
+        if self.user.is_us:
+            return (str(redis_binary(self.programs)), str(self.configuration_file))
+        # Nothing goes to syslog: by this name the process is known as this folder's.
+        return (str(redis_binary(self.programs)), "-", "--syslog-ident", str(self.configuration_file))
 
     def answers(self) -> bool:
         """Whether the server takes commands."""

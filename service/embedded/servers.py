@@ -16,6 +16,7 @@ from service.embedded.privileges import server_user
 from service.embedded.processes import child_environment, ending_with_us
 from service.embedded.redis import Redis
 from service.embedded.waiting import wait_until
+from service.embedded.wheels import postgres_binary, redis_binary
 
 START_S = 120.0  # Postgres may first replay 2 GB of log after a crash
 STOP_S = 5.0
@@ -23,10 +24,11 @@ STOP_S = 5.0
 
 @dataclass(frozen=True)
 class ServerUrls:
-    """Where the two servers answer. Each URL holds its password."""
+    """Where the two servers answer, and the database for its owner. Each URL holds its password."""
 
     database_url: str
     redis_url: str
+    owner_url: str
 
 
 @contextmanager
@@ -35,6 +37,8 @@ def embedded_servers(folder: Path, *, fsync: bool = True) -> Iterator[ServerUrls
 
     `fsync=False` is quicker and loses the cluster when the machine (not the server) crashes. Raises
     StackRunning when the folder is in use, StackFailed when a server does not come up.
+
+    `database_url` is the administrator's: whoever runs servers alone makes databases of their own on them.
     """
     data = DataFolder.at(folder)
     with data.held(), ExitStack() as running:
@@ -43,26 +47,30 @@ def embedded_servers(folder: Path, *, fsync: bool = True) -> Iterator[ServerUrls
         processes = [running.enter_context(_running(server)) for server in (postgres, redis)]
         _wait(postgres, processes[0])
         _wait(redis, processes[1])
-        yield ServerUrls(postgres.url, redis.url)
+        yield ServerUrls(postgres.administrator_url, redis.url, postgres.owner_url)
 
 
 def servers_in(folder: DataFolder, *, fsync: bool = True) -> tuple[Postgres, Redis]:
     """The two servers of a data folder, with free ports. Starts nothing."""
     user = server_user(folder.cluster)
     ports = choose_ports(folder, (Postgres.name, Redis.name))
-    return Postgres(folder, user, ports[Postgres.name], fsync), Redis(folder, user, ports[Redis.name])
+    binaries = (postgres_binary("postgres"), redis_binary())
+    programs = None if all(map(user.may_run, binaries)) else folder.sockets / "programs"
+    return (
+        Postgres(folder, user, ports[Postgres.name], fsync, programs),
+        Redis(folder, user, ports[Redis.name], programs),
+    )
 
 
 def server_urls(path: Path) -> ServerUrls:
-    """Where the servers of a data folder answer while they run. Raises FolderUnusable when they never ran."""
+    """Where the servers of a data folder's stack answer, for its application. Raises FolderUnusable when they never ran."""
     folder = DataFolder.at(path)
     ports = kept_ports(folder)
     if not {Postgres.name, Redis.name} <= ports.keys():
         raise FolderUnusable(f"{folder.root} holds no embedded servers. Start them with `medqueue up`.")
     user = server_user(folder.cluster)
-    return ServerUrls(
-        Postgres(folder, user, ports[Postgres.name]).url, Redis(folder, user, ports[Redis.name]).url
-    )
+    postgres = Postgres(folder, user, ports[Postgres.name])
+    return ServerUrls(postgres.url, Redis(folder, user, ports[Redis.name]).url, postgres.owner_url)
 
 
 @contextmanager
@@ -71,7 +79,7 @@ def _running(server: Postgres | Redis) -> Iterator[subprocess.Popen[bytes]]:
     folder, command = server.folder, ending_with_us(server.serving(), server.stop_signal)
     with folder.open_log(server.name) as log:
         process = subprocess.Popen(
-            (*server.user.prefix(), *command), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            (*server.prefix(), *command), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             cwd=folder.run, umask=0o077, env=child_environment(folder, {}),
         )  # fmt: skip
     try:

@@ -61,12 +61,12 @@ def run_stack(
     with _private_files(), _interrupted_by_signals(), folder.held():
         try:
             stop_leftovers(folder)
-            with _supervised_stack(folder, settings, workers, programs) as (supervisor, complete):
+            with _supervised_stack(folder, settings, workers, programs) as (supervisor, complete, owner_url):
                 progress("starting the servers")
                 supervisor.start(Stage.POSTGRES, START_S)
                 supervisor.start(Stage.REDIS, START_S)
                 progress("preparing the database")
-                bootstrap(complete)
+                bootstrap(complete.model_copy(update={"database_url": owner_url}))
                 progress("starting API, workers and scheduler")
                 supervisor.start(Stage.APPLICATION, START_S)
                 keep_ports(folder, {"api": port})
@@ -89,34 +89,36 @@ def api_url(path: Path) -> str | None:
 @contextmanager
 def _supervised_stack(
     folder: DataFolder, settings: Settings, workers: int, programs: Sequence[Program] | None
-) -> Iterator[tuple[Supervisor, Settings]]:
-    """supervisord with all programs and none started, and the settings completed by the servers' URLs."""
+) -> Iterator[tuple[Supervisor, Settings, str]]:
+    """supervisord with all programs and none started, the settings completed by the servers' URLs, the owner's URL."""
     if not port_is_free(settings.api_host, settings.api_port):
         raise PortTaken(settings.api_host, settings.api_port)
     _keep_master_key(folder, settings)
-    complete, servers = _embedded_servers(folder, settings)
+    complete, owner_url, servers = _embedded_servers(folder, settings)
     if programs is None:
         programs = application_programs(complete, workers, lambda: _accepts_jobs(complete))
     environment = child_environment(folder, complete.environment())
     with supervised(folder, [*servers, *programs], environment) as supervisor:
-        yield supervisor, complete
+        yield supervisor, complete, owner_url
 
 
-def _embedded_servers(folder: DataFolder, settings: Settings) -> tuple[Settings, list[Program]]:
-    """The servers whose URL is not given, ready to be started, and the settings that point to them."""
+def _embedded_servers(folder: DataFolder, settings: Settings) -> tuple[Settings, str, list[Program]]:
+    """The servers whose URL is not given, ready to be started; the settings that point to them, and the database's URL
+    for its owner.
+    """
     if settings.database_url and settings.redis_url:
-        return settings, []
-    programs, urls = [], {}
+        return settings, settings.database_url, []
+    programs, urls, owner_url = [], {}, settings.database_url
     postgres, redis = servers_in(folder)
     if not settings.database_url:
         postgres.prepare()
         programs.append(postgres_program(postgres))
-        urls["database_url"] = postgres.url
+        urls["database_url"], owner_url = postgres.url, postgres.owner_url
     if not settings.redis_url:
         redis.prepare()
         programs.append(redis_program(redis))
         urls["redis_url"] = redis.url
-    return settings.model_copy(update=urls), programs
+    return settings.model_copy(update=urls), owner_url, programs
 
 
 def _keep_master_key(folder: DataFolder, settings: Settings) -> None:

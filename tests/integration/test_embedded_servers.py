@@ -145,7 +145,9 @@ def test_a_folder_in_use_is_refused_with_the_pid_of_its_holder(urls: ServerUrls,
 
 
 def test_their_urls_are_found_by_folder(urls: ServerUrls, folder: Path, tmp_path: Path) -> None:
-    assert server_urls(folder) == urls
+    found = server_urls(folder)
+    assert (found.redis_url, found.owner_url) == (urls.redis_url, urls.owner_url)
+    assert one(found.database_url, "SELECT current_user") == "medqueue_app"
     with pytest.raises(FolderUnusable, match="medqueue up"):
         server_urls(tmp_path)
 

@@ -268,7 +268,7 @@ def test_two_stacks_run_side_by_side(start_up: StartUp, tmp_path: Path) -> None:
 def test_the_real_servers_survive_a_crash_and_a_stale_pid(start_up: StartUp, tmp_path: Path) -> None:
     up = start_up(tmp_path / "data", "servers")
     assert up.ready_line().startswith("ready")
-    with psycopg.connect(server_urls(up.data).database_url) as connection:
+    with psycopg.connect(server_urls(up.data).owner_url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     up.crash()
     for process in up.running():
