@@ -108,7 +108,9 @@ def create_api(settings: Settings) -> Api:
         submits=Combiner(partial(_submit_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
         reads=Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
     )
-    return Api(flask_app(services), database, queue, EndedListener(settings.redis_url, waiting.ended), gate)
+    listener = EndedListener(settings.redis_url, waiting.ended)
+    waiting.hears = lambda: listener.hears
+    return Api(flask_app(services), database, queue, listener, gate)
 
 
 def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobStore) -> Gate:

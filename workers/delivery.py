@@ -33,6 +33,7 @@ from workers.outbound import Outbound, SendFailed
 BEATS_PER_LEASE = 3
 AWAY_PAUSE_S = 0.5
 STOPS_WITHIN_S = 4.0
+LOOK_S = 1.0
 CLAIMED_AT_ONCE = 64
 
 Result = TypeVar("Result")
@@ -49,7 +50,7 @@ class Limits:
 
 
 class Dispatcher:
-    """The deliveries of this process. `wake` it when some may be due."""
+    """The deliveries of this process. `wake` it when some may be due; it looks by itself each second."""
 
     def __init__(
         self,
@@ -125,18 +126,29 @@ class Dispatcher:
         beats = self._loop.create_task(self._beat())
         try:
             while not self._closing:
-                await self._signal.wait()
-                self._signal.clear()
-                await self._pump()
+                overslept = not await self._signaled()
+                await self._pump(look=overslept)
             await self._finish()
         finally:
             beats.cancel()
             await self._outbound.aclose()
 
-    async def _pump(self) -> None:
-        """Record what has been tried, then claim what is due."""
+    async def _signaled(self) -> bool:
+        """Wait for a signal; whether it came within a second. A wake-up may be lost, or Redis away."""
+        try:
+            await asyncio.wait_for(self._signal.wait(), LOOK_S)
+        except TimeoutError:
+            return False
+        self._signal.clear()
+        return True
+
+    async def _pump(self, *, look: bool) -> None:
+        """Record what has been tried, then claim what is due: after a wake-up, or a look of our own."""
         try:
             await self._record()
+            if look:
+                due = await self._in_thread(self._are_due)
+                self._due = self._due or due
             if self._due and not self._closing:
                 await self._claim()
         except DatabaseUnavailable:
@@ -145,6 +157,10 @@ class Dispatcher:
         except Exception as error:
             log.error("deliveries_failed", exc_info=error)
             self._loop.call_later(AWAY_PAUSE_S, self._look)
+
+    def _are_due(self) -> bool:
+        with self._database.statement() as work:
+            return deliveries.due(work)
 
     async def _claim(self) -> None:
         """Claim as many as there are places for; when there may be more, the next record leads here again."""

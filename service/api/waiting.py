@@ -10,6 +10,7 @@ from uuid import UUID
 from service.metrics import WAITERS, WAITS_REFUSED
 
 REREAD_S = 2.0
+REREAD_UNHEARD_S = 0.5  # while announcements are not heard, as without Redis
 REMEMBERED = 8192
 
 
@@ -17,6 +18,7 @@ class Waiting:
     """Who waits for what. At most `limit` requests wait at a time; further ones are answered at once."""
 
     def __init__(self, limit: int) -> None:
+        self.hears: Callable[[], bool] = lambda: True
         self._places = threading.BoundedSemaphore(limit) if limit else None
         self._lock = threading.Lock()
         self._events: dict[UUID, list[threading.Event]] = {}
@@ -39,7 +41,8 @@ class Waiting:
     def wait(self, job_id: UUID, timeout_s: float, has_ended: Callable[[], bool]) -> bool:
         """Wait until the job is said to have ended or `timeout_s` is over; whether it was waited for at all.
 
-        `has_ended` reads the database: every REREAD_S seconds, in case an announcement was lost.
+        `has_ended` reads the database: every REREAD_S seconds, in case an announcement was lost, and more often while
+        none is heard.
         """
         with self.place() as placed:
             if placed:
@@ -76,7 +79,8 @@ class Waiting:
 
     def _wait(self, event: threading.Event, until: float, has_ended: Callable[[], bool]) -> None:
         while (left := until - time.monotonic()) > 0:
-            if event.wait(min(left, REREAD_S)) or has_ended():
+            reread_s = REREAD_S if self.hears() else REREAD_UNHEARD_S
+            if event.wait(min(left, reread_s)) or has_ended():
                 return
 
     @contextmanager

@@ -168,3 +168,18 @@ def test_followers_and_those_who_wait_for_a_job_share_the_places() -> None:
             assert not second
     assert gauge("medqueue_waiting_requests") == before
     assert waiting.wait(JOB, 0.001, never) is True
+
+
+def test_while_announcements_are_not_heard_the_database_is_read_more_often(
+    threads: ThreadPoolExecutor,
+) -> None:
+    waiting, reads = Waiting(1), list[float]()
+    waiting.hears = lambda: False
+
+    def has_ended() -> bool:
+        reads.append(time.monotonic())
+        return len(reads) == 3
+
+    began = time.monotonic()
+    assert waits(threads, waiting, JOB, has_ended).result(2 * REREAD_S)
+    assert time.monotonic() - began < REREAD_S
