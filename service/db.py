@@ -56,8 +56,8 @@ class UnitOfWork:
         self._wake_ups: list[WakeUp] = []
         self._ended: list[UUID] = []
 
-    def execute(self, query: str, params: Sequence[Param] = ()) -> list[TupleRow]:
-        """Run one SQL statement with %s parameters; its rows, or an empty list.
+    def execute(self, query: str, params: Sequence[Param] | Mapping[str, Param] = ()) -> list[TupleRow]:
+        """Run one SQL statement with %s or %(name)s parameters; its rows, or an empty list.
 
         Rows come in binary: payloads would arrive twice as long in hexadecimal. A type of our own (job_state) must be
         selected as text.
@@ -222,12 +222,3 @@ def driver_url(url: str) -> sa.URL:
         raise SettingInvalid(
             "MEDQUEUE_DATABASE_URL", "it reads postgresql://user:password@host/name"
         ) from None
-
-
-def all_of(conditions: Mapping[str, Param]) -> tuple[str, list[Param]]:
-    """The conditions that have a value, with AND between, and the values: what is not asked for is not in the statement.
-
-    Keys are SQL with one %s each, written in the code.
-    """
-    given = {condition: value for condition, value in conditions.items() if value is not None}
-    return " AND ".join(given), list(given.values())

@@ -207,12 +207,14 @@ class Job(Row):
             "promise_at",
             postgresql_where=text("state = 'queued' AND overdue_at IS NULL"),
         ),
-        Index("ix_job_newest", "tenant_id", text("id DESC")),
+        Index("ix_job_created", "tenant_id", "created_at", "id"),
+        # Without those that run, so that a claim adds no entry.
         Index(
-            "ix_job_subject",
-            "tenant_id",
-            "subject_digest",
-            text("id DESC"),
+            *("ix_job_listed", "tenant_id", "model_version_id", "state", "created_at", "id"),
+            postgresql_where=text("state <> 'running'"),
+        ),
+        Index(
+            *("ix_job_subject_created", "tenant_id", "subject_digest", "created_at", "id"),
             postgresql_where=text("subject_digest IS NOT NULL"),
         ),
         Index(
@@ -417,7 +419,11 @@ class WebhookDelivery(Row):
             "lease_expires_at",
             postgresql_where=text("lease_expires_at IS NOT NULL"),
         ),
-        Index("ix_webhook_delivery_newest", "tenant_id", text("id DESC")),
+        Index("ix_webhook_delivery_created", "tenant_id", "created_at", "id"),
+        Index(
+            *("ix_webhook_delivery_listed", "endpoint_id", "event_type", "state", "created_at", "id"),
+            postgresql_where=text("state <> 'running'"),
+        ),
         Index("ix_webhook_delivery_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),
         Index("ix_webhook_delivery_batch", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
     )
@@ -551,7 +557,8 @@ class Batch(Row):
                 "deadline_at IS NOT NULL AND state IN ('validating', 'scheduled', 'running', 'pausing', 'paused')"
             ),
         ),
-        Index("ix_batch_newest", "tenant_id", text("id DESC")),
+        Index("ix_batch_created", "tenant_id", "created_at", "id"),
+        Index("ix_batch_state", "tenant_id", "state", "created_at", "id"),
         Index("ix_batch_rerun", "rerun_of", postgresql_where=text("rerun_of IS NOT NULL")),
         Index(
             "uq_batch_run",

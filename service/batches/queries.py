@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service import audit
+from service import audit, listing
 from service.accounts import Principal
 from service.audit import AuditEvent
 from service.batches import windows
@@ -14,7 +14,7 @@ from service.batches.files.columns import Columns, read_columns
 from service.batches.keys import open_layout
 from service.batches.opening import open_request
 from service.batches.windows import Opening, Window
-from service.db import UnitOfWork, all_of
+from service.db import UnitOfWork
 from service.errors import BatchNotFound
 from service.lifecycle import BatchState, ChunkState
 
@@ -43,7 +43,7 @@ COLUMNS = f"""id, model_version_id, state::text, created_at, scheduled_at, start
     rows_succeeded, rows_failed, chunks_total, chunks_done, chunks_running, schedule_id, scheduled_for, rerun_of, problem,
     source_bytes, source_sha256, results, errors, request, layout, CASE WHEN finished_at IS NULL THEN {RETRYING} END,
     CASE state WHEN 'running' THEN {PACE.format(t="batch")} END, now()"""
-LIST = f"SELECT {COLUMNS} FROM batch WHERE {{conditions}} ORDER BY id DESC LIMIT %s"
+GET = f"SELECT {COLUMNS} FROM batch WHERE id = %s AND tenant_id = %s"
 FINISHED = """
 SELECT id, number, first_row, rows, state::text, rows_succeeded, rows_failed, results, errors, problem, seek, fence
 FROM batch_chunk WHERE batch_id = %s AND number > %s AND finished_at IS NOT NULL ORDER BY number LIMIT %s
@@ -184,8 +184,7 @@ class Original:
 
 def get(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchView:
     """A batch. Raises BatchNotFound."""
-    query = LIST.format(conditions="id = %s AND tenant_id = %s")
-    rows = work.execute(query, (batch_id, principal.tenant_id, 1))
+    rows = work.execute(GET, (batch_id, principal.tenant_id))
     if not rows:
         raise BatchNotFound
     return _view(principal, rows[0])
@@ -195,18 +194,26 @@ def newest(
     work: UnitOfWork, principal: Principal, wanted: BatchFilter, *, before: UUID | None, limit: int
 ) -> list[BatchView]:
     """The tenant's batches, newest first, older than `before`."""
-    conditions: dict[str, object] = {
-        "tenant_id = %s": principal.tenant_id,
-        "id < %s": before,
-        "state = %s": wanted.state,
-        "schedule_id = %s": wanted.schedule_id,
-        "rerun_of = %s": wanted.rerun_of,
-        "created_at >= %s": wanted.created_after,
-        "created_at < %s": wanted.created_before,
-    }
-    where, values = all_of(conditions)
-    rows = work.execute(LIST.format(conditions=where), [*values, limit])
-    return [_view(principal, row) for row in rows]
+    query, params = list_query(principal, wanted, before=before, limit=limit)
+    return [_view(principal, row) for row in work.execute(query, params)]
+
+
+def list_query(
+    principal: Principal, wanted: BatchFilter, *, before: UUID | None, limit: int
+) -> tuple[str, dict[str, object]]:
+    """The statement of a page and its parameters. Those of a schedule, and those that run another again, are few."""
+    times, params = listing.within(
+        "batch", before=before, created_after=wanted.created_after, created_before=wanted.created_before
+    )
+    keys, key_params = listing.equal({"rerun_of": wanted.rerun_of, "schedule_id": wanted.schedule_id})
+    params |= key_params | {"tenant_id": principal.tenant_id, "limit": limit}
+    conditions = ["tenant_id = %(tenant_id)s", *times]
+    if wanted.state is not None:
+        conditions.append(f"state = '{wanted.state}'")
+    part = listing.simple("batch", conditions)
+    if keys:
+        part = listing.few("batch", keys[0], [*keys[1:], *conditions])
+    return listing.page("batch", COLUMNS, [part]), params
 
 
 def events(

@@ -10,15 +10,16 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 from pydantic_core import from_json
 
-from service import audit
+from service import audit, listing
 from service.accounts import Principal
 from service.crypto import binding
-from service.db import UnitOfWork, all_of
+from service.db import UnitOfWork
 from service.errors import JobNotFound, PayloadUnreadable, TransitionRefused
 from service.lifecycle import ENDED_STATES, JobState, Priority
 from service.queue import score_wake_up
 from service.webhooks import planning
 
+NOT_RUNNING = listing.every("job_state", [state for state in JobState if state is not JobState.RUNNING])
 TAG = re.compile(r"[a-z]+-[0-9]+")
 EVERY_TAG = "*"
 COLUMNS = """id, model_version_id, state::text, priority, created_at, started_at, finished_at, deadline_at, attempt, fence,
@@ -45,8 +46,6 @@ WITH asked AS (
 )
 SELECT * FROM found
 """
-
-LIST = "SELECT {columns} FROM job WHERE {conditions} ORDER BY id DESC LIMIT %s"
 
 CANCEL = f"""
 WITH canceled AS (
@@ -182,21 +181,45 @@ def newest(
 
 def list_query(
     principal: Principal, wanted: JobFilter, *, before: UUID | None, limit: int
-) -> tuple[str, list[object]]:
-    """The statement of a page and its parameters. Only what is asked for is in it, so that each has a plan of its own."""
-    subject = None if wanted.subject is None else principal.cipher.blind_index(wanted.subject)
-    versions = None if wanted.model_version_ids is None else list(wanted.model_version_ids)
-    conditions: dict[str, object] = {
-        "tenant_id = %s": principal.tenant_id,
-        "id < %s": before,
-        "state = %s": wanted.state,
-        "model_version_id = ANY(%s)": versions,
-        "subject_digest = %s": subject,
-        "created_at >= %s": wanted.created_after,
-        "created_at < %s": wanted.created_before,
-    }
-    where, values = all_of(conditions)
-    return LIST.format(columns=COLUMNS, conditions=where), [*values, limit]
+) -> tuple[str, dict[str, object]]:
+    """The statement of a page and its parameters. Only what is asked for is in it, so that each has a plan of its own.
+
+    Jobs of a subject have an index of their own. Else those of a model or in a state are looked for by model version and
+    state, which one index leads with; what is not asked for stands for all that there are.
+    """
+    times, params = listing.within(
+        "job", before=before, created_after=wanted.created_after, created_before=wanted.created_before
+    )
+    params |= {"tenant_id": principal.tenant_id, "limit": limit}
+    shared = ["tenant_id = %(tenant_id)s", *times]
+    given = []
+    if wanted.state is not None:
+        given, params["state"] = ["state = %(state)s"], wanted.state
+    if wanted.model_version_ids is not None:
+        given += ["model_version_id = ANY (%(versions)s::uuid[])"]
+        params["versions"] = list(wanted.model_version_ids)
+    if wanted.subject is not None:
+        params["subject"] = principal.cipher.blind_index(wanted.subject)
+        parts = [listing.simple("job", ["subject_digest = %(subject)s", *given, *shared])]
+    elif given:
+        parts = _parts(wanted, given, shared)
+    else:
+        parts = [listing.simple("job", shared)]
+    return listing.page("job", COLUMNS, parts), params
+
+
+def _parts(wanted: JobFilter, given: list[str], shared: list[str]) -> list[str]:
+    """Jobs in hand, and those of each model version and state."""
+    running = listing.few("job", listing.RUNNING, [*given, *shared])
+    if wanted.state is JobState.RUNNING:
+        return [running]
+    values = {"model_version_id": "SELECT id FROM model_version", "state": NOT_RUNNING}
+    if wanted.model_version_ids is not None:
+        values["model_version_id"] = "SELECT unnest(%(versions)s::uuid[])"
+    if wanted.state is not None:
+        values["state"] = "SELECT %(state)s::job_state"
+    steps = listing.steps("job", values, shared)
+    return [steps] if wanted.state is not None else [steps, running]
 
 
 def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:

@@ -6,21 +6,28 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service import audit
+from service import audit, listing
 from service.accounts import Principal
-from service.db import UnitOfWork, all_of
+from service.db import UnitOfWork
 from service.errors import DeliveryNotFound, TransitionRefused
 from service.lifecycle import PUBLISHED_ACTIONS, DeliveryState
 from service.queue import deliver_wake_up
 from service.webhooks import endpoints
+from service.webhooks.messages import PING
 
+TABLE = "webhook_delivery"
 REPLAY_ROWS = 10_000
 
-COLUMNS = """delivery.id, delivery.endpoint_id, delivery.event_id, delivery.event_type, delivery.job_id,
-    delivery.state::text, delivery.tries, delivery.created_at,
-    CASE WHEN delivery.state = 'queued' THEN delivery.available_at END, delivery.finished_at,
-    delivery.batch_id"""
-LIST = f"SELECT {COLUMNS} FROM webhook_delivery AS delivery WHERE {{conditions}} ORDER BY delivery.id DESC LIMIT %s"
+# All values that the columns of a list can have.
+ENDPOINTS = "SELECT id FROM webhook_endpoint WHERE tenant_id = %(tenant_id)s"
+TYPES = listing.every("text", [*PUBLISHED_ACTIONS, PING])
+NOT_RUNNING = listing.every(
+    "delivery_state", [state for state in DeliveryState if state is not DeliveryState.RUNNING]
+)
+
+COLUMNS = """id, endpoint_id, event_id, event_type, job_id, state::text, tries, created_at,
+    CASE WHEN state = 'queued' THEN available_at END, finished_at, batch_id"""
+GET = f"SELECT {COLUMNS} FROM webhook_delivery WHERE id = %s AND tenant_id = %s"
 TRIES = """
 SELECT tried_at, duration_ms, status, error, excerpt FROM webhook_try WHERE delivery_id = %s ORDER BY fence
 """
@@ -109,26 +116,55 @@ def newest(
     work: UnitOfWork, principal: Principal, wanted: DeliveryFilter, *, before: UUID | None, limit: int
 ) -> list[DeliveryView]:
     """The tenant's deliveries, newest first, older than `before`."""
-    conditions: dict[str, object] = {
-        "delivery.tenant_id = %s": principal.tenant_id,
-        "delivery.id < %s": before,
-        "delivery.endpoint_id = %s": wanted.endpoint_id,
-        "delivery.state = %s": wanted.state,
-        "delivery.event_type = %s": wanted.event_type,
-        "delivery.job_id = %s": wanted.job_id,
-        "delivery.batch_id = %s": wanted.batch_id,
-        "delivery.created_at >= %s": wanted.created_after,
-        "delivery.created_at < %s": wanted.created_before,
-    }
-    where, values = all_of(conditions)
-    rows = work.execute(LIST.format(conditions=where), [*values, limit])
-    return [_view(*row) for row in rows]
+    query, params = list_query(principal, wanted, before=before, limit=limit)
+    return [_view(*row) for row in work.execute(query, params)]
+
+
+def list_query(
+    principal: Principal, wanted: DeliveryFilter, *, before: UUID | None, limit: int
+) -> tuple[str, dict[str, object]]:
+    """The statement of a page and its parameters.
+
+    Those of a job or a batch are few. Else those of an endpoint, of a type or in a state are looked for by all three, which
+    one index leads with; what is not asked for stands for all that there are.
+    """
+    times, params = listing.within(
+        TABLE, before=before, created_after=wanted.created_after, created_before=wanted.created_before
+    )
+    keys, key_params = listing.equal({"job_id": wanted.job_id, "batch_id": wanted.batch_id})
+    given, given_params = listing.equal(
+        {"endpoint_id": wanted.endpoint_id, "state": wanted.state, "event_type": wanted.event_type}
+    )
+    shared = ["tenant_id = %(tenant_id)s", *times]
+    params |= key_params | given_params | {"tenant_id": principal.tenant_id, "limit": limit}
+    if keys:
+        parts = [listing.few(TABLE, keys[0], [*keys[1:], *given, *shared])]
+    elif given:
+        parts = _parts(wanted, given, shared)
+    else:
+        parts = [listing.simple(TABLE, shared)]
+    return listing.page(TABLE, COLUMNS, parts), params
+
+
+def _parts(wanted: DeliveryFilter, given: list[str], shared: list[str]) -> list[str]:
+    """Deliveries in hand, and those of each endpoint, type and state."""
+    running = listing.few(TABLE, listing.RUNNING, [*given, *shared])
+    if wanted.state is DeliveryState.RUNNING:
+        return [running]
+    values = {"endpoint_id": ENDPOINTS, "event_type": TYPES, "state": NOT_RUNNING}
+    if wanted.endpoint_id is not None:
+        values["endpoint_id"] = "SELECT %(endpoint_id)s::uuid"
+    if wanted.event_type is not None:
+        values["event_type"] = "SELECT %(event_type)s::text"
+    if wanted.state is not None:
+        values["state"] = "SELECT %(state)s::delivery_state"
+    steps = listing.steps(TABLE, values, shared)
+    return [steps] if wanted.state is not None else [steps, running]
 
 
 def get(work: UnitOfWork, principal: Principal, delivery_id: UUID) -> tuple[DeliveryView, list[TryView]]:
     """A delivery and its tries, oldest first. Raises DeliveryNotFound."""
-    query = LIST.format(conditions="delivery.id = %s AND delivery.tenant_id = %s")
-    rows = work.execute(query, (delivery_id, principal.tenant_id, 1))
+    rows = work.execute(GET, (delivery_id, principal.tenant_id))
     if not rows:
         raise DeliveryNotFound
     return _view(*rows[0]), [TryView(*row) for row in work.execute(TRIES, (delivery_id,))]

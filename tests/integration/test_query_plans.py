@@ -9,7 +9,6 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from uuid_utils.compat import uuid7
 
 from service import leases, probes
 from service.accounts import Principal
@@ -18,7 +17,6 @@ from service.crypto import Keyring
 from service.db import Database, UnitOfWork, driver_url
 from service.jobs import execution, queries, submission, sweeps
 from service.leases import Lease
-from service.lifecycle import JobState
 from tests import factories
 from tests.conftest import TEMPLATE, fresh_database
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
@@ -148,13 +146,6 @@ def test_reading_a_job_touches_one_row(full: tuple[Database, Principal, Publishe
     job_id = factories.submitted(database, caller, model)[0]
     params = ([0], [job_id], [caller.tenant_id], [caller.actor], [None])
     assert rows_touched(database, queries.READ, params) == 1
-
-
-def test_a_page_of_the_list_touches_one_page(full: tuple[Database, Principal, PublishedModel]) -> None:
-    database, caller, _ = full
-    for wanted in (queries.JobFilter(), queries.JobFilter(state=JobState.QUEUED)):
-        statement, params = queries.list_query(caller, wanted, before=uuid7(), limit=51)
-        assert rows_touched(database, statement, tuple(params)) <= 51
 
 
 def test_plans_made_on_an_empty_table_are_good_when_it_is_large(template: Any) -> None:

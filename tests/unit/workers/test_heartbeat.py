@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
@@ -49,8 +49,8 @@ class _Renewal(UnitOfWork):
     ) -> None:
         pass
 
-    def execute(self, query: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        ids, _, lease_s = params
+    def execute(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        ids, _, lease_s = tuple(params)
         self._book.renewals.append((time.monotonic(), tuple(ids), lease_s))
         return [(held,) for held in ids if held not in self._book.taken]
 
