@@ -7,12 +7,17 @@ RUNTIME ?= cpu
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/python -m uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
 
+# Of the machine that `make gpu` runs on, where its wheels are carried in parts; and where it writes what it found.
+GPU_PYTHON ?= 3.12
+GPU_SITE ?= /tmp/medqueue-gpu
+OUT ?= .
+
 SEED ?= $(shell shuf -i 1-999999 -n 1)
 
-.PHONY: help install demo up test faults check bench gpu-libs lock clean
+.PHONY: help install demo up test faults check bench gpu-libs gpu-parts gpu lock clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed-$(RUNTIME) ## make .venv with .venv/bin/medqueue
 
@@ -56,6 +61,18 @@ bench: install ## measure against the plain way, write docs/benchmarks.md
 gpu-libs: install ## install the GPU image's wheels (2 GB) into a scratch folder and prove that only the driver is missing
 	$(PIP) install uv
 	$(BIN)/python -m pytest tests/gpu/test_libraries.py --gpu-libs
+
+gpu-parts: install ## for a machine with a GPU and no network: fetch the wheels, pack them into folders .gpu/NN of 50 MiB
+	$(BIN)/python -m benchmarks.gpu.wheels parts .gpu --python-version $(GPU_PYTHON)
+
+gpu: ## on a machine with a GPU: check and measure what needs one, in 8 minutes, into OUT; GPU_PARTS=FOLDER installs without network
+ifdef GPU_PARTS
+	$(PYTHON) -m benchmarks.gpu.wheels install $(GPU_PARTS) $(GPU_SITE)
+	PYTHONPATH=$(GPU_SITE):$(CURDIR) $(PYTHON) -m benchmarks.gpu --device cuda --out $(OUT)
+else
+	@$(MAKE) --no-print-directory install RUNTIME=gpu
+	$(BIN)/python -m benchmarks.gpu --device cuda --out $(OUT)
+endif
 
 lock: install ## pin the dependencies anew: for work, for the CPU images, for the GPU image
 	$(PIP) install uv

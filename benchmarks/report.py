@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figure, number
+from benchmarks.gpu import report as gpu
 from benchmarks.plain import settings as plain
 from benchmarks.run import Result
 from benchmarks.sections import SECTIONS, Section
@@ -71,8 +72,15 @@ def write(result: Result, page: Path, figures: Path) -> None:
     """Write the page and the JSON."""
     page.parent.mkdir(exist_ok=True)
     figures.parent.mkdir(exist_ok=True)
-    page.write_text(markdown(result))
+    page.write_text(_with_gpu(markdown(result)))
     figures.write_text(as_json(result))
+
+
+def _with_gpu(page: str) -> str:
+    """The page with what `make gpu` found, where that was taken in: another machine did."""
+    return (
+        gpu.placed(page, gpu.section(json.loads(gpu.FIGURES.read_text()))) if gpu.FIGURES.exists() else page
+    )
 
 
 def as_json(result: Result) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -54,8 +55,8 @@ def plain_system(folder: Path) -> Iterator[System]:
 
 
 @contextmanager
-def medqueue_system(folder: Path) -> Iterator[System]:
-    """medqueue: API, one worker and the scheduler, by the embedded stack's own command lines."""
+def medqueue_system(folder: Path, **more: Any) -> Iterator[System]:
+    """medqueue: API, one worker and the scheduler, by the embedded stack's own command lines. `more` are settings."""
     with embedded_servers(folder) as urls, ExitStack() as stack:
         settings = Settings(
             database_url=urls.database_url,
@@ -67,6 +68,7 @@ def medqueue_system(folder: Path) -> Iterator[System]:
             webhook_allowed_ports="*",
             webhook_allowed_networks="127.0.0.0/8",
             batch_allowed_roots=str(folder / NIGHT_FOLDER),
+            **more,
         )
         (folder / NIGHT_FOLDER).mkdir()
         bootstrap(settings)
