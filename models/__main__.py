@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.bundle import Bundle, BundleRefused, publishable, renew_golden, seal_bundle
+from models.checking import publishable, sealed
+from models.manifest import BundleRefused
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,19 +14,14 @@ def main(arguments: list[str] | None = None) -> int:
     refused = False
     for folder in options.folders:
         try:
-            bundle = _seal(folder, options.golden) if options.command == "seal" else publishable(folder)
+            bundle = (
+                sealed(folder, golden=options.golden) if options.command == "seal" else publishable(folder)
+            )
             sys.stdout.write(f"{bundle.manifest.name} {bundle.manifest.version} {bundle.digest}\n")
         except BundleRefused as error:
             sys.stderr.write(f"{folder}:\n{error}\n")
             refused = True
     return int(refused)
-
-
-def _seal(folder: Path, golden: bool) -> Bundle:
-    if golden:
-        renew_golden(folder)
-    seal_bundle(folder)
-    return publishable(folder)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""A bundle: the folder that is one model version. Read it, seal it, and refuse it with every reason.
+"""A bundle: the folder that is one model version. Read it and seal it; every reason to refuse it: checking.
 
 A bundle is manifest.toml and the files its `[files]` table lists with their SHA-256: model.onnx, golden.json,
 CARD.md and side files. train.py and metrics.json may lie beside them and are no part of it. The digest covers
@@ -10,25 +10,30 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from models.golden import GOLDEN_NAME, GoldenCase, RunGraph, check_golden, parse_golden, renewed_golden
-from models.graph import check_graph, read_signature
-from models.manifest import FILL_IN, MANIFEST_NAME, BundleRefused, Fault, ManifestInvalid, ModelManifest
+from models.golden import GOLDEN_NAME, GoldenCase, RunGraph, parse_golden, renewed_golden
+from models.graph import read_signature
+from models.manifest import MANIFEST_NAME, BundleRefused, Fault, ModelManifest
 from models.pipelines import Array, Pipeline, load_pipeline
+from models.sandbox import Sandbox, SandboxRun
 from models.signature import Fitting
 
 __all__ = [
     "CARD_NAME",
     "Bundle",
     "BundleRefused",
-    "CpuRun",
     "Fault",
+    "RunModel",
+    "bundle_bytes",
+    "bundle_files",
     "bundled",
-    "check_bundle",
-    "publishable",
+    "file_digest",
+    "fitted",
+    "path_fault",
     "read_bundle",
+    "read_manifest",
+    "read_text",
     "renew_golden",
     "seal_bundle",
 ]
@@ -72,86 +77,25 @@ def bundled() -> list[Path]:
 
 def read_bundle(folder: Path) -> Bundle:
     """The bundle in `folder`, not yet checked. Raises BundleRefused where it cannot even be read."""
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     listed = sorted({*manifest.files, *_LISTED_ALWAYS, manifest.graph.file})
-    if faults := [fault for path in listed if (fault := _path_fault(folder, path)) is not None]:
+    if faults := [fault for path in listed if (fault := path_fault(folder, path)) is not None]:
         raise BundleRefused(*faults)
-    file_digests = {path: _file_digest(folder / path) for path in (MANIFEST_NAME, *listed)}
+    file_digests = {path: file_digest(folder / path) for path in (MANIFEST_NAME, *listed)}
     return Bundle(
         folder=folder,
         manifest=manifest,
         digest=_digest(file_digests),
-        card=_read_text(folder, CARD_NAME),
-        golden=parse_golden(_read_text(folder, GOLDEN_NAME)),
+        card=read_text(folder, CARD_NAME),
+        golden=parse_golden(read_text(folder, GOLDEN_NAME)),
         file_digests=file_digests,
     )
 
 
-def publishable(folder: Path, run: RunModel | None = None) -> Bundle:
-    """The bundle in `folder`, read and checked. Raises BundleRefused with every fault found."""
-    bundle = read_bundle(folder)
-    if faults := check_bundle(bundle, run):
-        raise BundleRefused(*faults)
-    return bundle
-
-
-def check_bundle(bundle: Bundle, run: RunModel | None = None) -> list[Fault]:
-    """Every reason not to publish `bundle`; none for a good one.
-
-    The graph is run (by `run`, else ONNX Runtime on the CPU) only when nothing else is wrong with the bundle.
-    """
-    faults = [*_check_filled(bundle), *_check_card(bundle), *_check_files(bundle)]
-    try:
-        pipeline = load_pipeline(bundle.manifest)
-    except ManifestInvalid as error:
-        return [*faults, *error.faults]
-    table, beside = bundle.manifest.graph, _beside(bundle)
-    faults += check_graph(bundle.model_path, table, pipeline.feeds, pipeline.outputs, files=beside)
-    if faults:
-        return faults
-    run_graph = _fitted(bundle.model_path, bundle.manifest, pipeline, run)
-    return check_golden(bundle.golden, pipeline, bundle.manifest.runtime.tolerance, run_graph)
-
-
-def _beside(bundle: Bundle) -> set[str]:
-    """The bundle's files as paths relative to the folder of its graph, where weights are looked for."""
-    start = PurePosixPath(bundle.manifest.graph.file).parent
-    return {
-        PurePosixPath(path).relative_to(start).as_posix()
-        for path in bundle.manifest.files
-        if PurePosixPath(path).is_relative_to(start)
-    }
-
-
-def _fitted(path: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunModel | None) -> RunGraph:
-    """The graph at `path` in its pipeline's terms, run by `run` or ONNX Runtime on the CPU."""
-    run_model = run or CpuRun()
+def fitted(path: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunModel) -> RunGraph:
+    """The graph at `path` in its pipeline's terms, run by `run`."""
     fitting = cache(lambda: Fitting(manifest.graph, pipeline.feeds, pipeline.outputs, read_signature(path)))
-    return lambda feeds: fitting().run(lambda fed: run_model(path, fed), feeds)
-
-
-class CpuRun:
-    """Runs a graph with ONNX Runtime on the CPU, one thread. Keeps the session of one model file."""
-
-    def __init__(self) -> None:
-        self._path: Path | None = None
-        self._session: Any = None
-
-    def __call__(self, model_path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Every output of the graph by name. Raises what ONNX Runtime raises."""
-        if self._path != model_path:
-            self._session, self._path = self._open(model_path), model_path
-        names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
-
-    @staticmethod
-    def _open(model_path: Path) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4  # what is wrong comes back as a fault, not on stderr
-        return onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
+    return lambda feeds: fitting().run(lambda fed: run(path, fed), feeds)
 
 
 def seal_bundle(folder: Path) -> Bundle:
@@ -159,10 +103,10 @@ def seal_bundle(folder: Path) -> Bundle:
 
     Every other line of the manifest stays as it is.
     """
-    _read_manifest(folder)
-    paths = sorted(_files_of(folder))
-    digests = {path: _file_digest(folder / path) for path in paths}
-    text = _with_files(_read_text(folder, MANIFEST_NAME), digests)
+    read_manifest(folder)
+    paths = sorted(bundle_files(folder))
+    digests = {path: file_digest(folder / path) for path in paths}
+    text = _with_files(read_text(folder, MANIFEST_NAME), digests)
     ModelManifest.parse(text)
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
     return read_bundle(folder)
@@ -170,20 +114,23 @@ def seal_bundle(folder: Path) -> Bundle:
 
 def renew_golden(folder: Path, run: RunModel | None = None) -> None:
     """Write into golden.json what the model in `folder` answers now. Raises BundleRefused."""
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     pipeline, path = load_pipeline(manifest), folder / manifest.graph.file
-    text = _read_text(folder, GOLDEN_NAME)
-    renewed = renewed_golden(text, pipeline, _fitted(path, manifest, pipeline, run))
+    text = read_text(folder, GOLDEN_NAME)
+    if (fault := path_fault(folder, manifest.graph.file)) is not None:
+        raise BundleRefused(fault)
+    with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
+        run_model = run or SandboxRun(sandbox, manifest.runtime.run_timeout_s)
+        renewed = renewed_golden(text, pipeline, fitted(path, manifest, pipeline, run_model))
     (folder / GOLDEN_NAME).write_text(renewed, encoding="utf-8")
 
 
-def _read_manifest(folder: Path) -> ModelManifest:
-    if (fault := _path_fault(folder, MANIFEST_NAME)) is not None:
-        raise BundleRefused(fault)
-    return ModelManifest.parse(_read_text(folder, MANIFEST_NAME))
+def read_manifest(folder: Path) -> ModelManifest:
+    """The manifest of the bundle in `folder`. Raises BundleRefused."""
+    return ModelManifest.parse(read_text(folder, MANIFEST_NAME))
 
 
-def _path_fault(folder: Path, path: str) -> Fault | None:
+def path_fault(folder: Path, path: str) -> Fault | None:
     """Why `path` is not a plain file of the bundle's own: absent, or reached through a symbolic link."""
     steps = [folder.joinpath(*path.split("/")[:depth]) for depth in range(1, path.count("/") + 2)]
     if any(step.is_symlink() for step in steps):
@@ -193,16 +140,18 @@ def _path_fault(folder: Path, path: str) -> Fault | None:
     return None
 
 
-def _read_text(folder: Path, path: str) -> str:
+def read_text(folder: Path, path: str) -> str:
+    """The text of one of a bundle's files. Raises BundleRefused."""
+    if (fault := path_fault(folder, path)) is not None:
+        raise BundleRefused(fault)
     try:
         return (folder / path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise BundleRefused(Fault(path, "file_not_text", "write this file in UTF-8")) from None
-    except FileNotFoundError:
-        raise BundleRefused(Fault(path, "file_missing", "add this file to the bundle")) from None
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """The digest of one file: "sha256:<hex>"."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
@@ -213,44 +162,20 @@ def _digest(file_digests: Mapping[str, str]) -> str:
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
-def _check_filled(bundle: Bundle) -> list[Fault]:
-    """Faults of places that a skeleton left open."""
-    texts = {MANIFEST_NAME: bundle.manifest.model_dump_json(), CARD_NAME: bundle.card}
-    return [
-        Fault(name, "not_filled_in", f"write what is to stand in the places marked {FILL_IN}")
-        for name, text in texts.items()
-        if FILL_IN in text
-    ]
-
-
-def _check_card(bundle: Bundle) -> list[Fault]:
-    if bundle.card.strip():
-        return []
-    return [
-        Fault(CARD_NAME, "card_empty", "write who the model is for, what it was trained on and how it does")
-    ]
-
-
-def _check_files(bundle: Bundle) -> list[Fault]:
-    """Faults of files whose digest is not the manifest's, and of files the manifest does not list."""
-    listed = bundle.manifest.files
-    present = {*bundle.file_digests, *_files_of(bundle.folder)} - {MANIFEST_NAME}
-    unlisted = [Fault(path, "file_not_listed", "seal the bundle") for path in sorted(present - listed.keys())]
-    differing = [
-        Fault(path, "digest_differs", "the file is not the one that was sealed: restore it, or seal again")
-        for path, digest in sorted(listed.items())
-        if bundle.file_digests[path] != digest
-    ]
-    return unlisted + differing
-
-
-def _files_of(folder: Path) -> Iterator[str]:
+def bundle_files(folder: Path) -> Iterator[str]:
     """Paths of the files in `folder` that belong to its bundle: no Python, no metrics, nothing hidden."""
     for file in folder.rglob("*"):
         path = file.relative_to(folder)
         hidden = any(part.startswith((".", "__")) for part in path.parts)
         if not (hidden or file.is_dir() or file.suffix == ".py" or path.name in _LEFT_OUT):
             yield path.as_posix()
+
+
+def bundle_bytes(folder: Path) -> int:
+    """Size of all files of the bundle in `folder`."""
+    return sum(
+        (folder / path).stat().st_size for path in bundle_files(folder) if path_fault(folder, path) is None
+    )
 
 
 def _with_files(text: str, file_digests: Mapping[str, str]) -> str:

@@ -43,6 +43,16 @@ class _GoldenFile(ManifestTable):
     cases: Annotated[tuple[GoldenCase, ...], Field(strict=False)]
 
 
+class _CaseToRenew(GoldenCase):
+    """A case that may expect nothing yet."""
+
+    expected: dict[str, Any] = Field(default_factory=dict)
+
+
+class _FileToRenew(ManifestTable):
+    cases: Annotated[tuple[_CaseToRenew, ...], Field(strict=False)]
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one case came to: the outputs' row of each name, and the worded result."""
@@ -69,10 +79,21 @@ def _table(text: str) -> Any:
 def check_golden(
     cases: Sequence[GoldenCase], pipeline: Pipeline, tolerance: float, run: RunGraph
 ) -> list[Fault]:
-    """Faults of a bundle's cases: too few of them, or what compare_golden finds."""
+    """Faults of a bundle's cases: what check_inputs finds, else what compare_golden finds."""
+    return check_inputs(cases, pipeline) or compare_golden(cases, pipeline, tolerance, run)
+
+
+def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]:
+    """Faults that are there before a graph is run: too few cases, and inputs that the pipeline refuses."""
+    faults = []
     if len(cases) < FEWEST_CASES:
-        return [Fault(GOLDEN_NAME, "golden_too_few", f"give at least {FEWEST_CASES} cases")]
-    return compare_golden(cases, pipeline, tolerance, run)
+        faults.append(Fault(GOLDEN_NAME, "golden_too_few", f"give at least {FEWEST_CASES} cases"))
+    for index, case in enumerate(cases):
+        try:
+            _encoded(case, pipeline)
+        except InputRejected as error:
+            faults.append(_rejected(index, error))
+    return faults
 
 
 def compare_golden(
@@ -114,21 +135,29 @@ def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[bytes]
     payloads = []
     for index, case in enumerate(cases):
         try:
-            payloads.append(pipeline.encode(_file_bytes(case.input) if pipeline.binary else case.input))
+            payloads.append(_encoded(case, pipeline))
         except InputRejected as error:
-            reasons = "; ".join(f"{fault.pointer} {fault.detail}" for fault in error.faults)
-            raise GoldenFailed(_fault(index, "golden_input_rejected", reasons)) from None
+            raise GoldenFailed(_rejected(index, error)) from None
     return payloads
+
+
+def _encoded(case: GoldenCase, pipeline: Pipeline) -> bytes:
+    return pipeline.encode(_file_bytes(case.input) if pipeline.binary else case.input)
+
+
+def _rejected(index: int, error: InputRejected) -> Fault:
+    reasons = "; ".join(f"{fault.pointer} {fault.detail}".lstrip() for fault in error.faults)
+    return _fault(index, "golden_input_rejected", reasons)
 
 
 def renewed_golden(text: str, pipeline: Pipeline, run: RunGraph) -> str:
     """golden.json's `text` with what the model now answers to each case alone. Raises BundleRefused.
 
-    For after a training, never for a check. A case keeps the keys it expects; one that expects nothing gets
-    the whole result.
+    For after a training, never for a check. A case keeps the keys it expects; one that expects nothing, or lacks
+    `expected`, gets the whole result.
     """
-    cases = parse_golden(text)
     table = _table(text)
+    cases = parse_table(_FileToRenew, table, file=GOLDEN_NAME, code="golden_invalid").cases
     for case, written, payload in zip(cases, table["cases"], encode_cases(cases, pipeline), strict=True):
         result = answer([payload], pipeline, run)[0].result
         written["expected"] = {key: _rounded(result.get(key)) for key in case.expected or result}

@@ -23,27 +23,26 @@ _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 def check_graph(
     path: Path,
     table: GraphTable,
-    feeds: tuple[TensorSpec, ...],
+    feeds: tuple[TensorSpec, ...] | None,
     outputs: tuple[TensorSpec, ...],
     *,
     files: Collection[str] = (),
 ) -> list[Fault]:
     """Every reason to refuse the ONNX file at `path` for a pipeline with these `feeds` and `outputs`.
 
-    `table` says what the graph calls them. `files` are the bundle's files that may hold weights, as paths relative to
-    the folder of `path`.
+    Without feeds the pipeline is not known, and tensors are not compared. `table` says what the graph calls
+    them. `files` are the bundle's files that may hold weights, as paths relative to the folder of `path`.
     """
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except message.DecodeError:
         return [_fault("onnx_invalid", "the file is not an ONNX model: export it again")]
+    reach = _check_reach(model, path.parent, files)
     # The checker opens external data, so it sees only graphs whose weights are in the bundle.
-    return (
-        _check_reach(model, path.parent, files)
-        or _check_validity(path)
-        or _check_tensors(model.graph, table, feeds, outputs)
-    )
+    validity = [] if reach else _check_validity(path)
+    tensors = [] if validity or feeds is None else _check_tensors(model.graph, table, feeds, outputs)
+    return reach + validity + tensors
 
 
 def read_signature(path: Path) -> Signature:

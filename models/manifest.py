@@ -5,8 +5,8 @@ names: it is read here with the pipeline's own pydantic model (`parse_parameters
 mistake are worded alike. Reads no file and checks no digest: that is models/bundle.
 """
 
-import math
 import re
+import sys
 import tomllib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -21,6 +21,7 @@ _SEMVER = (
 )
 _KEBAB_CASE = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # Plain names with / between: on no system a root, a drive, `..` or a hidden file.
 _PATH_INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 
@@ -138,7 +139,7 @@ class ModelManifest(ManifestTable):
     def _check_metrics(cls, metrics: object) -> object:
         """Before the union is tried, whose faults would name its branches and not the key."""
         for name, figure in metrics.items() if isinstance(metrics, dict) else ():
-            if not isinstance(figure, str) and not (type(figure) in (int, float) and math.isfinite(figure)):
+            if not isinstance(figure, str) and not (type(figure) in (int, float) and _is_finite(figure)):
                 raise ValueError(f"{name!r} must be a finite number or a text")
         return metrics
 
@@ -157,11 +158,52 @@ class ModelManifest(ManifestTable):
     @classmethod
     def parse(cls, text: str) -> Self:
         """The manifest written in `text` (TOML). Raises ManifestInvalid with every fault."""
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ManifestInvalid(Fault(MANIFEST_NAME, "manifest_not_toml", f"{error}")) from None
-        return parse_table(cls, table)
+        return parse_table(cls, toml_table(text))
+
+
+def toml_table(text: str) -> dict[str, Any]:
+    """The values written in `text` (TOML). Raises ManifestInvalid."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error)
+    except ValueError:  # an integer of thousands of digits, which tomllib leaves to int()
+        reason = "a number has too many digits"
+    raise ManifestInvalid(Fault(MANIFEST_NAME, "manifest_not_toml", reason))
+
+
+def text_faults(value: object, path: tuple[str | int, ...] = ()) -> list[Fault]:
+    """Faults of the texts in a manifest's `value`, whatever table they stand in: control characters.
+
+    Postgres keeps no U+0000, and a terminal obeys the others.
+    """
+    place = f"{MANIFEST_NAME}: {_key(path)}"
+    match value:
+        case dict():
+            names = [fault for name in value for fault in text_faults(name, path)]
+            return names + [
+                fault for name, part in value.items() for fault in text_faults(part, (*path, name))
+            ]
+        case list():
+            return [fault for at, part in enumerate(value) for fault in text_faults(part, (*path, at))]
+        case str():
+            return control_characters(value, place, "manifest_invalid")
+        case _:
+            return []
+
+
+def control_characters(text: str, place: str, code: str) -> list[Fault]:
+    """A fault where `text` holds a control character; tabs and line ends are text."""
+    found = _CONTROL.search(text)
+    if found is None:
+        return []
+    return [Fault(place, code, f"a text holds the control character U+{ord(found[0]):04X}: remove it")]
+
+
+def _is_finite(number: float) -> bool:
+    return -sys.float_info.max <= number <= sys.float_info.max
 
 
 Table = TypeVar("Table", bound=ManifestTable)
@@ -190,10 +232,10 @@ def parse_parameters(model: type[Table], manifest: ModelManifest) -> Table:
 
 
 def _key(path: tuple[str | int, ...]) -> str:
-    """("parameters", "features", 2, "unit") as `parameters.features[2].unit`."""
+    """("parameters", "features", 2, "unit") as `parameters.features[2].unit`, without control characters."""
     written = ""
     for part in path:
-        written += f"[{part}]" if isinstance(part, int) else f".{part}"
+        written += f"[{part}]" if isinstance(part, int) else f".{_CONTROL.sub('?', part)}"
     return written.lstrip(".") or "the whole table"
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from models.bundle import Bundle, BundleRefused, bundled, publishable, read_bundle
+from models.bundle import Bundle, BundleRefused, bundled, read_bundle
+from models.checking import publishable
 from service import accounts
 from service.accounts import DEFAULT_TENANT, Scope
 from service.catalog import publishing

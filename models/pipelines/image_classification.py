@@ -10,6 +10,7 @@ on_medmnist_plus.md, which does not name the filter): larger files come out clos
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
@@ -81,6 +82,41 @@ class ImageClassification:
         """{"image": float32 [n,C,S,S] in 0..255} -> the same in 0..1, in place."""
         feeds["image"] /= 255
         return feeds
+
+    def extremes(self) -> list[bytes]:
+        """See probing: black, white, halves, gratings, dots and noise, in grey and, where it is read, in each colour."""
+        from PIL import Image
+
+        size, channels = self._parameters.size, self._parameters.channels
+        down, across = np.indices((size, size))
+        dots = np.random.default_rng(1).integers(0, 256, (4, size, size))
+        edges = [
+            (down >= size // 2),
+            (across >= size // 2),
+            down % 2,
+            across % 2,
+            (down + across) % 2,
+            (down // 4) % 2,
+        ]
+        patterns = [
+            np.zeros((size, size)), np.full((size, size), 255), np.full((size, size), 128),
+            *(255 * edge for edge in edges), *(255 - 255 * edge for edge in edges),
+            down * 255 // max(size - 1, 1), *dots, *(255 * (dot > 240) for dot in dots), *(255 * (dot > 127) for dot in dots),
+        ]  # fmt: skip
+        pictures = [Image.fromarray(pattern.astype(np.uint8)) for pattern in patterns]
+        if channels == 3:
+            black = pictures[0]
+            pictures += [
+                Image.merge("RGB", [picture if band == index else black for band in range(3)])
+                for picture in pictures[1:]
+                for index in range(3)
+            ]
+        files = (_saved(picture, self._parameters.formats[0]) for picture in pictures)
+        return [file for file in files if len(file) <= self._parameters.max_bytes]
+
+    def further_extremes(self, outputs: Mapping[str, Array]) -> list[bytes]:  # noqa: ARG002 - see probing
+        """See probing: none."""
+        return []
 
     def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
         """Probabilities -> columns of results; see classification. Raises PredictionInvalid."""
@@ -167,6 +203,12 @@ def load(manifest: ModelManifest) -> ImageClassification:
 def _only(name: str, schema: dict[str, str]) -> dict[str, object]:
     """JSON Schema of an object with this one property."""
     return {"properties": {name: schema}, "required": [name], "additionalProperties": False}
+
+
+def _saved(image: Image.Image, form: Literal["PNG", "JPEG"]) -> bytes:
+    file = BytesIO()
+    image.save(file, form)
+    return file.getvalue()
 
 
 def _square(pixels: Image.Image, size: int) -> Image.Image:

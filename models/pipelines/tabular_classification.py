@@ -148,6 +148,25 @@ class TabularClassification:
             raise InputRejected(*faults)
         return self._row.pack(*numbers)
 
+    def extremes(self) -> list[bytes]:
+        """See probing: the middle of all ranges, each field at either end with the others there, and all at an end."""
+        lowest, highest = np.array(self._minima), np.array(self._maxima)
+        middle = lowest / 2 + highest / 2
+        alone = np.eye(len(middle), dtype=np.bool_)
+        ends = [np.where(field, end, middle) for field in alone for end in (lowest, highest)]
+        rows = [middle, lowest, highest, *ends]
+        return [row.astype("<f8").tobytes() for row in rows]
+
+    def further_extremes(self, outputs: Mapping[str, Array]) -> list[bytes]:
+        """See probing: for each output, every field at the end that drove it up, and at the other."""
+        lowest, highest = np.array(self._minima), np.array(self._maxima)
+        rows = []
+        for values in outputs.values():
+            for column in np.asarray(values, np.float64).T:
+                rises = column[4::2] >= column[3::2]
+                rows += [np.where(rises, highest, lowest), np.where(rises, lowest, highest)]
+        return [row.astype("<f8").tobytes() for row in rows]
+
     def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
         """What `encode` says of the keys that are no features."""
         unknown = [str(key) for key in value if key not in self._names]

@@ -1,7 +1,8 @@
-"""`medqueue models`: the catalogue; check, publish and promote bundles."""
+"""`medqueue models`: the catalogue; seal, check, publish and promote bundles."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from service.cli.options import InOrder, json_option, over_api, over_installatio
 from service.cli.output import Output
 
 if TYPE_CHECKING:
+    from models.bundle import Bundle
     from service.cli.client import ApiClient
     from service.cli.installation import Installation
 
@@ -23,7 +25,7 @@ folder_argument = click.argument(
 
 @click.group("models", cls=InOrder)
 def models() -> None:
-    """See what can be scored; check, publish, promote bundles."""
+    """See what can be scored; seal, check, publish bundles."""
 
 
 @models.command("list")
@@ -106,13 +108,35 @@ def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> in
     return ExitCode.OK
 
 
+@models.command("seal")
+@folder_argument
+@click.option("--golden", is_flag=True, help="First renew golden.json with what the model answers now.")
+@json_option
+def seal_bundle(folder: Path, golden: bool, as_json: bool) -> int:
+    """Write the digests of a bundle into its manifest; check it.
+
+    After every change of a bundle, before it is published. With --golden a case of golden.json needs an input alone.
+
+    Ends with 0 when it could be published, and with 1 when it would be refused.
+
+    \b
+    Examples:
+      medqueue models seal models/zoo/breast-cancer-wisconsin
+      medqueue models seal --golden models/zoo/breast-cancer-wisconsin
+    """
+    from models.checking import sealed
+
+    return _show_check(lambda: sealed(folder, golden=golden), Output(as_json=as_json))
+
+
 @models.command("check")
 @folder_argument
 @json_option
 def check_bundle(folder: Path, as_json: bool) -> int:
     """Say every fault of the bundle in FOLDER; changes nothing.
 
-    Checks what publishing would check, and needs no running stack.
+    Checks what publishing would check, and needs no running stack. The graph runs in a process of its own: one run
+    may take as long as the manifest says (`runtime.run_timeout_s`), the whole check five minutes.
 
     Ends with 0 when it could be published, and with 1 when it would be refused.
 
@@ -120,16 +144,20 @@ def check_bundle(folder: Path, as_json: bool) -> int:
     Example:
       medqueue models check models/zoo/breast-cancer-wisconsin
     """
-    from models.bundle import BundleRefused, publishable
+    from models.checking import publishable
+
+    return _show_check(lambda: publishable(folder), Output(as_json=as_json))
+
+
+def _show_check(check: Callable[[], Bundle], out: Output) -> int:
+    """Show the bundle that `check` gives, or the faults that it is refused for."""
+    from models.manifest import BundleRefused
     from service.cli import tables
 
-    out = Output(as_json=as_json)
     try:
-        bundle = publishable(folder)
+        bundle = check()
     except BundleRefused as refused:
-        faults = [
-            {"place": fault.place, "code": fault.code, "detail": fault.detail} for fault in refused.faults
-        ]
+        faults = [asdict(fault) for fault in refused.faults]
         out.show({"publishable": False, "faults": faults}, lambda: tables.faults(faults))
         return ExitCode.FAILED
     known = {"name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest}

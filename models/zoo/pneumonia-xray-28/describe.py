@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.bundle import publishable, renew_golden, seal_bundle
+from models.bundle import renew_golden, seal_bundle
+from models.checking import publishable
 
 Pixels = NDArray[np.uint8]
 

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.bundle import renew_golden, seal_bundle
 from models.manifest import ModelManifest
+from models.sandbox import CpuRun
 
 LABELS: list[dict[str, Any]] = [
     {"id": "well", "display": "Well", "system": "http://example.org/codes", "code": "W"},
@@ -119,7 +120,7 @@ def write_bundle(folder: Path) -> Path:
     (folder / "CARD.md").write_text("# dose-effect\n\nMade up for tests.\n")
     (folder / "model.onnx").write_bytes(graph().SerializeToString())
     (folder / "golden.json").write_text(json.dumps(golden_table()))
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
     return folder
 

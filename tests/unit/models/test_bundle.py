@@ -12,8 +12,10 @@ import pytest
 from onnx import helper
 
 from models.__main__ import main
-from models.bundle import BundleRefused, check_bundle, publishable, read_bundle, renew_golden, seal_bundle
+from models.bundle import BundleRefused, read_bundle, renew_golden, seal_bundle
+from models.checking import check_bundle, publishable
 from models.pipelines import Array
+from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import graph, manifest_table, toml, write_bundle
 
 
@@ -26,13 +28,13 @@ def folder(tmp_path: Path) -> Path:
 def refusals(folder: Path) -> set[tuple[str, str]]:
     """(place, code) of every fault of the bundle in `folder`."""
     with pytest.raises(BundleRefused) as caught:
-        publishable(folder)
+        publishable(folder, CpuRun())
     return {(fault.place, fault.code) for fault in caught.value.faults}
 
 
 def test_a_good_bundle_is_publishable(folder: Path) -> None:
     bundle = publishable(folder)
-    assert check_bundle(bundle) == []
+    assert check_bundle(folder) == []
     assert bundle.manifest.name == "dose-effect"
     assert bundle.card.startswith("# dose-effect")
     assert bundle.model_path.is_file()
@@ -196,14 +198,14 @@ def test_a_bundle_with_one_fault_is_refused_for_just_that(
 
 def test_a_graph_that_mixes_rows_is_found_in_the_batch_only(folder: Path) -> None:
     model(extra=CUMULATIVE)(folder)
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
     assert {code for _, code in refusals(folder)} == {"golden_batched", "golden_reordered"}
 
 
-def test_nothing_runs_while_the_files_are_not_the_sealed_ones(folder: Path) -> None:
-    (folder / "CARD.md").write_text("other")
-    faults = check_bundle(read_bundle(folder), run=must_not_run)
+def test_nothing_runs_while_the_models_files_are_not_the_sealed_ones(folder: Path) -> None:
+    (folder / "golden.json").write_text((folder / "golden.json").read_text() + " ")
+    faults = check_bundle(folder, run=must_not_run)
     assert [fault.code for fault in faults] == ["digest_differs"]
 
 
@@ -224,7 +226,7 @@ def test_python_metrics_and_hidden_files_are_no_part_of_a_bundle(folder: Path) -
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("x")
     assert seal_bundle(folder).digest == digest
-    assert publishable(folder).digest == digest
+    assert publishable(folder, CpuRun()).digest == digest
 
 
 def test_side_files_are_sealed_and_count(folder: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from models.bundle import publishable, renew_golden, seal_bundle
+from models.bundle import renew_golden, seal_bundle
+from models.checking import publishable
 from models.golden import answer
 from models.manifest import BundleRefused
 from models.pipelines import Array, load_pipeline

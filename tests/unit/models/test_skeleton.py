@@ -8,7 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from models.bundle import publishable, renew_golden, seal_bundle
+from models.bundle import renew_golden, seal_bundle
+from models.checking import publishable
 from models.manifest import FILL_IN, BundleRefused, ModelManifest
 from models.skeleton import write_skeleton
 from tests.unit.models.example_bundles import graph

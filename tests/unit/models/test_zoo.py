@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.bundle import Bundle, CpuRun, bundled, publishable, read_bundle
+from models.bundle import Bundle, bundled, read_bundle
+from models.checking import publishable
 from models.golden import encode_cases
 from models.pipelines import load_pipeline
+from models.sandbox import CpuRun
 
 ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
 RUN = CpuRun()

@@ -1,0 +1,67 @@
+"""Probes a graph beyond its golden cases: what must be a probability must be one for every input that is accepted.
+
+A graph that gives logits passes while those of a handful of cases happen to lie between 0 and 1. So the pipeline names
+inputs at the ends of what it accepts, and, from what the graph gives for them, those that should drive its outputs
+furthest up and down. A graph that ends in a sigmoid or a softmax cannot leave [0, 1]; logits do, unless the inputs hardly
+matter. Whatever else may be wrong with such inputs' answers, such as NaN, is no fault here: a worker refuses it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from models.manifest import Fault
+from models.pipelines import Array, Pipeline
+
+_ROUNDING = 1e-4  # as in classification
+_MODEL = "model.onnx"
+PROBABILITIES = frozenset(("probability", "probabilities"))  # outputs of these names; logits may be anything
+
+RunGraph = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+@runtime_checkable
+class HasExtremes(Protocol):
+    """A pipeline that knows the ends of what it accepts."""
+
+    def extremes(self) -> Sequence[bytes]:
+        """Stored inputs at the ends of what is accepted."""
+
+    def further_extremes(self, outputs: Mapping[str, Array]) -> Sequence[bytes]:
+        """More of them, from what the graph gave for `extremes`, in its order."""
+
+
+def check_probabilities(pipeline: Pipeline, batch: int, run: RunGraph) -> list[Fault]:
+    """A fault where `run` gives what is no probability, `batch` inputs at most at once. Raises what `run` raises."""
+    if not isinstance(pipeline, HasExtremes):
+        return []
+    if not any(spec.name in PROBABILITIES for spec in pipeline.outputs):
+        return []
+    first = _outputs(pipeline, pipeline.extremes(), batch, run)
+    faults = _faults(first)
+    return faults or _faults(_outputs(pipeline, pipeline.further_extremes(first), batch, run))
+
+
+def _outputs(pipeline: Pipeline, payloads: Sequence[bytes], batch: int, run: RunGraph) -> dict[str, Array]:
+    found = [
+        run(pipeline.preprocess(payloads[start : start + batch])) for start in range(0, len(payloads), batch)
+    ]
+    return {
+        spec.name: np.concatenate([np.asarray(part[spec.name]) for part in found])
+        for spec in pipeline.outputs
+        if found and spec.name in PROBABILITIES
+    }
+
+
+def _faults(outputs: Mapping[str, Array]) -> list[Fault]:
+    faults = []
+    for name, values in outputs.items():
+        outside = values[(values < -_ROUNDING) | (values > 1 + _ROUNDING)]  # NaN is neither
+        if outside.size:
+            reason = (
+                f"{name!r} is {float(outside.flat[0]):.3g} for an input within the ranges of the manifest, and must be a "
+                "probability, between 0 and 1: end the graph with a sigmoid or a softmax, or name its output as logits"
+            )
+            faults.append(Fault(_MODEL, "not_a_probability", reason))
+    return faults

@@ -1,0 +1,201 @@
+"""A process of its own for what a stranger's graph can make endless, huge or fatal: checking it and running it.
+
+Owns the process and its limits of time and memory. What is run there is passed in; CpuRun is how a graph is run.
+"""
+
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+from models.pipelines import Array
+
+MEMORY_BYTES: Final = (
+    4 * 1024**3
+)  # beside four times the bundle's files: weights as read, as loaded, as optimized
+LIMIT_S: Final = 300.0  # for everything that is done in one sandbox
+
+_ROOT: Final = Path(__file__).parent.parent
+Result = TypeVar("Result")
+
+
+class SandboxFailed(Exception):
+    """What was tried raised, ran too long, took too much memory or brought its process down. The message says which."""
+
+
+class _Line(NamedTuple):
+    """The pipes to the process and back."""
+
+    asks: "Connection[Any, Any]"
+    answers: "Connection[Any, Any]"
+
+
+class Sandbox:
+    """The process, started at the first call. After one that it did not survive every further call fails alike."""
+
+    def __init__(self, *, files_bytes: int = 0, limit_s: float = LIMIT_S) -> None:
+        self._memory_bytes = MEMORY_BYTES + 4 * files_bytes
+        self._ends_at = time.monotonic() + limit_s
+        self._limit_s = limit_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: _Line | None = None
+        self._failure: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._line is not None:
+            self._line.asks.close()
+            self._line.answers.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._line = self._process = None
+
+    def call(
+        self, function: Callable[..., Result], *arguments: object, limit_s: float | None = None
+    ) -> Result:
+        """What `function`, which a module holds by its name, returns for `arguments`. Raises SandboxFailed."""
+        if self._failure is not None:
+            raise SandboxFailed(self._failure)
+        line = self._started()
+        left_s = max(0.0, self._ends_at - time.monotonic())
+        wait_s = left_s if limit_s is None else min(limit_s, left_s)
+        try:
+            line.asks.send((function, arguments))
+            if not line.answers.poll(wait_s):
+                spent = "one run" if limit_s is not None and limit_s <= left_s else "the whole check"
+                raise self._fail(
+                    f"{spent} took longer than {wait_s if spent == 'one run' else self._limit_s:g} s"
+                )
+            good, value = line.answers.recv()
+        except (EOFError, OSError):
+            raise self._fail(self._end()) from None
+        if not good:
+            raise SandboxFailed(value)
+        result: Result = value
+        return result
+
+    def _started(self) -> "_Line":
+        if self._line is None:
+            asked, asks = multiprocessing.Pipe(duplex=False)
+            answers, answered = multiprocessing.Pipe(duplex=False)
+            path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+            ends = [asked.fileno(), answered.fileno()]
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, *map(str, (*ends, self._memory_bytes))],
+                env=os.environ | {"PYTHONPATH": path},
+                pass_fds=ends,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            asked.close()
+            answered.close()
+            self._line = _Line(asks, answers)
+        return self._line
+
+    def _fail(self, reason: str) -> SandboxFailed:
+        self.close()
+        self._failure = reason
+        return SandboxFailed(reason)
+
+    def _end(self) -> str:
+        """How the process ended by itself."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "its process broke off the conversation"
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return (
+            f"its process ended with {name}; it may use up to {self._memory_bytes // 1024**2} MiB of memory"
+        )
+
+
+class CpuRun:
+    """Runs a graph with ONNX Runtime on the CPU, one thread. Keeps the session of one model file."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._session: Any = None
+
+    def __call__(self, model_path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Every output of the graph by name. Raises what ONNX Runtime raises."""
+        self.open(model_path)
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+
+    def open(self, model_path: Path) -> None:
+        """Load the graph, unless it is loaded."""
+        if self._path != model_path:
+            self._session, self._path = self._opened(model_path), model_path
+
+    @staticmethod
+    def _opened(model_path: Path) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4  # what is wrong comes back as a fault, not on stderr
+        return onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
+
+
+class SandboxRun:
+    """Runs a graph as CpuRun does, in a sandbox; one run may take `limit_s`, loading as long as the sandbox lasts."""
+
+    def __init__(self, sandbox: Sandbox, limit_s: float) -> None:
+        self._trial = sandbox
+        self._limit_s = limit_s
+
+    def __call__(self, model_path: Path, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Every output of the graph by name. Raises SandboxFailed."""
+        self._trial.call(open_on_cpu, model_path)
+        return self._trial.call(run_on_cpu, model_path, dict(feeds), limit_s=self._limit_s)
+
+
+_cpu_run: Final = CpuRun()
+
+
+def open_on_cpu(model_path: Path) -> None:
+    """Load a graph into this process."""
+    _cpu_run.open(model_path)
+
+
+def run_on_cpu(model_path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Every output of the graph by name, run in this process."""
+    return _cpu_run(model_path, feeds)
+
+
+def serve(asked: "Connection[Any, Any]", answered: "Connection[Any, Any]", memory_bytes: int) -> None:
+    """Call what is asked for, within `memory_bytes`, until the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command that is interrupted ends this process
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+    while True:
+        try:
+            function, arguments = asked.recv()
+        except EOFError:
+            return
+        try:
+            answer = (True, function(*arguments))
+        except Exception as error:  # noqa: BLE001 - the edge of the process: a runtime raises what it likes
+            answer = (False, f"{type(error).__name__}: {error}")
+        answered.send(answer)
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])), Connection(int(sys.argv[2])), int(sys.argv[3]))

@@ -1,0 +1,303 @@
+"""Checks of bundles: faults hide no other faults, graphs without end are ended, and logits are no probabilities."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from models.bundle import BundleRefused, renew_golden, seal_bundle
+from models.checking import check_bundle, publishable
+from models.manifest import ManifestInvalid, ModelManifest
+from models.pipelines import Array, load_pipeline
+from models.probing import check_probabilities
+from models.sandbox import CpuRun, Sandbox, SandboxFailed
+from tests.unit.models.example_bundles import graph, manifest, write_bundle
+
+RUN = CpuRun()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A good, sealed bundle."""
+    return write_bundle(tmp_path / "dose-effect")
+
+
+def found(folder: Path, run: Any = RUN) -> set[tuple[str, str]]:
+    """(place, code) of every fault."""
+    return {(fault.place, fault.code) for fault in check_bundle(folder, run)}
+
+
+def edit(folder: Path, name: str, change: Callable[[str], str]) -> None:
+    (folder / name).write_text(change((folder / name).read_text()))
+
+
+def put(folder: Path, model: onnx.ModelProto) -> None:
+    """Another graph, its answers taken as right, sealed."""
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    renew_golden(folder, RUN)
+    seal_bundle(folder)
+
+
+def endless(folder: Path) -> None:
+    """A graph with a loop that never ends, sealed; one run may take a second."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["going"], ["on"]), helper.make_node("Identity", ["held"], ["kept"])],
+        "body",
+        [helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+         helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("held", TensorProto.FLOAT, ["rows", 1])],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("kept", TensorProto.FLOAT, ["rows", 1])],
+    )  # fmt: skip
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    model = graph([helper.make_node("Loop", ["", "yes", "logit"], ["mixed"], body=body)])
+    model.graph.initializer.append(yes)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    edit(
+        folder,
+        "manifest.toml",
+        lambda text: text.replace("[files]", "[runtime]\nrun_timeout_s = 1.0\n[files]"),
+    )
+    seal_bundle(folder)
+
+
+def test_a_graph_without_end_is_ended_and_refused(folder: Path) -> None:
+    endless(folder)
+    began = time.monotonic()
+    [fault] = check_bundle(folder)
+    assert (fault.place, fault.code) == ("golden.json", "golden_failed")
+    assert "one run took longer than 1 s" in fault.detail
+    assert time.monotonic() - began < 60
+
+
+def test_renewing_the_answers_of_a_graph_without_end_is_ended(folder: Path) -> None:
+    endless(folder)
+    with pytest.raises(BundleRefused, match="longer than 1 s"):
+        renew_golden(folder)
+
+
+def test_a_graph_that_takes_all_memory_is_refused(folder: Path) -> None:
+    shape = helper.make_node("Constant", [], ["shape"], value_ints=[3_000_000_000])
+    zeros = helper.make_node("ConstantOfShape", ["shape"], ["zeros"])
+    least = helper.make_node("ReduceMax", ["zeros"], ["least"], keepdims=0)
+    added = helper.make_node("Add", ["logit", "least"], ["mixed"])
+    (folder / "model.onnx").write_bytes(graph([shape, zeros, least, added]).SerializeToString())
+    seal_bundle(folder)
+    assert found(folder, None) == {("golden.json", "golden_failed")}
+
+
+def test_a_good_bundle_passes_in_a_process_of_its_own(folder: Path) -> None:
+    assert publishable(folder).manifest.name == "dose-effect"
+
+
+def test_a_process_that_dies_is_told_of_and_ends_the_sandbox() -> None:
+    with Sandbox() as sandbox:
+        assert sandbox.call(abs, -3) == 3
+        with pytest.raises(SandboxFailed, match="ValueError"):
+            sandbox.call(int, "x")
+        with pytest.raises(SandboxFailed, match="SIGABRT"):
+            sandbox.call(os.abort)
+        with pytest.raises(SandboxFailed, match="SIGABRT"):
+            sandbox.call(abs, 1)
+
+
+def test_a_sandbox_as_a_whole_is_limited() -> None:
+    with (
+        Sandbox(limit_s=1) as sandbox,
+        pytest.raises(SandboxFailed, match="the whole check took longer than 1 s"),
+    ):
+        sandbox.call(time.sleep, 60)
+
+
+def without_sigmoid(factor: float, offset: float) -> onnx.ModelProto:
+    """A graph that gives `factor` * logit + `offset`; of the golden cases the logit is -2 to 1.5."""
+    model = graph(
+        [
+            helper.make_node("Mul", ["logit", "factor"], ["scaled"]),
+            helper.make_node("Add", ["scaled", "offset"], ["mixed"]),
+        ]
+    )
+    for name, value in (("factor", factor), ("offset", offset)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array([value], np.float32), name))
+    del model.graph.node[-1]
+    model.graph.node.append(helper.make_node("Identity", ["mixed"], ["probability"]))
+    return model
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(0.2, 0.45), (-0.2, 0.5), (0.25, 0.5), (0.0, 1.5)])
+def test_logits_that_happen_to_lie_between_0_and_1_are_refused(
+    folder: Path, factor: float, offset: float
+) -> None:
+    if factor:
+        put(folder, without_sigmoid(factor, offset))
+        assert found(folder) == {("model.onnx", "not_a_probability")}
+    else:
+        with pytest.raises(BundleRefused, match="not between 0 and 1"):
+            put(folder, without_sigmoid(factor, offset))
+
+
+def test_opposite_effects_do_not_hide_logits() -> None:
+    """At the least and the greatest of all fields the two effects cancel out."""
+
+    def opposed(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        rows = feeds["features"]
+        return {"probability": (0.5 + 0.3 * (rows[:, :1] / 50) - 0.3 * (rows[:, 1:] / 120)).clip(0.0, 1.9)}
+
+    def stronger(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return {"probability": opposed(feeds)["probability"] * 2 - 0.5}
+
+    pipeline = load_pipeline(manifest())
+    assert check_probabilities(pipeline, 2, opposed) == []
+    [fault] = check_probabilities(pipeline, 2, stronger)
+    assert fault.code == "not_a_probability"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("formats", [["PNG"], ["JPEG"]])
+def test_an_image_model_that_gives_logits_is_refused(channels: int, formats: list[str]) -> None:
+    pipeline = load_pipeline(manifest("image-classification", channels=channels, formats=formats))
+
+    def contrast(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return {"probability": 4 * feeds["image"].std(axis=(1, 2, 3))[:, None] - 0.1}
+
+    def probability(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return {"probability": 1 / (1 + np.exp(-contrast(feeds)["probability"]))}
+
+    assert [fault.code for fault in check_probabilities(pipeline, 64, contrast)] == ["not_a_probability"]
+    assert check_probabilities(pipeline, 64, probability) == []
+
+
+def test_what_is_no_number_beyond_the_golden_cases_is_left_to_the_worker() -> None:
+    def nothing(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return {"probability": np.full((len(feeds["features"]), 1), np.nan, np.float32)}
+
+    assert check_probabilities(load_pipeline(manifest()), 8, nothing) == []
+
+
+def test_faults_of_all_parts_are_told_at_once(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(graph(output="score").SerializeToString())
+    (folder / "CARD.md").write_text(" ")
+    (folder / "extra.bin").write_bytes(b"x")
+    edit(folder, "golden.json", lambda text: json.dumps({"cases": json.loads(text)["cases"][:4]}))
+    edit(folder, "golden.json", lambda text: text.replace('"dose": 5.0', '"dose": 500.0'))
+    assert found(folder) == {
+        ("CARD.md", "card_empty"),
+        ("CARD.md", "digest_differs"),
+        ("extra.bin", "file_not_listed"),
+        ("golden.json", "digest_differs"),
+        ("golden.json", "golden_too_few"),
+        ("golden.json: case 1", "golden_input_rejected"),
+        ("model.onnx", "digest_differs"),
+        ("manifest.toml: graph.outputs", "output_differs"),
+    }
+
+
+def test_a_manifest_at_fault_hides_no_fault_of_other_parts(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"no model")
+    (folder / "CARD.md").unlink()
+    (folder / "golden.json").write_text("{")
+    edit(
+        folder,
+        "manifest.toml",
+        lambda text: text.replace('"1.0.0"', '"one"').replace('"positive" = "ill"', '"positive" = "sick"'),
+    )
+    assert found(folder) == {
+        ("manifest.toml: version", "manifest_invalid"),
+        ("manifest.toml: parameters", "manifest_invalid"),
+        ("CARD.md", "file_missing"),
+        ("golden.json", "golden_invalid"),
+        ("model.onnx", "onnx_invalid"),
+    }
+
+
+def test_a_wrong_answer_is_told_beside_a_missing_card(folder: Path) -> None:
+    edit(folder, "golden.json", lambda text: text.replace('"label": "well"', '"label": "ill"', 1))
+    seal_bundle(folder)
+    (folder / "CARD.md").unlink()
+    assert {("CARD.md", "file_missing"), ("golden.json: case 0", "golden_alone")} <= found(folder)
+
+
+def test_foreign_operators_hide_no_wrong_tensors(folder: Path) -> None:
+    foreign = helper.make_node("Identity", ["logit"], ["mixed"], domain="com.example")
+    (folder / "model.onnx").write_bytes(graph([foreign], output="score").SerializeToString())
+    seal_bundle(folder)
+    assert found(folder) == {
+        ("model.onnx", "unknown_operator_domain"),
+        ("manifest.toml: graph.outputs", "output_differs"),
+    }
+
+
+@pytest.mark.parametrize("dimensions", [["rows", "columns"], ["rows", None], [None, None]])
+def test_a_shape_that_the_graph_does_not_say_is_no_fault(folder: Path, dimensions: Any) -> None:
+    """What it gives for the golden cases says it."""
+    model = graph()
+    output = helper.make_tensor_value_info("probability", TensorProto.FLOAT, dimensions)
+    model.graph.output[0].CopyFrom(output)
+    put(folder, model)
+    assert found(folder) == set()
+
+
+TEXTS = ["title", "summary", "license"]
+
+
+@pytest.mark.parametrize("character", ["\\u0000", "\\u001b", "\\u007f", "\\u0085"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_control_characters_in_the_manifest_are_refused(folder: Path, name: str, character: str) -> None:
+    line = f'{name} = "'
+    edit(folder, "manifest.toml", lambda text: f"\n{text}".replace(f"\n{line}", f"\n{line}{character}", 1))
+    assert found(folder) == {(f"manifest.toml: {name}", "manifest_invalid")}
+
+
+def test_control_characters_are_refused_wherever_they_stand(folder: Path) -> None:
+    edit(
+        folder,
+        "manifest.toml",
+        lambda text: text.replace('"Dose"', '"D\\u0000"').replace(
+            "[files]", '[metrics]\n"a\\u0000" = 1\n[files]'
+        ),
+    )
+    (folder / "CARD.md").write_text("card\x00")
+    assert found(folder) == {
+        ("manifest.toml: parameters.features[0].title", "manifest_invalid"),
+        ("manifest.toml: metrics", "manifest_invalid"),
+        ("CARD.md", "card_invalid"),
+        ("CARD.md", "digest_differs"),
+    }
+
+
+def test_lines_and_tabs_are_text(folder: Path) -> None:
+    edit(folder, "manifest.toml", lambda text: text.replace('summary = "', 'summary = "one\\ttwo\\r\\n', 1))
+    assert found(folder) == set()
+
+
+GOOD = 'name="a"\nversion="1.0.0"\nkind="diagnosis"\npipeline="a"\ntitle="t"\nsummary="s"\nlicense="MIT"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "1" * 5000, "[metrics]\na = " + "1" * 4000, "[metrics]\na = 1e400", "[runtime]\nrun_timeout_s = " + "1" * 4000,
+     "x = " + "[" * 5000, "x = " + "{a=" * 5000, "\0", "[runtime]\npromised_s = 1e400", "x = 1\nx = 2"],
+    ids=lambda text: repr(text[:30]),
+)  # fmt: skip
+def test_odd_toml_is_refused_and_no_accident(text: str) -> None:
+    with pytest.raises(ManifestInvalid):
+        ModelManifest.parse(GOOD + text)
+
+
+def test_cases_without_an_answer_can_be_renewed(folder: Path) -> None:
+    edit(
+        folder,
+        "golden.json",
+        lambda text: json.dumps({"cases": [{"input": case["input"]} for case in json.loads(text)["cases"]]}),
+    )
+    assert found(folder) >= {("golden.json: cases[0].expected", "golden_invalid")}
+    renew_golden(folder, RUN)
+    seal_bundle(folder)
+    assert found(folder) == set()
