@@ -43,6 +43,7 @@ class Action(StrEnum):
     JOB_RETRIED = "job.retried"
     JOB_RESCUED = "job.rescued"
     JOB_REQUEUED = "job.requeued"
+    JOB_RESUBMITTED = "job.resubmitted"
     JOB_OVERDUE = "job.overdue"
     RESULT_READ = "result.read"
     BATCH_OPENED = "batch.opened"

@@ -113,30 +113,6 @@ def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
     return ExitCode.OK
 
 
-@jobs.command("requeue")
-@job_argument
-@over_installation
-def requeue_job(installation: Installation, out: Output, job_id: UUID) -> int:
-    """Queue a quarantined job again (operator).
-
-    Works on the database. A job is quarantined when its worker died three times while scoring it alone. Look into
-    that first: the worker's log names the job. The scheduler wakes a worker within seconds.
-
-    \b
-    Example:
-      medqueue jobs list --state quarantined
-      medqueue jobs requeue 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
-    """
-    from service.cli import tables
-    from service.jobs import queries
-
-    with installation.database.statement() as work:
-        queries.requeue(work, job_id, actor=installation.actor)
-    document = {"id": str(job_id), "state": JobState.QUEUED.value}
-    out.show(document, lambda: tables.fields(document.items()))
-    return ExitCode.OK
-
-
 @jobs.command("inspect")
 @job_argument
 @over_installation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli import db, doctor, health, jobs, keys, models, submit, up, webhooks
+from service.cli import db, doctor, health, jobs, keys, models, recovery, submit, up, webhooks
 from service.cli.batches import command as batches
 from service.cli.demo import command as demo
 from service.cli.errors import ApiProblem
@@ -81,6 +81,10 @@ for command in (
     health.health,
 ):
     medqueue.add_command(command)
+
+
+for command in (recovery.requeue_jobs, recovery.resubmit_jobs):
+    jobs.jobs.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None, *, transport: "httpx.BaseTransport | None" = None) -> int:

@@ -1,19 +1,14 @@
 """Operators' commands on a real database: keys, models, schema, requeue, and what `doctor` finds there."""
 
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
-import structlog
 
 from service import accounts, master_key
 from service.broker import message_of
@@ -32,43 +27,12 @@ from service.redis_client import redis_client
 from service.storage import FsspecBlobStore
 from tests import factories
 from tests.fakes import MemoryBlobStore
-
-Run = Callable[..., tuple[int, Any, str]]
-
-
-@pytest.fixture(autouse=True)
-def _logs_left_as_they_were() -> Iterator[None]:
-    """Commands set up logging for a process of their own."""
-    handlers, level, configured = logging.root.handlers[:], logging.root.level, structlog.get_config()
-    yield
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-    structlog.configure(**configured)
-
-
-@pytest.fixture
-def medqueue(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command on this test's servers: its exit code, its JSON document, its stderr."""
-    for name, value in settings.environment().items():
-        monkeypatch.setenv(name, value)
-
-    def run(*words: str) -> tuple[int, Any, str]:
-        transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"status": "ready"}))
-        code = main([*words, "--json"], transport=transport)
-        written = capsys.readouterr()
-        return code, json.loads(written.out) if written.out else None, written.err
-
-    return run
+from tests.integration.operating import Run, actors
 
 
 def authenticated(database: Database, keyring: Keyring, token: str) -> accounts.Principal:
     with database.transaction() as work:
         return accounts.authenticate(work, keyring, token)
-
-
-def actors(database: Database, action: str) -> list[str]:
-    with database.transaction() as work:
-        return [row[0] for row in work.execute("SELECT actor FROM audit_event WHERE action = %s", (action,))]
 
 
 def test_a_new_key_opens_its_tenant_until_it_is_revoked(
@@ -265,6 +229,7 @@ def test_the_doctor_finds_what_is_well_and_that_these_servers_do_not_sync(
     assert code == 1
     assert worst.pop("durability") == "fail"
     assert worst.pop("workers") == "warn"
+    assert worst.pop("scheduler") == "warn"
     worst.pop("disk")
     worst.pop("runtime")
     assert worst == dict.fromkeys(

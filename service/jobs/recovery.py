@@ -1,0 +1,139 @@
+"""What an operator does for jobs that ended by a fault that was not theirs, many at once and of any tenant.
+
+Quarantined jobs are requeued. Failed ones are final, so their stored inputs are submitted again, as new jobs of the same
+caller. Jobs are chosen by the code of their problem, their model and the time at which they ended.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pydantic_core import from_json
+
+from service import audit
+from service.accounts import Principal
+from service.audit import Action
+from service.catalog import PublishedModel
+from service.crypto import Cipher, binding
+from service.db import Param, UnitOfWork
+from service.jobs import submission
+from service.jobs.submission import Callback, IdempotencyKey, NewJob
+from service.lifecycle import Priority
+from service.queue import score_wake_up
+from service.webhooks import endpoints
+
+AT_ONCE = 500
+
+CONDITIONS = """
+(%s::text IS NULL OR problem->>'code' = %s) AND (%s::uuid[] IS NULL OR model_version_id = ANY (%s))
+AND (%s::timestamptz IS NULL OR finished_at >= %s) AND (%s::timestamptz IS NULL OR finished_at < %s)
+"""
+# Those that came first go first. A job that somebody else has locked is left to the next round.
+REQUEUE = f"""
+WITH chosen AS MATERIALIZED (
+    SELECT id FROM job WHERE state = 'quarantined' AND {CONDITIONS} ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+), requeued AS (
+    UPDATE job SET state = 'queued', crash_count = 0, finished_at = NULL, problem = NULL, available_at = now()
+    WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING id, tenant_id, model_version_id, fence
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'job.requeued', jsonb_build_object('fence', fence) FROM requeued
+)
+SELECT id, model_version_id FROM requeued ORDER BY id
+"""
+
+FAILED = f"""
+SELECT id, tenant_id, submitted_by, model_version_id, priority, payload, upload_id, context, callback_endpoint_id, callback,
+    traceparent
+FROM job WHERE state = 'failed' AND id > %s AND {CONDITIONS} ORDER BY id LIMIT %s
+"""
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A failed job with what it was submitted with, still sealed."""
+
+    id: UUID
+    tenant_id: UUID
+    submitted_by: str
+    model_version_id: UUID
+    priority: int
+    payload: bytes | None
+    upload_id: UUID | None
+    context: bytes | None
+    callback_endpoint_id: UUID | None
+    callback: bytes | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which ended jobs are meant; None means all. Times are those of their end."""
+
+    code: str | None = None
+    model_version_ids: Sequence[UUID] | None = None
+    ended_after: datetime | None = None
+    ended_before: datetime | None = None
+
+    def parameters(self) -> list[Param]:
+        """The values of CONDITIONS, each twice: whether it is asked for, and what is."""
+        versions = None if self.model_version_ids is None else list(self.model_version_ids)
+        asked = (self.code, versions, self.ended_after, self.ended_before)
+        return [value for each in asked for value in (each, each)]
+
+
+def requeue(work: UnitOfWork, chosen: Chosen, *, actor: str) -> list[UUID]:
+    """Queue quarantined jobs again, their crashes forgiven, AT_ONCE at most; their ids. Repeat it until it finds none."""
+    rows = work.execute(REQUEUE, (*chosen.parameters(), AT_ONCE, actor))
+    for version_id in {row[1] for row in rows}:
+        work.wake(score_wake_up(version_id))
+    return [row[0] for row in rows]
+
+
+def failed(work: UnitOfWork, chosen: Chosen, *, after: UUID) -> list[FailedJob]:
+    """Failed jobs behind `after` in the order of their ids, AT_ONCE at most."""
+    return [FailedJob(*row) for row in work.execute(FAILED, (after, *chosen.parameters(), AT_ONCE))]
+
+
+def resubmit(work: UnitOfWork, job: FailedJob, cipher: Cipher, model: PublishedModel, *, actor: str) -> UUID:
+    """Submit the input of a failed job again; the id of the new job. `work` is a transaction. Raises PayloadUnreadable.
+
+    It has the caller, model version, priority, subject, metadata and callback of the old one, and no deadline. However
+    often this is repeated, it is submitted once.
+    """
+    once = IdempotencyKey(f"resubmit|{job.id}", hashlib.sha256(job.id.bytes).digest())
+    (accepted,) = submission.submit(work, [_opened(job, cipher, model)], once)
+    if not accepted.replayed:
+        audit.append(
+            work,
+            Action.JOB_RESUBMITTED,
+            actor=actor,
+            tenant_id=job.tenant_id,
+            job_id=job.id,
+            detail={"resubmitted_as": str(accepted.id)},
+        )
+    return accepted.id
+
+
+def _opened(job: FailedJob, cipher: Cipher, model: PublishedModel) -> NewJob:
+    def opened(column: str, sealed: bytes) -> bytes:
+        return cipher.open(sealed, binding(f"job.{column}", job.tenant_id, job.id))
+
+    context = {} if job.context is None else from_json(opened("context", job.context))
+    callback = None
+    if job.callback is not None and job.callback_endpoint_id is not None:
+        url = endpoints.open_callback(cipher, job.tenant_id, job.id, job.callback)
+        callback = Callback(job.callback_endpoint_id, url)
+    return NewJob(
+        Principal(job.submitted_by, job.tenant_id, frozenset(), cipher),
+        model,
+        payload=None if job.payload is None else opened("payload", job.payload),
+        upload_id=job.upload_id,
+        priority=Priority(job.priority),
+        subject=context.get("subject"),
+        metadata=context.get("metadata", {}),
+        callback=callback,
+        traceparent=job.traceparent,
+    )

@@ -1,0 +1,44 @@
+"""Fixtures of tests on real servers."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from service.cli import main
+from service.config import Settings
+from tests.integration.operating import Run
+
+
+@pytest.fixture
+def logs_left_as_they_were() -> Iterator[None]:
+    """Commands set up logging for a process of their own."""
+    handlers, level, configured = logging.root.handlers[:], logging.root.level, structlog.get_config()
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    structlog.configure(**configured)
+
+
+@pytest.fixture
+def medqueue(
+    logs_left_as_they_were: None,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Run a command on this test's servers: its exit code, its JSON document, its stderr."""
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words: str) -> tuple[int, Any, str]:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"status": "ready"}))
+        code = main([*words, "--json"], transport=transport)
+        written = capsys.readouterr()
+        return code, json.loads(written.out) if written.out else None, written.err
+
+    return run
