@@ -116,11 +116,18 @@ def blob_store(blobs: BlobStore, setting: str, location: str) -> Fault | None:
 
 
 def _not_writable(database: Database) -> Fault | None:
-    with database.statement() as work:
-        ((standby, read_only),) = work.execute(WRITABLE)
-    if standby:
+    """What is found is raised within the unit of work, as a write would: then the pool connects anew, to what takes writes."""
+    standby = False
+    try:
+        with database.statement() as work:
+            ((standby, read_only),) = work.execute(WRITABLE)
+            if standby or read_only:
+                raise psycopg.errors.ReadOnlySqlTransaction
+    except DatabaseUnavailable:
+        if not standby:
+            raise
         return _postgres(DatabaseFault.STANDBY)
-    return _postgres(DatabaseFault.READ_ONLY) if read_only else None
+    return None
 
 
 def _schema(database: Database) -> Fault | None:
