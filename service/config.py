@@ -101,6 +101,10 @@ class Settings(BaseModel):
     webhook_proxy: str = Field(
         default="", description="Proxy through which webhooks go, as http://host:port; it looks names up."
     )
+    webhooks_held: bool = Field(
+        default=False,
+        description="Send no webhooks: they wait, such as after a restore, until this is taken away.",
+    )
     webhook_ca_file: Path | None = Field(
         default=None,
         description="Certificates that receivers are trusted by, a PEM file; default: the system's.",

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from service.database_faults import DatabaseFault, fault_of
 from service.errors import DatabaseUnavailable, SettingInvalid
+from service.metrics import DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
 from service.queue import TaskQueue, WakeUp
 
 STATEMENT_TIMEOUT_MS = 60_000
@@ -176,6 +177,9 @@ class Database:
         )
 
         sa.event.listen(self._engine, "checkout", _refuse_closed)
+        sa.event.listen(self._engine, "checkout", lambda *_: DB_CONNECTIONS.inc())
+        sa.event.listen(self._engine, "checkin", lambda *_: DB_CONNECTIONS.dec())
+        DB_CONNECTIONS_LIMIT.inc(pool_size)
 
     def transaction(self) -> UnitOfWork:
         """A unit of work of several statements."""

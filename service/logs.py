@@ -55,7 +55,7 @@ def configure(level: str, **process: object) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Patient(sys.stderr))),
         cache_logger_on_first_use=True,
     )
-    handler = _Handler(sys.stderr)
+    handler = _LibraryLines(sys.stderr)
     handler.setFormatter(_LibraryFormatter())
     logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
 
@@ -125,7 +125,7 @@ class _Patient(io.TextIOBase):
             self._stream.flush()
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _LibraryLines(logging.StreamHandler[TextIO]):
     """Loses what cannot be written or made a line, instead of printing it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802

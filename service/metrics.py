@@ -174,18 +174,39 @@ MODELS_REFUSED = Gauge(
     "medqueue_models_refused",
     "Models that this worker refuses: it cannot load them, or answers their golden cases differently.",
     registry=REGISTRY,
+    multiprocess_mode="livemax",
 )
 BATCH_LIMIT = Gauge(
-    "medqueue_batch_limit", "Largest batch after out-of-memory halving.", ["model"], registry=REGISTRY
+    "medqueue_batch_limit",
+    "Largest batch after out-of-memory halving.",
+    ["model"],
+    registry=REGISTRY,
+    multiprocess_mode="livemin",
 )
 MODELS_LOADED_MB = Gauge(
-    "medqueue_models_loaded_megabytes", "Memory counted for loaded models.", registry=REGISTRY
+    "medqueue_models_loaded_megabytes",
+    "Memory counted for loaded models.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
 )
 PROCESS_FAULTS = Gauge(
     "medqueue_process_faults",
     "What this process lacks for its work: data_dir, postgres, schema, master_key, blob_store or models.",
     ["requirement"],
     registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+DB_CONNECTIONS = Gauge(
+    "medqueue_database_connections_in_use",
+    "Connections of the pool that work on a statement or a transaction.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+DB_CONNECTIONS_LIMIT = Gauge(
+    "medqueue_database_connections_limit",
+    "Connections that the pools may have.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
 )
 
 

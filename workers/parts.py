@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from service import failpoints, requirements
 from service.accounts import TenantCiphers
 from service.broker import CeleryTaskQueue
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from workers.pool import ModelPool
     from workers.scoring import Scorer
     from workers.write_back import WriteBack
+
+log = structlog.get_logger()
 
 POOL_SIZE = 7  # scoring, writing back, batches, a heartbeat each, and looking for work
 
@@ -144,7 +148,9 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
     pulse = pulse_over(
         settings.redis_url, worker_name(settings), holds=lambda: scoring is not None and scoring.holds
     )
-    dispatcher = _dispatcher(settings, database, ciphers, gate) if delivers else None
+    if held := delivers and settings.webhooks_held:
+        log.warning("webhooks_held", advice="They wait. Start without MEDQUEUE_WEBHOOKS_HELD to send them.")
+    dispatcher = _dispatcher(settings, database, ciphers, gate) if delivers and not held else None
     return Parts(settings, database, ciphers, catalog, queue, pulse, gate, scoring, dispatcher)
 
 

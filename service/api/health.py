@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
-from service import probes
+from service import backlog, probes
 from service.api import examples, parameters
 from service.api.operations import operation
 from service.api.requests import query_as
@@ -72,7 +72,8 @@ def blueprint(services: Services) -> Blueprint:
     @operation("Prometheus metrics", example=examples.METRICS, scope=None, answers={200: "text/plain"})
     def metrics() -> Response:
         queue = probes.queue_metrics(services.database, services.catalog)
-        return Response(exposition() + queue, content_type=CONTENT_TYPE_LATEST)
+        waits = backlog.exposition(services.database, services.settings.redis_url)
+        return Response(exposition() + queue + waits, content_type=CONTENT_TYPE_LATEST)
 
     return routes
 

@@ -1,0 +1,91 @@
+"""What waits and what is late, as metrics read from the database at each scrape, and which servers answer.
+
+Each query walks a partial index of what has not ended; what could be many is counted up to a bound.
+"""
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from service.batches.queries import PACE
+from service.broker import redis_fault
+from service.db import Database
+from service.errors import DatabaseUnavailable
+from service.webhooks.deliveries import WAITING
+
+COUNTED = 100_000
+LIVE_BATCHES = 1_000
+
+DELIVERIES = f"""
+SELECT (SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE state = 'queued' LIMIT {COUNTED}) AS queued)::int,
+       (SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE lease_expires_at IS NOT NULL LIMIT {COUNTED}) AS held)::int
+"""
+# By how much the delivery is late that has been due longest; those of endpoints that are disabled are not due.
+LATEST_DELIVERY = f"""
+WITH RECURSIVE {WAITING}
+SELECT coalesce(max(extract(epoch FROM now() - (
+    SELECT available_at FROM webhook_delivery WHERE endpoint_id = endpoint.id AND state = 'queued'
+    ORDER BY available_at LIMIT 1))), 0)::float
+FROM webhook_endpoint AS endpoint
+WHERE id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND state = 'enabled'
+"""
+# Behind the end of its opening, or of its deadline, at the pace that it has now.
+BATCHES = f"""
+SELECT state, count(*)::int, count(*) FILTER (WHERE at_risk)::int, coalesce(max(late_s), 0)::float FROM (
+    SELECT state::text AS state, at_risk_until IS NOT NULL AS at_risk,
+           CASE WHEN state = 'running' AND isfinite(open_until) THEN
+               (rows_total - rows_succeeded - rows_failed) / nullif({PACE.format(t="batch")}, 0)
+               - extract(epoch FROM open_until - now()) END AS late_s
+    FROM batch WHERE state IN ('scheduled', 'running') ORDER BY open_from LIMIT {LIVE_BATCHES}
+) AS live GROUP BY 1
+"""
+
+
+def exposition(database: Database, redis_url: str) -> bytes:
+    """The metrics in Prometheus' text format. Without Postgres only which servers answer."""
+    registry = CollectorRegistry()
+    up = Gauge("medqueue_server_up", "1 when the server answers.", ["server"], registry=registry)
+    up.labels("redis").set(redis_fault(redis_url) is None)
+    try:
+        _webhooks(database, registry)
+        _batches(database, registry)
+        up.labels("postgres").set(1)
+    except DatabaseUnavailable:
+        up.labels("postgres").set(0)
+    return generate_latest(registry)
+
+
+def _webhooks(database: Database, registry: CollectorRegistry) -> None:
+    with database.statement() as work:
+        ((queued, running),) = work.execute(DELIVERIES)
+    with database.statement() as work:
+        ((late_s,),) = work.execute(LATEST_DELIVERY)
+    count = Gauge(
+        "medqueue_webhook_deliveries",
+        f"Webhook deliveries that have not ended, counted up to {COUNTED}.",
+        ["state"],
+        registry=registry,
+    )
+    count.labels("queued").set(queued)
+    count.labels("running").set(running)
+    Gauge(
+        "medqueue_webhook_late_seconds",
+        "How long the delivery has been due that has been due longest.",
+        registry=registry,
+    ).set(max(0.0, late_s))
+
+
+def _batches(database: Database, registry: CollectorRegistry) -> None:
+    with database.statement() as work:
+        rows = work.execute(BATCHES)
+    count = Gauge("medqueue_batches", "Batches to be scored.", ["state"], registry=registry)
+    risky = Gauge("medqueue_batches_at_risk", "Those that were said to end too late.", registry=registry)
+    late = Gauge(
+        "medqueue_batch_late_seconds",
+        "By how much the batch that is furthest behind will miss its end, at its present pace.",
+        registry=registry,
+    )
+    for state in ("scheduled", "running"):
+        count.labels(state).set(0)
+    for state, found, _, _ in rows:
+        count.labels(state).set(found)
+    risky.set(sum(at_risk for _, _, at_risk, _ in rows))
+    late.set(max(0.0, *(late_s for *_, late_s in rows), 0.0))
