@@ -114,8 +114,11 @@ class Pipeline(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The outputs of the graph that `postprocess` needs. A graph may have more."""
 
-    def input_schema(self) -> dict[str, object]:
-        """JSON Schema 2020-12 of `input`, with titles, units, ranges and examples."""
+    def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:
+        """JSON Schema 2020-12 of `input`, with titles, units, ranges and examples.
+
+        `most_bytes` is what its reader takes of a file, where that may be less than the model does.
+        """
 
     def result_schema(self) -> dict[str, object]:
         """JSON Schema 2020-12 of one result."""

@@ -9,6 +9,8 @@ on_medmnist_plus.md, which does not name the filter): larger files come out clos
 
 from __future__ import annotations
 
+import base64
+import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -19,6 +21,7 @@ from models.lazy import np
 from models.manifest import ModelManifest, parse_parameters
 from models.pipelines import FieldFault, InputRejected, Label, RowFault, TensorSpec
 from models.pipelines.classification import ClassificationParameters, Classifier
+from models.pipelines.example_image import gray_jpeg, gray_png
 from models.pipelines.image_header import ImageFile, ImageRefused
 
 if TYPE_CHECKING:
@@ -175,24 +178,36 @@ class ImageClassification:
         """JSON Schema 2020-12 of one result."""
         return self._classifier.result_schema()
 
-    def input_schema(self) -> dict[str, object]:
+    def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:
         """JSON Schema 2020-12 of one input: a file in base64, or the id of an upload."""
+        limit = min(self._parameters.max_bytes, most_bytes or self._parameters.max_bytes)
         formats = " or ".join(self._parameters.formats)
         media_types = [f"image/{name.lower()}" for name in self._parameters.formats]
-        data = {
+        data: dict[str, object] = {
             "type": "string",
             "title": f"{formats} file",
             "description": f"{formats}, 8 bits a sample, at least {self._parameters.size} pixels a side, "
-            f"at most {self._parameters.max_pixels} pixels and {self._parameters.max_bytes} bytes.",
+            f"at most {self._parameters.max_pixels} pixels and {limit} bytes.",
             "contentEncoding": "base64",
+            "maxLength": 4 * math.ceil(limit / 3),
             "contentMediaType": media_types[0] if len(media_types) == 1 else "image/*",
         }
-        upload = {"type": "string", "title": "Upload", "description": "An id that POST /v1/uploads answered."}
+        upload: dict[str, object] = {
+            "type": "string",
+            "title": "Upload",
+            "description": f"An id that POST /v1/uploads answered, of a file of at most {limit} bytes.",
+        }
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
             "oneOf": [_only("data", data), _only("upload_id", upload)],
+            "examples": [{"data": base64.b64encode(self._example()).decode()}],
         }
+
+    def _example(self) -> bytes:
+        """A file that the model takes."""
+        made = gray_png if "PNG" in self._parameters.formats else gray_jpeg
+        return made(self._parameters.size)
 
 
 def load(manifest: ModelManifest) -> ImageClassification:
@@ -200,7 +215,7 @@ def load(manifest: ModelManifest) -> ImageClassification:
     return ImageClassification(parse_parameters(ImageParameters, manifest))
 
 
-def _only(name: str, schema: dict[str, str]) -> dict[str, object]:
+def _only(name: str, schema: Mapping[str, object]) -> dict[str, object]:
     """JSON Schema of an object with this one property."""
     return {"properties": {name: schema}, "required": [name], "additionalProperties": False}
 

@@ -237,7 +237,7 @@ class TabularClassification:
         """JSON Schema 2020-12 of one result."""
         return self._classifier.result_schema()
 
-    def input_schema(self) -> dict[str, object]:
+    def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:  # noqa: ARG002  numbers are no files
         """JSON Schema 2020-12 of one input: an object of numbers, each with its title, unit and range."""
         schema: dict[str, object] = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -18,7 +18,7 @@ from service.catalog import Catalog, PublishedModel
 def blueprint(services: Services) -> Blueprint:
     """The routes of the catalogue."""
     routes = Blueprint("models", __name__, url_prefix="/v1/models")
-    catalog = services.catalog
+    catalog, most_bytes = services.catalog, services.settings.max_input_bytes
 
     @routes.get("")
     @operation(
@@ -33,7 +33,7 @@ def blueprint(services: Services) -> Blueprint:
         query_as(NoQuery)
         return answer(
             {
-                "items": [_fields(catalog, _shown(catalog, name)) for name in catalog.names()],
+                "items": [_fields(catalog, _shown(catalog, name), most_bytes) for name in catalog.names()],
                 "next_cursor": None,
             }
         )
@@ -49,7 +49,7 @@ def blueprint(services: Services) -> Blueprint:
     def get_model(reference: str) -> Response:
         services.auth.principal(Scope.MODELS_READ)
         query_as(NoQuery)
-        return answer(_fields(catalog, catalog.resolve(reference)))
+        return answer(_fields(catalog, catalog.resolve(reference), most_bytes))
 
     return routes
 
@@ -61,8 +61,9 @@ def _shown(catalog: Catalog, name: str) -> PublishedModel:
     return next((model for model in versions if model.version == stable), versions[0])
 
 
-def _fields(catalog: Catalog, model: PublishedModel) -> dict[str, Any]:
-    manifest = model.manifest
+def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[str, Any]:
+    """A model on the wire. Of a file this service takes `most_bytes`, the model may take fewer."""
+    manifest, pipeline = model.manifest, model.pipeline
     return {
         "name": model.name,
         "title": manifest.title,
@@ -72,7 +73,7 @@ def _fields(catalog: Catalog, model: PublishedModel) -> dict[str, Any]:
         "version": model.version,
         "digest": model.digest,
         "license": manifest.license,
-        "input_schema": model.pipeline.input_schema(),
+        "input_schema": pipeline.input_schema(most_bytes) if pipeline.binary else pipeline.input_schema(),
         "result_schema": model.pipeline.result_schema(),
         "labels": [asdict(label) for label in model.pipeline.labels()],
         "metrics": manifest.metrics,

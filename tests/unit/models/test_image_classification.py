@@ -1,5 +1,6 @@
 """Image files: which are taken, what becomes of their pixels, and every way to refuse one."""
 
+import base64
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -329,6 +330,29 @@ def test_the_schema_takes_a_file_or_an_upload_and_not_both() -> None:
     assert not valid({"data": "AAAA", "upload_id": "u1"})
     assert not valid({})
     assert not valid({"data": "AAAA", "name": "x"})
+
+
+@pytest.mark.parametrize("formats", [("PNG", "JPEG"), ("JPEG",)])
+def test_the_example_of_the_schema_is_a_file_that_is_taken(formats: tuple[str, ...]) -> None:
+    pipeline = load_pipeline(manifest("image-classification", size=8, formats=list(formats)))
+    schema: Any = pipeline.input_schema()
+    (example,) = schema["examples"]
+    assert jsonschema.Draft202012Validator(schema).is_valid(example)
+    content = base64.b64decode(example["data"])
+    assert pipeline.encode(content) == content
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "told"), [(None, 20_000_000), (10**9, 20_000_000), (8_388_608, 8_388_608)]
+)
+def test_the_schema_promises_the_smaller_of_the_models_limit_and_the_services(
+    most_bytes: int | None, told: int
+) -> None:
+    schema: Any = PIPELINE.input_schema(most_bytes)
+    data, upload = (form["properties"] for form in schema["oneOf"])
+    assert f"at most 10000 pixels and {told} bytes." in data["data"]["description"]
+    assert data["data"]["maxLength"] == len(base64.b64encode(bytes(told)))
+    assert f"at most {told} bytes" in upload["upload_id"]["description"]
 
 
 @pytest.mark.parametrize(
