@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -174,11 +175,11 @@ def test_a_command_line_of_the_documents_has_only_options_that_exist(command: Sh
     """Also of those that are not run."""
     words = shlex.split(plain(command.text), comments=True)
     words = words[: next((at for at, word in enumerate(words) if word in {">", "|", "&"}), None)]
-    at = medqueue
+    at: Any = medqueue
     for word in words[1:]:
         if word.startswith("-") or word not in getattr(at, "commands", {}):
             break
-        at = at.commands[word]  # type: ignore[attr-defined]  # a group
+        at = at.commands[word]
     known = {name for option in at.params for name in (*option.opts, *option.secondary_opts)} | {
         "--help",
         "-h",
