@@ -31,6 +31,7 @@ from service.api.receivers import Callbacks, Receivers
 from service.api.request_ids import RequestIds
 from service.api.services import Services
 from service.api.waiting import Waiting
+from service.batches.roots import GrantedRoots
 from service.broker import CeleryTaskQueue, EndedListener
 from service.catalog import Catalog
 from service.combining import Combiner
@@ -88,6 +89,7 @@ def create_api(settings: Settings) -> Api:
     services = Services(
         settings=settings,
         database=database,
+        roots=GrantedRoots(database, settings.batch_root_grants),
         catalog=Catalog(database, cache_s=settings.cache_s),
         uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
         blobs=blobs,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -32,6 +32,27 @@ class Provider(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Access(StrEnum):
+    """What a tenant may do below a root."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class RootGrant(NamedTuple):
+    """A root that a tenant, EVERY_TENANT or the FIRST_TENANT may read from or write to."""
+
+    tenant: str
+    root: str
+    access: Access
+
+
+EVERY_TENANT = "*"
+FIRST_TENANT = ""
+GRANT = re.compile(r"\s*([^=]*[^=\s])\s*=\s*([^,]*[^,\s])\s*,\s*(read|write|read\s*\|\s*write)\s*")
+GRANT_SHAPE = "it must be `tenant = root, read` with semicolons between, such as ward = /night/in, read; ward = /out, write"
 
 
 class Settings(BaseModel):
@@ -112,11 +133,15 @@ class Settings(BaseModel):
 
     batch_allowed_roots: str = Field(
         default="",
-        description="Where sources of batches may lie, as /night/in or s3://bucket/in, with commas between.",
+        description="Where sources of the first tenant's batches may lie, as /night/in or s3://bucket/in, with commas between.",
     )
     batch_output_roots: str = Field(
         default="",
-        description="Where copies of a batch's output may be written, in the clear; as the roots of sources.",
+        description="Where copies of the output of its batches may be written, in the clear; as the roots of sources.",
+    )
+    batch_tenant_roots: str = Field(
+        default="",
+        description="The same by tenants: `tenant = root, read|write`, with semicolons between; `*` for every tenant.",
     )
     batch_chunk_s: Annotated[
         float, Field(ge=0.05, le=60, description="How long a chunk of a batch should take, in seconds.")
@@ -212,10 +237,17 @@ class Settings(BaseModel):
     @field_validator("batch_allowed_roots", "batch_output_roots")
     @classmethod
     def _are_roots(cls, text: str) -> str:
-        for root in _listed(text):
-            place = root.rpartition("://")[2]
-            if ROOT.fullmatch(root) is None or "//" in place or {"..", "."} & set(place.split("/")):
-                raise ValueError("it must be folders with commas between, such as /night/in,s3://bucket/in")
+        if not all(map(_is_root, _listed(text))):
+            raise ValueError("it must be folders with commas between, such as /night/in,s3://bucket/in")
+        return text
+
+    @field_validator("batch_tenant_roots")
+    @classmethod
+    def _are_grants(cls, text: str) -> str:
+        for written in _listed(text, ";"):
+            grant = GRANT.fullmatch(written)
+            if grant is None or not _is_root(grant[2]):
+                raise ValueError(GRANT_SHAPE)
         return text
 
     @model_validator(mode="after")
@@ -294,13 +326,24 @@ class Settings(BaseModel):
 
     @property
     def batch_source_roots(self) -> tuple[str, ...]:
-        """Where sources of batches may lie."""
+        """Where sources of the first tenant's batches may lie."""
         return _listed(self.batch_allowed_roots)
 
     @property
     def batch_place_roots(self) -> tuple[str, ...]:
-        """Where copies of a batch's output may be written."""
+        """Where copies of the output of its batches may be written."""
         return _listed(self.batch_output_roots)
+
+    @property
+    def batch_root_grants(self) -> tuple[RootGrant, ...]:
+        """Every root of sources and copies, and whose it is."""
+        found = [RootGrant(FIRST_TENANT, root, Access.READ) for root in self.batch_source_roots]
+        found += [RootGrant(FIRST_TENANT, root, Access.WRITE) for root in self.batch_place_roots]
+        for written in _listed(self.batch_tenant_roots, ";"):
+            grant = GRANT.fullmatch(written)
+            assert grant is not None, "it was checked"
+            found += [RootGrant(grant[1], grant[2], Access(each.strip())) for each in grant[3].split("|")]
+        return tuple(found)
 
     def master_key_bytes(self) -> bytes:
         """The 32-byte master key. Raises SettingInvalid when there is none or it is malformed."""
@@ -327,9 +370,15 @@ def _with_scheme(url: str, *schemes: str) -> str:
     return url
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def _listed(text: str, separator: str = ",") -> tuple[str, ...]:
     """What stands between commas."""
-    return tuple(part for part in map(str.strip, text.split(",")) if part)
+    return tuple(part for part in map(str.strip, text.split(separator)) if part)
+
+
+def _is_root(root: str) -> bool:
+    place = root.rpartition("://")[2]
+    steps = set(place.split("/"))
+    return ROOT.fullmatch(root) is not None and "//" not in place and not {"..", "."} & steps
 
 
 def _http_url(url: str, shape: str) -> str:

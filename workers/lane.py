@@ -57,6 +57,7 @@ class BatchLane:
         self.stop()
         if self._thread.is_alive():
             self._thread.join()
+        self._chunks.close()
         for heartbeat in self._heartbeats:
             heartbeat.close()
 
@@ -71,7 +72,6 @@ class BatchLane:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while not self._stopping.is_set():
             self._stopping.wait(self._pause_s())
-        self._chunks.close()
 
     def _pause_s(self) -> float:
         """Do one piece of work; how long to wait before the next."""

@@ -12,11 +12,13 @@ import structlog
 
 from service.accounts import TenantCiphers
 from service.batches.files.parts import PartStore
+from service.batches.files.places import Place
 from service.batches.files.problems import FileRefused, SourceUnavailable
 from service.batches.files.sources import Identity, Source
 from service.batches.keys import part_cipher
 from service.batches.opening import open_request
 from service.batches.requests import BatchRequest, source_of
+from service.batches.roots import Roots
 from service.catalog import Catalog
 from service.db import Database, UnitOfWork
 from service.errors import BlobUnavailable, DatabaseUnavailable, ServiceError
@@ -54,8 +56,7 @@ class Night:
     catalog: Catalog
     pool: ModelPool
     limits: Limits
-    source_roots: tuple[str, ...]
-    place_roots: tuple[str, ...]
+    roots: Roots
     gate: Gate = field(default_factory=lambda: Gate("worker", tuple))
 
     @property
@@ -74,7 +75,12 @@ class Night:
 
     def source(self, tenant_id: UUID, request: BatchRequest) -> Source:
         """Where its rows come from. Raises FileRefused."""
-        return source_of(request, tenant_id, self.uploads, self.source_roots)
+        roots = self.roots.of(tenant_id).read if request.uri is not None else ()
+        return source_of(request, tenant_id, self.uploads, roots)
+
+    def place(self, tenant_id: UUID, place: str) -> Place:
+        """Where a copy of its output goes. Raises FileRefused."""
+        return Place(place, self.roots.of(tenant_id).write)
 
     def parts(self, tenant_id: UUID, batch_id: UUID, data_key: bytes) -> PartStore:
         """The parts of a batch. Raises PayloadUnreadable."""

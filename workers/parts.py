@@ -13,6 +13,7 @@ import structlog
 
 from service import failpoints, requirements
 from service.accounts import TenantCiphers
+from service.batches.roots import GrantedRoots
 from service.broker import CeleryTaskQueue
 from service.catalog import Catalog
 from service.config import Settings
@@ -221,8 +222,7 @@ def _scoring(
         catalog=catalog,
         pool=pool,
         limits=limits,
-        source_roots=settings.batch_source_roots,
-        place_roots=settings.batch_place_roots,
+        roots=GrantedRoots(database, settings.batch_root_grants),
         gate=gate,
     )
     return ScoringParts(

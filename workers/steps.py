@@ -32,7 +32,6 @@ from service.batches.files.outputs import (
     results_schema,
 )
 from service.batches.files.parts import PartKind, PartStore
-from service.batches.files.places import Place
 from service.batches.files.plans import Chunk, Limits, cut_after, head_of, read_head
 from service.batches.files.sources import check_same
 from service.batches.keys import open_layout
@@ -131,7 +130,7 @@ class StepWorker:
         night = self._night
         source = WatchedSource(night.source(step.tenant_id, request), self._holding)
         if request.place is not None:
-            Place(request.place, night.place_roots)
+            night.place(step.tenant_id, request.place)
         sizes = self._sizes(step.model_version_id)
         pipeline = night.catalog.version(step.model_version_id).pipeline
         limits = Limits(rows=sizes.chunk_rows, size_bytes=CHUNK_BYTES)
@@ -278,7 +277,7 @@ class StepWorker:
             if request.place is not None:
                 file = output.file_of(store, found, kind, made[kind])
                 name = f"{step.batch_id}.{kind}.{request.output}"
-                Place(request.place, self._night.place_roots).write(
+                self._night.place(step.tenant_id, request.place).write(
                     name, file.read(still=self._holding.give_way)
                 )
         return made

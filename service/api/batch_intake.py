@@ -35,7 +35,7 @@ def checked_batch(services: Services, principal: Principal, wanted: BatchSubmit)
     _check_request(request, model)
     if request.upload_id is not None:
         _check_upload(services, principal, request.upload_id)
-    _check_places(services, request.uri, request.place)
+    _check_places(services, principal, request.uri, request.place)
     if wanted.not_before is not None and not FIRST_YEAR <= wanted.not_before.year <= LATEST_YEAR:
         far = f"Send a time of the years {FIRST_YEAR} to {LATEST_YEAR}."
         raise RequestInvalid(errors=(FieldError("/not_before", "out_of_range", far),))
@@ -55,7 +55,7 @@ def checked_batch(services: Services, principal: Principal, wanted: BatchSubmit)
     )
 
 
-def checked_schedule(services: Services, wanted: ScheduleRequest) -> NewSchedule:
+def checked_schedule(services: Services, principal: Principal, wanted: ScheduleRequest) -> NewSchedule:
     """The schedule that `wanted` describes; its cron expression is checked where it is stored.
 
     Raises ModelNotFound, FileUnfit, WindowInvalid, ScheduleInvalid or RequestInvalid.
@@ -67,7 +67,7 @@ def checked_schedule(services: Services, wanted: ScheduleRequest) -> NewSchedule
         zone = zone_named(wanted.zone)
     today = datetime.now(UTC)
     place = None if request.place is None else recurrence.filled(request.place, today, zone)
-    _check_places(services, recurrence.filled(wanted.source.uri, today, zone), place)
+    _check_places(services, principal, recurrence.filled(wanted.source.uri, today, zone), place)
     return NewSchedule(
         name=wanted.name,
         cron=wanted.cron,
@@ -132,14 +132,17 @@ def _check_upload(services: Services, principal: Principal, upload_id: UUID) -> 
         raise UploadNotFound(errors=(fault,)) from None
 
 
-def _check_places(services: Services, uri: str | None, place: str | None) -> None:
-    """Raises FileUnfit where source or place lies below none of the allowed roots."""
+def _check_places(services: Services, principal: Principal, uri: str | None, place: str | None) -> None:
+    """Raises FileUnfit where source or place lies below none of the tenant's roots."""
+    if uri is None and place is None:
+        return
+    roots = services.roots.of(principal.tenant_id)
     if uri is not None:
         with _pointing("/source/uri"):
-            UriSource(uri, services.settings.batch_source_roots)
+            UriSource(uri, roots.read)
     if place is not None:
         with _pointing("/output/place"):
-            Place(place, services.settings.batch_place_roots)
+            Place(place, roots.write)
 
 
 def _window(wanted: WindowRequest | None) -> Window | None:

@@ -60,7 +60,7 @@ class ScheduleViews:
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
         wanted = body_as(ScheduleRequest, services.bodies.json(principal))
-        new = checked_schedule(services, wanted)
+        new = checked_schedule(services, principal, wanted)
         with services.database.transaction() as work:
             schedule_id = schedules.create(work, principal, new)
             schedule = schedules.get(work, principal, schedule_id)

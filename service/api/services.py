@@ -6,6 +6,7 @@ from service.api.auth import Authenticator
 from service.api.bodies import Bodies
 from service.api.receivers import Callbacks, Receivers
 from service.api.waiting import Waiting
+from service.batches.roots import Roots
 from service.catalog import Catalog
 from service.combining import Combiner
 from service.config import Settings
@@ -25,6 +26,7 @@ class Services:
 
     settings: Settings
     database: Database
+    roots: Roots
     catalog: Catalog
     uploads: Uploads
     blobs: BlobStore

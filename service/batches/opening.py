@@ -10,6 +10,8 @@ from uuid_utils.compat import uuid7
 
 from service.accounts import Principal
 from service.batches import windows
+from service.batches.files.problems import FileRefused
+from service.batches.files.uris import address_of
 from service.batches.keys import new_data_key
 from service.batches.windows import Window
 from service.crypto import Cipher, binding
@@ -30,7 +32,8 @@ WITH opened AS (
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, object, detail)
     SELECT tenant_id, id, %s, 'batch.opened', %s, jsonb_strip_nulls(jsonb_build_object(
-        'schedule_id', %s::uuid, 'scheduled_for', %s::timestamptz, 'rerun_of', %s::uuid)) FROM opened
+        'schedule_id', %s::uuid, 'scheduled_for', %s::timestamptz, 'rerun_of', %s::uuid,
+        'source_digest', %s::text, 'place_digest', %s::text)) FROM opened
 )
 SELECT created_at FROM opened
 """
@@ -143,6 +146,17 @@ def open_request(cipher: Cipher, tenant_id: UUID, batch_id: UUID, sealed: bytes)
     return from_json(cipher.open(sealed, binding("batch.request", tenant_id, batch_id)))
 
 
+def address_digest(cipher: Cipher, uri: str | None) -> str | None:
+    """What the trail tells of a URI: equal addresses have equal digests within a tenant, and no digest tells the address."""
+    if uri is None:
+        return None
+    try:
+        place = str(address_of(uri))
+    except FileRefused:  # the batch fails for it once it is validated
+        place = uri
+    return cipher.blind_index(f"address|{place}").hex()
+
+
 def now_of(work: UnitOfWork) -> datetime:
     """The database's time."""
     found: datetime = work.execute("SELECT now()")[0][0]
@@ -167,4 +181,5 @@ def _keys(idempotency: IdempotencyKey | None) -> tuple[bytes | None, bytes | Non
 
 
 def _event(new: NewBatch, actor: str) -> tuple[object, ...]:
-    return actor, new.model, new.schedule_id, new.scheduled_for, new.rerun_of
+    digests = (address_digest(new.cipher, new.request.get(name)) for name in ("uri", "place"))
+    return actor, new.model, new.schedule_id, new.scheduled_for, new.rerun_of, *digests

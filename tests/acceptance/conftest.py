@@ -60,8 +60,10 @@ def stack(
 ) -> Iterator[Stack]:
     """A stack with default settings but for where receivers and files may be, which no test disturbs for long."""
     roots = {
-        "MEDQUEUE_BATCH_ALLOWED_ROOTS": f"{night_root},{night_server.url}",
-        "MEDQUEUE_BATCH_OUTPUT_ROOTS": str(scored_root),
+        "MEDQUEUE_BATCH_TENANT_ROOTS": ";".join(
+            f"* = {root}"
+            for root in (f"{night_root}, read", f"{night_server.url}, read", f"{scored_root}, write")
+        ),
     }
     yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data", STRICT_RECEIVERS | roots))
 

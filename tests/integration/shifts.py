@@ -15,8 +15,9 @@ from service.batches.files.parts import PartStore
 from service.batches.keys import part_cipher
 from service.batches.output import OutputKind
 from service.batches.requests import BatchRequest
+from service.batches.roots import GrantedRoots
 from service.catalog import Catalog
-from service.config import Provider
+from service.config import EVERY_TENANT, Access, Provider, RootGrant
 from service.crypto import Keyring
 from service.db import Database
 from service.lifecycle import BatchState
@@ -147,8 +148,13 @@ def shift(
         catalog=catalog,
         pool=ModelPool(runtime, catalog, blobs, cache=folder / "cache", budget_mb=1000),
         limits=Limits(MAX_ATTEMPTS, 60.0, 300.0),
-        source_roots=(str(folder / "in"),),
-        place_roots=(str(folder / "out"),),
+        roots=GrantedRoots(
+            database,
+            (
+                RootGrant(EVERY_TENANT, str(folder / "in"), Access.READ),
+                RootGrant(EVERY_TENANT, str(folder / "out"), Access.WRITE),
+            ),
+        ),
     )
     turns = Turns()
     lane = BatchLane(night, turns)

@@ -1,23 +1,32 @@
-"""Where a copy of a batch's output goes when its caller asks for one: a folder below an allowed root, in the clear."""
+"""Where a copy of a batch's output goes when its caller asks for one: a folder that is an allowed root or lies below one.
+
+The copy is in the clear.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from service.batches.files.sources import resolved, worded
+from service.batches.files import folders
+from service.batches.files.sources import allowed, file_system, worded
+from service.batches.files.uris import FILE
 
 
 class Place:
-    """A folder that fsspec writes to."""
+    """A folder to write to: of this machine, or one that fsspec writes to."""
 
     def __init__(self, uri: str, roots: Sequence[str]) -> None:
         """Check the URI. Raises FileRefused (source_not_allowed)."""
-        self._files, self._path = resolved(uri.rstrip("/"), roots)
+        self._address, self._root = allowed(uri.rstrip("/") or uri, roots, or_is_it=True)
+        self._files = None if self._address.scheme == FILE else file_system(self._address.scheme)
 
     def write(self, name: str, content: Iterable[bytes]) -> str:
         """Write one file, under another name until it is whole; its address. Raises FileRefused or SourceUnavailable."""
-        path, unfinished = f"{self._path}/{name}", f"{self._path}/.{name}.unfinished"
         with worded():
-            self._files.makedirs(self._path, exist_ok=True)
+            if self._files is None:
+                return folders.write_file(self._address.place, self._root, name, content)
+            folder = str(self._address)
+            path, unfinished = f"{folder}/{name}", f"{folder}/.{name}.unfinished"
+            self._files.makedirs(folder, exist_ok=True)
             with self._files.open(unfinished, "wb") as file:
                 _copy(content, file)
             self._files.mv(unfinished, path)

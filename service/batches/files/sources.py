@@ -3,19 +3,21 @@
 Owns what may be opened, and how it is noticed that a source vanished or changed. Knows no formats.
 """
 
+import errno
 import hashlib
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
-from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import fsspec
 
+from service.batches.files import folders
 from service.batches.files.problems import GONE, FileProblem, FileRefused, SourceUnavailable
+from service.batches.files.uris import FILE, WEB, Address, address_of, not_allowed
 from service.errors import BlobUnavailable, PayloadUnreadable, UploadNotFound
 from service.uploads import Uploads
 
@@ -34,8 +36,8 @@ MARKS: Final = (
 Seen = Callable[[bytes], object]
 Wording = Callable[[], AbstractContextManager[None]]
 
-LOCAL: Final = frozenset(("file", "local"))
-WEB: Final = frozenset(("http", "https"))
+# Faults of a path that no retry mends.
+NEVER: Final = frozenset((errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR))
 
 CHANGED = "The source is no longer the file that was validated. Submit the batch again."
 UNREADABLE = "The stored file cannot be decrypted. Upload it again."
@@ -88,17 +90,22 @@ class UploadSource:
 
 
 class UriSource:
-    """A file that fsspec opens, below one of the allowed roots."""
+    """A file below one of the allowed roots: of this machine, or one that fsspec opens."""
 
     def __init__(self, uri: str, roots: Sequence[str]) -> None:
         """Check the URI. Raises FileRefused (source_not_allowed)."""
-        self._files, self._path = resolved(uri, roots)
-        self._worded = _wording(self._path)
+        self._address, self._root = allowed(uri, roots)
+        self._files = None if self._address.scheme == FILE else file_system(self._address.scheme)
+        self._worded = _wording(self._address.scheme)
 
     def identity(self) -> Identity:
         """See Source. A store that tells neither ETag nor time is known by size alone."""
+        if self._files is None:
+            with self._worded(), folders.open_file(self._address.place, self._root) as file:
+                found = os.fstat(file.fileno())
+            return Identity(found.st_size, f"mtime={found.st_mtime};ino={found.st_ino}")
         with self._worded():
-            facts = self._files.info(self._path)
+            facts = self._files.info(str(self._address))
         if facts.get("type") == "directory":
             raise FileRefused(FileProblem.UNREADABLE, "The source is a folder: name one file.")
         if facts.get("size") is None:
@@ -110,7 +117,12 @@ class UriSource:
     def open(self) -> io.RawIOBase:
         """See Source."""
         with self._worded():
-            opened = self._files.open(self._path, "rb", block_size=READ_BYTES, cache_type="readahead")
+            if self._files is None:
+                opened: Any = folders.open_file(self._address.place, self._root)
+            else:
+                opened = self._files.open(
+                    str(self._address), "rb", block_size=READ_BYTES, cache_type="readahead"
+                )
         return Guarded(opened, self._worded)
 
 
@@ -194,15 +206,17 @@ def worded() -> Iterator[None]:
     """Words the faults of a store: what a retry may mend, and what it cannot."""
     try:
         yield
-    except (FileNotFoundError, UploadNotFound):
+    except (FileNotFoundError, NotADirectoryError, UploadNotFound):
         raise FileRefused(FileProblem.GONE, GONE) from None
     except PayloadUnreadable:
         raise FileRefused(FileProblem.UNREADABLE, UNREADABLE) from None
     except PermissionError:
         raise FileRefused(FileProblem.NOT_ALLOWED, "The store does not let us read the source.") from None
     except ImportError:
-        raise _not_allowed("its kind of store needs a package that is not installed") from None
+        raise not_allowed("its kind of store needs a package that is not installed") from None
     except (BlobUnavailable, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NEVER:
+            raise not_allowed("there can be no file of this name") from None
         raise SourceUnavailable from error
 
 
@@ -218,54 +232,24 @@ def worded_elsewhere() -> Iterator[None]:
         raise SourceUnavailable from error
 
 
-def resolved(uri: str, roots: Sequence[str]) -> tuple[Any, str]:
-    """The file system and the path of an allowed URI."""
-    scheme, place = _split(uri)
+def allowed(uri: str, roots: Sequence[str], *, or_is_it: bool = False) -> tuple[Address, str]:
+    """What an allowed URI names, and the root it lies below. Raises FileRefused (source_not_allowed)."""
+    address = address_of(uri)
     for root in roots:
-        root_scheme, root_place = _split(root)
-        if scheme == root_scheme and _lies_below(scheme, place, root_place):
-            return _file_system(scheme), _address(scheme, place)
-    raise _not_allowed("it lies below none of the allowed roots")
+        base = address_of(root)
+        if address.scheme != base.scheme:
+            continue
+        if address.scheme == FILE:
+            inside = folders.real_path(address.place, base.place, or_is_it=or_is_it) is not None
+        else:
+            inside = address.is_below(base, or_is_it=or_is_it)
+        if inside:
+            return address, base.place
+    raise not_allowed(folders.OUTSIDE)
 
 
-def _split(uri: str) -> tuple[str, str]:
-    """Scheme and place of a plain URI: no chain of file systems, no secrets, no way up."""
-    if "::" in uri or "\0" in uri or "\\" in uri:
-        raise _not_allowed("write it as scheme://place/path")
-    try:
-        parts = urlsplit(uri if "://" in uri else f"file://{uri}")
-    except ValueError:  # such as brackets that hold no address
-        raise _not_allowed("write it as scheme://place/path") from None
-    scheme = "file" if parts.scheme in LOCAL else parts.scheme
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise _not_allowed("leave out user, password, query and fragment")
-    # A name that is escaped twice is refused as well: some stores unescape once more.
-    segments = unquote(unquote(parts.path)).split("/")
-    if any(segment in ("..", ".") for segment in segments) or "" in segments[1:-1]:
-        raise _not_allowed("name the file directly, without `..`, `.` or empty steps")
-    if scheme == "file":
-        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-            raise _not_allowed("name a local file with its full path")
-        return scheme, unquote(parts.path)
-    return scheme, f"{parts.netloc.lower() if scheme in WEB else parts.netloc}{parts.path}"
-
-
-def _lies_below(scheme: str, place: str, root: str) -> bool:
-    """Whether a place is inside a root; of local ones, where their links lead."""
-    if scheme != "file":
-        return PurePosixPath(place).is_relative_to(PurePosixPath(root)) and place != root
-    real, base = Path(place).resolve(), Path(root).resolve()
-    return real.is_relative_to(base) and real != base
-
-
-def _address(scheme: str, place: str) -> str:
-    if scheme == "file":
-        return str(Path(place).resolve())
-    return f"{scheme}://{place}"
-
-
-def _file_system(scheme: str) -> Any:
-    """The file system of a scheme."""
+def file_system(scheme: str) -> Any:
+    """The file system of a scheme other than `file`. Raises FileRefused."""
     options: dict[str, Any] = {}
     if scheme in WEB:
         from service.batches.files import web  # only here: its client costs a start a tenth of a second
@@ -274,19 +258,14 @@ def _file_system(scheme: str) -> Any:
     try:
         return fsspec.filesystem(scheme, use_listings_cache=False, **options)
     except (ImportError, ValueError):
-        raise _not_allowed("its kind of store is unknown, or needs a package that is not installed") from None
+        raise not_allowed("its kind of store is unknown, or needs a package that is not installed") from None
 
 
-def _wording(path: str) -> Wording:
-    scheme, separator, _ = path.partition("://")
-    if not separator:
+def _wording(scheme: str) -> Wording:
+    if scheme == FILE:
         return worded
     if scheme not in WEB:
         return worded_elsewhere
     from service.batches.files import web  # imported with the file system
 
     return web.worded
-
-
-def _not_allowed(reason: str) -> FileRefused:
-    return FileRefused(FileProblem.NOT_ALLOWED, f"The URI cannot be opened: {reason}.")

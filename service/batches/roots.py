@@ -1,0 +1,63 @@
+"""Below which roots a tenant's sources and copies may lie, as the operator has set it. Opens nothing.
+
+What is set without a tenant's name is of the first tenant, the one that was made before all others: of an installation of one
+tenant that is all there is, and with several it opens nothing to those that came later.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from service.config import EVERY_TENANT, FIRST_TENANT, Access, RootGrant
+from service.db import Database
+
+TENANT = """
+SELECT name, NOT EXISTS (SELECT FROM tenant AS other WHERE (other.created_at, other.id) < (tenant.created_at, tenant.id))
+FROM tenant WHERE id = %s
+"""
+
+
+@dataclass(frozen=True)
+class TenantRoots:
+    """The roots of one tenant: sources lie below those of `read`, copies go below those of `write` or into them."""
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+
+
+class Roots(Protocol):
+    """The roots of tenants."""
+
+    def of(self, tenant_id: UUID) -> TenantRoots:
+        """Those of a tenant. Raises DatabaseUnavailable."""
+
+
+class GrantedRoots:
+    """What settings grant to whom. Tenants keep their names and their order, so each is looked up once."""
+
+    def __init__(self, database: Database, grants: Sequence[RootGrant]) -> None:
+        self._database = database
+        self._grants = grants
+        self._known: dict[UUID, TenantRoots] = {}
+
+    def of(self, tenant_id: UUID) -> TenantRoots:
+        """See Roots. A tenant that does not exist has none."""
+        found = self._known.get(tenant_id)
+        if found is None:
+            with self._database.statement() as work:
+                rows = work.execute(TENANT, (tenant_id,))
+            if not rows:
+                return TenantRoots()
+            found = self._known[tenant_id] = granted(self._grants, *rows[0])
+        return found
+
+
+def granted(grants: Sequence[RootGrant], name: str, is_first: bool) -> TenantRoots:
+    """What is granted to a tenant."""
+    names = {EVERY_TENANT, name, *((FIRST_TENANT,) if is_first else ())}
+
+    def roots(access: Access) -> tuple[str, ...]:
+        return tuple(grant.root for grant in grants if grant.tenant in names and access is grant.access)
+
+    return TenantRoots(roots(Access.READ), roots(Access.WRITE))
