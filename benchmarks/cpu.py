@@ -30,10 +30,11 @@ def between(before: Seconds, after: Seconds) -> Seconds:
 
 
 def child_of_ours(name: str, folder: Path) -> int:
-    """The process id of our own child with this program name that works in `folder`."""
+    """The process id of our own child with this program name that works in `folder`: by its words, or where it stands."""
+    place = str(folder.resolve())
     return next(
         child.pid for child in psutil.Process().children()
-        if child.name() == name and any(word.startswith(str(folder.resolve())) for word in child.cmdline())
+        if child.name() == name and any(word.startswith(place) for word in (*child.cmdline(), child.cwd()))
     )  # fmt: skip
 
 
