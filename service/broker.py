@@ -15,6 +15,7 @@ import structlog
 from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as NotAnswered
 
 from service import failpoints
 from service.failpoints import Point
@@ -28,6 +29,10 @@ CHECK_S = 0.25
 PAUSE_AFTER_REFUSAL_S = 1.0
 PAUSES_OF_LISTENER_S = (0.5, 1.0, 2.0)
 PROBE_TIMEOUT_S = 1.0
+HEALTH_CHECK_S = (
+    2  # of a listener: the driver sends a ping after as long a silence, and one a second until it is answered
+)
+UNANSWERED_PINGS = 2
 UUID_CHARS = 36
 
 # Sends a wake-up unless the same one waits to be taken: the message itself is the flag that joins them.
@@ -239,7 +244,7 @@ class EndedListener:
     """Hears which jobs have ended and tells `on_ended`; reconnects for ever. What it misses stays unheard."""
 
     def __init__(self, redis_url: str, on_ended: Callable[[list[UUID]], None]) -> None:
-        self._redis = redis_client(redis_url, timeout_s=5)
+        self._redis = redis_client(redis_url, timeout_s=5, health_check_s=HEALTH_CHECK_S)
         self._on_ended = on_ended
         self._hears = False
         self._closing = threading.Event()
@@ -271,13 +276,15 @@ class EndedListener:
                 tries += 1
 
     def _listen(self) -> None:
-        subscription: PubSub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        subscription: PubSub = self._redis.pubsub()  # type: ignore[no-untyped-call]
         with subscription:
             subscription.subscribe(ENDED_CHANNEL)
-            self._hears = True
             while not self._closing.is_set():
                 message: dict[str, Any] | None = subscription.get_message(timeout=1.0)
-                if message is not None:
+                if subscription.health_check_response_counter > UNANSWERED_PINGS:
+                    raise NotAnswered
+                self._hears = self._hears or message is not None
+                if message is not None and message["type"] == "message":
                     self._on_ended(announced_ids(message["data"]))
 
 

@@ -20,7 +20,7 @@ SOCKET_TIMEOUT_S = 2.0
 ConnectionClass = type[Connection]
 
 
-def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
+def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S, health_check_s: int = 10) -> Redis:
     """A Redis client that never retries on its own: a repeated wake-up is sent by the sweep, not by the driver.
 
     Raises ValueError when the address cannot be read.
@@ -31,7 +31,7 @@ def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
         socket_connect_timeout=timeout_s,
         socket_keepalive=True,
         decode_responses=True,
-        health_check_interval=10,
+        health_check_interval=health_check_s,
     )
     return Redis.from_pool(pool)
 

@@ -18,6 +18,7 @@ from service.jobs import sweeps
 from workers.scoring import Scorer
 
 QUIET_S = 1.0
+SOON_S = 0.05  # after a look that found something there may be more soon; then ever later
 JITTER = 0.2  # so that workers that were started together do not look together
 RESTS_S = 30.0  # of a model that could not be scored with: each of its messages tries it, too
 
@@ -39,6 +40,7 @@ class Polling:
         self._scorer = scorer
         self._chance = chance
         self._clock = clock
+        self._looked_at = clock()
         self._resting: dict[UUID, float] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="polling", daemon=True)
@@ -83,21 +85,31 @@ class Polling:
         return 0
 
     def _run(self) -> None:
-        while not self._closing.wait(self._pause_s()):
-            if self._scorer.quiet_s >= QUIET_S * (1 - JITTER):
-                self._look_until_nothing_is_left()
+        pause_s = QUIET_S
+        while not self._closing.wait(self._until_quiet_s(pause_s)):
+            if self._quiet_s() >= pause_s * (1 - JITTER):
+                found = self._look_until_nothing_is_left()
+                pause_s = SOON_S if found else min(QUIET_S, 2 * pause_s)
+                self._looked_at = self._clock()
 
-    def _pause_s(self) -> float:
-        """Until it may have been quiet for long enough."""
-        return max(0.05, self._chance(1 - JITTER, 1 + JITTER) * QUIET_S - self._scorer.quiet_s)
+    def _until_quiet_s(self, pause_s: float) -> float:
+        """How long until it may have been quiet for about `pause_s` seconds."""
+        return max(SOON_S / 2, self._chance(1 - JITTER, 1 + JITTER) * pause_s - self._quiet_s())
 
-    def _look_until_nothing_is_left(self) -> None:
+    def _quiet_s(self) -> float:
+        """For how long there was neither a message nor a look."""
+        return min(self._scorer.quiet_s, self._clock() - self._looked_at)
+
+    def _look_until_nothing_is_left(self) -> bool:
+        """Whether something was found."""
+        found = False
         try:
             while self.look() and not self._closing.is_set():
-                pass
+                found = True
         except DatabaseUnavailable:
             log.warning("polling_put_off", reason=DatabaseUnavailable.code)
             self._closing.wait(QUIET_S)
         except Exception as error:
             log.error("polling_failed", exc_info=error)
             self._closing.wait(RESTS_S)
+        return found

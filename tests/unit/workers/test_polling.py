@@ -1,6 +1,7 @@
 """When a worker looks for jobs by itself, and what it does with what it finds."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -60,6 +61,14 @@ def polling(queue: Queue) -> Iterator[Polling]:
     made.close()
 
 
+@pytest.fixture
+def in_time(queue: Queue) -> Iterator[Polling]:
+    """One that goes by the clock."""
+    made = Polling(cast(Database, queue), cast(Scorer, queue), chance=lambda low, _: low)
+    yield made
+    made.close()
+
+
 def until(true: threading.Event) -> None:
     assert true.wait(5)
 
@@ -92,14 +101,14 @@ def test_without_postgres_nothing_rests(queue: Queue, polling: Polling) -> None:
     assert polling.look() == 1
 
 
-def test_while_wake_ups_come_nobody_looks(queue: Queue, polling: Polling) -> None:
+def test_while_wake_ups_come_nobody_looks(queue: Queue, in_time: Polling) -> None:
     queue.quiet_s, queue.jobs[ONE] = 0.0, 1
-    polling.start()
+    in_time.start()
     threading.Event().wait(1.2)
     assert queue.looks == 0
 
 
-def test_what_waits_is_found_within_about_a_second_and_to_its_end(queue: Queue, polling: Polling) -> None:
+def test_what_waits_is_found_within_about_a_second_and_to_its_end(queue: Queue, in_time: Polling) -> None:
     done = threading.Event()
     queue.jobs[ONE] = 9
     score = queue.score
@@ -111,9 +120,34 @@ def test_what_waits_is_found_within_about_a_second_and_to_its_end(queue: Queue, 
         return claimed
 
     queue.score = noting  # type: ignore[method-assign]  # a fake of our own
-    polling.start()
+    in_time.start()
     until(done)
     assert queue.scored == [ONE, ONE, ONE]
+
+
+def test_an_idle_worker_looks_about_once_a_second(queue: Queue, in_time: Polling) -> None:
+    in_time.start()
+    threading.Event().wait(3.0)
+    assert 2 <= queue.looks <= 4
+
+
+def test_after_a_find_the_next_looks_come_soon_and_then_ever_later(queue: Queue, in_time: Polling) -> None:
+    """Without Redis jobs come in between looks: whoever found one need not wait for a second."""
+    queue.jobs[ONE] = 1
+    in_time.start()
+    until_looks(queue, 5)
+    began = time.monotonic()
+    until_looks(queue, 6)
+    assert time.monotonic() - began < 0.7  # on the way from 0.05 to 1 s
+    threading.Event().wait(2.0)
+    assert queue.looks <= 10
+
+
+def until_looks(queue: Queue, count: int) -> None:
+    deadline = time.monotonic() + 5
+    while queue.looks < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_two_threads_never_score_at_once() -> None:
