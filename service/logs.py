@@ -12,10 +12,11 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TextIO, cast
+from uuid import UUID
 
 import structlog
 
@@ -23,6 +24,7 @@ from service.errors import ServiceError
 
 FRAMES = 8
 LONGEST = 200
+NAMED = 32
 TRUSTED = ("_granian", "granian", "celery", "kombu", "amqp", "alembic", "redis", "supervisor")
 QUOTES_TASKS = "celery.app.trace"  # what a task raised, as text
 WARNINGS = "py.warnings"
@@ -71,6 +73,20 @@ def take_over(level: str, **process: object) -> None:
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+
+
+@contextmanager
+def about_jobs(ids: Iterable[UUID]) -> Iterator[None]:
+    """Name these jobs in every line of this thread while the block lasts, a library's lines included."""
+    with structlog.contextvars.bound_contextvars(jobs=named(ids)):
+        yield
+
+
+def named(ids: Iterable[UUID]) -> list[str]:
+    """The first of many ids, and how many more there are, so that a line stays a line."""
+    texts = [str(each) for each in ids]
+    more = len(texts) - NAMED
+    return texts if more <= 0 else [*texts[:NAMED], f"and {more} more"]
 
 
 def stopped(error: ServiceError) -> None:

@@ -14,7 +14,7 @@ import structlog
 from pydantic_core import to_json
 
 from models.pipelines import PredictionInvalid, RowFault
-from service import failpoints
+from service import failpoints, logs
 from service.accounts import TenantCiphers
 from service.catalog import PublishedModel
 from service.crypto import binding
@@ -269,7 +269,8 @@ class Scorer:
         if len(cases) > loaded.batch_limit:
             return self._score_halves(loaded, cases)
         try:
-            results = self._run(loaded, cases)
+            with logs.about_jobs(case.job.lease.id for case in cases):
+                results = self._run(loaded, cases)
         except RowFault as fault:
             rest = cases[: fault.index] + cases[fault.index + 1 :]
             return [
@@ -285,14 +286,13 @@ class Scorer:
         if isinstance(fault, OutOfMemory) and len(cases) > 1:
             loaded.batch_limit = len(cases) // 2
             BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
-            log.warning("batch_limit_halved", model=loaded.model.name, limit=loaded.batch_limit)
+            jobs = logs.named(case.job.lease.id for case in cases)
+            log.warning("batch_limit_halved", model=loaded.model.name, limit=loaded.batch_limit, jobs=jobs)
         if len(cases) > 1:
             return self._score_halves(loaded, cases)
         if isinstance(fault, OutOfMemory):  # the case is too large, not the batch: larger ones may fit again
             loaded.batch_limit = loaded.model.manifest.runtime.max_batch
-        problem = ALONE_AT_FAULT[type(fault)]
-        log.warning("job_failed", model=loaded.model.name, job=str(cases[0].job.lease.id), code=problem.code)
-        return [Ending(cases[0].job.lease, problem=problem)]
+        return [Ending(cases[0].job.lease, problem=ALONE_AT_FAULT[type(fault)])]
 
     def _score_halves(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
         middle = len(cases) // 2

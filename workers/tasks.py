@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from celery import Celery
 
-from service import failpoints
+from service import failpoints, logs
 from service.batches import schedules
 from service.batches import sweeps as batches
 from service.errors import DatabaseUnavailable, ServiceError
@@ -103,18 +103,22 @@ def _rescue(parts: Parts) -> None:
     JOBS_EXPIRED.inc(len(expired))
     if rescued.queued or rescued.quarantined:
         log.warning(
-            "jobs_rescued", queued=len(rescued.queued), quarantined=[str(job) for job in rescued.quarantined]
+            "jobs_rescued",
+            queued=len(rescued.queued),
+            jobs=logs.named(rescued.queued),
+            quarantined=[str(job) for job in rescued.quarantined],
         )
 
 
 def _overdue(parts: Parts) -> None:
     """Record the jobs whose promised time has passed. Safe twice: a job that is marked is not found again."""
     with parts.database.statement() as work:
-        found = Counter(job.model for job in sweeps.overdue(work))
+        overdue = sweeps.overdue(work)
+    found = Counter(job.model for job in overdue)
     for model, count in found.items():
         JOBS_OVERDUE.labels(model).inc(count)
     if found:
-        log.warning("jobs_overdue", by_model=dict(found))
+        log.warning("jobs_overdue", by_model=dict(found), jobs=logs.named(job.id for job in overdue))
 
 
 def _rewake(parts: Parts) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from service import failpoints
+from service import failpoints, logs
 from service.db import Database, UnitOfWork
 from service.errors import DatabaseUnavailable
 from service.failpoints import Point
@@ -135,11 +135,12 @@ class WriteBack:
         if not endings:
             return
         failpoints.reach(Point.END_BEFORE)
-        ended = self._persist(
-            lambda work: execution.end(
-                work, endings, owner=self._owner, runtime=self._runtime, provider=self._provider
+        with logs.about_jobs(ending.lease.id for ending in endings):
+            ended = self._persist(
+                lambda work: execution.end(
+                    work, endings, owner=self._owner, runtime=self._runtime, provider=self._provider
+                )
             )
-        )
         failpoints.reach(Point.END_AFTER)
         if ended is None:
             return
@@ -150,6 +151,14 @@ class WriteBack:
         for ending in endings:
             if ending.lease.id in ended:
                 JOBS_ENDED.labels(model, ending.state.value).inc()
+                if ending.problem is not None:
+                    log.warning(
+                        "job_failed",
+                        model=model,
+                        job=str(ending.lease.id),
+                        state=ending.state.value,
+                        code=ending.problem.code,
+                    )
                 if ending.quarantined:
                     JOBS_QUARANTINED.inc()
 
@@ -170,9 +179,10 @@ class WriteBack:
             execution.backoff_s(job.attempt, base_s=limits.retry_base_s, cap_s=cap_s, chance=self._chance())
             for job in jobs
         ]
-        self._persist(
-            lambda work: execution.retry(work, held, delays, owner=self._owner, code=code, counts=counts)
-        )
+        with logs.about_jobs(lease.id for lease in held):
+            self._persist(
+                lambda work: execution.retry(work, held, delays, owner=self._owner, code=code, counts=counts)
+            )
 
     def _persist(self, write: Callable[[UnitOfWork], set[UUID]]) -> set[UUID] | None:
         """Write back in one transaction; while Postgres is away, try again as long as the leases may hold.

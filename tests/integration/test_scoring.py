@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+import structlog
 
 from models.pipelines import Array
 from service.crypto import Keyring
@@ -258,6 +259,18 @@ def test_a_fault_nobody_foresaw_fails_its_job_alone(bench: Workbench) -> None:
     bench.graph.script = raising(ZeroDivisionError(), POISON)
     bench.score()
     assert bench.outcomes(ids) == ["succeeded", "model_failed", "succeeded"]
+
+
+def test_what_is_logged_of_a_run_names_its_jobs(bench: Workbench) -> None:
+    ids = bench.submit(1.0, POISON, 2.0)
+    bench.graph.script = raising(ZeroDivisionError(), POISON)
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        bench.score()
+    named = [set(line["jobs"]) for line in lines if line["event"] == "pipeline_failed"]
+    assert named[0] == {str(job_id) for job_id in ids}
+    assert named[-1] == {str(ids[1])}
+    assert [line["job"] for line in lines if line["event"] == "job_failed"] == [str(ids[1])]
+    assert "jobs" not in structlog.contextvars.get_contextvars()
 
 
 def test_a_batch_that_is_out_of_memory_is_halved_and_the_size_remembered(bench: Workbench) -> None:
