@@ -16,6 +16,7 @@ from service.api import (
     batches,
     events,
     health,
+    job_results,
     jobs,
     models,
     openapi,
@@ -165,6 +166,7 @@ def flask_app(services: Services) -> Flask:
     problems.install(app)
     described = (
         jobs,
+        job_results,
         batches,
         batch_schedules,
         uploads,

@@ -60,6 +60,8 @@ SUCCEEDED: dict[str, Any] = ACCEPTED | {
 }
 JOBS: dict[str, Any] = {"items": [ACCEPTED], "next_cursor": None}
 BULK_ANSWER: dict[str, Any] = {"items": [ACCEPTED]}
+RESULTS: dict[str, Any] = {"items": [SUCCEEDED]}
+RESULTS_REQUEST: dict[str, Any] = {"a job": {"summary": "The jobs of a bulk submit", "value": {"ids": [_ID]}}}
 CANCELED: dict[str, Any] = ACCEPTED | {"state": "canceled", "finished_at": _AT}
 EVENTS: dict[str, Any] = {
     "items": [

@@ -11,7 +11,7 @@ from werkzeug.datastructures import ETags
 
 from service import failpoints
 from service.accounts import Principal, Scope
-from service.api import examples, intake, parameters
+from service.api import examples, intake, job_results, parameters
 from service.api.operations import operation
 from service.api.problems import problem_of
 from service.api.requests import (
@@ -130,16 +130,16 @@ class JobViews:
         scope=Scope.JOBS_WRITE,
         body=BulkRequest,
         answers={200: BulkAnswer},
-        parameters=(parameters.IDEMPOTENCY_KEY, parameters.TRACEPARENT),
+        parameters=(parameters.PREFER, parameters.IDEMPOTENCY_KEY, parameters.TRACEPARENT),
         problems=(400, 413, 415, 422, 429),
         examples=examples.BULK,
         example=examples.BULK_ANSWER,
     )
     def submit_bulk(self) -> Response:
-        """Check many cases, store the good ones together, answer each."""
+        """Check many cases, store the good ones together, wait for all results if asked to, answer each."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
-        body = services.bodies.json(principal)
+        body, wait_s = services.bodies.json(principal), preferred_wait_s(services.settings.max_wait_s)
         idempotency = idempotency_key(body)
         cases = _cases(body)
         accepted = _earlier(services, principal, idempotency, count=len(cases))
@@ -153,15 +153,21 @@ class JobViews:
         if jobs:
             stored = _store(services, jobs, idempotency)
             accepted |= {job.position: answered for job, answered in zip(jobs, stored, strict=True)}
+        ids = [job.id for job in accepted.values()]
+        waited = wait_s > 0 and job_results.wait_for_all(services, principal, ids, wait_s)
+        read = dict(zip(ids, job_results.read_all(services, principal, ids), strict=True)) if waited else {}
         return answer(
             {
                 "items": [
-                    _accepted(services, accepted[position], case)
-                    if position in accepted
-                    else checked[position]
+                    checked[position]
+                    if position not in accepted
+                    else job_results.fields_of(services, read[accepted[position].id])
+                    if waited
+                    else _accepted(services, accepted[position], case)
                     for position, case in enumerate(cases)
                 ]
-            }
+            },
+            headers={"Preference-Applied": f"wait={wait_s:.0f}"} if waited else None,
         )
 
     @operation(

@@ -87,6 +87,14 @@ class BulkRequest(Wire):
     )
 
 
+class ResultsRequest(Wire):
+    """Up to 1,000 jobs to read."""
+
+    ids: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(min_length=1, max_length=BULK_LIMIT)] = (
+        Field(description="Ids of jobs, such as a bulk submit answered; they are answered in this order.")
+    )
+
+
 class BulkOfCases(Wire):
     """A bulk request all of whose cases fit their schema: read in one go."""
 

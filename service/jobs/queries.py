@@ -47,6 +47,10 @@ WITH asked AS (
 SELECT * FROM found
 """
 
+UNENDED = """
+SELECT id FROM job WHERE id = ANY (%s) AND tenant_id = %s AND state IN ('queued', 'running') ORDER BY id DESC LIMIT 1
+"""
+
 CANCEL = f"""
 WITH canceled AS (
     UPDATE job SET state = 'canceled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL
@@ -164,6 +168,12 @@ def has_ended(work: UnitOfWork, principal: Principal, job_id: UUID) -> bool:
         "SELECT state::text FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)
     )
     return not rows or rows[0][0] in ENDED_STATES
+
+
+def youngest_unended(work: UnitOfWork, principal: Principal, job_ids: list[UUID]) -> UUID | None:
+    """The youngest of these jobs that has not ended; a missing one counts as ended."""
+    rows = work.execute(UNENDED, (job_ids, principal.tenant_id))
+    return rows[0][0] if rows else None
 
 
 def newest(

@@ -1,5 +1,7 @@
 """POST /v1/jobs/bulk: many cases, one transaction, an answer per case in order."""
 
+from uuid import uuid4
+
 import httpx
 
 from tests.acceptance import cases
@@ -76,3 +78,65 @@ def test_the_number_of_bad_fields_is_bounded_in_the_answer(http: httpx.Client) -
     answer = http.post("/v1/jobs", json=body)
     problem = assert_problem(answer, 422, "input_invalid")
     assert len(problem["errors"]) <= 100
+
+
+# Results of many jobs in one call
+
+
+def results_of(http: httpx.Client, ids: list[str], wait_s: int | None = None) -> httpx.Response:
+    headers = {} if wait_s is None else {"Prefer": f"wait={wait_s}"}
+    return http.post("/v1/jobs/results", json={"ids": ids}, headers=headers)
+
+
+def test_the_results_of_500_jobs_come_in_one_call_that_waits_for_them(stack: Stack) -> None:
+    with stack.client(stack.new_key("bulk-results")) as http:
+        bodies = [cases.submission(n % 8, metadata={"row": str(n)}) for n in range(500)]
+        jobs = submit_many(http, bodies)
+        answer = results_of(http, [job["id"] for job in jobs], wait_s=60)
+        assert (answer.status_code, answer.headers["Preference-Applied"]) == (200, "wait=60")
+        assert "Retry-After" not in answer.headers
+        items = answer.json()["items"]
+        assert [item["metadata"]["row"] for item in items] == [str(n) for n in range(500)]
+        alone = [job_of(http.get(f"/v1/jobs/{job['id']}")) for job in jobs[:8]]
+        assert items[:8] == alone
+        actions = [
+            event["action"] for event in http.get(f"/v1/jobs/{jobs[499]['id']}/events").json()["items"]
+        ]
+        assert actions.count("result.read") == 1, (
+            "each result that is given out is recorded, as for a single read"
+        )
+
+
+def test_a_bulk_submit_that_waits_is_answered_with_the_results(stack: Stack) -> None:
+    with stack.client(stack.new_key("bulk-waits")) as http:
+        bodies = [cases.submission(0), cases.with_input(mean_radius=1e9), cases.submission(1)]
+        answer = http.post("/v1/jobs/bulk", json={"jobs": bodies}, headers={"Prefer": "wait=60"})
+        assert answer.headers["Preference-Applied"] == "wait=60"
+        first, refused, third = answer.json()["items"]
+        assert (first["state"], refused["code"], third["state"]) == (
+            "succeeded",
+            "input_invalid",
+            "succeeded",
+        )
+        assert first == job_of(http.get(f"/v1/jobs/{first['id']}"))
+
+
+def test_what_is_not_there_or_not_ended_is_told_in_its_place(stack: Stack) -> None:
+    with (
+        stack.client(stack.new_key("results-mixed")) as http,
+        stack.client(stack.new_key("other")) as stranger,
+    ):
+        theirs, missing = submit(stranger)["id"], str(uuid4())
+        with stack.workers_paused():
+            (waiting,) = submit_many(http, [cases.submission()])
+            answer = results_of(http, [missing, waiting["id"], theirs], wait_s=1)
+        assert answer.headers["Retry-After"] == "1"
+        found = [item.get("code", item.get("state")) for item in answer.json()["items"]]
+        assert found == ["job_not_found", "queued", "job_not_found"]
+        assert "result" not in answer.json()["items"][1]
+
+
+def test_no_id_one_too_many_and_what_is_no_id_are_refused(http: httpx.Client) -> None:
+    for ids in ([], [str(uuid4())] * 1001, ["x"]):
+        problem = assert_problem(results_of(http, ids), 422, "request_invalid")
+        assert problem["errors"][0]["pointer"].startswith("/ids")
