@@ -22,7 +22,7 @@ from service.redis_address import RedisAddress
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
-PROBE_THREADS = 4  # of an API process, beside api_threads: see service.api.places
+SPARE_THREADS = 64  # of an API process, beside api_threads: see service.api.places
 ROOT = re.compile(r"(/|[a-z][a-z0-9+.-]*:///?[^/])[^?#@\\]*", re.IGNORECASE)
 
 
@@ -81,7 +81,12 @@ class Settings(BaseModel):
     api_port: Annotated[int, Field(ge=0, le=65535, description="Port the API listens on.")] = 8080
     api_workers: Annotated[int, Field(ge=1, le=64, description="API processes.")] = 1
     api_threads: Annotated[
-        int, Field(ge=2, le=512, description="Threads of each API process; four more answer probes.")
+        int,
+        Field(
+            ge=2,
+            le=512,
+            description="Threads of each API process that work on requests; others answer probes.",
+        ),
     ] = 64
     max_waiters: Annotated[
         int, Field(ge=0, le=500, description="Requests of one API process that may wait.")

@@ -9,7 +9,7 @@ import socket
 import tempfile
 
 from service import logs
-from service.config import PROBE_THREADS, Settings
+from service.config import SPARE_THREADS, Settings
 from service.entry import settings_of_process, wrong_settings_end_the_process
 from service.errors import SettingInvalid
 
@@ -59,7 +59,7 @@ def serve(settings: Settings) -> None:
         http=HTTPModes.http1,
         websockets=False,
         workers=settings.api_workers,
-        blocking_threads=settings.api_threads + PROBE_THREADS,
+        blocking_threads=settings.api_threads + SPARE_THREADS,
         backlog=CONNECTIONS,
         backpressure=CONNECTIONS,
         respawn_failed_workers=True,

@@ -1,7 +1,7 @@
 """Requests that run at the same time, bounded so that probes are answered while every other thread is held.
 
-A slow reader, a slow sender, a wait or an unreachable server holds a thread. The server has PROBE_THREADS more than the
-settings say: they answer probes, and refuse other requests once none of the rest has come free for a while.
+A slow reader, a slow sender, a wait or an unreachable server holds a thread. The server has SPARE_THREADS more than the
+settings say: on them probes are answered, and other requests wait for a place while places do come free, else are refused.
 """
 
 import threading
@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from service.api.problems import respond_to
-from service.config import PROBE_THREADS
 from service.errors import ServerBusy
 from service.metrics import REQUESTS_REFUSED
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-PATIENCE_S = 0.2  # short: those that wait for a place keep probes waiting
+PATIENCE_S = 1.0  # for some place to come free
+LONGEST_S = 3.0  # for one of its own
+DATABASE_PROBES = 2
 ALWAYS = "/healthz"
 PROBES = ("/readyz", "/metrics")  # they ask the database, which may not answer for a while
 
@@ -30,9 +31,9 @@ class Places:
     ) -> None:
         self._app = app
         self._places = threading.BoundedSemaphore(limit)
-        self._probes = threading.BoundedSemaphore(PROBE_THREADS - 2)
+        self._probes = threading.BoundedSemaphore(DATABASE_PROBES)
         self._clock = clock
-        self._last_left = clock()
+        self._moved_at = clock()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer the request, or 503 when there is no place for it."""
@@ -52,15 +53,19 @@ class Places:
     def _enter(self, *, probe: bool) -> Callable[[], None] | None:
         """Take a place, waiting for one only while places do come free; what lets go of it, or None."""
         if self._places.acquire(blocking=False):
+            self._moved_at = self._clock()
             return self._leave
         if probe:
             return self._probes.release if self._probes.acquire(timeout=PATIENCE_S) else None
-        if self._clock() - self._last_left < PATIENCE_S and self._places.acquire(timeout=PATIENCE_S):
-            return self._leave
+        until = self._clock() + LONGEST_S
+        while self._clock() < min(until, self._moved_at + PATIENCE_S):
+            if self._places.acquire(timeout=PATIENCE_S):
+                self._moved_at = self._clock()
+                return self._leave
         return None
 
     def _leave(self) -> None:
-        self._last_left = self._clock()
+        self._moved_at = self._clock()
         self._places.release()
 
 

@@ -1,6 +1,7 @@
 """Requests that run at the same time: what holds a thread keeps no probe out."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -26,6 +27,8 @@ class Held:
     def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
         if Request(environ).path == "/fault":
             raise RuntimeError
+        if Request(environ).path == "/brief":
+            time.sleep(0.02)
         if Request(environ).path == "/held":
             self.running.release()
             self._let_go.wait(30)
@@ -88,3 +91,16 @@ def test_only_some_probes_of_the_database_run_beside_held_places() -> None:
         assert all(taken)
         assert held.get("/metrics").status_code == 503
         assert held.get("/healthz").status_code == 200
+
+
+def test_a_burst_of_more_requests_than_places_is_answered() -> None:
+    held = Held(2)
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(held.get("/brief").status_code)) for _ in range(40)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert answers == [200] * 40
