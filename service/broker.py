@@ -71,7 +71,8 @@ def redis_fault(url: str, *, timeout_s: float = PROBE_TIMEOUT_S) -> RedisFault |
     """Why Redis takes no wake-ups; None when one was sent as the API does and taken as workers do.
 
     The lists are this probe's own. Their names are allowed where those of pulses are; the first one is kept by the
-    node of a cluster that keeps the list of wake-ups, and the second by another, so that a cluster is told apart.
+    node of a cluster that keeps the list of wake-ups, and the second by another, so that a cluster is told apart. The
+    lists of wake-ups are looked at, too: somebody else's key of that name would hinder all of them.
     """
     number = uuid4().hex
     lists = [f"{QueueName.PULSE}.{{{QueueName.SCORE}}}.{number}", f"{QueueName.PULSE}.{number}"]
@@ -79,6 +80,8 @@ def redis_fault(url: str, *, timeout_s: float = PROBE_TIMEOUT_S) -> RedisFault |
         with redis_client(url, timeout_s=timeout_s) as client:
             client.eval(SEND_PULSE, 1, lists[0], "probe", PULSE_EXPIRES_S)
             client.brpop(lists, timeout=1)
+            client.llen(QueueName.SCORE)
+            client.llen(QueueName.MAINTENANCE)
     except (RedisError, OSError, ValueError) as error:
         return fault_of(error)
     return None

@@ -40,6 +40,7 @@ class RedisFault(StrEnum):
     LOADING = "loading"
     BUSY = "busy"
     TOO_MANY_CLIENTS = "too_many_clients"
+    OCCUPIED = "occupied"
     CLUSTER = "cluster"
     MASTER_UNKNOWN = "master_unknown"
     REFUSED = "refused"
@@ -56,8 +57,10 @@ ADVICE = {
     "and whether it speaks TLS (rediss://).",
     RedisFault.TLS_FAILED: "Check that the server speaks TLS at this port and that its certificate is valid for this host; "
     "name your authority's certificate with rediss://...?ssl_ca_certs=FILE.",
-    RedisFault.LOGIN_REFUSED: "Check user and password in MEDQUEUE_REDIS_URL, and that the user is on (ACL LIST).",
-    RedisFault.FORBIDDEN: "Grant the user the commands, keys and channels that docs/operations.md lists (ACL SETUSER).",
+    RedisFault.LOGIN_REFUSED: "Check user and password in MEDQUEUE_REDIS_URL, and that the user is on (ACL LIST). "
+    "A Redis without a password takes nobody from outside (protected mode).",
+    RedisFault.FORBIDDEN: "Grant the user the commands, keys and channels that docs/operations.md lists (ACL SETUSER). "
+    "A command that is not known was renamed, or the server is older than 6.2.",
     RedisFault.READ_ONLY: "It is a replica. Point MEDQUEUE_REDIS_URL at the master, or at the Sentinels with sentinel://; "
     "REPLICAOF NO ONE makes this one a master.",
     RedisFault.OUT_OF_MEMORY: "Raise maxmemory, or find what else fills this Redis; medqueue needs a few MB. "
@@ -69,6 +72,9 @@ ADVICE = {
     RedisFault.BUSY: "A script runs for long. SCRIPT KILL ends it.",
     RedisFault.TOO_MANY_CLIENTS: "Raise maxclients, or end clients that leak (CLIENT LIST). Each process of medqueue has "
     "about five connections.",
+    RedisFault.OCCUPIED: "A key of ours (score, maintenance, pulse.*) holds something else: another program uses this "
+    "database. "
+    "Give medqueue a database of its own, such as /1.",
     RedisFault.CLUSTER: "It is a node of a cluster, which is not supported. Name one Redis that is none, or Sentinels.",
     RedisFault.MASTER_UNKNOWN: "The Sentinels know no master of this name, or none that is up. Check service_name in "
     "MEDQUEUE_REDIS_URL, and SENTINEL MASTERS.",
@@ -88,6 +94,8 @@ CODES = {
     "BUSY": RedisFault.BUSY,
     "UNKILLABLE": RedisFault.BUSY,
     "NOPERM": RedisFault.FORBIDDEN,
+    "WRONGTYPE": RedisFault.OCCUPIED,
+    "DENIED": RedisFault.LOGIN_REFUSED,
     "NOAUTH": RedisFault.LOGIN_REFUSED,
     "WRONGPASS": RedisFault.LOGIN_REFUSED,
     "MOVED": RedisFault.CLUSTER,
@@ -97,7 +105,16 @@ CODES = {
     "TRYAGAIN": RedisFault.CLUSTER,
 }
 IN_SCRIPT = re.compile(r"-([A-Z]+) ")
-SCRIPT_WITHOUT_RIGHT = "can't run this command"  # Redis 6: a command in a script that the user may not run
+# Replies whose code is ERR, or none.
+TEXTS = {
+    "can't run this command": RedisFault.FORBIDDEN,  # Redis 6: a command in a script that the user may not run
+    "unknown command": RedisFault.FORBIDDEN,
+    "unknown redis command": RedisFault.FORBIDDEN,
+    "max number of clients": RedisFault.TOO_MANY_CLIENTS,
+    "not allowed in cluster mode": RedisFault.CLUSTER,
+    "db index is out of range": RedisFault.MISCONFIGURED,
+    "wrong kind of value": RedisFault.OCCUPIED,  # Redis 6: of a command in a script
+}
 
 # The driver takes the code off a reply that it has a class for.
 TYPES: tuple[tuple[tuple[type[BaseException], ...], RedisFault], ...] = (
@@ -119,22 +136,19 @@ def fault_of(error: BaseException) -> RedisFault:
         for types, fault in TYPES:
             if isinstance(link, types):
                 return fault
-    if any("max number of clients" in str(link) for link in chain):  # no class, no code
-        return RedisFault.TOO_MANY_CLIENTS
+    texts = " ".join(map(str, chain)).lower()
+    for text, fault in TEXTS.items():
+        if text in texts:
+            return fault
     for link in chain:
         if isinstance(link, ResponseError):
             return _of_reply(str(link))
-    if isinstance(error, ValueError):
-        return RedisFault.MISCONFIGURED
-    return RedisFault.UNREACHABLE
+    return RedisFault.MISCONFIGURED if isinstance(error, ValueError) else RedisFault.UNREACHABLE
 
 
 def _of_reply(text: str) -> RedisFault:
     codes = [text.partition(" ")[0], *IN_SCRIPT.findall(text)]
-    found = next((CODES[code] for code in codes if code in CODES), None)
-    if found is None and SCRIPT_WITHOUT_RIGHT in text:
-        return RedisFault.FORBIDDEN
-    return found or RedisFault.REFUSED
+    return next((CODES[code] for code in codes if code in CODES), RedisFault.REFUSED)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

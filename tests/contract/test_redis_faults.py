@@ -21,6 +21,8 @@ FAULTS: dict[RedisFault, list[Fault]] = {
         lambda redis: redis.without("lpush"),
         lambda redis: redis.without("brpop"),
         lambda redis: redis.allowed_keys("other.*"),
+        lambda redis: redis.restarted("--rename-command", "EVAL", ""),
+        lambda redis: redis.restarted("--rename-command", "LPOS", ""),
     ],
     RedisFault.OUT_OF_MEMORY: [OwnRedis.full],
     RedisFault.CANNOT_PERSIST: [OwnRedis.unwritable],
@@ -28,6 +30,7 @@ FAULTS: dict[RedisFault, list[Fault]] = {
     RedisFault.LOGIN_REFUSED: [OwnRedis.other_password],
     RedisFault.TOO_MANY_CLIENTS: [OwnRedis.crowded],
     RedisFault.BUSY: [OwnRedis.busy],
+    RedisFault.OCCUPIED: [lambda redis: redis.occupied("score"), lambda redis: redis.occupied("maintenance")],
     RedisFault.CLUSTER: [OwnRedis.cluster, OwnRedis.whole_cluster],
 }
 CASES = [(fault, number) for fault, ways in FAULTS.items() for number in range(len(ways))]
@@ -53,6 +56,10 @@ def test_a_probe_leaves_nothing_behind(own: OwnRedis) -> None:
     assert redis_fault(own.url) is None
     with own.client() as client:
         assert client.dbsize() == 0
+
+
+def test_a_database_that_the_server_lacks_is_a_wrong_setting(own: OwnRedis) -> None:
+    assert redis_fault(own.url.replace("/0", "/99")) is RedisFault.MISCONFIGURED
 
 
 def test_an_address_that_cannot_be_read_is_no_fault_of_the_server() -> None:

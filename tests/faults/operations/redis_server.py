@@ -109,6 +109,27 @@ class OwnRedis:
             self._do(("ACL", "SETUSER", "default", "~*"))
 
     @contextlib.contextmanager
+    def occupied(self, key: str) -> Iterator[None]:
+        """Another program uses a key of ours for something else."""
+        self._do(("DEL", key))
+        self._do(("SET", key, "somebody else's"))
+        try:
+            yield
+        finally:
+            self._do(("DEL", key))
+
+    @contextlib.contextmanager
+    def restarted(self, *options: str) -> Iterator[None]:
+        """It runs with other options."""
+        self.kill()
+        self.start(*options)
+        try:
+            yield
+        finally:
+            self.kill()
+            self.start()
+
+    @contextlib.contextmanager
     def full(self) -> Iterator[None]:
         """No memory is left, and nothing may be evicted."""
         with self.configured(maxmemory="1", maxmemory_policy="noeviction"):
