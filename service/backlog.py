@@ -11,7 +11,7 @@ from service.db import Database
 from service.errors import DatabaseUnavailable
 from service.webhooks.deliveries import WAITING
 
-COUNTED = 100_000
+COUNTED = 20_000
 LIVE_BATCHES = 1_000
 
 DELIVERIES = f"""

@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from service import backlog
 from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
@@ -135,6 +136,12 @@ def test_the_sweeps_read_nothing_of_the_backlog(crowd: Crowd) -> None:
 
     read = cost(crowd, sweep)
     assert read["webhook_delivery"] <= 40
+    assert read["webhook_endpoint"] <= 16
+
+
+def test_the_metrics_count_up_to_a_bound_and_look_at_one_delivery_of_each_endpoint(crowd: Crowd) -> None:
+    read = cost(crowd, lambda: backlog.exposition(crowd.database, "redis://127.0.0.1:1/0"))
+    assert read["webhook_delivery"] <= backlog.COUNTED + 40
     assert read["webhook_endpoint"] <= 16
 
 
