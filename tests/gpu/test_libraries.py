@@ -20,6 +20,7 @@ import pytest
 from service.bootstrap import bootstrap
 from service.config import Settings
 from service.embedded import worker_command
+from service.process import WRONG_SETTING_STATUS
 from workers import cuda
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,7 @@ def test_a_worker_that_lacks_the_driver_alone_does_not_start_and_says_so(
     ended = run(
         python, *worker_command("worker", "python")[1:], **settings.environment(), MEDQUEUE_PROVIDER="cuda"
     )
-    assert ended.returncode == 1
+    assert ended.returncode == WRONG_SETTING_STATUS
     assert DRIVER_MISSING in ended.stderr
     assert "missing libraries" not in ended.stderr
     assert "MEDQUEUE_ALLOW_CPU=1" in ended.stderr
