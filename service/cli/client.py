@@ -295,4 +295,5 @@ def _problem(response: httpx.Response) -> ApiProblem:
         content["code"],
         str(content.get("detail", "")),
         tuple(FieldError(error["pointer"], error["code"], error["detail"]) for error in errors[:MAX_FIELDS]),
+        request_id=response.headers.get("X-Request-Id", ""),
     )

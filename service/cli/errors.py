@@ -38,7 +38,16 @@ class SchemaMissing(ServiceError):
 class ApiProblem(Exception):
     """The service answered with a problem: its HTTP status, its stable code, and the fields that are wrong."""
 
-    def __init__(self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: tuple[FieldError, ...] = (),
+        *,
+        request_id: str = "",
+    ) -> None:
+        self.request_id = request_id
         self.status = status
         self.code = code
         self.detail = detail

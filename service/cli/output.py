@@ -112,7 +112,10 @@ def write_error(text: str) -> None:
 def worded(error: ServiceError | ApiProblem) -> str:
     """An error for a reader: its code, what to change, and each field that is wrong."""
     fields = (f"\n  {field.pointer}: {field.detail} [{field.code}]" for field in error.errors)
-    return f"error: {error.detail} [{error.code}]{''.join(fields)}"
+    name_it = ""
+    if isinstance(error, ApiProblem) and error.status >= 500 and error.request_id:
+        name_it = f"\n  The service's log has it as request {error.request_id}."
+    return f"error: {error.detail} [{error.code}]{''.join(fields)}{name_it}"
 
 
 def printable(text: str) -> str:

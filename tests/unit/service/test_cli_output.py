@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from service.cli import tables
-from service.cli.output import Output, printable
+from service.cli.errors import ApiProblem
+from service.cli.output import Output, printable, worded
 
 
 def plain(capsys: pytest.CaptureFixture[str], readable: object) -> str:
@@ -143,3 +144,9 @@ sys.stderr.write("end")
 """)
     assert [words in screen for words in (b"uploading ward.csv", b"1.0/2.0 MB")] == [shown, shown]
     assert stdout == b""
+
+
+def test_a_fault_of_the_service_is_told_with_the_id_by_which_its_log_knows_it() -> None:
+    assert "request r-1" in worded(ApiProblem(500, "internal_error", "Ours.", request_id="r-1"))
+    assert "r-1" not in worded(ApiProblem(422, "input_invalid", "Yours.", request_id="r-1"))
+    assert worded(ApiProblem(503, "x", "y")) == "error: y [x]"
