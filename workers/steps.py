@@ -20,6 +20,7 @@ from service import failpoints
 from service.batches import chunks, output, queries, steps
 from service.batches.files import accounting
 from service.batches.files.accounting import Unaccounted
+from service.batches.files.csv_lines import csv_rows
 from service.batches.files.formats import inspect
 from service.batches.files.formats.carrying import record_batch
 from service.batches.files.layouts import Layout
@@ -346,6 +347,8 @@ def _failed_rows(planned: Chunk, chunk: FinishedChunk, store: PartStore, form: O
         content = pa.BufferReader(file.readall())
     if form is OutputFormat.PARQUET:
         rows = pq.read_table(content, columns=[ROW])
+    elif form is OutputFormat.CSV:
+        rows = csv_rows(content)
     else:
         options = pjson.ParseOptions(
             explicit_schema=pa.schema([(ROW, pa.int64())]), unexpected_field_behavior="ignore"

@@ -30,6 +30,7 @@ from service.lifecycle import ENDED_BATCH_STATES
 MEDIA = {
     OutputFormat.NDJSON: "application/x-ndjson",
     OutputFormat.PARQUET: "application/vnd.apache.parquet",
+    OutputFormat.CSV: "text/csv",
 }
 PAGE_CHUNKS = 1000
 NOTHING_SCORED = "The batch ended before its source was validated: there is nothing to read."

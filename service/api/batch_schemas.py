@@ -16,7 +16,7 @@ MOST_ROWS = 1_000_000_000
 LONGEST_S = 31 * 86_400
 
 FormatName = Literal["parquet", "csv", "ndjson", "zip", "tar"]
-OutputName = Literal["ndjson", "parquet"]
+OutputName = Literal["ndjson", "parquet", "csv"]
 # No text holds a zero byte: Postgres stores none.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00]*$")]

@@ -1,6 +1,7 @@
 """The output of a batch: its results and its errors, each one file joined from the parts of its chunks.
 
-What is kept of a joined file is a small table: rows, length, SHA-256 and the part that holds Parquet's footer.
+What is kept of a joined file is a small table: rows, length, SHA-256 and the part that holds Parquet's footer
+or CSV's header.
 """
 
 from __future__ import annotations
@@ -72,27 +73,31 @@ def joined(
     `rows` is counted in what was read, not taken from the parts. `still` is called time and again, and may raise.
     Raises PayloadUnreadable or BlobUnavailable.
     """
-    footer = None
+    footer = header = None
+    number = FOOTER_NUMBERS[kind.part_kind]
+    if form is OutputFormat.CSV:
+        header = store.write(PartKind.HEADER, number, fence, _header(schema), rows=0)
     if form is OutputFormat.PARQUET:
         content = joins.joined_footer(store, parts, schema)
-        number = FOOTER_NUMBERS[kind.part_kind]
         footer = store.write(PartKind.FOOTER, number, fence, content, rows=sum(part.rows for part in parts))
         rows = _rows_of_groups(content)
-    file = JoinedFile(store, parts, footer)
+    file = JoinedFile(store, parts, footer, header)
     digest, lines = file.digest(still)
-    return {
+    found = {
         "rows": lines if footer is None else rows,
         "size_bytes": file.size_bytes,
         "sha256": digest,
         "footer": None if footer is None else asdict(footer),
     }
+    return found if header is None else found | {"header": asdict(header)}
 
 
 def file_of(
     store: PartStore, chunks: Sequence[FinishedChunk], kind: OutputKind, table: dict[str, Any]
 ) -> JoinedFile:
     """The joined file of a completed batch, given what was kept of it."""
-    return JoinedFile(store, parts_of(chunks, kind), part_of(table["footer"]))
+    footer, header = part_of(table["footer"]), part_of(table.get("header"))
+    return JoinedFile(store, parts_of(chunks, kind), footer, header)
 
 
 def partial_file_of(
@@ -105,7 +110,15 @@ def partial_file_of(
     """What the finished chunks of an uncompleted batch make, as one file."""
     parts = parts_of(chunks, kind)
     footer = joins.joined_footer(store, parts, schema) if form is OutputFormat.PARQUET else None
-    return JoinedFile(store, parts, footer)
+    return JoinedFile(store, parts, footer, _header(schema) if form is OutputFormat.CSV else None)
+
+
+def _header(schema: pa.Schema) -> memoryview:
+    from service.batches.files.csv_lines import (
+        csv_header,
+    )  # only here: it needs Arrow, which the API seldom does
+
+    return memoryview(csv_header(schema))
 
 
 def _rows_of_groups(footer: memoryview) -> int:

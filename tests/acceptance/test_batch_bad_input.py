@@ -44,7 +44,7 @@ def upload_id(clumsy: httpx.Client) -> str:
         ({"source": {"uri": "/" + "x" * 2000}}, 422, "source_not_allowed", "/source/uri"),
         ({"source": {}}, 422, "request_invalid", "/source"),
         ({"output": {"place": "/etc"}}, 422, "source_not_allowed", "/output/place"),
-        ({"output": {"format": "csv"}}, 422, "request_invalid", "/output/format"),
+        ({"output": {"format": "xlsx"}}, 422, "request_invalid", "/output/format"),
         ({"window": {"hours": "22-06", "zone": "Europe/Berlin"}}, 422, "window_invalid", "/window"),
         ({"window": {"hours": "22:00-22:00", "zone": "UTC"}}, 422, "window_invalid", "/window"),
         ({"window": {"hours": "22:00-06:00", "zone": "Mars/Base"}}, 422, "window_invalid", "/window"),

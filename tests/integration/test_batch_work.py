@@ -1,5 +1,6 @@
 """Batches seen to their end by a worker's lane: files in, accounted output out, whatever happens on the way."""
 
+import csv
 import io
 import time
 from collections.abc import Iterator
@@ -83,7 +84,27 @@ def test_parquet_out_is_one_readable_file(shift: Shift, source: str) -> None:
     assert errors.column("row").to_pylist() == list(BAD)
 
 
-@pytest.mark.parametrize("form", [OutputFormat.NDJSON, OutputFormat.PARQUET])
+def test_csv_out_is_one_file_with_a_header_whose_failed_rows_can_be_run_again(
+    shift: Shift, source: str
+) -> None:
+    shift.chunks_of(64)
+    batch_id = shift.run(source, output=OutputFormat.CSV, place=str(shift.folder / "out"))
+    results, errors = (
+        list(csv.DictReader(io.StringIO(shift.content(batch_id, kind).decode(), newline="")))
+        for kind in (OutputKind.RESULTS, OutputKind.ERRORS)
+    )
+    assert [int(line["row"]) for line in results] == [row for row in range(1, 201) if row not in BAD]
+    assert list(results[0])[:3] == ["row", "id", "label"]
+    assert [(int(line["row"]), line["id"]) for line in errors] == [(row, f"case-{row}") for row in BAD]
+    assert (shift.folder / "out" / f"{batch_id}.results.csv").read_bytes() == shift.content(batch_id)
+    again = shift.nights.rerun(batch_id).id
+    shift.work()
+    assert shift.nights.view(again).rows_failed == len(BAD)
+    none = shift.run(shift.file("good.csv", csv_of(rows_of(3))), output=OutputFormat.CSV)
+    assert shift.content(none, OutputKind.ERRORS) == b"row,id,column,code,message\r\n"
+
+
+@pytest.mark.parametrize("form", OutputFormat)
 def test_the_same_file_gives_the_same_bytes(shift: Shift, source: str, form: OutputFormat) -> None:
     shift.chunks_of(64)
     first, second = (shift.run(source, output=form) for _ in range(2))

@@ -1,8 +1,8 @@
 """All parts of one kind as one file, in the order of chunks, readable from any place: nothing is written again.
 
-NDJSON parts follow each other. Of Parquet, each part's row group is taken as it is, without its magic and footer, and
-one footer with moved offsets stands behind them all (parquet-format, FileMetaData); it is made once, when a batch is
-finalized. Memory stays at the frames of one part.
+NDJSON parts follow each other, those of CSV behind a header. Of Parquet, each part's row group is taken as it is, without
+its magic and footer, and one footer with moved offsets stands behind them all (parquet-format, FileMetaData); it is made
+once, when a batch is finalized. Memory stays at the frames of one part.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ def nothing() -> None:
 
 
 class JoinedFile:
-    """The joined file of some parts. `footer` is what `joined_footer` made, stored or not; NDJSON has none."""
+    """The joined file of some parts. `footer` is what `joined_footer` made, stored or not; `header` is of CSV."""
 
     def __init__(
-        self, store: PartStore, parts: Sequence[Part], footer: Part | memoryview | None = None
+        self,
+        store: PartStore,
+        parts: Sequence[Part],
+        footer: Part | memoryview | None = None,
+        header: Part | memoryview | None = None,
     ) -> None:
         self._store = store
         head = 0 if footer is None else len(MAGIC)
@@ -44,7 +48,10 @@ class JoinedFile:
             (part, head, part.body_bytes) for part in parts
         ]
         if footer is not None:
-            self._pieces.append((footer, 0, footer.size_bytes if isinstance(footer, Part) else len(footer)))
+            self._pieces.append((footer, 0, _size_bytes(footer)))
+        if header is not None:
+            self._pieces.insert(0, (header, 0, _size_bytes(header)))
+        self._is_csv = header is not None
         self._ends = list(accumulate((end - start for _, start, end in self._pieces), initial=head))
         self._head = MAGIC[:head]
 
@@ -80,12 +87,36 @@ class JoinedFile:
         return self._store.open(piece) if isinstance(piece, Part) else io.BytesIO(piece)
 
     def digest(self, still: Callable[[], object] = nothing) -> tuple[str, int]:
-        """SHA-256 of the whole file, read once, and how many line ends it holds."""
-        digest, lines = hashlib.sha256(), 0
+        """SHA-256 of the whole file, read once, and how many rows of text it holds: lines of NDJSON, records of CSV."""
+        digest, lines = hashlib.sha256(), LineCount(quoted=self._is_csv)
         for content in self.read(still=still):
             digest.update(content)
-            lines += content.count(b"\n")
-        return digest.hexdigest(), lines
+            lines.add(content)
+        return digest.hexdigest(), lines.count - self._is_csv
+
+
+class LineCount:
+    """Counts the lines of a text that comes in pieces; with `quoted` those that end outside of quotes."""
+
+    def __init__(self, *, quoted: bool) -> None:
+        self._quoted = quoted
+        self._in_quotes = False
+        self.count = 0
+
+    def add(self, content: bytes) -> None:
+        """The next piece."""
+        if not self._quoted:
+            self.count += content.count(b"\n")
+            return
+        for piece in content.split(b'"'):
+            if not self._in_quotes:
+                self.count += piece.count(b"\n")
+            self._in_quotes = not self._in_quotes
+        self._in_quotes = not self._in_quotes  # behind the last piece there is no quote
+
+
+def _size_bytes(piece: Part | memoryview) -> int:
+    return piece.size_bytes if isinstance(piece, Part) else len(piece)
 
 
 def joined_footer(store: PartStore, parts: Sequence[Part], schema: pa.Schema) -> memoryview:

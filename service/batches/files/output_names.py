@@ -29,6 +29,7 @@ class OutputFormat(StrEnum):
 
     NDJSON = "ndjson"
     PARQUET = "parquet"
+    CSV = "csv"
 
 
 def check_names(wanted: Wanted) -> None:

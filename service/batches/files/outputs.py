@@ -1,4 +1,4 @@
-"""The output of a batch: results and errors as Arrow, and as the bytes of a part, NDJSON or Parquet.
+"""The output of a batch: results and errors as Arrow, and as the bytes of a part, NDJSON, Parquet or CSV.
 
 The same rows give the same bytes. Neither way makes a Python object per row.
 """
@@ -19,6 +19,7 @@ from models.pipelines.columns import (
     ResultColumn,
 )
 from models.pipelines.rows import FieldPipeline, FilePipeline
+from service.batches.files.csv_lines import csv_records
 from service.batches.files.json_lines import json_lines
 from service.batches.files.layouts import Layout
 from service.batches.files.output_names import ROW, TAKEN_PREFIX, OutputFormat
@@ -78,7 +79,9 @@ def errors_schema(layout: Layout) -> pa.Schema:
 
 
 def encoded(batches: Sequence[pa.RecordBatch], form: OutputFormat) -> memoryview:
-    """Batches of one schema as the bytes of a part. A part of Parquet has one row group."""
+    """Batches of one schema as the bytes of a part. A part of Parquet has one row group, one of CSV no header."""
+    if form is OutputFormat.CSV:
+        return memoryview(b"".join(csv_records(batch) for batch in batches))
     table = pa.Table.from_batches(batches)
     return _parquet(table) if form is OutputFormat.PARQUET else _ndjson(table)
 

@@ -23,6 +23,7 @@ class PartKind(StrEnum):
     RESULTS = "results"
     ERRORS = "errors"
     FOOTER = "footer"
+    HEADER = "header"
 
 
 @dataclass(frozen=True)

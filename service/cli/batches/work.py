@@ -17,7 +17,7 @@ from service.cli.batches.zones import machine_zone
 if TYPE_CHECKING:
     from service.cli.client import Json
 
-OUTPUTS = ("ndjson", "parquet")  # a test compares them with OutputFormat
+OUTPUTS = ("ndjson", "parquet", "csv")  # a test compares them with OutputFormat
 TAB = "\t"
 ARCHIVES = frozenset({"zip", "tar"})
 

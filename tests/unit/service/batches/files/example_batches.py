@@ -21,6 +21,7 @@ from models.pipelines import Pipeline, load_pipeline
 from service.batches.files import joins
 from service.batches.files.accounting import ChunkAccount
 from service.batches.files.blocks import RowBlock
+from service.batches.files.csv_lines import csv_header
 from service.batches.files.formats import inspect, reader_of, wanted_of
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.outputs import OutputFormat, errors_schema, results_schema
@@ -216,21 +217,24 @@ class Run:
 
     def joined(self, kind: PartKind = PartKind.RESULTS) -> joins.JoinedFile:
         """The joined file of a kind."""
-        parts, footer = self.parts(kind), None
+        parts, footer, header = self.parts(kind), None, None
+        results = kind is PartKind.RESULTS
+        schema = results_schema(self.plan.layout, pipeline()) if results else errors_schema(self.plan.layout)
+        if self.form is OutputFormat.CSV:
+            header = memoryview(csv_header(schema))
         if self.form is OutputFormat.PARQUET:
-            results = kind is PartKind.RESULTS
-            schema = (
-                results_schema(self.plan.layout, pipeline()) if results else errors_schema(self.plan.layout)
-            )
             content = joins.joined_footer(self.store, parts, schema)
             footer = self.store.write(PartKind.FOOTER, 0, 1, content, rows=0)
-        return joins.JoinedFile(self.store, parts, footer)
+        return joins.JoinedFile(self.store, parts, footer, header)
 
     def lines(self, kind: PartKind = PartKind.RESULTS) -> list[dict[str, Any]]:
         """The rows of a joined file."""
         content = b"".join(self.joined(kind).read())
         if self.form is OutputFormat.PARQUET:
             return list(pq.read_table(io.BytesIO(content)).to_pylist())
+        if self.form is OutputFormat.CSV:
+            table = csv.DictReader(io.StringIO(content.decode(), newline=""))
+            return [{**line, "row": int(line["row"])} for line in table]
         return [json.loads(line) for line in content.splitlines()]
 
 
