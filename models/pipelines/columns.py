@@ -19,12 +19,13 @@ Mask = NDArray[np.bool_]
 class NumberColumn:
     """One field of n rows. `values` float64 [n] counts where neither mask [n] is set; None: nowhere set.
 
-    No cell is both missing and of a wrong type.
+    No cell is both missing and of a wrong type. `hints` say of cells of a wrong type, each in one hint at most, what to do.
     """
 
     values: NDArray[np.float64]
     missing: Mask | None = None
     wrong_type: Mask | None = None
+    hints: tuple[tuple[Mask, str], ...] = ()
 
 
 @dataclass(frozen=True)

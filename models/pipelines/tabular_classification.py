@@ -278,6 +278,9 @@ def _judged(feature: Feature, column: NumberColumn, finder: FaultFinder) -> NDAr
     inside = (feature.minimum <= column.values) & (column.values <= feature.maximum)
     if feature.required:
         finder.add(np.flatnonzero(missing), _missing(feature))
+    for mask, hint in column.hints:
+        finder.add(np.flatnonzero(mask), _wrong_type(feature, hint))
+        wrong = wrong & ~mask
     finder.add(np.flatnonzero(wrong), _wrong_type(feature))
     finder.add(np.flatnonzero(told & ~finite), _not_finite(feature))
     finder.add(np.flatnonzero(told & finite & ~inside), _out_of_range(feature))
@@ -288,8 +291,9 @@ def _missing(feature: Feature) -> FieldFault:
     return _fault(feature, "missing_field", f"is missing: send a number {feature.range_text}")
 
 
-def _wrong_type(feature: Feature) -> FieldFault:
-    return _fault(feature, "wrong_type", f"must be a number {feature.range_text}")
+def _wrong_type(feature: Feature, hint: str = "") -> FieldFault:
+    more = f". {hint}" if hint else ""
+    return _fault(feature, "wrong_type", f"must be a number {feature.range_text}{more}")
 
 
 def _not_finite(feature: Feature) -> FieldFault:

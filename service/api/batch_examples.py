@@ -60,6 +60,8 @@ OPENED: dict[str, Any] = {
     "id_column": "case",
     "carry": ["ward"],
     "ignore": [],
+    "missing": [],
+    "decimal": None,
     "columns": None,
     "dry_run": None,
     "counts": {"total": None, "succeeded": 0, "failed": 0, "remaining": None},

@@ -92,6 +92,10 @@ def _request(wanted: BatchOptions, *, upload_id: UUID | None, uri: str | None) -
     form = BatchFormat(wanted.format)
     if wanted.delimiter is not None and form is not BatchFormat.CSV:
         raise RequestInvalid(errors=(FieldError("/delimiter", "only_of_csv", "Leave it out, or send CSV."),))
+    for name in ("missing", "decimal"):
+        if getattr(wanted, name) and form is not BatchFormat.CSV:
+            fault = FieldError(f"/{name}", "only_of_csv", "Leave it out, or send CSV.")
+            raise RequestInvalid(errors=(fault,))
     if wanted.index is not None and form not in ARCHIVES:
         fault = FieldError("/index", "only_of_archives", "Leave it out, or send a ZIP or TAR.")
         raise RequestInvalid(errors=(fault,))
@@ -101,6 +105,8 @@ def _request(wanted: BatchOptions, *, upload_id: UUID | None, uri: str | None) -
         uri=uri,
         carry=tuple(wanted.carry),
         ignore=tuple(wanted.ignore),
+        missing=tuple(wanted.missing),
+        decimal=wanted.decimal,
         id_column=wanted.id_column,
         delimiter=wanted.delimiter,
         index=wanted.index,

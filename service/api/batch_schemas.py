@@ -30,6 +30,8 @@ ID_COLUMN = (
 )
 CARRY = "Columns that come back with the results."
 IGNORE = "Columns that are left alone though their names are nearly a field's, and keys that lines of NDJSON may have."
+MISSING = "What stands in cells of CSV where a number is missing, beside nothing at all, such as `NA`."
+DECIMAL = "The decimal mark of CSV; a point without it."
 DELIMITER = "What separates columns of CSV, no letter and no digit; found out without it."
 INDEX = "The member of an archive that names its files; `index.csv` or `index.ndjson` where there is one."
 DRY_RUN = "Check so many rows, score none."
@@ -116,6 +118,10 @@ class BatchOptions(Wire):
         default_factory=list, description=IGNORE
     )
     delimiter: Delimiter | None = Field(None, description=DELIMITER)
+    missing: Annotated[list[Text], Field(max_length=CARRY_LIMIT)] = Field(
+        default_factory=list, description=MISSING, examples=[["NA", "n/a"]]
+    )
+    decimal: Literal[".", ","] | None = Field(None, description=DECIMAL)
     index: Text | None = Field(None, description=INDEX)
     dry_run: Annotated[int, Field(ge=1, le=DRY_RUN_LIMIT)] | None = Field(None, description=DRY_RUN)
 
@@ -245,6 +251,8 @@ class BatchView(Wire):
     id_column: str | None
     carry: list[str]
     ignore: list[str]
+    missing: list[str]
+    decimal: str | None
     columns: ColumnsView | None = Field(description="There once the source is validated.")
     dry_run: int | None
     counts: RowCounts
@@ -290,6 +298,8 @@ class ScheduleView(Wire):
     id_column: str | None
     carry: list[str]
     ignore: list[str]
+    missing: list[str]
+    decimal: str | None
     delimiter: str | None
     index: str | None
     dry_run: int | None

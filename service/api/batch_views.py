@@ -62,6 +62,8 @@ def batch_fields(batch: BatchView, model: PublishedModel, *, with_source: bool =
         "id_column": request.id_column if with_source else None,
         "carry": request.carry if with_source else [],
         "ignore": request.ignore if with_source else [],
+        "missing": request.missing,
+        "decimal": request.decimal,
         "columns": asdict(batch.columns) if batch.columns is not None and with_source else None,
         "dry_run": request.dry_run_rows,
         "counts": {
@@ -104,6 +106,8 @@ def schedule_fields(schedule: ScheduleView) -> dict[str, Any]:
         "id_column": request.id_column,
         "carry": request.carry,
         "ignore": request.ignore,
+        "missing": request.missing,
+        "decimal": request.decimal,
         "delimiter": request.delimiter,
         "index": request.index,
         "dry_run": request.dry_run_rows,

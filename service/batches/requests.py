@@ -18,7 +18,7 @@ class BatchRequest:
     """A source, one of `upload_id` and `uri`, and what is to be made of it.
 
     `delimiter` is of CSV and `index` of archives, None to find them out. `place` is the URI of a folder that gets a copy of
-    the output in the clear. `dry_run_rows`: that many rows are checked and none is scored. For `ignore` see Wanted.
+    the output in the clear. `dry_run_rows`: that many rows are checked and none is scored. For all else see Wanted.
     """
 
     format: BatchFormat
@@ -32,6 +32,8 @@ class BatchRequest:
     place: str | None = None
     dry_run_rows: int | None = None
     ignore: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    decimal: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values; what was not asked for is left out."""
@@ -47,7 +49,7 @@ class BatchRequest:
                 "format": BatchFormat(table["format"]),
                 "upload_id": None if upload_id is None else UUID(upload_id),
                 "carry": tuple(table.get("carry", ())),
-                "ignore": tuple(table.get("ignore", ())),
+                **{name: tuple(table.get(name, ())) for name in ("ignore", "missing")},
                 "output": OutputFormat(table.get("output", OutputFormat.NDJSON)),
             }
         )
@@ -69,4 +71,6 @@ def wanted_by(request: BatchRequest, pipeline: Pipeline) -> Wanted:
         delimiter=request.delimiter,
         index=request.index,
         ignore=request.ignore,
+        missing=request.missing,
+        decimal=request.decimal,
     )

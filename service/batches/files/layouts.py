@@ -10,7 +10,7 @@ from typing import Any, Self
 from models.lazy import pa
 
 FILE_COLUMN = "file"
-LATER_OPTIONS = ("ignore",)
+LATER_OPTIONS = ("ignore", "missing", "decimal")
 
 
 class BatchFormat(StrEnum):
@@ -29,7 +29,8 @@ class Wanted:
 
     `delimiter` is of CSV, None to find it out. `index` is the member of an archive that names its files; None:
     `index.csv`, `index.ndjson` or `index.jsonl` where there is one, else every file is a row. `ignore` lists columns and
-    keys that are left alone, however they are named.
+    keys that are left alone, however they are named. Of CSV: `missing` are what stands in a cell of numbers that has none,
+    beside nothing at all, and `decimal` is the decimal mark, None for a point.
     """
 
     fields: tuple[tuple[str, bool], ...] = ()
@@ -38,6 +39,8 @@ class Wanted:
     delimiter: str | None = None
     index: str | None = None
     ignore: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    decimal: str | None = None
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -87,7 +90,7 @@ class Layout:
                 **table["wanted"],
                 "fields": tuple((name, required) for name, required in table["wanted"]["fields"]),
                 "carry": tuple(table["wanted"]["carry"]),
-                **{name: tuple(table["wanted"].get(name, ())) for name in LATER_OPTIONS},
+                **{name: tuple(table["wanted"].get(name, ())) for name in ("ignore", "missing")},
             }
         )
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(table["carried"])))

@@ -1,15 +1,20 @@
 """From Arrow columns to the number columns that pipelines check: no object per cell."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.pipelines.columns import NumberColumn
+from models.pipelines.columns import Mask, NumberColumn
 
 # How CSV may write a number, and what is no finite one: those that Arrow reads as well.
 DECIMAL: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+# What stands for a missing number in many files: told of, never guessed.
+MARKER: Final = r"^(?i)(#?n[./ ]?a\.?|nan|null|none|nil|nd|n\.d\.|k\.? ?a\.?|missing|unknown|unbekannt|-+|\?+|\.+|\*+|\\n)$"
+DECLARE_MARKER: Final = "If it stands for a missing one, declare it in `missing`"
+DECLARE_POINT: Final = "The decimal mark is declared to be a comma: leave `decimal` out if it is a point"
 NOT_FINITE: Final = r"^(?i)[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)$"
 
 
@@ -40,10 +45,16 @@ def from_json(column: pa.Array) -> NumberColumn:
     return NumberColumn(np.zeros(len(column)), ~told, told)
 
 
-def from_text(column: pa.Array) -> NumberColumn:
-    """A column of texts as CSV has them: empty is missing, what is no number has the wrong type."""
+def from_text(column: pa.Array, missing_as: Sequence[str] = (), mark: str = ".") -> NumberColumn:
+    """A column of texts as CSV has them: empty is missing, as is `missing_as`; what is no number has the wrong type.
+
+    What looks like a missing number, or one with another decimal mark than `mark`, is told with a hint.
+    """
     text = pc.ascii_trim_whitespace(column.fill_null(""))
-    missing = pc.equal(text, "").to_numpy(zero_copy_only=False)
+    missing = pc.is_in(text, pa.array(["", *missing_as], text.type)).to_numpy(zero_copy_only=False)
+    hints = _hints(text, mark)
+    if mark != ".":  # a point is no mark then: it becomes what no number holds
+        text = pc.replace_substring(pc.replace_substring(text, ".", "\0"), mark, ".")
     decimal = pc.match_substring_regex(text, DECIMAL)
     not_finite = pc.match_substring_regex(text, NOT_FINITE)
     # A plus is no part of what a cast takes; a text that is no number must not reach it.
@@ -55,7 +66,17 @@ def from_text(column: pa.Array) -> NumberColumn:
         np.where(nan, np.nan, values),
         missing if missing.any() else None,
         wrong if wrong.any() else None,
+        tuple((mask & wrong, hint) for mask, hint in hints if (mask & wrong).any()) if wrong.any() else (),
     )
+
+
+def _hints(text: pa.Array, mark: str) -> list[tuple[Mask, str]]:
+    """What to do about cells that are no numbers as they stand."""
+    found = [(MARKER, DECLARE_MARKER), *(((DECIMAL, DECLARE_POINT),) if mark != "." else ())]
+    return [
+        (pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False), hint)
+        for pattern, hint in found
+    ]
 
 
 def absent(count: int) -> NumberColumn:

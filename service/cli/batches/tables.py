@@ -28,7 +28,18 @@ TIMES = (
     *("paused_at", "finalizing_at", "finished_at", "expected_end", "scheduled_for"),
 )
 BATCH_FIELDS = ("id", "state", "model", "model_version", "kind")
-WORK_FIELDS = ("source", "output", "window", "on_error", "id_column", "carry", "ignore", "dry_run")
+WORK_FIELDS = (
+    "source",
+    "output",
+    "window",
+    "on_error",
+    "id_column",
+    "carry",
+    "ignore",
+    "missing",
+    "decimal",
+    "dry_run",
+)
 PROGRESS_FIELDS = ("counts", "chunks", "rows_per_s", "results", "errors", "rerun_of", "schedule_id")
 SCHEDULE_FIELDS = ("id", "name", "cron", "zone", "model", "deadline_after_s", "last_batch_id")
 SCHEDULE_TIMES = ("next_run_at", "last_run_at", "paused_at")

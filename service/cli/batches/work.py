@@ -34,6 +34,8 @@ class Work:
     id_column: str | None
     carry: tuple[str, ...]
     ignore: tuple[str, ...]
+    missing: tuple[str, ...]
+    decimal: str | None
     delimiter: str | None
     index: str | None
     output: str | None
@@ -54,6 +56,8 @@ class Work:
         form = format_of(source_name, self.form)
         if self.delimiter is not None and form != "csv":
             raise click.UsageError(f"--delimiter is of CSV, and this is {form}.")
+        if (self.missing or self.decimal is not None) and form != "csv":
+            raise click.UsageError(f"--missing and --decimal are of CSV, and this is {form}.")
         if self.index is not None and form not in ARCHIVES:
             raise click.UsageError(f"--index is of archives, and this is {form}.")
         wanted: Json = {
@@ -65,6 +69,8 @@ class Work:
             "id_column": self.id_column,
             "carry": list(self.carry) or None,
             "ignore": list(self.ignore) or None,
+            "missing": list(self.missing) or None,
+            "decimal": self.decimal,
             "delimiter": self.delimiter,
             "index": self.index,
         }
@@ -142,6 +148,15 @@ WORK_OPTIONS = (
         multiple=True,
         metavar="C",
         help="Column to leave alone though its name is nearly a field's; once for each.",
+    ),
+    click.option(
+        "--missing",
+        multiple=True,
+        metavar="TEXT",
+        help="Of CSV: what stands where a number is missing, such as NA; once for each.",
+    ),
+    click.option(
+        "--decimal", type=click.Choice([".", ","]), help="Of CSV: the decimal mark; a point without it."
     ),
     click.option(
         "--delimiter", type=Delimiter(), metavar="D", help="Of CSV, or `tab`; found out without it."

@@ -155,7 +155,8 @@ def _arrow_table(content: bytes, layout: Layout, skipped: list[int], *, as_text:
             check_utf8=False,
             column_types={name: pa.string() if name in text else pa.float64() for name in wanted},
             include_columns=wanted,
-            null_values=[""],
+            null_values=["", *layout.wanted.missing],
+            decimal_point=layout.wanted.decimal or ".",
             strings_can_be_null=False,
         ),
     )
@@ -229,16 +230,18 @@ def _block(table: Table, wrong: CellFaults, layout: Layout, row: int, count: int
         row,
         count,
         carried,
-        tuple(_numbers(table.get(name), count) for name in layout.wanted.field_names),
+        tuple(_numbers(table.get(name), count, layout.wanted) for name in layout.wanted.field_names),
         faults=finder.found(),
         unreadable=unreadable,
     )
 
 
-def _numbers(column: pa.Array | None, count: int) -> NumberColumn:
+def _numbers(column: pa.Array | None, count: int, wanted: Wanted) -> NumberColumn:
     if column is None:
         return numbers.absent(count)
-    return numbers.from_text(column) if pa.types.is_string(column.type) else numbers.from_numeric(column)
+    if pa.types.is_string(column.type):
+        return numbers.from_text(column, wanted.missing, wanted.decimal or ".")
+    return numbers.from_numeric(column)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -17,7 +17,32 @@ from service.batches.files.sources import Seen, not_looked_at, read_blocks
 
 QUOTE, LINE_FEED, CARRIAGE_RETURN = 0x22, 0x0A, 0x0D
 UTF8_MARK = b"\xef\xbb\xbf"
-OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+LOOKED_AT_BYTES = 4096
+UNPACK = "The file is compressed ({}): unpack it, and send the text."
+# What begins with other bytes than a text, and what to do about it.
+NO_TEXTS = tuple(
+    (re.compile(begin, re.DOTALL), what)
+    for begin, what in (
+        (rb"\x1f\x8b", UNPACK.format("gzip")),
+        (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", UNPACK.format("bzip2")),
+        (rb"\xfd7zXZ\0", UNPACK.format("xz")),
+        (rb"[\x22-\x28]\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", UNPACK.format("Zstandard")),
+        (rb"\x04\x22\x4d\x18", UNPACK.format("LZ4")),
+        (rb"\xff\x06\0\0sNaPpY", UNPACK.format("Snappy")),
+        (rb"\x1f[\x9d\xa0]", UNPACK.format("compress")),
+        (rb"7z\xbc\xaf\x27\x1c", UNPACK.format("7-Zip")),
+        (rb"Rar!\x1a\x07", UNPACK.format("RAR")),
+        (
+            rb"PK(\x03\x04|\x05\x06|\x07\x08)",
+            "The file is a ZIP, or a workbook such as .xlsx: unpack it, or export it.",
+        ),
+        (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "The file is a workbook of Excel: export it as CSV in UTF-8."),
+        (rb"PAR[1E]", "The file is Parquet: say so as its format."),
+        (rb"ARROW1\0\0", "The file is binary and no text: export it as Parquet or as text."),
+        (rb".{257}ustar[\0 ]", "The file is a TAR: unpack it, and send the text."),
+    )
+)
 
 Places = NDArray[np.int64]
 
@@ -197,14 +222,24 @@ def all_records(content: bytes, grammar: Grammar) -> Records:
 def text_start(file: io.RawIOBase) -> int:
     """Where the text begins: behind a byte order mark. Raises FileRefused when it is empty or of another encoding."""
     file.seek(0)
-    mark = file.read(3) or b""
-    if not mark:
+    top = file.read(LOOKED_AT_BYTES) or b""
+    if not top:
         raise FileRefused(FileProblem.EMPTY, "The file is empty.")
-    if mark.startswith(OTHER_MARKS):
-        raise FileRefused(FileProblem.NOT_UTF8, "The file is UTF-16: export it as UTF-8.")
-    if mark.startswith((b"\x1f\x8b", b"PK\x03", b"PAR")):
-        raise FileRefused(FileProblem.WRONG_FORMAT, "The file is compressed or binary: it is no text.")
-    return len(UTF8_MARK) if mark == UTF8_MARK else 0
+    for mark, what in NO_TEXTS:
+        if mark.match(top):
+            raise FileRefused(FileProblem.WRONG_FORMAT, what)
+    if top.startswith(OTHER_MARKS) or _is_wide(top):
+        raise FileRefused(
+            FileProblem.NOT_UTF8, "The file is UTF-16 or UTF-32, with a mark or without: export it as UTF-8."
+        )
+    return len(UTF8_MARK) if top.startswith(UTF8_MARK) else 0
+
+
+def _is_wide(top: bytes) -> bool:
+    """Whether a text has two or four bytes a letter: then every other byte is mostly zero, and the others are not."""
+    even, odd = top[0::2], top[1::2]
+    shares = sorted(half.count(0) / max(1, len(half)) for half in (even, odd))
+    return shares[1] >= 0.4 and shares[1] - shares[0] >= 0.3
 
 
 class ChunkCutter:
