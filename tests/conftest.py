@@ -167,6 +167,8 @@ class StackKeeping(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no t
             return "acceptance"
         if path.startswith("tests/faults/test_scenario") and "network" not in path:
             return "arena"
+        if path.startswith("tests/faults/operations/"):
+            return "operated"
         return path
 
 

@@ -205,6 +205,19 @@ def test_a_wake_up_that_could_not_be_sent_is_sent_when_redis_takes_it(
     until(lambda: messages(servers.redis_url, wake_up) == 1)
 
 
+def test_announcements_that_are_refused_hold_up_no_wake_up(servers: ServerUrls, opened: ExitStack) -> None:
+    redis = opened.enter_context(asking(servers.redis_url))
+    address = urlsplit(servers.redis_url)
+    redis.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "~*", "&*", "+@all", "-publish")
+    opened.callback(redis.acl_deluser, "mute")
+    queue = real(f"redis://mute:pw@{address.hostname}:{address.port}/0", opened)
+    for _ in range(5):
+        wake_up = score_wake_up(uuid4())
+        queue.announce([uuid4()])
+        queue.wake(wake_up)
+        until(lambda: messages(servers.redis_url, wake_up) == 1, within_s=0.9)  # noqa: B023 - in this round
+
+
 @pytest.mark.parametrize("message", [b"x", b"\xff\xfe", b"x" * 36], ids=repr)
 def test_a_listener_hears_on_after_an_announcement_that_is_none(
     message: bytes, servers: ServerUrls, opened: ExitStack

@@ -31,11 +31,12 @@ def endured(
     words: Sequence[str],
     scored_meanwhile: bool = False,
     lasts_s: float = 0.0,
+    swept_meanwhile: bool = False,
 ) -> None:
     """Submit 300 jobs during a fault; one of `words` must be said of it in time, and every job must succeed.
 
     `scored_meanwhile`: they must end before it is mended, and no process of ours may end. Else they may be refused or wait
-    until then. The fault lasts for `lasts_s` seconds at least.
+    until then. `swept_meanwhile`: the scheduler must sweep on. The fault lasts for `lasts_s` seconds at least.
     """
     load, ids = arena.load(), list[str]()
     processes, began = pids(arena), time.monotonic()
@@ -56,6 +57,7 @@ def endured(
                 found["all ended during the fault"] = f"{arena.all_ended(ids, ENDS_WITHIN_S):.1f} s"
                 time.sleep(max(0.0, began + lasts_s - time.monotonic()))
                 assert pids(arena) == processes
+                assert not swept_meanwhile or said_by_readyz(arena)["scheduler"] == "ok"
         found["all ended once it was mended"] = f"{arena.all_ended(ids, ENDS_WITHIN_S):.1f} s"
         assert len(ids) == JOBS
         assert set(outcomes(arena, ids)) == {"succeeded"}

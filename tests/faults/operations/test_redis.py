@@ -52,4 +52,5 @@ def test_redis_is_at_fault_and_jobs_are_scored(
         words=[word],
         scored_meanwhile=True,
         lasts_s=60.0 if full else 3.0,
+        swept_meanwhile=True,
     )
