@@ -1,16 +1,18 @@
 """Makes a fresh installation usable: schema, first tenant and key, bundled models. Safe to run at every start."""
 
 from pathlib import Path
+from uuid import uuid4
 
 from models.bundle import Bundle, BundleRefused, bundled, read_bundle
 from models.checking import publishable
-from service import accounts
+from service import accounts, master_key, requirements
 from service.accounts import DEFAULT_TENANT, Scope
 from service.catalog import publishing
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.errors import BundleUnusable
+from service.gate import StartRefused
 from service.schema import migrate
 from service.storage import BlobStore, FsspecBlobStore
 
@@ -19,13 +21,20 @@ ADMIN_KEY_FILE = "admin.key"
 
 
 def bootstrap(settings: Settings, *, admin_key: bool = True) -> None:
-    """Migrate, make tenant `default`, publish the bundled models; with an admin key in `<data-dir>/admin.key`."""
+    """Migrate, make tenant `default`, publish the bundled models; with an admin key in `<data-dir>/admin.key`.
+
+    Raises SettingInvalid, or StartRefused when the blob store cannot be written.
+    """
     migrate(settings.database_url)
     keyring = Keyring(settings.master_key_bytes())
     database = Database(settings.database_url, pool_size=1)
     try:
         ensure_admin(database, keyring, settings.data_dir / ADMIN_KEY_FILE if admin_key else None)
-        publish_bundled(database, FsspecBlobStore(settings.blob_location))
+        blobs = FsspecBlobStore(settings.blob_location)
+        fault = requirements.blob_store(blobs, settings.blob_setting, f"trials/{ACTOR}-{uuid4().hex}")
+        if fault is not None:
+            raise StartRefused([fault])
+        publish_bundled(database, blobs)
     finally:
         database.close()
 
@@ -33,6 +42,7 @@ def bootstrap(settings: Settings, *, admin_key: bool = True) -> None:
 def ensure_admin(database: Database, keyring: Keyring, path: Path | None) -> None:
     """Make the default tenant, and an admin key while its file is missing. The file is readable by its owner only."""
     with database.transaction() as work:
+        master_key.verify(work, keyring)
         tenant_id, _ = accounts.ensure_tenant(work, keyring, name=DEFAULT_TENANT, actor=ACTOR)
         if path is None or path.exists():
             return

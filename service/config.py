@@ -23,6 +23,8 @@ PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
 SPARE_THREADS = 64  # of an API process, beside api_threads: see service.api.places
+NAME = re.compile(r"[^/\x00-\x1f\x7f]{0,100}")
+HOST = re.compile(r"(\[[0-9a-fA-F:.]+(%[\w.-]+)?\]|[^:\[\]\s]*)(:\d{1,5})?")
 ROOT = re.compile(r"(/|[a-z][a-z0-9+.-]*:///?[^/])[^?#@\\]*", re.IGNORECASE)
 
 
@@ -191,7 +193,21 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _names_postgres(cls, url: str) -> str:
-        return _with_scheme(url, "postgresql", "postgres", "postgresql+psycopg")
+        _with_scheme(url, "postgresql", "postgres", "postgresql+psycopg")
+        hosts = url.partition("://")[2].partition("?")[0].partition("/")[0].rpartition("@")[2]
+        if not all(HOST.fullmatch(host) for host in hosts.split(",")):
+            raise ValueError(
+                "it reads postgresql://user:password@host:port/name; an IPv6 address stands in brackets"
+            )
+        return url
+
+    @field_validator("worker_name")
+    @classmethod
+    def _names_files(cls, name: str) -> str:
+        """Files of the data folder and a queue are named after it."""
+        if name in {".", ".."} or not NAME.fullmatch(name):
+            raise ValueError("it must be at most 100 characters, none of them a slash or a control character")
+        return name
 
     @field_validator("redis_url")
     @classmethod

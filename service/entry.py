@@ -1,6 +1,8 @@
 """How a process of ours begins: its log first, then its settings. A wrong setting ends it, by the setting's name."""
 
+import errno
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,3 +32,17 @@ def wrong_settings_end_the_process() -> Iterator[None]:
     except SettingInvalid as error:
         logs.stopped(error)
         raise SystemExit(WRONG_SETTING_STATUS) from None
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises SettingInvalid when nobody can listen on the API's address."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, number) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            trial.listen()
+    except OSError as error:
+        taken = error.errno in {errno.EADDRINUSE, errno.EACCES}
+        variable = "MEDQUEUE_API_PORT" if taken else "MEDQUEUE_API_HOST"
+        raise SettingInvalid(variable, f"cannot listen on {host}:{port}: {error.strerror}") from None

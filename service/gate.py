@@ -5,13 +5,13 @@ ready file of the process for health checks, and stored in Postgres, where `medq
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import structlog
 
 from service.db import Database
-from service.errors import ServiceError
+from service.errors import ServiceError, SettingInvalid
 from service.faults import Fault, Requirement, write_faults
 from service.metrics import PROCESS_FAULTS
 
@@ -31,13 +31,14 @@ ON CONFLICT (process, name) DO UPDATE SET setting = excluded.setting, cause = ex
 log = structlog.get_logger()
 
 
-class StartRefused(ServiceError):
+class StartRefused(SettingInvalid):
     """A setting is wrong: the process cannot do its work with it."""
 
     code = "start_refused"
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        super().__init__("\n".join(map(str, faults)))
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.variable = faults[0].setting
+        ServiceError.__init__(self, "\n".join(map(str, faults)))
 
 
 class Gate:

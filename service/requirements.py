@@ -3,10 +3,7 @@
 A test finds nothing or a fault, which names the setting, the cause and what to do. None holds a secret.
 """
 
-import errno
 import os
-from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import sqlalchemy as sa
@@ -19,18 +16,10 @@ from service.errors import BlobUnavailable, DatabaseUnavailable
 from service.faults import Fault, Requirement
 from service.revision import needed_revision
 from service.storage import BlobStore
+from service.writable import NO_FOLDER
 
 # Large enough that a volume without room for uploads and parts has none for it.
 BLOB_BYTES = 64 * 1024
-NO_FOLDER = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-}
 DATABASE_URL = "MEDQUEUE_DATABASE_URL"
 REVISION = "SELECT version_num FROM alembic_version"
 WRITABLE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
@@ -64,26 +53,6 @@ WRONG_ADDRESS = {
 }
 
 
-def data_dir(folder: Path) -> Fault | None:
-    """Whether files can be made in the data folder, which is made where it is missing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f".{uuid4().hex}.trial"
-        try:
-            trial.write_bytes(b"medqueue")
-        finally:
-            trial.unlink(missing_ok=True)
-    except OSError as error:
-        return Fault(
-            Requirement.DATA_DIR,
-            "MEDQUEUE_DATA_DIR",
-            f"nothing can be written in {folder}: {error.strerror}",
-            "Name a folder that this account may write in, or make room.",
-            wrong_setting=error.errno in NO_FOLDER,
-        )
-    return None
-
-
 def database(database: Database, keyring: Keyring) -> Fault | None:
     """Whether Postgres takes writes, has this release's schema, and holds data of this master key."""
     try:
@@ -107,7 +76,13 @@ def blob_store(blobs: BlobStore, setting: str, location: str) -> Fault | None:
         cause = error.__cause__ or error
         words = getattr(cause, "strerror", None) or type(cause).__name__
         advice = "Make room, mend the store or its credentials, and let this account write there."
-        return Fault(Requirement.BLOB_STORE, setting, f"no blob can be written and read: {words}", advice)
+        return Fault(
+            Requirement.BLOB_STORE,
+            setting,
+            f"no blob can be written and read: {words}",
+            advice,
+            wrong_setting=getattr(cause, "errno", None) in NO_FOLDER,
+        )
     if same:
         return None
     return Fault(

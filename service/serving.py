@@ -3,15 +3,15 @@
 Owns the server's options. The application is made in each server process, by service.wsgi.
 """
 
-import errno
 import os
-import socket
 import tempfile
 
 from service import logs
 from service.config import SPARE_THREADS, Settings
-from service.entry import settings_of_process, wrong_settings_end_the_process
+from service.entry import check_address, settings_of_process, wrong_settings_end_the_process
 from service.errors import SettingInvalid
+from service.storage import FsspecBlobStore
+from service.writable import data_dir
 
 CONNECTIONS = 2048  # of one server process, open at the same time; idle ones count
 RESPAWN_S = 0.5
@@ -23,26 +23,20 @@ def main() -> None:
     settings = settings_of_process("api")
     with wrong_settings_end_the_process():
         settings.master_key_bytes()
-        check_address(settings)
+        check_address(settings.api_host, settings.api_port)
+        check_blob_store(settings)
     with tempfile.TemporaryDirectory(prefix="medqueue-api-metrics-") as folder:
         # Read by prometheus_client as it is imported, in the server processes.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         serve(settings)
 
 
-def check_address(settings: Settings) -> None:
-    """Raises SettingInvalid when nobody can listen on the API's address: server processes would end one after the other."""
-    host, port = settings.api_host, settings.api_port
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, number) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-            trial.listen()
-    except OSError as error:
-        taken = error.errno in {errno.EADDRINUSE, errno.EACCES}
-        variable = "MEDQUEUE_API_PORT" if taken else "MEDQUEUE_API_HOST"
-        raise SettingInvalid(variable, f"cannot listen on {host}:{port}: {error.strerror}") from None
+def check_blob_store(settings: Settings) -> None:
+    """Raises SettingInvalid when there can be no blob store where the settings say."""
+    fault = None if settings.blob_url else data_dir(settings.data_dir)
+    if fault is not None and fault.wrong_setting:
+        raise SettingInvalid(fault.setting, fault.cause)
+    FsspecBlobStore(settings.blob_location)
 
 
 def serve(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from service.refusals import refusals_file, write_refusals
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.rules import rules_of
+from service.writable import data_dir
 from workers.pulse import OwnPulse, pulse_over
 from workers.refusals import Refusals
 
@@ -243,7 +244,7 @@ def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobS
 
     def examine() -> Iterator[Fault]:
         tests = (
-            requirements.data_dir(settings.data_dir),
+            data_dir(settings.data_dir),
             requirements.database(database, keyring),
             requirements.blob_store(blobs, settings.blob_setting, f"trials/{host}-{os.getpid()}"),
         )

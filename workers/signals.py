@@ -14,7 +14,6 @@ from service.catalog import PublishedModel
 from service.config import Settings
 from service.consuming import listen_to_pulse
 from service.errors import SettingInvalid
-from service.gate import StartRefused
 from service.metrics import MetricsServer
 from service.process import INTERNAL_STATUS, WRONG_SETTING_STATUS, settle
 from service.pulse import pulse_file
@@ -68,7 +67,7 @@ class Process:
             self._parts.gate.await_start()
             if self._parts.scoring is not None:
                 self._warm_up(self._parts, self._parts.scoring)
-        except (SettingInvalid, StartRefused, ProviderUnavailable) as error:
+        except (SettingInvalid, ProviderUnavailable) as error:
             self._unready()
             log.error("stopped", code=getattr(error, "code", "provider_unavailable"), detail=str(error))
             raise SystemExit(WRONG_SETTING_STATUS) from error

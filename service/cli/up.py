@@ -44,6 +44,7 @@ def up(port: int, data_dir: Path, workers: int) -> int:
       medqueue up --port 8081 --data-dir /srv/medqueue --workers 4
     """
     from service import logs
+    from service.cli.installation import worded_database_faults
     from service.config import Settings
     from service.embedded import run_stack
 
@@ -51,7 +52,8 @@ def up(port: int, data_dir: Path, workers: int) -> int:
     logs.take_over(settings.log_level, process="up")
     for name in unknown_variables():
         write_error(f"{name} is no setting and is ignored. `medqueue doctor` says more.")
-    return run_stack(settings, port=port, workers=workers, announce=_announce)
+    with worded_database_faults():
+        return run_stack(settings, port=port, workers=workers, announce=_announce)
 
 
 def unknown_variables() -> list[str]:

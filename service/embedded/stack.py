@@ -15,12 +15,14 @@ from service.config import Settings
 from service.embedded.errors import FolderUnusable, PortTaken, StackFailed
 from service.embedded.folder import DataFolder, write_private
 from service.embedded.leftovers import stop_leftovers
-from service.embedded.ports import keep_ports, kept_ports, port_is_free
+from service.embedded.ports import keep_ports, kept_ports
 from service.embedded.processes import child_environment
 from service.embedded.programs import Program, Stage, application_programs, postgres_program, redis_program
 from service.embedded.servers import servers_in
 from service.embedded.supervision import Supervisor, supervised
 from service.embedded.wheels import require_supervisor
+from service.entry import check_address
+from service.errors import SettingInvalid
 
 START_S = 120.0  # of one stage: Postgres may first replay 2 GB of log after a crash
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -91,8 +93,12 @@ def _supervised_stack(
     folder: DataFolder, settings: Settings, workers: int, programs: Sequence[Program] | None
 ) -> Iterator[tuple[Supervisor, Settings, str]]:
     """supervisord with all programs and none started, the settings completed by the servers' URLs, the owner's URL."""
-    if not port_is_free(settings.api_host, settings.api_port):
-        raise PortTaken(settings.api_host, settings.api_port)
+    try:
+        check_address(settings.api_host, settings.api_port)
+    except SettingInvalid as error:
+        if error.variable == "MEDQUEUE_API_PORT":
+            raise PortTaken(settings.api_host, settings.api_port) from None
+        raise
     _keep_master_key(folder, settings)
     complete, owner_url, servers = _embedded_servers(folder, settings)
     if programs is None:

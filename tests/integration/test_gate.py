@@ -25,6 +25,7 @@ from service.faults import Fault, Requirement, faults_file, read_faults
 from service.gate import Gate, StartRefused
 from service.master_key import MasterKeyWrong
 from service.storage import FsspecBlobStore
+from service.writable import data_dir
 from tests import factories
 
 STRANGER = b"o" * 32
@@ -246,13 +247,13 @@ def eventually(holds: Callable[[], object], *, within_s: float = 15.0) -> None:
 @pytest.mark.parametrize("below", ["file", "file/deeper"])
 def test_a_data_folder_that_is_a_file_is_a_wrong_setting(below: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    fault = requirements.data_dir(tmp_path / below)
+    fault = data_dir(tmp_path / below)
     assert fault is not None
     assert (fault.setting, fault.wrong_setting) == ("MEDQUEUE_DATA_DIR", True)
 
 
 def test_a_data_folder_that_can_be_used_is_left_as_it_was(tmp_path: Path) -> None:
-    assert requirements.data_dir(tmp_path / "fresh") is None
+    assert data_dir(tmp_path / "fresh") is None
     assert list((tmp_path / "fresh").iterdir()) == []
 
 

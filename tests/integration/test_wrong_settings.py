@@ -2,7 +2,9 @@
 
 import base64
 import os
+import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,10 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from service.bootstrap import bootstrap
+from service.cli.exits import ExitCode
 from service.config import Settings
 from service.embedded.commands import scheduler_command, worker_command
 from service.faults import faults_file, read_faults
 from service.process import WRONG_SETTING_STATUS
+from tests.acceptance.stack import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 STARTS_WITHIN_S = 90.0
@@ -97,3 +101,45 @@ def test_a_data_folder_that_is_a_file_stops_the_start(deployed: Settings, tmp_pa
 
 def test_an_unknown_kind_of_blob_store_stops_the_start(deployed: Settings) -> None:
     check(started(deployed, worker_command("w"), MEDQUEUE_BLOB_URL="nowhere://x"), "MEDQUEUE_BLOB_URL")
+
+
+API = (sys.executable, "-m", "service.serving")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("MEDQUEUE_MASTER_KEY", "short"),
+        ("MEDQUEUE_DATABASE_URL", ""),
+        ("MEDQUEUE_REDIS_URL", ""),
+        ("MEDQUEUE_API_HOST", "203.0.113.7"),  # TEST-NET-3: no address of this machine
+        ("MEDQUEUE_BLOB_URL", "nowhere://x"),
+        ("MEDQUEUE_DATA_DIR", "/dev/null/data"),
+    ],
+)
+def test_a_wrong_setting_stops_the_api(setting: str, value: str, settings: Settings) -> None:
+    check(started(settings, API, **{setting: value}), setting)
+
+
+def test_a_port_that_is_taken_stops_the_api(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        check(started(settings, API, MEDQUEUE_API_PORT=port), "MEDQUEUE_API_PORT")
+
+
+def test_a_wrong_setting_stops_the_whole_stack(deployed: Settings, tmp_path: Path) -> None:
+    """Nothing is started where the database belongs to another master key, or the blob store cannot be written."""
+    (tmp_path / "file").write_text("x")
+    wrong = {
+        "MEDQUEUE_MASTER_KEY": base64.b64encode(b"o" * 32).decode(),
+        "MEDQUEUE_BLOB_URL": (tmp_path / "file").as_uri(),
+    }
+    command = (str(Path(sys.executable).with_name("medqueue")), "up", "--port", str(free_port()))
+    for setting, value in wrong.items():
+        check(started(deployed, command, **{setting: value}), setting)
+    password = urlsplit(deployed.database_url).password or ""
+    other = deployed.database_url.replace(password, "wrong")
+    start = started(deployed, command, MEDQUEUE_DATABASE_URL=other)
+    assert start.status == ExitCode.UNREACHABLE
+    assert "MEDQUEUE_DATABASE_URL" in start.words
+    assert "Traceback" not in start.words

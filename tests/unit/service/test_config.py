@@ -281,3 +281,40 @@ def test_a_master_key_file_of_raw_bytes_is_refused_by_name(tmp_path: Path) -> No
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in FIELDS.items() if not field.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://u:p@host:port/name", "postgresql://u:p@[::1/name", "postgresql://u:p@ho st/name"],
+)
+def test_a_malformed_address_of_postgres_is_refused_by_name(address: str) -> None:
+    with pytest.raises(SettingInvalid, match=r"^MEDQUEUE_DATABASE_URL: it reads"):
+        Settings.from_environment({"MEDQUEUE_DATABASE_URL": address})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:p@h1:5432,h2/name?target_session_attrs=read-write",
+        "postgres://u:p@[::1]:5432/name",
+        "postgresql://u:p@/name?host=%2Ftmp%2Fx",
+        "postgresql://u:p%40,@h/name",
+        "postgresql://%2Fvar%2Frun/name",
+        "postgresql://",
+    ],
+)
+def test_every_form_of_an_address_of_postgres_is_taken(address: str) -> None:
+    assert Settings.from_environment({"MEDQUEUE_DATABASE_URL": address}).database_url == address
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a\nb", "x" * 101])
+def test_a_name_of_a_worker_that_can_be_no_file_is_refused(name: str) -> None:
+    with pytest.raises(SettingInvalid, match=r"^MEDQUEUE_WORKER_NAME: "):
+        Settings.from_environment({"MEDQUEUE_WORKER_NAME": name})
+
+
+def test_a_process_that_works_on_servers_needs_their_addresses() -> None:
+    with pytest.raises(SettingInvalid, match=r"^MEDQUEUE_DATABASE_URL: it is not set"):
+        Settings().with_servers()
+    with pytest.raises(SettingInvalid, match=r"^MEDQUEUE_REDIS_URL: it is not set"):
+        Settings(database_url="postgresql://h/n").with_servers()
