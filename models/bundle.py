@@ -105,6 +105,8 @@ def seal_bundle(folder: Path) -> Bundle:
     """
     read_manifest(folder)
     paths = sorted(bundle_files(folder))
+    if faults := [fault for path in paths if (fault := path_fault(folder, path)) is not None]:
+        raise BundleRefused(*faults)
     digests = {path: file_digest(folder / path) for path in paths}
     text = _with_files(read_text(folder, MANIFEST_NAME), digests)
     ModelManifest.parse(text)
@@ -135,8 +137,10 @@ def path_fault(folder: Path, path: str) -> Fault | None:
     steps = [folder.joinpath(*path.split("/")[:depth]) for depth in range(1, path.count("/") + 2)]
     if any(step.is_symlink() for step in steps):
         return Fault(path, "file_is_link", "replace the symbolic link by the file itself")
-    if not (steps[-1].exists() and stat.S_ISREG(steps[-1].stat().st_mode)):
+    if not steps[-1].exists():
         return Fault(path, "file_missing", "add this file to the bundle")
+    if not stat.S_ISREG(steps[-1].stat().st_mode):
+        return Fault(path, "file_missing", "put a plain file in the place of what is no file")
     return None
 
 

@@ -144,7 +144,10 @@ def _check_files(folder: Path, manifest: ModelManifest | None) -> list[Fault]:
     if manifest is None:
         return missing
     here = {*bundle_files(folder), *expected} - {MANIFEST_NAME} - {fault.place for fault in missing}
-    unlisted = [Fault(path, "file_not_listed", "seal the bundle") for path in sorted(here - listed.keys())]
+    unlisted = [
+        path_fault(folder, path) or Fault(path, "file_not_listed", "seal the bundle")
+        for path in sorted(here - listed.keys())
+    ]
     differing = [
         Fault(path, "digest_differs", "the file is not the one that was sealed: restore it, or seal again")
         for path in sorted(here & listed.keys())

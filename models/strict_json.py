@@ -46,7 +46,9 @@ def _reason(text: bytes, words: str) -> str:
     """What is wrong, from the words of the parser, which may quote a key."""
     if "duplicate key" in words.lower():
         return "an object names a field twice: name each field once"
-    if "unicode code point" in words:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
         return "the text is not UTF-8"
     if _reads_with_nan(text, words):
         return f"{words}; NaN and Infinity are not JSON numbers"

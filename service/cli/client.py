@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
+import click
 import httpx
 
 from service.cli.errors import AnswerLost, ApiProblem, Unreachable
+from service.cli.output import printable
 from service.cli.target import Target
 from service.errors import FieldError
 
@@ -34,6 +36,8 @@ class ApiClient:
 
     def __init__(self, target: Target, transport: httpx.BaseTransport | None = None) -> None:
         self._shown_url = shown_url(target.url)
+        if not _is_address(target.url):
+            raise self._no_address()
         headers = {"User-Agent": "medqueue-cli"}
         if target.key:
             headers["Authorization"] = f"Bearer {target.key}"
@@ -210,10 +214,13 @@ class ApiClient:
             size = PAGE_LIMIT if limit is None else min(PAGE_LIMIT, limit - len(items))
             paging = {} if path == "/v1/models" else {"limit": size}
             page = self._call("GET", path, params={**params, **paging, **cursor})
-            items += page["items"]
-            if page["next_cursor"] is None:
+            found, following = page.get("items"), page.get("next_cursor")
+            if not isinstance(found, list):
+                raise self._no_service()
+            items += found
+            if following is None:
                 break
-            cursor = {"cursor": page["next_cursor"]}
+            cursor = {"cursor": following}
         return items
 
     def _call(
@@ -248,15 +255,25 @@ class ApiClient:
         try:
             yield
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-            raise Unreachable(
-                f"{self._shown_url} is no address of a service: it starts with http://."
-            ) from None
+            raise self._no_address() from None
+        except UnicodeEncodeError:  # what stands on a command line in another encoding
+            raise click.UsageError("A text of the command line is not UTF-8.") from None
+        except httpx.LocalProtocolError:
+            raise click.UsageError("A text of the command line holds what cannot be sent.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):
             raise Unreachable(f"{self._shown_url} does not answer. Is the service running there?") from None
         except httpx.TransportError as error:
             raise AnswerLost(
                 f"The connection to {self._shown_url} broke before the answer came ({type(error).__name__})."
             ) from None
+
+    def _no_address(self) -> Unreachable:
+        return Unreachable(
+            f"{printable(self._shown_url)} is no address of a service: it starts with http://."
+        )
+
+    def _no_service(self) -> Unreachable:
+        return Unreachable(f"What answers on {self._shown_url} is not medqueue. Check the address.")
 
     def _answer(self, response: httpx.Response) -> Json:
         if response.is_success:
@@ -271,8 +288,17 @@ class ApiClient:
         except ValueError:
             content = None
         if not isinstance(content, dict):
-            raise Unreachable(f"What answers on {self._shown_url} is not medqueue. Check the address.")
+            raise self._no_service()
         return content
+
+
+def _is_address(url: str) -> bool:
+    """Whether a service may be there: http or https, and a host."""
+    try:
+        parsed = httpx.URL(url)
+        return parsed.scheme in {"http", "https"} and bool(parsed.host) and (parsed.port or 1) < 65_536
+    except (httpx.InvalidURL, ValueError):  # ValueError: it holds what is no text
+        return False
 
 
 def shown_url(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +11,30 @@ from typing import Any
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import InOrder, Invocation, data_dir_option
+from service.cli.options import FiniteRange, InOrder, Invocation, data_dir_option
 from service.cli.output import write_error
 from service.faults import faults_file, read_faults
 from service.pulse import PATIENCE_S, Pulse, pulse_file
 from service.refusals import read_refusals, refusals_file
 
+LONGEST_NAME = 200  # it becomes the name of a file
+
+
+class ProcessName(click.ParamType[str]):
+    """The name of a process, which its files are called by."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        if "/" in value or not 0 < len(os.fsencode(value)) <= LONGEST_NAME:
+            self.fail(f"give the name of a process: up to {LONGEST_NAME} bytes without a slash", param, ctx)
+        return str(value)
+
+
 worker_name_option = click.option(
     "--name",
+    type=ProcessName(),
     envvar="MEDQUEUE_WORKER_NAME",
     show_envvar=True,
     metavar="NAME",
@@ -26,7 +43,7 @@ worker_name_option = click.option(
 )
 patience_option = click.option(
     "--stalled-after",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=PATIENCE_S,
     show_default=True,
     metavar="SECONDS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -50,6 +51,17 @@ class Moment(click.ParamType[datetime]):
             )
         except (ValueError, OverflowError):
             self.fail("give a time such as 2027-01-31T18:00:00Z or 2027-01-31T19:00:00+01:00", param, ctx)
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds, which an infinity and NaN are not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number to count with.", param, ctx)
+        return number
 
 
 data_dir_option = click.option(

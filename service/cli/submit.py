@@ -13,7 +13,7 @@ import click
 from service.cli.cases import FileCase, JsonCases, read_cases
 from service.cli.errors import AnswerLost
 from service.cli.exits import ExitCode
-from service.cli.options import Moment, over_api
+from service.cli.options import FiniteRange, Moment, over_api
 from service.lifecycle import JobState, Priority
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ BULK_LIMIT = 1000
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=WAIT_S,
     show_default=True,
     metavar="S",

@@ -9,7 +9,7 @@ import click
 
 from service.cli.batches.work import takes_work
 from service.cli.exits import ExitCode
-from service.cli.options import InOrder, over_api
+from service.cli.options import FiniteRange, InOrder, over_api
 
 if TYPE_CHECKING:
     from service.cli.batches.work import Work
@@ -44,7 +44,7 @@ def list_schedules(api: ApiClient, out: Output) -> int:
 @click.option(
     "--deadline-after",
     "deadline_after_h",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="HOURS",
     help="Stop each batch so many hours after its time.",
 )

@@ -92,6 +92,9 @@ class Work:
         return {"format": self.output or OUTPUTS[0], **place}
 
 
+MOST_DIGITS = 18
+
+
 class OnError(click.ParamType[Any]):
     """`continue`, `stop`, or after how many failed rows to stop."""
 
@@ -101,7 +104,7 @@ class OnError(click.ParamType[Any]):
         """As the service takes it."""
         if value in {"continue", "stop"}:
             return value
-        if not value.isdecimal() or not int(value):
+        if not (value.isascii() and value.isdecimal() and len(value) <= MOST_DIGITS) or not int(value):
             self.fail("say continue, stop, or after how many failed rows to stop, such as 100", param, ctx)
         return {"stop_after": int(value)}
 

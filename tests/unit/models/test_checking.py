@@ -301,3 +301,12 @@ def test_cases_without_an_answer_can_be_renewed(folder: Path) -> None:
     renew_golden(folder, RUN)
     seal_bundle(folder)
     assert found(folder) == set()
+
+
+@pytest.mark.parametrize("name", ["pipe", "side/pipe"])
+def test_what_is_no_plain_file_keeps_a_bundle_from_being_sealed(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(folder / name)
+    assert found(folder) == {(name, "file_missing")}
+    with pytest.raises(BundleRefused, match="plain file"):
+        seal_bundle(folder)

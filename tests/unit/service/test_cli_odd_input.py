@@ -1,0 +1,105 @@
+"""Odd words on the command line end with a documented exit code and one line that says why, never with a traceback."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.cli import main
+
+KEY = "mq_01890a5dac96774bbcceb302099a8057_secret"
+Captured = pytest.CaptureFixture[str]
+
+
+def medqueue(*words: str, answer: Any = None, url: str = "http://api.test") -> int:
+    """Run a command against a service that gives this answer to everything."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer if answer is not None else {}))
+    return main([*words, "--url", url, "--key", KEY], transport=transport)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> str:
+    (tmp_path / "case.json").write_text('{"a": 1}')
+    return str(tmp_path / "case.json")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["x", "--", "=", "1e400", "9" * 5000, "a" * 5000, "\x1b[31m", "\n", "http://", "http://[::1", "http://a:b", "http://a:99999",
+     "ftp://a", "\udcff", "é", "file:///etc/passwd", "http:a"],
+    ids=lambda url: repr(url[:20]),
+)  # fmt: skip
+def test_what_is_no_address_of_a_service_ends_with_3(url: str, capsys: Captured) -> None:
+    assert medqueue("models", "list", url=url) == 3
+    told = capsys.readouterr().err
+    assert "no address of a service" in told
+    assert "\x1b" not in told
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf", "1e999", "NaN"])
+def test_a_wait_without_an_end_is_a_usage_error(case: str, number: str) -> None:
+    assert medqueue("submit", case, "--model", "m", "--wait", number) == 2
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "٣", "²", "-1", "0", "1e3", ""])
+def test_a_number_of_rows_that_is_none_is_a_usage_error(tmp_path: Path, number: str) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    words = ("batch", "submit", str(tmp_path / "a.csv"), "--model", "m")
+    assert medqueue(*words, "--on-error", number) == 2
+
+
+@pytest.mark.parametrize("option", ["--subject", "--idempotency-key", "--model"])
+def test_a_text_that_is_not_utf8_is_a_usage_error(case: str, option: str, capsys: Captured) -> None:
+    words = ["submit", case, "--no-wait", option, os.fsdecode(b"\xff")]
+    assert medqueue(*words, *(() if option == "--model" else ("--model", "m"))) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_a_key_of_two_lines_is_a_usage_error(case: str) -> None:
+    transport = httpx.MockTransport(_refusing)
+    words = ["submit", case, "--model", "m", "--idempotency-key", "a\nb", "--url", "http://a", "--key", KEY]
+    assert main(words, transport=transport) == 2
+
+
+def _refusing(request: httpx.Request) -> httpx.Response:
+    """What httpx does with such a header on a real connection."""
+    raise httpx.LocalProtocolError("Illegal header value", request=request)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a/b", "../../etc/passwd", ""])
+@pytest.mark.parametrize("kind", ["worker", "scheduler"])
+def test_a_process_that_no_file_can_be_named_after_is_a_usage_error(kind: str, name: str) -> None:
+    assert main(["health", kind, "--name", name]) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [("models", "list"), ("jobs", "list"), ("batch", "list"), ("webhooks", "list")]
+)
+@pytest.mark.parametrize("answer", [{}, {"items": None}, {"items": {}}, []])
+def test_a_service_that_is_another_ends_with_3(words: tuple[str, ...], answer: Any, capsys: Captured) -> None:
+    assert medqueue(*words, answer=answer) == 3
+    assert "not medqueue" in capsys.readouterr().err
+
+
+def png(folder: Path) -> None:
+    (folder / "case.json").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+
+def utf16(folder: Path) -> None:
+    (folder / "case.json").write_bytes('{"a": 1}'.encode("utf-16"))
+
+
+def folder_instead(folder: Path) -> None:
+    (folder / "case.json").mkdir()
+
+
+@pytest.mark.parametrize("write", [png, utf16, folder_instead])
+def test_a_file_that_holds_something_else_is_a_usage_error(
+    write: Callable[[Path], None], tmp_path: Path, capsys: Captured
+) -> None:
+    write(tmp_path)
+    assert medqueue("submit", str(tmp_path / "case.json"), "--model", "m") == 2
+    assert "Traceback" not in capsys.readouterr().err
