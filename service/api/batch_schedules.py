@@ -138,4 +138,5 @@ class ScheduleViews:
 
     def _read(self, principal: Principal, schedule_id: UUID) -> Response:
         with self._services.database.statement() as work:
-            return answer(schedule_fields(schedules.get(work, principal, schedule_id)))
+            schedule = schedules.get(work, principal, schedule_id)
+        return answer(schedule_fields(schedule, with_source=principal.may(Scope.JOBS_READ)))

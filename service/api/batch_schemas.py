@@ -278,7 +278,7 @@ class BatchList(Wire):
 class PatternView(Wire):
     """The source of each run of a schedule."""
 
-    uri: str
+    uri: str | None = Field(description="Null for keys without `jobs:read`.")
     format: FormatName
 
 

@@ -89,8 +89,8 @@ def batch_fields(batch: BatchView, model: PublishedModel, *, with_source: bool =
     }
 
 
-def schedule_fields(schedule: ScheduleView) -> dict[str, Any]:
-    """A schedule."""
+def schedule_fields(schedule: ScheduleView, *, with_source: bool = True) -> dict[str, Any]:
+    """A schedule. `with_source` as for a batch."""
     request = BatchRequest.from_json(schedule.request)
     return {
         "id": schedule.id,
@@ -98,18 +98,18 @@ def schedule_fields(schedule: ScheduleView) -> dict[str, Any]:
         "cron": schedule.cron,
         "zone": schedule.zone,
         "model": schedule.model,
-        "source": {"uri": request.uri, "format": request.format},
-        "output": _output(request),
+        "source": {"uri": request.uri if with_source else None, "format": request.format},
+        "output": _output(request, with_place=with_source),
         "window": _window(schedule.window_hours, schedule.window_zone),
         "deadline_after_s": schedule.deadline_after_s,
         "on_error": _on_error(schedule.error_limit),
-        "id_column": request.id_column,
-        "carry": request.carry,
-        "ignore": request.ignore,
+        "id_column": request.id_column if with_source else None,
+        "carry": request.carry if with_source else [],
+        "ignore": request.ignore if with_source else [],
         "missing": request.missing,
         "decimal": request.decimal,
         "delimiter": request.delimiter,
-        "index": request.index,
+        "index": request.index if with_source else None,
         "dry_run": request.dry_run_rows,
         "created_at": schedule.created_at,
         "updated_at": schedule.updated_at,

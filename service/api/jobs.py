@@ -154,7 +154,8 @@ class JobViews:
             stored = _store(services, jobs, idempotency)
             accepted |= {job.position: answered for job, answered in zip(jobs, stored, strict=True)}
         ids = [job.id for job in accepted.values()]
-        waited = wait_s > 0 and job_results.wait_for_all(services, principal, ids, wait_s)
+        may_read = principal.may(Scope.JOBS_READ)
+        waited = wait_s > 0 and may_read and job_results.wait_for_all(services, principal, ids, wait_s)
         read = dict(zip(ids, job_results.read_all(services, principal, ids), strict=True)) if waited else {}
         return answer(
             {

@@ -92,7 +92,8 @@ def problem_of(error: ServiceError) -> dict[str, object]:
 
 def _respond(problem: dict[str, object], status: int, *, retry_after_s: int = RETRY_AFTER_S) -> Response:
     request_id = request_ids.current()
-    if request_id is not None:
+    # Of our faults alone: two refusals for the same reason are the same, byte for byte.
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and request_id is not None:
         problem = problem | {request_ids.NAME: request_id}
     response = Response(to_json(problem), status, mimetype=PROBLEM_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:

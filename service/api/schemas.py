@@ -118,7 +118,7 @@ class Problem(Wire):
     code: str = Field(description="Stable; what a program should look at.")
     detail: str = Field(description="What to change.")
     errors: list[FieldProblem] | None = None
-    request_id: str | None = Field(None, description="Of the whole request: name it to the operator.")
+    request_id: str | None = Field(None, description="There when the fault is ours: name it to the operator.")
 
 
 class JobProblem(Wire):

@@ -136,3 +136,14 @@ def test_another_tenant_sees_and_changes_nothing(
     ):
         assert_problem(answer, 404, "schedule_not_found")
     assert schedule_id not in [schedule["id"] for schedule in pages(stranger, SCHEDULES)]
+
+
+def test_who_may_not_read_jobs_is_not_told_where_the_files_lie(
+    stack: Stack, ward: httpx.Client, night_root: Path
+) -> None:
+    schedule = made(ward, night_root, carry=["ward"])
+    with stack.client(stack.new_key("schedules ward", "jobs:write")) as writer:
+        for change in ("pause", "resume"):
+            shown = writer.post(f"{SCHEDULES}/{schedule['id']}/{change}").json()
+            assert (shown["source"]["uri"], shown["output"]["place"], shown["carry"]) == (None, None, [])
+    assert job_of(ward.get(f"{SCHEDULES}/{schedule['id']}"))["source"] == schedule["source"]

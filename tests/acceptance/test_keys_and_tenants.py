@@ -171,5 +171,9 @@ def test_a_key_that_may_not_read_jobs_is_shown_no_content_of_one(stack: Stack, h
 def test_a_key_that_may_not_read_jobs_gets_no_result_by_waiting_for_it(stack: Stack) -> None:
     with stack.client(stack.new_key("default", "jobs:write")) as writer:
         answer = writer.post("/v1/jobs", json=cases.submission(), headers={"Prefer": "wait=10"})
-    assert answer.status_code == 202
+        many = writer.post(
+            "/v1/jobs/bulk", json={"jobs": [cases.submission()]}, headers={"Prefer": "wait=10"}
+        )
+    assert (answer.status_code, many.status_code) == (202, 200)
     assert "result" not in job_of(answer)
+    assert "result" not in job_of(many)["items"][0]
