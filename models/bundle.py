@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from models.golden import GOLDEN_NAME, GoldenCase, RunGraph, parse_golden, renewed_golden
+from models.golden import GOLDEN_NAME, GoldenCase, parse_golden, renewed_golden
 from models.graph import read_signature
-from models.manifest import MANIFEST_NAME, BundleRefused, Fault, ModelManifest
-from models.pipelines import Array, Pipeline, load_pipeline
+from models.manifest import MANIFEST_NAME, MODEL, BundleRefused, Fault, ModelManifest
+from models.pipelines import Array, Pipeline, Run, load_pipeline
 from models.sandbox import Sandbox, SandboxRun
 from models.signature import Fitting
 
@@ -30,6 +30,7 @@ __all__ = [
     "bundled",
     "file_digest",
     "fitted",
+    "graph_files",
     "path_fault",
     "read_bundle",
     "read_manifest",
@@ -59,14 +60,19 @@ class Bundle:
     file_digests: Mapping[str, str]
 
     @property
+    def graph_paths(self) -> dict[str, Path]:
+        """The ONNX files by the name of the graph."""
+        return {name: self.folder / table.file for name, table in self.manifest.graph_tables.items()}
+
+    @property
     def model_path(self) -> Path:
-        """The ONNX file."""
-        return self.folder / self.manifest.graph.file
+        """The ONNX file of a bundle of one graph, the first of several."""
+        return next(iter(self.graph_paths.values()))
 
     @property
     def side_bytes(self) -> int:
-        """Size of all files beside graph, card and golden cases: weights, tokenizers, tables."""
-        apart = {self.manifest.graph.file, *_LISTED_ALWAYS}
+        """Size of all files beside graphs, card and golden cases: weights, tokenizers, tables."""
+        apart = {*graph_files(self.manifest), *_LISTED_ALWAYS}
         return sum((self.folder / path).stat().st_size for path in self.manifest.files if path not in apart)
 
 
@@ -78,7 +84,7 @@ def bundled() -> list[Path]:
 def read_bundle(folder: Path) -> Bundle:
     """The bundle in `folder`, not yet checked. Raises BundleRefused where it cannot even be read."""
     manifest = read_manifest(folder)
-    listed = sorted({*manifest.files, *_LISTED_ALWAYS, manifest.graph.file})
+    listed = sorted({*manifest.files, *_LISTED_ALWAYS, *graph_files(manifest)})
     if faults := [fault for path in listed if (fault := path_fault(folder, path)) is not None]:
         raise BundleRefused(*faults)
     file_digests = {path: file_digest(folder / path) for path in (MANIFEST_NAME, *listed)}
@@ -92,10 +98,24 @@ def read_bundle(folder: Path) -> Bundle:
     )
 
 
-def fitted(path: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunModel) -> RunGraph:
-    """The graph at `path` in its pipeline's terms, run by `run`."""
-    fitting = cache(lambda: Fitting(manifest.graph, pipeline.feeds, pipeline.outputs, read_signature(path)))
-    return lambda feeds: fitting().run(lambda fed: run(path, fed), feeds)
+def graph_files(manifest: ModelManifest) -> list[str]:
+    """The ONNX files of a bundle, as paths inside it."""
+    return [table.file for table in manifest.graph_tables.values()]
+
+
+def fitted(folder: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunModel) -> Run:
+    """The graphs of the bundle in `folder` in their pipeline's terms, run by `run`."""
+    tables = manifest.graph_tables
+
+    @cache
+    def fitting(name: str) -> Fitting:
+        table = tables[name]
+        return Fitting(table, pipeline.graphs[name], read_signature(folder / table.file))
+
+    def run_fitted(feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:
+        return fitting(graph).run(lambda fed: run(folder / tables[graph].file, fed), feeds)
+
+    return run_fitted
 
 
 def seal_bundle(folder: Path) -> Bundle:
@@ -117,13 +137,13 @@ def seal_bundle(folder: Path) -> Bundle:
 def renew_golden(folder: Path, run: RunModel | None = None) -> None:
     """Write into golden.json what the model in `folder` answers now. Raises BundleRefused."""
     manifest = read_manifest(folder)
-    pipeline, path = load_pipeline(manifest), folder / manifest.graph.file
+    pipeline = load_pipeline(manifest)
     text = read_text(folder, GOLDEN_NAME)
-    if (fault := path_fault(folder, manifest.graph.file)) is not None:
-        raise BundleRefused(fault)
+    if faults := [fault for file in graph_files(manifest) if (fault := path_fault(folder, file)) is not None]:
+        raise BundleRefused(*faults)
     with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
         run_model = run or SandboxRun(sandbox, manifest.runtime.run_timeout_s)
-        renewed = renewed_golden(text, pipeline, fitted(path, manifest, pipeline, run_model))
+        renewed = renewed_golden(text, pipeline, fitted(folder, manifest, pipeline, run_model))
     (folder / GOLDEN_NAME).write_text(renewed, encoding="utf-8")
 
 

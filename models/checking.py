@@ -6,7 +6,7 @@ the files that it is made of are not the sealed ones.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
@@ -19,6 +19,7 @@ from models.bundle import (
     bundle_files,
     file_digest,
     fitted,
+    graph_files,
     path_fault,
     read_bundle,
     read_manifest,
@@ -26,11 +27,12 @@ from models.bundle import (
     renew_golden,
     seal_bundle,
 )
-from models.golden import GOLDEN_NAME, GoldenCase, RunGraph, check_golden, check_inputs, parse_golden
+from models.golden import GOLDEN_NAME, GoldenCase, check_golden, check_inputs, parse_golden
 from models.graph import MODEL_NAME, check_graph
 from models.manifest import (
     FILL_IN,
     MANIFEST_NAME,
+    MODEL,
     BundleRefused,
     Fault,
     GraphTable,
@@ -39,7 +41,7 @@ from models.manifest import (
     text_faults,
     toml_table,
 )
-from models.pipelines import Pipeline, load_pipeline
+from models.pipelines import GraphSpec, Pipeline, Run, load_pipeline
 from models.probing import check_probabilities
 from models.sandbox import Sandbox, SandboxFailed, SandboxRun
 
@@ -80,13 +82,13 @@ def check_bundle(folder: Path, run: RunModel | None = None) -> list[Fault]:
     pipeline = None if parameters is None else _part(faults, lambda: load_pipeline(parameters))
     refused = [] if pipeline is None or golden is None else check_inputs(golden, pipeline)
     with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
-        at_fault = _check_graph(folder, manifest, pipeline, sandbox if run is None else None)
+        at_fault = _check_graphs(folder, manifest, pipeline, sandbox if run is None else None)
         faults += at_fault + refused
         as_sealed = all(fault.place in _NOT_RUN or fault.code == "file_not_listed" for fault in changed)
         if manifest and pipeline and golden is not None and as_sealed and not (at_fault or refused):
             run_model = run or SandboxRun(sandbox, manifest.runtime.run_timeout_s)
-            run_graph = fitted(folder / manifest.graph.file, manifest, pipeline, run_model)
-            faults += _check_answers(manifest, pipeline, golden, run_graph)
+            run_graphs = fitted(folder, manifest, pipeline, run_model)
+            faults += _check_answers(manifest, pipeline, golden, run_graphs)
     return list(dict.fromkeys(faults))
 
 
@@ -138,8 +140,8 @@ def _check_filled(texts: Mapping[str, str]) -> list[Fault]:
 def _check_files(folder: Path, manifest: ModelManifest | None) -> list[Fault]:
     """Faults of files that are missing, are not the manifest's by their digest, or are not listed there."""
     listed = {} if manifest is None else manifest.files
-    graph = MODEL_NAME if manifest is None else manifest.graph.file
-    expected = sorted({*listed, CARD_NAME, GOLDEN_NAME, graph})
+    graphs = [MODEL_NAME] if manifest is None else graph_files(manifest)
+    expected = sorted({*listed, CARD_NAME, GOLDEN_NAME, *graphs})
     missing = [fault for path in expected if (fault := path_fault(folder, path)) is not None]
     if manifest is None:
         return missing
@@ -156,22 +158,44 @@ def _check_files(folder: Path, manifest: ModelManifest | None) -> list[Fault]:
     return missing + unlisted + differing
 
 
-def _check_graph(
+def _check_graphs(
     folder: Path, manifest: ModelManifest | None, pipeline: Pipeline | None, sandbox: Sandbox | None
 ) -> list[Fault]:
-    """What is wrong with the graph; without a pipeline its tensors are not compared. Without a sandbox, in this process."""
-    table = GraphTable.model_validate({}) if manifest is None else manifest.graph
+    """What is wrong with the graphs; without a pipeline their tensors are not compared. Without a sandbox, in this process."""
+    tables = {MODEL: GraphTable.model_validate({})} if manifest is None else manifest.graph_tables
+    files = list(bundle_files(folder)) if manifest is None else list(manifest.files)
+    specs: dict[str, GraphSpec] = {} if pipeline is None else dict(pipeline.graphs)
+    faults = [] if pipeline is None or manifest is None else _misnamed(tables.keys(), specs.keys())
+    for name, table in tables.items():
+        faults += _check_one(folder, table, specs.get(name), files, sandbox)
+    return faults
+
+
+def _misnamed(given: Collection[str], wanted: Collection[str]) -> list[Fault]:
+    """Faults of graphs that the pipeline does not know, and of those it needs."""
+    place = f"{MANIFEST_NAME}: graphs"
+    known = ", ".join(sorted(wanted))
+    lacking = [
+        Fault(place, "graph_missing", f"the pipeline needs a graph {name!r}: add its table [graphs.{name}]")
+        for name in sorted(set(wanted) - set(given))
+    ]
+    return lacking + [
+        Fault(place, "graph_name_unknown", f"the pipeline knows no graph {name!r}; it has {known}")
+        for name in sorted(set(given) - set(wanted))
+    ]
+
+
+def _check_one(
+    folder: Path, table: GraphTable, spec: GraphSpec | None, files: Sequence[str], sandbox: Sandbox | None
+) -> list[Fault]:
+    """What is wrong with one graph."""
     if path_fault(folder, table.file) is not None:
         return []  # said among the files
-    feeds, outputs = (None, ()) if pipeline is None else (pipeline.feeds, pipeline.outputs)
-    files = bundle_files(folder) if manifest is None else manifest.files
     check, path = partial(check_graph, files=_beside(table.file, files)), folder / table.file
     try:
-        if sandbox is None:
-            return check(path, table, feeds, outputs)
-        return sandbox.call(check, path, table, feeds, outputs)
+        return check(path, table, spec) if sandbox is None else sandbox.call(check, path, table, spec)
     except SandboxFailed as failed:
-        return [Fault(MODEL_NAME, "onnx_invalid", f"the graph cannot be checked: {failed}")]
+        return [Fault(table.file, "onnx_invalid", f"the graph cannot be checked: {failed}")]
 
 
 def _beside(graph: str, files: Iterable[str]) -> set[str]:
@@ -181,7 +205,7 @@ def _beside(graph: str, files: Iterable[str]) -> set[str]:
 
 
 def _check_answers(
-    manifest: ModelManifest, pipeline: Pipeline, golden: Sequence[GoldenCase], run: RunGraph
+    manifest: ModelManifest, pipeline: Pipeline, golden: Sequence[GoldenCase], run: Run
 ) -> list[Fault]:
     """What is wrong with what the graph gives for the golden cases and, where it can give anything, beyond them."""
     faults = check_golden(golden, pipeline, manifest.runtime.tolerance, run)

@@ -8,22 +8,19 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeGuard
 
-import numpy as np
 from pydantic import Field
 
 from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
-from models.pipelines import Array, InputRejected, Pipeline
+from models.pipelines import InputRejected, Pipeline, Run
 from models.strict_json import JsonInvalid, read_json, require_finite
 
 GOLDEN_NAME = "golden.json"
 FEWEST_CASES = 5
 
-# feeds -> outputs, by name; see Pipeline.feeds and Pipeline.outputs.
-RunGraph = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+Result = Mapping[str, object]
 
 
 class GoldenFailed(BundleRefused):
@@ -53,14 +50,6 @@ class _FileToRenew(ManifestTable):
     cases: Annotated[tuple[_CaseToRenew, ...], Field(strict=False)]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one case came to: the outputs' row of each name, and the worded result."""
-
-    rows: Mapping[str, Array]
-    result: Mapping[str, object]
-
-
 def parse_golden(text: str) -> tuple[GoldenCase, ...]:
     """The cases written in `text` (JSON). Raises BundleRefused."""
     return parse_table(_GoldenFile, _table(text), file=GOLDEN_NAME, code="golden_invalid").cases
@@ -76,9 +65,7 @@ def _table(text: str) -> Any:
     return table
 
 
-def check_golden(
-    cases: Sequence[GoldenCase], pipeline: Pipeline, tolerance: float, run: RunGraph
-) -> list[Fault]:
+def check_golden(cases: Sequence[GoldenCase], pipeline: Pipeline, tolerance: float, run: Run) -> list[Fault]:
     """Faults of a bundle's cases: what check_inputs finds, else what compare_golden finds."""
     return check_inputs(cases, pipeline) or compare_golden(cases, pipeline, tolerance, run)
 
@@ -100,7 +87,7 @@ def compare_golden(
     cases: Sequence[GoldenCase],
     pipeline: Pipeline,
     tolerance: float,
-    run: RunGraph,
+    run: Run,
     *,
     largest: int | None = None,
 ) -> list[Fault]:
@@ -120,12 +107,12 @@ def compare_golden(
         *_compare_expected(cases, alone, "golden_alone"),
         *_compare_expected(cases, batched, "golden_batched"),
         *_compare_expected(cases, turned, "golden_reordered"),
-        *_compare_outputs(alone, batched, tolerance, "golden_batched"),
-        *_compare_outputs(alone, turned, tolerance, "golden_reordered"),
+        *_compare_with_alone(alone, batched, tolerance, "golden_batched"),
+        *_compare_with_alone(alone, turned, tolerance, "golden_reordered"),
     ]
 
 
-def _in_batches(payloads: Sequence[bytes], most: int, pipeline: Pipeline, run: RunGraph) -> list[Answer]:
+def _in_batches(payloads: Sequence[bytes], most: int, pipeline: Pipeline, run: Run) -> list[Result]:
     starts = range(0, len(payloads), most)
     return [each for start in starts for each in answer(payloads[start : start + most], pipeline, run)]
 
@@ -150,7 +137,7 @@ def _rejected(index: int, error: InputRejected) -> Fault:
     return _fault(index, "golden_input_rejected", reasons)
 
 
-def renewed_golden(text: str, pipeline: Pipeline, run: RunGraph) -> str:
+def renewed_golden(text: str, pipeline: Pipeline, run: Run) -> str:
     """golden.json's `text` with what the model now answers to each case alone. Raises BundleRefused.
 
     For after a training, never for a check. A case keeps the keys it expects; one that expects nothing, or lacks
@@ -159,7 +146,7 @@ def renewed_golden(text: str, pipeline: Pipeline, run: RunGraph) -> str:
     table = _table(text)
     cases = parse_table(_FileToRenew, table, file=GOLDEN_NAME, code="golden_invalid").cases
     for case, written, payload in zip(cases, table["cases"], encode_cases(cases, pipeline), strict=True):
-        result = answer([payload], pipeline, run)[0].result
+        result = answer([payload], pipeline, run)[0]
         written["expected"] = {key: _rounded(result.get(key)) for key in case.expected or result}
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
@@ -183,38 +170,36 @@ def _file_bytes(value: Any) -> object:
     return value
 
 
-def answer(payloads: Sequence[bytes], pipeline: Pipeline, run: RunGraph) -> list[Answer]:
-    """The answers to `payloads` scored as one batch. Raises GoldenFailed."""
+def answer(payloads: Sequence[bytes], pipeline: Pipeline, run: Run) -> list[Result]:
+    """The results of `payloads` scored as one batch. Raises GoldenFailed."""
     count = len(payloads)
     try:
-        outputs = run(pipeline.preprocess(payloads))
-        needed = {spec.name: np.asarray(outputs[spec.name]) for spec in pipeline.outputs}
-        results = pipeline.postprocess(needed, count)
-        rows = [{name: output[index] for name, output in needed.items()} for index in range(count)]
+        results = pipeline.score(run, payloads)
     except Exception as error:  # a runtime raises what it likes; all of it is the bundle's fault
         reason = f"a batch of {count} cannot be scored: {type(error).__name__}: {error}"
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason)) from error
-    return [Answer(row, result) for row, result in zip(rows, results, strict=True)]
+    if len(results) != count:
+        reason = f"a batch of {count} was given {len(results)} results"
+        raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason))
+    return list(results)
 
 
-def _compare_expected(cases: Sequence[GoldenCase], answers: Sequence[Answer], code: str) -> list[Fault]:
+def _compare_expected(cases: Sequence[GoldenCase], results: Sequence[Result], code: str) -> list[Fault]:
     differences = (
-        difference(case.expected, answer.result, case.tolerance)
-        for case, answer in zip(cases, answers, strict=True)
+        difference(case.expected, result, case.tolerance) for case, result in zip(cases, results, strict=True)
     )
     return [_fault(index, code, reason) for index, reason in enumerate(differences) if reason is not None]
 
 
-def _compare_outputs(
-    alone: Sequence[Answer], answers: Sequence[Answer], tolerance: float, code: str
+def _compare_with_alone(
+    alone: Sequence[Result], others: Sequence[Result], tolerance: float, code: str
 ) -> list[Fault]:
-    faults = []
-    for index, (one, other) in enumerate(zip(alone, answers, strict=True)):
-        gap = max(float(np.max(np.abs(one.rows[name] - other.rows[name]))) for name in one.rows)
-        if not gap <= tolerance:
-            reason = f"differs by {gap:.2g} from the case scored alone; the manifest tolerates {tolerance:g}"
-            faults.append(_fault(index, code, reason))
-    return faults
+    differences = (difference(one, other, tolerance) for one, other in zip(alone, others, strict=True))
+    return [
+        _fault(index, code, f"{reason}, as scored alone; the manifest tolerates {tolerance:g}")
+        for index, reason in enumerate(differences)
+        if reason is not None
+    ]
 
 
 def difference(expected: object, actual: object, tolerance: float, place: str = "") -> str | None:

@@ -5,6 +5,7 @@ built into ONNX Runtime are native code, and external data is a path the runtime
 """
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +13,7 @@ import onnx
 from google.protobuf import descriptor, message  # type: ignore[import-untyped]  # protobuf ships no types
 
 from models.manifest import Fault, GraphTable, ManifestInvalid
-from models.pipelines import TensorSpec
+from models.pipelines import GraphSpec
 from models.signature import CLASS_MAPS, Fitting, Signature, Tensor
 
 MODEL_NAME = "model.onnx"
@@ -23,16 +24,20 @@ _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 def check_graph(
     path: Path,
     table: GraphTable,
-    feeds: tuple[TensorSpec, ...] | None,
-    outputs: tuple[TensorSpec, ...],
+    spec: GraphSpec | None,
     *,
     files: Collection[str] = (),
 ) -> list[Fault]:
-    """Every reason to refuse the ONNX file at `path` for a pipeline with these `feeds` and `outputs`.
+    """Every reason to refuse the ONNX file at `path` for a pipeline that feeds and reads it by `spec`.
 
-    Without feeds the pipeline is not known, and tensors are not compared. `table` says what the graph calls
-    them. `files` are the bundle's files that may hold weights, as paths relative to the folder of `path`.
+    Without a spec tensors are not compared. `table` says what the graph calls them. `files` are the bundle's files
+    that may hold weights, as paths relative to the folder of `path`.
     """
+    faults = _faults_of(path, table, spec, files)
+    return [replace(fault, place=table.file) if fault.place == MODEL_NAME else fault for fault in faults]
+
+
+def _faults_of(path: Path, table: GraphTable, spec: GraphSpec | None, files: Collection[str]) -> list[Fault]:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -41,7 +46,7 @@ def check_graph(
     reach = _check_reach(model, path.parent, files)
     # The checker opens external data, so it sees only graphs whose weights are in the bundle.
     validity = [] if reach else _check_validity(path)
-    tensors = [] if validity or feeds is None else _check_tensors(model.graph, table, feeds, outputs)
+    tensors = [] if validity or spec is None else _check_tensors(model.graph, table, spec)
     return reach + validity + tensors
 
 
@@ -151,12 +156,10 @@ def _check_validity(path: Path) -> list[Fault]:
     return []
 
 
-def _check_tensors(
-    graph: Any, table: GraphTable, feeds: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
-) -> list[Fault]:
+def _check_tensors(graph: Any, table: GraphTable, spec: GraphSpec) -> list[Fault]:
     """Faults where the graph's tensors do not meet the pipeline's."""
     try:
-        Fitting(table, feeds, outputs, _signature(graph))
+        Fitting(table, spec, _signature(graph))
     except ManifestInvalid as error:
         return list(error.faults)
     return []

@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 # https://semver.org/#is-there-a-suggested-regular-expression-regex-to-check-a-semver-string
 _SEMVER = (
@@ -26,6 +26,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PATH_INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 
 MANIFEST_NAME = "manifest.toml"
+# The name of the graph of a bundle that has one.
+MODEL = "model"
 # Stands where a person has to write something before a bundle can be published; see models.skeleton.
 FILL_IN = "FILL IN"
 
@@ -128,7 +130,11 @@ class ModelManifest(ManifestTable):
     summary: Text
     license: Text
     runtime: RuntimeLimits = Field(default_factory=lambda: RuntimeLimits.model_validate({}))
-    graph: GraphTable = Field(default_factory=lambda: GraphTable.model_validate({}))
+    graph: GraphTable | None = None
+    graphs: dict[Name, GraphTable] = Field(
+        default_factory=dict,
+        description="the graphs of a pipeline that runs several, by the pipeline's names",
+    )
     metrics: dict[str, float | str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
     # Any: the pipeline types this table, see parse_parameters.
@@ -154,6 +160,17 @@ class ModelManifest(ManifestTable):
                     f'the digest of {path!r} must be "sha256:" and 64 hex digits: seal the bundle'
                 )
         return files
+
+    @property
+    def graph_tables(self) -> dict[str, GraphTable]:
+        """The graphs of the bundle by name: those of `[graphs]`, else the one of `[graph]`, with its defaults."""
+        return dict(self.graphs) or {MODEL: self.graph or GraphTable.model_validate({})}
+
+    @model_validator(mode="after")
+    def _check_graphs(self) -> Self:
+        if self.graph is not None and self.graphs:
+            raise ValueError("give one [graph], or several by name under [graphs], not both")
+        return self
 
     @classmethod
     def parse(cls, text: str) -> Self:

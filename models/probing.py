@@ -12,12 +12,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from models.manifest import Fault
-from models.pipelines import Array, Pipeline
+from models.pipelines import Array, Pipeline, SinglePass
 
 _ROUNDING = 1e-4  # as in classification
 _MODEL = "model.onnx"
 PROBABILITIES = frozenset(("probability", "probabilities"))  # outputs of these names; logits may be anything
 
+
+# feeds -> outputs of the one graph.
 RunGraph = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
@@ -34,7 +36,7 @@ class HasExtremes(Protocol):
 
 def check_probabilities(pipeline: Pipeline, batch: int, run: RunGraph) -> list[Fault]:
     """A fault where `run` gives what is no probability, `batch` inputs at most at once. Raises what `run` raises."""
-    if not isinstance(pipeline, HasExtremes):
+    if not (isinstance(pipeline, HasExtremes) and isinstance(pipeline, SinglePass)):
         return []
     if not any(spec.name in PROBABILITIES for spec in pipeline.outputs):
         return []
@@ -43,7 +45,7 @@ def check_probabilities(pipeline: Pipeline, batch: int, run: RunGraph) -> list[F
     return faults or _faults(_outputs(pipeline, pipeline.further_extremes(first), batch, run))
 
 
-def _outputs(pipeline: Pipeline, payloads: Sequence[bytes], batch: int, run: RunGraph) -> dict[str, Array]:
+def _outputs(pipeline: SinglePass, payloads: Sequence[bytes], batch: int, run: RunGraph) -> dict[str, Array]:
     found = [
         run(pipeline.preprocess(payloads[start : start + batch])) for start in range(0, len(payloads), batch)
     ]

@@ -126,22 +126,24 @@ class Sandbox:
 
 
 class CpuRun:
-    """Runs a graph with ONNX Runtime on the CPU, one thread. Keeps the session of one model file."""
+    """Runs graphs with ONNX Runtime on the CPU, one thread. Keeps the sessions of one folder's files."""
 
     def __init__(self) -> None:
-        self._path: Path | None = None
-        self._session: Any = None
+        self._sessions: dict[Path, Any] = {}
 
     def __call__(self, model_path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Every output of the graph by name. Raises what ONNX Runtime raises."""
         self.open(model_path)
-        names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        session = self._sessions[model_path]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
     def open(self, model_path: Path) -> None:
         """Load the graph, unless it is loaded."""
-        if self._path != model_path:
-            self._session, self._path = self._opened(model_path), model_path
+        if model_path not in self._sessions:
+            beside = {path for path in self._sessions if path.parent == model_path.parent}
+            self._sessions = {path: self._sessions[path] for path in beside}
+            self._sessions[model_path] = self._opened(model_path)
 
     @staticmethod
     def _opened(model_path: Path) -> Any:

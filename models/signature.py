@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from models.manifest import MANIFEST_NAME, Fault, GraphTable, ManifestInvalid
-from models.pipelines import Array, PredictionInvalid, TensorSpec
+from models.pipelines import Array, GraphSpec, PredictionInvalid, TensorSpec
 
 # Element of an output that is a sequence of maps, class -> score, one map a row.
 CLASS_MAPS: Final = "class maps"
@@ -72,10 +72,10 @@ class Fitting:
     def __init__(
         self,
         table: GraphTable,
-        feeds: Sequence[TensorSpec],
-        outputs: Sequence[TensorSpec],
+        spec: GraphSpec,
         signature: Signature,
     ) -> None:
+        feeds, outputs = spec.feeds, spec.outputs
         self._feeds = {spec.name: _names(table, spec.name) for spec in feeds}
         self._outputs = {spec.name: table.outputs.get(spec.name, spec.name) for spec in outputs}
         self._specs = {spec.name: spec for spec in outputs}

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from models.manifest import MODEL
 from models.pipelines import Array
 from models.signature import Signature
 from service.errors import BlobUnavailable
@@ -84,7 +85,7 @@ class ScriptedGraph:
 
     def __init__(
         self,
-        real: LoadedGraph,
+        real: Any,
         faults: Mapping[int, Exception] | None = None,
         script: Callable[[Mapping[str, Array]], None] | None = None,
         *,
@@ -105,9 +106,10 @@ class ScriptedGraph:
     @property
     def signature(self) -> Signature:
         """See LoadedGraph."""
-        return self.real.signature
+        found: Signature = self.real.signature
+        return found
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
         """See Graph."""
         size = max((len(feed) for feed in feeds.values()), default=0)
         self.batch_sizes.append(size)
@@ -116,7 +118,8 @@ class ScriptedGraph:
         for least, fault in self.faults.items():
             if size >= least:
                 raise fault
-        return self.real.run(feeds)
+        outputs: dict[str, Array] = self.real.run(feeds)
+        return outputs
 
     def beside(self) -> "ScriptedGraph":
         """Its runs are scripted and noted alike."""

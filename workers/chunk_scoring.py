@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from models.pipelines import Array, FieldFault, Pipeline, PredictionInvalid
+from models.pipelines import Array, FieldFault, Pipeline, PredictionInvalid, SinglePass
 from models.pipelines.columns import (
     CellFaults,
     FaultFinder,
@@ -150,6 +150,7 @@ class ChunkScorer:
 
     def _none(self) -> dict[str, Array]:
         """The outputs of no row."""
+        assert isinstance(self._pipeline, SinglePass)
         return {spec.name: np.empty((0, *spec.shape), spec.dtype) for spec in self._pipeline.outputs}
 
     def _run(self, feeds: Mapping[str, Array], count: int) -> tuple[dict[str, Array], dict[int, FieldFault]]:

@@ -28,7 +28,7 @@ from workers.holding import Holding, LeaseLost, Stopping
 from workers.night import Night, WatchedSource, fault_of
 from workers.pool import LoadedModel
 from workers.refusals import ModelRefused
-from workers.turns import PoliteGraph
+from workers.turns import PoliteGraphs
 
 OPEN_FILES = 2  # a reader keeps its place in the file: batches of two tenants take turns
 
@@ -191,10 +191,10 @@ class ChunkWorker:
         store = night.parts(tenant_id, batch_id, chunk.data_key)
         return _Open(request, layout, identity, source, file, reader_of(file, layout, pipeline), store)
 
-    def _polite(self, loaded: LoadedModel) -> PoliteGraph:
+    def _polite(self, loaded: LoadedModel) -> PoliteGraphs:
         timeout_s = loaded.model.manifest.runtime.run_timeout_s
-        return PoliteGraph(
-            loaded.graph,
+        return PoliteGraphs(
+            loaded.graphs,
             self._holding.turns,
             begin=lambda graph: self._holding.progress(timeout_s, graph.stop),
             still=self._holding.progress,

@@ -1,39 +1,68 @@
-"""A loaded graph whose tensors have other names or types than its pipeline's: converted on the way in and out."""
+"""The loaded graphs of a bundle, in the terms of its pipeline: tensors have the pipeline's names and types."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from models.pipelines import Array
-from models.signature import Fitting, Signature
+from models.manifest import MODEL, ModelManifest
+from models.pipelines import Array, Pipeline
+from models.signature import Fitting
 from workers.runtime import LoadedGraph
 
 
-class FittedGraph:
-    """A graph in its pipeline's terms. One thread at a time."""
+class Graphs(Protocol):
+    """What a pipeline runs. One thread at a time."""
 
-    def __init__(self, graph: LoadedGraph, fitting: Fitting, *, side_mb: float = 0) -> None:
-        """`side_mb` is the size of the bundle's side files, in MiB: weights beside the graph are mapped with it."""
-        self._graph = graph
-        self._fitting = fitting
+    @property
+    def size_mb(self) -> float:
+        """What they count against the memory budget, in MiB."""
+
+    def run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
+        """The outputs of one graph by name. Raises OutOfMemory, RunTimedOut or RunFailed."""
+
+    def stop(self) -> None:
+        """Make a run in progress end with RunTimedOut, where the kernel looks for it. From another thread."""
+
+    def beside(self) -> "Graphs":
+        """The same for another thread: its runs may overlap with these, and a stop reaches its own alone."""
+
+
+class FittedGraphs:
+    """Loaded graphs, each behind what turns a pipeline's tensors into its own and back."""
+
+    def __init__(
+        self, graphs: Mapping[str, LoadedGraph], fittings: Mapping[str, Fitting], *, side_mb: float = 0
+    ) -> None:
+        """`side_mb` is the size of the bundle's side files, in MiB: weights beside a graph are mapped with it."""
+        self._graphs = graphs
+        self._fittings = fittings
         self._side_mb = side_mb
 
     @property
     def size_mb(self) -> float:
-        """See LoadedGraph."""
-        return self._graph.size_mb + self._side_mb
+        """See Graphs."""
+        return sum(graph.size_mb for graph in self._graphs.values()) + self._side_mb
 
-    @property
-    def signature(self) -> Signature:
-        """See LoadedGraph; in the graph's own terms."""
-        return self._graph.signature
+    def beside(self) -> "FittedGraphs":
+        """See Graphs."""
+        graphs = {name: graph.beside() for name, graph in self._graphs.items()}
+        return FittedGraphs(graphs, self._fittings, side_mb=self._side_mb)
 
-    def beside(self) -> "FittedGraph":
-        """See LoadedGraph."""
-        return FittedGraph(self._graph.beside(), self._fitting, side_mb=self._side_mb)
-
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """See Graph."""
-        return self._fitting.run(self._graph.run, feeds)
+    def run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
+        """See Graphs."""
+        return self._fittings[graph].run(self._graphs[graph].run, feeds)
 
     def stop(self) -> None:
-        """See Graph."""
-        self._graph.stop()
+        """See Graphs."""
+        for graph in self._graphs.values():
+            graph.stop()
+
+
+def fitted(
+    manifest: ModelManifest, pipeline: Pipeline, graphs: Mapping[str, LoadedGraph], *, side_bytes: int
+) -> FittedGraphs:
+    """Loaded graphs in the pipeline's terms. Raises ManifestInvalid where they do not meet."""
+    tables = manifest.graph_tables
+    fittings = {
+        name: Fitting(tables[name], pipeline.graphs[name], graph.signature) for name, graph in graphs.items()
+    }
+    return FittedGraphs(graphs, fittings, side_mb=side_bytes / 2**20)

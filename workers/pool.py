@@ -13,16 +13,15 @@ import structlog
 from models.bundle import Bundle
 from models.golden import GoldenFailed
 from models.pipelines import Pipeline
-from models.signature import Fitting
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
 from service.errors import BlobUnavailable, BundleUnusable
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
-from workers.fitted import FittedGraph
+from workers.fitted import FittedGraphs, Graphs, fitted
 from workers.provider import ProviderUnavailable
 from workers.refusals import ModelRefused, Refusals
-from workers.runtime import CPU, LoadedGraph, OutOfMemory, Runtime
+from workers.runtime import CPU, OutOfMemory, Runtime
 from workers.trial import Trial
 
 log = structlog.get_logger()
@@ -37,7 +36,7 @@ class LoadedModel:
 
     model: PublishedModel
     pipeline: Pipeline
-    graph: LoadedGraph
+    graphs: Graphs
     batch_limit: int
     retries_first: bool = True
 
@@ -68,7 +67,7 @@ class ModelPool:
     def used_mb(self) -> float:
         """What the loaded models count, in MiB."""
         with self._lock:
-            return sum(loaded.graph.size_mb for loaded in self._loaded.values())
+            return sum(loaded.graphs.size_mb for loaded in self._loaded.values())
 
     def get(self, version_id: UUID) -> LoadedModel:
         """The model, loaded and tried.
@@ -137,18 +136,21 @@ class ModelPool:
         versions = (each for name in self._catalog.names() for each in self._catalog.versions_of(name))
         return [model.id for model in versions if model.id not in refused]
 
-    def _load(self, model: PublishedModel, bundle: Bundle) -> LoadedGraph:
-        """The graph. Raises OutOfMemory, ProviderUnavailable, or ModelRefused when its file is no use here."""
+    def _load(self, model: PublishedModel, bundle: Bundle) -> FittedGraphs:
+        """The graphs. Raises OutOfMemory, ProviderUnavailable, or ModelRefused when its file is no use here."""
         try:
-            graph = self._runtime.load(bundle.model_path, allow_tf32=model.manifest.runtime.allow_tf32)
-            return _fitted(model, graph, bundle.side_bytes)
+            graphs = {
+                name: self._runtime.load(path, allow_tf32=model.manifest.runtime.allow_tf32)
+                for name, path in bundle.graph_paths.items()
+            }
+            return fitted(model.manifest, model.pipeline, graphs, side_bytes=bundle.side_bytes)
         except (OutOfMemory, ProviderUnavailable):
             raise
         except Exception as fault:
             reason = f"it cannot be loaded ({type(fault).__name__})"
             raise self.refusals.refuse(model, reason) from fault
 
-    def _take_in(self, model: PublishedModel, bundle: Bundle, graph: LoadedGraph) -> LoadedModel:
+    def _take_in(self, model: PublishedModel, bundle: Bundle, graph: Graphs) -> LoadedModel:
         began = time.perf_counter()
         loaded = LoadedModel(model, model.pipeline, graph, model.manifest.runtime.max_batch)
         self._try_out(loaded, bundle)
@@ -172,7 +174,7 @@ class ModelPool:
         as long there as the second (1.26 and 1.20 s for 256 X-ray images), and so long a start.
         """
         provider = self._runtime.provider
-        tried = Trial(loaded.graph, loaded.pipeline, bundle)
+        tried = Trial(loaded.graphs, loaded.pipeline, bundle)
         try:
             if provider == CPU:
                 faults = tried.compare(tried.affordable(), largest=loaded.batch_limit)
@@ -201,10 +203,3 @@ class ModelPool:
             _, gone = self._loaded.popitem(last=False)
         log.info("model_unloaded", model=gone.model.name, version=gone.model.version)
         return True
-
-
-def _fitted(model: PublishedModel, graph: LoadedGraph, side_bytes: int) -> LoadedGraph:
-    """A graph in the terms of the model's pipeline, counted with its bundle's side files."""
-    pipeline = model.pipeline
-    fitting = Fitting(model.manifest.graph, pipeline.feeds, pipeline.outputs, graph.signature)
-    return FittedGraph(graph, fitting, side_mb=side_bytes / 2**20)

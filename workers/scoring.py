@@ -1,4 +1,4 @@
-"""A claimed micro-batch: decode, preprocess, run, postprocess; what came of it goes to the write-back.
+"""A claimed micro-batch: inputs opened, scored by the pipeline; what came of it goes to the write-back.
 
 A fault of one job ends that job alone: a batch that raises is halved until the culprit stands alone, a run that
 is out of memory is halved and the smaller size remembered.
@@ -6,14 +6,15 @@ is out of memory is halved and the smaller size remembered.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 from pydantic_core import to_json
 
-from models.pipelines import PredictionInvalid, RowFault
+from models.manifest import MODEL
+from models.pipelines import Array, PredictionInvalid, RowFault, Run
 from service import failpoints, logs
 from service.accounts import TenantCiphers
 from service.catalog import PublishedModel
@@ -299,7 +300,7 @@ class Scorer:
         return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
 
     def _run(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
-        """Preprocess, run, postprocess. What nobody foresaw counts as the model's failure on these cases."""
+        """Have the pipeline score the cases. What nobody foresaw counts as the model's failure on these cases."""
         try:
             return self._run_steps(loaded, cases)
         except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut):
@@ -312,17 +313,29 @@ class Scorer:
 
     def _run_steps(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
         self._heartbeat.step(READ_STEP_S)
-        feeds = loaded.pipeline.preprocess([case.payload for case in cases])
-        if self.runtime.provider != CPU:
-            self._turns.wait()
-        self._heartbeat.step(loaded.model.manifest.runtime.run_timeout_s, loaded.graph.stop)
-        failpoints.reach(Point.RUN_BEFORE, (case.job.lease.id for case in cases))
-        started = time.perf_counter()
-        outputs = loaded.graph.run(feeds)
-        RUN_SECONDS.labels(loaded.model.name, self.runtime.provider).observe(time.perf_counter() - started)
-        failpoints.reach(Point.RUN_AFTER)
-        self._heartbeat.step(READ_STEP_S)
-        return loaded.pipeline.postprocess(outputs, len(cases))
+        results = loaded.pipeline.score(self._runner(loaded, cases), [case.payload for case in cases])
+        if len(results) != len(cases):
+            raise RunFailed(f"{len(results)} results for {len(cases)} cases")
+        return results
+
+    def _runner(self, loaded: LoadedModel, cases: Sequence[Case]) -> Run:
+        """What the pipeline runs its graphs by: each run waits its turn and is a step of its own, with its own limit."""
+        limit_s, ids = loaded.model.manifest.runtime.run_timeout_s, [case.job.lease.id for case in cases]
+
+        def run(feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
+            if self.runtime.provider != CPU:
+                self._turns.wait()
+            self._heartbeat.step(limit_s, loaded.graphs.stop)
+            failpoints.reach(Point.RUN_BEFORE, ids)
+            started = time.perf_counter()
+            outputs = loaded.graphs.run(feeds, graph)
+            seconds = time.perf_counter() - started
+            RUN_SECONDS.labels(loaded.model.name, self.runtime.provider).observe(seconds)
+            failpoints.reach(Point.RUN_AFTER)
+            self._heartbeat.step(READ_STEP_S)
+            return outputs
+
+        return run
 
     def _succeeded(self, case: Case, result: dict[str, object]) -> Ending:
         job = case.job

@@ -14,7 +14,7 @@ import pyarrow.json as pjson
 import pyarrow.parquet as pq
 import structlog
 
-from models.pipelines import FieldFault
+from models.pipelines import FieldFault, SinglePass
 from models.pipelines.columns import CellFaults
 from service import failpoints
 from service.batches import chunks, output, queries, steps
@@ -210,9 +210,10 @@ class StepWorker:
 
     def _run_s(self, loaded: LoadedModel, rows: int) -> float:
         """Seconds of a run, the quicker of two: the first one may warm up."""
+        assert isinstance(loaded.pipeline, SinglePass)
         feeds = {spec.name: np.zeros((rows, *spec.shape), spec.dtype) for spec in loaded.pipeline.feeds}
         timeout_s = loaded.model.manifest.runtime.run_timeout_s
-        graph, found = loaded.graph.beside(), []
+        graph, found = loaded.graphs.beside(), []
         for _ in range(2):
             with self._holding.turns.micro_batch(self._holding.progress):
                 self._holding.progress(timeout_s, graph.stop)

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from models.bundle import Bundle
 from models.golden import GoldenCase, GoldenFailed, answer, compare_golden, encode_cases
-from models.manifest import Fault
+from models.manifest import MODEL, Fault
 from models.pipelines import Array, Pipeline
-from workers.runtime import LoadedGraph, OutOfMemory
+from workers.fitted import Graphs
+from workers.runtime import OutOfMemory
 
 AFFORDED_S = 5.0  # what the comparison may add to the loading of a model on the CPU
 
@@ -20,8 +21,8 @@ AFFORDED_S = 5.0  # what the comparison may add to the loading of a model on the
 class Trial:
     """Runs of one loaded model that count for nothing. Each is stopped when it takes longer than the manifest allows."""
 
-    def __init__(self, graph: LoadedGraph, pipeline: Pipeline, bundle: Bundle) -> None:
-        self._graph = graph
+    def __init__(self, graphs: Graphs, pipeline: Pipeline, bundle: Bundle) -> None:
+        self._graphs = graphs
         self._pipeline = pipeline
         self._bundle = bundle
 
@@ -34,7 +35,7 @@ class Trial:
         self._answer(payload)
         while largest > 1:
             try:
-                self._run(self._pipeline.preprocess(payload * largest))
+                self._answer(payload * largest)
             except OutOfMemory:
                 largest //= 2
             else:
@@ -58,9 +59,9 @@ class Trial:
         tolerance = self._bundle.manifest.runtime.tolerance
         short_of_memory: list[OutOfMemory] = []
 
-        def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        def run(feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
             try:
-                return self._run(feeds)
+                return self._run(feeds, graph)
             except OutOfMemory as fault:
                 short_of_memory.append(fault)
                 raise
@@ -81,11 +82,11 @@ class Trial:
                 raise failed.__cause__ from None
             raise
 
-    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        timer = threading.Timer(self._bundle.manifest.runtime.run_timeout_s, self._graph.stop)
+    def _run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
+        timer = threading.Timer(self._bundle.manifest.runtime.run_timeout_s, self._graphs.stop)
         timer.daemon = True
         timer.start()
         try:
-            return self._graph.run(feeds)
+            return self._graphs.run(feeds, graph)
         finally:
             timer.cancel()

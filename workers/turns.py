@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from models.manifest import MODEL
 from models.pipelines import Array
-from workers.runtime import Graph, LoadedGraph
+from workers.fitted import Graphs
 
 LOOK_S = 1.0
 
@@ -62,28 +63,28 @@ class Turns:
             still()
 
 
-class PoliteGraph:
-    """A loaded graph whose runs give way to jobs. `begin` is called with it before each run, `still` while it waits."""
+class PoliteGraphs:
+    """Loaded graphs whose runs give way to jobs. `begin` is called with it before each run, `still` while it waits."""
 
     def __init__(
         self,
-        graph: LoadedGraph,
+        graphs: Graphs,
         turns: Turns,
         *,
-        begin: Callable[[Graph], object],
+        begin: Callable[[Graphs], object],
         still: Callable[[], object],
     ) -> None:
-        self._graph = graph.beside()
+        self._graphs = graphs.beside()
         self._turns = turns
         self._begin = begin
         self._still = still
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """See Graph."""
+    def run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
+        """See Graphs."""
         with self._turns.micro_batch(self._still):
-            self._begin(self._graph)
-            return self._graph.run(feeds)
+            self._begin(self._graphs)
+            return self._graphs.run(feeds, graph)
 
     def stop(self) -> None:
-        """See Graph."""
-        self._graph.stop()
+        """See Graphs."""
+        self._graphs.stop()

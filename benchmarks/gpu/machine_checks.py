@@ -14,9 +14,11 @@ from benchmarks.gpu.bundles import FITS, LARGEST, write_greedy, write_lasting
 from benchmarks.gpu.device import CheckFailed, Device
 from models.bundle import Bundle, bundled, read_bundle
 from models.golden import encode_cases
-from models.pipelines import Array, Pipeline, load_pipeline
+from models.manifest import MODEL
+from models.pipelines import Array, SinglePassPipeline, single_pass
 from service.config import Provider
-from workers.runtime import OnnxGraph, OutOfMemory, RunTimedOut
+from workers.fitted import FittedGraphs, fitted
+from workers.runtime import LoadedGraph, OnnxGraph, OutOfMemory, RunTimedOut
 from workers.trial import Trial
 
 LIBRARIES = (
@@ -39,7 +41,7 @@ def provider(device: Device) -> Iterator[Figure]:
     graphs = [(bundle, runtime.load(bundle.model_path)) for bundle in _bundles()]
     yield figure("start_s", "from nothing to two loaded models", "s", time.perf_counter() - began)
     for bundle, graph in graphs:
-        pipeline = load_pipeline(bundle.manifest)
+        pipeline = single_pass(bundle.manifest)
         for _ in range(3):
             graph.run(_feeds(bundle, pipeline, 4))
     if runtime.provider != device.execution_provider:
@@ -55,10 +57,10 @@ def golden(device: Device) -> Iterator[Figure]:
     """The bundled models answer their golden cases on this device; how far it is from the CPU."""
     runtime = device.runtime()
     for bundle in _bundles():
-        name, pipeline = bundle.manifest.name, load_pipeline(bundle.manifest)
+        name, pipeline = bundle.manifest.name, single_pass(bundle.manifest)
         graph = runtime.load(bundle.model_path)
         began = time.perf_counter()
-        tried = Trial(graph, pipeline, bundle)
+        tried = Trial(_one(graph, bundle), pipeline, bundle)
         largest = tried.fitting(QUICK_SIZES[-1] if device.quick else bundle.manifest.runtime.max_batch)
         if faults := tried.compare(bundle.golden, largest=largest):
             raise CheckFailed(f"{name}: {faults[0]}")
@@ -81,7 +83,7 @@ def golden(device: Device) -> Iterator[Figure]:
 def binding(device: Device) -> Iterator[Figure]:
     """Runs with inputs and outputs bound to the device's memory give the outputs of plain runs; what they take."""
     for bundle in _bundles():
-        name, pipeline = bundle.manifest.name, load_pipeline(bundle.manifest)
+        name, pipeline = bundle.manifest.name, single_pass(bundle.manifest)
         session = device.session(bundle.model_path)
         bound, plain = OnnxGraph(session, 1.0, device=device.memory), OnnxGraph(session, 1.0)
         for size in QUICK_SIZES if device.quick else SIZES:
@@ -101,7 +103,7 @@ def memory(device: Device) -> Iterator[Figure]:
     """A batch that asks for more than there is is told apart, halved until it fits, and leaves the device usable."""
     with TemporaryDirectory() as folder:
         bundle = read_bundle(write_greedy(Path(folder) / "greedy", device))
-        graph, pipeline = device.runtime().load(bundle.model_path), load_pipeline(bundle.manifest)
+        graph, pipeline = device.runtime().load(bundle.model_path), single_pass(bundle.manifest)
         try:
             graph.run(_feeds(bundle, pipeline, LARGEST))
         except OutOfMemory:
@@ -109,7 +111,7 @@ def memory(device: Device) -> Iterator[Figure]:
         else:
             raise CheckFailed("a batch of no size that fits was run")
         before = device.used_mb()
-        fits = Trial(graph, pipeline, bundle).fitting(LARGEST)
+        fits = Trial(_one(graph, bundle), pipeline, bundle).fitting(LARGEST)
         if fits != FITS:
             raise CheckFailed(f"a batch of {fits} was found to fit, not of {FITS}")
         graph.run(_feeds(bundle, pipeline, FITS))
@@ -144,7 +146,12 @@ def _bundles() -> list[Bundle]:
     return [read_bundle(folder) for folder in bundled()]
 
 
-def _feeds(bundle: Bundle, pipeline: Pipeline, size: int) -> dict[str, Array]:
+def _one(graph: LoadedGraph, bundle: Bundle) -> FittedGraphs:
+    """The only graph of a bundle in its pipeline's terms."""
+    return fitted(bundle.manifest, single_pass(bundle.manifest), {MODEL: graph}, side_bytes=0)
+
+
+def _feeds(bundle: Bundle, pipeline: SinglePassPipeline, size: int) -> dict[str, Array]:
     """So many golden cases, over and over, as a graph takes them."""
     payloads = encode_cases(bundle.golden, pipeline)
     return dict(pipeline.preprocess([payloads[row % len(payloads)] for row in range(size)]))

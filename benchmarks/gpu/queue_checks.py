@@ -21,7 +21,7 @@ from benchmarks.systems import medqueue_system, with_second_worker
 from benchmarks.wire import ask, request
 from models.bundle import Bundle, bundled, read_bundle
 from models.golden import encode_cases
-from models.pipelines import load_pipeline
+from models.pipelines import single_pass
 from service.bootstrap import publish_folder
 from service.catalog import Catalog
 from service.config import Settings
@@ -127,7 +127,7 @@ def throughput(device: Device, system: System) -> Iterator[Figure]:
 
 def bare(device: Device, bundle: Bundle, count: int) -> tuple[float, float]:
     """Seconds to score so many cases in the model's batches without a queue, and what session.run took of them."""
-    session, pipeline = device.session(bundle.model_path), load_pipeline(bundle.manifest)
+    session, pipeline = device.session(bundle.model_path), single_pass(bundle.manifest)
     payloads, size = encode_cases(bundle.golden, pipeline), bundle.manifest.runtime.max_batch
     names = [output.name for output in session.get_outputs()]
     run_s, began = 0.0, time.perf_counter()

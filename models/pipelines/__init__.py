@@ -10,9 +10,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from models.manifest import Fault, ManifestInvalid, ModelManifest
+from models.manifest import MODEL, Fault, ManifestInvalid, ModelManifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,20 +99,31 @@ class TensorSpec:
     classes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class GraphSpec:
+    """What a pipeline feeds one of its graphs, and what it needs of what the graph gives. A graph may give more."""
+
+    feeds: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Run(Protocol):
+    """Runs a graph of the bundle, as often as a pipeline likes. Limits, turns and progress are the worker's, inside it."""
+
+    def __call__(self, feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:
+        """The outputs of `graph` by name. Raises what the worker raises: let it through."""
+
+
 class Pipeline(Protocol):
-    """One task: from a submitted input to the feeds of a graph, and from its outputs to a result."""
+    """One task: from a submitted input to its stored bytes and back, and from those, by runs of graphs, to a result."""
 
     @property
     def binary(self) -> bool:
         """True: an input is one file. The API resolves `data` or `upload_id` to its bytes for `encode`."""
 
     @property
-    def feeds(self) -> tuple[TensorSpec, ...]:
-        """Every input of the graph, as `preprocess` makes them."""
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The outputs of the graph that `postprocess` needs. A graph may have more."""
+    def graphs(self) -> Mapping[str, GraphSpec]:
+        """The graphs of a bundle by name; the one of a pipeline that has no more is called MODEL."""
 
     def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:
         """JSON Schema 2020-12 of `input`, with titles, units, ranges and examples.
@@ -129,11 +140,50 @@ class Pipeline(Protocol):
     def encode(self, value: object) -> bytes:
         """Check one input and give the canonical bytes to store. Raises InputRejected with every fault."""
 
+    def decode(self, payload: bytes) -> object:
+        """The input that `encode` made these bytes of, as JSON values; a file as {"data": base64}. Raises InputRejected."""
+
+    def score(self, run: Run, payloads: Sequence[bytes]) -> list[dict[str, object]]:
+        """One JSON-able result per stored input, numbers as plain floats, each as if it had come alone.
+
+        Raises RowFault, PredictionInvalid, and what `run` raises.
+        """
+
+
+@runtime_checkable
+class SinglePass(Protocol):
+    """A pipeline that scores by one run of one graph: `score` is postprocess after run after preprocess."""
+
+    @property
+    def feeds(self) -> tuple[TensorSpec, ...]:
+        """Every input of the graph, as `preprocess` makes them."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs of the graph that `postprocess` needs."""
+
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """Stored inputs -> feeds, one row each. Raises RowFault."""
 
     def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
-        """Outputs -> one JSON-able result per row, numbers as plain floats. Raises PredictionInvalid."""
+        """Outputs -> one result per row. Raises PredictionInvalid."""
+
+
+class SinglePassPipeline(Pipeline, SinglePass, Protocol):
+    """Both."""
+
+
+def single_pass(manifest: ModelManifest) -> SinglePassPipeline:
+    """The manifest's pipeline, which must be one of a single pass. Raises ManifestInvalid or TypeError."""
+    pipeline = load_pipeline(manifest)
+    if not isinstance(pipeline, SinglePass):
+        raise TypeError(f"{manifest.pipeline} takes more than one pass")
+    return pipeline
+
+
+def score_in_one_pass(pipeline: SinglePass, run: Run, payloads: Sequence[bytes]) -> list[dict[str, object]]:
+    """The `score` of such a pipeline."""
+    return pipeline.postprocess(run(pipeline.preprocess(payloads)), len(payloads))
 
 
 def registered_pipelines() -> list[str]:

@@ -18,8 +18,17 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field
 
 from models.lazy import np
-from models.manifest import ModelManifest, parse_parameters
-from models.pipelines import FieldFault, InputRejected, Label, RowFault, TensorSpec
+from models.manifest import MODEL, ModelManifest, parse_parameters
+from models.pipelines import (
+    FieldFault,
+    GraphSpec,
+    InputRejected,
+    Label,
+    RowFault,
+    Run,
+    TensorSpec,
+    score_in_one_pass,
+)
 from models.pipelines.classification import ClassificationParameters, Classifier
 from models.pipelines.example_image import gray_jpeg, gray_png
 from models.pipelines.image_header import ImageFile, ImageRefused
@@ -55,6 +64,7 @@ class ImageClassification:
         size = parameters.size
         self.feeds: Final = (TensorSpec("image", "float32", (parameters.channels, size, size)),)
         self.outputs: Final = self._classifier.outputs
+        self.graphs: Final = {MODEL: GraphSpec(self.feeds, self.outputs)}
 
     def encode(self, value: object) -> bytes:
         """Check one file by decoding all of it, and give its bytes unchanged. Raises InputRejected."""
@@ -63,6 +73,10 @@ class ImageClassification:
             raise InputRejected(FieldFault("", "wrong_type", advice))
         self._pixels(value)
         return value
+
+    def decode(self, payload: bytes) -> dict[str, str]:
+        """The stored file as it was sent, in base64."""
+        return {"data": base64.b64encode(payload).decode()}
 
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """n stored files -> {"image": float32 [n,C,S,S] in 0..1}. Raises RowFault."""
@@ -165,6 +179,10 @@ class ImageClassification:
         ]
         if faults := [FieldFault("", code, detail) for broken, code, detail in rules if broken]:
             raise InputRejected(*faults)
+
+    def score(self, run: Run, payloads: Sequence[bytes]) -> list[dict[str, object]]:
+        """One run of the graph; see Pipeline."""
+        return score_in_one_pass(self, run, payloads)
 
     def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """Probabilities -> results; see classification. Raises PredictionInvalid."""

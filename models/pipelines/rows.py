@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from models.pipelines import FieldFault
+from models.pipelines import FieldFault, TensorSpec
 
 if TYPE_CHECKING:
     from models.pipelines import Array
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class FieldPipeline(Protocol):
-    """A pipeline whose input is a set of named numbers."""
+    """A pipeline whose input is a set of named numbers, and which scores by one run."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """See SinglePass."""
 
     @property
     def fields(self) -> tuple[tuple[str, bool], ...]:
@@ -34,7 +38,15 @@ class FieldPipeline(Protocol):
 
 @runtime_checkable
 class FilePipeline(Protocol):
-    """A pipeline whose input is one file."""
+    """A pipeline whose input is one file, and which scores by one run."""
+
+    @property
+    def feeds(self) -> tuple[TensorSpec, ...]:
+        """See SinglePass."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """See SinglePass."""
 
     def preprocess_file(self, content: bytes) -> dict[str, Array]:
         """The feeds of one row, without their first axis. Raises InputRejected. Several threads at once."""

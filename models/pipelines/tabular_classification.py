@@ -17,8 +17,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from pydantic import Field, model_validator
 
 from models.lazy import np
-from models.manifest import ManifestTable, ModelManifest, Text, parse_parameters
-from models.pipelines import FieldFault, InputRejected, Label, RowFault, TensorSpec, pointer_to
+from models.manifest import MODEL, ManifestTable, ModelManifest, Text, parse_parameters
+from models.pipelines import (
+    FieldFault,
+    GraphSpec,
+    InputRejected,
+    Label,
+    RowFault,
+    Run,
+    TensorSpec,
+    pointer_to,
+    score_in_one_pass,
+)
 from models.pipelines.classification import ClassificationParameters, Classifier
 from models.pipelines.names import folded
 
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
     from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn, ResultColumn
 
 _FLOAT32_MAX: Final = float.fromhex("0x1.fffffep+127")
+_DAMAGED: Final = FieldFault("", "stored_input_damaged", "The stored input is damaged.")
 _NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
 
 # A client may send any number of fields we do not know; the answer names this many of them.
@@ -105,6 +116,7 @@ class TabularClassification:
         self._row = struct.Struct(f"<{len(names)}d")
         self.feeds: Final = (TensorSpec("features", "float32", (len(names),)),)
         self.outputs: Final = self._classifier.outputs
+        self.graphs: Final = {MODEL: GraphSpec(self.feeds, self.outputs)}
 
     def encode(self, value: object) -> bytes:
         """Check one input object and pack it as F little-endian float64. Raises InputRejected.
@@ -167,6 +179,16 @@ class TabularClassification:
                 rows += [np.where(rises, highest, lowest), np.where(rises, lowest, highest)]
         return [row.astype("<f8").tobytes() for row in rows]
 
+    def decode(self, payload: bytes) -> dict[str, float | None]:
+        """F little-endian float64 -> the input; a missing field as null. Raises InputRejected."""
+        if len(payload) != self._row.size:
+            raise InputRejected(_DAMAGED)
+        numbers = self._row.unpack(payload)
+        return {
+            feature.name: None if math.isnan(number) else number
+            for feature, number in zip(self._features, numbers, strict=True)
+        }
+
     def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
         """What `encode` says of the keys that are no features."""
         unknown = [str(key) for key in value if key not in self._names]
@@ -190,9 +212,13 @@ class TabularClassification:
         """n stored rows -> {"features": float32 [n,F]}. Raises RowFault for a row of the wrong length."""
         for index, payload in enumerate(payloads):
             if len(payload) != self._row.size:
-                raise RowFault(index, FieldFault("", "stored_input_damaged", "The stored input is damaged."))
+                raise RowFault(index, _DAMAGED)
         rows = np.frombuffer(b"".join(payloads), dtype="<f8").reshape(len(payloads), len(self._features))
         return {"features": rows.astype(np.float32)}
+
+    def score(self, run: Run, payloads: Sequence[bytes]) -> list[dict[str, object]]:
+        """One run of the graph; see Pipeline."""
+        return score_in_one_pass(self, run, payloads)
 
     def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """Probabilities -> results; see classification. Raises PredictionInvalid."""

@@ -56,8 +56,8 @@ def test_a_batch_goes_from_its_file_to_accounted_output(shift: Shift, source: st
 
 def test_results_are_those_of_single_jobs(shift: Shift, source: str) -> None:
     loaded = shift.night.pool.get(shift.nights.model.id)
-    feeds = loaded.pipeline.preprocess([shift.nights.model.encode(case) for case in CASES])
-    wanted = loaded.pipeline.postprocess(loaded.graph.run(feeds), len(CASES))
+    payloads = [shift.nights.model.encode(case) for case in CASES]
+    wanted = loaded.pipeline.score(loaded.graphs.run, payloads)
     for line in shift.lines(shift.run(source)):
         result: Any = wanted[line["row"] % len(CASES)]
         assert line["label"] == result["label"]
@@ -210,8 +210,8 @@ def test_a_slow_model_is_measured_without_holding_jobs_up_for_long(
 ) -> None:
     monkeypatch.setattr("workers.steps.RUN_S", 0.25)
     loaded = shift.night.pool.get(shift.nights.model.id)
-    slow = ScriptedGraph(loaded.graph, script=lambda feeds: time.sleep(0.04 * len(feeds["features"])))
-    loaded.graph = slow
+    slow = ScriptedGraph(loaded.graphs, script=lambda feeds: time.sleep(0.04 * len(feeds["features"])))
+    loaded.graphs = slow
     batch_id = shift.open(source)
     shift.lane.work()
     assert slow.batch_sizes == [1, 1, 2, 2, 4, 4]

@@ -222,14 +222,14 @@ def test_a_lease_that_is_lost_on_the_way_ends_the_work_at_once(shift: Shift, sou
     shift.chunks_of(64, run_rows=8)
     batch_id = shift.open(source)
     shift.lane.work()
-    graph = ScriptedGraph(shift.night.pool.get(shift.nights.model.id).graph)
+    graph = ScriptedGraph(shift.night.pool.get(shift.nights.model.id).graphs)
     (of_chunks,) = [beat for beat in shift.lane._heartbeats if beat._table == "batch_chunk"]
 
     def lose(_: Any) -> None:
         of_chunks.lost = {UUID(int=1)}
 
     graph.script = lose
-    shift.night.pool.get(shift.nights.model.id).graph = graph
+    shift.night.pool.get(shift.nights.model.id).graphs = graph
     assert shift.lane.work()
     assert (graph.batch_sizes, shift.nights.chunk_states(batch_id)[0]) == ([8], "running")
     assert not any("results" in name for name in shift.blobs.blobs)

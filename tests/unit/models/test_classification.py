@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.manifest import ManifestInvalid
-from models.pipelines import PredictionInvalid, TensorSpec, load_pipeline, registered_pipelines
+from models.pipelines import PredictionInvalid, TensorSpec, registered_pipelines, single_pass
 from models.pipelines.columns import CategoryColumn, ResultColumn
 from models.pipelines.rows import FieldPipeline
 from tests.unit.models.example_bundles import LABELS, flat, manifest, manifest_table
@@ -21,7 +21,7 @@ THIRD = {"id": "unclear", "display": "Unclear", "system": "http://example.org/co
 
 def results(probabilities: list[Any], name: str = "probability", **parameters: Any) -> list[dict[str, Any]]:
     """The results of a batch whose graph gave `probabilities` (rows)."""
-    pipeline = load_pipeline(manifest(**parameters))
+    pipeline = single_pass(manifest(**parameters))
     rows: list[Any] = pipeline.postprocess(
         {name: np.array(probabilities, dtype=np.float32)}, len(probabilities)
     )
@@ -76,7 +76,7 @@ BAND = {"lower": 0.25, "upper": 0.75, "reason": "too close to call"}
 def test_columns_of_two_labels_say_what_results_say(
     parameters: dict[str, Any], probabilities: list[float]
 ) -> None:
-    pipeline = load_pipeline(manifest(**parameters))
+    pipeline = single_pass(manifest(**parameters))
     assert isinstance(pipeline, FieldPipeline)
     outputs = {"probability": np.array(probabilities, np.float32).reshape(-1, 1)}
     expected: list[Any] = pipeline.postprocess(outputs, len(probabilities))
@@ -95,7 +95,7 @@ def test_columns_of_three_labels_say_what_results_say(
     parameters: dict[str, Any], rows: list[list[float]]
 ) -> None:
     labels = [*LABELS, THIRD]
-    pipeline = load_pipeline(manifest(labels=labels, positive=None, threshold=None, **parameters))
+    pipeline = single_pass(manifest(labels=labels, positive=None, threshold=None, **parameters))
     assert isinstance(pipeline, FieldPipeline)
     outputs = {"probabilities": np.array(rows, np.float32).reshape(-1, 3)}
     expected: list[Any] = pipeline.postprocess(outputs, len(rows))
@@ -167,7 +167,7 @@ def test_rounding_of_the_graph_never_shows_as_a_probability_above_one() -> None:
 
 
 def test_results_are_plain_json_and_fit_their_schema() -> None:
-    pipeline = load_pipeline(manifest(abstain={"lower": 0.4, "upper": 0.6, "reason": "close"}))
+    pipeline = single_pass(manifest(abstain={"lower": 0.4, "upper": 0.6, "reason": "close"}))
     schema = pipeline.result_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     for row in pipeline.postprocess({"probability": np.array([[0.1], [0.5]], np.float32)}, 2):
@@ -176,14 +176,14 @@ def test_results_are_plain_json_and_fit_their_schema() -> None:
 
 def test_the_graph_must_give_what_the_labels_ask_for() -> None:
     three = manifest(labels=[*LABELS, THIRD], positive=None, threshold=None)
-    assert load_pipeline(manifest()).outputs == (TensorSpec("probability", "float32", (1,)),)
-    assert load_pipeline(three).outputs == (
+    assert single_pass(manifest()).outputs == (TensorSpec("probability", "float32", (1,)),)
+    assert single_pass(three).outputs == (
         TensorSpec("probabilities", "float32", (3,), ("well", "ill", "unclear")),
     )
 
 
 def test_labels_come_in_the_graphs_order() -> None:
-    assert [label.id for label in load_pipeline(manifest()).labels()] == ["well", "ill"]
+    assert [label.id for label in single_pass(manifest()).labels()] == ["well", "ill"]
 
 
 @pytest.mark.parametrize(
@@ -201,16 +201,16 @@ def test_labels_come_in_the_graphs_order() -> None:
 )
 def test_parameters_that_make_no_sense_are_refused(parameters: dict[str, Any], advice: str) -> None:
     with pytest.raises(ManifestInvalid, match=advice):
-        load_pipeline(manifest(**parameters))
+        single_pass(manifest(**parameters))
 
 
 def test_an_unknown_pipeline_is_answered_with_the_known_ones() -> None:
     table = manifest_table() | {"pipeline": "crystal-ball"}
     with pytest.raises(ManifestInvalid, match="tabular-classification") as caught:
-        load_pipeline(type(manifest()).model_validate(table))
+        single_pass(type(manifest()).model_validate(table))
     assert caught.value.faults[0].code == "unknown_pipeline"
 
 
 @pytest.mark.parametrize("name", registered_pipelines())
 def test_every_registered_pipeline_can_be_loaded(name: str) -> None:
-    assert load_pipeline(manifest(name)).feeds
+    assert single_pass(manifest(name)).feeds

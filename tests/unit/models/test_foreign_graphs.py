@@ -13,7 +13,7 @@ from models.bundle import renew_golden, seal_bundle
 from models.checking import publishable
 from models.golden import answer
 from models.manifest import BundleRefused
-from models.pipelines import Array, load_pipeline
+from models.pipelines import Array, single_pass
 from models.signature import Fitting, signature_of
 
 FILES = Path(__file__).parent / "foreign"
@@ -86,19 +86,19 @@ def test_a_foreign_graph_is_published_unchanged(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_graph_gives_the_probabilities_of_a_bare_run(name: str, tmp_path: Path) -> None:
     manifest = publishable(write(tmp_path, name, *FOREIGN[name])).manifest
-    pipeline = load_pipeline(manifest)
+    pipeline = single_pass(manifest)
     session = ort.InferenceSession(FILES / f"{name}.onnx", providers=["CPUExecutionProvider"])
-    fitting = Fitting(manifest.graph, pipeline.feeds, pipeline.outputs, signature_of(session))
+    fitting = Fitting(manifest.graph_tables["model"], pipeline.graphs["model"], signature_of(session))
 
     def run(fed: Mapping[str, Array]) -> dict[str, Any]:
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(fed)), strict=True))
 
     payloads = [pipeline.encode(dict(zip("abcd", row, strict=True))) for row in ROWS]
-    answers = answer(payloads, pipeline, lambda feeds: fitting.run(run, feeds))
+    answers = answer(payloads, pipeline, lambda feeds, graph="model": fitting.run(run, feeds))
     for row, found in zip(ROWS, answers, strict=True):
         expected = bare(session, row, logits=LOGITS in FOREIGN[name][1])
-        probabilities = found.result["probabilities"]
+        probabilities = found["probabilities"]
         assert isinstance(probabilities, dict)
         assert list(probabilities.values()) == pytest.approx(expected, abs=1e-6)
 

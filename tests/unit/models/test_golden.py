@@ -18,41 +18,41 @@ PIPELINE = load_pipeline(manifest())
 Outputs = dict[str, Array]
 
 
-def score(feeds: Mapping[str, Array]) -> Outputs:
+def score(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     """The model of example_bundles in numpy."""
     logit = feeds["features"] @ np.array([[0.1], [0.02]], np.float32) - 2
     return {"probability": (1 / (1 + np.exp(-logit))).astype(np.float32)}
 
 
-def mixing_rows(feeds: Mapping[str, Array]) -> Outputs:
+def mixing_rows(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     """A graph that centres each batch on itself, as a forgotten batch normalisation does."""
     features = feeds["features"] - feeds["features"].mean(axis=0) + 20
     return score({"features": features if len(features) > 1 else feeds["features"]})
 
 
-def knowing_the_order(feeds: Mapping[str, Array]) -> Outputs:
+def knowing_the_order(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     """A graph that is right only while the rows come in ascending order."""
     rows = feeds["features"]
     return score({"features": rows if rows[0, 0] <= rows[-1, 0] else rows[::-1]})
 
 
-def slightly_off_in_a_batch(feeds: Mapping[str, Array]) -> Outputs:
+def slightly_off_in_a_batch(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     return {"probability": score(feeds)["probability"] + np.float32(1e-4 * (len(feeds["features"]) > 1))}
 
 
-def not_finite(feeds: Mapping[str, Array]) -> Outputs:
+def not_finite(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     return {"probability": np.full((len(feeds["features"]), 1), np.nan, np.float32)}
 
 
-def too_few_rows(feeds: Mapping[str, Array]) -> Outputs:
+def too_few_rows(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     return {"probability": score(feeds)["probability"][:1]}
 
 
-def without_the_output(feeds: Mapping[str, Array]) -> Outputs:
+def without_the_output(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     return {"score": score(feeds)["probability"]}
 
 
-def raising(feeds: Mapping[str, Array]) -> Outputs:
+def raising(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     raise MemoryError("out of memory")
 
 

@@ -11,16 +11,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.graph import check_graph
 from models.manifest import Fault, GraphTable
-from models.pipelines import load_pipeline
+from models.pipelines import single_pass
 from tests.unit.models.example_bundles import graph, manifest
 
-PIPELINE = load_pipeline(manifest())
+PIPELINE = single_pass(manifest())
 
 
 def faults_of(model: onnx.ModelProto | bytes, folder: Path, *files: str) -> list[Fault]:
     path = folder / "model.onnx"
     path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-    return check_graph(path, GraphTable.model_validate({}), PIPELINE.feeds, PIPELINE.outputs, files=files)
+    return check_graph(path, GraphTable.model_validate({}), PIPELINE.graphs["model"], files=files)
 
 
 def identity(**attributes: Any) -> list[onnx.NodeProto]:

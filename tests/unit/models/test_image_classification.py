@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from models.manifest import ManifestInvalid
-from models.pipelines import InputRejected, RowFault, load_pipeline
+from models.pipelines import InputRejected, RowFault, single_pass
 from models.pipelines.image_file import ImageRefused, decode_image, read_image
 from tests.unit.models.example_bundles import manifest
 from tests.unit.models.example_images import (
@@ -32,15 +32,15 @@ from tests.unit.models.example_images import (
     saved,
 )
 
-PIPELINE = load_pipeline(manifest("image-classification", size=8, max_pixels=10_000))
-COLOUR = load_pipeline(manifest("image-classification", size=8, channels=3))
+PIPELINE = single_pass(manifest("image-classification", size=8, max_pixels=10_000))
+COLOUR = single_pass(manifest("image-classification", size=8, channels=3))
 GREY = gradient(40, 30)
 IMAGE = Image.fromarray(GREY)
 
 
 def codes(file: object, **parameters: Any) -> list[str]:
     """The codes of the faults `file` is refused with."""
-    pipeline = load_pipeline(manifest("image-classification", **parameters)) if parameters else PIPELINE
+    pipeline = single_pass(manifest("image-classification", **parameters)) if parameters else PIPELINE
     with pytest.raises(InputRejected) as caught:
         pipeline.encode(file)
     return [fault.code for fault in caught.value.faults]
@@ -334,7 +334,7 @@ def test_the_schema_takes_a_file_or_an_upload_and_not_both() -> None:
 
 @pytest.mark.parametrize("formats", [("PNG", "JPEG"), ("JPEG",)])
 def test_the_example_of_the_schema_is_a_file_that_is_taken(formats: tuple[str, ...]) -> None:
-    pipeline = load_pipeline(manifest("image-classification", size=8, formats=list(formats)))
+    pipeline = single_pass(manifest("image-classification", size=8, formats=list(formats)))
     schema: Any = pipeline.input_schema()
     (example,) = schema["examples"]
     assert jsonschema.Draft202012Validator(schema).is_valid(example)
@@ -367,4 +367,4 @@ def test_the_schema_promises_the_smaller_of_the_models_limit_and_the_services(
 )
 def test_parameters_that_make_no_sense_are_refused(parameters: dict[str, Any], advice: str) -> None:
     with pytest.raises(ManifestInvalid, match=advice):
-        load_pipeline(manifest("image-classification", **parameters))
+        single_pass(manifest("image-classification", **parameters))

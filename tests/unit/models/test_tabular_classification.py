@@ -14,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.manifest import ManifestInvalid
-from models.pipelines import FieldFault, InputRejected, Pipeline, RowFault, load_pipeline
+from models.pipelines import FieldFault, InputRejected, Pipeline, RowFault, single_pass
 from tests.unit.models.example_bundles import FEATURES, manifest
 
-PIPELINE = load_pipeline(manifest())
-OPTIONAL_AGE = load_pipeline(manifest(features=[FEATURES[0], FEATURES[1] | {"required": False}]))
+PIPELINE = single_pass(manifest())
+OPTIONAL_AGE = single_pass(manifest(features=[FEATURES[0], FEATURES[1] | {"required": False}]))
 
 
 def wide_pipeline(width: int) -> Pipeline:
     """A pipeline with `width` features in 0..1."""
     names = [f"marker_{index}" for index in range(width)]
     features = [{"name": n, "title": n, "unit": "1", "minimum": 0.0, "maximum": 1.0} for n in names]
-    return load_pipeline(manifest(features=features))
+    return single_pass(manifest(features=features))
 
 
 def faults_of(value: object, pipeline: Pipeline = PIPELINE) -> tuple[FieldFault, ...]:
@@ -208,4 +208,4 @@ def test_the_schema_gives_title_unit_range_and_example() -> None:
 )
 def test_a_feature_that_makes_no_sense_is_refused(feature: dict[str, Any], advice: str) -> None:
     with pytest.raises(ManifestInvalid, match=advice):
-        load_pipeline(manifest(features=[FEATURES[0] | feature, FEATURES[1]]))
+        single_pass(manifest(features=[FEATURES[0] | feature, FEATURES[1]]))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.bundle import Bundle, bundled, read_bundle
 from models.checking import publishable
 from models.golden import encode_cases
-from models.pipelines import load_pipeline
+from models.pipelines import single_pass
 from models.sandbox import CpuRun
 
 ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
@@ -50,13 +50,13 @@ def test_a_bundled_model_is_publishable(folder: Path) -> None:
 def test_golden_cases_show_every_label(folder: Path) -> None:
     bundle = read_bundle(folder)
     shown = {case.expected["label"] for case in bundle.golden}
-    assert shown >= {label.id for label in load_pipeline(bundle.manifest).labels()}
+    assert shown >= {label.id for label in single_pass(bundle.manifest).labels()}
 
 
 @ZOO
 def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> None:
     bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest)
+    pipeline = single_pass(bundle.manifest)
     for case in bundle.golden:
         jsonschema.validate(case.input, pipeline.input_schema())
         jsonschema.validate(case.expected, pipeline.result_schema())
@@ -67,7 +67,7 @@ def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> No
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 def test_a_row_is_scored_alike_in_any_company_and_order(folder: Path, choice: st.DataObject) -> None:
     bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest)
+    pipeline = single_pass(bundle.manifest)
     payloads = encode_cases(bundle.golden, pipeline)
     order = choice.draw(st.lists(st.integers(0, len(payloads) - 1), min_size=1, max_size=40))
     batched = RUN(bundle.model_path, pipeline.preprocess([payloads[place] for place in order]))

@@ -64,8 +64,7 @@ def expected(cases: list[Any]) -> tuple[list[dict[str, Any]], list[tuple[int, st
     results = []
     for start in range(0, len(payloads), 64):
         some = payloads[start : start + 64]
-        outputs = loaded_graph().run(pipeline().preprocess(some))
-        results += pipeline().postprocess(outputs, len(some))
+        results += pipeline().score(lambda feeds, graph="model": loaded_graph().run(feeds), some)
     return [{"row": row, **flat(result)} for row, result in zip(rows, results, strict=True)], wrong
 
 
@@ -176,7 +175,7 @@ def test_images_are_scored_like_single_jobs() -> None:
     found = scorer.score(plan.chunks[0], reader.read(plan.chunks[0]), plan.layout, OutputFormat.NDJSON)
     lines = [json.loads(line) for line in bytes(found.results).splitlines()]
     good = [file for number, file in enumerate(files) if number not in (4, 6)]
-    results = model.postprocess(PixelGraph().run(model.preprocess(good)), len(good))
+    results = model.score(lambda feeds, graph="model": PixelGraph().run(feeds), good)
     assert [{k: v for k, v in line.items() if k not in ("row", "file")} for line in lines] == [
         flat(r) for r in results
     ]

@@ -178,8 +178,8 @@ def test_out_of_memory_halves_the_batch_and_remembers() -> None:
 
 def test_a_prediction_that_is_none_fails_its_row_alone() -> None:
     class Broken(ScriptedGraph):
-        def run(self, feeds: Any) -> Any:
-            outputs = super().run(feeds)
+        def run(self, feeds: Any, graph: str = "model") -> Any:
+            outputs = super().run(feeds, graph)
             outputs["probability"][feeds["features"][:, 1] == 5] = np.nan
             return outputs
 

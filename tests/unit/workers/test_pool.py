@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.bundle import seal_bundle
-from models.pipelines import Array
+from models.pipelines import Array, SinglePass
 from models.signature import Signature
 from service.catalog import PublishedModel
 from service.config import Provider
@@ -124,9 +124,10 @@ def test_a_graph_with_names_of_its_own_runs_in_the_terms_of_its_pipeline(
     names = {"inputs": {"features": "X"}, "outputs": {"probability": "Y"}}
     (folder / "manifest.toml").write_text(toml(manifest_table() | {"graph": names}))
     loaded = pool(shelf, runtime, tmp_path).get(shelf.put(seal_bundle(folder)).id)
+    assert isinstance(loaded.pipeline, SinglePass)
     feeds = loaded.pipeline.preprocess([loaded.pipeline.encode({"dose": 10, "age": 50})])
-    assert loaded.graph.run(feeds)["probability"] == pytest.approx(np.array([[0.5]]))
-    assert loaded.graph.beside().run(feeds).keys() == {"probability"}
+    assert loaded.graphs.run(feeds)["probability"] == pytest.approx(np.array([[0.5]]))
+    assert loaded.graphs.beside().run(feeds).keys() == {"probability"}
 
 
 def test_weights_beside_the_graph_count_against_the_budget(
@@ -134,7 +135,7 @@ def test_weights_beside_the_graph_count_against_the_budget(
 ) -> None:
     folder = small_bundle(tmp_path / "own", "own").folder
     (folder / "weights.bin").write_bytes(bytes(3 * 2**20))
-    assert pool(shelf, runtime, tmp_path).get(shelf.put(seal_bundle(folder)).id).graph.size_mb == 13
+    assert pool(shelf, runtime, tmp_path).get(shelf.put(seal_bundle(folder)).id).graphs.size_mb == 13
 
 
 def test_the_same_model_is_loaded_once(

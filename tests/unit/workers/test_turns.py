@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 
 from models.pipelines import Array
-from models.signature import Signature
 from tests.acceptance.stack import eventually
-from workers.turns import PoliteGraph, Turns
+from workers.turns import PoliteGraphs, Turns
 
 
 class SlowGraph:
     """A graph whose runs last until they are let go, and that tells whether two ever ran at once."""
 
     size_mb = 1.0
-    signature = Signature((), ())
 
     def __init__(self) -> None:
         self.runs = 0
@@ -25,7 +23,7 @@ class SlowGraph:
         self.entered = threading.Event()
         self.stopped = False
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, feeds: Mapping[str, Array], graph: str = "model") -> dict[str, Array]:
         self.runs += 1
         self.entered.set()
         assert self.go.wait(5)
@@ -46,8 +44,10 @@ def nothing() -> None:
     """Neither begins nor waits for anything."""
 
 
-def polite(graph: SlowGraph, turns: Turns, begin: Callable[[object], object] = lambda _: None) -> PoliteGraph:
-    return PoliteGraph(graph, turns, begin=begin, still=nothing)
+def polite(
+    graph: SlowGraph, turns: Turns, begin: Callable[[object], object] = lambda _: None
+) -> PoliteGraphs:
+    return PoliteGraphs(graph, turns, begin=begin, still=nothing)
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -99,7 +99,7 @@ def test_no_micro_batch_begins_from_a_jobs_claim_to_its_end() -> None:
 def test_a_batch_waits_while_jobs_are_in_hand_and_says_that_it_is_alive() -> None:
     graph, turns, alive = SlowGraph(), Turns(), []
     graph.go.set()
-    waiting = PoliteGraph(graph, turns, begin=lambda _: None, still=lambda: alive.append(1))
+    waiting = PoliteGraphs(graph, turns, begin=lambda _: None, still=lambda: alive.append(1))
     with turns.job(), turns.job():
         batch = in_thread(lambda: waiting.run({}))
         eventually(lambda: bool(alive), within_s=3)
