@@ -29,7 +29,7 @@ ROOT = re.compile(r"(/|[a-z][a-z0-9+.-]*:///?[^/])[^?#@\\]*", re.IGNORECASE)
 
 
 class Provider(StrEnum):
-    """Where models run. `auto` takes CUDA when ONNX Runtime offers it and the CPU otherwise."""
+    """Where models run. `auto` takes CUDA where it works and the CPU otherwise."""
 
     AUTO = "auto"
     CPU = "cpu"

@@ -65,7 +65,7 @@ def write_greedy(folder: Path, device: Device) -> Path:
 def write_hanging(folder: Path, device: Device) -> Path:
     """A model with one kernel that takes minutes for HANG_DOSE, so that no flag between two kernels can end it.
 
-    On CUDA it is a cumulative sum, which takes the square of its length there; on the CPU a large product.
+    On CUDA it is a cumulative sum of float32, whose time there is the square of its length; on the CPU a large product.
     """
     switch = [
         _constant("column", np.array([0], np.int64)),
@@ -80,7 +80,7 @@ def write_hanging(folder: Path, device: Device) -> Path:
     ]
     if device.on_cuda:
         work = [
-            *_amount("hangs", 2**24),
+            *_amount("hangs", 2**26),
             helper.make_node("ConstantOfShape", ["amount"], ["much"], value=_one("value", [1])),
             _constant("axis", np.array(0, np.int64)),
             helper.make_node("CumSum", ["much", "axis"], ["long"]),

@@ -1,16 +1,18 @@
 """`make gpu`: each of its checks, on the CPU with every run of the tests, and on CUDA where there is a GPU."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.gpu import machine_checks, queue_checks, report
 from benchmarks.gpu.__main__ import main
+from benchmarks.gpu.bundles import write_greedy, write_hanging
 from benchmarks.gpu.checks import CHECKS, FAILED, NOT_RUN, OK, Found, look, look_apart, read, written
 from benchmarks.gpu.device import CheckFailed, Device
 from benchmarks.system import System
+from models.checking import check_bundle
 from service.config import Provider
 from workers import cuda
 
@@ -48,6 +50,15 @@ def test_a_check_of_the_machine_holds(name: str, device: Device) -> None:
 def test_a_check_of_the_queue_holds(name: str, device: Device, system: System) -> None:
     """One stack for all; the last of them ends its worker."""
     assert list(getattr(queue_checks, name)(device, system))
+
+
+@pytest.mark.parametrize("write", [write_greedy, write_hanging])
+@pytest.mark.parametrize("provider", [Provider.CPU, Provider.CUDA])
+def test_the_models_of_the_checks_can_be_published(
+    write: Callable[[Path, Device], Path], provider: Provider, tmp_path: Path
+) -> None:
+    """In the form that they have for a GPU, too: their trouble is switched off in their golden cases."""
+    assert check_bundle(write(tmp_path / "bundle", Device(provider))) == []
 
 
 def test_every_check_is_tested_and_says_what_it_proves() -> None:
