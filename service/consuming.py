@@ -48,6 +48,8 @@ def celery_app(redis_url: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
+        # Only of tasks that are acknowledged late, and we have none; without it Celery warns at each loss of a connection.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         broker_pool_acquire_timeout=2,
         broker_transport_options={
             "address": RedisAddress.parse(redis_url),

@@ -6,19 +6,12 @@ The process works from the moment that it begins to look for Redis, not from the
 
 import logging
 import time
-import warnings
 from collections.abc import Callable
 
-from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.consumer import CONNECTION_RETRY, logger
 
 PAUSE_S = 1.0  # Celery connects anew at once, and Redis may refuse again at once
-
-# Said at each loss of a connection, of tasks that are acknowledged late: we have none.
-warnings.filterwarnings(
-    "ignore", category=CPendingDeprecationWarning, message=r"\s*In Celery 5.1 we introduced"
-)
 
 # Said at every try, once a second. What is wrong with Redis is logged when it changes: `pulse_not_sent`, `redis_away`.
 SAID_AGAIN = ("consumer: Cannot connect to", CONNECTION_RETRY)

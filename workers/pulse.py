@@ -121,6 +121,8 @@ class OwnPulse:
                 return
             if self._taken_at < began and self._waits_since is None:
                 self._waits_since = began + (0.0 if self._fault is None else RECONNECT_S)
+            if self._fault is not None:
+                log.info("redis_back", after=self._fault.value)
             self._fault = None
 
     def _note(self, error: Exception) -> None:
