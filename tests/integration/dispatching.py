@@ -9,6 +9,7 @@ from service.accounts import Principal, TenantCiphers
 from service.crypto import Keyring
 from service.db import Database
 from service.egress import EgressRules
+from service.gate import Gate
 from service.jobs import queries, submission
 from service.webhooks import endpoints
 from tests import factories
@@ -56,12 +57,15 @@ class Desk:
                 queries.cancel(work, self.caller, job_id)
         return ids
 
-    def dispatcher(self, **limits: int) -> Dispatcher:
+    def dispatcher(
+        self, gate: Gate | None = None, keyring: Keyring | None = None, **limits: int
+    ) -> Dispatcher:
         """A dispatcher that gives receivers a second."""
         return Dispatcher(
             owner="test",
             database=self.database,
-            ciphers=TenantCiphers(self.database, self.keyring),
+            ciphers=TenantCiphers(self.database, keyring or self.keyring),
+            gate=gate,
             outbound=lambda: Outbound(RULES, limits=outbound.Limits(total_s=PATIENCE_S)),
             public_url=PUBLIC_URL,
             lease_s=LEASE_S,

@@ -20,6 +20,7 @@ from service.catalog import Catalog
 from service.config import EVERY_TENANT, Access, Provider, RootGrant
 from service.crypto import Keyring
 from service.db import Database
+from service.gate import Gate
 from service.lifecycle import BatchState
 from service.uploads import Uploads
 from tests import factories
@@ -131,6 +132,7 @@ def shift(
     *,
     lease_s: float = 30.0,
     runtime: Runtime | None = None,
+    gate: Gate | None = None,
 ) -> Iterator[Shift]:
     """A lane that works when it is told to, over ONNX Runtime or another runtime."""
     (folder / "in").mkdir()
@@ -155,6 +157,7 @@ def shift(
                 RootGrant(EVERY_TENANT, str(folder / "out"), Access.WRITE),
             ),
         ),
+        gate=gate or Gate("w1", tuple),
     )
     turns = Turns()
     lane = BatchLane(night, turns)
