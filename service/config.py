@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.errors import SettingInvalid
+from service.postgres_address import PostgresAddress
 from service.redis_address import RedisAddress
 
 PREFIX = "MEDQUEUE_"
@@ -24,7 +25,6 @@ MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
 SPARE_THREADS = 64  # of an API process, beside api_threads: see service.api.places
 NAME = re.compile(r"[^/\x00-\x1f\x7f]{0,100}")
-HOST = re.compile(r"(\[[0-9a-fA-F:.]+(%[\w.-]+)?\]|[^:\[\]\s]*)(:\d{1,5})?")
 ROOT = re.compile(r"(/|[a-z][a-z0-9+.-]*:///?[^/])[^?#@\\]*", re.IGNORECASE)
 
 
@@ -193,12 +193,8 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _names_postgres(cls, url: str) -> str:
-        _with_scheme(url, "postgresql", "postgres", "postgresql+psycopg")
-        hosts = url.partition("://")[2].partition("?")[0].partition("/")[0].rpartition("@")[2]
-        if not all(HOST.fullmatch(host) for host in hosts.split(",")):
-            raise ValueError(
-                "it reads postgresql://user:password@host:port/name; an IPv6 address stands in brackets"
-            )
+        if url:
+            PostgresAddress.parse(url)
         return url
 
     @field_validator("worker_name")
@@ -382,13 +378,6 @@ class Settings(BaseModel):
         if len(key) != MASTER_KEY_BYTES:
             raise SettingInvalid(PREFIX + "MASTER_KEY", "it must be 32 bytes in base64")
         return key
-
-
-def _with_scheme(url: str, *schemes: str) -> str:
-    """`url`, when it is empty or starts with one of `schemes`."""
-    if url and url.partition("://")[0] not in schemes:
-        raise ValueError(f"it must start with {schemes[0]}://")
-    return url
 
 
 def _listed(text: str, separator: str = ",") -> tuple[str, ...]:

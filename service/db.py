@@ -20,16 +20,23 @@ from psycopg.rows import TupleRow
 from sqlalchemy.orm import Session
 
 from service.database_faults import DatabaseFault, fault_of
-from service.errors import DatabaseUnavailable, SettingInvalid
+from service.errors import DatabaseUnavailable
 from service.metrics import DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
+from service.postgres_connection import configure_transaction, engine_of, is_pooled
 from service.queue import TaskQueue, WakeUp
 
-STATEMENT_TIMEOUT_MS = 60_000
-CONNECT_TIMEOUT_S = 5
 # Every statement has one good plan, whatever its parameters and however large its tables: rows found by index and joined
 # by hash. Planning anew for every job costs as much as running the plan, and a plan made while a table was small walks
 # all of it once it is large; so plans are kept and what could walk is left out.
-PLANS = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
+PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_nestloop": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+SETTINGS = PLANS | {"statement_timeout": "60000", "idle_in_transaction_session_timeout": "60000"}
 
 SAME_FAULT_LOGGED_EVERY_S = 30.0
 
@@ -66,7 +73,13 @@ class UnitOfWork:
         if self._single and self._spent:
             raise RuntimeError("statement() runs one statement; use transaction() for several")
         self._spent = True
-        cursor = self._driver.cursor(binary=True).execute(query, params)
+        cursor = self._driver.cursor(binary=True)
+        if self._single and is_pooled(self._driver):
+            with self._driver.pipeline():  # one round trip and one transaction
+                configure_transaction(self._driver, SETTINGS)
+                cursor.execute(query, params)
+        else:
+            cursor.execute(query, params)
         return cursor.fetchall() if cursor.description else []
 
     @property
@@ -154,8 +167,9 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10, queue: TaskQueue | None = None) -> None:
         self._queue = queue
         self._last_fault: tuple[DatabaseFault | None, float] = None, 0.0
-        self._engine = sa.create_engine(
-            driver_url(url),
+        self._engine = engine_of(
+            url,
+            SETTINGS,
             pool_size=pool_size,
             max_overflow=0,
             # Connections wait in autocommit, so that a lone statement needs no BEGIN, no COMMIT and no reset.
@@ -163,19 +177,7 @@ class Database:
             pool_reset_on_return=None,
             pool_timeout=5,
             pool_recycle=1800,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
-                "-c idle_in_transaction_session_timeout=60000 -c jit=off -c max_parallel_workers_per_gather=0 "
-                + PLANS,
-                "application_name": "medqueue",
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 20_000,
-            },
         )
-
         sa.event.listen(self._engine, "checkout", _refuse_closed)
         sa.event.listen(self._engine, "checkout", lambda *_: DB_CONNECTIONS.inc())
         sa.event.listen(self._engine, "checkin", lambda *_: DB_CONNECTIONS.dec())
@@ -213,16 +215,3 @@ def _refuse_closed(connection: "psycopg.Connection[TupleRow]", *_: object) -> No
     waiting.register(connection.fileno(), select.POLLIN)
     if waiting.poll(0):
         raise sa.exc.DisconnectionError
-
-
-def driver_url(url: str) -> sa.URL:
-    """The same address for SQLAlchemy with psycopg 3, whichever PostgreSQL scheme it was written with.
-
-    Raises SettingInvalid when it is none.
-    """
-    try:
-        return sa.make_url(url).set(drivername="postgresql+psycopg")
-    except (sa.exc.ArgumentError, ValueError):
-        raise SettingInvalid(
-            "MEDQUEUE_DATABASE_URL", "it reads postgresql://user:password@host/name"
-        ) from None

@@ -11,19 +11,21 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from psycopg import sql
 
-from service.db import driver_url
+from service.postgres_connection import Connection, configure_transaction, connect, engine_of
 from service.revision import needed_revision
 
 MIGRATION_LOCK = 0x6D6564710001
 MIGRATION_LOCK_ASKED_EVERY_S = 0.1
+# Without parameters, hence by the simple protocol: a portal would stay open, and with it the snapshot.
+TAKE_TURN = sql.SQL("SELECT pg_try_advisory_xact_lock({})").format(MIGRATION_LOCK)
+SETTINGS = {"lock_timeout": "5000", "idle_in_transaction_session_timeout": "0"}
 
 
 def migration_engine(url: str) -> sa.Engine:
     """An engine without a pool, whose statements give up waiting for a lock after five seconds."""
-    return sa.create_engine(
-        driver_url(url), poolclass=sa.NullPool, connect_args={"options": "-c lock_timeout=5000"}
-    )
+    return engine_of(url, SETTINGS, poolclass=sa.NullPool)
 
 
 def migrate(url: str, revision: str = "head") -> None:
@@ -55,27 +57,24 @@ def _alembic_config() -> Config:
 def _migrating(url: str) -> Iterator[Config]:
     engine = migration_engine(url)
     config = _alembic_config()
-    with engine.connect() as connection:
-        _take_turn(connection)
+    with connect(url, SETTINGS) as holder, engine.connect() as connection:
+        _take_turn(holder)
         config.attributes["connection"] = connection
-        try:
-            yield config
-            connection.commit()
-        finally:
-            connection.rollback()
-            connection.execute(sa.text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK})
-            connection.commit()
+        yield config
+        connection.commit()
     engine.dispose()
 
 
-def _take_turn(connection: sa.Connection) -> None:
-    """Get the migration lock, which ends with the session of whoever holds it.
+def _take_turn(holder: Connection) -> None:
+    """Get the migration lock, which ends with the transaction that is left open: a pooler keeps no session.
 
     Asked for again and again: a statement that waits for it holds a snapshot, and an index that is built concurrently
-    by the holder waits for that snapshot, so that neither would end.
+    by its holder waits for that snapshot, so that neither would end.
     """
-    taken = sa.text("SELECT pg_try_advisory_lock(:lock)")
-    while not connection.execute(taken, {"lock": MIGRATION_LOCK}).scalar():
-        connection.commit()
+    holder.autocommit = False
+    while True:
+        configure_transaction(holder, SETTINGS)
+        if holder.execute(TAKE_TURN).fetchone() == (True,):
+            return
+        holder.rollback()
         time.sleep(MIGRATION_LOCK_ASKED_EVERY_S)
-    connection.commit()

@@ -23,7 +23,7 @@ from service.crypto import Keyring
 from service.database_faults import DatabaseFault, fault_of
 from service.db import Database
 from service.embedded import FolderUnusable, server_urls
-from service.errors import DatabaseUnavailable, SettingInvalid
+from service.errors import DatabaseUnavailable
 from service.queue import WakeUp
 from service.redis_client import redis_client
 from service.storage import BlobStore, FsspecBlobStore
@@ -120,10 +120,6 @@ def worded_database_faults() -> Iterator[None]:
     """Word what the database's driver raises when the address, the server or the schema is wrong."""
     try:
         yield
-    except sa.exc.ArgumentError:
-        raise SettingInvalid(
-            "MEDQUEUE_DATABASE_URL", "it reads postgresql://user:password@host/name"
-        ) from None
     except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error) as error:
         fault = fault_of(error)
         if fault is None:

@@ -12,7 +12,7 @@ import psycopg
 from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
-from service.db import Database, driver_url
+from service.db import Database
 from service.lifecycle import JobState
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
@@ -103,9 +103,7 @@ class Bench:
     """One database, `SESSIONS` pools of it with a connection each, and an observer."""
 
     def __init__(self, url: str) -> None:
-        self._observer = psycopg.connect(
-            driver_url(url).set(drivername="postgresql").render_as_string(False), autocommit=True
-        )
+        self._observer = psycopg.connect(url, autocommit=True)
         name = self._observer.info.dbname
         # A statement that waits for another session's rows is an error soon, not a test that hangs.
         self.change_schema(f"ALTER DATABASE {name} SET lock_timeout = '{LOCK_TIMEOUT_S}s'")

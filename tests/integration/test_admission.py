@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 
 from service.crypto import Keyring
-from service.db import Database, driver_url
+from service.db import Database
 from service.jobs import admission, execution, queries
 from tests import factories
 from tests.conftest import TEMPLATE, fresh_database
@@ -48,9 +48,7 @@ def test_a_count_reads_none_of_the_jobs_that_have_ended_whenever_it_was_planned(
         others = Database(url)
         caller = factories.principal(others, Keyring(factories.MASTER_KEY))
         model = factories.published(others, MemoryBlobStore())
-        with psycopg.connect(
-            driver_url(url).set(drivername="postgresql").render_as_string(False), autocommit=True
-        ) as opened:
+        with psycopg.connect(url, autocommit=True) as opened:
             opened.execute("ALTER TABLE job SET (autovacuum_enabled = false)")
             for _ in range(8):  # psycopg prepares a statement that it has seen five times
                 tally(database)

@@ -13,7 +13,7 @@ from service.batches import chunks, control, queries, steps, sweeps
 from service.batches.chunks import ClaimedChunk
 from service.batches.steps import PlannedChunk, StepKind
 from service.crypto import Keyring
-from service.db import Database, driver_url
+from service.db import Database
 from tests import factories
 from tests.conftest import TEMPLATE, fresh_database
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
@@ -84,7 +84,7 @@ def crowd(template: Any) -> Iterator[Crowd]:
         live_through_a_batch(aged, times=8)  # psycopg prepares a statement that it has seen five times
         batch_id = nights.open().id
         nights.validate(nights.step(StepKind.VALIDATE), 1)
-        direct = driver_url(url).set(drivername="postgresql").render_as_string(False)
+        direct = url
         with psycopg.connect(direct, autocommit=True) as opened:
             for table in TABLES:
                 opened.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())

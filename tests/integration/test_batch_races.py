@@ -12,7 +12,7 @@ import pytest
 
 from service.batches.chunks import ClaimedChunk
 from service.crypto import Keyring
-from service.db import Database, driver_url
+from service.db import Database
 from service.lifecycle import BatchState
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import nights as bench
@@ -77,9 +77,7 @@ def test_workers_side_by_side_score_every_row_once(nights: Nights) -> None:
 @pytest.fixture
 def second(database_url: str) -> Any:
     """A session of somebody else, whose transaction stays open."""
-    with psycopg.connect(
-        driver_url(database_url).set(drivername="postgresql").render_as_string(False)
-    ) as opened:
+    with psycopg.connect(database_url) as opened:
         yield opened
 
 

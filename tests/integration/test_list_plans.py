@@ -20,7 +20,7 @@ from service.accounts import Principal
 from service.batches import queries as batches
 from service.batches.queries import BatchFilter
 from service.crypto import Keyring
-from service.db import Database, driver_url
+from service.db import Database
 from service.jobs import queries as jobs
 from service.jobs.queries import JobFilter
 from service.lifecycle import BatchState, DeliveryState, JobState
@@ -163,7 +163,7 @@ def archive_of(template: Any, sizes: Sizes) -> Iterator[Archive]:
         other = factories.principal(others_database, keyring, tenant="other")
         others_database.close()
         database = Database(url, pool_size=1)  # each connection reports for itself what it read
-        direct = driver_url(url).set(drivername="postgresql").render_as_string(False)
+        direct = url
         with psycopg.connect(direct, autocommit=True) as opened:
             found = opened.execute("SELECT now() - interval '20 days'").fetchone()
             assert found is not None

@@ -14,7 +14,7 @@ from service import leases, probes
 from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
-from service.db import Database, UnitOfWork, driver_url
+from service.db import Database, UnitOfWork
 from service.jobs import execution, queries, submission, sweeps
 from service.leases import Lease
 from tests import factories
@@ -49,9 +49,7 @@ def full(template: Any) -> Iterator[tuple[Database, Principal, PublishedModel]]:
         database = Database(url, queue=FakeTaskQueue())
         caller = factories.principal(database, Keyring(factories.MASTER_KEY))
         model = factories.published(database, MemoryBlobStore())
-        with psycopg.connect(
-            driver_url(url).set(drivername="postgresql").render_as_string(False), autocommit=True
-        ) as opened:
+        with psycopg.connect(url, autocommit=True) as opened:
             opened.execute("SET session_replication_role = replica")
             same = {"tenant": caller.tenant_id, "model": model.id}
             opened.execute(FILL, same | {"count": QUEUED, "attempt": 0, "delay": "0 s"})
@@ -155,9 +153,7 @@ def test_plans_made_on_an_empty_table_are_good_when_it_is_large(template: Any) -
         caller = factories.principal(others_database, Keyring(factories.MASTER_KEY))
         model = factories.published(others_database, MemoryBlobStore())
         others_database.close()
-        with psycopg.connect(
-            driver_url(url).set(drivername="postgresql").render_as_string(False), autocommit=True
-        ) as opened:
+        with psycopg.connect(url, autocommit=True) as opened:
             opened.execute("ALTER TABLE job SET (autovacuum_enabled = false)")
             for _ in range(8):  # psycopg prepares a statement that it has seen five times
                 live_through_a_job(database, caller, model)
@@ -241,9 +237,7 @@ def test_a_stall_is_told_by_a_plan_made_on_empty_tables_in_a_flood_of_jobs_and_e
         caller = factories.principal(others_database, Keyring(factories.MASTER_KEY))
         model = factories.published(others_database, MemoryBlobStore())
         others_database.close()
-        with psycopg.connect(
-            driver_url(url).set(drivername="postgresql").render_as_string(False), autocommit=True
-        ) as opened:
+        with psycopg.connect(url, autocommit=True) as opened:
             for table in ("job", "audit_event"):
                 opened.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())
             for _ in range(8):  # psycopg prepares a statement that it has seen five times

@@ -13,7 +13,7 @@ from service import backlog
 from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
-from service.db import Database, driver_url
+from service.db import Database
 from service.jobs import execution
 from service.webhooks import deliveries, endpoints, feed
 from tests import factories
@@ -77,7 +77,7 @@ def crowd(template: Any) -> Iterator[Crowd]:
                 )[0].id
                 for n in range(2)
             ]
-        direct = driver_url(url).set(drivername="postgresql").render_as_string(False)
+        direct = url
         with psycopg.connect(direct, autocommit=True) as opened:
             for table in TABLES:
                 opened.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())

@@ -22,7 +22,7 @@ from service.catalog import Catalog
 from service.cli import main
 from service.config import Settings
 from service.crypto import Keyring
-from service.db import Database, driver_url
+from service.db import Database
 from service.embedded import embedded_servers, scheduler_command, worker_command
 from service.pulse import Pulse, pulse_file
 from service.queue import score_wake_up
@@ -168,7 +168,7 @@ def test_a_worker_that_is_busy_for_long_is_healthy(start: Start, deployed: Setti
     database = Database(deployed.database_url, queue=queue)
     caller = factories.principal(database, Keyring(factories.MASTER_KEY))
     model = Catalog(database, cache_s=0).resolve(factories.BREAST_CANCER)
-    url = driver_url(deployed.database_url).set(drivername="postgresql").render_as_string(False)
+    url = deployed.database_url
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE job_result IN ACCESS EXCLUSIVE MODE")
         (job_id,) = factories.submitted(database, caller, model)

@@ -19,6 +19,8 @@ from service.crypto import Keyring, binding
 from service.database_faults import DatabaseFault, fault_of
 from service.errors import PayloadUnreadable, SettingInvalid
 from service.faults import REPORTED_FOR_S, Fault
+from service.postgres_connection import connect as connect_to
+from service.postgres_connection import is_pooled
 from service.redis_client import SOCKET_TIMEOUT_S, redis_client
 from service.schema import schema_revisions
 from service.storage import FsspecBlobStore
@@ -41,8 +43,7 @@ TENANTS = "SELECT id, name, data_key FROM tenant ORDER BY id LIMIT 1000"
 
 def connect(examined: Examined) -> psycopg.Connection[TupleRow]:
     """A connection of the checks' own. Raises psycopg.Error."""
-    url = examined.settings.database_url.replace("postgresql+psycopg://", "postgresql://")
-    return psycopg.connect(url, autocommit=True, connect_timeout=5)
+    return connect_to(examined.settings.database_url)
 
 
 def has_schema(examined: Examined) -> bool:
@@ -67,12 +68,17 @@ def postgres(examined: Examined) -> Iterator[Finding]:
             asked = datetime.now(UTC)
             row = connection.execute(STATE).fetchone()
             answered = datetime.now(UTC)
+            pooled = is_pooled(connection)
     except psycopg.Error as error:
         yield unusable("postgres", fault_of(error) or DatabaseFault.REFUSED, examined)
         return
     assert row is not None
     number, version, standby, read_only, *settings, clock = row
     yield postgres_version(number, version)
+    if pooled:
+        yield ok(
+            "pooler", "one stands between: settings go with every transaction, statements are not prepared"
+        )
     if standby or read_only:
         yield unusable("postgres", DatabaseFault.STANDBY if standby else DatabaseFault.READ_ONLY, examined)
     yield from durability(dict(zip(DURABLE, settings, strict=True)))
