@@ -4,29 +4,24 @@ A re-run takes the plan of its first batch and keeps of it the rows that failed.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.json as pjson
-import pyarrow.parquet as pq
 import structlog
 
 from models.pipelines import FieldFault, SinglePass
 from models.pipelines.columns import CellFaults
 from service import failpoints
-from service.batches import chunks, output, queries, steps
+from service.batches import chunks, output, steps
 from service.batches.files import accounting
 from service.batches.files.accounting import Unaccounted
-from service.batches.files.csv_lines import csv_rows
 from service.batches.files.formats import inspect
 from service.batches.files.formats.carrying import record_batch
 from service.batches.files.layouts import Layout
 from service.batches.files.outputs import (
-    ROW,
-    OutputFormat,
     encoded,
     errors_batch,
     errors_schema,
@@ -34,11 +29,11 @@ from service.batches.files.outputs import (
 )
 from service.batches.files.parts import PartKind, PartStore
 from service.batches.files.plans import Chunk, Limits, cut_after, head_of, read_head
-from service.batches.files.sources import check_same
+from service.batches.files.problems import FileProblem, SourceUnavailable
 from service.batches.keys import open_layout
 from service.batches.output import OutputKind
 from service.batches.queries import FinishedChunk
-from service.batches.requests import BatchRequest, wanted_by
+from service.batches.requests import BatchRequest, RerunRows, wanted_by
 from service.batches.steps import ClaimedStep, Joined, PlannedChunk, StepKind, Validation
 from service.failpoints import Point
 from service.lifecycle import ChunkState
@@ -46,6 +41,7 @@ from workers.holding import Holding, LeaseLost, Stopping
 from workers.night import Night, WatchedSource, fault_of
 from workers.pool import LoadedModel
 from workers.refusals import ModelRefused
+from workers.reruns import Reruns
 
 LEAST_ROWS, MOST_ROWS = 256, 524_288
 CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
@@ -55,7 +51,9 @@ ROW_S = 5e-6
 UNMEASURED_ROW_S = 0.01  # taken for a row of a model that this worker refuses
 # Sizes are kept from batch to batch while chunks take about as long as meant, so that a file gives the same bytes again.
 NEAR = 4.0
-CHUNKS_AT_ONCE = 1000
+WAIT_STEP_S = 10.0  # how often a source that is waited for is looked for
+# What is no end while a source is waited for.
+AWAITED = frozenset({FileProblem.GONE.value, SourceUnavailable.code})
 
 log = structlog.get_logger()
 
@@ -74,6 +72,7 @@ class StepWorker:
     def __init__(self, night: Night, holding: Holding) -> None:
         self._night = night
         self._holding = holding
+        self._reruns = Reruns(night, holding)
 
     def work(self) -> bool:
         """Claim a step and see it to its end; whether there was one. Raises DatabaseUnavailable."""
@@ -106,6 +105,9 @@ class StepWorker:
         if night.is_to_blame():
             night.write(lambda work: steps.release(work, step))
             return
+        if step.source_left_s > 0 and fault.problem.code in AWAITED:
+            self._await_source(step)
+            return
         problem = fault.told(step.attempt, night.limits.max_attempts)
         kind = step.kind.value
         if problem is None:
@@ -118,10 +120,19 @@ class StepWorker:
             night.write(lambda work: steps.fail(work, step, problem, owner=night.owner))
             log.warning("batch_failed", batch=str(step.batch_id), step=kind, code=problem.code)
 
+    def _await_source(self, step: ClaimedStep) -> None:
+        """Look again in a while for a source that is not there yet. It uses up no attempt."""
+        night, delay_s = self._night, min(WAIT_STEP_S, step.source_left_s)
+        night.write(lambda work: steps.await_source(work, step, delay_s=delay_s, owner=night.owner))
+        log.info("batch_source_awaited", batch=str(step.batch_id), left_s=round(step.source_left_s))
+
     def _validate(self, step: ClaimedStep) -> None:
         night = self._night
         request = night.request(step.tenant_id, step.batch_id, step.request)
-        found = self._planned_again(step) if step.rerun_of else self._planned(step, request)
+        if step.rerun_of is not None and request.rows is None:
+            found = self._planned_again(step, step.rerun_of)
+        else:
+            found = self._planned(step, request)
         self._holding.progress()
         cipher = night.ciphers.of(step.tenant_id)
         night.write(lambda work: steps.validated(work, step, found, cipher=cipher, owner=night.owner))
@@ -137,7 +148,11 @@ class StepWorker:
         limits = Limits(rows=sizes.chunk_rows, size_bytes=CHUNK_BYTES)
         plan = inspect(source, request.format, wanted_by(request, pipeline), limits)
         found, rows = plan.chunks, plan.rows
-        if request.dry_run_rows is not None:
+        if request.rows is RerunRows.FAILED and step.rerun_of is not None:
+            first = self._reruns.original(step.rerun_of)
+            found = self._reruns.in_a_mended_file(step, first, found, rows)
+            rows = sum(chunk.wanted for chunk in found)
+        elif request.dry_run_rows is not None:
             found, rows = cut_after(found, request.dry_run_rows), min(rows, request.dry_run_rows)
         return Validation(
             _in_a_row(found),
@@ -149,29 +164,13 @@ class StepWorker:
             plan.identity.sha256,
         )
 
-    def _planned_again(self, step: ClaimedStep) -> Validation:
-        """The failed rows of the first batch, as its errors name them."""
-        night = self._night
-        assert step.rerun_of is not None
-        with night.database.statement() as work:
-            first = queries.original(work, step.rerun_of)
-        cipher = night.ciphers.of(step.tenant_id)
-        head = open_layout(cipher, step.tenant_id, first.id, first.layout)
-        request = night.request(step.tenant_id, first.id, first.request)
-        check_same(night.source(step.tenant_id, request), read_head(head)[1])
-        store = night.parts(step.tenant_id, first.id, first.data_key)
-        again = []
-        for chunk in self._finished(first.id):
-            if chunk.rows_failed:
-                self._holding.give_way()
-                seek = chunks.open_seek(cipher, step.tenant_id, chunk.id, chunk.seek)
-                again.append(_failed_rows(Chunk.from_bytes(seek), chunk, store, request.output))
-        rows = sum(chunk.wanted for chunk in again)
-        if rows != first.rows_failed:
-            raise Unaccounted(f"{first.rows_failed} rows failed and the errors name {rows}")
+    def _planned_again(self, step: ClaimedStep, rerun_of: UUID) -> Validation:
+        """The failed rows of the first batch in its own file."""
+        first = self._reruns.original(rerun_of)
+        head, again = self._reruns.in_the_same_file(step, first)
         return Validation(
             _in_a_row([replace(chunk, number=number) for number, chunk in enumerate(again)]),
-            rows,
+            sum(chunk.wanted for chunk in again),
             head,
             first.chunk_rows,
             first.run_rows,
@@ -230,7 +229,8 @@ class StepWorker:
         layout, _ = read_head(head)
         store = night.parts(step.tenant_id, step.batch_id, step.data_key)
         found = [
-            self._complete(step, chunk, store, layout, request) for chunk in self._finished(step.batch_id)
+            self._complete(step, chunk, store, layout, request)
+            for chunk in self._reruns.finished(step.batch_id)
         ]
         dry = request.dry_run_rows is not None
         account = accounting.proven(
@@ -317,18 +317,6 @@ class StepWorker:
                 for kind in (PartKind.RESULTS, PartKind.ERRORS):
                     store.delete(store.location(kind, chunk.number, fence))
 
-    def _finished(self, batch_id: UUID) -> Iterator[FinishedChunk]:
-        """All finished chunks of a batch, in input order."""
-        after = -1
-        while True:
-            self._holding.progress()
-            with self._night.database.statement() as work:
-                page = queries.finished_chunks(work, batch_id, after=after, limit=CHUNKS_AT_ONCE)
-            yield from page
-            if len(page) < CHUNKS_AT_ONCE:
-                return
-            after = page[-1].number
-
 
 def _in_a_row(found: Sequence[Chunk]) -> list[PlannedChunk]:
     """Chunks as the database keeps them: rows that are accounted for follow each other without gaps."""
@@ -337,25 +325,6 @@ def _in_a_row(found: Sequence[Chunk]) -> list[PlannedChunk]:
         planned.append(PlannedChunk(chunk.number, first_row, chunk.wanted, chunk.as_bytes()))
         first_row += chunk.wanted
     return planned
-
-
-def _failed_rows(planned: Chunk, chunk: FinishedChunk, store: PartStore, form: OutputFormat) -> Chunk:
-    """A chunk of which those rows are wanted that its errors name."""
-    part = output.part_of(chunk.errors)
-    if part is None:  # set aside, and the batch ended before its errors were written
-        return planned
-    with store.open(part) as file:
-        content = pa.BufferReader(file.readall())
-    if form is OutputFormat.PARQUET:
-        rows = pq.read_table(content, columns=[ROW])
-    elif form is OutputFormat.CSV:
-        rows = csv_rows(content)
-    else:
-        options = pjson.ParseOptions(
-            explicit_schema=pa.schema([(ROW, pa.int64())]), unexpected_field_behavior="ignore"
-        )
-        rows = pjson.read_json(content, pjson.ReadOptions(use_threads=False), options)
-    return replace(planned, only=np.unique(rows.column(ROW).to_numpy()))
 
 
 def _all_failed(planned: Chunk, layout: Layout, fault: FieldFault) -> pa.RecordBatch:

@@ -95,6 +95,12 @@ PAUSED: dict[str, Any] = RUNNING | {
 }
 CANCELED: dict[str, Any] = PAUSED | {"state": "canceled", "finished_at": _AT}
 RERUN: dict[str, Any] = OPENED | {"rerun_of": _ID}
+RERUN_REQUEST: dict[str, Any] = {
+    "mended": {
+        "summary": "The failed rows from a mended file",
+        "value": {"source": {"upload_id": _ID}, "rows": "failed"},
+    }
+}
 BATCHES: dict[str, Any] = {"items": [RUNNING], "next_cursor": None}
 EVENTS: dict[str, Any] = {
     "items": [

@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from service.accounts import Principal
-from service.api.batch_schemas import BatchOptions, BatchSubmit, OnError, ScheduleRequest, WindowRequest
+from service.api.batch_schemas import (
+    BatchOptions,
+    BatchSubmit,
+    OnError,
+    ScheduleRequest,
+    SourceRequest,
+    WindowRequest,
+)
 from service.api.intake import FIRST_YEAR, LATEST_YEAR, check_deadline
 from service.api.services import Services
 from service.batches import recurrence
@@ -76,8 +83,22 @@ def checked_schedule(services: Services, principal: Principal, wanted: ScheduleR
         request=request.as_json(),
         window=_window(wanted.window),
         deadline_after_s=wanted.deadline_after_s,
+        wait_for_source_s=wanted.wait_for_source_s,
         error_limit=error_limit_of(wanted.on_error),
     )
+
+
+def checked_source(
+    services: Services, principal: Principal, source: SourceRequest | None
+) -> dict[str, str] | None:
+    """The source of a re-run as it is stored. Raises UploadNotFound or FileUnfit."""
+    if source is None:
+        return None
+    if source.upload_id is not None:
+        _check_upload(services, principal, source.upload_id)
+        return {"upload_id": str(source.upload_id)}
+    _check_places(services, principal, source.uri, None)
+    return {"uri": source.uri or ""}
 
 
 def error_limit_of(on_error: OnError) -> int | None:

@@ -38,6 +38,15 @@ DRY_RUN = "Check so many rows, score none."
 DEADLINE_AFTER = "Seconds from each run after which its batch expires."
 
 
+RERUN_SOURCE = "A mended file of the same format in place of the first one, which is read again without it."
+RERUN_ROWS = (
+    "Those that failed, by their numbers, so that a mended file must have as many rows as the first; or all."
+)
+WAIT_FOR_SOURCE = (
+    "Seconds from each run for which a file that is not there yet is waited for; then its batch fails."
+)
+
+
 class SourceRequest(Wire):
     """Where the rows come from: one of an upload and a URI."""
 
@@ -148,6 +157,16 @@ class ScheduleRequest(BatchOptions):
     deadline_after_s: Annotated[int, Field(ge=60, le=LONGEST_S)] | None = Field(
         None, description=DEADLINE_AFTER
     )
+    wait_for_source_s: Annotated[int, Field(ge=1, le=LONGEST_S)] | None = Field(
+        None, description=WAIT_FOR_SOURCE
+    )
+
+
+class RerunRequest(Wire):
+    """What a re-run scores, and from which file."""
+
+    source: SourceRequest | None = Field(None, description=RERUN_SOURCE)
+    rows: Literal["failed", "all"] = Field("failed", description=RERUN_ROWS)
 
 
 class WindowView(Wire):
@@ -294,6 +313,7 @@ class ScheduleView(Wire):
     output: OutputView
     window: WindowView | None
     deadline_after_s: int | None
+    wait_for_source_s: int | None
     on_error: Literal["continue", "stop"] | StopAfter
     id_column: str | None
     carry: list[str]

@@ -102,6 +102,7 @@ def schedule_fields(schedule: ScheduleView, *, with_source: bool = True) -> dict
         "output": _output(request, with_place=with_source),
         "window": _window(schedule.window_hours, schedule.window_zone),
         "deadline_after_s": schedule.deadline_after_s,
+        "wait_for_source_s": schedule.wait_for_source_s,
         "on_error": _on_error(schedule.error_limit),
         "id_column": request.id_column if with_source else None,
         "carry": request.carry if with_source else [],

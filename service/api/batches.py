@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from uuid import UUID
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.accounts import Principal, Scope
 from service.api import batch_examples, batch_output, parameters
-from service.api.batch_intake import checked_batch
+from service.api.batch_intake import checked_batch, checked_source
 from service.api.batch_output import MEDIA, OutputQuery
-from service.api.batch_schemas import BatchList, BatchSubmit, BatchView
+from service.api.batch_schemas import BatchList, BatchSubmit, BatchView, RerunRequest
 from service.api.batch_views import as_opened, batch_fields
 from service.api.operations import operation
 from service.api.requests import NoQuery, body_as, cursor_id, idempotency_key, query_as
@@ -21,6 +21,7 @@ from service.api.views import answer, page_of
 from service.batches import control, opening, queries
 from service.batches.output import OutputKind
 from service.batches.queries import BatchFilter
+from service.batches.requests import RerunRows
 from service.db import UnitOfWork
 from service.jobs.submission import IdempotencyKey
 from service.lifecycle import BatchState
@@ -169,21 +170,37 @@ class BatchViews:
         return self._changed(control.cancel, batch_id)
 
     @operation(
-        "Run the failed rows of a batch again",
+        "Run the failed rows of a batch again, or all, from a mended file",
         example=batch_examples.RERUN,
+        examples=batch_examples.RERUN_REQUEST,
         scope=Scope.JOBS_WRITE,
+        body=RerunRequest,
+        body_required=False,
         answers={202: BatchView},
         parameters=(parameters.IDEMPOTENCY_KEY,),
-        problems=(400, 404, 409, 422),
+        problems=(400, 404, 409, 413, 415, 422),
     )
     def rerun_batch(self, batch_id: UUID) -> Response:
-        """Open a batch over the rows that failed; the first one stays as it is."""
+        """Open a batch over rows of one that has ended; the first one stays as it is."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
-        idempotency = idempotency_key(batch_id.bytes)  # the same key for another batch is another request
+        body = (
+            services.bodies.json(principal)
+            if request.content_length or "Transfer-Encoding" in request.headers
+            else b""
+        )
+        wanted = body_as(RerunRequest, body) if body else RerunRequest(source=None, rows="failed")
+        idempotency = idempotency_key(
+            batch_id.bytes + body
+        )  # the same key for another batch is another request
+        source = checked_source(services, principal, wanted.source)
         with services.database.transaction() as work:
             opened = opening.rerun(
-                *(work, principal, batch_id), actor=principal.actor, idempotency=idempotency
+                *(work, principal, batch_id),
+                actor=principal.actor,
+                idempotency=idempotency,
+                source=source,
+                rows=RerunRows(wanted.rows),
             )
         return self._opened(principal, opened.id, with_source=principal.may(Scope.JOBS_READ))
 

@@ -108,7 +108,7 @@ def _operation(rule: Rule, found: Operation) -> dict[str, Any]:
         spoken |= {"security": [{"key": []}], "description": f"Needs the scope `{found.scope}`."}
     if found.body is not None:
         media = found.body if isinstance(found.body, str) else JSON
-        spoken["requestBody"] = {"required": True, "content": {media: _schema_of(found.body)}}
+        spoken["requestBody"] = {"required": found.body_required, "content": {media: _schema_of(found.body)}}
         if found.examples:
             spoken["requestBody"]["content"][media]["examples"] = found.examples
     return spoken

@@ -36,6 +36,7 @@ class Operation:
     problems: tuple[int, ...] = ()
     examples: dict[str, Any] = field(default_factory=dict)
     example: Any = None
+    body_required: bool = True
 
 
 def operation(
@@ -48,13 +49,16 @@ def operation(
     problems: tuple[int, ...] = (),
     examples: dict[str, Any] | None = None,
     example: Any = None,
+    body_required: bool = True,
 ) -> Callable[[View], View]:
     """Attach a description to a view. An answer or body is a schema class, or the media type of raw bytes; an answer
     may be of several media types.
 
     `examples` are of the body, `example` is of the first answer.
     """
-    described = Operation(summary, scope, answers, body, parameters, problems, examples or {}, example)
+    described = Operation(
+        summary, scope, answers, body, parameters, problems, examples or {}, example, body_required
+    )
 
     def attach(view: View) -> View:
         setattr(view, OPERATION, described)

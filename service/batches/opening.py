@@ -1,5 +1,6 @@
 """Takes batches in: one transaction of batch, validation to do and audit event, answered once, however often it is sent."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from service.batches import windows
 from service.batches.files.problems import FileRefused
 from service.batches.files.uris import address_of
 from service.batches.keys import new_data_key
+from service.batches.requests import RerunRows
 from service.batches.windows import Window
 from service.crypto import Cipher, binding
 from service.db import UnitOfWork
@@ -24,8 +26,8 @@ OPEN = """
 WITH opened AS (
     INSERT INTO batch (id, tenant_id, model_version_id, schedule_id, scheduled_for, rerun_of, window_hours, window_zone,
                        not_before, deadline_at, open_from, open_until, error_limit, submitted_by, request,
-                       data_key, idempotency_digest, request_digest)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                       data_key, source_by, idempotency_digest, request_digest)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING RETURNING id, tenant_id, created_at
 ), steps AS (
     INSERT INTO batch_step (batch_id, kind) SELECT id, 'validate' FROM opened
@@ -50,7 +52,8 @@ WHERE id = %s AND tenant_id = %s
 class NewBatch:
     """A checked batch on its way in. `request` is JSON (source, format, output, columns to carry) for the workers alone.
 
-    Without `error_limit` it goes on whatever fails; with it, it stops once more rows than that have failed.
+    Without `error_limit` it goes on whatever fails; with it, it stops once more rows than that have failed. A source that is
+    missing is waited for until `source_by`.
     """
 
     tenant_id: UUID
@@ -66,6 +69,7 @@ class NewBatch:
     schedule_id: UUID | None = None
     scheduled_for: datetime | None = None
     rerun_of: UUID | None = None
+    source_by: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -115,30 +119,49 @@ def rerun(
     *,
     actor: str,
     idempotency: IdempotencyKey | None = None,
+    source: Mapping[str, str] | None = None,
+    rows: RerunRows = RerunRows.FAILED,
 ) -> Opened:
-    """Open a batch over the failed rows of one that has ended, with its model, window and request; open at once.
+    """Open a batch over rows of one that has ended, with its model, window and request; open at once.
 
-    The first stays as it is, with its hashes; `rerun_of` links the second. Raises BatchNotFound, or TransitionRefused when it
-    has not ended or has no failed rows.
+    `source` is a checked `upload_id` or `uri` of a mended file, in place of the first one. The first batch stays as it is, with
+    its hashes; `rerun_of` links the second. Raises BatchNotFound, or TransitionRefused when it has not ended or when its
+    failed rows are asked for and it has none.
     """
-    rows = work.execute(ORIGINAL, (batch_id, principal.tenant_id))
-    if not rows:
+    if idempotency and (opened := earlier(work, principal.tenant_id, idempotency)):
+        return opened
+    found = work.execute(ORIGINAL, (batch_id, principal.tenant_id))
+    if not found:
         raise BatchNotFound
-    state, rows_failed, model_version_id, hours, zone, error_limit, request = rows[0]
-    if state not in ENDED_BATCH_STATES or not rows_failed:
-        raise TransitionRefused("Only the failed rows of a batch that has ended can be run again.")
+    state, rows_failed, model_version_id, hours, zone, error_limit, request = found[0]
+    if state not in ENDED_BATCH_STATES:
+        raise TransitionRefused("Only a batch that has ended can be run again.")
+    if rows is RerunRows.FAILED and not rows_failed:
+        raise TransitionRefused("The batch has no failed rows to run again. Ask for all rows.")
     new = NewBatch(
         tenant_id=principal.tenant_id,
         cipher=principal.cipher,
         submitted_by=principal.key_id,
         model_version_id=model_version_id,
         model=f"batch:{batch_id}",
-        request=open_request(principal.cipher, principal.tenant_id, batch_id, request),
+        request=_of_rerun(
+            open_request(principal.cipher, principal.tenant_id, batch_id, request), source, rows
+        ),
         window=Window.parsed(hours, zone) if hours else None,
         error_limit=error_limit,
         rerun_of=batch_id,
     )
     return open_batch(work, new, actor=actor, idempotency=idempotency)
+
+
+def _of_rerun(request: dict[str, Any], source: Mapping[str, str] | None, rows: RerunRows) -> dict[str, Any]:
+    """The request of a re-run. One without a source of its own over failed rows takes the plan of the first batch."""
+    kept = {name: value for name, value in request.items() if name != "rows"}
+    if source is not None:
+        kept = {name: value for name, value in kept.items() if name not in {"upload_id", "uri"}} | dict(
+            source
+        )
+    return kept if source is None and rows is RerunRows.FAILED else kept | {"rows": rows}
 
 
 def open_request(cipher: Cipher, tenant_id: UUID, batch_id: UUID, sealed: bytes) -> Any:
@@ -173,6 +196,7 @@ def _row(batch_id: UUID, new: NewBatch, now: datetime) -> tuple[object, ...]:
         *((new.window.hours, new.window.zone.key) if new.window else (None, None)),
         *(new.not_before, new.deadline, opening.opens_at, opening.closes_at),
         *(new.error_limit, new.submitted_by, request, new_data_key(new.cipher, new.tenant_id, batch_id)),
+        new.source_by,
     )
 
 

@@ -53,7 +53,7 @@ OUTPUT = """
 SELECT state::text, model_version_id, request, data_key, layout, results, errors FROM batch WHERE id = %s AND tenant_id = %s
 """
 ORIGINAL = """
-SELECT id, request, data_key, layout, rows_failed, chunk_rows, run_rows, source_bytes, source_sha256
+SELECT id, request, data_key, layout, rows_failed, chunk_rows, run_rows, source_bytes, source_sha256, rows_total, rerun_of
 FROM batch WHERE id = %s
 """
 
@@ -180,6 +180,8 @@ class Original:
     run_rows: int
     source_bytes: int
     source_sha256: str | None
+    rows_total: int
+    rerun_of: UUID | None
 
 
 def get(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchView:

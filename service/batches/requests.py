@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
@@ -13,12 +14,20 @@ from service.batches.files.sources import Source, UploadSource, UriSource
 from service.uploads import Uploads
 
 
+class RerunRows(StrEnum):
+    """Which rows a re-run with a source of its own scores: those that failed, by their numbers, or all."""
+
+    FAILED = "failed"
+    ALL = "all"
+
+
 @dataclass(frozen=True)
 class BatchRequest:
     """A source, one of `upload_id` and `uri`, and what is to be made of it.
 
     `delimiter` is of CSV and `index` of archives, None to find them out. `place` is the URI of a folder that gets a copy of
-    the output in the clear. `dry_run_rows`: that many rows are checked and none is scored. For all else see Wanted.
+    the output in the clear. `dry_run_rows`: that many rows are checked and none is scored. `rows` is of a re-run that
+    validates its source anew; without it a re-run takes the source and the plan of its first batch. For all else see Wanted.
     """
 
     format: BatchFormat
@@ -34,6 +43,7 @@ class BatchRequest:
     ignore: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     decimal: str | None = None
+    rows: RerunRows | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values; what was not asked for is left out."""
@@ -51,6 +61,7 @@ class BatchRequest:
                 "carry": tuple(table.get("carry", ())),
                 **{name: tuple(table.get(name, ())) for name in ("ignore", "missing")},
                 "output": OutputFormat(table.get("output", OutputFormat.NDJSON)),
+                "rows": None if table.get("rows") is None else RerunRows(table["rows"]),
             }
         )
 

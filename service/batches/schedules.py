@@ -30,12 +30,12 @@ ACTOR = "scheduler"
 
 CREATE = """
 INSERT INTO batch_schedule (id, tenant_id, name, cron, zone, model, request, window_hours, window_zone, deadline_after_s,
-                            error_limit, submitted_by, next_run_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                            error_limit, wait_for_source_s, submitted_by, next_run_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (tenant_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
 """
 COLUMNS = """id, name, cron, zone, model, window_hours, window_zone, deadline_after_s, error_limit, created_at, updated_at,
-    paused_at, next_run_at, last_run_at, last_problem,
+    paused_at, next_run_at, last_run_at, last_problem, wait_for_source_s,
     (SELECT batch.id FROM batch WHERE schedule_id = batch_schedule.id ORDER BY scheduled_for DESC LIMIT 1), request"""
 LIST = f"""
 SELECT {COLUMNS} FROM batch_schedule
@@ -58,7 +58,7 @@ WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL RETURNING id
 """
 DUE = f"""
 SELECT id, tenant_id, name, cron, zone, model, request, window_hours, window_zone, deadline_after_s, error_limit,
-       submitted_by, now()
+       wait_for_source_s, submitted_by, now()
 FROM batch_schedule WHERE paused_at IS NULL AND deleted_at IS NULL AND next_run_at <= now()
 ORDER BY next_run_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 """
@@ -69,7 +69,7 @@ RAN = "UPDATE batch_schedule SET next_run_at = %s, last_run_at = %s, last_proble
 class NewSchedule:
     """A schedule on its way in. The patterns `uri` and `place` in `request` may hold `{date}`, the date of the run.
 
-    `deadline_after_s` is counted from each run.
+    `deadline_after_s` is counted from each run, and so is `wait_for_source_s`: so long a missing source is waited for.
     """
 
     name: str
@@ -80,6 +80,7 @@ class NewSchedule:
     window: Window | None = None
     deadline_after_s: int | None = None
     error_limit: int | None = None
+    wait_for_source_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class ScheduleView:
     next_run_at: datetime
     last_run_at: datetime | None
     last_problem: dict[str, str] | None
+    wait_for_source_s: int | None
     last_batch_id: UUID | None
     request: dict[str, Any]
 
@@ -118,6 +120,7 @@ class _Due:
     window_zone: str | None
     deadline_after_s: int | None
     error_limit: int | None
+    wait_for_source_s: int | None
     submitted_by: str
     now: datetime
 
@@ -137,7 +140,7 @@ def create(work: UnitOfWork, principal: Principal, new: NewSchedule) -> UUID:
         CREATE,
         (
             *(schedule_id, tenant_id, new.name, new.cron, new.zone, new.model, request, *window),
-            *(new.deadline_after_s, new.error_limit, principal.key_id, next_run_at),
+            *(new.deadline_after_s, new.error_limit, new.wait_for_source_s, principal.key_id, next_run_at),
         ),
     )
     if not rows:
@@ -222,7 +225,7 @@ def _run(
 
 def _batch(due: _Due, run_at: datetime, cipher: Cipher, model: PublishedModel) -> NewBatch:
     request = from_json(cipher.open(due.request, _bound_to(due.tenant_id, due.id)))
-    after_s = due.deadline_after_s
+    after_s, wait_s = due.deadline_after_s, due.wait_for_source_s
     return NewBatch(
         tenant_id=due.tenant_id,
         cipher=cipher,
@@ -237,6 +240,7 @@ def _batch(due: _Due, run_at: datetime, cipher: Cipher, model: PublishedModel) -
         error_limit=due.error_limit,
         schedule_id=due.id,
         scheduled_for=run_at,
+        source_by=None if wait_s is None else run_at + timedelta(seconds=wait_s),
     )
 
 

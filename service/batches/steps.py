@@ -43,7 +43,8 @@ WITH picked AS MATERIALIZED (
     RETURNING id, fence, attempt, kind, batch_id
 )
 SELECT claimed.id, claimed.fence, claimed.attempt, claimed.kind, claimed.batch_id, batch.tenant_id, batch.model_version_id,
-       batch.request, batch.data_key, batch.layout, batch.rows_total, batch.rerun_of
+       batch.request, batch.data_key, batch.layout, batch.rows_total, batch.rerun_of,
+       greatest(0, coalesce(extract(epoch FROM batch.source_by - now()), 0))::float8
 FROM claimed JOIN batch ON batch.id = claimed.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM claimed))
 """
 
@@ -131,6 +132,24 @@ FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY
 RETURNING batch_id
 """
 
+# The trail says once that a source is waited for. The problem shows in `retrying` until the source is there.
+AWAIT_SOURCE = f"""
+WITH {settling.HELD}, waiting AS (
+    UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1,
+        available_at = now() + make_interval(secs => %s), {leases.RELEASE},
+        problem = jsonb_build_object('code', 'source_awaited', 'detail', 'The source is not there yet. It is waited for until '
+            || to_char(batch.source_by AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '.')
+    FROM held, batch_step AS before, batch
+    WHERE {leases.held_clause(TABLE)} AND before.id = held.id AND batch.id = batch_step.batch_id
+    RETURNING batch.id, batch.tenant_id, batch.source_by, before.problem->>'code' AS before
+), events AS (
+    INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+    SELECT tenant_id, id, %s, 'batch.source_awaited', jsonb_build_object('until', source_by) FROM waiting
+    WHERE before IS DISTINCT FROM 'source_awaited'
+)
+SELECT id FROM waiting
+"""
+
 
 # The errors of a chunk that was set aside are written by whoever finalizes its batch.
 NOTE_ERRORS = """
@@ -160,7 +179,8 @@ class StepKind(StrEnum):
 class ClaimedStep:
     """A step in the hands of this claimant. `request`, `data_key` and `layout` are still sealed.
 
-    With `rerun_of` only that batch's failed rows count.
+    With `rerun_of` only that batch's failed rows count, unless the request says otherwise. A missing source is waited for
+    `source_left_s` seconds longer.
     """
 
     lease: Lease
@@ -174,6 +194,7 @@ class ClaimedStep:
     layout: bytes | None
     rows_total: int | None
     rerun_of: UUID | None
+    source_left_s: float
 
 
 @dataclass(frozen=True)
@@ -327,3 +348,8 @@ def put_off(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, delay_s: f
     """Queue a step again after a fault that may pass; whether it was still held. It uses up an attempt."""
     said = Jsonb(asdict(problem))
     return bool(work.execute(PUT_OFF, (step.lease.id, step.lease.fence, delay_s, said, f"worker:{owner}")))
+
+
+def await_source(work: UnitOfWork, step: ClaimedStep, *, delay_s: float, owner: str) -> bool:
+    """Queue a step again whose source is not there yet; whether it was still held. It uses up no attempt."""
+    return bool(work.execute(AWAIT_SOURCE, (step.lease.id, step.lease.fence, delay_s, f"worker:{owner}")))

@@ -110,9 +110,13 @@ class ApiClient:
         """The whole trail of a batch, oldest first."""
         return self._pages(f"/v1/batches/{batch_id}/events", {}, None)
 
-    def control_batch(self, batch_id: str, verb: str, idempotency_key: str | None = None) -> Json:
+    def control_batch(
+        self, batch_id: str, verb: str, idempotency_key: str | None = None, body: Json | None = None
+    ) -> Json:
         """Pause, resume, cancel or rerun a batch; the batch as it then stands, or the new one of a rerun."""
-        return self._call("POST", f"/v1/batches/{batch_id}/{verb}", idempotency_key=idempotency_key)
+        return self._call(
+            "POST", f"/v1/batches/{batch_id}/{verb}", body=body, idempotency_key=idempotency_key
+        )
 
     @contextmanager
     def batch_output(

@@ -16,7 +16,7 @@ from tests.acceptance.stack import Stack, eventually
 
 UNUSUAL = {"window": {"hours": "22:00-06:00", "zone": "Europe/Berlin"}, "deadline_after_s": 3600,
            "on_error": {"stop_after": 9}, "output": {"format": "parquet", "place": None}, "id_column": "case",
-           "carry": ["ward"], "delimiter": ";", "dry_run": 10}  # fmt: skip
+           "carry": ["ward"], "delimiter": ";", "dry_run": 10, "wait_for_source_s": 600}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -62,10 +62,10 @@ class Nights:
                 work, self.new(**values), actor=self.caller.actor, idempotency=idempotency
             )
 
-    def rerun(self, batch_id: UUID) -> Opened:
-        """Run the failed rows of a batch again."""
+    def rerun(self, batch_id: UUID, **values: Any) -> Opened:
+        """Run the failed rows of a batch again, or what `values` say."""
         with self.database.transaction() as work:
-            return opening.rerun(work, self.caller, batch_id, actor=self.caller.actor)
+            return opening.rerun(work, self.caller, batch_id, actor=self.caller.actor, **values)
 
     def step(self, kind: StepKind, *, lease_s: float = 30.0) -> ClaimedStep:
         """Claim the step of this kind that is due."""

@@ -231,3 +231,18 @@ def test_changes_of_a_schedule_are_in_the_trail(nights: Nights) -> None:
     assert [row[0] for row in nights.rows(query, f"batch-schedule:{schedule_id}")] == [
         *("schedule.created", "schedule.changed", "schedule.changed", "schedule.deleted"),
     ]
+
+
+def test_a_run_waits_for_its_source_as_long_as_its_schedule_says(nights: Nights) -> None:
+    schedule_id = create(nights, wait_for_source_s=1800)
+    assert view(nights, schedule_id).wait_for_source_s == 1800
+    miss(nights, schedule_id, 0.01)
+    (batch_id,) = run_due(nights)
+    scheduled_for, source_by = nights.rows(
+        "SELECT scheduled_for, source_by FROM batch WHERE id = %s", batch_id
+    )[0]
+    assert source_by - scheduled_for == timedelta(minutes=30)
+    other = create(nights, "without")
+    miss(nights, other, 0.01)
+    (batch_id,) = run_due(nights)
+    assert nights.rows("SELECT source_by FROM batch WHERE id = %s", batch_id) == [(None,)]

@@ -172,6 +172,16 @@ def read_head(content: bytes) -> tuple[Layout, Identity]:
     return Layout.from_json(head["layout"]), Identity(**head["identity"])
 
 
+def narrowed(chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> tuple[Chunk, ...]:
+    """What is left of a plan when only the rows of these numbers, rising, are wanted."""
+    found: list[Chunk] = []
+    for chunk in chunks:
+        first, last = np.searchsorted(wanted, (chunk.first_row, chunk.first_row + chunk.rows))
+        if first < last:
+            found.append(replace(chunk, number=len(found), only=wanted[first:last]))
+    return tuple(found)
+
+
 def cut_after(chunks: Sequence[Chunk], rows: int) -> tuple[Chunk, ...]:
     """The chunks that hold the first `rows` rows, no more of which are accounted for."""
     kept = []

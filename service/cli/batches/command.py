@@ -158,20 +158,43 @@ def cancel_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
 
 @batch.command("rerun")
 @batch_argument
+@click.option(
+    "--source", metavar="FILE_OR_URI", help="A mended file, of the same format; else the first one again."
+)
+@click.option("--rows", type=click.Choice(["failed", "all"]), help="Which rows; `failed` without it.")
 @click.option("--watch", "watched", is_flag=True, help="Follow the new batch until it has ended.")
 @click.option("--idempotency-key", metavar="K", help="Makes a repeated call safe: it is run again once.")
 @over_api
 def rerun_batch(
-    api: ApiClient, out: Output, batch_id: UUID, *, watched: bool, idempotency_key: str | None
+    api: ApiClient,
+    out: Output,
+    *,
+    batch_id: UUID,
+    source: str | None,
+    rows: str | None,
+    watched: bool,
+    idempotency_key: str | None,
 ) -> int:
     """Score the failed rows of a batch again, as a new batch.
 
+    With --source from a mended file: the failed rows by their numbers, so that it must have as many rows as the first, or with
+    --rows all every row of it.
+
     \b
-    Example:
+    Examples:
       medqueue batch rerun 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --watch
+      medqueue batch rerun 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --source mended.csv
     """
+    from service.cli.batches.sources import LocalFile, put_up, source_named
+
     key = idempotency_key or str(uuid.uuid4())
-    new = repeated_if_lost(lambda: api.control_batch(str(batch_id), "rerun", key))
+    body: Json = {}
+    if rows is not None:
+        body["rows"] = rows
+    if source is not None:
+        found = source_named(source)
+        body["source"] = put_up(api, out, found.path) if isinstance(found, LocalFile) else found.source
+    new = repeated_if_lost(lambda: api.control_batch(str(batch_id), "rerun", key, body or None))
     if not watched:
         return _shown(out, new)
     from service.cli.batches.watching import advise, watch

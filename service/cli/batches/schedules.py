@@ -48,6 +48,13 @@ def list_schedules(api: ApiClient, out: Output) -> int:
     metavar="HOURS",
     help="Stop each batch so many hours after its time.",
 )
+@click.option(
+    "--wait-for-source",
+    "wait_for_source_s",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help="Wait so long after each run for a file that is not there yet.",
+)
 @over_api
 def create_schedule(
     api: ApiClient,
@@ -58,6 +65,7 @@ def create_schedule(
     cron: str,
     work: Work,
     deadline_after_h: float | None,
+    wait_for_source_s: int | None,
 ) -> int:
     """Open a batch over URI whenever a cron expression says so.
 
@@ -75,6 +83,8 @@ def create_schedule(
     schedule = clock | work.request(source) | {"source": {"uri": source}}
     if deadline_after_h is not None:
         schedule["deadline_after_s"] = round(deadline_after_h * HOUR_S)
+    if wait_for_source_s is not None:
+        schedule["wait_for_source_s"] = wait_for_source_s
     return _shown(out, api.create_schedule(schedule))
 
 

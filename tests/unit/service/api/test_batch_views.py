@@ -98,7 +98,7 @@ def test_a_schedule_has_the_shape_that_the_document_says() -> None:
     request = BatchRequest(BatchFormat.PARQUET, uri="/night/{date}.parquet")
     schedule = schedules.ScheduleView(
         *(UUID(int=1), "ward", "0 22 * * *", "Europe/Berlin", "m", None, None, 60, None),
-        *(AT, AT, None, AT, None, None, None, request.as_json()),
+        *(AT, AT, None, AT, None, None, 3600, None, request.as_json()),
     )
     view = ScheduleView.model_validate(schedule_fields(schedule), strict=False)
     assert (view.source.uri, view.on_error, view.window) == ("/night/{date}.parquet", "continue", None)

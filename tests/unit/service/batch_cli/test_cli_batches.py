@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -117,6 +118,32 @@ def test_a_rerun_shows_the_new_batch_and_is_asked_for_once(api: Api, medqueue: R
     assert medqueue("rerun", ID) == 0
     assert len({request.headers["Idempotency-Key"] for request in api.asked}) == 1
     assert f"id             {NEW_ID}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        ((), None),
+        (("--rows", "all"), {"rows": "all"}),
+        (("--source", "file:///night/mended.csv"), {"source": {"uri": "file:///night/mended.csv"}}),
+        (("--source", f"upload:{ID}", "--rows", "failed"), {"source": {"upload_id": ID}, "rows": "failed"}),
+    ],
+)
+def test_a_rerun_says_which_rows_of_which_file(
+    api: Api, medqueue: Run, words: tuple[str, ...], body: dict[str, object] | None
+) -> None:
+    api.on(f"POST {BATCH}/rerun", view("validating", 0, id=NEW_ID))
+    assert medqueue("rerun", ID, *words) == 0
+    sent = api.asked[-1].content
+    assert (json.loads(sent) if sent else None) == body
+
+
+def test_a_mended_file_of_this_machine_goes_up_first(api: Api, medqueue: Run, tmp_path: Path) -> None:
+    (tmp_path / "mended.csv").write_text("id\n1\n")
+    api.on("POST /v1/uploads", {"id": ID}, status=201)
+    api.on(f"POST {BATCH}/rerun", view("validating", 0, id=NEW_ID))
+    assert medqueue("rerun", ID, "--source", str(tmp_path / "mended.csv")) == 0
+    assert json.loads(api.asked[-1].content) == {"source": {"upload_id": ID}}
 
 
 def test_a_rerun_is_watched_as_the_new_batch(api: Api, medqueue: Run, capsys: Captured) -> None:
