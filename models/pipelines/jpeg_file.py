@@ -8,11 +8,13 @@ see is told here: scans that are missing as a whole.
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from typing import Final, NamedTuple
 
 import numpy as np
 import simplejpeg
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from models.pipelines.image_header import (
     MOST_PARTS,
@@ -88,8 +90,14 @@ def read_jpeg(content: bytes) -> ImageFile:
 
 
 def decode_jpeg(image: ImageFile) -> Image.Image:
-    """Every pixel, as stored. Raises ImageRefused, and what simplejpeg raises."""
-    height, width, *_ = simplejpeg.decode_jpeg_header(image.content, strict=True)
+    """Every pixel, as stored. Raises ImageRefused, and what simplejpeg and Pillow raise."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(image.content, strict=True)
+    except ValueError:
+        JpegImageFile(
+            BytesIO(image.content)
+        ).load()  # it reads colours of any resolution, and raises of damage
+        raise unsupported("JPEG") from None
     if (width, height) != (image.width, image.height):
         raise damaged("its headers contradict each other")
     grey = image.colour == "grey"

@@ -128,6 +128,13 @@ def test_a_sound_jpeg_of_any_kind_is_read_to_the_pixels_that_pillow_reads(
     assert (pixels_of(file + b"\0\0 what a scanner adds \xff\xd8\xff") == expected).all()
 
 
+def test_a_jpeg_whose_colours_are_sampled_in_a_rare_way_is_called_unsupported_and_not_damaged() -> None:
+    file = bytearray(JPEGS["colour"])
+    frame = file.index(b"\xff\xc0")
+    file[frame + 11], file[frame + 14] = 0x22, 0x21  # of the first and the second colour
+    assert code_of(bytes(file)) == "unsupported_encoding"
+
+
 def picture(colour: int, stream: bytes, *extra: tuple[bytes, bytes], depth: int = 8) -> bytes:
     """A PNG of 40 x 30 with the chunks `extra` between header and pixels."""
     file = raw_png(40, 30, stream, colour=colour, depth=depth)
