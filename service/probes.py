@@ -144,7 +144,7 @@ def queue_metrics(database: Database, catalog: Catalog) -> bytes:
             model = catalog.version(version_id)
             depth.labels(model.name, model.version, state).set(count)
             age.labels(model.name, model.version, state).set(oldest_s)
-    except (DatabaseUnavailable, ModelNotFound):
+    except (DatabaseUnavailable, ModelNotFound, UndefinedTable):  # the schema may be behind
         return b""
     return generate_latest(registry)
 

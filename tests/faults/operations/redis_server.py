@@ -278,13 +278,16 @@ def own_redis(folder: Path, *, bind: str = "127.0.0.1") -> Iterator[OwnRedis]:
 
 
 @contextlib.contextmanager
-def sentinel(folder: Path, master: OwnRedis, name: str) -> Iterator[int]:
-    """A Sentinel that watches a master under a name; its port."""
+def sentinel(
+    folder: Path, master: OwnRedis, name: str, *, at_port: int | None = None, down_after_ms: int = 30_000
+) -> Iterator[int]:
+    """A Sentinel that watches a master under a name; its port. It may be told of another port than the master's."""
     folder.mkdir(parents=True)
     port = free_port()
     configuration = folder / "sentinel.conf"
     configuration.write_text(
-        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {name} 127.0.0.1 {master.port} 1\n"
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {name} 127.0.0.1 {at_port or master.port} 1\n"
+        f"sentinel down-after-milliseconds {name} {down_after_ms}\n"
         f"sentinel auth-pass {name} {PASSWORD}\n"
     )
     with (folder / "log").open("wb") as log:
