@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,7 +17,7 @@ from service.embedded.waiting import wait_until
 
 MAJORS = (15, 16, 17)
 SETTINGS = {
-    "listen_addresses": "127.0.0.1",
+    "listen_addresses": "127.0.0.1,::1",
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
@@ -33,50 +34,99 @@ def installed() -> dict[int, Path]:
     return {major: folder for major, folder in folders.items() if (folder / "postgres").is_file()}
 
 
-@contextmanager
-def running(programs: Path) -> Iterator[str]:
-    """The address of an empty database `medqueue` of a new cluster, which is removed afterwards.
+@dataclass
+class Cluster:
+    """One cluster in a folder of its own, outside of the tests', which root keeps to itself: Postgres never runs as root."""
 
-    The cluster lies outside of the tests' folder, which root keeps to itself: Postgres never runs as root.
-    """
-    folder = Path(mkdtemp(prefix="older-postgres-"))
-    account = "postgres" if os.geteuid() == 0 else None
-    runs_as: dict[str, Any] = {"user": account, "group": account, "extra_groups": []} if account else {}
-    password = folder / "password"
-    password.write_text("secret")
-    for path in (folder, password):
-        shutil.chown(path, account or os.geteuid())
-    try:
-        subprocess.run(
-            (programs / "initdb", "-D", folder / "data", "-U", "medqueue", "-A", "scram-sha-256",
-             "--pwfile", password, "-E", "UTF8", "--locale", "C", "--no-sync"),
-            check=True, capture_output=True, cwd="/", **runs_as,
-        )  # fmt: skip
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        settings = SETTINGS | {"port": str(port), "unix_socket_directories": str(folder)}
+    programs: Path
+    folder: Path
+    port: int
+    account: str | None
+    server: "subprocess.Popen[bytes] | None" = field(default=None)
+
+    @property
+    def data(self) -> Path:
+        """The folder of the cluster."""
+        return self.folder / "data"
+
+    def url(self, database: str) -> str:
+        """The address of a database, over the socket."""
+        return f"postgresql://medqueue:secret@/{database}?host={self.folder}&port={self.port}"
+
+    def own(self, *paths: Path) -> None:
+        """Give files to the account that runs the server."""
+        for path in paths:
+            shutil.chown(path, self.account or os.geteuid())
+
+    def run(self, program: str, *words: str | Path) -> None:
+        """Run one of the programs to its end."""
+        command = (self.programs / program, *words)
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **self._runs_as())
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serve the cluster for as long as the block lasts."""
+        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
         words = (word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
-        server = subprocess.Popen(
-            (programs / "postgres", "-D", folder / "data", *words),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **runs_as,
+        self.server = subprocess.Popen(
+            (self.programs / "postgres", "-D", self.data, *words),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **self._runs_as(),
         )  # fmt: skip
         try:
-            url = f"postgresql://medqueue:secret@/{{}}?host={folder}&port={port}"
-            assert wait_until(lambda: _answers(url.format("postgres")), 60), "Postgres did not come up"
-            with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
-                connection.execute("CREATE DATABASE medqueue")
-            yield url.format("medqueue")
+            assert wait_until(self._answers, 60), "Postgres did not come up"
+            yield
         finally:
-            server.send_signal(2)  # SIGINT: ends sessions at once
-            server.wait(30)
-    finally:
-        shutil.rmtree(folder)
+            self.stop()
+
+    def stop(self) -> None:
+        """End the server at once, with its sessions."""
+        if self.server is not None and self.server.poll() is None:
+            self.server.send_signal(2)
+            self.server.wait(30)
+
+    def _runs_as(self) -> dict[str, Any]:
+        return {"user": self.account, "group": self.account, "extra_groups": []} if self.account else {}
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
 
-def _answers(url: str) -> bool:
+@contextmanager
+def empty(programs: Path) -> Iterator[Cluster]:
+    """A folder for a cluster that somebody else fills; removed afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    account = "postgres" if os.geteuid() == 0 else None
+    cluster = Cluster(programs, Path(mkdtemp(prefix="older-postgres-")), port, account)
+    cluster.own(cluster.folder)
     try:
-        psycopg.connect(url, connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+        yield cluster
+    finally:
+        shutil.rmtree(cluster.folder)
+
+
+@contextmanager
+def cluster(programs: Path) -> Iterator[Cluster]:
+    """A new cluster with an empty database `medqueue`, up."""
+    with empty(programs) as made:
+        password = made.folder / "password"
+        password.write_text("secret")
+        made.own(password)
+        made.run("initdb", "-D", made.data, "-U", "medqueue", "-A", "scram-sha-256", "--pwfile", password,
+                 "-E", "UTF8", "--locale", "C", "--no-sync")  # fmt: skip
+        with made.serving():
+            with psycopg.connect(made.url("postgres"), autocommit=True) as connection:
+                connection.execute("CREATE DATABASE medqueue")
+            yield made
+
+
+@contextmanager
+def running(programs: Path) -> Iterator[str]:
+    """The address of the empty database of a new cluster."""
+    with cluster(programs) as made:
+        yield made.url("medqueue")
