@@ -93,7 +93,7 @@ def run(check: Check, examined: Examined) -> Iterator[Finding]:
 
 def _checks(examined: Examined) -> Iterator[Check]:
     """The checks that can be made: those of the database's content only where there is one."""
-    from service.cli.checks import application, configuration, machine, servers
+    from service.cli.checks import application, configuration, machine, roots, servers
 
     yield from (configuration.master_key, configuration.secret_files, machine.disk, machine.runtime)
     yield from (servers.postgres, servers.schema, servers.redis)
@@ -104,6 +104,7 @@ def _checks(examined: Examined) -> Iterator[Check]:
             application.bundles,
             application.jobs,
             application.sweeps,
+            roots.batch_roots,
         )
         yield servers.processes
     yield from (servers.blob_store, application.api, application.workers)

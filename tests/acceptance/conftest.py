@@ -48,6 +48,12 @@ def scored_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
+def ward_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tenant `ward with a root` alone may read sources and write copies."""
+    return tmp_path_factory.mktemp("ward")
+
+
+@pytest.fixture(scope="package")
 def night_server(night_root: Path) -> Iterator[WebFiles]:
     """A web server of the files below `night_root`, an allowed root as well."""
     with web_files(night_root) as server:
@@ -56,14 +62,16 @@ def night_server(night_root: Path) -> Iterator[WebFiles]:
 
 @pytest.fixture(scope="package")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, night_root: Path, night_server: WebFiles, scored_root: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    night_root: Path,
+    night_server: WebFiles,
+    scored_root: Path,
+    ward_root: Path,
 ) -> Iterator[Stack]:
     """A stack with default settings but for where receivers and files may be, which no test disturbs for long."""
     roots = {
-        "MEDQUEUE_BATCH_TENANT_ROOTS": ";".join(
-            f"* = {root}"
-            for root in (f"{night_root}, read", f"{night_server.url}, read", f"{scored_root}, write")
-        ),
+        "MEDQUEUE_BATCH_TENANT_ROOTS": f"* = {night_root}, read; * = {night_server.url}, read; * = {scored_root}, write; "
+        f"ward with a root = {ward_root}, read|write"
     }
     yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data", STRICT_RECEIVERS | roots))
 

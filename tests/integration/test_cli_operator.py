@@ -308,6 +308,21 @@ def test_the_doctor_says_why_a_blob_store_cannot_be_written(
     assert "File exists" in told
 
 
+def test_the_doctor_says_whose_the_roots_of_batches_are(
+    medqueue: Run, database: Database, keyring: Keyring, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.data_dir.mkdir()
+    for name in ("hospital", "ward a"):
+        factories.principal(database, keyring, tenant=name)
+    monkeypatch.setenv("MEDQUEUE_BATCH_TENANT_ROOTS", "ward a = /in/a, read; * = /all, read")
+    assert findings(medqueue)[1]["batch roots"] == "ok"
+    monkeypatch.setenv("MEDQUEUE_BATCH_TENANT_ROOTS", "ward b = /in/b, read")
+    monkeypatch.setenv("MEDQUEUE_BATCH_ALLOWED_ROOTS", "/in")
+    unknown, short = found(medqueue, "batch roots")
+    assert unknown == "there is no tenant ward b"
+    assert "of hospital alone" in short
+
+
 def test_a_health_check_names_what_a_worker_lacks(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,8 @@
 """Which rows repeat an earlier row's id, found in bounded memory however many rows there are.
 
 Only keyed 128-bit digests of ids are kept, in memory or in an unnamed temporary file: among 10**9 ids two
-differing ones meet with a probability below 10**-20. The key is random, so nobody can make them meet.
+differing ones meet by chance with a probability below 10**-20. The hash is quick and no cryptographic one: who builds a file
+can build two ids that meet under every key, and is told then that the later one of his own rows is a duplicate.
 """
 
 import secrets

@@ -67,6 +67,10 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchForma
     else:
         place = next(member.place for member in members if normal(member.name) == index_name)
         wanted = replace(wanted, carry=tuple(dict.fromkeys((*wanted.carry, FILE_COLUMN))))
+        if place.fault:
+            raise FileRefused(
+                FileProblem.INDEX_INVALID, "The index is no regular file, or encrypted or damaged."
+            )
         table, faults, columns = _read_index(_content(file, place, INDEX_BYTES), index_name, wanted)
         found = _looked_up(table[FILE_COLUMN], files)
     schema = pa.schema([(name, column.type) for name, column in table.items()])

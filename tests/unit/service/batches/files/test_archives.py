@@ -240,6 +240,15 @@ def test_an_index_that_names_no_files_is_refused() -> None:
     assert "index" in refused.detail
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_an_index_that_is_no_regular_file_is_refused_as_such(kind: bytes) -> None:
+    index = tarfile.TarInfo("index.csv")
+    index.type, index.linkname = kind, "/etc/passwd"
+    refused = refusal(tar_file([(tarfile.TarInfo("a.png"), image()), (index, b"")]), TAR, **images())
+    assert refused.problem is FileProblem.INDEX_INVALID
+    assert "no regular file" in refused.detail
+
+
 def test_columns_to_carry_need_an_index() -> None:
     assert (
         problem(zip_file([("a.png", image())]), ZIP, **images(carry=("side",))) is FileProblem.INDEX_INVALID
