@@ -20,6 +20,7 @@ from models.pipelines.image_header import (
     MOST_PARTS,
     Colour,
     ImageFile,
+    ImageRefused,
     damaged,
     truncated,
     unsupported,
@@ -67,9 +68,9 @@ class _Frame(NamedTuple):
 
 def read_jpeg(content: bytes) -> ImageFile:
     """The header of a JPEG file; no pixel is decoded. Raises ImageRefused."""
-    if content.count(b"\xff\xda") > _MOST_SCANS:
+    segments = _segments_of(content)
+    if [segment.marker for segment in segments].count(_SCAN) > _MOST_SCANS:
         raise unsupported("JPEG")
-    segments = list(_segments(content))
     frames = [segment for segment in segments if segment.marker in _FRAMES]
     if len(frames) != 1:
         raise damaged("not exactly one header")
@@ -103,6 +104,16 @@ def decode_jpeg(image: ImageFile) -> Image.Image:
     grey = image.colour == "grey"
     pixels = simplejpeg.decode_jpeg(image.content, colorspace="GRAY" if grey else "RGB", strict=True)
     return Image.fromarray(np.asarray(pixels)[..., 0] if grey else pixels)
+
+
+def _segments_of(content: bytes) -> list[_Segment]:
+    """The segments of the image. Countless scans are called so even where they are damaged."""
+    try:
+        return list(_segments(content))
+    except ImageRefused:
+        if content.count(b"\xff\xda") > _MOST_SCANS:
+            raise unsupported("JPEG") from None
+        raise
 
 
 def _segments(content: bytes) -> Iterator[_Segment]:

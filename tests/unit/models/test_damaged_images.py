@@ -135,6 +135,12 @@ def test_a_jpeg_whose_colours_are_sampled_in_a_rare_way_is_called_unsupported_an
     assert code_of(bytes(file)) == "unsupported_encoding"
 
 
+def test_a_photo_with_a_film_behind_it_is_read() -> None:
+    film = random.Random(1).randbytes(20_000_000)
+    assert film.count(b"\xff\xda") > 200
+    assert (pixels_of(JPEGS["grey"] + film) == pixels_of(JPEGS["grey"])).all()
+
+
 def picture(colour: int, stream: bytes, *extra: tuple[bytes, bytes], depth: int = 8) -> bytes:
     """A PNG of 40 x 30 with the chunks `extra` between header and pixels."""
     file = raw_png(40, 30, stream, colour=colour, depth=depth)
