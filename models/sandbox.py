@@ -3,6 +3,7 @@
 Owns the process and its limits of time and memory. What is run there is passed in; CpuRun is how a graph is run.
 """
 
+import math
 import multiprocessing
 import os
 import resource
@@ -95,7 +96,13 @@ class Sandbox:
             path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
             ends = [asked.fileno(), answered.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, *map(str, (*ends, self._memory_bytes))],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    __name__,
+                    *map(str, (*ends, self._memory_bytes, math.ceil(self._limit_s))),
+                ],
                 env=os.environ | {"PYTHONPATH": path},
                 pass_fds=ends,
                 stdin=subprocess.DEVNULL,
@@ -159,13 +166,13 @@ class SandboxRun:
     """Runs a graph as CpuRun does, in a sandbox; one run may take `limit_s`, loading as long as the sandbox lasts."""
 
     def __init__(self, sandbox: Sandbox, limit_s: float) -> None:
-        self._trial = sandbox
+        self._sandbox = sandbox
         self._limit_s = limit_s
 
     def __call__(self, model_path: Path, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         """Every output of the graph by name. Raises SandboxFailed."""
-        self._trial.call(open_on_cpu, model_path)
-        return self._trial.call(run_on_cpu, model_path, dict(feeds), limit_s=self._limit_s)
+        self._sandbox.call(open_on_cpu, model_path)
+        return self._sandbox.call(run_on_cpu, model_path, dict(feeds), limit_s=self._limit_s)
 
 
 _cpu_run: Final = CpuRun()
@@ -181,12 +188,16 @@ def run_on_cpu(model_path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]
     return _cpu_run(model_path, feeds)
 
 
-def serve(asked: "Connection[Any, Any]", answered: "Connection[Any, Any]", memory_bytes: int) -> None:
-    """Call what is asked for, within `memory_bytes`, until the other side is gone."""
+def serve(
+    asked: "Connection[Any, Any]", answered: "Connection[Any, Any]", memory_bytes: int, cpu_s: int
+) -> None:
+    """Call what is asked for, within `memory_bytes` and `cpu_s`, until the other side is gone.
+
+    The limit of CPU time is for when that side was killed amid a call: nobody else ends this process then.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command that is interrupted ends this process
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+    _limit(resource.RLIMIT_DATA, memory_bytes)
+    _limit(resource.RLIMIT_CPU, cpu_s)
     while True:
         try:
             function, arguments = asked.recv()
@@ -199,5 +210,10 @@ def serve(asked: "Connection[Any, Any]", answered: "Connection[Any, Any]", memor
         answered.send(answer)
 
 
+def _limit(kind: int, wanted: int) -> None:
+    _, most = resource.getrlimit(kind)
+    resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+
+
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])), Connection(int(sys.argv[2])), int(sys.argv[3]))
+    serve(Connection(int(sys.argv[1])), Connection(int(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4]))

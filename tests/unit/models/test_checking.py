@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -114,6 +115,11 @@ def test_a_sandbox_as_a_whole_is_limited() -> None:
         pytest.raises(SandboxFailed, match="the whole check took longer than 1 s"),
     ):
         sandbox.call(time.sleep, 60)
+
+
+def test_a_process_whose_parent_was_killed_ends_by_itself() -> None:
+    with Sandbox(limit_s=30) as sandbox:
+        assert sandbox.call(resource.getrlimit, resource.RLIMIT_CPU)[0] == 30
 
 
 def without_sigmoid(factor: float, offset: float) -> onnx.ModelProto:
