@@ -81,10 +81,10 @@ def test_s4_redis_killed_and_deaf(arena: Arena, report: Report, full: bool) -> N
 
 
 def test_s4_deadlines_pass_while_redis_is_deaf(arena: Arena, report: Report) -> None:
-    """What mends lost messages needs no message."""
+    """What mends lost messages needs no message. The workers stand still, too: they would score without one."""
     load = arena.load()
     with report.scenario(arena, "S4 deadlines while Redis is deaf") as found:
-        with arena.stack.paused("redis"):
+        with arena.stack.paused("redis"), arena.stack.workers_paused():
             deadline = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
             ids = load.submit_wave(0, [{**body, "deadline": deadline} for body in bodies(5)])
             found["expired after"] = f"{arena.all_ended(ids, within_s=15):.1f} s"
