@@ -92,13 +92,11 @@ def wrong_password(arena: Arena) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(arena: Arena) -> Iterator[None]:
-    """The database takes no writes, of connections that are open neither."""
+    """The database takes no writes of the application, of connections that are open neither."""
     with psycopg.connect(
         arena.database_url, autocommit=True, options="-c default_transaction_read_only=off"
     ) as connection:
-        name = psycopg.sql.Identifier(connection.info.dbname)
-        change = psycopg.sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name)
-        connection.execute(change)
+        connection.execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on")
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
             " AND pid <> pg_backend_pid() AND usename = current_user"
@@ -106,8 +104,7 @@ def read_only(arena: Arena) -> Iterator[None]:
         try:
             yield
         finally:
-            mend = psycopg.sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name)
-            connection.execute(mend)
+            connection.execute("ALTER ROLE CURRENT_USER RESET default_transaction_read_only")
             ready_again(arena)
 
 
