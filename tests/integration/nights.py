@@ -23,6 +23,7 @@ from tests.fakes import FakeTaskQueue, MemoryBlobStore
 
 ROWS = 10  # of a chunk
 REQUEST = {"uri": "s3://cases/mueller-anna.csv", "format": "csv", "output": "ndjson"}
+LAYOUT = b'{"format": "csv"}'  # JSON, as validation gives it
 GONE = Problem("source_gone", "The source is not there any more.")
 AWAY = Problem("blob_unavailable", "The blob store cannot be reached.")
 
@@ -228,7 +229,7 @@ class Nights:
 def validation(planned: Sequence[PlannedChunk], rows: int | None = None) -> Validation:
     """What a validation found that planned these chunks; `rows` is the independent count."""
     counted = sum(chunk.rows for chunk in planned) if rows is None else rows
-    return Validation(planned, counted, b"layout", ROWS, 4, 99, "aa" * 32)
+    return Validation(planned, counted, LAYOUT, ROWS, 4, 99, "aa" * 32)
 
 
 def scored(chunk: ClaimedChunk, failed: int = 0) -> Scored:

@@ -24,7 +24,7 @@ from service.queue import deliver_wake_up
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import hooks as webhook_bench
 from tests.integration import nights as bench
-from tests.integration.nights import AWAY, GONE, REQUEST, ROWS, Nights, validation
+from tests.integration.nights import AWAY, GONE, LAYOUT, REQUEST, ROWS, Nights, validation
 
 
 @pytest.fixture
@@ -70,9 +70,7 @@ def test_chunks_come_in_input_order_with_what_a_worker_needs(nights: Nights) -> 
         chunks.open_seek(nights.caller.cipher, chunk.tenant_id, chunk.lease.id, chunk.seek)
         for chunk in claimed
     ] == [b"at 0", b"at 1", b"at 2"]
-    assert {open_layout(nights.caller.cipher, c.tenant_id, batch_id, c.layout) for c in claimed} == {
-        b"layout"
-    }
+    assert {open_layout(nights.caller.cipher, c.tenant_id, batch_id, c.layout) for c in claimed} == {LAYOUT}
     request = opening.open_request(nights.caller.cipher, claimed[0].tenant_id, batch_id, claimed[0].request)
     assert request == REQUEST
     assert nights.claim() is None
