@@ -4,7 +4,6 @@ The only module of the workers that knows ONNX Runtime.
 """
 
 import os
-import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,38 +17,19 @@ from models.pipelines import Array
 from models.signature import Signature, signature_of
 from service.config import Provider
 from workers import cuda
+from workers.ort_faults import CUDA_FAILURE, DEVICE_LOST, DEVICE_LOST_EXIT_STATUS, is_out_of_memory
 from workers.provider import ProviderUnavailable
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 CUDA_DEVICE = "cuda"  # the name of CUDA's memory, where CUDA is that of the execution provider
 
-# ONNX Runtime has one exception class for most faults; its allocators are told by their words alone: those of its own
-# arenas (core/framework/bfc_arena.cc, the pools of CUDA), of CUDA, cuBLAS, cuDNN 8 and 9 and cuRAND, and of C++.
-OUT_OF_MEMORY_WORDS = (
-    "out of memory",
-    "failed to allocate",
-    "is smaller than requested bytes of",
-    "memory allocation failed",
-    "bad allocation",
-    "bad_alloc",
-    "cuda failure 2:",
-    "cuda_error_out_of_memory",
-    "cudaerrormemoryallocation",
-    "cudamalloc",
-    "cublas_status_alloc_failed",
-    "cublas failure 3:",
-    "cudnn_status_alloc_failed",
-    "device_allocation_failed",
-    "host_allocation_failed",
-    "curand_status_allocation_failed",
-    "cufft_alloc_failed",
+UNUSED = "ONNX Runtime does not use it. Run `medqueue doctor`, and look at what nvidia-smi says"
+# An ONNX graph with one node, Neg, of opset 13.
+PROBE = bytes.fromhex(
+    "080812003a320a0b0a017812017922034e65671201675a0f0a0178120a0a08"
+    "080112040a020801620f0a0179120a0a08080112040a02080142040a00100d"
 )
-# After these errors of CUDA every later call of the process fails alike: an uncorrectable error of the GPU's memory, a
-# GPU that is gone, kernels that read where they may not or were given up by the driver. "The process must be terminated
-# and relaunched", as CUDA's documentation of cudaError_t has it.
-DEVICE_LOST = re.compile(r"cuda failure (214|220|700|702|709|71[04-9]|999)\b")
-DEVICE_LOST_EXIT_STATUS = 75  # as for a run that hangs: whoever supervises the process starts it again
 
 # ONNX Runtime's own log lines quote values of the input; what fails is raised as well.
 SILENT = 4
@@ -128,15 +108,20 @@ class OnnxRuntime:
 
         `cuda_fault` says why it cannot; it is kept where the CPU is used in its place.
         """
-        self._may_fall_back = allow_cpu or provider is Provider.AUTO
         self._threads = threads
         self.cuda_fault: str | None = None
         wants_cuda = provider is Provider.CUDA or (
             provider is Provider.AUTO and CUDA in ort.get_available_providers()
         )
-        self._provider = CUDA if wants_cuda else CPU
-        if wants_cuda and (fault := cuda_fault()) is not None:
-            self._fall_back(fault)
+        self._provider = CPU
+        if wants_cuda:
+            self.cuda_fault = cuda_fault() or self._session_fault()
+            if self.cuda_fault is None:
+                self._provider = CUDA
+            elif allow_cpu or provider is Provider.AUTO:
+                log.warning("cuda_unavailable", using=CPU, reason=self.cuda_fault)
+            else:
+                raise ProviderUnavailable(self.cuda_fault)
 
     @property
     def name(self) -> str:
@@ -152,25 +137,28 @@ class OnnxRuntime:
         """See Runtime. What a session really uses is asked after loading: what is missing falls back silently."""
         # Weights and, by experience, about as much again for the arena of one run, over the fixed cost of a session.
         size_mb = 2 * path.stat().st_size / 2**20 + 8
-        if self._provider == CUDA:
-            session = self._session(path, (CUDA, cuda_options(allow_tf32=allow_tf32)), CPU)
-            if session.get_providers()[0] == CUDA:
-                return OnnxGraph(session, size_mb, device=CUDA_DEVICE)
-            self._fall_back(
-                "ONNX Runtime does not use it. Run `medqueue doctor`, and look at what nvidia-smi says"
-            )
-        return OnnxGraph(self._session(path, CPU), size_mb)
+        if self._provider == CPU:
+            return OnnxGraph(self._session(str(path), CPU), size_mb)
+        session = self._session(str(path), (CUDA, cuda_options(allow_tf32=allow_tf32)), CPU)
+        if session.get_providers()[0] != CUDA:  # results say what computed them, so it never changes
+            raise ProviderUnavailable(UNUSED)
+        return OnnxGraph(session, size_mb, device=CUDA_DEVICE)
 
-    def _fall_back(self, reason: str) -> None:
-        """Go on with the CPU where that is allowed. Raises ProviderUnavailable where it is not."""
-        if not self._may_fall_back:
-            raise ProviderUnavailable(reason)
-        log.warning("cuda_unavailable", using=CPU, reason=reason)
-        self.cuda_fault = reason
-        self._provider = CPU
+    def _session_fault(self) -> str | None:
+        """Why no session runs on CUDA, though nothing is missing: the GPU is taken, or too old. None where one does."""
+        try:
+            session = self._session(PROBE, (CUDA, cuda_options(allow_tf32=False)), CPU)
+        except OutOfMemory:
+            return "the GPU has no memory left. Look at what nvidia-smi says"
+        except Exception as fault:  # noqa: BLE001 - what ONNX Runtime raises is the answer
+            found = CUDA_FAILURE.search(str(fault))
+            return f"{found[0] if found else type(fault).__name__}. Look at what nvidia-smi says"
+        return None if session.get_providers()[0] == CUDA else UNUSED
 
-    def _session(self, path: Path, *providers: str | tuple[str, dict[str, str]]) -> ort.InferenceSession:
-        """A session on these providers; without ONNX Runtime's own fallback, which prints and goes on with the CPU."""
+    def _session(
+        self, graph: str | bytes, *providers: str | tuple[str, dict[str, str]]
+    ) -> ort.InferenceSession:
+        """A session of a path, or of a graph itself; without ONNX Runtime's own fallback, which prints and uses the CPU."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -178,7 +166,7 @@ class OnnxRuntime:
         if self._threads == 1:
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         try:
-            return ort.InferenceSession(str(path), options, providers=list(providers), enable_fallback=0)
+            return ort.InferenceSession(graph, options, providers=list(providers), enable_fallback=0)
         except Exception as fault:
             if is_out_of_memory(fault):
                 raise OutOfMemory from fault
@@ -197,12 +185,6 @@ def cuda_options(*, allow_tf32: bool) -> dict[str, str]:
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC",
     }
-
-
-def is_out_of_memory(fault: BaseException) -> bool:
-    """Whether an allocator raised it, told by its words. They are looked at and never passed on."""
-    words = str(fault).lower()
-    return isinstance(fault, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS)
 
 
 class OnnxGraph:

@@ -14,10 +14,13 @@ import pytest
 from models.pipelines import Array
 from service.config import Provider
 from tests.unit.workers import graphs
+from workers.ort_faults import is_out_of_memory
 from workers.provider import ProviderUnavailable
 from workers.runtime import (
     CPU,
     CUDA,
+    PROBE,
+    UNUSED,
     OnnxGraph,
     OnnxRuntime,
     OutOfMemory,
@@ -105,19 +108,49 @@ def test_the_cpu_is_not_asked_what_cuda_lacks() -> None:
 
 @without_cuda
 @pytest.mark.filterwarnings("ignore:Specified provider")  # this build has no CUDA: a GPU build says nothing
-def test_a_session_that_silently_fell_back_is_refused(tmp_path: Path) -> None:
-    runtime = OnnxRuntime(Provider.CUDA, allow_cpu=False, threads=1, cuda_fault=lambda: None)
+def test_a_session_that_silently_falls_back_is_refused_before_a_model_is_loaded() -> None:
     with pytest.raises(ProviderUnavailable, match="does not use it"):
-        runtime.load(graphs.written(graphs.adding(), tmp_path))
+        OnnxRuntime(Provider.CUDA, allow_cpu=False, threads=1, cuda_fault=lambda: None)
 
 
 @without_cuda
-@pytest.mark.filterwarnings("ignore:Specified provider")  # this build has no CUDA: a GPU build says nothing
-def test_a_session_that_silently_fell_back_is_used_where_that_is_allowed(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_session_that_silently_falls_back_is_told_of_where_that_is_allowed(tmp_path: Path) -> None:
     runtime = OnnxRuntime(Provider.CUDA, allow_cpu=True, threads=1, cuda_fault=lambda: None)
+    assert (runtime.provider, runtime.cuda_fault) == (CPU, UNUSED)
     outputs = runtime.load(graphs.written(graphs.adding(), tmp_path)).run(ROWS)
     assert outputs["more"].tolist() == [[2], [2]]
-    assert runtime.provider == CPU
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (
+            RuntimeError(
+                "cuda_call.cc:121 CUDA failure 46: CUDA-capable device(s) is/are busy or unavailable ; GPU=-1 ; hostname=h"
+            ),
+            "CUDA failure 46: CUDA-capable device(s) is/are busy or unavailable. Look",
+        ),
+        (RuntimeError("CUDA failure 2: out of memory ; GPU=0"), "the GPU has no memory left"),
+        (RuntimeError("what nobody foresaw"), "RuntimeError. Look"),
+    ],
+    ids=["busy", "full", "other"],
+)
+def test_a_gpu_that_takes_no_session_is_named_with_the_reason(fault: Exception, reason: str) -> None:
+    class Failing(OnnxRuntime):
+        def _session(self, graph: str | bytes, *providers: object) -> ort.InferenceSession:
+            if is_out_of_memory(fault):
+                raise OutOfMemory from fault
+            raise fault
+
+    with pytest.raises(ProviderUnavailable, match=re.escape(reason)):
+        Failing(Provider.CUDA, allow_cpu=False, threads=1, cuda_fault=lambda: None)
+    assert Failing(Provider.AUTO, allow_cpu=False, threads=1, cuda_fault=lambda: None).provider == CPU
+
+
+def test_the_graph_that_cuda_is_tried_with_is_sound() -> None:
+    session = ort.InferenceSession(PROBE, providers=[CPU])
+    assert session.run(None, {"x": np.array([2], np.float32)})[0].tolist() == [-2]
 
 
 @pytest.mark.parametrize(("allowed", "option"), [(False, "0"), (True, "1")])

@@ -1,0 +1,39 @@
+"""How ONNX Runtime words what went wrong: memory that ran out, a GPU that is lost."""
+
+import re
+
+# ONNX Runtime has one exception class for most faults; its allocators are told by their words alone: those of its own
+# arenas (core/framework/bfc_arena.cc, the pools of CUDA), of CUDA, cuBLAS, cuDNN 8 and 9 and cuRAND, and of C++.
+OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "failed to allocate",
+    "is smaller than requested bytes of",
+    "memory allocation failed",
+    "bad allocation",
+    "bad_alloc",
+    "cuda failure 2:",
+    "cuda_error_out_of_memory",
+    "cudaerrormemoryallocation",
+    "cudamalloc",
+    "cublas_status_alloc_failed",
+    "cublas failure 3:",
+    "cudnn_status_alloc_failed",
+    "device_allocation_failed",
+    "host_allocation_failed",
+    "curand_status_allocation_failed",
+    "cufft_alloc_failed",
+)
+# After these errors of CUDA every later call of the process fails alike: an uncorrectable error of the GPU's memory, a
+# GPU that is gone, kernels that read where they may not or were given up by the driver. "The process must be terminated
+# and relaunched", as CUDA's documentation of cudaError_t has it.
+DEVICE_LOST = re.compile(r"cuda failure (214|220|700|702|709|71[04-9]|999)\b")
+DEVICE_LOST_EXIT_STATUS = 75  # as for a run that hangs: whoever supervises the process starts it again
+
+# What ONNX Runtime says of an error of CUDA, up to where it names files of its own.
+CUDA_FAILURE = re.compile(r"\b(CUDA|CUBLAS|CUDNN)\w* failure \d+: [^;\n]*[^;\s]")
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether an allocator raised it, told by its words. They are looked at and never passed on."""
+    words = str(fault).lower()
+    return isinstance(fault, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS)
