@@ -66,7 +66,8 @@ def health() -> None:
 def check_api(invocation: Invocation, data_dir: Path, url: str | None) -> int:
     """Ask the API of this machine whether it accepts jobs.
 
-    GET /healthz and /readyz must both answer 200.
+    GET /healthz and /readyz must both answer 200. When jobs are accepted, but Redis, workers or the scheduler are at
+    fault, stderr says so.
 
     \b
     Example, in compose.yaml:
@@ -85,6 +86,9 @@ def check_api(invocation: Invocation, data_dir: Path, url: str | None) -> int:
                     for setting, cause, advice in faults_of(content):
                         write_error(f"{setting}: {cause}. {advice}")
                     return ExitCode.FAILED
+            for part in ("redis", "consumption", "scheduler"):
+                if (state := content.get(part, "ok")) != "ok":
+                    write_error(f"It accepts jobs, but {part} is {state}. `medqueue doctor` says more.")
     except Unreachable as error:
         write_error(error.detail)
         return ExitCode.FAILED

@@ -399,6 +399,13 @@ def test_health_of_the_api_is_silent_when_it_is_ready(api: Api, capsys: Captured
     assert written.out + written.err == ""
 
 
+def test_health_of_the_api_is_0_when_redis_is_at_fault_and_says_so(api: Api, capsys: Captured) -> None:
+    api.on("GET /healthz", {"status": "ok"})
+    api.on("GET /readyz", {"status": "ready", "redis": "read_only", "scheduler": "ok"})
+    assert main(["health", "api", "--url", "http://api.test"], transport=httpx.MockTransport(api)) == 0
+    assert "redis is read_only" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("readyz", "words"),
     [
