@@ -13,9 +13,8 @@ import pytest
 from tests import older_postgres
 
 PARTS = (
-    *("migrations", "database_faults", "job_execution", "query_plans", "list_plans", "overdue_jobs"),
-    *("batch_claims", "batch_life", "batch_plans", "webhook_planning", "webhook_deliveries", "webhook_plans"),
-    "event_feed",
+    *("migrations", "job_execution", "query_plans", "list_plans", "overdue_jobs"),
+    *("batch_claims", "batch_life", "batch_plans", "webhook_deliveries", "webhook_plans"),
 )
 HERE = Path(__file__).parent
 
