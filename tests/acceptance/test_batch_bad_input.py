@@ -1,5 +1,6 @@
 """Whatever is wrong with a batch or its file: refused at once, or failed with a problem that says what to change."""
 
+import bz2
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -63,6 +64,14 @@ def upload_id(clumsy: httpx.Client) -> str:
         ({"carry": ["probability_x"]}, 422, "column_taken", "/carry"),
         ({"carry": [""]}, 422, "request_invalid", "/carry/0"),
         ({"format": "parquet", "delimiter": ";"}, 422, "request_invalid", "/delimiter"),
+        ({"format": "parquet", "missing": ["NA"]}, 422, "request_invalid", "/missing"),
+        ({"format": "ndjson", "decimal": ","}, 422, "request_invalid", "/decimal"),
+        ({"decimal": "x"}, 422, "request_invalid", "/decimal"),
+        ({"ignore": [nights.FIELDS[0]]}, 422, "request_invalid", "/ignore"),
+        ({"ignore": ["ward"], "carry": ["ward"]}, 422, "request_invalid", "/ignore"),
+        ({"source": {"uri": "{root}/a%00b"}}, 422, "source_not_allowed", "/source/uri"),
+        ({"source": {"uri": "{root}/" + "x" * 256}}, 422, "source_not_allowed", "/source/uri"),
+        ({"source": {"uri": "/proc/self/environ"}}, 422, "source_not_allowed", "/source/uri"),
         ({"index": "index.csv"}, 422, "request_invalid", "/index"),
         ({"on_error": "never"}, 422, "request_invalid", "/on_error"),
         ({"dry_run": 0}, 422, "request_invalid", "/dry_run"),
@@ -103,6 +112,12 @@ BAD_FILES: dict[str, tuple[bytes, str, dict[str, Any], str]] = {
     "missing id": (GOOD, "csv", {"id_column": "nowhere"}, "column_missing"),
     "wrong delimiter": (GOOD, "csv", {"delimiter": ";"}, "wrong_delimiter"),
     "UTF-16": (GOOD.decode().encode("utf-16"), "csv", {}, "not_utf8"),
+    "misspelt column": (
+        GOOD.replace(nights.FIELDS[0].encode(), nights.FIELDS[0].upper().replace("_", " ").encode(), 1),
+        *("csv", {}, "column_unknown"),
+    ),
+    "UTF-16 without a mark": (GOOD.decode().encode("utf-16-le"), "csv", {}, "not_utf8"),
+    "bzip2": (bz2.compress(GOOD), "csv", {}, "wrong_format"),
     "quote left open": (GOOD + b'"c-9,1', "csv", {}, "unclosed_quote"),
     "doubled column": (GOOD.replace(b"ward", nights.FIELDS[0].encode(), 1), "csv", {}, "column_duplicate"),
 }

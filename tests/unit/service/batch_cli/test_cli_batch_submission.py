@@ -28,6 +28,28 @@ def ward(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_how_a_csv_is_to_be_read_is_passed_on(api: Api, medqueue: Run, ward: str) -> None:
+    api.on("POST /v1/uploads", {"id": ID}, status=201)
+    api.on("POST /v1/batches", view("validating", 0), status=202)
+    words = "--ignore Age --ignore note --missing NA --missing n/a --decimal , --output csv"
+    assert medqueue("submit", ward, "--model", "m", *words.split()) == 0
+    told = {name: api.body(1)[name] for name in ("ignore", "missing", "decimal", "output")}
+    assert told == {
+        "ignore": ["Age", "note"],
+        "missing": ["NA", "n/a"],
+        "decimal": ",",
+        "output": {"format": "csv"},
+    }
+
+
+@pytest.mark.parametrize("words", [("--missing", "NA"), ("--decimal", ",")])
+def test_what_is_of_csv_alone_is_refused_for_other_formats(
+    medqueue: Run, ward: str, words: tuple[str, str], capsys: Captured
+) -> None:
+    assert medqueue("submit", ward, "--model", "m", "--format", "parquet", *words) == 2
+    assert "are of CSV" in capsys.readouterr().err
+
+
 def test_a_file_is_uploaded_and_submitted_with_everything_that_was_asked_for(
     api: Api, medqueue: Run, ward: str, capsys: Captured
 ) -> None:

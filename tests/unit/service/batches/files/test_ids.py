@@ -61,6 +61,12 @@ def test_ids_that_are_written_alike_are_one_whatever_their_type(one: str, other:
     assert errors(content, NDJSON, id_column="k") == [(filler + 2, "k", "duplicate_id")]
 
 
+def test_an_id_is_the_same_before_and_behind_ids_of_another_kind() -> None:
+    between = (str(number) for number in range(10, 40_010))
+    content = lines_of("1.0", *between, '"a"', "1.0")
+    assert errors(content, NDJSON, id_column="k") == [(40_003, "k", "duplicate_id")]
+
+
 @pytest.mark.parametrize("written", ["true", "false", "[1]", '{"a":1}'])
 @pytest.mark.parametrize("filler", [0, 200])
 def test_what_is_neither_text_nor_number_is_no_id(written: str, filler: int) -> None:
