@@ -5,6 +5,7 @@ ready file of the process for health checks, and stored in Postgres, where `medq
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -17,9 +18,17 @@ from service.metrics import PROCESS_FAULTS
 
 EVERY_S = 8.0
 CLOSED_EVERY_S = 2.0
+HANGS_AFTER_S = 10.0
 # Without these nothing may be taken. A blob store that fails holds back what needs it: uploads and batches.
 NEEDED = frozenset({Requirement.POSTGRES, Requirement.SCHEMA, Requirement.MASTER_KEY})
 
+# Postgres has time limits of its own; a volume that does not answer has none.
+HANGS = Fault(
+    Requirement.BLOB_STORE,
+    "MEDQUEUE_BLOB_URL",
+    "what this process needs has been tested for long, and the test does not end",
+    "Look at the volume or the store of the blobs, and at the database: one of them hangs.",
+)
 FORGET = "DELETE FROM process_fault WHERE process = %s AND NOT (name = ANY (%s))"
 REPORT = """
 INSERT INTO process_fault (process, name, setting, cause, advice)
@@ -63,13 +72,16 @@ class Gate:
         self._told: tuple[Fault, ...] | None = (
             None  # None: what a predecessor of this name told may still stand
         )
+        self._began: float | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What was found at the last look, and what work has noted."""
-        return (*self._found.values(), *self._noted.values())
+        """What was found at the last look, and what work has noted; also that a look does not come to its end."""
+        began = self._began
+        hangs = began is not None and time.monotonic() - began > HANGS_AFTER_S
+        return (*self._found.values(), *self._noted.values(), *((HANGS,) if hangs else ()))
 
     @property
     def open(self) -> bool:
@@ -83,7 +95,11 @@ class Gate:
     def look(self) -> tuple[Fault, ...]:
         """Examine everything now, and tell of it."""
         with self._examining:
-            found = {fault.requirement: fault for fault in self._examine()}
+            self._began = time.monotonic()
+            try:
+                found = {fault.requirement: fault for fault in self._examine()}
+            finally:
+                self._began = None
             with self._opened:
                 self._found = found
                 self._opened.notify_all()

@@ -299,6 +299,23 @@ def test_other_hosts_read_why_a_process_takes_no_work(database: Database, tmp_pa
     gate.close()
 
 
+def test_a_test_that_does_not_end_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.gate.HANGS_AFTER_S", 0.1)
+    ended = threading.Event()
+
+    def hang() -> list[Fault]:
+        ended.wait(30)
+        return []
+
+    gate = Gate("w1", hang)
+    looking = threading.Thread(target=gate.look)
+    looking.start()
+    eventually(lambda: [fault.requirement for fault in gate.faults] == [Requirement.BLOB_STORE])
+    ended.set()
+    looking.join()
+    assert gate.faults == ()
+
+
 def test_what_work_ran_into_stays_until_it_is_over() -> None:
     gate = Gate("w1", tuple)
     models = Fault(Requirement.MODELS, "MEDQUEUE_BLOB_URL", "missing", "Publish it.")
