@@ -3,12 +3,16 @@
 Each query walks a partial index of what has not ended; what could be many is counted up to a bound.
 """
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+from psycopg.errors import UndefinedTable
 
 from service.batches.queries import PACE
 from service.broker import redis_fault
 from service.db import Database
 from service.errors import DatabaseUnavailable
+from service.metrics import gauge, text_of
 from service.webhooks.deliveries import WAITING
 
 COUNTED = 20_000
@@ -41,51 +45,49 @@ SELECT state, count(*)::int, count(*) FILTER (WHERE at_risk)::int, coalesce(max(
 
 def exposition(database: Database, redis_url: str) -> bytes:
     """The metrics in Prometheus' text format. Without Postgres only which servers answer."""
-    registry = CollectorRegistry()
-    up = Gauge("medqueue_server_up", "1 when the server answers.", ["server"], registry=registry)
-    up.labels("redis").set(redis_fault(redis_url) is None)
+    up: dict[tuple[str, ...], float] = {("redis",): float(redis_fault(redis_url) is None)}
     try:
-        _webhooks(database, registry)
-        _batches(database, registry)
-        up.labels("postgres").set(1)
+        found = [*_webhooks(database), *_batches(database)]
+        up["postgres",] = 1.0
+    except UndefinedTable:  # the schema is behind
+        found = []
+        up["postgres",] = 1.0
     except DatabaseUnavailable:
-        up.labels("postgres").set(0)
-    return generate_latest(registry)
+        found = []
+        up["postgres",] = 0.0
+    return text_of(gauge("medqueue_server_up", "1 when the server answers.", up, ["server"]), *found)
 
 
-def _webhooks(database: Database, registry: CollectorRegistry) -> None:
+def _webhooks(database: Database) -> Iterator[Metric]:
     with database.statement() as work:
         ((queued, running),) = work.execute(DELIVERIES)
     with database.statement() as work:
         ((late_s,),) = work.execute(LATEST_DELIVERY)
-    count = Gauge(
+    yield gauge(
         "medqueue_webhook_deliveries",
         f"Webhook deliveries that have not ended, counted up to {COUNTED}.",
+        {("queued",): queued, ("running",): running},
         ["state"],
-        registry=registry,
     )
-    count.labels("queued").set(queued)
-    count.labels("running").set(running)
-    Gauge(
+    yield gauge(
         "medqueue_webhook_late_seconds",
         "How long the delivery has been due that has been due longest.",
-        registry=registry,
-    ).set(max(0.0, late_s))
+        {(): max(0.0, late_s)},
+    )
 
 
-def _batches(database: Database, registry: CollectorRegistry) -> None:
+def _batches(database: Database) -> Iterator[Metric]:
     with database.statement() as work:
         rows = work.execute(BATCHES)
-    count = Gauge("medqueue_batches", "Batches to be scored.", ["state"], registry=registry)
-    risky = Gauge("medqueue_batches_at_risk", "Those that were said to end too late.", registry=registry)
-    late = Gauge(
+    counts = dict.fromkeys((("scheduled",), ("running",)), 0.0) | {(state,): n for state, n, *_ in rows}
+    yield gauge("medqueue_batches", "Batches to be scored.", counts, ["state"])
+    yield gauge(
+        "medqueue_batches_at_risk",
+        "Those that were said to end too late.",
+        {(): sum(at_risk for _, _, at_risk, _ in rows)},
+    )
+    yield gauge(
         "medqueue_batch_late_seconds",
         "By how much the batch that is furthest behind will miss its end, at its present pace.",
-        registry=registry,
+        {(): max([0.0, *(late_s for *_, late_s in rows)])},
     )
-    for state in ("scheduled", "running"):
-        count.labels(state).set(0)
-    for state, found, _, _ in rows:
-        count.labels(state).set(found)
-    risky.set(sum(at_risk for _, _, at_risk, _ in rows))
-    late.set(max(0.0, *(late_s for *_, late_s in rows), 0.0))

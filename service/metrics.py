@@ -6,7 +6,7 @@ of all, and what an ended one has counted still counts.
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from prometheus_client import (
@@ -233,6 +233,31 @@ def exposition() -> bytes:
     MultiProcessCollector(merged, FOLDER)  # type: ignore[no-untyped-call]
     merged.register(_Memory())
     return generate_latest(merged)
+
+
+class _Given(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def text_of(*families: Metric) -> bytes:
+    """Metrics that are read anew for each scrape, as text. A Gauge would be kept among those of the processes."""
+    registry = CollectorRegistry()
+    registry.register(_Given(families))
+    return generate_latest(registry)
+
+
+def gauge(
+    name: str, words: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str] = ()
+) -> Metric:
+    """A gauge that is read anew, by the values of its labels."""
+    family = GaugeMetricFamily(name, words, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
 
 
 def _processes() -> set[int]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from psycopg.errors import UndefinedTable
 
 from service.broker import redis_fault
@@ -13,6 +12,7 @@ from service.errors import DatabaseUnavailable, ModelNotFound
 from service.faults import Fault
 from service.gate import Gate
 from service.jobs import sweeps
+from service.metrics import gauge, text_of
 from service.revision import needed_revision
 
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.
@@ -119,34 +119,34 @@ def scheduler(database: Database) -> Literal["ok", "stopped", "unknown"]:
 
 def queue_metrics(database: Database, catalog: Catalog) -> bytes:
     """Queue depth and age by model and state, and the last sweep, in the Prometheus text format; empty without Postgres."""
-    registry = CollectorRegistry()
-    depth = Gauge(
-        "medqueue_jobs", "Jobs that have not ended.", ["model", "version", "state"], registry=registry
-    )
-    age = Gauge(
-        "medqueue_oldest_job_seconds",
-        "Age of the oldest such job.",
-        ["model", "version", "state"],
-        registry=registry,
-    )
-    last_sweep = Gauge(
-        "medqueue_last_sweep_timestamp_seconds",
-        "When a scheduler last ended its sweeps without a fault; 0: never.",
-        registry=registry,
-    )
     try:
         with database.statement() as work:
             rows = work.execute(QUEUE)
         with database.statement() as work:
             last = sweeps.last_sweep(work)
-        last_sweep.set(0.0 if last is None else last.at.timestamp())
-        for version_id, state, count, oldest_s in rows:
-            model = catalog.version(version_id)
-            depth.labels(model.name, model.version, state).set(count)
-            age.labels(model.name, model.version, state).set(oldest_s)
+        models = [catalog.version(version_id) for version_id, *_ in rows]
     except (DatabaseUnavailable, ModelNotFound, UndefinedTable):  # the schema may be behind
         return b""
-    return generate_latest(registry)
+    keys = [(model.name, model.version, row[1]) for model, row in zip(models, rows, strict=True)]
+    return text_of(
+        gauge(
+            "medqueue_jobs",
+            "Jobs that have not ended.",
+            {key: row[2] for key, row in zip(keys, rows, strict=True)},
+            ["model", "version", "state"],
+        ),
+        gauge(
+            "medqueue_oldest_job_seconds",
+            "Age of the oldest such job.",
+            {key: row[3] for key, row in zip(keys, rows, strict=True)},
+            ["model", "version", "state"],
+        ),
+        gauge(
+            "medqueue_last_sweep_timestamp_seconds",
+            "When a scheduler last ended its sweeps without a fault; 0: never.",
+            {(): 0.0 if last is None else last.at.timestamp()},
+        ),
+    )
 
 
 def _redis(url: str) -> str:

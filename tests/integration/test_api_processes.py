@@ -131,6 +131,16 @@ def test_metrics_tell_the_sum_of_all_processes_at_every_scrape(api: Api) -> None
     assert found == [40.0] * 10
 
 
+def test_no_series_is_told_twice_or_of_one_process_alone(api: Api) -> None:
+    for _ in range(10):
+        text = api.get("/metrics")[2].decode()
+    names = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(names) == len(set(names))
+    assert "pid=" not in text
+    types = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(types) == len(set(types))
+
+
 def test_what_a_process_counted_still_counts_when_it_is_restarted(api: Api) -> None:
     for _ in range(20):
         api.get("/v1/unknown")

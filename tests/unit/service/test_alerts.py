@@ -46,7 +46,7 @@ def test_a_rule_asks_for_labels_that_the_metric_has(rule: dict[str, Any]) -> Non
     sources = "".join((SERVICE / name).read_text() for name in ("metrics.py", "probes.py", "backlog.py"))
     for name, label in LABEL.findall(rule["expr"]):
         defined = re.search(
-            rf'"{name.removesuffix("_total")}(?:_total)?",.*?\[([^\]]*)\]', sources, re.DOTALL
+            rf'"{name.removesuffix("_total")}(?:_total)?",.*?\[\s*("[^\]]*)\]', sources, re.DOTALL
         )
         assert defined is not None, name
         assert f'"{label}"' in defined[1]
