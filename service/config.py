@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from service.errors import SettingInvalid
 from service.postgres_address import PostgresAddress
 from service.redis_address import RedisAddress
+from service.root_grants import FIRST_TENANT, Access, RootGrant, grants_of, is_root
 
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
 SPARE_THREADS = 64  # of an API process, beside api_threads: see service.api.places
 NAME = re.compile(r"[^/\x00-\x1f\x7f]{0,100}")
-ROOT = re.compile(r"(/|[a-z][a-z0-9+.-]*:///?[^/])[^?#@\\]*", re.IGNORECASE)
 
 
 class Provider(StrEnum):
@@ -34,27 +34,6 @@ class Provider(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
-
-
-class Access(StrEnum):
-    """What a tenant may do below a root."""
-
-    READ = "read"
-    WRITE = "write"
-
-
-class RootGrant(NamedTuple):
-    """A root that a tenant, EVERY_TENANT or the FIRST_TENANT may read from or write to."""
-
-    tenant: str
-    root: str
-    access: Access
-
-
-EVERY_TENANT = "*"
-FIRST_TENANT = ""
-GRANT = re.compile(r"\s*([^=]*[^=\s])\s*=\s*([^,]*[^,\s])\s*,\s*(read|write|read\s*\|\s*write)\s*")
-GRANT_SHAPE = "it must be `tenant = root, read` with semicolons between, such as ward = /night/in, read; ward = /out, write"
 
 
 class Settings(BaseModel):
@@ -254,17 +233,14 @@ class Settings(BaseModel):
     @field_validator("batch_allowed_roots", "batch_output_roots")
     @classmethod
     def _are_roots(cls, text: str) -> str:
-        if not all(map(_is_root, _listed(text))):
+        if not all(map(is_root, _listed(text))):
             raise ValueError("it must be folders with commas between, such as /night/in,s3://bucket/in")
         return text
 
     @field_validator("batch_tenant_roots")
     @classmethod
     def _are_grants(cls, text: str) -> str:
-        for written in _listed(text, ";"):
-            grant = GRANT.fullmatch(written)
-            if grant is None or not _is_root(grant[2]):
-                raise ValueError(GRANT_SHAPE)
+        grants_of(text)
         return text
 
     @model_validator(mode="after")
@@ -356,11 +332,7 @@ class Settings(BaseModel):
         """Every root of sources and copies, and whose it is."""
         found = [RootGrant(FIRST_TENANT, root, Access.READ) for root in self.batch_source_roots]
         found += [RootGrant(FIRST_TENANT, root, Access.WRITE) for root in self.batch_place_roots]
-        for written in _listed(self.batch_tenant_roots, ";"):
-            grant = GRANT.fullmatch(written)
-            assert grant is not None, "it was checked"
-            found += [RootGrant(grant[1], grant[2], Access(each.strip())) for each in grant[3].split("|")]
-        return tuple(found)
+        return (*found, *grants_of(self.batch_tenant_roots))
 
     def master_key_bytes(self) -> bytes:
         """The 32-byte master key. Raises SettingInvalid when there is none or it is malformed."""
@@ -380,15 +352,9 @@ class Settings(BaseModel):
         return key
 
 
-def _listed(text: str, separator: str = ",") -> tuple[str, ...]:
+def _listed(text: str) -> tuple[str, ...]:
     """What stands between commas."""
-    return tuple(part for part in map(str.strip, text.split(separator)) if part)
-
-
-def _is_root(root: str) -> bool:
-    place = root.rpartition("://")[2]
-    steps = set(place.split("/"))
-    return ROOT.fullmatch(root) is not None and "//" not in place and not {"..", "."} & steps
+    return tuple(part for part in map(str.strip, text.split(",")) if part)
 
 
 def _http_url(url: str, shape: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from service.config import EVERY_TENANT, FIRST_TENANT, Access, RootGrant
 from service.db import Database
+from service.root_grants import EVERY_TENANT, FIRST_TENANT, Access, RootGrant
 
 TENANT = """
 SELECT name, NOT EXISTS (SELECT FROM tenant AS other WHERE (other.created_at, other.id) < (tenant.created_at, tenant.id))

@@ -17,11 +17,12 @@ from service.batches.output import OutputKind
 from service.batches.requests import BatchRequest
 from service.batches.roots import GrantedRoots
 from service.catalog import Catalog
-from service.config import EVERY_TENANT, Access, Provider, RootGrant
+from service.config import Provider
 from service.crypto import Keyring
 from service.db import Database
 from service.gate import Gate
 from service.lifecycle import BatchState
+from service.root_grants import EVERY_TENANT, Access, RootGrant
 from service.uploads import Uploads
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore

@@ -10,10 +10,11 @@ import pytest
 
 from service.accounts import DEFAULT_TENANT
 from service.batches.roots import GrantedRoots, TenantRoots
-from service.config import Access, RootGrant, Settings
+from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.lifecycle import BatchState
+from service.root_grants import Access, RootGrant
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import shifts

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from service.cli.checks.finding import Examined, Finding, ok, warn
 from service.cli.checks.servers import connect
-from service.config import EVERY_TENANT, FIRST_TENANT
+from service.root_grants import EVERY_TENANT, FIRST_TENANT
 
 TENANTS = "SELECT name FROM tenant ORDER BY created_at, id"
 
