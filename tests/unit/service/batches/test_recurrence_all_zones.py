@@ -156,6 +156,7 @@ def zones(request: pytest.FixtureRequest) -> list[str]:
     return sorted(available_timezones()) if request.config.getoption("--all-zones") else list(TELLING)
 
 
+@pytest.mark.timeout(3600)  # with --all-zones: minutes for each expression
 @pytest.mark.parametrize("cron", CRONS)
 def test_runs_are_those_that_the_clock_on_the_wall_shows(zones: list[str], cron: str) -> None:
     for name in zones:
