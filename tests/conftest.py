@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from service import logs
@@ -25,10 +26,14 @@ from tests.fakes import FakeTaskQueue, MemoryBlobStore
 TEMPLATE = "medqueue_template"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _logs_as_in_production() -> None:
-    """Without it structlog prints whole local variables of a fault."""
+    """Without it structlog prints whole local variables of a fault.
+
+    Anew for each test, and looked up at each line: commands that a test runs in this process log errors alone.
+    """
     logs.configure("INFO")
+    structlog.configure(cache_logger_on_first_use=False)
 
 
 @pytest.fixture(scope="session")
