@@ -19,7 +19,7 @@ from prometheus_client import (
     start_http_server,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service.errors import SettingInvalid
@@ -226,13 +226,18 @@ def exposition() -> bytes:
     """The metrics in Prometheus' text format: of this process, or the sum of all processes of one API."""
     if FOLDER is None:
         return generate_latest(REGISTRY)
-    for pid in _processes():
-        if not Path(f"/proc/{pid}").exists():
-            mark_process_dead(pid, FOLDER)  # type: ignore[no-untyped-call]
+    _forget_the_gauges_of_ended_processes(Path(FOLDER))
     merged = CollectorRegistry()
     MultiProcessCollector(merged, FOLDER)  # type: ignore[no-untyped-call]
     merged.register(_Memory())
     return generate_latest(merged)
+
+
+def _forget_the_gauges_of_ended_processes(folder: Path) -> None:
+    """What they have counted stays. Another process may do the same at the same time."""
+    for path in folder.glob("gauge_live*_*.db"):
+        if not Path(f"/proc/{_pid_of(path)}").exists():
+            path.unlink(missing_ok=True)
 
 
 class _Given(Collector):
@@ -264,7 +269,11 @@ def _processes() -> set[int]:
     """The processes whose metrics these are; some may have ended."""
     if FOLDER is None:
         return {os.getpid()}
-    return {int(path.stem.rpartition("_")[2]) for path in Path(FOLDER).glob("*_*.db")}
+    return set(map(_pid_of, Path(FOLDER).glob("*_*.db")))
+
+
+def _pid_of(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])
 
 
 def _resident_bytes(pid: int) -> int:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.bootstrap import ADMIN_KEY_FILE, bootstrap
 from service.config import Settings
@@ -47,6 +49,10 @@ class Api:
         """The sum of a metric's series."""
         text = self.get("/metrics")[2].decode()
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+    def families(self) -> list[Metric]:
+        """The metrics as a scraper reads them."""
+        return list(text_string_to_metric_families(self.get("/metrics")[2].decode()))
 
     def series(self) -> int:
         """How many series there are."""
@@ -139,6 +145,24 @@ def test_no_series_is_told_twice_or_of_one_process_alone(api: Api) -> None:
     assert "pid=" not in text
     types = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(types) == len(set(types))
+
+
+def test_each_metric_is_told_once_and_none_of_a_process_that_was_killed(api: Api) -> None:
+    api.get("/metrics")
+    before = {family.name for family in api.families()}
+    killed = api.process.children()[0]
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(10)
+    eventually_ready(api)
+    for _ in range(10):  # of both processes
+        found = api.families()
+        names = collections.Counter(family.name for family in found)
+        assert set(names.values()) == {1}, names.most_common(10)
+        assert before <= set(names)
+        assert not [sample for family in found for sample in family.samples if "pid" in sample.labels]
+        up = next(family for family in found if family.name == "medqueue_server_up")
+        assert {sample.labels["server"]: sample.value for sample in up.samples} == {"postgres": 1, "redis": 1}
+        assert len(up.samples) == 2
 
 
 def test_what_a_process_counted_still_counts_when_it_is_restarted(api: Api) -> None:
