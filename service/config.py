@@ -342,7 +342,11 @@ class Settings(BaseModel):
         except OSError as error:
             raise SettingInvalid(PREFIX + "MASTER_KEY", f"{path} cannot be read: {error.strerror}") from None
         if not written:
-            raise SettingInvalid(PREFIX + "MASTER_KEY", f"no master key: set it, or put one in {path.name}")
+            raise SettingInvalid(
+                PREFIX + "MASTER_KEY",
+                f"no master key: set it, or put one in {path}. What is stored already needs its own key; for a new "
+                "installation, `openssl rand -base64 32` makes one",
+            )
         try:
             key = base64.b64decode(written.strip(), validate=True)
         except binascii.Error:

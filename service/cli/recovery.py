@@ -119,7 +119,9 @@ def resubmit_jobs(installation: Installation, out: Output, *, everything: bool, 
             else:
                 made[str(job.id)] = str(new_id)
     document = {"resubmitted": made, "unreadable": unreadable}
-    out.show(document, lambda: tables.listing(("FAILED JOB", "NEW JOB"), made.items(), empty="No such job."))
+    out.show(
+        document, lambda: tables.listing(("FAILED JOB", "NEW JOB"), made.items(), empty="resubmitted  0")
+    )
     for job_id in unreadable:
         out.note(f"{job_id} does not decrypt under this master key.")
     return ExitCode.FAILED if unreadable else ExitCode.OK

@@ -24,6 +24,13 @@ SELECT id, (SELECT name FROM tenant WHERE tenant.id = job.tenant_id), model_vers
 FROM job WHERE id = %s
 """
 
+# What an operator does before a quarantined job is queued again, by the code of its problem.
+MENDED_FIRST = {
+    "upload_gone": "Restore its upload to the blob store from a backup",
+    "blob_unavailable": "Make the blob store reachable",
+    "input_unreadable": "Start the workers with the master key and the blobs that it was stored under",
+}
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -78,9 +85,8 @@ def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) ->
             advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it; its result is refused then."
             return Outlook(f"{_end_of_lease(job, max_crashes)}{_crashes(job, max_crashes)}", advice)
         case JobState.QUARANTINED:
-            advice = (
-                f"Look for it in the workers' logs; `medqueue jobs requeue {job.id}` forgives its crashes."
-            )
+            first = MENDED_FIRST.get(job.problem or "", "Look for it in the workers' logs")
+            advice = f"{first}; then `medqueue jobs requeue {job.id}` queues it with its crashes forgiven."
             return Outlook("Nothing: it is set aside until an operator requeues it.", advice)
         case JobState.SUCCEEDED:
             return Outlook("Nothing: it has its result.", "Nothing is to be done.")

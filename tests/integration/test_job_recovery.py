@@ -4,8 +4,11 @@ import os
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from service.accounts import Principal
 from service.catalog import PublishedModel
+from service.cli import main
 from service.cli.installation import operator_name
 from service.crypto import Keyring, binding
 from service.db import Database
@@ -85,6 +88,14 @@ def test_failed_jobs_are_submitted_again_once_as_new_jobs_of_the_same_caller(
     bound_to = binding("job.payload", caller.tenant_id, inputs[0].lease.id)
     assert caller.cipher.open(payload, bound_to) == model.encode(factories.case())
     assert actors(database, "job.resubmitted") == [operator_name(os.getuid())] * 3
+
+
+@pytest.mark.parametrize(("command", "done"), [("requeue", "requeued"), ("resubmit", "resubmitted")])
+def test_a_code_that_no_job_has_is_answered_with_a_count_of_0(
+    command: str, done: str, medqueue: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["jobs", command, "--code", "no_such"]) == 0
+    assert capsys.readouterr().out.split() == [done, "0"]
 
 
 def test_an_input_that_does_not_decrypt_is_named_and_the_others_go_on(

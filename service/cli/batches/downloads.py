@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import click
 
 from service.cli.errors import ApiProblem, ContentDamaged, Unreachable
+from service.errors import OutputIncomplete
 
 if TYPE_CHECKING:
     from service.cli.client import ApiClient, Json
@@ -25,6 +26,7 @@ TRIES = 5
 RETRY_S = 1.0
 RANGE_PASSED = 416
 UNFINISHED = ".part"
+INCOMPLETE = "The batch ended without completing. `--partial` fetches what its finished chunks hold."
 KINDS = ("results", "errors")
 DIGEST = re.compile(r'"([0-9a-f]{64})"')
 
@@ -189,6 +191,8 @@ def _pull(api: ApiClient, wanted: Wanted, sink: Sink, version: _Version, done: C
                 sink.write(block)
                 done(sink.size_bytes)
     except ApiProblem as problem:
+        if problem.code == OutputIncomplete.code:  # its detail names the API's parameter
+            raise ApiProblem(problem.status, problem.code, INCOMPLETE) from None
         if problem.status != RANGE_PASSED or not start:
             raise
 

@@ -279,6 +279,11 @@ def test_a_master_key_file_of_raw_bytes_is_refused_by_name(tmp_path: Path) -> No
     assert caught.value.variable == "MEDQUEUE_MASTER_KEY"
 
 
+def test_who_has_no_master_key_is_told_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingInvalid, match="openssl rand -base64 32"):
+        Settings(data_dir=tmp_path).master_key_bytes()
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in FIELDS.items() if not field.get("description")] == []
 

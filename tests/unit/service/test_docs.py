@@ -13,6 +13,7 @@ from service.errors import ServiceError
 from service.jobs.execution import Problem
 from service.lifecycle import BATCH_TRANSITIONS, TRANSITIONS, BatchState, JobState
 from service.metrics import REGISTRY
+from tests.acceptance.bad_requests import ALL
 from workers import scoring
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -26,6 +27,13 @@ def test_each_setting_is_documented(name: str) -> None:
 @pytest.mark.parametrize("error", list(problems.STATUS))
 def test_each_problem_code_is_documented_with_its_status(error: type[ServiceError]) -> None:
     assert f"| `{error.code}` | {problems.STATUS[error].value} |" in (DOCS / "api.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), sorted({(bad.code, bad.status) for bad in ALL} | {("internal_error", 500)})
+)
+def test_each_code_of_a_refused_request_is_documented(code: str, status: int) -> None:
+    assert f"| `{code}` | {status} |" in (DOCS / "api.md").read_text()
 
 
 @pytest.mark.parametrize("problem", [value for value in vars(scoring).values() if isinstance(value, Problem)])

@@ -103,6 +103,20 @@ def test_errors_of_a_batch_that_did_not_complete_are_fetched_as_they_are(
     assert path.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("kind", ["results", "errors"])
+@pytest.mark.parametrize("to_file", [True, False])
+def test_the_option_is_advised_for_a_batch_that_did_not_complete(
+    api: Api, medqueue: Run, tmp_path: Path, capsys: Captured, kind: str, *, to_file: bool
+) -> None:
+    api.on(f"GET {BATCH}", view("failed"))
+    problem = {"code": "output_incomplete", "detail": "`?partial=true` gives what its finished chunks hold."}
+    api.on(f"GET {BATCH}/{kind}", problem, status=409)
+    assert medqueue(kind, ID, *(("-o", str(tmp_path / "out")) if to_file else ())) == 4
+    told = capsys.readouterr().err
+    assert "`--partial`" in told
+    assert "?partial" not in told
+
+
 def test_results_that_are_not_there_yet_end_with_4_and_leave_nothing(
     api: Api, medqueue: Run, tmp_path: Path, capsys: Captured
 ) -> None:

@@ -59,3 +59,17 @@ def test_only_what_would_be_carried_out_is_advised(state: JobState) -> None:
     advice = outlook(replace(QUEUED, state=state), wake_up_waits=True, max_crashes=3).advice
     assert ("jobs cancel" in advice) == (state in {JobState.QUEUED, JobState.RUNNING})
     assert ("jobs requeue" in advice) == (state is JobState.QUARANTINED)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ("upload_gone", "Restore its upload"),
+        ("blob_unavailable", "blob store reachable"),
+        ("input_unreadable", "master key"),
+        ("worker_crashed", "workers' logs"),
+    ],
+)
+def test_what_to_mend_before_a_job_is_queued_again_is_said(problem: str, words: str) -> None:
+    job = replace(QUEUED, state=JobState.QUARANTINED, problem=problem)
+    assert words in outlook(job, wake_up_waits=True, max_crashes=3).advice
