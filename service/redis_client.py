@@ -5,8 +5,11 @@ from typing import Any
 
 from redis import Connection, ConnectionPool, Redis, SSLConnection
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError
+from redis.exceptions import ConnectionError as NotConnected
 from redis.retry import Retry
 from redis.sentinel import (
+    MasterNotFoundError,
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
@@ -18,6 +21,23 @@ from service.redis_address import RedisAddress
 SOCKET_TIMEOUT_S = 2.0
 
 ConnectionClass = type[Connection]
+
+
+class Sentinels(Sentinel):
+    """Sentinels that tell apart whether they know no master or whether none of them answers."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Address and port of the master. Raises MasterNotFoundError only where a Sentinel has answered."""
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call, no-any-return]
+        except MasterNotFoundError as error:
+            unknown = error
+        text = str(unknown)  # names each Sentinel that did not answer, and its error
+        if not all(f"{sentinel} - " in text for sentinel in self.sentinels):
+            raise unknown
+        if f"{AuthenticationError.__name__}(" in text:
+            raise AuthenticationError("the Sentinels refuse the login")
+        raise NotConnected("no Sentinel answers")
 
 
 def redis_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S, health_check_s: int = 10) -> Redis:
@@ -64,11 +84,11 @@ def connection_pool(
     )
 
 
-def _sentinels(address: RedisAddress, common: dict[str, Any]) -> Sentinel:
+def _sentinels(address: RedisAddress, common: dict[str, Any]) -> Sentinels:
     entry = {"username": address.sentinel_username, "password": address.sentinel_password}
     encryption: dict[str, Any] = {} if address.tls is None else {"ssl": True, **address.tls}
     timeouts = {name: value for name, value in common.items() if name.startswith("socket_")}
-    return Sentinel(  # type: ignore[no-untyped-call]
+    return Sentinels(  # type: ignore[no-untyped-call]
         address.hosts,
         sentinel_kwargs={**entry, **encryption, **timeouts, "retry": Retry(NoBackoff(), 0)},
     )

@@ -129,8 +129,8 @@ def test_the_master_that_sentinels_name_is_used_also_after_a_failover(tmp_path: 
         assert working(url, two) == ALL
 
 
-def test_sentinels_that_do_not_answer_name_no_master() -> None:
-    assert redis_fault("sentinel://127.0.0.1:1,[::1]:1/0?service_name=main") is RedisFault.MASTER_UNKNOWN
+def test_sentinels_that_do_not_answer_are_unreachable() -> None:
+    assert redis_fault("sentinel://127.0.0.1:1,[::1]:1/0?service_name=main") is RedisFault.UNREACHABLE
 
 
 def test_the_rights_that_operations_names_suffice(own: OwnRedis) -> None:
