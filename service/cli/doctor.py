@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from service.cli.checks.finding import Examined, Finding
-    from service.config import Settings
 
 Check = Callable[["Examined"], "Iterator[Finding]"]
 
@@ -58,13 +57,19 @@ def examine(data_dir: Path, url: str | None, invocation: Invocation) -> Iterator
     """Every finding, in the order in which they should be mended."""
     from service.cli.checks import configuration
     from service.cli.checks.finding import Examined, fail
+    from service.cli.errors import StackNotFound
     from service.cli.health import local_url
+    from service.cli.installation import complete_settings
     from service.cli.up import unknown_variables
     from service.errors import SettingInvalid
 
     try:
-        settings = _settings(data_dir)
+        settings = complete_settings(data_dir)
         api_url = url or local_url(data_dir)
+    except StackNotFound as error:
+        found, _, advice = error.detail.partition(". ")
+        yield fail("stack", found, advice)
+        return
     except SettingInvalid as error:
         yield fail("settings", error.detail, f"Correct or unset {error.variable}, then run this again.")
         return
@@ -108,18 +113,6 @@ def _checks(examined: Examined) -> Iterator[Check]:
         )
         yield servers.processes
     yield from (servers.blob_store, application.api, application.workers)
-
-
-def _settings(data_dir: Path) -> Settings:
-    """Settings, with the servers of the stack where there is one. Raises SettingInvalid."""
-    from service.cli.errors import StackNotFound
-    from service.cli.installation import complete_settings
-    from service.config import Settings
-
-    try:
-        return complete_settings(data_dir)
-    except StackNotFound:
-        return Settings.from_environment().model_copy(update={"data_dir": data_dir})
 
 
 def _table(findings: list[Finding]) -> RenderableType:

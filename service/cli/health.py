@@ -38,8 +38,7 @@ worker_name_option = click.option(
     envvar="MEDQUEUE_WORKER_NAME",
     show_envvar=True,
     metavar="NAME",
-    required=True,
-    help="Name of the process.",
+    help="Name of the process. Default: all whose files are in the data folder.",
 )
 patience_option = click.option(
     "--stalled-after",
@@ -99,23 +98,28 @@ def check_api(invocation: Invocation, data_dir: Path, url: str | None) -> int:
 @data_dir_option
 @worker_name_option
 @patience_option
-def check_worker(data_dir: Path, name: str, stalled_after: float) -> int:
+def check_worker(data_dir: Path, name: str | None, stalled_after: float) -> int:
     """Say whether the worker NAME is up and takes messages.
+
+    Without a name, all workers that have files in the data folder must be.
 
     Every few seconds it sends itself one through Redis. It is unhealthy when Redis took one, it works on nothing, and
     yet has not taken it; or when it stands still. Without Redis it is healthy, since it looks for work by itself, and
     while it refuses a model; stderr then says what is wrong.
     """
-    return _healthy(data_dir, name, stalled_after)
+    return _all_healthy(data_dir, "worker", name, stalled_after)
 
 
 @health.command("scheduler")
 @data_dir_option
 @worker_name_option
 @patience_option
-def check_scheduler(data_dir: Path, name: str, stalled_after: float) -> int:
-    """Say whether the scheduler NAME is up and takes messages."""
-    return _healthy(data_dir, name, stalled_after)
+def check_scheduler(data_dir: Path, name: str | None, stalled_after: float) -> int:
+    """Say whether the scheduler NAME is up and takes messages.
+
+    Without a name, all schedulers that have files in the data folder must be.
+    """
+    return _all_healthy(data_dir, "scheduler", name, stalled_after)
 
 
 def states_of(content: Mapping[str, Any]) -> str:
@@ -127,6 +131,24 @@ def faults_of(content: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What /readyz says that the API lacks: setting, cause and advice of each."""
     found = content.get("faults") or []
     return [(fault["setting"], fault["cause"], fault["advice"]) for fault in found]
+
+
+def _all_healthy(data_dir: Path, kind: str, name: str | None, stalled_after_s: float) -> ExitCode:
+    names = [name] if name else names_of(data_dir, kind)
+    if not names:
+        write_error(
+            f"No {kind} has run on {data_dir}. Name the folder with --data-dir, or the {kind} with --name."
+        )
+        return ExitCode.FAILED
+    return max(_healthy(data_dir, each, stalled_after_s) for each in names)
+
+
+def names_of(data_dir: Path, kind: str) -> list[str]:
+    """The workers, or the schedulers, that have left files in the data folder. Workers may be called anything."""
+    run = data_dir / "run"
+    found = {path.stem for suffix in ("ready", "pulse", "faults") for path in run.glob(f"*.{suffix}")}
+    found |= {path.stem for path in run.glob(f"{kind}*.pid")}
+    return sorted(name for name in found if name.startswith("scheduler") == (kind == "scheduler"))
 
 
 def _healthy(data_dir: Path, name: str, stalled_after_s: float) -> ExitCode:

@@ -292,6 +292,29 @@ def test_health_names_the_models_that_a_worker_refuses(tmp_path: Path, capsys: C
     assert "refuses dose-effect 1.0.0: its golden cases come out differently" in capsys.readouterr().err
 
 
-def test_health_of_a_process_without_a_name_is_a_usage_error(tmp_path: Path, capsys: Captured) -> None:
-    assert main(["health", "worker", "--data-dir", str(tmp_path)]) == 2
-    assert "--name" in capsys.readouterr().err
+@pytest.mark.parametrize("kind", ["worker", "scheduler"])
+def test_health_without_a_name_asks_every_process_of_the_data_folder(
+    kind: str, tmp_path: Path, capsys: Captured
+) -> None:
+    words = ["health", kind, "--data-dir", str(tmp_path)]
+    assert main(words) == 1
+    assert f"No {kind} has run on {tmp_path}" in capsys.readouterr().err
+    names = {"worker": ["ward-1", "worker-2"], "scheduler": ["scheduler"]}
+    (tmp_path / "run").mkdir()
+    for name in (name for group in names.values() for name in group):
+        (tmp_path / "run" / f"{name}.ready").touch()
+        Pulse(time.monotonic(), None, busy=False, redis_away=False).write(pulse_file(tmp_path, name))
+    assert main(words) == 0
+    for name in names[kind]:
+        (tmp_path / "run" / f"{name}.ready").unlink()
+        assert main(words) == 1
+        assert f"{name} is not ready" in capsys.readouterr().err
+        (tmp_path / "run" / f"{name}.ready").touch()
+
+
+def test_the_doctor_says_that_no_stack_has_run(tmp_path: Path, capsys: Captured) -> None:
+    assert main(["doctor", "--json", "--data-dir", str(tmp_path / "nothere")]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["check"], finding["status"]) == ("stack", "fail")
+    assert finding["found"] == f"No stack has run on {tmp_path / 'nothere'}"
+    assert "medqueue up" in finding["advice"]
