@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ from service.accounts import Principal
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
-from service.embedded import ServerUrls
+from service.embedded import ServerUrls, embedded_servers, server_urls
 from service.embedded.wheels import postgres_binary
 from service.jobs import queries, sweeps
 from service.jobs.queries import Reading
@@ -122,7 +123,7 @@ def test_a_backup_is_restored_with_its_webhooks_held(
     waiting = backlog_of(database)
     database.close()
     assert waiting > 0
-    backup, restore = blocks("Backup and restore", "sh")
+    backup, restore, _ = blocks("Backup and restore", "sh")
     shell(backup, database_url, blobs, tmp_path)
     with psycopg.connect(template.database_url, autocommit=True) as connection:
         name = f"restored_{uuid4().hex}"
@@ -135,6 +136,26 @@ def test_a_backup_is_restored_with_its_webhooks_held(
     finally:
         with psycopg.connect(template.database_url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def test_the_embedded_database_is_dumped_by_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, backup = tmp_path / "data", tmp_path / "backup"
+    backup.mkdir()
+    dump, _, of_the_stack = blocks("Backup and restore", "sh")
+    monkeypatch.setenv("MEDQUEUE_DATA_DIR", str(folder))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with embedded_servers(folder, fsync=False):
+        (folder / "blobs").mkdir()
+        migrate(server_urls(folder).owner_url)
+        shell(of_the_stack + dump, "", tmp_path, backup)
+    listed = subprocess.run(
+        [postgres_binary("pg_restore"), "--list", backup / "medqueue.dump"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert " TABLE public job medqueue_owner" in listed
 
 
 def check_restored(url: str, copies: Path, blobs: Path, caller: Principal, job_id: UUID) -> None:
