@@ -14,6 +14,9 @@ DECIMAL: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 # What stands for a missing number in many files: told of, never guessed.
 MARKER: Final = r"^(?i)(#?n[./ ]?a\.?|nan|null|none|nil|nd|n\.d\.|k\.? ?a\.?|missing|unknown|unbekannt|-+|\?+|\.+|\*+|\\n)$"
 DECLARE_MARKER: Final = "If it stands for a missing one, declare it in `missing`"
+# A number with a decimal comma, where the mark is a point.
+COMMA: Final = r"^[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
+DECLARE_COMMA: Final = "If its comma is the decimal mark, declare it in `decimal`"
 DECLARE_POINT: Final = "The decimal mark is declared to be a comma: leave `decimal` out if it is a point"
 NOT_FINITE: Final = r"^(?i)[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)$"
 
@@ -72,10 +75,10 @@ def from_text(column: pa.Array, missing_as: Sequence[str] = (), mark: str = ".")
 
 def _hints(text: pa.Array, mark: str) -> list[tuple[Mask, str]]:
     """What to do about cells that are no numbers as they stand."""
-    found = [(MARKER, DECLARE_MARKER), *(((DECIMAL, DECLARE_POINT),) if mark != "." else ())]
+    other_mark = (COMMA, DECLARE_COMMA) if mark == "." else (DECIMAL, DECLARE_POINT)
     return [
         (pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False), hint)
-        for pattern, hint in found
+        for pattern, hint in ((MARKER, DECLARE_MARKER), other_mark)
     ]
 
 

@@ -83,13 +83,16 @@ def test_a_point_among_declared_commas_is_an_error_with_a_hint() -> None:
     assert "`decimal`" in message
 
 
-def test_a_comma_that_is_not_declared_is_an_error() -> None:
-    ((_, _, code, _),) = markers("0,5")
-    assert code == "wrong_type"
+@pytest.mark.parametrize("cell", ["0,5", "-0,25", ",5", "+3,", "1,5e-3"])
+def test_a_comma_that_is_not_declared_is_an_error_with_a_hint(cell: str) -> None:
+    ((row, _, code, message),) = markers("0.5", cell)
+    assert (row, code) == (2, "wrong_type")
+    assert "`decimal`" in message
 
 
-def test_a_cell_that_looks_like_nothing_has_no_hint() -> None:
-    ((_, _, _, message),) = markers("abc")
+@pytest.mark.parametrize("cell", ["abc", "1,2,3", "a,5", "1,b", ",", "1.5,2"])
+def test_a_cell_that_looks_like_nothing_has_no_hint(cell: str) -> None:
+    ((_, _, _, message),) = markers(cell)
     assert "declare" not in message
 
 
