@@ -77,6 +77,15 @@ class Feature(ManifestTable):
         return self
 
     @property
+    def shown(self) -> float:
+        """A number to show as an example: the one given, else the middle of the range, or near 0 in one without an end."""
+        if self.example is not None:
+            return self.example
+        open_ended = self.minimum == -_FLOAT32_MAX or self.maximum == _FLOAT32_MAX
+        middle = 0.0 if open_ended else float(f"{self.minimum / 2 + self.maximum / 2:.6g}")
+        return min(max(middle, self.minimum), self.maximum)
+
+    @property
     def range_text(self) -> str:
         """Such as "between 0 and 50 mm"."""
         unit = "" if self.unit == "1" else f" {self.unit}"
@@ -272,8 +281,7 @@ class TabularClassification:
             "required": [feature.name for feature in self._features if feature.required],
             "additionalProperties": False,
         }
-        example = {feature.name: feature.example for feature in self._features if feature.example is not None}
-        return {**schema, "examples": [example]} if len(example) == len(self._features) else schema
+        return {**schema, "examples": [{feature.name: feature.shown for feature in self._features}]}
 
 
 def load(manifest: ModelManifest) -> TabularClassification:

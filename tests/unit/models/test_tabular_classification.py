@@ -196,6 +196,20 @@ def test_the_schema_gives_title_unit_range_and_example() -> None:
 
 
 @pytest.mark.parametrize(
+    "feature",
+    ["plain", {"minimum": 18.0, "maximum": 120.0}, {"minimum": 3.0}, {"maximum": -1.0}, {"minimum": 1.0, "maximum": 1.0000001},
+     {"minimum": -50.0, "maximum": 50.0, "required": False}],
+)  # fmt: skip
+def test_an_example_is_shown_where_the_manifest_gives_none_and_it_is_taken(feature: Any) -> None:
+    own = feature if isinstance(feature, str) else {"name": "plain", "title": "Plain", **feature}
+    pipeline = single_pass(manifest(features=[own, FEATURES[0]]))
+    schema: Any = pipeline.input_schema()
+    [example] = schema["examples"]
+    assert set(example) == {"plain", "dose"}
+    assert pipeline.encode(example)
+
+
+@pytest.mark.parametrize(
     ("feature", "advice"),
     [
         ({"minimum": 5.0, "maximum": 5.0}, "minimum must be less than maximum"),
