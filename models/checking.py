@@ -7,9 +7,12 @@ the files that it is made of are not the sealed ones.
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
+
+from pydantic import ValidationError
 
 from models.bundle import (
     CARD_NAME,
@@ -19,7 +22,6 @@ from models.bundle import (
     bundle_files,
     file_digest,
     fitted,
-    graph_files,
     path_fault,
     read_bundle,
     read_manifest,
@@ -75,14 +77,15 @@ def check_bundle(folder: Path, run: RunModel | None = None) -> list[Fault]:
     manifest = _part(faults, lambda: read_manifest(folder))
     golden = _part(faults, lambda: parse_golden(read_text(folder, GOLDEN_NAME)))
     faults += _check_texts(folder)
-    changed = _check_files(folder, manifest)
+    tables = _Tables.of(folder, manifest)
+    changed = _check_files(folder, manifest, tables)
     no_texts = {fault.place for fault in faults if fault.code == "file_not_text"}
     faults += [fault for fault in changed if fault.place not in no_texts]
     parameters = manifest if manifest is not None else _unchecked_manifest(folder)
     pipeline = None if parameters is None else _part(faults, lambda: load_pipeline(parameters))
     refused = [] if pipeline is None or golden is None else check_inputs(golden, pipeline)
     with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
-        at_fault = _check_graphs(folder, manifest, pipeline, sandbox if run is None else None)
+        at_fault = _check_graphs(folder, manifest, tables, pipeline, sandbox if run is None else None)
         faults += at_fault + refused
         as_sealed = all(fault.place in _NOT_RUN or fault.code == "file_not_listed" for fault in changed)
         if manifest and pipeline and golden is not None and as_sealed and not (at_fault or refused):
@@ -113,6 +116,30 @@ def _unchecked_manifest(folder: Path) -> ModelManifest | None:
     return ModelManifest.model_construct(pipeline=pipeline, parameters=parameters)
 
 
+@dataclass(frozen=True)
+class _Tables:
+    """The graphs of a bundle by name. Only where they are `told`, and not guessed, their tensors can be compared."""
+
+    graphs: Mapping[str, GraphTable]
+    told: bool = True
+
+    @classmethod
+    def of(cls, folder: Path, manifest: ModelManifest | None) -> Self:
+        """Those of the manifest; of one that is refused, those that its tables [graph] or [graphs] still tell."""
+        if manifest is not None:
+            return cls(manifest.graph_tables)
+        try:
+            written = toml_table(read_text(folder, MANIFEST_NAME))
+        except BundleRefused:
+            return cls({MODEL: GraphTable.model_validate({})}, told=False)
+        graphs = written.get("graphs") or {MODEL: written.get("graph", {})}
+        try:
+            read = {name: GraphTable.model_validate(table) for name, table in graphs.items()}
+        except (AttributeError, ValidationError):  # said among the manifest's faults
+            return cls({}, told=False)
+        return cls(read, told="graph" not in written or "graphs" not in written)
+
+
 def _check_texts(folder: Path) -> list[Fault]:
     """What is wrong with the texts that the catalogue keeps and shows: the manifest's, and the card."""
     faults: list[Fault] = []
@@ -137,10 +164,10 @@ def _check_filled(texts: Mapping[str, str]) -> list[Fault]:
     ]
 
 
-def _check_files(folder: Path, manifest: ModelManifest | None) -> list[Fault]:
+def _check_files(folder: Path, manifest: ModelManifest | None, tables: _Tables) -> list[Fault]:
     """Faults of files that are missing, are not the manifest's by their digest, or are not listed there."""
     listed = {} if manifest is None else manifest.files
-    graphs = [MODEL_NAME] if manifest is None else graph_files(manifest)
+    graphs = {table.file for table in tables.graphs.values()}
     expected = sorted({*listed, CARD_NAME, GOLDEN_NAME, *graphs})
     missing = [fault for path in expected if (fault := path_fault(folder, path)) is not None]
     if manifest is None:
@@ -159,14 +186,20 @@ def _check_files(folder: Path, manifest: ModelManifest | None) -> list[Fault]:
 
 
 def _check_graphs(
-    folder: Path, manifest: ModelManifest | None, pipeline: Pipeline | None, sandbox: Sandbox | None
+    folder: Path,
+    manifest: ModelManifest | None,
+    tables: _Tables,
+    pipeline: Pipeline | None,
+    sandbox: Sandbox | None,
 ) -> list[Fault]:
-    """What is wrong with the graphs; without a pipeline their tensors are not compared. Without a sandbox, in this process."""
-    tables = {MODEL: GraphTable.model_validate({})} if manifest is None else manifest.graph_tables
+    """What is wrong with the graphs. Without a sandbox, in this process.
+
+    Their tensors are compared where there is a pipeline and the tables tell what they are called.
+    """
     files = list(bundle_files(folder)) if manifest is None else list(manifest.files)
-    specs: dict[str, GraphSpec] = {} if pipeline is None else dict(pipeline.graphs)
-    faults = [] if pipeline is None or manifest is None else _misnamed(tables.keys(), specs.keys())
-    for name, table in tables.items():
+    specs: dict[str, GraphSpec] = dict(pipeline.graphs) if pipeline is not None and tables.told else {}
+    faults = _misnamed(tables.graphs.keys(), specs.keys()) if specs else []
+    for name, table in tables.graphs.items():
         faults += _check_one(folder, table, specs.get(name), files, sandbox)
     return faults
 

@@ -101,7 +101,7 @@ def compare_golden(
         alone = [answer([payload], pipeline, run)[0] for payload in payloads]
         batched = _in_batches(payloads, most, pipeline, run)
         turned = _in_batches(payloads[::-1], most, pipeline, run)[::-1]
-    except GoldenFailed as error:
+    except BundleRefused as error:
         return list(error.faults)
     return [
         *_compare_expected(cases, alone, "golden_alone"),
@@ -171,10 +171,12 @@ def _file_bytes(value: Any) -> object:
 
 
 def answer(payloads: Sequence[bytes], pipeline: Pipeline, run: Run) -> list[Result]:
-    """The results of `payloads` scored as one batch. Raises GoldenFailed."""
+    """The results of `payloads` scored as one batch. Raises BundleRefused."""
     count = len(payloads)
     try:
         results = pipeline.score(run, payloads)
+    except BundleRefused:  # the graph is not what the manifest says, which tells what to change
+        raise
     except Exception as error:  # a runtime raises what it likes; all of it is the bundle's fault
         reason = f"a batch of {count} cannot be scored: {type(error).__name__}: {error}"
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason)) from error

@@ -19,6 +19,10 @@ _SEMVER = (
     r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
     r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$"
 )
+# What a person is told of it instead.
+NAME_RULE = (
+    "write lower-case letters and digits, in words joined by single hyphens, at most 64, such as sepsis-risk"
+)
 _KEBAB_CASE = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -31,7 +35,8 @@ MODEL = "model"
 # Stands where a person has to write something before a bundle can be published; see models.skeleton.
 FILL_IN = "FILL IN"
 
-Name = Annotated[str, Field(pattern=_KEBAB_CASE, max_length=64)]
+LONGEST_NAME = 64
+Name = Annotated[str, Field(pattern=_KEBAB_CASE, max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -219,6 +224,11 @@ def control_characters(text: str, place: str, code: str) -> list[Fault]:
     return [Fault(place, code, f"a text holds the control character U+{ord(found[0]):04X}: remove it")]
 
 
+def is_name(text: str) -> bool:
+    """Whether a model can be called so."""
+    return len(text) <= LONGEST_NAME and re.fullmatch(_KEBAB_CASE, text) is not None
+
+
 def _is_finite(number: float) -> bool:
     return -sys.float_info.max <= number <= sys.float_info.max
 
@@ -265,5 +275,7 @@ def _advice(fault: Any) -> str:
             return "remove this key: there is no such key here"
         case "value_error":
             return str(fault["msg"]).removeprefix("Value error, ")
+        case "string_pattern_mismatch" if fault["ctx"]["pattern"] == _KEBAB_CASE:
+            return NAME_RULE
         case _:
             return str(fault["msg"]).replace("Input should", "this value should")

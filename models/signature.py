@@ -5,7 +5,7 @@ element types converted where nothing is lost, the maps of classes that scikit-l
 a graph that takes one row at a time is run row by row. Knows neither onnx nor ONNX Runtime.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,6 +76,7 @@ class Fitting:
         signature: Signature,
     ) -> None:
         feeds, outputs = spec.feeds, spec.outputs
+        self._table = table
         self._feeds = {spec.name: _names(table, spec.name) for spec in feeds}
         self._outputs = {spec.name: table.outputs.get(spec.name, spec.name) for spec in outputs}
         self._specs = {spec.name: spec for spec in outputs}
@@ -84,8 +85,8 @@ class Fitting:
         faults = [
             *_unknown(table, feeds, outputs),
             *self._unfed(),
-            *(fault for spec in feeds for fault in self._unfit_feed(spec)),
-            *(fault for spec in outputs for fault in self._unfit_output(spec)),
+            *(fault for spec in _named_well(table.inputs, feeds) for fault in self._unfit_feed(spec)),
+            *(fault for spec in _named_well(table.outputs, outputs) for fault in self._unfit_output(spec)),
         ]
         if faults:
             raise ManifestInvalid(*faults)
@@ -136,7 +137,9 @@ class Fitting:
 
     def _unfed(self) -> list[Fault]:
         """Faults of inputs of the graph that nothing is fed to."""
-        fed = {name for names in self._feeds.values() for name in names}
+        # With the keys that the pipeline lacks: of those, that is said.
+        keys = self._feeds.keys() | self._table.inputs.keys()
+        fed = {name for key in keys for name in _names(self._table, key)}
         return [
             _fault(
                 "inputs",
@@ -151,11 +154,17 @@ class Fitting:
         if len(names) > 1 and spec.shape != (len(names),):
             return [_unlike("inputs", spec, f"has not {len(names)} columns")]
         shape = spec.shape if len(names) == 1 else (1,)
-        reasons = [_feed_reason(self._inputs.get(name), spec.dtype, shape) for name in names]
+        reasons = [
+            _feed_reason(self._inputs[name], spec.dtype, shape)
+            if name in self._inputs
+            else _missing("inputs", spec, self._inputs)
+            for name in names
+        ]
         return [_unlike("inputs", spec, reason) for reason in reasons if reason]
 
     def _unfit_output(self, spec: TensorSpec) -> list[Fault]:
-        reason = _output_reason(self._given.get(self._outputs[spec.name]), spec)
+        tensor = self._given.get(self._outputs[spec.name])
+        reason = _output_reason(tensor, spec) if tensor else _missing("outputs", spec, self._given)
         return [] if reason is None else [_unlike("outputs", spec, reason)]
 
 
@@ -169,16 +178,32 @@ def _unknown(table: GraphTable, feeds: Sequence[TensorSpec], outputs: Sequence[T
     """Faults of names that the `[graph]` table maps and the pipeline does not have."""
     sides = (("inputs", table.inputs.keys(), feeds), ("outputs", table.outputs.keys(), outputs))
     return [
-        _fault(side, "graph_name_unknown", f"the pipeline knows no {name!r}; it has {_listed(specs)}")
+        _fault(
+            side,
+            "graph_name_unknown",
+            f"the pipeline knows no {name!r}; it has {_listed(specs)}: rename the key `{side}.{name}` in [graph]",
+        )
         for side, named, specs in sides
         for name in sorted(named - {spec.name for spec in specs})
     ]
 
 
-def _feed_reason(tensor: Tensor | None, dtype: str, shape: tuple[int, ...]) -> str | None:
+def _named_well(mapped: Collection[str], specs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    """Without those that a key of `mapped` was meant for which the pipeline lacks: renamed, it may be right."""
+    astray = set(mapped) - {spec.name for spec in specs}
+    return [spec for spec in specs if spec.name in mapped or not astray]
+
+
+def _missing(side: str, spec: TensorSpec, tensors: Iterable[str]) -> str:
+    """What to write where the graph has no tensor of the pipeline's name, or of the one it is mapped to."""
+    known = ", ".join(map(repr, tensors)) or "none"
+    return (
+        f"is missing: the graph's {side} are {known}; name the right one by `{side}.{spec.name}` in [graph]"
+    )
+
+
+def _feed_reason(tensor: Tensor, dtype: str, shape: tuple[int, ...]) -> str | None:
     """Why a feed cannot go to `tensor`, None where it can."""
-    if tensor is None:
-        return "is missing"
     if tensor.element != dtype and not (dtype == "float32" and tensor.element in _FED_AS):
         return f"has another element type, {tensor.element}, which {dtype} does not convert to"
     rows, *lengths = tensor.shape or (0,)
@@ -189,10 +214,8 @@ def _feed_reason(tensor: Tensor | None, dtype: str, shape: tuple[int, ...]) -> s
     return "has another shape"
 
 
-def _output_reason(tensor: Tensor | None, spec: TensorSpec) -> str | None:
+def _output_reason(tensor: Tensor, spec: TensorSpec) -> str | None:
     """Why `tensor` cannot be read as the pipeline's output, None where it can."""
-    if tensor is None:
-        return "is missing"
     if tensor.element == CLASS_MAPS:
         return (
             None

@@ -16,7 +16,7 @@ import onnx
 from models.bundle import CARD_NAME
 from models.golden import FEWEST_CASES, GOLDEN_NAME
 from models.graph import external_locations, read_signature
-from models.manifest import FILL_IN, MANIFEST_NAME, BundleRefused, Fault
+from models.manifest import FILL_IN, MANIFEST_NAME, NAME_RULE, BundleRefused, Fault, is_name
 from models.signature import CLASS_MAPS, Signature, Tensor
 
 MODEL_NAME: Final = "model.onnx"
@@ -56,6 +56,9 @@ class _Guess:
 
 def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
     """Write a bundle for the ONNX file `model` into the new `folder`. Raises BundleRefused or FileExistsError."""
+    if not is_name(name):
+        advice = f"no model can be called {name!r}: {NAME_RULE}"
+        raise BundleRefused(Fault(f"{MANIFEST_NAME}: name", "manifest_invalid", advice))
     try:
         content = onnx.load(str(model), load_external_data=False)
         signature = read_signature(model)
@@ -164,7 +167,8 @@ def _add_output(guess: _Guess, signature: Signature, content: Any) -> None:
     if single:
         guess.parameters += ['positive = "present"', f"threshold = {_inline(_THRESHOLD)}"]
         guess.left.append((f"{place}.threshold", "the one you chose, and what it costs on which rows"))
-    guess.left.append((f"{place}.output", f"{kind}, as was guessed from the output's name, or another"))
+    advice = f"{kind}, as was guessed from the output's name, or another: then `outputs.{kind}` in [graph] is called so too"
+    guess.left.append((f"{place}.output", advice))
 
 
 _THRESHOLD: Final[Mapping[str, float | str]] = {
@@ -201,8 +205,7 @@ def _manifest(name: str, guess: _Guess) -> str:
 
 def _renamed(side: str, names: Mapping[str, str]) -> Iterator[str]:
     for name, tensor in names.items():
-        if name != tensor:
-            yield f"{side}.{name} = {json.dumps(tensor)}"
+        yield f"{side}.{name} = {json.dumps(tensor)}"
 
 
 def _golden(example: object) -> str:

@@ -46,7 +46,7 @@ def test_a_manifest_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("change", "place", "advice"),
     [
-        ({"name": "Dose_Effect"}, "name", "match pattern"),
+        ({"name": "Dose_Effect"}, "name", "lower-case letters and digits"),
         ({"version": "1.0"}, "version", "match pattern"),
         ({"kind": "oracle"}, "kind", "this value should be 'diagnosis' or 'recommendation'"),
         ({"title": ""}, "title", "at least 1 character"),

@@ -1,6 +1,7 @@
 """Bundles started from an ONNX file alone: what is guessed, what is left open, and that nothing half-filled is published."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from models.bundle import renew_golden, seal_bundle
-from models.checking import publishable
+from models.checking import check_bundle, publishable
 from models.manifest import FILL_IN, BundleRefused, ModelManifest
 from models.skeleton import write_skeleton
 from tests.unit.models.example_bundles import graph
@@ -125,3 +126,56 @@ def test_weights_that_are_missing_or_outside_are_refused(location: str, tmp_path
     (tmp_path / "in" / "m.onnx").write_bytes(changed.SerializeToString())
     with pytest.raises(BundleRefused, match="external_data_missing"):
         write_skeleton(tmp_path / "in" / "m.onnx", tmp_path / "own", "own")
+
+
+@pytest.mark.parametrize("name", ["My_Model", "Sepsis", "a--b", "", "a" * 65, "sepsis\n"])
+def test_a_name_that_no_model_can_have_starts_no_bundle(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused, match="lower-case letters and digits"):
+        write_skeleton(FILES / "sklearn-tensor.onnx", tmp_path / "own", name)
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "place"),
+    [
+        ('name = "sklearn-zipmap"', 'name = "My_Model"', "manifest.toml: name"),
+        ('version = "1.0.0"', 'version = "one"', "manifest.toml: version"),
+        ("[graph]", "[runtime]\nmax_batch = 0\n[graph]", "manifest.toml: runtime.max_batch"),
+        ("[graph]", "[graph]\nrow_by_row = 1", "manifest.toml: graph.row_by_row"),
+        ("[graph]", '[graph]\nfile = "../model.onnx"', "manifest.toml: graph.file"),
+    ],
+)
+def test_one_fault_of_the_manifest_is_not_told_as_others_of_the_graph(
+    right: str, wrong: str, place: str, tmp_path: Path
+) -> None:
+    folder = started(tmp_path, "sklearn-zipmap")
+    fill_in(folder)
+    renew_golden(folder)
+    seal_bundle(folder)
+    text = (folder / "manifest.toml").read_text()
+    (folder / "manifest.toml").write_text(text.replace(right, wrong))
+    assert [fault.place for fault in check_bundle(folder)] == [place]
+
+
+def test_a_graph_is_compared_beside_a_fault_of_the_manifest(tmp_path: Path) -> None:
+    folder = started(tmp_path, "sklearn-zipmap")
+    fill_in(folder, **{'version = "1.0.0"': 'version = "one"', '"float_input"': '"another"'})
+    found = {(fault.place, fault.code) for fault in check_bundle(folder)}
+    assert found == {
+        ("manifest.toml: version", "manifest_invalid"),
+        ("manifest.toml: graph.inputs", "input_differs"),
+    }
+
+
+@pytest.mark.parametrize("name", ["torch-legacy", "torch-fixed"])
+def test_another_output_than_was_guessed_is_said_to_need_its_key_renamed(name: str, tmp_path: Path) -> None:
+    folder = started(tmp_path, name)
+    text = (folder / "manifest.toml").read_text()
+    [guessed] = re.findall(r'^output = "(.+)"', text, re.MULTILINE)
+    other = {"logits": "probabilities", "probabilities": "logits"}[guessed]
+    fill_in(folder, **{f'output = "{guessed}"': f'output = "{other}"'})
+    with pytest.raises(BundleRefused) as caught:
+        renew_golden(folder)
+    [fault] = caught.value.faults
+    assert (fault.place, fault.code) == ("manifest.toml: graph.outputs", "graph_name_unknown")
+    assert f"it has '{other}': rename the key `outputs.{guessed}` in [graph]" in fault.detail
