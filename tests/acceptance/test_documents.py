@@ -135,7 +135,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 def files_of_the_examples(folder: Path) -> None:
-    """The files that the pages speak of: a case, an X-ray, a ward's table."""
+    """The files that the pages speak of: a case, an X-ray, a ward's table, somebody's model."""
+    exported = ROOT / "tests" / "unit" / "models" / "foreign" / "sklearn-tensor.onnx"
+    (folder / "exported.onnx").write_bytes(exported.read_bytes())
     (folder / "xray.png").write_bytes(cases.image())
     case = cases.submission()["input"]
     (folder / "case.json").write_text(json.dumps(case))
@@ -199,7 +201,7 @@ def test_a_target_of_make_that_the_documents_name_exists(command: Shown) -> None
 
 def test_commands_are_found_on_the_pages_that_a_reader_begins_with() -> None:
     pages = {command.page for command in RUN}
-    assert {"README.md", "docs/api.md", "docs/cli.md"} <= pages
+    assert {"README.md", "docs/api.md", "docs/cli.md", "docs/models.md"} <= pages
     assert len(RUN) >= 15
 
 

@@ -1,0 +1,71 @@
+"""docs/models.md against the models that read a manifest: every key stands there with its default, and no other."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.golden import GoldenCase
+from models.manifest import GraphTable, ManifestTable, ModelManifest, RuntimeLimits
+from models.pipelines.classification import (
+    AbstainBand,
+    ClassificationParameters,
+    LabelParameters,
+    Threshold,
+)
+from models.pipelines.image_classification import ImageParameters
+from models.pipelines.tabular_classification import Feature, TabularParameters
+
+PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
+TABLES: dict[str, type[ManifestTable]] = {
+    "Top level": ModelManifest,
+    "`[runtime]`": RuntimeLimits,
+    "`[graph]`": GraphTable,
+    "`[parameters]` of both pipelines": ClassificationParameters,
+    "`[parameters]` of `tabular-classification`": TabularParameters,
+    "`[parameters]` of `image-classification`": ImageParameters,
+    "A feature": Feature,
+    "A label": LabelParameters,
+    "`[parameters.threshold]`": Threshold,
+    "`[parameters.abstain]`": AbstainBand,
+    "`golden.json`": GoldenCase,
+}
+IN_WORDS = {"none", "its defaults", "float32's"}
+
+
+def keys_of(heading: str) -> dict[str, str]:
+    """Key -> default, as the table under a heading has them."""
+    section = re.split(r"^##+ ", PAGE.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (.*?) ?\|", section, re.MULTILINE))
+
+
+def keys_owned(table: type[ManifestTable]) -> dict[str, Any]:
+    """The fields of a table, without those that both pipelines share where they are not its own."""
+    shared = ClassificationParameters.model_fields if table is not ClassificationParameters else {}
+    parameters = issubclass(table, ClassificationParameters)
+    return {name: field for name, field in table.model_fields.items() if not (parameters and name in shared)}
+
+
+@pytest.mark.parametrize(("heading", "table"), TABLES.items())
+def test_the_page_has_every_key_with_its_default_and_no_other(
+    heading: str, table: type[ManifestTable]
+) -> None:
+    told, owned = keys_of(heading), keys_owned(table)
+    assert told.keys() == owned.keys()
+    for key, field in owned.items():
+        if field.is_required():
+            assert told[key] == "", key
+        elif told[key] not in IN_WORDS:
+            assert told[key] == f"`{json.dumps(field.default)}`", key
+        else:
+            assert field.default is None or field.default_factory or abs(field.default) > 1e38, key
+
+
+def test_the_page_has_every_table_that_a_manifest_may_hold() -> None:
+    def tables(base: type[ManifestTable]) -> set[type[ManifestTable]]:
+        return {base}.union(*(tables(each) for each in base.__subclasses__()))
+
+    own = {table for table in tables(ManifestTable) if table.__module__.startswith("models.")}
+    assert {table for table in own if not table.__name__.startswith("_")} == {ManifestTable, *TABLES.values()}
