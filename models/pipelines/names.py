@@ -7,7 +7,7 @@ words of one letter must be the same, so that `lab_1` and `lab_2`, or `left_x` a
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 WORD: Final = re.compile(r"[^\W_]+")
@@ -29,18 +29,24 @@ def are_near(one: str, other: str) -> bool:
     return _are_near(_words(one), _words(other))
 
 
-def near_names(wanted: Iterable[str], given: Collection[str]) -> list[str]:
-    """Those of the `wanted` names, in order, that one of the `given` is near to."""
-    split = [_words(name) for name in given if len(name) <= LONGEST]
-    known = {form for words in split for form in _forms(words)}
+def near_names(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
+    """Those of the `wanted` names, in order, that one of the `given` is near to, and that one."""
+    split = {name: _words(name) for name in given if len(name) <= LONGEST}
+    known: dict[object, str] = {}
+    for name, words in split.items():
+        for form in _forms(words):
+            known.setdefault(form, name)
     wanted = list(wanted)
     closely = len(wanted) * len(split) <= PAIRS
-    return [
-        name
-        for name in wanted
-        if not known.isdisjoint(_forms(words := _words(name)))
-        or (closely and any(_are_near(words, other) for other in split))
-    ]
+    near = {}
+    for name in wanted:
+        words = _words(name)
+        found = next((known[form] for form in _forms(words) if form in known), None)
+        if found is None and closely:
+            found = next((other for other, parts in split.items() if _are_near(words, parts)), None)
+        if found is not None:
+            near[name] = found
+    return near
 
 
 def _words(name: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the API reads columns, and loads no Arrow for it
     from service.batches.files.layouts import Wanted
 
 MOST_NAMES: Final = 1000
+SHOWN: Final = 64
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,38 @@ def check_columns(names: tuple[str, ...], wanted: Wanted) -> None:
     if doubled := sorted(name for name in taken if names.count(name) > 1):
         raise FileRefused(FileProblem.COLUMN_DUPLICATE, f"Several columns are named {_listed(doubled)}.")
     absent = [name for name in (*wanted.field_names, *wanted.carried) if name not in held]
-    near = near_names(absent, held - taken - set(wanted.ignore))
+    near = near_names(absent, (name for name in names if name not in taken and name not in wanted.ignore))
     required = {*(name for name, required in wanted.fields if required), *wanted.carried}
-    meant = (
-        f"A column is nearly named {_listed(near)}: name it so. If it is something else, carry it or list it in "
-        "`ignore`."
-    )
+    meant = _meant(near, {*wanted.carried} - {*wanted.field_names})
     if lacking := [name for name in absent if name in required and name not in near]:
         more = f" {meant}" if near else ""
         raise FileRefused(FileProblem.COLUMN_MISSING, f"There is no column {_listed(lacking)}.{more}")
     if near:
         raise FileRefused(FileProblem.COLUMN_UNKNOWN, meant)
+
+
+def _meant(near: dict[str, str], carried: set[str]) -> str:
+    """What to do about columns that are nearly named as what is wanted: the file is wrong, or what the request carries."""
+    fields = [f"`{_shown(found)}` is nearly `{name}`" for name, found in near.items() if name not in carried]
+    options = [
+        f"`{_shown(name)}` is `{_shown(found)}` in the file"
+        for name, found in near.items()
+        if name in carried
+    ]
+    told = []
+    if fields:
+        told.append(
+            f"{_listed(fields)}: name it so in the file. If it is something else, carry it or list it in `ignore`."
+        )
+    if options:
+        told.append(f"{_listed(options)}: name it so in `id_column` or `carry`.")
+    return " ".join(told)
+
+
+def _shown(name: str) -> str:
+    """A name that anybody may have written, for a message: its beginning, without what does not print."""
+    cut = name if len(name) <= SHOWN else name[: SHOWN - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return "".join(char if char.isprintable() and char != "`" else "\N{MIDDLE DOT}" for char in cut)
 
 
 def _listed(names: list[str]) -> str:

@@ -32,7 +32,7 @@ from models.pipelines.names import are_near, near_names
 )
 def test_what_was_meant_is_found(name: str, field: str) -> None:
     assert are_near(name, field)
-    assert near_names([field], {name, "something else"}) == [field]
+    assert near_names([field], {name, "something else"}) == {field: name}
 
 
 @pytest.mark.parametrize(
@@ -64,5 +64,5 @@ def test_files_of_many_columns_are_looked_through_in_time() -> None:
     wanted = [f"measurement_{number}_of_{letter}" for number in range(500) for letter in "abcdefgh"]
     given = {f"some_column_{number}" for number in range(5000)} | {"Measurement 7 of A"}
     began = time.process_time()
-    assert near_names(wanted, given) == ["measurement_7_of_a"]
+    assert near_names(wanted, given) == {"measurement_7_of_a": "Measurement 7 of A"}
     assert time.process_time() - began < 5

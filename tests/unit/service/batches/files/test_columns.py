@@ -33,7 +33,7 @@ def test_a_misspelt_optional_column_is_refused(form: BatchFormat, name: str) -> 
     content = file_of(form, [{"dose": 1, "age": 2, name: 0.5}])
     refused = refusal(content, form)
     assert refused.problem is FileProblem.COLUMN_UNKNOWN
-    assert "nearly named marker" in refused.detail
+    assert "is nearly `marker`" in refused.detail
     assert "`ignore`" in refused.detail
 
 
@@ -42,21 +42,35 @@ def test_a_misspelt_optional_column_is_refused(form: BatchFormat, name: str) -> 
 def test_a_misspelt_required_column_is_refused_in_the_same_way(form: BatchFormat, name: str) -> None:
     refused = refusal(file_of(form, [{"dose": 1, name: 2}]), form)
     assert refused.problem is FileProblem.COLUMN_UNKNOWN
-    assert "nearly named age" in refused.detail
+    assert f"`{name}` is nearly `age`" in refused.detail
 
 
 @pytest.mark.parametrize("form", [PARQUET, CSV])
 def test_a_column_to_carry_has_near_names_too(form: BatchFormat) -> None:
-    refused = refusal(file_of(form, [{"Case": "a", "dose": 1, "age": 2}]), form, id_column="case")
+    refused = refusal(file_of(form, [{"id": "a", "dose": 1, "age": 2}]), form, id_column="ID")
     assert refused.problem is FileProblem.COLUMN_UNKNOWN
-    assert "nearly named case" in refused.detail
+    assert refused.detail == "`ID` is `id` in the file: name it so in `id_column` or `carry`."
+
+
+@pytest.mark.parametrize("form", [PARQUET, CSV])
+def test_both_sides_of_each_near_name_are_told(form: BatchFormat) -> None:
+    refused = refusal(file_of(form, [{"Dose": 1, "A ge": 2, "id": "a"}]), form, carry=("ID",))
+    assert "`Dose` is nearly `dose`, `A ge` is nearly `age`: name it so in the file." in refused.detail
+    assert "`ID` is `id` in the file" in refused.detail
+
+
+def test_a_name_in_a_message_is_cut_and_steers_nothing() -> None:
+    refused = refusal(file_of(CSV, [{"dose": 1, "age": 2, "\x1b\u202emarker" + "_" * 100: 0.5}]), CSV)
+    assert refused.detail.isprintable()
+    assert "\u00b7\u00b7marker" in refused.detail
+    assert "_" * 64 not in refused.detail
 
 
 def test_a_file_that_lacks_one_field_and_misspells_another_is_told_both() -> None:
     refused = refusal(b"Dose\n1\n", CSV)
     assert refused.problem is FileProblem.COLUMN_MISSING
     assert "no column age" in refused.detail
-    assert "nearly named dose" in refused.detail
+    assert "`Dose` is nearly `dose`" in refused.detail
 
 
 @pytest.mark.parametrize("form", [PARQUET, CSV])
