@@ -6,6 +6,8 @@ all of them, so it names one exact model.
 """
 
 import hashlib
+import json
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +16,15 @@ from pathlib import Path
 
 from models.golden import GOLDEN_NAME, GoldenCase, parse_golden, renewed_golden
 from models.graph import read_signature
-from models.manifest import MANIFEST_NAME, MODEL, BundleRefused, Fault, ModelManifest
+from models.manifest import (
+    BYTE_ORDER_MARK,
+    MANIFEST_NAME,
+    MODEL,
+    BundleRefused,
+    Fault,
+    ModelManifest,
+    toml_table,
+)
 from models.pipelines import Array, Pipeline, Run, load_pipeline
 from models.sandbox import Sandbox, SandboxRun
 from models.signature import Fitting
@@ -43,6 +53,8 @@ CARD_NAME = "CARD.md"
 _ZOO = Path(__file__).parent / "zoo"
 _LISTED_ALWAYS = (CARD_NAME, GOLDEN_NAME)
 _LEFT_OUT = frozenset((MANIFEST_NAME, "metrics.json"))  # and Python files: a bundle is data
+
+_FILES_HEADER = re.compile(r"""\s*\[\s*(files|"files"|'files')\s*\]""")
 
 # (path of model.onnx, feeds) -> every output of the graph by name.
 RunModel = Callable[[Path, Mapping[str, Array]], Mapping[str, Array]]
@@ -121,7 +133,7 @@ def fitted(folder: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunMo
 def seal_bundle(folder: Path) -> Bundle:
     """Write the digests of the files in `folder` into the manifest's [files] table. Raises BundleRefused.
 
-    Every other line of the manifest stays as it is.
+    Every other line of the manifest stays as it is; a byte order mark goes.
     """
     read_manifest(folder)
     paths = sorted(bundle_files(folder))
@@ -203,12 +215,45 @@ def bundle_bytes(folder: Path) -> int:
 
 
 def _with_files(text: str, file_digests: Mapping[str, str]) -> str:
-    """The manifest `text` with `file_digests` as its [files] table; comments and other lines stay."""
-    lines = text.splitlines()
-    if "[files]" not in lines:
+    """The manifest `text` with `file_digests` as its [files] table; comments and other lines stay. Raises BundleRefused."""
+    before = toml_table(text)
+    lines = text.removeprefix(BYTE_ORDER_MARK).removesuffix("\n").split("\n")
+    header = next((at for at in _headers(lines) if _FILES_HEADER.match(lines[at])), None)
+    if header is None:
         lines += ["", "[files]"]
-    start = lines.index("[files]") + 1
-    end = next((at for at in range(start, len(lines)) if lines[at].startswith("[")), len(lines))
-    kept = [line for line in lines[start:end] if not line.strip() or line.startswith("#")]
-    entries = [f'"{path}" = "{digest}"' for path, digest in sorted(file_digests.items())]
-    return "\n".join([*lines[:start], *entries, *kept, *lines[end:]]) + "\n"
+        header = len(lines) - 1
+    start = header + 1
+    end = next((at for at in _headers(lines) if at >= start), len(lines))
+    kept = [line for line in lines[start:end] if not line.strip() or line.lstrip().startswith("#")]
+    entries = [f"{json.dumps(path)} = {json.dumps(digest)}" for path, digest in sorted(file_digests.items())]
+    text = "\n".join([*lines[:start], *entries, *kept, *lines[end:]]) + "\n"
+    if not _only_files_changed(before, text, file_digests):
+        advice = "write the digests as a table [files] of its own at the end, so that sealing can renew them"
+        raise BundleRefused(Fault(f"{MANIFEST_NAME}: files", "manifest_invalid", advice))
+    return text
+
+
+def _headers(lines: list[str]) -> Iterator[int]:
+    """Where tables begin among the `lines` of a manifest; a `[` inside of a text or a list of several lines is none."""
+    return (at for at, line in enumerate(lines) if line.lstrip().startswith("[") and _whole(lines[:at]))
+
+
+def _whole(lines: list[str]) -> bool:
+    """Whether no text or list goes on behind `lines`."""
+    try:
+        toml_table("\n".join(lines))
+    except BundleRefused:
+        return False
+    return True
+
+
+def _only_files_changed(before: Mapping[str, object], text: str, file_digests: Mapping[str, str]) -> bool:
+    """Whether `text` holds what the manifest held `before`, but with `file_digests`."""
+    try:
+        after = toml_table(text)
+    except BundleRefused:
+        return False
+    unsealed = [
+        repr({key: value for key, value in table.items() if key != "files"}) for table in (before, after)
+    ]
+    return unsealed[0] == unsealed[1] and after["files"] == file_digests

@@ -30,6 +30,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PATH_INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 
 MANIFEST_NAME = "manifest.toml"
+# Some editors put it in front of a text; it is no part of it.
+BYTE_ORDER_MARK = "\ufeff"
 # The name of the graph of a bundle that has one.
 MODEL = "model"
 # Stands where a person has to write something before a bundle can be published; see models.skeleton.
@@ -186,7 +188,7 @@ class ModelManifest(ManifestTable):
 def toml_table(text: str) -> dict[str, Any]:
     """The values written in `text` (TOML). Raises ManifestInvalid."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
     except RecursionError:
         reason = "it is nested too deeply"
     except tomllib.TOMLDecodeError as error:

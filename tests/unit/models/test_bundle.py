@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from onnx import helper
 
 from models.__main__ import main
-from models.bundle import BundleRefused, read_bundle, renew_golden, seal_bundle
+from models.bundle import BundleRefused, file_digest, read_bundle, renew_golden, seal_bundle
 from models.checking import check_bundle, publishable
 from models.pipelines import Array
 from models.sandbox import CpuRun
@@ -277,6 +278,47 @@ def test_sealing_twice_changes_nothing(folder: Path) -> None:
     before = (folder / "manifest.toml").read_text()
     seal_bundle(folder)
     assert (folder / "manifest.toml").read_text() == before
+
+
+ODD_MANIFESTS = {
+    "comment behind the header": lambda text: text.replace("[files]", "[files] # sealed"),
+    "spaces in the header": lambda text: text.replace("[files]", "  [ files ]"),
+    "quoted header": lambda text: text.replace("[files]", '["files"]'),
+    "line separator": lambda text: text.replace('title = "', 'title = "one\u2028two\x85'),
+    "header in a text": lambda text: text.replace("[files]", "[metrics]\nnote = '''\n[files]\n'''\n[files]"),
+    "indented table behind": lambda text: text + "\n  [metrics] # last\n  auc = 1\n",
+    "byte order mark": lambda text: "\ufeff" + text,
+}
+
+
+@pytest.mark.parametrize("change", ODD_MANIFESTS.values(), ids=ODD_MANIFESTS)
+def test_sealing_changes_the_files_alone_however_the_manifest_is_written(
+    folder: Path, change: Callable[[str], str]
+) -> None:
+    path = folder / "manifest.toml"
+    text = change(path.read_text())
+    before = tomllib.loads(text.removeprefix("\ufeff"))
+    path.write_text(text)
+    for _ in range(2):
+        (folder / "CARD.md").write_text((folder / "CARD.md").read_text() + "More.\n")
+        seal_bundle(folder)
+        after = tomllib.loads(path.read_text())
+        assert after["files"] == {name: file_digest(folder / name) for name in sorted(after["files"])}
+        assert after | {"files": {}} == before | {"files": {}}
+    comments = [line for line in text.split("\n") if "#" in line]
+    assert [line for line in path.read_text().split("\n") if "#" in line] == comments
+
+
+@pytest.mark.parametrize("written", ["files = {}\n", 'files."model.onnx" = "sha256:%s"\n' % ("0" * 64)])
+def test_digests_that_are_no_table_of_their_own_are_refused_with_what_to_do(
+    folder: Path, written: str
+) -> None:
+    path = folder / "manifest.toml"
+    text = written + path.read_text().partition("[files]")[0]
+    path.write_text(text)
+    with pytest.raises(BundleRefused, match=r"manifest.toml: files: .*a table \[files\] of its own"):
+        seal_bundle(folder)
+    assert path.read_text() == text
 
 
 def test_sealing_an_invalid_manifest_leaves_it_alone(folder: Path) -> None:
