@@ -197,9 +197,7 @@ def _named_well(mapped: Collection[str], specs: Sequence[TensorSpec]) -> list[Te
 def _missing(side: str, spec: TensorSpec, tensors: Iterable[str]) -> str:
     """What to write where the graph has no tensor of the pipeline's name, or of the one it is mapped to."""
     known = ", ".join(map(repr, tensors)) or "none"
-    return (
-        f"is missing: the graph's {side} are {known}; name the right one by `{side}.{spec.name}` in [graph]"
-    )
+    return f"is missing: the graph's {side} are {known}, so write `{side}.{spec.name} = ...` in [graph]"
 
 
 def _feed_reason(tensor: Tensor, dtype: str, shape: tuple[int, ...]) -> str | None:

@@ -57,7 +57,7 @@ class _Guess:
 def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
     """Write a bundle for the ONNX file `model` into the new `folder`. Raises BundleRefused or FileExistsError."""
     if not is_name(name):
-        advice = f"no model can be called {name!r}: {NAME_RULE}"
+        advice = f"no model can be called {name!r}: give another by --name: {NAME_RULE}"
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: name", "manifest_invalid", advice))
     try:
         content = onnx.load(str(model), load_external_data=False)

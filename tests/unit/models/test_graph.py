@@ -227,7 +227,11 @@ def test_a_graph_whose_shapes_cannot_meet_is_refused(tmp_path: Path) -> None:
         ({"features": 3}, "input_differs", "another shape"),
         ({"rows": 2}, "input_differs", "dynamic first axis"),
         ({"rows": 2}, "output_differs", "dynamic first axis"),
-        ({"output": "score"}, "output_differs", "'probability' is missing"),
+        (
+            {"output": "score"},
+            "output_differs",
+            "'probability' is missing: the graph's outputs are 'score', so write `outputs.probability = ",
+        ),
     ],
 )
 def test_tensors_that_the_pipeline_does_not_speak_of_are_refused(

@@ -130,7 +130,7 @@ def test_weights_that_are_missing_or_outside_are_refused(location: str, tmp_path
 
 @pytest.mark.parametrize("name", ["My_Model", "Sepsis", "a--b", "", "a" * 65, "sepsis\n"])
 def test_a_name_that_no_model_can_have_starts_no_bundle(name: str, tmp_path: Path) -> None:
-    with pytest.raises(BundleRefused, match="lower-case letters and digits"):
+    with pytest.raises(BundleRefused, match="--name: write lower-case letters and digits"):
         write_skeleton(FILES / "sklearn-tensor.onnx", tmp_path / "own", name)
     assert not (tmp_path / "own").exists()
 
