@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from service.cli.cases import FileCase, JsonCases, read_cases
-from service.cli.errors import AnswerLost
+from service.cli.cases import STDIN, FileCase, JsonCases, read_cases
+from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
 from service.cli.options import FiniteRange, Moment, over_api
 from service.lifecycle import JobState, Priority
@@ -24,6 +24,7 @@ Answer = TypeVar("Answer")
 
 WAIT_S = 60.0
 BULK_LIMIT = 1000
+OF_FIELDS = {"missing_field", "unknown_field"}  # what only models find that take fields
 
 
 @click.command("submit")
@@ -97,6 +98,20 @@ def submit(
         raise AnswerLost(
             f"{lost.detail} Repeat the command with --idempotency-key {key}: what was stored is not stored twice."
         ) from None
+    except ApiProblem as problem:
+        if isinstance(cases, FileCase) and any(field.code in OF_FIELDS for field in problem.errors):
+            raise _wants_fields(problem, file, model) from None
+        raise
+
+
+def _wants_fields(problem: ApiProblem, file: str, model: str) -> ApiProblem:
+    """What is told in place of every field that a file, sent as it is, does not have."""
+    name = "stdin" if file == STDIN else file
+    detail = (
+        f"{name} is not JSON, and {model} takes no file but a JSON object of fields: "
+        f"`medqueue models show {model} --example` gives one to start from."
+    )
+    return ApiProblem(problem.status, problem.code, detail)
 
 
 def _only_input(api: ApiClient, cases: JsonCases | FileCase) -> Any:

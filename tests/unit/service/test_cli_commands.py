@@ -207,6 +207,43 @@ def test_a_large_file_is_uploaded_first(api: Api, medqueue: Run, tmp_path: Path)
     assert api.body(1)["input"] == {"upload_id": "u-1"}
 
 
+@pytest.mark.parametrize("size", [50, 2 * 1024 * 1024])  # within the request, and by an upload
+@pytest.mark.parametrize("code", ["missing_field", "unknown_field"])
+def test_a_file_that_is_not_json_is_told_so_where_fields_are_wanted(
+    api: Api, medqueue: Run, tmp_path: Path, capsys: Captured, code: str, size: int
+) -> None:
+    path = tmp_path / "passwd"
+    path.write_bytes(b"x" * size)
+    fields = [{"pointer": f"/input/field_{n}", "code": code, "detail": "is missing"} for n in range(30)]
+    problem = {"code": "input_invalid", "detail": "The input does not fit the model.", "errors": fields}
+    api.on("POST /v1/uploads", {"id": ID})
+    api.on("POST /v1/jobs", problem, status=422)
+    assert medqueue("submit", str(path), "--model", "m") == 4
+    told = capsys.readouterr().err
+    assert f"{path} is not JSON" in told
+    assert "medqueue models show m --example" in told
+    assert "field_" not in told
+
+
+@pytest.mark.parametrize(("name", "code"), [("case.json", "missing_field"), ("a.png", "not_an_image")])
+def test_what_is_wrong_with_fields_of_json_or_with_an_image_is_told_as_it_is(
+    api: Api, medqueue: Run, tmp_path: Path, capsys: Captured, name: str, code: str
+) -> None:
+    (tmp_path / name).write_text("{}")
+    if name == "a.png":
+        (tmp_path / name).write_bytes(b"\x89PNG")
+    problem = {
+        "code": "input_invalid",
+        "detail": "No.",
+        "errors": [{"pointer": "/input", "code": code, "detail": "Why."}],
+    }
+    api.on("POST /v1/jobs", problem, status=422)
+    assert medqueue("submit", str(tmp_path / name), "--model", "m") == 4
+    told = capsys.readouterr().err
+    assert "/input: Why." in told
+    assert "is not JSON" not in told
+
+
 def test_a_dash_reads_stdin(api: Api, medqueue: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b' {"a": 1}')))
     api.on("POST /v1/jobs", job("queued"))
