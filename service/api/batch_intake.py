@@ -27,7 +27,7 @@ from service.batches.files.sources import UriSource
 from service.batches.opening import NewBatch
 from service.batches.requests import BatchRequest, wanted_by
 from service.batches.schedules import NewSchedule
-from service.batches.windows import Window, zone_named
+from service.batches.windows import Window, iana_zone
 from service.catalog import PublishedModel
 from service.errors import FieldError, FileUnfit, RequestInvalid, UploadNotFound, WindowInvalid
 
@@ -71,7 +71,7 @@ def checked_schedule(services: Services, principal: Principal, wanted: ScheduleR
     request = _request(wanted, upload_id=None, uri=wanted.source.uri)
     _check_request(request, model)
     with _pointing("/zone"):
-        zone = zone_named(wanted.zone)
+        zone = iana_zone(wanted.zone)
     today = datetime.now(UTC)
     place = None if request.place is None else recurrence.filled(request.place, today, zone)
     _check_places(services, principal, recurrence.filled(wanted.source.uri, today, zone), place)
@@ -176,6 +176,7 @@ def _window(wanted: WindowRequest | None) -> Window | None:
     if wanted is None:
         return None
     with _pointing("/window"):
+        iana_zone(wanted.zone)
         return Window.parsed(wanted.hours, wanted.zone)
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from service.errors import WindowInvalid
 
 HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 DAY = timedelta(days=1)
+NO_ZONE = "There is no such time zone. Use an IANA name, such as Europe/Berlin."
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,23 @@ def _jump(early: datetime, late: datetime, zone: ZoneInfo) -> datetime:
 
 @cache
 def zone_named(name: str) -> ZoneInfo:
-    """The IANA time zone of this name. Raises WindowInvalid."""
+    """The time zone of this name, as stored. Raises WindowInvalid."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise WindowInvalid("There is no such time zone. Use an IANA name, such as Europe/Berlin.") from error
+        raise WindowInvalid(NO_ZONE) from error
+
+
+def iana_zone(name: str) -> ZoneInfo:
+    """The IANA time zone of this name, as a caller gives it. Raises WindowInvalid.
+
+    Names that each machine takes for a zone of its own, such as localtime, are none.
+    """
+    if name not in _iana_names():
+        raise WindowInvalid(NO_ZONE)
+    return zone_named(name)
+
+
+@cache
+def _iana_names() -> frozenset[str]:
+    return frozenset(available_timezones()) - {"localtime", "posixrules", "Factory"}

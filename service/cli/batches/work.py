@@ -44,11 +44,11 @@ class Work:
     @property
     def zone_name(self) -> str:
         """The zone that was given, else this machine's. Raises click.UsageError when there is no such zone."""
-        from service.batches.windows import zone_named
+        from service.batches.windows import iana_zone
 
         found = self.zone or machine_zone(os.environ)
         with _worded():
-            zone_named(found)
+            iana_zone(found)
         return found
 
     def request(self, source_name: str) -> Json:

@@ -22,11 +22,11 @@ def machine_zone(
 
 def _is_a_zone(name: str) -> bool:
     """Whether it names a zone: `TZ` may as well hold a rule such as CET-1CEST."""
-    from service.batches.windows import zone_named
+    from service.batches.windows import iana_zone
     from service.errors import WindowInvalid
 
     try:
-        return bool(name) and bool(zone_named(name))
+        return bool(name) and bool(iana_zone(name))
     except WindowInvalid:
         return False
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batches.windows import Opening, Window, end_of_work, instant_of, opening_of
+from service.api import batch_intake
+from service.api.batch_schemas import WindowRequest
+from service.batches.windows import Opening, Window, end_of_work, iana_zone, instant_of, opening_of
 from service.errors import WindowInvalid
 
 BERLIN, NEW_YORK, KOLKATA = "Europe/Berlin", "America/New_York", "Asia/Kolkata"
@@ -96,6 +98,21 @@ def test_hours_that_are_no_window_are_refused(hours: str) -> None:
 def test_a_zone_that_is_none_is_refused(zone: str) -> None:
     with pytest.raises(WindowInvalid):
         Window.parsed("22:00-06:00", zone)
+    with pytest.raises(WindowInvalid):
+        iana_zone(zone)
+
+
+@pytest.mark.parametrize(
+    "zone", ["localtime", "posixrules", "Factory", "posix/Europe/Berlin", "right/Europe/Berlin"]
+)
+def test_a_zone_that_is_the_machines_own_is_refused_to_callers(zone: str) -> None:
+    with pytest.raises(WindowInvalid):
+        iana_zone(zone)
+
+
+def test_a_zone_of_a_caller_may_be_any_iana_name() -> None:
+    for zone in ("Europe/Berlin", "US/Eastern", "UTC", "Etc/GMT+5", "America/Argentina/Ushuaia"):
+        assert iana_zone(zone).key == zone
 
 
 def test_hours_are_written_as_they_were_read() -> None:
@@ -204,3 +221,9 @@ def test_work_ends_in_the_opening_in_which_there_is_time_left_for_it(hours: floa
 
 def test_without_a_window_work_ends_when_it_is_done() -> None:
     assert end_of_work(None, Opening(NOW), NOW, 90) == NOW + timedelta(seconds=90)
+
+
+def test_a_request_for_a_window_in_the_machines_own_zone_is_refused_at_its_place() -> None:
+    with pytest.raises(WindowInvalid) as refused:
+        batch_intake._window(WindowRequest(hours="22:00-06:00", zone="localtime"))
+    assert [error.pointer for error in refused.value.errors] == ["/window"]
