@@ -2,7 +2,7 @@
 
 Pixels are decoded by libjpeg-turbo through simplejpeg, which raises what libjpeg warns of: data that end early, bytes
 left over, codes that mean nothing, restart markers that are missing. Pillow hides all of it. What libjpeg does not
-see is told here: scans that are missing as a whole.
+see is told here: scans that are missing as a whole, and tables without meaning (jpeg_tables).
 """
 
 import re
@@ -25,6 +25,7 @@ from models.pipelines.image_header import (
     truncated,
     unsupported,
 )
+from models.pipelines.jpeg_tables import check_tables
 from models.pipelines.orientation import agreed, in_tiff, in_xmp, unclear
 
 SIGNATURE: Final = b"\xff\xd8\xff"
@@ -45,6 +46,7 @@ _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_MORE: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _XMP_MORE_HEAD: Final = struct.Struct(">32sII")  # whose packet, its length, where this piece stands in it
 
+_MOST_SAMPLES: Final = 4  # of a component, across or down
 _MOST_SCANS: Final = 100  # honest files have a dozen; a scan costs a pass over all pixels
 
 
@@ -57,13 +59,14 @@ class _Segment(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """A frame header; `components` are their ids."""
+    """A frame header; `components` are their ids, `quantisation` the number of the table of each."""
 
     marker: int
     bit_depth: int
     height: int
     width: int
     components: tuple[int, ...]
+    quantisation: tuple[int, ...]
 
 
 def read_jpeg(content: bytes) -> ImageFile:
@@ -76,6 +79,11 @@ def read_jpeg(content: bytes) -> ImageFile:
         raise damaged("not exactly one header")
     frame = _frame(frames[0])
     _check_scans(frame, [segment.body for segment in segments if segment.marker == _SCAN])
+    check_tables(
+        ((segment.marker, segment.body) for segment in segments),
+        dict(zip(frame.components, frame.quantisation, strict=True)),
+        progressive=frame.marker == _PROGRESSIVE,
+    )
     return ImageFile(
         format="JPEG",
         width=frame.width,
@@ -161,7 +169,10 @@ def _frame(segment: _Segment) -> _Frame:
     components = tuple(body[6::3])
     if not (width and height and len(components) in _COLOURS and len(set(components)) == len(components)):
         raise damaged("a header without meaning")
-    return _Frame(segment.marker, bit_depth, height, width, components)
+    samplings, quantisation = body[7::3], tuple(body[8::3])
+    if not all(1 <= factor <= _MOST_SAMPLES for both in samplings for factor in divmod(both, 16)):
+        raise damaged("a header without meaning")
+    return _Frame(segment.marker, bit_depth, height, width, components, quantisation)
 
 
 def _check_scans(frame: _Frame, scans: Sequence[bytes]) -> None:
@@ -172,12 +183,14 @@ def _check_scans(frame: _Frame, scans: Sequence[bytes]) -> None:
     missing = dict.fromkeys(((name, place) for name in frame.components for place in range(64)), True)
     for body in scans:
         count = body[0] if body else 0
-        if len(body) != 4 + 2 * count or not set(body[1 : 1 + 2 * count : 2]) <= set(frame.components):
+        names = body[1 : 1 + 2 * count : 2]
+        known = len(set(names)) == count and set(names) <= set(frame.components)
+        if not count or len(body) != 4 + 2 * count or not known:
             raise damaged("a scan without meaning")
         first, last, bits = body[-3:]
         if frame.marker != _PROGRESSIVE:
             first, last, bits = 0, 63, 0
-        for name in body[1 : 1 + 2 * count : 2]:
+        for name in names:
             missing |= dict.fromkeys(((name, place) for place in range(first, last + 1)), bool(bits & 0x0F))
     if any(missing.values()):
         raise damaged("some of its scans are missing")

@@ -1,0 +1,74 @@
+"""Tables of a JPEG file that have no meaning, or are missing: the file is refused, since libjpeg says nothing of it."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from models.pipelines.image_file import ImageRefused, decode_image, read_image
+from tests.unit.models.example_images import inserted, jpeg, noise
+
+QUANTISATION, HUFFMAN, FRAME, SCAN = b"\xff\xdb", b"\xff\xc4", b"\xff\xc0", b"\xff\xda"
+PLAIN = jpeg(noise(40, 30))
+PROGRESSIVE = jpeg(noise(40, 30), progressive=True)
+
+
+def put(file: bytes, marker: bytes, place: int, values: bytes) -> bytes:
+    """`file` with other bytes at `place` in the body of the first segment of this kind."""
+    at = file.index(marker) + 4 + place
+    return file[:at] + values + file[at + len(values) :]
+
+
+def without(file: bytes, marker: bytes) -> bytes:
+    """`file` without its first segment of this kind."""
+    at = file.index(marker)
+    return file[:at] + file[at + 2 + int.from_bytes(file[at + 2 : at + 4], "big") :]
+
+
+def refused(file: bytes) -> str:
+    with pytest.raises(ImageRefused) as caught:
+        decode_image(read_image(file), "L")
+    return caught.value.code
+
+
+@pytest.mark.parametrize("file", [PLAIN, PROGRESSIVE])
+@pytest.mark.parametrize("entries", [range(64), range(1), range(63, 64)])
+def test_a_quantisation_step_of_zero_is_refused(file: bytes, entries: range) -> None:
+    assert refused(put(file, QUANTISATION, 1 + entries.start, bytes(len(entries)))) == "damaged_image"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        put(PLAIN, QUANTISATION, 0, b"\x20"),  # steps of a width that is none
+        put(PLAIN, QUANTISATION, 0, b"\x04"),
+        put(PLAIN, QUANTISATION, 0, b"\x01"),  # the table that the frame names is missing
+        inserted(PLAIN, 2, b"\xff\xdb\0\x05\0\1\1"),
+        without(PLAIN, QUANTISATION),
+        without(PLAIN, HUFFMAN),
+        without(PROGRESSIVE, HUFFMAN),
+        put(PLAIN, HUFFMAN, 0, b"\x20"),
+        put(PLAIN, HUFFMAN, 0, b"\x04"),
+        put(PLAIN, HUFFMAN, 1, b"\3"),  # more codes of a bit than there can be
+        put(PLAIN, HUFFMAN, 1, b"\xff"),
+        put(PLAIN, HUFFMAN, 17, bytes(12)),  # codes that all mean the same
+        put(PLAIN, HUFFMAN, 17, b"\xff"),
+        put(PLAIN, FRAME, 7, b"\x01"),  # sampled not at all, or five times
+        put(PLAIN, FRAME, 7, b"\x15"),
+        put(PLAIN, FRAME, 8, b"\3"),
+        put(PLAIN, SCAN, 2, b"\x30"),
+        put(PLAIN, SCAN, 1, b"\7"),
+    ],
+)
+def test_tables_without_meaning_or_missing_are_refused(file: bytes) -> None:
+    assert refused(file) == "damaged_image"
+
+
+@pytest.mark.parametrize("quality", [1, 10, 50, 75, 95, 100])
+def test_honest_tables_of_every_kind_are_read(quality: int) -> None:
+    pictures = [noise(40, 30), np.full((30, 40), 90, np.uint8), noise(40, 30)[..., None].repeat(3, 2)]
+    for pixels, progressive, optimize, subsampling in product(pictures, (0, 1), (0, 1), (0, 1, 2)):
+        file = jpeg(
+            pixels, quality=quality, progressive=progressive, optimize=optimize, subsampling=subsampling
+        )
+        assert decode_image(read_image(file), "L").size == (40, 30)
