@@ -89,6 +89,8 @@ class Reader:
             "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
             "KEY": self.stack.admin_key,
             "ID": self.ids["batch"],
+            "DATA": str(self.stack.data),
+            "PORT": str(self.stack.port),
         }
         return subprocess.run(
             ["/bin/bash", "-euo", "pipefail", "-c", text], cwd=self.folder, env=environment, text=True,
