@@ -197,7 +197,9 @@ def _check_scans(frame: _Frame, scans: Sequence[bytes]) -> None:
 
 
 def _orientation(bodies: Sequence[bytes]) -> int:
-    statements = [in_tiff(body[6:]) for body in bodies if body.startswith(_EXIF)]
+    blocks = [body[6:] for body in bodies if body.startswith(_EXIF)]
+    # A block that does not fit into one segment goes on in the next.
+    statements = [in_tiff(block) for block in (*blocks, b"".join(blocks))]
     statements += [in_xmp(body[len(_XMP) :]) for body in bodies if body.startswith(_XMP)]
     statements += [in_xmp(packet) for packet in _extended_xmp(bodies)]
     return agreed(statements)

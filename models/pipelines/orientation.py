@@ -35,6 +35,8 @@ _NUMBERS: Final = {
     12: "d",
     13: "I",
 }
+# Some writers swap the bytes of 42 alone; viewers read that.
+_TIFF_HEADS: Final = {b"II*\0": "<", b"MM\0*": ">", b"II\0*": "<", b"MM*\0": ">"}
 _ASCII: Final = 2
 _IN_PLACE_BYTES: Final = 4
 
@@ -45,7 +47,7 @@ _RAW_PROFILE: Final = re.compile(rb"Raw profile type (exif|app1|xmp)", re.IGNORE
 _RAW_TEXT: Final = re.compile(rb"\s*\w+\s+(\d{1,10})\s+([0-9a-fA-F\s]*)")
 _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
 _XMP_HEAD: Final = b"http://ns.adobe.com/xap/1.0/\0"
-_EXIF_HEAD: Final = b"Exif\0"
+_EXIF_HEAD: Final = b"Exif\0"  # and one byte that fills it up; some writers put it before eXIf, or twice
 _MOST_TEXT_BYTES: Final = 1 << 24
 
 
@@ -76,8 +78,10 @@ def _only(statements: Iterable[int | None]) -> int | None:
 
 
 def in_tiff(block: bytes) -> int | None:
-    """What the first directory of a TIFF block says, as Exif is one. Raises ImageRefused."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    """What the first directory of a TIFF block says, as Exif is one, with its head or without. Raises ImageRefused."""
+    while block.startswith(_EXIF_HEAD):
+        block = block[len(_EXIF_HEAD) + 1 :]
+    order = _TIFF_HEADS.get(block[:4])
     if order is None:
         return None
     found: set[int | None] = set()
@@ -200,7 +204,7 @@ def in_png_text(kind: bytes, body: bytes) -> int | None:
     profile = bytes.fromhex(digits[: 2 * int(shape[1])].decode())
     if profile.startswith(_XMP_HEAD) or raw[1].lower() == b"xmp":
         return in_xmp(profile.removeprefix(_XMP_HEAD))
-    return in_tiff(profile[6:] if profile.startswith(_EXIF_HEAD) else profile)
+    return in_tiff(profile)
 
 
 def _png_text(kind: bytes, rest: bytes) -> bytes:

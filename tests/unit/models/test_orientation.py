@@ -102,6 +102,11 @@ def files_saying(value: int) -> dict[str, bytes]:
         "Exif with two values": app1(exif(tiff(struct.pack("<HH", value, 9), count=2))),
         "Exif damaged behind it": app1(exif(short(value)[:8] + b"\xff\0" + short(value)[10:])),
         "Exif behind XMP": app1(xmp(b"<a/>"), exif(short(value))),
+        "Exif with its head twice": app1(exif(exif(short(value)))),
+        "Exif with another filler": app1(b"Exif\0\xff" + short(value)),
+        "Exif with 42 swapped <": app1(exif(b"II\0*" + short(value)[4:])),
+        "Exif with 42 swapped >": app1(exif(b"MM*\0" + tiff(struct.pack(">H", value), 3, ">")[4:])),
+        "Exif in two segments": app1(exif(short(value)[:8]), exif(short(value)[8:])),
         "XMP attribute": app1(xmp(attribute(value))),
         "XMP element": app1(xmp(element(value))),
         "XMP with padding": app1(xmp(b"<?xpacket begin=''?>" + element(value) + b" " * 500 + b"\0")),
@@ -110,10 +115,20 @@ def files_saying(value: int) -> dict[str, bytes]:
         "both alike": app1(exif(short(value)), xmp(attribute(value))),
         "eXIf": with_chunk(b"eXIf", short(value)),
         "eXIf as LONG": with_chunk(b"eXIf", tiff(struct.pack(">I", value), 4, ">")),
+        "eXIf with a head": with_chunk(b"eXIf", exif(short(value))),
+        "eXIf with a head, >": with_chunk(b"eXIf", exif(tiff(struct.pack(">H", value), 3, ">"))),
+        "eXIf with its head twice": with_chunk(b"eXIf", exif(exif(short(value)))),
+        "eXIf with 42 swapped": with_chunk(b"eXIf", b"II\0*" + short(value)[4:]),
         "eXIf behind the pixels": PNG[:-12] + chunk(b"eXIf", short(value)) + PNG[-12:],
         "iTXt": with_chunk(b"iTXt", packet_text(element(value))),
         "iTXt, compressed": with_chunk(b"iTXt", packet_text(attribute(value), packed=True)),
         "tEXt exif": with_chunk(b"tEXt", b"Raw profile type exif\0" + raw("exif", exif(short(value)))),
+        "tEXt exif without a head": with_chunk(
+            b"tEXt", b"Raw profile type exif\0" + raw("exif", tiff(struct.pack(">H", value), 3, ">"))
+        ),
+        "tEXt exif with its head twice": with_chunk(
+            b"tEXt", b"Raw profile type exif\0" + raw("exif", exif(exif(short(value))))
+        ),
         "zTXt exif": with_chunk(
             b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw("exif", exif(short(value))))
         ),
