@@ -1,6 +1,9 @@
 """Odd words on the command line end with a documented exit code and one line that says why, never with a traceback."""
 
+import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +106,68 @@ def test_a_file_that_holds_something_else_is_a_usage_error(
     write(tmp_path)
     assert medqueue("submit", str(tmp_path / "case.json"), "--model", "m") == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reference", ["", ".", ".."])
+def test_a_model_without_a_name_is_a_usage_error(reference: str, capsys: Captured) -> None:
+    assert medqueue("models", "show", reference, answer={"items": []}) == 2
+    assert "NAME@VERSION" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [("models", "list"), ("models", "list", "--json"), ("jobs", "list", "--json"), ("--help",)]
+)
+def test_a_full_disk_under_stdout_is_told_and_ends_with_2(
+    words: tuple[str, ...], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        ended = main([*words]) if words == ("--help",) else medqueue(*words, answer={"items": []})
+    assert ended == 2
+    assert capsys.readouterr().err == "Error: The output cannot be written: No space left on device.\n"
+
+
+def test_a_full_disk_leaves_nothing_for_the_interpreters_end() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [
+            sys.executable,
+            "-c",
+            "import sys; from service.cli import main; sys.exit(main())",
+            "--help",
+        ]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "Error: The output cannot be written: No space left on device.\n",
+    )
+
+
+def test_a_path_below_a_file_is_a_usage_error_that_names_it(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "CARD.md").write_text("A card.")
+    model = Path(__file__).parents[1] / "models/foreign/sklearn-tensor.onnx"
+    assert main(["models", "new", str(tmp_path / "CARD.md" / "q"), "--from", str(model)]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/CARD.md/q cannot be used: Not a directory." in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("command", ["check", "seal"])
+def test_a_folder_that_cannot_be_read_is_a_usage_error(
+    command: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder / "fd"))
+
+    monkeypatch.setattr(f"models.checking.{'publishable' if command == 'check' else 'seal_bundle'}", denied)
+    assert main(["models", command, str(tmp_path)]) == 2
+    assert f"{tmp_path}/fd cannot be used: Permission denied." in capsys.readouterr().err
+
+
+def test_a_code_that_is_not_utf8_is_a_usage_error(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_installation(_: Path) -> None:
+        "a\udcff".encode()  # as the database's driver does
+
+    monkeypatch.setattr("service.cli.installation.open_installation", open_installation)
+    assert main(["jobs", "requeue", "--code", "a\udcff"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+    assert main(["jobs", "requeue", "--code", "a"]) == 70, "a fault of medqueue stays one"

@@ -24,7 +24,9 @@ ENCRYPTED, UTF8 = 0x1, 0x800
 ZIP64, UNICODE_PATH = 0x1, 0x7075
 FAT, NTFS = 0, 10  # what `version made by` says of the system
 ALL_16, ALL_32 = 0xFFFF, 0xFFFFFFFF
-ENTRY_BYTES: Final = 4096  # most that the directory may have for each member it counts
+# The directory may have so much for each member it counts, and for one of them all that an entry can have.
+ENTRY_BYTES: Final = 4096
+MOST_ENTRY_BYTES: Final = ENTRY.size + 3 * ALL_16
 
 # Deflate reaches 1032; a whole archive beyond this share holds nothing but padding.
 MOST_RATIO: Final = 500
@@ -37,8 +39,13 @@ def zip_members(file: io.RawIOBase, size: int, limits: Limits) -> Iterator[Store
     Refused are archives that are damaged, hold members that share bytes, or unpack to hundreds of times their size.
     """
     count, start, length = _directory(file, size)
-    if count > limits.members or length > ENTRY_BYTES * max(count, 1):
+    if count > limits.members:
         raise FileRefused(FileProblem.TOO_MANY_MEMBERS, f"More than {limits.members} members.")
+    if length > MOST_ENTRY_BYTES + ENTRY_BYTES * count:
+        raise FileRefused(
+            FileProblem.TOO_MANY_MEMBERS,
+            f"Names and notes of the members have more than {ENTRY_BYTES} bytes each: shorten them.",
+        )
     file.seek(start)
     content = file.read(length) or b""
     if len(content) != length:
