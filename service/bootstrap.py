@@ -23,6 +23,8 @@ ADMIN_KEY_FILE = "admin.key"
 def bootstrap(settings: Settings, *, admin_key: bool = True) -> None:
     """Migrate, make tenant `default`, publish the bundled models; with an admin key in `<data-dir>/admin.key`.
 
+    The folder of a local blob store is made while no model is published; later it must be there.
+
     Raises SettingInvalid, or StartRefused when the blob store cannot be written.
     """
     migrate(settings.database_url)
@@ -30,7 +32,7 @@ def bootstrap(settings: Settings, *, admin_key: bool = True) -> None:
     database = Database(settings.database_url, pool_size=1)
     try:
         ensure_admin(database, keyring, settings.data_dir / ADMIN_KEY_FILE if admin_key else None)
-        blobs = FsspecBlobStore(settings.blob_location)
+        blobs = FsspecBlobStore(settings.blob_location, makes_root=not _published(database))
         fault = requirements.blob_store(blobs, settings.blob_setting, f"trials/{ACTOR}-{uuid4().hex}")
         if fault is not None:
             raise StartRefused([fault])
@@ -56,11 +58,16 @@ def ensure_admin(database: Database, keyring: Keyring, path: Path | None) -> Non
 
 def publish_bundled(database: Database, blobs: BlobStore) -> None:
     """Publish every bundle of models/zoo that is not published yet. Raises BundleUnusable."""
-    with database.transaction() as work:
-        published = {row[0] for row in work.execute("SELECT digest FROM model_version")}
+    published = _published(database)
     for folder in bundled():
         if read_bundle(folder).digest not in published:
             publish_folder(database, blobs, folder, actor=ACTOR)
+
+
+def _published(database: Database) -> set[str]:
+    """Digests of all published bundles; none in a fresh installation, which has stored no blob yet."""
+    with database.transaction() as work:
+        return {row[0] for row in work.execute("SELECT digest FROM model_version")}
 
 
 def publish_folder(database: Database, blobs: BlobStore, folder: Path, *, actor: str) -> Bundle:

@@ -15,7 +15,7 @@ from service.db import Database
 from service.errors import BlobUnavailable, DatabaseUnavailable
 from service.faults import Fault, Requirement
 from service.revision import needed_revision
-from service.storage import BlobStore
+from service.storage import NO_ROOT, BlobStore
 from service.writable import NO_FOLDER
 
 # Large enough that a volume without room for uploads and parts has none for it.
@@ -75,7 +75,11 @@ def blob_store(blobs: BlobStore, setting: str, location: str) -> Fault | None:
     except (BlobUnavailable, FileNotFoundError) as error:
         cause = error.__cause__ or error
         words = getattr(cause, "strerror", None) or type(cause).__name__
-        advice = "Make room, mend the store or its credentials, and let this account write there."
+        advice = (
+            "Put the folder back or mount its volume; `medqueue db bootstrap` makes it in a fresh installation."
+            if words == NO_ROOT
+            else "Make room, mend the store or its credentials, and let this account write there."
+        )
         return Fault(
             Requirement.BLOB_STORE,
             setting,

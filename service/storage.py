@@ -1,5 +1,6 @@
 """BlobStore over fsspec: bytes under a location, written whole or not at all. Knows no keys and no tenants."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -11,6 +12,7 @@ import fsspec
 from service.errors import BlobUnavailable, SettingInvalid
 
 READ_BYTES = 256 * 1024
+NO_ROOT = "the folder of the blob store does not exist"
 
 
 class BlobStore(Protocol):
@@ -33,9 +35,13 @@ class BlobStore(Protocol):
 
 
 class FsspecBlobStore:
-    """Blobs in any file system that fsspec opens: a local folder, S3, ..."""
+    """Blobs in any file system that fsspec opens: a local folder, S3, ...
 
-    def __init__(self, url: str) -> None:
+    The folder of a local store must be there: one that is missing was moved or is not mounted, and a new one in its
+    place would take blobs that nobody finds again. Only with `makes_root` is it made, as a fresh installation needs.
+    """
+
+    def __init__(self, url: str, *, makes_root: bool = False) -> None:
         """Open the store at `url`. Raises SettingInvalid when it is no URL of a store that can be opened here."""
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
@@ -46,13 +52,14 @@ class FsspecBlobStore:
             )
             raise SettingInvalid("MEDQUEUE_BLOB_URL", f"the kind of store {scheme} {reason}") from None
         self._local = "file" in _protocols(self._files)
+        self._makes_root = makes_root
 
     def write(self, location: str, parts: Iterable[bytes]) -> None:
         """See BlobStore. Written beside its place first and moved there once on disk."""
         path, beside = self._path(location), self._path(f"{location}.{uuid4().hex}.part")
         source = _Source(parts)
         try:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._make_folders(location)
             with self._files.open(beside, "wb") as opened:
                 self._copy(source, opened)
             self._files.mv(beside, path)
@@ -60,6 +67,7 @@ class FsspecBlobStore:
             self._discard(beside)
             if source.failed:
                 raise
+            self._require_root()
             raise BlobUnavailable from error
         except BaseException:
             self._discard(beside)
@@ -72,6 +80,7 @@ class FsspecBlobStore:
                 while part := opened.read(READ_BYTES):
                     yield part
         except FileNotFoundError:
+            self._require_root()
             raise
         except OSError as error:
             raise BlobUnavailable from error
@@ -85,6 +94,7 @@ class FsspecBlobStore:
             buffer[: len(content)] = content
             return len(content)
         except FileNotFoundError:
+            self._require_root()
             raise
         except OSError as error:
             raise BlobUnavailable from error
@@ -92,13 +102,36 @@ class FsspecBlobStore:
     def delete(self, location: str) -> None:
         """See BlobStore."""
         try:
-            with suppress(FileNotFoundError):
-                self._files.rm_file(self._path(location))
+            self._files.rm_file(self._path(location))
+        except FileNotFoundError:
+            self._require_root()
         except OSError as error:
             raise BlobUnavailable from error
 
     def _path(self, location: str) -> str:
         return f"{self._root}/{location}"
+
+    def _make_folders(self, location: str) -> None:
+        """Make the folders between the root and a blob; the root itself only where that was asked for."""
+        if self._makes_root or not self._local:
+            self._files.makedirs(self._path(location).rpartition("/")[0], exist_ok=True)
+            return
+        folder = self._root
+        for name in location.split("/")[:-1]:
+            folder = f"{folder}/{name}"
+            with suppress(FileExistsError):
+                os.mkdir(folder)  # noqa: PTH102  as all paths of fsspec it is text
+
+    def _require_root(self) -> None:
+        """Raises BlobUnavailable where the folder of a local store is missing."""
+        if self._makes_root or not self._local:
+            return
+        try:
+            os.stat(self._root)  # noqa: PTH116
+        except FileNotFoundError:
+            raise BlobUnavailable from NotADirectoryError(errno.ENOTDIR, NO_ROOT)
+        except OSError:
+            return  # the error at hand says more
 
     def _copy(self, parts: Iterable[bytes], opened: Any) -> None:
         for part in parts:

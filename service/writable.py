@@ -33,6 +33,6 @@ def data_dir(folder: Path) -> Fault | None:
             "MEDQUEUE_DATA_DIR",
             f"nothing can be written in {folder}: {error.strerror}",
             "Name a folder that this account may write in, or make room.",
-            wrong_setting=error.errno in NO_FOLDER,
+            wrong_setting=error.errno in {*NO_FOLDER, errno.ENOENT},  # such as a folder below /proc
         )
     return None

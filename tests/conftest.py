@@ -110,6 +110,7 @@ def blobs() -> MemoryBlobStore:
 @pytest.fixture
 def settings(database_url: str, servers: ServerUrls, tmp_path: Path) -> Settings:
     """Settings of a process over this test's servers and folder."""
+    (tmp_path / "data" / "blobs").mkdir(parents=True)
     return Settings(
         database_url=database_url,
         redis_url=servers.redis_url,

@@ -247,13 +247,18 @@ class Scorer:
             except BlobMissing:
                 put_back.append(PutBack(job, UPLOAD_GONE, counts=True))
             except BlobUnavailable:
-                put_back.append(PutBack(job, BLOBS_AWAY, counts=self._gate.meets(Requirement.BLOB_STORE)))
+                put_back.append(PutBack(job, BLOBS_AWAY, counts=self._blobs_answer()))
         return cases, endings, put_back
 
     def _has_the_key(self) -> bool:
         """Whether this process opens what others sealed, asked anew: then a payload that does not open is damaged."""
         self._gate.look()
         return self._gate.open
+
+    def _blobs_answer(self) -> bool:
+        """Whether the blob store answers, asked anew: then it is this blob that cannot be read."""
+        self._gate.look()
+        return self._gate.meets(Requirement.BLOB_STORE)
 
     def _payload(self, job: ClaimedJob) -> bytes:
         if job.payload is None:

@@ -1,6 +1,6 @@
 """BlobStore: a blob is there whole or not at all. The same for the fake, a folder and another file system."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +24,7 @@ def store_of(kind: str, folder: Path) -> BlobStore:
         case "fake":
             return MemoryBlobStore()
         case "folder":
-            return FsspecBlobStore((folder / "blobs").as_uri())
+            return FsspecBlobStore((folder / "blobs").as_uri(), makes_root=True)
         case _:
             return FsspecBlobStore(f"memory://{uuid4().hex}")
 
@@ -191,6 +191,30 @@ def test_nothing_half_written_is_left_beside_a_blob(fault: Exception | None, tmp
             store.write(PLACE, broken([b"half"], fault))
     files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
     assert files == ([PLACE] if fault is None else [])
+
+
+def test_a_folder_that_is_missing_is_unavailable_and_never_made_anew(tmp_path: Path) -> None:
+    root = tmp_path / "blobs"
+    store = FsspecBlobStore(root.as_uri())
+    uses: list[Callable[[], object]] = [
+        lambda: store.write(PLACE, [b"content"]),
+        lambda: content(store),
+        lambda: store.read_into(PLACE, 0, memoryview(bytearray(1))),
+        lambda: store.delete(PLACE),
+    ]
+    for use in uses:
+        with pytest.raises(BlobUnavailable):
+            use()
+        assert not root.exists()
+    root.mkdir()
+    store.write(PLACE, [b"content"])
+    root.rename(tmp_path / "elsewhere")
+    for use in uses:
+        with pytest.raises(BlobUnavailable):
+            use()
+        assert not root.exists()
+    (tmp_path / "elsewhere").rename(root)
+    assert content(store) == b"content"
 
 
 def test_a_store_in_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:

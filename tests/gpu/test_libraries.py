@@ -62,7 +62,7 @@ def python() -> Iterator[Path]:
 def test_a_worker_that_lacks_the_driver_alone_does_not_start_and_says_so(
     python: Path, settings: Settings
 ) -> None:
-    settings.data_dir.mkdir()
+    settings.data_dir.mkdir(exist_ok=True)
     bootstrap(settings)
     ended = run(
         python, *worker_command("worker", "python")[1:], **settings.environment(), MEDQUEUE_PROVIDER="cuda"

@@ -220,11 +220,11 @@ def findings(medqueue: Run) -> tuple[int, dict[str, str]]:
 
 
 def test_the_doctor_finds_what_is_well_and_that_these_servers_do_not_sync(
-    medqueue: Run, settings: Settings, database: Database, blobs: MemoryBlobStore, keyring: Keyring
+    medqueue: Run, settings: Settings, database: Database, keyring: Keyring
 ) -> None:
-    factories.published(database, blobs)
+    factories.published(database, FsspecBlobStore(settings.blob_location))
     factories.principal(database, keyring)
-    settings.data_dir.mkdir()
+    settings.data_dir.mkdir(exist_ok=True)
     code, worst = findings(medqueue)
     assert code == 1
     assert worst.pop("durability") == "fail"
@@ -300,18 +300,18 @@ def test_the_doctor_finds_files_of_a_bundle_that_are_missing(
 def test_the_doctor_says_why_a_blob_store_cannot_be_written(
     medqueue: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.data_dir.mkdir()
+    settings.data_dir.mkdir(exist_ok=True)
     (settings.data_dir / "file").write_text("x")
     monkeypatch.setenv("MEDQUEUE_BLOB_URL", (settings.data_dir / "file").as_uri())
     (told,) = found(medqueue, "blob store")
     assert told.startswith("MEDQUEUE_BLOB_URL: ")
-    assert "File exists" in told
+    assert "Not a directory" in told
 
 
 def test_the_doctor_says_whose_the_roots_of_batches_are(
     medqueue: Run, database: Database, keyring: Keyring, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.data_dir.mkdir()
+    settings.data_dir.mkdir(exist_ok=True)
     for name in ("hospital", "ward a"):
         factories.principal(database, keyring, tenant=name)
     monkeypatch.setenv("MEDQUEUE_BATCH_TENANT_ROOTS", "ward a = /in/a, read; * = /all, read")

@@ -32,7 +32,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     key = base64.b64encode(bytes(range(32))).decode()
     with embedded_servers(folder / "servers", fsync=False) as urls:
         complete = deployed(urls, folder / "data", key)
-        complete.data_dir.mkdir()
+        complete.data_dir.mkdir(exist_ok=True)
         bootstrap(complete)
         yield complete
 

@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 
 from service import accounts, master_key, requirements
 from service.app import Api, create_api
+from service.bootstrap import bootstrap
 from service.config import Settings
 from service.crypto import Keyring, binding
 from service.db import Database
@@ -24,7 +25,7 @@ from service.embedded import ServerUrls
 from service.faults import Fault, Requirement, faults_file, read_faults
 from service.gate import Gate, StartRefused
 from service.master_key import MasterKeyWrong
-from service.storage import FsspecBlobStore
+from service.storage import NO_ROOT, FsspecBlobStore
 from service.writable import data_dir
 from tests import factories
 
@@ -255,6 +256,48 @@ def test_a_data_folder_that_is_a_file_is_a_wrong_setting(below: str, tmp_path: P
 def test_a_data_folder_that_can_be_used_is_left_as_it_was(tmp_path: Path) -> None:
     assert data_dir(tmp_path / "fresh") is None
     assert list((tmp_path / "fresh").iterdir()) == []
+
+
+def test_a_data_folder_that_cannot_be_made_is_a_wrong_setting() -> None:
+    fault = data_dir(Path("/proc/x"))
+    assert fault is not None
+    assert (fault.setting, fault.wrong_setting) == ("MEDQUEUE_DATA_DIR", True)
+
+
+def test_a_blob_folder_that_vanishes_is_named_and_not_made_anew(
+    opened: Callable[[Settings], Api], settings: Settings
+) -> None:
+    api, blobs = opened(settings), settings.data_dir / "blobs"
+    http = api.app.test_client()
+    assert "faults" not in readyz(http, 200)
+    blobs.rename(settings.data_dir / "elsewhere")
+    api.gate.look()
+    (fault,) = readyz(http, 503)["faults"]
+    assert (fault["requirement"], fault["setting"]) == ("blob_store", "MEDQUEUE_DATA_DIR")
+    assert NO_ROOT in fault["cause"]
+    assert not blobs.exists()
+    (settings.data_dir / "elsewhere").rename(blobs)
+    api.gate.look()
+    assert "faults" not in readyz(http, 200)
+
+
+def test_the_folder_of_the_blobs_is_made_in_a_fresh_installation_alone(settings: Settings) -> None:
+    blobs = settings.data_dir / "blobs"
+    blobs.rmdir()
+    bootstrap(settings)
+    assert blobs.is_dir()
+    blobs.rename(settings.data_dir / "elsewhere")
+    with pytest.raises(StartRefused, match=NO_ROOT):
+        bootstrap(settings)
+    assert not blobs.exists()
+
+
+def test_a_blob_folder_that_is_missing_is_a_wrong_setting(tmp_path: Path) -> None:
+    blobs = FsspecBlobStore((tmp_path / "noblob").as_uri())
+    fault = requirements.blob_store(blobs, "MEDQUEUE_BLOB_URL", "trials/x")
+    assert fault is not None
+    assert fault.wrong_setting
+    assert not (tmp_path / "noblob").exists()
 
 
 def test_a_blob_store_below_a_file_is_named(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def test_the_documented_roles_run_everything_and_the_application_owns_nothing(
         migrate(as_role(here, owner))
         database = Database(as_role(here, app), pool_size=3)
         try:
-            model = factories.published(database, FsspecBlobStore((tmp_path / "blobs").as_uri()))
+            model = factories.published(
+                database, FsspecBlobStore((tmp_path / "blobs").as_uri(), makes_root=True)
+            )
             caller = factories.principal(database, keyring)
             whole_life(database, Hooks(database, keyring, None, model, caller))  # type: ignore[arg-type]
             assert b"medqueue_webhook_deliveries" in backlog.exposition(database, "redis://127.0.0.1:1/0")
@@ -117,7 +119,7 @@ def test_a_backup_is_restored_with_its_webhooks_held(
 ) -> None:
     blobs = tmp_path / "blobs"
     database = Database(database_url, pool_size=2)
-    model = factories.published(database, FsspecBlobStore(blobs.as_uri()))
+    model = factories.published(database, FsspecBlobStore(blobs.as_uri(), makes_root=True))
     caller = factories.principal(database, keyring)
     job_id = whole_life(database, Hooks(database, keyring, None, model, caller))  # type: ignore[arg-type]
     waiting = backlog_of(database)

@@ -33,7 +33,7 @@ STATE = "SELECT state::text, attempt FROM job WHERE id = %s"
 def test_a_worker_refuses_the_model_by_name_leaves_its_jobs_and_scores_others(
     settings: Settings, database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings.data_dir.mkdir()
+    settings.data_dir.mkdir(exist_ok=True)
     bootstrap(settings)
     refused = published_otherwise(settings, database, tmp_path / "bundle")
     sound = Catalog(database, cache_s=0).resolve(factories.BREAST_CANCER)

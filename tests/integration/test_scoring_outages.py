@@ -147,10 +147,13 @@ def away(bench: Workbench) -> Gate:
     return gate
 
 
-def test_while_the_whole_store_is_known_to_be_away_no_attempt_is_used_up(bench: Workbench) -> None:
+@pytest.mark.parametrize("looked", [True, False], ids=["known", "not known yet"])
+def test_while_the_whole_store_is_away_no_attempt_is_used_up(bench: Workbench, looked: bool) -> None:
     job_id, _ = bench.submit_upload()
+    gate = away(bench)
     bench.blobs.away = True
-    away(bench).look()
+    if looked:
+        gate.look()
     for _ in range(3 * MAX_ATTEMPTS):
         assert bench.score() == 1
         bench.make_due(job_id)

@@ -29,7 +29,7 @@ STOPS_WITHIN_S = 15.0
 def away(settings: Settings) -> Settings:
     """Settings of a fresh installation whose Redis nobody listens for."""
     away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
-    away.data_dir.mkdir()
+    away.data_dir.mkdir(exist_ok=True)
     bootstrap(away)
     return away
 

@@ -67,7 +67,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             master_key=factories.MASTER_KEY_TEXT,
             metrics_port=0,
         )
-        settings.data_dir.mkdir()
+        settings.data_dir.mkdir(exist_ok=True)
         bootstrap(settings)
         yield settings
 

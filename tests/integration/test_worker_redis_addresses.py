@@ -62,7 +62,7 @@ def test_a_worker_takes_its_messages(settings: Settings, tmp_path: Path, address
         own = running.enter_context(own_redis(tmp_path / "redis"))
         url = running.enter_context(address(tmp_path, own))
         ours = settings.model_copy(update={"redis_url": url})
-        ours.data_dir.mkdir()
+        ours.data_dir.mkdir(exist_ok=True)
         bootstrap(ours)
         environment = {"PATH": "/usr/bin:/bin", **ours.environment(), "MEDQUEUE_WORKER_NAME": "worker"}
         worker = running.enter_context(

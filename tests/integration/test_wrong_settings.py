@@ -33,7 +33,7 @@ class Start:
 
 @pytest.fixture
 def deployed(settings: Settings) -> Settings:
-    settings.data_dir.mkdir()
+    settings.data_dir.mkdir(exist_ok=True)
     bootstrap(settings)
     return settings.model_copy(update={"worker_name": "w"})
 

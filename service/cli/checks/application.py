@@ -46,8 +46,6 @@ def models(examined: Examined) -> Iterator[Finding]:
 
 def bundles(examined: Examined) -> Iterator[Finding]:
     """Published models whose files are missing; nothing when all are there, or where the blob store fails as a whole."""
-    if not examined.settings.blob_url and not (examined.data_dir / "blobs").is_dir():
-        return  # the stack has not stored anything here yet
     with connect(examined) as connection:
         published = connection.execute(BUNDLES).fetchall()
     try:

@@ -101,8 +101,14 @@ def test_a_secret_that_others_may_read_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_blob_store_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
     assert statuses(servers.blob_store(examined(tmp_path))) == [OK]
     assert list((tmp_path / "blobs").iterdir()) == []
+
+
+def test_a_blob_store_whose_folder_is_missing_fails_and_is_not_made(tmp_path: Path) -> None:
+    assert statuses(servers.blob_store(examined(tmp_path))) == [FAIL]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_blob_store_that_cannot_be_opened_fails(tmp_path: Path) -> None:
