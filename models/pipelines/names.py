@@ -1,8 +1,9 @@
 """Which names are nearly alike: what was probably meant by a name that a model does not know.
 
-Two names are near when they differ in case, accents, spaces, hyphens, underscores or the order of their words, or by a
-slip of the pen: one edit (a letter more, less, other, or two swapped), or two where every word is near by itself. Digits and
-words of one letter must be the same, so that `lab_1` and `lab_2`, or `left_x` and `left_y`, are different names.
+A column's name is near to a wanted one when it differs in case, accents, spaces, hyphens, underscores or the order of its
+words; when it says more (`Mean radius (mm)`, `serum_sodium`), unless that makes it something else (`mean_radius_sd`); or by
+a slip of the pen: one letter more, less, other, or two swapped in a word, and two such words at most. Digits, first letters
+and words of one letter must be the same, and so must what parts two terms of medicine, such as `hyper` and `hypo`.
 """
 
 import re
@@ -10,11 +11,28 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+Words = tuple[str, ...]
+
 WORD: Final = re.compile(r"[^\W_]+")
 DIGITS: Final = re.compile(r"\d+")
+BRACKETED: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|\{[^}]*\}")
+HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 LONGEST: Final = 200
+MOST_WORDS: Final = 20  # of names with more, only the whole is looked at
 # Past so many pairs of names only those that fold to the same are found: a slip of the pen is looked for in each pair.
-PAIRS: Final = 250_000
+PAIRS: Final = 1_000_000
+# Words that make of a name that of something else: whom or when it is of, how it spreads, how it is measured.
+SOMETHING_ELSE: Final = frozenset(
+    ("id", "sd", "se", "sem", "std", "error", "date", "unit", "units", "flag", "comment", "note")
+)
+# Parts of terms that differ by no more than a slip of the pen and mean different things.
+OPPOSITES: Final = (
+    *(("hyper", "hypo"), ("ab", "ad"), ("pre", "pro"), ("pre", "per"), ("pre", "peri"), ("ante", "anti")),
+    *(("inter", "intra"), ("infra", "intra"), ("micro", "macro"), ("endo", "ecto"), ("minim", "maxim")),
+    *(("ate", "ite"), ("ate", "ase"), ("ase", "ose"), ("phagia", "phasia"), ("plasia", "phasia")),
+    *(("fect", "ject"), ("incub", "intub"), ("infarc", "infrac"), ("perin", "peron"), ("ileu", "iliu")),
+    *(("miosis", "mitosis"), ("miosis", "meiosis")),
+)
 
 
 def folded(name: str) -> str:
@@ -22,34 +40,42 @@ def folded(name: str) -> str:
     return "".join(_words(name))
 
 
-def are_near(one: str, other: str) -> bool:
-    """Whether two names may be meant for each other. See the module."""
-    if max(len(one), len(other)) > LONGEST:
-        return False
-    return _are_near(_words(one), _words(other))
+def are_near(name: str, wanted: str) -> bool:
+    """Whether a column's name may be meant for a wanted one. See the module."""
+    return bool(near_names([wanted], [name]))
 
 
 def near_names(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
     """Those of the `wanted` names, in order, that one of the `given` is near to, and that one."""
-    split = {name: _words(name) for name in given if len(name) <= LONGEST}
+    wanted = list(wanted)
+    whole = {words: name for name in given if len(name) <= LONGEST for words in _readings(name)}
+    parts = whole | {
+        part: name for words, name in whole.items() for part in _parts(words) if part not in whole
+    }
     known: dict[object, str] = {}
-    for name, words in split.items():
+    for words, name in parts.items():
         for form in _forms(words):
             known.setdefault(form, name)
-    wanted = list(wanted)
-    closely = len(wanted) * len(split) <= PAIRS
+    looked_at = next((each for each in (parts, whole) if len(wanted) * len(each) <= PAIRS), {})
     near = {}
     for name in wanted:
         words = _words(name)
         found = next((known[form] for form in _forms(words) if form in known), None)
-        if found is None and closely:
-            found = next((other for other, parts in split.items() if _are_near(words, parts)), None)
+        if found is None:
+            found = next((other for part, other in looked_at.items() if _are_slips(part, words)), None)
         if found is not None:
             near[name] = found
     return near
 
 
-def _words(name: str) -> tuple[str, ...]:
+def _readings(name: str) -> Iterator[Words]:
+    """The words of a column's name, also without what stands in brackets and with words told by their capitals."""
+    for text in (name, BRACKETED.sub(" ", name), HUMP.sub(" ", name)):
+        if words := _words(text):
+            yield words
+
+
+def _words(name: str) -> Words:
     plain = "".join(
         letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter)
     )
@@ -60,54 +86,69 @@ def _without_zeros(digits: re.Match[str]) -> str:
     return digits[0].lstrip("0") or "0"
 
 
-def _forms(words: tuple[str, ...]) -> Iterator[object]:
+def _parts(words: Words) -> Iterator[Words]:
+    """The runs of words that may name what the column holds; the other words say more about it."""
+    yield words
+    if len(words) > MOST_WORDS:
+        return
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            if SOMETHING_ELSE.isdisjoint((*words[:start], *words[end:])):
+                yield words[start:end]
+
+
+def _forms(words: Words) -> Iterator[object]:
     """What equals that of another name which differs in nothing that counts."""
     if words:
         yield "".join(words)
         yield tuple(sorted(words))
 
 
-def _are_near(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    if not one or not other:
-        return False
-    if not set(_forms(one)).isdisjoint(_forms(other)):
+def _are_slips(one: Words, other: Words) -> bool:
+    if len(one) == len(other):
+        slips = 0
+        for word, meant in zip(one, other, strict=True):
+            slips += word != meant
+            if slips > 2 or not _is_slip(word, meant):
+                return False
         return True
-    text, meant = "".join(one), "".join(other)
-    if abs(len(text) - len(meant)) > 2 or _exact(one) != _exact(other):
-        return False
-    if min(len(text), len(meant)) < 5:
-        return _is_slip(text, meant)
-    edits = _edits(text, meant)
-    if edits == 2:
-        return len(one) == len(other) and all(map(_is_slip, one, other))
-    return edits <= 1
+    return _single_letters(one) == _single_letters(other) and _is_slip("".join(one), "".join(other))
 
 
-def _exact(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """What must be the same in both names."""
-    numbers = [found for word in words for found in DIGITS.findall(word)]
-    return numbers, sorted(word for word in words if len(word) == 1)
+def _single_letters(words: Words) -> list[str]:
+    return sorted(word for word in words if len(word) == 1)
 
 
 def _is_slip(word: str, meant: str) -> bool:
-    """Whether one word is a slip for the other. `age` is none for `page`: in short ones letters may only be swapped."""
-    edits, shortest = _edits(word, meant), min(len(word), len(meant))
+    """Whether one word is at most a slip for the other.
+
+    In short ones letters may be swapped or doubled, or an `s` be added: `mch` is none for `mchc`, nor `ratio` for `radio`.
+    """
+    if word == meant or abs(len(word) - len(meant)) > 1:
+        return word == meant
+    start = _shared(word, meant)
+    end = _shared(word[start:][::-1], meant[start:][::-1])
+    one, other = word[start : len(word) - end], meant[start : len(meant) - end]
+    if any(letter.isdigit() for letter in one + other) or _are_opposites(word, meant):
+        return False
+    if len(one) != 1 or len(other) != 1:
+        is_swapped = len(one) == 2 and one == other[::-1]
+        if is_swapped or not start or len(one + other) > 1:
+            return is_swapped
+    shortest = min(len(word), len(meant))
     if shortest < 5:
-        return edits == 0 or (edits == 1 and sorted(word) == sorted(meant))
-    return edits <= (1 if shortest < 8 else 2)
+        return shortest > 2 and one + other in ((word[start - 1],) if end else (word[start - 1], "s"))
+    return start > 0 and (shortest > 5 or len(one) != len(other))
 
 
-def _edits(one: str, other: str) -> int:
-    """Letters that are more, less, other or swapped with the next; 3 for more than two (optimal string alignment)."""
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for index, letter in enumerate(one, 1):
-        last, before, row = before, row, [index]
-        for place, meant in enumerate(other, 1):
-            cost = min(before[place] + 1, row[-1] + 1, before[place - 1] + (letter != meant))
-            if index > 1 and place > 1 and letter == other[place - 2] and one[index - 2] == meant:
-                cost = min(cost, last[place - 2] + 1)
-            row.append(cost)
-        if min(row) > 2:
-            return 3
-    return min(row[-1], 3)
+def _shared(one: str, other: str) -> int:
+    """With how many letters both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (letter, same) in pairs if letter != same), min(len(one), len(other)))
+
+
+def _are_opposites(word: str, meant: str) -> bool:
+    """Whether two words differ in no more than parts that mean different things."""
+    return any(
+        word.replace(part, other) == meant or meant.replace(part, other) == word for part, other in OPPOSITES
+    )

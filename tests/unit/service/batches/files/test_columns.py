@@ -25,11 +25,12 @@ from tests.unit.service.batches.files.example_batches import (
 
 PARQUET, CSV, NDJSON, ZIP, TAR = BatchFormat
 MISSPELT = ("Marker", "MARKER", "mar ker", "mar-ker", "marker_", "\u200bmarker", "markr", "makrer", "márker")
+QUALIFIED = ("marker_mg_dl", "Marker (mg/dL)", "marker[1]", "serum marker", "MarkerMgDl", "makrer_mg")
 
 
 @pytest.mark.parametrize("form", [PARQUET, CSV])
-@pytest.mark.parametrize("name", MISSPELT)
-def test_a_misspelt_optional_column_is_refused(form: BatchFormat, name: str) -> None:
+@pytest.mark.parametrize("name", [*MISSPELT, *QUALIFIED])
+def test_a_misspelt_or_qualified_optional_column_is_refused(form: BatchFormat, name: str) -> None:
     content = file_of(form, [{"dose": 1, "age": 2, name: 0.5}])
     refused = refusal(content, form)
     assert refused.problem is FileProblem.COLUMN_UNKNOWN
@@ -74,7 +75,7 @@ def test_a_file_that_lacks_one_field_and_misspells_another_is_told_both() -> Non
 
 
 @pytest.mark.parametrize("form", [PARQUET, CSV])
-@pytest.mark.parametrize("name", MISSPELT)
+@pytest.mark.parametrize("name", [*MISSPELT, *QUALIFIED])
 def test_a_column_that_is_carried_or_ignored_is_no_misspelt_one(form: BatchFormat, name: str) -> None:
     name = name.strip()
     content = file_of(form, [{"dose": 1, "age": 2, name: 0.5}])
