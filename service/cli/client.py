@@ -91,7 +91,9 @@ class ApiClient:
         return self._pages("/v1/models", {}, None)
 
     def model(self, reference: str) -> Json:
-        """A model as `name`, `name@alias` or `name@version` means it now."""
+        """A model as `name`, `name@alias` or `name@version` means it now. Raises click.UsageError too."""
+        if reference in {"", ".", ".."}:  # the path of something else
+            raise click.UsageError("A model is NAME, NAME@ALIAS or NAME@VERSION.")
         return self._call("GET", f"/v1/models/{quote(reference, safe='@')}")
 
     def submit_batch(self, batch: Json, idempotency_key: str) -> Json:

@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
     OK = 0, "done"
     FAILED = 1, "a check failed, a job or batch did not succeed, or the stack did not start"
-    USAGE = 2, "wrong command line, unreadable file or wrong setting"
+    USAGE = 2, "wrong command line, a file or output that cannot be used, or wrong setting"
     UNREACHABLE = 3, "the service or its database cannot be reached"
     REFUSED = 4, "the service refused the request (HTTP 4xx)"
     SERVER_FAULT = 5, "the service failed (HTTP 5xx)"

@@ -1,9 +1,10 @@
 """What a command writes: one JSON document, or tables for a reader; on stdout the answer, on stderr the rest."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from service.cli.errors import ApiProblem
@@ -94,6 +95,14 @@ def _write(text: str) -> None:
     stream = tolerant(sys.stdout)
     stream.write(text + "\n")
     stream.flush()
+
+
+def drop_unwritten() -> None:
+    """Give up what stdout could not take, so that the interpreter does not fail over it again at its end."""
+    with suppress(OSError, ValueError):  # a stream of a test has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def tolerant(stream: TextIO) -> TextIO:

@@ -1,6 +1,8 @@
 """`medqueue` itself: its sub-commands, its version, and the way every error ends."""
 
+import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from service.cli.demo import command as demo
 from service.cli.errors import ApiProblem
 from service.cli.exits import ExitCode, exit_code_of
 from service.cli.options import InOrder, Invocation
-from service.cli.output import worded, write_error
+from service.cli.output import drop_unwritten, worded, write_error
 from service.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 # From 1.29 on, ONNX Runtime's Linux wheels report to their maker unless this stands in the environment before they are
 # imported (microsoft/onnxruntime, pull request 27379). It is handed down to every process that a command starts.
 NO_TELEMETRY = ("ORT_DISABLE_TELEMETRY", "1")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 EXITS = "\n".join(f"  {code.value:>3}  {code.meaning}" for code in ExitCode)
 EPILOG = f"""\b
 Examples:
@@ -101,7 +105,25 @@ def main(arguments: Sequence[str] | None = None, *, transport: "httpx.BaseTransp
     except (ServiceError, ApiProblem) as error:
         write_error(worded(error))
         return exit_code_of(error)
-    except Exception:  # noqa: BLE001 - the edge: whatever a command did not foresee ends here
+    except Exception as error:  # noqa: BLE001 - the edge: whatever a command did not foresee ends here
+        if (words := _environments_fault(error, sys.argv[1:] if given is None else given)) is not None:
+            write_error(f"Error: {words}")
+            return ExitCode.USAGE
         sys.stderr.write(traceback.format_exc())
         return ExitCode.INTERNAL
     return int(ended or ExitCode.OK)
+
+
+def _environments_fault(error: Exception, arguments: Sequence[str]) -> str | None:
+    """What to tell of an error that the machine or the command line is at fault for; None for a fault of medqueue."""
+    if isinstance(error, UnicodeEncodeError) and any(_LONE_SURROGATE.search(word) for word in arguments):
+        return "A text of the command line is not UTF-8."
+    if not isinstance(error, OSError) or isinstance(error, ConnectionError | TimeoutError):
+        return None
+    if error.filename is not None:
+        path = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+        return f"{path} cannot be used: {error.strerror}."
+    if error.errno in _FULL:
+        drop_unwritten()
+        return f"The output cannot be written: {error.strerror}."
+    return None
