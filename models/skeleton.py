@@ -6,6 +6,7 @@ FILL_IN, and a bundle that holds it is refused.
 
 import json
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from models.manifest import FILL_IN, MANIFEST_NAME, NAME_RULE, BundleRefused, Fa
 from models.signature import CLASS_MAPS, Signature, Tensor
 
 MODEL_NAME: Final = "model.onnx"
+LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
 # Where something is left to do, and what.
 Left = tuple[str, str]
 
@@ -59,6 +61,7 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
     if not is_name(name):
         advice = f"no model can be called {name!r}: give another by --name: {NAME_RULE}"
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: name", "manifest_invalid", advice))
+    _require_readable(model)
     try:
         content = onnx.load(str(model), load_external_data=False)
         signature = read_signature(model)
@@ -82,6 +85,18 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
         (CARD_NAME, "every section"),
     )
     return Skeleton(folder, guess.pipeline, left)
+
+
+def _require_readable(model: Path) -> None:
+    """Raises BundleRefused for what may have no end, such as a pipe or a device, and for what no ONNX file can be."""
+    found = model.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleRefused(
+            Fault(model.name, "onnx_invalid", "it is no regular file: name the ONNX file itself")
+        )
+    if found.st_size > LARGEST_BYTES:
+        advice = "an ONNX file holds at most 2 GiB: export the graph with its weights in files beside it"
+        raise BundleRefused(Fault(model.name, "onnx_invalid", advice))
 
 
 def _copy_beside(source: Path, folder: Path, location: str) -> None:

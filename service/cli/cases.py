@@ -2,6 +2,7 @@
 
 import base64
 import io
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +63,15 @@ def _from_stdin(content: bytes) -> JsonCases | FileCase:
     return FileCase(len(content), lambda: io.BytesIO(content))
 
 
+def require_end(path: Path) -> None:
+    """Raises click.UsageError for a pipe or a device: it may have no end, and cannot be read twice. Raises OSError."""
+    kind = path.stat().st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a folder is told by opening it
+        raise click.UsageError(f"{path} is a pipe or a device: name a regular file.")
+
+
 def _from_file(path: Path) -> JsonCases | FileCase:
+    require_end(path)
     with path.open("rb") as opened:
         beginning = opened.read(SNIFFED_BYTES)
     if path.suffix.lower() == ".json" or _begins_like_json(beginning):

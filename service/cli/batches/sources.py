@@ -52,8 +52,11 @@ def source_named(name: str) -> LocalFile | StoredSource:
         return StoredSource({"upload_id": _upload_id(name.removeprefix(UPLOAD))})
     if "://" in name:
         return StoredSource({"uri": name})
+    from service.cli.cases import require_end
+
     path = Path(name)
     try:
+        require_end(path)
         with path.open("rb") as opened:
             empty = not opened.read(1)
     except OSError as error:

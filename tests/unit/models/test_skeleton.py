@@ -1,6 +1,7 @@
 """Bundles started from an ONNX file alone: what is guessed, what is left open, and that nothing half-filled is published."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -179,3 +180,18 @@ def test_another_output_than_was_guessed_is_said_to_need_its_key_renamed(name: s
     [fault] = caught.value.faults
     assert (fault.place, fault.code) == ("manifest.toml: graph.outputs", "graph_name_unknown")
     assert f"it has '{other}': rename the key `outputs.{guessed}` in [graph]" in fault.detail
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "sparse"])
+def test_what_has_no_end_or_is_too_large_is_not_read(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "endless.onnx"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as opened:
+            opened.truncate(2 * 1024**3 + 1)
+    with pytest.raises(BundleRefused, match=r"endless.onnx: .*(no regular file|at most 2 GiB)"):
+        write_skeleton(path, tmp_path / "new", "endless")
+    assert not (tmp_path / "new").exists()

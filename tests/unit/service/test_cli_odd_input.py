@@ -171,3 +171,17 @@ def test_a_code_that_is_not_utf8_is_a_usage_error(capsys: Captured, monkeypatch:
     assert main(["jobs", "requeue", "--code", "a\udcff"]) == 2
     assert "not UTF-8" in capsys.readouterr().err
     assert main(["jobs", "requeue", "--code", "a"]) == 70, "a fault of medqueue stays one"
+
+
+@pytest.mark.parametrize("command", [("submit",), ("batch", "submit")])
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_a_usage_error(
+    command: tuple[str, ...], kind: str, tmp_path: Path, capsys: Captured
+) -> None:
+    path = tmp_path / "endless.csv"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+    assert medqueue(*command, str(path), "--model", "m") == 2
+    assert "pipe or a device: name a regular file" in capsys.readouterr().err
