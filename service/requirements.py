@@ -8,7 +8,7 @@ import os
 import psycopg
 import sqlalchemy as sa
 
-from service import master_key
+from service import grants, master_key
 from service.crypto import Keyring
 from service.database_faults import DatabaseFault, fault_of
 from service.db import Database
@@ -23,26 +23,7 @@ BLOB_BYTES = 64 * 1024
 DATABASE_URL = "MEDQUEUE_DATABASE_URL"
 REVISION = "SELECT version_num FROM alembic_version"
 WRITABLE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
-# What no process does without. A role may lack more, such as the right to migrate.
-NEEDED = ", ".join(
-    f"('{table}', '{privilege}')"
-    for table, privileges in {
-        "tenant": "SELECT",
-        "job": "SELECT INSERT UPDATE",
-        "job_result": "SELECT INSERT",
-        "audit_event": "SELECT INSERT",
-        "webhook_delivery": "SELECT INSERT UPDATE",
-        "batch": "SELECT UPDATE",
-        "batch_chunk": "SELECT UPDATE",
-        "key_check": "SELECT INSERT",
-        "process_fault": "SELECT INSERT UPDATE DELETE",
-    }.items()
-    for privilege in privileges.split()
-)
-MISSING = f"""
-SELECT string_agg(privilege || ' on ' || name, ', ') FROM (VALUES {NEEDED}) AS needed (name, privilege)
-WHERE NOT has_table_privilege(name, privilege)
-"""  # noqa: S608 - put together from constants
+LACKING = grants.lacking(grants.PROCESSES)
 # The address is wrong: a server that is merely away, busy or a standby may come back as it is named.
 WRONG_ADDRESS = {
     DatabaseFault.PASSWORD_WRONG,
@@ -54,10 +35,10 @@ WRONG_ADDRESS = {
 
 
 def database(database: Database, keyring: Keyring) -> Fault | None:
-    """Whether Postgres takes writes, has this release's schema, and holds data of this master key."""
+    """Whether Postgres takes writes, grants what is needed, has this release's schema, and holds data of this master key."""
     try:
         return (
-            _not_writable(database) or _schema(database) or _privileges(database) or _key(database, keyring)
+            _not_writable(database) or _privileges(database) or _schema(database) or _key(database, keyring)
         )
     except DatabaseUnavailable as error:
         return _postgres(DatabaseFault(error.fault))
@@ -124,7 +105,7 @@ def _schema(database: Database) -> Fault | None:
 
 def _privileges(database: Database) -> Fault | None:
     with database.statement() as work:
-        ((missing,),) = work.execute(MISSING)
+        ((missing,),) = work.execute(LACKING)
     if missing is None:
         return None
     advice = DatabaseFault.PERMISSION_DENIED.advice(embedded=False)

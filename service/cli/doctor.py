@@ -101,7 +101,7 @@ def _checks(examined: Examined) -> Iterator[Check]:
     from service.cli.checks import application, configuration, machine, roots, servers
 
     yield from (configuration.master_key, configuration.secret_files, machine.disk, machine.runtime)
-    yield from (servers.postgres, servers.schema, servers.redis)
+    yield from (servers.postgres, servers.privileges, servers.schema, servers.redis)
     if servers.has_schema(examined):
         yield from (
             servers.data_keys,

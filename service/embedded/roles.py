@@ -2,7 +2,7 @@
 
 * `medqueue`, the administrator, made with the cluster. Only the stack itself uses it, to keep the other two.
 * `medqueue_owner` owns the database and what is in it, and migrates it.
-* `medqueue_app` is the application: it reads and writes rows, and owns nothing.
+* `medqueue_app` is the application: it reads and writes rows, only adds to the audit trail, and owns nothing.
 
 Clusters of releases that had the administrator alone are converted: what it owns in the database goes to the owner.
 """
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 import psycopg
 from psycopg import sql
+
+from service.grants import APPEND_ONLY
 
 DATABASE = "medqueue"
 ADMINISTRATOR = "medqueue"
@@ -38,8 +40,10 @@ GRANTS = f"""
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {APPLICATION};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {APPLICATION};
 ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {APPLICATION};
-ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {APPLICATION}
-"""
+ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {APPLICATION};
+DO $$ BEGIN IF to_regclass('public.{APPEND_ONLY}') IS NOT NULL THEN
+    REVOKE UPDATE, DELETE ON public.{APPEND_ONLY} FROM {APPLICATION}; END IF; END $$
+"""  # noqa: S608 - put together from constants
 
 
 def make_roles(server: psycopg.Connection, passwords: Mapping[str, str]) -> None:

@@ -233,8 +233,8 @@ def test_the_doctor_finds_what_is_well_and_that_these_servers_do_not_sync(
     worst.pop("disk")
     worst.pop("runtime")
     assert worst == dict.fromkeys(
-        ["settings", "master key", "postgres", "clock", "schema", "redis", "redis eviction", "data keys", "models",
-         "queue", "blob store", "api"], "ok",
+        ["settings", "master key", "postgres", "privileges", "clock", "schema", "redis", "redis eviction", "data keys",
+         "models", "queue", "blob store", "api"], "ok",
     )  # fmt: skip
 
 

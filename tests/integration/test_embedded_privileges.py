@@ -12,12 +12,14 @@ import psycopg
 import pytest
 import redis
 
+from service import grants
 from service.embedded import ServerUrls, embedded_servers, server_urls
 from service.embedded.folder import DataFolder
 from service.embedded.postgres import Postgres
 from service.embedded.privileges import ServerUser, server_user
+from service.embedded.roles import hand_over
 from service.embedded.servers import servers_in
-from service.schema import migrate
+from service.schema import migrate, unmigrate
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts servers as somebody else")
 SECRET = "of root alone"
@@ -153,19 +155,45 @@ def test_redis_reaches_none_of_roots_files_and_writes_none(urls: ServerUrls, fol
                 connection.config_set("dir", place)
 
 
-def test_the_application_can_do_its_work_in_every_table(urls: ServerUrls) -> None:
+def test_the_application_can_do_its_work_in_every_table_and_only_add_to_the_trail(
+    urls: ServerUrls, folder: Path
+) -> None:
+    """At the first start, whose grants come before the tables, and at the next, which grants anew."""
+    assert_granted(urls)
+    administrator = servers_in(DataFolder.at(folder))[0]
+    here = replace(administrator, port=int(str(psycopg.conninfo.conninfo_to_dict(urls.database_url)["port"])))
+    with connected(here.administrator_url) as connection:
+        hand_over(connection)
+    assert_granted(urls)
+
+
+def assert_granted(urls: ServerUrls) -> None:
     with connected(urls.database_url) as connection:
-        tables = connection.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+        held = connection.execute(
+            "SELECT relname, array_agg(kind ORDER BY kind) FILTER (WHERE has_table_privilege(pg_class.oid, kind))"
+            " FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS kind"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') GROUP BY relname"
         ).fetchall()
-        assert len(tables) > 10
-        for (name,) in tables:
-            found = connection.execute(
-                "SELECT bool_and(has_table_privilege(%s, kind)) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'])"
-                " AS kind",
-                [name],
-            ).fetchone()
-            assert found == (True,), name
+    rights = {name: set(kinds) for name, kinds in held}
+    assert rights.keys() == grants.PROCESSES.keys()
+    assert rights.pop(grants.APPEND_ONLY) == set(grants.PROCESSES[grants.APPEND_ONLY].split())
+    for table, kinds in rights.items():
+        assert kinds == {"SELECT", "INSERT", "UPDATE", "DELETE"}
+        needed = f"{grants.PROCESSES[table]} {grants.COMMANDS.get(table, '')}".split()
+        assert kinds >= set(needed)
+
+
+def test_an_upgrade_takes_the_right_to_change_the_trail_from_whoever_holds_it(urls: ServerUrls) -> None:
+    rights = "SELECT has_table_privilege('medqueue_app', 'audit_event', 'UPDATE, DELETE, TRUNCATE')"
+    with connected(urls.owner_url) as connection:
+        unmigrate(urls.owner_url, "0009")
+        connection.execute(
+            "GRANT DELETE, TRUNCATE ON audit_event TO medqueue_app; GRANT UPDATE ON audit_event TO PUBLIC"
+        )
+        migrate(urls.owner_url)
+        assert connection.execute(rights).fetchone() == (False,)
+        with pytest.raises(psycopg.Error, match="append-only"):
+            connection.execute("DELETE FROM audit_event")
 
 
 def test_a_folder_of_the_release_before_is_converted_at_its_start(tmp_path: Path) -> None:

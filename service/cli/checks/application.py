@@ -1,13 +1,14 @@
 """Checks of what runs on top: published models, API, workers, and jobs that nobody attends to."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import psutil
 
 from service.catalog.bundles import missing
 from service.cli.checks.finding import Examined, Finding, fail, ok, warn
-from service.cli.checks.servers import connect, counted
+from service.cli.checks.servers import can_look_up_keys, connect, counted
 from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem, Unreachable
 from service.cli.health import faults_of, process_fault, ready_file, redis_told, states_of
@@ -127,10 +128,24 @@ def _admin_key(examined: Examined) -> Iterator[Finding]:
         try:
             client.models()
         except ApiProblem as problem:
-            advice = f"Remove {path} and start the stack again: it makes a new key."
-            yield warn("admin key", f"the service does not take it: {problem.code}", advice)
+            yield _refused_key(examined, path, problem)
         else:
             yield ok("admin key", "the service takes it")
+
+
+def _refused_key(examined: Examined, path: Path, problem: ApiProblem) -> Finding:
+    """Only a key that is looked up and not found may be made anew."""
+    if problem.status != HTTPStatus.UNAUTHORIZED:
+        advice = f"Keep {path}: the answer is no verdict on the key. Look into the log of the API."
+        judged = fail if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else warn
+        return judged("admin key", f"the service cannot test it: {problem.code}", advice)
+    found = f"the service does not take it: {problem.code}"
+    if not can_look_up_keys(examined):
+        return warn(
+            "admin key", found, f"Keep {path}, and mend the database first: keys are looked up there."
+        )
+    advice = f"If this is the right database, move {path} away and start the stack again: it makes a new key."
+    return warn("admin key", found, advice)
 
 
 def workers(examined: Examined) -> Iterator[Finding]:

@@ -1,15 +1,16 @@
 """Checks of Postgres, Redis and the blob store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
+import sqlalchemy as sa
 from psycopg.rows import TupleRow
 from redis.exceptions import RedisError
 
-from service import master_key, requirements
+from service import grants, master_key, requirements
 from service.broker import redis_fault
 from service.cli.checks.finding import Examined, Finding, fail, ok, warn
 from service.cli.checks.machine import DISK_FAIL_BYTES, free_bytes
@@ -130,6 +131,41 @@ def schema(examined: Examined) -> Iterator[Finding]:
         yield ok("schema", found)
     else:
         yield fail("schema", found, "Run `medqueue db upgrade`.")
+
+
+def privileges(examined: Examined) -> Iterator[Finding]:
+    """Whether our role may do what processes and commands do; nothing where Postgres does not answer."""
+    try:
+        lacked = [lacks(examined, needs) for needs in (grants.PROCESSES, grants.COMMANDS)]
+    except (psycopg.Error, SettingInvalid):
+        return
+    advice = DatabaseFault.PERMISSION_DENIED.advice(embedded=on_embedded_postgres())
+    by_processes, by_commands = lacked
+    if by_processes:
+        yield fail("privileges", f"the role lacks {by_processes}", advice)
+    if by_commands:
+        yield warn(
+            "privileges", f"for `medqueue keys` and `medqueue models` the role lacks {by_commands}", advice
+        )
+    if not any(lacked):
+        yield ok("privileges", "the role may do what this release does")
+
+
+def lacks(examined: Examined, needs: Mapping[str, str]) -> str | None:
+    """What our role lacks of `needs`. Raises psycopg.Error."""
+    with connect(examined) as connection:
+        row = connection.execute(grants.lacking(needs).encode()).fetchone()
+    assert row is not None
+    return None if row[0] is None else str(row[0])
+
+
+def can_look_up_keys(examined: Examined) -> bool:
+    """Whether Postgres answers, has the schema of this release, and lets our role do what processes do."""
+    try:
+        granted = lacks(examined, grants.PROCESSES) is None
+        return granted and schema_state(*schema_revisions(examined.settings.database_url)) == "ok"
+    except (psycopg.Error, sa.exc.SQLAlchemyError, SettingInvalid):
+        return False
 
 
 def data_keys(examined: Examined) -> Iterator[Finding]:

@@ -139,6 +139,20 @@ def test_an_admin_key_that_the_service_does_not_take_is_reported(tmp_path: Path)
     found = list(application.api(examined(tmp_path, answering(answer))))
     assert [finding.status for finding in found] == [OK, WARN]
     assert "mq_old" not in str(found)
+    assert "mend the database first" in found[1].advice
+
+
+def test_an_admin_key_that_cannot_be_tested_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").write_text("mq_old\n")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/readyz":
+            return httpx.Response(200, json={"status": "ready"})
+        return httpx.Response(503, json={"code": "database_unavailable", "detail": ""})
+
+    found = list(application.api(examined(tmp_path, answering(answer))))
+    assert [finding.status for finding in found] == [OK, FAIL]
+    assert found[1].advice.startswith(f"Keep {tmp_path / 'admin.key'}")
 
 
 def process_file(folder: Path, name: str, content: str = "") -> None:
