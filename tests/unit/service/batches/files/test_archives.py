@@ -189,6 +189,26 @@ def test_more_members_than_the_limit_are_refused() -> None:
     assert problem(content, ZIP, limits=Limits(members=10), **images()) is FileProblem.TOO_MANY_MEMBERS
 
 
+def zip_with_notes(members: int, note_bytes: int) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for number in range(members):
+            info = zipfile.ZipInfo(f"{number}.png")
+            info.comment = b"n" * note_bytes
+            archive.writestr(info, image(number))
+    return sink.getvalue()
+
+
+def test_one_member_may_have_the_longest_note() -> None:
+    assert plan_of(zip_with_notes(1, 65_535), ZIP, **images()).rows == 1
+
+
+def test_long_notes_of_many_members_are_refused_by_what_they_are() -> None:
+    refused = refusal(zip_with_notes(20, 65_535), ZIP, **images())
+    assert refused.problem is FileProblem.TOO_MANY_MEMBERS
+    assert "shorten them" in refused.detail
+
+
 def index_archive(index: str, content: bytes, form: BatchFormat) -> bytes:
     members = [(index, content), *((f"{number}.png", image(number)) for number in range(3))]
     return (
