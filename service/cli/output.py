@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from service.cli.errors import ApiProblem
@@ -95,6 +96,13 @@ def _write(text: str) -> None:
     stream = tolerant(sys.stdout)
     stream.write(text + "\n")
     stream.flush()
+
+
+def replace_closed_streams() -> None:
+    """Let what is written to a stdout or stderr that was closed before the start (`>&-`) go nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
 
 
 def drop_unwritten() -> None:

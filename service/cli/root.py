@@ -16,7 +16,7 @@ from service.cli.demo import command as demo
 from service.cli.errors import ApiProblem
 from service.cli.exits import ExitCode, exit_code_of
 from service.cli.options import InOrder, Invocation
-from service.cli.output import drop_unwritten, worded, write_error
+from service.cli.output import drop_unwritten, replace_closed_streams, worded, write_error
 from service.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None, *, transport: "httpx.BaseTransp
     """Run `medqueue` with `arguments`, else those of the process; the exit code."""
     given = None if arguments is None else list(arguments)
     os.environ.setdefault(*NO_TELEMETRY)
+    replace_closed_streams()
     try:
         ended = medqueue.main(given, "medqueue", standalone_mode=False, obj=Invocation(transport))
     except click.exceptions.Abort:

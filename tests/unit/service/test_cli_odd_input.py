@@ -185,3 +185,12 @@ def test_a_pipe_or_a_device_in_the_place_of_a_file_is_a_usage_error(
         os.mkfifo(path)
     assert medqueue(*command, str(path), "--model", "m") == 2
     assert "pipe or a device: name a regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_does_not_change_how_a_command_ends(closed: str, tmp_path: Path) -> None:
+    command = f'exec "$0" -c "import sys; from service.cli import main; sys.exit(main())" models check "$1" {closed}'
+    ended = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(tmp_path)], capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (1, b"")
