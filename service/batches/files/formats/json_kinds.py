@@ -6,6 +6,7 @@ either, is carried as text. An id is a text or a number, and comes back as it is
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
@@ -13,10 +14,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.strict_json import JsonInvalid, read_json
+from models.strict_json import BYTE_ORDER_MARK, JsonInvalid, read_json
 from service.batches.files.formats.records import Records
 
 LEAST_INT64, GREATEST_INT64 = -(2**63), 2**63 - 1
+NEGATIVE_ZERO: Final = re.compile(rb":\s*-0\s*[,}]")  # an integer that is read as 0
 EXACT: Final = 2**53  # every integer up to it is a float64
 
 
@@ -56,7 +58,7 @@ class Kinds:
         """The columns of some lines, after their kinds were taken in; of a line that is no object all are null."""
         if Kind.UNKNOWN not in self._kinds.values():
             found = by_arrow(records, self.schema(frozenset()))
-            if found is not None and self._are_exact(found):
+            if found is not None and self._are_exact(found) and not self._has_negative_zero(found, records):
                 return found
         lines = [records.bytes_of(index, index + 1) for index in range(len(records))]
         objects = [_object(line) for line in lines]
@@ -83,6 +85,13 @@ class Kinds:
             is not False
             for column in numeric
         )
+
+    def _has_negative_zero(self, found: dict[str, pa.Array], records: Records) -> bool:
+        """Whether an id may be written `-0`, which an integer does not tell from `0`."""
+        ids = None if self._id_column is None else found[self._id_column]
+        if ids is None or not pa.types.is_integer(ids.type) or not pc.any(pc.equal(ids, 0)).as_py():
+            return False
+        return NEGATIVE_ZERO.search(records.content) is not None
 
     def schema(self, fields: frozenset[str]) -> pa.Schema:
         """The columns' types; one of the `fields` that is carried, too, is read as a number, unless it is the id."""
@@ -143,10 +152,17 @@ def is_id(value: object) -> bool:
 
 
 def written_id(value: object, name: str, line: bytes) -> str | int | None:
-    """The id that stands under `name` in a line of JSON: a number that is no integer as its text; None for what is no id."""
+    """The id that stands under `name` in a line of JSON: `-0` and fractions as their text; None for what is no id."""
     if isinstance(value, float):
         return str(read_json(line, written_floats=True)[name])
+    if value == 0 and value is not False and NEGATIVE_ZERO.search(line):
+        return _written_zero(name, line)
     return value if is_id(value) else None  # type: ignore[return-value]  # told by is_id
+
+
+def _written_zero(name: str, line: bytes) -> str | int:
+    written = json.loads(line.removeprefix(BYTE_ORDER_MARK), parse_int=str)[name]
+    return "-0" if written == "-0" else 0
 
 
 def carried_array(values: Sequence[object], kind: pa.DataType, *, mixed: bool) -> pa.Array:

@@ -1,5 +1,6 @@
 """Lines of NDJSON read one by one as Python objects: those that Arrow refuses, and those that decide how a file is read."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from models.pipelines import FieldFault, pointer_to
 from models.pipelines.columns import FaultFinder, NumberColumn
-from models.strict_json import JsonInvalid, read_json
+from models.strict_json import BYTE_ORDER_MARK, JsonInvalid, read_json
 from service.batches.files import problems
 from service.batches.files.blocks import RowBlock
 from service.batches.files.formats.carrying import id_faults, record_batch
@@ -37,6 +38,14 @@ def parsed_line(line: bytes) -> object:
     try:
         return read_json(line)
     except JsonInvalid:
+        return None
+
+
+def loosely_parsed(line: bytes) -> object:
+    """The value of a line that may break the rule of strict_json where other parsers are lenient; None where it is no JSON."""
+    try:
+        return json.loads(line.removeprefix(BYTE_ORDER_MARK).decode(errors="replace"))
+    except (ValueError, RecursionError):
         return None
 
 

@@ -29,6 +29,7 @@ from service.batches.files.formats.json_objects import (
     INPUT,
     ObjectBlock,
     UnknownFields,
+    loosely_parsed,
     nests_input,
     parsed_line,
 )
@@ -237,11 +238,14 @@ def _carried_table(records: Records, schema: pa.Schema) -> dict[str, pa.Array] |
 
 
 def _is_nested(top: bytes, wanted: Wanted) -> bool:
-    """Whether one of the first lines is `{custom_id, input}`. Raises FileRefused where none of them is JSON at all."""
+    """Whether one of the first lines is `{custom_id, input}`. Raises FileRefused where none of them is JSON at all.
+
+    A line that is refused for itself, for a key twice or NaN, shows what the file is all the same.
+    """
     lines = [line for line in top.split(b"\n")[:LOOKED_AT] if line.strip()]
     if lines and _begins_array(lines[0]):
         raise FileRefused(FileProblem.WRONG_FORMAT, "The file is one JSON array: write one object a line.")
-    found = [value for line in lines if isinstance(value := parsed_line(line), dict)]
+    found = [value for line in lines if isinstance(value := loosely_parsed(line), dict)]
     if not found and len(lines) > 1:
         raise FileRefused(FileProblem.WRONG_FORMAT, "The file is not NDJSON: write one JSON object a line.")
     return any(CUSTOM_ID in line and nests_input(line, wanted) for line in found)

@@ -41,6 +41,8 @@ def ids_of(content: bytes, form: BatchFormat = NDJSON, **options: Any) -> list[o
         (["1e999", "-1e999", "2"], ["1e999", "-1e999", "2"]),
         (['"a"', "1", '"Größe\\n"'], ["a", "1", "Größe\n"]),
         (["1", "2"], [1, 2]),
+        (["-0", "0", "-0.0", "0.0"], ["-0", "0", "-0.0", "0.0"]),
+        (["0", "1", "-0"], ["0", "1", "-0"]),
     ],
 )
 @pytest.mark.parametrize("filler", [0, 200])
@@ -65,6 +67,11 @@ def test_an_id_is_the_same_before_and_behind_ids_of_another_kind() -> None:
     between = (str(number) for number in range(10, 40_010))
     content = lines_of("1.0", *between, '"a"', "1.0")
     assert errors(content, NDJSON, id_column="k") == [(40_003, "k", "duplicate_id")]
+
+
+def test_a_negative_zero_far_behind_is_no_second_zero() -> None:
+    content = lines_of("0", *map(str, range(1, 40_000)), "-0", "-0")
+    assert errors(content, NDJSON, id_column="k") == [(40_002, "k", "duplicate_id")]
 
 
 @pytest.mark.parametrize("written", ["true", "false", "[1]", '{"a":1}'])

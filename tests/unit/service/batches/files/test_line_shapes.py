@@ -73,3 +73,24 @@ def test_a_nested_input_is_read_by_the_rule_of_a_jobs_body(inner: str, before: i
     lines = [json.dumps(nested(f"n{row}")) for row in range(before)]
     content = "\n".join([*lines, f'{{"custom_id":"x","input":{inner}}}', json.dumps(nested("y"))]).encode()
     assert errors(content, NDJSON) == [(before + 1, None, "invalid_json")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"dose":1,"age":2,"age":3}',
+        b'{"dose":1,"age":2,"note":{"a":1,"a":2}}',
+        b'{"dose":NaN,"age":2}',
+        b'{"dose":1,"age":2,"note":"\\ud800"}',
+        b'{"custom_id":"a","custom_id":"b","input":{"dose":1,"age":2}}',
+    ],
+)
+def test_lines_that_all_break_the_rule_of_json_are_errors_of_their_own(line: bytes) -> None:
+    content = (line + b"\n") * 150
+    assert errors(content, NDJSON) == [(row, None, "invalid_json") for row in range(1, 151)]
+
+
+def test_lines_behind_many_that_break_the_rule_keep_their_shape() -> None:
+    twice = b'{"custom_id":"a","custom_id":"b","input":{"dose":1,"age":2}}\n'
+    run = scored(twice * 150 + ndjson_file([nested("c")]), NDJSON)
+    assert [(line["row"], line["custom_id"]) for line in run.lines()] == [(151, "c")]
