@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from service import accounts, grants, master_key, requirements
+from service import accounts, master_key, requirements
 from service.app import Api, create_api
 from service.bootstrap import bootstrap
 from service.config import Settings
@@ -25,11 +25,9 @@ from service.embedded import ServerUrls
 from service.faults import Fault, Requirement, faults_file, read_faults
 from service.gate import Gate, StartRefused
 from service.master_key import MasterKeyWrong
-from service.orm import Row
 from service.storage import NO_ROOT, FsspecBlobStore
 from service.writable import data_dir
 from tests import factories
-from tests.integration.roles import application_role
 
 STRANGER = b"o" * 32
 NO_ROOM = "No space left on device"
@@ -155,53 +153,6 @@ def test_a_database_that_takes_no_writes_is_named(
     assert fault is not None
     assert (fault.requirement, fault.wrong_setting) == (Requirement.POSTGRES, False)
     assert "takes no writes" in str(fault)
-
-
-def test_every_privilege_that_a_role_lacks_is_named(
-    settings: Settings, database: Database, keyring: Keyring
-) -> None:
-    needs = [(table, each) for table, needed in grants.PROCESSES.items() for each in needed.split()]
-    assert {table for table, _ in needs} == {*Row.metadata.tables, "alembic_version"}
-    with application_role(settings) as (role, connection, url):
-        limited = Database(url)
-        assert requirements.database(limited, keyring) is None
-        for table, privilege in needs:
-            connection.execute(f"REVOKE {privilege} ON {table} FROM {role}".encode())
-            fault = requirements.database(limited, keyring)
-            connection.execute(f"GRANT {privilege} ON {table} TO {role}".encode())
-            assert fault is not None, (table, privilege)
-            assert fault.requirement is Requirement.POSTGRES
-            assert fault.cause == f"the role lacks {privilege} on {table}"
-        limited.close()
-
-
-def test_a_schema_that_a_role_may_not_use_is_named(
-    settings: Settings, database: Database, keyring: Keyring
-) -> None:
-    with application_role(settings) as (_, connection, url):
-        connection.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
-        limited = Database(url)
-        fault = requirements.database(limited, keyring)
-        limited.close()
-    assert fault is not None
-    assert fault.cause == "the role lacks USAGE on schema public"
-
-
-def test_an_api_whose_role_cannot_read_keys_is_not_ready(
-    opened: Callable[[Settings], Api], settings: Settings, database: Database
-) -> None:
-    """The example: it was ready, and answered 503 to every caller."""
-    with application_role(settings) as (role, connection, url):
-        api = opened(settings.model_copy(update={"database_url": url}))
-        http = api.app.test_client()
-        assert "faults" not in readyz(http, 200)
-        connection.execute(f"REVOKE SELECT ON api_key FROM {role}".encode())
-        eventually(lambda: http.get("/readyz").status_code == 503)
-        (fault,) = readyz(http, 503)["faults"]
-        assert (fault["requirement"], fault["cause"]) == ("postgres", "the role lacks SELECT on api_key")
-        connection.execute(f"GRANT SELECT ON api_key TO {role}".encode())
-        eventually(lambda: http.get("/readyz").status_code == 200)
-        api.close()
 
 
 def test_a_server_that_is_away_is_waited_for_and_a_wrong_address_is_not(
