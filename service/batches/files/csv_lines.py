@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from service.batches.files import numbers
 from service.batches.files.output_names import ROW
 
 TEXT: Final = pa.large_string()
@@ -47,9 +48,7 @@ def _cells(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(kind):
         column = pa.DictionaryArray.from_arrays(column.indices, _cells(column.dictionary)).dictionary_decode()
         return column.cast(TEXT).fill_null("")
-    if pa.types.is_floating(kind):
-        column = pc.if_else(pc.is_finite(column), column, None)
-    text = column.cast(TEXT).fill_null("")
+    text = (numbers.spelled(column) if pa.types.is_floating(kind) else column.cast(TEXT)).fill_null("")
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     return _written(text) if is_text else text
 

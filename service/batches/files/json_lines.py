@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from service.batches.files import numbers
+
 TO_ESCAPE: Final = '[\\\\"\\x00-\\x1f]'
 MOST_WORDS: Final = 4096
 TEXT: Final = pa.large_string()
@@ -88,7 +90,9 @@ def _cells(column: pa.Array) -> pa.Array:
     """A column's cells as JSON: large_string [n] without nulls."""
     kind = column.type
     if pa.types.is_floating(kind):
-        text = pc.if_else(pc.is_finite(column), column, None).cast(TEXT)
+        text, finite = numbers.spelled(column), pc.is_finite(column.cast(pa.float64()))
+        if pc.all(finite).as_py() is False:
+            text = pc.if_else(finite, text, _quoted(text))
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         text = column.cast(TEXT)
     else:

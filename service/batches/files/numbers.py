@@ -85,3 +85,14 @@ def _hints(text: pa.Array, mark: str) -> list[tuple[Mask, str]]:
 def absent(count: int) -> NumberColumn:
     """An optional field that a file has no column for."""
     return NumberColumn(np.zeros(count), np.ones(count, dtype=np.bool_))
+
+
+def spelled(column: pa.Array) -> pa.Array:
+    """Floats as texts, large_string [n]: as short as they read back the same, and NaN, Infinity and -Infinity."""
+    text = column.cast(pa.large_string())
+    wide = column.cast(pa.float64())
+    if pc.all(pc.is_finite(wide)).as_py() is not False:
+        return text
+    infinite = pc.if_else(pc.less(wide, 0.0), "-Infinity", "Infinity")
+    word = pc.if_else(pc.is_nan(wide), "NaN", infinite).cast(pa.large_string())
+    return pc.if_else(pc.is_finite(wide), text, word)

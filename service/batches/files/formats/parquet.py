@@ -181,7 +181,8 @@ def _check_types(schema: pa.Schema, wanted: Wanted) -> None:
         if not is_carriable(schema.field(name).type):
             raise FileRefused(
                 FileProblem.COLUMN_UNSUPPORTED,
-                f"The column {name} is nested or binary, or of a time zone that is unknown here: it cannot be carried.",
+                f"The column {name} is nested, binary or a duration, or of a time zone that is unknown here: it cannot "
+                "be carried. Store it as text or as numbers.",
             )
 
 

@@ -40,6 +40,7 @@ CARRIED: dict[str, tuple[pa.Array, list[Any]]] = {
 REFUSED: dict[str, pa.Array] = {
     "unknown zone": pa.array([0, 1], pa.timestamp("us", "Mars/Base")),
     "offset that is none": pa.array([0, 1], pa.timestamp("us", "+25:99")),
+    "duration": pa.array([5, None], pa.duration("s")),
     "binary": pa.array([b"a", b"b"]),
     "binary_view": pa.array([b"a", b"b"], pa.binary_view()),
     "large_binary": pa.array([b"a", b"b"], pa.large_binary()),
@@ -161,6 +162,26 @@ def test_a_text_that_is_not_utf8_is_an_error_of_its_row(
 def test_words_that_are_not_utf8_are_refused_with_their_file() -> None:
     words = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), BAD_TEXT)
     assert refusal(file_with(words), PARQUET, carry=("k",)).problem is FileProblem.UNREADABLE
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (OutputFormat.NDJSON, [("NaN", "Infinity"), ("-Infinity", 0.5)]),
+        (OutputFormat.CSV, [("NaN", "Infinity"), ("-Infinity", "0.5")]),
+        (OutputFormat.PARQUET, [("nan", "inf"), ("-inf", "0.5")]),
+    ],
+)
+def test_a_carried_number_that_is_not_finite_comes_back(
+    kind: type[np.floating[Any]], output: OutputFormat, told: list[tuple[Any, Any]]
+) -> None:
+    table = {"a": pa.array(np.array([np.nan, -np.inf], kind)), "b": pa.array(np.array([np.inf, 0.5], kind))}
+    sink = io.BytesIO()
+    pq.write_table(pa.table({**table, "dose": [1.0, 2.0], "age": [3.0, 4.0]}), sink)
+    run = scored(sink.getvalue(), PARQUET, carry=("a", "b"), output=output)
+    found = [(line["a"], line["b"]) for line in run.lines()]
+    assert (found if output is not OutputFormat.PARQUET else [(str(a), str(b)) for a, b in found]) == told
 
 
 def test_times_of_the_old_kind_do_not_wrap_around() -> None:

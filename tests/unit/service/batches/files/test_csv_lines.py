@@ -80,7 +80,7 @@ def test_numbers_nulls_and_names_are_written_plainly() -> None:
         }
     )
     assert csv_header(batch.schema) + csv_records(batch) == (
-        b'row,p,ok,"\'=a,b"\r\n1,-0.5,true,\r\n2,,,x\r\n'
+        b'row,p,ok,"\'=a,b"\r\n1,-0.5,true,\r\n2,NaN,,x\r\n'
     )
 
 

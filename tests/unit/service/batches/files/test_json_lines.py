@@ -38,7 +38,9 @@ TYPES = {
 
 
 def as_json(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 @given(rows=ROWS, same=st.booleans())
