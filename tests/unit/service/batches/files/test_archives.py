@@ -209,6 +209,16 @@ def test_long_notes_of_many_members_are_refused_by_what_they_are() -> None:
     assert "shorten them" in refused.detail
 
 
+def test_a_long_name_is_not_many_members() -> None:
+    name = "a" * 60_000 + ".png"
+    assert plan_of(zip_file([(name, image())]), ZIP, **images()).rows == 1
+    crowd = zip_file([(f"{number}{name}", image()) for number in range(20)])
+    refused = refusal(crowd, ZIP, **images())
+    assert refused.problem is FileProblem.TOO_MANY_MEMBERS
+    assert "4096 bytes" in refused.detail
+    assert "More than" not in refused.detail
+
+
 def index_archive(index: str, content: bytes, form: BatchFormat) -> bytes:
     members = [(index, content), *((f"{number}.png", image(number)) for number in range(3))]
     return (

@@ -7,6 +7,7 @@ import unicodedata
 import zipfile
 import zlib
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa
 import pytest
@@ -86,6 +87,8 @@ SPELLED = [
     ("テスト.png", "cp932", UNIX), ("表.png", "cp932", DOS),
     ("レントゲン写真/東京.png", "cp932", DOS), ("患者.png", "gbk", DOS),
     ("病人.png", "gbk", DOS), ("PATIENT张三.png", "gbk", UNIX), ("新建文件夹/图片.png", "gbk", DOS),
+    ("ｱｲｳ.png", "cp932", DOS), ("ｶﾞﾝ.png", "cp932", DOS), ("ｶﾒﾗ画像.png", "cp932", UNIX), ("Ü.png", "latin-1", UNIX),
+    ("胸片.png", "gbk", DOS), ("张三/李四.png", "gbk", DOS), ("测试.png", "gbk", UNIX), ("王婷.png", "gbk", DOS),
 ]  # fmt: skip
 
 
@@ -98,6 +101,30 @@ def test_a_name_without_a_flag_comes_back_as_it_was_meant(name: str, encoding: s
 def test_a_name_without_a_flag_is_found_by_an_index(name: str, encoding: str, system: int) -> None:
     content = raw_zip(b"other.png", name.encode(encoding), index=f"file\n{name}\n", system=system)
     assert files_of(content) == [(name, image(1))]
+
+
+@pytest.mark.parametrize("form", [ZIP, TAR])
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("Łódź.png", "cp852"), ("Łódź.png", "cp1250"), ("Снимок.png", "cp866"), ("снимок.png", "cp1251"), ("ФОТО.png", "cp1251"),
+     ("фото.png", "koi8_r"), ("ακτινογραφία.png", "cp1253"), ("ασθενής.png", "cp737"), ("환자.png", "cp949"),
+     ("흉부영상.png", "euc_kr"), ("김철수.png", "euc_kr"), ("תמונה.png", "cp1255"), ("37°C.png", "cp1251"),
+     ("50% фото.png", "cp866")],
+)  # fmt: skip
+def test_a_name_in_an_encoding_that_is_not_read_comes_back_as_its_bytes(
+    name: str, encoding: str, form: BatchFormat
+) -> None:
+    raw = name.encode(encoding)
+    [(found, file)] = files_of(raw_zip(raw) if form is ZIP else raw_tar(raw), form)
+    assert found.isascii()
+    assert unquote_to_bytes(found) == raw, "nothing of it is lost"
+    assert file == image(0)
+
+
+def test_a_name_that_came_back_as_its_bytes_is_found_by_an_index_of_it() -> None:
+    raw = "Снимок.png".encode("cp866")
+    [(found, _)] = files_of(raw_zip(raw))
+    assert files_of(raw_zip(raw, index=f"file\n{found}\n")) == [(found, image(0))]
 
 
 @pytest.mark.parametrize(
