@@ -27,6 +27,7 @@ from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import Seen, not_looked_at
 
 DELIMITERS: Final = (",", ";", "\t", "|")
+SEPARATOR_LINE: Final = re.compile(rb'\s*"?sep=', re.IGNORECASE)  # Excel's own, in front of the header
 QUOTED: Final = re.compile(rb'"((?:[^"]|"")*+)"')
 
 Table = dict[str, pa.Array]
@@ -99,11 +100,26 @@ def _layout(file: io.RawIOBase, start: int, wanted: Wanted, limits: Limits) -> L
         raise FileRefused(
             FileProblem.WRONG_DELIMITER, f"The header is not split by the delimiter given: it fits {other!r}."
         )
+    _check_begin(top.getvalue(), fits=fit(best) > 0)
     columns = headers[best]
     check_columns(columns, wanted)
     carried = pa.schema([pa.field(name, pa.string()) for name in wanted.carried])
     unused = sum(name not in taken for name in columns)
     return Layout(BatchFormat.CSV, wanted, carried, columns, delimiter=best, unused=unused)
+
+
+def _check_begin(top: bytes, *, fits: bool) -> None:
+    """Raises FileRefused where the first line is one that some programs put in front of the header."""
+    if SEPARATOR_LINE.match(top):
+        raise FileRefused(
+            FileProblem.HEADER_INVALID,
+            "The first line is Excel's `sep=`: remove it, the delimiter is found out or given in `delimiter`.",
+        )
+    if top.lstrip().startswith(b"#") and not fits:
+        raise FileRefused(
+            FileProblem.HEADER_INVALID,
+            "The first line is a comment: remove it, the file begins with its header.",
+        )
 
 
 def _header(top: io.BytesIO, delimiter: str, limits: Limits) -> tuple[str, ...]:

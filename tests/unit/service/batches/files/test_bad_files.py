@@ -76,6 +76,28 @@ def test_parquet_is_no_text(form: BatchFormat) -> None:
     assert problem(parquet_file(good_rows(10)), form) is FileProblem.WRONG_FORMAT
 
 
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (b"sep=;\r\n", "`sep=`"),
+        (b"\xef\xbb\xbfsep=,\n", "`sep=`"),
+        (b'"sep=;"\n', "`sep=`"),
+        (b"SEP=\t\n", "`sep=`"),
+        (b"# exported on 2026-11-28\n", "comment"),
+        (b"#, by the lab\n\n", "comment"),
+    ],
+)
+def test_a_line_in_front_of_the_header_is_named(first: bytes, told: str) -> None:
+    refused = refusal(first + csv_file(good_rows(3), delimiter=";"), CSV)
+    assert refused.problem is FileProblem.HEADER_INVALID
+    assert told in refused.detail
+    assert "remove it" in refused.detail
+
+
+def test_a_header_may_begin_with_a_hash() -> None:
+    assert errors(b"#case,dose,age\n# a,1,2\n", CSV) == []
+
+
 def test_a_wrong_delimiter_is_named() -> None:
     content = csv_file(good_rows(3), delimiter=";")
     refused = refusal(content, CSV, delimiter=",")
