@@ -34,6 +34,7 @@ def _logs_as_in_production() -> None:
     """
     logs.configure("INFO")
     structlog.configure(cache_logger_on_first_use=False)
+    structlog.contextvars.clear_contextvars()  # a request that a test made in this thread keeps its id until the next
 
 
 @pytest.fixture(scope="session")
