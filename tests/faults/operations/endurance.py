@@ -60,6 +60,9 @@ def endured(
                 assert not swept_meanwhile or said_by_readyz(arena)["scheduler"] == "ok"
         found["all ended once it was mended"] = f"{arena.all_ended(ids, ENDS_WITHIN_S):.1f} s"
         assert len(ids) == JOBS
+        eventually(
+            lambda: bool(said_by_readyz(arena)), within_s=2 * NAMED_WITHIN_S, every_s=0.5
+        )  # it may be starting
         assert set(outcomes(arena, ids)) == {"succeeded"}
     eventually(lambda: all_is_well(arena), within_s=2 * NAMED_WITHIN_S, every_s=0.5)
 
