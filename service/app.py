@@ -11,27 +11,21 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from service import failpoints, requirements
-from service.api import (
-    batch_schedules,
-    batches,
-    events,
-    health,
-    job_results,
-    jobs,
-    models,
-    openapi,
-    problems,
-    uploads,
-    webhook_deliveries,
-    webhook_endpoints,
-)
-from service.api.auth import Authenticator
-from service.api.bodies import Bodies
-from service.api.places import Places
+from service.api import events, health, models, openapi, uploads
+from service.api.batches import routes as batches
+from service.api.batches import schedules as batch_schedules
+from service.api.http import problems
+from service.api.http.auth import Authenticator
+from service.api.http.bodies import Bodies
+from service.api.http.places import Places
+from service.api.http.request_ids import RequestIds
+from service.api.http.waiting import Waiting
+from service.api.jobs import results as job_results
+from service.api.jobs import routes as jobs
 from service.api.receivers import Callbacks, Receivers
-from service.api.request_ids import RequestIds
 from service.api.services import Services
-from service.api.waiting import Waiting
+from service.api.webhooks import deliveries as webhook_deliveries
+from service.api.webhooks import endpoints as webhook_endpoints
 from service.batches.roots import GrantedRoots
 from service.broker import CeleryTaskQueue, EndedListener
 from service.catalog import Catalog

@@ -143,7 +143,7 @@ def leaf_of(canon: bytes) -> bytes:
     return hashlib.sha256(LEAF_PREFIX + canon).digest()
 
 
-def spoken(canon: bytes) -> dict[str, Any]:
+def read_canon(canon: bytes) -> dict[str, Any]:
     """The fields that canonical event bytes state."""
     fields: dict[str, Any] = json.loads(canon)
     return fields

@@ -24,7 +24,7 @@ from service.root_grants import FIRST_TENANT, Access, RootGrant, grants_of, is_r
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
-SPARE_THREADS = 64  # of an API process, beside api_threads: see service.api.places
+SPARE_THREADS = 64  # of an API process, beside api_threads: see service.api.http.places
 NAME = re.compile(r"[^/\x00-\x1f\x7f]{0,100}")
 
 
@@ -284,10 +284,10 @@ class Settings(BaseModel):
 
     def environment(self) -> dict[str, str]:
         """The variables that make these settings again, for a child process."""
-        spoken = self.model_dump(mode="json", exclude_defaults=True)
+        values = self.model_dump(mode="json", exclude_defaults=True)
         return {
             PREFIX + name.upper(): str(int(value) if isinstance(value, bool) else value)
-            for name, value in spoken.items()
+            for name, value in values.items()
         }
 
     @property

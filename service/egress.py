@@ -1,7 +1,7 @@
 """Where we may send to: which URLs a receiver may have, and which addresses a socket may be connected to.
 
 Pure rules on plain data; the one call that leaves the process is the resolver, and it is an argument. Sends nothing:
-workers/outbound does, and connects to nothing but what `resolved` gave it. So no receiver can make us call a machine
+workers/webhooks/outbound does, and connects to nothing but what `resolved` gave it. So no receiver can make us call a machine
 of our own network (server-side request forgery, CWE-918).
 
 Two rules carry the rest. The address counts that the socket is really connected to, never a name and never a second

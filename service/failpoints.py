@@ -49,7 +49,7 @@ class Point(StrEnum):
     DELIVER_RECORD_AFTER = "deliver_record.after"
 
 
-class Deed(StrEnum):
+class Effect(StrEnum):
     """What a token can say."""
 
     EXIT = "exit"  # at once, without any cleaning up
@@ -74,11 +74,11 @@ def reach(point: Point, job_ids: Iterable[UUID] = ()) -> None:
 def _obey(folder: Path, point: Point, job_ids: Iterable[UUID]) -> None:
     token = folder / point
     try:
-        deed = token.read_text().strip()
+        effect = token.read_text().strip()
         token.unlink()  # of several processes one gets it
     except FileNotFoundError:
-        deed = "" if not any((folder / f"{point}@{job_id}").exists() for job_id in job_ids) else Deed.EXIT
-    if deed == Deed.EXIT:
+        effect = "" if not any((folder / f"{point}@{job_id}").exists() for job_id in job_ids) else Effect.EXIT
+    if effect == Effect.EXIT:
         os._exit(EXIT_STATUS)
-    if deed == Deed.STOP:
+    if effect == Effect.STOP:
         os.kill(os.getpid(), signal.SIGSTOP)

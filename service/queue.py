@@ -18,7 +18,7 @@ class QueueName(StrEnum):
 
 
 class TaskName(StrEnum):
-    """Every task there is; workers.tasks registers exactly these."""
+    """Every task there is; workers.process.tasks registers exactly these."""
 
     SCORE = "medqueue.score"
     DELIVER = "medqueue.deliver"

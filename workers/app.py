@@ -2,10 +2,10 @@
 
 from service.consuming import celery_app
 from service.entry import settings_of_process, wrong_settings_end_the_process
-from workers import tasks
-from workers.celery_output import write_to_the_log
-from workers.consumer import consumer_class
-from workers.signals import Process
+from workers.process import tasks
+from workers.process.celery_output import write_to_the_log
+from workers.process.consumer import consumer_class
+from workers.process.signals import Process
 
 write_to_the_log()
 with wrong_settings_end_the_process():

@@ -14,11 +14,12 @@ from flask import Blueprint, Response, request, stream_with_context
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from service.accounts import Principal, Scope
-from service.api import examples, parameters
-from service.api.operations import operation
-from service.api.requests import preferred_wait_s, query_as
+from service.api import examples
+from service.api.http import parameters
+from service.api.http.operations import operation
+from service.api.http.requests import preferred_wait_s, query_as
+from service.api.http.waiting import REREAD_S
 from service.api.services import Services
-from service.api.waiting import REREAD_S
 from service.errors import HeaderInvalid, ServiceError
 from service.lifecycle import PUBLISHED_ACTIONS
 from service.webhooks import feed

@@ -7,9 +7,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
 from service import backlog, probes
-from service.api import examples, parameters
-from service.api.operations import operation
-from service.api.requests import query_as
+from service.api import examples
+from service.api.http import parameters
+from service.api.http.operations import operation
+from service.api.http.requests import query_as
 from service.api.schemas import Liveness, Readiness
 from service.api.services import Services
 from service.api.views import answer

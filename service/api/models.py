@@ -7,8 +7,8 @@ from flask import Blueprint, Response
 
 from service.accounts import Scope
 from service.api import examples
-from service.api.operations import operation
-from service.api.requests import NoQuery, query_as
+from service.api.http.operations import operation
+from service.api.http.requests import NoQuery, query_as
 from service.api.schemas import ModelList, ModelView
 from service.api.services import Services
 from service.api.views import answer

@@ -11,10 +11,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from service.api import batch_schemas, examples, schemas, webhook_schemas
-from service.api.operations import Operation, operation, operation_of
-from service.api.problems import PROBLEM_TYPE, TRY_AGAIN
+from service.api import examples, schemas
+from service.api.batches import schemas as batch_schemas
+from service.api.http.operations import Operation, operation, operation_of
+from service.api.http.problems import PROBLEM_TYPE, TRY_AGAIN
 from service.api.views import answer
+from service.api.webhooks import schemas as webhook_schemas
 
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
@@ -94,7 +96,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def _operation(rule: Rule, found: Operation) -> dict[str, Any]:
-    spoken: dict[str, Any] = {
+    described: dict[str, Any] = {
         "summary": found.summary,
         "operationId": rule.endpoint.replace(".", "_"),
         "tags": [rule.endpoint.split(".")[0]],
@@ -105,13 +107,16 @@ def _operation(rule: Rule, found: Operation) -> dict[str, Any]:
         },
     }
     if found.scope is not None:
-        spoken |= {"security": [{"key": []}], "description": f"Needs the scope `{found.scope}`."}
+        described |= {"security": [{"key": []}], "description": f"Needs the scope `{found.scope}`."}
     if found.body is not None:
         media = found.body if isinstance(found.body, str) else JSON
-        spoken["requestBody"] = {"required": found.body_required, "content": {media: _schema_of(found.body)}}
+        described["requestBody"] = {
+            "required": found.body_required,
+            "content": {media: _schema_of(found.body)},
+        }
         if found.examples:
-            spoken["requestBody"]["content"][media]["examples"] = found.examples
-    return spoken
+            described["requestBody"]["content"][media]["examples"] = found.examples
+    return described
 
 
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from service.api.auth import Authenticator
-from service.api.bodies import Bodies
+from service.api.http.auth import Authenticator
+from service.api.http.bodies import Bodies
+from service.api.http.waiting import Waiting
 from service.api.receivers import Callbacks, Receivers
-from service.api.waiting import Waiting
 from service.batches.roots import Roots
 from service.catalog import Catalog
 from service.combining import Combiner

@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 
 from service.accounts import Scope
 from service.api import examples
-from service.api.operations import operation
+from service.api.http.operations import operation
 from service.api.schemas import UploadView
 from service.api.services import Services
 from service.api.views import answer

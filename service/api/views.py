@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Response
 from pydantic_core import to_json
 
-from service.api.requests import cursor_after
+from service.api.http.requests import cursor_after
 from service.api.schemas import SubmitRequest
 from service.catalog import PublishedModel
 from service.jobs.queries import JobView

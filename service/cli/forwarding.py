@@ -44,9 +44,9 @@ class Forwarder:
         """Send one event; redirects are not followed, as the service does not."""
         body = message.data.encode()
         job_id = from_json(body).get("data", {}).get("job_id")
-        spoken = headers(UUID(message.id), body, [self.secret], at=datetime.now(UTC))
+        signed = headers(UUID(message.id), body, [self.secret], at=datetime.now(UTC))
         try:
-            answer = self._http.post(self._url, content=body, headers=spoken)
+            answer = self._http.post(self._url, content=body, headers=signed)
         except (httpx.TransportError, httpx.InvalidURL) as fault:
             return Forwarded(job_id, None, type(fault).__name__)
         return Forwarded(job_id, answer.status_code, None)

@@ -107,8 +107,8 @@ def over_api(function: Callable[..., int]) -> Callable[..., int]:
         from service.cli.target import find_target
 
         context = click.get_current_context()
-        if _spoken(context, "data_dir") and not _spoken(context, "url"):
-            url, key = None, key if _spoken(context, "key") else None
+        if _was_given(context, "data_dir") and not _was_given(context, "url"):
+            url, key = None, key if _was_given(context, "key") else None
         invocation: Invocation = context.obj
         with ApiClient(find_target(data_dir, url, key), invocation.transport) as api:
             return function(api, Output(as_json=as_json), **values)
@@ -116,7 +116,7 @@ def over_api(function: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
-def _spoken(context: click.Context, name: str) -> bool:
+def _was_given(context: click.Context, name: str) -> bool:
     """Whether an option stands on the command line itself: then it outdoes variables that say otherwise."""
     return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 

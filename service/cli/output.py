@@ -126,7 +126,7 @@ def write_error(text: str) -> None:
     tolerant(sys.stderr).write(printable(text) + "\n")
 
 
-def worded(error: ServiceError | ApiProblem) -> str:
+def error_text(error: ServiceError | ApiProblem) -> str:
     """An error for a reader: its code, what to change, and each field that is wrong."""
     fields = (f"\n  {field.pointer}: {field.detail} [{field.code}]" for field in error.errors)
     name_it = ""

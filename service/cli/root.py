@@ -16,7 +16,7 @@ from service.cli.demo import command as demo
 from service.cli.errors import ApiProblem
 from service.cli.exits import ExitCode, exit_code_of
 from service.cli.options import InOrder, Invocation
-from service.cli.output import drop_unwritten, replace_closed_streams, worded, write_error
+from service.cli.output import drop_unwritten, error_text, replace_closed_streams, write_error
 from service.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None, *, transport: "httpx.BaseTransp
         error.show()
         return error.exit_code
     except (ServiceError, ApiProblem) as error:
-        write_error(worded(error))
+        write_error(error_text(error))
         return exit_code_of(error)
     except Exception as error:  # noqa: BLE001 - the edge: whatever a command did not foresee ends here
         if (words := _environments_fault(error, sys.argv[1:] if given is None else given)) is not None:

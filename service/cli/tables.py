@@ -81,11 +81,11 @@ def fields(pairs: Iterable[tuple[str, object]]) -> RenderableType:
 
 def cell(value: object) -> Text:
     """One value in a table."""
-    words = spoken(value)
+    words = cell_text(value)
     return text(words, STYLES.get(words, ""))
 
 
-def spoken(value: object) -> str:
+def cell_text(value: object) -> str:
     """A JSON value in words."""
     if value is None or (isinstance(value, str | Mapping | list | tuple) and not value):
         return NOTHING
@@ -95,10 +95,10 @@ def spoken(value: object) -> str:
         case float():
             return f"{value:.6g}"
         case Mapping():
-            return ", ".join(f"{name} {spoken(part)}" for name, part in value.items())
+            return ", ".join(f"{name} {cell_text(part)}" for name, part in value.items())
         case list() | tuple():
             more = f" and {len(value) - FEW} more" if len(value) > FEW else ""
-            return ", ".join(spoken(part) for part in value[:FEW]) + more
+            return ", ".join(cell_text(part) for part in value[:FEW]) + more
         case _:
             return str(value)
 
@@ -166,7 +166,7 @@ def answer(job: Json) -> str:
             f"{result['display']} ({result['label']} {result['probabilities'].get(result['label'], 0):.3f})"
         )
     told = {name: value for name, value in result.items() if name not in PROVENANCE}
-    return spoken(told)
+    return cell_text(told)
 
 
 def problem(found: Json) -> str:
@@ -273,7 +273,7 @@ def _inputs(schema: Json) -> list[tuple[str, object]]:
 def _range(rule: Json) -> str:
     """What a field may be: ` [0 to 57 mm]`, ` [never, former, current]`, or nothing."""
     low, high, unit = rule.get("minimum"), rule.get("maximum"), rule.get("unit")
-    words = spoken(rule["enum"]) if rule.get("enum") else ""
+    words = cell_text(rule["enum"]) if rule.get("enum") else ""
     if low is not None and high is not None:
         words = f"{low:g} to {high:g}"
     if unit not in {None, "", "1"}:

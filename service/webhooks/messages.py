@@ -84,10 +84,10 @@ def headers(
     # The library reads a time as if it were in UTC, and signs the second it is in.
     moment, text = at.astimezone(UTC), body.decode()
     signatures = [Webhook(secret).sign(str(event_id), moment, text) for secret in signed_with]
-    spoken = {
+    headers = {
         "Content-Type": "application/json",
         "webhook-id": str(event_id),
         "webhook-timestamp": str(int(moment.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
-    return spoken if traceparent is None else spoken | {"traceparent": traceparent}
+    return headers if traceparent is None else headers | {"traceparent": traceparent}

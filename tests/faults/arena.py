@@ -18,7 +18,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from service.failpoints import Deed, Point
+from service.failpoints import Effect, Point
 from service.lifecycle import PUBLISHED_ACTIONS
 from service.queue import QueueName
 from tests.acceptance.stack import MEDQUEUE, RECEIVERS_HERE, Stack, eventually
@@ -145,10 +145,10 @@ class Arena:
             ready = self.stack.data / "run" / f"{name}.ready"
             eventually(ready.exists, within_s=COMES_BACK_WITHIN_S)
 
-    def put_token(self, point: Point, deed: Deed = Deed.EXIT) -> Path:
-        """Let the next process that comes to `point` do `deed`."""
+    def put_token(self, point: Point, effect: Effect = Effect.EXIT) -> Path:
+        """Let the next process that comes to `point` do `effect`."""
         fresh = self.tokens / f".{point}"
-        fresh.write_text(deed)
+        fresh.write_text(effect)
         return fresh.rename(self.tokens / point)
 
     def stopped_workers(self) -> list[int]:

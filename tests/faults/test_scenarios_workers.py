@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service.embedded.commands import worker_command
-from service.failpoints import Deed, Point
+from service.failpoints import Effect, Point
 from tests.acceptance import cases
 from tests.acceptance.stack import eventually
 from tests.faults import trouble
@@ -106,7 +106,7 @@ def test_s3_stopped_workers(arena: Arena, report: Report, full: bool) -> None:
     with report.scenario(arena, "S3 workers stopped for three leases") as found:
         for number in range(rounds):
             for stopped in (1, 2):
-                arena.put_token(Point.END_BEFORE, Deed.STOP)
+                arena.put_token(Point.END_BEFORE, Effect.STOP)
                 load.submit_wave(2 * number + stopped, bodies(3))
                 eventually(lambda: len(arena.stopped_workers()) == stopped, within_s=20)  # noqa: B023
             time.sleep(3 * LEASE_S)
@@ -125,11 +125,11 @@ def test_s3_a_late_result_while_another_worker_has_the_job(arena: Arena, report:
     load = arena.load()
     with report.scenario(arena, "S3 late result while another worker has the job") as found:
         for number in range(rounds):
-            arena.put_token(Point.END_BEFORE, Deed.STOP)
+            arena.put_token(Point.END_BEFORE, Effect.STOP)
             (job_id,) = load.submit_wave(number, bodies(1))
             eventually(lambda: len(arena.stopped_workers()) == 1, within_s=20)
             (first,) = arena.stopped_workers()
-            arena.put_token(Point.END_BEFORE, Deed.STOP)
+            arena.put_token(Point.END_BEFORE, Effect.STOP)
             eventually(lambda: len(arena.stopped_workers()) == 2, within_s=20, every_s=0.02)
             late = number + 1 + refused
             os.kill(first, signal.SIGCONT)
@@ -152,7 +152,7 @@ def test_s9_culprits_among_good_jobs(arena: Arena, report: Report, full: bool) -
                 1, [trouble.body(dose) for dose in (6.0, trouble.RAISES, trouble.HANGS, trouble.GREEDY)]
             )
             deadly = arena.tokens / f"{Point.RUN_BEFORE}@{culprits[0]}"
-            deadly.write_text(Deed.EXIT)
+            deadly.write_text(Effect.EXIT)
             others = load.submit_wave(2, [trouble.body(7.0)] * (good // 2))
         arena.all_ended([*first, *culprits, *others], within_s=180)
         deadly.unlink()

@@ -25,7 +25,7 @@ IMPORTED = (
     "kombu.transport.redis",
     "models.pipelines.image_classification",
     "models.pipelines.tabular_classification",
-    "workers.signals",
+    "workers.process.signals",
 )
 PAUSE_S = 0.05
 

@@ -9,8 +9,8 @@ import signal
 from celery import signals
 from kombu.asynchronous import get_event_loop
 
-from workers import pulse
 from workers.app import app
+from workers.process import pulse
 
 __all__ = ["app"]
 

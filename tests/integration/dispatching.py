@@ -16,9 +16,9 @@ from tests import factories
 from tests.acceptance.stack import JOB_EVENTS
 from tests.fakes import FakeTaskQueue
 from tests.receiver import Receiver
-from workers import outbound
-from workers.delivery import Dispatcher, Limits
-from workers.outbound import Outbound
+from workers.webhooks import outbound
+from workers.webhooks.delivery import Dispatcher, Limits
+from workers.webhooks.outbound import Outbound
 
 RULES = EgressRules(allow_http=True, ports=None, networks=(ip_network("127.0.0.0/8"),))
 PUBLIC_URL = "https://medqueue.test"

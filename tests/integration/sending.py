@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from service.egress import EgressRules, Resolve
 from tests.integration.receiver import NAME, Receiver
-from workers.outbound import Limits, Outbound
+from workers.webhooks.outbound import Limits, Outbound
 
 Answers = Sequence[tuple[int, int, int, str, tuple[str | int | bytes, ...]]]
 

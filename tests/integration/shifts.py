@@ -1,4 +1,4 @@
-"""A worker's lane over a test's own database, with a real model: batches go from a file to their output."""
+"""A worker's batch thread over a test's own database, with a real model: batches go from a file to their output."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -28,12 +28,12 @@ from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import nights as bench
 from tests.integration.nights import Nights
-from workers.lane import BatchLane
-from workers.night import Night
+from workers.batches.services import BatchServices
+from workers.batches.thread import BatchThread
+from workers.jobs.write_back import Limits
 from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime, Runtime
 from workers.turns import Turns
-from workers.write_back import Limits
 
 MAX_ATTEMPTS = 3
 CASES = [case.input for case in factories.bundle().golden]
@@ -45,10 +45,10 @@ class Shift:
     """One worker that works on batches, and one tenant that has some."""
 
     nights: Nights
-    night: Night
+    services: BatchServices
     blobs: MemoryBlobStore
     folder: Path
-    lane: BatchLane
+    batch_thread: BatchThread
     turns: Turns
 
     def file(self, name: str, content: bytes) -> str:
@@ -75,12 +75,12 @@ class Shift:
         self.nights.rows(
             "INSERT INTO batch_chunk (batch_id, number, first_row, rows, rows_succeeded, seek, seconds, state, finished_at)"
             " VALUES (%s, 0, 0, %s, %s, '', %s, 'done', now())",
-            *(before, rows, rows, self.night.chunk_s),
+            *(before, rows, rows, self.services.chunk_s),
         )
 
     def work(self, most: int = 1000) -> int:
         """Work until there is nothing left to do; how many pieces of work that were."""
-        return next(done for done in range(most) if not self.lane.work())
+        return next(done for done in range(most) if not self.batch_thread.work())
 
     def run(self, uri: str, form: BatchFormat = BatchFormat.CSV, **values: Any) -> UUID:
         """Open a batch and see it to its end."""
@@ -135,12 +135,12 @@ def shift(
     runtime: Runtime | None = None,
     gate: Gate | None = None,
 ) -> Iterator[Shift]:
-    """A lane that works when it is told to, over ONNX Runtime or another runtime."""
+    """A batch thread that works when it is told to, over ONNX Runtime or another runtime."""
     (folder / "in").mkdir()
     nights = bench.nights(database, blobs, keyring, queue)
     catalog = Catalog(database, cache_s=0)
     runtime = runtime or OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
-    night = Night(
+    services = BatchServices(
         owner="w1",
         lease_s=lease_s,
         chunk_s=3.0,
@@ -161,11 +161,11 @@ def shift(
         gate=gate or Gate("w1", tuple),
     )
     turns = Turns()
-    lane = BatchLane(night, turns)
+    batch_thread = BatchThread(services, turns)
     try:
-        yield Shift(nights, night, blobs, folder, lane, turns)
+        yield Shift(nights, services, blobs, folder, batch_thread, turns)
     finally:
-        lane.close()
+        batch_thread.close()
 
 
 def rows_of(count: int, bad: Sequence[int] = ()) -> list[dict[str, Any]]:

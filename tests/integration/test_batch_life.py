@@ -302,11 +302,11 @@ def test_the_trail_of_a_batch_is_its_own_and_its_bytes_name_it(nights: Nights) -
         trail = audit.events_of_batch(work, tenant_id=nights.caller.tenant_id, batch_id=batch_id)
     assert [event.action for event in trail] == ["batch.opened", "batch.validated"]
     canons = nights.rows("SELECT canon, leaf FROM audit_event WHERE batch_id = %s", batch_id)
-    assert all(audit.spoken(canon)["batch_id"] == str(batch_id) for canon, _ in canons)
+    assert all(audit.read_canon(canon)["batch_id"] == str(batch_id) for canon, _ in canons)
     assert all(audit.leaf_of(canon) == leaf for canon, leaf in canons)
     others = nights.rows("SELECT canon FROM audit_event WHERE batch_id IS NULL")
     assert others
-    assert all("batch_id" not in audit.spoken(row[0]) for row in others)
+    assert all("batch_id" not in audit.read_canon(row[0]) for row in others)
 
 
 def test_webhooks_are_told_of_what_they_asked_for_and_others_of_nothing(nights: Nights) -> None:

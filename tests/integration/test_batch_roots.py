@@ -19,7 +19,7 @@ from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import shifts
 from tests.integration.shifts import Shift, csv_of, rows_of
-from workers.lane import BatchLane
+from workers.batches.thread import BatchThread
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def shift(
 @contextmanager
 def with_roots(shift: Shift, *grants: RootGrant) -> Iterator[Shift]:
     """The same shift with other roots."""
-    night = replace(shift.night, roots=GrantedRoots(shift.night.database, grants))
-    lane = BatchLane(night, shift.turns)
+    services = replace(shift.services, roots=GrantedRoots(shift.services.database, grants))
+    batch_thread = BatchThread(services, shift.turns)
     try:
-        yield replace(shift, night=night, lane=lane)
+        yield replace(shift, services=services, batch_thread=batch_thread)
     finally:
-        lane.close()
+        batch_thread.close()
 
 
 def test_a_tenant_reads_no_file_of_another(shift: Shift) -> None:

@@ -55,7 +55,7 @@ def test_a_batch_goes_from_its_file_to_accounted_output(shift: Shift, source: st
 
 
 def test_results_are_those_of_single_jobs(shift: Shift, source: str) -> None:
-    loaded = shift.night.pool.get(shift.nights.model.id)
+    loaded = shift.services.pool.get(shift.nights.model.id)
     payloads = [shift.nights.model.encode(case) for case in CASES]
     wanted = loaded.pipeline.score(loaded.graphs.run, payloads)
     for line in shift.lines(shift.run(source)):
@@ -208,12 +208,12 @@ def test_without_experience_sizes_come_from_a_run_of_the_graph(shift: Shift, sou
 def test_a_slow_model_is_measured_without_holding_jobs_up_for_long(
     shift: Shift, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.steps.RUN_S", 0.25)
-    loaded = shift.night.pool.get(shift.nights.model.id)
+    monkeypatch.setattr("workers.batches.steps.RUN_S", 0.25)
+    loaded = shift.services.pool.get(shift.nights.model.id)
     slow = ScriptedGraph(loaded.graphs, script=lambda feeds: time.sleep(0.04 * len(feeds["features"])))
     loaded.graphs = slow
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     assert slow.batch_sizes == [1, 1, 2, 2, 4, 4]
     assert shift.nights.rows("SELECT run_rows FROM batch WHERE id = %s", batch_id)[0][0] == 4
 
@@ -225,7 +225,7 @@ def test_sizes_are_kept_while_chunks_take_about_as_long_as_meant(
     shift.chunks_of(64)
     shift.nights.rows("UPDATE batch_chunk SET seconds = %s", seconds)
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     assert shift.nights.rows("SELECT chunk_rows FROM batch WHERE id = %s", batch_id)[0][0] == rows
 
 
@@ -251,7 +251,7 @@ def test_ndjson_and_parquet_in_give_what_csv_gives(shift: Shift, source: str) ->
 def set_aside(shift: Shift, batch_id: Any, number: int) -> None:
     """Let the chunk of this number kill its workers."""
     while shift.nights.state(batch_id) is BatchState.VALIDATING:
-        shift.lane.work()
+        shift.batch_thread.work()
     for _ in range(3):
         chunk = shift.nights.claim(places={batch_id: number})
         assert chunk is not None

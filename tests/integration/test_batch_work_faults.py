@@ -21,7 +21,7 @@ from tests import factories
 from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGraph
 from tests.integration import shifts
 from tests.integration.shifts import Shift, csv_of, rows_of
-from workers.chunk_scoring import ChunkScorer, ScoredChunk
+from workers.batches.chunk_scoring import ChunkScorer, ScoredChunk
 from workers.runtime import OnnxRuntime, RunFailed
 
 BAD = (3, 64, 65, 130, 200)
@@ -76,7 +76,7 @@ def test_a_file_that_goes_or_changes_on_the_way_fails_the_batch(
 ) -> None:
     shift.chunks_of(64)
     batch_id = shift.open(source)
-    assert [shift.lane.work() for _ in range(2)] == [True, True]
+    assert [shift.batch_thread.work() for _ in range(2)] == [True, True]
     assert shift.nights.view(batch_id).chunks_done == 1
     if content is None:
         (shift.folder / "in" / "cases.csv").unlink()
@@ -90,7 +90,7 @@ def test_a_file_that_goes_or_changes_on_the_way_fails_the_batch(
 def test_a_blob_store_that_is_away_costs_time_and_no_row(shift: Shift, source: str) -> None:
     shift.chunks_of(64)
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     shift.blobs.away = True
     shift.work()
     assert shift.nights.state(batch_id) in {BatchState.RUNNING, BatchState.SCHEDULED}
@@ -104,7 +104,7 @@ def test_a_blob_store_that_is_away_costs_time_and_no_row(shift: Shift, source: s
 def test_a_batch_says_why_it_is_tried_again_and_when(shift: Shift, source: str) -> None:
     shift.chunks_of(64)
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     assert shift.nights.view(batch_id).retrying is None
     shift.blobs.away = True
     shift.work()
@@ -122,7 +122,7 @@ def test_a_batch_says_why_it_is_tried_again_and_when(shift: Shift, source: str) 
 
 def test_a_batch_that_ended_is_not_tried_again(shift: Shift, source: str) -> None:
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     shift.blobs.away = True
     shift.work()
     assert shift.nights.view(batch_id).retrying is not None
@@ -132,7 +132,7 @@ def test_a_batch_that_ended_is_not_tried_again(shift: Shift, source: str) -> Non
 
 def test_a_blob_store_that_stays_away_fails_the_batch(shift: Shift, source: str) -> None:
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     shift.blobs.away = True
     for _ in range(shifts.MAX_ATTEMPTS):
         shift.work()
@@ -144,7 +144,7 @@ def test_a_part_that_was_changed_in_the_store_is_not_published(shift: Shift, sou
     shift.chunks_of(64)
     batch_id = shift.open(source)
     while shift.nights.state(batch_id) is not BatchState.FINALIZING:
-        shift.lane.work()
+        shift.batch_thread.work()
     place = next(name for name in shift.blobs.blobs if "results-000001" in name)
     shift.blobs.blobs[place] = shift.blobs.blobs[place][:-1] + b"\0"
     shift.work()
@@ -169,7 +169,7 @@ def test_what_a_lost_worker_scored_is_scored_once_more_and_counted_once(shift: S
     shift.chunks_of(64)
     undisturbed = shift.content(shift.run(source))
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     lost = shift.nights.claimed()
     shift.nights.lapse(lost)
     shift.nights.rescue()
@@ -180,7 +180,7 @@ def test_what_a_lost_worker_scored_is_scored_once_more_and_counted_once(shift: S
 
 def test_parts_of_lost_claims_are_removed_at_the_end(shift: Shift, source: str) -> None:
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     lost = shift.nights.claimed()
     store = shift.store(batch_id)
     left = store.write(OutputKind.RESULTS.part_kind, lost.number, lost.lease.fence, memoryview(b"x"), rows=1)
@@ -194,9 +194,9 @@ def test_parts_of_lost_claims_are_removed_at_the_end(shift: Shift, source: str) 
 
 def test_a_stop_gives_the_chunk_back_untouched(shift: Shift, source: str) -> None:
     batch_id = shift.open(source)
-    shift.lane.work()
-    shift.lane.stop()
-    assert shift.lane.work()
+    shift.batch_thread.work()
+    shift.batch_thread.stop()
+    assert shift.batch_thread.work()
     assert shift.nights.chunk_states(batch_id) == ["queued"]
     attempts = shift.nights.rows("SELECT attempt FROM batch_chunk WHERE batch_id = %s", batch_id)
     assert attempts == [(0,)]
@@ -204,7 +204,7 @@ def test_a_stop_gives_the_chunk_back_untouched(shift: Shift, source: str) -> Non
 
 def test_a_canceled_batch_is_let_go_of(shift: Shift, source: str) -> None:
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     real = chunks.finish
 
     def cancel_first(*arguments: Any, **named: Any) -> str | None:
@@ -221,16 +221,16 @@ def test_a_canceled_batch_is_let_go_of(shift: Shift, source: str) -> None:
 def test_a_lease_that_is_lost_on_the_way_ends_the_work_at_once(shift: Shift, source: str) -> None:
     shift.chunks_of(64, run_rows=8)
     batch_id = shift.open(source)
-    shift.lane.work()
-    graph = ScriptedGraph(shift.night.pool.get(shift.nights.model.id).graphs)
-    (of_chunks,) = [beat for beat in shift.lane._heartbeats if beat._table == "batch_chunk"]
+    shift.batch_thread.work()
+    graph = ScriptedGraph(shift.services.pool.get(shift.nights.model.id).graphs)
+    (of_chunks,) = [beat for beat in shift.batch_thread._heartbeats if beat._table == "batch_chunk"]
 
     def lose(_: Any) -> None:
         of_chunks.lost = {UUID(int=1)}
 
     graph.script = lose
-    shift.night.pool.get(shift.nights.model.id).graphs = graph
-    assert shift.lane.work()
+    shift.services.pool.get(shift.nights.model.id).graphs = graph
+    assert shift.batch_thread.work()
     assert (graph.batch_sizes, shift.nights.chunk_states(batch_id)[0]) == ([8], "running")
     assert not any("results" in name for name in shift.blobs.blobs)
 
@@ -256,7 +256,7 @@ def test_rows_that_do_not_add_up_are_never_reported_as_complete(
 def test_work_goes_on_from_chunk_to_chunk_without_opening_the_file_again(shift: Shift, source: str) -> None:
     shift.chunks_of(16)
     batch_id = shift.open(source)
-    shift.lane.work()
+    shift.batch_thread.work()
     opened = []
     real = UriSource.open
 
@@ -291,7 +291,7 @@ def test_a_model_that_a_worker_refuses_leaves_its_batch_to_others(
             assert worker.nights.rows("SELECT DISTINCT state::text, attempt FROM batch_chunk") == [
                 ("queued", 0)
             ]
-            worker.night.pool.refusals.lift(worker.nights.model.id)
+            worker.services.pool.refusals.lift(worker.nights.model.id)
         runtime.graph.faults.clear()
         worker.work()
         assert worker.nights.view(batch_id).state is BatchState.COMPLETED

@@ -25,8 +25,8 @@ from tests.integration import shifts
 from tests.integration.dispatching import Desk
 from tests.integration.shifts import Shift, csv_of, rows_of
 from tests.receiver import Receiver
-from workers import tasks
-from workers.parts import Parts
+from workers.process import tasks
+from workers.process.parts import Parts
 
 STRANGER = Keyring(b"o" * 32)
 AWAY = Fault(Requirement.POSTGRES, "MEDQUEUE_DATABASE_URL", "away", "Wait.")
@@ -78,7 +78,7 @@ def shift(
 def test_no_batch_fails_for_a_blob_store_that_stays_away(shift: Shift) -> None:
     shift.chunks_of(64)
     batch_id = shift.open(shift.file("cases.csv", csv_of(rows_of(200))))
-    shift.lane.work()
+    shift.batch_thread.work()
     shift.blobs.away = True
     for _ in range(3 * shifts.MAX_ATTEMPTS):
         shift.work()
@@ -86,7 +86,7 @@ def test_no_batch_fails_for_a_blob_store_that_stays_away(shift: Shift) -> None:
     assert shift.nights.state(batch_id) in {BatchState.RUNNING, BatchState.SCHEDULED}
     assert shift.nights.rows("SELECT max(attempt) FROM batch_chunk WHERE batch_id = %s", batch_id) == [(0,)]
     shift.blobs.away = False
-    shift.night.gate.look()
+    shift.services.gate.look()
     shift.work()
     assert len(shift.lines(batch_id)) == 200
 
@@ -96,7 +96,7 @@ def test_a_batch_is_left_to_others_by_a_worker_with_another_master_key(
 ) -> None:
     with shifts.shift(database, blobs, keyring, queue, tmp_path, gate=of_key(database, keyring)) as right:
         batch_id = right.open(right.file("cases.csv", csv_of(rows_of(20))))
-        gate, night = right.night.gate, right.night
+        gate, night = right.services.gate, right.night
         object.__setattr__(night, "gate", of_key(database, STRANGER))
         object.__setattr__(night, "ciphers", type(night.ciphers)(database, STRANGER))
         right.work()

@@ -20,9 +20,9 @@ from tests.acceptance.stack import eventually
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.dispatching import LEASE_S, PATIENCE_S, PUBLIC_URL, RULES, Desk
 from tests.receiver import Receiver
-from workers import outbound
-from workers.delivery import Dispatcher
-from workers.outbound import Outbound
+from workers.webhooks import outbound
+from workers.webhooks.delivery import Dispatcher
+from workers.webhooks.outbound import Outbound
 
 
 @pytest.fixture

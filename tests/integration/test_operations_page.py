@@ -27,8 +27,8 @@ from tests import factories
 from tests.conftest import url_of
 from tests.factories import MASTER_KEY_TEXT
 from tests.integration.hooks import Hooks
-from workers.parts import make_parts
-from workers.tasks import sweeps_of
+from workers.process.parts import make_parts
+from workers.process.tasks import sweeps_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 PASSWORD = "not-a-secret"

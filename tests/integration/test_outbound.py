@@ -26,8 +26,8 @@ from tests.integration.receiver import (
     receiving,
 )
 from tests.integration.sending import PATIENT, SHORT, Answers, outbound, to, url_of
-from workers.line import MAX_ANSWER_BYTES
-from workers.outbound import Answer, Limits, SendFailed, SendFault
+from workers.webhooks.connection import MAX_ANSWER_BYTES
+from workers.webhooks.outbound import Answer, Limits, SendFailed, SendFault
 
 KERNEL_BYTES = 16 * 2**20  # what the two sockets' buffers may take of an endless answer
 

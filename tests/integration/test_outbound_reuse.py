@@ -22,7 +22,7 @@ from tests.integration.receiver import (
     until,
 )
 from tests.integration.sending import PATIENT, Answers, outbound, url_of
-from workers.outbound import Answer, Limits
+from workers.webhooks.outbound import Answer, Limits
 
 
 @on_a_loop

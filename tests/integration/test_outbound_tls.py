@@ -27,7 +27,7 @@ from tests.integration.receiver import (
     receiving,
 )
 from tests.integration.sending import LOOPBACK, PATIENT, SHORT, to
-from workers.outbound import Answer, Limits, Outbound, SendFailed
+from workers.webhooks.outbound import Answer, Limits, Outbound, SendFailed
 
 ANSWERED = Answer(200, "ok", None)
 CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"

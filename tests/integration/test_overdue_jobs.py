@@ -19,8 +19,8 @@ from service.queue import score_wake_up
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import counted
-from workers.parts import Parts
-from workers.tasks import sweeps_of
+from workers.process.parts import Parts
+from workers.process.tasks import sweeps_of
 
 
 @dataclass

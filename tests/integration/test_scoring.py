@@ -21,8 +21,8 @@ from tests import factories
 from tests.acceptance.stack import eventually
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import AGE, MAX_BATCH, Workbench, counted, workbench
+from workers.jobs.scoring import REFUSED_WAKE_S
 from workers.runtime import CPU, OutOfMemory, RunFailed, RunTimedOut
-from workers.scoring import REFUSED_WAKE_S
 
 POISON = 13.0
 

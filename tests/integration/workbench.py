@@ -31,11 +31,11 @@ from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGra
 from tests.unit.models.example_bundles import graph
 from tests.unit.workers.shelf import small_bundle
 from workers.heartbeat import Heartbeat
+from workers.jobs.scoring import Scorer
+from workers.jobs.write_back import Limits, WriteBack
 from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime
-from workers.scoring import Scorer
 from workers.turns import Turns
-from workers.write_back import Limits, WriteBack
 
 MAX_BATCH = 8
 AGE = 40.0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from service.batches.files import folders
-from service.batches.files.sources import allowed, file_system, worded
+from service.batches.files.sources import allowed, file_system, translated_faults
 from service.batches.files.uris import FILE
 
 
@@ -21,7 +21,7 @@ class Place:
 
     def write(self, name: str, content: Iterable[bytes]) -> str:
         """Write one file, under another name until it is whole; its address. Raises FileRefused or SourceUnavailable."""
-        with worded():
+        with translated_faults():
             if self._files is None:
                 return folders.write_file(self._address.place, self._root, name, content)
             folder = str(self._address)

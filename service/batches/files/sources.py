@@ -79,13 +79,13 @@ class UploadSource:
 
     def identity(self) -> Identity:
         """See Source."""
-        with worded():
+        with translated_faults():
             stored = self._uploads.stored(self._tenant_id, self.upload_id)
         return Identity(stored.size_bytes, f"sha256:{stored.sha256}", stored.sha256)
 
     def open(self) -> io.RawIOBase:
         """See Source."""
-        with worded():
+        with translated_faults():
             return Guarded(self._uploads.open(self._tenant_id, self.upload_id))
 
 
@@ -96,15 +96,15 @@ class UriSource:
         """Check the URI. Raises FileRefused (source_not_allowed)."""
         self._address, self._root = allowed(uri, roots)
         self._files = None if self._address.scheme == FILE else file_system(self._address.scheme)
-        self._worded = _wording(self._address.scheme)
+        self._translated = _wording(self._address.scheme)
 
     def identity(self) -> Identity:
         """See Source. A store that tells neither ETag nor time is known by size alone."""
         if self._files is None:
-            with self._worded(), folders.open_file(self._address.place, self._root) as file:
+            with self._translated(), folders.open_file(self._address.place, self._root) as file:
                 found = os.fstat(file.fileno())
             return Identity(found.st_size, f"mtime={found.st_mtime};ino={found.st_ino}")
-        with self._worded():
+        with self._translated():
             facts = self._files.info(str(self._address))
         if facts.get("type") == "directory":
             raise FileRefused(FileProblem.UNREADABLE, "The source is a folder: name one file.")
@@ -116,23 +116,23 @@ class UriSource:
 
     def open(self) -> io.RawIOBase:
         """See Source."""
-        with self._worded():
+        with self._translated():
             if self._files is None:
                 opened: Any = folders.open_file(self._address.place, self._root)
             else:
                 opened = self._files.open(
                     str(self._address), "rb", block_size=READ_BYTES, cache_type="readahead"
                 )
-        return Guarded(opened, self._worded)
+        return Guarded(opened, self._translated)
 
 
 class Guarded(io.RawIOBase):
-    """A seekable file whose faults are worded as those of a source."""
+    """A seekable file whose faults become those of a source."""
 
     def __init__(self, opened: Any, wording: Wording | None = None) -> None:
         super().__init__()
         self._opened = opened  # Any: fsspec has no types
-        self._worded = wording or worded
+        self._translated = wording or translated_faults
 
     def readable(self) -> bool:
         """True."""
@@ -148,12 +148,12 @@ class Guarded(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place."""
-        with self._worded():
+        with self._translated():
             return int(self._opened.seek(offset, whence))
 
     def read(self, size: int | None = -1) -> bytes:
         """`size` bytes from here on, fewer at the end."""
-        with self._worded():
+        with self._translated():
             return bytes(self._opened.read(-1 if size is None else size))
 
     def readinto(self, buffer: object) -> int:
@@ -202,7 +202,7 @@ def check_same(source: Source, validated: Identity) -> None:
 
 
 @contextmanager
-def worded() -> Iterator[None]:
+def translated_faults() -> Iterator[None]:
     """Words the faults of a store: what a retry may mend, and what it cannot."""
     try:
         yield
@@ -221,10 +221,10 @@ def worded() -> Iterator[None]:
 
 
 @contextmanager
-def worded_elsewhere() -> Iterator[None]:
+def translated_web_faults() -> Iterator[None]:
     """Words the faults of a store that is no folder: its library may have kinds of its own, as botocore has."""
     try:
-        with worded():
+        with translated_faults():
             yield
     except (FileRefused, SourceUnavailable):
         raise
@@ -263,9 +263,9 @@ def file_system(scheme: str) -> Any:
 
 def _wording(scheme: str) -> Wording:
     if scheme == FILE:
-        return worded
+        return translated_faults
     if scheme not in WEB:
-        return worded_elsewhere
+        return translated_web_faults
     from service.batches.files import web  # imported with the file system
 
-    return web.worded
+    return web.translated_faults

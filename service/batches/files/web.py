@@ -1,4 +1,4 @@
-"""Files of web servers: what an answer must be to be read from, and how what goes wrong is worded."""
+"""Files of web servers: what an answer must be to be read from, and how faults are translated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ def _fault(status: int) -> FileRefused | SourceUnavailable | None:
 
 
 @contextmanager
-def worded() -> Iterator[None]:
+def translated_faults() -> Iterator[None]:
     """Words the faults of fsspec and its client. Raises FileRefused or SourceUnavailable."""
     try:
         yield

@@ -10,7 +10,7 @@ import click
 
 from service.cli.exits import ExitCode
 from service.cli.options import json_option
-from service.cli.output import Output, worded, write_error
+from service.cli.output import Output, error_text, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def demo(as_json: bool) -> int:
         fault = error
     document = {"ok": fault is None, "steps": taken, "took_s": round(time.monotonic() - started, 1)}
     if fault is not None:
-        write_error(worded(fault))
+        write_error(error_text(fault))
     out.show(document, lambda: _conclusion(document))
     return ExitCode.OK if fault is None else ExitCode.FAILED
 

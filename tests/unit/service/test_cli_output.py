@@ -9,7 +9,7 @@ import pytest
 
 from service.cli import tables
 from service.cli.errors import ApiProblem
-from service.cli.output import Output, printable, worded
+from service.cli.output import Output, error_text, printable
 
 
 def plain(capsys: pytest.CaptureFixture[str], readable: object) -> str:
@@ -67,7 +67,7 @@ def test_a_list_without_rows_says_so(capsys: pytest.CaptureFixture[str]) -> None
     ],
 )
 def test_a_json_value_in_words(value: object, words: str) -> None:
-    assert tables.spoken(value) == words
+    assert tables.cell_text(value) == words
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,6 @@ sys.stderr.write("end")
 
 
 def test_a_fault_of_the_service_is_told_with_the_id_by_which_its_log_knows_it() -> None:
-    assert "request r-1" in worded(ApiProblem(500, "internal_error", "Ours.", request_id="r-1"))
-    assert "r-1" not in worded(ApiProblem(422, "input_invalid", "Yours.", request_id="r-1"))
-    assert worded(ApiProblem(503, "x", "y")) == "error: y [x]"
+    assert "request r-1" in error_text(ApiProblem(500, "internal_error", "Ours.", request_id="r-1"))
+    assert "r-1" not in error_text(ApiProblem(422, "input_invalid", "Yours.", request_id="r-1"))
+    assert error_text(ApiProblem(503, "x", "y")) == "error: y [x]"

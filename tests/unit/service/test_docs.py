@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api import problems
+from service.api.http import problems
 from service.batches.files.problems import FileProblem
 from service.config import PREFIX, Settings
 from service.errors import ServiceError
@@ -14,7 +14,7 @@ from service.jobs.execution import Problem
 from service.lifecycle import BATCH_TRANSITIONS, TRANSITIONS, BatchState, JobState
 from service.metrics import REGISTRY
 from tests.acceptance.bad_requests import ALL
-from workers import scoring
+from workers.jobs import scoring
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from service import failpoints
-from service.failpoints import EXIT_STATUS, Deed, Point
+from service.failpoints import EXIT_STATUS, Effect, Point
 
 JOB, OTHER = UUID(int=1), UUID(int=2)
 SCRIPT = """
@@ -49,19 +49,19 @@ def test_without_a_token_a_process_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_token_ends_one_process_and_is_taken(tmp_path: Path) -> None:
-    (tmp_path / Point.RUN_BEFORE).write_text(Deed.EXIT)
+    (tmp_path / Point.RUN_BEFORE).write_text(Effect.EXIT)
     assert statuses(tmp_path) == [EXIT_STATUS, 0]
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("job_id", "status"), [(JOB, EXIT_STATUS), (OTHER, 0)])
 def test_a_token_of_a_job_ends_every_process_that_has_it(tmp_path: Path, job_id: UUID, status: int) -> None:
-    (tmp_path / f"{Point.RUN_BEFORE}@{JOB}").write_text(Deed.EXIT)
+    (tmp_path / f"{Point.RUN_BEFORE}@{JOB}").write_text(Effect.EXIT)
     assert statuses(tmp_path, job_id) == [status, status]
 
 
 def test_a_token_lets_a_process_stand_still_until_it_is_continued(tmp_path: Path) -> None:
-    (tmp_path / Point.RUN_BEFORE).write_text(Deed.STOP)
+    (tmp_path / Point.RUN_BEFORE).write_text(Effect.STOP)
     process = passing(tmp_path)
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)

@@ -60,7 +60,8 @@ def test_what_only_starts_processes_loads_none_of_it_either(module: str) -> None
 
 
 def test_a_scheduler_loads_nothing_that_scores() -> None:
-    modules = "workers.parts, workers.signals, workers.tasks, workers.delivery, workers.outbound"
+    process = "workers.process.parts, workers.process.signals, workers.process.tasks"
+    modules = f"{process}, workers.webhooks.delivery, workers.webhooks.outbound"
     assert loaded(modules) & HEAVY == set()
 
 

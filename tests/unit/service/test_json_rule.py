@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from models.golden import GoldenFailed, parse_golden
 from models.strict_json import JsonInvalid, read_json
-from service.api.requests import body_as
+from service.api.http.requests import body_as
 from service.batches.files.layouts import BatchFormat
 from service.cli.cases import JsonCases, read_cases
 from service.errors import BodyNotJson

@@ -31,7 +31,7 @@ from tests.unit.service.batches.files.example_batches import (
     told,
     zip_file,
 )
-from workers.chunk_scoring import ChunkScorer
+from workers.batches.chunk_scoring import ChunkScorer
 
 NUMBERS = st.one_of(
     st.floats(-10, 130),

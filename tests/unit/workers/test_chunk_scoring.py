@@ -33,9 +33,9 @@ from tests.unit.service.batches.files.example_batches import (
     told,
     zip_file,
 )
-from workers.chunk_scoring import ChunkScorer
+from workers.batches.chunk_scoring import ChunkScorer
+from workers.jobs.scoring import MODEL_FAILED
 from workers.runtime import OutOfMemory, RunFailed
-from workers.scoring import MODEL_FAILED
 
 
 @pytest.mark.parametrize("output", OutputFormat)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.egress import EgressRules
 from tests.unit.workers.receivers import Receivers, Resolver
-from workers.outbound import Answer, Outbound, SendFailed, SendFault, excerpt_of, retry_after_s
+from workers.webhooks.outbound import Answer, Outbound, SendFailed, SendFault, excerpt_of, retry_after_s
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 URL = "https://hooks.example.com/in"

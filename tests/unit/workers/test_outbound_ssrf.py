@@ -22,7 +22,7 @@ from tests.unit.workers.ssrf_vectors import (
     REACHABLE_URLS,
     TWISTED_URLS,
 )
-from workers.outbound import STANDARD_LIMITS, Answer, Limits, Outbound, SendFailed, SendFault
+from workers.webhooks.outbound import STANDARD_LIMITS, Answer, Limits, Outbound, SendFailed, SendFault
 
 RULES = EgressRules()
 NAME = "https://hooks.example.com/"

@@ -12,8 +12,8 @@ import pytest
 from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
 from service.gate import Gate
-from workers.polling import RESTS_S, Polling
-from workers.scoring import Scorer
+from workers.jobs.polling import RESTS_S, Polling
+from workers.jobs.scoring import Scorer
 from workers.turns import Turns
 
 ONE, TWO = UUID(int=1), UUID(int=2)

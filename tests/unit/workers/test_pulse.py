@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from redis.exceptions import ConnectionError as NotConnected
 
-from workers.pulse import RECONNECT_S, TASK_S, OwnPulse
+from workers.process.pulse import RECONNECT_S, TASK_S, OwnPulse
 
 
 class World:

@@ -10,9 +10,9 @@ from celery import Celery
 from service.consuming import celery_app
 from service.errors import BlobUnavailable, DatabaseUnavailable
 from service.queue import TaskName
-from workers.parts import Parts
-from workers.schedule import Sweeper
-from workers.tasks import register, sweeps_of
+from workers.process.parts import Parts
+from workers.process.schedule import Sweeper
+from workers.process.tasks import register, sweeps_of
 
 NOWHERE = "redis://localhost:1/0"
 SUBJECT = {TaskName.SCORE: ("01890a5d-ac96-774b-bcce-b302099a8057",)}

@@ -45,7 +45,7 @@ MOST_ROWS: Final = 10_000_000_000
 def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> Inspected:
     """See Inspected. Raises FileRefused; reads the footer, and the column of ids."""
     _check_ends(file)
-    with _worded():
+    with _translated_faults():
         parquet = _opened(file)
         schema, footer = parquet.schema_arrow, parquet.metadata
         names = tuple(schema.names)
@@ -75,7 +75,7 @@ class ParquetReader:
     """See blocks.Reader."""
 
     def __init__(self, file: io.RawIOBase, layout: Layout) -> None:
-        with _worded():
+        with _translated_faults():
             self._parquet = _opened(file)
         self._layout = layout
         self._fields = layout.wanted.field_names
@@ -99,7 +99,7 @@ class ParquetReader:
 
     def _go_to(self, place: RowGroups) -> None:
         groups = list(range(place.first, self._parquet.metadata.num_row_groups))
-        with _worded():
+        with _translated_faults():
             self._batches = self._parquet.iter_batches(
                 self._rows, row_groups=groups, columns=self._columns, use_threads=False
             )
@@ -110,7 +110,7 @@ class ParquetReader:
 
     def _take(self, most: int) -> pa.RecordBatch:
         """The next rows, up to `most` of them."""
-        with _worded():
+        with _translated_faults():
             batch = self._rest if self._rest is not None else next(self._batches, None)
         if batch is None:
             raise FileRefused(FileProblem.MISCOUNTED, "The file holds fewer rows than its footer counts.")
@@ -223,7 +223,7 @@ def _planned(groups: list[int], rows: int) -> tuple[Chunk, ...]:
 
 def _duplicates(parquet: Any, id_column: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     finder, row = DuplicateFinder(), 1
-    with _worded():
+    with _translated_faults():
         for batch in parquet.iter_batches(BLOCK_ROWS, columns=[id_column], use_threads=False):
             ids, _, _ = sound(batch.column(0), id_column)
             finder.add(id_texts(ids), np.arange(row, row + batch.num_rows))
@@ -235,7 +235,7 @@ def _check_first_row(file: io.RawIOBase, parquet: Any, layout: Layout) -> None:
     """Raises FileRefused where it cannot be decoded: damaged, encrypted, or packed in a way that is not read here."""
     columns = list(dict.fromkeys((*layout.columns, *layout.carried.names)))
     try:
-        with _worded():
+        with _translated_faults():
             next(parquet.iter_batches(1, columns=columns, use_threads=False), None)
     except FileRefused as refused:
         if refused.problem is FileProblem.UNREADABLE:
@@ -244,7 +244,7 @@ def _check_first_row(file: io.RawIOBase, parquet: Any, layout: Layout) -> None:
 
 
 @contextmanager
-def _worded() -> Iterator[None]:
+def _translated_faults() -> Iterator[None]:
     """Words Arrow's faults; its own messages may quote values. Faults of the source pass through."""
     try:
         yield

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from service.api.batch_intake import error_limit_of
-from service.api.batch_schemas import BatchSubmit, BatchView, ScheduleView, StopAfter
-from service.api.batch_views import as_opened, batch_fields, schedule_fields
-from service.api.requests import part_as
+from service.api.batches.intake import error_limit_of
+from service.api.batches.schemas import BatchSubmit, BatchView, ScheduleView, StopAfter
+from service.api.batches.views import as_opened, batch_fields, schedule_fields
+from service.api.http.requests import part_as
 from service.batches import queries, schedules
 from service.batches.files.layouts import BatchFormat
 from service.batches.requests import BatchRequest

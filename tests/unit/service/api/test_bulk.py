@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.api import intake, jobs
+from service.api.jobs import intake, routes
 from service.api.schemas import SubmitRequest
 from service.errors import DatabaseUnavailable, ModelNotFound, ServiceError
 
@@ -17,7 +17,7 @@ def checked_with(monkeypatch: pytest.MonkeyPatch, error: ServiceError) -> object
         raise error
 
     monkeypatch.setattr(intake, "checked", refuse)
-    return jobs._checked_item(ANY, ANY, CASE, intake.Submission(), 0)
+    return routes._checked_item(ANY, ANY, CASE, intake.Submission(), 0)
 
 
 def test_a_case_at_fault_is_told_so_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Request, Response
 
-from service.api.places import PATIENCE_S, Places
+from service.api.http.places import PATIENCE_S, Places
 
 
 class Held:

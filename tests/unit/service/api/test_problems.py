@@ -15,9 +15,9 @@ from werkzeug.test import TestResponse
 
 from models.manifest import ModelManifest
 from service import errors
-from service.api.jobs import EventQuery, JobQuery
-from service.api.problems import MAX_FIELD_ERRORS, PROBLEM_TYPE, STATUS, install, problem_of
-from service.api.requests import body_as, query_as, request_invalid
+from service.api.http.problems import MAX_FIELD_ERRORS, PROBLEM_TYPE, STATUS, install, problem_of
+from service.api.http.requests import body_as, query_as, request_invalid
+from service.api.jobs.routes import EventQuery, JobQuery
 from service.api.schemas import BulkRequest, SubmitRequest
 from service.errors import FieldError, ServiceError
 

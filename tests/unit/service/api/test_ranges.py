@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.ranges import ByteRange, range_of, wanted_range
+from service.api.http.ranges import ByteRange, range_of, wanted_range
 from service.errors import RangeUnsatisfiable
 
 ETAG = '"5e5e"'

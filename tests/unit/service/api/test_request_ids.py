@@ -9,8 +9,8 @@ import structlog
 from flask import Flask
 from werkzeug.test import Client, TestResponse
 
-from service.api import problems
-from service.api.request_ids import RequestIds
+from service.api.http import problems
+from service.api.http.request_ids import RequestIds
 from service.errors import DatabaseUnavailable
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

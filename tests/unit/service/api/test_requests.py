@@ -9,7 +9,7 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.requests import (
+from service.api.http.requests import (
     cursor_after,
     cursor_id,
     idempotency_key,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from service.api.requests import part_as
-from service.api.webhook_schemas import EndpointChange, EndpointRequest, ReplayRequest
+from service.api.http.requests import part_as
+from service.api.webhooks.schemas import EndpointChange, EndpointRequest, ReplayRequest
 from service.errors import RequestInvalid
 from service.lifecycle import PUBLISHED_ACTIONS
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api import batch_intake
-from service.api.batch_schemas import WindowRequest
+from service.api.batches import intake
+from service.api.batches.schemas import WindowRequest
 from service.batches.windows import Opening, Window, end_of_work, iana_zone, instant_of, opening_of
 from service.errors import WindowInvalid
 
@@ -225,5 +225,5 @@ def test_without_a_window_work_ends_when_it_is_done() -> None:
 
 def test_a_request_for_a_window_in_the_machines_own_zone_is_refused_at_its_place() -> None:
     with pytest.raises(WindowInvalid) as refused:
-        batch_intake._window(WindowRequest(hours="22:00-06:00", zone="localtime"))
+        intake._window(WindowRequest(hours="22:00-06:00", zone="localtime"))
     assert [error.pointer for error in refused.value.errors] == ["/window"]

@@ -34,7 +34,7 @@ from service.crypto import Cipher
 from tests.fakes import MemoryBlobStore
 from tests.unit.models.example_bundles import FEATURES, graph, manifest
 from tests.unit.models.example_images import noise, png
-from workers.chunk_scoring import ChunkScorer
+from workers.batches.chunk_scoring import ChunkScorer
 from workers.runtime import Graph, LoadedGraph, OnnxRuntime
 
 MARKER = {

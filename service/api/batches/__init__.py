@@ -1,0 +1,1 @@
+"""/v1/batches and /v1/batch-schedules."""

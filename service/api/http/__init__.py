@@ -1,0 +1,1 @@
+"""HTTP itself: keys, bodies, headers, problems and how operations are described. Knows no resource."""

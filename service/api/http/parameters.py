@@ -1,0 +1,82 @@
+"""Headers and query parameters that operations share, as OpenAPI describes them."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.api.http.operations import Parameter
+
+PREFER = Parameter(
+    "Prefer",
+    "header",
+    "`wait=N` holds the answer up to N seconds until the job has ended (RFC 7240). Granted up to the "
+    "server's bound of waiting requests; past it the answer comes at once.",
+    {"type": "string", "examples": ["wait=10"]},
+)
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "header",
+    "Makes a repeated request safe: the same key with the same body is answered as the first "
+    "time and stores nothing again; with another body it is refused. Kept as long as the job.",
+    {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$", "examples": ["case-2041-v1"]},
+)
+TRACEPARENT = Parameter(
+    "traceparent",
+    "header",
+    "The trace that this request is part of (W3C Trace Context, version 00); the job's webhooks carry it. "
+    "An invalid one is ignored.",
+    {"type": "string", "examples": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]},
+)
+IF_NONE_MATCH = Parameter(
+    "If-None-Match",
+    "header",
+    "The ETag of the last answer: 304 without a body while nothing has changed.",
+    {"type": "string", "examples": ['"running-1"']},
+)
+RANGE = Parameter(
+    "Range",
+    "header",
+    "One range of bytes of a completed batch's file (RFC 9110, 14). Several ranges get the whole file.",
+    {"type": "string", "examples": ["bytes=0-1048575"]},
+)
+IF_RANGE = Parameter(
+    "If-Range",
+    "header",
+    "The ETag that the file had: if it has another one now, the range is not looked at.",
+    {"type": "string", "examples": [f'"{"5e" * 32}"']},
+)
+LAST_EVENT_ID = Parameter(
+    "Last-Event-ID",
+    "header",
+    "Resumes behind this id of the stream. Without it the stream begins now.",
+    {
+        "type": "string",
+        "pattern": "^(@[0-9]{1,18}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$",
+        "examples": ["01a20178-34e2-71dd-924c-9e5807b634d9"],
+    },
+)
+PREFER_STREAM = Parameter(
+    "Prefer",
+    "header",
+    "`wait=N` ends the stream after N seconds (RFC 7240); else it ends after the longest wait of the server.",
+    {"type": "string", "examples": ["wait=10"]},
+)
+
+
+def of_query(schema: type[BaseModel]) -> tuple[Parameter, ...]:
+    """The query parameters that a query schema reads."""
+    document = schema.model_json_schema(ref_template="#/components/schemas/{model}")
+    properties: dict[str, dict[str, Any]] = document["properties"]
+    return tuple(
+        Parameter(name, "query", found.get("description", ""), _without_null(found, document))
+        for name, found in properties.items()
+    )
+
+
+def _without_null(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """A query parameter is left out rather than null; references are written out."""
+    options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+    found = dict(options[0])
+    if "$ref" in found:
+        found = dict(document["$defs"][found["$ref"].rpartition("/")[2]])
+    return {key: value for key, value in found.items() if key not in {"title", "description", "default"}}

@@ -1,0 +1,198 @@
+"""The computing part of a chunk: blocks of rows in, the bytes of results and errors out. Knows no claims and no blobs.
+
+Safe to run any number of times: the same rows, model and size of micro-batch give the same bytes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import structlog
+
+from models.pipelines import Array, FieldFault, Pipeline, PredictionInvalid, SinglePass
+from models.pipelines.columns import (
+    CellFaults,
+    FaultFinder,
+    ResultColumn,
+    Rows,
+)
+from models.pipelines.rows import FieldPipeline, FilePipeline
+from service.batches.files.blocks import RowBlock
+from service.batches.files.checking import checked
+from service.batches.files.layouts import Layout
+from service.batches.files.outputs import OutputFormat, encoded, errors_batch, results_batch
+from service.batches.files.plans import Chunk
+from service.batches.files.problems import FileProblem, FileRefused
+from workers.jobs.scoring import ALONE_AT_FAULT, BAD_PREDICTION
+from workers.runtime import Graph, OutOfMemory, RunFailed, RunTimedOut
+
+log = structlog.get_logger()
+
+Between = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class ScoredChunk:
+    """What came of a chunk: counts, and its two parts as bytes, empty where there is nothing to write.
+
+    `failed` rows have `error_lines` lines of errors, at least one each.
+    """
+
+    rows: int
+    succeeded: int
+    failed: int
+    error_lines: int
+    results: memoryview
+    errors: memoryview
+
+
+class ChunkScorer:
+    """Scores chunks with one loaded model. One thread at a time.
+
+    `between` is called before each file is decoded and before each run of the graph: whoever has more urgent work does
+    it there, or raises to give the chunk up. `batch_limit` is the size of a micro-batch; it is halved when the graph is
+    out of memory.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        graph: Graph,
+        *,
+        batch_limit: int,
+        between: Between = lambda: None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._graph = graph
+        self._largest = self.batch_limit = batch_limit
+        self._between = between
+
+    def score(
+        self,
+        chunk: Chunk,
+        blocks: Iterable[RowBlock],
+        layout: Layout,
+        form: OutputFormat,
+        *,
+        dry: bool = False,
+    ) -> ScoredChunk:
+        """Score the blocks of a chunk; a `dry` run checks them and writes errors alone.
+
+        Raises FileRefused when they are not all its rows; what `between` raises.
+        """
+        results: list[pa.RecordBatch] = []
+        errors: list[pa.RecordBatch] = []
+        next_row, succeeded = chunk.first_row, 0
+        for block in blocks:
+            if block.first_row != next_row:
+                raise _miscounted()
+            next_row += block.count
+            good, batch, faults = self._score_block(block, chunk, layout.wanted.id_column, dry=dry)
+            succeeded += good
+            if batch is not None:
+                results.append(batch)
+            if len(faults):
+                errors.append(errors_batch(faults, block.first_row, block.carried, layout))
+        if next_row != chunk.first_row + chunk.rows:
+            raise _miscounted()
+        nothing = memoryview(b"")
+        return ScoredChunk(
+            rows=chunk.wanted,
+            succeeded=succeeded,
+            failed=chunk.wanted - succeeded,
+            error_lines=sum(batch.num_rows for batch in errors),
+            results=encoded(results, form) if results and succeeded else nothing,
+            errors=encoded(errors, form) if errors else nothing,
+        )
+
+    def _score_block(
+        self, block: RowBlock, chunk: Chunk, id_column: str | None, *, dry: bool
+    ) -> tuple[int, pa.RecordBatch | None, CellFaults]:
+        """How many of a block's rows are good, their results, and the faults of all others that are wanted."""
+        checked_block = checked(self._pipeline, block, chunk, id_column, self._between)
+        feeds, faults = checked_block.feeds, checked_block.faults
+        good = np.flatnonzero(~faults.any_of(block.count))
+        if chunk.only is not None:
+            wanted = np.isin(np.arange(block.first_row, block.first_row + block.count), chunk.only)
+            good, faults = good[wanted[good]], faults.of_rows(wanted)
+        if dry:
+            return len(good), None, faults
+        if len(good) < block.count:
+            feeds = {name: feed[good] for name, feed in feeds.items()}
+        outputs, failed = self._run(feeds, len(good))
+        kept = np.delete(np.arange(len(good)), list(failed))
+        columns, kept = self._result_columns(outputs, kept, failed)
+        finder = FaultFinder()
+        finder.add_all(faults)
+        for place, fault in failed.items():
+            finder.add(good[[place]], fault)
+        rows = good[kept]
+        carried = block.carried if len(rows) == block.count else block.carried.take(pa.array(rows))
+        return len(rows), results_batch(rows + block.first_row, carried, columns), finder.found()
+
+    def _result_columns(
+        self, outputs: dict[str, Array], kept: Rows, failed: dict[int, FieldFault]
+    ) -> tuple[Sequence[ResultColumn], Rows]:
+        """Result columns of the rows `kept`, and which of them have a result: what is no prediction goes to `failed`."""
+        assert isinstance(self._pipeline, FieldPipeline | FilePipeline)
+        while True:
+            try:
+                return self._pipeline.result_columns(outputs, len(kept)), kept
+            except PredictionInvalid as invalid:
+                for place in invalid.rows:
+                    failed[int(kept[place])] = FieldFault("", BAD_PREDICTION.code, BAD_PREDICTION.detail)
+                rest = np.delete(np.arange(len(kept)), invalid.rows)
+                outputs = (
+                    {name: value[rest] for name, value in outputs.items()} if len(rest) else self._none()
+                )
+                kept = kept[rest]
+
+    def _none(self) -> dict[str, Array]:
+        """The outputs of no row."""
+        assert isinstance(self._pipeline, SinglePass)
+        return {spec.name: np.empty((0, *spec.shape), spec.dtype) for spec in self._pipeline.outputs}
+
+    def _run(self, feeds: Mapping[str, Array], count: int) -> tuple[dict[str, Array], dict[int, FieldFault]]:
+        """Run the graph in micro-batches: outputs of the rows that have some, and why the others have none."""
+        failed: dict[int, FieldFault] = {}
+        outputs: list[Mapping[str, Array]] = []
+        start = 0
+        while start < count:  # the limit may shrink on the way
+            end = min(start + self.batch_limit, count)
+            outputs += self._run_some(feeds, start, end, failed)
+            start = end
+        return {
+            name: _stacked([found[name] for found in outputs], empty) for name, empty in self._none().items()
+        }, failed
+
+    def _run_some(
+        self, feeds: Mapping[str, Array], start: int, end: int, failed: dict[int, FieldFault]
+    ) -> list[Mapping[str, Array]]:
+        """Rows `start` to `end`; where that fails, in halves, down to the row at fault."""
+        self._between()
+        try:
+            outputs = self._graph.run({name: feed[start:end] for name, feed in feeds.items()})
+        except (OutOfMemory, RunFailed, RunTimedOut) as fault:
+            if end - start == 1:  # the row is too large, not the batch: larger ones may fit again
+                self.batch_limit = self._largest if isinstance(fault, OutOfMemory) else self.batch_limit
+                problem = ALONE_AT_FAULT[type(fault)]
+                failed[start] = FieldFault("", problem.code, problem.detail)
+                return []
+            middle = (start + end) // 2
+            if isinstance(fault, OutOfMemory):
+                self.batch_limit = min(self.batch_limit, max(1, (end - start) // 2))
+                log.warning("batch_limit_halved", limit=self.batch_limit)
+            return [
+                *self._run_some(feeds, start, middle, failed),
+                *self._run_some(feeds, middle, end, failed),
+            ]
+        return [outputs]
+
+
+def _stacked(found: Sequence[Array], empty: Array) -> Array:
+    return found[0] if len(found) == 1 else np.concatenate(found) if found else empty
+
+
+def _miscounted() -> FileRefused:
+    return FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold the rows that were counted.")

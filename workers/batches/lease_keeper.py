@@ -1,0 +1,55 @@
+"""A piece of a batch's work in the hands of this process: its lease is kept while it makes progress, and given up in time."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from service.leases import Lease
+from workers.heartbeat import Heartbeat
+from workers.turns import Turns
+
+STEP_S = 120.0  # for reading, checking, writing: a block of rows, or a part
+
+
+class LeaseLost(Exception):
+    """The work is no longer ours: its batch has ended, or the lease lapsed and others took over."""
+
+
+class Stopping(Exception):
+    """This process is to stop: the work is given back."""
+
+
+class LeaseKeeper:
+    """Keeps the lease of one piece of work at a time."""
+
+    def __init__(self, heartbeat: Heartbeat, turns: Turns, stopping: threading.Event) -> None:
+        self._heartbeat = heartbeat
+        self.turns = turns
+        self._stopping = stopping
+        self.waited_s = 0.0
+
+    @contextmanager
+    def of(self, lease: Lease) -> Iterator[None]:
+        """Hold a lease while the block lasts."""
+        self.waited_s = 0.0
+        self._heartbeat.hold([lease], step_s=STEP_S)
+        try:
+            yield
+        finally:
+            self._heartbeat.let_go()
+
+    def progress(self, step_s: float = STEP_S, stop: Callable[[], None] | None = None) -> None:
+        """The work goes on: its next step may take `step_s` seconds. Raises LeaseLost or Stopping."""
+        if self._heartbeat.lost:
+            raise LeaseLost
+        if self._stopping.is_set():
+            raise Stopping
+        self._heartbeat.step(step_s, stop)
+
+    def give_way(self) -> None:
+        """Wait while jobs are in hand. Raises LeaseLost or Stopping."""
+        began = time.perf_counter()
+        self.turns.give_way(self.progress)
+        self.waited_s += time.perf_counter() - began
+        self.progress()

@@ -1,0 +1,202 @@
+"""What workers on chunks and workers on steps of batches share: parts of the process, faults and what becomes of them."""
+
+import io
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from service.accounts import TenantCiphers
+from service.batches.files.parts import PartStore
+from service.batches.files.places import Place
+from service.batches.files.problems import FileRefused, SourceUnavailable
+from service.batches.files.sources import Identity, Source
+from service.batches.keys import part_cipher
+from service.batches.opening import open_request
+from service.batches.requests import BatchRequest, source_of
+from service.batches.roots import Roots
+from service.catalog import Catalog
+from service.db import Database, UnitOfWork
+from service.errors import BlobUnavailable, DatabaseUnavailable, ServiceError
+from service.faults import Requirement
+from service.gate import Gate
+from service.jobs.execution import Problem, backoff_s
+from service.storage import BlobStore
+from service.uploads import Uploads
+from workers.batches.lease_keeper import LeaseKeeper
+from workers.jobs.write_back import Limits
+from workers.pool import ModelPool
+
+TRIES = 8
+TRIED_TOO_OFTEN = "This was tried as often as is allowed; the last fault was {}. {}"
+INTERNAL = Problem(
+    "internal_error", "Something went wrong that nobody foresaw. The log of the worker says what."
+)
+
+Answer = TypeVar("Answer")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class BatchServices:
+    """What work on batches is done with."""
+
+    owner: str
+    lease_s: float
+    chunk_s: float
+    database: Database
+    ciphers: TenantCiphers
+    uploads: Uploads
+    blobs: BlobStore
+    catalog: Catalog
+    pool: ModelPool
+    limits: Limits
+    roots: Roots
+    gate: Gate = field(default_factory=lambda: Gate("worker", tuple))
+
+    @property
+    def may_work(self) -> bool:
+        """Whether this process has what work on batches needs, the blob store included."""
+        return self.gate.open and self.gate.meets(Requirement.BLOB_STORE)
+
+    def is_to_blame(self) -> bool:
+        """Whether this process lacks something, asked anew: then a fault is not the work's, which is given back."""
+        self.gate.look()
+        return not self.may_work
+
+    def request(self, tenant_id: UUID, batch_id: UUID, sealed: bytes) -> BatchRequest:
+        """What a batch was asked to do. Raises PayloadUnreadable."""
+        return BatchRequest.from_json(open_request(self.ciphers.of(tenant_id), tenant_id, batch_id, sealed))
+
+    def source(self, tenant_id: UUID, request: BatchRequest) -> Source:
+        """Where its rows come from. Raises FileRefused."""
+        roots = self.roots.of(tenant_id).read if request.uri is not None else ()
+        return source_of(request, tenant_id, self.uploads, roots)
+
+    def place(self, tenant_id: UUID, place: str) -> Place:
+        """Where a copy of its output goes. Raises FileRefused."""
+        return Place(place, self.roots.of(tenant_id).write)
+
+    def parts(self, tenant_id: UUID, batch_id: UUID, data_key: bytes) -> PartStore:
+        """The parts of a batch. Raises PayloadUnreadable."""
+        cipher = part_cipher(self.ciphers.of(tenant_id), tenant_id, batch_id, data_key)
+        return PartStore(self.blobs, cipher, tenant_id, batch_id)
+
+    def write(self, write: Callable[[UnitOfWork], Answer]) -> Answer | None:
+        """Write back in one transaction; while Postgres is away, try again as long as the lease may hold.
+
+        Repeating is harmless: what a lost reply had stored is no longer held, so it changes nothing. None when Postgres
+        stayed away: the lease lapses then, and others take over.
+        """
+        for tried in range(TRIES):
+            try:
+                with self.database.statement() as work:
+                    return write(work)
+            except DatabaseUnavailable:
+                log.warning("not_written_back", tried=tried + 1)
+                time.sleep(min(0.25 * 2**tried, 4.0))
+        return None
+
+    def delay_s(self, attempt: int) -> float:
+        """How long to wait before the next attempt."""
+        limits, chance = self.limits, random.random()  # noqa: S311 - jitter
+        return backoff_s(attempt, base_s=limits.retry_base_s, cap_s=limits.retry_cap_s, chance=chance)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why work could not be done. `passing`: another attempt may do it."""
+
+    problem: Problem
+    passing: bool
+
+    def told(self, attempt: int, most: int) -> Problem | None:
+        """What ends the batch, or None where it is to be tried again."""
+        if not self.passing:
+            return self.problem
+        if attempt < most:
+            return None
+        code, detail = self.problem.code, self.problem.detail
+        return Problem(code, TRIED_TOO_OFTEN.format(code, detail))
+
+
+def fault_of(error: Exception) -> Fault:
+    """An exception as a fault. What nobody foresaw is logged and tried again."""
+    match error:
+        case FileRefused():
+            return Fault(Problem(error.problem.value, error.detail), passing=False)
+        case SourceUnavailable():
+            return Fault(Problem(error.code, str(error)), passing=True)
+        case BlobUnavailable() | DatabaseUnavailable():
+            return Fault(Problem(error.code, error.detail), passing=True)
+        case ServiceError():
+            return Fault(Problem(error.code, error.detail), passing=False)
+    log.error("batch_work_failed", exc_info=error)
+    return Fault(INTERNAL, passing=True)
+
+
+class WatchedSource:
+    """A source whose reading counts as progress and gives way to jobs."""
+
+    def __init__(self, source: Source, keeper: LeaseKeeper) -> None:
+        self._source = source
+        self._keeper = keeper
+
+    def identity(self) -> Identity:
+        """See Source."""
+        self._keeper.give_way()
+        return self._source.identity()
+
+    def open(self) -> io.RawIOBase:
+        """See Source."""
+        return WatchedFile(self._source.open(), self._keeper)
+
+
+class WatchedFile(io.RawIOBase):
+    """The file of a watched source."""
+
+    def __init__(self, file: io.RawIOBase, keeper: LeaseKeeper) -> None:
+        super().__init__()
+        self._file = file
+        self._keeper = keeper
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """The position."""
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """`size` bytes from here on, fewer at the end. Raises LeaseLost or Stopping, too."""
+        self._keeper.give_way()
+        return self._file.read(-1 if size is None else size) or b""
+
+    def readinto(self, buffer: object) -> int:
+        """Fill a writable buffer; the number of bytes."""
+        self._keeper.give_way()
+        return self._file.readinto(buffer) or 0  # type: ignore[arg-type]  # typeshed has no writable buffer
+
+    def readall(self) -> bytes:
+        """All that is left."""
+        return self.read()
+
+    def close(self) -> None:
+        """Close the file below, too."""
+        if not self.closed:
+            self._file.close()
+        super().close()

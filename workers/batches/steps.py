@@ -1,0 +1,344 @@
+"""A claimed step of a batch: validating its source, which plans the chunks, or finalizing, which joins and proves.
+
+A re-run takes the plan of its first batch and keeps of it the rows that failed.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+import structlog
+
+from models.pipelines import FieldFault, SinglePass
+from models.pipelines.columns import CellFaults
+from service import failpoints
+from service.batches import chunks, output, steps
+from service.batches.files import accounting
+from service.batches.files.accounting import Unaccounted
+from service.batches.files.formats import inspect
+from service.batches.files.formats.carrying import record_batch
+from service.batches.files.layouts import Layout
+from service.batches.files.outputs import (
+    encoded,
+    errors_batch,
+    errors_schema,
+    results_schema,
+)
+from service.batches.files.parts import PartKind, PartStore
+from service.batches.files.plans import Chunk, Limits, cut_after, head_of, read_head
+from service.batches.files.problems import FileProblem, SourceUnavailable
+from service.batches.keys import open_layout
+from service.batches.output import OutputKind
+from service.batches.queries import FinishedChunk
+from service.batches.requests import BatchRequest, RerunRows, wanted_by
+from service.batches.steps import ClaimedStep, Joined, PlannedChunk, StepKind, Validation
+from service.failpoints import Point
+from service.lifecycle import ChunkState
+from workers.batches.lease_keeper import LeaseKeeper, LeaseLost, Stopping
+from workers.batches.reruns import Reruns
+from workers.batches.services import BatchServices, WatchedSource, fault_of
+from workers.pool import LoadedModel
+from workers.refusals import ModelRefused
+
+LEAST_ROWS, MOST_ROWS = 256, 524_288
+CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
+RUN_S = 0.025  # of a micro-batch: what a job may have to wait for, and longer where workers share their cores
+# What reading, checking and writing a row of thirty numbers was measured to take, beside the graph.
+ROW_S = 5e-6
+UNMEASURED_ROW_S = 0.01  # taken for a row of a model that this worker refuses
+# Sizes are kept from batch to batch while chunks take about as long as meant, so that a file gives the same bytes again.
+NEAR = 4.0
+WAIT_STEP_S = 10.0  # how often a source that is waited for is looked for
+# What is no end while a source is waited for.
+AWAITED = frozenset({FileProblem.GONE.value, SourceUnavailable.code})
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many rows a chunk and a micro-batch are to have."""
+
+    chunk_rows: int
+    run_rows: int
+
+
+class StepWorker:
+    """Sees to steps, one at a time."""
+
+    def __init__(self, services: BatchServices, keeper: LeaseKeeper) -> None:
+        self._services = services
+        self._keeper = keeper
+        self._reruns = Reruns(services, keeper)
+
+    def work(self) -> bool:
+        """Claim a step and see it to its end; whether there was one. Raises DatabaseUnavailable."""
+        services = self._services
+        with services.database.statement() as work:
+            step = steps.claim(work, owner=services.owner, lease_s=services.lease_s)
+        if step is None:
+            return False
+        failpoints.reach(Point.STEP_CLAIM_AFTER)
+        with self._keeper.of(step.lease):
+            self._see_to(step)
+        return True
+
+    def _see_to(self, step: ClaimedStep) -> None:
+        try:
+            self._validate(step) if step.kind is StepKind.VALIDATE else self._finalize(step)
+        except LeaseLost:
+            log.warning("batch_step_lost", batch=str(step.batch_id), step=step.kind.value)
+        except Stopping:
+            self._services.write(lambda work: steps.release(work, step))
+        except Unaccounted as error:
+            log.error("batch_not_accounted_for", batch=str(step.batch_id), reason=str(error))
+            self._services.write(
+                lambda work: steps.fail(work, step, steps.UNACCOUNTED, owner=self._services.owner)
+            )
+        except Exception as error:  # noqa: BLE001 - fault_of sorts them, and logs what nobody foresaw
+            self._give_up(step, error)
+
+    def _give_up(self, step: ClaimedStep, error: Exception) -> None:
+        """Try again later what may pass; end the batch for what will not, or has been tried too often."""
+        services, fault = self._services, fault_of(error)
+        if services.is_to_blame():
+            services.write(lambda work: steps.release(work, step))
+            return
+        if step.source_left_s > 0 and fault.problem.code in AWAITED:
+            self._await_source(step)
+            return
+        problem = fault.told(step.attempt, services.limits.max_attempts)
+        kind = step.kind.value
+        if problem is None:
+            delay_s = services.delay_s(step.attempt)
+            services.write(
+                lambda work: steps.put_off(work, step, fault.problem, delay_s=delay_s, owner=services.owner)
+            )
+            log.warning("batch_step_put_off", batch=str(step.batch_id), step=kind, code=fault.problem.code)
+        else:
+            services.write(lambda work: steps.fail(work, step, problem, owner=services.owner))
+            log.warning("batch_failed", batch=str(step.batch_id), step=kind, code=problem.code)
+
+    def _await_source(self, step: ClaimedStep) -> None:
+        """Look again in a while for a source that is not there yet. It uses up no attempt."""
+        services, delay_s = self._services, min(WAIT_STEP_S, step.source_left_s)
+        services.write(lambda work: steps.await_source(work, step, delay_s=delay_s, owner=services.owner))
+        log.info("batch_source_awaited", batch=str(step.batch_id), left_s=round(step.source_left_s))
+
+    def _validate(self, step: ClaimedStep) -> None:
+        services = self._services
+        request = services.request(step.tenant_id, step.batch_id, step.request)
+        if step.rerun_of is not None and request.rows is None:
+            found = self._planned_again(step, step.rerun_of)
+        else:
+            found = self._planned(step, request)
+        self._keeper.progress()
+        cipher = services.ciphers.of(step.tenant_id)
+        services.write(lambda work: steps.validated(work, step, found, cipher=cipher, owner=services.owner))
+
+    def _planned(self, step: ClaimedStep, request: BatchRequest) -> Validation:
+        """Inspect the source and cut it into chunks."""
+        services = self._services
+        source = WatchedSource(services.source(step.tenant_id, request), self._keeper)
+        if request.place is not None:
+            services.place(step.tenant_id, request.place)
+        sizes = self._sizes(step.model_version_id)
+        pipeline = services.catalog.version(step.model_version_id).pipeline
+        limits = Limits(rows=sizes.chunk_rows, size_bytes=CHUNK_BYTES)
+        plan = inspect(source, request.format, wanted_by(request, pipeline), limits)
+        found, rows = plan.chunks, plan.rows
+        if request.rows is RerunRows.FAILED and step.rerun_of is not None:
+            first = self._reruns.original(step.rerun_of)
+            found = self._reruns.in_a_mended_file(step, first, found, rows)
+            rows = sum(chunk.wanted for chunk in found)
+        elif request.dry_run_rows is not None:
+            found, rows = cut_after(found, request.dry_run_rows), min(rows, request.dry_run_rows)
+        return Validation(
+            _in_a_row(found),
+            rows,
+            head_of(plan),
+            sizes.chunk_rows,
+            sizes.run_rows,
+            plan.identity.size_bytes,
+            plan.identity.sha256,
+        )
+
+    def _planned_again(self, step: ClaimedStep, rerun_of: UUID) -> Validation:
+        """The failed rows of the first batch in its own file."""
+        first = self._reruns.original(rerun_of)
+        head, again = self._reruns.in_the_same_file(step, first)
+        return Validation(
+            _in_a_row([replace(chunk, number=number) for number, chunk in enumerate(again)]),
+            sum(chunk.wanted for chunk in again),
+            head,
+            first.chunk_rows,
+            first.run_rows,
+            first.source_bytes,
+            first.source_sha256,
+        )
+
+    def _sizes(self, model_version_id: UUID) -> Sizes:
+        """Sizes by what rows of this model were measured to cost; those of the batch before while they still fit."""
+        services = self._services
+        with services.database.statement() as work:
+            before = steps.measured(work, model_version_id)
+        if before is None:
+            try:
+                return self._measured_sizes(services.pool.get(model_version_id))
+            except ModelRefused:  # others are to score what is planned here
+                limits = services.catalog.version(model_version_id).manifest.runtime
+                return self._sizes_by(UNMEASURED_ROW_S, limits.max_batch)
+        if services.chunk_s / NEAR <= before.chunk_s <= services.chunk_s * NEAR:
+            return Sizes(before.chunk_rows, before.run_rows)
+        row_s = before.chunk_s / before.chunk_rows
+        return Sizes(_power_of_two(services.chunk_s / row_s, LEAST_ROWS, MOST_ROWS), before.run_rows)
+
+    def _measured_sizes(self, loaded: LoadedModel) -> Sizes:
+        """Sizes by runs of the graph on nothing in particular, twice as large each time until they take long enough."""
+        rows = 1
+        while (run_s := self._run_s(loaded, rows)) < RUN_S / 2 and rows < loaded.batch_limit:
+            rows = min(2 * rows, loaded.batch_limit)
+        return self._sizes_by(run_s / rows, loaded.batch_limit)
+
+    def _sizes_by(self, row_s: float, largest_run: int) -> Sizes:
+        return Sizes(
+            _power_of_two(self._services.chunk_s / (ROW_S + row_s), LEAST_ROWS, MOST_ROWS),
+            _power_of_two(RUN_S / row_s, 1, largest_run),
+        )
+
+    def _run_s(self, loaded: LoadedModel, rows: int) -> float:
+        """Seconds of a run, the quicker of two: the first one may warm up."""
+        assert isinstance(loaded.pipeline, SinglePass)
+        feeds = {spec.name: np.zeros((rows, *spec.shape), spec.dtype) for spec in loaded.pipeline.feeds}
+        timeout_s = loaded.model.manifest.runtime.run_timeout_s
+        graph, found = loaded.graphs.beside(), []
+        for _ in range(2):
+            with self._keeper.turns.micro_batch(self._keeper.progress):
+                self._keeper.progress(timeout_s, graph.stop)
+                began = time.perf_counter()
+                graph.run(feeds)
+                found.append(time.perf_counter() - began)
+        return min(found)
+
+    def _finalize(self, step: ClaimedStep) -> None:
+        services = self._services
+        assert step.layout is not None
+        request = services.request(step.tenant_id, step.batch_id, step.request)
+        head = open_layout(services.ciphers.of(step.tenant_id), step.tenant_id, step.batch_id, step.layout)
+        layout, _ = read_head(head)
+        store = services.parts(step.tenant_id, step.batch_id, step.data_key)
+        found = [
+            self._complete(step, chunk, store, layout, request)
+            for chunk in self._reruns.finished(step.batch_id)
+        ]
+        dry = request.dry_run_rows is not None
+        account = accounting.proven(
+            step.rows_total or 0,
+            [chunk.rows for chunk in found],
+            [output.account_of(chunk) for chunk in found],
+            dry=dry,
+        )
+        self._tidy_up(found, store)
+        made = self._join(step, found, store, layout, request)
+        lines = made[OutputKind.RESULTS]["rows"], made[OutputKind.ERRORS]["rows"]
+        if lines != (0 if dry else account.succeeded, account.error_lines):
+            raise Unaccounted(f"{account} was counted, and {lines} lines are in the joined files")
+        joined = Joined(account.succeeded, account.failed, made[OutputKind.RESULTS], made[OutputKind.ERRORS])
+        failpoints.reach(Point.FINALIZE_BEFORE)
+        services.write(lambda work: steps.complete(work, step, joined, owner=services.owner))
+        failpoints.reach(Point.FINALIZE_AFTER)
+
+    def _join(
+        self,
+        step: ClaimedStep,
+        found: Sequence[FinishedChunk],
+        store: PartStore,
+        layout: Layout,
+        request: BatchRequest,
+    ) -> dict[OutputKind, dict[str, object]]:
+        """Join results and errors, and copy them to where the caller wants them."""
+        pipeline = self._services.catalog.version(step.model_version_id).pipeline
+        schemas = {
+            OutputKind.RESULTS: results_schema(layout, pipeline),
+            OutputKind.ERRORS: errors_schema(layout),
+        }
+        made = {}
+        for kind, schema in schemas.items():
+            self._keeper.give_way()
+            parts = output.parts_of(found, kind)
+            made[kind] = output.joined(
+                store,
+                parts,
+                kind,
+                request.output,
+                schema,
+                fence=step.lease.fence,
+                still=self._keeper.give_way,
+            )
+            if request.place is not None:
+                file = output.file_of(store, found, kind, made[kind])
+                name = f"{step.batch_id}.{kind}.{request.output}"
+                self._services.place(step.tenant_id, request.place).write(
+                    name, file.read(still=self._keeper.give_way)
+                )
+        return made
+
+    def _complete(
+        self,
+        step: ClaimedStep,
+        chunk: FinishedChunk,
+        store: PartStore,
+        layout: Layout,
+        request: BatchRequest,
+    ) -> FinishedChunk:
+        """A finished chunk; one that was set aside gets its errors, a line for each of its rows."""
+        if chunk.state is not ChunkState.QUARANTINED or chunk.errors is not None:
+            return chunk
+        services = self._services
+        self._keeper.give_way()
+        seek = chunks.open_seek(services.ciphers.of(step.tenant_id), step.tenant_id, chunk.id, chunk.seek)
+        planned, problem = Chunk.from_bytes(seek), chunk.problem or {}
+        fault = FieldFault("", problem.get("code", ""), problem.get("detail", ""))
+        content = encoded([_all_failed(planned, layout, fault)], request.output)
+        # Behind every claim of the chunk, so that what those left can be told from it.
+        fence = chunk.fence + step.lease.fence
+        part = store.write(PartKind.ERRORS, chunk.number, fence, content, rows=planned.wanted)
+        assert part is not None, "a chunk has rows"
+        errors = asdict(part)
+        if not services.write(lambda work: steps.note_errors(work, step, chunk.id, errors)):
+            raise LeaseLost
+        return replace(chunk, errors=errors)
+
+    def _tidy_up(self, found: Sequence[FinishedChunk], store: PartStore) -> None:
+        """Remove what claims that were lost may have written."""
+        for chunk in found:
+            for fence in range(1, chunk.fence):
+                for kind in (PartKind.RESULTS, PartKind.ERRORS):
+                    store.delete(store.location(kind, chunk.number, fence))
+
+
+def _in_a_row(found: Sequence[Chunk]) -> list[PlannedChunk]:
+    """Chunks as the database keeps them: rows that are accounted for follow each other without gaps."""
+    planned, first_row = [], 0
+    for chunk in found:
+        planned.append(PlannedChunk(chunk.number, first_row, chunk.wanted, chunk.as_bytes()))
+        first_row += chunk.wanted
+    return planned
+
+
+def _all_failed(planned: Chunk, layout: Layout, fault: FieldFault) -> pa.RecordBatch:
+    """The errors of a chunk whose rows all have one fault. Ids are left out: reading them may be what kills."""
+    rows = np.arange(planned.rows) if planned.only is None else planned.only - planned.first_row
+    faults = CellFaults(rows, np.zeros(len(rows), np.int32), (fault,))
+    nothing = {field.name: pa.nulls(planned.rows, field.type) for field in layout.carried}
+    return errors_batch(
+        faults, planned.first_row, record_batch(layout.carried, nothing, planned.rows), layout
+    )
+
+
+def _power_of_two(value: float, least: int, most: int) -> int:
+    """The greatest power of two up to `value`, within bounds."""
+    return int(min(most, max(least, 2 ** int(np.log2(max(1.0, value))))))

@@ -1,0 +1,85 @@
+"""The thread of a worker process that works on batches: steps first, then chunks, for as long as there is work.
+
+It looks for work by itself, so batches need no wake-ups, and it gives way: claims stand back while jobs wait, runs of the
+graph while jobs are in hand, and the thread itself to every other of the machine.
+"""
+
+import os
+import threading
+
+import structlog
+
+from service.errors import DatabaseUnavailable
+from workers.batches.chunks import ChunkWorker
+from workers.batches.lease_keeper import LeaseKeeper
+from workers.batches.services import BatchServices
+from workers.batches.steps import StepWorker
+from workers.heartbeat import Heartbeat
+from workers.turns import Turns
+
+LOOK_S = 1.0
+AFTER_FAULT_S = 5.0
+NICENESS = 10
+
+log = structlog.get_logger()
+
+
+class BatchThread:
+    """Works on batches beside the scorer of this process."""
+
+    def __init__(self, services: BatchServices, turns: Turns) -> None:
+        self._stopping = threading.Event()
+        self._services = services
+        self._heartbeats = [
+            Heartbeat(services.database, table=table, lease_s=services.lease_s)
+            for table in ("batch_step", "batch_chunk")
+        ]
+        of_steps, of_chunks = self._heartbeats
+        self._steps = StepWorker(services, LeaseKeeper(of_steps, turns, self._stopping))
+        self._chunks = ChunkWorker(services, LeaseKeeper(of_chunks, turns, self._stopping))
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+
+    @property
+    def holds(self) -> bool:
+        """Whether work is in hand."""
+        return any(heartbeat.holds for heartbeat in self._heartbeats)
+
+    def start(self) -> None:
+        """Work from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give back what is in hand, as soon as that can be done."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Stop, and end the thread."""
+        self.stop()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._chunks.close()
+        for heartbeat in self._heartbeats:
+            heartbeat.close()
+
+    def work(self) -> bool:
+        """Do one piece of work, if there is one and this process can. Raises DatabaseUnavailable."""
+        if not self._services.may_work:
+            return False
+        return self._steps.work() or self._chunks.work()
+
+    def _run(self) -> None:
+        # On Linux niceness is a thread's own: jobs, the API and Postgres go first.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while not self._stopping.is_set():
+            self._stopping.wait(self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Do one piece of work; how long to wait before the next."""
+        try:
+            return 0.0 if self.work() else LOOK_S
+        except DatabaseUnavailable:
+            log.warning("batch_work_put_off", reason=DatabaseUnavailable.code)
+            return LOOK_S
+        except Exception as error:
+            log.error("batch_work_failed", exc_info=error)
+            return AFTER_FAULT_S

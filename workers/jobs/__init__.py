@@ -1,0 +1,1 @@
+"""Jobs: claimed, scored in micro-batches, written back."""

@@ -1,0 +1,115 @@
+"""Looks into Postgres for queued jobs when no wake-up has come for a second: without Redis scoring is slower, never absent.
+
+A thread of its own, since the consumer of messages is busy connecting while Redis is away. It scores through the same
+scorer as the messages, which does one micro-batch at a time.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from service.db import Database
+from service.errors import DatabaseUnavailable, ServiceError
+from service.jobs import sweeps
+from workers.jobs.scoring import Scorer
+
+QUIET_S = 1.0
+SOON_S = 0.05  # after a look that found something there may be more soon; then ever later
+JITTER = 0.2  # so that workers that were started together do not look together
+RESTS_S = 30.0  # of a model that could not be scored with: each of its messages tries it, too
+
+log = structlog.get_logger()
+
+
+class Polling:
+    """The looks of one worker process."""
+
+    def __init__(
+        self,
+        database: Database,
+        scorer: Scorer,
+        *,
+        chance: Callable[[float, float], float] = random.uniform,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._scorer = scorer
+        self._chance = chance
+        self._clock = clock
+        self._looked_at = clock()
+        self._idle: dict[UUID, float] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="polling", daemon=True)
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """Stop, and end the thread once what it scores is done."""
+        self.stop()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def look(self) -> int:
+        """Score a micro-batch of each model that has work, in any order; how many jobs were claimed.
+
+        Raises DatabaseUnavailable.
+        """
+        with self._database.statement() as work:
+            versions = sweeps.with_work(work)
+        claimed = 0
+        for version_id in sorted(versions, key=lambda _: self._chance(0, 1)):
+            if not self._closing.is_set() and self._clock() >= self._idle.get(version_id, 0.0):
+                claimed += self._score(version_id)
+        return claimed
+
+    def _score(self, version_id: UUID) -> int:
+        try:
+            return self._scorer.score(version_id)
+        except DatabaseUnavailable:
+            raise
+        except ServiceError as error:
+            log.error("polling_failed", version=str(version_id), code=error.code, exc_info=error)
+        except Exception as error:
+            log.error("polling_failed", version=str(version_id), code="internal_error", exc_info=error)
+        self._idle[version_id] = self._clock() + RESTS_S
+        return 0
+
+    def _run(self) -> None:
+        pause_s = QUIET_S
+        while not self._closing.wait(self._until_quiet_s(pause_s)):
+            if self._quiet_s() >= pause_s * (1 - JITTER):
+                found = self._look_until_nothing_is_left()
+                pause_s = SOON_S if found else min(QUIET_S, 2 * pause_s)
+                self._looked_at = self._clock()
+
+    def _until_quiet_s(self, pause_s: float) -> float:
+        """How long until it may have been quiet for about `pause_s` seconds."""
+        return max(SOON_S / 2, self._chance(1 - JITTER, 1 + JITTER) * pause_s - self._quiet_s())
+
+    def _quiet_s(self) -> float:
+        """For how long there was neither a message nor a look."""
+        return min(self._scorer.quiet_s, self._clock() - self._looked_at)
+
+    def _look_until_nothing_is_left(self) -> bool:
+        """Whether something was found."""
+        found = False
+        try:
+            while self.look() and not self._closing.is_set():
+                found = True
+        except DatabaseUnavailable:
+            log.warning("polling_put_off", reason=DatabaseUnavailable.code)
+            self._closing.wait(QUIET_S)
+        except Exception as error:
+            log.error("polling_failed", exc_info=error)
+            self._closing.wait(RESTS_S)
+        return found

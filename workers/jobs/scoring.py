@@ -1,0 +1,356 @@
+"""A claimed micro-batch: inputs opened, scored by the pipeline; what came of it goes to the write-back.
+
+A fault of one job ends that job alone: a batch that raises is halved until the culprit stands alone, a run that
+is out of memory is halved and the smaller size remembered.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from pydantic_core import to_json
+
+from models.manifest import MODEL
+from models.pipelines import Array, PredictionInvalid, RowFault, Run
+from service import failpoints, logs
+from service.accounts import TenantCiphers
+from service.catalog import PublishedModel
+from service.crypto import binding
+from service.db import Database
+from service.errors import (
+    BlobMissing,
+    BlobUnavailable,
+    BundleUnusable,
+    DatabaseUnavailable,
+    PayloadUnreadable,
+    ServiceError,
+    UploadNotFound,
+)
+from service.failpoints import Point
+from service.faults import Fault, Requirement
+from service.gate import Gate
+from service.jobs import execution
+from service.jobs.execution import ClaimedJob, Ending, Problem
+from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
+from service.queue import TaskQueue, score_wake_up
+from service.uploads import Uploads
+from workers.heartbeat import Heartbeat
+from workers.jobs.write_back import Outcome, PutBack, WriteBack
+from workers.pool import LoadedModel, ModelPool
+from workers.refusals import ModelRefused
+from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
+from workers.turns import Turns
+
+READ_STEP_S = 60.0
+REFUSED_WAKE_S = 0.25
+
+UNREADABLE = Problem("input_unreadable", "The stored input cannot be read. Submit the case again.")
+UPLOAD_GONE = Problem(
+    "upload_gone", "The upload of this job is missing. Upload the file and submit again, or ask the operator."
+)
+BLOBS_AWAY = Problem(BlobUnavailable.code, "The blob store does not answer.")
+NOT_OPENED = Problem(
+    "input_unreadable", "The stored input does not decrypt. An operator may look into it and requeue the job."
+)
+MODEL_FAILED = Problem(
+    "model_failed", "The model fails on this input. Check it; if it is right, tell the model's publisher."
+)
+TIMED_OUT = Problem("run_timed_out", "The model ran longer on this input than its manifest allows.")
+NO_MEMORY = Problem("out_of_memory", "The model runs out of memory on this input alone.")
+BAD_PREDICTION = Problem(
+    "prediction_invalid", "The model answered with something that is no prediction, such as NaN."
+)
+# What a case is told that fails in this way on its own.
+ALONE_AT_FAULT: dict[type[Exception], Problem] = {
+    OutOfMemory: NO_MEMORY,
+    PredictionInvalid: BAD_PREDICTION,
+    RunFailed: MODEL_FAILED,
+    RunTimedOut: TIMED_OUT,
+}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claimed job with its input opened."""
+
+    job: ClaimedJob
+    payload: bytes
+
+
+class Scorer:
+    """Scores micro-batches, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        database: Database,
+        queue: TaskQueue,
+        pool: ModelPool,
+        runtime: Runtime,
+        uploads: Uploads,
+        ciphers: TenantCiphers,
+        heartbeat: Heartbeat,
+        write_back: WriteBack,
+        turns: Turns,
+        lease_s: float,
+        gate: Gate | None = None,
+    ) -> None:
+        self._gate = gate or Gate(owner, tuple)
+        self._owner = owner
+        self._database = database
+        self._queue = queue
+        self._pool = pool
+        self.runtime = runtime
+        self._uploads = uploads
+        self._ciphers = ciphers
+        self._heartbeat = heartbeat
+        self._write_back = write_back
+        self._turns = turns
+        self._lease_s = lease_s
+        self.stopping = False
+        self._handed_on: dict[UUID, float] = {}
+        self._one_at_a_time = threading.Lock()
+        self._asked_at = time.monotonic()
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nothing has been scored or looked for; 0 meanwhile."""
+        return 0.0 if self._one_at_a_time.locked() else time.monotonic() - self._asked_at
+
+    def score(self, version_id: UUID) -> int:
+        """Claim and score one micro-batch of a model; the number of jobs claimed.
+
+        Safe to run twice: what another worker holds is not claimed, and without work nothing happens. Called by the
+        consumer of wake-ups and by the thread that looks for work without them, of which one waits for the other.
+        """
+        if self.stopping or not self._gate.open:
+            return 0
+        with self._turns.job(), self._one_at_a_time:
+            try:
+                return self._score(version_id)
+            finally:
+                self._asked_at = time.monotonic()
+
+    def _score(self, version_id: UUID) -> int:
+        try:
+            loaded = self._loaded(version_id)
+        except ModelRefused:
+            self._leave_to_others(version_id)
+            return 0
+        jobs = self._claim(loaded)
+        if not jobs:
+            return 0
+        if self.stopping:
+            self._write_back.release(jobs)
+            return 0
+        BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
+        self._heartbeat.hold([job.lease for job in jobs], step_s=READ_STEP_S)
+        try:
+            self._score_claimed(loaded, jobs)
+        finally:
+            self._heartbeat.let_go()
+        return len(jobs)
+
+    def _leave_to_others(self, version_id: UUID) -> None:
+        """Hand the wake-up on for a model that this worker refuses: who has waited longest takes it next.
+
+        Not more often than every REFUSED_WAKE_S, where it may come back to this worker each time.
+        """
+        now = time.monotonic()
+        if now < self._handed_on.get(version_id, float("-inf")) + REFUSED_WAKE_S:
+            return
+        self._handed_on[version_id] = now
+        with self._database.statement() as work:
+            waiting = execution.fresh_count(work, model_version_id=version_id, most=1)
+        if waiting:
+            self._queue.wake(score_wake_up(version_id))
+
+    def _loaded(self, version_id: UUID) -> LoadedModel:
+        """The model. One that does not load is told of, and its jobs wait."""
+        subject = f"model {version_id}"
+        try:
+            loaded = self._pool.get(version_id)
+        except (BundleUnusable, BlobUnavailable) as error:
+            self._gate.note(subject, model_fault(self._pool.model(version_id), error))
+            raise
+        self._gate.note(subject, None)
+        return loaded
+
+    def _claim(self, loaded: LoadedModel) -> list[ClaimedJob]:
+        """Retries and fresh jobs take turns in going first. A full claim sends the next wake-up at once."""
+        self._wait_for_company(loaded)
+        loaded.retries_first = not loaded.retries_first
+        jobs = self._claim_once(loaded, retries_first=loaded.retries_first)
+        if not jobs and not loaded.retries_first:
+            jobs = self._claim_once(loaded, retries_first=True)
+        if jobs and (len(jobs) >= loaded.batch_limit or jobs[0].attempt > 1):
+            self._queue.wake(score_wake_up(loaded.model.id))
+        return jobs
+
+    def _wait_for_company(self, loaded: LoadedModel) -> None:
+        """Hold a claim back that would not fill a batch, for models that ask for it. Nothing is held meanwhile."""
+        wait_ms = loaded.model.manifest.runtime.max_wait_ms
+        if not wait_ms:
+            return
+        with self._database.statement() as work:
+            waiting = execution.fresh_count(work, model_version_id=loaded.model.id, most=loaded.batch_limit)
+        if 0 < waiting < loaded.batch_limit:
+            time.sleep(wait_ms / 1000)
+
+    def _claim_once(self, loaded: LoadedModel, *, retries_first: bool) -> list[ClaimedJob]:
+        failpoints.reach(Point.CLAIM_BEFORE)
+        with self._database.statement() as work:
+            jobs = execution.claim(
+                work,
+                model_version_id=loaded.model.id,
+                limit=loaded.batch_limit,
+                owner=self._owner,
+                lease_s=self._lease_s,
+                retries_first=retries_first,
+            )
+        failpoints.reach(Point.CLAIM_AFTER)
+        return jobs
+
+    def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
+        """Score what was claimed. A full batch is stored behind the next one: there is more to do."""
+        try:
+            cases, endings, put_back = self._open(jobs)
+        except DatabaseUnavailable:
+            self._write_back.release(jobs)
+            return
+        endings += self._score_cases(loaded, cases)
+        outcome = Outcome(loaded.model.name, endings, put_back)
+        self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
+
+    def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[Case], list[Ending], list[PutBack]]:
+        """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
+        cases: list[Case] = []
+        endings: list[Ending] = []
+        put_back: list[PutBack] = []
+        for job in jobs:
+            self._heartbeat.step(READ_STEP_S)
+            try:
+                cases.append(Case(job, self._payload(job)))
+            except PayloadUnreadable:
+                if self._has_the_key():
+                    endings.append(Ending(job.lease, problem=NOT_OPENED, quarantined=True))
+                else:
+                    put_back.append(PutBack(job, NOT_OPENED, counts=False))
+            except UploadNotFound:
+                endings.append(Ending(job.lease, problem=UPLOAD_GONE, quarantined=True))
+            except BlobMissing:
+                put_back.append(PutBack(job, UPLOAD_GONE, counts=True))
+            except BlobUnavailable:
+                put_back.append(PutBack(job, BLOBS_AWAY, counts=self._blobs_answer()))
+        return cases, endings, put_back
+
+    def _has_the_key(self) -> bool:
+        """Whether this process opens what others sealed, asked anew: then a payload that does not open is damaged."""
+        self._gate.look()
+        return self._gate.open
+
+    def _blobs_answer(self) -> bool:
+        """Whether the blob store answers, asked anew: then it is this blob that cannot be read."""
+        self._gate.look()
+        return self._gate.meets(Requirement.BLOB_STORE)
+
+    def _payload(self, job: ClaimedJob) -> bytes:
+        if job.payload is None:
+            assert job.upload_id is not None
+            return b"".join(self._uploads.read(job.tenant_id, job.upload_id))
+        return self._ciphers.of(job.tenant_id).open(
+            job.payload, binding("job.payload", job.tenant_id, job.lease.id)
+        )
+
+    def _score_cases(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
+        """Score cases together; where that fails, in halves, down to the one at fault."""
+        if not cases:
+            return []
+        if len(cases) > loaded.batch_limit:
+            return self._score_halves(loaded, cases)
+        try:
+            with logs.about_jobs(case.job.lease.id for case in cases):
+                results = self._run(loaded, cases)
+        except RowFault as fault:
+            rest = cases[: fault.index] + cases[fault.index + 1 :]
+            return [
+                Ending(cases[fault.index].job.lease, problem=UNREADABLE),
+                *self._score_cases(loaded, rest),
+            ]
+        except tuple(ALONE_AT_FAULT) as fault:
+            return self._narrow_down(loaded, cases, fault)
+        return [self._succeeded(case, result) for case, result in zip(cases, results, strict=True)]
+
+    def _narrow_down(self, loaded: LoadedModel, cases: list[Case], fault: Exception) -> list[Ending]:
+        """Score the halves of a batch that failed; a case that fails alone is at fault itself."""
+        if isinstance(fault, OutOfMemory) and len(cases) > 1:
+            loaded.batch_limit = len(cases) // 2
+            BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
+            jobs = logs.named(case.job.lease.id for case in cases)
+            log.warning("batch_limit_halved", model=loaded.model.name, limit=loaded.batch_limit, jobs=jobs)
+        if len(cases) > 1:
+            return self._score_halves(loaded, cases)
+        if isinstance(fault, OutOfMemory):  # the case is too large, not the batch: larger ones may fit again
+            loaded.batch_limit = loaded.model.manifest.runtime.max_batch
+        return [Ending(cases[0].job.lease, problem=ALONE_AT_FAULT[type(fault)])]
+
+    def _score_halves(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
+        middle = len(cases) // 2
+        return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
+
+    def _run(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
+        """Have the pipeline score the cases. What nobody foresaw counts as the model's failure on these cases."""
+        try:
+            return self._run_steps(loaded, cases)
+        except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut):
+            raise
+        except MemoryError as fault:
+            raise OutOfMemory from fault
+        except Exception as fault:
+            log.error("pipeline_failed", model=loaded.model.name, cases=len(cases), exc_info=fault)
+            raise RunFailed(type(fault).__name__) from fault
+
+    def _run_steps(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
+        self._heartbeat.step(READ_STEP_S)
+        results = loaded.pipeline.score(self._runner(loaded, cases), [case.payload for case in cases])
+        if len(results) != len(cases):
+            raise RunFailed(f"{len(results)} results for {len(cases)} cases")
+        return results
+
+    def _runner(self, loaded: LoadedModel, cases: Sequence[Case]) -> Run:
+        """What the pipeline runs its graphs by: each run waits its turn and is a step of its own, with its own limit."""
+        limit_s, ids = loaded.model.manifest.runtime.run_timeout_s, [case.job.lease.id for case in cases]
+
+        def run(feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
+            if self.runtime.provider != CPU:
+                self._turns.wait()
+            self._heartbeat.step(limit_s, loaded.graphs.stop)
+            failpoints.reach(Point.RUN_BEFORE, ids)
+            started = time.perf_counter()
+            outputs = loaded.graphs.run(feeds, graph)
+            seconds = time.perf_counter() - started
+            RUN_SECONDS.labels(loaded.model.name, self.runtime.provider).observe(seconds)
+            failpoints.reach(Point.RUN_AFTER)
+            self._heartbeat.step(READ_STEP_S)
+            return outputs
+
+        return run
+
+    def _succeeded(self, case: Case, result: dict[str, object]) -> Ending:
+        job = case.job
+        bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
+        return Ending(job.lease, payload=self._ciphers.of(job.tenant_id).seal(to_json(result), bound_to))
+
+
+def model_fault(model: PublishedModel, error: Exception) -> Fault:
+    """Why the jobs of a model wait on this worker."""
+    words = error.detail.rstrip(".") if isinstance(error, ServiceError) else type(error).__name__
+    advice = "Mend the blob store, or publish the bundle again; its jobs wait meanwhile."
+    cause = f"{model.name} {model.version} does not load: {words}"
+    return Fault(Requirement.MODELS, "MEDQUEUE_BLOB_URL", cause, advice)

@@ -1,0 +1,1 @@
+"""Webhook deliveries: claimed, sent to servers that nobody trusts, recorded."""
