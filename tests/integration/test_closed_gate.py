@@ -96,14 +96,14 @@ def test_a_batch_is_left_to_others_by_a_worker_with_another_master_key(
 ) -> None:
     with shifts.shift(database, blobs, keyring, queue, tmp_path, gate=of_key(database, keyring)) as right:
         batch_id = right.open(right.file("cases.csv", csv_of(rows_of(20))))
-        gate, night = right.services.gate, right.night
-        object.__setattr__(night, "gate", of_key(database, STRANGER))
-        object.__setattr__(night, "ciphers", type(night.ciphers)(database, STRANGER))
+        gate, services = right.services.gate, right.services
+        object.__setattr__(services, "gate", of_key(database, STRANGER))
+        object.__setattr__(services, "ciphers", type(services.ciphers)(database, STRANGER))
         right.work()
         assert right.nights.state(batch_id) is BatchState.VALIDATING
         assert right.nights.rows("SELECT attempt FROM batch_step") == [(0,)]
-        object.__setattr__(night, "gate", gate)
-        object.__setattr__(night, "ciphers", type(night.ciphers)(database, keyring))
+        object.__setattr__(services, "gate", gate)
+        object.__setattr__(services, "ciphers", type(services.ciphers)(database, keyring))
         right.work()
         assert right.nights.state(batch_id) is BatchState.COMPLETED
 
