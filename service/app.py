@@ -11,10 +11,10 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from service import failpoints, requirements
-from service.api import events, health, models, openapi, uploads
+from service.api import events, health, uploads
 from service.api.batches import routes as batches
 from service.api.batches import schedules as batch_schedules
-from service.api.http import problems
+from service.api.http import openapi, problems
 from service.api.http.auth import Authenticator
 from service.api.http.bodies import Bodies
 from service.api.http.places import Places
@@ -22,6 +22,7 @@ from service.api.http.request_ids import RequestIds
 from service.api.http.waiting import Waiting
 from service.api.jobs import results as job_results
 from service.api.jobs import routes as jobs
+from service.api.models import routes as models
 from service.api.receivers import Callbacks, Receivers
 from service.api.services import Services
 from service.api.webhooks import deliveries as webhook_deliveries

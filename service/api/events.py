@@ -14,8 +14,8 @@ from flask import Blueprint, Response, request, stream_with_context
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from service.accounts import Principal, Scope
-from service.api import examples
 from service.api.http import parameters
+from service.api.http.examples import AT, ID
 from service.api.http.operations import operation
 from service.api.http.requests import preferred_wait_s, query_as
 from service.api.http.waiting import REREAD_S
@@ -37,6 +37,10 @@ PACE_S = 0.1  # between two reads: announcements may come by the thousand
 ONE_TYPE = "|".join(re.escape(name) for name in PUBLISHED_ACTIONS)
 TYPES = re.compile(rf"({ONE_TYPE})(,({ONE_TYPE}))*")
 PLACE = re.compile(r"@([0-9]{1,18})")
+EXAMPLE = (
+    "retry: 1000\nid: @73114\n\n"
+    f'id: {ID}\nevent: job.succeeded\ndata: {{"type":"job.succeeded","timestamp":"{AT}","data":{{...}}}}\n\n'
+)
 PLACE_OR_ID = r"^(@[0-9]{1,18}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
 
 
@@ -66,7 +70,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("")
     @operation(
         "Follow events",
-        example=examples.STREAM,
+        example=EXAMPLE,
         scope=Scope.JOBS_READ,
         answers={200: MEDIA},
         problems=(400, 404, 422),

@@ -1,21 +1,67 @@
 """/healthz, /readyz and /metrics: for probes and scrapers, without a key and without anything confidential."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
 from service import backlog, probes
-from service.api import examples
 from service.api.http import parameters
+from service.api.http.answers import answer
 from service.api.http.operations import operation
 from service.api.http.requests import query_as
-from service.api.schemas import Liveness, Readiness
+from service.api.http.schemas import Wire
 from service.api.services import Services
-from service.api.views import answer
 from service.faults import Fault
 from service.metrics import exposition
+from service.redis_faults import RedisFault
+
+LIVE: dict[str, Any] = {"status": "ok"}
+READY: dict[str, Any] = {
+    "status": "ready",
+    "postgres": "ok",
+    "schema": "ok",
+    "redis": "ok",
+    "consumption": "ok",
+    "scheduler": "ok",
+}
+METRICS = 'medqueue_jobs{model="breast-cancer-wisconsin",version="1.0.0",state="queued"} 12.0'
+
+
+class Liveness(Wire):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class MissingRequirement(Wire):
+    """What a process lacks for its work, and what to do about it."""
+
+    requirement: Literal["data_dir", "postgres", "schema", "master_key", "blob_store", "models"]
+    setting: str
+    cause: str
+    advice: str
+
+
+class Readiness(Wire):
+    """Whether jobs can be accepted; Redis may be away, consumption stalled, the scheduler stopped."""
+
+    status: Literal["ready", "not_ready"]
+    postgres: Literal["ok", "unreachable"]
+    schema_: Literal["ok", "behind", "unknown"] = Field(alias="schema")
+    redis: Literal["ok"] | RedisFault = Field(
+        description="`ok`: a message was sent and taken. Else why not; jobs start about a second later then."
+    )
+    consumption: Literal["ok", "stalled", "unknown"] = Field(
+        description="`stalled`: a job could have been claimed for 30 s, and no worker claimed or held any."
+    )
+    scheduler: Literal["ok", "stopped", "unknown"] = Field(
+        description="`stopped`: no scheduler has ended its sweeps without a fault for 10 s, or for three intervals."
+    )
+    faults: list[MissingRequirement] | None = Field(
+        None, description="What this process lacks for its work; not there when it lacks nothing."
+    )
 
 
 class ReadinessQuery(BaseModel):
@@ -36,14 +82,14 @@ def blueprint(services: Services) -> Blueprint:
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
-    @operation("Whether the process answers", example=examples.LIVE, scope=None, answers={200: Liveness})
+    @operation("Whether the process answers", example=LIVE, scope=None, answers={200: Liveness})
     def healthz() -> Response:
         return answer({"status": "ok"})
 
     @routes.get("/readyz")
     @operation(
         "Whether jobs can be accepted",
-        example=examples.READY,
+        example=READY,
         scope=None,
         answers={200: Readiness, 503: Readiness},
         parameters=parameters.of_query(ReadinessQuery),
@@ -70,7 +116,7 @@ def blueprint(services: Services) -> Blueprint:
         return answer(told, 200 if ready else 503)
 
     @routes.get("/metrics")
-    @operation("Prometheus metrics", example=examples.METRICS, scope=None, answers={200: "text/plain"})
+    @operation("Prometheus metrics", example=METRICS, scope=None, answers={200: "text/plain"})
     def metrics() -> Response:
         queue = probes.queue_metrics(services.database, services.catalog)
         waits = backlog.exposition(services.database, services.settings.redis_url)

@@ -1,16 +1,28 @@
 """/v1/uploads: stream a file into the encrypted store."""
 
+from typing import Any
+from uuid import UUID
+
 from flask import Blueprint, Response, request
 
 from service.accounts import Scope
-from service.api import examples
+from service.api.http.answers import answer
+from service.api.http.examples import ID
 from service.api.http.operations import operation
-from service.api.schemas import UploadView
+from service.api.http.schemas import Wire
 from service.api.services import Services
-from service.api.views import answer
 from service.errors import ContentTypeUnsupported
 
 RAW = "application/octet-stream"
+EXAMPLE: dict[str, Any] = {"id": ID, "size_bytes": 48213, "sha256": "5e" * 32}
+
+
+class UploadView(Wire):
+    """A stored file."""
+
+    id: UUID
+    size_bytes: int
+    sha256: str
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -20,7 +32,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post("")
     @operation(
         "Upload a file",
-        example=examples.UPLOAD,
+        example=EXAMPLE,
         scope=Scope.UPLOADS_WRITE,
         body=RAW,
         answers={201: UploadView},

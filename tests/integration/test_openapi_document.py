@@ -1,5 +1,7 @@
 """/openapi.json is OpenAPI 3.1, and tells of every route, with examples that are good."""
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,12 +10,13 @@ import pytest
 import schemathesis
 from flask import Flask
 
-from service.api.openapi import document
+from service.api.http.openapi import document
 from service.app import create_api
 from service.config import Settings
 
 Document = dict[str, Any]
 SWAGGER_UI = "/docs"
+SCHEMA_REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 NOT_METHODS_OF_OURS = {"HEAD", "OPTIONS"}
 
 
@@ -48,6 +51,16 @@ def as_written(rule: str) -> str:
 def test_it_is_openapi_3_1(described: Document) -> None:
     assert described["openapi"].startswith("3.1.")
     schemathesis.openapi.from_dict(described).validate()
+
+
+def test_every_schema_in_it_is_referred_to(described: Document) -> None:
+    schemas: Document = described["components"]["schemas"]
+    found, left = set[str](), [described["paths"]]
+    while left:
+        fresh = set(SCHEMA_REFERENCE.findall(json.dumps(left.pop()))) - found
+        found |= fresh
+        left += [schemas[name] for name in fresh]
+    assert found == set(schemas)
 
 
 def test_every_route_stands_in_it(app: Flask, described: Document) -> None:

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from service import probes
 from service.accounts import Principal
-from service.api import examples
+from service.api.health import READY
 from service.app import create_api
 from service.catalog import PublishedModel
 from service.config import Settings
@@ -124,7 +124,7 @@ def test_a_stall_is_told_and_leaves_the_api_in_the_balancer_unless_consumption_i
     http: FlaskClient, database: Database, queued: Queue
 ) -> None:
     swept(database)
-    ready = dict(examples.READY)
+    ready = dict(READY)
     for path in ("/readyz", "/readyz?consumption=required"):
         answer = http.get(path)
         assert (answer.status_code, answer.json) == (200, ready)
@@ -166,9 +166,9 @@ def test_a_scheduler_that_stopped_is_told_and_answered_with_503_where_it_is_requ
     swept(database, ago_s=60)
     stopped = {"scheduler": "stopped"}
     answer = http.get("/readyz")
-    assert (answer.status_code, answer.json) == (200, examples.READY | stopped)
+    assert (answer.status_code, answer.json) == (200, READY | stopped)
     answer = http.get("/readyz?scheduler=required")
-    assert (answer.status_code, answer.json) == (503, examples.READY | stopped | {"status": "not_ready"})
+    assert (answer.status_code, answer.json) == (503, READY | stopped | {"status": "not_ready"})
     swept(database)
     assert http.get("/readyz?scheduler=required").status_code == 200
 

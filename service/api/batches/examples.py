@@ -2,24 +2,21 @@
 
 from typing import Any
 
-from service.api import examples
+from service.api.http.examples import AT, DIGEST, ID, MODEL
+from service.api.jobs import examples
 
-_MODEL = examples.CASE["model"]
-_ID = examples.ACCEPTED["id"]
-_UPLOAD = examples.UPLOAD["id"]
-_AT = examples.ACCEPTED["created_at"]
 _SHA = "5e" * 32
 _WINDOW = {"hours": "22:00-06:00", "zone": "Europe/Berlin"}
 
 SUBMIT: dict[str, Any] = {
     "upload": {
         "summary": "A CSV file that was uploaded before, at once",
-        "value": {"model": _MODEL, "source": {"upload_id": _UPLOAD}, "format": "csv", "id_column": "case"},
+        "value": {"model": MODEL, "source": {"upload_id": ID}, "format": "csv", "id_column": "case"},
     },
     "night": {
         "summary": "A Parquet file of the hospital's store, at night, with a copy of the results",
         "value": {
-            "model": _MODEL,
+            "model": MODEL,
             "source": {"uri": "s3://hospital/night/2026-11-22.parquet"},
             "format": "parquet",
             "window": _WINDOW,
@@ -32,17 +29,17 @@ SUBMIT: dict[str, Any] = {
     },
     "dry run": {
         "summary": "The first 1,000 rows are checked and none is scored",
-        "value": {"model": _MODEL, "source": {"upload_id": _UPLOAD}, "format": "ndjson", "dry_run": 1000},
+        "value": {"model": MODEL, "source": {"upload_id": ID}, "format": "ndjson", "dry_run": 1000},
     },
 }
 OPENED: dict[str, Any] = {
-    "id": _ID,
-    "model": _MODEL,
+    "id": ID,
+    "model": MODEL,
     "model_version": "1.0.0",
-    "model_digest": examples.ACCEPTED["model_digest"],
+    "model_digest": DIGEST,
     "kind": "diagnosis",
     "state": "validating",
-    "created_at": _AT,
+    "created_at": AT,
     "scheduled_at": None,
     "started_at": None,
     "pausing_at": None,
@@ -54,7 +51,7 @@ OPENED: dict[str, Any] = {
     "deadline": "2026-11-24T06:00:00Z",
     "opens_at": "2026-11-22T21:00:00Z",
     "closes_at": "2026-11-23T05:00:00Z",
-    "source": {"upload_id": _UPLOAD, "format": "csv", "size_bytes": None, "sha256": None},
+    "source": {"upload_id": ID, "format": "csv", "size_bytes": None, "sha256": None},
     "output": {"format": "ndjson", "place": None},
     "on_error": {"stop_after": 1000},
     "id_column": "case",
@@ -78,9 +75,9 @@ OPENED: dict[str, Any] = {
 }
 RUNNING: dict[str, Any] = OPENED | {
     "state": "running",
-    "scheduled_at": _AT,
+    "scheduled_at": AT,
     "started_at": "2026-11-22T21:00:00Z",
-    "source": {"upload_id": _UPLOAD, "format": "csv", "size_bytes": 412_000_000, "sha256": _SHA},
+    "source": {"upload_id": ID, "format": "csv", "size_bytes": 412_000_000, "sha256": _SHA},
     "columns": {"used": ["mean_radius", "mean_texture"], "ignored": ["remark"], "absent": []},
     "counts": {"total": 1_000_000, "succeeded": 261_120, "failed": 1024, "remaining": 737_856},
     "rows_per_s": 84_000.0,
@@ -89,16 +86,16 @@ RUNNING: dict[str, Any] = OPENED | {
 }
 PAUSED: dict[str, Any] = RUNNING | {
     "state": "paused",
-    "paused_at": _AT,
+    "paused_at": AT,
     "rows_per_s": None,
     "expected_end": None,
 }
-CANCELED: dict[str, Any] = PAUSED | {"state": "canceled", "finished_at": _AT}
-RERUN: dict[str, Any] = OPENED | {"rerun_of": _ID}
+CANCELED: dict[str, Any] = PAUSED | {"state": "canceled", "finished_at": AT}
+RERUN: dict[str, Any] = OPENED | {"rerun_of": ID}
 RERUN_REQUEST: dict[str, Any] = {
     "mended": {
         "summary": "The failed rows from a mended file",
-        "value": {"source": {"upload_id": _ID}, "rows": "failed"},
+        "value": {"source": {"upload_id": ID}, "rows": "failed"},
     }
 }
 BATCHES: dict[str, Any] = {"items": [RUNNING], "next_cursor": None}
@@ -121,7 +118,7 @@ SCHEDULE_REQUEST: dict[str, Any] = {
             "name": "ward 4b",
             "cron": "0 22 * * *",
             "zone": "Europe/Berlin",
-            "model": _MODEL,
+            "model": MODEL,
             "source": {"uri": "s3://hospital/night/{date}.parquet"},
             "format": "parquet",
             "window": _WINDOW,
@@ -131,11 +128,11 @@ SCHEDULE_REQUEST: dict[str, Any] = {
     }
 }
 SCHEDULE: dict[str, Any] = {
-    "id": _ID,
+    "id": ID,
     "name": "ward 4b",
     "cron": "0 22 * * *",
     "zone": "Europe/Berlin",
-    "model": _MODEL,
+    "model": MODEL,
     "source": {"uri": "s3://hospital/night/{date}.parquet", "format": "parquet"},
     "output": {"format": "ndjson", "place": None},
     "window": _WINDOW,
@@ -146,13 +143,13 @@ SCHEDULE: dict[str, Any] = {
     "delimiter": None,
     "index": None,
     "dry_run": None,
-    "created_at": _AT,
-    "updated_at": _AT,
+    "created_at": AT,
+    "updated_at": AT,
     "paused_at": None,
     "next_run_at": "2026-11-22T21:00:00Z",
     "last_run_at": None,
     "last_batch_id": None,
     "last_problem": None,
 }
-PAUSED_SCHEDULE: dict[str, Any] = SCHEDULE | {"paused_at": _AT}
+PAUSED_SCHEDULE: dict[str, Any] = SCHEDULE | {"paused_at": AT}
 SCHEDULES: dict[str, Any] = {"items": [SCHEDULE], "next_cursor": None}

@@ -14,11 +14,12 @@ from service.api.batches.output import MEDIA, OutputQuery
 from service.api.batches.schemas import BatchList, BatchSubmit, BatchView, RerunRequest
 from service.api.batches.views import as_opened, batch_fields
 from service.api.http import parameters
+from service.api.http.answers import answer, page_of
 from service.api.http.operations import operation
 from service.api.http.requests import NoQuery, body_as, cursor_id, idempotency_key, query_as
-from service.api.schemas import PAGE_LIMIT, EventList, Time
+from service.api.http.schemas import PAGE_LIMIT, Time
+from service.api.jobs.schemas import EventList
 from service.api.services import Services
-from service.api.views import answer, page_of
 from service.batches import control, opening, queries
 from service.batches.output import OutputKind
 from service.batches.queries import BatchFilter

@@ -11,11 +11,11 @@ from service.api.batches.intake import checked_schedule
 from service.api.batches.schemas import ScheduleList, ScheduleRequest, ScheduleView
 from service.api.batches.views import schedule_fields
 from service.api.http import parameters
+from service.api.http.answers import answer, page_of
 from service.api.http.operations import operation
 from service.api.http.requests import NoQuery, body_as, cursor_id, query_as
-from service.api.schemas import PAGE_LIMIT
+from service.api.http.schemas import PAGE_LIMIT
 from service.api.services import Services
-from service.api.views import answer, page_of
 from service.batches import schedules
 
 

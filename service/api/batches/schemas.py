@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError, WrapValidator, model_validator
 
-from service.api.schemas import Reference, Time, Wire
+from service.api.http.schemas import Reference, Time, Wire
 from service.lifecycle import BatchState
 
 CARRY_LIMIT = 100

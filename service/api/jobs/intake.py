@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from service.accounts import Principal
-from service.api.schemas import SubmitRequest
+from service.api.jobs.schemas import SubmitRequest
 from service.api.services import Services
 from service.catalog import PublishedModel
 from service.errors import BodyTooLarge, DeadlinePassed, FieldError, InputInvalid, RequestInvalid

@@ -8,14 +8,15 @@ from uuid import UUID
 from flask import Blueprint, Response
 
 from service.accounts import Principal, Scope
-from service.api import examples
 from service.api.http import parameters
+from service.api.http.answers import answer
 from service.api.http.operations import operation
 from service.api.http.problems import problem_of
 from service.api.http.requests import body_as, preferred_wait_s
-from service.api.schemas import BulkAnswer, ResultsRequest
+from service.api.jobs import examples
+from service.api.jobs.schemas import BulkAnswer, ResultsRequest
+from service.api.jobs.views import job_fields
 from service.api.services import Services
-from service.api.views import answer, job_fields
 from service.errors import JobNotFound, PayloadUnreadable
 from service.jobs import queries
 from service.jobs.queries import JobView, Reading

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.datastructures import ETags
 
 from service import failpoints
 from service.accounts import Principal, Scope
-from service.api import examples
 from service.api.http import parameters
+from service.api.http.answers import answer, page_of
 from service.api.http.operations import operation
 from service.api.http.problems import problem_of
 from service.api.http.requests import (
@@ -25,21 +25,19 @@ from service.api.http.requests import (
     query_as,
     traceparent,
 )
-from service.api.jobs import intake, results
-from service.api.schemas import (
-    PAGE_LIMIT,
+from service.api.http.schemas import PAGE_LIMIT, Reference, Time
+from service.api.jobs import examples, intake, results
+from service.api.jobs.schemas import (
     BulkAnswer,
     BulkOfCases,
     BulkRequest,
     EventList,
     JobList,
     JobView,
-    Reference,
     SubmitRequest,
-    Time,
 )
+from service.api.jobs.views import accepted_fields, job_fields
 from service.api.services import Services
-from service.api.views import accepted_fields, answer, job_fields, page_of
 from service.errors import (
     DatabaseUnavailable,
     JobNotFound,
@@ -290,7 +288,7 @@ def _cases(body: bytes) -> list[SubmitRequest | ServiceError]:
         return [_case(part) for part in body_as(BulkRequest, body).jobs]
 
 
-def _case(part: JsonValue) -> SubmitRequest | ServiceError:
+def _case(part: object) -> SubmitRequest | ServiceError:
     try:
         return part_as(SubmitRequest, part)
     except ServiceError as error:

@@ -1,18 +1,19 @@
 """/v1/webhook-deliveries: what was sent to whom, and what came of it; send one again."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.accounts import Scope
-from service.api import examples
 from service.api.http import parameters
+from service.api.http.answers import answer, page_of
 from service.api.http.operations import operation
 from service.api.http.requests import NoQuery, cursor_id, query_as
-from service.api.schemas import PAGE_LIMIT, Time
+from service.api.http.schemas import PAGE_LIMIT, Time
 from service.api.services import Services
-from service.api.views import answer, delivery_fields, page_of, try_fields
+from service.api.webhooks import examples
 from service.api.webhooks.schemas import DeliveredType, DeliveryList, DeliveryView, DeliveryWithTries
 from service.lifecycle import DeliveryState
 from service.webhooks import history
@@ -63,7 +64,7 @@ def blueprint(services: Services) -> Blueprint:
         )
         with services.database.statement() as work:
             found = history.newest(work, principal, wanted, before=before, limit=query.limit + 1)
-        return page_of("webhook-deliveries", found, query.limit, delivery_fields)
+        return page_of("webhook-deliveries", found, query.limit, asdict)
 
     @routes.get("/<uuid:delivery_id>")
     @operation(
@@ -78,7 +79,7 @@ def blueprint(services: Services) -> Blueprint:
         query_as(NoQuery)
         with services.database.transaction() as work:
             delivery, tries = history.get(work, principal, delivery_id)
-        return answer(delivery_fields(delivery) | {"history": [try_fields(each) for each in tries]})
+        return answer(asdict(delivery) | {"history": [asdict(each) for each in tries]})
 
     @routes.post("/<uuid:delivery_id>/replay")
     @operation(
@@ -91,6 +92,6 @@ def blueprint(services: Services) -> Blueprint:
     def replay_delivery(delivery_id: UUID) -> Response:
         principal = services.auth.principal(Scope.WEBHOOKS_WRITE)
         with services.database.transaction() as work:
-            return answer(delivery_fields(history.replay(work, principal, delivery_id)))
+            return answer(asdict(history.replay(work, principal, delivery_id)))
 
     return routes

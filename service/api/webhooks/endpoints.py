@@ -1,5 +1,6 @@
 """/v1/webhook-endpoints: register, read, change and delete them, rotate their secrets, ping and replay."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -7,13 +8,13 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.accounts import Scope
-from service.api import examples
 from service.api.http import parameters
+from service.api.http.answers import answer, page_of
 from service.api.http.operations import operation
 from service.api.http.requests import NoQuery, body_as, cursor_id, query_as
-from service.api.schemas import PAGE_LIMIT
+from service.api.http.schemas import PAGE_LIMIT
 from service.api.services import Services
-from service.api.views import answer, endpoint_fields, page_of
+from service.api.webhooks import examples
 from service.api.webhooks.schemas import (
     CreatedEndpoint,
     EndpointChange,
@@ -84,7 +85,7 @@ class EndpointViews:
                 event_types=wanted.event_types,
                 description=wanted.description,
             )
-        fields = endpoint_fields(endpoint) | {"secret": secret}
+        fields = asdict(endpoint) | {"secret": secret}
         return answer(fields, 201, {"Location": f"/v1/webhook-endpoints/{endpoint.id}"})
 
     @operation(
@@ -103,7 +104,7 @@ class EndpointViews:
         before = cursor_id("webhook-endpoints", query.cursor)
         with services.database.statement() as work:
             found = endpoints.newest(work, principal, before=before, limit=query.limit + 1)
-        return page_of("webhook-endpoints", found, query.limit, endpoint_fields)
+        return page_of("webhook-endpoints", found, query.limit, asdict)
 
     @operation(
         "Read a webhook endpoint",
@@ -118,7 +119,7 @@ class EndpointViews:
         principal = services.auth.principal(Scope.WEBHOOKS_READ)
         query_as(NoQuery)
         with services.database.statement() as work:
-            return answer(endpoint_fields(endpoints.get(work, principal, endpoint_id)))
+            return answer(asdict(endpoints.get(work, principal, endpoint_id)))
 
     @operation(
         "Change a webhook endpoint",
@@ -146,7 +147,7 @@ class EndpointViews:
                 description=wanted.description,
                 state=wanted.state,
             )
-        return answer(endpoint_fields(changed))
+        return answer(asdict(changed))
 
     @operation("Delete a webhook endpoint", scope=Scope.WEBHOOKS_WRITE, answers={204: ""}, problems=(404,))
     def delete_endpoint(self, endpoint_id: UUID) -> Response:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
-from service.api.schemas import Time, Wire
+from service.api.http.schemas import Time, Wire
 from service.lifecycle import PUBLISHED_ACTIONS, DeliveryState
 from service.webhooks.messages import PING
 

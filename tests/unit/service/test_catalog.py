@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.bundle import Bundle, bundled, read_bundle
 from models.pipelines import FieldFault
-from service.api.schemas import Reference
+from service.api.http.schemas import Reference
 from service.catalog import ALIAS, DEFAULT_ALIAS, REFERENCE, PublishedModel, field_errors
 from service.catalog.bundles import fetch
 from service.errors import BlobUnavailable, BundleUnusable, InputInvalid

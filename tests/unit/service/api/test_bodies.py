@@ -16,7 +16,7 @@ from werkzeug.test import create_environ
 from service.accounts import Principal
 from service.api.http.bodies import PART_BYTES, Bodies
 from service.api.http.requests import body_as
-from service.api.schemas import SubmitRequest
+from service.api.jobs.schemas import SubmitRequest
 from service.crypto import Cipher
 from service.errors import (
     BodyIncomplete,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.api.jobs import intake, routes
-from service.api.schemas import SubmitRequest
+from service.api.jobs.schemas import SubmitRequest
 from service.errors import DatabaseUnavailable, ModelNotFound, ServiceError
 
 ANY: Any = None

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from models.manifest import ModelManifest
 from service.accounts import Principal, Scope
 from service.api.jobs.intake import checked
-from service.api.schemas import SubmitRequest
+from service.api.jobs.schemas import SubmitRequest
 from service.api.services import Services
 from service.catalog import Catalog, PublishedModel
 from service.config import Settings

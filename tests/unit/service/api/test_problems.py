@@ -18,7 +18,7 @@ from service import errors
 from service.api.http.problems import MAX_FIELD_ERRORS, PROBLEM_TYPE, STATUS, install, problem_of
 from service.api.http.requests import body_as, query_as, request_invalid
 from service.api.jobs.routes import EventQuery, JobQuery
-from service.api.schemas import BulkRequest, SubmitRequest
+from service.api.jobs.schemas import BulkRequest, SubmitRequest
 from service.errors import FieldError, ServiceError
 
 # What no caller of the API can cause: a wrong set-up, a damaged store, a bundle on the command line.

@@ -1,48 +1,25 @@
-"""What requests and answers look like on the wire. The OpenAPI document is made from these classes."""
+"""What requests and answers about jobs look like on the wire."""
 
-import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     StringConstraints,
+    WithJsonSchema,
 )
 
-from service.lifecycle import JobState, Priority
-from service.redis_faults import RedisFault
+from service.api.http.schemas import Problem, Reference, Time, Wire
+from service.lifecycle import JobState
 
-PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
 BULK_LIMIT = 1000
-PAGE_LIMIT = 200
 
-ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
-
-
-def _written_out(value: object) -> object:
-    """A number would be read as seconds since 1970."""
-    if not isinstance(value, str) or not ISO_TIME.match(value):
-        raise ValueError("write the time as in 2026-11-22T08:30:00Z (ISO 8601, with its zone)")
-    return value
-
-
-Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
 PriorityName = Literal["stat", "asap", "urgent", "routine"]
-Reference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}(@[A-Za-z0-9.+-]{1,64})?$")]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
-
-
-class Wire(BaseModel):
-    """Base of all: unknown fields are refused, and nothing is turned from one type into another."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
 
 class SubmitRequest(Wire):
@@ -79,10 +56,14 @@ class SubmitRequest(Wire):
     )
 
 
+# Checked apart from the request that holds it, so that a bad one does not refuse the others.
+Case = Annotated[object, WithJsonSchema({"$ref": "#/components/schemas/SubmitRequest"})]
+
+
 class BulkRequest(Wire):
     """Up to 1,000 cases in one request and one transaction."""
 
-    jobs: Annotated[list[JsonValue], Field(min_length=1, max_length=BULK_LIMIT)] = Field(
+    jobs: Annotated[list[Case], Field(min_length=1, max_length=BULK_LIMIT)] = Field(
         description="Each as for POST /v1/jobs. One that is refused does not hold up the others."
     )
 
@@ -99,26 +80,6 @@ class BulkOfCases(Wire):
     """A bulk request all of whose cases fit their schema: read in one go."""
 
     jobs: Annotated[list[SubmitRequest], Field(min_length=1, max_length=BULK_LIMIT)]
-
-
-class FieldProblem(Wire):
-    """One field that is wrong."""
-
-    pointer: str = Field(description="JSON pointer into the request body.")
-    code: str
-    detail: str
-
-
-class Problem(Wire):
-    """RFC 9457 problem details."""
-
-    type: str
-    title: str
-    status: int
-    code: str = Field(description="Stable; what a program should look at.")
-    detail: str = Field(description="What to change.")
-    errors: list[FieldProblem] | None = None
-    request_id: str | None = Field(None, description="There when the fault is ours: name it to the operator.")
 
 
 class JobProblem(Wire):
@@ -192,90 +153,3 @@ class EventList(Wire):
 
     items: list[EventView]
     next_cursor: str | None
-
-
-class UploadView(Wire):
-    """A stored file."""
-
-    id: UUID
-    size_bytes: int
-    sha256: str
-
-
-class LabelView(Wire):
-    """A class that a model can answer, with its code where it has one."""
-
-    id: str
-    display: str
-    system: str | None
-    code: str | None
-
-
-class VersionView(Wire):
-    """A published version of a model."""
-
-    version: str
-    digest: str
-    published_at: datetime
-
-
-class ModelView(Wire):
-    """A model as its `stable` version describes it, or as the version that was asked for does."""
-
-    name: str
-    title: str
-    summary: str
-    kind: str
-    task: str
-    version: str
-    digest: str
-    license: str
-    input_schema: dict[str, Any]
-    result_schema: dict[str, Any]
-    labels: list[LabelView]
-    metrics: dict[str, float | str]
-    versions: list[VersionView]
-    aliases: dict[str, str]
-    card: str
-
-
-class ModelList(Wire):
-    """The catalogue."""
-
-    items: list[ModelView]
-    next_cursor: str | None
-
-
-class Liveness(Wire):
-    """The process answers."""
-
-    status: Literal["ok"]
-
-
-class MissingRequirement(Wire):
-    """What a process lacks for its work, and what to do about it."""
-
-    requirement: Literal["data_dir", "postgres", "schema", "master_key", "blob_store", "models"]
-    setting: str
-    cause: str
-    advice: str
-
-
-class Readiness(Wire):
-    """Whether jobs can be accepted; Redis may be away, consumption stalled, the scheduler stopped."""
-
-    status: Literal["ready", "not_ready"]
-    postgres: Literal["ok", "unreachable"]
-    schema_: Literal["ok", "behind", "unknown"] = Field(alias="schema")
-    redis: Literal["ok"] | RedisFault = Field(
-        description="`ok`: a message was sent and taken. Else why not; jobs start about a second later then."
-    )
-    consumption: Literal["ok", "stalled", "unknown"] = Field(
-        description="`stalled`: a job could have been claimed for 30 s, and no worker claimed or held any."
-    )
-    scheduler: Literal["ok", "stopped", "unknown"] = Field(
-        description="`stopped`: no scheduler has ended its sweeps without a fault for 10 s, or for three intervals."
-    )
-    faults: list[MissingRequirement] | None = Field(
-        None, description="What this process lacks for its work; not there when it lacks nothing."
-    )

@@ -1,6 +1,7 @@
 """/openapi.json, made from the routes' own descriptions and schema classes, and /docs to try them."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -11,12 +12,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from service.api import examples, schemas
-from service.api.batches import schemas as batch_schemas
+from service.api.http.answers import answer
 from service.api.http.operations import Operation, operation, operation_of
 from service.api.http.problems import PROBLEM_TYPE, TRY_AGAIN
-from service.api.views import answer
-from service.api.webhooks import schemas as webhook_schemas
+from service.api.http.schemas import Problem
 
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
@@ -53,7 +52,7 @@ def blueprint() -> Blueprint:
     routes = Blueprint("openapi", __name__)
 
     @routes.get("/openapi.json")
-    @operation("This document", example=examples.OPENAPI, scope=None, answers={200: JSON})
+    @operation("This document", example={"openapi": "3.1.0"}, scope=None, answers={200: JSON})
     def openapi() -> Response:
         return answer(document(current_app))
 
@@ -89,7 +88,9 @@ def document(app: Flask) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": _component_schemas(),
+            "schemas": _component_schemas(
+                frozenset(kind for _, found in described for kind in _kinds_of(found))
+            ),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -180,7 +181,7 @@ def _problems(found: Operation) -> dict[str, Any]:
     return {
         str(status): {
             "description": PROBLEM_WORDS[status],
-            "content": {PROBLEM_TYPE: _schema_of(schemas.Problem)},
+            "content": {PROBLEM_TYPE: _schema_of(Problem)},
             "headers": REQUEST_ID | ({"Retry-After": SECONDS} if status in TRY_AGAIN else {}),
         }
         for status in sorted(statuses)
@@ -194,16 +195,16 @@ def _schema_of(kind: type[BaseModel] | str) -> dict[str, Any]:
 
 
 @cache
-def _component_schemas() -> dict[str, Any]:
-    wire = [
-        found
-        for module in (schemas, webhook_schemas, batch_schemas)
-        for found in vars(module).values()
-        if isinstance(found, type) and issubclass(found, BaseModel) and found.__module__ == module.__name__
-    ]
-    _, document = models_json_schema([(found, "validation") for found in wire], ref_template=REFERENCE)
+def _component_schemas(kinds: frozenset[type[BaseModel]]) -> dict[str, Any]:
+    """The schemas of all bodies and answers, and of what these are made of."""
+    _, document = models_json_schema(
+        [(kind, "validation") for kind in kinds | {Problem}], ref_template=REFERENCE
+    )
     definitions: dict[str, Any] = document["$defs"]
-    definitions["BulkRequest"]["properties"]["jobs"]["items"] = {
-        "$ref": REFERENCE.format(model="SubmitRequest")
-    }
     return definitions
+
+
+def _kinds_of(found: Operation) -> Iterator[type[BaseModel]]:
+    for kind in (found.body, *found.answers.values()):
+        if isinstance(kind, type):
+            yield kind

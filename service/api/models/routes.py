@@ -6,12 +6,12 @@ from typing import Any
 from flask import Blueprint, Response
 
 from service.accounts import Scope
-from service.api import examples
+from service.api.http.answers import answer
 from service.api.http.operations import operation
 from service.api.http.requests import NoQuery, query_as
-from service.api.schemas import ModelList, ModelView
+from service.api.models import examples
+from service.api.models.schemas import ModelList, ModelView
 from service.api.services import Services
-from service.api.views import answer
 from service.catalog import Catalog, PublishedModel
 
 

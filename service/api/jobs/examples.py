@@ -1,0 +1,76 @@
+"""Examples of jobs in the OpenAPI document: a real case of a bundled model, from public data."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from service.api.http.examples import AT, DIGEST, ID, MODEL
+
+_GOLDEN = json.loads((files("models") / "zoo" / MODEL / "golden.json").read_text())
+
+CASE: dict[str, Any] = {"model": MODEL, "input": _GOLDEN["cases"][0]["input"]}
+
+SUBMIT: dict[str, Any] = {
+    "measurements": {"summary": "Thirty measurements of cell nuclei", "value": CASE},
+    "urgent": {
+        "summary": "The same, urgent, for a known patient",
+        "value": CASE | {"priority": "urgent", "subject": "patient-17", "metadata": {"ward": "4b"}},
+    },
+    "image": {
+        "summary": "An image that was uploaded before",
+        "value": {
+            "model": "pneumonia-xray-28",
+            "input": {"upload_id": "01a20178-0cf7-709a-a48f-6fb21c091371"},
+        },
+    },
+}
+BULK: dict[str, Any] = {"two cases": {"summary": "Two cases at once", "value": {"jobs": [CASE, CASE]}}}
+
+ACCEPTED: dict[str, Any] = {
+    "id": ID,
+    "model": MODEL,
+    "model_version": "1.0.0",
+    "model_digest": DIGEST,
+    "kind": "diagnosis",
+    "state": "queued",
+    "priority": "routine",
+    "created_at": AT,
+    "started_at": None,
+    "finished_at": None,
+    "deadline": None,
+    "attempt": 0,
+    "subject": "patient-17",
+    "metadata": {"ward": "4b"},
+}
+SUCCEEDED: dict[str, Any] = ACCEPTED | {
+    "state": "succeeded",
+    "started_at": AT,
+    "finished_at": AT,
+    "attempt": 1,
+    "result": _GOLDEN["cases"][0]["expected"]
+    | {
+        "type": "classification",
+        "model_digest": DIGEST,
+        "runtime": "onnxruntime 1.31.1",
+        "provider": "CPUExecutionProvider",
+    },
+}
+JOBS: dict[str, Any] = {"items": [ACCEPTED], "next_cursor": None}
+BULK_ANSWER: dict[str, Any] = {"items": [ACCEPTED]}
+RESULTS: dict[str, Any] = {"items": [SUCCEEDED]}
+RESULTS_REQUEST: dict[str, Any] = {"a job": {"summary": "The jobs of a bulk submit", "value": {"ids": [ID]}}}
+CANCELED: dict[str, Any] = ACCEPTED | {"state": "canceled", "finished_at": AT}
+EVENTS: dict[str, Any] = {
+    "items": [
+        {
+            "id": ID,
+            "action": "job.submitted",
+            "occurred_at": AT,
+            "actor": "key:d01ba83033d8",
+            "object": f"model:{MODEL}@1.0.0",
+            "detail": {},
+            "leaf": "27" * 32,
+        }
+    ],
+    "next_cursor": None,
+}

@@ -1,0 +1,50 @@
+"""What the catalogue looks like on the wire."""
+
+from datetime import datetime
+from typing import Any
+
+from service.api.http.schemas import Wire
+
+
+class LabelView(Wire):
+    """A class that a model can answer, with its code where it has one."""
+
+    id: str
+    display: str
+    system: str | None
+    code: str | None
+
+
+class VersionView(Wire):
+    """A published version of a model."""
+
+    version: str
+    digest: str
+    published_at: datetime
+
+
+class ModelView(Wire):
+    """A model as its `stable` version describes it, or as the version that was asked for does."""
+
+    name: str
+    title: str
+    summary: str
+    kind: str
+    task: str
+    version: str
+    digest: str
+    license: str
+    input_schema: dict[str, Any]
+    result_schema: dict[str, Any]
+    labels: list[LabelView]
+    metrics: dict[str, float | str]
+    versions: list[VersionView]
+    aliases: dict[str, str]
+    card: str
+
+
+class ModelList(Wire):
+    """The catalogue."""
+
+    items: list[ModelView]
+    next_cursor: str | None
