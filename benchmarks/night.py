@@ -60,7 +60,7 @@ def write_images(path: Path, count: int, seed: int) -> None:
     """The golden X-ray images as PNG in a ZIP, repeated as often as it takes."""
     bundle = _bundle(IMAGES)
     golden = encode_cases(bundle.golden, load_pipeline(bundle.manifest))
-    files = [content for content in golden if Image.open(io.BytesIO(content)).size == SIZE]
+    files = [case.payload for case in golden if Image.open(io.BytesIO(case.payload)).size == SIZE]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for row in range(count):
             archive.writestr(f"{row:06d}.png", files[(row + seed) % len(files)])

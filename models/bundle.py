@@ -25,7 +25,7 @@ from models.manifest import (
     ModelManifest,
     toml_table,
 )
-from models.pipelines import Array, Pipeline, Run, load_pipeline
+from models.pipelines import Array, Pipeline, Run, Scoring, load_pipeline
 from models.sandbox import Sandbox, SandboxRun
 from models.signature import Fitting
 
@@ -41,6 +41,7 @@ __all__ = [
     "file_digest",
     "fitted",
     "graph_files",
+    "opened",
     "path_fault",
     "read_bundle",
     "read_manifest",
@@ -130,6 +131,17 @@ def fitted(folder: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunMo
     return run_fitted
 
 
+def opened(folder: Path, pipeline: Pipeline) -> Scoring:
+    """The scoring half of `pipeline` with the files of the bundle in `folder`. Raises BundleRefused."""
+    try:
+        return pipeline.open(folder)
+    except BundleRefused:
+        raise
+    except Exception as error:  # a pipeline raises what it likes; all of it is the fault of these files
+        reason = f"the pipeline cannot open the bundle's files: {type(error).__name__}: {error}"
+        raise BundleRefused(Fault(f"{MANIFEST_NAME}: parameters", "bundle_not_opened", reason)) from error
+
+
 def seal_bundle(folder: Path) -> Bundle:
     """Write the digests of the files in `folder` into the manifest's [files] table. Raises BundleRefused.
 
@@ -155,7 +167,8 @@ def renew_golden(folder: Path, run: RunModel | None = None) -> None:
         raise BundleRefused(*faults)
     with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
         run_model = run or SandboxRun(sandbox, manifest.runtime.run_timeout_s)
-        renewed = renewed_golden(text, pipeline, fitted(folder, manifest, pipeline, run_model))
+        run_graphs = fitted(folder, manifest, pipeline, run_model)
+        renewed = renewed_golden(text, pipeline, opened(folder, pipeline), run_graphs)
     (folder / GOLDEN_NAME).write_text(renewed, encoding="utf-8")
 
 

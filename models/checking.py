@@ -22,6 +22,7 @@ from models.bundle import (
     bundle_files,
     file_digest,
     fitted,
+    opened,
     path_fault,
     read_bundle,
     read_manifest,
@@ -43,7 +44,7 @@ from models.manifest import (
     text_faults,
     toml_table,
 )
-from models.pipelines import GraphSpec, Pipeline, Run, load_pipeline
+from models.pipelines import GraphSpec, Pipeline, Run, Scoring, load_pipeline
 from models.probing import check_probabilities
 from models.sandbox import Sandbox, SandboxFailed, SandboxRun
 
@@ -91,7 +92,9 @@ def check_bundle(folder: Path, run: RunModel | None = None) -> list[Fault]:
         if manifest and pipeline and golden is not None and as_sealed and not (at_fault or refused):
             run_model = run or SandboxRun(sandbox, manifest.runtime.run_timeout_s)
             run_graphs = fitted(folder, manifest, pipeline, run_model)
-            faults += _check_answers(manifest, pipeline, golden, run_graphs)
+            scoring = _part(faults, lambda: opened(folder, pipeline))
+            if scoring is not None:
+                faults += _check_answers(manifest, pipeline, scoring, golden, run_graphs)
     return list(dict.fromkeys(faults))
 
 
@@ -238,10 +241,10 @@ def _beside(graph: str, files: Iterable[str]) -> set[str]:
 
 
 def _check_answers(
-    manifest: ModelManifest, pipeline: Pipeline, golden: Sequence[GoldenCase], run: Run
+    manifest: ModelManifest, pipeline: Pipeline, scoring: Scoring, golden: Sequence[GoldenCase], run: Run
 ) -> list[Fault]:
     """What is wrong with what the graph gives for the golden cases and, where it can give anything, beyond them."""
-    faults = check_golden(golden, pipeline, manifest.runtime.tolerance, run)
+    faults = check_golden(golden, pipeline, scoring, manifest.runtime.tolerance, run)
     if any(fault.code == "golden_failed" for fault in faults):
         return faults
     try:

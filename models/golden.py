@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeGuard
 from pydantic import Field
 
 from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
-from models.pipelines import InputRejected, Pipeline, Run
+from models.pipelines import Case, FieldFault, InputRejected, Pipeline, Run, Scoring
 from models.strict_json import JsonInvalid, read_json, require_finite
 
 GOLDEN_NAME = "golden.json"
@@ -31,6 +31,7 @@ class GoldenCase(ManifestTable):
     """One input and the part of its result that must come out, numbers within `tolerance` (absolute)."""
 
     input: Any
+    options: dict[str, Any] = Field(default_factory=dict)
     expected: dict[str, Any]
     tolerance: float = Field(1e-4, ge=0, le=0.1)
     note: str = ""
@@ -65,9 +66,11 @@ def _table(text: str) -> Any:
     return table
 
 
-def check_golden(cases: Sequence[GoldenCase], pipeline: Pipeline, tolerance: float, run: Run) -> list[Fault]:
+def check_golden(
+    cases: Sequence[GoldenCase], pipeline: Pipeline, scoring: Scoring, tolerance: float, run: Run
+) -> list[Fault]:
     """Faults of a bundle's cases: what check_inputs finds, else what compare_golden finds."""
-    return check_inputs(cases, pipeline) or compare_golden(cases, pipeline, tolerance, run)
+    return check_inputs(cases, pipeline) or compare_golden(cases, pipeline, scoring, tolerance, run)
 
 
 def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]:
@@ -86,6 +89,7 @@ def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]
 def compare_golden(
     cases: Sequence[GoldenCase],
     pipeline: Pipeline,
+    scoring: Scoring,
     tolerance: float,
     run: Run,
     *,
@@ -97,10 +101,10 @@ def compare_golden(
     """
     most = largest or len(cases)
     try:
-        payloads = encode_cases(cases, pipeline)
-        alone = [answer([payload], pipeline, run)[0] for payload in payloads]
-        batched = _in_batches(payloads, most, pipeline, run)
-        turned = _in_batches(payloads[::-1], most, pipeline, run)[::-1]
+        stored = encode_cases(cases, pipeline)
+        alone = [answer([case], scoring, run)[0] for case in stored]
+        batched = _in_batches(stored, most, scoring, run)
+        turned = _in_batches(stored[::-1], most, scoring, run)[::-1]
     except BundleRefused as error:
         return list(error.faults)
     return [
@@ -112,24 +116,31 @@ def compare_golden(
     ]
 
 
-def _in_batches(payloads: Sequence[bytes], most: int, pipeline: Pipeline, run: Run) -> list[Result]:
-    starts = range(0, len(payloads), most)
-    return [each for start in starts for each in answer(payloads[start : start + most], pipeline, run)]
+def _in_batches(cases: Sequence[Case], most: int, scoring: Scoring, run: Run) -> list[Result]:
+    starts = range(0, len(cases), most)
+    return [each for start in starts for each in answer(cases[start : start + most], scoring, run)]
 
 
-def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[bytes]:
+def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Case]:
     """The cases' inputs as they would be stored. Raises GoldenFailed at the first that is refused."""
-    payloads = []
+    stored = []
     for index, case in enumerate(cases):
         try:
-            payloads.append(_encoded(case, pipeline))
+            stored.append(_encoded(case, pipeline))
         except InputRejected as error:
             raise GoldenFailed(_rejected(index, error)) from None
-    return payloads
+    return stored
 
 
-def _encoded(case: GoldenCase, pipeline: Pipeline) -> bytes:
-    return pipeline.encode(_file_bytes(case.input) if pipeline.binary else case.input)
+def _encoded(case: GoldenCase, pipeline: Pipeline) -> Case:
+    """Raises InputRejected, for the options as well: its pointers then begin with /options."""
+    payload = pipeline.encode(_file_bytes(case.input) if pipeline.binary else case.input)
+    try:
+        return Case(payload, pipeline.check_options(case.options))
+    except InputRejected as error:
+        raise InputRejected(
+            *(FieldFault(f"/options{fault.pointer}", fault.code, fault.detail) for fault in error.faults)
+        ) from None
 
 
 def _rejected(index: int, error: InputRejected) -> Fault:
@@ -137,7 +148,7 @@ def _rejected(index: int, error: InputRejected) -> Fault:
     return _fault(index, "golden_input_rejected", reasons)
 
 
-def renewed_golden(text: str, pipeline: Pipeline, run: Run) -> str:
+def renewed_golden(text: str, pipeline: Pipeline, scoring: Scoring, run: Run) -> str:
     """golden.json's `text` with what the model now answers to each case alone. Raises BundleRefused.
 
     For after a training, never for a check. A case keeps the keys it expects; one that expects nothing, or lacks
@@ -145,8 +156,8 @@ def renewed_golden(text: str, pipeline: Pipeline, run: Run) -> str:
     """
     table = _table(text)
     cases = parse_table(_FileToRenew, table, file=GOLDEN_NAME, code="golden_invalid").cases
-    for case, written, payload in zip(cases, table["cases"], encode_cases(cases, pipeline), strict=True):
-        result = answer([payload], pipeline, run)[0]
+    for case, written, stored in zip(cases, table["cases"], encode_cases(cases, pipeline), strict=True):
+        result = answer([stored], scoring, run)[0]
         written["expected"] = {key: _rounded(result.get(key)) for key in case.expected or result}
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
@@ -170,20 +181,20 @@ def _file_bytes(value: Any) -> object:
     return value
 
 
-def answer(payloads: Sequence[bytes], pipeline: Pipeline, run: Run) -> list[Result]:
-    """The results of `payloads` scored as one batch. Raises BundleRefused."""
-    count = len(payloads)
+def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:
+    """The results of `cases` scored as one batch. Raises BundleRefused."""
+    count = len(cases)
     try:
-        results = pipeline.score(run, payloads)
+        answers = scoring.score(run, cases)
     except BundleRefused:  # the graph is not what the manifest says, which tells what to change
         raise
     except Exception as error:  # a runtime raises what it likes; all of it is the bundle's fault
         reason = f"a batch of {count} cannot be scored: {type(error).__name__}: {error}"
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason)) from error
-    if len(results) != count:
-        reason = f"a batch of {count} was given {len(results)} results"
+    if len(answers) != count:
+        reason = f"a batch of {count} was given {len(answers)} results"
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason))
-    return list(results)
+    return [each.result for each in answers]
 
 
 def _compare_expected(cases: Sequence[GoldenCase], results: Sequence[Result], code: str) -> list[Fault]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from models.manifest import MANIFEST_NAME, Fault, GraphTable, ManifestInvalid
-from models.pipelines import Array, GraphSpec, PredictionInvalid, TensorSpec
+from models.pipelines import ANY_LENGTH, Array, GraphSpec, PredictionInvalid, TensorSpec
 
 # Element of an output that is a sequence of maps, class -> score, one map a row.
 CLASS_MAPS: Final = "class maps"
@@ -232,7 +232,7 @@ def _output_reason(tensor: Tensor, spec: TensorSpec) -> str | None:
 
 def _fits(lengths: Sequence[int | None], shape: Sequence[int]) -> bool:
     return len(lengths) == len(shape) and all(
-        found in (None, wanted) for found, wanted in zip(lengths, shape, strict=True)
+        wanted == ANY_LENGTH or found in (None, wanted) for found, wanted in zip(lengths, shape, strict=True)
     )
 
 
@@ -249,7 +249,8 @@ def _of_maps(spec: TensorSpec, maps: Sequence[Mapping[Any, float]]) -> Array:
 
 
 def _unlike(side: str, spec: TensorSpec, reason: str) -> Fault:
-    wanted = f"{spec.dtype} [N, {', '.join(map(str, spec.shape))}]"
+    lengths = ["any" if length == ANY_LENGTH else str(length) for length in spec.shape]
+    wanted = f"{spec.dtype} [{', '.join(['N', *lengths])}]"
     code = "input_differs" if side == "inputs" else "output_differs"
     return _fault(side, code, f"{spec.name!r} {reason}: the pipeline needs {wanted}")
 

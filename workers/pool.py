@@ -10,9 +10,10 @@ from uuid import UUID
 
 import structlog
 
-from models.bundle import Bundle
+from models.bundle import Bundle, opened
 from models.golden import GoldenFailed
-from models.pipelines import Pipeline
+from models.manifest import BundleRefused
+from models.pipelines import Pipeline, Scoring
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
 from service.errors import BlobUnavailable, BundleUnusable
@@ -29,13 +30,14 @@ log = structlog.get_logger()
 
 @dataclass
 class LoadedModel:
-    """A published model in memory. `batch_limit` shrinks when a run is out of memory.
+    """A published model in memory, its bundle opened by its pipeline. `batch_limit` shrinks when a run is out of memory.
 
     `retries_first` says whose turn the next claim is: jobs claimed before, or fresh ones.
     """
 
     model: PublishedModel
     pipeline: Pipeline
+    scoring: Scoring
     graphs: Graphs
     batch_limit: int
     retries_first: bool = True
@@ -150,9 +152,19 @@ class ModelPool:
             reason = f"it cannot be loaded ({type(fault).__name__})"
             raise self.refusals.refuse(model, reason) from fault
 
+    def _opened(self, model: PublishedModel, bundle: Bundle) -> Scoring:
+        """The scoring half of the model's pipeline. Raises OutOfMemory or ModelRefused."""
+        try:
+            return opened(bundle.folder, model.pipeline)
+        except BundleRefused as refused:
+            if isinstance(refused.__cause__, MemoryError):
+                raise OutOfMemory from refused
+            raise self.refusals.refuse(model, str(refused)) from refused
+
     def _take_in(self, model: PublishedModel, bundle: Bundle, graph: Graphs) -> LoadedModel:
         began = time.perf_counter()
-        loaded = LoadedModel(model, model.pipeline, graph, model.manifest.runtime.max_batch)
+        scoring = self._opened(model, bundle)
+        loaded = LoadedModel(model, model.pipeline, scoring, graph, model.manifest.runtime.max_batch)
         self._try_out(loaded, bundle)
         self.refusals.lift(model.id)
         with self._lock:
@@ -174,7 +186,7 @@ class ModelPool:
         as long there as the second (1.26 and 1.20 s for 256 X-ray images), and so long a start.
         """
         provider = self._runtime.provider
-        tried = Trial(loaded.graphs, loaded.pipeline, bundle)
+        tried = Trial(loaded.graphs, loaded.pipeline, loaded.scoring, bundle)
         try:
             if provider == CPU:
                 faults = tried.compare(tried.affordable(), largest=loaded.batch_limit)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from models.bundle import Bundle
 from models.golden import GoldenCase, GoldenFailed, answer, compare_golden, encode_cases
 from models.manifest import MODEL, Fault
-from models.pipelines import Array, Pipeline
+from models.pipelines import Array, Case, Pipeline, Scoring
 from workers.fitted import Graphs
 from workers.runtime import OutOfMemory
 
@@ -21,9 +21,10 @@ AFFORDED_S = 5.0  # what the comparison may add to the loading of a model on the
 class Trial:
     """Runs of one loaded model that count for nothing. Each is stopped when it takes longer than the manifest allows."""
 
-    def __init__(self, graphs: Graphs, pipeline: Pipeline, bundle: Bundle) -> None:
+    def __init__(self, graphs: Graphs, pipeline: Pipeline, scoring: Scoring, bundle: Bundle) -> None:
         self._graphs = graphs
         self._pipeline = pipeline
+        self._scoring = scoring
         self._bundle = bundle
 
     def fitting(self, largest: int) -> int:
@@ -31,11 +32,11 @@ class Trial:
 
         Raises GoldenFailed, or OutOfMemory when not even one case fits.
         """
-        payload = self._first()
-        self._answer(payload)
+        case = self._first()
+        self._answer(case)
         while largest > 1:
             try:
-                self._answer(payload * largest)
+                self._answer(case * largest)
             except OutOfMemory:
                 largest //= 2
             else:
@@ -47,10 +48,10 @@ class Trial:
 
         Raises GoldenFailed or OutOfMemory.
         """
-        payload = self._first()
-        self._answer(payload)  # a first run takes longer
+        case = self._first()
+        self._answer(case)  # a first run takes longer
         began = time.perf_counter()
-        self._answer(payload)
+        self._answer(case)
         once_s = max(time.perf_counter() - began, 1e-6)
         return self._bundle.golden[: max(1, int(AFFORDED_S / 3 / once_s))]
 
@@ -66,17 +67,17 @@ class Trial:
                 short_of_memory.append(fault)
                 raise
 
-        faults = compare_golden(cases, self._pipeline, tolerance, run, largest=largest)
+        faults = compare_golden(cases, self._pipeline, self._scoring, tolerance, run, largest=largest)
         if short_of_memory:
             raise short_of_memory[0]
         return faults
 
-    def _first(self) -> list[bytes]:
+    def _first(self) -> list[Case]:
         return encode_cases(self._bundle.golden[:1], self._pipeline)
 
-    def _answer(self, payload: list[bytes]) -> None:
+    def _answer(self, cases: list[Case]) -> None:
         try:
-            answer(payload, self._pipeline, self._run)
+            answer(cases, self._scoring, self._run)
         except GoldenFailed as failed:
             if isinstance(failed.__cause__, OutOfMemory):
                 raise failed.__cause__ from None

@@ -60,7 +60,7 @@ def golden(device: Device) -> Iterator[Figure]:
         name, pipeline = bundle.manifest.name, single_pass(bundle.manifest)
         graph = runtime.load(bundle.model_path)
         began = time.perf_counter()
-        tried = Trial(_one(graph, bundle), pipeline, bundle)
+        tried = Trial(_one(graph, bundle), pipeline, pipeline.open(bundle.folder), bundle)
         largest = tried.fitting(QUICK_SIZES[-1] if device.quick else bundle.manifest.runtime.max_batch)
         if faults := tried.compare(bundle.golden, largest=largest):
             raise CheckFailed(f"{name}: {faults[0]}")
@@ -70,7 +70,7 @@ def golden(device: Device) -> Iterator[Figure]:
             "s",
             time.perf_counter() - began,
         )
-        feeds = pipeline.preprocess(encode_cases(bundle.golden, pipeline))
+        feeds = pipeline.preprocess([case.payload for case in encode_cases(bundle.golden, pipeline)])
         plain = _on_the_cpu(bundle).run(feeds)
         yield figure(
             f"{name}_gap", f"{name}: largest difference from the CPU", "", _gap(graph.run(feeds), plain)
@@ -111,7 +111,7 @@ def memory(device: Device) -> Iterator[Figure]:
         else:
             raise CheckFailed("a batch of no size that fits was run")
         before = device.used_mb()
-        fits = Trial(_one(graph, bundle), pipeline, bundle).fitting(LARGEST)
+        fits = Trial(_one(graph, bundle), pipeline, pipeline.open(bundle.folder), bundle).fitting(LARGEST)
         if fits != FITS:
             raise CheckFailed(f"a batch of {fits} was found to fit, not of {FITS}")
         graph.run(_feeds(bundle, pipeline, FITS))
@@ -153,7 +153,7 @@ def _one(graph: LoadedGraph, bundle: Bundle) -> FittedGraphs:
 
 def _feeds(bundle: Bundle, pipeline: SinglePassPipeline, size: int) -> dict[str, Array]:
     """So many golden cases, over and over, as a graph takes them."""
-    payloads = encode_cases(bundle.golden, pipeline)
+    payloads = [case.payload for case in encode_cases(bundle.golden, pipeline)]
     return dict(pipeline.preprocess([payloads[row % len(payloads)] for row in range(size)]))
 
 

@@ -128,7 +128,8 @@ def throughput(device: Device, system: System) -> Iterator[Figure]:
 def bare(device: Device, bundle: Bundle, count: int) -> tuple[float, float]:
     """Seconds to score so many cases in the model's batches without a queue, and what session.run took of them."""
     session, pipeline = device.session(bundle.model_path), single_pass(bundle.manifest)
-    payloads, size = encode_cases(bundle.golden, pipeline), bundle.manifest.runtime.max_batch
+    payloads = [case.payload for case in encode_cases(bundle.golden, pipeline)]
+    size = bundle.manifest.runtime.max_batch
     names = [output.name for output in session.get_outputs()]
     run_s, began = 0.0, time.perf_counter()
     for start in range(0, count, size):

@@ -13,20 +13,27 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field
 
 from models.lazy import np
 from models.manifest import MODEL, ModelManifest, parse_parameters
 from models.pipelines import (
+    Answer,
+    Case,
     FieldFault,
     GraphSpec,
     InputRejected,
     Label,
+    PartKind,
+    ReadFile,
     RowFault,
     Run,
     TensorSpec,
+    no_options_schema,
+    refuse_options,
     score_in_one_pass,
 )
 from models.pipelines.classification import ClassificationParameters, Classifier
@@ -57,6 +64,7 @@ class ImageClassification:
     """The pipeline. Immutable after construction, so every thread may use one instance."""
 
     binary: Final = True
+    parts: Final[Mapping[str, PartKind]] = {}
 
     def __init__(self, parameters: ImageParameters) -> None:
         self._parameters = parameters
@@ -180,13 +188,25 @@ class ImageClassification:
         if faults := [FieldFault("", code, detail) for broken, code, detail in rules if broken]:
             raise InputRejected(*faults)
 
-    def score(self, run: Run, payloads: Sequence[bytes]) -> list[dict[str, object]]:
-        """One run of the graph; see Pipeline."""
-        return score_in_one_pass(self, run, payloads)
+    def open(self, folder: Path) -> Self:  # noqa: ARG002 - it needs no file but the graph
+        """See Pipeline: this pipeline is both halves."""
+        return self
+
+    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+        """One run of the graph; see Scoring."""
+        return score_in_one_pass(self, run, cases)
 
     def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """Probabilities -> results; see classification. Raises PredictionInvalid."""
         return self._classifier.results(outputs, count)
+
+    def options_schema(self) -> dict[str, object]:
+        """See Pipeline: no options."""
+        return no_options_schema()
+
+    def check_options(self, value: object) -> dict[str, object]:
+        """See Pipeline: any option is refused."""
+        return refuse_options(value)
 
     def labels(self) -> list[Label]:
         """The classes, in the graph's order."""
@@ -228,7 +248,7 @@ class ImageClassification:
         return made(self._parameters.size)
 
 
-def load(manifest: ModelManifest) -> ImageClassification:
+def load(manifest: ModelManifest, read: ReadFile) -> ImageClassification:  # noqa: ARG001 - it has no side files
     """The pipeline of a manifest. Raises ManifestInvalid."""
     return ImageClassification(parse_parameters(ImageParameters, manifest))
 

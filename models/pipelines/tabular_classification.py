@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from operator import itemgetter, le
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
@@ -19,14 +20,20 @@ from pydantic import Field, model_validator
 from models.lazy import np
 from models.manifest import MODEL, ManifestTable, ModelManifest, Text, parse_parameters
 from models.pipelines import (
+    Answer,
+    Case,
     FieldFault,
     GraphSpec,
     InputRejected,
     Label,
+    PartKind,
+    ReadFile,
     RowFault,
     Run,
     TensorSpec,
+    no_options_schema,
     pointer_to,
+    refuse_options,
     score_in_one_pass,
 )
 from models.pipelines.classification import ClassificationParameters, Classifier
@@ -112,6 +119,7 @@ class TabularClassification:
     """The pipeline. Immutable after construction, so every thread may use one instance."""
 
     binary: Final = False
+    parts: Final[Mapping[str, PartKind]] = {}
 
     def __init__(self, parameters: TabularParameters) -> None:
         self._features = parameters.features
@@ -225,9 +233,13 @@ class TabularClassification:
         rows = np.frombuffer(b"".join(payloads), dtype="<f8").reshape(len(payloads), len(self._features))
         return {"features": rows.astype(np.float32)}
 
-    def score(self, run: Run, payloads: Sequence[bytes]) -> list[dict[str, object]]:
-        """One run of the graph; see Pipeline."""
-        return score_in_one_pass(self, run, payloads)
+    def open(self, folder: Path) -> Self:  # noqa: ARG002 - it needs no file but the graph
+        """See Pipeline: this pipeline is both halves."""
+        return self
+
+    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+        """One run of the graph; see Scoring."""
+        return score_in_one_pass(self, run, cases)
 
     def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """Probabilities -> results; see classification. Raises PredictionInvalid."""
@@ -264,6 +276,14 @@ class TabularClassification:
         """Probabilities -> columns of results; see classification. Raises PredictionInvalid."""
         return self._classifier.result_columns(outputs, count)
 
+    def options_schema(self) -> dict[str, object]:
+        """See Pipeline: no options."""
+        return no_options_schema()
+
+    def check_options(self, value: object) -> dict[str, object]:
+        """See Pipeline: any option is refused."""
+        return refuse_options(value)
+
     def labels(self) -> list[Label]:
         """The classes, in the graph's order."""
         return self._classifier.labels()
@@ -284,7 +304,7 @@ class TabularClassification:
         return {**schema, "examples": [{feature.name: feature.shown for feature in self._features}]}
 
 
-def load(manifest: ModelManifest) -> TabularClassification:
+def load(manifest: ModelManifest, read: ReadFile) -> TabularClassification:  # noqa: ARG001 - it has no side files
     """The pipeline of a manifest. Raises ManifestInvalid."""
     return TabularClassification(parse_parameters(TabularParameters, manifest))
 

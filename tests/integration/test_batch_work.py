@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from models.pipelines import Case
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.outputs import OutputFormat
 from service.batches.output import OutputKind
@@ -56,10 +57,10 @@ def test_a_batch_goes_from_its_file_to_accounted_output(shift: Shift, source: st
 
 def test_results_are_those_of_single_jobs(shift: Shift, source: str) -> None:
     loaded = shift.services.pool.get(shift.nights.model.id)
-    payloads = [shift.nights.model.encode(case) for case in CASES]
-    wanted = loaded.pipeline.score(loaded.graphs.run, payloads)
+    stored = [Case(shift.nights.model.encode(case)) for case in CASES]
+    wanted = loaded.scoring.score(loaded.graphs.run, stored)
     for line in shift.lines(shift.run(source)):
-        result: Any = wanted[line["row"] % len(CASES)]
+        result: Any = wanted[line["row"] % len(CASES)].result
         assert line["label"] == result["label"]
         probability = result["probabilities"][result["label"]]
         assert line[f"probability_{line['label']}"] == pytest.approx(probability, abs=1e-6)

@@ -14,7 +14,7 @@ import structlog
 from pydantic_core import to_json
 
 from models.manifest import MODEL
-from models.pipelines import Array, PredictionInvalid, RowFault, Run
+from models.pipelines import Answer, Array, Case, PredictionInvalid, RowFault, Run
 from service import failpoints, logs
 from service.accounts import TenantCiphers
 from service.catalog import PublishedModel
@@ -75,11 +75,11 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Case:
+class OpenedJob:
     """A claimed job with its input opened."""
 
     job: ClaimedJob
-    payload: bytes
+    case: Case
 
 
 class Scorer:
@@ -228,15 +228,15 @@ class Scorer:
         outcome = Outcome(loaded.model.name, endings, put_back)
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
 
-    def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[Case], list[Ending], list[PutBack]]:
+    def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
         """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
-        cases: list[Case] = []
+        cases: list[OpenedJob] = []
         endings: list[Ending] = []
         put_back: list[PutBack] = []
         for job in jobs:
             self._heartbeat.step(READ_STEP_S)
             try:
-                cases.append(Case(job, self._payload(job)))
+                cases.append(OpenedJob(job, Case(self._payload(job))))
             except PayloadUnreadable:
                 if self._has_the_key():
                     endings.append(Ending(job.lease, problem=NOT_OPENED, quarantined=True))
@@ -268,7 +268,7 @@ class Scorer:
             job.payload, binding("job.payload", job.tenant_id, job.lease.id)
         )
 
-    def _score_cases(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
+    def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
         """Score cases together; where that fails, in halves, down to the one at fault."""
         if not cases:
             return []
@@ -276,7 +276,7 @@ class Scorer:
             return self._score_halves(loaded, cases)
         try:
             with logs.about_jobs(case.job.lease.id for case in cases):
-                results = self._run(loaded, cases)
+                answers = self._run(loaded, cases)
         except RowFault as fault:
             rest = cases[: fault.index] + cases[fault.index + 1 :]
             return [
@@ -285,9 +285,9 @@ class Scorer:
             ]
         except tuple(ALONE_AT_FAULT) as fault:
             return self._narrow_down(loaded, cases, fault)
-        return [self._succeeded(case, result) for case, result in zip(cases, results, strict=True)]
+        return [self._succeeded(case.job, answer) for case, answer in zip(cases, answers, strict=True)]
 
-    def _narrow_down(self, loaded: LoadedModel, cases: list[Case], fault: Exception) -> list[Ending]:
+    def _narrow_down(self, loaded: LoadedModel, cases: list[OpenedJob], fault: Exception) -> list[Ending]:
         """Score the halves of a batch that failed; a case that fails alone is at fault itself."""
         if isinstance(fault, OutOfMemory) and len(cases) > 1:
             loaded.batch_limit = len(cases) // 2
@@ -300,11 +300,11 @@ class Scorer:
             loaded.batch_limit = loaded.model.manifest.runtime.max_batch
         return [Ending(cases[0].job.lease, problem=ALONE_AT_FAULT[type(fault)])]
 
-    def _score_halves(self, loaded: LoadedModel, cases: list[Case]) -> list[Ending]:
+    def _score_halves(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
         middle = len(cases) // 2
         return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
 
-    def _run(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
+    def _run(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
         """Have the pipeline score the cases. What nobody foresaw counts as the model's failure on these cases."""
         try:
             return self._run_steps(loaded, cases)
@@ -316,14 +316,14 @@ class Scorer:
             log.error("pipeline_failed", model=loaded.model.name, cases=len(cases), exc_info=fault)
             raise RunFailed(type(fault).__name__) from fault
 
-    def _run_steps(self, loaded: LoadedModel, cases: Sequence[Case]) -> list[dict[str, object]]:
+    def _run_steps(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
         self._heartbeat.step(READ_STEP_S)
-        results = loaded.pipeline.score(self._runner(loaded, cases), [case.payload for case in cases])
-        if len(results) != len(cases):
-            raise RunFailed(f"{len(results)} results for {len(cases)} cases")
-        return results
+        answers = loaded.scoring.score(self._runner(loaded, cases), [each.case for each in cases])
+        if len(answers) != len(cases):
+            raise RunFailed(f"{len(answers)} answers for {len(cases)} cases")
+        return answers
 
-    def _runner(self, loaded: LoadedModel, cases: Sequence[Case]) -> Run:
+    def _runner(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> Run:
         """What the pipeline runs its graphs by: each run waits its turn and is a step of its own, with its own limit."""
         limit_s, ids = loaded.model.manifest.runtime.run_timeout_s, [case.job.lease.id for case in cases]
 
@@ -342,10 +342,11 @@ class Scorer:
 
         return run
 
-    def _succeeded(self, case: Case, result: dict[str, object]) -> Ending:
-        job = case.job
+    def _succeeded(self, job: ClaimedJob, answer: Answer) -> Ending:
         bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
-        return Ending(job.lease, payload=self._ciphers.of(job.tenant_id).seal(to_json(result), bound_to))
+        return Ending(
+            job.lease, payload=self._ciphers.of(job.tenant_id).seal(to_json(answer.result), bound_to)
+        )
 
 
 def model_fault(model: PublishedModel, error: Exception) -> Fault:

@@ -13,7 +13,7 @@ from models.bundle import renew_golden, seal_bundle
 from models.checking import publishable
 from models.golden import answer
 from models.manifest import BundleRefused
-from models.pipelines import Array, single_pass
+from models.pipelines import Array, Case, single_pass
 from models.signature import Fitting, signature_of
 
 FILES = Path(__file__).parent / "foreign"
@@ -94,8 +94,8 @@ def test_a_foreign_graph_gives_the_probabilities_of_a_bare_run(name: str, tmp_pa
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(fed)), strict=True))
 
-    payloads = [pipeline.encode(dict(zip("abcd", row, strict=True))) for row in ROWS]
-    answers = answer(payloads, pipeline, lambda feeds, graph="model": fitting.run(run, feeds))
+    cases = [Case(pipeline.encode(dict(zip("abcd", row, strict=True)))) for row in ROWS]
+    answers = answer(cases, pipeline.open(tmp_path), lambda feeds, graph="model": fitting.run(run, feeds))
     for row, found in zip(ROWS, answers, strict=True):
         expected = bare(session, row, logits=LOGITS in FOREIGN[name][1])
         probabilities = found["probabilities"]

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 
 from models.golden import GoldenFailed, check_golden, difference, encode_cases, parse_golden, renewed_golden
 from models.manifest import BundleRefused, Fault
-from models.pipelines import Array, Pipeline, load_pipeline
+from models.pipelines import Array, Case, Pipeline, load_pipeline
 from tests.unit.models.example_bundles import golden_table, manifest
 from tests.unit.models.example_images import gradient, png
 
 PIPELINE = load_pipeline(manifest())
+SCORING = PIPELINE.open(Path())
 Outputs = dict[str, Array]
 
 
@@ -56,11 +58,11 @@ def raising(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     raise MemoryError("out of memory")
 
 
-GOOD = renewed_golden(json.dumps(golden_table()), PIPELINE, score)
+GOOD = renewed_golden(json.dumps(golden_table()), PIPELINE, SCORING, score)
 
 
 def faults_of(run: Any, text: str = GOOD, pipeline: Pipeline = PIPELINE) -> list[Fault]:
-    return check_golden(parse_golden(text), pipeline, 1e-5, run)
+    return check_golden(parse_golden(text), pipeline, pipeline.open(Path()), 1e-5, run)
 
 
 def test_a_model_that_answers_as_written_has_no_faults() -> None:
@@ -157,7 +159,7 @@ def test_a_file_is_given_to_the_pipeline_as_bytes() -> None:
     pipeline = load_pipeline(manifest("image-classification"))
     file = png(gradient(9, 9))
     case = {"input": {"data": base64.b64encode(file).decode()}, "expected": {}}
-    assert encode_cases(parse_golden(json.dumps({"cases": [case]})), pipeline) == [file]
+    assert encode_cases(parse_golden(json.dumps({"cases": [case]})), pipeline) == [Case(file)]
 
 
 @pytest.mark.parametrize("given", [{"data": "no base64!"}, {"upload_id": "u1"}, "text"])
@@ -168,9 +170,17 @@ def test_a_file_that_cannot_be_read_is_named(given: object) -> None:
         encode_cases(cases, pipeline)
 
 
+def test_an_option_that_the_pipeline_refuses_is_named() -> None:
+    table = json.loads(GOOD)
+    table["cases"][1]["options"] = {"top": 3}
+    [fault] = faults_of(score, json.dumps(table))
+    assert (fault.place, fault.code) == ("golden.json: case 1", "golden_input_rejected")
+    assert fault.detail == "/options/top The model takes no options: remove it."
+
+
 def test_renewing_keeps_the_keys_a_case_expects_and_its_notes() -> None:
     table = golden_table()
     table["cases"][0] |= {"expected": {"label": "?"}, "note": "the youngest", "tolerance": 0.01}
-    first, second, *_ = json.loads(renewed_golden(json.dumps(table), PIPELINE, score))["cases"]
+    first, second, *_ = json.loads(renewed_golden(json.dumps(table), PIPELINE, SCORING, score))["cases"]
     assert (first["expected"], first["note"], first["tolerance"]) == ({"label": "well"}, "the youngest", 0.01)
     assert second["expected"]["probabilities"]["ill"] == round(float(1 / (1 + np.exp(1.3))), 7)

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.pipelines import InputRejected, load_pipeline
+from models.pipelines import Array, Case, InputRejected, Pipeline, load_pipeline
 from service.batches.files.formats import reader_of
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.numbers import DECLARE_COMMA
@@ -32,6 +34,7 @@ from tests.unit.service.batches.files.example_batches import (
     zip_file,
 )
 from workers.batches.chunk_scoring import ChunkScorer
+from workers.runtime import Graph
 
 NUMBERS = st.one_of(
     st.floats(-10, 130),
@@ -65,8 +68,17 @@ def expected(cases: list[Any]) -> tuple[list[dict[str, Any]], list[tuple[int, st
     results = []
     for start in range(0, len(payloads), 64):
         some = payloads[start : start + 64]
-        results += pipeline().score(lambda feeds, graph="model": loaded_graph().run(feeds), some)
+        results += job_results(pipeline(), loaded_graph(), some)
     return [{"row": row, **flat(result)} for row, result in zip(rows, results, strict=True)], wrong
+
+
+def job_results(model: Pipeline, loaded: Graph, payloads: Sequence[bytes]) -> list[dict[str, object]]:
+    """The results of jobs with these stored inputs."""
+
+    def run(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
+        return loaded.run(feeds)
+
+    return [answer.result for answer in model.open(Path()).score(run, [Case(each) for each in payloads])]
 
 
 @given(cases=st.lists(CASES, min_size=2, max_size=40), nested=st.booleans())
@@ -177,7 +189,7 @@ def test_images_are_scored_like_single_jobs() -> None:
     found = scorer.score(plan.chunks[0], reader.read(plan.chunks[0]), plan.layout, OutputFormat.NDJSON)
     lines = [json.loads(line) for line in bytes(found.results).splitlines()]
     good = [file for number, file in enumerate(files) if number not in (4, 6)]
-    results = model.score(lambda feeds, graph="model": PixelGraph().run(feeds), good)
+    results = job_results(model, PixelGraph(), good)
     assert [{k: v for k, v in line.items() if k not in ("row", "file")} for line in lines] == [
         flat(r) for r in results
     ]

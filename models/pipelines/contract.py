@@ -1,0 +1,269 @@
+"""What a pipeline is: the types that pass between it, the API, the workers and the bundle check, and its two halves.
+
+The intake half, `Pipeline`, knows the manifest and the small files that its parameters name; it lives in the API, the
+command line and the check. The scoring half, `Scoring`, is opened with the folder of the whole bundle, in a worker and for
+golden cases. Both hold no mutable state, or guard it: one instance serves every thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
+
+from models.manifest import MODEL
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`Array`, for who asks at run time: the API never does."""
+        if name != "Array":
+            raise AttributeError(name)
+        from numpy.typing import NDArray
+
+        return NDArray[Any]
+
+
+# Reads a small side file by its path inside the bundle. Raises FileNotFoundError, or SideFileUnusable with what to do.
+ReadFile = Callable[[str], bytes]
+
+ANY_LENGTH: Final = -1
+_NAMED: Final = 20  # a client may send any number of options that are unknown
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class FieldFault:
+    """One thing wrong with an input. Never holds the submitted value.
+
+    `pointer` is a JSON pointer (RFC 6901) relative to the input, "" for all of it; `detail` says what to
+    change and names field, range and unit.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class InputRejected(Exception):
+    """The input does not fit the model. `faults` names each field, its unit and its range."""
+
+    def __init__(self, *faults: FieldFault) -> None:
+        self.faults = faults
+        super().__init__(", ".join(f"{fault.pointer or 'input'}: {fault.code}" for fault in faults))
+
+
+class RowFault(Exception):
+    """One stored input of a batch cannot be read back; the other rows are well."""
+
+    def __init__(self, index: int, fault: FieldFault) -> None:
+        self.index = index
+        self.fault = fault
+        super().__init__(f"row {index}: {fault.code}")
+
+
+class PredictionInvalid(Exception):
+    """The graph gave, for these rows, something that cannot be worded as a result, such as NaN."""
+
+    def __init__(self, rows: tuple[int, ...], reason: str) -> None:
+        self.rows = rows
+        self.reason = reason
+        super().__init__(f"rows {', '.join(map(str, rows))}: {reason}")
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class a model can answer, with its code in a code system (`system` is the system's URI) where it has one."""
+
+    id: str
+    display: str
+    system: str | None
+    code: str | None
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of the graph. `shape` leaves out the first axis: the row, of any number.
+
+    ANY_LENGTH in it stands for an axis whose length differs from run to run, such as that of a text.
+    `classes` names the columns of an output of scores, for graphs that give them by class.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """What a pipeline feeds one of its graphs, and what it needs of what the graph gives. A graph may give more."""
+
+    feeds: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Run(Protocol):
+    """Runs a graph of the bundle, as often as a pipeline likes. Limits, turns and progress are the worker's, inside it."""
+
+    def __call__(self, feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:
+        """The outputs of `graph` by name. Raises what the worker raises: let it through."""
+
+
+class PartKind(StrEnum):
+    """What a part of an input is, where it is stored apart: a file, or the result of another job."""
+
+    FILE = "file"
+    RESULT = "result"
+
+
+class SideFileUnusable(Exception):
+    """A side file that a pipeline reads cannot be used. `code` names the rule, the message says what to do."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        self.detail = detail
+        super().__init__(detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file of a result. `name` is `[a-z0-9][a-z0-9._-]{0,63}`, and one result has it once."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+class Case(NamedTuple):
+    """One stored input: what `encode` made, the options as `check_options` gave them, and the parts that are stored apart."""
+
+    payload: bytes
+    options: Mapping[str, object] = _NOTHING
+    parts: Mapping[str, bytes] = _NOTHING
+
+
+class Answer(NamedTuple):
+    """One result, numbers as plain floats, and its files."""
+
+    result: dict[str, object]
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class Scoring(Protocol):
+    """The half that scores, opened with the files of a bundle."""
+
+    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+        """One answer per case, each as if it had come alone.
+
+        Raises RowFault, PredictionInvalid, and what `run` raises.
+        """
+
+
+class Pipeline(Protocol):
+    """The half that takes inputs in: from a submitted value to its stored bytes and back."""
+
+    @property
+    def binary(self) -> bool:
+        """True: an input is one file. The API resolves `data` or `upload_id` to its bytes for `encode`."""
+
+    @property
+    def parts(self) -> Mapping[str, PartKind]:
+        """The properties of an input that are stored apart; `encode` gets the input without them."""
+
+    @property
+    def graphs(self) -> Mapping[str, GraphSpec]:
+        """The graphs of a bundle by name; the one of a pipeline that has no more is called MODEL."""
+
+    def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:
+        """JSON Schema 2020-12 of `input`, with titles, units, ranges and examples.
+
+        `most_bytes` is what its reader takes of a file, where that may be less than the model does.
+        """
+
+    def result_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of one result."""
+
+    def options_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of the options of a job: an object, all of whose properties have defaults."""
+
+    def labels(self) -> list[Label]:
+        """The classes the model can answer, in the graph's order. Empty where it answers no classes."""
+
+    def encode(self, value: object) -> bytes:
+        """Check one input and give the canonical bytes to store. Raises InputRejected with every fault."""
+
+    def decode(self, payload: bytes) -> object:
+        """The input that `encode` made these bytes of, as JSON values; a file as {"data": base64}. Raises InputRejected."""
+
+    def check_options(self, value: object) -> dict[str, object]:
+        """The options of one job, checked; defaults are left out. Raises InputRejected, pointers relative to the options."""
+
+    def open(self, folder: Path) -> Scoring:
+        """The scoring half, with the files of the bundle in `folder`. Raises what it likes where they cannot be used."""
+
+
+@runtime_checkable
+class SinglePass(Protocol):
+    """A pipeline that scores by one run of one graph: `score` is postprocess after run after preprocess.
+
+    A batch then runs the graph itself, on columns; see rows.
+    """
+
+    @property
+    def feeds(self) -> tuple[TensorSpec, ...]:
+        """Every input of the graph, as `preprocess` makes them."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs of the graph that `postprocess` needs."""
+
+    def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
+        """Stored inputs -> feeds, one row each. Raises RowFault."""
+
+    def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
+        """Outputs -> one result per row. Raises PredictionInvalid."""
+
+
+class SinglePassPipeline(Pipeline, SinglePass, Protocol):
+    """A pipeline of a single pass."""
+
+
+def score_in_one_pass(pipeline: SinglePass, run: Run, cases: Sequence[Case]) -> list[Answer]:
+    """The `score` of a pipeline of a single pass."""
+    outputs = run(pipeline.preprocess([case.payload for case in cases]))
+    return [Answer(result) for result in pipeline.postprocess(outputs, len(cases))]
+
+
+def refuse_options(value: object) -> dict[str, object]:
+    """The `check_options` of a pipeline that has none. Raises InputRejected."""
+    if not isinstance(value, dict):
+        raise InputRejected(FieldFault("", "not_an_object", "Send the options as a JSON object."))
+    if value:
+        detail = "The model takes no options: remove it."
+        raise InputRejected(
+            *(FieldFault(pointer_to(str(key)), "unknown_option", detail) for key in list(value)[:_NAMED])
+        )
+    return {}
+
+
+def no_options_schema() -> dict[str, object]:
+    """JSON Schema of the options of a pipeline that has none."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {},
+        "additionalProperties": False,
+    }
+
+
+def pointer_to(*keys: str) -> str:
+    """The JSON pointer of nested `keys` (RFC 6901 escapes)."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
