@@ -121,14 +121,13 @@ class ApiClient:
         )
 
     @contextmanager
-    def batch_output(
-        self, batch_id: str, kind: str, *, partial: bool, start: int, etag: str | None
+    def file(
+        self, path: str, *, partial: bool = False, start: int = 0, etag: str | None = None
     ) -> Iterator[Stretch]:
-        """The `results` or `errors` of a batch from byte `start` on; from 0 when it is not `etag` any more."""
+        """A file of the service from byte `start` on; from 0 when it is not `etag` any more."""
         params, headers = {"partial": "true"} if partial else {}, {"Accept-Encoding": "identity"}
         if start and etag is not None:
             headers |= {"Range": f"bytes={start}-", "If-Range": etag}
-        path = f"/v1/batches/{batch_id}/{kind}"
         with self._reaching(), self._http.stream("GET", path, params=params, headers=headers) as response:
             if not response.is_success:
                 response.read()

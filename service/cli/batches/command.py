@@ -262,14 +262,15 @@ batch.add_command(schedules)
 def _fetched(
     kind: str, api: ApiClient, out: Output, *, batch_id: str, file: Path | None, partial: bool
 ) -> ExitCode:
-    from service.cli.batches import downloads
+    from service.cli import downloads
+    from service.cli.batches.downloads import wanted_of
     from service.cli.tables import fields
 
     to_stdout = file is None or str(file) == STDOUT
     if to_stdout and out.as_json:
         raise click.UsageError("--json tells of the file that was written: say with -o which.")
     view = api.batch(batch_id)
-    wanted = downloads.Wanted.of(view, kind, partial=partial)
+    wanted = wanted_of(view, kind, partial=partial)
     if file is None or to_stdout:
         if view["output"]["format"] == "parquet" and sys.stdout.isatty():
             raise click.UsageError("Parquet is nothing for a terminal: write it to a file with -o.")

@@ -239,7 +239,7 @@ def _night_file(cases: list[KnownCase]) -> bytes:
 
 
 def _lines(api: ApiClient, batch_id: str, kind: str) -> list[Json]:
-    with api.batch_output(batch_id, kind, partial=False, start=0, etag=None) as stretch:
+    with api.file(f"/v1/batches/{batch_id}/{kind}") as stretch:
         return [json.loads(line) for line in b"".join(stretch.blocks).splitlines()]
 
 

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from service.cli import main
-from service.cli.batches.downloads import StreamSink, Wanted, download, to_file
+from service.cli.batches.downloads import wanted_of
 from service.cli.client import ApiClient
+from service.cli.downloads import StreamSink, Wanted, download, to_file
 from service.cli.errors import AnswerLost, ContentDamaged
 from service.cli.output import Output
 from service.cli.target import Target
@@ -63,7 +64,7 @@ def fetched(served: FileApi, path: Path, wanted: Wanted | None = None) -> tuple[
     """Fetch to a file: what was told of it, and the pauses."""
     paused: list[float] = []
     with ApiClient(Target("http://api.test", KEY), httpx.MockTransport(served)) as client:
-        wanted = wanted or Wanted.of(view(), "results")
+        wanted = wanted or wanted_of(view(), "results")
         return to_file(client, Output(as_json=True), wanted, path, pause=paused.append), paused
 
 
@@ -176,11 +177,11 @@ def test_a_server_that_sends_the_whole_file_instead_of_the_rest_starts_it_afresh
 
 def test_a_partial_file_is_resumed_by_the_etag_that_came_with_it_and_checked_by_it(tmp_path: Path) -> None:
     served = FileApi(100)
-    fetched(served, tmp_path / "r", Wanted(ID, "results", partial=True))
+    fetched(served, tmp_path / "r", Wanted(f"{BATCH}/results", partial=True))
     assert served.ranges == [None, "bytes=100-"]
     assert (tmp_path / "r").read_bytes() == CONTENT
     with pytest.raises(ContentDamaged):
-        fetched(FileApi(content=CONTENT + b"x"), tmp_path / "r", Wanted(ID, "results", partial=True))
+        fetched(FileApi(content=CONTENT + b"x"), tmp_path / "r", Wanted(f"{BATCH}/results", partial=True))
 
 
 def test_a_download_that_brings_nothing_time_and_again_is_given_up_and_what_came_is_kept(
@@ -213,7 +214,7 @@ def test_damage_on_stdout_ends_with_1_too(capfdbinary: pytest.CaptureFixture[byt
 def to_stream(served: FileApi) -> bytes:
     stream = io.BytesIO()
     with ApiClient(Target("http://api.test", KEY), httpx.MockTransport(served)) as client:
-        sink, wanted = StreamSink(stream), Wanted.of(view(), "results")
+        sink, wanted = StreamSink(stream), wanted_of(view(), "results")
         download(client, wanted, sink, done=lambda _: None, note=lambda _: None, pause=lambda _: None)
     return stream.getvalue()
 
