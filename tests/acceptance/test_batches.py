@@ -1,6 +1,7 @@
 """Overnight batches over HTTP: a file in, results and errors out, every row accounted for, each reading recorded."""
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,16 @@ def test_ranges_of_parquet_make_the_file(ward: httpx.Client) -> None:
     ]
     assert hashlib.sha256(b"".join(parts)).hexdigest() == batch["results"]["sha256"]
     assert ward.get(url).headers["content-type"] == "application/vnd.apache.parquet"
+
+
+def test_the_whole_file_and_a_range_of_it_come_with_the_digest_of_the_whole(
+    ward: httpx.Client, finished: Job
+) -> None:
+    digest = b64encode(bytes.fromhex(finished["results"]["sha256"])).decode()
+    for headers in ({}, {"Range": "bytes=0-4"}):
+        answer = ward.get(finished["results"]["url"], headers=headers)
+        assert answer.headers["repr-digest"] == f"sha-256=:{digest}:"
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_range_behind_the_end_is_refused_with_the_length(ward: httpx.Client, finished: Job) -> None:

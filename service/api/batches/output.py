@@ -1,6 +1,5 @@
 """The results and errors of a batch as files: streamed frame by frame, whole or a range, each reading recorded."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service import audit
 from service.accounts import Principal, Scope
-from service.api.http.ranges import ByteRange, wanted_range
+from service.api.http.downloads import StoredFile, file_headers, streamed
+from service.api.http.downloads import respond as respond_with
+from service.api.http.ranges import ByteRange
 from service.api.http.requests import query_as
 from service.api.services import Services
 from service.audit import Action
 from service.batches import output, queries
-from service.batches.files.joins import JoinedFile
 from service.batches.files.output_names import OutputFormat
 from service.batches.files.parts import PartStore
 from service.batches.files.plans import read_head
@@ -58,14 +58,9 @@ class _Asked:
     request: BatchRequest
 
     @property
-    def headers(self) -> dict[str, str]:
-        """What every answer with content says."""
-        name = f"{self.batch_id}.{self.kind}.{self.request.output}"
-        return {
-            "Content-Type": MEDIA[self.request.output],
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Cache-Control": "private, no-cache",
-        }
+    def name(self) -> str:
+        """The name under which it is saved."""
+        return f"{self.batch_id}.{self.kind}.{self.request.output}"
 
     def store(self) -> PartStore:
         """The parts of the batch. Raises PayloadUnreadable."""
@@ -120,21 +115,10 @@ def respond(services: Services, batch_id: UUID, kind: OutputKind) -> Response:
 
 def _whole(asked: _Asked, table: dict[str, Any]) -> Response:
     """The joined file of a completed batch, or the part of it that the request's headers ask for."""
-    etag, size_bytes = f'"{table["sha256"]}"', table["size_bytes"]
-    headers = asked.headers | {"ETag": etag, "Accept-Ranges": "bytes"}
-    if request.if_none_match.contains_weak(table["sha256"]):
-        kept = ("ETag", "Cache-Control")
-        return Response(status=304, headers={name: headers[name] for name in kept})
-    if request.method == "HEAD":
-        return Response(headers=headers | {"Content-Length": str(size_bytes)})
-    wanted = wanted_range(
-        request.headers.get("Range"), request.headers.get("If-Range"), etag=etag, size_bytes=size_bytes
+    file = StoredFile(asked.name, MEDIA[asked.request.output], table["size_bytes"], table["sha256"])
+    return respond_with(
+        file, lambda: output.file_of(asked.store(), asked.chunks(), asked.kind, table).read, asked.record
     )
-    file = output.file_of(asked.store(), asked.chunks(), asked.kind, table)
-    asked.record({"sha256": table["sha256"]} | ({} if wanted is None else {"range": wanted.content_range}))
-    if wanted is None:
-        return _streamed(file, ByteRange(0, size_bytes, size_bytes), 200, headers)
-    return _streamed(file, wanted, 206, headers | {"Content-Range": wanted.content_range})
 
 
 def _partial(asked: _Asked) -> Response:
@@ -149,22 +133,9 @@ def _partial(asked: _Asked) -> Response:
     pipeline = asked.services.catalog.version(asked.stored.model_version_id).pipeline
     schema = results_schema(layout, pipeline) if asked.kind is OutputKind.RESULTS else errors_schema(layout)
     file = output.partial_file_of(asked.store(), asked.chunks(), asked.kind, asked.request.output, schema)
-    headers = asked.headers | {"Medqueue-Partial": "true"}
+    headers = file_headers(asked.name, MEDIA[asked.request.output]) | {"Medqueue-Partial": "true"}
     wanted = ByteRange(0, file.size_bytes, file.size_bytes)
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(file.size_bytes)})
     asked.record({"partial": True})
-    return _streamed(file, wanted, 200, headers)
-
-
-def _streamed(file: JoinedFile, wanted: ByteRange, status: int, headers: dict[str, str]) -> Response:
-    """Stream the bytes. The first frame is read before the answer begins: what is gone is a problem still."""
-    frames = file.read(wanted.start, wanted.end)
-    first = next(frames, b"")
-    length = {"Content-Length": str(wanted.end - wanted.start)}
-    return Response(_chained(first, frames), status, headers | length)
-
-
-def _chained(first: bytes, frames: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from frames
+    return streamed(file.read, wanted, 200, headers)

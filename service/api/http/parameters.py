@@ -36,7 +36,7 @@ IF_NONE_MATCH = Parameter(
 RANGE = Parameter(
     "Range",
     "header",
-    "One range of bytes of a completed batch's file (RFC 9110, 14). Several ranges get the whole file.",
+    "One range of the bytes of the file (RFC 9110, 14). Several ranges get the whole file.",
     {"type": "string", "examples": ["bytes=0-1048575"]},
 )
 IF_RANGE = Parameter(

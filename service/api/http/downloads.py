@@ -1,0 +1,87 @@
+"""A stored file as an answer: whole or a range, with a strong entity tag. Readings are recorded before the first byte."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from flask import Response, request
+
+from service.api.http.ranges import ByteRange, wanted_range
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of known length and digest (SHA-256 in hexadecimal), under the name by which it is saved."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+
+    @property
+    def etag(self) -> str:
+        """Its strong entity tag."""
+        return f'"{self.sha256}"'
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer with content says. `Repr-Digest` is of the whole file, also where a range is sent (RFC 9530)."""
+        digest = b64encode(bytes.fromhex(self.sha256)).decode()
+        return file_headers(self.name, self.media_type) | {
+            "ETag": self.etag,
+            "Accept-Ranges": "bytes",
+            "Repr-Digest": f"sha-256=:{digest}:",
+        }
+
+
+def file_headers(name: str, media_type: str) -> dict[str, str]:
+    """Headers of any file: it is saved under `name` and never taken for a page."""
+    return {
+        "Content-Type": media_type,
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-cache",
+    }
+
+
+def respond(
+    file: StoredFile,
+    opened: Callable[[], Callable[[int, int], Iterator[bytes]]],
+    record: Callable[[dict[str, str]], None],
+) -> Response:
+    """The file, or the part of it that the request's headers ask for.
+
+    `opened` gives what reads bytes [start, end); `record` notes the reading. Neither is called where nothing is read. Raises
+    RangeUnsatisfiable and what these raise.
+    """
+    if request.if_none_match.contains_weak(file.sha256):
+        kept = ("ETag", "Cache-Control")
+        return Response(status=304, headers={name: file.headers[name] for name in kept})
+    if request.method == "HEAD":
+        return Response(headers=file.headers | {"Content-Length": str(file.size_bytes)})
+    wanted = wanted_range(
+        request.headers.get("Range"),
+        request.headers.get("If-Range"),
+        etag=file.etag,
+        size_bytes=file.size_bytes,
+    )
+    read = opened()
+    record({"sha256": file.sha256} | ({} if wanted is None else {"range": wanted.content_range}))
+    if wanted is None:
+        return streamed(read, ByteRange(0, file.size_bytes, file.size_bytes), 200, file.headers)
+    return streamed(read, wanted, 206, file.headers | {"Content-Range": wanted.content_range})
+
+
+def streamed(
+    read: Callable[[int, int], Iterator[bytes]], wanted: ByteRange, status: int, headers: Mapping[str, str]
+) -> Response:
+    """Stream the bytes. The first frame is read before the answer begins: what is gone is a problem still."""
+    frames = read(wanted.start, wanted.end)
+    first = next(frames, b"")
+    length = {"Content-Length": str(wanted.end - wanted.start)}
+    return Response(_chained(first, frames), status, {**headers, **length})
+
+
+def _chained(first: bytes, frames: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from frames
