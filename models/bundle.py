@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from models.fitting import Fitting
 from models.golden import GOLDEN_NAME, GoldenCase, parse_golden, renewed_golden
 from models.graph import read_signature
 from models.manifest import (
@@ -27,7 +28,6 @@ from models.manifest import (
 )
 from models.pipelines import Array, Pipeline, Run, Scoring, load_pipeline
 from models.sandbox import Sandbox, SandboxRun
-from models.signature import Fitting
 
 __all__ = [
     "CARD_NAME",

@@ -12,9 +12,10 @@ from typing import Any
 import onnx
 from google.protobuf import descriptor, message  # type: ignore[import-untyped]  # protobuf ships no types
 
+from models.fitting import Fitting
 from models.manifest import Fault, GraphTable, ManifestInvalid
 from models.pipelines import GraphSpec
-from models.signature import CLASS_MAPS, Fitting, Signature, Tensor
+from models.signature import CLASS_MAPS, Signature, Tensor
 
 MODEL_NAME = "model.onnx"
 # Domains of the operators that every build of ONNX Runtime has; "com.microsoft" holds its contrib operators.
@@ -179,6 +180,8 @@ def _tensor(value: Any) -> Tensor:
         return Tensor(value.name, CLASS_MAPS, ())
     tensor = value.type.tensor_type
     element = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "unknown"
+    if element == "object":
+        element = "string"
     lengths = tensor.shape.dim
     return Tensor(
         value.name,

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from models.fitting import Fitting
 from models.manifest import MODEL, ModelManifest
 from models.pipelines import Array, Pipeline
-from models.signature import Fitting
 from workers.runtime import LoadedGraph
 
 

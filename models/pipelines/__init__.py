@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from models.manifest import Fault, ManifestInvalid, ModelManifest
 from models.pipelines.contract import (
     ANY_LENGTH,
+    ROW,
     Answer,
     Artifact,
     Case,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY_LENGTH",
+    "ROW",
     "Answer",
     "Array",
     "Artifact",

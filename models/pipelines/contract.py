@@ -35,6 +35,7 @@ else:
 ReadFile = Callable[[str], bytes]
 
 ANY_LENGTH: Final = -1
+ROW: Final = "row"
 _NAMED: Final = 20  # a client may send any number of options that are unknown
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -93,13 +94,16 @@ class TensorSpec:
     """One input or output of the graph. `shape` leaves out the first axis: the row, of any number.
 
     ANY_LENGTH in it stands for an axis whose length differs from run to run, such as that of a text.
-    `classes` names the columns of an output of scores, for graphs that give them by class.
+    `classes` names the columns of an output of scores, for graphs that give them by class. `columns` names those of a
+    feed [N, F], each with its own dtype, for graphs with inputs by column. Where these differ the feed is a structured
+    array [N] of such fields, and its dtype ROW; a text has the dtype "string".
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
+    columns: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True)

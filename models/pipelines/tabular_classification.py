@@ -131,7 +131,8 @@ class TabularClassification:
         self._minima = tuple(feature.minimum for feature in self._features)
         self._maxima = tuple(feature.maximum for feature in self._features)
         self._row = struct.Struct(f"<{len(names)}d")
-        self.feeds: Final = (TensorSpec("features", "float32", (len(names),)),)
+        columns = tuple(TensorSpec(name, "float32", (1,)) for name in names)
+        self.feeds: Final = (TensorSpec("features", "float32", (len(names),), columns=columns),)
         self.outputs: Final = self._classifier.outputs
         self.graphs: Final = {MODEL: GraphSpec(self.feeds, self.outputs)}
 

@@ -11,10 +11,11 @@ import pytest
 
 from models.bundle import renew_golden, seal_bundle
 from models.checking import publishable
+from models.fitting import Fitting
 from models.golden import answer
 from models.manifest import BundleRefused
 from models.pipelines import Array, Case, single_pass
-from models.signature import Fitting, signature_of
+from models.signature import signature_of
 
 FILES = Path(__file__).parent / "foreign"
 MOST_LINES = 15

@@ -1,0 +1,105 @@
+"""How the inputs and outputs of a graph meet those that a pipeline names.
+
+With the `[graph]` table of its manifest an ONNX file that somebody else exported serves unchanged: tensors are renamed,
+element types converted, the maps of classes that scikit-learn's converter writes become columns, and a graph that takes
+one row at a time is run row by row. Knows neither onnx nor ONNX Runtime.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from models.feeding import Feeding
+from models.manifest import Fault, GraphTable, ManifestInvalid
+from models.pipelines import Array, GraphSpec, PredictionInvalid, TensorSpec
+from models.signature import CLASS_MAPS, ELEMENTS, Signature, Tensor
+from models.tensor_faults import fits, missing, rows_reason, unknown, unlike
+
+Run = Callable[[Mapping[str, Array]], Mapping[str, Any]]
+
+
+class Fitting:
+    """How the tensors of a pipeline meet those of a graph. Immutable.
+
+    Raises ManifestInvalid with every reason where they do not.
+    """
+
+    def __init__(self, table: GraphTable, spec: GraphSpec, signature: Signature) -> None:
+        self._outputs = {each.name: table.outputs.get(each.name, each.name) for each in spec.outputs}
+        self._specs = {each.name: each for each in spec.outputs}
+        self._given = {tensor.name: tensor for tensor in signature.outputs}
+        self._feeding = Feeding(table, spec.feeds, signature.inputs)
+        astray = sorted(table.outputs.keys() - self._specs.keys())
+        faults = [
+            *self._feeding.faults,
+            *(unknown("outputs", name, self._specs) for name in astray),
+            # One that a key was meant for which the pipeline lacks is not missed: with the key renamed, it may be right.
+            *(
+                fault
+                for each in spec.outputs
+                if each.name in table.outputs or not astray
+                for fault in self._unfit(each)
+            ),
+        ]
+        if faults:
+            raise ManifestInvalid(*faults)
+        self._one_row = table.row_by_row or any(tensor.shape[:1] == (1,) for tensor in signature.inputs)
+
+    def run(self, run: Run, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Feed `run` in the graph's terms, and give its outputs in the pipeline's. Raises what `run` raises."""
+        fed = self._feeding.fed(feeds)
+        if not self._one_row:
+            return self._named(run(fed))
+        count = len(next(iter(fed.values())))
+        rows = [
+            self._named(run({name: value[row : row + 1] for name, value in fed.items()}))
+            for row in range(count)
+        ]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    @property
+    def one_row(self) -> bool:
+        """Whether the graph is run one row at a time."""
+        return self._one_row
+
+    def _named(self, given: Mapping[str, Any]) -> dict[str, Array]:
+        return {name: self._converted(spec, given[self._outputs[name]]) for name, spec in self._specs.items()}
+
+    def _converted(self, spec: TensorSpec, value: Any) -> Array:
+        """An output as the pipeline's element type, [N, ...]."""
+        if self._given[self._outputs[spec.name]].element == CLASS_MAPS:
+            return _of_maps(spec, value)
+        array = np.asarray(value)
+        if array.ndim == 1 and spec.shape == (1,):
+            array = array[:, np.newaxis]
+        return array.astype(spec.dtype, copy=False)
+
+    def _unfit(self, spec: TensorSpec) -> list[Fault]:
+        """The fault of an output that the pipeline needs, if there is one."""
+        tensor = self._given.get(self._outputs[spec.name])
+        reason = _reason(tensor, spec) if tensor else missing("outputs", spec, self._given)
+        return [] if reason is None else [unlike("outputs", spec, reason)]
+
+
+def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:
+    """Why `tensor` cannot be read as the pipeline's output, None where it can."""
+    if tensor.element == CLASS_MAPS:
+        is_read = len(spec.shape) == 1 and spec.classes
+        return None if is_read else "is a map of classes, which the pipeline cannot read"
+    if tensor.element != spec.dtype and tensor.element not in ELEMENTS.values():
+        return f"has another element type, {tensor.element}"
+    rows, *lengths = tensor.shape or (None, *spec.shape)  # exporters leave shapes of outputs out
+    return rows_reason(rows) or (None if fits(lengths, spec.shape) else "has another shape")
+
+
+def _of_maps(spec: TensorSpec, maps: Sequence[Mapping[Any, float]]) -> Array:
+    """Maps class -> score as columns in the order of the pipeline's classes, [N, C].
+
+    The classes of the graph are the pipeline's by name, or numbers from 0 in the same order. Raises PredictionInvalid.
+    """
+    count, found = len(spec.classes), set(maps[0]) if maps else set(spec.classes)
+    if found not in (set(spec.classes), set(range(count))):
+        raise PredictionInvalid(tuple(range(len(maps))), "the graph's classes are not those of the manifest")
+    names = spec.classes if found == set(spec.classes) else range(count)
+    return np.array([[scores[name] for name in names] for scores in maps], spec.dtype).reshape(-1, count)

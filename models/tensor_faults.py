@@ -1,0 +1,57 @@
+"""What is said where the tensors of a pipeline and those of a graph do not meet, with the key of the manifest to change."""
+
+from collections.abc import Iterable, Sequence
+
+from models.manifest import MANIFEST_NAME, Fault
+from models.pipelines import ANY_LENGTH, TensorSpec
+
+_NAMED = 20  # names listed at most
+
+
+def fault(side: str, code: str, detail: str) -> Fault:
+    """A fault of the `side` of the graph: "inputs" or "outputs"."""
+    return Fault(f"{MANIFEST_NAME}: graph.{side}", code, detail)
+
+
+def unlike(side: str, spec: TensorSpec, reason: str) -> Fault:
+    """The fault of a tensor of the pipeline that cannot be fed to, or read from, the one of the graph."""
+    lengths = ["any" if length == ANY_LENGTH else str(length) for length in spec.shape]
+    wanted = f"{spec.dtype} [{', '.join(['N', *lengths])}]"
+    code = "input_differs" if side == "inputs" else "output_differs"
+    return fault(side, code, f"{spec.name!r} {reason}: the pipeline needs {wanted}")
+
+
+def unknown(side: str, name: str, known: Iterable[str]) -> Fault:
+    """The fault of a key of the `[graph]` table that maps no tensor of the pipeline."""
+    detail = (
+        f"the pipeline knows no {name!r}; it has {listed(known)}: rename the key `{side}.{name}` in [graph]"
+    )
+    return fault(side, "graph_name_unknown", detail)
+
+
+def missing(side: str, spec: TensorSpec, tensors: Iterable[str]) -> str:
+    """What to write where the graph has no tensor of the pipeline's name, or of the one it is mapped to."""
+    return f"is missing: the graph's {side} are {listed(tensors)}, so write `{side}.{spec.name} = ...` in [graph]"
+
+
+def rows_reason(rows: int | None) -> str | None:
+    """Why a first axis of this length is refused; None where it is dynamic, or one row at a time."""
+    if rows in (None, 1):
+        return None
+    return "has a fixed number of rows: export it with a dynamic first axis"
+
+
+def fits(lengths: Sequence[int | None], shape: Sequence[int]) -> bool:
+    """Whether a tensor whose rows have these lengths, None being dynamic, holds rows of `shape`: [N] is as good as [N, 1]."""
+    if shape == (1,) and not lengths:
+        return True
+    return len(lengths) == len(shape) and all(
+        wanted == ANY_LENGTH or found in (None, wanted) for found, wanted in zip(lengths, shape, strict=True)
+    )
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names, of many the first."""
+    known = list(names)
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return (", ".join(map(repr, known[:_NAMED])) or "none") + more
