@@ -62,6 +62,8 @@ class Action(StrEnum):
     CHUNK_RESCUED = "batch.chunk_rescued"
     CHUNK_QUARANTINED = "batch.chunk_quarantined"
     CHUNK_PUT_OFF = "batch.chunk_put_off"
+    STEP_PUT_OFF = "batch.step_put_off"
+    SOURCE_AWAITED = "batch.source_awaited"
     SCHEDULE_CREATED = "schedule.created"
     SCHEDULE_CHANGED = "schedule.changed"
     SCHEDULE_DELETED = "schedule.deleted"

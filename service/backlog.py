@@ -19,21 +19,23 @@ COUNTED = 20_000
 LIVE_BATCHES = 1_000
 
 DELIVERIES = f"""
-SELECT (SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE state = 'queued' LIMIT {COUNTED}) AS queued)::int,
+SELECT (SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE state = 'queued' LIMIT {COUNTED}) AS queued)::int AS queued,
        (SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE lease_expires_at IS NOT NULL LIMIT {COUNTED}) AS held)::int
+           AS running
 """
 # By how much the delivery is late that has been due longest; those of endpoints that are disabled are not due.
 LATEST_DELIVERY = f"""
 WITH RECURSIVE {WAITING}
 SELECT coalesce(max(extract(epoch FROM now() - (
     SELECT available_at FROM webhook_delivery WHERE endpoint_id = endpoint.id AND state = 'queued'
-    ORDER BY available_at LIMIT 1))), 0)::float
+    ORDER BY available_at LIMIT 1))), 0)::float AS late_s
 FROM webhook_endpoint AS endpoint
 WHERE id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND state = 'enabled'
 """
 # Behind the end of its opening, or of its deadline, at the pace that it has now.
 BATCHES = f"""
-SELECT state, count(*)::int, count(*) FILTER (WHERE at_risk)::int, coalesce(max(late_s), 0)::float FROM (
+SELECT state, count(*)::int AS batches, count(*) FILTER (WHERE at_risk)::int AS at_risk,
+       coalesce(max(late_s), 0)::float AS late_s FROM (
     SELECT state::text AS state, at_risk_until IS NOT NULL AS at_risk,
            CASE WHEN state = 'running' AND isfinite(open_until) THEN
                (rows_total - rows_succeeded - rows_failed) / nullif({PACE.format(t="batch")}, 0)
@@ -60,34 +62,34 @@ def exposition(database: Database, redis_url: str) -> bytes:
 
 def _webhooks(database: Database) -> Iterator[Metric]:
     with database.statement() as work:
-        ((queued, running),) = work.execute(DELIVERIES)
+        (deliveries,) = work.execute(DELIVERIES)
     with database.statement() as work:
-        ((late_s,),) = work.execute(LATEST_DELIVERY)
+        (latest,) = work.execute(LATEST_DELIVERY)
     yield gauge(
         "medqueue_webhook_deliveries",
         f"Webhook deliveries that have not ended, counted up to {COUNTED}.",
-        {("queued",): queued, ("running",): running},
+        {("queued",): deliveries.queued, ("running",): deliveries.running},
         ["state"],
     )
     yield gauge(
         "medqueue_webhook_late_seconds",
         "How long the delivery has been due that has been due longest.",
-        {(): max(0.0, late_s)},
+        {(): max(0.0, latest.late_s)},
     )
 
 
 def _batches(database: Database) -> Iterator[Metric]:
     with database.statement() as work:
         rows = work.execute(BATCHES)
-    counts = dict.fromkeys((("scheduled",), ("running",)), 0.0) | {(state,): n for state, n, *_ in rows}
+    counts = dict.fromkeys((("scheduled",), ("running",)), 0.0) | {(row.state,): row.batches for row in rows}
     yield gauge("medqueue_batches", "Batches to be scored.", counts, ["state"])
     yield gauge(
         "medqueue_batches_at_risk",
         "Those that were said to end too late.",
-        {(): sum(at_risk for _, _, at_risk, _ in rows)},
+        {(): sum(row.at_risk for row in rows)},
     )
     yield gauge(
         "medqueue_batch_late_seconds",
         "By how much the batch that is furthest behind will miss its end, at its present pace.",
-        {(): max([0.0, *(late_s for *_, late_s in rows)])},
+        {(): max([0.0, *(row.late_s for row in rows)])},
     )

@@ -16,7 +16,7 @@ import psycopg
 import sqlalchemy as sa
 import sqlalchemy.event
 import structlog
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, namedtuple_row
 from sqlalchemy.orm import Session
 
 from service.database_faults import DatabaseFault, fault_of
@@ -24,6 +24,7 @@ from service.errors import DatabaseUnavailable
 from service.metrics import DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
 from service.postgres_connection import configure_transaction, engine_of, is_pooled
 from service.queue import TaskQueue, WakeUp
+from service.rows import Row
 
 # Every statement has one good plan, whatever its parameters and however large its tables: rows found by index and joined
 # by hash. Planning anew for every job costs as much as running the plan, and a plan made while a table was small walks
@@ -64,8 +65,8 @@ class UnitOfWork:
         self._wake_ups: list[WakeUp] = []
         self._ended: list[UUID] = []
 
-    def execute(self, query: str, params: Sequence[Param] | Mapping[str, Param] = ()) -> list[TupleRow]:
-        """Run one SQL statement with %s or %(name)s parameters; its rows, or an empty list.
+    def execute(self, query: str, params: Mapping[str, Param] | Sequence[Param] = ()) -> list[Row]:
+        """Run one SQL statement with %(name)s or %s parameters; its rows, each a named tuple, or an empty list.
 
         Rows come in binary: payloads would arrive twice as long in hexadecimal. A type of our own (job_state) must be
         selected as text.
@@ -73,7 +74,7 @@ class UnitOfWork:
         if self._single and self._spent:
             raise RuntimeError("statement() runs one statement; use transaction() for several")
         self._spent = True
-        cursor = self._driver.cursor(binary=True)
+        cursor = self._driver.cursor(binary=True, row_factory=namedtuple_row)
         if self._single and is_pooled(self._driver):
             with self._driver.pipeline():  # one round trip and one transaction
                 configure_transaction(self._driver, SETTINGS)

@@ -8,6 +8,7 @@ share; what a claim selects and what completion stores belongs to the table's ow
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from service.db import UnitOfWork
@@ -22,7 +23,8 @@ class Lease:
 
 
 CLAIM = """state = 'running', fence = {t}.fence + 1, attempt = {t}.attempt + 1,
-    started_at = coalesce({t}.started_at, now()), lease_owner = %s, lease_expires_at = now() + make_interval(secs => %s)"""
+    started_at = coalesce({t}.started_at, now()), lease_owner = %(owner)s,
+    lease_expires_at = now() + make_interval(secs => %(lease_s)s)"""
 RELEASE = "lease_owner = NULL, lease_expires_at = NULL"
 # The rows are looked up by id before they are joined: a plan made while the table was small would walk all of it.
 HELD = """{t}.id = ANY (ARRAY(SELECT id FROM held)) AND {t}.id = held.id AND {t}.fence = held.fence
@@ -30,13 +32,13 @@ HELD = """{t}.id = ANY (ARRAY(SELECT id FROM held)) AND {t}.id = held.id AND {t}
 EXPIRED = "state = 'running' AND lease_expires_at < now()"
 
 RENEW = f"""
-WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence))
-UPDATE {{t}} SET lease_expires_at = now() + make_interval(secs => %s) FROM held WHERE {HELD} RETURNING {{t}}.id
+WITH held AS (SELECT * FROM unnest(%(ids)s::uuid[], %(fences)s::bigint[]) AS held (id, fence))
+UPDATE {{t}} SET lease_expires_at = now() + make_interval(secs => %(lease_s)s) FROM held WHERE {HELD} RETURNING {{t}}.id
 """
 
 
 def claim_clause(table: str) -> str:
-    """SET clause of a claim; parameters: owner, seconds of the lease."""
+    """SET clause of a claim; parameters: `owner`, and `lease_s`, the seconds of the lease."""
     return CLAIM.format(t=table)
 
 
@@ -47,10 +49,10 @@ def held_clause(table: str) -> str:
 
 def renew(work: UnitOfWork, table: str, leases: Sequence[Lease], lease_s: float) -> set[UUID]:
     """Prolong leases; the ids still held. What is missing was canceled, rescued or claimed by another."""
-    ids, fences = columns(leases)
-    return {row[0] for row in work.execute(RENEW.format(t=table), (ids, fences, lease_s))}
+    rows = work.execute(RENEW.format(t=table), {**columns(leases), "lease_s": lease_s})
+    return {row.id for row in rows}
 
 
-def columns(leases: Sequence[Lease]) -> tuple[list[UUID], list[int]]:
-    """Leases as the two arrays that unnest takes."""
-    return [lease.id for lease in leases], [lease.fence for lease in leases]
+def columns(leases: Sequence[Lease]) -> dict[str, list[Any]]:
+    """Leases as the two arrays that a statement unnests: `ids` and `fences`."""
+    return {"ids": [lease.id for lease in leases], "fences": [lease.fence for lease in leases]}

@@ -5,6 +5,7 @@ from typing import Literal
 
 from psycopg.errors import UndefinedTable
 
+from service.audit import Action
 from service.broker import redis_fault
 from service.catalog import Catalog
 from service.db import Database
@@ -18,7 +19,7 @@ from service.revision import needed_revision
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.
 # Three parts, each with the condition of its partial index.
 QUEUE = """
-SELECT model_version_id, state, sum(jobs)::bigint, extract(epoch FROM now() - min(oldest))::float FROM (
+SELECT model_version_id, state, sum(jobs)::bigint AS jobs, extract(epoch FROM now() - min(oldest))::float AS oldest_s FROM (
     SELECT model_version_id, 'queued' AS state, count(*) AS jobs, min(created_at) AS oldest
     FROM job WHERE state = 'queued' AND attempt = 0 GROUP BY 1
     UNION ALL
@@ -33,7 +34,7 @@ STALLED_S = 30.0
 # a worker is at work, though its run be long. Else the newest audit events tell of the last claim; their ids are in
 # the order of time. What comes first is cheapest, and what follows is not run unless it matters. Each inner part has an
 # order and a limit and no further condition, so that no plan can gather more rows and sort them.
-STALLED = """
+STALLED = f"""
 SELECT EXISTS (
     SELECT FROM model_version AS version WHERE EXISTS (
         SELECT FROM (
@@ -41,20 +42,20 @@ SELECT EXISTS (
             WHERE model_version_id = version.id AND state = 'queued' AND attempt = 0
             ORDER BY rank_at, id LIMIT 100
         ) AS first_in_line
-        WHERE available_at < now() - make_interval(secs => %s) AND (deadline_at IS NULL OR deadline_at > now())
+        WHERE available_at < now() - make_interval(secs => %(stalled_s)s) AND (deadline_at IS NULL OR deadline_at > now())
     ) OR EXISTS (
         SELECT FROM (
             SELECT available_at, deadline_at FROM job
             WHERE model_version_id = version.id AND state = 'queued' AND attempt > 0
             ORDER BY available_at LIMIT 100
         ) AS first_due
-        WHERE available_at < now() - make_interval(secs => %s) AND (deadline_at IS NULL OR deadline_at > now())
+        WHERE available_at < now() - make_interval(secs => %(stalled_s)s) AND (deadline_at IS NULL OR deadline_at > now())
     )
 ) AND NOT EXISTS (SELECT FROM job WHERE lease_expires_at > now())
 AND NOT EXISTS (
     SELECT FROM (SELECT id, action FROM audit_event ORDER BY id DESC LIMIT 20000) AS newest
-    WHERE action = 'job.claimed' AND id > (SELECT uuidv7(make_interval(secs => -(%s::float))))
-)
+    WHERE action = '{Action.JOB_CLAIMED}' AND id > (SELECT uuidv7(make_interval(secs => -(%(stalled_s)s::float))))
+) AS stalled
 """
 SCHEMA = "SELECT version_num FROM alembic_version"
 
@@ -86,7 +87,7 @@ def readiness(database: Database, redis_url: str, gate: Gate | None = None) -> R
     try:
         with database.statement() as work:
             rows = work.execute(SCHEMA)
-        if rows and rows[0][0] >= needed_revision():
+        if rows and rows[0].version_num >= needed_revision():
             return Readiness(
                 "ok", "ok", _redis(redis_url), consumption(database), scheduler(database), faults
             )
@@ -101,10 +102,10 @@ def consumption(database: Database, *, stalled_s: float = STALLED_S) -> Literal[
     """`stalled`: a job could have been claimed for `stalled_s` seconds, and in that time no worker claimed or held any."""
     try:
         with database.statement() as work:
-            ((stalled,),) = work.execute(STALLED, (stalled_s, stalled_s, stalled_s))
+            (found,) = work.execute(STALLED, {"stalled_s": stalled_s})
     except DatabaseUnavailable:
         return "unknown"
-    return "stalled" if stalled else "ok"
+    return "stalled" if found.stalled else "ok"
 
 
 def scheduler(database: Database) -> Literal["ok", "stopped", "unknown"]:
@@ -124,21 +125,21 @@ def queue_metrics(database: Database, catalog: Catalog) -> bytes:
             rows = work.execute(QUEUE)
         with database.statement() as work:
             last = sweeps.last_sweep(work)
-        models = [catalog.version(version_id) for version_id, *_ in rows]
+        models = [catalog.version(row.model_version_id) for row in rows]
     except (DatabaseUnavailable, ModelNotFound, UndefinedTable):  # the schema may be behind
         return b""
-    keys = [(model.name, model.version, row[1]) for model, row in zip(models, rows, strict=True)]
+    keys = [(model.name, model.version, row.state) for model, row in zip(models, rows, strict=True)]
     return text_of(
         gauge(
             "medqueue_jobs",
             "Jobs that have not ended.",
-            {key: row[2] for key, row in zip(keys, rows, strict=True)},
+            {key: row.jobs for key, row in zip(keys, rows, strict=True)},
             ["model", "version", "state"],
         ),
         gauge(
             "medqueue_oldest_job_seconds",
             "Age of the oldest such job.",
-            {key: row[3] for key, row in zip(keys, rows, strict=True)},
+            {key: row.oldest_s for key, row in zip(keys, rows, strict=True)},
             ["model", "version", "state"],
         ),
         gauge(

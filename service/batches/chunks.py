@@ -11,10 +11,11 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from service import leases
+from service import leases, rows
+from service.audit import Action
 from service.batches import settling
 from service.crypto import Cipher, binding
-from service.db import UnitOfWork
+from service.db import Param, UnitOfWork
 from service.jobs.execution import Problem
 from service.leases import Lease
 from service.webhooks import planning
@@ -32,7 +33,7 @@ DUE = "state = 'queued' AND available_at <= now()"
 CLAIM = f"""
 WITH live AS MATERIALIZED (
     SELECT id, tenant_id, chunks_running, claimed_at FROM batch
-    WHERE {LIVE.format(t="batch")} AND (%b::uuid[] IS NULL OR model_version_id = ANY (%b::uuid[]))
+    WHERE {LIVE.format(t="batch")} AND (%(scorable)b::uuid[] IS NULL OR model_version_id = ANY (%(scorable)b::uuid[]))
         AND (SELECT available_at FROM batch_chunk WHERE batch_id = batch.id AND state = 'queued'
              ORDER BY available_at, number LIMIT 1) <= now()
 ), ranked AS MATERIALIZED (
@@ -43,7 +44,8 @@ WITH live AS MATERIALIZED (
            batch.chunks_total * batch.chunks_running / (batch.chunks_running + 1) AS apart
     FROM ranked JOIN batch ON batch.id = ranked.id AND batch.id = ANY (ARRAY(SELECT id FROM live))
     WHERE {LIVE.format(t="batch")} AND EXISTS (SELECT FROM live) AND NOT EXISTS (
-        SELECT FROM model_version AS version WHERE (%b::uuid[] IS NULL OR id = ANY (%b::uuid[])) AND coalesce(
+        SELECT FROM model_version AS version WHERE (%(scorable)b::uuid[] IS NULL OR id = ANY (%(scorable)b::uuid[]))
+            AND coalesce(
             (SELECT true FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt = 0
              ORDER BY rank_at, id LIMIT 1),
             (SELECT true FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt > 0
@@ -54,7 +56,7 @@ WITH live AS MATERIALIZED (
     SELECT batch_chunk.id FROM batch_chunk, chosen
     WHERE batch_chunk.id = coalesce(
         (SELECT id FROM batch_chunk WHERE batch_id = (SELECT id FROM chosen) AND number = (
-            SELECT place.number FROM unnest(%b::uuid[], %s::int[]) AS place (batch_id, number)
+            SELECT place.number FROM unnest(%(batch_ids)b::uuid[], %(numbers)s::int[]) AS place (batch_id, number)
             WHERE place.batch_id = (SELECT id FROM chosen)) AND {DUE}),
         (SELECT id FROM batch_chunk WHERE batch_id = (SELECT id FROM chosen) AND {DUE} AND number >= (
             SELECT apart FROM chosen)
@@ -73,7 +75,8 @@ WITH live AS MATERIALIZED (
         (SELECT first FROM chosen) AS first, rows_total, rows_succeeded, rows_failed
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'batch.started', jsonb_build_object('state', 'running', 'counts', {settling.COUNTS})
+    SELECT tenant_id, id, %(actor)s, '{Action.BATCH_STARTED}',
+           jsonb_build_object('state', 'running', 'counts', {settling.COUNTS})
     FROM begun WHERE first RETURNING {planning.EVENT_COLUMNS}
 ), {planning.BATCH_DELIVERIES}
 SELECT claimed.id, claimed.fence, claimed.attempt, claimed.batch_id, begun.tenant_id, begun.model_version_id, begun.request,
@@ -87,33 +90,33 @@ CHANGED = "batch_chunk.id, batch_chunk.batch_id, batch_chunk.state, batch_chunk.
 
 FINISH = f"""
 WITH {settling.HELD}, {settling.LOCKED}, finished AS (
-    UPDATE batch_chunk SET state = 'done', finished_at = now(), rows_succeeded = %s, rows_failed = %s,
-        results = %s, errors = %s, seconds = %s, problem = NULL, {leases.RELEASE}
+    UPDATE batch_chunk SET state = 'done', finished_at = now(), rows_succeeded = %(rows_succeeded)s,
+        rows_failed = %(rows_failed)s, results = %(results)s, errors = %(errors)s,
+        seconds = %(seconds)s, problem = NULL, {leases.RELEASE}
     FROM held WHERE {HELD} RETURNING {CHANGED}
-), {settling.settled("finished", actor="%s::text")}
-SELECT (SELECT state::text FROM settled WHERE id = batch_id), {planning.PLANNED} FROM finished
+), {settling.settled("finished")}
+SELECT (SELECT state::text FROM settled WHERE id = batch_id) AS batch_state, {planning.PLANNED} FROM finished
 """
 
 RELEASE = f"""
 WITH {settling.HELD}, {settling.LOCKED}, released AS (
     UPDATE batch_chunk SET state = 'queued', attempt = batch_chunk.attempt - 1, {leases.RELEASE}
     FROM held WHERE {HELD} RETURNING {CHANGED}
-), {settling.settled("released", actor="%s::text")}
+), {settling.settled("released")}
 SELECT id, {planning.PLANNED} FROM released
 """
 
 PUT_OFF = f"""
 WITH {settling.HELD}, {settling.LOCKED}, delayed AS (
-    UPDATE batch_chunk SET state = 'queued', available_at = now() + make_interval(secs => %s), problem = %s, {
+    UPDATE batch_chunk SET state = 'queued', available_at = now() + make_interval(secs => %(delay_s)s), problem = %(problem)s, {
     leases.RELEASE
 }
     FROM held WHERE {HELD} RETURNING {CHANGED}, batch_chunk.number, batch_chunk.attempt, batch_chunk.problem
 ), {
     settling.settled(
         "delayed",
-        actor="%s::text",
-        more='''UNION ALL
-    SELECT batch.tenant_id, delayed.batch_id, %s::text, 'batch.chunk_put_off',
+        more=f'''UNION ALL
+    SELECT batch.tenant_id, delayed.batch_id, %(actor)s::text, '{Action.CHUNK_PUT_OFF}',
            jsonb_build_object('chunk', number, 'attempt', attempt, 'code', delayed.problem->>'code')
     FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT id FROM locked))''',
     )
@@ -125,7 +128,7 @@ FAIL = f"""
 WITH {settling.HELD}, {settling.LOCKED}, broken AS MATERIALIZED (
     SELECT batch_chunk.batch_id FROM batch_chunk, held WHERE {HELD} FOR UPDATE OF batch_chunk
 ), ended AS (
-    UPDATE batch SET state = 'failed', problem = %s, chunks_running = 0
+    UPDATE batch SET state = 'failed', problem = %(problem)s, chunks_running = 0
     WHERE id = ANY (ARRAY(SELECT batch_id FROM broken)) RETURNING {settling.ENDED_COLUMNS}
 ), {settling.LEFT_OVER}, {settling.CLOSED}
 SELECT id, {planning.PLANNED} FROM ended
@@ -182,19 +185,19 @@ def claim(
     are looked for among them. `places` are the numbers of the chunks, by batch, that it would rather have.
     """
     places = places or {}
-    rows = work.execute(
+    claimed = work.execute(
         CLAIM,
-        (
-            *(scorable, scorable, scorable, scorable, list(places), list(places.values())),
-            *(owner, lease_s, f"worker:{owner}"),
-        ),
+        {
+            "scorable": scorable,
+            "batch_ids": list(places),
+            "numbers": list(places.values()),
+            "owner": owner,
+            "lease_s": lease_s,
+            "actor": f"worker:{owner}",
+        },
     )
-    settling.planned(work, rows)
-    return _claimed(*rows[0][:-1]) if rows else None
-
-
-def _claimed(chunk_id: UUID, fence: int, *row: Any) -> ClaimedChunk:
-    return ClaimedChunk(Lease(chunk_id, fence), *row)
+    planning.wake_if_planned(work, claimed)
+    return next((rows.build(ClaimedChunk, row, lease=Lease(row.id, row.fence)) for row in claimed), None)
 
 
 def finish(work: UnitOfWork, chunk: ClaimedChunk, scored: Scored, *, owner: str) -> str | None:
@@ -206,52 +209,32 @@ def finish(work: UnitOfWork, chunk: ClaimedChunk, scored: Scored, *, owner: str)
         raise ValueError("rows are counted from nought")
     if scored.rows_succeeded + scored.rows_failed != chunk.rows:
         raise ValueError(f"{scored.rows_succeeded} + {scored.rows_failed} rows out of {chunk.rows}")
-    actor = f"worker:{owner}"
-    rows = work.execute(
-        FINISH,
-        (
-            *(chunk.lease.id, chunk.lease.fence, chunk.batch_id),
-            *(scored.rows_succeeded, scored.rows_failed),
-            *(_table(scored.results), _table(scored.errors), scored.seconds, actor, actor),
-        ),
-    )
-    settling.planned(work, rows)
-    return str(rows[0][0]) if rows else None
+    found = vars(scored) | {"results": _table(scored.results), "errors": _table(scored.errors)}
+    finished = work.execute(FINISH, _held(chunk, owner) | found)
+    planning.wake_if_planned(work, finished)
+    return str(finished[0].batch_state) if finished else None
 
 
 def release(work: UnitOfWork, chunk: ClaimedChunk, *, owner: str) -> bool:
     """Give a chunk back untouched, as before its claim, in its old place; whether it was still held."""
-    actor = f"worker:{owner}"
-    rows = work.execute(RELEASE, (chunk.lease.id, chunk.lease.fence, chunk.batch_id, actor, actor))
-    settling.planned(work, rows)
-    return bool(rows)
+    released = work.execute(RELEASE, _held(chunk, owner))
+    planning.wake_if_planned(work, released)
+    return bool(released)
 
 
 def put_off(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, delay_s: float, owner: str) -> bool:
     """Queue a chunk again after a fault that may pass; whether it was still held. It uses up an attempt."""
-    actor = f"worker:{owner}"
-    rows = work.execute(
-        PUT_OFF,
-        (
-            *(chunk.lease.id, chunk.lease.fence, chunk.batch_id),
-            *(delay_s, Jsonb(asdict(problem)), actor, actor, actor),
-        ),
-    )
-    settling.planned(work, rows)
-    return bool(rows)
+    said = {"delay_s": delay_s, "problem": Jsonb(asdict(problem))}
+    delayed = work.execute(PUT_OFF, _held(chunk, owner) | said)
+    planning.wake_if_planned(work, delayed)
+    return bool(delayed)
 
 
 def fail(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, owner: str) -> bool:
     """End the batch of a chunk that is held: its source or its model is at fault, not a row. Whether it was still held."""
-    rows = work.execute(
-        FAIL,
-        (
-            *(chunk.lease.id, chunk.lease.fence, chunk.batch_id),
-            *(Jsonb(asdict(problem)), f"worker:{owner}"),
-        ),
-    )
-    settling.planned(work, rows)
-    return bool(rows)
+    ended = work.execute(FAIL, _held(chunk, owner) | {"problem": Jsonb(asdict(problem))})
+    planning.wake_if_planned(work, ended)
+    return bool(ended)
 
 
 def seal_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, seek: bytes) -> bytes:
@@ -262,6 +245,11 @@ def seal_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, seek: bytes) -> b
 def open_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, sealed: bytes) -> bytes:
     """Where in the source a chunk begins, as its validation said. Raises PayloadUnreadable."""
     return cipher.open(sealed, binding("batch_chunk.seek", tenant_id, chunk_id))
+
+
+def _held(chunk: ClaimedChunk, owner: str) -> dict[str, Param]:
+    """The parameters of settling.HELD and settling.LOCKED, and who holds the chunk."""
+    return {**vars(chunk.lease), "batch_id": chunk.batch_id, "actor": f"worker:{owner}"}
 
 
 def _table(part: dict[str, Any] | None) -> Jsonb | None:

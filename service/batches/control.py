@@ -3,60 +3,62 @@
 from uuid import UUID
 
 from service.accounts import Principal
+from service.audit import Action
 from service.batches import settling
-from service.db import UnitOfWork
+from service.db import Param, UnitOfWork
 from service.errors import BatchNotFound, TransitionRefused
 from service.lifecycle import ENDED_BATCH_STATES, BatchState
 from service.webhooks import planning
 
-STATE = "SELECT state::text FROM batch WHERE id = %s AND tenant_id = %s"
+STATE = "SELECT state::text AS state FROM batch WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
 
 PAUSE = f"""
 WITH paused AS (
     UPDATE batch SET state = CASE WHEN chunks_running > 0 THEN 'pausing'::batch_state ELSE 'paused' END
-    WHERE id = %s AND tenant_id = %s AND state IN ('scheduled', 'running')
+    WHERE id = %(id)s AND tenant_id = %(tenant_id)s AND state IN ('scheduled', 'running')
     RETURNING id, tenant_id, state, rows_total, rows_succeeded, rows_failed
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'batch.' || state, jsonb_build_object('counts', {settling.COUNTS}) FROM paused
+    SELECT tenant_id, id, %(actor)s, 'batch.' || state, jsonb_build_object('counts', {settling.COUNTS}) FROM paused
 )
-SELECT state::text FROM paused
+SELECT state::text AS state FROM paused
 """
 # What is paused waits for a claim, which takes it to running; the opening may be an old one, which the sweep moves on.
-RESUME = """
+RESUME = f"""
 WITH resumed AS (
     UPDATE batch SET state = CASE state WHEN 'pausing' THEN 'running'::batch_state ELSE 'scheduled' END
-    WHERE id = %s AND tenant_id = %s AND state IN ('pausing', 'paused') RETURNING id, tenant_id, state
+    WHERE id = %(id)s AND tenant_id = %(tenant_id)s AND state IN ('pausing', 'paused')
+    RETURNING id, tenant_id, state
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'batch.resumed', jsonb_build_object('state', state) FROM resumed
+    SELECT tenant_id, id, %(actor)s, '{Action.BATCH_RESUMED}', jsonb_build_object('state', state) FROM resumed
 )
-SELECT state::text FROM resumed
+SELECT state::text AS state FROM resumed
 """
 CANCEL = f"""
 WITH ended AS (
     UPDATE batch SET state = 'canceled', chunks_running = 0
-    WHERE id = %s AND tenant_id = %s
+    WHERE id = %(id)s AND tenant_id = %(tenant_id)s
         AND state IN ('validating', 'scheduled', 'running', 'pausing', 'paused', 'finalizing')
     RETURNING {settling.ENDED_COLUMNS}
 ), {settling.LEFT_OVER}, {settling.CLOSED}
-SELECT state::text, {planning.PLANNED} FROM ended
+SELECT state::text AS state, {planning.PLANNED} FROM ended
 """
 
 
 def pause(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
     """Begin no more chunks; `paused`, or `pausing` while workers finish theirs. Raises BatchNotFound or TransitionRefused."""
-    rows = work.execute(PAUSE, (batch_id, principal.tenant_id, principal.actor))
-    if rows:
-        return BatchState(rows[0][0])
+    paused = work.execute(PAUSE, _asked(principal, batch_id))
+    if paused:
+        return BatchState(paused[0].state)
     return _as_it_is(work, principal, batch_id, fine={BatchState.PAUSING, BatchState.PAUSED})
 
 
 def resume(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
     """Go on within the window. Raises BatchNotFound or TransitionRefused."""
-    rows = work.execute(RESUME, (batch_id, principal.tenant_id, principal.actor))
-    if rows:
-        return BatchState(rows[0][0])
+    resumed = work.execute(RESUME, _asked(principal, batch_id))
+    if resumed:
+        return BatchState(resumed[0].state)
     return _as_it_is(work, principal, batch_id, fine={BatchState.SCHEDULED, BatchState.RUNNING})
 
 
@@ -65,18 +67,22 @@ def cancel(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState
 
     Workers find that they hold no lease any more. Raises BatchNotFound.
     """
-    rows = work.execute(CANCEL, (batch_id, principal.tenant_id, principal.actor))
-    settling.planned(work, rows)
-    if rows:
-        return BatchState(rows[0][0])
+    ended = work.execute(CANCEL, _asked(principal, batch_id))
+    planning.wake_if_planned(work, ended)
+    if ended:
+        return BatchState(ended[0].state)
     return _as_it_is(work, principal, batch_id, fine=set(ENDED_BATCH_STATES))
 
 
+def _asked(principal: Principal, batch_id: UUID) -> dict[str, Param]:
+    return {"id": batch_id, "tenant_id": principal.tenant_id, "actor": principal.actor}
+
+
 def _as_it_is(work: UnitOfWork, principal: Principal, batch_id: UUID, *, fine: set[BatchState]) -> BatchState:
-    rows = work.execute(STATE, (batch_id, principal.tenant_id))
-    if not rows:
+    found = work.execute(STATE, _asked(principal, batch_id))
+    if not found:
         raise BatchNotFound
-    state = BatchState(rows[0][0])
+    state = BatchState(found[0].state)
     if state not in fine:
         raise TransitionRefused(f"The batch is {state}: that does not allow this.")
     return state

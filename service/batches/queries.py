@@ -1,12 +1,11 @@
 """Reads batches for their owners, and finished chunks for whoever joins them. A tenant never sees another tenant's."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service import audit, listing
+from service import audit, listing, rows
 from service.accounts import Principal
 from service.audit import AuditEvent
 from service.batches import windows
@@ -17,6 +16,7 @@ from service.batches.windows import Opening, Window
 from service.db import UnitOfWork
 from service.errors import BatchNotFound
 from service.lifecycle import BatchState, ChunkState
+from service.rows import Row
 
 PACE_CHUNKS = 32
 
@@ -30,7 +30,8 @@ PACE = f"""(SELECT sum(rows) FILTER (WHERE place <= {PACE_CHUNKS}) / nullif(extr
         ORDER BY finished_at DESC LIMIT {PACE_CHUNKS + 1}) AS newest) AS placed)::float8"""
 
 # The work of a batch that was put off last, and is not done since. Looked up as the pace is.
-RETRYING = """(SELECT jsonb_build_array(problem->>'code', problem->>'detail', attempt, available_at) FROM (
+RETRYING = """(SELECT jsonb_build_object('code', problem->>'code', 'detail', problem->>'detail', 'attempt', attempt,
+                           'next_try_at', available_at) FROM (
     (SELECT problem, attempt, available_at FROM batch_step
      WHERE batch_id = batch.id AND problem IS NOT NULL AND finished_at IS NULL)
     UNION ALL
@@ -38,23 +39,28 @@ RETRYING = """(SELECT jsonb_build_array(problem->>'code', problem->>'detail', at
      WHERE batch_id = batch.id AND problem IS NOT NULL AND finished_at IS NULL ORDER BY available_at DESC LIMIT 1)
     ) AS put_off ORDER BY available_at DESC LIMIT 1)"""
 
-COLUMNS = f"""id, model_version_id, state::text, created_at, scheduled_at, started_at, pausing_at, paused_at, finalizing_at,
-    finished_at, window_hours, window_zone, not_before, deadline_at, open_from, open_until, error_limit, rows_total,
-    rows_succeeded, rows_failed, chunks_total, chunks_done, chunks_running, schedule_id, scheduled_for, rerun_of, problem,
-    source_bytes, source_sha256, results, errors, request, layout, CASE WHEN finished_at IS NULL THEN {RETRYING} END,
-    CASE state WHEN 'running' THEN {PACE.format(t="batch")} END, now()"""
-GET = f"SELECT {COLUMNS} FROM batch WHERE id = %s AND tenant_id = %s"
+# Of a batch as its owner sees it: those that BatchView has under the same name, and what else _view opens.
+COLUMNS = f"""id, model_version_id, state::text AS state, created_at, scheduled_at, started_at, pausing_at, paused_at,
+    finalizing_at, finished_at, window_hours, window_zone, not_before, deadline_at AS deadline, open_from, open_until,
+    error_limit, rows_total, rows_succeeded, rows_failed, chunks_total, chunks_done, chunks_running, schedule_id,
+    scheduled_for, rerun_of, problem, source_bytes, source_sha256, results, errors, request, layout,
+    CASE WHEN finished_at IS NULL THEN {RETRYING} END AS retrying,
+    CASE state WHEN 'running' THEN {PACE.format(t="batch")} END AS pace, now() AS now"""
+OF_TENANT = "FROM batch WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
+GET = f"SELECT {COLUMNS} {OF_TENANT}"
+EXISTS = f"SELECT id {OF_TENANT}"
 FINISHED = """
-SELECT id, number, first_row, rows, state::text, rows_succeeded, rows_failed, results, errors, problem, seek, fence
-FROM batch_chunk WHERE batch_id = %s AND number > %s AND finished_at IS NOT NULL ORDER BY number LIMIT %s
+SELECT id, number, first_row, rows, state::text AS state, rows_succeeded, rows_failed, results, errors, problem, seek, fence
+FROM batch_chunk WHERE batch_id = %(batch_id)s AND number > %(after)s AND finished_at IS NOT NULL
+ORDER BY number LIMIT %(limit)s
 """
 
-OUTPUT = """
-SELECT state::text, model_version_id, request, data_key, layout, results, errors FROM batch WHERE id = %s AND tenant_id = %s
+OUTPUT = f"""
+SELECT state::text AS state, model_version_id, request, data_key, layout, results, errors {OF_TENANT}
 """
 ORIGINAL = """
 SELECT id, request, data_key, layout, rows_failed, chunk_rows, run_rows, source_bytes, source_sha256, rows_total, rerun_of
-FROM batch WHERE id = %s
+FROM batch WHERE id = %(id)s
 """
 
 
@@ -186,10 +192,10 @@ class Original:
 
 def get(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchView:
     """A batch. Raises BatchNotFound."""
-    rows = work.execute(GET, (batch_id, principal.tenant_id))
-    if not rows:
+    found = work.execute(GET, {"id": batch_id, "tenant_id": principal.tenant_id})
+    if not found:
         raise BatchNotFound
-    return _view(principal, rows[0])
+    return _view(principal, found[0])
 
 
 def newest(
@@ -222,9 +228,7 @@ def events(
     work: UnitOfWork, principal: Principal, batch_id: UUID, *, after: UUID | None, limit: int
 ) -> list[AuditEvent]:
     """A batch's audit trail, oldest first, from behind `after`. Raises BatchNotFound."""
-    if not work.execute(
-        "SELECT 1 FROM batch WHERE id = %s AND tenant_id = %s", (batch_id, principal.tenant_id)
-    ):
+    if not work.execute(EXISTS, {"id": batch_id, "tenant_id": principal.tenant_id}):
         raise BatchNotFound
     return audit.events_of_batch(
         work, tenant_id=principal.tenant_id, batch_id=batch_id, after=after, limit=limit
@@ -233,47 +237,46 @@ def events(
 
 def stored_output(work: UnitOfWork, principal: Principal, batch_id: UUID) -> StoredOutput:
     """Where the output of a batch is to be found. Raises BatchNotFound."""
-    rows = work.execute(OUTPUT, (batch_id, principal.tenant_id))
-    if not rows:
+    found = work.execute(OUTPUT, {"id": batch_id, "tenant_id": principal.tenant_id})
+    if not found:
         raise BatchNotFound
-    state, *row = rows[0]
-    return StoredOutput(BatchState(state), *row)
+    return rows.build(StoredOutput, found[0], state=BatchState(found[0].state))
 
 
 def finished_chunks(
     work: UnitOfWork, batch_id: UUID, *, after: int = -1, limit: int = 1000
 ) -> list[FinishedChunk]:
     """Finished chunks in input order, from behind number `after`; for whoever holds the batch's step."""
-    rows: Sequence[Any] = work.execute(FINISHED, (batch_id, after, limit))
-    return [_finished(*row) for row in rows]
+    found = work.execute(FINISHED, {"batch_id": batch_id, "after": after, "limit": limit})
+    return [rows.build(FinishedChunk, row, state=ChunkState(row.state)) for row in found]
 
 
 def original(work: UnitOfWork, batch_id: UUID) -> Original:
     """A batch whose failed rows are run again; for whoever holds the step of the re-run."""
-    return Original(*work.execute(ORIGINAL, (batch_id,))[0])
+    return rows.build(Original, work.execute(ORIGINAL, {"id": batch_id})[0])
 
 
-def _finished(chunk_id: UUID, number: int, first_row: int, size: int, state: str, *row: Any) -> FinishedChunk:
-    return FinishedChunk(chunk_id, number, first_row, size, ChunkState(state), *row)
+def _view(principal: Principal, row: Row) -> BatchView:
+    cipher, tenant_id = principal.cipher, principal.tenant_id
+    opening = Opening(row.open_from, row.open_until)
+    layout = None if row.layout is None else open_layout(cipher, tenant_id, row.id, row.layout)
+    return rows.build(
+        BatchView,
+        row,
+        state=BatchState(row.state),
+        opening=opening,
+        request=open_request(cipher, tenant_id, row.id, row.request),
+        retrying=None if row.retrying is None else _retrying(row.retrying),
+        expected_end=_expected_end(row, opening) if row.pace else None,
+        columns=None if layout is None else read_columns(layout),
+    )
 
 
-def _view(principal: Principal, row: Sequence[Any]) -> BatchView:
-    batch_id, model_version_id, state, *columns, request, layout, put_off, pace, now = row
-    times, window, (not_before, deadline, open_from, open_until) = columns[:7], columns[7:9], columns[9:13]
-    opening, rest = Opening(open_from, open_until), columns[13:]
-    _, rows_total, succeeded, failed = rest[:4]
-    expected_end = None
-    if pace:
-        hours = Window.parsed(*window) if window[0] else None
-        left_s = (rows_total - succeeded - failed) / pace
-        expected_end = windows.end_of_work(hours, opening, now, left_s)
-    opened = open_request(principal.cipher, principal.tenant_id, batch_id, request)
-    found = None if layout is None else open_layout(principal.cipher, principal.tenant_id, batch_id, layout)
-    retrying = None if put_off is None else _retrying(*put_off)
-    values: list[Any] = [*times, *window, not_before, deadline, opening, *rest, opened]
-    values += [retrying, pace, expected_end, None if found is None else read_columns(found)]
-    return BatchView(batch_id, model_version_id, BatchState(state), *values)
+def _expected_end(row: Row, opening: Opening) -> datetime:
+    hours = Window.parsed(row.window_hours, row.window_zone) if row.window_hours else None
+    left_s = (row.rows_total - row.rows_succeeded - row.rows_failed) / row.pace
+    return windows.end_of_work(hours, opening, row.now, left_s)
 
 
-def _retrying(code: str, detail: str, attempt: int, next_try_at: str) -> Retrying:
-    return Retrying(code, detail, attempt, datetime.fromisoformat(next_try_at))
+def _retrying(put_off: dict[str, Any]) -> Retrying:
+    return Retrying(**put_off | {"next_try_at": datetime.fromisoformat(put_off["next_try_at"])})

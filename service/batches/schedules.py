@@ -4,7 +4,7 @@ A run that is due is opened in the transaction that sets the next one, and no ru
 the scheduler was down or the schedule paused, are made up for by the last of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from pydantic_core import from_json, to_json
 from uuid_utils.compat import uuid7
 
-from service import audit
+from service import audit, rows
 from service.accounts import Principal
 from service.audit import Action
 from service.batches import opening, recurrence
@@ -22,47 +22,44 @@ from service.batches.opening import NewBatch, Opened
 from service.batches.windows import Window, zone_named
 from service.catalog import PublishedModel
 from service.crypto import Cipher, binding
-from service.db import UnitOfWork
+from service.db import Param, UnitOfWork
 from service.errors import DatabaseUnavailable, ScheduleNameTaken, ScheduleNotFound, ServiceError
+from service.rows import Row
 
 SWEEP_ROWS = 100
 ACTOR = "scheduler"
 
-CREATE = """
-INSERT INTO batch_schedule (id, tenant_id, name, cron, zone, model, request, window_hours, window_zone, deadline_after_s,
-                            error_limit, wait_for_source_s, submitted_by, next_run_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+GIVEN = """id, tenant_id, name, cron, zone, model, request, window_hours, window_zone, deadline_after_s, error_limit,
+    wait_for_source_s, submitted_by"""
+CREATE = f"""
+INSERT INTO batch_schedule ({GIVEN}, next_run_at)
+VALUES ({", ".join(f"%({name.strip()})s" for name in GIVEN.split(","))}, %(next_run_at)s)
 ON CONFLICT (tenant_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
 """
 COLUMNS = """id, name, cron, zone, model, window_hours, window_zone, deadline_after_s, error_limit, created_at, updated_at,
-    paused_at, next_run_at, last_run_at, last_problem, wait_for_source_s,
-    (SELECT batch.id FROM batch WHERE schedule_id = batch_schedule.id ORDER BY scheduled_for DESC LIMIT 1), request"""
+    paused_at, next_run_at, last_run_at, last_problem, wait_for_source_s, request,
+    (SELECT batch.id FROM batch WHERE schedule_id = batch_schedule.id ORDER BY scheduled_for DESC LIMIT 1) AS last_batch_id"""
 LIST = f"""
 SELECT {COLUMNS} FROM batch_schedule
-WHERE tenant_id = %s AND deleted_at IS NULL AND (%s::uuid IS NULL OR batch_schedule.id < %s)
-ORDER BY batch_schedule.id DESC LIMIT %s
+WHERE tenant_id = %(tenant_id)s AND deleted_at IS NULL AND (%(before)s::uuid IS NULL OR batch_schedule.id < %(before)s)
+ORDER BY batch_schedule.id DESC LIMIT %(limit)s
 """
-GET = f"SELECT {COLUMNS} FROM batch_schedule WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL"
-PAUSE = """
-UPDATE batch_schedule SET paused_at = coalesce(paused_at, now()), updated_at = now()
-WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL RETURNING id
+NAMED = "id = %(id)s AND tenant_id = %(tenant_id)s AND deleted_at IS NULL"
+GET = f"SELECT {COLUMNS} FROM batch_schedule WHERE {NAMED}"
+PAUSE = f"""
+UPDATE batch_schedule SET paused_at = coalesce(paused_at, now()), updated_at = now() WHERE {NAMED} RETURNING id
 """
 # What was missed meanwhile is made up for once, by the sweep.
-RESUME = """
-UPDATE batch_schedule SET paused_at = NULL, updated_at = now()
-WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL RETURNING id
-"""
-DELETE = """
-UPDATE batch_schedule SET deleted_at = now(), updated_at = now()
-WHERE id = %s AND tenant_id = %s AND deleted_at IS NULL RETURNING id
-"""
+RESUME = f"UPDATE batch_schedule SET paused_at = NULL, updated_at = now() WHERE {NAMED} RETURNING id"
+DELETE = f"UPDATE batch_schedule SET deleted_at = now(), updated_at = now() WHERE {NAMED} RETURNING id"
 DUE = f"""
-SELECT id, tenant_id, name, cron, zone, model, request, window_hours, window_zone, deadline_after_s, error_limit,
-       wait_for_source_s, submitted_by, now()
-FROM batch_schedule WHERE paused_at IS NULL AND deleted_at IS NULL AND next_run_at <= now()
+SELECT {GIVEN}, now() AS now FROM batch_schedule WHERE paused_at IS NULL AND deleted_at IS NULL AND next_run_at <= now()
 ORDER BY next_run_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 """
-RAN = "UPDATE batch_schedule SET next_run_at = %s, last_run_at = %s, last_problem = %s WHERE id = %s"
+RAN = """
+UPDATE batch_schedule SET next_run_at = %(next_run_at)s, last_run_at = %(run_at)s, last_problem = %(problem)s
+WHERE id = %(id)s
+"""
 
 
 @dataclass(frozen=True)
@@ -134,16 +131,20 @@ def create(work: UnitOfWork, principal: Principal, new: NewSchedule) -> UUID:
     next_run_at = recurrence.next_run(new.cron, zone_named(new.zone), now)
     _filled(new.request, now, new.cron, new.zone)
     schedule_id, tenant_id = uuid7(), principal.tenant_id
-    request = principal.cipher.seal(to_json(new.request), _bound_to(tenant_id, schedule_id))
-    window = (new.window.hours, new.window.zone.key) if new.window else (None, None)
-    rows = work.execute(
+    created = work.execute(
         CREATE,
-        (
-            *(schedule_id, tenant_id, new.name, new.cron, new.zone, new.model, request, *window),
-            *(new.deadline_after_s, new.error_limit, new.wait_for_source_s, principal.key_id, next_run_at),
-        ),
+        {
+            **vars(new),
+            "id": schedule_id,
+            "tenant_id": tenant_id,
+            "request": principal.cipher.seal(to_json(new.request), _bound_to(tenant_id, schedule_id)),
+            "window_hours": new.window and new.window.hours,
+            "window_zone": new.window and new.window.zone.key,
+            "submitted_by": principal.key_id,
+            "next_run_at": next_run_at,
+        },
     )
-    if not rows:
+    if not created:
         raise ScheduleNameTaken
     _note(work, principal, Action.SCHEDULE_CREATED, schedule_id, {"cron": new.cron, "zone": new.zone})
     return schedule_id
@@ -151,34 +152,35 @@ def create(work: UnitOfWork, principal: Principal, new: NewSchedule) -> UUID:
 
 def newest(work: UnitOfWork, principal: Principal, *, before: UUID | None, limit: int) -> list[ScheduleView]:
     """The tenant's schedules, newest first, older than `before`."""
-    return [_view(principal, row) for row in work.execute(LIST, (principal.tenant_id, before, before, limit))]
+    asked = {"tenant_id": principal.tenant_id, "before": before, "limit": limit}
+    return [_view(principal, row) for row in work.execute(LIST, asked)]
 
 
 def get(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> ScheduleView:
     """A schedule. Raises ScheduleNotFound."""
-    rows = work.execute(GET, (schedule_id, principal.tenant_id))
-    if not rows:
+    found = work.execute(GET, _named(principal, schedule_id))
+    if not found:
         raise ScheduleNotFound
-    return _view(principal, rows[0])
+    return _view(principal, found[0])
 
 
 def pause(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
     """Open no more batches. Raises ScheduleNotFound."""
-    if not work.execute(PAUSE, (schedule_id, principal.tenant_id)):
+    if not work.execute(PAUSE, _named(principal, schedule_id)):
         raise ScheduleNotFound
     _note(work, principal, Action.SCHEDULE_CHANGED, schedule_id, {"changed": ["paused"]})
 
 
 def resume(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
     """Open batches again; what was missed meanwhile is made up for once. Raises ScheduleNotFound."""
-    if not work.execute(RESUME, (schedule_id, principal.tenant_id)):
+    if not work.execute(RESUME, _named(principal, schedule_id)):
         raise ScheduleNotFound
     _note(work, principal, Action.SCHEDULE_CHANGED, schedule_id, {"changed": ["resumed"]})
 
 
 def delete(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
     """Forget a schedule; the batches that it opened stay. Raises ScheduleNotFound."""
-    if not work.execute(DELETE, (schedule_id, principal.tenant_id)):
+    if not work.execute(DELETE, _named(principal, schedule_id)):
         raise ScheduleNotFound
     _note(work, principal, Action.SCHEDULE_DELETED, schedule_id, {})
 
@@ -193,7 +195,7 @@ def run_due(
     return [
         opened
         for row in work.execute(DUE)
-        if (opened := _run(work, _Due(*row), cipher_of, resolve)) is not None
+        if (opened := _run(work, rows.build(_Due, row), cipher_of, resolve)) is not None
     ]
 
 
@@ -202,7 +204,7 @@ def _run(
 ) -> Opened | None:
     zone = zone_named(due.zone)
     run_at = recurrence.latest_run(due.cron, zone, due.now)
-    next_run_at = recurrence.next_run(due.cron, zone, due.now)
+    ran = {"id": due.id, "run_at": run_at, "next_run_at": recurrence.next_run(due.cron, zone, due.now)}
     try:
         new = _batch(due, run_at, cipher_of(due.tenant_id), resolve(due.model))
         opened = opening.open_batch(work, new, actor=ACTOR)
@@ -210,7 +212,7 @@ def _run(
         raise
     except ServiceError as error:
         problem = {"code": error.code, "detail": error.detail}
-        work.execute(RAN, (next_run_at, run_at, Jsonb(problem), due.id))
+        work.execute(RAN, ran | {"problem": Jsonb(problem)})
         audit.append(
             *(work, Action.SCHEDULE_RUN_FAILED),
             actor=ACTOR,
@@ -219,7 +221,7 @@ def _run(
             detail={"code": error.code, "scheduled_for": run_at.isoformat()},
         )
         return None
-    work.execute(RAN, (next_run_at, run_at, None, due.id))
+    work.execute(RAN, ran | {"problem": None})
     return opened
 
 
@@ -252,11 +254,13 @@ def _filled(request: dict[str, Any], run_at: datetime, cron: str, zone_name: str
     return request | {name: recurrence.filled(pattern, meant, zone) for name, pattern in patterns.items()}
 
 
-def _view(principal: Principal, row: Sequence[Any]) -> ScheduleView:
-    *columns, sealed = row
-    request = from_json(principal.cipher.open(sealed, _bound_to(principal.tenant_id, row[0])))
-    values: list[Any] = [*columns, request]
-    return ScheduleView(*values)
+def _view(principal: Principal, row: Row) -> ScheduleView:
+    request = principal.cipher.open(row.request, _bound_to(principal.tenant_id, row.id))
+    return rows.build(ScheduleView, row, request=from_json(request))
+
+
+def _named(principal: Principal, schedule_id: UUID) -> dict[str, Param]:
+    return {"id": schedule_id, "tenant_id": principal.tenant_id}
 
 
 def _note(

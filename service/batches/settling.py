@@ -6,7 +6,7 @@ lock was waited for is checked again by Postgres against the newest version of t
 """
 
 from service import leases
-from service.db import UnitOfWork
+from service.audit import Action
 from service.webhooks import planning
 
 PROGRESS_S = 60
@@ -20,8 +20,10 @@ COUNTS = """jsonb_build_object('total', rows_total, 'succeeded', rows_succeeded,
 
 # Rows of batches as they were before the statement changed them (RETURNING old came with Postgres 18).
 LOCKED_COLUMNS = "id, state, told_at"
-LOCKED = f"locked AS MATERIALIZED (SELECT {LOCKED_COLUMNS} FROM batch WHERE id = %s FOR NO KEY UPDATE)"
-HELD = "held AS (SELECT %s::uuid AS id, %s::bigint AS fence)"
+LOCKED = (
+    f"locked AS MATERIALIZED (SELECT {LOCKED_COLUMNS} FROM batch WHERE id = %(batch_id)s FOR NO KEY UPDATE)"
+)
+HELD = "held AS (SELECT %(id)s::uuid AS id, %(fence)s::bigint AS fence)"
 
 # Progress is told of at each tenth of the rows, and at most a minute after the last time.
 TENTHS = "10 * (batch.rows_succeeded + batch.rows_failed + moved.succeeded + moved.failed) / batch.rows_total"
@@ -63,11 +65,11 @@ SETTLED = f"""moved AS (
         AND id <> ALL (ARRAY(SELECT id FROM {{changed}}))
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT tenant_id, id, {{actor}}, 'batch.' || state, jsonb_build_object('counts', {COUNTS})
+    SELECT tenant_id, id, %(actor)s::text, 'batch.' || state, jsonb_build_object('counts', {COUNTS})
            || CASE WHEN problem IS NULL THEN '{{{{}}}}' ELSE jsonb_build_object('code', problem->>'code') END
     FROM settled WHERE before <> state AND state IN ('failed', 'finalizing', 'paused')
     UNION ALL
-    SELECT tenant_id, id, {{actor}}, 'batch.progressed', jsonb_build_object('state', state, 'counts', {COUNTS})
+    SELECT tenant_id, id, %(actor)s::text, '{Action.BATCH_PROGRESSED}', jsonb_build_object('state', state, 'counts', {COUNTS})
     FROM settled WHERE tells AND state <> 'failed'
     {{more}}
     RETURNING {planning.EVENT_COLUMNS}
@@ -85,17 +87,12 @@ LEFT_OVER = f"""chunks AS (
 ENDED_COLUMNS = "id, tenant_id, state, problem, rows_total, rows_succeeded, rows_failed"
 CLOSED = f"""events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'batch.' || state, jsonb_build_object('counts', {COUNTS})
+    SELECT tenant_id, id, %(actor)s, 'batch.' || state, jsonb_build_object('counts', {COUNTS})
            || CASE WHEN problem IS NULL THEN '{{}}' ELSE jsonb_build_object('code', problem->>'code') END
     FROM ended RETURNING {planning.EVENT_COLUMNS}
 ), {planning.BATCH_DELIVERIES}"""
 
 
-def settled(changed: str, *, actor: str, more: str = "") -> str:
-    """The expressions that follow on `changed`, whose actor is the SQL `actor`; `more` are further events of it."""
-    return SETTLED.format(changed=changed, actor=actor, more=more)
-
-
-def planned(work: UnitOfWork, rows: list[tuple[object, ...]]) -> None:
-    """Have deliveries sent that a statement planned; it answers with their number in its last column."""
-    planning.wake_if(work, int(str(rows[0][-1])) if rows else 0)
+def settled(changed: str, *, more: str = "") -> str:
+    """The expressions that follow on `changed`; `more` are further events of it."""
+    return SETTLED.format(changed=changed, more=more)

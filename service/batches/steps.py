@@ -13,15 +13,17 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
-from service import leases
+from service import leases, rows
+from service.audit import Action
 from service.batches import settling
 from service.batches.chunks import seal_seek
 from service.batches.keys import seal_layout
 from service.crypto import Cipher
-from service.db import UnitOfWork
+from service.db import Param, UnitOfWork
 from service.jobs.execution import Problem
 from service.leases import Lease
 from service.lifecycle import BatchState
+from service.rows import Row
 from service.webhooks import planning
 
 TABLE = "batch_step"
@@ -36,7 +38,7 @@ UNACCOUNTED = Problem(
 
 CLAIM = f"""
 WITH picked AS MATERIALIZED (
-    SELECT id FROM batch_step WHERE state = 'queued' AND available_at <= now() AND kind = ANY (%s)
+    SELECT id FROM batch_step WHERE state = 'queued' AND available_at <= now() AND kind = ANY (%(kinds)s)
     ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE batch_step SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM picked))
@@ -44,7 +46,7 @@ WITH picked AS MATERIALIZED (
 )
 SELECT claimed.id, claimed.fence, claimed.attempt, claimed.kind, claimed.batch_id, batch.tenant_id, batch.model_version_id,
        batch.request, batch.data_key, batch.layout, batch.rows_total, batch.rerun_of,
-       greatest(0, coalesce(extract(epoch FROM batch.source_by - now()), 0))::float8
+       greatest(0, coalesce(extract(epoch FROM batch.source_by - now()), 0))::float8 AS source_left_s
 FROM claimed JOIN batch ON batch.id = claimed.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM claimed))
 """
 
@@ -58,22 +60,24 @@ VALIDATED = f"""
 WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, chunks AS (
     INSERT INTO batch_chunk (id, batch_id, number, first_row, rows, seek)
     SELECT given.id, finished.batch_id, given.number, given.first_row, given.rows, given.seek
-    FROM finished, unnest(%b::uuid[], %s::int[], %s::bigint[], %s::int[], %b::bytea[])
+    FROM finished, unnest(%(ids)b::uuid[], %(numbers)s::int[], %(first_rows)s::bigint[], %(sizes)s::int[],
+                          %(seeks)b::bytea[])
         AS given (id, number, first_row, rows, seek)
 ), planned AS (
-    UPDATE batch SET state = 'scheduled', rows_total = %s, chunks_total = %s, layout = %s, chunk_rows = %s, run_rows = %s,
-        source_bytes = %s, source_sha256 = %s
+    UPDATE batch SET state = 'scheduled', rows_total = %(rows)s, chunks_total = %(chunks_total)s, layout = %(layout)s,
+        chunk_rows = %(chunk_rows)s, run_rows = %(run_rows)s, source_bytes = %(source_bytes)s,
+        source_sha256 = %(source_sha256)s
     WHERE id = ANY (ARRAY(SELECT batch_id FROM finished)) RETURNING *
 )
 INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-SELECT tenant_id, id, %s, 'batch.validated', jsonb_strip_nulls(jsonb_build_object(
+SELECT tenant_id, id, %(actor)s, '{Action.BATCH_VALIDATED}', jsonb_strip_nulls(jsonb_build_object(
     'rows', rows_total, 'chunks', chunks_total, 'source_bytes', source_bytes, 'source_sha256', source_sha256))
 FROM planned RETURNING batch_id
 """
 
 FAIL = f"""
 WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, ended AS (
-    UPDATE batch SET state = 'failed', problem = %s WHERE id = ANY (ARRAY(SELECT batch_id FROM finished))
+    UPDATE batch SET state = 'failed', problem = %(problem)s WHERE id = ANY (ARRAY(SELECT batch_id FROM finished))
     RETURNING {settling.ENDED_COLUMNS}
 ), chunks AS (
     UPDATE batch_chunk SET state = 'skipped' WHERE batch_id = ANY (ARRAY(SELECT id FROM ended)) AND state = 'queued'
@@ -90,15 +94,16 @@ WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, counted AS MATERIALIZED (
 ), ended AS (
     UPDATE batch SET
         state = CASE WHEN accounted THEN 'completed'::batch_state ELSE 'failed' END,
-        problem = CASE WHEN NOT accounted THEN %s::jsonb END,
-        results = CASE WHEN accounted THEN %s::jsonb END, errors = CASE WHEN accounted THEN %s::jsonb END
+        problem = CASE WHEN NOT accounted THEN %(problem)s::jsonb END,
+        results = CASE WHEN accounted THEN %(results)s::jsonb END,
+        errors = CASE WHEN accounted THEN %(errors)s::jsonb END
     FROM (
         SELECT batch.id, (counted.chunks, counted.numbers, counted.finished)
                 = (batch.chunks_total, batch.chunks_total, batch.chunks_done)
             AND (counted.rows, counted.succeeded, counted.failed)
                 = (batch.rows_total, batch.rows_succeeded, batch.rows_failed)
             AND counted.succeeded + counted.failed = batch.rows_total
-            AND (counted.succeeded, counted.failed) = (%s, %s) IS TRUE AS accounted
+            AND (counted.succeeded, counted.failed) = (%(rows_succeeded)s, %(rows_failed)s) IS TRUE AS accounted
         FROM batch, counted WHERE batch.id = (SELECT batch_id FROM finished)
     ) AS sums
     WHERE batch.id = sums.id AND batch.id = ANY (ARRAY(SELECT batch_id FROM finished))
@@ -106,12 +111,12 @@ WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, counted AS MATERIALIZED (
         batch.rows_failed, batch.source_sha256, batch.results, batch.errors
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'batch.' || state, jsonb_strip_nulls(jsonb_build_object(
+    SELECT tenant_id, id, %(actor)s, 'batch.' || state, jsonb_strip_nulls(jsonb_build_object(
         'counts', {settling.COUNTS}, 'source_sha256', source_sha256, 'results_sha256', results->>'sha256',
         'errors_sha256', errors->>'sha256', 'code', problem->>'code'))
     FROM ended RETURNING {planning.EVENT_COLUMNS}
 ), {planning.BATCH_DELIVERIES}
-SELECT state::text, {planning.PLANNED} FROM ended
+SELECT state::text AS state, {planning.PLANNED} FROM ended
 """
 
 RELEASE = f"""
@@ -121,12 +126,13 @@ FROM held WHERE {leases.held_clause(TABLE)} RETURNING batch_step.id
 """
 PUT_OFF = f"""
 WITH {settling.HELD}, delayed AS (
-    UPDATE batch_step SET state = 'queued', available_at = now() + make_interval(secs => %s), problem = %s, {leases.RELEASE}
+    UPDATE batch_step SET state = 'queued', available_at = now() + make_interval(secs => %(delay_s)s),
+        problem = %(problem)s, {leases.RELEASE}
     FROM held WHERE {leases.held_clause(TABLE)}
     RETURNING batch_step.batch_id, batch_step.kind, batch_step.attempt, batch_step.problem
 )
 INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-SELECT batch.tenant_id, batch.id, %s, 'batch.step_put_off',
+SELECT batch.tenant_id, batch.id, %(actor)s, '{Action.STEP_PUT_OFF}',
        jsonb_build_object('step', kind, 'attempt', attempt, 'code', delayed.problem->>'code')
 FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM delayed))
 RETURNING batch_id
@@ -136,7 +142,7 @@ RETURNING batch_id
 AWAIT_SOURCE = f"""
 WITH {settling.HELD}, waiting AS (
     UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1,
-        available_at = now() + make_interval(secs => %s), {leases.RELEASE},
+        available_at = now() + make_interval(secs => %(delay_s)s), {leases.RELEASE},
         problem = jsonb_build_object('code', 'source_awaited', 'detail', 'The source is not there yet. It is waited for until '
             || to_char(batch.source_by AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '.')
     FROM held, batch_step AS before, batch
@@ -144,7 +150,7 @@ WITH {settling.HELD}, waiting AS (
     RETURNING batch.id, batch.tenant_id, batch.source_by, before.problem->>'code' AS before
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'batch.source_awaited', jsonb_build_object('until', source_by) FROM waiting
+    SELECT tenant_id, id, %(actor)s, '{Action.SOURCE_AWAITED}', jsonb_build_object('until', source_by) FROM waiting
     WHERE before IS DISTINCT FROM 'source_awaited'
 )
 SELECT id FROM waiting
@@ -153,16 +159,17 @@ SELECT id FROM waiting
 
 # The errors of a chunk that was set aside are written by whoever finalizes its batch.
 NOTE_ERRORS = """
-UPDATE batch_chunk SET errors = %s
-WHERE batch_chunk.id = %s AND batch_chunk.state = 'quarantined' AND EXISTS (
-    SELECT FROM batch_step WHERE id = %s AND fence = %s AND state = 'running' AND batch_id = batch_chunk.batch_id)
+UPDATE batch_chunk SET errors = %(errors)s
+WHERE batch_chunk.id = %(chunk_id)s AND batch_chunk.state = 'quarantined' AND EXISTS (
+    SELECT FROM batch_step WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND batch_id = batch_chunk.batch_id)
 RETURNING batch_chunk.id
 """
 MEASURED = """
-SELECT batch.chunk_rows, batch.run_rows, avg(chunk.seconds)
+SELECT batch.chunk_rows, batch.run_rows, avg(chunk.seconds) AS chunk_s
 FROM batch_chunk AS chunk, (
     SELECT id, chunk_rows, run_rows FROM batch
-    WHERE model_version_id = %s AND run_rows IS NOT NULL AND chunks_done > 0 ORDER BY id DESC LIMIT 1) AS batch
+    WHERE model_version_id = %(model_version_id)s AND run_rows IS NOT NULL AND chunks_done > 0
+    ORDER BY id DESC LIMIT 1) AS batch
 WHERE chunk.batch_id = batch.id AND chunk.state = 'done' AND chunk.rows >= batch.chunk_rows / 2
 GROUP BY batch.chunk_rows, batch.run_rows
 """
@@ -247,12 +254,17 @@ def claim(
     work: UnitOfWork, *, owner: str, lease_s: float, kinds: Sequence[StepKind] = tuple(StepKind)
 ) -> ClaimedStep | None:
     """Claim the step of these kinds that is due the longest, for `lease_s` seconds. Windows and jobs are not looked at."""
-    rows = work.execute(CLAIM, ([kind.value for kind in kinds], owner, lease_s))
-    return _claimed(*rows[0]) if rows else None
+    asked = {"kinds": [kind.value for kind in kinds], "owner": owner, "lease_s": lease_s}
+    return next((_claimed(row) for row in work.execute(CLAIM, asked)), None)
 
 
-def _claimed(step_id: UUID, fence: int, attempt: int, kind: str, *row: Any) -> ClaimedStep:
-    return ClaimedStep(Lease(step_id, fence), attempt, StepKind(kind), *row)
+def _claimed(row: Row) -> ClaimedStep:
+    return rows.build(ClaimedStep, row, lease=Lease(row.id, row.fence), kind=StepKind(row.kind))
+
+
+def _held(step: ClaimedStep, owner: str) -> dict[str, Param]:
+    """The parameters of settling.HELD and settling.LOCKED, and who holds the step."""
+    return {**vars(step.lease), "batch_id": step.batch_id, "actor": f"worker:{owner}"}
 
 
 def validated(
@@ -267,23 +279,24 @@ def validated(
     if sum(chunk.rows for chunk in found.chunks) != found.rows:
         return BatchState.FAILED if fail(work, step, MISCOUNTED, owner=owner) else None
     ids = [uuid7() for _ in found.chunks]
-    rows = work.execute(
+    planned = work.execute(
         VALIDATED,
-        (
-            *(step.lease.id, step.lease.fence, step.batch_id, ids),
-            [chunk.number for chunk in found.chunks],
-            [chunk.first_row for chunk in found.chunks],
-            [chunk.rows for chunk in found.chunks],
-            [
+        {
+            **vars(found),
+            **_held(step, owner),
+            "ids": ids,
+            "numbers": [chunk.number for chunk in found.chunks],
+            "first_rows": [chunk.first_row for chunk in found.chunks],
+            "sizes": [chunk.rows for chunk in found.chunks],
+            "seeks": [
                 seal_seek(cipher, step.tenant_id, chunk_id, chunk.seek)
                 for chunk_id, chunk in zip(ids, found.chunks, strict=True)
             ],
-            *(found.rows, len(ids), seal_layout(cipher, step.tenant_id, step.batch_id, found.layout)),
-            *(found.chunk_rows, found.run_rows, found.source_bytes, found.source_sha256),
-            f"worker:{owner}",
-        ),
+            "chunks_total": len(ids),
+            "layout": seal_layout(cipher, step.tenant_id, step.batch_id, found.layout),
+        },
     )
-    return BatchState.SCHEDULED if rows else None
+    return BatchState.SCHEDULED if planned else None
 
 
 def _check(chunks: Sequence[PlannedChunk]) -> None:
@@ -299,15 +312,9 @@ def _check(chunks: Sequence[PlannedChunk]) -> None:
 
 def fail(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, owner: str) -> bool:
     """End the batch of a step that is held: its source is unusable, or it cannot be joined. Whether it was still held."""
-    rows = work.execute(
-        FAIL,
-        (
-            *(step.lease.id, step.lease.fence, step.batch_id),
-            *(Jsonb(asdict(problem)), f"worker:{owner}"),
-        ),
-    )
-    settling.planned(work, rows)
-    return bool(rows)
+    ended = work.execute(FAIL, _held(step, owner) | {"problem": Jsonb(asdict(problem))})
+    planning.wake_if_planned(work, ended)
+    return bool(ended)
 
 
 def complete(work: UnitOfWork, step: ClaimedStep, joined: Joined, *, owner: str) -> BatchState | None:
@@ -315,41 +322,44 @@ def complete(work: UnitOfWork, step: ClaimedStep, joined: Joined, *, owner: str)
 
     The hashes of source, results and errors go into the trail.
     """
-    rows = work.execute(
+    ended = work.execute(
         COMPLETE,
-        (
-            *(step.lease.id, step.lease.fence, step.batch_id),
-            Jsonb(asdict(UNACCOUNTED)),
-            *(Jsonb(joined.results), Jsonb(joined.errors)),
-            *(joined.rows_succeeded, joined.rows_failed, f"worker:{owner}"),
-        ),
+        {
+            **_held(step, owner),
+            "problem": Jsonb(asdict(UNACCOUNTED)),
+            "rows_succeeded": joined.rows_succeeded,
+            "rows_failed": joined.rows_failed,
+            "results": Jsonb(joined.results),
+            "errors": Jsonb(joined.errors),
+        },
     )
-    settling.planned(work, rows)
-    return BatchState(rows[0][0]) if rows else None
+    planning.wake_if_planned(work, ended)
+    return BatchState(ended[0].state) if ended else None
 
 
 def note_errors(work: UnitOfWork, step: ClaimedStep, chunk_id: UUID, errors: dict[str, Any]) -> bool:
     """Note the part that holds the errors of a chunk which was set aside; whether the step was still held."""
-    return bool(work.execute(NOTE_ERRORS, (Jsonb(errors), chunk_id, step.lease.id, step.lease.fence)))
+    noted = {**vars(step.lease), "chunk_id": chunk_id, "errors": Jsonb(errors)}
+    return bool(work.execute(NOTE_ERRORS, noted))
 
 
 def measured(work: UnitOfWork, model_version_id: UUID) -> Measured | None:
     """What the newest batch of a model says of its cost, if one of its chunks was of about the size that was meant."""
-    rows = work.execute(MEASURED, (model_version_id,))
-    return Measured(*rows[0]) if rows else None
+    found = work.execute(MEASURED, {"model_version_id": model_version_id})
+    return next((rows.build(Measured, row) for row in found), None)
 
 
 def release(work: UnitOfWork, step: ClaimedStep) -> bool:
     """Give a step back untouched; whether it was still held."""
-    return bool(work.execute(RELEASE, (step.lease.id, step.lease.fence)))
+    return bool(work.execute(RELEASE, vars(step.lease)))
 
 
 def put_off(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, delay_s: float, owner: str) -> bool:
     """Queue a step again after a fault that may pass; whether it was still held. It uses up an attempt."""
-    said = Jsonb(asdict(problem))
-    return bool(work.execute(PUT_OFF, (step.lease.id, step.lease.fence, delay_s, said, f"worker:{owner}")))
+    said = {"delay_s": delay_s, "problem": Jsonb(asdict(problem))}
+    return bool(work.execute(PUT_OFF, _held(step, owner) | said))
 
 
 def await_source(work: UnitOfWork, step: ClaimedStep, *, delay_s: float, owner: str) -> bool:
     """Queue a step again whose source is not there yet; whether it was still held. It uses up no attempt."""
-    return bool(work.execute(AWAIT_SOURCE, (step.lease.id, step.lease.fence, delay_s, f"worker:{owner}")))
+    return bool(work.execute(AWAIT_SOURCE, _held(step, owner) | {"delay_s": delay_s}))

@@ -3,14 +3,18 @@
 Each sweep is safe to run twice, takes a bounded number of rows and skips those that somebody else has locked.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from service import leases
+from service.audit import Action
 from service.batches import settling, windows
 from service.batches.queries import PACE
-from service.batches.windows import Window
+from service.batches.windows import Opening, Window
 from service.db import UnitOfWork
+from service.lifecycle import ChunkState
+from service.rows import Row
 from service.webhooks import planning
 
 SWEEP_ROWS = 1000
@@ -37,10 +41,10 @@ WITH lapsed AS MATERIALIZED (
     WHERE id = ANY (ARRAY(SELECT batch_id FROM lapsed)) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), rescued AS (
     UPDATE batch_chunk SET crash_count = crash_count + 1,
-        state = CASE WHEN crash_count + 1 >= %s THEN 'quarantined'::chunk_state ELSE 'queued' END,
-        finished_at = CASE WHEN crash_count + 1 >= %s THEN now() END,
-        rows_failed = CASE WHEN crash_count + 1 >= %s THEN rows ELSE 0 END,
-        problem = CASE WHEN crash_count + 1 >= %s THEN '{CRASHED}'::jsonb END, {leases.RELEASE}
+        state = CASE WHEN crash_count + 1 >= %(max_crashes)s THEN 'quarantined'::chunk_state ELSE 'queued' END,
+        finished_at = CASE WHEN crash_count + 1 >= %(max_crashes)s THEN now() END,
+        rows_failed = CASE WHEN crash_count + 1 >= %(max_crashes)s THEN rows ELSE 0 END,
+        problem = CASE WHEN crash_count + 1 >= %(max_crashes)s THEN '{CRASHED}'::jsonb END, {leases.RELEASE}
     WHERE id = ANY (ARRAY(SELECT id FROM lapsed)) AND batch_id = ANY (ARRAY(SELECT id FROM locked)) AND {
     leases.EXPIRED
 }
@@ -48,15 +52,14 @@ WITH lapsed AS MATERIALIZED (
 ), {
     settling.settled(
         "rescued",
-        actor=f"'{ACTOR}'",
         more=f'''UNION ALL
-    SELECT batch.tenant_id, rescued.batch_id, '{ACTOR}',
-           CASE rescued.state WHEN 'queued' THEN 'batch.chunk_rescued' ELSE 'batch.chunk_quarantined' END,
+    SELECT batch.tenant_id, rescued.batch_id, %(actor)s,
+           CASE rescued.state WHEN 'queued' THEN '{Action.CHUNK_RESCUED}' ELSE '{Action.CHUNK_QUARANTINED}' END,
            jsonb_build_object('chunk', number, 'crash_count', crash_count)
     FROM rescued JOIN batch ON batch.id = rescued.batch_id AND batch.id = ANY (ARRAY(SELECT id FROM locked))''',
     )
 }
-SELECT id, state::text, {planning.PLANNED} FROM rescued
+SELECT id, state::text AS state, {planning.PLANNED} FROM rescued
 """
 
 RESCUE_STEPS = f"""
@@ -66,14 +69,14 @@ WITH lapsed AS MATERIALIZED (
     SELECT id FROM batch WHERE id = ANY (ARRAY(SELECT batch_id FROM lapsed)) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), rescued AS (
     UPDATE batch_step SET crash_count = crash_count + 1,
-        state = CASE WHEN crash_count + 1 >= %s THEN 'quarantined'::chunk_state ELSE 'queued' END, {leases.RELEASE}
+        state = CASE WHEN crash_count + 1 >= %(max_crashes)s THEN 'quarantined'::chunk_state ELSE 'queued' END, {leases.RELEASE}
     WHERE id = ANY (ARRAY(SELECT id FROM lapsed)) AND batch_id = ANY (ARRAY(SELECT id FROM locked)) AND {leases.EXPIRED}
     RETURNING id, batch_id, state
 ), ended AS (
     UPDATE batch SET state = 'failed', problem = '{STEP_CRASHED}'
     WHERE id = ANY (ARRAY(SELECT batch_id FROM rescued WHERE state = 'quarantined')) RETURNING {settling.ENDED_COLUMNS}
 ), {settling.CLOSED}
-SELECT id, state::text, {planning.PLANNED} FROM rescued
+SELECT id, state::text AS state, {planning.PLANNED} FROM rescued
 """
 
 EXPIRE = f"""
@@ -90,15 +93,16 @@ SELECT id, {planning.PLANNED} FROM ended
 """
 
 CLOSED = f"""
-SELECT id, window_hours, window_zone, not_before, deadline_at, now() FROM batch
+SELECT id, window_hours, window_zone, not_before, deadline_at, now() AS now FROM batch
 WHERE state IN ('scheduled', 'running') AND open_until <= now() AND window_hours IS NOT NULL
 ORDER BY open_from LIMIT {SWEEP_ROWS} FOR NO KEY UPDATE SKIP LOCKED
 """
 MOVE = """
 UPDATE batch SET open_from = moved.open_from, open_until = moved.open_until,
     state = CASE WHEN batch.chunks_running = 0 AND moved.open_from > now() THEN 'scheduled' ELSE batch.state END
-FROM unnest(%b::uuid[], %s::timestamptz[], %s::timestamptz[]) AS moved (id, open_from, open_until)
-WHERE batch.id = moved.id AND batch.id = ANY (%b::uuid[])
+FROM unnest(%(ids)b::uuid[], %(opens_at)s::timestamptz[], %(closes_at)s::timestamptz[])
+    AS moved (id, open_from, open_until)
+WHERE batch.id = moved.id AND batch.id = ANY (%(ids)b::uuid[])
 """
 
 # Told once for each end. What is under way ends with its opening: at its pace it will not be done, or its time is half over
@@ -135,7 +139,7 @@ WITH live AS MATERIALIZED (
         late.expected_end
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-    SELECT tenant_id, id, '{ACTOR}', 'batch.at_risk', jsonb_strip_nulls(jsonb_build_object(
+    SELECT tenant_id, id, '{ACTOR}', '{Action.BATCH_AT_RISK}', jsonb_strip_nulls(jsonb_build_object(
         'state', state, 'open_until', ends_at, 'counts', {settling.COUNTS}, 'expected_end', expected_end))
     FROM risky RETURNING {planning.EVENT_COLUMNS}
 ), {planning.BATCH_DELIVERIES}
@@ -153,28 +157,27 @@ class Rescued:
 
 def rescue_chunks(work: UnitOfWork, *, max_crashes: int) -> Rescued:
     """Take back chunks whose lease has lapsed; the rows of one that crashed `max_crashes` times count as failed."""
-    return _rescued(work, work.execute(RESCUE, [max_crashes] * 4))
+    return _rescued(work, work.execute(RESCUE, {"max_crashes": max_crashes, "actor": ACTOR}))
 
 
 def rescue_steps(work: UnitOfWork, *, max_crashes: int) -> Rescued:
     """Take back steps whose lease has lapsed; one that crashed `max_crashes` times fails its batch."""
-    return _rescued(work, work.execute(RESCUE_STEPS, (max_crashes, ACTOR)))
+    return _rescued(work, work.execute(RESCUE_STEPS, {"max_crashes": max_crashes, "actor": ACTOR}))
 
 
-def _rescued(work: UnitOfWork, rows: list[tuple[object, ...]]) -> Rescued:
-    settling.planned(work, rows)
-    ids = {
-        state: tuple(row[0] for row in rows if row[1] == state and isinstance(row[0], UUID))
-        for state in ("queued", "quarantined")
-    }
-    return Rescued(ids["queued"], ids["quarantined"])
+def _rescued(work: UnitOfWork, lapsed: Sequence[Row]) -> Rescued:
+    planning.wake_if_planned(work, lapsed)
+    return Rescued(
+        tuple(row.id for row in lapsed if row.state == ChunkState.QUEUED),
+        tuple(row.id for row in lapsed if row.state == ChunkState.QUARANTINED),
+    )
 
 
 def expire(work: UnitOfWork) -> list[UUID]:
     """End batches whose deadline has passed; their finished chunks stay. Their ids."""
-    rows = work.execute(EXPIRE, (ACTOR,))
-    settling.planned(work, rows)
-    return [row[0] for row in rows]
+    expired = work.execute(EXPIRE, {"actor": ACTOR})
+    planning.wake_if_planned(work, expired)
+    return [row.id for row in expired]
 
 
 def move_openings(work: UnitOfWork) -> list[UUID]:
@@ -182,19 +185,26 @@ def move_openings(work: UnitOfWork) -> list[UUID]:
 
     In between they are not claimed from, so a sweep that comes late opens late and never closes late.
     """
-    rows = work.execute(CLOSED)
-    ids, openings = [row[0] for row in rows], []
-    for _, hours, zone, not_before, deadline, now in rows:
-        window = Window.parsed(hours, zone)
-        openings.append(windows.opening_of(window, now, not_before=not_before, deadline=deadline))
-    if ids:
-        opens, closes = [each.opens_at for each in openings], [each.closes_at for each in openings]
-        work.execute(MOVE, (ids, opens, closes, ids))
-    return ids
+    moved = {row.id: _next_opening(row) for row in work.execute(CLOSED)}
+    if moved:
+        work.execute(
+            MOVE,
+            {
+                "ids": list(moved),
+                "opens_at": [opening.opens_at for opening in moved.values()],
+                "closes_at": [opening.closes_at for opening in moved.values()],
+            },
+        )
+    return list(moved)
+
+
+def _next_opening(row: Row) -> Opening:
+    window = Window.parsed(row.window_hours, row.window_zone)
+    return windows.opening_of(window, row.now, not_before=row.not_before, deadline=row.deadline_at)
 
 
 def tell_risks(work: UnitOfWork) -> list[UUID]:
     """Tell of batches that will not be done by the end of their opening (the window's or the deadline), once for each end."""
-    rows = work.execute(AT_RISK)
-    settling.planned(work, rows)
-    return [row[0] for row in rows]
+    risky = work.execute(AT_RISK)
+    planning.wake_if_planned(work, risky)
+    return [row.id for row in risky]

@@ -19,7 +19,7 @@ Tally = Mapping[UUID | None, int]  # jobs by tenant; None stands for all tenants
 
 # Two parts, each with the condition of its partial index: jobs that have ended are not read.
 QUEUED = """
-SELECT tenant_id, count(*) FROM (
+SELECT tenant_id, count(*) AS jobs FROM (
     SELECT tenant_id FROM job WHERE state = 'queued' AND attempt = 0
     UNION ALL
     SELECT tenant_id FROM job WHERE state = 'queued' AND attempt > 0
@@ -29,7 +29,7 @@ SELECT tenant_id, count(*) FROM (
 
 def queued(work: UnitOfWork) -> Tally:
     """How many jobs are queued now, by tenant and in all."""
-    return dict(work.execute(QUEUED))
+    return {row.tenant_id: row.jobs for row in work.execute(QUEUED)}
 
 
 class Admission:

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from service import leases
+from service import leases, rows
+from service.audit import Action
 from service.db import UnitOfWork
 from service.leases import Lease
 from service.lifecycle import JobState
@@ -22,14 +23,14 @@ from service.webhooks import planning
 CLAIM = f"""
 WITH alone AS MATERIALIZED (
     SELECT id FROM job
-    WHERE %s AND model_version_id = %s AND state = 'queued' AND attempt > 0 AND available_at <= now()
-        AND (deadline_at IS NULL OR deadline_at > now())
+    WHERE %(retries_first)s AND model_version_id = %(model_version_id)s AND state = 'queued' AND attempt > 0
+        AND available_at <= now() AND (deadline_at IS NULL OR deadline_at > now())
     ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED
 ), fresh AS MATERIALIZED (
     SELECT id FROM job
-    WHERE model_version_id = %s AND state = 'queued' AND attempt = 0
+    WHERE model_version_id = %(model_version_id)s AND state = 'queued' AND attempt = 0
         AND (deadline_at IS NULL OR deadline_at > now()) AND NOT EXISTS (SELECT FROM alone)
-    ORDER BY rank_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+    ORDER BY rank_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), picked AS MATERIALIZED (SELECT id FROM alone UNION ALL SELECT id FROM fresh
 ), claimed AS (
     UPDATE job SET {leases.claim_clause("job")}, claim_size = (SELECT count(*) FROM picked)
@@ -37,7 +38,7 @@ WITH alone AS MATERIALIZED (
     RETURNING job.id, job.tenant_id, job.fence, job.attempt, job.claim_size, job.payload, job.upload_id, job.rank_at
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'job.claimed',
+    SELECT tenant_id, id, %(actor)s, '{Action.JOB_CLAIMED}',
            jsonb_build_object('attempt', attempt, 'fence', fence, 'claim_size', claim_size)
     FROM claimed
 )
@@ -45,14 +46,16 @@ SELECT id, tenant_id, fence, attempt, payload, upload_id FROM claimed ORDER BY r
 """
 
 FRESH = """
-SELECT count(*) FROM (
-    SELECT FROM job WHERE model_version_id = %s AND state = 'queued' AND attempt = 0 ORDER BY rank_at, id LIMIT %s
+SELECT count(*) AS jobs FROM (
+    SELECT FROM job WHERE model_version_id = %(model_version_id)s AND state = 'queued' AND attempt = 0
+    ORDER BY rank_at, id LIMIT %(most)s
 ) AS waiting
 """
 
 END = f"""
 WITH held AS (
-    SELECT * FROM unnest(%b::uuid[], %b::bigint[], %s::job_state[], %s::jsonb[], %b::bytea[])
+    SELECT * FROM unnest(%(ids)b::uuid[], %(fences)b::bigint[], %(states)s::job_state[], %(problems)s::jsonb[],
+                         %(payloads)b::bytea[])
         AS held (id, fence, state, problem, payload)
 ), ended AS (
     UPDATE job SET state = held.state, problem = held.problem, finished_at = now(), {leases.RELEASE}
@@ -60,12 +63,12 @@ WITH held AS (
     RETURNING {planning.JOB_COLUMNS}, job.fence, job.state, job.attempt, held.payload, held.problem
 ), results AS (
     INSERT INTO job_result (job_id, tenant_id, fence, runtime, provider, payload)
-    SELECT id, tenant_id, fence, %s, %s, payload FROM ended WHERE payload IS NOT NULL
+    SELECT id, tenant_id, fence, %(runtime)s, %(provider)s, payload FROM ended WHERE payload IS NOT NULL
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'job.' || state, CASE WHEN payload IS NULL
+    SELECT tenant_id, id, %(actor)s, 'job.' || state, CASE WHEN payload IS NULL
         THEN jsonb_build_object('attempt', attempt, 'fence', fence, 'code', problem->>'code')
-        ELSE jsonb_build_object('attempt', attempt, 'fence', fence, 'provider', %s::text,
+        ELSE jsonb_build_object('attempt', attempt, 'fence', fence, 'provider', %(provider)s::text,
                                 'result_sha256', encode(sha256(payload), 'hex')) END
     FROM ended RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("ended")}
@@ -74,7 +77,8 @@ SELECT id, {planning.PLANNED} FROM ended
 
 RETRY = f"""
 WITH held AS (
-    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::float[], %s::int[]) AS held (id, fence, delay_s, refund)
+    SELECT * FROM unnest(%(ids)s::uuid[], %(fences)s::bigint[], %(delays_s)s::float[], %(refunds)s::int[])
+        AS held (id, fence, delay_s, refund)
 ), retried AS (
     UPDATE job SET state = 'queued', available_at = now() + make_interval(secs => held.delay_s),
         attempt = greatest(1, job.attempt - held.refund), {leases.RELEASE}
@@ -82,21 +86,22 @@ WITH held AS (
     RETURNING job.id, job.tenant_id, job.attempt, job.fence, held.delay_s
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'job.retried',
-           jsonb_build_object('attempt', attempt, 'fence', fence, 'delay_s', round(delay_s::numeric, 3), 'code', %s::text)
+    SELECT tenant_id, id, %(actor)s, '{Action.JOB_RETRIED}',
+           jsonb_build_object('attempt', attempt, 'fence', fence, 'delay_s', round(delay_s::numeric, 3),
+                              'code', %(code)s::text)
     FROM retried
 )
 SELECT id FROM retried
 """
 
 RELEASE = f"""
-WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence)),
+WITH held AS (SELECT * FROM unnest(%(ids)s::uuid[], %(fences)s::bigint[]) AS held (id, fence)),
 released AS (
     UPDATE job SET state = 'queued', attempt = job.attempt - 1, available_at = now(), {leases.RELEASE}
     FROM held WHERE {leases.held_clause("job")} RETURNING job.id, job.tenant_id, job.fence
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'job.released', jsonb_build_object('fence', fence) FROM released
+    SELECT tenant_id, id, %(actor)s, '{Action.JOB_RELEASED}', jsonb_build_object('fence', fence) FROM released
 )
 SELECT id FROM released
 """
@@ -154,24 +159,24 @@ def claim(
 
     With `retries_first` a retry that is due goes before fresh jobs; without it only fresh jobs are looked at.
     """
-    rows = work.execute(
+    claimed = work.execute(
         CLAIM,
-        (
-            retries_first,
-            model_version_id,
-            model_version_id,
-            limit,
-            owner,
-            lease_s,
-            f"worker:{owner}",
-        ),
+        {
+            "retries_first": retries_first,
+            "model_version_id": model_version_id,
+            "limit": limit,
+            "owner": owner,
+            "lease_s": lease_s,
+            "actor": f"worker:{owner}",
+        },
     )
-    return [ClaimedJob(Lease(row[0], row[2]), row[1], row[3], row[4], row[5]) for row in rows]
+    return [rows.build(ClaimedJob, row, lease=Lease(row.id, row.fence)) for row in claimed]
 
 
 def fresh_count(work: UnitOfWork, *, model_version_id: UUID, most: int) -> int:
     """How many fresh jobs wait for a claim, counted up to `most`."""
-    return int(work.execute(FRESH, (model_version_id, most))[0][0])
+    (counted,) = work.execute(FRESH, {"model_version_id": model_version_id, "most": most})
+    return int(counted.jobs)
 
 
 def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str, provider: str) -> set[UUID]:
@@ -179,26 +184,22 @@ def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str
 
     Their webhook deliveries are planned in the same statement.
     """
-    ids, fences = leases.columns([ending.lease for ending in endings])
-    problems = [Jsonb(asdict(ending.problem)) if ending.problem else None for ending in endings]
-    rows = work.execute(
+    ended = work.execute(
         END,
-        (
-            ids,
-            fences,
-            [ending.state.value for ending in endings],
-            problems,
-            [ending.payload for ending in endings],
-            runtime,
-            provider,
-            f"worker:{owner}",
-            provider,
-        ),
+        {
+            **leases.columns([ending.lease for ending in endings]),
+            "states": [ending.state.value for ending in endings],
+            "problems": [Jsonb(asdict(ending.problem)) if ending.problem else None for ending in endings],
+            "payloads": [ending.payload for ending in endings],
+            "runtime": runtime,
+            "provider": provider,
+            "actor": f"worker:{owner}",
+        },
     )
-    ended = {row[0] for row in rows}
-    work.announce(list(ended))
-    planning.wake_if(work, rows[0][1] if rows else 0)
-    return ended
+    ids = [row.id for row in ended]
+    work.announce(ids)
+    planning.wake_if_planned(work, ended)
+    return set(ids)
 
 
 def retry(
@@ -214,16 +215,23 @@ def retry(
 
     Unless it `counts`, the attempt is given back; one is kept, by which retries are told from fresh jobs.
     """
-    ids, fences = leases.columns(held)
-    refunds = [0 if counts else 1] * len(ids)
-    rows = work.execute(RETRY, (ids, fences, list(delays_s), refunds, f"worker:{owner}", code))
-    return {row[0] for row in rows}
+    retried = work.execute(
+        RETRY,
+        {
+            **leases.columns(held),
+            "delays_s": list(delays_s),
+            "refunds": [0 if counts else 1] * len(held),
+            "actor": f"worker:{owner}",
+            "code": code,
+        },
+    )
+    return {row.id for row in retried}
 
 
 def release(work: UnitOfWork, held: Sequence[Lease], *, owner: str) -> set[UUID]:
     """Give held jobs back untouched, as before their claim: a planned stop uses up no attempt."""
-    ids, fences = leases.columns(held)
-    return {row[0] for row in work.execute(RELEASE, (ids, fences, f"worker:{owner}"))}
+    released = work.execute(RELEASE, {**leases.columns(held), "actor": f"worker:{owner}"})
+    return {row.id for row in released}
 
 
 def backoff_s(attempt: int, *, base_s: float, cap_s: float, chance: float) -> float:

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from service import rows
 from service.db import UnitOfWork
 from service.errors import JobNotFound
 from service.lifecycle import JobState
 
 # Scalar parts rather than joins: each is found by its key, whatever the plan.
 INSPECT = """
-SELECT id, (SELECT name FROM tenant WHERE tenant.id = job.tenant_id), model_version_id,
-       (SELECT name FROM model_version WHERE model_version.id = job.model_version_id),
-       (SELECT version FROM model_version WHERE model_version.id = job.model_version_id),
-       state::text, fence, attempt, crash_count, claim_size, lease_owner,
-       extract(epoch FROM lease_expires_at - now())::float, available_at, extract(epoch FROM available_at - now())::float,
-       deadline_at, coalesce(deadline_at <= now(), false), problem->>'code',
-       (SELECT count(*) FROM job_result WHERE job_id = job.id),
-       (SELECT count(*) FROM audit_event WHERE audit_event.job_id = job.id)
-FROM job WHERE id = %s
+SELECT id, (SELECT name FROM tenant WHERE tenant.id = job.tenant_id) AS tenant, model_version_id,
+       (SELECT name FROM model_version WHERE model_version.id = job.model_version_id) AS model,
+       (SELECT version FROM model_version WHERE model_version.id = job.model_version_id) AS model_version,
+       state::text AS state, fence, attempt, crash_count, claim_size, lease_owner,
+       extract(epoch FROM lease_expires_at - now())::float AS lease_remaining_s,
+       available_at, extract(epoch FROM available_at - now())::float AS available_in_s,
+       deadline_at AS deadline, coalesce(deadline_at <= now(), false) AS deadline_passed, problem->>'code' AS problem,
+       (SELECT count(*) FROM job_result WHERE job_id = job.id) AS results,
+       (SELECT count(*) FROM audit_event WHERE audit_event.job_id = job.id) AS events
+FROM job WHERE id = %(id)s
 """
 
 # What an operator does before a quarantined job is queued again, by the code of its problem.
@@ -67,12 +69,10 @@ class Outlook:
 
 def inspect(work: UnitOfWork, job_id: UUID) -> Inspection:
     """A job of any tenant. Raises JobNotFound."""
-    rows = work.execute(INSPECT, (job_id,))
-    if not rows:
+    found = work.execute(INSPECT, {"id": job_id})
+    if not found:
         raise JobNotFound("There is no such job in this database. Check the id.")
-    values = list(rows[0])
-    values[5] = JobState(values[5])
-    return Inspection(*values)
+    return rows.build(Inspection, found[0], state=JobState(found[0].state))
 
 
 def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) -> Outlook:

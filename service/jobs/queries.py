@@ -7,32 +7,35 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import TupleRow
 from pydantic_core import from_json
 
-from service import audit, listing
+from service import audit, listing, rows
 from service.accounts import Principal
+from service.audit import Action
 from service.crypto import binding
 from service.db import UnitOfWork
 from service.errors import JobNotFound, PayloadUnreadable, TransitionRefused
 from service.lifecycle import ENDED_STATES, JobState, Priority
 from service.queue import score_wake_up
+from service.rows import Row
 from service.webhooks import planning
 
 NOT_RUNNING = listing.every("job_state", [state for state in JobState if state is not JobState.RUNNING])
 TAG = re.compile(r"[a-z]+-[0-9]+")
 EVERY_TAG = "*"
-COLUMNS = """id, model_version_id, state::text, priority, created_at, started_at, finished_at, deadline_at, attempt, fence,
-    claim_size, problem, context"""
+# Of a job as its owner sees it: those that JobView has under the same name, and what else _view opens.
+COLUMNS = """job.id, job.model_version_id, job.state::text AS state, job.priority, job.created_at, job.started_at,
+    job.finished_at, job.deadline_at, job.attempt, job.fence, job.claim_size, job.problem, job.context"""
 
 # A result that leaves is recorded in the same statement. A caller that shows the entity tag of what it has
 # already read gets no result, hence no event.
 READ = f"""
 WITH asked AS (
-    SELECT * FROM unnest(%s::int[], %s::uuid[], %s::uuid[], %s::text[], %s::text[])
+    SELECT * FROM unnest(%(numbers)s::int[], %(job_ids)s::uuid[], %(tenant_ids)s::uuid[], %(actors)s::text[],
+                         %(known_tags)s::text[])
         AS asked (number, job_id, tenant_id, actor, known_tags)
 ), found AS (
-    SELECT asked.number, asked.actor, job.tenant_id, {", ".join("job." + name.strip() for name in COLUMNS.split(","))},
+    SELECT asked.number, asked.actor, job.tenant_id, {COLUMNS},
            result.payload, result.runtime, result.provider
     FROM asked JOIN job ON job.id = asked.job_id AND job.tenant_id = asked.tenant_id
             AND job.id = ANY (ARRAY(SELECT job_id FROM asked))
@@ -42,35 +45,38 @@ WITH asked AS (
                              OR asked.known_tags = '*', false)
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action)
-    SELECT tenant_id, id, actor, 'result.read' FROM found WHERE payload IS NOT NULL
+    SELECT tenant_id, id, actor, '{Action.RESULT_READ}' FROM found WHERE payload IS NOT NULL
 )
 SELECT * FROM found
 """
 
+STATE = "SELECT state::text AS state FROM job WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
+GET = f"SELECT {COLUMNS} FROM job WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
 UNENDED = """
-SELECT id FROM job WHERE id = ANY (%s) AND tenant_id = %s AND state IN ('queued', 'running') ORDER BY id DESC LIMIT 1
+SELECT id FROM job WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s AND state IN ('queued', 'running')
+ORDER BY id DESC LIMIT 1
 """
 
 CANCEL = f"""
 WITH canceled AS (
     UPDATE job SET state = 'canceled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL
-    WHERE id = %s AND tenant_id = %s AND state IN ('queued', 'running')
+    WHERE id = %(id)s AND tenant_id = %(tenant_id)s AND state IN ('queued', 'running')
     RETURNING {planning.JOB_COLUMNS}, job.attempt, job.fence
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'job.canceled', jsonb_build_object('attempt', attempt, 'fence', fence) FROM canceled
-    RETURNING {planning.EVENT_COLUMNS}
+    SELECT tenant_id, id, %(actor)s, '{Action.JOB_CANCELED}', jsonb_build_object('attempt', attempt, 'fence', fence)
+    FROM canceled RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("canceled")}
 SELECT id, {planning.PLANNED} FROM canceled
 """
 
-REQUEUE = """
+REQUEUE = f"""
 WITH requeued AS (
     UPDATE job SET state = 'queued', crash_count = 0, finished_at = NULL, problem = NULL, available_at = now()
-    WHERE id = %s AND state = 'quarantined' RETURNING id, tenant_id, model_version_id, fence
+    WHERE id = %(id)s AND state = 'quarantined' RETURNING id, tenant_id, model_version_id, fence
 ), event AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'job.requeued', jsonb_build_object('fence', fence) FROM requeued
+    SELECT tenant_id, id, %(actor)s, '{Action.JOB_REQUEUED}', jsonb_build_object('fence', fence) FROM requeued
 )
 SELECT model_version_id FROM requeued
 """
@@ -143,37 +149,36 @@ def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | Payloa
 
     Each result that is given out is recorded.
     """
-    rows = work.execute(
+    found = work.execute(
         READ,
-        (
-            list(range(len(readings))),
-            [reading.job_id for reading in readings],
-            [reading.principal.tenant_id for reading in readings],
-            [reading.principal.actor for reading in readings],
-            [reading.known_tags for reading in readings],
-        ),
+        {
+            "numbers": list(range(len(readings))),
+            "job_ids": [reading.job_id for reading in readings],
+            "tenant_ids": [reading.principal.tenant_id for reading in readings],
+            "actors": [reading.principal.actor for reading in readings],
+            "known_tags": [reading.known_tags for reading in readings],
+        },
     )
     views: list[JobView | PayloadUnreadable | None] = [None] * len(readings)
-    for row in rows:
+    for row in found:
+        principal = readings[row.number].principal
         try:
-            views[row[0]] = _view(readings[row[0]].principal, row[3:])
+            views[row.number] = _view(principal, row, result=_result(principal, row))
         except PayloadUnreadable as error:
-            views[row[0]] = error
+            views[row.number] = error
     return views
 
 
 def has_ended(work: UnitOfWork, principal: Principal, job_id: UUID) -> bool:
     """Whether a job has ended; a missing one counts as ended, so that nobody waits for it."""
-    rows = work.execute(
-        "SELECT state::text FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)
-    )
-    return not rows or rows[0][0] in ENDED_STATES
+    found = work.execute(STATE, {"id": job_id, "tenant_id": principal.tenant_id})
+    return not found or found[0].state in ENDED_STATES
 
 
 def youngest_unended(work: UnitOfWork, principal: Principal, job_ids: list[UUID]) -> UUID | None:
     """The youngest of these jobs that has not ended; a missing one counts as ended."""
-    rows = work.execute(UNENDED, (job_ids, principal.tenant_id))
-    return rows[0][0] if rows else None
+    found = work.execute(UNENDED, {"ids": job_ids, "tenant_id": principal.tenant_id})
+    return found[0].id if found else None
 
 
 def newest(
@@ -237,24 +242,22 @@ def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:
 
     A running job's result is refused from here on: it never follows a `canceled`.
     """
-    canceled = work.execute(CANCEL, (job_id, principal.tenant_id, principal.actor))
-    if canceled:
-        work.announce([job_id])
-        planning.wake_if(work, canceled[0][1])
-    rows = work.execute(
-        f"SELECT {COLUMNS} FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)
-    )
-    if not rows:
+    asked = {"id": job_id, "tenant_id": principal.tenant_id}
+    canceled = work.execute(CANCEL, {**asked, "actor": principal.actor})
+    work.announce([row.id for row in canceled])
+    planning.wake_if_planned(work, canceled)
+    found = work.execute(GET, asked)
+    if not found:
         raise JobNotFound
-    return _view(principal, rows[0])
+    return _view(principal, found[0])
 
 
 def requeue(work: UnitOfWork, job_id: UUID, *, actor: str) -> None:
     """Queue a quarantined job again, its crashes forgiven. Raises TransitionRefused in any other state."""
-    rows = work.execute(REQUEUE, (job_id, actor))
-    if not rows:
+    requeued = work.execute(REQUEUE, {"id": job_id, "actor": actor})
+    if not requeued:
         raise TransitionRefused("Only a quarantined job can be requeued.")
-    work.wake(score_wake_up(rows[0][0]))
+    work.wake(score_wake_up(requeued[0].model_version_id))
 
 
 def events(
@@ -266,52 +269,29 @@ def events(
     limit: int,
 ) -> list[audit.AuditEvent]:
     """The audit trail of a job, oldest first. Raises JobNotFound."""
-    if not work.execute("SELECT 1 FROM job WHERE id = %s AND tenant_id = %s", (job_id, principal.tenant_id)):
+    if not work.execute(STATE, {"id": job_id, "tenant_id": principal.tenant_id}):
         raise JobNotFound
     return audit.events_of_job(work, tenant_id=principal.tenant_id, job_id=job_id, after=after, limit=limit)
 
 
-def _view(principal: Principal, row: TupleRow) -> JobView:
-    (
-        job_id,
-        version_id,
-        state,
-        priority,
-        created_at,
-        started_at,
-        finished_at,
-        deadline_at,
-        attempt,
-        fence,
-        claim_size,
-        problem,
-        context,
-        *result,
-    ) = row
+def _view(principal: Principal, row: Row, *, result: Result | None = None) -> JobView:
     opened: dict[str, Any] = {}
-    if context is not None:
-        opened = from_json(
-            principal.cipher.open(context, binding("job.context", principal.tenant_id, job_id))
-        )
-    return JobView(
-        job_id,
-        version_id,
-        JobState(state),
-        Priority(priority),
-        created_at,
-        started_at,
-        finished_at,
-        deadline_at,
-        attempt,
-        fence,
-        claim_size,
-        problem,
-        opened.get("subject"),
-        opened.get("metadata", {}),
-        _result(principal, job_id, *result) if result and result[0] is not None else None,
+    if row.context is not None:
+        bound_to = binding("job.context", principal.tenant_id, row.id)
+        opened = from_json(principal.cipher.open(row.context, bound_to))
+    return rows.build(
+        JobView,
+        row,
+        state=JobState(row.state),
+        priority=Priority(row.priority),
+        subject=opened.get("subject"),
+        metadata=opened.get("metadata", {}),
+        result=result,
     )
 
 
-def _result(principal: Principal, job_id: UUID, payload: bytes, runtime: str, provider: str) -> Result:
-    content = principal.cipher.open(payload, binding("job_result.payload", principal.tenant_id, job_id))
-    return Result(from_json(content), runtime, provider)
+def _result(principal: Principal, row: Row) -> Result | None:
+    if row.payload is None:
+        return None
+    bound_to = binding("job_result.payload", principal.tenant_id, row.id)
+    return rows.build(Result, row, content=from_json(principal.cipher.open(row.payload, bound_to)))

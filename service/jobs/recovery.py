@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
-from service import audit
+from service import audit, rows
 from service.accounts import Principal
 from service.audit import Action
 from service.catalog import PublishedModel
@@ -27,19 +27,21 @@ from service.webhooks import endpoints
 AT_ONCE = 500
 
 CONDITIONS = """
-(%s::text IS NULL OR problem->>'code' = %s) AND (%s::uuid[] IS NULL OR model_version_id = ANY (%s))
-AND (%s::timestamptz IS NULL OR finished_at >= %s) AND (%s::timestamptz IS NULL OR finished_at < %s)
+(%(code)s::text IS NULL OR problem->>'code' = %(code)s)
+AND (%(model_version_ids)s::uuid[] IS NULL OR model_version_id = ANY (%(model_version_ids)s))
+AND (%(ended_after)s::timestamptz IS NULL OR finished_at >= %(ended_after)s)
+AND (%(ended_before)s::timestamptz IS NULL OR finished_at < %(ended_before)s)
 """
 # Those that came first go first. A job that somebody else has locked is left to the next round.
 REQUEUE = f"""
 WITH chosen AS MATERIALIZED (
-    SELECT id FROM job WHERE state = 'quarantined' AND {CONDITIONS} ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT id FROM job WHERE state = 'quarantined' AND {CONDITIONS} ORDER BY id LIMIT {AT_ONCE} FOR UPDATE SKIP LOCKED
 ), requeued AS (
     UPDATE job SET state = 'queued', crash_count = 0, finished_at = NULL, problem = NULL, available_at = now()
     WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING id, tenant_id, model_version_id, fence
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, %s, 'job.requeued', jsonb_build_object('fence', fence) FROM requeued
+    SELECT tenant_id, id, %(actor)s, '{Action.JOB_REQUEUED}', jsonb_build_object('fence', fence) FROM requeued
 )
 SELECT id, model_version_id FROM requeued ORDER BY id
 """
@@ -47,7 +49,7 @@ SELECT id, model_version_id FROM requeued ORDER BY id
 FAILED = f"""
 SELECT id, tenant_id, submitted_by, model_version_id, priority, payload, upload_id, context, callback_endpoint_id, callback,
     traceparent
-FROM job WHERE state = 'failed' AND id > %s AND {CONDITIONS} ORDER BY id LIMIT %s
+FROM job WHERE state = 'failed' AND id > %(after)s AND {CONDITIONS} ORDER BY id LIMIT {AT_ONCE}
 """
 
 
@@ -77,24 +79,24 @@ class Chosen:
     ended_after: datetime | None = None
     ended_before: datetime | None = None
 
-    def parameters(self) -> list[Param]:
-        """The values of CONDITIONS, each twice: whether it is asked for, and what is."""
+    def parameters(self) -> dict[str, Param]:
+        """The values of CONDITIONS."""
         versions = None if self.model_version_ids is None else list(self.model_version_ids)
-        asked = (self.code, versions, self.ended_after, self.ended_before)
-        return [value for each in asked for value in (each, each)]
+        return {**vars(self), "model_version_ids": versions}
 
 
 def requeue(work: UnitOfWork, chosen: Chosen, *, actor: str) -> list[UUID]:
     """Queue quarantined jobs again, their crashes forgiven, AT_ONCE at most; their ids. Repeat it until it finds none."""
-    rows = work.execute(REQUEUE, (*chosen.parameters(), AT_ONCE, actor))
-    for version_id in {row[1] for row in rows}:
+    requeued = work.execute(REQUEUE, {**chosen.parameters(), "actor": actor})
+    for version_id in {row.model_version_id for row in requeued}:
         work.wake(score_wake_up(version_id))
-    return [row[0] for row in rows]
+    return [row.id for row in requeued]
 
 
 def failed(work: UnitOfWork, chosen: Chosen, *, after: UUID) -> list[FailedJob]:
     """Failed jobs behind `after` in the order of their ids, AT_ONCE at most."""
-    return [FailedJob(*row) for row in work.execute(FAILED, (after, *chosen.parameters(), AT_ONCE))]
+    found = work.execute(FAILED, {**chosen.parameters(), "after": after})
+    return [rows.build(FailedJob, row) for row in found]
 
 
 def resubmit(work: UnitOfWork, job: FailedJob, cipher: Cipher, model: PublishedModel, *, actor: str) -> UUID:

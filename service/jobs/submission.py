@@ -9,10 +9,12 @@ from uuid import UUID
 from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 
+from service import rows
 from service.accounts import Principal
+from service.audit import Action
 from service.catalog import PublishedModel
 from service.crypto import binding
-from service.db import UnitOfWork
+from service.db import Param, UnitOfWork
 from service.errors import IdempotencyKeyReused
 from service.lifecycle import PRIORITY_HEADSTART_S, Priority
 from service.queue import score_wake_up
@@ -38,43 +40,42 @@ COLUMN_TYPES = {
     "callback": "bytea",
     "traceparent": "text",
 }
-ONE = "SELECT {}".format(", ".join(f"%s::{kind} AS {name}" for name, kind in COLUMN_TYPES.items()))
+HEADSTARTS = ", ".join(str(PRIORITY_HEADSTART_S[priority]) for priority in Priority)
+# Columns of a job, and what they are made of: those given under their own names, and those computed from what is given.
+VALUES = {name: name for name in COLUMN_TYPES if name not in {"model", "promised_s"}} | {
+    "rank_at": f"now() + make_interval(secs => (ARRAY[{HEADSTARTS}])[priority + 1])",
+    "promise_at": "now() + make_interval(secs => promised_s)",
+}
+ONE = "SELECT {}".format(", ".join(f"%({name})s::{kind} AS {name}" for name, kind in COLUMN_TYPES.items()))
 BINARY = {"uuid", "bytea"}  # twice as long as text
 MANY = "SELECT * FROM unnest({}) AS given ({})".format(
-    ", ".join(f"{'%b' if kind in BINARY else '%s'}::{kind}[]" for kind in COLUMN_TYPES.values()),
+    ", ".join(f"%({name}){'b' if kind in BINARY else 's'}::{kind}[]" for name, kind in COLUMN_TYPES.items()),
     ", ".join(COLUMN_TYPES),
 )
 
-SUBMIT = """
+SUBMIT = f"""
 WITH given AS (
-    {given}
+    {{given}}
 ), fresh AS (
-    INSERT INTO job (id, tenant_id, submitted_by, model_version_id, priority, rank_at, deadline_at, promise_at,
-                     upload_id, payload, context, subject_digest, idempotency_digest, request_digest,
-                     callback_endpoint_id, callback, traceparent)
-    SELECT id, tenant_id, submitted_by, model_version_id, priority,
-           now() + make_interval(secs => (ARRAY[{headstarts}])[priority + 1]), deadline_at,
-           now() + make_interval(secs => promised_s), upload_id,
-           payload, context, subject_digest, idempotency_digest, request_digest,
-           callback_endpoint_id, callback, traceparent
+    INSERT INTO job ({", ".join(VALUES)})
+    SELECT {", ".join(VALUES.values())}
     FROM given
     ON CONFLICT (tenant_id, idempotency_digest) WHERE idempotency_digest IS NOT NULL DO NOTHING
     RETURNING id, tenant_id, submitted_by, created_at
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, object)
-    SELECT fresh.tenant_id, fresh.id, 'key:' || fresh.submitted_by, 'job.submitted', given.model
+    SELECT fresh.tenant_id, fresh.id, 'key:' || fresh.submitted_by, '{Action.JOB_SUBMITTED}', given.model
     FROM fresh JOIN given USING (id)
 )
 SELECT id, created_at FROM fresh
 """
 
-HEADSTARTS = ", ".join(str(PRIORITY_HEADSTART_S[priority]) for priority in Priority)
-SUBMIT_ONE = SUBMIT.format(given=ONE, headstarts=HEADSTARTS)
-SUBMIT_MANY = SUBMIT.format(given=MANY, headstarts=HEADSTARTS)
+SUBMIT_ONE = SUBMIT.format(given=ONE)
+SUBMIT_MANY = SUBMIT.format(given=MANY)
 
 FIRST_ANSWERS = """
 SELECT idempotency_digest, request_digest, id, created_at, model_version_id FROM job
-WHERE tenant_id = %s AND idempotency_digest = ANY(%s::bytea[])
+WHERE tenant_id = %(tenant_id)s AND idempotency_digest = ANY(%(digests)s::bytea[])
 """
 
 
@@ -136,15 +137,12 @@ def submit(
     refused repetition stores nothing. Raises IdempotencyKeyReused when the key came with another body before.
     """
     ids = [uuid7() for _ in new_jobs]
-    digests = [idempotency.of_item(job.position) if idempotency else None for job in new_jobs]
-    request_digest = idempotency.request_digest if idempotency else None
-    given = [
-        (*_row(job_id, job), digest, request_digest if digest else None, *_callback(job_id, job))
-        for job_id, job, digest in zip(ids, new_jobs, digests, strict=True)
-    ]
-    columns = given[0] if len(given) == 1 else [list(column) for column in zip(*given, strict=True)]
-    rows = work.execute(SUBMIT_ONE if len(given) == 1 else SUBMIT_MANY, columns)
-    created = {row[0]: row[1] for row in rows}
+    given = [_row(job_id, job, idempotency) for job_id, job in zip(ids, new_jobs, strict=True)]
+    if len(given) == 1:
+        stored = work.execute(SUBMIT_ONE, given[0])
+    else:
+        stored = work.execute(SUBMIT_MANY, {name: [row[name] for row in given] for name in COLUMN_TYPES})
+    created = {row.id: row.created_at for row in stored}
     for version_id in {job.model.id for job in new_jobs}:
         work.wake(score_wake_up(version_id))
     if len(created) < len(ids):
@@ -154,32 +152,31 @@ def submit(
     ]
 
 
-def _row(job_id: UUID, job: NewJob) -> tuple[object, ...]:
-    """The columns that a job brings along; payload and context sealed."""
+def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None) -> dict[str, Param]:
+    """The value of each of COLUMN_TYPES; payload, context and callback sealed."""
     cipher, tenant_id = job.principal.cipher, job.principal.tenant_id
-    payload = job.payload
-    return (
-        job_id,
-        tenant_id,
-        job.principal.key_id,
-        job.model.id,
-        f"model:{job.model.name}@{job.model.version}",
-        int(job.priority),
-        job.deadline_at,
-        job.model.manifest.runtime.promised_s,
-        job.upload_id,
-        None if payload is None else cipher.seal(payload, binding("job.payload", tenant_id, job_id)),
-        _sealed_context(job_id, job),
-        None if job.subject is None else cipher.blind_index(job.subject),
-    )
-
-
-def _callback(job_id: UUID, job: NewJob) -> tuple[object, ...]:
-    """Whom to tell of the end, and the trace that the submit was part of."""
-    if job.callback is None:
-        return None, None, job.traceparent
-    sealed = endpoints.seal_callback(job.principal, job_id, job.callback.url)
-    return job.callback.endpoint_id, sealed, job.traceparent
+    payload, callback = job.payload, job.callback
+    return {
+        "id": job_id,
+        "tenant_id": tenant_id,
+        "submitted_by": job.principal.key_id,
+        "model_version_id": job.model.id,
+        "model": f"model:{job.model.name}@{job.model.version}",
+        "priority": int(job.priority),
+        "deadline_at": job.deadline_at,
+        "promised_s": job.model.manifest.runtime.promised_s,
+        "upload_id": job.upload_id,
+        "payload": None
+        if payload is None
+        else cipher.seal(payload, binding("job.payload", tenant_id, job_id)),
+        "context": _sealed_context(job_id, job),
+        "subject_digest": None if job.subject is None else cipher.blind_index(job.subject),
+        "idempotency_digest": idempotency and idempotency.of_item(job.position),
+        "request_digest": idempotency and idempotency.request_digest,
+        "callback_endpoint_id": callback and callback.endpoint_id,
+        "callback": callback and endpoints.seal_callback(job.principal, job_id, callback.url),
+        "traceparent": job.traceparent,
+    }
 
 
 def _sealed_context(job_id: UUID, job: NewJob) -> bytes | None:
@@ -198,12 +195,11 @@ def earlier(
     """
     positions = {idempotency.of_item(position): position for position in range(count)}
     found = {}
-    for digest, request_digest, *answer in work.execute(
-        FIRST_ANSWERS, (principal.tenant_id, list(positions))
-    ):
-        if request_digest != idempotency.request_digest:
+    asked = {"tenant_id": principal.tenant_id, "digests": list(positions)}
+    for row in work.execute(FIRST_ANSWERS, asked):
+        if row.request_digest != idempotency.request_digest:
             raise IdempotencyKeyReused
-        found[positions[digest]] = Accepted(answer[0], answer[1], answer[2], replayed=True)
+        found[positions[row.idempotency_digest]] = rows.build(Accepted, row, replayed=True)
     return found
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service import leases
+from service import leases, rows
+from service.audit import Action
 from service.db import UnitOfWork
+from service.lifecycle import JobState
 from service.queue import score_wake_up
 from service.webhooks import planning
 
@@ -16,25 +18,26 @@ SWEEP_ROWS = 1000
 ACTOR = "scheduler"
 
 # A crash counts against a job only when it was alone: in a batch nobody knows who did it.
+CRASHED_OUT = "claim_size = 1 AND crash_count + 1 >= %(max_crashes)s"
 RESCUE = f"""
 WITH lapsed AS MATERIALIZED (
     SELECT id FROM job WHERE {leases.EXPIRED} ORDER BY lease_expires_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 ), rescued AS (
     UPDATE job SET
-        state = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN 'quarantined'::job_state ELSE 'queued' END,
-        finished_at = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN now() END,
-        problem = CASE WHEN claim_size = 1 AND crash_count + 1 >= %s THEN %s::jsonb END,
+        state = CASE WHEN {CRASHED_OUT} THEN 'quarantined'::job_state ELSE 'queued' END,
+        finished_at = CASE WHEN {CRASHED_OUT} THEN now() END,
+        problem = CASE WHEN {CRASHED_OUT} THEN %(problem)s::jsonb END,
         crash_count = crash_count + (claim_size = 1)::int, available_at = now(), {leases.RELEASE}
     WHERE job.id = ANY (ARRAY(SELECT id FROM lapsed))
     RETURNING {planning.JOB_COLUMNS}, job.model_version_id, job.state, job.fence, job.crash_count, job.problem
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, '{ACTOR}', CASE state WHEN 'queued' THEN 'job.rescued' ELSE 'job.quarantined' END,
+    SELECT tenant_id, id, '{ACTOR}', CASE state WHEN 'queued' THEN '{Action.JOB_RESCUED}' ELSE '{Action.JOB_QUARANTINED}' END,
            jsonb_build_object('crash_count', crash_count, 'fence', fence)
            || CASE state WHEN 'queued' THEN '{{}}'::jsonb ELSE jsonb_build_object('code', problem->>'code') END
     FROM rescued RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("rescued")}
-SELECT id, model_version_id, state::text, {planning.PLANNED} FROM rescued
+SELECT id, model_version_id, state::text AS state, {planning.PLANNED} FROM rescued
 """
 
 EXPIRE = f"""
@@ -42,11 +45,11 @@ WITH passed AS MATERIALIZED (
     SELECT id FROM job WHERE state = 'queued' AND deadline_at IS NOT NULL AND deadline_at <= now()
     ORDER BY deadline_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 ), expired AS (
-    UPDATE job SET state = 'expired', finished_at = now(), problem = %s::jsonb
+    UPDATE job SET state = 'expired', finished_at = now(), problem = %(problem)s::jsonb
     WHERE job.id = ANY (ARRAY(SELECT id FROM passed)) RETURNING {planning.JOB_COLUMNS}, job.attempt, job.problem
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, '{ACTOR}', 'job.expired',
+    SELECT tenant_id, id, '{ACTOR}', '{Action.JOB_EXPIRED}',
            jsonb_build_object('attempt', attempt, 'code', problem->>'code')
     FROM expired RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("expired")}
@@ -68,12 +71,12 @@ WITH waiting AS MATERIALIZED (
     RETURNING {planning.JOB_COLUMNS}, job.model_version_id, job.state, job.attempt, job.promise_at
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
-    SELECT tenant_id, id, '{ACTOR}', 'job.overdue',
+    SELECT tenant_id, id, '{ACTOR}', '{Action.JOB_OVERDUE}',
            jsonb_build_object('state', state, 'attempt', attempt,
                               'late_s', round(extract(epoch FROM now() - promise_at)::numeric, 3))
     FROM overdue RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("overdue")}
-SELECT overdue.id, version.name, version.id, overdue.state::text, {planning.PLANNED}
+SELECT overdue.id, version.name AS model, overdue.model_version_id, overdue.state::text AS state, {planning.PLANNED}
 FROM overdue JOIN model_version AS version ON version.id = overdue.model_version_id
     AND version.id = ANY (ARRAY(SELECT model_version_id FROM overdue))
 """
@@ -86,10 +89,12 @@ WHERE EXISTS (SELECT FROM job WHERE model_version_id = version.id AND state = 'q
 """
 
 SWEPT = """
-INSERT INTO last_sweep (swept_at, swept_by, every_s) VALUES (now(), %s, %s)
+INSERT INTO last_sweep (swept_at, swept_by, every_s) VALUES (now(), %(by)s, %(every_s)s)
 ON CONFLICT (single) DO UPDATE SET swept_at = excluded.swept_at, swept_by = excluded.swept_by, every_s = excluded.every_s
 """
-LAST_SWEEP = "SELECT swept_at, extract(epoch FROM now() - swept_at)::float, swept_by, every_s FROM last_sweep"
+LAST_SWEEP = """
+SELECT swept_at AS at, extract(epoch FROM now() - swept_at)::float AS age_s, swept_by AS by, every_s FROM last_sweep
+"""
 LATE_S = 10.0
 LATE_ROUNDS = 3
 
@@ -133,32 +138,32 @@ class LastSweep:
 
 def swept(work: UnitOfWork, *, by: str, every_s: float) -> None:
     """Write down that the scheduler `by` has ended a round of sweeps without a fault."""
-    work.execute(SWEPT, (by, every_s))
+    work.execute(SWEPT, {"by": by, "every_s": every_s})
 
 
 def last_sweep(work: UnitOfWork) -> LastSweep | None:
     """The last round of any scheduler; None before the first."""
-    rows = work.execute(LAST_SWEEP)
-    return LastSweep(*rows[0]) if rows else None
+    found = work.execute(LAST_SWEEP)
+    return rows.build(LastSweep, found[0]) if found else None
 
 
 def rescue(work: UnitOfWork, *, max_crashes: int) -> Rescued:
     """Take back jobs whose lease has lapsed; those that crashed `max_crashes` times alone are quarantined."""
-    rows = work.execute(RESCUE, (max_crashes, max_crashes, max_crashes, QUARANTINE_PROBLEM))
-    for version_id in {row[1] for row in rows if row[2] == "queued"}:
+    lapsed = work.execute(RESCUE, {"max_crashes": max_crashes, "problem": QUARANTINE_PROBLEM})
+    for version_id in {row.model_version_id for row in lapsed if row.state == JobState.QUEUED}:
         work.wake(score_wake_up(version_id))
-    quarantined = tuple(row[0] for row in rows if row[2] == "quarantined")
+    quarantined = tuple(row.id for row in lapsed if row.state == JobState.QUARANTINED)
     work.announce(quarantined)
-    planning.wake_if(work, rows[0][3] if rows else 0)
-    return Rescued(tuple(row[0] for row in rows if row[2] == "queued"), quarantined)
+    planning.wake_if_planned(work, lapsed)
+    return Rescued(tuple(row.id for row in lapsed if row.state == JobState.QUEUED), quarantined)
 
 
 def expire(work: UnitOfWork) -> list[UUID]:
     """End queued jobs whose deadline has passed; their ids."""
-    rows = work.execute(EXPIRE, (EXPIRY_PROBLEM,))
-    ids = [row[0] for row in rows]
+    expired = work.execute(EXPIRE, {"problem": EXPIRY_PROBLEM})
+    ids = [row.id for row in expired]
     work.announce(ids)
-    planning.wake_if(work, rows[0][1] if rows else 0)
+    planning.wake_if_planned(work, expired)
     return ids
 
 
@@ -167,11 +172,11 @@ def overdue(work: UnitOfWork) -> list[OverdueJob]:
 
     A claim passes over rows that this sweep has locked, so those that wait get a wake-up of their own afterwards.
     """
-    rows = work.execute(OVERDUE)
-    for version_id in {row[2] for row in rows if row[3] == "queued"}:
+    late = work.execute(OVERDUE)
+    for version_id in {row.model_version_id for row in late if row.state == JobState.QUEUED}:
         work.wake(score_wake_up(version_id))
-    planning.wake_if(work, rows[0][4] if rows else 0)
-    return [OverdueJob(row[0], row[1]) for row in rows]
+    planning.wake_if_planned(work, late)
+    return [rows.build(OverdueJob, row) for row in late]
 
 
 def rewake(work: UnitOfWork) -> list[UUID]:
@@ -184,4 +189,4 @@ def rewake(work: UnitOfWork) -> list[UUID]:
 
 def with_work(work: UnitOfWork) -> list[UUID]:
     """The model versions that have claimable jobs: two looks into small indexes for each version."""
-    return [row[0] for row in work.execute(WITH_WORK)]
+    return [row.id for row in work.execute(WITH_WORK)]

@@ -8,13 +8,14 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from service import leases
+from service import leases, rows
+from service.audit import Action
 from service.db import UnitOfWork
 from service.leases import Lease
 from service.lifecycle import DeliveryState
+from service.rows import Row
 from service.webhooks import messages
 from service.webhooks.messages import Event
 
@@ -53,10 +54,11 @@ SECRETS = """ARRAY(SELECT secret.id || ':' || encode(secret.secret, 'hex') FROM 
         AND (secret.expires_at IS NULL OR secret.expires_at > now()) ORDER BY secret.created_at DESC)"""
 
 CLAIM = f"""
-WITH RECURSIVE {WAITING}, busy AS (SELECT * FROM unnest(%b::uuid[], %s::int[]) AS busy (endpoint_id, count)
+WITH RECURSIVE {WAITING}, busy AS (SELECT * FROM unnest(%(busy)b::uuid[], %(busy_counts)s::int[]) AS busy (endpoint_id, count)
 ), room AS MATERIALIZED (
     SELECT endpoint.id, greatest(0, CASE WHEN endpoint.failures >= {BREAKER_FAILURES} THEN 1
-            WHEN endpoint.failures > 0 THEN least({SUSPECT_PLACES}, %s) ELSE %s END - coalesce(busy.count, 0)) AS places
+            WHEN endpoint.failures > 0 THEN least({SUSPECT_PLACES}, %(per_endpoint)s) ELSE %(per_endpoint)s END
+            - coalesce(busy.count, 0)) AS places
     FROM webhook_endpoint AS endpoint LEFT JOIN busy ON busy.endpoint_id = endpoint.id
     WHERE endpoint.id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND endpoint.state = 'enabled'
         AND (endpoint.closed_until IS NULL OR endpoint.closed_until <= now())
@@ -65,16 +67,16 @@ WITH RECURSIVE {WAITING}, busy AS (SELECT * FROM unnest(%b::uuid[], %s::int[]) A
         SELECT delivery.id, delivery.available_at FROM webhook_delivery AS delivery
         WHERE delivery.endpoint_id = room.id AND delivery.state = 'queued' AND delivery.available_at <= now()
         ORDER BY delivery.available_at LIMIT room.places FOR UPDATE SKIP LOCKED
-    ) AS first ORDER BY first.available_at LIMIT %s
+    ) AS first ORDER BY first.available_at LIMIT %(limit)s
 ), claimed AS (
     UPDATE webhook_delivery SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM due))
     RETURNING id, fence, tries, tenant_id, endpoint_id, event_id, job_id, batch_id
 )
-SELECT claimed.id, claimed.fence, claimed.tries, claimed.tenant_id, claimed.endpoint_id, endpoint.kind, endpoint.url,
-       job.callback, job.traceparent,
+SELECT claimed.id AS delivery_id, claimed.fence, claimed.tries, claimed.tenant_id, claimed.endpoint_id,
+       endpoint.kind AS endpoint_kind, endpoint.url, job.callback, job.traceparent,
        CASE endpoint.kind WHEN 'registered' THEN {SECRETS.format(owner="= claimed.endpoint_id")}
-            ELSE {SECRETS.format(owner="IS NULL")} END,
-       now(), {messages.EVENT_COLUMNS}
+            ELSE {SECRETS.format(owner="IS NULL")} END AS secrets,
+       now() AS claimed_at, {messages.EVENT_COLUMNS}
 FROM claimed JOIN webhook_endpoint AS endpoint ON endpoint.id = claimed.endpoint_id
         AND endpoint.id = ANY (ARRAY(SELECT endpoint_id FROM claimed))
     JOIN audit_event AS event ON event.id = claimed.event_id AND event.id = ANY (ARRAY(SELECT event_id FROM claimed))
@@ -85,8 +87,9 @@ FROM claimed JOIN webhook_endpoint AS endpoint ON endpoint.id = claimed.endpoint
 # wants no more.
 RECORD = f"""
 WITH held AS (
-    SELECT * FROM unnest(%b::uuid[], %b::bigint[], %s::delivery_state[], %s::float8[], %s::int[], %s::int[], %s::text[],
-                         %s::text[], %s::float8[])
+    SELECT * FROM unnest(%(ids)b::uuid[], %(fences)b::bigint[], %(states)s::delivery_state[], %(delays_s)s::float8[],
+                         %(durations_ms)s::int[], %(statuses)s::int[], %(errors)s::text[], %(excerpts)s::text[],
+                         %(pauses_s)s::float8[])
         AS held (id, fence, state, delay_s, duration_ms, status, error, excerpt, pause_s)
 ), recorded AS (
     UPDATE webhook_delivery SET state = held.state, tries = webhook_delivery.tries + 1,
@@ -118,14 +121,14 @@ WITH held AS (
     RETURNING endpoint.id, endpoint.tenant_id, health.gone
 ), events AS (
     INSERT INTO audit_event (tenant_id, actor, action, object, detail)
-    SELECT tenant_id, '{ACTOR}', 'webhook.endpoint_disabled', 'webhook-endpoint:' || id, '{{"because": "gone"}}'
+    SELECT tenant_id, '{ACTOR}', '{Action.ENDPOINT_DISABLED}', 'webhook-endpoint:' || id, '{{"because": "gone"}}'
     FROM endpoints WHERE gone
 )
 SELECT id FROM recorded
 """
 
 RELEASE = f"""
-WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence))
+WITH held AS (SELECT * FROM unnest(%(ids)s::uuid[], %(fences)s::bigint[]) AS held (id, fence))
 UPDATE webhook_delivery SET state = 'queued', attempt = webhook_delivery.attempt - 1, {leases.RELEASE}
 FROM held WHERE {leases.held_clause(TABLE)} RETURNING webhook_delivery.id
 """
@@ -149,7 +152,7 @@ WITH failing AS MATERIALIZED (
     WHERE id = ANY (ARRAY(SELECT id FROM failing)) RETURNING id, tenant_id, failures
 ), events AS (
     INSERT INTO audit_event (tenant_id, actor, action, object, detail)
-    SELECT tenant_id, 'scheduler', 'webhook.endpoint_disabled', 'webhook-endpoint:' || id,
+    SELECT tenant_id, 'scheduler', '{Action.ENDPOINT_DISABLED}', 'webhook-endpoint:' || id,
            jsonb_build_object('because', 'failing', 'failures', failures)
     FROM disabled
 )
@@ -175,7 +178,7 @@ WITH RECURSIVE {WAITING} SELECT EXISTS (
     WHERE id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND state = 'enabled'
         AND (closed_until IS NULL OR closed_until <= now())
         AND (SELECT available_at FROM webhook_delivery WHERE endpoint_id = endpoint.id AND state = 'queued'
-             ORDER BY available_at LIMIT 1) <= now())
+             ORDER BY available_at LIMIT 1) <= now()) AS due
 """
 
 
@@ -247,20 +250,28 @@ def claim(
     Each endpoint gets up to `per_endpoint` at a time, less what this claimant has `busy` for it: one at a time while it is
     failing, and none while it is left alone.
     """
-    rows = work.execute(
-        CLAIM, (list(busy), list(busy.values()), per_endpoint, per_endpoint, limit, owner, lease_s)
+    claimed = work.execute(
+        CLAIM,
+        {
+            "busy": list(busy),
+            "busy_counts": list(busy.values()),
+            "per_endpoint": per_endpoint,
+            "limit": limit,
+            "owner": owner,
+            "lease_s": lease_s,
+        },
     )
-    return [_claimed(*row) for row in rows]
+    return [_claimed(row) for row in claimed]
 
 
-def _claimed(delivery_id: UUID, fence: int, *row: Any) -> ClaimedDelivery:
-    tries, tenant_id, endpoint_id, kind, url, callback, traceparent, secrets, claimed_at, *event = row
-    lease = Lease(delivery_id, fence)
-    return ClaimedDelivery(
-        *(lease, tries, tenant_id, endpoint_id, kind, url, callback, traceparent),
-        secrets=_sealed(secrets),
-        claimed_at=claimed_at,
-        event=Event(*event),
+def _claimed(row: Row) -> ClaimedDelivery:
+    return rows.build(
+        ClaimedDelivery,
+        row,
+        lease=Lease(row.delivery_id, row.fence),
+        kind=row.endpoint_kind,
+        secrets=_sealed(row.secrets),
+        event=rows.build(Event, row),
     )
 
 
@@ -273,38 +284,35 @@ def record(
     work: UnitOfWork, tried: Sequence[Tried], *, chance: Callable[[], float] = random.random
 ) -> set[UUID]:
     """Record tries and what they say of their endpoints; the ids of deliveries that were still held."""
-    ids, fences = leases.columns([one.claimed.lease for one in tried])
-    rows = work.execute(
+    recorded = work.execute(
         RECORD,
-        (
-            ids,
-            fences,
-            [one.state.value for one in tried],
-            [one.delay_s(chance()) for one in tried],
-            [one.duration_ms for one in tried],
-            [one.status for one in tried],
-            [one.error for one in tried],
-            [one.excerpt for one in tried],
-            [one.pause_s for one in tried],
-        ),
+        {
+            **leases.columns([one.claimed.lease for one in tried]),
+            "states": [one.state.value for one in tried],
+            "delays_s": [one.delay_s(chance()) for one in tried],
+            "durations_ms": [one.duration_ms for one in tried],
+            "statuses": [one.status for one in tried],
+            "errors": [one.error for one in tried],
+            "excerpts": [one.excerpt for one in tried],
+            "pauses_s": [one.pause_s for one in tried],
+        },
     )
-    return {row[0] for row in rows}
+    return {row.id for row in recorded}
 
 
 def release(work: UnitOfWork, held: Sequence[Lease]) -> set[UUID]:
     """Give deliveries back untried, as before their claim."""
-    ids, fences = leases.columns(held)
-    return {row[0] for row in work.execute(RELEASE, (ids, fences))}
+    return {row.id for row in work.execute(RELEASE, leases.columns(held))}
 
 
 def rescue(work: UnitOfWork) -> list[UUID]:
     """Take back deliveries whose lease has lapsed; they are tried again at once."""
-    return [row[0] for row in work.execute(RESCUE)]
+    return [row.id for row in work.execute(RESCUE)]
 
 
 def disable_failing(work: UnitOfWork) -> list[UUID]:
     """Disable endpoints that have only failed for five days."""
-    return [row[0] for row in work.execute(DISABLE)]
+    return [row.id for row in work.execute(DISABLE)]
 
 
 def bury(work: UnitOfWork) -> int:
@@ -314,4 +322,4 @@ def bury(work: UnitOfWork) -> int:
 
 def due(work: UnitOfWork) -> bool:
     """Whether deliveries are due: their wake-up may have been lost, or their time has come."""
-    return bool(work.execute(DUE)[0][0])
+    return bool(work.execute(DUE)[0].due)

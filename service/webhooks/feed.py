@@ -7,6 +7,7 @@ younger id already. So events are read by transaction, up to the oldest one that
 from dataclasses import dataclass
 from uuid import UUID
 
+from service import rows
 from service.accounts import Principal
 from service.db import UnitOfWork
 from service.errors import EventNotFound
@@ -20,17 +21,20 @@ VISIBLE = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 READ = f"""
 WITH events AS MATERIALIZED (
     SELECT event.* FROM audit_event AS event
-    WHERE event.tenant_id = %s AND event.action IN ({ACTIONS}) AND (event.xact_id, event.id) > (%s, %s)
-        AND event.xact_id < {VISIBLE} AND event.action = ANY (%s)
-    ORDER BY event.xact_id, event.id LIMIT %s
+    WHERE event.tenant_id = %(tenant_id)s AND event.action IN ({ACTIONS})
+        AND (event.xact_id, event.id) > (%(xact_id)s, %(event_id)s)
+        AND event.xact_id < {VISIBLE} AND event.action = ANY (%(types)s)
+    ORDER BY event.xact_id, event.id LIMIT %(limit)s
 )
 SELECT event.xact_id, {messages.EVENT_COLUMNS}
 FROM events AS event {messages.FROM_EVENT.format(events="events")}
 UNION ALL SELECT {VISIBLE}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 ORDER BY 1, 2
 """
-PLACE = "SELECT xact_id, id FROM audit_event WHERE id = %s AND tenant_id = %s AND xact_id IS NOT NULL"
-END = f"SELECT {VISIBLE}"
+PLACE = """
+SELECT xact_id, id AS event_id FROM audit_event WHERE id = %(id)s AND tenant_id = %(tenant_id)s AND xact_id IS NOT NULL
+"""
+END = f"SELECT {VISIBLE} AS visible"
 NOWHERE = UUID(int=0)
 
 
@@ -44,15 +48,15 @@ class Place:
 
 def end(work: UnitOfWork) -> Place:
     """The place behind all that has surely become visible; what commits beside older transactions comes after it."""
-    return Place(int(work.execute(END)[0][0]), NOWHERE)
+    return Place(int(work.execute(END)[0].visible), NOWHERE)
 
 
 def place_of(work: UnitOfWork, principal: Principal, event_id: UUID) -> Place:
     """The place behind an event that the reader has seen. Raises EventNotFound."""
-    rows = work.execute(PLACE, (event_id, principal.tenant_id))
-    if not rows:
+    found = work.execute(PLACE, {"id": event_id, "tenant_id": principal.tenant_id})
+    if not found:
         raise EventNotFound
-    return Place(*rows[0])
+    return rows.build(Place, found[0])
 
 
 def read(
@@ -62,9 +66,9 @@ def read(
 
     When there were no more, that is the end: what was read over for its type is not read over again.
     """
-    params = (principal.tenant_id, after.xact_id, after.event_id, list(types), limit)
-    *rows, (visible, *_) = work.execute(READ, params)
-    events = [Event(*row[1:]) for row in rows]
-    if len(rows) == limit:
-        return events, Place(rows[-1][0], rows[-1][1])
-    return events, max(after, Place(visible, NOWHERE))
+    asked = {"tenant_id": principal.tenant_id, "types": list(types), "limit": limit}
+    *found, end_of_feed = work.execute(READ, {**asked, **vars(after)})
+    events = [rows.build(Event, row) for row in found]
+    if len(found) == limit:
+        return events, Place(found[-1].xact_id, found[-1].id)
+    return events, max(after, Place(end_of_feed.xact_id, NOWHERE))

@@ -67,7 +67,7 @@ WITH target AS (
     ORDER BY event.id LIMIT {REPLAY_ROWS}
     ON CONFLICT (endpoint_id, event_id) DO NOTHING RETURNING id
 )
-SELECT (SELECT count(*) FROM again), (SELECT count(*) FROM missed)
+SELECT (SELECT count(*) FROM again) AS again, (SELECT count(*) FROM missed) AS missed
 """
 
 

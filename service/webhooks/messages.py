@@ -19,9 +19,9 @@ SECRET_BYTES = 32  # the specification asks for 24 to 64
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how the specification marks secrets
 PING = "webhook.ping"
 
-# What a message says of its event: columns of FROM_EVENT, in the order of Event's fields.
-EVENT_COLUMNS = """event.id, event.action, event.occurred_at, event.detail, event.job_id,
-    version.name, version.version, version.digest, version.manifest->>'kind', event.batch_id"""
+# What a message says of its event: columns of FROM_EVENT, by the names of Event's fields.
+EVENT_COLUMNS = """event.id, event.action AS type, event.occurred_at, event.detail, event.job_id, version.name AS model,
+    version.version AS model_version, version.digest AS model_digest, version.manifest->>'kind' AS kind, event.batch_id"""
 FROM_EVENT = """LEFT JOIN job ON job.id = event.job_id AND job.id = ANY (ARRAY(SELECT job_id FROM {events}))
     LEFT JOIN batch ON batch.id = event.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM {events}))
     LEFT JOIN model_version AS version ON version.id = coalesce(job.model_version_id, batch.model_version_id)"""

@@ -5,16 +5,19 @@ whose state it changed; and the one made here. One that changes batches has no c
 and the last. What a tenant without endpoints pays is one index lookup a statement.
 """
 
+from collections.abc import Sequence
+
 from service.db import UnitOfWork
 from service.lifecycle import ENDED_STATES, JobState
 from service.queue import deliver_wake_up
+from service.rows import Row
 
 # Returned by the expression that inserts audit events, for those that plan.
 EVENT_COLUMNS = "id, tenant_id, job_id, batch_id, action"
 # What the expression that changes jobs must return beside its own columns.
 JOB_COLUMNS = "job.id, job.tenant_id, job.callback_endpoint_id"
 # How many deliveries the statement planned: a column of its answer.
-PLANNED = "(SELECT count(*) FROM deliveries)"
+PLANNED = "(SELECT count(*) FROM deliveries) AS planned"
 
 CALLBACK_ACTIONS = ", ".join(f"'job.{state}'" for state in JobState if state in ENDED_STATES)
 
@@ -45,7 +48,7 @@ def deliveries_of(changed: str) -> str:
     return DELIVERIES.format(planned=f"{REGISTERED}\n    UNION ALL{CALLBACKS.format(changed=changed)}")
 
 
-def wake_if(work: UnitOfWork, planned: int) -> None:
-    """Have planned deliveries sent at once, once the transaction is committed."""
-    if planned:
+def wake_if_planned(work: UnitOfWork, answer: Sequence[Row]) -> None:
+    """Have the deliveries sent that a statement planned, once the transaction is committed; its answer has PLANNED."""
+    if answer and answer[0].planned:
         work.wake(deliver_wake_up())

@@ -1,6 +1,5 @@
 """The hot statements at 1,000,000 queued jobs: each reads what it returns and no more."""
 
-import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +25,7 @@ DELAYED = 5_000
 LIMIT = 64
 FIRST_IN_LINE = 100
 NEWEST_EVENTS = 20_000
+PARAMETER = re.compile(r"%\((\w+)\)[sb]")
 ROW_COUNTS = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
 
 FILL = """
@@ -66,28 +66,29 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-def rows_touched(database: Database, statement: str, params: tuple[Any, ...]) -> float:
+def rows_touched(database: Database, statement: str, params: dict[str, Any] | None = None) -> float:
     """Rows that the scans of `job` read, kept or thrown away, when the statement really runs; nothing is kept.
 
     The worse of two plans: the one made for these parameters, and the one that a prepared statement settles on.
     """
+    given = params or {}
     with database.transaction() as work:
-        (made_for_these,) = work.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement, params)[0][0]
+        (made_for_these,) = work.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement, given)[0][0]
         work.session.rollback()
     with database.transaction() as work:
         work.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        numbers = itertools.count(1)
+        names = list(dict.fromkeys(PARAMETER.findall(statement)))
         work.execute(
-            "PREPARE hot AS " + re.sub("%[sb]", lambda _: f"${next(numbers)}", statement).replace("%%", "%")
+            "PREPARE hot AS " + PARAMETER.sub(lambda found: f"${1 + names.index(found[1])}", statement)
         )
-        given = f"({', '.join(['%s'] * len(params))})" if params else ""
-        (settled,) = _literally(work, "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot" + given, params)
+        values = f"({', '.join(f'%({name})s' for name in names)})" if names else ""
+        (settled,) = _literally(work, "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot" + values, given)
         work.execute("DEALLOCATE hot")
         work.session.rollback()
     return max(_rows_of(plan["Plan"]) for plan in (made_for_these, settled))
 
 
-def _literally(work: UnitOfWork, statement: str, params: tuple[Any, ...]) -> Any:
+def _literally(work: UnitOfWork, statement: str, params: dict[str, Any]) -> Any:
     """EXECUTE takes no bound parameters: they are written into the statement."""
     connection = work.session.connection().connection.driver_connection
     with psycopg.ClientCursor(connection) as cursor:  # type: ignore[arg-type]
@@ -109,40 +110,44 @@ def test_a_claim_touches_no_more_rows_than_it_claims(
 ) -> None:
     database, _, model = full
     for retries_first in (True, False):
-        params = (retries_first, model.id, model.id, LIMIT, "w1", 30.0, "worker:w1")
-        assert rows_touched(database, execution.CLAIM, params) <= LIMIT
+        params = {"retries_first": retries_first, "model_version_id": model.id, "limit": LIMIT}
+        claimant = {"owner": "w1", "lease_s": 30.0, "actor": "worker:w1"}
+        assert rows_touched(database, execution.CLAIM, params | claimant) <= LIMIT
 
 
 def test_ending_a_batch_touches_its_jobs_only(full: tuple[Database, Principal, PublishedModel]) -> None:
     database, _, model = full
     held = [job.lease for job in factories.claimed(database, model, limit=LIMIT)]
     assert len(held) == LIMIT
-    ids, fences = leases.columns(held)
-    params = (
-        ids,
-        fences,
-        ["failed"] * LIMIT,
-        [Jsonb({"code": "x"})] * LIMIT,
-        [None] * LIMIT,
-        "r",
-        "p",
-        "worker:w1",
-        "p",
-    )
+    params = {
+        **leases.columns(held),
+        "states": ["failed"] * LIMIT,
+        "problems": [Jsonb({"code": "x"})] * LIMIT,
+        "payloads": [None] * LIMIT,
+        "runtime": "r",
+        "provider": "p",
+        "actor": "worker:w1",
+    }
     assert rows_touched(database, execution.END, params) <= LIMIT
 
 
 def test_a_heartbeat_touches_its_jobs_only(full: tuple[Database, Principal, PublishedModel]) -> None:
     database, _, model = full
     held: list[Lease] = [job.lease for job in factories.claimed(database, model, limit=LIMIT)]
-    ids, fences = leases.columns(held)
-    assert rows_touched(database, leases.RENEW.format(t="job"), (ids, fences, 30.0)) <= LIMIT
+    params = {**leases.columns(held), "lease_s": 30.0}
+    assert rows_touched(database, leases.RENEW.format(t="job"), params) <= LIMIT
 
 
 def test_reading_a_job_touches_one_row(full: tuple[Database, Principal, PublishedModel]) -> None:
     database, caller, model = full
     job_id = factories.submitted(database, caller, model)[0]
-    params = ([0], [job_id], [caller.tenant_id], [caller.actor], [None])
+    params = {
+        "numbers": [0],
+        "job_ids": [job_id],
+        "tenant_ids": [caller.tenant_id],
+        "actors": [caller.actor],
+        "known_tags": [None],
+    }
     assert rows_touched(database, queries.READ, params) == 1
 
 
@@ -196,11 +201,12 @@ def test_sweeps_touch_nothing_when_nothing_is_due(full: tuple[Database, Principa
         work.execute(
             "UPDATE job SET state = 'queued', lease_owner = NULL, lease_expires_at = NULL WHERE state = 'running'"
         )
-    assert rows_touched(database, sweeps.RESCUE, (3, 3, 3, sweeps.QUARANTINE_PROBLEM)) == 0
-    assert rows_touched(database, sweeps.EXPIRE, (sweeps.EXPIRY_PROBLEM,)) == 0
-    assert rows_touched(database, sweeps.OVERDUE, ()) == 0
+    crashed = {"max_crashes": 3, "problem": sweeps.QUARANTINE_PROBLEM}
+    assert rows_touched(database, sweeps.RESCUE, crashed) == 0
+    assert rows_touched(database, sweeps.EXPIRE, {"problem": sweeps.EXPIRY_PROBLEM}) == 0
+    assert rows_touched(database, sweeps.OVERDUE) == 0
     # Versions that the tests before rolled back are read over: a handful, where a count would read a million.
-    assert rows_touched(database, sweeps.WITH_WORK, ()) <= LIMIT
+    assert rows_touched(database, sweeps.WITH_WORK) <= LIMIT
 
 
 def test_a_sweep_for_overdue_jobs_touches_those_that_are_due(
@@ -213,10 +219,10 @@ def test_a_sweep_for_overdue_jobs_touches_those_that_are_due(
     held = [job.lease.id for job in factories.claimed(database, model, limit=LIMIT, retries_first=False)]
     with database.statement() as work:
         work.execute("UPDATE job SET promise_at = now() WHERE id = ANY(%s)", (overdue + held,))
-    assert rows_touched(database, sweeps.OVERDUE, ()) == 3 * LIMIT
+    assert rows_touched(database, sweeps.OVERDUE) == 3 * LIMIT
     with database.statement() as work:
         assert {job.id for job in sweeps.overdue(work)} == {*overdue, *held}
-    assert rows_touched(database, sweeps.OVERDUE, ()) <= LIMIT, "what runs is looked at, what waits is not"
+    assert rows_touched(database, sweeps.OVERDUE) <= LIMIT, "what runs is looked at, what waits is not"
 
 
 @pytest.mark.parametrize("stalled_s", [0.0, 3600.0])
@@ -228,7 +234,7 @@ def test_whether_consumption_is_stalled_is_told_from_those_first_in_line(
         work.execute(
             "UPDATE job SET state = 'queued', lease_owner = NULL, lease_expires_at = NULL WHERE state = 'running'"
         )
-    assert rows_touched(database, probes.STALLED, (stalled_s, stalled_s, stalled_s)) <= FIRST_IN_LINE
+    assert rows_touched(database, probes.STALLED, {"stalled_s": stalled_s}) <= FIRST_IN_LINE
 
 
 def test_a_stall_is_told_by_a_plan_made_on_empty_tables_in_a_flood_of_jobs_and_events(template: Any) -> None:
@@ -259,5 +265,5 @@ def test_first_answers_are_found_by_key(full: tuple[Database, Principal, Publish
     key = submission.IdempotencyKey("k", b"digest")
     with database.transaction() as work:
         first = submission.submit(work, [factories.new_job(caller, model)], key)
-    params: tuple[UUID, list[bytes]] = (caller.tenant_id, [key.of_item(0)])
+    params = {"tenant_id": caller.tenant_id, "digests": [key.of_item(0)]}
     assert rows_touched(database, submission.FIRST_ANSWERS, params) == len(first)

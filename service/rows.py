@@ -1,0 +1,25 @@
+"""Rows by name: what the database answers, made into values whose fields are named as the columns are."""
+
+from dataclasses import fields
+from functools import cache
+from typing import Any, TypeVar
+
+Row = Any  # a named tuple of the columns that a statement answers with: mypy does not know them
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], row: Row, /, **derived: Any) -> T:
+    """The dataclass `kind` of a row: `derived` fields as given, each of the others from the column of its name.
+
+    So a column that is added to a statement and to the dataclass is in the value. One that only the dataclass has raises
+    AttributeError; one that only the row has is left out.
+    """
+    names = _columns(kind, *derived)  # type: ignore[arg-type]  # a class is hashable
+    return kind(**{name: getattr(row, name) for name in names}, **derived)
+
+
+@cache
+def _columns(kind: Any, *derived: str) -> tuple[str, ...]:
+    """The fields of a dataclass that come from columns."""
+    return tuple(field.name for field in fields(kind) if field.name not in derived)
