@@ -209,7 +209,7 @@ def _parts(url: str) -> tuple[str, str, str]:
 
 def _is_graphic(character: str) -> bool:
     """Neither a space of any script nor a control, formatting, surrogate or unassigned character."""
-    return unicodedata.category(character)[0] not in "CZ"
+    return unicodedata.category(character)[0] not in {"C", "Z"}
 
 
 def _v6_host(text: str) -> str:
@@ -248,7 +248,7 @@ def _a_label(label: str) -> str:
     if label.isascii():
         ascii_label = label.lower()
     elif len(label) <= 63 and all(
-        unicodedata.category(letter)[0] in "LMN" or letter == "-" for letter in label
+        unicodedata.category(letter)[0] in {"L", "M", "N"} or letter == "-" for letter in label
     ):
         ascii_label = _unfolded(label)
     else:

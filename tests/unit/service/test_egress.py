@@ -62,6 +62,8 @@ def reason_of(url: str, rules: EgressRules = RULES) -> str:
         ("https://hooks.example.com/ä?q=ö%20", Target("https", "hooks.example.com", 443, "/%C3%A4?q=%C3%B6%20")),
         ('https://hooks.example.com/"<>^`{|}', Target("https", "hooks.example.com", 443, "/%22%3C%3E%5E%60%7B%7C%7D")),
         ("https://bücher.example/", Target("https", "xn--bcher-kva.example", 443, "/")),
+        ("https://bücher-bus.example/", Target("https", "xn--bcher-bus-q9a.example", 443, "/")),
+        ("https://हिन्दी९.example/", Target("https", "xn--j2bd4cyah0f5l.example", 443, "/")),
         ("https://xn--bcher-kva.example/", Target("https", "xn--bcher-kva.example", 443, "/")),
         ("https://1and1.example/", Target("https", "1and1.example", 443, "/")),
         (f"https://{PUBLIC}/", Target("https", PUBLIC, 443, "/")),
@@ -70,6 +72,24 @@ def reason_of(url: str, rules: EgressRules = RULES) -> str:
 )  # fmt: skip
 def test_a_url_is_read_into_one_spelling(url: str, target: Target) -> None:
     assert target_of(url, RULES) == target
+
+
+@pytest.mark.parametrize(
+    ("longest", "reason"),
+    [
+        ("https://hooks.example.com/" + "a" * (MAX_URL_LENGTH - 26), "2048 characters"),
+        ("https://" + "a." * 125 + "com", "host or port is malformed"),
+    ],
+)
+def test_a_url_and_its_host_may_be_as_long_as_is_said_and_no_longer(longest: str, reason: str) -> None:
+    target_of(longest, RULES)
+    assert reason in reason_of(f"{longest}m")
+
+
+def test_where_every_port_is_open_any_that_there_is_may_be_used() -> None:
+    anywhere = EgressRules(ports=None)
+    assert target_of("https://hooks.example.com:65535/", anywhere).port == 65535
+    assert "use one of 1 to 65535" in reason_of("https://hooks.example.com:65536/", anywhere)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +282,17 @@ def test_all_addresses_of_a_name_are_given_once_and_in_order() -> None:
     target = target_of("https://hooks.example.com/", RULES)
     found = resolved(target, RULES, answering(PUBLIC_V6, PUBLIC, PUBLIC_V6))
     assert found == (IPv6Address(PUBLIC_V6), IPv4Address(PUBLIC))
+
+
+def test_a_resolver_is_asked_for_stream_addresses_of_either_family_at_the_targets_port() -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def resolve(*question: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        asked.append(question)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, 8443))]
+
+    resolved(target_of("https://hooks.example.com:8443/", RULES), RULES, resolve)
+    assert asked == [("hooks.example.com", 8443, socket.AF_UNSPEC, socket.SOCK_STREAM)]
 
 
 @pytest.mark.parametrize("bad", ["10.0.0.1", "::1", "169.254.169.254", "fe80::1%eth0", "no address"])

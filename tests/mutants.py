@@ -1,0 +1,126 @@
+"""`make mutants`: change the pure rooms one expression at a time, and see whether a unit test notices.
+
+mutmut (`[tool.mutmut]` in pyproject.toml) makes the mutants in `mutants/`, a copy, and forks a process for each, which
+runs the tests that reach the changed function. Here: which mutants to try, once more alone for those that ran out of
+time, and the score. Texts for people (string literals with a space) stay as they are: no program relies on them.
+Survivors that nobody could tell from the original are listed in `equivalent_mutants.toml`, each with its reason.
+"""
+
+import argparse
+import random
+import resource
+import shutil
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import libcst
+from mutmut import __main__ as mutmut
+from mutmut.mutation import mutators
+from mutmut.stats import status_by_exit_code
+
+MUTANTS = Path("mutants")
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
+ENOUGH = 0.85
+MOST_MEMORY_BYTES = (
+    24 << 30
+)  # of one process, address space: a loop that has lost its end must not take the machine
+
+
+def main() -> int:
+    """Try the mutants that were asked for and say what became of them: 0 if enough were killed."""
+    asked = _asked()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+    if not asked.again:
+        shutil.rmtree(MUTANTS, ignore_errors=True)
+    _leave_texts_alone()
+    names = _sample(list(_mutants_of(asked.room, asked.processes)), asked.sample, asked.seed)
+    if not names:
+        print(f"{asked.room} holds nothing that is mutated; see only_mutate in pyproject.toml")
+        return 1
+    mutmut._run(names, asked.processes)
+    if late := [name for name, outcome in _outcomes(names) if outcome == "timeout"]:
+        print(f"\n{len(late)} ran out of time; once more, one at a time")
+        mutmut._run(late, 1)
+    return _report(names, asked)
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("room", nargs="?", default="", help="a folder or a file; everything if omitted")
+    parser.add_argument("--sample", type=int, default=0, help="try so many, drawn at random; all if omitted")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="repeats a sample")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--again", action="store_true", help="keep which test reaches what; for new tests alone"
+    )
+    return parser.parse_args()
+
+
+def _leave_texts_alone() -> None:
+    def other_strings(node: libcst.BaseString) -> Iterable[libcst.BaseString]:
+        is_text = isinstance(node, libcst.SimpleString) and " " in node.value
+        return () if is_text else mutators.operator_string(node)
+
+    operators = mutators.mutation_operators
+    operators[:] = [(kind, other_strings if op is mutators.operator_string else op) for kind, op in operators]
+
+
+def _mutants_of(room: str, processes: int) -> Iterator[str]:
+    MUTANTS.mkdir(exist_ok=True)
+    mutmut.copy_src_dir()
+    mutmut.copy_also_copy_files()
+    mutmut.create_mutants(processes)
+    mutants, _ = mutmut.collect_source_file_mutation_data(mutant_names=())
+    for data, name, _ in mutants:
+        if data.path.is_relative_to(room):
+            yield name
+
+
+def _sample(names: list[str], size: int, seed: int) -> list[str]:
+    return random.Random(seed).sample(sorted(names), min(size, len(names))) if size else names
+
+
+def _outcomes(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    wanted = set(names)
+    mutants, _ = mutmut.collect_source_file_mutation_data(mutant_names=())
+    for _, name, code in mutants:
+        if name in wanted:
+            yield name, status_by_exit_code[code]
+
+
+def _report(names: Sequence[str], asked: argparse.Namespace) -> int:
+    equivalent = {
+        (each["file"], change)
+        for each in tomllib.loads(EQUIVALENT.read_text())["equivalent"]
+        for change in each["changes"]
+    }
+    counts: Counter[str] = Counter()
+    for name, outcome in _outcomes(names):
+        found = outcome
+        if outcome not in {"killed", "timeout"}:
+            diff = mutmut.get_diff_for_mutant(name)
+            if _change(diff) in equivalent:
+                found = "equivalent"
+            else:
+                print(f"\n{name}: {outcome}\n{diff}")
+        counts[found] += 1
+    told = counts.total() - counts["equivalent"]
+    # A mutant that runs without end even by itself is noticed: the gate would not pass.
+    killed = counts["killed"] + counts["timeout"]
+    print(f"\nseed {asked.seed}: " + ", ".join(f"{count} {found}" for found, count in sorted(counts.items())))
+    print(f"{killed} of {told} killed, {killed / max(told, 1):.1%}; {ENOUGH:.0%} are asked for")
+    return 0 if killed >= ENOUGH * told else 1
+
+
+def _change(diff: str) -> tuple[str, str]:
+    """File and changed lines of a diff, as `equivalent_mutants.toml` has them."""
+    head, _, *lines = diff.splitlines()
+    changed = (line[0] + " " + line[1:].strip() for line in lines if line[0] in "+-" and line[1:].strip())
+    return head.removeprefix("--- ").strip(), "\n".join(changed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
