@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.pipelines import Array, FieldFault
+from models.pipelines.schema_columns import DerivedColumn
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -117,4 +118,4 @@ class ValueColumn:
     values: Array | None
 
 
-ResultColumn = CategoryColumn | ValueColumn
+ResultColumn = CategoryColumn | ValueColumn | DerivedColumn

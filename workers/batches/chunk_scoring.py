@@ -18,12 +18,14 @@ from models.pipelines.columns import (
     Rows,
 )
 from models.pipelines.rows import FieldPipeline, FilePipeline
+from models.pipelines.schema_columns import result_columns, result_fields
 from service.batches.files.blocks import RowBlock
-from service.batches.files.checking import checked
+from service.batches.files.checking import CheckedBlock, checked
 from service.batches.files.layouts import Layout
 from service.batches.files.outputs import OutputFormat, encoded, errors_batch, results_batch
 from service.batches.files.plans import Chunk
 from service.batches.files.problems import FileProblem, FileRefused
+from workers.batches.case_scoring import CaseScorer
 from workers.jobs.scoring import ALONE_AT_FAULT, BAD_PREDICTION
 from workers.runtime import Graph, OutOfMemory, RunFailed, RunTimedOut
 
@@ -52,7 +54,7 @@ class ChunkScorer:
 
     `between` is called before each file is decoded and before each run of the graph: whoever has more urgent work does
     it there, or raises to give the chunk up. `batch_limit` is the size of a micro-batch; it is halved when the graph is
-    out of memory.
+    out of memory. `cases` scores for pipelines that have no columns of their own.
     """
 
     def __init__(
@@ -62,9 +64,11 @@ class ChunkScorer:
         *,
         batch_limit: int,
         between: Between = lambda: None,
+        cases: CaseScorer | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._graph = graph
+        self._cases = cases
         self._largest = self.batch_limit = batch_limit
         self._between = between
 
@@ -111,18 +115,14 @@ class ChunkScorer:
     ) -> tuple[int, pa.RecordBatch | None, CellFaults]:
         """How many of a block's rows are good, their results, and the faults of all others that are wanted."""
         checked_block = checked(self._pipeline, block, chunk, id_column, self._between)
-        feeds, faults = checked_block.feeds, checked_block.faults
+        faults = checked_block.faults
         good = np.flatnonzero(~faults.any_of(block.count))
         if chunk.only is not None:
             wanted = np.isin(np.arange(block.first_row, block.first_row + block.count), chunk.only)
             good, faults = good[wanted[good]], faults.of_rows(wanted)
         if dry:
             return len(good), None, faults
-        if len(good) < block.count:
-            feeds = {name: feed[good] for name, feed in feeds.items()}
-        outputs, failed = self._run(feeds, len(good))
-        kept = np.delete(np.arange(len(good)), list(failed))
-        columns, kept = self._result_columns(outputs, kept, failed)
+        columns, kept, failed = self._answers(checked_block, good, block.count)
         finder = FaultFinder()
         finder.add_all(faults)
         for place, fault in failed.items():
@@ -130,6 +130,36 @@ class ChunkScorer:
         rows = good[kept]
         carried = block.carried if len(rows) == block.count else block.carried.take(pa.array(rows))
         return len(rows), results_batch(rows + block.first_row, carried, columns), finder.found()
+
+    def _answers(
+        self, block: CheckedBlock, good: Rows, count: int
+    ) -> tuple[Sequence[ResultColumn], Rows, dict[int, FieldFault]]:
+        """Result columns of the `good` rows, the places among these that have a result, and why the others have none."""
+        if not isinstance(self._pipeline, FieldPipeline | FilePipeline):
+            return self._answers_by_case(block, good)
+        feeds = block.feeds
+        if len(good) < count:
+            feeds = {name: feed[good] for name, feed in feeds.items()}
+        outputs, failed = self._run(feeds, len(good))
+        kept = np.delete(np.arange(len(good)), list(failed))
+        return *self._result_columns(outputs, kept, failed), failed
+
+    def _answers_by_case(
+        self, block: CheckedBlock, good: Rows
+    ) -> tuple[Sequence[ResultColumn], Rows, dict[int, FieldFault]]:
+        assert self._cases is not None
+        payloads = [payload for row in good if (payload := block.payloads[row]) is not None]
+        found = dict(enumerate(self._cases.score(payloads)))
+        fields = result_fields(self._pipeline.result_schema())
+        failed = {place: each for place, each in found.items() if isinstance(each, FieldFault)}
+        while True:
+            kept = [place for place in found if place not in failed]
+            results = [each for place in kept if not isinstance(each := found[place], FieldFault)]
+            try:
+                return result_columns(fields, results), np.array(kept, np.int64), failed
+            except PredictionInvalid as invalid:
+                bad = FieldFault("", BAD_PREDICTION.code, BAD_PREDICTION.detail)
+                failed |= {kept[row]: bad for row in invalid.rows}
 
     def _result_columns(
         self, outputs: dict[str, Array], kept: Rows, failed: dict[int, FieldFault]

@@ -23,6 +23,7 @@ from service.batches.keys import open_layout
 from service.batches.requests import BatchRequest
 from service.failpoints import Point
 from service.metrics import BATCH_CHUNKS, BATCH_ROWS, CHUNK_SECONDS
+from workers.batches.case_scoring import CaseScorer
 from workers.batches.chunk_scoring import ChunkScorer, ScoredChunk
 from workers.batches.lease_keeper import LeaseKeeper, LeaseLost, Stopping
 from workers.batches.services import BatchServices, WatchedSource, fault_of
@@ -106,11 +107,13 @@ class ChunkWorker:
         cipher = services.ciphers.of(chunk.tenant_id)
         planned = Chunk.from_bytes(chunks.open_seek(cipher, chunk.tenant_id, chunk.lease.id, chunk.seek))
         loaded = services.pool.get(chunk.model_version_id)
+        polite, limit = self._polite(loaded), min(chunk.run_rows, loaded.batch_limit)
         scorer = ChunkScorer(
             loaded.pipeline,
-            self._polite(loaded),
-            batch_limit=min(chunk.run_rows, loaded.batch_limit),
+            polite,
+            batch_limit=limit,
             between=self._keeper.give_way,
+            cases=CaseScorer(loaded.scoring, polite.run, limit, self._keeper.give_way),
         )
         dry = opened.request.dry_run_rows is not None
         blocks = self._watched(opened.reader.read(planned))

@@ -48,7 +48,7 @@ CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
 RUN_S = 0.025  # of a micro-batch: what a job may have to wait for, and longer where workers share their cores
 # What reading, checking and writing a row of thirty numbers was measured to take, beside the graph.
 ROW_S = 5e-6
-UNMEASURED_ROW_S = 0.01  # taken for a row of a model that this worker refuses
+UNMEASURED_ROW_S = 0.01  # taken for a row of a model that this worker refuses, or cannot measure
 # Sizes are kept from batch to batch while chunks take about as long as meant, so that a file gives the same bytes again.
 NEAR = 4.0
 WAIT_STEP_S = 10.0  # how often a source that is waited for is looked for
@@ -197,7 +197,12 @@ class StepWorker:
         return Sizes(_power_of_two(services.chunk_s / row_s, LEAST_ROWS, MOST_ROWS), before.run_rows)
 
     def _measured_sizes(self, loaded: LoadedModel) -> Sizes:
-        """Sizes by runs of the graph on nothing in particular, twice as large each time until they take long enough."""
+        """Sizes by runs of the graph on nothing in particular, twice as large each time until they take long enough.
+
+        Of a pipeline that is no single pass nothing is known before it was given its first rows.
+        """
+        if not isinstance(loaded.pipeline, SinglePass):
+            return self._sizes_by(UNMEASURED_ROW_S, loaded.batch_limit)
         rows = 1
         while (run_s := self._run_s(loaded, rows)) < RUN_S / 2 and rows < loaded.batch_limit:
             rows = min(2 * rows, loaded.batch_limit)

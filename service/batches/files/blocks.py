@@ -19,9 +19,9 @@ BLOCK_BYTES = 32 * 1024 * 1024
 class RowBlock:
     """`count` rows, the first of them number `first_row`.
 
-    `numbers` holds one column a field of the model, `files` one file a row, None where it could not be read; one of
-    the two is empty. `carried` has `count` rows. `faults` are those that reading found, rows counted from 0 within
-    the block. Of an `unreadable` row (bool [count], None: there is none) no cell counts.
+    `numbers` holds one column a field of the model, `files` one file a row, None where it could not be read, `values` one
+    input a row; two of the three are empty. `carried` has `count` rows. `faults` are those that reading found, rows counted
+    from 0 within the block. Of an `unreadable` row (bool [count], None: there is none) no cell counts.
     """
 
     first_row: int
@@ -29,6 +29,7 @@ class RowBlock:
     carried: pa.RecordBatch
     numbers: tuple[NumberColumn, ...] = ()
     files: Sequence[bytes | None] = ()
+    values: Sequence[object] = ()
     faults: CellFaults = NO_FAULTS
     unreadable: Mask | None = None
 

@@ -16,15 +16,27 @@ from service.batches.files import problems
 from service.batches.files.blocks import RowBlock
 from service.batches.files.plans import Chunk
 
+# Faults that name keys or places of a row: of so many kinds each is told by itself in one block.
+KINDS_NAMED = 10_000
+ROWS_BETWEEN = 64
+TOO_MANY_KINDS = FieldFault(
+    "", "input_invalid", "The row does not fit the model: send it as a job to be told why."
+)
+
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class CheckedBlock:
-    """Feeds [count,...] of all rows, those of faulty ones meaningless, and every fault, rows counted from 0."""
+    """What is to be scored, and every fault, rows counted from 0.
+
+    Feeds [count,...] of all rows, those of faulty ones meaningless; or, where rows become inputs one by one, `payloads`:
+    the stored inputs, None of faulty rows.
+    """
 
     feeds: dict[str, Array]
     faults: CellFaults
+    payloads: Sequence[bytes | None] = ()
 
 
 def checked(
@@ -36,26 +48,62 @@ def checked(
 ) -> CheckedBlock:
     """Check a block of `chunk`. A row's faults come in this order: its cells or file, its line, its id.
 
-    `between` is called before each file is decoded, and may raise to give the block up.
+    `between` is called before each file is decoded and every few rows, and may raise to give the block up.
     """
     finder = FaultFinder()
+    feeds: dict[str, Array] = {}
+    payloads: list[bytes | None] = []
     if isinstance(pipeline, FieldPipeline):
         feeds, found = pipeline.check_columns(block.numbers, block.count)
         finder.add_all(found if block.unreadable is None else found.of_rows(~block.unreadable))
-    else:
+    elif isinstance(pipeline, FilePipeline):
         feeds = _decoded(pipeline, block.files, finder, between)
+    else:
+        payloads = _encoded(pipeline, block, finder, between)
     finder.add_all(block.faults)
     first, end = np.searchsorted(chunk.duplicates, (block.first_row, block.first_row + block.count))
     fault = problems.duplicate_id(pointer_to(id_column or ""))
     finder.add(chunk.duplicates[first:end] - block.first_row, fault)
-    return CheckedBlock(feeds, finder.found())
+    return CheckedBlock(feeds, finder.found(), payloads)
+
+
+def _encoded(
+    pipeline: Pipeline, block: RowBlock, finder: FaultFinder, between: Callable[[], object]
+) -> list[bytes | None]:
+    """The stored inputs of a block's rows, as jobs would have them. What is wrong with one goes to `finder`."""
+    inputs: Sequence[object] = block.files if pipeline.binary else block.values
+    unreadable = block.unreadable
+    payloads: list[bytes | None] = []
+    for row, value in enumerate(inputs):
+        payload = None
+        if (value is not None or not pipeline.binary) and (unreadable is None or not unreadable[row]):
+            if pipeline.binary or row % ROWS_BETWEEN == 0:
+                between()
+            found = _encode(pipeline, value)
+            if isinstance(found, bytes):
+                payload = found
+            else:
+                for fault in found:
+                    finder.add(np.array([row]), fault if finder.kinds < KINDS_NAMED else TOO_MANY_KINDS)
+        payloads.append(payload)
+    return payloads
+
+
+def _encode(pipeline: Pipeline, value: object) -> bytes | tuple[FieldFault, ...]:
+    """One input's stored bytes, or what is wrong with it. What nobody foresaw counts as the model's failure on this row."""
+    try:
+        return pipeline.encode(value)
+    except InputRejected as rejected:
+        return rejected.faults
+    except Exception as fault:
+        log.error("row_failed", exc_info=fault)
+        return (problems.MODEL_FAILED,)
 
 
 def _decoded(
-    pipeline: Pipeline, files: Sequence[bytes | None], finder: FaultFinder, between: Callable[[], object]
+    pipeline: FilePipeline, files: Sequence[bytes | None], finder: FaultFinder, between: Callable[[], object]
 ) -> dict[str, Array]:
     """Feeds of n files. What is wrong with one goes to `finder`."""
-    assert isinstance(pipeline, FilePipeline)
     feeds = {spec.name: np.zeros((len(files), *spec.shape), dtype=spec.dtype) for spec in pipeline.feeds}
     for row, content in enumerate(files):
         if content is None:

@@ -44,6 +44,8 @@ def csv_rows(content: pa.BufferReader) -> pa.Table:
 
 def _cells(column: pa.Array) -> pa.Array:
     """A column's cells as they stand between commas: large_string [n] without nulls."""
+    if isinstance(column.type, pa.JsonType):
+        column = column.storage
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = pa.DictionaryArray.from_arrays(column.indices, _cells(column.dictionary)).dictionary_decode()

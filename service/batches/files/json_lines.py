@@ -35,7 +35,7 @@ def json_lines(batch: pa.RecordBatch) -> bytes:
     """Every row as an object on a line, keys in the order of columns.
 
     Numbers are written as short as they can be and read back the same; NaN and infinities are null, since JSON has
-    none. Times and decimals become texts.
+    none. Times and decimals become texts; what is JSON stays as it is.
     """
     pieces: list[_Piece] = ["{"]
     for number, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
@@ -89,7 +89,9 @@ def _piece(column: pa.Array) -> _Piece:
 def _cells(column: pa.Array) -> pa.Array:
     """A column's cells as JSON: large_string [n] without nulls."""
     kind = column.type
-    if pa.types.is_floating(kind):
+    if isinstance(kind, pa.JsonType):
+        text = column.storage.cast(TEXT)
+    elif pa.types.is_floating(kind):
         text, finite = numbers.spelled(column), pc.is_finite(column.cast(pa.float64()))
         if pc.all(finite).as_py() is False:
             text = pc.if_else(finite, text, _quoted(text))

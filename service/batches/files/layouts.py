@@ -10,7 +10,7 @@ from typing import Any, Self
 from models.lazy import pa
 
 FILE_COLUMN = "file"
-LATER_OPTIONS = ("ignore", "missing", "decimal")
+LATER_OPTIONS = ("ignore", "missing", "decimal", "kinds", "taken")
 
 
 class BatchFormat(StrEnum):
@@ -30,7 +30,9 @@ class Wanted:
     `delimiter` is of CSV, None to find it out. `index` is the member of an archive that names its files; None:
     `index.csv`, `index.ndjson` or `index.jsonl` where there is one, else every file is a row. `ignore` lists columns and
     keys that are left alone, however they are named. Of CSV: `missing` are what stands in a cell of numbers that has none,
-    beside nothing at all, and `decimal` is the decimal mark, None for a point.
+    beside nothing at all, and `decimal` is the decimal mark, None for a point. `kinds` say what the cells of each field hold
+    (ColumnKind's values) where rows become inputs one by one; None: numbers, read by column. `taken` are the names of the
+    columns of results, where they are derived.
     """
 
     fields: tuple[tuple[str, bool], ...] = ()
@@ -41,6 +43,18 @@ class Wanted:
     ignore: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     decimal: str | None = None
+    kinds: tuple[str, ...] | None = None
+    taken: tuple[str, ...] = ()
+
+    @property
+    def by_value(self) -> bool:
+        """Whether each row becomes an input of its own."""
+        return self.kinds is not None
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether the model takes rows, and no files."""
+        return bool(self.fields) or self.by_value
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -78,7 +92,9 @@ class Layout:
         schema = base64.b64encode(self.carried.serialize()).decode()
         table = asdict(replace(self, carried=None))
         wanted = {
-            name: value for name, value in table["wanted"].items() if value or name not in LATER_OPTIONS
+            name: value
+            for name, value in table["wanted"].items()
+            if value not in (None, ()) or name not in LATER_OPTIONS or (name == "kinds" and value is not None)
         }
         return {**table, "wanted": wanted, "carried": schema}
 
@@ -90,7 +106,8 @@ class Layout:
                 **table["wanted"],
                 "fields": tuple((name, required) for name, required in table["wanted"]["fields"]),
                 "carry": tuple(table["wanted"]["carry"]),
-                **{name: tuple(table["wanted"].get(name, ())) for name in ("ignore", "missing")},
+                **{name: tuple(table["wanted"].get(name, ())) for name in ("ignore", "missing", "taken")},
+                "kinds": None if (kinds := table["wanted"].get("kinds")) is None else tuple(kinds),
             }
         )
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(table["carried"])))

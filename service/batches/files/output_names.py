@@ -34,7 +34,9 @@ class OutputFormat(StrEnum):
 
 def check_names(wanted: Wanted) -> None:
     """Raises FileRefused where a carried column has the name of an output's own."""
-    if taken := [name for name in wanted.carried if name in TAKEN or name.startswith(TAKEN_PREFIX)]:
+    own = {ROW, "column", "code", "message", *wanted.taken} if wanted.taken else TAKEN
+    prefix = TAKEN_PREFIX if own is TAKEN else ROW
+    if taken := [name for name in wanted.carried if name in own or name.startswith(prefix)]:
         raise FileRefused(
             FileProblem.COLUMN_TAKEN,
             f"The output has a column {taken[0]} of its own: rename the one to carry.",

@@ -4,7 +4,7 @@ The same rows give the same bytes. Neither way makes a Python object per row.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from models.pipelines.columns import (
     ResultColumn,
 )
 from models.pipelines.rows import FieldPipeline, FilePipeline
+from models.pipelines.schema_columns import ColumnKind, DerivedColumn, result_columns, result_fields
 from service.batches.files.csv_lines import csv_records
 from service.batches.files.json_lines import json_lines
 from service.batches.files.layouts import Layout
@@ -33,6 +34,15 @@ __all__ = [
     "results_batch",
     "results_schema",
 ]
+
+
+ARROW_TYPES: Final = {
+    ColumnKind.TEXT: pa.string(),
+    ColumnKind.NUMBER: pa.float64(),
+    ColumnKind.INTEGER: pa.int64(),
+    ColumnKind.BOOLEAN: pa.bool_(),
+    ColumnKind.JSON: pa.json_(),
+}
 
 
 def results_batch(rows: Any, carried: pa.RecordBatch, columns: Sequence[ResultColumn]) -> pa.RecordBatch:
@@ -68,7 +78,9 @@ def errors_batch(
 
 def results_schema(layout: Layout, pipeline: Pipeline) -> pa.Schema:
     """The columns of results, for a file that has none."""
-    assert isinstance(pipeline, FieldPipeline | FilePipeline)
+    if not isinstance(pipeline, FieldPipeline | FilePipeline):
+        columns = result_columns(result_fields(pipeline.result_schema()), [])
+        return results_batch([], _no_rows(layout), columns).schema
     outputs = {spec.name: np.empty((0, *spec.shape), spec.dtype) for spec in pipeline.outputs}
     return results_batch([], _no_rows(layout), pipeline.result_columns(outputs, 0)).schema
 
@@ -93,6 +105,8 @@ def _no_rows(layout: Layout) -> pa.RecordBatch:
 
 
 def _array(column: ResultColumn, count: int) -> pa.Array:
+    if isinstance(column, DerivedColumn):
+        return pa.array(column.values, ARROW_TYPES[column.kind])
     if isinstance(column, CategoryColumn):
         return _words(column.codes, column.words)
     return pa.nulls(count, pa.float64()) if column.values is None else pa.array(column.values)

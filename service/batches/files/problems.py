@@ -66,6 +66,10 @@ WRONG_COLUMN_COUNT = FieldFault(
 )
 INVALID_JSON = FieldFault("", "invalid_json", "The line is not one JSON object.")
 NOT_AN_OBJECT = FieldFault("", "not_an_object", "Send a JSON object with one number a field.")
+LINE_NOT_AN_OBJECT = FieldFault("", "not_an_object", "Write one JSON object a line.")
+LINE_WITHOUT_INPUT = FieldFault(
+    "", "missing_field", "The line has no `input`: write {custom_id, input} as the others do."
+)
 MISSING_FILE = FieldFault("", "missing_file", "The index names a file that the archive does not hold.")
 AMBIGUOUS_FILE = FieldFault("", "ambiguous_file", "The archive holds several files of this name.")
 ENCRYPTED_FILE = FieldFault("", "encrypted_file", "The file is encrypted: send it in the clear.")

@@ -61,7 +61,7 @@ def rows_of(columns: Iterable[ResultColumn], count: int) -> list[dict[str, Any]]
         if isinstance(column, CategoryColumn):
             cells[column.name] = [None if code < 0 else column.words[code] for code in column.codes]
         else:
-            cells[column.name] = [None] * count if column.values is None else column.values.tolist()
+            cells[column.name] = [None] * count if column.values is None else list(column.values)
     return [{name: column[row] for name, column in cells.items()} for row in range(count)]
 
 

@@ -7,7 +7,9 @@ import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from models.pipelines.rows import FieldPipeline
+from models.pipelines import Pipeline
+from models.pipelines.rows import FieldPipeline, FilePipeline
+from models.pipelines.schema_columns import ColumnKind, input_fields, result_fields
 from service.batches.files.layouts import BatchFormat, Layout, Wanted
 from service.batches.files.output_names import check_names
 from service.batches.files.plans import Inspected, Limits, Plan
@@ -20,17 +22,44 @@ if TYPE_CHECKING:
 ARCHIVES = frozenset((BatchFormat.ZIP, BatchFormat.TAR))
 
 
-def wanted_of(pipeline: object, **options: Any) -> Wanted:
+def wanted_of(pipeline: Pipeline, **options: Any) -> Wanted:
     """What a pipeline wants of a file, and the caller's options (see Wanted)."""
-    fields = pipeline.fields if isinstance(pipeline, FieldPipeline) else ()
-    return Wanted(fields=fields, **options)
+    if isinstance(pipeline, FieldPipeline):
+        return Wanted(fields=pipeline.fields, **options)
+    if isinstance(pipeline, FilePipeline):
+        return Wanted(**options)
+    taken = tuple(field.name for field in result_fields(pipeline.result_schema()))
+    if pipeline.binary:
+        return Wanted(taken=taken, **options)
+    fields = input_fields(pipeline.input_schema())
+    return Wanted(
+        fields=tuple((field.name, field.required) for field in fields),
+        kinds=tuple(field.kind.value for field in fields),
+        taken=taken,
+        **options,
+    )
 
 
 def check_format(form: BatchFormat, wanted: Wanted) -> None:
-    """Raises FileRefused where a model of rows is given files, or one of files is given rows."""
-    if bool(wanted.fields) == (form in ARCHIVES):
-        kind = "rows of numbers" if wanted.fields else "files, in a ZIP or TAR"
+    """Raises FileRefused where a model of rows is given files, or one of files is given rows, or cells cannot hold an input."""
+    if wanted.takes_rows == (form in ARCHIVES):
+        kind = (
+            "files, in a ZIP or TAR"
+            if not wanted.takes_rows
+            else "rows"
+            if wanted.by_value
+            else "rows of numbers"
+        )
         raise FileRefused(FileProblem.WRONG_FORMAT, f"The model takes {kind}: send these.")
+    if (
+        wanted.by_value
+        and form is not BatchFormat.NDJSON
+        and (not wanted.fields or ColumnKind.JSON in (wanted.kinds or ()))
+    ):
+        raise FileRefused(
+            FileProblem.WRONG_FORMAT,
+            "An input of this model does not fit into cells: send NDJSON, a line {custom_id, input} each.",
+        )
 
 
 def inspect(source: Source, form: BatchFormat, wanted: Wanted, limits: Limits | None = None) -> Plan:
@@ -56,7 +85,7 @@ def inspect(source: Source, form: BatchFormat, wanted: Wanted, limits: Limits | 
     return Plan(found.layout, identity, found.rows, found.chunks, found.columns)
 
 
-def reader_of(file: io.RawIOBase, layout: Layout, pipeline: object, limits: Limits | None = None) -> Reader:
+def reader_of(file: io.RawIOBase, layout: Layout, pipeline: Pipeline, limits: Limits | None = None) -> Reader:
     """Reads the chunks of a planned file. Raises FileRefused."""
     from service.batches.files.formats import archives, delimited, ndjson, parquet
 
@@ -66,8 +95,8 @@ def reader_of(file: io.RawIOBase, layout: Layout, pipeline: object, limits: Limi
         case BatchFormat.CSV:
             return delimited.DelimitedReader(file, layout)
         case BatchFormat.NDJSON:
-            assert isinstance(pipeline, FieldPipeline)
-            return ndjson.NdjsonReader(file, layout, pipeline.unknown_fields)
+            known = pipeline.unknown_fields if isinstance(pipeline, FieldPipeline) else None
+            return ndjson.NdjsonReader(file, layout, known)
         case BatchFormat.ZIP | BatchFormat.TAR:
             return archives.ArchiveReader(file, layout, limits or Limits())
 

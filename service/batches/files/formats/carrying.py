@@ -117,7 +117,7 @@ def id_faults(carried: pa.RecordBatch, wanted: Wanted, unreadable: Mask | None =
     return finder.found()
 
 
-def unread_row(row: int, carried: pa.Schema, fields: int) -> RowBlock:
+def unread_row(row: int, carried: pa.Schema, wanted: Wanted) -> RowBlock:
     """The block of one row that is too large to be read."""
     finder = FaultFinder()
     finder.add(np.zeros(1, np.int64), problems.ROW_TOO_LARGE)
@@ -125,7 +125,8 @@ def unread_row(row: int, carried: pa.Schema, fields: int) -> RowBlock:
         row,
         1,
         record_batch(carried, {field.name: pa.nulls(1, field.type) for field in carried}, 1),
-        tuple(numbers.absent(1) for _ in range(fields)),
+        () if wanted.by_value else tuple(numbers.absent(1) for _ in wanted.fields),
+        values=(None,) if wanted.by_value else (),
         faults=finder.found(),
         unreadable=np.ones(1, dtype=np.bool_),
     )

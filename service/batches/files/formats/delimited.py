@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from models.pipelines.columns import NO_FAULTS, CellFaults, FaultFinder, NumberColumn
-from service.batches.files import numbers, problems
+from service.batches.files import cells, numbers, problems
 from service.batches.files.blocks import BLOCK_ROWS, RowBlock
 from service.batches.files.columns import Columns, check_columns
 from service.batches.files.duplicates import DuplicateFinder
@@ -62,7 +62,7 @@ class DelimitedReader:
         place, layout = chunk.place, self._layout
         assert isinstance(place, ByteRange)
         if place.oversized:
-            yield unread_row(chunk.first_row, layout.carried, len(layout.wanted.fields))
+            yield unread_row(chunk.first_row, layout.carried, layout.wanted)
             return
         self._file.seek(place.start)
         content = self._file.read(place.end - place.start) or b""
@@ -137,7 +137,7 @@ def _parsed(content: bytes, layout: Layout, rows: int) -> tuple[Table, CellFault
 
     Columns of fields are float64, or texts where one of them is no number.
     """
-    for as_text in (False, True):
+    for as_text in (True,) if layout.wanted.by_value else (False, True):
         skipped: list[int] = []
         try:
             table = _arrow_table(content, layout, skipped, as_text=as_text)
@@ -242,11 +242,15 @@ def _block(table: Table, wrong: CellFaults, layout: Layout, row: int, count: int
     finder = FaultFinder()
     finder.add_all(wrong)
     finder.add_all(id_faults(carried, layout.wanted, unreadable))
+    wanted, by_value = layout.wanted, layout.wanted.by_value
     return RowBlock(
         row,
         count,
         carried,
-        tuple(_numbers(table.get(name), count, layout.wanted) for name in layout.wanted.field_names),
+        numbers=()
+        if by_value
+        else tuple(_numbers(table.get(name), count, wanted) for name in wanted.field_names),
+        values=cells.inputs_of(table, wanted, count) if by_value else (),
         faults=finder.found(),
         unreadable=unreadable,
     )

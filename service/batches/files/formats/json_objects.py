@@ -26,7 +26,7 @@ UnknownFields = Callable[[dict[object, object]], list[FieldFault]]
 
 def nests_input(line: Mapping[str, object], wanted: Wanted) -> bool:
     """Whether a line is `{custom_id, input}`, its input apart from what is carried."""
-    if INPUT not in line or not wanted.fields:
+    if INPUT not in line or not wanted.takes_rows:
         return False
     if INPUT in (*wanted.field_names, *wanted.carried, *wanted.ignore):
         return False
@@ -60,20 +60,23 @@ class ObjectBlock:
         """The block of these lines."""
         count, finder = len(lines), FaultFinder()
         unreadable = np.zeros(count, dtype=np.bool_)
-        inputs: list[Mapping[str, object]] = []
+        by_value = self.layout.wanted.by_value
+        inputs: list[Any] = []
         carried: list[Mapping[str, object]] = []
         broken = np.zeros(count, dtype=np.bool_)
         for row, line in enumerate(lines):
             whole_line = parsed_line(line)
             broken[row] = not isinstance(whole_line, dict)
             outer = whole_line if isinstance(whole_line, dict) else {}
-            taken, fault = self._input(whole_line)
+            taken: Any
+            taken, fault = self._value(whole_line) if by_value else self._input(whole_line)
             carried.append(self._with_written_id(outer, line))
             inputs.append(taken)
             if fault is not None:
                 unreadable[row] = True
                 self._add(finder, row, fault)
-            for other in (*self._id(outer), *self._unknown(outer, taken, readable=fault is None)):
+            unknown = self._beside(outer) if by_value else self._unknown(outer, taken, readable=fault is None)
+            for other in (*self._id(outer), *unknown):
                 self._add(finder, row, other)
                 broken[row] |= other.code == problems.UNUSABLE_ID
         batch = record_batch(self.layout.carried, self._carried(carried), count)
@@ -82,7 +85,10 @@ class ObjectBlock:
             0,
             count,
             batch,
-            tuple(_number_column(name, inputs) for name in self.layout.wanted.field_names),
+            ()
+            if by_value
+            else tuple(_number_column(name, inputs) for name in self.layout.wanted.field_names),
+            values=inputs if by_value else (),
             faults=finder.found(),
             unreadable=unreadable,
         )
@@ -99,6 +105,20 @@ class ObjectBlock:
         if self.layout.nested and not self._own_fields & line.keys():
             return {}, problems.NOT_AN_OBJECT
         return line, None
+
+    def _value(self, line: object) -> tuple[object, FieldFault | None]:
+        """The input of a line, whatever it is, for the pipeline to judge; or why there is none."""
+        wanted = self.layout.wanted
+        if line is None:
+            return None, problems.INVALID_JSON
+        if not isinstance(line, dict):
+            return None, problems.LINE_NOT_AN_OBJECT
+        if nests_input(line, wanted):
+            return line[INPUT], None
+        if self.layout.nested and not self._own_fields & line.keys():
+            return None, problems.LINE_WITHOUT_INPUT
+        beside = {*wanted.carried, *wanted.ignore} - {*wanted.field_names}
+        return {key: value for key, value in line.items() if key not in beside}, None
 
     @property
     def _own_fields(self) -> set[str]:
@@ -130,11 +150,17 @@ class ObjectBlock:
                 if key in fields or key not in (*carried, *wanted.ignore)
             }
             return self.unknown_fields(own) if readable else []
-        beside = {key: None for key in line if key not in (*carried, *wanted.ignore, INPUT)}
-        advice = "This key belongs neither to the line nor to what is carried: remove it."
-        outer = [FieldFault(pointer_to(key), "unknown_field", advice) for key in list(beside)[:20]]
         inner: dict[object, object] = {key: value for key, value in taken.items() if key not in wanted.ignore}
-        return [*(self.unknown_fields(inner) if readable else []), *outer]
+        return [*(self.unknown_fields(inner) if readable else []), *self._beside(line)]
+
+    def _beside(self, line: Mapping[str, object]) -> list[FieldFault]:
+        """Keys beside a nested input that are not carried."""
+        wanted = self.layout.wanted
+        if not nests_input(line, wanted):
+            return []
+        beside = {key: None for key in line if key not in (*wanted.carried, *wanted.ignore, INPUT)}
+        advice = "This key belongs neither to the line nor to what is carried: remove it."
+        return [FieldFault(pointer_to(key), "unknown_field", advice) for key in list(beside)[:20]]
 
     def _carried(self, lines: Sequence[Mapping[str, object]]) -> dict[str, pa.Array]:
         mixed = self.layout.mixed

@@ -101,7 +101,7 @@ class NdjsonReader:
         place, layout = chunk.place, self._layout
         assert isinstance(place, ByteRange)
         if place.oversized:
-            yield unread_row(chunk.first_row, layout.carried, len(layout.wanted.fields))
+            yield unread_row(chunk.first_row, layout.carried, layout.wanted)
             return
         self._file.seek(place.start)
         records = all_records(self._file.read(place.end - place.start) or b"", Grammar())
@@ -109,6 +109,10 @@ class NdjsonReader:
             raise FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold the rows that were counted.")
         for start in range(0, chunk.rows, BLOCK_ROWS):
             end = min(start + BLOCK_ROWS, chunk.rows)
+            if layout.wanted.by_value:
+                block = self._lines.one_by_one(records, start, end)
+                yield replace(block, first_row=chunk.first_row + start)
+                continue
             blocks = self._lines.blocks(records, start, end, looks_like_objects(records))
             yield replace(joined(list(blocks)), first_row=chunk.first_row + start)
 
@@ -146,7 +150,7 @@ class _Lines:
             if first < stop:
                 yield from self._run(records, first, stop)
             if stop < end:
-                yield self._one_by_one(records, stop, stop + 1)
+                yield self.one_by_one(records, stop, stop + 1)
             first = stop + 1
 
     def _run(self, records: Records, first: int, end: int) -> Iterator[RowBlock]:
@@ -154,7 +158,7 @@ class _Lines:
         if table is not None:
             yield self._block(table)
         elif end - first <= FEW_LINES:
-            yield self._one_by_one(records, first, end)
+            yield self.one_by_one(records, first, end)
         else:
             middle = (first + end) // 2
             yield from self._run(records, first, middle)
@@ -193,7 +197,8 @@ class _Lines:
             unreadable=unreadable,
         )
 
-    def _one_by_one(self, records: Records, first: int, end: int) -> RowBlock:
+    def one_by_one(self, records: Records, first: int, end: int) -> RowBlock:
+        """The same lines as Python objects."""
         return ObjectBlock(self._layout, self._unknown_fields).read(
             [records.bytes_of(index, index + 1) for index in range(first, end)]
         )

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.pipelines.columns import FaultFinder
-from service.batches.files import numbers
+from models.pipelines.columns import FaultFinder, NumberColumn
+from models.pipelines.schema_columns import ColumnKind
+from service.batches.files import cells, numbers
 from service.batches.files.blocks import BLOCK_ROWS, RowBlock
 from service.batches.files.columns import Columns, check_columns
 from service.batches.files.duplicates import DuplicateFinder
@@ -32,6 +33,12 @@ from service.batches.files.layouts import BatchFormat, Layout, Wanted
 from service.batches.files.plans import Chunk, Inspected, Limits, RowGroups, with_duplicates
 from service.batches.files.problems import FileProblem, FileRefused
 
+STORED: Final = {
+    ColumnKind.NUMBER: "numbers",
+    ColumnKind.INTEGER: "integers",
+    ColumnKind.TEXT: "text",
+    ColumnKind.BOOLEAN: "true and false",
+}
 # Each column reads ahead this far. A column chunk of a whole row group would not be bounded.
 BUFFER_BYTES: Final = 128 * 1024
 # The footer is read whole and takes some ten times its size in memory.
@@ -124,20 +131,34 @@ class ParquetReader:
             if wrong is not None and fault is not None:
                 finder.add(np.flatnonzero(wrong), fault)
                 without_id = wrong if name == self._layout.wanted.id_column else without_id
+        inputs = self._inputs(batch, finder) if self._layout.wanted.by_value else None
         carried = record_batch(self._layout.carried, columns, batch.num_rows)
         finder.add_all(id_faults(carried, self._layout.wanted, without_id))
         return RowBlock(
             row,
             batch.num_rows,
             carried,
-            tuple(
-                numbers.from_numeric(batch.column(name))
-                if name in self._layout.columns
-                else numbers.absent(batch.num_rows)
-                for name in self._fields
-            ),
+            () if inputs is not None else self._numbers(batch),
+            values=inputs or (),
             faults=finder.found(),
         )
+
+    def _numbers(self, batch: pa.RecordBatch) -> tuple[NumberColumn, ...]:
+        return tuple(
+            numbers.from_numeric(batch.column(name))
+            if name in self._layout.columns
+            else numbers.absent(batch.num_rows)
+            for name in self._fields
+        )
+
+    def _inputs(self, batch: pa.RecordBatch, finder: FaultFinder) -> list[dict[str, Any]]:
+        """An input a row. A text that is not UTF-8 goes to `finder`, and has no property."""
+        columns = {}
+        for name in self._layout.columns:
+            columns[name], wrong, fault = sound(batch.column(name), name)
+            if wrong is not None and fault is not None and name not in self._layout.carried.names:
+                finder.add(np.flatnonzero(wrong), fault)
+        return cells.inputs_of(columns, self._layout.wanted, batch.num_rows)
 
 
 def _opened(file: io.RawIOBase) -> Any:
@@ -171,11 +192,13 @@ def _check_ends(file: io.RawIOBase) -> None:
 
 
 def _check_types(schema: pa.Schema, wanted: Wanted) -> None:
-    for name in wanted.field_names:
-        if name in schema.names and not numbers.is_numeric(schema.field(name).type):
+    kinds = wanted.kinds or [ColumnKind.NUMBER.value] * len(wanted.fields)
+    for name, cell in zip(wanted.field_names, kinds, strict=True):
+        if name in schema.names and not cells.is_readable(schema.field(name).type, cell):
             kind = re.split(r"[<\[(]", str(schema.field(name).type))[0]  # what follows may be anything
             raise FileRefused(
-                FileProblem.COLUMN_UNSUPPORTED, f"The column {name} holds {kind}: store numbers."
+                FileProblem.COLUMN_UNSUPPORTED,
+                f"The column {name} holds {kind}: store {STORED[ColumnKind(cell)]}.",
             )
     for name in wanted.carried:
         if not is_carriable(schema.field(name).type):

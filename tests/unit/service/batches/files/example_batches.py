@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
@@ -34,6 +34,7 @@ from service.crypto import Cipher
 from tests.fakes import MemoryBlobStore
 from tests.unit.models.example_bundles import FEATURES, graph, manifest
 from tests.unit.models.example_images import noise, png
+from workers.batches.case_scoring import CaseScorer
 from workers.batches.chunk_scoring import ChunkScorer
 from workers.runtime import Graph, LoadedGraph, OnnxRuntime
 
@@ -204,6 +205,7 @@ class Run:
     """A batch that was scored: its plan, its parts by chunk, and where they are kept."""
 
     plan: Plan
+    model: Pipeline
     form: OutputFormat
     store: PartStore
     blobs: MemoryBlobStore
@@ -219,7 +221,7 @@ class Run:
         """The joined file of a kind."""
         parts, footer, header = self.parts(kind), None, None
         results = kind is PartKind.RESULTS
-        schema = results_schema(self.plan.layout, pipeline()) if results else errors_schema(self.plan.layout)
+        schema = results_schema(self.plan.layout, self.model) if results else errors_schema(self.plan.layout)
         if self.form is OutputFormat.CSV:
             header = memoryview(csv_header(schema))
         if self.form is OutputFormat.PARQUET:
@@ -238,6 +240,13 @@ class Run:
         return [json.loads(line) for line in content.splitlines()]
 
 
+def chunk_scorer(model: Pipeline, graph: Graph, batch_limit: int) -> ChunkScorer:
+    """A scorer of chunks, as a worker makes it."""
+    run = cast(Any, graph).run
+    cases = CaseScorer(model.open(Path()), run, batch_limit, lambda: None)
+    return ChunkScorer(model, graph, batch_limit=batch_limit, cases=cases)
+
+
 def scored(
     content: bytes,
     form: BatchFormat,
@@ -253,9 +262,10 @@ def scored(
     """Score a file: chunks in `order` (their numbers, repeats allowed), each by a reader of its own where it is given."""
     plan = plan_of(content, form, limits, model=model, **options)
     blobs = MemoryBlobStore()
-    run = Run(plan, output, PartStore(blobs, Cipher(bytes(32)), UUID(int=1), UUID(int=2)), blobs)
-    scorer = ChunkScorer(model or pipeline(), graph or loaded_graph(), batch_limit=batch_limit)
-    reader = reader_of(MemorySource(content).open(), plan.layout, model or pipeline(), limits)
+    model = model or pipeline()
+    run = Run(plan, model, output, PartStore(blobs, Cipher(bytes(32)), UUID(int=1), UUID(int=2)), blobs)
+    scorer = chunk_scorer(model, graph or loaded_graph(), batch_limit)
+    reader = reader_of(MemorySource(content).open(), plan.layout, model, limits)
     for number in order if order is not None else range(len(plan.chunks)):
         chunk = Chunk.from_bytes(plan.chunks[number].as_bytes())
         found = scorer.score(chunk, reader.read(chunk), plan.layout, output)

@@ -102,7 +102,7 @@ def test_a_damaged_member_is_an_error_of_its_row(damage: str) -> None:
 def test_a_file_that_unpacks_to_too_much_is_an_error_of_its_row() -> None:
     content = zip_file([("a.png", image()), ("b.png", bytes(5000))])
     plan = plan_of(content, ZIP, **images())
-    reader = reader_of(MemorySource(content).open(), plan.layout, None, Limits(file_bytes=4999))
+    reader = reader_of(MemorySource(content).open(), plan.layout, images()["model"], Limits(file_bytes=4999))
     [block] = reader.read(plan.chunks[0])
     assert block.files == [image(), None]
     assert [kind.code for kind in block.faults.kinds] == ["file_too_large"]

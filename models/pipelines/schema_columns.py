@@ -1,0 +1,160 @@
+"""The columns of a batch as they follow from a pipeline's JSON Schemas: cells of an input, and a result laid out flat.
+
+What holds for every pipeline; the hand-written columns of a FieldPipeline or FilePipeline are quicker and say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic_core import to_json
+
+from models.pipelines.contract import PredictionInvalid
+
+Schema = Mapping[str, Any]
+
+INT64: Final = range(-(2**63), 2**63)
+
+
+class ColumnKind(StrEnum):
+    """What a cell holds. JSON: anything else, as its JSON text."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    JSON = "json"
+
+
+_KINDS: Final = {
+    "string": ColumnKind.TEXT,
+    "number": ColumnKind.NUMBER,
+    "integer": ColumnKind.INTEGER,
+    "boolean": ColumnKind.BOOLEAN,
+}
+
+
+@dataclass(frozen=True)
+class InputField:
+    """A property of an input that is an object."""
+
+    name: str
+    kind: ColumnKind
+    required: bool
+
+
+@dataclass(frozen=True)
+class ResultField:
+    """A column of results: where in a result its values stand."""
+
+    name: str
+    kind: ColumnKind
+    path: tuple[str, ...]
+
+    def value_in(self, result: Mapping[str, Any]) -> Any:
+        """The value of one result, JSON as its text; None where there is none."""
+        found: Any = result
+        for key in self.path:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if found is None or self.kind is not ColumnKind.JSON else to_json(found).decode()
+
+
+@dataclass(frozen=True)
+class DerivedColumn:
+    """A column of n results; None is null, and JSON is text."""
+
+    name: str
+    kind: ColumnKind
+    values: Sequence[Any]
+
+
+def input_fields(schema: Schema) -> tuple[InputField, ...]:
+    """The properties of an input, in order; none where it is no object with properties of its own."""
+    found = _resolved(schema, schema)
+    required = found.get("required", ())
+    properties: Mapping[str, Schema] = found.get("properties", {}) if found.get("type") == "object" else {}
+    return tuple(InputField(name, _kind(each, schema), name in required) for name, each in properties.items())
+
+
+def result_fields(schema: Schema) -> tuple[ResultField, ...]:
+    """The columns of a result: objects laid out as `outer_inner`, lists and maps as JSON; `type` says nothing new.
+
+    An object whose columns would be named as others are stays whole.
+    """
+    fields = [field for field in _laid_out(schema, schema, ()) if field.path != ("type",)]
+    names = [field.name for field in fields]
+    if len(set(names)) == len(names):
+        return tuple(fields)
+    properties = _resolved(schema, schema).get("properties", {})
+    return tuple(
+        ResultField(name, _kind(each, schema), (name,)) for name, each in properties.items() if name != "type"
+    )
+
+
+def result_columns(
+    fields: Sequence[ResultField], results: Sequence[Mapping[str, Any]]
+) -> tuple[DerivedColumn, ...]:
+    """The columns of some results. Raises PredictionInvalid for integers that no column holds."""
+    columns = tuple(
+        DerivedColumn(field.name, field.kind, [field.value_in(result) for result in results])
+        for field in fields
+    )
+    wrong = {
+        row
+        for column in columns
+        if column.kind is ColumnKind.INTEGER
+        for row, value in enumerate(column.values)
+        if value is not None and value not in INT64
+    }
+    if wrong:
+        raise PredictionInvalid(tuple(sorted(wrong)), "an integer of the result has more than 64 bits")
+    return columns
+
+
+def _laid_out(schema: Schema, root: Schema, path: tuple[str, ...]) -> Iterator[ResultField]:
+    found = _resolved(schema, root)
+    properties = found.get("properties")
+    if (
+        found.get("type") == "object"
+        and properties
+        and not isinstance(found.get("additionalProperties"), dict)
+    ):
+        for name, each in properties.items():
+            yield from _laid_out(each, root, (*path, name))
+    elif path:
+        yield ResultField("_".join(path), _kind(found, root), path)
+
+
+def _kind(schema: Schema, root: Schema) -> ColumnKind:
+    found = _resolved(schema, root)
+    if isinstance(kind := found.get("type"), str):
+        return _KINDS.get(kind, ColumnKind.JSON)
+    allowed = [found["const"]] if "const" in found else found.get("enum", ())
+    kinds = {_kind_of(value) for value in allowed if value is not None}
+    return kinds.pop() if len(kinds) == 1 else ColumnKind.JSON
+
+
+def _kind_of(value: object) -> ColumnKind:
+    if isinstance(value, bool):
+        return ColumnKind.BOOLEAN
+    named = {str: ColumnKind.TEXT, int: ColumnKind.INTEGER, float: ColumnKind.NUMBER}
+    return named.get(type(value), ColumnKind.JSON)
+
+
+def _resolved(schema: Schema, root: Schema) -> Schema:
+    """A schema behind its references, and without the null that it may be instead."""
+    while True:
+        options = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+        if "$ref" in schema:
+            schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+        elif len(options) == 1:
+            schema = options[0]
+        else:
+            break
+    kinds = schema.get("type")
+    if isinstance(kinds, list) and len(told := [kind for kind in kinds if kind != "null"]) == 1:
+        return {**schema, "type": told[0]}
+    return schema

@@ -1,0 +1,94 @@
+"""From the cells of a row to the input of one job: for models whose rows are no plain numbers, a Python object each.
+
+A cell that is no value of its kind is handed on as it stands, so that the pipeline refuses it in its own words.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from models.pipelines.schema_columns import ColumnKind
+from service.batches.files import numbers
+from service.batches.files.layouts import Wanted
+
+WRITTEN_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+Cells = Sequence[Any]
+
+
+def inputs_of(table: Mapping[str, pa.Array], wanted: Wanted, count: int) -> list[dict[str, Any]]:
+    """The inputs of `count` rows, given the columns there are; of an empty cell there is no property."""
+    columns = {
+        name: _cells(table[name], ColumnKind(kind), wanted)
+        for name, kind in zip(wanted.field_names, wanted.kinds or (), strict=True)
+        if name in table
+    }
+    return [
+        {name: cells[row] for name, cells in columns.items() if cells[row] is not None}
+        for row in range(count)
+    ]
+
+
+def is_readable(kind: pa.DataType, wanted: str) -> bool:
+    """Whether a column of Parquet of this type can hold what is wanted."""
+    if wanted in (ColumnKind.NUMBER, ColumnKind.INTEGER):
+        return numbers.is_numeric(kind)
+    if pa.types.is_dictionary(kind):
+        return is_readable(kind.value_type, wanted)
+    if pa.types.is_null(kind):
+        return True
+    if wanted == ColumnKind.TEXT:
+        return bool(
+            pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        )
+    return bool(pa.types.is_boolean(kind))
+
+
+def _cells(column: pa.Array, kind: ColumnKind, wanted: Wanted) -> Cells:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    written = pa.types.is_string(column.type)
+    if kind in (ColumnKind.NUMBER, ColumnKind.INTEGER):
+        return _numbers(column, wanted, whole=kind is ColumnKind.INTEGER)
+    texts: list[Any] = column.to_pylist()
+    if not written:
+        return texts
+    if kind is ColumnKind.BOOLEAN:
+        return [WRITTEN_FLAGS.get(text.strip().lower(), text) if text else None for text in texts]
+    return [text or None for text in texts]
+
+
+def _numbers(column: pa.Array, wanted: Wanted, *, whole: bool) -> Cells:
+    """Numbers by the rules of columns of numbers; integers keep all their digits."""
+    if not pa.types.is_string(column.type):
+        return [_told(value, whole=whole) for value in column.to_pylist()]
+    read = numbers.from_text(column, wanted.missing, wanted.decimal or ".")
+    nowhere = np.zeros(len(column), dtype=np.bool_)
+    missing = nowhere if read.missing is None else read.missing
+    wrong = nowhere if read.wrong_type is None else read.wrong_type
+    kept: Callable[[str, float], Any] = _integer if whole else lambda _, value: value
+    return [
+        None if lacks else text if bad else kept(text, value)
+        for text, value, lacks, bad in zip(
+            column.to_pylist(), read.values.tolist(), missing.tolist(), wrong.tolist(), strict=True
+        )
+    ]
+
+
+def _integer(text: str, value: float) -> Any:
+    """The integer that a text writes, of any number of digits; else the number, which is none."""
+    digits = text.strip()
+    if digits.lstrip("+-").isdecimal():
+        return int(digits) if len(digits) < 4000 else text
+    return _told(value, whole=True)
+
+
+def _told(value: Any, *, whole: bool) -> Any:
+    """A value of Arrow as JSON would have it: decimals as floats, floats that are integers as these where such are wanted."""
+    if value is None or isinstance(value, bool):
+        return value
+    if whole:
+        return int(value) if isinstance(value, int) or value == value // 1 else float(value)
+    return float(value)

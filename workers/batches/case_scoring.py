@@ -1,0 +1,92 @@
+"""Rows of a batch scored as jobs are: stored inputs by the pipeline's own `score`, in micro-batches, halved where they fail."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from models.pipelines import Answer, Case, FieldFault, PredictionInvalid, RowFault, Run, Scoring
+from workers.batches.lease_keeper import LeaseLost, Stopping
+from workers.jobs.scoring import ALONE_AT_FAULT, UNREADABLE
+from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
+
+ARTIFACTS_NOT_KEPT = FieldFault(
+    "",
+    "artifacts_not_kept",
+    "The answer has files beside its result, which a batch does not keep: send it as a job.",
+)
+
+Scored = dict[str, Any] | FieldFault
+
+log = structlog.get_logger()
+
+
+@dataclass
+class CaseScorer:
+    """Scores rows in micro-batches of at most `limit`, which is halved when a run is out of memory, down to a row at fault.
+
+    `between` is called before each micro-batch, and may raise to give the rows up.
+    """
+
+    scoring: Scoring
+    run: Run
+    limit: int
+    between: Callable[[], object]
+    options: Mapping[str, object] = field(default_factory=dict)
+    largest: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.largest = self.limit
+
+    def score(self, payloads: Sequence[bytes]) -> list[Scored]:
+        """Of each stored input its result, or why it has none."""
+        cases = [Case(payload, self.options) for payload in payloads]
+        found: list[Scored] = []
+        while len(found) < len(cases):  # the limit may shrink on the way
+            found += self._some(cases[len(found) : len(found) + self.limit])
+        return found
+
+    def _some(self, cases: Sequence[Case]) -> list[Scored]:
+        if not cases:
+            return []
+        self.between()
+        try:
+            answers = self._answers(cases)
+        except RowFault as fault:
+            unreadable = FieldFault("", UNREADABLE.code, UNREADABLE.detail)
+            before, behind = cases[: fault.index], cases[fault.index + 1 :]
+            return [*self._some(before), unreadable, *self._some(behind)]
+        except tuple(ALONE_AT_FAULT) as fault:
+            return self._narrowed_down(cases, fault)
+        return [ARTIFACTS_NOT_KEPT if answer.artifacts else answer.result for answer in answers]
+
+    def _narrowed_down(self, cases: Sequence[Case], fault: Exception) -> list[Scored]:
+        """The halves of what failed together; a row that fails alone is at fault itself."""
+        if len(cases) == 1:
+            if isinstance(
+                fault, OutOfMemory
+            ):  # the row is too large, not the micro-batch: larger ones may fit again
+                self.limit = self.largest
+            problem = ALONE_AT_FAULT[type(fault)]
+            return [FieldFault("", problem.code, problem.detail)]
+        middle = len(cases) // 2
+        if isinstance(fault, OutOfMemory):
+            self.limit = min(self.limit, middle)
+            log.warning("batch_limit_halved", limit=self.limit)
+        return [*self._some(cases[:middle]), *self._some(cases[middle:])]
+
+    def _answers(self, cases: Sequence[Case]) -> list[Answer]:
+        """What the pipeline answers. What nobody foresaw counts as the model's failure on these rows."""
+        try:
+            answers = self.scoring.score(self.run, cases)
+        except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, LeaseLost, Stopping):
+            raise
+        except MemoryError as fault:
+            raise OutOfMemory from fault
+        except Exception as fault:
+            log.error("pipeline_failed", cases=len(cases), exc_info=fault)
+            raise RunFailed(type(fault).__name__) from fault
+        if len(answers) != len(cases):
+            raise RunFailed(f"{len(answers)} answers for {len(cases)} cases")
+        return answers
