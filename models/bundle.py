@@ -26,7 +26,9 @@ from models.manifest import (
     ModelManifest,
     toml_table,
 )
-from models.pipelines import Array, Pipeline, Run, Scoring, load_pipeline
+from models.pipelines import Array, Pipeline, ReadFile, Run, Scoring, load_pipeline
+from models.pipelines.contract import SIDE_FILE_BYTES
+from models.pipelines.side_files import missing, too_large
 from models.sandbox import Sandbox, SandboxRun
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "read_text",
     "renew_golden",
     "seal_bundle",
+    "side_files",
 ]
 
 CARD_NAME = "CARD.md"
@@ -142,6 +145,19 @@ def opened(folder: Path, pipeline: Pipeline) -> Scoring:
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: parameters", "bundle_not_opened", reason)) from error
 
 
+def side_files(folder: Path) -> ReadFile:
+    """Reads small files of the bundle in `folder`."""
+
+    def read(path: str) -> bytes:
+        if path not in bundle_files(folder) or path_fault(folder, path) is not None:
+            raise missing(path)
+        if (folder / path).stat().st_size > SIDE_FILE_BYTES:
+            raise too_large(path)
+        return (folder / path).read_bytes()
+
+    return read
+
+
 def seal_bundle(folder: Path) -> Bundle:
     """Write the digests of the files in `folder` into the manifest's [files] table. Raises BundleRefused.
 
@@ -161,7 +177,7 @@ def seal_bundle(folder: Path) -> Bundle:
 def renew_golden(folder: Path, run: RunModel | None = None) -> None:
     """Write into golden.json what the model in `folder` answers now. Raises BundleRefused."""
     manifest = read_manifest(folder)
-    pipeline = load_pipeline(manifest)
+    pipeline = load_pipeline(manifest, side_files(folder))
     text = read_text(folder, GOLDEN_NAME)
     if faults := [fault for file in graph_files(manifest) if (fault := path_fault(folder, file)) is not None]:
         raise BundleRefused(*faults)

@@ -29,6 +29,7 @@ from models.bundle import (
     read_text,
     renew_golden,
     seal_bundle,
+    side_files,
 )
 from models.golden import GOLDEN_NAME, GoldenCase, check_golden, check_inputs, parse_golden
 from models.graph import MODEL_NAME, check_graph
@@ -45,6 +46,7 @@ from models.manifest import (
     toml_table,
 )
 from models.pipelines import GraphSpec, Pipeline, Run, Scoring, load_pipeline
+from models.pipelines.registry import name_faults
 from models.probing import check_probabilities
 from models.sandbox import Sandbox, SandboxFailed, SandboxRun
 
@@ -83,7 +85,10 @@ def check_bundle(folder: Path, run: RunModel | None = None) -> list[Fault]:
     no_texts = {fault.place for fault in faults if fault.code == "file_not_text"}
     faults += [fault for fault in changed if fault.place not in no_texts]
     parameters = manifest if manifest is not None else _unchecked_manifest(folder)
-    pipeline = None if parameters is None else _part(faults, lambda: load_pipeline(parameters))
+    pipeline = (
+        None if parameters is None else _part(faults, lambda: load_pipeline(parameters, side_files(folder)))
+    )
+    faults += [] if parameters is None else name_faults(parameters.pipeline)
     refused = [] if pipeline is None or golden is None else check_inputs(golden, pipeline)
     with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
         at_fault = _check_graphs(folder, manifest, tables, pipeline, sandbox if run is None else None)

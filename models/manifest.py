@@ -8,6 +8,7 @@ mistake are worded alike. Reads no file and checks no digest: that is models/bun
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -244,20 +245,34 @@ def parse_table(
     prefix: tuple[str, ...] = (),
     file: str = MANIFEST_NAME,
     code: str = "manifest_invalid",
+    *,
+    context: Mapping[str, object] | None = None,
 ) -> Table:
-    """`table` as `model`. Raises ManifestInvalid; its faults name `file` and the key, after `prefix`."""
+    """`table` as `model`. Raises ManifestInvalid; its faults name `file` and the key, after `prefix`.
+
+    `context` is for validators of `model`; one that gives its error a `code` of its own has it told.
+    """
     try:
-        return model.model_validate(table)
+        return model.model_validate(table, context=context)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     raise ManifestInvalid(
-        *(Fault(f"{file}: {_key((*prefix, *detail['loc']))}", code, _advice(detail)) for detail in details)
+        *(
+            Fault(
+                f"{file}: {_key((*prefix, *detail['loc']))}",
+                detail.get("ctx", {}).get("code", code),
+                _advice(detail),
+            )
+            for detail in details
+        )
     )
 
 
-def parse_parameters(model: type[Table], manifest: ModelManifest) -> Table:
+def parse_parameters(
+    model: type[Table], manifest: ModelManifest, context: Mapping[str, object] | None = None
+) -> Table:
     """The manifest's `[parameters]` table as the pipeline's own `model`. Raises ManifestInvalid."""
-    return parse_table(model, manifest.parameters, ("parameters",))
+    return parse_table(model, manifest.parameters, ("parameters",), context=context)
 
 
 def _key(path: tuple[str | int, ...]) -> str:

@@ -86,7 +86,7 @@ def create_api(settings: Settings) -> Api:
         settings=settings,
         database=database,
         roots=GrantedRoots(database, settings.batch_root_grants),
-        catalog=Catalog(database, cache_s=settings.cache_s),
+        catalog=Catalog(database, cache_s=settings.cache_s, blobs=blobs),
         uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
         blobs=blobs,
         gate=gate,

@@ -325,6 +325,18 @@ class PayloadUnreadable(ServiceError):
     code = "payload_unreadable"
 
 
+class ModelUnavailable(ServiceError):
+    """This model cannot be used at the moment, others can. Nothing was accepted; tell the operator."""
+
+    code = "model_unavailable"
+
+    def __init__(self, model: str, reason: str) -> None:
+        self.reason = reason  # for operators, not for callers
+        super().__init__(
+            f"{model} cannot be used at the moment, other models can. Nothing was accepted; tell the operator."
+        )
+
+
 class BundleUnusable(ServiceError):
     """The bundle cannot be published."""
 

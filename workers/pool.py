@@ -16,7 +16,7 @@ from models.manifest import BundleRefused
 from models.pipelines import Pipeline, Scoring
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
-from service.errors import BlobUnavailable, BundleUnusable
+from service.errors import BlobUnavailable, BundleUnusable, ModelUnavailable
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
 from workers.fitted import FittedGraphs, Graphs, fitted
@@ -83,7 +83,7 @@ class ModelPool:
                 self._loaded.move_to_end(version_id)
                 return found
         model = self._catalog.version(version_id)
-        bundle = fetch(self._blobs, model, self._cache)
+        bundle = self._fetch(model)
         while True:
             try:
                 graph = self._load(model, bundle)
@@ -111,7 +111,9 @@ class ModelPool:
                 continue
             model = self._catalog.resolve(name)
             try:
-                bundle = fetch(self._blobs, model, self._cache)
+                bundle = self._fetch(model)
+            except ModelRefused:
+                continue  # told by name, and this worker has others to score
             except (BundleUnusable, BlobUnavailable, OSError) as error:
                 if fails is None:
                     raise
@@ -125,7 +127,7 @@ class ModelPool:
             except OutOfMemory:
                 self.refusals.refuse(model, "it does not fit into memory beside the models that are loaded")
             except ModelRefused:
-                pass  # told by name, and this worker has others to score
+                pass
             else:
                 names.append(name)
         return names
@@ -137,6 +139,15 @@ class ModelPool:
             return None
         versions = (each for name in self._catalog.names() for each in self._catalog.versions_of(name))
         return [model.id for model in versions if model.id not in refused]
+
+    def _fetch(self, model: PublishedModel) -> Bundle:
+        """The model's files, with its pipeline made. Raises ModelRefused, BundleUnusable or BlobUnavailable."""
+        bundle = fetch(self._blobs, model, self._cache)
+        try:
+            _ = model.pipeline
+        except ModelUnavailable as unavailable:
+            raise self.refusals.refuse(model, unavailable.reason) from unavailable
+        return bundle
 
     def _load(self, model: PublishedModel, bundle: Bundle) -> FittedGraphs:
         """The graphs. Raises OutOfMemory, ProviderUnavailable, or ModelRefused when its file is no use here."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from models.manifest import MODEL
+from models.manifest import MODEL, BundleRefused, Fault
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,11 +31,12 @@ else:
         return NDArray[Any]
 
 
-# Reads a small side file by its path inside the bundle. Raises FileNotFoundError, or SideFileUnusable with what to do.
+# Reads a side file of at most SIDE_FILE_BYTES by its path inside the bundle. Raises SideFileUnusable.
 ReadFile = Callable[[str], bytes]
 
 ANY_LENGTH: Final = -1
 ROW: Final = "row"
+SIDE_FILE_BYTES: Final = 8 * 1024**2
 _NAMED: Final = 20  # a client may send any number of options that are unknown
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -128,13 +129,11 @@ class PartKind(StrEnum):
     RESULT = "result"
 
 
-class SideFileUnusable(Exception):
-    """A side file that a pipeline reads cannot be used. `code` names the rule, the message says what to do."""
+class SideFileUnusable(BundleRefused):
+    """A side file that a pipeline reads cannot be used. Its fault names the file and what to do."""
 
-    def __init__(self, code: str, detail: str) -> None:
-        self.code = code
-        self.detail = detail
-        super().__init__(detail)
+    def __init__(self, path: str, code: str, detail: str) -> None:
+        super().__init__(Fault(path, code, detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +170,7 @@ class Scoring(Protocol):
         """
 
 
+@runtime_checkable
 class Pipeline(Protocol):
     """The half that takes inputs in: from a submitted value to its stored bytes and back."""
 

@@ -11,6 +11,7 @@ from typing import IO
 
 from models.bundle import Bundle, BundleRefused, read_bundle
 from models.manifest import MANIFEST_NAME
+from service.catalog.intake import location
 from service.catalog.versions import PublishedModel
 from service.errors import BundleUnusable
 from service.storage import BlobStore
@@ -21,7 +22,7 @@ PART_BYTES = 1024 * 1024
 def store(blobs: BlobStore, bundle: Bundle) -> None:
     """Write the files of a bundle to the blob store. Raises BlobUnavailable."""
     for name in (MANIFEST_NAME, *bundle.manifest.files):
-        blobs.write(_location(bundle.digest, name), _parts_of(bundle.folder / name))
+        blobs.write(location(bundle.digest, name), _parts_of(bundle.folder / name))
 
 
 def missing(blobs: BlobStore, digest: str, names: Iterable[str]) -> list[str]:
@@ -29,7 +30,7 @@ def missing(blobs: BlobStore, digest: str, names: Iterable[str]) -> list[str]:
     lacking, byte = [], memoryview(bytearray(1))
     for name in (MANIFEST_NAME, *names):
         try:
-            blobs.read_into(_location(digest, name), 0, byte)
+            blobs.read_into(location(digest, name), 0, byte)
         except FileNotFoundError:
             lacking.append(name)
     return lacking
@@ -43,7 +44,7 @@ def fetch(blobs: BlobStore, model: PublishedModel, cache: Path) -> Bundle:
     folder = cache / model.digest.removeprefix("sha256:")
     try:
         for name, digest in {MANIFEST_NAME: None, **model.manifest.files}.items():
-            _fetch_file(blobs, _location(model.digest, name), folder / name, digest)
+            _fetch_file(blobs, location(model.digest, name), folder / name, digest)
         bundle = read_bundle(folder)
     except BundleRefused as refused:
         raise BundleUnusable(str(refused)) from None
@@ -100,7 +101,3 @@ def _continue(blobs: BlobStore, location: str, file: IO[bytes]) -> str:
         file.write(buffer[:count])
     file.flush()
     return f"sha256:{hashed.hexdigest()}"
-
-
-def _location(digest: str, name: str) -> str:
-    return f"models/{digest.removeprefix('sha256:')}/{name}"

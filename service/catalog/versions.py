@@ -4,16 +4,17 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from models.manifest import ModelManifest
-from models.pipelines import FieldFault, InputRejected, Pipeline, load_pipeline
+from models.pipelines import FieldFault, InputRejected, Pipeline, ReadFile, no_files
+from service.catalog.intake import Intake, published_files
 from service.db import Database, UnitOfWork
 from service.errors import FieldError, InputInvalid, ModelNotFound
+from service.storage import BlobStore
 
 DEFAULT_ALIAS = "stable"
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -22,13 +23,18 @@ REFERENCE = re.compile(r"([a-z0-9-]{1,64})(?:@([A-Za-z0-9.+-]{1,64}))?")
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """One model version as the catalogue has it."""
+    """One model version as the catalogue has it. `read` gives its pipeline small files of its bundle."""
 
     id: UUID
     manifest: ModelManifest
     digest: str
     card: str
     published_at: datetime
+    read: ReadFile = field(default=no_files, repr=False, compare=False)
+    _intake: Intake = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_intake", Intake(self.manifest, self.read))
 
     @property
     def name(self) -> str:
@@ -40,13 +46,16 @@ class PublishedModel:
         """The model's version."""
         return self.manifest.version
 
-    @cached_property
+    @property
     def pipeline(self) -> Pipeline:
-        """The pipeline of this version, made when first asked for."""
-        return load_pipeline(self.manifest)
+        """The pipeline of this version, made when first asked for. Raises ModelUnavailable or BlobUnavailable."""
+        return self._intake.pipeline()
 
     def encode(self, value: object) -> bytes:
-        """Canonical stored bytes of one input. Raises InputInvalid with every field that is wrong."""
+        """Canonical stored bytes of one input.
+
+        Raises InputInvalid with every field that is wrong, ModelUnavailable or BlobUnavailable.
+        """
         try:
             return self.pipeline.encode(value)
         except InputRejected as rejected:
@@ -69,9 +78,16 @@ class Catalog:
     """The published models as this process knows them; looks again after `cache_s` seconds, and for a name it does not know."""
 
     def __init__(
-        self, database: Database, *, cache_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        *,
+        cache_s: float,
+        blobs: BlobStore | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Without `blobs`, pipelines that read files of their bundle are unavailable."""
         self._database = database
+        self._blobs = blobs
         self._cache_s = cache_s
         self._clock = clock
         self._lock = threading.Lock()
@@ -140,7 +156,7 @@ class Catalog:
             rows = work.execute("SELECT id, name, version FROM model_version")
             aliases = work.execute("SELECT name, alias, model_version_id FROM model_alias")
             unknown = [row[0] for row in rows if row[0] not in self._index.versions]
-            versions = self._index.versions | _load(work, unknown)
+            versions = self._index.versions | self._load(work, unknown)
         self._index = _Index(
             versions,
             {(row[1], row[2]): row[0] for row in rows},
@@ -149,14 +165,16 @@ class Catalog:
         self._fresh_until = self._clock() + self._cache_s
         return self._index
 
-
-def _load(work: UnitOfWork, ids: list[UUID]) -> dict[UUID, PublishedModel]:
-    if not ids:
-        return {}
-    query = "SELECT id, manifest, digest, card, published_at FROM model_version WHERE id = ANY(%s)"
-    return {
-        row[0]: PublishedModel(row[0], _manifest(row[1]), *row[2:]) for row in work.execute(query, (ids,))
-    }
+    def _load(self, work: UnitOfWork, ids: list[UUID]) -> dict[UUID, PublishedModel]:
+        if not ids:
+            return {}
+        query = "SELECT id, manifest, digest, card, published_at FROM model_version WHERE id = ANY(%s)"
+        found = {}
+        for version_id, table, digest, card, published_at in work.execute(query, (ids,)):
+            manifest = _manifest(table)
+            read = no_files if self._blobs is None else published_files(self._blobs, digest, manifest)
+            found[version_id] = PublishedModel(version_id, manifest, digest, card, published_at, read)
+        return found
 
 
 def _manifest(table: dict[str, Any]) -> ModelManifest:

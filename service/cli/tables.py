@@ -237,19 +237,26 @@ def models(items: Sequence[Json]) -> RenderableType:
     """The catalogue."""
     return listing(
         ("NAME", "VERSION", "KIND", "TASK", "TITLE"),
-        ((model["name"], model["version"], model["kind"], model["task"], model["title"]) for model in items),
+        ((model["name"], model["version"], model["kind"], model["task"], _titled(model)) for model in items),
         empty="No models are published. `medqueue models publish FOLDER` publishes one.",
     )
+
+
+def _titled(found: Json) -> str:
+    return f"(cannot be used) {found['title']}" if found.get("problem") else str(found["title"])
 
 
 def model(found: Json) -> RenderableType:
     """A model: what it is, what it takes, what it answers, how well."""
     head = fields((name, found[name]) for name in MODEL_FIELDS)
+    problem = found.get("problem") or {}
     versions = [f"{version['version']} of {moment(version['published_at'])}" for version in found["versions"]]
     return Group(
         head,
         fields([("aliases", found["aliases"]), ("versions", versions)]),
-        *_section("Input", _inputs(found["input_schema"])),
+        *_section("Problem", list(problem.items())),
+        *_section("Input", [] if problem else _inputs(found["input_schema"])),
+        *_section("Options", _properties(found.get("options_schema") or {})),
         *_section("Labels", [(label["id"], _coded(label)) for label in found["labels"]]),
         *_section("Figures", list(found["metrics"].items())),
     )
@@ -261,13 +268,18 @@ def _section(title: str, pairs: list[tuple[str, object]]) -> list[RenderableType
 
 def _inputs(schema: Json) -> list[tuple[str, object]]:
     """Each field of an input with what it may be; of an input without fields, its description."""
+    return _properties(schema) or [("input", schema.get("description") or schema.get("title"))]
+
+
+def _properties(schema: Json) -> list[tuple[str, object]]:
+    """Each property of an object with what it may be."""
     properties: Mapping[str, Json] = schema.get("properties") or {}
     required = set(schema.get("required") or ())
     found: list[tuple[str, object]] = []
     for name, rule in properties.items():
         optional = "" if not required or name in required else " (optional)"
         found.append((name, f"{rule.get('title') or rule.get('description') or ''}{_range(rule)}{optional}"))
-    return found or [("input", schema.get("description") or schema.get("title"))]
+    return found
 
 
 def _range(rule: Json) -> str:

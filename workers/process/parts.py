@@ -132,7 +132,7 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
     database = Database(settings.database_url, pool_size=POOL_SIZE, queue=queue)
     blobs = FsspecBlobStore(settings.blob_location)
     gate = _gate(settings, database, keyring, blobs)
-    catalog = Catalog(database, cache_s=settings.cache_s)
+    catalog = Catalog(database, cache_s=settings.cache_s, blobs=blobs)
     ciphers = TenantCiphers(database, keyring)
     uploads = Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes)
     scoring = None

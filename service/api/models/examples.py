@@ -16,6 +16,7 @@ MODEL: dict[str, Any] = {
     "license": "CC-BY-4.0",
     "input_schema": {"type": "object"},
     "result_schema": {"type": "object"},
+    "options_schema": {"type": "object", "properties": {}, "additionalProperties": False},
     "labels": [
         {
             "id": "benign",
@@ -28,5 +29,6 @@ MODEL: dict[str, Any] = {
     "versions": [{"version": "1.0.0", "digest": DIGEST, "published_at": AT}],
     "aliases": {"stable": "1.0.0"},
     "card": "# Breast cancer Wisconsin",
+    "problem": None,
 }
 MODELS: dict[str, Any] = {"items": [MODEL], "next_cursor": None}

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+import structlog
 from flask import Blueprint, Response
 
 from service.accounts import Scope
@@ -13,6 +14,9 @@ from service.api.models import examples
 from service.api.models.schemas import ModelList, ModelView
 from service.api.services import Services
 from service.catalog import Catalog, PublishedModel
+from service.errors import BlobUnavailable, ModelUnavailable, ServiceError
+
+log = structlog.get_logger()
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -63,7 +67,7 @@ def _shown(catalog: Catalog, name: str) -> PublishedModel:
 
 def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[str, Any]:
     """A model on the wire. Of a file this service takes `most_bytes`, the model may take fewer."""
-    manifest, pipeline = model.manifest, model.pipeline
+    manifest = model.manifest
     return {
         "name": model.name,
         "title": manifest.title,
@@ -73,9 +77,7 @@ def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[st
         "version": model.version,
         "digest": model.digest,
         "license": manifest.license,
-        "input_schema": pipeline.input_schema(most_bytes) if pipeline.binary else pipeline.input_schema(),
-        "result_schema": model.pipeline.result_schema(),
-        "labels": [asdict(label) for label in model.pipeline.labels()],
+        **_told_by_pipeline(model, most_bytes),
         "metrics": manifest.metrics,
         "versions": [
             {"version": version.version, "digest": version.digest, "published_at": version.published_at}
@@ -84,3 +86,23 @@ def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[st
         "aliases": catalog.aliases_of(model.name),
         "card": model.card,
     }
+
+
+def _told_by_pipeline(model: PublishedModel, most_bytes: int) -> dict[str, Any]:
+    """What a model takes and gives. One that cannot be used says so, and keeps no other out of the list."""
+    try:
+        pipeline = model.pipeline
+        return {
+            "input_schema": pipeline.input_schema(most_bytes) if pipeline.binary else pipeline.input_schema(),
+            "result_schema": pipeline.result_schema(),
+            "options_schema": pipeline.options_schema(),
+            "labels": [asdict(label) for label in pipeline.labels()],
+            "problem": None,
+        }
+    except (ModelUnavailable, BlobUnavailable) as fault:
+        problem: ServiceError = fault
+    except Exception as fault:
+        log.error("pipeline_failed", model=model.name, version=model.version, exc_info=fault)
+        problem = ModelUnavailable(f"{model.name} {model.version}", type(fault).__name__)
+    told = {"code": problem.code, "detail": problem.detail}
+    return {"input_schema": {}, "result_schema": {}, "options_schema": {}, "labels": [], "problem": told}

@@ -23,8 +23,18 @@ class VersionView(Wire):
     published_at: datetime
 
 
+class ModelProblem(Wire):
+    """Why a model cannot be used at the moment."""
+
+    code: str
+    detail: str
+
+
 class ModelView(Wire):
-    """A model as its `stable` version describes it, or as the version that was asked for does."""
+    """A model as its `stable` version describes it, or as the version that was asked for does.
+
+    Of one that cannot be used at the moment `problem` says so; its schemas are then empty, and it has no labels.
+    """
 
     name: str
     title: str
@@ -36,11 +46,13 @@ class ModelView(Wire):
     license: str
     input_schema: dict[str, Any]
     result_schema: dict[str, Any]
+    options_schema: dict[str, Any]
     labels: list[LabelView]
     metrics: dict[str, float | str]
     versions: list[VersionView]
     aliases: dict[str, str]
     card: str
+    problem: ModelProblem | None
 
 
 class ModelList(Wire):

@@ -353,6 +353,28 @@ def test_a_model_is_shown_with_the_unit_and_range_of_each_input(
     assert "ill  Ill (1, urn:x)\n" in shown
 
 
+def test_a_model_is_shown_with_what_a_job_may_choose(api: Api, medqueue: Run, capsys: Captured) -> None:
+    top = {"title": "How many labels", "minimum": 1, "maximum": 5}
+    api.on("GET /v1/models/m", MODEL | {"options_schema": {"properties": {"top": top}}, "problem": None})
+    assert medqueue("models", "show", "m") == 0
+    assert "\nOptions\ntop  How many labels [1 to 5]\n" in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_used_says_so_in_the_list_and_alone(
+    api: Api, medqueue: Run, capsys: Captured
+) -> None:
+    problem = {"code": "model_unavailable", "detail": "Tell the operator."}
+    unusable = MODEL | {"input_schema": {}, "result_schema": {}, "labels": [], "problem": problem}
+    api.on("GET /v1/models", {"items": [unusable], "next_cursor": None})
+    api.on("GET /v1/models/m", unusable)
+    assert medqueue("models", "list") == 0
+    assert "(cannot be used) A model" in capsys.readouterr().out
+    assert medqueue("models", "show", "m") == 0
+    shown = capsys.readouterr().out
+    assert "detail  Tell the operator." in shown
+    assert "Input" not in shown
+
+
 def test_an_example_of_a_models_input_is_json_that_submit_takes(
     api: Api, medqueue: Run, tmp_path: Path, capsys: Captured
 ) -> None:

@@ -16,6 +16,7 @@ from service.errors import BlobUnavailable, BundleUnusable, ModelNotFound
 from service.metrics import REGISTRY
 from tests.fakes import ScriptedGraph
 from tests.unit.models.example_bundles import graph, manifest_table, toml
+from tests.unit.models.plug_ins import WORDS, install
 from tests.unit.workers.shelf import Shelf, small_bundle
 from workers.pool import ModelPool
 from workers.provider import ProviderUnavailable
@@ -369,3 +370,30 @@ def test_tf32_is_used_where_the_manifest_allows_it(
     model = shelf.put(small_bundle(tmp_path / "m", "m", allow_tf32=allowed))
     pool(shelf, runtime, tmp_path).get(model.id)
     assert runtime.may_use_tf32 == [allowed]
+
+
+def test_a_model_whose_pipeline_is_not_installed_here_is_refused_and_others_load(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    folder = small_bundle(tmp_path / "own", "own").folder
+    (folder / "manifest.toml").write_text(toml(manifest_table() | {"name": "own", "pipeline": "absent"}))
+    astray = shelf.put(seal_bundle(folder))
+    models_in = pool(shelf, runtime, tmp_path)
+    with pytest.raises(ModelRefused, match="unknown_pipeline"):
+        models_in.get(astray.id)
+    assert astray.id in models_in.refusals.current()
+    assert models_in.warm_up() == ["a", "b", "c"]
+
+
+def test_a_model_whose_files_its_pipeline_cannot_open_is_refused(
+    shelf: Shelf, runtime: CountingRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = WORDS.replace('SideFile = "words.txt"', "str = 'x'").replace("read(parameters.words)", "b''")
+    install(tmp_path, f"words-{uuid4().hex}", {"words": "{module}:load"}, source)
+    folder = small_bundle(tmp_path / "own", "own").folder
+    table = manifest_table() | {"name": "own", "pipeline": "words", "parameters": {}}
+    (folder / "manifest.toml").write_text(toml(table))
+    astray = shelf.put(seal_bundle(folder))
+    with pytest.raises(ModelRefused, match="bundle_not_opened"):
+        pool(shelf, runtime, tmp_path).get(astray.id)

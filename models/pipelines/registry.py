@@ -1,0 +1,111 @@
+"""Which pipelines there are: those that come with medqueue, and those of installed packages.
+
+A package adds a pipeline by an entry point of the group `medqueue.pipelines`: its name is what a manifest gives for
+`pipeline`, its object a `load(manifest, read) -> Pipeline`. The code of such a package runs in the API and in workers, as
+medqueue's own does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final, cast
+
+from models.manifest import MANIFEST_NAME, BundleRefused, Fault, ManifestInvalid, ModelManifest
+from models.pipelines.contract import Pipeline, ReadFile, SinglePass, SinglePassPipeline
+from models.pipelines.side_files import ReadOnce, no_files
+
+GROUP: Final = "medqueue.pipelines"
+PLACE: Final = f"{MANIFEST_NAME}: pipeline"
+Load = Callable[[ModelManifest, ReadFile], Pipeline]
+
+# Name -> module with `load(manifest, read) -> Pipeline`. Imported when first asked for, so that a deployment without
+# images never loads Pillow.
+_BUILT_IN: Final = {
+    "image-classification": "models.pipelines.image_classification",
+    "tabular-classification": "models.pipelines.tabular_classification",
+}
+
+
+def registered_pipelines() -> list[str]:
+    """The names a manifest may give for `pipeline`, sorted."""
+    return sorted({*_BUILT_IN, *entry_points(group=GROUP).names})
+
+
+def load_pipeline(manifest: ModelManifest, read: ReadFile = no_files) -> Pipeline:
+    """The manifest's pipeline with the manifest's parameters; `read` gives it the side files that those name.
+
+    Raises ManifestInvalid, and what `read` raises.
+    """
+    reading = ReadOnce(read)
+    if module_name := _BUILT_IN.get(manifest.pipeline):
+        module: Any = importlib.import_module(module_name)
+        return cast(Pipeline, module.load(manifest, reading))
+    return _loaded(_plug_in(manifest.pipeline), manifest, reading)
+
+
+def single_pass(manifest: ModelManifest) -> SinglePassPipeline:
+    """The manifest's pipeline, which must be one of a single pass. Raises ManifestInvalid or TypeError."""
+    pipeline = load_pipeline(manifest)
+    if not isinstance(pipeline, SinglePass):
+        raise TypeError(f"{manifest.pipeline} takes more than one pass")
+    return pipeline
+
+
+def name_faults(name: str) -> list[Fault]:
+    """Faults of packages that provide a pipeline of a name that is built in: the built-in one is used all the same."""
+    return [
+        Fault(
+            PLACE,
+            "pipeline_name_taken",
+            f"{_package(found)} provides a pipeline {name!r}, which is built into medqueue: uninstall that package, or rename "
+            "its entry point",
+        )
+        for found in entry_points(group=GROUP, name=name)
+        if name in _BUILT_IN
+    ]
+
+
+def _plug_in(name: str) -> EntryPoint:
+    """The entry point of an installed package that provides this pipeline. Raises ManifestInvalid."""
+    found = tuple(dict.fromkeys(entry_points(group=GROUP, name=name)))
+    if not found:
+        known = ", ".join(registered_pipelines())
+        advice = f"name a registered pipeline ({known}), or install the package that provides {name!r}"
+        raise ManifestInvalid(Fault(PLACE, "unknown_pipeline", advice))
+    if len(found) > 1:
+        packages = " and ".join(sorted(map(_package, found)))
+        raise ManifestInvalid(
+            Fault(PLACE, "pipeline_name_taken", f"{packages} both provide {name!r}: uninstall one of them")
+        )
+    return found[0]
+
+
+def _loaded(plug_in: EntryPoint, manifest: ModelManifest, reading: ReadOnce) -> Pipeline:
+    """What the package makes of a manifest. Whatever its code raises is a fault that names it. Raises ManifestInvalid."""
+    try:
+        load: Load = plug_in.load()
+        pipeline = load(manifest, reading)
+        if isinstance(pipeline, Pipeline):
+            return pipeline
+        lacking = f"{plug_in.value} gave {type(pipeline).__name__}, which is no pipeline"
+    except BundleRefused:
+        raise
+    except (Exception, SystemExit) as error:
+        if error is reading.fault:
+            raise
+        raise _unavailable(plug_in, f"{type(error).__name__}: {error}") from error
+    raise _unavailable(plug_in, lacking)
+
+
+def _unavailable(plug_in: EntryPoint, reason: str) -> ManifestInvalid:
+    advice = "mend or update that package where medqueue is installed, or install what it lacks"
+    text = f"{_package(plug_in)} provides {plug_in.name!r} by {plug_in.value}, which cannot be used ({reason}): {advice}"
+    return ManifestInvalid(Fault(PLACE, "pipeline_unavailable", text))
+
+
+def _package(plug_in: EntryPoint) -> str:
+    """Such as "the package example-pipelines 1.2.0"."""
+    package = plug_in.dist
+    return f"the package {package.name} {package.version}" if package is not None else "a package"

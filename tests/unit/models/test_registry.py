@@ -1,0 +1,183 @@
+"""Pipelines of installed packages: found by name, never in place of a built-in one, and faults that name the package."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from models.bundle import side_files
+from models.checking import check_bundle
+from models.manifest import BundleRefused, Fault, ModelManifest
+from models.pipelines import load_pipeline, registered_pipelines
+from models.pipelines.contract import SIDE_FILE_BYTES, Pipeline
+from models.pipelines.registry import name_faults
+from models.sandbox import CpuRun
+from tests.unit.models.example_bundles import manifest_table, toml, write_bundle
+from tests.unit.models.plug_ins import WORDS, install
+
+PLACE = "manifest.toml: pipeline"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that packages are looked for in."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A folder with a side file of words."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "words.txt").write_text("ill well")
+    return folder
+
+
+def package() -> str:
+    """A name that no test has imported a module of."""
+    return f"words-{uuid4().hex}"
+
+
+def manifest(pipeline: str = "words", **parameters: object) -> ModelManifest:
+    return ModelManifest.model_validate(manifest_table() | {"pipeline": pipeline, "parameters": parameters})
+
+
+def fault(bundle: Path, of: ModelManifest) -> Fault:
+    with pytest.raises(BundleRefused) as caught:
+        load_pipeline(of, side_files(bundle))
+    [found] = caught.value.faults
+    return found
+
+
+def test_a_pipeline_of_an_installed_package_is_found_by_its_name(site: Path, bundle: Path) -> None:
+    install(site, package(), {"words": "{module}:load"})
+    assert "words" in registered_pipelines()
+    pipeline = load_pipeline(manifest(), side_files(bundle))
+    assert isinstance(pipeline, Pipeline)
+    [answer] = pipeline.open(bundle).score(lambda feeds, graph="model": {}, [()])  # type: ignore[list-item]
+    assert answer.result == {"words": ["ill", "well"]}
+
+
+def test_a_pipeline_that_no_package_provides_is_refused_with_the_known_ones(bundle: Path) -> None:
+    found = fault(bundle, manifest("letters"))
+    assert (found.place, found.code) == (PLACE, "unknown_pipeline")
+    assert "tabular-classification" in found.detail
+    assert "install the package" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("value", "source", "reason"),
+    [
+        ("{module}:load", None, "ModuleNotFoundError"),
+        ("{module}:load", "import no_such_package_of_anybody", "ModuleNotFoundError: No module named"),
+        ("{module}:load", "raise RuntimeError('broken')", "RuntimeError: broken"),
+        ("{module}:load", "import sys; sys.exit('no licence')", "SystemExit: no licence"),
+        ("{module}:load", "x = 1", "AttributeError"),
+        ("{module}:load", "load = 3", "'int' object is not callable"),
+        ("{module}:load", "def load(manifest): pass", "TypeError"),
+        ("{module}:load", "def load(manifest, read): raise KeyError('x')", "KeyError"),
+        ("{module}:load", "def load(manifest, read): return {}", "gave dict, which is no pipeline"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_named_with_what_to_do(
+    value: str, source: str | None, reason: str, site: Path, bundle: Path
+) -> None:
+    name = package()
+    install(site, name, {"words": value}, source)
+    found = fault(bundle, manifest())
+    assert (found.place, found.code) == (PLACE, "pipeline_unavailable")
+    assert f"the package {name} 1.2.0 provides 'words'" in found.detail
+    assert reason in found.detail
+    assert "mend or update that package" in found.detail
+
+
+def test_a_broken_package_keeps_no_other_pipeline_from_loading(site: Path, bundle: Path) -> None:
+    install(site, package(), {"broken": "{module}:load"}, "raise RuntimeError")
+    install(site, package(), {"words": "{module}:load"})
+    assert fault(bundle, manifest("broken")).code == "pipeline_unavailable"
+    assert load_pipeline(manifest(), side_files(bundle)).input_schema() == {"type": "object"}
+
+
+def test_a_name_that_two_packages_provide_is_refused(site: Path, bundle: Path) -> None:
+    names = [package(), package()]
+    for name in names:
+        install(site, name, {"words": "{module}:load"})
+    found = fault(bundle, manifest())
+    assert (found.place, found.code) == (PLACE, "pipeline_name_taken")
+    assert all(name in found.detail for name in names)
+
+
+def test_no_package_takes_the_place_of_a_built_in_pipeline(site: Path, tmp_path: Path) -> None:
+    name = package()
+    folder = write_bundle(tmp_path / "good")
+    built_in = load_pipeline(ModelManifest.model_validate(manifest_table()))
+    assert check_bundle(folder, CpuRun()) == []
+    install(site, name, {"tabular-classification": "{module}:load", "words": "{module}:load"})
+    assert type(load_pipeline(ModelManifest.model_validate(manifest_table()))) is type(built_in)
+    [found] = check_bundle(folder, CpuRun())
+    assert (found.place, found.code) == (PLACE, "pipeline_name_taken")
+    assert name in found.detail
+    assert name_faults("words") == []
+
+
+def test_a_side_file_that_a_parameter_names_must_be_there_and_small(site: Path, bundle: Path) -> None:
+    install(site, package(), {"words": "{module}:load"})
+    (bundle / "large.txt").write_bytes(b"x" * SIDE_FILE_BYTES)
+    assert load_pipeline(manifest(words="large.txt"), side_files(bundle))
+    (bundle / "large.txt").write_bytes(b"x" * (SIDE_FILE_BYTES + 1))
+    (bundle / "link.txt").symlink_to(bundle / "words.txt")
+    for path, code in (
+        ("large.txt", "side_file_too_large"),
+        ("letters.txt", "side_file_missing"),
+        ("link.txt", "side_file_missing"),
+        ("../bundle/words.txt", "side_file_missing"),
+    ):
+        found = fault(bundle, manifest(words=path))
+        assert (found.place, found.code) == ("manifest.toml: parameters.words", code)
+        assert path in found.detail
+
+
+def test_the_default_of_a_side_file_is_looked_for_too(site: Path, bundle: Path) -> None:
+    install(site, package(), {"words": "{module}:load"})
+    (bundle / "words.txt").unlink()
+    found = fault(bundle, manifest())
+    assert (found.place, found.code) == ("manifest.toml: parameters.words", "side_file_missing")
+
+
+def test_what_reading_raises_is_no_fault_of_the_package(site: Path) -> None:
+    class StoreAway(Exception):
+        pass
+
+    def read(path: str) -> bytes:
+        raise StoreAway
+
+    install(site, package(), {"words": "{module}:load"})
+    with pytest.raises(StoreAway):
+        load_pipeline(manifest(), read)
+
+
+def test_a_file_is_read_once_for_its_check_and_its_use(site: Path, bundle: Path) -> None:
+    paths: list[str] = []
+
+    def read(path: str) -> bytes:
+        paths.append(path)
+        return side_files(bundle)(path)
+
+    install(site, package(), {"words": "{module}:load"})
+    load_pipeline(manifest(), read)
+    assert paths == ["words.txt"]
+
+
+def test_a_check_tells_of_a_bundle_that_its_pipeline_cannot_open(site: Path, tmp_path: Path) -> None:
+    source = WORDS.replace('(folder / "words.txt").read_text()', '(folder / "grammar.txt").read_text()')
+    install(site, package(), {"words": "{module}:load"}, source)
+    folder = write_bundle(tmp_path / "own")
+    (folder / "words.txt").write_text("ill well")
+    own = manifest_table() | {"pipeline": "words", "parameters": {}}
+    (folder / "manifest.toml").write_text(toml(own))
+    found = {(fault.place, fault.code) for fault in check_bundle(folder, CpuRun())}
+    assert ("CARD.md", "file_not_listed") in found
+    assert ("manifest.toml: parameters", "bundle_not_opened") in found
