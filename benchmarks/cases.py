@@ -9,7 +9,8 @@ from pathlib import Path
 import models
 from models.bundle import read_bundle
 from models.manifest import ModelManifest, parse_parameters
-from models.pipelines.tabular_classification import Feature, TabularParameters
+from models.pipelines.features import Feature
+from models.pipelines.tabular_classification import TabularParameters
 
 MODEL = "breast-cancer-wisconsin"
 MODEL_FOLDER = Path(models.__file__).parent / "zoo" / MODEL
@@ -49,7 +50,7 @@ def digest() -> str:
 
 def inputs(count: int, seed: int) -> list[bytes]:
     """`count` different inputs as JSON, the same ones for the same seed."""
-    chance, features = random.Random(seed), parameters().features
+    chance, features = random.Random(seed), parameters().numbers
     golden = golden_cases()
     return [_jittered(golden[index % len(golden)].input, features, chance) for index in range(count)]
 

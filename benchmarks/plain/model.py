@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from benchmarks.cases import MODEL, MODEL_FOLDER, parameters
 
-FEATURES = [feature.name for feature in parameters().features]
+FEATURES = [feature.name for feature in parameters().numbers]
 
 
 class Strict(BaseModel):
@@ -20,7 +20,7 @@ class Strict(BaseModel):
 def _input_class() -> type[Strict]:
     fields: dict[str, Any] = {
         feature.name: (float, Field(ge=feature.minimum, le=feature.maximum))
-        for feature in parameters().features
+        for feature in parameters().numbers
     }
     return create_model("Input", __base__=Strict, **fields)
 

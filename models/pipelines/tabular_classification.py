@@ -1,13 +1,13 @@
-"""`tabular-classification`: named numbers in, one of a few classes out.
+"""`tabular-classification`: named values in, one of a few classes out.
 
-The graph takes `features` float32 [N,F] in the manifest's order; see classification for what it gives.
-An input is stored as F little-endian float64, so a batch is one `np.frombuffer` over the joined rows. A
-feature with `required = false` may be absent or null: it is stored as NaN, and the graph imputes it.
+Tables of numbers alone are here: a good row, or a good column, is accepted without a look at each cell. Those that hold
+other values too are in mixed_classification. Of numbers the graph takes `features` float32 [N,F] in the manifest's order;
+see classification for what it gives. An input is stored as F little-endian float64, so a batch is one `np.frombuffer`
+over the joined rows. A feature with `required = false` may be absent or null: it is stored as NaN, and the graph imputes it.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from pydantic import Field, model_validator
 
 from models.lazy import np
-from models.manifest import MODEL, ManifestTable, ModelManifest, Text, parse_parameters
+from models.manifest import MODEL, ModelManifest, parse_parameters
 from models.pipelines import (
     Answer,
     Case,
@@ -27,17 +27,18 @@ from models.pipelines import (
     InputRejected,
     Label,
     PartKind,
+    Pipeline,
     ReadFile,
     RowFault,
     Run,
     TensorSpec,
     no_options_schema,
-    pointer_to,
     refuse_options,
     score_in_one_pass,
 )
 from models.pipelines.classification import ClassificationParameters, Classifier
-from models.pipelines.names import folded
+from models.pipelines.features import AFeature, Feature, FieldNames
+from models.pipelines.mixed_classification import MixedClassification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,74 +46,25 @@ if TYPE_CHECKING:
     from models.pipelines import Array
     from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn, ResultColumn
 
-_FLOAT32_MAX: Final = float.fromhex("0x1.fffffep+127")
 _DAMAGED: Final = FieldFault("", "stored_input_damaged", "The stored input is damaged.")
 _NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
-
-# A client may send any number of fields we do not know; the answer names this many of them.
-_UNKNOWN_FIELDS_NAMED: Final = 20
-
-Bound = Annotated[float, Field(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]
-
-
-class Feature(ManifestTable):
-    """One number the model takes. `unit` is a UCUM code ("1": none); the range is of plausible values.
-
-    The name alone will do; then every number that float32 holds is taken.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-    title: Text
-    unit: Annotated[str, Field(pattern=r"^\S+$")] = "1"
-    minimum: Bound = -_FLOAT32_MAX
-    maximum: Bound = _FLOAT32_MAX
-    required: bool = True
-    description: str = ""
-    example: Bound | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, table: object) -> object:
-        return {"name": table, "title": table} if isinstance(table, str) else table
-
-    @model_validator(mode="after")
-    def _check_range(self) -> Self:
-        if self.minimum >= self.maximum:
-            raise ValueError("minimum must be less than maximum")
-        if self.example is not None and not self.minimum <= self.example <= self.maximum:
-            raise ValueError("example must lie between minimum and maximum")
-        return self
-
-    @property
-    def shown(self) -> float:
-        """A number to show as an example: the one given, else the middle of the range, or near 0 in one without an end."""
-        if self.example is not None:
-            return self.example
-        open_ended = self.minimum == -_FLOAT32_MAX or self.maximum == _FLOAT32_MAX
-        middle = 0.0 if open_ended else float(f"{self.minimum / 2 + self.maximum / 2:.6g}")
-        return min(max(middle, self.minimum), self.maximum)
-
-    @property
-    def range_text(self) -> str:
-        """Such as "between 0 and 50 mm"."""
-        unit = "" if self.unit == "1" else f" {self.unit}"
-        return f"between {self.minimum:g} and {self.maximum:g}{unit}"
-
-    def holds(self, values: NDArray[np.float64]) -> bool:
-        """Whether all `values` [n] are numbers in range."""
-        return not len(values) or bool(self.minimum <= values.min() and values.max() <= self.maximum)
 
 
 class TabularParameters(ClassificationParameters):
     """The `[parameters]` table of a tabular classification manifest."""
 
-    features: Annotated[tuple[Feature, ...], Field(min_length=2, max_length=4096, strict=False)]
+    features: Annotated[tuple[AFeature, ...], Field(min_length=1, max_length=4096, strict=False)]
 
     @model_validator(mode="after")
     def _check_features(self) -> Self:
         if len({feature.name for feature in self.features}) < len(self.features):
             raise ValueError("features: give each feature its own name")
         return self
+
+    @property
+    def numbers(self) -> tuple[Feature, ...]:
+        """The features that are numbers."""
+        return tuple(feature for feature in self.features if isinstance(feature, Feature))
 
 
 class TabularClassification:
@@ -122,12 +74,12 @@ class TabularClassification:
     parts: Final[Mapping[str, PartKind]] = {}
 
     def __init__(self, parameters: TabularParameters) -> None:
-        self._features = parameters.features
+        self._features = parameters.numbers
         self._classifier = Classifier(parameters)
         names = [feature.name for feature in self._features]
-        self._names = frozenset(names)
-        self._folded = {folded(name): name for name in names}
-        self._pick = itemgetter(*names)
+        self._names = FieldNames(names)
+        # One name alone would be given as its value, not as a tuple.
+        self._pick = itemgetter(*names) if len(names) > 1 else lambda value: (value[names[0]],)
         self._minima = tuple(feature.minimum for feature in self._features)
         self._maxima = tuple(feature.maximum for feature in self._features)
         self._row = struct.Struct(f"<{len(names)}d")
@@ -168,11 +120,11 @@ class TabularClassification:
         faults: list[FieldFault] = []
         numbers: list[float] = []
         for feature in self._features:
-            number = _check_number(feature, value.get(feature.name))
+            number = feature.check(value.get(feature.name))
             if isinstance(number, FieldFault):
                 faults.append(number)
             else:
-                numbers.append(number)
+                numbers.append(feature.fed(number))
         faults.extend(self.unknown_fields(value))
         if faults:
             raise InputRejected(*faults)
@@ -209,22 +161,7 @@ class TabularClassification:
 
     def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
         """What `encode` says of the keys that are no features."""
-        unknown = [str(key) for key in value if key not in self._names]
-        faults = [
-            FieldFault(pointer_to(key), "unknown_field", self._advice(key))
-            for key in unknown[:_UNKNOWN_FIELDS_NAMED]
-        ]
-        if (more := len(unknown) - len(faults)) > 0:
-            faults.append(
-                FieldFault("", "unknown_field", f"Remove {more} more fields the model does not take.")
-            )
-        return faults
-
-    def _advice(self, key: str) -> str:
-        """What to do with an unknown field. Names the model's own fields only: a key may hold anything."""
-        near = difflib.get_close_matches(folded(key), self._folded, n=1) if len(key) <= 64 else []
-        meant = f" Did you mean {self._folded[near[0]]}?" if near else ""
-        return f"The model does not take this field: remove it.{meant}"
+        return self._names.unknown(value)
 
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """n stored rows -> {"features": float32 [n,F]}. Raises RowFault for a row of the wrong length."""
@@ -298,33 +235,23 @@ class TabularClassification:
         schema: dict[str, object] = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
-            "properties": {feature.name: _feature_schema(feature) for feature in self._features},
+            "properties": {feature.name: feature.json_schema() for feature in self._features},
             "required": [feature.name for feature in self._features if feature.required],
             "additionalProperties": False,
         }
         return {**schema, "examples": [{feature.name: feature.shown for feature in self._features}]}
 
 
-def load(manifest: ModelManifest, read: ReadFile) -> TabularClassification:  # noqa: ARG001 - it has no side files
+def load(manifest: ModelManifest, read: ReadFile) -> Pipeline:  # noqa: ARG001 - it has no side files
     """The pipeline of a manifest. Raises ManifestInvalid."""
-    return TabularClassification(parse_parameters(TabularParameters, manifest))
-
-
-def _check_number(feature: Feature, number: object) -> float | FieldFault:
-    """The number to store for one field (NaN for an absent optional one), or what is wrong with it."""
-    if number is None:
-        return _missing(feature) if feature.required else math.nan
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        return _wrong_type(feature)
-    if isinstance(number, float) and not math.isfinite(number):
-        return _not_finite(feature)
-    if not feature.minimum <= number <= feature.maximum:
-        return _out_of_range(feature)
-    return float(number)
+    parameters = parse_parameters(TabularParameters, manifest)
+    if len(parameters.numbers) == len(parameters.features):
+        return TabularClassification(parameters)
+    return MixedClassification(parameters.features, parameters)
 
 
 def _judged(feature: Feature, column: NumberColumn, finder: FaultFinder) -> NDArray[np.float64]:
-    """The same for n cells: float64 [n] to store. What is wrong goes to `finder`."""
+    """What `Feature.check` does of n cells: float64 [n] to store. What is wrong goes to `finder`."""
     nowhere = np.zeros(len(column.values), dtype=np.bool_)
     missing = nowhere if column.missing is None else column.missing
     wrong = nowhere if column.wrong_type is None else column.wrong_type
@@ -332,46 +259,11 @@ def _judged(feature: Feature, column: NumberColumn, finder: FaultFinder) -> NDAr
     finite = np.isfinite(column.values)
     inside = (feature.minimum <= column.values) & (column.values <= feature.maximum)
     if feature.required:
-        finder.add(np.flatnonzero(missing), _missing(feature))
+        finder.add(np.flatnonzero(missing), feature.missing_fault())
     for mask, hint in column.hints:
-        finder.add(np.flatnonzero(mask), _wrong_type(feature, hint))
+        finder.add(np.flatnonzero(mask), feature.wrong_type(hint))
         wrong = wrong & ~mask
-    finder.add(np.flatnonzero(wrong), _wrong_type(feature))
-    finder.add(np.flatnonzero(told & ~finite), _not_finite(feature))
-    finder.add(np.flatnonzero(told & finite & ~inside), _out_of_range(feature))
+    finder.add(np.flatnonzero(wrong), feature.wrong_type())
+    finder.add(np.flatnonzero(told & ~finite), feature.not_finite())
+    finder.add(np.flatnonzero(told & finite & ~inside), feature.out_of_range())
     return np.where(missing, np.nan, column.values)
-
-
-def _missing(feature: Feature) -> FieldFault:
-    return _fault(feature, "missing_field", f"is missing: send a number {feature.range_text}")
-
-
-def _wrong_type(feature: Feature, hint: str = "") -> FieldFault:
-    more = f". {hint}" if hint else ""
-    return _fault(feature, "wrong_type", f"must be a number {feature.range_text}{more}")
-
-
-def _not_finite(feature: Feature) -> FieldFault:
-    return _fault(feature, "not_finite", f"must be a finite number {feature.range_text}")
-
-
-def _out_of_range(feature: Feature) -> FieldFault:
-    return _fault(feature, "out_of_range", f"must be {feature.range_text}")
-
-
-def _fault(feature: Feature, code: str, rule: str) -> FieldFault:
-    return FieldFault(pointer_to(feature.name), code, f"{feature.name} {rule}.")
-
-
-def _feature_schema(feature: Feature) -> dict[str, object]:
-    """JSON Schema of one feature. `unit` is an annotation of ours: the UCUM code."""
-    unit = "" if feature.unit == "1" else f" Unit: {feature.unit}."
-    schema: dict[str, object] = {
-        "type": "number" if feature.required else ["number", "null"],
-        "title": feature.title,
-        "description": f"{feature.description}{unit}".strip(),
-        "minimum": feature.minimum,
-        "maximum": feature.maximum,
-        "unit": feature.unit,
-    }
-    return schema if feature.example is None else {**schema, "examples": [feature.example]}

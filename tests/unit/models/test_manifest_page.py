@@ -15,8 +15,11 @@ from models.pipelines.classification import (
     LabelParameters,
     Threshold,
 )
+from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, IntegerFeature, TextFeature
+from models.pipelines.features.numbers import MeasuredFeature
+from models.pipelines.features.table import FeatureTable
 from models.pipelines.image_classification import ImageParameters
-from models.pipelines.tabular_classification import Feature, TabularParameters
+from models.pipelines.tabular_classification import TabularParameters
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 TABLES: dict[str, type[ManifestTable]] = {
@@ -26,12 +29,19 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of both pipelines": ClassificationParameters,
     "`[parameters]` of `tabular-classification`": TabularParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
-    "A feature": Feature,
+    "A feature": FeatureTable,
+    "A number": Feature,
+    "A whole number": IntegerFeature,
+    "True or false": BooleanFeature,
+    "A category": CategoryFeature,
+    "A text": TextFeature,
     "A label": LabelParameters,
     "`[parameters.threshold]`": Threshold,
     "`[parameters.abstain]`": AbstainBand,
     "`golden.json`": GoldenCase,
 }
+BASES = {ManifestTable, MeasuredFeature}
+SHARED = (ClassificationParameters, FeatureTable)
 IN_WORDS = {"none", "its defaults", "float32's"}
 
 
@@ -42,10 +52,11 @@ def keys_of(heading: str) -> dict[str, str]:
 
 
 def keys_owned(table: type[ManifestTable]) -> dict[str, Any]:
-    """The fields of a table, without those that both pipelines share where they are not its own."""
-    shared = ClassificationParameters.model_fields if table is not ClassificationParameters else {}
-    parameters = issubclass(table, ClassificationParameters)
-    return {name: field for name, field in table.model_fields.items() if not (parameters and name in shared)}
+    """The fields of a table by their keys, without those that it shares with others, which have a table of their own."""
+    shared = {
+        name for each in SHARED if issubclass(table, each) and table is not each for name in each.model_fields
+    }
+    return {field.alias or name: field for name, field in table.model_fields.items() if name not in shared}
 
 
 @pytest.mark.parametrize(("heading", "table"), TABLES.items())
@@ -68,4 +79,4 @@ def test_the_page_has_every_table_that_a_manifest_may_hold() -> None:
         return {base}.union(*(tables(each) for each in base.__subclasses__()))
 
     own = {table for table in tables(ManifestTable) if table.__module__.startswith("models.")}
-    assert {table for table in own if not table.__name__.startswith("_")} == {ManifestTable, *TABLES.values()}
+    assert {table for table in own if not table.__name__.startswith("_")} == {*BASES, *TABLES.values()}

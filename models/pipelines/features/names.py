@@ -1,0 +1,34 @@
+"""The names of a table's features, and what is said of keys that are none."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from models.pipelines.contract import FieldFault, pointer_to
+from models.pipelines.names import folded
+
+_NAMED: Final = 20  # a client may send any number of fields we do not know
+
+
+class FieldNames:
+    """The names of a table's features, and what is said of other keys."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._folded = {folded(name): name for name in sorted(self._names)}
+
+    def unknown(self, value: Mapping[object, object]) -> list[FieldFault]:
+        """Faults of the keys of an input that are no features."""
+        unknown = [str(key) for key in value if key not in self._names]
+        faults = [FieldFault(pointer_to(key), "unknown_field", self._advice(key)) for key in unknown[:_NAMED]]
+        if (more := len(unknown) - len(faults)) > 0:
+            faults.append(
+                FieldFault("", "unknown_field", f"Remove {more} more fields the model does not take.")
+            )
+        return faults
+
+    def _advice(self, key: str) -> str:
+        """What to do with an unknown field. Names the model's own fields only: a key may hold anything."""
+        near = difflib.get_close_matches(folded(key), self._folded, n=1) if len(key) <= 64 else []
+        meant = f" Did you mean {self._folded[near[0]]}?" if near else ""
+        return f"The model does not take this field: remove it.{meant}"

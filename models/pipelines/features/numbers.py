@@ -1,0 +1,225 @@
+"""Features that are numbers, whole numbers, or true or false."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.pipelines.contract import FieldFault
+from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FLOAT32_MAX: Final = float.fromhex("0x1.fffffep+127")
+MOST_WHOLE: Final = 2**53  # past it float64, and so many a reader of JSON, does not tell whole numbers apart
+_MOST_INT32: Final = 2**31 - 1
+
+Bound = Annotated[float, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
+Whole = Annotated[int, Field(ge=-MOST_WHOLE, le=MOST_WHOLE)]
+
+
+class MeasuredFeature(FeatureTable):
+    """A feature with a unit and a range. `unit` is a UCUM code ("1": none)."""
+
+    unit: Annotated[str, Field(pattern=r"^\S+$")] = "1"
+    minimum: float
+    maximum: float
+
+    def _range_text(self, number: str) -> str:
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return f"between {self.minimum:{number}} and {self.maximum:{number}}{unit}"
+
+    @property
+    def range_text(self) -> str:
+        """Such as "between 0 and 50 mm"."""
+        return self._range_text("g")
+
+    def not_finite(self) -> FieldFault:
+        """What is said of NaN and infinities."""
+        return self.fault("not_finite", f"must be a finite number {self.range_text}")
+
+    def out_of_range(self) -> FieldFault:
+        """What is said of a number past an end."""
+        return self.fault("out_of_range", f"must be {self.range_text}")
+
+    def measured(self, json_type: str, example: float | None) -> dict[str, object]:
+        """JSON Schema of the feature. `unit` is an annotation of ours: the UCUM code."""
+        unit = "" if self.unit == "1" else f" Unit: {self.unit}."
+        schema = self.described(json_type, minimum=self.minimum, maximum=self.maximum, unit=self.unit)
+        schema["description"] = f"{self.description}{unit}".strip()
+        return schema if example is None else {**schema, "examples": [example]}
+
+
+class Feature(MeasuredFeature):
+    """A number. The range is of plausible values.
+
+    The name alone will do; then every number that float32 holds is taken.
+    """
+
+    type: Literal["number"] = "number"
+    minimum: Bound = -FLOAT32_MAX
+    maximum: Bound = FLOAT32_MAX
+    example: Bound | None = None
+
+    dtype: ClassVar[str] = "float64"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, table: object) -> object:
+        return {"name": table, "title": table} if isinstance(table, str) else table
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        _check_order(self.minimum, self.maximum, self.example)
+        return self
+
+    @property
+    def wanted(self) -> str:
+        """See FeatureTable."""
+        return f"a number {self.range_text}"
+
+    def _checked(self, value: object) -> float | FieldFault:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return self.wrong_type()
+        if isinstance(value, float) and not math.isfinite(value):
+            return self.not_finite()
+        if not self.minimum <= value <= self.maximum:
+            return self.out_of_range()
+        return float(value)
+
+    def fed(self, stored: Any) -> float:
+        """The number, NaN where it is absent."""
+        return math.nan if stored is None else stored
+
+    @property
+    def shown(self) -> float:
+        """A number to show as an example: the one given, else the middle of the range, or near 0 in one without an end."""
+        if self.example is not None:
+            return self.example
+        open_ended = self.minimum == -FLOAT32_MAX or self.maximum == FLOAT32_MAX
+        middle = 0.0 if open_ended else float(f"{self.minimum / 2 + self.maximum / 2:.6g}")
+        return min(max(middle, self.minimum), self.maximum)
+
+    @property
+    def ends(self) -> tuple[Stored, ...]:
+        """The ends of what is accepted."""
+        return self.minimum, self.maximum
+
+    def holds(self, values: NDArray[np.float64]) -> bool:
+        """Whether all `values` [n] are numbers in range."""
+        return not len(values) or bool(self.minimum <= values.min() and values.max() <= self.maximum)
+
+    def json_schema(self) -> dict[str, object]:
+        """JSON Schema of the feature."""
+        return self.measured("number", self.example)
+
+
+class IntegerFeature(MeasuredFeature):
+    """A whole number; one with a fraction is refused. `missing` is what the graph is fed where it is absent."""
+
+    type: Literal["integer"]
+    minimum: Whole = -MOST_WHOLE
+    maximum: Whole = MOST_WHOLE
+    missing: Whole | None = None
+    example: Whole | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_order(self.minimum, self.maximum, self.example)
+        check_missing(self.required, self.missing)
+        return self
+
+    @property
+    def dtype(self) -> str:
+        """The least of int32 and int64 that holds the range."""
+        numbers = (self.minimum, self.maximum, self.missing or 0)
+        return "int32" if all(abs(number) <= _MOST_INT32 for number in numbers) else "int64"
+
+    @property
+    def range_text(self) -> str:
+        """Such as "between 0 and 5000000"."""
+        return self._range_text("d")
+
+    @property
+    def wanted(self) -> str:
+        """See FeatureTable."""
+        return f"a whole number {self.range_text}"
+
+    def _checked(self, value: object) -> int | FieldFault:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return self.wrong_type()
+        if isinstance(value, float) and not math.isfinite(value):
+            return self.not_finite()
+        if not self.minimum <= value <= self.maximum:
+            return self.out_of_range()
+        return int(value) if value == int(value) else self.wrong_type()
+
+    def fed(self, stored: Any) -> int | None:
+        """The number, or the one for an absent one."""
+        return self.missing if stored is None else stored
+
+    @property
+    def shown(self) -> int:
+        """A number to show as an example: the one given, else the one in range that is nearest to 0."""
+        return min(max(0, self.minimum), self.maximum) if self.example is None else self.example
+
+    @property
+    def ends(self) -> tuple[Stored, ...]:
+        """The ends of what is accepted."""
+        return self.minimum, self.maximum
+
+    def json_schema(self) -> dict[str, object]:
+        """JSON Schema of the feature."""
+        return self.measured("integer", self.example)
+
+
+class BooleanFeature(FeatureTable):
+    """True or false. `missing` is what the graph is fed where it is absent."""
+
+    type: Literal["boolean"]
+    missing: bool | None = None
+    example: bool | None = None
+
+    dtype: ClassVar[str] = "bool"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_missing(self.required, self.missing)
+        return self
+
+    @property
+    def wanted(self) -> str:
+        """See FeatureTable."""
+        return "true or false"
+
+    def _checked(self, value: object) -> bool | FieldFault:
+        return value if isinstance(value, bool) else self.wrong_type()
+
+    def fed(self, stored: Any) -> bool | None:
+        """True or false, or what stands for an absent one."""
+        return self.missing if stored is None else stored
+
+    @property
+    def shown(self) -> bool:
+        """What to show as an example."""
+        return bool(self.example)
+
+    @property
+    def ends(self) -> tuple[Stored, ...]:
+        """All that is accepted."""
+        return False, True
+
+    def json_schema(self) -> dict[str, object]:
+        """JSON Schema of the feature."""
+        return with_example(self.described("boolean"), self.example)
+
+
+def _check_order(minimum: float, maximum: float, example: float | None) -> None:
+    if minimum >= maximum:
+        raise ValueError("minimum must be less than maximum")
+    if example is not None and not minimum <= example <= maximum:
+        raise ValueError("example must lie between minimum and maximum")
