@@ -20,6 +20,7 @@ from service.api.http.bodies import Bodies
 from service.api.http.places import Places
 from service.api.http.request_ids import RequestIds
 from service.api.http.waiting import Waiting
+from service.api.jobs import artifacts as job_artifacts
 from service.api.jobs import results as job_results
 from service.api.jobs import routes as jobs
 from service.api.models import routes as models
@@ -40,6 +41,7 @@ from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import admission, queries, submission
 from service.jobs.admission import Admission, Tally
+from service.jobs.artifacts import ArtifactStore
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
 from service.metrics import REQUEST_SECONDS, REQUESTS
@@ -88,6 +90,7 @@ def create_api(settings: Settings) -> Api:
         roots=GrantedRoots(database, settings.batch_root_grants),
         catalog=Catalog(database, cache_s=settings.cache_s, blobs=blobs),
         uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
+        artifacts=ArtifactStore(blobs, keyring),
         blobs=blobs,
         gate=gate,
         auth=Authenticator(database, keyring, cache_s=settings.cache_s),
@@ -162,6 +165,7 @@ def flask_app(services: Services) -> Flask:
     described = (
         jobs,
         job_results,
+        job_artifacts,
         batches,
         batch_schedules,
         uploads,

@@ -46,6 +46,7 @@ class Action(StrEnum):
     JOB_RESUBMITTED = "job.resubmitted"
     JOB_OVERDUE = "job.overdue"
     RESULT_READ = "result.read"
+    ARTIFACT_READ = "artifact.read"
     BATCH_OPENED = "batch.opened"
     BATCH_VALIDATED = "batch.validated"
     BATCH_STARTED = "batch.started"

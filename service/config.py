@@ -80,6 +80,10 @@ class Settings(BaseModel):
         8 * 1024 * 1024
     )
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest upload.")] = 2 * 1024**3
+    max_artifacts: Annotated[int, Field(ge=1, le=1000, description="Most artifacts of one job.")] = 32
+    max_artifact_bytes: Annotated[
+        int, Field(ge=1024, description="Most bytes of the artifacts of one job together.")
+    ] = 256 * 1024 * 1024
     max_queued: Annotated[int, Field(ge=1, description="Queued jobs past which none are accepted.")] = (
         2_000_000
     )

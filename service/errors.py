@@ -77,6 +77,12 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class ArtifactNotFound(NotFound):
+    """There is no such artifact. The job's result lists those it has; check that the key belongs to its tenant."""
+
+    code = "artifact_not_found"
+
+
 class ModelNotFound(NotFound):
     """There is no such model, version or alias. GET /v1/models lists what is published."""
 

@@ -27,6 +27,7 @@ class Point(StrEnum):
     CLAIM_AFTER = "claim.after"
     RUN_BEFORE = "run.before"
     RUN_AFTER = "run.after"
+    ARTIFACTS_WRITTEN = "artifacts.written"
     END_BEFORE = "end.before"
     END_AFTER = "end.after"
     ANNOUNCE_AFTER = "announce.after"

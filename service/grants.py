@@ -9,11 +9,13 @@ from collections.abc import Mapping
 PROCESSES: Mapping[str, str] = {
     "alembic_version": "SELECT",
     "api_key": "SELECT",
+    "artifact": "SELECT INSERT",
     "audit_event": "SELECT INSERT",
     "batch": "SELECT INSERT UPDATE",
     "batch_chunk": "SELECT INSERT UPDATE",
     "batch_schedule": "SELECT INSERT UPDATE",
     "batch_step": "SELECT INSERT UPDATE",
+    "blob_removal": "SELECT INSERT UPDATE DELETE",
     "job": "SELECT INSERT UPDATE",
     "job_result": "SELECT INSERT",
     "key_check": "SELECT INSERT",

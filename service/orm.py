@@ -275,6 +275,46 @@ class JobResult(Row):
     payload: Mapped[bytes]
 
 
+class Artifact(Row):
+    """A file of a job's result: a small one is `content`, sealed by service.crypto, another a blob with a data key of its own.
+
+    The foreign key refuses to remove a job whose artifacts are still there: see service.jobs.artifacts.
+    """
+
+    __tablename__ = "artifact"
+    __table_args__ = (
+        CheckConstraint("size_bytes >= 0", name="size"),
+        CheckConstraint(
+            "(content IS NULL) = (location IS NOT NULL) AND (content IS NULL) = (data_key IS NOT NULL)",
+            name="one_place",
+        ),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    media_type: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str]
+    content: Mapped[bytes | None]
+    location: Mapped[str | None]
+    data_key: Mapped[bytes | None]
+
+
+class BlobRemoval(Row):
+    """A blob to remove from the store once it is due, unless its job is still held under the fence that wrote it."""
+
+    __tablename__ = "blob_removal"
+    __table_args__ = (Index("ix_blob_removal_due_at", "due_at"),)
+
+    location: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[datetime]
+
+
 class AuditEvent(Row):
     """One line of the audit trail. Rows are only ever added; a trigger fills `occurred_at`, `canon` and `leaf`.
 

@@ -14,6 +14,7 @@ from service.db import Database
 from service.errors import PayloadUnreadable
 from service.gate import Gate
 from service.jobs.admission import Admission
+from service.jobs.artifacts import ArtifactStore
 from service.jobs.queries import JobView, Reading
 from service.jobs.submission import Accepted, NewJob
 from service.storage import BlobStore
@@ -29,6 +30,7 @@ class Services:
     roots: Roots
     catalog: Catalog
     uploads: Uploads
+    artifacts: ArtifactStore
     blobs: BlobStore
     gate: Gate
     auth: Authenticator

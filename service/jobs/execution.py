@@ -12,6 +12,8 @@ from psycopg.types.json import Jsonb
 from service import leases, rows
 from service.audit import Action
 from service.db import UnitOfWork
+from service.jobs import artifacts
+from service.jobs.artifacts import NewArtifact
 from service.leases import Lease
 from service.lifecycle import JobState
 from service.webhooks import planning
@@ -52,7 +54,7 @@ SELECT count(*) AS jobs FROM (
 ) AS waiting
 """
 
-END = f"""
+ENDED = f"""
 WITH held AS (
     SELECT * FROM unnest(%(ids)b::uuid[], %(fences)b::bigint[], %(states)s::job_state[], %(problems)s::jsonb[],
                          %(payloads)b::bytea[])
@@ -72,8 +74,9 @@ WITH held AS (
                                 'result_sha256', encode(sha256(payload), 'hex')) END
     FROM ended RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("ended")}
-SELECT id, {planning.PLANNED} FROM ended
 """
+END = f"{ENDED} SELECT id, {planning.PLANNED} FROM ended"
+END_WITH_ARTIFACTS = f"{ENDED}, {artifacts.PUBLISHED} SELECT id, {planning.PLANNED} FROM ended"
 
 RETRY = f"""
 WITH held AS (
@@ -128,7 +131,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Ending:
-    """How one held job ends: with a sealed result or with a problem, one of the two.
+    """How one held job ends: with a sealed result, and its artifacts, or with a problem, one of the two.
 
     `quarantined`: neither input nor model is at fault, so an operator may mend what is and requeue the job.
     """
@@ -137,6 +140,7 @@ class Ending:
     payload: bytes | None = None
     problem: Problem | None = None
     quarantined: bool = False
+    artifacts: tuple[NewArtifact, ...] = ()
 
     @property
     def state(self) -> JobState:
@@ -184,18 +188,19 @@ def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str
 
     Their webhook deliveries are planned in the same statement.
     """
-    ended = work.execute(
-        END,
-        {
-            **leases.columns([ending.lease for ending in endings]),
-            "states": [ending.state.value for ending in endings],
-            "problems": [Jsonb(asdict(ending.problem)) if ending.problem else None for ending in endings],
-            "payloads": [ending.payload for ending in endings],
-            "runtime": runtime,
-            "provider": provider,
-            "actor": f"worker:{owner}",
-        },
-    )
+    params: dict[str, object] = {
+        **leases.columns([ending.lease for ending in endings]),
+        "states": [ending.state.value for ending in endings],
+        "problems": [Jsonb(asdict(ending.problem)) if ending.problem else None for ending in endings],
+        "payloads": [ending.payload for ending in endings],
+        "runtime": runtime,
+        "provider": provider,
+        "actor": f"worker:{owner}",
+    }
+    statement = END
+    if made := [new for ending in endings for new in ending.artifacts]:
+        statement, params = END_WITH_ARTIFACTS, params | artifacts.published_params(made)
+    ended = work.execute(statement, params)
     ids = [row.id for row in ended]
     work.announce(ids)
     planning.wake_if_planned(work, ended)

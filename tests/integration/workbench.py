@@ -4,7 +4,8 @@ The model takes a dose and an age, at most eight rows at a time; for dose 0 and 
 """
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from service.config import Provider
 from service.crypto import Keyring
 from service.db import Database
 from service.jobs import submission
+from service.jobs.artifacts import ArtifactStore
 from service.jobs.queries import JobView, Reading, read
 from service.jobs.submission import NewJob
 from service.metrics import REGISTRY
@@ -31,6 +33,7 @@ from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGra
 from tests.unit.models.example_bundles import graph
 from tests.unit.workers.shelf import small_bundle
 from workers.heartbeat import Heartbeat
+from workers.jobs.artifacts import ArtifactLimits
 from workers.jobs.scoring import Scorer
 from workers.jobs.write_back import Limits, WriteBack
 from workers.pool import ModelPool
@@ -41,6 +44,8 @@ MAX_BATCH = 8
 AGE = 40.0
 RETRY_BASE_S = 10.0
 MAX_ATTEMPTS = 3
+MOST_ARTIFACTS = 3
+MOST_ARTIFACT_BYTES = 1024 * 1024
 
 
 class WatchedHeartbeat(Heartbeat):
@@ -168,6 +173,7 @@ def workbench(
     *,
     lease_s: float = 30.0,
     chance: float = 0.5,
+    pause: Callable[[float], None] = time.sleep,
     **runtime: Any,
 ) -> Iterator[Workbench]:
     """A worker over `database`; `urls` are of its server and of itself, `runtime` limits of its model."""
@@ -179,14 +185,17 @@ def workbench(
     pool = ModelPool(fake, Catalog(database, cache_s=0), blobs, cache=folder / "cache", budget_mb=1000)
     uploads = Uploads(database, blobs, keyring, limit_bytes=10**6)
     storing = WatchedHeartbeat(database, lease_s=lease_s)
+    artifacts = ArtifactStore(blobs, keyring)
     write_back = WriteBack(
         owner="w1",
         database=database,
+        store=artifacts,
         heartbeat=storing,
         limits=Limits(MAX_ATTEMPTS, RETRY_BASE_S, 300.0),
         runtime=fake.name,
         provider=fake.provider,
         chance=lambda: chance,
+        pause=pause,
     )
     turns = Turns()
     scorer = Scorer(
@@ -196,6 +205,8 @@ def workbench(
         pool=pool,
         runtime=fake,
         uploads=uploads,
+        artifacts=artifacts,
+        artifact_limits=ArtifactLimits(MOST_ARTIFACTS, MOST_ARTIFACT_BYTES),
         ciphers=TenantCiphers(database, keyring),
         heartbeat=heartbeat,
         write_back=write_back,

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from models.manifest import MODEL
 from models.pipelines import Answer, Array, Case, PredictionInvalid, RowFault, Run
+from models.pipelines.artifacts import LISTING
 from service import failpoints, logs
 from service.accounts import TenantCiphers
 from service.catalog import PublishedModel
@@ -33,12 +34,14 @@ from service.failpoints import Point
 from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import execution
+from service.jobs.artifacts import ArtifactStore
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
 from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
-from workers.jobs.write_back import Outcome, PutBack, WriteBack
+from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits, check_artifacts
+from workers.jobs.write_back import BLOBS_AWAY, Outcome, PutBack, WriteBack
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
 from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
@@ -51,7 +54,6 @@ UNREADABLE = Problem("input_unreadable", "The stored input cannot be read. Submi
 UPLOAD_GONE = Problem(
     "upload_gone", "The upload of this job is missing. Upload the file and submit again, or ask the operator."
 )
-BLOBS_AWAY = Problem(BlobUnavailable.code, "The blob store does not answer.")
 NOT_OPENED = Problem(
     "input_unreadable", "The stored input does not decrypt. An operator may look into it and requeue the job."
 )
@@ -94,6 +96,8 @@ class Scorer:
         pool: ModelPool,
         runtime: Runtime,
         uploads: Uploads,
+        artifacts: ArtifactStore,
+        artifact_limits: ArtifactLimits,
         ciphers: TenantCiphers,
         heartbeat: Heartbeat,
         write_back: WriteBack,
@@ -108,6 +112,8 @@ class Scorer:
         self._pool = pool
         self.runtime = runtime
         self._uploads = uploads
+        self._artifacts = artifacts
+        self._artifact_limits = artifact_limits
         self._ciphers = ciphers
         self._heartbeat = heartbeat
         self._write_back = write_back
@@ -225,7 +231,7 @@ class Scorer:
             self._write_back.release(jobs)
             return
         endings += self._score_cases(loaded, cases)
-        outcome = Outcome(loaded.model.name, endings, put_back)
+        outcome = Outcome(loaded.model.name, jobs, endings, put_back)
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
 
     def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
@@ -321,6 +327,7 @@ class Scorer:
         answers = loaded.scoring.score(self._runner(loaded, cases), [each.case for each in cases])
         if len(answers) != len(cases):
             raise RunFailed(f"{len(answers)} answers for {len(cases)} cases")
+        check_artifacts(answers)
         return answers
 
     def _runner(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> Run:
@@ -343,10 +350,15 @@ class Scorer:
         return run
 
     def _succeeded(self, job: ClaimedJob, answer: Answer) -> Ending:
+        """A job with its result, sealed; its artifacts are sealed beside and listed in it."""
+        if not self._artifact_limits.allow(answer.artifacts):
+            return Ending(job.lease, problem=TOO_LARGE, quarantined=True)
+        cipher, result = self._ciphers.of(job.tenant_id), answer.result
+        made = self._artifacts.prepare(cipher, job.tenant_id, job.lease, answer.artifacts)
+        if made:
+            result = result | {LISTING: [new.listing for new in made]}
         bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
-        return Ending(
-            job.lease, payload=self._ciphers.of(job.tenant_id).seal(to_json(answer.result), bound_to)
-        )
+        return Ending(job.lease, payload=cipher.seal(to_json(result), bound_to), artifacts=made)
 
 
 def model_fault(model: PublishedModel, error: Exception) -> Fault:

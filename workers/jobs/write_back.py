@@ -15,17 +15,23 @@ import structlog
 
 from service import failpoints, logs
 from service.db import Database, UnitOfWork
-from service.errors import DatabaseUnavailable
+from service.errors import BlobUnavailable, DatabaseUnavailable
 from service.failpoints import Point
-from service.jobs import execution
+from service.faults import Requirement
+from service.gate import Gate
+from service.jobs import artifacts, execution
+from service.jobs.artifacts import ArtifactStore
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.leases import Lease
 from service.metrics import JOBS_ENDED, JOBS_FENCED_OFF, JOBS_QUARANTINED, JOBS_RETRIED
 from workers.heartbeat import Heartbeat
+from workers.jobs.artifacts import BlobWriter
 
 STORE_STEP_S = 120.0
 STORE_TRIES = 8
 UNCOUNTED_CAP_S = 10.0  # what a whole process waits for is over at once for all its jobs
+BLOBS_AWAY = Problem(BlobUnavailable.code, "The blob store does not answer.")
+NOT_NOTED = Problem(DatabaseUnavailable.code, "Postgres does not answer.")
 TRIED_TOO_OFTEN = "It was tried as often as is allowed. An operator may look into it and requeue it."
 
 log = structlog.get_logger()
@@ -42,8 +48,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class PutBack:
-    """A job that could not be read. It is queued again, after its back-off; the last time that `counts` quarantines it.
+    """A job that could not be read, or whose artifacts could not be written. It is queued again, after its back-off.
 
+    The last time that `counts` quarantines it.
     What does not count ends by itself: a store is away, or this process has another master key than the others.
     """
 
@@ -54,16 +61,17 @@ class PutBack:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a claimed batch: endings, and jobs that could not be read."""
+    """What came of the jobs of a claimed batch: endings, and jobs that could not be read."""
 
     model: str
+    jobs: Sequence[ClaimedJob]
     endings: Sequence[Ending]
     put_back: Sequence[PutBack] = ()
 
     @property
     def leases(self) -> list[Lease]:
         """Everything that is held."""
-        return [ending.lease for ending in self.endings] + [one.job.lease for one in self.put_back]
+        return [job.lease for job in self.jobs]
 
 
 class WriteBack:
@@ -74,19 +82,25 @@ class WriteBack:
         *,
         owner: str,
         database: Database,
+        store: ArtifactStore,
         heartbeat: Heartbeat,
         limits: Limits,
         runtime: str,
         provider: str,
+        gate: Gate | None = None,
         chance: Callable[[], float] = random.random,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._owner = owner
         self._database = database
         self._heartbeat = heartbeat
+        self._blobs = BlobWriter(store, heartbeat, pause)
+        self._gate = gate or Gate(owner, tuple)
         self._limits = limits
         self._runtime = runtime
         self._provider = provider
         self._chance = chance
+        self._pause = pause
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write-back")
         self._last: Future[None] | None = None
 
@@ -120,15 +134,37 @@ class WriteBack:
         self._thread.shutdown(wait=True)
 
     def _write(self, outcome: Outcome) -> None:
-        last_time = [
-            one for one in outcome.put_back if one.counts and one.job.attempt >= self._limits.max_attempts
-        ]
-        endings = [*outcome.endings, *map(_quarantined, last_time)]
         try:
-            self._end(outcome.model, endings)
-            self._put_off(outcome.model, [one for one in outcome.put_back if one not in last_time])
+            missing = self._write_blobs(outcome)
+            put_back = [*outcome.put_back, *missing]
+            last_time = [
+                one for one in put_back if one.counts and one.job.attempt >= self._limits.max_attempts
+            ]
+            without = {one.job.lease.id for one in missing}
+            endings = [ending for ending in outcome.endings if ending.lease.id not in without]
+            self._end(outcome.model, [*endings, *map(_quarantined, last_time)])
+            self._put_off(outcome.model, [one for one in put_back if one not in last_time])
         finally:
             self._heartbeat.let_go()
+
+    def _write_blobs(self, outcome: Outcome) -> list[PutBack]:
+        """Write the blobs of artifacts, noted before; the jobs of those that are not in the store."""
+        made = [new for ending in outcome.endings for new in ending.artifacts if new.location is not None]
+        if not made:
+            return []
+        noted = self._persist(lambda work: artifacts.note(work, made))
+        if noted is None:
+            unwritten = {new.lease.id for new in made}
+            return [
+                PutBack(job, NOT_NOTED, counts=False) for job in outcome.jobs if job.lease.id in unwritten
+            ]
+        missing = self._blobs.write(outcome.endings)
+        failpoints.reach(Point.ARTIFACTS_WRITTEN)
+        if not missing:
+            return []
+        self._gate.look()  # whether it is these blobs, or the store
+        counts = self._gate.meets(Requirement.BLOB_STORE)
+        return [PutBack(job, BLOBS_AWAY, counts=counts) for job in outcome.jobs if job.lease.id in missing]
 
     def _end(self, model: str, endings: Sequence[Ending]) -> None:
         """Write the endings; those that come too late are counted."""
@@ -197,7 +233,7 @@ class WriteBack:
                     return write(work)
             except DatabaseUnavailable:
                 log.warning("not_written_back", tried=tried + 1)
-                time.sleep(min(0.25 * 2**tried, 4.0))
+                self._pause(min(0.25 * 2**tried, 4.0))
         return None
 
 

@@ -21,6 +21,7 @@ from service.crypto import Keyring
 from service.db import Database
 from service.faults import Fault, faults_file
 from service.gate import Gate
+from service.jobs.artifacts import ArtifactStore
 from service.refusals import refusals_file, write_refusals
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
@@ -87,6 +88,7 @@ class Parts:
     database: Database
     ciphers: TenantCiphers
     catalog: Catalog
+    blobs: BlobStore
     queue: CeleryTaskQueue
     pulse: OwnPulse
     gate: Gate
@@ -142,6 +144,7 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
             database=database,
             queue=queue,
             blobs=blobs,
+            keyring=keyring,
             gate=gate,
             catalog=catalog,
             ciphers=ciphers,
@@ -153,7 +156,7 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
     if held := delivers and settings.webhooks_held:
         log.warning("webhooks_held", advice="They wait. Start without MEDQUEUE_WEBHOOKS_HELD to send them.")
     dispatcher = _dispatcher(settings, database, ciphers, gate) if delivers and not held else None
-    return Parts(settings, database, ciphers, catalog, queue, pulse, gate, scoring, dispatcher)
+    return Parts(settings, database, ciphers, catalog, blobs, queue, pulse, gate, scoring, dispatcher)
 
 
 def _scoring(
@@ -162,6 +165,7 @@ def _scoring(
     database: Database,
     queue: CeleryTaskQueue,
     blobs: BlobStore,
+    keyring: Keyring,
     gate: Gate,
     catalog: Catalog,
     ciphers: TenantCiphers,
@@ -171,6 +175,7 @@ def _scoring(
     from workers.batches.services import BatchServices
     from workers.batches.thread import BatchThread
     from workers.heartbeat import Heartbeat
+    from workers.jobs.artifacts import ArtifactLimits
     from workers.jobs.polling import Polling
     from workers.jobs.scoring import Scorer
     from workers.jobs.write_back import Limits, WriteBack
@@ -189,13 +194,16 @@ def _scoring(
     )
     limits = Limits(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s)
     heartbeats = [Heartbeat(database, table="job", lease_s=settings.lease_s) for _ in range(2)]
+    artifacts = ArtifactStore(blobs, keyring)
     write_back = WriteBack(
         owner=worker_name(settings),
         database=database,
+        store=artifacts,
         heartbeat=heartbeats[1],
         limits=limits,
         runtime=runtime.name,
         provider=runtime.provider,
+        gate=gate,
     )
     turns = Turns()
     scorer = Scorer(
@@ -205,6 +213,8 @@ def _scoring(
         pool=pool,
         runtime=runtime,
         uploads=uploads,
+        artifacts=artifacts,
+        artifact_limits=ArtifactLimits(settings.max_artifacts, settings.max_artifact_bytes),
         ciphers=ciphers,
         heartbeat=heartbeats[0],
         write_back=write_back,

@@ -17,7 +17,7 @@ from service.batches import schedules
 from service.batches import sweeps as batches
 from service.errors import DatabaseUnavailable, ServiceError
 from service.failpoints import Point
-from service.jobs import sweeps
+from service.jobs import artifacts, sweeps
 from service.metrics import (
     CHUNKS_QUARANTINED,
     CHUNKS_RESCUED,
@@ -57,6 +57,7 @@ def sweeps_of(parts: Parts) -> dict[str, Callable[[], bool]]:
         "deliveries": _deliveries,
         "batches": _batches,
         "schedules": _schedules,
+        "artifacts": _artifacts,
     }
     return {name: _quiet(name, partial(sweep, parts)) for name, sweep in sweeps.items()}
 
@@ -172,6 +173,13 @@ def _schedules(parts: Parts) -> None:
         opened = schedules.run_due(work, cipher_of=parts.ciphers.of, resolve=parts.catalog.resolve)
     if opened:
         log.info("scheduled_batches_opened", batches=[str(batch.id) for batch in opened])
+
+
+def _artifacts(parts: Parts) -> None:
+    """Remove blobs of artifacts that no job has. Safe twice: a blob that is gone is no error."""
+    removed = artifacts.remove_due(parts.database, parts.blobs)
+    if removed:
+        log.info("artifacts_removed", blobs=removed)
 
 
 def _pulse(parts: Parts, process: str) -> None:

@@ -20,6 +20,12 @@ from service.api.http.schemas import Problem
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
 PATH_VARIABLE = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
+# By the converter of the route: `name` of an artifact is a string, a model without a converter is a reference.
+PATH_SCHEMAS: dict[str | None, dict[str, str]] = {
+    "uuid": {"format": "uuid"},
+    "string": {"pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"},
+    None: {"pattern": "^[a-z0-9-]{1,64}(@[A-Za-z0-9.+-]{1,64})?$"},
+}
 SECONDS = {"description": "In seconds", "schema": {"type": "string"}, "required": True}
 ANSWER_WORDS = {
     200: "Done",
@@ -126,9 +132,7 @@ def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
             "name": match["name"],
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "format": "uuid"}
-            if match["kind"] == "uuid"
-            else {"type": "string", "pattern": "^[a-z0-9-]{1,64}(@[A-Za-z0-9.+-]{1,64})?$"},
+            "schema": {"type": "string"} | PATH_SCHEMAS[match["kind"]],
         }
         for match in PATH_VARIABLE.finditer(rule.rule)
     ]

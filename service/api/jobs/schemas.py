@@ -89,6 +89,16 @@ class JobProblem(Wire):
     detail: str
 
 
+class ArtifactView(Wire):
+    """A file of a result."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    url: str = Field(description="Where GET downloads it: a path of this API.")
+
+
 class ResultView(BaseModel):
     """What the model answered: the fields of its `result_schema`, and what computed it."""
 
@@ -98,6 +108,7 @@ class ResultView(BaseModel):
     model_digest: str
     runtime: str
     provider: str
+    artifacts: list[ArtifactView] | None = Field(None, description="Its files, where the model makes any.")
 
 
 class JobView(Wire):

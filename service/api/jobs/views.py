@@ -1,7 +1,9 @@
 """Jobs as what goes over the wire."""
 
 from typing import Any
+from uuid import UUID
 
+from models.pipelines.artifacts import LISTING
 from service.api.jobs.schemas import SubmitRequest
 from service.catalog import PublishedModel
 from service.jobs.queries import JobView
@@ -29,10 +31,18 @@ def job_fields(job: JobView, model: PublishedModel, *, with_context: bool = True
             "runtime": job.result.runtime,
             "provider": job.result.provider,
         }
-        fields["result"] = job.result.content | computed_by
+        fields["result"] = _with_urls(job.id, job.result.content) | computed_by
     if job.problem is not None:
         fields["problem"] = job.problem
     return fields
+
+
+def _with_urls(job_id: UUID, result: dict[str, Any]) -> dict[str, Any]:
+    """A result that lists artifacts says where they are downloaded."""
+    if LISTING not in result:
+        return result
+    listed = [each | {"url": f"/v1/jobs/{job_id}/artifacts/{each['name']}"} for each in result[LISTING]]
+    return result | {LISTING: listed}
 
 
 def accepted_fields(accepted: Accepted, wanted: SubmitRequest, model: PublishedModel) -> dict[str, Any]:

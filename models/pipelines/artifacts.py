@@ -1,0 +1,23 @@
+"""What the artifacts of an answer must be, so that they can be listed, stored and downloaded by name."""
+
+import re
+
+from models.pipelines.contract import Answer
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+# RFC 6838, 4.2, in lower case and without parameters.
+MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+LISTING = "artifacts"  # the property of a result that lists them
+
+
+def artifacts_fault(answer: Answer) -> str | None:
+    """Why the artifacts of an answer cannot be taken; None when they can. Names them, and no content."""
+    if LISTING in answer.result:
+        return f"the result has a property {LISTING}, in which artifacts are listed: choose another name"
+    for artifact in answer.artifacts:
+        if not NAME.fullmatch(artifact.name):
+            return f"an artifact has another name than {NAME.pattern}"
+        if not MEDIA_TYPE.fullmatch(artifact.media_type):
+            return f"the media type of the artifact {artifact.name} is no type/subtype in lower case"
+    several = len({artifact.name for artifact in answer.artifacts}) < len(answer.artifacts)
+    return "several artifacts have the same name" if several else None
