@@ -27,10 +27,6 @@ class Opening:
     opens_at: datetime
     closes_at: datetime | None = None
 
-    def holds(self, instant: datetime) -> bool:
-        """Whether it is open at `instant`."""
-        return self.opens_at <= instant and (self.closes_at is None or instant < self.closes_at)
-
 
 @dataclass(frozen=True)
 class Window:

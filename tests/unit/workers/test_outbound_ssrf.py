@@ -202,3 +202,24 @@ def test_behind_a_proxy_the_same_urls_are_refused(url: str, loop: asyncio.Abstra
     rules = EgressRules(proxy="http://proxy.example.com:3128")
     assert send(loop, receivers, Resolver(public), url, rules=rules) == [SendFault.URL_REFUSED]
     assert receivers.connected == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "port", "named"), [("http", 3128, None), ("https", 3129, "proxy.example.com")]
+)
+def test_a_proxy_is_connected_to_by_its_name_and_port_and_spoken_to_as_its_url_says(
+    scheme: str, port: int, named: str | None, loop: asyncio.AbstractEventLoop
+) -> None:
+    receivers = Receivers()
+    rules = EgressRules(proxy=f"{scheme}://proxy.example.com:{port}", allow_http=True, ports=None)
+    assert send(loop, receivers, Resolver(public), "http://hooks.example.com/", rules=rules) == [
+        Answer(204, "", None)
+    ]
+    assert receivers.connected == [("proxy.example.com", port)]
+    assert receivers.lines[0].server_name == named
+
+
+@pytest.mark.parametrize("proxy", ["socks5://proxy.example.com:1080", "https://", "proxy.example.com:3128"])
+def test_a_proxy_that_is_no_http_or_https_url_is_refused_at_the_start(proxy: str) -> None:
+    with pytest.raises(ValueError, match="not given as an http or https URL"):
+        Outbound(EgressRules(proxy=proxy))
