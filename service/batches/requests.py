@@ -1,7 +1,7 @@
 """What a batch is asked to do, as it is stored: sealed, since names and places of files may tell of patients."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
@@ -27,7 +27,8 @@ class BatchRequest:
 
     `delimiter` is of CSV and `index` of archives, None to find them out. `place` is the URI of a folder that gets a copy of
     the output in the clear. `dry_run_rows`: that many rows are checked and none is scored. `rows` is of a re-run that
-    validates its source anew; without it a re-run takes the source and the plan of its first batch. For all else see Wanted.
+    validates its source anew; without it a re-run takes the source and the plan of its first batch. `options` are the
+    model's, as they came. For all else see Wanted.
     """
 
     format: BatchFormat
@@ -44,10 +45,11 @@ class BatchRequest:
     missing: tuple[str, ...] = ()
     decimal: str | None = None
     rows: RerunRows | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values; what was not asked for is left out."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
+        return {name: value for name, value in asdict(self).items() if value not in (None, (), {})}
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> Self:

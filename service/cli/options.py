@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from models.strict_json import JsonInvalid, read_json, require_finite
 from service.cli.output import Output
 
 if TYPE_CHECKING:
@@ -51,6 +52,36 @@ class Moment(click.ParamType[datetime]):
             )
         except (ValueError, OverflowError):
             self.fail("give a time such as 2027-01-31T18:00:00Z or 2027-01-31T19:00:00+01:00", param, ctx)
+
+
+class ModelOption(click.ParamType[tuple[str, Any]]):
+    """An option of a model, `NAME=VALUE`: the value is JSON, or a text as it stands."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        """Name and value."""
+        name, equals, told = value.partition("=")
+        if not equals or not name:
+            self.fail("give it as NAME=VALUE, such as top=5", param, ctx)
+        try:
+            found = read_json(told.encode())
+            require_finite(found)
+        except (JsonInvalid, UnicodeEncodeError):
+            return name, told
+        return name, found
+
+
+model_options = click.option(
+    "--option",
+    "options",
+    type=ModelOption(),
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the model, such as top=5; once for each (`medqueue models show` lists them).",
+)
 
 
 class FiniteRange(click.FloatRange):

@@ -62,6 +62,8 @@ def upload_id(clumsy: httpx.Client) -> str:
         ),
         ({"id_column": "row"}, 422, "column_taken", "/id_column"),
         ({"carry": ["probability_x"]}, 422, "column_taken", "/carry"),
+        ({"options": {"top": 5}}, 422, "request_invalid", "/options/top"),
+        ({"options": 5}, 422, "request_invalid", "/options"),
         ({"carry": [""]}, 422, "request_invalid", "/carry/0"),
         ({"format": "parquet", "delimiter": ";"}, 422, "request_invalid", "/delimiter"),
         ({"format": "parquet", "missing": ["NA"]}, 422, "request_invalid", "/missing"),

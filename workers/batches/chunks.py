@@ -107,13 +107,14 @@ class ChunkWorker:
         cipher = services.ciphers.of(chunk.tenant_id)
         planned = Chunk.from_bytes(chunks.open_seek(cipher, chunk.tenant_id, chunk.lease.id, chunk.seek))
         loaded = services.pool.get(chunk.model_version_id)
+        options = loaded.pipeline.check_options(opened.request.options)
         polite, limit = self._polite(loaded), min(chunk.run_rows, loaded.batch_limit)
         scorer = ChunkScorer(
             loaded.pipeline,
             polite,
             batch_limit=limit,
             between=self._keeper.give_way,
-            cases=CaseScorer(loaded.scoring, polite.run, limit, self._keeper.give_way),
+            cases=CaseScorer(loaded.scoring, polite.run, limit, self._keeper.give_way, options),
         )
         dry = opened.request.dry_run_rows is not None
         blocks = self._watched(opened.reader.read(planned))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from models.pipelines import InputRejected
 from service.accounts import Principal
 from service.api.batches.schemas import (
     BatchOptions,
@@ -134,6 +135,7 @@ def _request(wanted: BatchOptions, *, upload_id: UUID | None, uri: str | None) -
         output=OutputFormat(wanted.output.format),
         place=wanted.output.place,
         dry_run_rows=wanted.dry_run,
+        options=wanted.options,
     )
 
 
@@ -142,6 +144,13 @@ def _check_request(request: BatchRequest, model: PublishedModel) -> None:
     wanted = wanted_by(request, model.pipeline)
     with _pointing("/format"):
         check_format(request.format, wanted)
+    try:
+        model.pipeline.check_options(request.options)
+    except InputRejected as rejected:
+        faults = (
+            FieldError(f"/options{fault.pointer}", fault.code, fault.detail) for fault in rejected.faults
+        )
+        raise RequestInvalid(errors=tuple(faults)) from None
     with _pointing("/id_column"):
         check_names(replace(wanted, carry=()))
     with _pointing("/carry"):

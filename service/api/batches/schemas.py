@@ -34,6 +34,7 @@ MISSING = "What stands in cells of CSV where a number is missing, beside nothing
 DECIMAL = "The decimal mark of CSV; a point without it."
 DELIMITER = "What separates columns of CSV, no letter and no digit; found out without it."
 INDEX = "The member of an archive that names its files; `index.csv` or `index.ndjson` where there is one."
+OPTIONS = "Options of the model, the same for every row: see its `options_schema`."
 DRY_RUN = "Check so many rows, score none."
 DEADLINE_AFTER = "Seconds from each run after which its batch expires."
 
@@ -133,6 +134,7 @@ class BatchOptions(Wire):
     decimal: Literal[".", ","] | None = Field(None, description=DECIMAL)
     index: Text | None = Field(None, description=INDEX)
     dry_run: Annotated[int, Field(ge=1, le=DRY_RUN_LIMIT)] | None = Field(None, description=DRY_RUN)
+    options: dict[str, Any] = Field(default_factory=dict, description=OPTIONS)
 
 
 class BatchSubmit(BatchOptions):
@@ -274,6 +276,7 @@ class BatchView(Wire):
     decimal: str | None
     columns: ColumnsView | None = Field(description="There once the source is validated.")
     dry_run: int | None
+    options: dict[str, Any]
     counts: RowCounts
     rows_per_s: float | None = Field(description="Over the newest chunks, while it runs.")
     expected_end: datetime | None
@@ -323,6 +326,7 @@ class ScheduleView(Wire):
     delimiter: str | None
     index: str | None
     dry_run: int | None
+    options: dict[str, Any]
     created_at: datetime
     updated_at: datetime
     paused_at: datetime | None

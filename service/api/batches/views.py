@@ -66,6 +66,7 @@ def batch_fields(batch: BatchView, model: PublishedModel, *, with_source: bool =
         "decimal": request.decimal,
         "columns": asdict(batch.columns) if batch.columns is not None and with_source else None,
         "dry_run": request.dry_run_rows,
+        "options": request.options if with_source else {},
         "counts": {
             "total": batch.rows_total,
             "succeeded": batch.rows_succeeded,
@@ -112,6 +113,7 @@ def schedule_fields(schedule: ScheduleView, *, with_source: bool = True) -> dict
         "delimiter": request.delimiter,
         "index": request.index if with_source else None,
         "dry_run": request.dry_run_rows,
+        "options": request.options if with_source else {},
         "created_at": schedule.created_at,
         "updated_at": schedule.updated_at,
         "paused_at": schedule.paused_at,

@@ -39,6 +39,7 @@ WORK_FIELDS = (
     "missing",
     "decimal",
     "dry_run",
+    "options",
 )
 PROGRESS_FIELDS = ("counts", "chunks", "rows_per_s", "results", "errors", "rerun_of", "schedule_id")
 SCHEDULE_FIELDS = ("id", "name", "cron", "zone", "model", "deadline_after_s", "last_batch_id")

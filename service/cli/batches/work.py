@@ -13,6 +13,7 @@ import click
 
 from service.cli.batches.sources import FORMATS, format_of
 from service.cli.batches.zones import machine_zone
+from service.cli.options import model_options
 
 if TYPE_CHECKING:
     from service.cli.client import Json
@@ -38,6 +39,7 @@ class Work:
     decimal: str | None
     delimiter: str | None
     index: str | None
+    options: tuple[tuple[str, Any], ...]
     output: str | None
     place: str | None
 
@@ -73,6 +75,7 @@ class Work:
             "decimal": self.decimal,
             "delimiter": self.delimiter,
             "index": self.index,
+            "options": dict(self.options) or None,
         }
         return {name: value for name, value in wanted.items() if value is not None}
 
@@ -165,6 +168,7 @@ WORK_OPTIONS = (
         "--delimiter", type=Delimiter(), metavar="D", help="Of CSV, or `tab`; found out without it."
     ),
     click.option("--index", metavar="NAME", help="Of archives: the member that lists the files."),
+    model_options,
     click.option(
         "--output", type=click.Choice(OUTPUTS), help="How the output is written; ndjson without it."
     ),

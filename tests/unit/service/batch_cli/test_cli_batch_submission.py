@@ -42,6 +42,20 @@ def test_how_a_csv_is_to_be_read_is_passed_on(api: Api, medqueue: Run, ward: str
     }
 
 
+def test_options_of_the_model_are_json_or_text_and_passed_on(api: Api, medqueue: Run, ward: str) -> None:
+    api.on("POST /v1/uploads", {"id": ID}, status=201)
+    api.on("POST /v1/batches", view("validating", 0), status=202)
+    words = ["--option", "top=5", "--option", "way=fast", "--option", 'near=["a"]', "--option", "big=1e999"]
+    assert medqueue("submit", ward, "--model", "m", *words) == 0
+    assert api.body(1)["options"] == {"top": 5, "way": "fast", "near": ["a"], "big": "1e999"}
+
+
+def test_an_option_without_a_name_is_refused(medqueue: Run, ward: str, capsys: Captured) -> None:
+    for words in ("5", "=5"):
+        assert medqueue("submit", ward, "--model", "m", "--option", words) == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [("--missing", "NA"), ("--decimal", ",")])
 def test_what_is_of_csv_alone_is_refused_for_other_formats(
     medqueue: Run, ward: str, words: tuple[str, str], capsys: Captured

@@ -240,10 +240,12 @@ class Run:
         return [json.loads(line) for line in content.splitlines()]
 
 
-def chunk_scorer(model: Pipeline, graph: Graph, batch_limit: int) -> ChunkScorer:
+def chunk_scorer(
+    model: Pipeline, graph: Graph, batch_limit: int, model_options: Mapping[str, object]
+) -> ChunkScorer:
     """A scorer of chunks, as a worker makes it."""
     run = cast(Any, graph).run
-    cases = CaseScorer(model.open(Path()), run, batch_limit, lambda: None)
+    cases = CaseScorer(model.open(Path()), run, batch_limit, lambda: None, model_options)
     return ChunkScorer(model, graph, batch_limit=batch_limit, cases=cases)
 
 
@@ -257,6 +259,7 @@ def scored(
     model: Pipeline | None = None,
     graph: Graph | None = None,
     batch_limit: int = 64,
+    model_options: Mapping[str, object] | None = None,
     **options: Any,
 ) -> Run:
     """Score a file: chunks in `order` (their numbers, repeats allowed), each by a reader of its own where it is given."""
@@ -264,7 +267,7 @@ def scored(
     blobs = MemoryBlobStore()
     model = model or pipeline()
     run = Run(plan, model, output, PartStore(blobs, Cipher(bytes(32)), UUID(int=1), UUID(int=2)), blobs)
-    scorer = chunk_scorer(model, graph or loaded_graph(), batch_limit)
+    scorer = chunk_scorer(model, graph or loaded_graph(), batch_limit, model_options or {})
     reader = reader_of(MemorySource(content).open(), plan.layout, model, limits)
     for number in order if order is not None else range(len(plan.chunks)):
         chunk = Chunk.from_bytes(plan.chunks[number].as_bytes())

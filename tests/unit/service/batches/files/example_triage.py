@@ -124,7 +124,8 @@ class Triage:
         sums = run({"x": feeds})["y"][:, 0].tolist()
         if wrong := tuple(row for row, each in enumerate(inputs) if each["note"] == "nan"):
             raise PredictionInvalid(wrong, "not a number")
-        return [_answer(each, value) for each, value in zip(inputs, sums, strict=True)]
+        added = [float(str(case.options.get("add", 0))) for case in cases]
+        return [_answer(each, value + more) for each, value, more in zip(inputs, sums, added, strict=True)]
 
 
 def _answer(given: Mapping[str, Any], value: float) -> Answer:

@@ -159,6 +159,12 @@ def test_a_micro_batch_is_halved_when_memory_runs_out_and_stays_so() -> None:
     assert graph.sizes == [16, 8, 4, 4, 8, 4, 4, *[4] * 6]
 
 
+def test_every_row_gets_the_options_of_the_batch() -> None:
+    rows = ndjson_file([{"note": "x", "age": 1}] * 3)
+    found = triaged(rows, BatchFormat.NDJSON, model_options={"add": 7}).lines()
+    assert [line["score_value"] for line in found] == [9.0, 9.0, 9.0]
+
+
 def test_a_misspelt_column_is_refused_as_for_numbers() -> None:
     content = csv_file([{"note": "x", "age": 1, "Wheight": 3}])
     assert problem(content, BatchFormat.CSV, model=Triage()) is FileProblem.COLUMN_UNKNOWN
