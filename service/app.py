@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,37 +19,31 @@ from service.api.http.auth import Authenticator
 from service.api.http.bodies import Bodies
 from service.api.http.places import Places
 from service.api.http.request_ids import RequestIds
-from service.api.http.waiting import Waiting
 from service.api.jobs import artifacts as job_artifacts
 from service.api.jobs import results as job_results
 from service.api.jobs import routes as jobs
 from service.api.models import routes as models
-from service.api.receivers import Callbacks, Receivers
 from service.api.services import Services
 from service.api.webhooks import deliveries as webhook_deliveries
 from service.api.webhooks import endpoints as webhook_endpoints
 from service.batches.roots import GrantedRoots
 from service.broker import CeleryTaskQueue, EndedListener
 from service.catalog import Catalog
-from service.combining import Combiner
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
-from service.errors import DatabaseUnavailable, NotReady, PayloadUnreadable
-from service.failpoints import Point
+from service.desk import desk_over
+from service.desk.waiting import Waiting
+from service.errors import NotReady
 from service.faults import Fault, Requirement
 from service.gate import Gate
-from service.jobs import admission, queries, submission
-from service.jobs.admission import Admission, Tally
 from service.jobs.artifacts import ArtifactStore
-from service.jobs.queries import JobView, Reading
-from service.jobs.submission import Accepted, NewJob
 from service.metrics import REQUEST_SECONDS, REQUESTS
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
+from service.webhooks.receivers import Receivers
 from service.webhooks.rules import rules_of
 
-COMBINED = 64
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -81,6 +75,8 @@ def create_api(settings: Settings) -> Api:
     waiting = Waiting(settings.max_waiters)
     receivers = Receivers(rules_of(settings))
     blobs = FsspecBlobStore(settings.blob_location)
+    catalog = Catalog(database, cache_s=settings.cache_s, blobs=blobs)
+    uploads = Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes)
     gate = _gate(settings, database, keyring, blobs)
     gate.look()
     gate.start()
@@ -88,26 +84,21 @@ def create_api(settings: Settings) -> Api:
         settings=settings,
         database=database,
         roots=GrantedRoots(database, settings.batch_root_grants),
-        catalog=Catalog(database, cache_s=settings.cache_s, blobs=blobs),
-        uploads=Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes),
+        catalog=catalog,
+        uploads=uploads,
         artifacts=ArtifactStore(blobs, keyring),
         blobs=blobs,
         gate=gate,
         auth=Authenticator(database, keyring, cache_s=settings.cache_s),
+        desk=desk_over(
+            settings, database, catalog=catalog, uploads=uploads, receivers=receivers, waiting=waiting
+        ),
         waiting=waiting,
         bodies=Bodies(
             slots=max(1, (settings.api_threads - settings.max_waiters) * 3 // 4),
             limit_bytes=settings.max_body_bytes,
         ),
-        admission=Admission(
-            partial(_count_queued, database),
-            most=settings.max_queued,
-            most_of_tenant=settings.max_queued_per_tenant,
-        ),
         receivers=receivers,
-        callbacks=Callbacks(database, receivers),
-        submits=Combiner(partial(_submit_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
-        reads=Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,)),
     )
     listener = EndedListener(settings.redis_url, waiting.ended)
     waiting.hears = lambda: listener.hears
@@ -126,27 +117,6 @@ def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobS
         return (fault for fault in tests if fault is not None)
 
     return Gate(f"api@{host}", examine, database=database)
-
-
-def _count_queued(database: Database) -> Tally:
-    """Count what waits, for all submits of the next while."""
-    with database.statement() as work:
-        return admission.queued(work)
-
-
-def _submit_all(database: Database, new_jobs: Sequence[NewJob]) -> list[Accepted]:
-    """Store the cases of several requests in one transaction."""
-    failpoints.reach(Point.SUBMIT_BEFORE)
-    with database.statement() as work:
-        accepted = submission.submit(work, new_jobs)
-    failpoints.reach(Point.SUBMIT_AFTER)
-    return accepted
-
-
-def _read_all(database: Database, readings: Sequence[Reading]) -> list[JobView | PayloadUnreadable | None]:
-    """Read the jobs of several requests in one transaction."""
-    with database.statement() as work:
-        return queries.read(work, readings)
 
 
 class _Flask(Flask):

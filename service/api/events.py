@@ -18,8 +18,8 @@ from service.api.http import parameters
 from service.api.http.examples import AT, ID
 from service.api.http.operations import operation
 from service.api.http.requests import preferred_wait_s, query_as
-from service.api.http.waiting import REREAD_S
 from service.api.services import Services
+from service.desk.waiting import REREAD_S
 from service.errors import HeaderInvalid, ServiceError
 from service.lifecycle import PUBLISHED_ACTIONS
 from service.webhooks import feed

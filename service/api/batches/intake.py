@@ -16,7 +16,6 @@ from service.api.batches.schemas import (
     SourceRequest,
     WindowRequest,
 )
-from service.api.jobs.intake import FIRST_YEAR, LATEST_YEAR, check_deadline
 from service.api.services import Services
 from service.batches import recurrence
 from service.batches.files.formats import ARCHIVES, check_format
@@ -30,6 +29,7 @@ from service.batches.requests import BatchRequest, wanted_by
 from service.batches.schedules import NewSchedule
 from service.batches.windows import Window, iana_zone
 from service.catalog import PublishedModel
+from service.desk.intake import FIRST_YEAR, LATEST_YEAR, check_deadline
 from service.errors import FieldError, FileUnfit, RequestInvalid, UploadNotFound, WindowInvalid
 
 

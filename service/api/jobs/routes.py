@@ -1,6 +1,5 @@
 """/v1/jobs: submit one or many, read, list, cancel, and the audit trail of each."""
 
-from collections import Counter
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -9,7 +8,6 @@ from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.datastructures import ETags
 
-from service import failpoints
 from service.accounts import Principal, Scope
 from service.api.http import parameters
 from service.api.http.answers import answer, page_of
@@ -26,7 +24,7 @@ from service.api.http.requests import (
     traceparent,
 )
 from service.api.http.schemas import PAGE_LIMIT, Reference, Time
-from service.api.jobs import examples, intake, results
+from service.api.jobs import examples
 from service.api.jobs.schemas import (
     BulkAnswer,
     BulkOfCases,
@@ -36,22 +34,13 @@ from service.api.jobs.schemas import (
     JobView,
     SubmitRequest,
 )
-from service.api.jobs.views import accepted_fields, job_fields
+from service.api.jobs.views import accepted_fields, fields_or_problem, job_fields
 from service.api.services import Services
-from service.errors import (
-    DatabaseUnavailable,
-    JobNotFound,
-    ModelNotFound,
-    PayloadUnreadable,
-    RequestInvalid,
-    ServiceError,
-)
-from service.failpoints import Point
-from service.jobs import queries, submission
-from service.jobs.queries import EVERY_TAG, Reading
-from service.jobs.submission import Accepted, IdempotencyKey, NewJob
+from service.desk import Desk, JobSearch
+from service.errors import RequestInvalid, ServiceError
+from service.jobs.queries import EVERY_TAG, TAG
+from service.jobs.submission import Accepted
 from service.lifecycle import JobState
-from service.metrics import JOBS_SUBMITTED
 
 RETRY_AFTER = {"Retry-After": "1"}
 
@@ -111,18 +100,21 @@ class JobViews:
     )
     def submit(self) -> Response:
         """Check a case, store it, and wait for its result if asked to."""
-        services = self._services
+        services, desk = self._services, self._services.desk
         principal = services.auth.principal(Scope.JOBS_WRITE)
         body, wait_s = services.bodies.json(principal), preferred_wait_s(services.settings.max_wait_s)
         wanted, idempotency = body_as(SubmitRequest, body), idempotency_key(body)
-        accepted = _earlier(services, principal, idempotency, count=1).get(0)
-        if accepted is None:
-            job = intake.checked(services, principal, wanted, request=_submission(services))
-            accepted = _store_one(services, job, idempotency)
+        accepted = desk.submit(
+            principal, wanted.as_request(), idempotency=idempotency, traceparent=traceparent()
+        )
         may_read = principal.may(Scope.JOBS_READ)  # else there is nothing to wait for: a result is not shown
-        if wait_s and may_read and _waited(services, principal, accepted.id, wait_s):
-            return _read(services, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
-        fields = accepted_fields(accepted, wanted, services.catalog.version(accepted.model_version_id))
+        if (
+            wait_s
+            and may_read
+            and desk.wait(principal, accepted.id, wait_s, may_have_ended=accepted.replayed)
+        ):
+            return _read(desk, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
+        fields = accepted_fields(accepted, wanted, desk.model_of(accepted))
         return answer(fields, 202, {"Location": f"/v1/jobs/{accepted.id}"} | RETRY_AFTER)
 
     @operation(
@@ -137,35 +129,23 @@ class JobViews:
     )
     def submit_bulk(self) -> Response:
         """Check many cases, store the good ones together, wait for all results if asked to, answer each."""
-        services = self._services
+        services, desk = self._services, self._services.desk
         principal = services.auth.principal(Scope.JOBS_WRITE)
         body, wait_s = services.bodies.json(principal), preferred_wait_s(services.settings.max_wait_s)
-        idempotency = idempotency_key(body)
-        cases = _cases(body)
-        accepted = _earlier(services, principal, idempotency, count=len(cases))
-        brought_by = _submission(services)
-        checked = {
-            position: _checked_item(services, principal, case, brought_by, position)
-            for position, case in enumerate(cases)
-            if position not in accepted
-        }
-        jobs = [item for item in checked.values() if isinstance(item, NewJob)]
-        if jobs:
-            stored = _store(services, jobs, idempotency)
-            accepted |= {job.position: answered for job, answered in zip(jobs, stored, strict=True)}
-        ids = [job.id for job in accepted.values()]
+        idempotency, cases = idempotency_key(body), _cases(body)
+        wanted = [case.as_request() if isinstance(case, SubmitRequest) else case for case in cases]
+        submitted = desk.submit_many(principal, wanted, idempotency=idempotency, traceparent=traceparent())
+        ids = [item.id for item in submitted if isinstance(item, Accepted)]
         may_read = principal.may(Scope.JOBS_READ)
-        waited = wait_s > 0 and may_read and results.wait_for_all(services, principal, ids, wait_s)
-        read = dict(zip(ids, results.read_all(services, principal, ids), strict=True)) if waited else {}
+        waited = wait_s > 0 and may_read and desk.wait_for_all(principal, ids, wait_s)
+        read = dict(zip(ids, desk.read_many(principal, ids), strict=True)) if waited else {}
         return answer(
             {
                 "items": [
-                    checked[position]
-                    if position not in accepted
-                    else results.fields_of(services, read[accepted[position].id])
-                    if waited
-                    else _accepted(services, accepted[position], case)
-                    for position, case in enumerate(cases)
+                    fields_or_problem(desk, read[item.id])
+                    if isinstance(item, Accepted) and waited
+                    else _accepted_or_problem(desk, item, case)
+                    for item, case in zip(submitted, cases, strict=True)
                 ]
             },
             headers={"Preference-Applied": f"wait={wait_s:.0f}"} if waited else None,
@@ -181,21 +161,15 @@ class JobViews:
     )
     def list_jobs(self) -> Response:
         """A page of the caller's jobs."""
-        services = self._services
+        services, desk = self._services, self._services.desk
         principal = services.auth.principal(Scope.JOBS_READ)
         query = query_as(JobQuery)
         before = cursor_id("jobs", query.cursor)
-        wanted = queries.JobFilter(
-            query.state, _versions(services, query), query.subject, query.created_after, query.created_before
+        wanted = JobSearch(
+            query.state, query.model, query.kind, query.subject, query.created_after, query.created_before
         )
-        with services.database.statement() as work:
-            jobs = queries.newest(work, principal, wanted, before=before, limit=query.limit + 1)
-        return page_of(
-            "jobs",
-            jobs,
-            query.limit,
-            lambda job: job_fields(job, services.catalog.version(job.model_version_id)),
-        )
+        jobs = desk.newest(principal, wanted, before=before, limit=query.limit + 1)
+        return page_of("jobs", jobs, query.limit, lambda job: job_fields(job, desk.model_of(job)))
 
     @operation(
         "Read a job and its result",
@@ -207,17 +181,12 @@ class JobViews:
     )
     def get_job(self, job_id: UUID) -> Response:
         """One job, after waiting for its end if asked to."""
-        services = self._services
+        services, desk = self._services, self._services.desk
         principal = services.auth.principal(Scope.JOBS_READ)
         query_as(NoQuery)
         wait_s = preferred_wait_s(services.settings.max_wait_s)
-        if (
-            wait_s
-            and not _ended(services, principal, job_id)
-            and _waited(services, principal, job_id, wait_s)
-        ):
-            return _read(services, principal, job_id, waited_s=wait_s)
-        return _read(services, principal, job_id)
+        waited = wait_s > 0 and desk.wait(principal, job_id, wait_s)
+        return _read(desk, principal, job_id, waited_s=wait_s if waited else 0)
 
     @operation(
         "Cancel a job",
@@ -228,12 +197,9 @@ class JobViews:
     )
     def cancel_job(self, job_id: UUID) -> Response:
         """Cancel a job that has not ended; the job as it then stands, its context for keys with `jobs:read` alone."""
-        services = self._services
-        principal = services.auth.principal(Scope.JOBS_WRITE)
-        with services.database.transaction() as work:
-            job = queries.cancel(work, principal, job_id)
-        model = services.catalog.version(job.model_version_id)
-        return answer(job_fields(job, model, with_context=principal.may(Scope.JOBS_READ)))
+        services, desk = self._services, self._services.desk
+        job = desk.cancel(services.auth.principal(Scope.JOBS_WRITE), job_id)
+        return answer(job_fields(job, desk.model_of(job)))
 
     @operation(
         "Read a job's audit trail",
@@ -249,35 +215,8 @@ class JobViews:
         principal = services.auth.principal(Scope.JOBS_READ)
         query = query_as(EventQuery)
         after = cursor_id("events", query.cursor)
-        with services.database.transaction() as work:
-            events = queries.events(work, principal, job_id, after=after, limit=query.limit + 1)
+        events = services.desk.events(principal, job_id, after=after, limit=query.limit + 1)
         return page_of("events", events, query.limit, asdict)
-
-
-def _store_one(services: Services, job: NewJob, idempotency: IdempotencyKey | None) -> Accepted:
-    """Store a lone case, together with those of other requests that come in at the same time.
-
-    Raises TenantQueueFull or QueueFull.
-    """
-    if idempotency is not None:
-        return _store(services, [job], idempotency)[0]
-    with services.admission.room(job.principal.tenant_id, 1):
-        accepted = services.submits.run(job)
-    JOBS_SUBMITTED.labels(job.model.name).inc()
-    return accepted
-
-
-def _store(services: Services, jobs: list[NewJob], idempotency: IdempotencyKey | None) -> list[Accepted]:
-    """Store the cases of one request, all or none. Raises TenantQueueFull or QueueFull."""
-    unit = services.database.transaction() if idempotency else services.database.statement()
-    failpoints.reach(Point.SUBMIT_BEFORE)
-    with services.admission.room(jobs[0].principal.tenant_id, len(jobs)), unit as work:
-        accepted = submission.submit(work, jobs, idempotency)
-    failpoints.reach(Point.SUBMIT_AFTER)
-    fresh = Counter(job.model.name for job, stored in zip(jobs, accepted, strict=True) if not stored.replayed)
-    for name, count in fresh.items():
-        JOBS_SUBMITTED.labels(name).inc(count)
-    return accepted
 
 
 def _cases(body: bytes) -> list[SubmitRequest | ServiceError]:
@@ -295,54 +234,17 @@ def _case(part: object) -> SubmitRequest | ServiceError:
         return error
 
 
-def _checked_item(
-    services: Services,
-    principal: Principal,
-    case: SubmitRequest | ServiceError,
-    request: intake.Submission,
-    position: int,
-) -> NewJob | dict[str, object]:
-    """One case of a bulk request, or the problem that keeps it out. Raises DatabaseUnavailable: that is no case's own."""
-    if isinstance(case, ServiceError):
-        return problem_of(case)
-    try:
-        return intake.checked(services, principal, case, request=request, position=position)
-    except DatabaseUnavailable:
-        raise
-    except ServiceError as error:
-        return problem_of(error)
-
-
-def _submission(services: Services) -> intake.Submission:
-    return intake.Submission(traceparent(), services.callbacks.patience())
-
-
-def _accepted(services: Services, accepted: Accepted, case: SubmitRequest | ServiceError) -> dict[str, Any]:
-    assert isinstance(case, SubmitRequest)  # what fits no schema was never stored
-    return accepted_fields(accepted, case, services.catalog.version(accepted.model_version_id))
-
-
-def _earlier(
-    services: Services, principal: Principal, idempotency: IdempotencyKey | None, *, count: int
-) -> dict[int, Accepted]:
-    """What this key had stored before, by position in the request: looked up before time can spoil a check."""
-    if idempotency is None:
-        return {}
-    with services.database.statement() as work:
-        return submission.earlier(work, principal, idempotency, count=count)
-
-
-def _ended(services: Services, principal: Principal, job_id: UUID) -> bool:
-    with services.database.statement() as work:
-        return queries.has_ended(work, principal, job_id)
-
-
-def _waited(services: Services, principal: Principal, job_id: UUID, wait_s: float) -> bool:
-    return services.waiting.wait(job_id, wait_s, lambda: _ended(services, principal, job_id))
+def _accepted_or_problem(
+    desk: Desk, item: Accepted | ServiceError, case: SubmitRequest | ServiceError
+) -> dict[str, Any]:
+    if isinstance(item, ServiceError):
+        return problem_of(item)
+    assert isinstance(case, SubmitRequest)  # what fits no schema is never stored
+    return accepted_fields(item, case, desk.model_of(item))
 
 
 def _read(
-    services: Services,
+    desk: Desk,
     principal: Principal,
     job_id: UUID,
     *,
@@ -350,12 +252,7 @@ def _read(
     waited_s: float = 0,
 ) -> Response:
     tags = request.if_none_match
-    known = EVERY_TAG if tags.star_tag else _tags_of_jobs(tags)
-    job = services.reads.run(Reading(principal, job_id, known))
-    if job is None:
-        raise JobNotFound
-    if isinstance(job, PayloadUnreadable):
-        raise job
+    job = desk.read(principal, job_id, EVERY_TAG if tags.star_tag else _tags_of_jobs(tags))
     headers = {"ETag": f'"{job.tag}"', "Cache-Control": "private, no-cache"}
     if waited_s:
         headers["Preference-Applied"] = f"wait={waited_s:.0f}"
@@ -366,27 +263,9 @@ def _read(
     status = 200 if job.ended else status_of_unended
     if status == 202:
         headers["Location"] = f"/v1/jobs/{job_id}"
-    return answer(job_fields(job, services.catalog.version(job.model_version_id)), status, headers)
+    return answer(job_fields(job, desk.model_of(job)), status, headers)
 
 
 def _tags_of_jobs(tags: ETags) -> str | None:
     """Those of the tags that a job may have. `"*"` is a tag like any other, and one may hold a comma."""
-    return ",".join(tag for tag in tags.as_set(include_weak=True) if queries.TAG.fullmatch(tag)) or None
-
-
-def _versions(services: Services, query: JobQuery) -> list[UUID] | None:
-    """The model versions that the filters `model` and `kind` stand for; None for all."""
-    if query.model is None and query.kind is None:
-        return None
-    if query.model is None:
-        found = [
-            version for name in services.catalog.names() for version in services.catalog.versions_of(name)
-        ]
-    elif "@" in query.model:
-        found = [services.catalog.resolve(query.model)]
-    else:
-        try:
-            found = services.catalog.versions_of(query.model)
-        except ModelNotFound:
-            found = []
-    return [version.id for version in found if query.kind in {None, version.manifest.kind}]
+    return ",".join(tag for tag in tags.as_set(include_weak=True) if TAG.fullmatch(tag)) or None

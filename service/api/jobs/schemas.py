@@ -13,7 +13,8 @@ from pydantic import (
 )
 
 from service.api.http.schemas import Problem, Reference, Time, Wire
-from service.lifecycle import JobState
+from service.desk import JobRequest
+from service.lifecycle import JobState, Priority
 
 BULK_LIMIT = 1000
 
@@ -54,6 +55,19 @@ class SubmitRequest(Wire):
         description="Told once of the job's end, signed; needs the secret of "
         "POST /v1/webhook-endpoints/callback-secret. Stored encrypted.",
     )
+
+    def as_request(self) -> JobRequest:
+        """The same for the desk."""
+        return JobRequest(
+            model=self.model,
+            input=self.input,
+            priority=Priority[self.priority.upper()],
+            deadline=self.deadline,
+            explain=self.explain,
+            subject=self.subject,
+            metadata=self.metadata,
+            callback_url=self.callback_url,
+        )
 
 
 # Checked apart from the request that holds it, so that a bad one does not refuse the others.

@@ -4,15 +4,18 @@ from typing import Any
 from uuid import UUID
 
 from models.pipelines.artifacts import LISTING
+from service.api.http.problems import problem_of
 from service.api.jobs.schemas import SubmitRequest
 from service.catalog import PublishedModel
+from service.desk import Desk
+from service.errors import ServiceError
 from service.jobs.queries import JobView
 from service.jobs.submission import Accepted
 from service.lifecycle import JobState
 
 
-def job_fields(job: JobView, model: PublishedModel, *, with_context: bool = True) -> dict[str, Any]:
-    """A job, with its result if it was read. Context is what the submitter said of the case: subject and metadata."""
+def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:
+    """A job, with its result if it was read."""
     fields = _of_model(model) | {
         "id": job.id,
         "state": job.state.value,
@@ -22,8 +25,8 @@ def job_fields(job: JobView, model: PublishedModel, *, with_context: bool = True
         "finished_at": job.finished_at,
         "deadline": job.deadline_at,
         "attempt": job.attempt,
-        "subject": job.subject if with_context else None,
-        "metadata": job.metadata if with_context else {},
+        "subject": job.subject,
+        "metadata": job.metadata,
     }
     if job.result is not None:
         computed_by = {
@@ -59,6 +62,11 @@ def accepted_fields(accepted: Accepted, wanted: SubmitRequest, model: PublishedM
         "subject": wanted.subject,
         "metadata": wanted.metadata,
     }
+
+
+def fields_or_problem(desk: Desk, job: JobView | ServiceError) -> dict[str, Any]:
+    """A job among others, or the problem in its place."""
+    return problem_of(job) if isinstance(job, ServiceError) else job_fields(job, desk.model_of(job))
 
 
 def _of_model(model: PublishedModel) -> dict[str, Any]:

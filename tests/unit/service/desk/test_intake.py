@@ -1,25 +1,20 @@
 """From a submitted case to a checked job: deadline, input, upload. Over HTTP: acceptance."""
 
 import base64
-import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import ValidationError
 
 from models.manifest import ModelManifest
 from service.accounts import Principal, Scope
-from service.api.jobs.intake import checked
-from service.api.jobs.schemas import SubmitRequest
-from service.api.services import Services
 from service.catalog import Catalog, PublishedModel
-from service.config import Settings
 from service.crypto import Cipher
+from service.desk import JobRequest
+from service.desk.intake import Intake
 from service.errors import BodyTooLarge, DeadlinePassed, InputInvalid, ServiceError, UploadNotFound
 from service.jobs.submission import NewJob
 from service.lifecycle import Priority
@@ -62,28 +57,21 @@ class TwoUploads(Uploads):
         yield self._files[upload_id]
 
 
-def services(pipeline: str, limit_bytes: int = LIMIT_BYTES) -> Services:
-    used = {
-        "settings": Settings(max_input_bytes=limit_bytes),
-        "catalog": OneModel(manifest(pipeline)),
-        "uploads": TwoUploads(),
-    }
-    unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Services))
-    return Services(**{**unused, **used})
-
-
-def request(**wanted: Any) -> SubmitRequest:
-    return SubmitRequest.model_validate_json(json.dumps({"model": "a", "input": CASE} | wanted))
+def checked(pipeline: str, wanted: JobRequest, limit_bytes: int = LIMIT_BYTES) -> NewJob:
+    """The job that a case of this pipeline's example model becomes. No case here has a callback."""
+    callbacks: Any = None
+    intake = Intake(OneModel(manifest(pipeline)), TwoUploads(), callbacks, most_bytes=limit_bytes)
+    return intake.checked(CALLER, wanted, look_up_until=0.0)
 
 
 def tabular(**wanted: Any) -> NewJob:
     """The job that a case of the tabular model becomes."""
-    return checked(services("tabular-classification"), CALLER, request(**wanted))
+    return checked("tabular-classification", JobRequest(**({"model": "a", "input": CASE} | wanted)))
 
 
 def image(value: Any, limit_bytes: int = LIMIT_BYTES) -> NewJob:
     """The job that an input of the image model becomes."""
-    return checked(services("image-classification", limit_bytes), CALLER, request(input=value))
+    return checked("image-classification", JobRequest("a", value), limit_bytes)
 
 
 def data(content: bytes) -> dict[str, str]:
@@ -103,25 +91,25 @@ def test_a_case_becomes_a_job_with_its_caller_model_and_stored_input() -> None:
 
 @pytest.mark.parametrize("priority", Priority)
 def test_a_priority_is_taken_over(priority: Priority) -> None:
-    assert tabular(priority=priority.name.lower()).priority is priority
+    assert tabular(priority=priority).priority is priority
 
 
 def test_a_deadline_to_come_is_taken_over() -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
-    assert tabular(deadline=deadline.isoformat()).deadline_at == deadline
+    assert tabular(deadline=deadline).deadline_at == deadline
 
 
 def test_a_deadline_in_the_past_is_refused() -> None:
     with pytest.raises(DeadlinePassed) as caught:
-        tabular(deadline="2020-01-01T00:00:00Z")
+        tabular(deadline=datetime(2020, 1, 1, tzinfo=UTC))
     assert pointers(caught.value) == ["/deadline"]
 
 
 @pytest.mark.parametrize("deadline", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
 def test_a_deadline_outside_all_calendars_is_refused_or_can_be_read_back(deadline: str) -> None:
     """In UTC it lies in the year 10000 or 0, which Python cannot hold: the job could be stored and never read."""
-    with suppress(ServiceError, ValidationError):
-        found = tabular(deadline=deadline)
+    with suppress(ServiceError):
+        found = tabular(deadline=datetime.fromisoformat(deadline))
         assert found.deadline_at is not None
         found.deadline_at.astimezone(UTC)
 
@@ -146,6 +134,11 @@ def test_an_input_of_another_kind_is_refused(value: Any) -> None:
 
 def test_an_image_may_come_with_the_case() -> None:
     found = image(data(IMAGE))
+    assert (found.payload, found.upload_id) == (IMAGE, None)
+
+
+def test_an_image_may_come_as_its_bytes() -> None:
+    found = image(IMAGE)
     assert (found.payload, found.upload_id) == (IMAGE, None)
 
 
@@ -192,7 +185,9 @@ def test_an_upload_that_is_not_there_is_not_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [data(png(noise(80, 80))), {"upload_id": str(LARGE)}], ids=["data", "upload"]
+    "value",
+    [data(png(noise(80, 80))), png(noise(80, 80)), {"upload_id": str(LARGE)}],
+    ids=["data", "bytes", "upload"],
 )
 def test_a_file_past_the_limit_is_refused(value: Any) -> None:
     with pytest.raises(BodyTooLarge, match=str(LIMIT_BYTES)):

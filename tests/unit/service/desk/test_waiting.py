@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from service.api.http.waiting import REMEMBERED, REREAD_S, Waiting
+from service.desk.waiting import REMEMBERED, REREAD_S, Waiting
 from service.errors import DatabaseUnavailable
 from service.metrics import REGISTRY
 

@@ -11,18 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from service.accounts import Principal, Scope
-from service.api.receivers import (
-    LOOKUPS_AT_ONCE,
-    LOOKUPS_S,
-    REMEMBER_REFUSED_S,
-    REMEMBER_S,
-    Callbacks,
-    Receivers,
-)
 from service.crypto import Cipher
 from service.db import Database
+from service.desk.callbacks import LOOKUPS_S, REMEMBER_REFUSED_S, REMEMBER_S, Callbacks
 from service.egress import EgressRules
 from service.errors import CallbackSecretMissing, ServerBusy, TooManyEndpoints, UrlRefused
+from service.webhooks.receivers import LOOKUPS_AT_ONCE, Receivers
 
 PUBLIC, PRIVATE = "93.184.215.14", "10.0.0.7"
 ADDRESSES = {"good.example": [PUBLIC], "inside.example": [PRIVATE], "mixed.example": [PUBLIC, PRIVATE]}

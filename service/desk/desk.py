@@ -1,0 +1,257 @@
+"""Submits, waits, reads, lists and cancels for a caller who is known: the use cases of jobs, whatever door they come by."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from uuid import UUID
+
+from service import failpoints
+from service.accounts import Principal, Scope
+from service.audit import AuditEvent
+from service.catalog import Catalog, PublishedModel
+from service.combining import Combiner
+from service.db import Database
+from service.desk.intake import Intake
+from service.desk.requests import JobRequest, JobSearch
+from service.desk.waiting import Waiting
+from service.errors import DatabaseUnavailable, JobNotFound, ModelNotFound, PayloadUnreadable, ServiceError
+from service.failpoints import Point
+from service.jobs import queries, submission
+from service.jobs.admission import Admission
+from service.jobs.queries import JobFilter, JobView, Reading
+from service.jobs.submission import Accepted, IdempotencyKey, NewJob
+from service.metrics import JOBS_SUBMITTED
+
+COMBINED = 64
+
+
+class Desk:
+    """The desk of one process. Submits and reads that come in at the same time share their transactions."""
+
+    def __init__(
+        self, database: Database, catalog: Catalog, intake: Intake, admission: Admission, waiting: Waiting
+    ) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._intake = intake
+        self._admission = admission
+        self._waiting = waiting
+        for_all = (DatabaseUnavailable,)
+        self._submits = Combiner(partial(_submit_all, database), limit=COMBINED, for_all=for_all)
+        self._reads = Combiner(partial(_read_all, database), limit=COMBINED, for_all=for_all)
+
+    def submit(
+        self,
+        principal: Principal,
+        wanted: JobRequest,
+        *,
+        idempotency: IdempotencyKey | None = None,
+        traceparent: str | None = None,
+    ) -> Accepted:
+        """Check a case and store it as a job. Raises what Intake raises, TenantQueueFull and QueueFull.
+
+        With an idempotency key that came before, the job that was stored then. Raises IdempotencyKeyReused.
+        """
+        principal.require(Scope.JOBS_WRITE)
+        earlier = self._earlier(principal, idempotency, count=1).get(0)
+        if earlier is not None:
+            return earlier
+        until = self._intake.patience()
+        job = self._intake.checked(principal, wanted, look_up_until=until, traceparent=traceparent)
+        if idempotency is not None:
+            return self._store([job], idempotency)[0]
+        with self._admission.room(principal.tenant_id, 1):
+            accepted = self._submits.run(job)
+        JOBS_SUBMITTED.labels(job.model.name).inc()
+        return accepted
+
+    def submit_many(
+        self,
+        principal: Principal,
+        wanted: Sequence[JobRequest | ServiceError],
+        *,
+        idempotency: IdempotencyKey | None = None,
+        traceparent: str | None = None,
+    ) -> list[Accepted | ServiceError]:
+        """Check many cases and store the good ones together; in order, what became of each.
+
+        What is an error already keeps its place. Raises IdempotencyKeyReused, TenantQueueFull or QueueFull, then
+        nothing is stored; and DatabaseUnavailable.
+        """
+        principal.require(Scope.JOBS_WRITE)
+        answers: dict[int, Accepted | ServiceError] = {
+            **self._earlier(principal, idempotency, count=len(wanted))
+        }
+        until, jobs = self._intake.patience(), list[NewJob]()
+        for position, item in enumerate(wanted):
+            if position in answers:
+                continue
+            checked = self._checked(principal, item, until, traceparent, position)
+            if isinstance(checked, NewJob):
+                jobs.append(checked)
+            else:
+                answers[position] = checked
+        if jobs:
+            stored = self._store(jobs, idempotency)
+            answers |= {job.position: accepted for job, accepted in zip(jobs, stored, strict=True)}
+        return [answers[position] for position in range(len(wanted))]
+
+    def wait(self, principal: Principal, job_id: UUID, wait_s: float, *, may_have_ended: bool = True) -> bool:
+        """Wait until a job has ended or `wait_s` is over; whether there was a place to wait.
+
+        A missing job counts as ended. Of a job just stored nobody need look first whether it has.
+        """
+
+        def has_ended() -> bool:
+            with self._database.statement() as work:
+                return queries.has_ended(work, principal, job_id)
+
+        return (may_have_ended and has_ended()) or self._waiting.wait(job_id, wait_s, has_ended)
+
+    def wait_for_all(self, principal: Principal, job_ids: Sequence[UUID], wait_s: float) -> bool:
+        """Wait until all of these jobs have ended or `wait_s` is over; whether there was a place to wait.
+
+        One of them is waited for at a time, the youngest first: mostly the others have ended when it has.
+        """
+        until, ids = time.monotonic() + wait_s, list(job_ids)
+
+        def unended() -> UUID | None:
+            with self._database.statement() as work:
+                return queries.youngest_unended(work, principal, ids)
+
+        while (job_id := unended()) is not None and (left_s := until - time.monotonic()) > 0:
+            if not self._waiting.wait(job_id, left_s, lambda: unended() is None):
+                return False
+        return True
+
+    def read(self, principal: Principal, job_id: UUID, known_tags: str | None = None) -> JobView:
+        """A job with its result, whose reading is recorded; without it when its tag is among `known_tags`.
+
+        Raises JobNotFound or PayloadUnreadable.
+        """
+        principal.require(Scope.JOBS_READ)
+        job = self._reads.run(Reading(principal, job_id, known_tags))
+        if job is None:
+            raise JobNotFound
+        if isinstance(job, PayloadUnreadable):
+            raise job
+        return job
+
+    def read_many(self, principal: Principal, job_ids: Sequence[UUID]) -> list[JobView | ServiceError]:
+        """Jobs with their results, in the order asked for, or why there is none; read in one statement."""
+        principal.require(Scope.JOBS_READ)
+        found = _read_all(self._database, [Reading(principal, job_id) for job_id in job_ids])
+        return [JobNotFound() if job is None else job for job in found]
+
+    def newest(
+        self, principal: Principal, wanted: JobSearch, *, before: UUID | None, limit: int
+    ) -> list[JobView]:
+        """Jobs newest first, older than `before`, without results. Raises ModelNotFound for an unknown version."""
+        principal.require(Scope.JOBS_READ)
+        chosen = JobFilter(
+            wanted.state,
+            self._versions(wanted),
+            wanted.subject,
+            wanted.created_after,
+            wanted.created_before,
+        )
+        with self._database.statement() as work:
+            return queries.newest(work, principal, chosen, before=before, limit=limit)
+
+    def cancel(self, principal: Principal, job_id: UUID) -> JobView:
+        """Cancel a job that has not ended; the job as it then stands, without result. Raises JobNotFound.
+
+        What the submitter said of the case, subject and metadata, is for those who may read jobs.
+        """
+        principal.require(Scope.JOBS_WRITE)
+        with self._database.transaction() as work:
+            job = queries.cancel(work, principal, job_id)
+        return job if principal.may(Scope.JOBS_READ) else replace(job, subject=None, metadata={})
+
+    def events(
+        self, principal: Principal, job_id: UUID, *, after: UUID | None, limit: int
+    ) -> list[AuditEvent]:
+        """A job's audit trail, oldest first. Raises JobNotFound."""
+        principal.require(Scope.JOBS_READ)
+        with self._database.transaction() as work:
+            return queries.events(work, principal, job_id, after=after, limit=limit)
+
+    def model_of(self, job: JobView | Accepted) -> PublishedModel:
+        """The model version that scores a job."""
+        return self._catalog.version(job.model_version_id)
+
+    def _checked(
+        self,
+        principal: Principal,
+        item: JobRequest | ServiceError,
+        until: float,
+        traceparent: str | None,
+        position: int,
+    ) -> NewJob | ServiceError:
+        """One case of many, or what keeps it out. Raises DatabaseUnavailable: that is no case's own."""
+        if isinstance(item, ServiceError):
+            return item
+        try:
+            return self._intake.checked(
+                principal, item, look_up_until=until, traceparent=traceparent, position=position
+            )
+        except DatabaseUnavailable:
+            raise
+        except ServiceError as error:
+            return error
+
+    def _store(self, jobs: list[NewJob], idempotency: IdempotencyKey | None) -> list[Accepted]:
+        """Store the cases of one request, all or none. Raises TenantQueueFull or QueueFull."""
+        unit = self._database.transaction() if idempotency else self._database.statement()
+        failpoints.reach(Point.SUBMIT_BEFORE)
+        with self._admission.room(jobs[0].principal.tenant_id, len(jobs)), unit as work:
+            accepted = submission.submit(work, jobs, idempotency)
+        failpoints.reach(Point.SUBMIT_AFTER)
+        fresh = Counter(
+            job.model.name for job, stored in zip(jobs, accepted, strict=True) if not stored.replayed
+        )
+        for name, count in fresh.items():
+            JOBS_SUBMITTED.labels(name).inc(count)
+        return accepted
+
+    def _earlier(
+        self, principal: Principal, idempotency: IdempotencyKey | None, *, count: int
+    ) -> dict[int, Accepted]:
+        """What this key stored before, by position in the request: looked up before time can spoil a check."""
+        if idempotency is None:
+            return {}
+        with self._database.statement() as work:
+            return submission.earlier(work, principal, idempotency, count=count)
+
+    def _versions(self, wanted: JobSearch) -> list[UUID] | None:
+        """The model versions that `model` and `kind` stand for; None for all."""
+        catalog = self._catalog
+        if wanted.model is None and wanted.kind is None:
+            return None
+        if wanted.model is None:
+            found = [version for name in catalog.names() for version in catalog.versions_of(name)]
+        elif "@" in wanted.model:
+            found = [catalog.resolve(wanted.model)]
+        else:
+            try:
+                found = catalog.versions_of(wanted.model)
+            except ModelNotFound:
+                found = []
+        return [version.id for version in found if wanted.kind in {None, version.manifest.kind}]
+
+
+def _submit_all(database: Database, new_jobs: Sequence[NewJob]) -> list[Accepted]:
+    """Store the cases of several requests in one transaction."""
+    failpoints.reach(Point.SUBMIT_BEFORE)
+    with database.statement() as work:
+        accepted = submission.submit(work, new_jobs)
+    failpoints.reach(Point.SUBMIT_AFTER)
+    return accepted
+
+
+def _read_all(database: Database, readings: Sequence[Reading]) -> list[JobView | PayloadUnreadable | None]:
+    """Read the jobs of several requests in one transaction."""
+    with database.statement() as work:
+        return queries.read(work, readings)

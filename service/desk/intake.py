@@ -1,0 +1,125 @@
+"""From a case that a caller wants scored to a checked job: model, input, deadline, callback."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from uuid import UUID
+
+from service.accounts import Principal
+from service.catalog import Catalog, PublishedModel
+from service.desk.callbacks import Callbacks
+from service.desk.requests import JobRequest
+from service.errors import BodyTooLarge, DeadlinePassed, FieldError, InputInvalid, RequestInvalid
+from service.jobs.submission import NewJob
+from service.uploads import Uploads
+
+FIRST_YEAR, LATEST_YEAR = 2000, 9000
+BINARY_FORM = 'Send the file as {"data": base64} or as {"upload_id": id}.'
+
+
+class Intake:
+    """Checks cases. A file that comes with a case may have up to `most_bytes`."""
+
+    def __init__(self, catalog: Catalog, uploads: Uploads, callbacks: Callbacks, *, most_bytes: int) -> None:
+        self._catalog = catalog
+        self._uploads = uploads
+        self._callbacks = callbacks
+        self._most_bytes = most_bytes
+
+    def patience(self) -> float:
+        """Until when the callback URLs of one request may be looked up."""
+        return self._callbacks.patience()
+
+    def checked(
+        self,
+        principal: Principal,
+        wanted: JobRequest,
+        *,
+        look_up_until: float,
+        traceparent: str | None = None,
+        position: int = 0,
+    ) -> NewJob:
+        """The job that `wanted` describes, at `position` of the request that brought it.
+
+        Raises ModelNotFound, InputInvalid, UploadNotFound, BodyTooLarge, RequestInvalid, DeadlinePassed, and what
+        Callbacks raises.
+        """
+        model = self._catalog.resolve(wanted.model)
+        if wanted.deadline is not None:
+            check_deadline(wanted.deadline)
+        if wanted.explain:
+            raise InputInvalid(
+                "This model offers no explanation.",
+                errors=(FieldError("/explain", "explain_unsupported", "Leave it out or send false."),),
+            )
+        payload, upload_id = self._stored_input(principal, model, wanted.input)
+        return NewJob(
+            principal=principal,
+            position=position,
+            model=model,
+            payload=payload,
+            upload_id=upload_id,
+            priority=wanted.priority,
+            deadline_at=wanted.deadline,
+            subject=wanted.subject,
+            metadata=wanted.metadata,
+            callback=None
+            if wanted.callback_url is None
+            else self._callbacks.of(principal, wanted.callback_url, until=look_up_until),
+            traceparent=traceparent,
+        )
+
+    def _stored_input(
+        self, principal: Principal, model: PublishedModel, value: object
+    ) -> tuple[bytes | None, UUID | None]:
+        """Payload, or the id of the upload that holds it. Either way the input has been checked."""
+        if not model.pipeline.binary:
+            return model.encode(value), None
+        if isinstance(value, bytes):
+            return model.encode(self._bounded(value)), None
+        if isinstance(value, dict) and value.keys() == {"data"} and isinstance(value["data"], str):
+            return model.encode(self._bounded(_decoded(value["data"]))), None
+        if isinstance(value, dict) and value.keys() == {"upload_id"} and isinstance(value["upload_id"], str):
+            upload_id = _upload_id(value["upload_id"])
+            model.encode(self._uploaded(principal, upload_id))
+            return None, upload_id
+        raise InputInvalid(errors=(FieldError("/input", "wrong_type", BINARY_FORM),))
+
+    def _uploaded(self, principal: Principal, upload_id: UUID) -> bytes:
+        if self._uploads.size_bytes(principal.tenant_id, upload_id) > self._most_bytes:
+            raise self._too_large()
+        return b"".join(self._uploads.read(principal.tenant_id, upload_id))
+
+    def _bounded(self, content: bytes) -> bytes:
+        if len(content) > self._most_bytes:
+            raise self._too_large()
+        return content
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The file of an input may have up to {self._most_bytes} bytes.")
+
+
+def check_deadline(deadline: datetime) -> None:
+    """Raises DeadlinePassed or RequestInvalid. Years past LATEST_YEAR may be no time at all once turned into UTC."""
+    if deadline.year > LATEST_YEAR:
+        late = FieldError("/deadline", "too_late", f"Send a time up to the year {LATEST_YEAR}.")
+        raise RequestInvalid(errors=(late,))
+    if deadline.year < FIRST_YEAR or deadline <= datetime.now(UTC):
+        passed = FieldError("/deadline", DeadlinePassed.code, "Send a time that is still to come.")
+        raise DeadlinePassed(errors=(passed,))
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        hint = "Encode the file's bytes in base64 (RFC 4648, section 4)."
+        raise InputInvalid(errors=(FieldError("/input/data", "not_base64", hint),)) from None
+
+
+def _upload_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        hint = "Send the id that the upload was answered with."
+        raise InputInvalid(errors=(FieldError("/input/upload_id", "not_a_uuid", hint),)) from None

@@ -1,0 +1,37 @@
+"""What callers ask the desk for, as plain typed values. Whoever makes them has checked their shape."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from service.lifecycle import JobState, Priority
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A case to score.
+
+    `model` is `name`, `name@alias` or `name@version`. `input` is the JSON value that the model's input schema describes;
+    the input of a model that reads a file may also be the file's bytes.
+    """
+
+    model: str
+    input: object
+    priority: Priority = Priority.ROUTINE
+    deadline: datetime | None = None
+    explain: bool = False
+    subject: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    callback_url: str | None = None
+
+
+@dataclass(frozen=True)
+class JobSearch:
+    """Which jobs to list; None means all. `model` is as in a request; without a version it means all versions."""
+
+    state: JobState | None = None
+    model: str | None = None
+    kind: str | None = None
+    subject: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None

@@ -1,0 +1,75 @@
+"""URLs that callers name for webhooks, judged before they are stored: the URL itself, and what its name resolves to.
+
+Names are looked up outside of any transaction, for a few seconds at most and a few at a time: a resolver that hangs
+must not take the threads of requests. The workers judge every connection again.
+"""
+
+import socket
+import threading
+import time
+from concurrent.futures import Future
+
+from service import egress
+from service.egress import EgressRules, Resolve, Target
+from service.errors import FieldError, ServerBusy, ServiceError, UrlRefused
+
+LOOKUP_S = 3.0
+LOOKUPS_AT_ONCE = 8
+SLOW = f"its host name does not resolve within {LOOKUP_S:.0f} s; check its DNS servers"
+URL = "/url"
+
+
+class Receivers:
+    """Judges URLs by the rules of this installation."""
+
+    def __init__(
+        self,
+        rules: EgressRules,
+        *,
+        resolve: Resolve = socket.getaddrinfo,
+        lookup_s: float = LOOKUP_S,
+    ) -> None:
+        self._rules = rules
+        self._resolve = resolve
+        self._lookup_s = lookup_s
+        self._slots = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
+
+    def judge(self, url: str) -> Target:
+        """An endpoint's URL, read and looked up. Raises UrlRefused, pointing to it, or ServerBusy."""
+        try:
+            target = egress.target_of(url, self._rules)
+            self.look_up(target, self._lookup_s)
+        except UrlRefused as refusal:
+            raise pointing_to(refusal, URL) from None
+        return target
+
+    def read(self, url: str) -> Target:
+        """A URL, judged as far as that can be done without looking its name up. Raises UrlRefused."""
+        return egress.target_of(url, self._rules)
+
+    def look_up(self, target: Target, within_s: float) -> None:
+        """Judge what the name of a target resolves to. Raises UrlRefused, or ServerBusy when nobody is free to look."""
+        until = time.monotonic() + min(within_s, self._lookup_s)
+        if within_s <= 0 or not self._slots.acquire(timeout=min(within_s, self._lookup_s)):
+            raise ServerBusy("Too many host names are being looked up at once. Send it again shortly.")
+        answer: Future[object] = Future()
+        threading.Thread(target=self._answer, args=(target, answer), name="look-up", daemon=True).start()
+        try:
+            answer.result(timeout=max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            raise UrlRefused(SLOW) from None
+
+    def _answer(self, target: Target, answer: Future[object]) -> None:
+        """Look up in a thread of its own, which holds its slot for as long as the resolver takes."""
+        try:
+            answer.set_result(egress.resolved(target, self._rules, self._resolve))
+        except BaseException as fault:  # noqa: BLE001 - handed to the one who waits
+            answer.set_exception(fault)
+        finally:
+            self._slots.release()
+
+
+def pointing_to(refusal: ServiceError, pointer: str) -> ServiceError:
+    """The refusal, with the field that it is about."""
+    refusal.errors = (FieldError(pointer, refusal.code, refusal.detail),)
+    return refusal

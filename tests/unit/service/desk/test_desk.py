@@ -1,0 +1,79 @@
+"""Many cases at once: what keeps one out is told of that case, what keeps all of them out is raised."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from service.accounts import Principal, Scope
+from service.crypto import Cipher
+from service.desk import Desk, JobRequest
+from service.desk.intake import Intake
+from service.errors import DatabaseUnavailable, InputInvalid, ModelNotFound, ScopeMissing, ServiceError
+
+UNUSED: Any = None
+JOB_ID = UUID(int=3)
+CASE = JobRequest("m", {})
+
+
+class Refusing(Intake):
+    """Finds the same fault with every case."""
+
+    def __init__(self, error: ServiceError) -> None:
+        self._error = error
+
+    def patience(self) -> float:
+        """See Intake."""
+        return 0.0
+
+    def checked(self, *_: Any, **__: Any) -> Any:
+        """See Intake."""
+        raise self._error
+
+
+def desk(error: ServiceError | None = None) -> Desk:
+    return Desk(UNUSED, UNUSED, Refusing(error or ModelNotFound()), UNUSED, UNUSED)
+
+
+def caller(*scopes: Scope) -> Principal:
+    return Principal("0123456789ab", UUID(int=1), frozenset(scopes), Cipher(bytes(32)))
+
+
+def test_a_case_at_fault_is_told_so_beside_the_others() -> None:
+    refused, fault = InputInvalid(), ModelNotFound()
+    answers = desk(fault).submit_many(caller(Scope.JOBS_WRITE), [refused, CASE, refused])
+    assert answers == [refused, fault, refused]
+
+
+def test_a_postgres_that_is_unavailable_is_no_fault_of_a_case() -> None:
+    with pytest.raises(DatabaseUnavailable):
+        desk(DatabaseUnavailable()).submit_many(caller(Scope.JOBS_WRITE), [CASE])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda desk, who: desk.submit(who, CASE),
+        lambda desk, who: desk.submit_many(who, [CASE]),
+        lambda desk, who: desk.cancel(who, JOB_ID),
+    ],
+    ids=["submit", "submit many", "cancel"],
+)
+def test_whoever_may_only_read_changes_nothing(call: Any) -> None:
+    with pytest.raises(ScopeMissing):
+        call(desk(), caller(Scope.JOBS_READ))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda desk, who: desk.read(who, JOB_ID),
+        lambda desk, who: desk.read_many(who, [JOB_ID]),
+        lambda desk, who: desk.newest(who, UNUSED, before=None, limit=1),
+        lambda desk, who: desk.events(who, JOB_ID, after=None, limit=1),
+    ],
+    ids=["read", "read many", "list", "events"],
+)
+def test_whoever_may_only_submit_reads_nothing(call: Any) -> None:
+    with pytest.raises(ScopeMissing):
+        call(desk(), caller(Scope.JOBS_WRITE))
