@@ -27,7 +27,7 @@ TOKEN = re.compile(r"mq_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 AUTHENTICATE = """
 SELECT k.id, k.tenant_id, k.secret_digest, k.scopes, t.data_key FROM api_key k JOIN tenant t ON t.id = k.tenant_id
-WHERE k.id = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+WHERE k.id = %(id)s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """
 
 
@@ -79,12 +79,12 @@ class IssuedKey:
 def authenticate(work: UnitOfWork, keyring: Keyring, token: str) -> Principal:
     """The principal of a token. Raises KeyInvalid when it is malformed, unknown, wrong, revoked or expired."""
     shape = TOKEN.fullmatch(token)
-    rows = work.execute(AUTHENTICATE, (shape[1],)) if shape else []
-    if not shape or not rows or not hmac.compare_digest(rows[0][2], _digest(shape[2])):
+    found = work.execute(AUTHENTICATE, {"id": shape[1]}) if shape else []
+    if not shape or not found or not hmac.compare_digest(found[0].secret_digest, _digest(shape[2])):
         raise KeyInvalid
-    key_id, tenant_id, _, scopes, data_key = rows[0]
-    cipher = keyring.cipher(data_key, binding("tenant.data_key", tenant_id, tenant_id))
-    return Principal(key_id, tenant_id, frozenset(scopes), cipher)
+    (key,) = found
+    cipher = keyring.cipher(key.data_key, binding("tenant.data_key", key.tenant_id, key.tenant_id))
+    return Principal(key.id, key.tenant_id, frozenset(key.scopes), cipher)
 
 
 class TenantCiphers:
@@ -100,11 +100,11 @@ class TenantCiphers:
         known = self._known.get(tenant_id)
         if known is None:
             with self._database.statement() as work:
-                rows = work.execute("SELECT data_key FROM tenant WHERE id = %s", (tenant_id,))
-            if not rows:
+                found = work.execute("SELECT data_key FROM tenant WHERE id = %(id)s", {"id": tenant_id})
+            if not found:
                 raise NotFound
             bound_to = binding("tenant.data_key", tenant_id, tenant_id)
-            known = self._known[tenant_id] = self._keyring.cipher(rows[0][0], bound_to)
+            known = self._known[tenant_id] = self._keyring.cipher(found[0].data_key, bound_to)
         return known
 
 

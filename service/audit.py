@@ -14,16 +14,19 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from service.db import UnitOfWork
+from service import rows
+from service.db import Param, UnitOfWork
 
 LEAF_PREFIX = b"\x00"
 
 APPEND = """
-INSERT INTO audit_event (tenant_id, job_id, batch_id, actor, action, object, detail) VALUES (%s, %s, %s, %s, %s, %s, %s)
+INSERT INTO audit_event (tenant_id, job_id, batch_id, actor, action, object, detail)
+VALUES (%(tenant_id)s, %(job_id)s, %(batch_id)s, %(actor)s, %(action)s, %(object)s, %(detail)s)
 """
 TRAIL = """
 SELECT id, occurred_at, actor, action, object, detail, leaf FROM audit_event
-WHERE {column} = %s AND tenant_id = %s AND (%s::uuid IS NULL OR id > %s) ORDER BY id LIMIT %s
+WHERE {column} = %(subject_id)s AND tenant_id = %(tenant_id)s AND (%(after)s::uuid IS NULL OR id > %(after)s)
+ORDER BY id LIMIT %(limit)s
 """
 OF_JOB = TRAIL.format(column="job_id")
 OF_BATCH = TRAIL.format(column="batch_id")
@@ -109,7 +112,18 @@ def append(
     detail: dict[str, Any] | None = None,
 ) -> None:
     """Add one event to the transaction of `work`. `subject` names what was acted on when it is no job."""
-    work.execute(APPEND, (tenant_id, job_id, batch_id, actor, action, subject, Jsonb(detail or {})))
+    work.execute(
+        APPEND,
+        {
+            "tenant_id": tenant_id,
+            "job_id": job_id,
+            "batch_id": batch_id,
+            "actor": actor,
+            "action": action,
+            "object": subject,
+            "detail": Jsonb(detail or {}),
+        },
+    )
 
 
 def events_of_job(
@@ -121,7 +135,7 @@ def events_of_job(
     limit: int = 100,
 ) -> list[AuditEvent]:
     """The trail of one job, oldest first, from behind `after`."""
-    return _trail(work, OF_JOB, (job_id, tenant_id, after, after, limit))
+    return _trail(work, OF_JOB, subject_id=job_id, tenant_id=tenant_id, after=after, limit=limit)
 
 
 def events_of_batch(
@@ -133,12 +147,11 @@ def events_of_batch(
     limit: int = 100,
 ) -> list[AuditEvent]:
     """The trail of one batch, oldest first, from behind `after`."""
-    return _trail(work, OF_BATCH, (batch_id, tenant_id, after, after, limit))
+    return _trail(work, OF_BATCH, subject_id=batch_id, tenant_id=tenant_id, after=after, limit=limit)
 
 
-def _trail(work: UnitOfWork, query: str, params: tuple[object, ...]) -> list[AuditEvent]:
-    rows = work.execute(query, params)
-    return [AuditEvent(row[0], row[1], row[2], row[3], row[4], row[5], row[6].hex()) for row in rows]
+def _trail(work: UnitOfWork, query: str, **params: Param) -> list[AuditEvent]:
+    return [rows.build(AuditEvent, row, leaf=row.leaf.hex()) for row in work.execute(query, params)]
 
 
 def leaf_of(canon: bytes) -> bytes:

@@ -67,7 +67,7 @@ def publish_bundled(database: Database, blobs: BlobStore) -> None:
 def _published(database: Database) -> set[str]:
     """Digests of all published bundles; none in a fresh installation, which has stored no blob yet."""
     with database.transaction() as work:
-        return {row[0] for row in work.execute("SELECT digest FROM model_version")}
+        return {row.digest for row in work.execute("SELECT digest FROM model_version")}
 
 
 def publish_folder(database: Database, blobs: BlobStore, folder: Path, *, actor: str) -> Bundle:

@@ -29,10 +29,11 @@ HANGS = Fault(
     "what this process needs has been tested for long, and the test does not end",
     "Look at the volume or the store of the blobs, and at the database: one of them hangs.",
 )
-FORGET = "DELETE FROM process_fault WHERE process = %s AND NOT (name = ANY (%s))"
+FORGET = "DELETE FROM process_fault WHERE process = %(process)s AND NOT (name = ANY (%(names)s))"
 REPORT = """
 INSERT INTO process_fault (process, name, setting, cause, advice)
-SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+SELECT %(process)s, *
+FROM unnest(%(names)s::text[], %(settings)s::text[], %(causes)s::text[], %(advice)s::text[])
 ON CONFLICT (process, name) DO UPDATE SET setting = excluded.setting, cause = excluded.cause, advice = excluded.advice,
     reported_at = now()
 """
@@ -186,13 +187,17 @@ class Gate:
         if self._database is None or {Requirement.POSTGRES, Requirement.SCHEMA} & self._found.keys():
             return
         named = {_name(number, fault): fault for number, fault in enumerate(faults)}
-        columns = [
-            [getattr(fault, column) for fault in named.values()] for column in ("setting", "cause", "advice")
-        ]
+        told = {
+            "process": self._process,
+            "names": list(named),
+            "settings": [fault.setting for fault in named.values()],
+            "causes": [fault.cause for fault in named.values()],
+            "advice": [fault.advice for fault in named.values()],
+        }
         try:
             with self._database.transaction() as work:
-                work.execute(FORGET, (self._process, list(named)))
-                work.execute(REPORT, (self._process, list(named), *columns))
+                work.execute(FORGET, told)
+                work.execute(REPORT, told)
         except Exception as error:
             log.warning("faults_not_stored", exc_info=error)
 

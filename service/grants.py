@@ -54,7 +54,7 @@ def lacking(needs: Mapping[str, str]) -> str:
     )
     functions = ", ".join(f"('{function}')" for function in FUNCTIONS)
     return f"""
-SELECT string_agg(lack, ', ' ORDER BY lack) FROM (
+SELECT string_agg(lack, ', ' ORDER BY lack) AS missing FROM (
     SELECT privilege || ' on ' || name FROM (VALUES {tables}) AS needed (name, privilege)
     WHERE NOT has_table_privilege(to_regclass(name), privilege)
     UNION ALL

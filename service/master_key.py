@@ -12,10 +12,10 @@ from service.errors import PayloadUnreadable, SettingInvalid
 
 BOUND_TO = b"key_check.sealed"
 STORED = """
-SELECT (SELECT sealed FROM key_check), (SELECT id FROM tenant ORDER BY id LIMIT 1),
-       (SELECT data_key FROM tenant ORDER BY id LIMIT 1)
+SELECT (SELECT sealed FROM key_check) AS sealed, (SELECT id FROM tenant ORDER BY id LIMIT 1) AS tenant_id,
+       (SELECT data_key FROM tenant ORDER BY id LIMIT 1) AS data_key
 """
-STORE = "INSERT INTO key_check (sealed) VALUES (%s) ON CONFLICT (id) DO NOTHING"
+STORE = "INSERT INTO key_check (sealed) VALUES (%(sealed)s) ON CONFLICT (id) DO NOTHING"
 
 
 class MasterKeyWrong(SettingInvalid):
@@ -37,7 +37,7 @@ def verify(work: UnitOfWork, keyring: Keyring) -> None:
     """
     if _stored(work, keyring):
         return
-    work.execute(STORE, (keyring.sealed_check(BOUND_TO),))
+    work.execute(STORE, {"sealed": keyring.sealed_check(BOUND_TO)})
     _stored(work, keyring)
 
 
@@ -52,15 +52,15 @@ def opens(keyring: Keyring, sealed: bytes) -> bool:
 
 def _stored(work: UnitOfWork, keyring: Keyring) -> bool:
     """Whether there is a key check. Raises MasterKeyWrong when it or a tenant's data key does not open."""
-    ((sealed, tenant_id, data_key),) = work.execute(STORED)
+    (stored,) = work.execute(STORED)
     try:
-        if sealed is not None:
-            keyring.open_check(sealed, BOUND_TO)
-        if tenant_id is not None:
-            keyring.cipher(data_key, _tenant_binding(tenant_id))
+        if stored.sealed is not None:
+            keyring.open_check(stored.sealed, BOUND_TO)
+        if stored.tenant_id is not None:
+            keyring.cipher(stored.data_key, _tenant_binding(stored.tenant_id))
     except PayloadUnreadable:
         raise MasterKeyWrong from None
-    return sealed is not None
+    return stored.sealed is not None
 
 
 def _tenant_binding(tenant_id: UUID) -> bytes:

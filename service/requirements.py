@@ -22,7 +22,9 @@ from service.writable import NO_FOLDER
 BLOB_BYTES = 64 * 1024
 DATABASE_URL = "MEDQUEUE_DATABASE_URL"
 REVISION = "SELECT version_num FROM alembic_version"
-WRITABLE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+WRITABLE = (
+    "SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS read_only"
+)
 LACKING = grants.lacking(grants.PROCESSES)
 # The address is wrong: a server that is merely away, busy or a standby may come back as it is named.
 WRONG_ADDRESS = {
@@ -80,8 +82,9 @@ def _not_writable(database: Database) -> Fault | None:
     standby = False
     try:
         with database.statement() as work:
-            ((standby, read_only),) = work.execute(WRITABLE)
-            if standby or read_only:
+            (server,) = work.execute(WRITABLE)
+            standby = server.standby
+            if standby or server.read_only:
                 raise psycopg.errors.ReadOnlySqlTransaction
     except DatabaseUnavailable:
         if not standby:
@@ -96,16 +99,16 @@ def _schema(database: Database) -> Fault | None:
             rows = work.execute(REVISION)
     except psycopg.errors.UndefinedTable:
         rows = []
-    if rows and rows[0][0] >= needed_revision():
+    if rows and rows[0].version_num >= needed_revision():
         return None
-    found = f"the schema is {rows[0][0]}" if rows else "the database has no schema of ours"
+    found = f"the schema is {rows[0].version_num}" if rows else "the database has no schema of ours"
     cause = f"{found}, and this release needs {needed_revision()}"
     return Fault(Requirement.SCHEMA, DATABASE_URL, cause, "Run `medqueue db upgrade`.")
 
 
 def _privileges(database: Database) -> Fault | None:
     with database.statement() as work:
-        ((missing,),) = work.execute(LACKING)
+        missing = work.execute(LACKING)[0].missing
     if missing is None:
         return None
     advice = DatabaseFault.PERMISSION_DENIED.advice(embedded=False)

@@ -22,4 +22,4 @@ def build(kind: type[T], row: Row, /, **derived: Any) -> T:
 @cache
 def _columns(kind: Any, *derived: str) -> tuple[str, ...]:
     """The fields of a dataclass that come from columns."""
-    return tuple(field.name for field in fields(kind) if field.name not in derived)
+    return tuple(field.name for field in fields(kind) if field.init and field.name not in derived)

@@ -13,10 +13,11 @@ from service.crypto import Keyring, binding
 from service.db import Database, UnitOfWork
 from service.errors import BlobMissing, BodyTooLarge, UploadNotFound
 from service.orm import Upload
+from service.rows import Row
 from service.sealed import SealedFile
 from service.storage import BlobStore
 
-FIND = "SELECT location, data_key, size_bytes, sha256 FROM upload WHERE id = %s AND tenant_id = %s"
+FIND = "SELECT location, data_key, size_bytes, sha256 FROM upload WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
 
 
 @dataclass(frozen=True)
@@ -80,35 +81,36 @@ class Uploads:
 
     def size_bytes(self, tenant_id: UUID, upload_id: UUID) -> int:
         """Length of the plain file. Raises UploadNotFound, also for another tenant's upload."""
-        return int(self._find(tenant_id, upload_id)[2])
+        return int(self._find(tenant_id, upload_id).size_bytes)
 
     def read(self, tenant_id: UUID, upload_id: UUID) -> Iterator[bytes]:
         """Stream a file's plain bytes. Raises UploadNotFound, PayloadUnreadable, BlobMissing or BlobUnavailable."""
-        location, data_key, _, _ = self._find(tenant_id, upload_id)
-        cipher = self._keyring.unwrapped(data_key, binding("upload.data_key", tenant_id, upload_id))
+        found = self._find(tenant_id, upload_id)
+        cipher = self._keyring.unwrapped(found.data_key, binding("upload.data_key", tenant_id, upload_id))
+        bound_to = binding("upload", tenant_id, upload_id)
         try:
-            yield from cipher.open_stream(self._blobs.read(location), binding("upload", tenant_id, upload_id))
+            yield from cipher.open_stream(self._blobs.read(found.location), bound_to)
         except FileNotFoundError:
             raise BlobMissing from None
 
     def open(self, tenant_id: UUID, upload_id: UUID) -> SealedFile:
         """A file's plain bytes, to be read from any place. Raises UploadNotFound or PayloadUnreadable."""
-        location, data_key, size_bytes, _ = self._find(tenant_id, upload_id)
-        cipher = self._keyring.unwrapped(data_key, binding("upload.data_key", tenant_id, upload_id))
+        found = self._find(tenant_id, upload_id)
+        cipher = self._keyring.unwrapped(found.data_key, binding("upload.data_key", tenant_id, upload_id))
         bound_to = binding("upload", tenant_id, upload_id)
-        return SealedFile(self._blobs, location, cipher, bound_to, size_bytes=size_bytes)
+        return SealedFile(self._blobs, found.location, cipher, bound_to, size_bytes=found.size_bytes)
 
     def stored(self, tenant_id: UUID, upload_id: UUID) -> StoredUpload:
         """What was stored. Raises UploadNotFound, also for another tenant's upload."""
-        _, _, size_bytes, sha256 = self._find(tenant_id, upload_id)
-        return StoredUpload(upload_id, size_bytes, sha256)
+        found = self._find(tenant_id, upload_id)
+        return StoredUpload(upload_id, found.size_bytes, found.sha256)
 
-    def _find(self, tenant_id: UUID, upload_id: UUID) -> tuple[str, bytes, int, str]:
+    def _find(self, tenant_id: UUID, upload_id: UUID) -> Row:
         with self._database.statement() as work:
-            rows = work.execute(FIND, (upload_id, tenant_id))
-        if not rows:
+            found = work.execute(FIND, {"id": upload_id, "tenant_id": tenant_id})
+        if not found:
             raise UploadNotFound
-        return rows[0][0], rows[0][1], rows[0][2], rows[0][3]
+        return found[0]
 
     def _record(self, principal: Principal, stored: StoredUpload, location: str, data_key: bytes) -> None:
         with self._database.transaction() as work:

@@ -10,6 +10,7 @@ from pydantic_core import from_json, to_json
 from uuid_utils.compat import uuid7
 
 from service.accounts import Principal
+from service.audit import Action
 from service.batches import windows
 from service.batches.files.problems import FileRefused
 from service.batches.files.uris import address_of
@@ -17,34 +18,37 @@ from service.batches.keys import new_data_key
 from service.batches.requests import RerunRows
 from service.batches.windows import Window
 from service.crypto import Cipher, binding
-from service.db import UnitOfWork
+from service.db import Param, UnitOfWork
 from service.errors import BatchNotFound, DeadlinePassed, IdempotencyKeyReused, TransitionRefused
 from service.jobs.submission import IdempotencyKey
 from service.lifecycle import ENDED_BATCH_STATES
+from service.rows import build
 
-OPEN = """
+COLUMNS = """id, tenant_id, model_version_id, schedule_id, scheduled_for, rerun_of, window_hours, window_zone, not_before,
+    deadline_at, open_from, open_until, error_limit, submitted_by, request, data_key, source_by, idempotency_digest,
+    request_digest"""
+OPEN = f"""
 WITH opened AS (
-    INSERT INTO batch (id, tenant_id, model_version_id, schedule_id, scheduled_for, rerun_of, window_hours, window_zone,
-                       not_before, deadline_at, open_from, open_until, error_limit, submitted_by, request,
-                       data_key, source_by, idempotency_digest, request_digest)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO batch ({COLUMNS})
+    VALUES ({", ".join(f"%({name.strip()})s" for name in COLUMNS.split(","))})
     ON CONFLICT DO NOTHING RETURNING id, tenant_id, created_at
 ), steps AS (
     INSERT INTO batch_step (batch_id, kind) SELECT id, 'validate' FROM opened
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, object, detail)
-    SELECT tenant_id, id, %s, 'batch.opened', %s, jsonb_strip_nulls(jsonb_build_object(
-        'schedule_id', %s::uuid, 'scheduled_for', %s::timestamptz, 'rerun_of', %s::uuid,
-        'source_digest', %s::text, 'place_digest', %s::text)) FROM opened
+    SELECT tenant_id, id, %(actor)s, '{Action.BATCH_OPENED}', %(model)s, jsonb_strip_nulls(jsonb_build_object(
+        'schedule_id', %(schedule_id)s::uuid, 'scheduled_for', %(scheduled_for)s::timestamptz, 'rerun_of', %(rerun_of)s::uuid,
+        'source_digest', %(source_digest)s::text, 'place_digest', %(place_digest)s::text)) FROM opened
 )
 SELECT created_at FROM opened
 """
 FIRST_ANSWER = """
-SELECT id, created_at, request_digest FROM batch WHERE tenant_id = %s AND idempotency_digest = %s
+SELECT id, created_at, request_digest FROM batch
+WHERE tenant_id = %(tenant_id)s AND idempotency_digest = %(idempotency_digest)s
 """
 ORIGINAL = """
-SELECT state::text, rows_failed, model_version_id, window_hours, window_zone, error_limit, request FROM batch
-WHERE id = %s AND tenant_id = %s
+SELECT state::text AS state, rows_failed, model_version_id, window_hours, window_zone, error_limit, request FROM batch
+WHERE id = %(id)s AND tenant_id = %(tenant_id)s
 """
 
 
@@ -91,9 +95,9 @@ def open_batch(
     if idempotency and (found := earlier(work, new.tenant_id, idempotency)):
         return found
     batch_id, now = uuid7(), now_of(work)
-    rows = work.execute(OPEN, (*_row(batch_id, new, now), *_keys(idempotency), *_event(new, actor)))
-    if rows:
-        return Opened(batch_id, rows[0][0])
+    opened = work.execute(OPEN, {**_row(batch_id, new, now, idempotency), **_event(new, actor)})
+    if opened:
+        return Opened(batch_id, opened[0].created_at)
     # Its twin was faster, by the same key or for the same run of a schedule.
     found = earlier(work, new.tenant_id, idempotency) if idempotency else None
     if found is None:
@@ -103,13 +107,13 @@ def open_batch(
 
 def earlier(work: UnitOfWork, tenant_id: UUID, idempotency: IdempotencyKey) -> Opened | None:
     """What this key had opened before, if anything. Raises IdempotencyKeyReused when it came with another body."""
-    rows = work.execute(FIRST_ANSWER, (tenant_id, idempotency.of_item(0)))
-    if not rows:
+    asked = {"tenant_id": tenant_id, "idempotency_digest": idempotency.of_item(0)}
+    found = work.execute(FIRST_ANSWER, asked)
+    if not found:
         return None
-    batch_id, created_at, request_digest = rows[0]
-    if request_digest != idempotency.request_digest:
+    if found[0].request_digest != idempotency.request_digest:
         raise IdempotencyKeyReused
-    return Opened(batch_id, created_at, replayed=True)
+    return build(Opened, found[0], replayed=True)
 
 
 def rerun(
@@ -130,25 +134,25 @@ def rerun(
     """
     if idempotency and (opened := earlier(work, principal.tenant_id, idempotency)):
         return opened
-    found = work.execute(ORIGINAL, (batch_id, principal.tenant_id))
+    found = work.execute(ORIGINAL, {"id": batch_id, "tenant_id": principal.tenant_id})
     if not found:
         raise BatchNotFound
-    state, rows_failed, model_version_id, hours, zone, error_limit, request = found[0]
-    if state not in ENDED_BATCH_STATES:
+    (first,) = found
+    if first.state not in ENDED_BATCH_STATES:
         raise TransitionRefused("Only a batch that has ended can be run again.")
-    if rows is RerunRows.FAILED and not rows_failed:
+    if rows is RerunRows.FAILED and not first.rows_failed:
         raise TransitionRefused("The batch has no failed rows to run again. Ask for all rows.")
     new = NewBatch(
         tenant_id=principal.tenant_id,
         cipher=principal.cipher,
         submitted_by=principal.key_id,
-        model_version_id=model_version_id,
+        model_version_id=first.model_version_id,
         model=f"batch:{batch_id}",
         request=_of_rerun(
-            open_request(principal.cipher, principal.tenant_id, batch_id, request), source, rows
+            open_request(principal.cipher, principal.tenant_id, batch_id, first.request), source, rows
         ),
-        window=Window.parsed(hours, zone) if hours else None,
-        error_limit=error_limit,
+        window=Window.parsed(first.window_hours, first.window_zone) if first.window_hours else None,
+        error_limit=first.error_limit,
         rerun_of=batch_id,
     )
     return open_batch(work, new, actor=actor, idempotency=idempotency)
@@ -182,28 +186,45 @@ def address_digest(cipher: Cipher, uri: str | None) -> str | None:
 
 def now_of(work: UnitOfWork) -> datetime:
     """The database's time."""
-    found: datetime = work.execute("SELECT now()")[0][0]
-    return found
+    now: datetime = work.execute("SELECT now() AS now")[0].now
+    return now
 
 
-def _row(batch_id: UUID, new: NewBatch, now: datetime) -> tuple[object, ...]:
+def _row(
+    batch_id: UUID, new: NewBatch, now: datetime, idempotency: IdempotencyKey | None
+) -> dict[str, Param]:
+    """The value of each of COLUMNS; the request sealed."""
     opening = windows.opening_of(new.window, now, not_before=new.not_before, deadline=new.deadline)
     if opening.closes_at is not None and opening.closes_at <= max(opening.opens_at, now):
         raise DeadlinePassed("The deadline passes before the batch may begin. Send a later one, or none.")
-    request = new.cipher.seal(to_json(new.request), binding("batch.request", new.tenant_id, batch_id))
-    return (
-        *(batch_id, new.tenant_id, new.model_version_id, new.schedule_id, new.scheduled_for, new.rerun_of),
-        *((new.window.hours, new.window.zone.key) if new.window else (None, None)),
-        *(new.not_before, new.deadline, opening.opens_at, opening.closes_at),
-        *(new.error_limit, new.submitted_by, request, new_data_key(new.cipher, new.tenant_id, batch_id)),
-        new.source_by,
-    )
+    return {
+        "id": batch_id,
+        "tenant_id": new.tenant_id,
+        "model_version_id": new.model_version_id,
+        "schedule_id": new.schedule_id,
+        "scheduled_for": new.scheduled_for,
+        "rerun_of": new.rerun_of,
+        "window_hours": new.window and new.window.hours,
+        "window_zone": new.window and new.window.zone.key,
+        "not_before": new.not_before,
+        "deadline_at": new.deadline,
+        "open_from": opening.opens_at,
+        "open_until": opening.closes_at,
+        "error_limit": new.error_limit,
+        "submitted_by": new.submitted_by,
+        "request": new.cipher.seal(to_json(new.request), binding("batch.request", new.tenant_id, batch_id)),
+        "data_key": new_data_key(new.cipher, new.tenant_id, batch_id),
+        "source_by": new.source_by,
+        "idempotency_digest": idempotency and idempotency.of_item(0),
+        "request_digest": idempotency and idempotency.request_digest,
+    }
 
 
-def _keys(idempotency: IdempotencyKey | None) -> tuple[bytes | None, bytes | None]:
-    return (idempotency.of_item(0), idempotency.request_digest) if idempotency else (None, None)
-
-
-def _event(new: NewBatch, actor: str) -> tuple[object, ...]:
-    digests = (address_digest(new.cipher, new.request.get(name)) for name in ("uri", "place"))
-    return actor, new.model, new.schedule_id, new.scheduled_for, new.rerun_of, *digests
+def _event(new: NewBatch, actor: str) -> dict[str, Param]:
+    """What the trail says of an opening beside the batch's own columns."""
+    return {
+        "actor": actor,
+        "model": new.model,
+        "source_digest": address_digest(new.cipher, new.request.get("uri")),
+        "place_digest": address_digest(new.cipher, new.request.get("place")),
+    }

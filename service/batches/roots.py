@@ -14,7 +14,7 @@ from service.root_grants import EVERY_TENANT, FIRST_TENANT, Access, RootGrant
 
 TENANT = """
 SELECT name, NOT EXISTS (SELECT FROM tenant AS other WHERE (other.created_at, other.id) < (tenant.created_at, tenant.id))
-FROM tenant WHERE id = %s
+    AS is_first FROM tenant WHERE id = %(id)s
 """
 
 
@@ -46,10 +46,11 @@ class GrantedRoots:
         found = self._known.get(tenant_id)
         if found is None:
             with self._database.statement() as work:
-                rows = work.execute(TENANT, (tenant_id,))
+                rows = work.execute(TENANT, {"id": tenant_id})
             if not rows:
                 return TenantRoots()
-            found = self._known[tenant_id] = granted(self._grants, *rows[0])
+            (tenant,) = rows
+            found = self._known[tenant_id] = granted(self._grants, tenant.name, tenant.is_first)
         return found
 
 

@@ -11,13 +11,16 @@ from uuid import UUID
 
 from models.manifest import ModelManifest
 from models.pipelines import FieldFault, InputRejected, Pipeline, ReadFile, no_files
+from service import rows
 from service.catalog.intake import Intake, published_files
 from service.db import Database, UnitOfWork
 from service.errors import FieldError, InputInvalid, ModelNotFound
+from service.rows import Row
 from service.storage import BlobStore
 
 DEFAULT_ALIAS = "stable"
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,63}")
+VERSIONS = "SELECT id, manifest, digest, card, published_at FROM model_version WHERE id = ANY (%(ids)s)"
 REFERENCE = re.compile(r"([a-z0-9-]{1,64})(?:@([A-Za-z0-9.+-]{1,64}))?")
 
 
@@ -153,14 +156,18 @@ class Catalog:
 
     def _refresh(self) -> _Index:
         with self._database.transaction() as work:
-            rows = work.execute("SELECT id, name, version FROM model_version")
+            published = work.execute("SELECT id, name, version FROM model_version")
             aliases = work.execute("SELECT name, alias, model_version_id FROM model_alias")
-            unknown = [row[0] for row in rows if row[0] not in self._index.versions]
+            unknown = [row.id for row in published if row.id not in self._index.versions]
             versions = self._index.versions | self._load(work, unknown)
         self._index = _Index(
             versions,
-            {(row[1], row[2]): row[0] for row in rows},
-            {(row[0], row[1]): row[2] for row in aliases if row[2] in versions},
+            {(row.name, row.version): row.id for row in published},
+            {
+                (row.name, row.alias): row.model_version_id
+                for row in aliases
+                if row.model_version_id in versions
+            },
         )
         self._fresh_until = self._clock() + self._cache_s
         return self._index
@@ -168,13 +175,12 @@ class Catalog:
     def _load(self, work: UnitOfWork, ids: list[UUID]) -> dict[UUID, PublishedModel]:
         if not ids:
             return {}
-        query = "SELECT id, manifest, digest, card, published_at FROM model_version WHERE id = ANY(%s)"
-        found = {}
-        for version_id, table, digest, card, published_at in work.execute(query, (ids,)):
-            manifest = _manifest(table)
-            read = no_files if self._blobs is None else published_files(self._blobs, digest, manifest)
-            found[version_id] = PublishedModel(version_id, manifest, digest, card, published_at, read)
-        return found
+        return {row.id: self._published(row) for row in work.execute(VERSIONS, {"ids": ids})}
+
+    def _published(self, row: Row) -> PublishedModel:
+        manifest = _manifest(row.manifest)
+        read = no_files if self._blobs is None else published_files(self._blobs, row.digest, manifest)
+        return rows.build(PublishedModel, row, manifest=manifest, read=read)
 
 
 def _manifest(table: dict[str, Any]) -> ModelManifest:

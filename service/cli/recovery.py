@@ -148,5 +148,7 @@ def choose(
         found = [catalog.resolve(model)] if "@" in model else catalog.versions_of(model)
         versions = [version.id for version in found]
     with installation.database.statement() as work:
-        ((now,),) = work.execute("SELECT now()")  # what ends meanwhile is left: it may end so again and again
+        now = work.execute("SELECT now() AS now")[
+            0
+        ].now  # what ends meanwhile is left: it may end so again and again
     return Chosen(code, versions, ended_after, min(ended_before or now, now))

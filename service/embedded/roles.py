@@ -52,11 +52,11 @@ def make_roles(server: psycopg.Connection, passwords: Mapping[str, str]) -> None
     `server` is the administrator's connection to another database, each statement a transaction of its own.
     """
     for role, password in passwords.items():
-        known = server.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount
+        known = server.execute("SELECT FROM pg_roles WHERE rolname = %(role)s", {"role": role}).rowcount
         change = "ALTER" if known else "CREATE"
         options = sql.SQL(f"{change} ROLE {{}} {ORDINARY} PASSWORD {{}}")
         server.execute(options.format(sql.Identifier(role), sql.Literal(password)))
-    if server.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount == 0:
+    if server.execute("SELECT FROM pg_database WHERE datname = %(name)s", {"name": DATABASE}).rowcount == 0:
         server.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
     else:
         server.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")

@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
-from service import audit
+from service import audit, rows
 from service.accounts import Principal
 from service.audit import Action
 from service.crypto import Cipher, binding
@@ -27,43 +27,47 @@ MOST_ORIGINS, ORIGINS_COUNTED_DAYS = 1000, 30
 COLUMNS = """id, url, description, event_types, state, disabled_because, created_at, updated_at, failures, failing_since,
     closed_until"""
 
+REGISTERED = "id = %(id)s AND tenant_id = %(tenant_id)s AND kind = 'registered' AND state <> 'deleted'"
 CREATE = f"""
 INSERT INTO webhook_endpoint (id, tenant_id, kind, url, description, event_types)
-SELECT %s, %s, 'registered', %s, %s, %s
-WHERE (SELECT count(*) FROM webhook_endpoint WHERE tenant_id = %s AND kind = 'registered' AND state <> 'deleted')
+SELECT %(id)s, %(tenant_id)s, 'registered', %(url)s, %(description)s, %(event_types)s
+WHERE (SELECT count(*) FROM webhook_endpoint WHERE tenant_id = %(tenant_id)s AND kind = 'registered' AND state <> 'deleted')
     < {MOST_REGISTERED}
 RETURNING {COLUMNS}
 """
 LIST = f"""
 SELECT {COLUMNS} FROM webhook_endpoint
-WHERE tenant_id = %s AND kind = 'registered' AND state <> 'deleted' AND (%s::uuid IS NULL OR id < %s)
-ORDER BY id DESC LIMIT %s
+WHERE tenant_id = %(tenant_id)s AND kind = 'registered' AND state <> 'deleted'
+    AND (%(before)s::uuid IS NULL OR id < %(before)s)
+ORDER BY id DESC LIMIT %(limit)s
 """
 GET = f"""
-SELECT {COLUMNS} FROM webhook_endpoint WHERE id = %s AND tenant_id = %s AND kind = 'registered' AND state <> 'deleted'
+SELECT {COLUMNS} FROM webhook_endpoint WHERE {REGISTERED}
 """
 # Enabling one again forgives its failures.
 CHANGE = f"""
-UPDATE webhook_endpoint SET url = coalesce(%s, url), description = coalesce(%s, description),
-    event_types = coalesce(%s, event_types), subscribed_at = CASE WHEN %s::text[] IS NULL THEN subscribed_at ELSE (
+UPDATE webhook_endpoint SET url = coalesce(%(url)s, url), description = coalesce(%(description)s, description),
+    event_types = coalesce(%(event_types)s, event_types),
+    subscribed_at = CASE WHEN %(event_types)s::text[] IS NULL THEN subscribed_at ELSE (
         SELECT coalesce(jsonb_object_agg(asked.type, coalesce(subscribed_at -> asked.type, to_jsonb(now())))
                 FILTER (WHERE subscribed_at ? asked.type OR asked.type <> ALL (event_types)), '{{}}')
-        FROM unnest(%s::text[]) AS asked (type)) END, state = coalesce(%s, state), updated_at = now(),
-    disabled_because = CASE %s::text WHEN 'disabled' THEN 'request' WHEN 'enabled' THEN NULL ELSE disabled_because END,
-    failures = CASE WHEN %s::text = 'enabled' THEN 0 ELSE failures END,
-    failing_since = CASE WHEN %s::text = 'enabled' THEN NULL ELSE failing_since END,
-    closed_until = CASE WHEN %s::text = 'enabled' THEN NULL ELSE closed_until END
-WHERE id = %s AND tenant_id = %s AND kind = 'registered' AND state <> 'deleted' RETURNING {COLUMNS}
+        FROM unnest(%(event_types)s::text[]) AS asked (type)) END, state = coalesce(%(state)s, state), updated_at = now(),
+    disabled_because = CASE %(state)s::text WHEN 'disabled' THEN 'request' WHEN 'enabled' THEN NULL
+        ELSE disabled_because END,
+    failures = CASE WHEN %(state)s::text = 'enabled' THEN 0 ELSE failures END,
+    failing_since = CASE WHEN %(state)s::text = 'enabled' THEN NULL ELSE failing_since END,
+    closed_until = CASE WHEN %(state)s::text = 'enabled' THEN NULL ELSE closed_until END
+WHERE {REGISTERED} RETURNING {COLUMNS}
 """
-DELETE = """
+DELETE = f"""
 UPDATE webhook_endpoint SET state = 'deleted', updated_at = now()
-WHERE id = %s AND tenant_id = %s AND kind = 'registered' AND state <> 'deleted' RETURNING id
+WHERE {REGISTERED} RETURNING id
 """
 # The origin of a callback is enabled again by whoever names it in a new job.
 ENSURE_CALLBACK = f"""
 INSERT INTO webhook_endpoint (id, tenant_id, kind, url, event_types)
-SELECT %s, %s, 'callback', %s, '{{}}'
-WHERE (SELECT count(*) FROM webhook_endpoint WHERE tenant_id = %s AND kind = 'callback' AND url <> %s
+SELECT %(id)s, %(tenant_id)s, 'callback', %(origin)s, '{{}}'
+WHERE (SELECT count(*) FROM webhook_endpoint WHERE tenant_id = %(tenant_id)s AND kind = 'callback' AND url <> %(origin)s
            AND updated_at > now() - interval '{ORIGINS_COUNTED_DAYS} days') < {MOST_ORIGINS}
 ON CONFLICT (tenant_id, url) WHERE kind = 'callback' DO UPDATE SET state = 'enabled', updated_at = now(),
     disabled_because = NULL,
@@ -72,25 +76,28 @@ ON CONFLICT (tenant_id, url) WHERE kind = 'callback' DO UPDATE SET state = 'enab
 RETURNING id
 """
 NEW_KEY = """
-INSERT INTO webhook_secret (id, tenant_id, endpoint_id, secret) VALUES (%s, %s, %s, %s)
+INSERT INTO webhook_secret (id, tenant_id, endpoint_id, secret)
+VALUES (%(id)s, %(tenant_id)s, %(endpoint_id)s, %(secret)s)
 """
 # Only the newest old one stays valid for a while, those before it end at once.
 EXPIRE_KEYS = f"""
 UPDATE webhook_secret SET expires_at = CASE
     WHEN expires_at IS NULL THEN now() + interval '{OLD_SECRET_VALID_H} hours' ELSE least(expires_at, now()) END
-WHERE tenant_id = %s AND endpoint_id IS NOT DISTINCT FROM %s RETURNING expires_at
+WHERE tenant_id = %(tenant_id)s AND endpoint_id IS NOT DISTINCT FROM %(endpoint_id)s RETURNING expires_at
 """
 # Two rotations at once would each leave the secret of the other without an end.
-TAKE_TURNS = "SELECT id FROM tenant WHERE id = %s FOR NO KEY UPDATE"
+TAKE_TURNS = "SELECT id FROM tenant WHERE id = %(tenant_id)s FOR NO KEY UPDATE"
 CAN_SIGN_CALLBACKS = """
-SELECT EXISTS (SELECT FROM webhook_secret WHERE tenant_id = %s AND endpoint_id IS NULL AND expires_at IS NULL)
+SELECT EXISTS (SELECT FROM webhook_secret
+               WHERE tenant_id = %(tenant_id)s AND endpoint_id IS NULL AND expires_at IS NULL) AS can_sign
 """
 PING = """
 WITH event AS (
-    INSERT INTO audit_event (tenant_id, actor, action, object, detail) VALUES (%s, %s, %s, %s, %s) RETURNING id, tenant_id
+    INSERT INTO audit_event (tenant_id, actor, action, object, detail)
+    VALUES (%(tenant_id)s, %(actor)s, %(action)s, %(object)s, %(detail)s) RETURNING id, tenant_id, action
 )
 INSERT INTO webhook_delivery (tenant_id, endpoint_id, event_id, event_type)
-SELECT tenant_id, %s, id, %s FROM event RETURNING id
+SELECT tenant_id, %(endpoint_id)s, id, action FROM event RETURNING id
 """
 
 
@@ -119,12 +126,13 @@ def create(
     Raises TooManyEndpoints.
     """
     endpoint_id, tenant_id = uuid7(), principal.tenant_id
-    rows = work.execute(CREATE, (endpoint_id, tenant_id, url, description, list(event_types), tenant_id))
-    if not rows:
+    given = {"url": url, "description": description, "event_types": list(event_types)}
+    created = work.execute(CREATE, {"id": endpoint_id, "tenant_id": tenant_id, **given})
+    if not created:
         raise TooManyEndpoints(
             f"The tenant has {MOST_REGISTERED} webhook endpoints, as many as it may. Delete one that is not needed."
         )
-    endpoint = Endpoint(*rows[0])
+    endpoint = rows.build(Endpoint, created[0])
     secret = _add_secret(work, principal, endpoint_id)
     _note(work, principal, Action.ENDPOINT_CREATED, endpoint_id, {"event_types": list(event_types)})
     return endpoint, secret
@@ -132,15 +140,16 @@ def create(
 
 def newest(work: UnitOfWork, principal: Principal, *, before: UUID | None, limit: int) -> list[Endpoint]:
     """The tenant's registered endpoints, newest first, older than `before`."""
-    return [Endpoint(*row) for row in work.execute(LIST, (principal.tenant_id, before, before, limit))]
+    asked = {"tenant_id": principal.tenant_id, "before": before, "limit": limit}
+    return [rows.build(Endpoint, row) for row in work.execute(LIST, asked)]
 
 
 def get(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> Endpoint:
     """A registered endpoint. Raises EndpointNotFound, for a deleted one, too."""
-    rows = work.execute(GET, (endpoint_id, principal.tenant_id))
-    if not rows:
+    found = work.execute(GET, {"id": endpoint_id, "tenant_id": principal.tenant_id})
+    if not found:
         raise EndpointNotFound
-    return Endpoint(*rows[0])
+    return rows.build(Endpoint, found[0])
 
 
 def enabled(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> Endpoint:
@@ -162,22 +171,21 @@ def change(
     state: str | None = None,
 ) -> Endpoint:
     """Change what is given; `url` was judged. `state` enabled forgives failures. Raises EndpointNotFound."""
-    given = None if event_types is None else list(event_types)
-    params = (url, description, *[given] * 3, *[state] * 5, endpoint_id, principal.tenant_id)
-    rows = work.execute(CHANGE, params)
-    if not rows:
+    types = None if event_types is None else list(event_types)
+    changes = {"url": url, "event_types": types, "description": description, "state": state}
+    after = work.execute(CHANGE, {"id": endpoint_id, "tenant_id": principal.tenant_id, **changes})
+    if not after:
         raise EndpointNotFound
-    changes = {"url": url, "event_types": given, "description": description, "state": state}
     changed = sorted(name for name, value in changes.items() if value is not None)
     _note(work, principal, Action.ENDPOINT_CHANGED, endpoint_id, {"changed": changed})
     if state == "enabled":
         work.wake(deliver_wake_up())
-    return Endpoint(*rows[0])
+    return rows.build(Endpoint, after[0])
 
 
 def delete(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> None:
     """Delete an endpoint: nothing more is sent to it. Raises EndpointNotFound."""
-    if not work.execute(DELETE, (endpoint_id, principal.tenant_id)):
+    if not work.execute(DELETE, {"id": endpoint_id, "tenant_id": principal.tenant_id}):
         raise EndpointNotFound
     _note(work, principal, Action.ENDPOINT_DELETED, endpoint_id, {})
 
@@ -196,34 +204,39 @@ def rotate_callback_secret(work: UnitOfWork, principal: Principal) -> tuple[str,
 def ping(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> UUID:
     """Plan a test event for this endpoint alone; the id of its delivery. Raises EndpointNotFound or TransitionRefused."""
     enabled(work, principal, endpoint_id)
-    rows = work.execute(
+    (planned,) = work.execute(
         PING,
-        (
-            *(principal.tenant_id, principal.actor, messages.PING, _name(endpoint_id)),
-            *(Jsonb({"endpoint_id": str(endpoint_id)}), endpoint_id, messages.PING),
-        ),
+        {
+            "tenant_id": principal.tenant_id,
+            "actor": principal.actor,
+            "action": Action.PING,
+            "object": _name(endpoint_id),
+            "detail": Jsonb({"endpoint_id": str(endpoint_id)}),
+            "endpoint_id": endpoint_id,
+        },
     )
     work.wake(deliver_wake_up())
-    found: UUID = rows[0][0]
-    return found
+    delivery_id: UUID = planned.id
+    return delivery_id
 
 
 def ensure_callback(work: UnitOfWork, principal: Principal, *, origin: str) -> UUID:
     """The endpoint that stands for the origin of callback URLs, enabled. Raises TooManyEndpoints."""
-    tenant_id = principal.tenant_id
-    rows = work.execute(ENSURE_CALLBACK, (uuid7(), tenant_id, origin, tenant_id, origin))
-    if not rows:
+    given = {"id": uuid7(), "tenant_id": principal.tenant_id, "origin": origin}
+    ensured = work.execute(ENSURE_CALLBACK, given)
+    if not ensured:
         raise TooManyEndpoints(
             f"The jobs of {ORIGINS_COUNTED_DAYS} days call back to {MOST_ORIGINS} origins, as many as they may. "
             "Name one of those."
         )
-    found: UUID = rows[0][0]
-    return found
+    endpoint_id: UUID = ensured[0].id
+    return endpoint_id
 
 
 def has_callback_secret(work: UnitOfWork, principal: Principal) -> bool:
     """Whether the tenant has a secret that signs callbacks."""
-    return bool(work.execute(CAN_SIGN_CALLBACKS, (principal.tenant_id,))[0][0])
+    (found,) = work.execute(CAN_SIGN_CALLBACKS, {"tenant_id": principal.tenant_id})
+    return bool(found.can_sign)
 
 
 def seal_callback(principal: Principal, job_id: UUID, url: str) -> bytes:
@@ -242,8 +255,9 @@ def open_secret(cipher: Cipher, tenant_id: UUID, secret_id: UUID, sealed: bytes)
 
 
 def _rotate(work: UnitOfWork, principal: Principal, endpoint_id: UUID | None) -> tuple[str, datetime | None]:
-    work.execute(TAKE_TURNS, (principal.tenant_id,))
-    expiries = [row[0] for row in work.execute(EXPIRE_KEYS, (principal.tenant_id, endpoint_id))]
+    owner = {"tenant_id": principal.tenant_id, "endpoint_id": endpoint_id}
+    work.execute(TAKE_TURNS, owner)
+    expiries = [row.expires_at for row in work.execute(EXPIRE_KEYS, owner)]
     secret = _add_secret(work, principal, endpoint_id)
     _note(work, principal, Action.SECRET_ROTATED, endpoint_id, {})
     return secret, max(expiries, default=None)
@@ -253,7 +267,8 @@ def _add_secret(work: UnitOfWork, principal: Principal, endpoint_id: UUID | None
     secret_id, secret = uuid7(), messages.new_secret()
     bound_to = binding("webhook_secret.secret", principal.tenant_id, secret_id)
     sealed = principal.cipher.seal(secret.encode(), bound_to)
-    work.execute(NEW_KEY, (secret_id, principal.tenant_id, endpoint_id, sealed))
+    owner = {"tenant_id": principal.tenant_id, "endpoint_id": endpoint_id}
+    work.execute(NEW_KEY, {"id": secret_id, "secret": sealed, **owner})
     return secret
 
 

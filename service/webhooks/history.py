@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from service import audit, listing
+from service import audit, listing, rows
 from service.accounts import Principal
 from service.db import UnitOfWork
 from service.errors import DeliveryNotFound, TransitionRefused
 from service.lifecycle import PUBLISHED_ACTIONS, DeliveryState
 from service.queue import deliver_wake_up
+from service.rows import Row
 from service.webhooks import endpoints
 from service.webhooks.messages import PING
 
@@ -25,17 +25,17 @@ NOT_RUNNING = listing.every(
     "delivery_state", [state for state in DeliveryState if state is not DeliveryState.RUNNING]
 )
 
-COLUMNS = """id, endpoint_id, event_id, event_type, job_id, state::text, tries, created_at,
-    CASE WHEN state = 'queued' THEN available_at END, finished_at, batch_id"""
-GET = f"SELECT {COLUMNS} FROM webhook_delivery WHERE id = %s AND tenant_id = %s"
+COLUMNS = """id, endpoint_id, event_id, event_type, job_id, state::text AS state, tries, created_at,
+    CASE WHEN state = 'queued' THEN available_at END AS next_try_at, finished_at, batch_id"""
+GET = f"SELECT {COLUMNS} FROM webhook_delivery WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
 TRIES = """
-SELECT tried_at, duration_ms, status, error, excerpt FROM webhook_try WHERE delivery_id = %s ORDER BY fence
+SELECT tried_at, duration_ms, status, error, excerpt FROM webhook_try WHERE delivery_id = %(id)s ORDER BY fence
 """
 
 REPLAY_ONE = """
 UPDATE webhook_delivery AS delivery SET state = 'queued', tries = 0, available_at = now(), finished_at = NULL
 FROM webhook_endpoint AS endpoint
-WHERE delivery.id = %s AND delivery.tenant_id = %s AND delivery.state IN ('delivered', 'dead')
+WHERE delivery.id = %(id)s AND delivery.tenant_id = %(tenant_id)s AND delivery.state IN ('delivered', 'dead')
     AND endpoint.id = delivery.endpoint_id AND endpoint.state = 'enabled'
 RETURNING delivery.id
 """
@@ -46,11 +46,11 @@ RETURNING delivery.id
 REPLAY_RANGE = f"""
 WITH target AS (
     SELECT id, tenant_id, event_types, kind, created_at, subscribed_at FROM webhook_endpoint
-    WHERE id = %s AND tenant_id = %s AND state = 'enabled'
+    WHERE id = %(endpoint_id)s AND tenant_id = %(tenant_id)s AND state = 'enabled'
 ), chosen AS MATERIALIZED (
     SELECT delivery.id FROM webhook_delivery AS delivery
-    WHERE delivery.endpoint_id = (SELECT id FROM target) AND delivery.created_at >= %s AND delivery.created_at < %s
-        AND delivery.state = ANY (%s::delivery_state[])
+    WHERE delivery.endpoint_id = (SELECT id FROM target) AND delivery.created_at >= %(since)s
+        AND delivery.created_at < %(until)s AND delivery.state = ANY (%(states)s::delivery_state[])
     ORDER BY delivery.id LIMIT {REPLAY_ROWS} FOR UPDATE SKIP LOCKED
 ), again AS (
     UPDATE webhook_delivery SET state = 'queued', tries = 0, available_at = now(), finished_at = NULL
@@ -60,8 +60,8 @@ WITH target AS (
     SELECT event.tenant_id, target.id, event.id, event.action, event.job_id, event.batch_id
     FROM target JOIN audit_event AS event ON event.tenant_id = target.tenant_id
     WHERE target.kind = 'registered' AND event.action IN ({", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS)})
-        AND event.action = ANY (target.event_types) AND event.occurred_at >= %s AND event.occurred_at < %s
-        AND event.tenant_id = %s
+        AND event.action = ANY (target.event_types) AND event.occurred_at >= %(since)s AND event.occurred_at < %(until)s
+        AND event.tenant_id = %(tenant_id)s
         AND event.occurred_at >= coalesce((target.subscribed_at ->> event.action)::timestamptz, target.created_at)
         AND event.id NOT IN (SELECT event_id FROM webhook_delivery WHERE endpoint_id = (SELECT id FROM target))
     ORDER BY event.id LIMIT {REPLAY_ROWS}
@@ -117,7 +117,7 @@ def newest(
 ) -> list[DeliveryView]:
     """The tenant's deliveries, newest first, older than `before`."""
     query, params = list_query(principal, wanted, before=before, limit=limit)
-    return [_view(*row) for row in work.execute(query, params)]
+    return [_view(row) for row in work.execute(query, params)]
 
 
 def list_query(
@@ -164,21 +164,21 @@ def _parts(wanted: DeliveryFilter, given: list[str], shared: list[str]) -> list[
 
 def get(work: UnitOfWork, principal: Principal, delivery_id: UUID) -> tuple[DeliveryView, list[TryView]]:
     """A delivery and its tries, oldest first. Raises DeliveryNotFound."""
-    rows = work.execute(GET, (delivery_id, principal.tenant_id))
-    if not rows:
+    asked = {"id": delivery_id, "tenant_id": principal.tenant_id}
+    found = work.execute(GET, asked)
+    if not found:
         raise DeliveryNotFound
-    return _view(*rows[0]), [TryView(*row) for row in work.execute(TRIES, (delivery_id,))]
+    return _view(found[0]), [rows.build(TryView, row) for row in work.execute(TRIES, asked)]
 
 
-def _view(*row: Any) -> DeliveryView:
-    delivery_id, endpoint_id, event_id, event_type, job_id, state, *rest = row
-    return DeliveryView(delivery_id, endpoint_id, event_id, event_type, job_id, DeliveryState(state), *rest)
+def _view(row: Row) -> DeliveryView:
+    return rows.build(DeliveryView, row, state=DeliveryState(row.state))
 
 
 def replay(work: UnitOfWork, principal: Principal, delivery_id: UUID) -> DeliveryView:
     """Send an ended delivery once more, with the whole schedule. Raises DeliveryNotFound or TransitionRefused."""
     found, _ = get(work, principal, delivery_id)
-    if not work.execute(REPLAY_ONE, (delivery_id, principal.tenant_id)):
+    if not work.execute(REPLAY_ONE, {"id": delivery_id, "tenant_id": principal.tenant_id}):
         raise TransitionRefused(
             "Only a delivery that has ended, to an endpoint that is enabled, can be replayed."
         )
@@ -200,18 +200,19 @@ def replay_range(
     How many of each; up to 10,000 at a time. Raises EndpointNotFound or TransitionRefused.
     """
     endpoints.enabled(work, principal, endpoint_id)
-    times = since, until
-    rows = work.execute(
+    (planned,) = work.execute(
         REPLAY_RANGE,
-        (
-            *(endpoint_id, principal.tenant_id, *times, [state.value for state in states]),
-            *(*times, principal.tenant_id),
-        ),
+        {
+            "endpoint_id": endpoint_id,
+            "tenant_id": principal.tenant_id,
+            "since": since,
+            "until": until,
+            "states": [state.value for state in states],
+        },
     )
-    again, missed = rows[0]
-    if again or missed:
-        _replayed(work, principal, endpoint_id, again + missed)
-    return again, missed
+    if planned.again or planned.missed:
+        _replayed(work, principal, endpoint_id, planned.again + planned.missed)
+    return planned.again, planned.missed
 
 
 def _replayed(work: UnitOfWork, principal: Principal, endpoint_id: UUID, count: int) -> None:

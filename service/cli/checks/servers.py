@@ -38,7 +38,7 @@ STATE = """SELECT current_setting('server_version_num')::int, current_setting('s
     current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
     clock_timestamp()"""
 PROCESS_FAULTS = """SELECT process, setting, cause, advice FROM process_fault
-    WHERE reported_at > now() - make_interval(secs => %s) ORDER BY process, name"""
+    WHERE reported_at > now() - make_interval(secs => %(reported_for_s)s) ORDER BY process, name"""
 TENANTS = "SELECT id, name, data_key FROM tenant ORDER BY id LIMIT 1000"
 
 
@@ -265,7 +265,7 @@ def processes(examined: Examined) -> Iterator[Finding]:
     with connect(examined) as connection:
         if connection.execute("SELECT to_regclass('process_fault')").fetchone() == (None,):
             return
-        rows = connection.execute(PROCESS_FAULTS, (REPORTED_FOR_S,)).fetchall()
+        rows = connection.execute(PROCESS_FAULTS, {"reported_for_s": REPORTED_FOR_S}).fetchall()
     for process, setting, cause, advice in rows:
         yield fail("processes", f"{process}: {setting}: {cause}", advice)
 

@@ -1,6 +1,6 @@
 """Values of rows: by the names of columns, never by their places."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace as Answer
 
 import pytest
@@ -10,11 +10,15 @@ from service import rows
 
 @dataclass(frozen=True)
 class Sample:
-    """A value of two columns and something that is made of a third."""
+    """A value of two columns, something that is made of a third, and a name that is made of them."""
 
     kind: str
     size: int
     opened: bytes = b""
+    name: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.kind} of {self.size}")
 
 
 def test_fields_take_the_columns_of_their_names_wherever_these_stand() -> None:
@@ -32,3 +36,8 @@ def test_what_is_derived_goes_before_a_column_of_its_name() -> None:
 def test_a_field_without_a_column_is_refused_even_where_it_has_a_default() -> None:
     with pytest.raises(AttributeError, match="opened"):
         rows.build(Sample, Answer(kind="scan", size=3))
+
+
+def test_a_field_that_its_class_makes_is_not_looked_for() -> None:
+    made = rows.build(Sample, Answer(kind="scan", size=3, opened=b"", name="another"))
+    assert made.name == "scan of 3"

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -49,10 +49,11 @@ class _Renewal(UnitOfWork):
     ) -> None:
         pass
 
-    def execute(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        ids, _, lease_s = tuple(params)
+    def execute(self, query: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> list[Any]:
+        assert isinstance(params, Mapping)
+        ids, lease_s = params["ids"], params["lease_s"]
         self._book.renewals.append((time.monotonic(), tuple(ids), lease_s))
-        return [(held,) for held in ids if held not in self._book.taken]
+        return [SimpleNamespace(id=held) for held in ids if held not in self._book.taken]
 
 
 class DyingProcess:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import cast
 from uuid import UUID
 
@@ -34,9 +35,9 @@ class Queue:
     def statement(self) -> Iterator["Queue"]:
         yield self
 
-    def execute(self, _: str) -> list[tuple[UUID]]:
+    def execute(self, _: str) -> list[SimpleNamespace]:
         self.looks += 1
-        return [(version,) for version, waiting in self.jobs.items() if waiting]
+        return [SimpleNamespace(id=version) for version, waiting in self.jobs.items() if waiting]
 
     def score(self, version: UUID) -> int:
         self.scored.append(version)

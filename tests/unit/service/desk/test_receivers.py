@@ -2,9 +2,10 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -50,11 +51,11 @@ class FakeWork:
     has_room: bool = True
     ensured: list[str] = field(default_factory=list)
 
-    def execute(self, query: str, params: Sequence[Any]) -> list[Any]:
+    def execute(self, query: str, params: Mapping[str, Any]) -> list[Any]:
         if "SELECT EXISTS" in query:
-            return [(self.has_secret,)]
-        self.ensured.append(params[2])
-        return [(uuid4(),)] if self.has_room else []
+            return [SimpleNamespace(can_sign=self.has_secret)]
+        self.ensured.append(params["origin"])
+        return [SimpleNamespace(id=uuid4())] if self.has_room else []
 
 
 class FakeDatabase:
