@@ -1,5 +1,6 @@
 """Speaks to the API over HTTP. Answers stay JSON documents: a newer service may say more than this release knows."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 PAGE_LIMIT = 200
 MAX_FIELDS = 100
+DIGEST = re.compile(r'"([0-9a-f]{64})"')  # the entity tag of a file of the service
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,14 @@ class ApiClient:
         return self._call(
             "POST", f"/v1/batches/{batch_id}/{verb}", body=body, idempotency_key=idempotency_key
         )
+
+    def digest_of(self, path: str) -> tuple[int | None, str | None]:
+        """Length and SHA-256 of a file, which is not read; unknown where the service refuses, as it will say why on reading."""
+        response = self._send("HEAD", path, headers={"Accept-Encoding": "identity"})
+        tag = DIGEST.fullmatch(response.headers.get("ETag", ""))
+        if not response.is_success or tag is None:
+            return None, None
+        return int(response.headers["Content-Length"]), tag[1]
 
     @contextmanager
     def file(

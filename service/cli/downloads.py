@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import click
 
+from service.cli.client import DIGEST
 from service.cli.errors import ApiProblem, ContentDamaged, Unreachable
 from service.errors import OutputIncomplete
 
@@ -26,7 +26,6 @@ RETRY_S = 1.0
 RANGE_PASSED = 416
 UNFINISHED = ".part"
 INCOMPLETE = "The batch ended without completing. `--partial` fetches what its finished chunks hold."
-DIGEST = re.compile(r'"([0-9a-f]{64})"')
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""`medqueue jobs`: list, show, cancel, and the trail of each; requeue for operators."""
+"""`medqueue jobs`: list, show, cancel, the trail and the artifacts of each; requeue for operators."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from service.cli.output import Output
     from service.jobs.inspection import Inspection, Outlook
 
+STDOUT = "-"
 job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
 
 
@@ -110,6 +113,49 @@ def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
 
     found = api.events(str(job_id))
     out.show({"items": found}, lambda: tables.events(found))
+    return ExitCode.OK
+
+
+@jobs.command("artifact")
+@job_argument
+@click.argument("name")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Where to write it; stdout without it, or for `-`.",
+)
+@over_api
+def fetch_artifact(api: ApiClient, out: Output, *, job_id: UUID, name: str, file: Path | None) -> int:
+    """Fetch a file of a job's result, checked against its digest.
+
+    `medqueue jobs show` lists them. A download to FILE that breaks off leaves FILE.part; the same command goes on from
+    there. Each download is recorded in the job's audit trail.
+
+    \b
+    Example:
+      medqueue jobs artifact 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 mask.png -o mask.png
+    """
+    from models.pipelines.artifacts import NAME
+    from service.cli import downloads
+    from service.cli.tables import fields
+
+    if not NAME.fullmatch(name):
+        raise click.UsageError("NAME is that of an artifact, as `medqueue jobs show` lists it.")
+    path = f"/v1/jobs/{job_id}/artifacts/{name}"
+    if file is None or str(file) == STDOUT:
+        if out.as_json:
+            raise click.UsageError("--json tells of the file that was written: say with -o which.")
+        if sys.stdout.isatty():
+            raise click.UsageError("An artifact is nothing for a terminal: write it to a file with -o.")
+        downloads.to_stdout(api, out, downloads.Wanted(path))
+        return ExitCode.OK
+    size_bytes, sha256 = api.digest_of(path)
+    wanted = downloads.Wanted(path, size_bytes=size_bytes, sha256=sha256)
+    told = downloads.to_file(api, out, wanted, file)
+    out.show(told, lambda: fields(told.items()))
     return ExitCode.OK
 
 

@@ -130,10 +130,23 @@ def job(found: Json) -> RenderableType:
     ]
     parts = [fields([*((name, found[name]) for name in JOB_FIELDS), *times, ("took", took(found))])]
     if found.get("result") is not None:
-        parts += [text("\nResult", "bold"), fields(found["result"].items())]
+        listed = found["result"].get("artifacts") or []
+        shown = {name: value for name, value in found["result"].items() if name != "artifacts"}
+        parts += [text("\nResult", "bold"), fields(shown.items())]
+        if listed:
+            parts += [text("\nArtifacts", "bold"), artifacts(listed)]
     if found.get("problem") is not None:
         parts += [text("\nProblem", "bold"), fields(found["problem"].items())]
     return Group(*parts)
+
+
+def artifacts(items: Sequence[Json]) -> RenderableType:
+    """The files of a result."""
+    return listing(
+        ("NAME", "TYPE", "BYTES", "SHA-256"),
+        ((each["name"], each["media_type"], each["size_bytes"], each["sha256"]) for each in items),
+        empty="No artifacts.",
+    )
 
 
 def answers(items: Sequence[Json]) -> RenderableType:
@@ -166,6 +179,8 @@ def answer(job: Json) -> str:
             f"{result['display']} ({result['label']} {result['probabilities'].get(result['label'], 0):.3f})"
         )
     told = {name: value for name, value in result.items() if name not in PROVENANCE}
+    if told.get("artifacts"):
+        told["artifacts"] = [each["name"] for each in told["artifacts"]]
     return cell_text(told)
 
 
