@@ -15,6 +15,7 @@ from pydantic import Field
 
 from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
 from models.pipelines import Case, FieldFault, InputRejected, Pipeline, Run, Scoring
+from models.pipelines.artifacts import artifacts_fault
 from models.strict_json import JsonInvalid, read_json, require_finite
 
 GOLDEN_NAME = "golden.json"
@@ -194,6 +195,8 @@ def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:
     if len(answers) != count:
         reason = f"a batch of {count} was given {len(answers)} results"
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason))
+    if refused := [fault for fault in map(artifacts_fault, answers) if fault is not None]:
+        raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", f"an answer is refused: {refused[0]}"))
     return [each.result for each in answers]
 
 

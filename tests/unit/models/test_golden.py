@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from models.golden import GoldenFailed, check_golden, difference, encode_cases, parse_golden, renewed_golden
 from models.manifest import BundleRefused, Fault
-from models.pipelines import Array, Case, Pipeline, load_pipeline
+from models.pipelines import Answer, Array, Artifact, Case, Pipeline, Run, load_pipeline
 from tests.unit.models.example_bundles import golden_table, manifest
 from tests.unit.models.example_images import gradient, png
 
@@ -91,6 +91,20 @@ def test_a_wrong_answer_fails_in_every_arrangement() -> None:
 )
 def test_a_model_that_fails_is_refused(run: Any, codes: set[str]) -> None:
     assert {fault.code for fault in faults_of(run)} == codes
+
+
+def test_a_model_whose_artifacts_could_not_be_stored_is_refused() -> None:
+    class Drawing:
+        """A scoring half whose files have no good names."""
+
+        def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+            """See Scoring."""
+            mask = Artifact("Mask 1.png", "image/png", b"")
+            return [answer._replace(artifacts=(mask,)) for answer in SCORING.score(run, cases)]
+
+    (fault,) = check_golden(parse_golden(GOOD), PIPELINE, Drawing(), 1e-5, score)
+    assert fault.code == "golden_failed"
+    assert "another name than [a-z0-9]" in fault.detail
 
 
 def test_a_batch_must_agree_with_its_rows_more_closely_than_with_the_expectation() -> None:
