@@ -36,6 +36,7 @@ class Action(StrEnum):
     """What an audit event records."""
 
     JOB_SUBMITTED = "job.submitted"
+    JOB_READY = "job.ready"
     JOB_CLAIMED = "job.claimed"
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"

@@ -8,6 +8,7 @@ with psycopg directly: an INSERT costs 0.02 CPU seconds per 1,000 that way again
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -64,6 +65,7 @@ class UnitOfWork:
         self._spent = False
         self._wake_ups: list[WakeUp] = []
         self._ended: list[UUID] = []
+        self._follow_ups: list[Callable[[UnitOfWork], None]] = []
 
     def execute(self, query: str, params: Mapping[str, Param] | Sequence[Param] = ()) -> list[Row]:
         """Run one SQL statement with %(name)s or %s parameters; its rows, each a named tuple, or an empty list.
@@ -96,6 +98,13 @@ class UnitOfWork:
     def announce(self, job_ids: Sequence[UUID]) -> None:
         """Announce the end of these jobs once the transaction is committed."""
         self._ended.extend(job_ids)
+
+    def follow_up(self, step: "Callable[[UnitOfWork], None]") -> None:
+        """Run `step` in one more statement once the transaction is committed: to find out whom to wake for what it did.
+
+        A step that finds Postgres unavailable is dropped, as a lost wake-up is: the sweeps mend it.
+        """
+        self._follow_ups.append(step)
 
     def __enter__(self) -> Self:
         try:
@@ -160,6 +169,12 @@ class UnitOfWork:
             queue.wake(wake_up)
         if self._ended:
             queue.announce(self._ended)
+        for step in self._follow_ups:
+            with (
+                suppress(DatabaseUnavailable),
+                UnitOfWork(self._engine, queue, single=True, report=self._report) as work,
+            ):
+                step(work)
 
 
 class Database:

@@ -219,6 +219,18 @@ class DeadlinePassed(ServiceError):
     code = "deadline_passed"
 
 
+class AfterUnsuitable(ServiceError):
+    """The job cannot wait for these jobs. `errors` names each, and says why."""
+
+    code = "after_unsuitable"
+
+
+class PredecessorBusy(ServiceError):
+    """A job in `after` is being changed at this moment. Nothing was accepted; try again shortly."""
+
+    code = "predecessor_busy"
+
+
 class WindowInvalid(ServiceError):
     """A window is HH:MM-HH:MM, such as 22:00-06:00, and an IANA time zone, such as Europe/Berlin."""
 

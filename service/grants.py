@@ -17,6 +17,7 @@ PROCESSES: Mapping[str, str] = {
     "batch_step": "SELECT INSERT UPDATE",
     "blob_removal": "SELECT INSERT UPDATE DELETE",
     "job": "SELECT INSERT UPDATE",
+    "job_after": "SELECT INSERT",
     "job_result": "SELECT INSERT",
     "key_check": "SELECT INSERT",
     "last_sweep": "SELECT INSERT UPDATE",

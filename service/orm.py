@@ -170,6 +170,11 @@ class Job(Row):
     `rank_at` orders the queue (see lifecycle.PRIORITY_HEADSTART_S); `claim_size` is the number of jobs in the claim
     that holds or last held this one. `promise_at` is when its result is promised, empty for jobs of releases that did
     not record it; `overdue_at` is when a sweep found that this time had passed.
+
+    A waiting job is `blocked` while a job that it waits for has not succeeded (JobAfter). `followed` says that others wait
+    for this one, `depth` is 0 for a job that waits for none, else greater than that of each unended one that it waits for:
+    the trigger `job_ended` locks rows in this order. `abstained` says of a success whether its model gave no answer; empty
+    for results of releases that did not record it.
     """
 
     __tablename__ = "job"
@@ -196,6 +201,8 @@ class Job(Row):
             "available_at",
             postgresql_where=text("state = 'queued' AND attempt > 0"),
         ),
+        Index("ix_job_due", "available_at", postgresql_where=text("state = 'waiting' AND NOT blocked")),
+        Index("ix_job_waiting", "deadline_at", "tenant_id", postgresql_where=text("state = 'waiting'")),
         Index("ix_job_lease", "lease_expires_at", postgresql_where=text("lease_expires_at IS NOT NULL")),
         Index(
             "ix_job_deadline",
@@ -259,6 +266,22 @@ class Job(Row):
     callback_endpoint_id: Mapped[UUID | None]
     callback: Mapped[bytes | None]
     traceparent: Mapped[str | None]
+    depth: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    blocked: Mapped[bool] = mapped_column(server_default=text("false"))
+    followed: Mapped[bool] = mapped_column(server_default=text("false"))
+    abstained: Mapped[bool | None]
+    not_before: Mapped[datetime | None]
+
+
+class JobAfter(Row):
+    """A job and one of those that it waits for, in the order in which they were given. Rows stay."""
+
+    __tablename__ = "job_after"
+    __table_args__ = (Index("ix_job_after_predecessor", "predecessor_id", "job_id"),)
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    predecessor_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(SmallInteger)
 
 
 class JobResult(Row):

@@ -17,11 +17,13 @@ from service.metrics import gauge, text_of
 from service.revision import needed_revision
 
 # Ended jobs are not counted: their number only grows, and counters of the workers tell them.
-# Three parts, each with the condition of its partial index.
+# Four parts, each with the condition of its partial index.
 QUEUE = """
 SELECT model_version_id, state, sum(jobs)::bigint AS jobs, extract(epoch FROM now() - min(oldest))::float AS oldest_s FROM (
-    SELECT model_version_id, 'queued' AS state, count(*) AS jobs, min(created_at) AS oldest
+    SELECT model_version_id, 'queued' AS state, count(*) AS jobs, min(available_at) AS oldest
     FROM job WHERE state = 'queued' AND attempt = 0 GROUP BY 1
+    UNION ALL
+    SELECT model_version_id, 'waiting', count(*), min(created_at) FROM job WHERE state = 'waiting' GROUP BY 1
     UNION ALL
     SELECT model_version_id, 'queued', count(*), min(created_at) FROM job WHERE state = 'queued' AND attempt > 0 GROUP BY 1
     UNION ALL

@@ -201,6 +201,7 @@ def inspected(job: Inspection, outlook: Outlook, *, wake_up_waits: bool | None) 
         "available_at": job.available_at.isoformat(),
         "deadline": None if job.deadline is None else job.deadline.isoformat(),
         "problem": job.problem,
+        "after": [f"{each['id']} {each['state']}" for each in job.after],
         "results": job.results,
         "events": job.events,
         "wake_up_waits": wake_up_waits,

@@ -188,7 +188,7 @@ def _ended(api: ApiClient, job: Json, wait_s: float) -> Json:
 
 
 def _pending(item: Json) -> bool:
-    return item.get("state") in {JobState.QUEUED, JobState.RUNNING}
+    return item.get("state") in {JobState.WAITING, JobState.QUEUED, JobState.RUNNING}
 
 
 def outcome(items: list[Json], *, waited: bool) -> ExitCode:

@@ -17,12 +17,15 @@ PAUSES = 50  # of a count's own length until the next one: counting takes up to 
 
 Tally = Mapping[UUID | None, int]  # jobs by tenant; None stands for all tenants
 
-# Two parts, each with the condition of its partial index: jobs that have ended are not read.
+# Parts with the conditions of their partial indexes: jobs that have ended are not read. Those that wait for others, or for
+# their time, take room as well: they are queued by no submit that could be refused.
 QUEUED = """
 SELECT tenant_id, count(*) AS jobs FROM (
     SELECT tenant_id FROM job WHERE state = 'queued' AND attempt = 0
     UNION ALL
     SELECT tenant_id FROM job WHERE state = 'queued' AND attempt > 0
+    UNION ALL
+    SELECT tenant_id FROM job WHERE state = 'waiting'
 ) AS waiting GROUP BY ROLLUP (tenant_id)
 """
 

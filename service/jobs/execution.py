@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from service import leases, rows
 from service.audit import Action
 from service.db import UnitOfWork
-from service.jobs import artifacts
+from service.jobs import artifacts, predecessors
 from service.jobs.artifacts import NewArtifact
 from service.leases import Lease
 from service.lifecycle import JobState
@@ -57,12 +57,13 @@ SELECT count(*) AS jobs FROM (
 ENDED = f"""
 WITH held AS (
     SELECT * FROM unnest(%(ids)b::uuid[], %(fences)b::bigint[], %(states)s::job_state[], %(problems)s::jsonb[],
-                         %(payloads)b::bytea[])
-        AS held (id, fence, state, problem, payload)
+                         %(payloads)b::bytea[], %(abstained)s::boolean[])
+        AS held (id, fence, state, problem, payload, abstained)
 ), ended AS (
-    UPDATE job SET state = held.state, problem = held.problem, finished_at = now(), {leases.RELEASE}
+    UPDATE job SET state = held.state, problem = held.problem, abstained = held.abstained, finished_at = now(),
+        {leases.RELEASE}
     FROM held WHERE {leases.held_clause("job")}
-    RETURNING {planning.JOB_COLUMNS}, job.fence, job.state, job.attempt, held.payload, held.problem
+    RETURNING {planning.JOB_COLUMNS}, job.fence, job.state, job.attempt, job.followed, held.payload, held.problem
 ), results AS (
     INSERT INTO job_result (job_id, tenant_id, fence, runtime, provider, payload)
     SELECT id, tenant_id, fence, %(runtime)s, %(provider)s, payload FROM ended WHERE payload IS NOT NULL
@@ -75,8 +76,8 @@ WITH held AS (
     FROM ended RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("ended")}
 """
-END = f"{ENDED} SELECT id, {planning.PLANNED} FROM ended"
-END_WITH_ARTIFACTS = f"{ENDED}, {artifacts.PUBLISHED} SELECT id, {planning.PLANNED} FROM ended"
+END = f"{ENDED} SELECT id, followed, {planning.PLANNED} FROM ended"
+END_WITH_ARTIFACTS = f"{ENDED}, {artifacts.PUBLISHED} SELECT id, followed, {planning.PLANNED} FROM ended"
 
 RETRY = f"""
 WITH held AS (
@@ -140,6 +141,8 @@ class Ending:
     payload: bytes | None = None
     problem: Problem | None = None
     quarantined: bool = False
+    # Whether the result says that the model gave no answer: nothing may go on from it.
+    abstained: bool = False
     artifacts: tuple[NewArtifact, ...] = ()
 
     @property
@@ -193,6 +196,7 @@ def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str
         "states": [ending.state.value for ending in endings],
         "problems": [Jsonb(asdict(ending.problem)) if ending.problem else None for ending in endings],
         "payloads": [ending.payload for ending in endings],
+        "abstained": [ending.abstained if ending.payload else None for ending in endings],
         "runtime": runtime,
         "provider": provider,
         "actor": f"worker:{owner}",
@@ -203,6 +207,7 @@ def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str
     ended = work.execute(statement, params)
     ids = [row.id for row in ended]
     work.announce(ids)
+    predecessors.tell_followers(work, [row.id for row in ended if row.followed])
     planning.wake_if_planned(work, ended)
     return set(ids)
 

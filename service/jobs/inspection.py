@@ -3,6 +3,7 @@
 Opens nothing that is sealed: no payload, no subject, no result. Reads across tenants, so it is not for the API.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -21,6 +22,9 @@ SELECT id, (SELECT name FROM tenant WHERE tenant.id = job.tenant_id) AS tenant, 
        extract(epoch FROM lease_expires_at - now())::float AS lease_remaining_s,
        available_at, extract(epoch FROM available_at - now())::float AS available_in_s,
        deadline_at AS deadline, coalesce(deadline_at <= now(), false) AS deadline_passed, problem->>'code' AS problem,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('id', predecessor_id, 'state',
+                (SELECT state FROM job AS predecessor WHERE predecessor.id = predecessor_id)) ORDER BY position), '[]')
+        FROM job_after WHERE job_id = job.id) AS after,
        (SELECT count(*) FROM job_result WHERE job_id = job.id) AS results,
        (SELECT count(*) FROM audit_event WHERE audit_event.job_id = job.id) AS events
 FROM job WHERE id = %(id)s
@@ -55,6 +59,7 @@ class Inspection:
     deadline: datetime | None
     deadline_passed: bool
     problem: str | None
+    after: Sequence[Mapping[str, str]]  # `id` and `state` of each job that it waits for, or waited for
     results: int
     events: int
 
@@ -78,6 +83,8 @@ def inspect(work: UnitOfWork, job_id: UUID) -> Inspection:
 def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) -> Outlook:
     """In words. `wake_up_waits` is None when Redis does not answer."""
     match job.state:
+        case JobState.WAITING:
+            return _outlook_of_waiting(job)
         case JobState.QUEUED:
             advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it."
             return Outlook(f"{_claim(job, wake_up_waits)}{_crashes(job, max_crashes)}", advice)
@@ -92,6 +99,23 @@ def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) ->
             return Outlook("Nothing: it has its result.", "Nothing is to be done.")
         case _:
             return Outlook("Nothing: this state is final.", "Its caller may submit the case again.")
+
+
+def _outlook_of_waiting(job: Inspection) -> Outlook:
+    """What a job waits for, and what can be done where an operator has to decide."""
+    advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it, and those that wait for it."
+    if job.deadline_passed:
+        return Outlook("Its deadline has passed: the scheduler expires it within seconds.", advice)
+    unended = [each for each in job.after if each["state"] != JobState.SUCCEEDED]
+    if not unended:
+        return Outlook(
+            f"The scheduler queues it in {max(0.0, job.available_in_s):.0f} s, at its time.", advice
+        )
+    aside = [each["id"] for each in unended if each["state"] == JobState.QUARANTINED]
+    if aside:
+        advice = f"`medqueue jobs inspect {aside[0]}` says what to mend before that job is requeued. {advice}"
+    waits_for = "; ".join(f"job {each['id']}, which is {each['state']}" for each in unended)
+    return Outlook(f"It waits for {waits_for}. It is queued once the last of them has succeeded.", advice)
 
 
 def _claim(job: Inspection, wake_up_waits: bool | None) -> str:

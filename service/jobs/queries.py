@@ -15,6 +15,7 @@ from service.audit import Action
 from service.crypto import binding
 from service.db import UnitOfWork
 from service.errors import JobNotFound, PayloadUnreadable, TransitionRefused
+from service.jobs import predecessors
 from service.lifecycle import ENDED_STATES, JobState, Priority
 from service.queue import score_wake_up
 from service.rows import Row
@@ -25,7 +26,9 @@ TAG = re.compile(r"[a-z]+-[0-9]+")
 EVERY_TAG = "*"
 # Of a job as its owner sees it: those that JobView has under the same name, and what else _view opens.
 COLUMNS = """job.id, job.model_version_id, job.state::text AS state, job.priority, job.created_at, job.started_at,
-    job.finished_at, job.deadline_at, job.attempt, job.fence, job.claim_size, job.problem, job.context"""
+    job.finished_at, job.deadline_at, job.not_before, job.attempt, job.fence, job.claim_size, job.problem, job.context,
+    CASE WHEN job.depth > 0 THEN
+        ARRAY(SELECT predecessor_id FROM job_after WHERE job_id = job.id ORDER BY position) END AS after"""
 
 # A result that leaves is recorded in the same statement. A caller that shows the entity tag of what it has
 # already read gets no result, hence no event.
@@ -53,21 +56,21 @@ SELECT * FROM found
 STATE = "SELECT state::text AS state FROM job WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
 GET = f"SELECT {COLUMNS} FROM job WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
 UNENDED = """
-SELECT id FROM job WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s AND state IN ('queued', 'running')
+SELECT id FROM job WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s AND state IN ('waiting', 'queued', 'running')
 ORDER BY id DESC LIMIT 1
 """
 
 CANCEL = f"""
 WITH canceled AS (
     UPDATE job SET state = 'canceled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL
-    WHERE id = %(id)s AND tenant_id = %(tenant_id)s AND state IN ('queued', 'running')
-    RETURNING {planning.JOB_COLUMNS}, job.attempt, job.fence
+    WHERE id = %(id)s AND tenant_id = %(tenant_id)s AND state IN ('waiting', 'queued', 'running')
+    RETURNING {planning.JOB_COLUMNS}, job.attempt, job.fence, job.followed
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
     SELECT tenant_id, id, %(actor)s, '{Action.JOB_CANCELED}', jsonb_build_object('attempt', attempt, 'fence', fence)
     FROM canceled RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("canceled")}
-SELECT id, {planning.PLANNED} FROM canceled
+SELECT id, followed, {planning.PLANNED} FROM canceled
 """
 
 REQUEUE = f"""
@@ -103,12 +106,14 @@ class JobView:
     started_at: datetime | None
     finished_at: datetime | None
     deadline_at: datetime | None
+    not_before: datetime | None
     attempt: int
     fence: int
     claim_size: int
     problem: dict[str, str] | None
     subject: str | None
     metadata: dict[str, str]
+    after: Sequence[UUID] = ()
     result: Result | None = None
 
     @property
@@ -245,6 +250,7 @@ def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:
     asked = {"id": job_id, "tenant_id": principal.tenant_id}
     canceled = work.execute(CANCEL, {**asked, "actor": principal.actor})
     work.announce([row.id for row in canceled])
+    predecessors.tell_followers(work, [row.id for row in canceled if row.followed])
     planning.wake_if_planned(work, canceled)
     found = work.execute(GET, asked)
     if not found:
@@ -286,6 +292,7 @@ def _view(principal: Principal, row: Row, *, result: Result | None = None) -> Jo
         priority=Priority(row.priority),
         subject=opened.get("subject"),
         metadata=opened.get("metadata", {}),
+        after=row.after or (),
         result=result,
     )
 

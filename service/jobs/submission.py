@@ -15,7 +15,9 @@ from service.audit import Action
 from service.catalog import PublishedModel
 from service.crypto import binding
 from service.db import Param, UnitOfWork
-from service.errors import IdempotencyKeyReused
+from service.errors import AfterUnsuitable, IdempotencyKeyReused
+from service.jobs import predecessors
+from service.jobs.predecessors import Predecessors
 from service.lifecycle import PRIORITY_HEADSTART_S, Priority
 from service.queue import score_wake_up
 from service.webhooks import endpoints
@@ -39,12 +41,17 @@ COLUMN_TYPES = {
     "callback_endpoint_id": "uuid",
     "callback": "bytea",
     "traceparent": "text",
+    "not_before": "timestamptz",
+    "depth": "smallint",
 }
 HEADSTARTS = ", ".join(str(PRIORITY_HEADSTART_S[priority]) for priority in Priority)
 # Columns of a job, and what they are made of: those given under their own names, and those computed from what is given.
 VALUES = {name: name for name in COLUMN_TYPES if name not in {"model", "promised_s"}} | {
-    "rank_at": f"now() + make_interval(secs => (ARRAY[{HEADSTARTS}])[priority + 1])",
-    "promise_at": "now() + make_interval(secs => promised_s)",
+    "available_at": "greatest(now(), not_before)",
+    "rank_at": f"greatest(now(), not_before) + make_interval(secs => (ARRAY[{HEADSTARTS}])[priority + 1])",
+    "promise_at": "greatest(now(), not_before) + make_interval(secs => promised_s)",
+    "state": "CASE WHEN depth > 0 OR not_before > now() THEN 'waiting' ELSE 'queued' END::job_state",
+    "blocked": "depth > 0",
 }
 ONE = "SELECT {}".format(", ".join(f"%({name})s::{kind} AS {name}" for name, kind in COLUMN_TYPES.items()))
 BINARY = {"uuid", "bytea"}  # twice as long as text
@@ -102,6 +109,8 @@ class NewJob:
     metadata: Mapping[str, str] = field(default_factory=dict)
     callback: Callback | None = None
     traceparent: str | None = None
+    after: Sequence[UUID] = ()
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -127,22 +136,31 @@ class Accepted:
 
 
 def submit(
-    work: UnitOfWork, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None = None
+    work: UnitOfWork,
+    new_jobs: Sequence[NewJob],
+    idempotency: IdempotencyKey | None = None,
+    held: Predecessors = predecessors.NONE,
 ) -> list[Accepted]:
-    """Store jobs, queued, and wake their workers; the answers are in the order given.
+    """Store jobs, queued or waiting, and wake their workers; the answers are in the order given.
 
     The jobs may be different callers'.
 
     With an idempotency key, which is one caller's, `work` must be a transaction of several statements, so that a
-    refused repetition stores nothing. Raises IdempotencyKeyReused when the key came with another body before.
+    refused repetition stores nothing; so must it be where jobs wait for others, which are `held` and refuse none of them.
+    Raises IdempotencyKeyReused when the key came with another body before.
     """
     ids = [uuid7() for _ in new_jobs]
-    given = [_row(job_id, job, idempotency) for job_id, job in zip(ids, new_jobs, strict=True)]
+    given = [
+        _row(job_id, job, idempotency, depth=held.depth(job.after))
+        for job_id, job in zip(ids, new_jobs, strict=True)
+    ]
     if len(given) == 1:
         stored = work.execute(SUBMIT_ONE, given[0])
     else:
         stored = work.execute(SUBMIT_MANY, {name: [row[name] for row in given] for name in COLUMN_TYPES})
     created = {row.id: row.created_at for row in stored}
+    after = {job_id: job.after for job_id, job in zip(ids, new_jobs, strict=True) if job_id in created}
+    predecessors.record(work, after, held)
     for version_id in {job.model.id for job in new_jobs}:
         work.wake(score_wake_up(version_id))
     if len(created) < len(ids):
@@ -152,7 +170,22 @@ def submit(
     ]
 
 
-def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None) -> dict[str, Param]:
+def submit_after(
+    work: UnitOfWork, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None = None
+) -> list[Accepted | AfterUnsuitable]:
+    """Store one caller's jobs of which some wait for others; instead of each that cannot, the reason stands in the answer.
+
+    `work` is a transaction of several statements. Raises IdempotencyKeyReused and PredecessorBusy.
+    """
+    named = {job_id for job in new_jobs for job_id in job.after}
+    held = predecessors.hold(work, new_jobs[0].principal.tenant_id, named)
+    refusals = [held.refusal(job.after) for job in new_jobs]
+    fit = [job for job, refusal in zip(new_jobs, refusals, strict=True) if refusal is None]
+    stored = iter(submit(work, fit, idempotency, held) if fit else ())
+    return [refusal or next(stored) for refusal in refusals]
+
+
+def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None, *, depth: int) -> dict[str, Param]:
     """The value of each of COLUMN_TYPES; payload, context and callback sealed."""
     cipher, tenant_id = job.principal.cipher, job.principal.tenant_id
     payload, callback = job.payload, job.callback
@@ -176,6 +209,8 @@ def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None) -> dict[
         "callback_endpoint_id": callback and callback.endpoint_id,
         "callback": callback and endpoints.seal_callback(job.principal, job_id, callback.url),
         "traceparent": job.traceparent,
+        "not_before": job.not_before,
+        "depth": depth,
     }
 
 

@@ -5,11 +5,13 @@ Each sweep is safe to run twice, takes a bounded number of rows and skips those 
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from service import leases, rows
 from service.audit import Action
 from service.db import UnitOfWork
+from service.jobs import predecessors
 from service.lifecycle import JobState
 from service.queue import score_wake_up
 from service.webhooks import planning
@@ -40,20 +42,49 @@ WITH lapsed AS MATERIALIZED (
 SELECT id, model_version_id, state::text AS state, {planning.PLANNED} FROM rescued
 """
 
+
+class Passed(StrEnum):
+    """Which jobs past their deadline a sweep ends.
+
+    Of waiting jobs for which others wait it takes one at a time. Their end locks those others, which wait as well: whoever
+    holds several waiting jobs in another order than that of `job_follow` could wait in a circle.
+    """
+
+    QUEUED = f"state = 'queued' AND deadline_at IS NOT NULL AND deadline_at <= now() ORDER BY deadline_at LIMIT {SWEEP_ROWS}"
+    WAITING = (
+        f"state = 'waiting' AND NOT followed AND deadline_at <= now() ORDER BY deadline_at LIMIT {SWEEP_ROWS}"
+    )
+    WAITING_FOLLOWED = "state = 'waiting' AND followed AND deadline_at <= now() ORDER BY deadline_at LIMIT 1"
+
+
 EXPIRE = f"""
 WITH passed AS MATERIALIZED (
-    SELECT id FROM job WHERE state = 'queued' AND deadline_at IS NOT NULL AND deadline_at <= now()
-    ORDER BY deadline_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
+    SELECT id FROM job WHERE {{passed}} FOR UPDATE SKIP LOCKED
 ), expired AS (
     UPDATE job SET state = 'expired', finished_at = now(), problem = %(problem)s::jsonb
-    WHERE job.id = ANY (ARRAY(SELECT id FROM passed)) RETURNING {planning.JOB_COLUMNS}, job.attempt, job.problem
+    WHERE job.id = ANY (ARRAY(SELECT id FROM passed)) RETURNING {planning.JOB_COLUMNS}, job.attempt,
+        job.followed, job.problem
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
     SELECT tenant_id, id, '{ACTOR}', '{Action.JOB_EXPIRED}',
            jsonb_build_object('attempt', attempt, 'code', problem->>'code')
     FROM expired RETURNING {planning.EVENT_COLUMNS}
 ), {planning.deliveries_of("expired")}
-SELECT id, {planning.PLANNED} FROM expired
+SELECT id, followed, {planning.PLANNED} FROM expired
+"""
+
+# Jobs that wait for others are released by the end of the last of them, and only then come here if their time is later.
+READY = f"""
+WITH due AS MATERIALIZED (
+    SELECT id FROM job WHERE state = 'waiting' AND NOT blocked AND available_at <= now()
+    ORDER BY available_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
+), ready AS (
+    UPDATE job SET state = 'queued' WHERE job.id = ANY (ARRAY(SELECT id FROM due)) RETURNING id, tenant_id, model_version_id
+), events AS (
+    INSERT INTO audit_event (tenant_id, job_id, actor, action)
+    SELECT tenant_id, id, '{ACTOR}', '{Action.JOB_READY}' FROM ready
+)
+SELECT id, model_version_id FROM ready
 """
 
 # An alarm, not a step of the job's life: state and fence stay, and so do entity tags and the claimant's lease. The
@@ -103,6 +134,9 @@ QUARANTINE_PROBLEM = (
     'An operator may look into it and requeue it."}'
 )
 EXPIRY_PROBLEM = '{"code": "deadline_passed", "detail": "The deadline passed before a worker was free."}'
+EXPIRY_PROBLEM_OF_WAITING = (
+    '{"code": "deadline_passed", "detail": "The deadline passed before the job could be queued."}'
+)
 
 
 @dataclass(frozen=True)
@@ -158,11 +192,21 @@ def rescue(work: UnitOfWork, *, max_crashes: int) -> Rescued:
     return Rescued(tuple(row.id for row in lapsed if row.state == JobState.QUEUED), quarantined)
 
 
-def expire(work: UnitOfWork) -> list[UUID]:
-    """End queued jobs whose deadline has passed; their ids."""
-    expired = work.execute(EXPIRE, {"problem": EXPIRY_PROBLEM})
+def ready(work: UnitOfWork) -> list[UUID]:
+    """Queue the jobs that waited for their time alone, and wake their workers; their ids."""
+    due = work.execute(READY)
+    for version_id in {row.model_version_id for row in due}:
+        work.wake(score_wake_up(version_id))
+    return [row.id for row in due]
+
+
+def expire(work: UnitOfWork, passed: Passed = Passed.QUEUED) -> list[UUID]:
+    """End jobs whose deadline has passed; their ids."""
+    problem = EXPIRY_PROBLEM if passed is Passed.QUEUED else EXPIRY_PROBLEM_OF_WAITING
+    expired = work.execute(EXPIRE.format(passed=passed), {"problem": problem})
     ids = [row.id for row in expired]
     work.announce(ids)
+    predecessors.tell_followers(work, [row.id for row in expired if row.followed])
     planning.wake_if_planned(work, expired)
     return ids
 

@@ -14,7 +14,7 @@ from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
 from service.db import Database, UnitOfWork
-from service.jobs import execution, queries, submission, sweeps
+from service.jobs import execution, predecessors, queries, submission, sweeps
 from service.leases import Lease
 from tests import factories
 from tests.conftest import TEMPLATE, fresh_database
@@ -35,6 +35,15 @@ SELECT uuidv7(make_interval(secs => -0.01 * (%(count)s - n))), %(tenant)s, %(mod
        now() + make_interval(secs => n * 0.001), now() + %(delay)s, n %% 4, 'test', '\\x00', %(attempt)s, %(attempt)s,
        now() + '1 day'
 FROM generate_series(1, %(count)s) AS n
+"""
+FOLLOWERS = 20_000
+ADD_FOLLOWERS = """
+WITH waiting AS (
+    INSERT INTO job (id, tenant_id, model_version_id, rank_at, priority, submitted_by, payload, state, blocked, depth)
+    SELECT uuidv7(), %(tenant)s, %(model)s, now(), 3, 'test', '\\x00', 'waiting', true, 1
+    FROM generate_series(1, %(count)s) RETURNING id
+)
+INSERT INTO job_after (job_id, predecessor_id, position) SELECT id, uuidv7(), 0 FROM waiting
 """
 ADD_EVENTS = """
 INSERT INTO audit_event (id, occurred_at, actor, action, canon, leaf)
@@ -124,6 +133,7 @@ def test_ending_a_batch_touches_its_jobs_only(full: tuple[Database, Principal, P
         "states": ["failed"] * LIMIT,
         "problems": [Jsonb({"code": "x"})] * LIMIT,
         "payloads": [None] * LIMIT,
+        "abstained": [None] * LIMIT,
         "runtime": "r",
         "provider": "p",
         "actor": "worker:w1",
@@ -203,10 +213,48 @@ def test_sweeps_touch_nothing_when_nothing_is_due(full: tuple[Database, Principa
         )
     crashed = {"max_crashes": 3, "problem": sweeps.QUARANTINE_PROBLEM}
     assert rows_touched(database, sweeps.RESCUE, crashed) == 0
-    assert rows_touched(database, sweeps.EXPIRE, {"problem": sweeps.EXPIRY_PROBLEM}) == 0
+    for passed in sweeps.Passed:
+        expire = sweeps.EXPIRE.format(passed=passed)
+        assert rows_touched(database, expire, {"problem": sweeps.EXPIRY_PROBLEM}) == 0
+    assert rows_touched(database, sweeps.READY) == 0
     assert rows_touched(database, sweeps.OVERDUE) == 0
     # Versions that the tests before rolled back are read over: a handful, where a count would read a million.
     assert rows_touched(database, sweeps.WITH_WORK) <= LIMIT
+
+
+def test_the_end_of_a_job_touches_those_that_wait_for_it_only(
+    full: tuple[Database, Principal, PublishedModel],
+) -> None:
+    """Submits that name others, what their end does by itself, and whom it is told: among many that wait."""
+    database, caller, model = full
+    with database.transaction() as work:
+        work.execute(ADD_FOLLOWERS, {"count": FOLLOWERS, "tenant": caller.tenant_id, "model": model.id})
+        work.execute("ANALYZE job_after")
+    before = scanned(database)
+    (first,) = factories.submitted(database, caller, model)
+    last = first
+    for _ in range(3):
+        new = factories.new_job(caller, model, after=[last])
+        with database.transaction() as work:
+            last = submission.submit_after(work, [new])[0].id  # type: ignore[union-attr]
+    with database.transaction() as work:
+        queries.cancel(work, caller, first)
+    with database.statement() as work:
+        found = work.execute(predecessors.REACHED, {"ended": [first]})
+    assert [row.state for row in found] == ["failed"] * 3
+    assert scanned(database) - before < FOLLOWERS / 10
+
+
+def scanned(database: Database) -> int:
+    """Rows of jobs and of whom they wait for that scans have read so far."""
+    with database.statement() as work:
+        work.execute("SELECT pg_sleep(1.1)")  # so long sessions keep what they counted to themselves
+    with database.statement() as work:
+        ((rows,),) = work.execute(
+            "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables "
+            "WHERE relname IN ('job', 'job_after')"
+        )
+    return int(rows)
 
 
 def test_a_sweep_for_overdue_jobs_touches_those_that_are_due(

@@ -10,11 +10,11 @@ import pytest
 from service.crypto import Keyring
 from service.db import Database
 from service.errors import DeliveryNotFound, EndpointNotFound, TooManyEndpoints, TransitionRefused
-from service.jobs import sweeps
+from service.jobs import submission, sweeps
 from service.jobs.submission import Callback
 from service.lifecycle import DeliveryState
 from service.queue import deliver_wake_up
-from service.webhooks import endpoints, history
+from service.webhooks import endpoints, history, planning
 from service.webhooks.messages import PING
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
@@ -85,6 +85,29 @@ def test_a_callback_is_told_of_the_end_and_nobody_elses(hooks: Hooks, action: st
     (other,) = hooks.submit()
     hooks.cancel(other)
     assert len(hooks.planned()) == 1
+
+
+@pytest.mark.parametrize("of_callback", [True, False])
+def test_the_end_of_a_job_that_waited_for_another_is_told_of(hooks: Hooks, of_callback: bool) -> None:
+    called = hooks.callback_endpoint() if of_callback else hooks.endpoint("job.failed")
+    callback = Callback(called, f"{ORIGIN}/done") if of_callback else None
+    (first,) = hooks.submit()
+    new = factories.new_job(hooks.caller, hooks.model, after=[first], callback=callback)
+    with hooks.database.transaction() as work:
+        (follower,) = submission.submit_after(work, [new])
+    hooks.cancel(first)
+    assert hooks.told() == [(called, "job.failed")]
+    assert [delivery.job_id for delivery in hooks.planned()] == [follower.id]  # type: ignore[union-attr]
+    assert deliver_wake_up() in hooks.queue.waiting
+
+
+def test_the_function_that_ends_waiting_jobs_plans_deliveries_as_every_other_statement_does(
+    hooks: Hooks,
+) -> None:
+    """It stands in a migration. One that changes what is planned replaces the function as well."""
+    ((function,),) = hooks.rows("SELECT prosrc FROM pg_proc WHERE proname = 'job_follow'")
+    assert planning.deliveries_of("failed") in function
+    assert f"RETURNING {planning.EVENT_COLUMNS}" in function
 
 
 def test_a_callback_is_not_told_that_the_job_is_late(hooks: Hooks) -> None:

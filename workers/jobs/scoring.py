@@ -358,7 +358,8 @@ class Scorer:
         if made:
             result = result | {LISTING: [new.listing for new in made]}
         bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
-        return Ending(job.lease, payload=cipher.seal(to_json(result), bound_to), artifacts=made)
+        payload, abstained = cipher.seal(to_json(result), bound_to), result.get("abstained") is True
+        return Ending(job.lease, payload=payload, abstained=abstained, artifacts=made)
 
 
 def model_fault(model: PublishedModel, error: Exception) -> Fault:

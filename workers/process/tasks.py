@@ -18,6 +18,7 @@ from service.batches import sweeps as batches
 from service.errors import DatabaseUnavailable, ServiceError
 from service.failpoints import Point
 from service.jobs import artifacts, sweeps
+from service.jobs.sweeps import Passed
 from service.metrics import (
     CHUNKS_QUARANTINED,
     CHUNKS_RESCUED,
@@ -33,6 +34,7 @@ from service.webhooks import deliveries
 from workers.process.parts import Parts, worker_name
 
 CLOSED_PAUSE_S = 2.0
+EXPIRED_ONE_BY_ONE = 100
 
 log = structlog.get_logger()
 
@@ -52,6 +54,7 @@ def sweeps_of(parts: Parts) -> dict[str, Callable[[], bool]]:
     """What the scheduler does every few seconds, by name. Each says whether it ended without a fault."""
     sweeps = {
         "rescue": _rescue,
+        "ready": _ready,
         "overdue": _overdue,
         "rewake": _rewake,
         "deliveries": _deliveries,
@@ -96,12 +99,10 @@ def _rescue(parts: Parts) -> None:
     failpoints.reach(Point.RESCUE_BEFORE)
     with parts.database.statement() as work:
         rescued = sweeps.rescue(work, max_crashes=parts.settings.max_crashes)
-    with parts.database.statement() as work:
-        expired = sweeps.expire(work)
+    _expire(parts)
     failpoints.reach(Point.RESCUE_AFTER)
     JOBS_RESCUED.inc(len(rescued.queued))
     JOBS_QUARANTINED.inc(len(rescued.quarantined))
-    JOBS_EXPIRED.inc(len(expired))
     if rescued.queued or rescued.quarantined:
         log.warning(
             "jobs_rescued",
@@ -109,6 +110,24 @@ def _rescue(parts: Parts) -> None:
             jobs=logs.named(rescued.queued),
             quarantined=[str(job) for job in rescued.quarantined],
         )
+
+
+def _expire(parts: Parts) -> None:
+    """End jobs past their deadline. Safe twice: an ended one is not found again."""
+    for passed in Passed:
+        rounds = EXPIRED_ONE_BY_ONE if passed is Passed.WAITING_FOLLOWED else 1
+        for _ in range(rounds):
+            with parts.database.statement() as work:
+                expired = sweeps.expire(work, passed)
+            JOBS_EXPIRED.inc(len(expired))
+            if not expired:
+                break
+
+
+def _ready(parts: Parts) -> None:
+    """Queue the jobs whose time has come. Safe twice: a queued one is not found again."""
+    with parts.database.statement() as work:
+        sweeps.ready(work)
 
 
 def _overdue(parts: Parts) -> None:

@@ -31,6 +31,8 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.EventNotFound: HTTPStatus.NOT_FOUND,
     errors.BatchNotFound: HTTPStatus.NOT_FOUND,
     errors.ScheduleNotFound: HTTPStatus.NOT_FOUND,
+    errors.AfterUnsuitable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.PredecessorBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.WindowInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ScheduleInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ScheduleNameTaken: HTTPStatus.CONFLICT,

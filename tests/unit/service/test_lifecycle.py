@@ -33,8 +33,13 @@ def test_every_state_stands_in_the_table() -> None:
     assert set(TRANSITIONS) == set(JobState)
 
 
-def test_every_state_can_be_reached_from_queued() -> None:
-    assert reachable_from(JobState.QUEUED) == set(JobState)
+def test_every_state_can_be_reached_from_where_a_job_begins() -> None:
+    assert reachable_from(JobState.QUEUED) == set(JobState) - {JobState.WAITING}
+    assert reachable_from(JobState.WAITING) == set(JobState)
+
+
+def test_a_job_waits_only_before_it_is_queued() -> None:
+    assert [state for state in JobState if JobState.WAITING in TRANSITIONS[state]] == []
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -53,13 +58,21 @@ def test_a_quarantined_job_has_ended_and_can_only_be_queued_again() -> None:
     assert TRANSITIONS[JobState.QUARANTINED] == {JobState.QUEUED}
 
 
-@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.QUARANTINED])
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.QUARANTINED])
 def test_only_a_running_job_ends_by_what_a_worker_did(state: JobState) -> None:
     assert [source for source in JobState if state in TRANSITIONS[source]] == [JobState.RUNNING]
 
 
+def test_a_job_fails_by_its_run_or_by_what_it_waits_for() -> None:
+    failing = [source for source in JobState if JobState.FAILED in TRANSITIONS[source]]
+    assert failing == [JobState.WAITING, JobState.RUNNING]
+
+
 def test_only_a_job_that_no_worker_has_expires() -> None:
-    assert [source for source in JobState if JobState.EXPIRED in TRANSITIONS[source]] == [JobState.QUEUED]
+    assert [source for source in JobState if JobState.EXPIRED in TRANSITIONS[source]] == [
+        JobState.WAITING,
+        JobState.QUEUED,
+    ]
 
 
 def test_no_state_leads_to_itself() -> None:

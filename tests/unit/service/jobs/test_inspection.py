@@ -13,12 +13,20 @@ QUEUED = Inspection(
     id=UUID(int=7), tenant="ward", model_version_id=UUID(int=1), model="m", model_version="1.0.0",
     state=JobState.QUEUED, fence=0, attempt=0, crash_count=0, claim_size=0, lease_owner=None,
     lease_remaining_s=None, available_at=datetime(2026, 1, 1, tzinfo=UTC), available_in_s=-5.0, deadline=None,
-    deadline_passed=False, problem=None, results=0, events=1,
+    deadline_passed=False, problem=None, after=(), results=0, events=1,
 )  # fmt: skip
 CLAIMED_BEFORE = replace(QUEUED, attempt=1, fence=1, claim_size=1)
 RUNNING = replace(
     CLAIMED_BEFORE, state=JobState.RUNNING, lease_owner="worker-1@host:7", lease_remaining_s=9.0
 )
+FIRST, ASIDE = UUID(int=11), UUID(int=12)
+WAITING = replace(
+    QUEUED,
+    state=JobState.WAITING,
+    after=({"id": str(FIRST), "state": "running"}, {"id": str(UUID(int=13)), "state": "succeeded"}),
+)
+BEHIND_QUARANTINED = replace(WAITING, after=({"id": str(ASIDE), "state": "quarantined"},))
+TIMED = replace(WAITING, after=(), available_in_s=90.0)
 LAPSED = replace(RUNNING, lease_remaining_s=-1.0)
 
 
@@ -35,6 +43,9 @@ def said_of(job: Inspection, *, wake_up_waits: bool | None = True, max_crashes: 
         (replace(QUEUED, deadline_passed=True), "the scheduler expires it"),
         (replace(CLAIMED_BEFORE, crash_count=1), "crashed once while it was alone; 2 more crashes set it aside"),
         (replace(CLAIMED_BEFORE, crash_count=2), "crashed 2 times while it was alone; one more crash sets it"),
+        (WAITING, f"It waits for job {FIRST}, which is running. It is queued once the last"),
+        (replace(WAITING, deadline_passed=True), "the scheduler expires it"),
+        (TIMED, "The scheduler queues it in 90 s"),
         (RUNNING, "renews the lease"),
         (LAPSED, "counts a crash and queues it again"),
         (replace(LAPSED, crash_count=2), "the scheduler sets it aside within seconds"),
@@ -57,7 +68,7 @@ def test_a_wake_up_that_is_missing_is_said() -> None:
 @pytest.mark.parametrize("state", JobState)
 def test_only_what_would_be_carried_out_is_advised(state: JobState) -> None:
     advice = outlook(replace(QUEUED, state=state), wake_up_waits=True, max_crashes=3).advice
-    assert ("jobs cancel" in advice) == (state in {JobState.QUEUED, JobState.RUNNING})
+    assert ("jobs cancel" in advice) == (state in {JobState.WAITING, JobState.QUEUED, JobState.RUNNING})
     assert ("jobs requeue" in advice) == (state is JobState.QUARANTINED)
 
 
@@ -73,3 +84,8 @@ def test_only_what_would_be_carried_out_is_advised(state: JobState) -> None:
 def test_what_to_mend_before_a_job_is_queued_again_is_said(problem: str, words: str) -> None:
     job = replace(QUEUED, state=JobState.QUARANTINED, problem=problem)
     assert words in outlook(job, wake_up_waits=True, max_crashes=3).advice
+
+
+def test_what_keeps_a_job_waiting_until_an_operator_decides_is_named_first() -> None:
+    advice = outlook(BEHIND_QUARANTINED, wake_up_waits=None, max_crashes=3).advice
+    assert advice.startswith(f"`medqueue jobs inspect {ASIDE}` says what to mend")
