@@ -184,6 +184,12 @@ def _tar_members(file: io.RawIOBase, limits: Limits) -> Iterator[Stored]:
         raise FileRefused(
             FileProblem.UNREADABLE, "The TAR archive is damaged, or cut short: its end is missing."
         )
+    while padding := file.read(PAX_BYTES):
+        if padding.strip(b"\0"):
+            raise FileRefused(
+                FileProblem.UNREADABLE,
+                "The TAR archive goes on behind its end: several archives were joined. Pack the files into one archive.",
+            )
 
 
 class _ShortReads(io.RawIOBase):

@@ -45,6 +45,7 @@ BUFFER_BYTES: Final = 128 * 1024
 FOOTER_BYTES: Final = 32 * 1024 * 1024
 # A block of rows is cut shorter where rows are wide.
 BLOCK_VALUES: Final = 4_000_000
+SCANNED_BYTES: Final = 1024 * 1024
 # So many can be planned; a footer of a few bytes may claim more.
 MOST_ROWS: Final = 10_000_000_000
 
@@ -56,6 +57,7 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> Inspected:
         parquet = _opened(file)
         schema, footer = parquet.schema_arrow, parquet.metadata
         names = tuple(schema.names)
+    _check_joined(file, footer)
     check_columns(names, wanted)
     _check_types(schema, wanted)
     taken = {*wanted.field_names, *wanted.carried}
@@ -189,6 +191,42 @@ def _check_ends(file: io.RawIOBase) -> None:
         raise FileRefused(FileProblem.UNREADABLE, "The Parquet file is cut short: it has no footer.")
     if int.from_bytes(tail[:4], "little") > min(FOOTER_BYTES, size - 12):
         raise FileRefused(FileProblem.UNREADABLE, "The Parquet file's footer is damaged or too large.")
+
+
+def _check_joined(file: io.RawIOBase, footer: Any) -> None:
+    """Refuse several files that were joined: the last one's footer would be read over the bytes of the first.
+
+    Between the last column and the footer stand indexes and Bloom filters, and no end of another file.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(size - 8)
+    footer_start = size - 8 - int.from_bytes((file.read(4) or b""), "little")
+    end = _end_of_columns(footer)
+    file.seek(end)
+    seen = b""
+    while end < footer_start and (block := file.read(min(SCANNED_BYTES, footer_start - end))):
+        end += len(block)
+        if b"PAR1PAR1" in (seen := seen[-7:] + block):
+            raise FileRefused(
+                FileProblem.UNREADABLE, "Several Parquet files were joined: write their rows into one file."
+            )
+
+
+def _end_of_columns(footer: Any) -> int:
+    if not footer.num_row_groups:
+        return 4
+    last = footer.row_group(footer.num_row_groups - 1)
+    columns = [last.column(index) for index in range(last.num_columns)]
+    ends = [
+        (
+            min(column.dictionary_page_offset, column.data_page_offset)
+            if column.has_dictionary_page
+            else column.data_page_offset
+        )
+        + column.total_compressed_size
+        for column in columns
+    ]
+    return int(max(4, *ends)) if ends else 4
 
 
 def _check_types(schema: pa.Schema, wanted: Wanted) -> None:

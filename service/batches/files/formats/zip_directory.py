@@ -23,6 +23,7 @@ STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 0x1, 0x800
 ZIP64, UNICODE_PATH = 0x1, 0x7075
 FAT, NTFS = 0, 10  # what `version made by` says of the system
+SIGNATURE: Final = b"PK\x05\x05"  # of the directory, behind its entries
 ALL_16, ALL_32 = 0xFFFF, 0xFFFFFFFF
 # The directory may have so much for each member it counts, and for one of them all that an entry can have.
 ENTRY_BYTES: Final = 4096
@@ -36,7 +37,8 @@ RATIO_MATTERS_BYTES: Final = 64 * 1024 * 1024
 def zip_members(file: io.RawIOBase, size: int, limits: Limits) -> Iterator[Stored]:
     """The members of an archive of `size` bytes, folders too, in the order of its directory. Raises FileRefused.
 
-    Refused are archives that are damaged, hold members that share bytes, or unpack to hundreds of times their size.
+    Refused are archives that are damaged, hold more than their directory tells of, hold members that share bytes, or
+    unpack to hundreds of times their size.
     """
     count, start, length = _directory(file, size)
     if count > limits.members:
@@ -69,20 +71,22 @@ def _directory(file: io.RawIOBase, size: int) -> tuple[int, int, int]:
     place = tail.rfind(b"PK\x05\x06")
     if place < 0 or place + END.size > len(tail):
         raise FileRefused(FileProblem.UNREADABLE, "The ZIP archive is cut short: its directory is missing.")
-    _, _, _, _, count, length, start, _ = END.unpack_from(tail, place)
-    if count == ALL_16 or ALL_32 in (length, start):
-        count, start, length = _directory_64(file, tail, place)
-    if start + length > size:
-        raise _damaged()
+    _, _, _, _, count, length, start, comment = END.unpack_from(tail, place)
+    if place + END.size + comment != len(tail):
+        raise _joined()
+    end = size - reach + place
+    locator = place - LOCATOR_64.size
+    if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
+        end = LOCATOR_64.unpack_from(tail, locator)[2]
+        if count == ALL_16 or ALL_32 in (length, start):
+            count, start, length = _directory_64(file, end)
+    if start + length != end:
+        raise _joined()
     return count, start, length
 
 
-def _directory_64(file: io.RawIOBase, tail: bytes, place: int) -> tuple[int, int, int]:
-    locator = place - LOCATOR_64.size
-    if locator < 0 or tail[locator : locator + 4] != b"PK\x06\x07":
-        _, _, _, _, count, length, start, _ = END.unpack_from(tail, place)
-        return count, start, length  # exactly 65,535 members, perhaps
-    file.seek(LOCATOR_64.unpack_from(tail, locator)[2])
+def _directory_64(file: io.RawIOBase, place: int) -> tuple[int, int, int]:
+    file.seek(place)
     record = file.read(END_64.size) or b""
     if len(record) != END_64.size or record[:4] != b"PK\x06\x06":
         raise _damaged()
@@ -105,6 +109,8 @@ def _entries(content: bytes, count: int, end_of_members: int) -> Iterator[Stored
         declared = _decoded(name) if fields[3] & UTF8 else _unicode_path(name, extra)
         yield Stored(name, place, declared, dos=fields[1] >> 8 in (FAT, NTFS))
         position = extra_end + fields[12]
+    if position != len(content) and content[position : position + 4] != SIGNATURE:
+        raise _damaged()
 
 
 def _place(fields: tuple[int, ...], extra: bytes) -> Member:
@@ -161,6 +167,14 @@ def _check_overlaps(found: list[Stored]) -> None:
     for (start, length), (following, _) in pairwise(places):
         if start + LOCAL_BYTES + length > following:
             raise FileRefused(FileProblem.BOMB, "Members of the archive share the same bytes.")
+
+
+def _joined() -> FileRefused:
+    return FileRefused(
+        FileProblem.UNREADABLE,
+        "The ZIP archive holds more than its directory tells of: it is damaged, or several archives were joined. Pack the "
+        "files into one archive.",
+    )
 
 
 def _damaged() -> FileRefused:
