@@ -7,7 +7,7 @@ FILL_IN, and a bundle that holds it is refused.
 import json
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from models.golden import FEWEST_CASES, GOLDEN_NAME
 from models.graph import external_locations, read_signature
 from models.manifest import FILL_IN, MANIFEST_NAME, NAME_RULE, BundleRefused, Fault, is_name
 from models.signature import CLASS_MAPS, Signature, Tensor
+from models.table_guess import guessed_features, is_table, mapped
 
 MODEL_NAME: Final = "model.onnx"
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
@@ -116,32 +117,51 @@ def _copy_beside(source: Path, folder: Path, location: str) -> None:
 
 def _guessed(signature: Signature, content: Any) -> _Guess:
     """The pipeline that the shapes speak for. Raises BundleRefused where there is none."""
-    [first, *others] = signature.inputs or (Tensor("", "", ()),)
-    if others or first.element not in _NUMBERS or len(first.shape) not in (2, 4):
-        taken = ", ".join(
-            f"{tensor.name} {tensor.element}{list(tensor.shape)}" for tensor in signature.inputs
-        )
+    inputs = signature.inputs
+    if is_table(inputs):
+        guess = _of_table(inputs, content.graph)
+    elif len(inputs) == 1 and inputs[0].element in _NUMBERS and len(inputs[0].shape) == 4:
+        guess = _of_image(inputs[0])
+    else:
+        taken = ", ".join(f"{tensor.name} {tensor.element}{list(tensor.shape)}" for tensor in inputs)
         reason = f"no pipeline takes what the graph takes ({taken or 'nothing'}): `medqueue models new` knows tables and images"
         raise BundleRefused(Fault(MODEL_NAME, "pipeline_unknown", reason))
-    guess = _of_table(first) if len(first.shape) == 2 else _of_image(first)
     _add_output(guess, signature, content)
-    if first.shape[0] == 1:
+    if any(tensor.shape[:1] == (1,) for tensor in inputs):
         advice = "the graph takes one row at a time, so batches gain nothing: say so, or export it with a dynamic first axis"
         guess.left.append((CARD_NAME, advice))
     return guess
 
 
-def _of_table(first: Tensor) -> _Guess:
-    count = first.shape[1] or 0
-    names = [f"feature_{number}" for number in range(1, count + 1)]
-    guess = _Guess("tabular-classification", {"features": first.name}, example=dict.fromkeys(names, 0.0))
-    guess.parameters.append(f"features = {json.dumps(names)}")
+def _of_table(inputs: Sequence[Tensor], graph: Any) -> _Guess:
+    features = guessed_features(inputs, graph)
+    guess = _Guess("tabular-classification", mapped(features, inputs))
+    guess.example = {feature.name: feature.example for feature in features}
+    lines = ",\n".join(f"  {feature}" for feature in features)
+    plain = all(feature.type == "number" and feature.title == feature.name for feature in features)
+    guess.parameters.append(
+        f"features = [{', '.join(map(str, features))}]" if plain else f"features = [\n{lines},\n]"
+    )
+    place = f"{MANIFEST_NAME}: parameters.features"
     advice = (
         "names in the order that the graph takes them, better each with title, unit and range"
-        if count
-        else "the graph does not say how many numbers it takes: name each"
+        if features
+        else "the graph does not say how many columns it takes: name each"
     )
-    guess.left.append((f"{MANIFEST_NAME}: parameters.features", advice))
+    guess.left.append((place, advice))
+    if any(feature.type == "integer" for feature in features):
+        advice = (
+            'whole numbers that are codes of categories: `type = "category"`, its values and `as = "index"`'
+        )
+        guess.left.append((place, advice))
+    if words := [feature for feature in features if feature.type == "category"]:
+        open_ones = ", ".join(feature.name for feature in words if not feature.values)
+        advice = (
+            f'the values that the graph was trained with, or `type = "text"` and none, of {open_ones}'
+            if open_ones
+            else "whether all values, which were read from the graph, are to be accepted"
+        )
+        guess.left.append((place, advice))
     return guess
 
 
@@ -220,12 +240,12 @@ def _manifest(name: str, guess: _Guess) -> str:
 
 def _renamed(side: str, names: Mapping[str, str]) -> Iterator[str]:
     for name, tensor in names.items():
-        yield f"{side}.{name} = {json.dumps(tensor)}"
+        yield f"{side}.{name} = {json.dumps(tensor, ensure_ascii=False)}"
 
 
 def _golden(example: object) -> str:
     cases = [{"input": example, "expected": {}} for _ in range(FEWEST_CASES)]
-    return json.dumps({"cases": cases}, indent=1) + "\n"
+    return json.dumps({"cases": cases}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _card(name: str, guess: _Guess) -> str:

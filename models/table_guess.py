@@ -1,0 +1,164 @@
+"""Features of a table, guessed from the inputs that a graph has: their names, their types, and the categories that it knows.
+
+A person looks at all of it: a whole number may be the code of a category, and a text without known categories is left open.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import onnx
+
+from models.manifest import FILL_IN
+from models.signature import Tensor
+
+_TYPES: Final[Mapping[str, str]] = {
+    "float32": "number", "float64": "number", "float16": "number",
+    "int64": "integer", "int32": "integer", "bool": "boolean", "string": "category",
+}  # fmt: skip
+_EXAMPLES: Final[Mapping[str, object]] = {"number": 0.0, "integer": 0, "boolean": False, "category": FILL_IN}
+_OF_ANY_WIDTH: Final = frozenset(("number", "category"))
+# What a value may pass on its way to where its categories are told apart.
+_PASSED: Final = frozenset(("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"))
+_PICKS: Final = frozenset(("ArrayFeatureExtractor", "Gather"))
+# Encoders, and their attributes with what they know.
+_ENCODED: Final[Mapping[str, tuple[str, ...]]] = {
+    "OneHotEncoder": ("cats_strings", "cats_int64s"),
+    "LabelEncoder": ("keys_strings", "keys_int64s"),
+}
+_LONGEST: Final = 60
+Values = tuple[str, ...] | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class GuessedFeature:
+    """A column of one of the graph's inputs. `values` are the categories that an encoder knows; none where none is found."""
+
+    name: str
+    title: str
+    input: str
+    type: str
+    values: Values = ()
+
+    def __str__(self) -> str:
+        """As TOML on one line."""
+        if self.type == "number" and self.title == self.name:
+            return _quoted(self.name)
+        keys = [f"name = {_quoted(self.name)}", f"title = {_quoted(self.title)}"]
+        if self.type != "number":
+            keys.append(f"type = {_quoted(self.type)}")
+        if self.type == "category":
+            keys.append(f"values = [{', '.join(_quoted(str(value)) for value in self.values or (FILL_IN,))}]")
+        elif self.values:
+            keys.append(f"minimum = {min(self.values)}, maximum = {max(self.values)}")
+        return f"{{ {', '.join(keys)} }}"
+
+    @property
+    def example(self) -> object:
+        """An input's value."""
+        return self.values[0] if self.values else _EXAMPLES[self.type]
+
+
+def is_table(inputs: Sequence[Tensor]) -> bool:
+    """Whether rows of a table can be what the graph takes. Whole numbers without a count, or in matrices, are rather tokens."""
+    if len(inputs) == 1 and _TYPES.get(inputs[0].element) in _OF_ANY_WIDTH:
+        return len(inputs[0].shape) in (1, 2)
+    if len(inputs) == 1:
+        return inputs[0].element in _TYPES and _width(inputs[0]) is not None
+    return bool(inputs) and all(
+        tensor.element in _TYPES
+        and (width := _width(tensor)) is not None
+        and (width == 1 or _TYPES[tensor.element] in _OF_ANY_WIDTH)
+        for tensor in inputs
+    )
+
+
+def guessed_features(inputs: Sequence[Tensor], graph: Any) -> list[GuessedFeature]:
+    """The columns of the `inputs` of an ONNX `graph`, in order; none of one that does not say how many it has."""
+    found: list[GuessedFeature] = []
+    for tensor in inputs:
+        width = _width(tensor) or 0
+        for column in range(width):
+            alone = len(inputs) == 1 and (width > 1 or tensor.element.startswith("float"))
+            title = (
+                f"feature_{column + 1}" if alone else tensor.name + (f"_{column + 1}" if width > 1 else "")
+            )
+            name = _named(title, {each.name for each in found})
+            kind = _TYPES[tensor.element]
+            coded = kind in ("category", "integer")
+            values = _values(graph, tensor.name, column if width > 1 else None) if coded else ()
+            found.append(GuessedFeature(name, title, tensor.name, kind, values))
+    return found
+
+
+def mapped(features: Sequence[GuessedFeature], inputs: Sequence[Tensor]) -> dict[str, str]:
+    """What `[graph] inputs` must say: nothing of what is called alike on both sides."""
+    apart = {each.name: each.input for each in features if each.name != each.input}
+    return {"features": inputs[0].name} if len(inputs) == 1 and (apart or not features) else apart
+
+
+def _width(tensor: Tensor) -> int | None:
+    """How many columns an input has, None where it does not say, or is no table."""
+    match tensor.shape:
+        case (_,):
+            return 1
+        case (_, width):
+            return width
+        case _:
+            return None
+
+
+def _named(title: str, taken: Iterable[str]) -> str:
+    """A name for a feature, unlike those `taken`."""
+    plain = unicodedata.normalize("NFKD", title.casefold()).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST] or "feature"
+    name = name if name[0].isalpha() else f"feature_{name}"
+    if name not in taken:
+        return name
+    return next(other for number in range(2, 10**6) if (other := f"{name}_{number}") not in taken)
+
+
+def _values(graph: Any, name: str, column: int | None) -> Values:
+    """The categories that a graph tells apart of an input, or of one `column` of it."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    ways = [(name, column)]
+    for node in graph.node:
+        for way in [way for way in ways if way[0] in node.input]:
+            step = _step(node, constants, way[1])
+            if step == "passes":
+                ways.append((node.output[0], way[1]))
+            elif step == "picks":
+                ways.append((node.output[0], None))
+            elif way[1] is None and (values := _categories(node)):
+                return values
+    return ()
+
+
+def _step(node: Any, constants: Mapping[str, Any], column: int | None) -> str | None:
+    """What a node does to a value: "passes" it on, or "picks" the column of it."""
+    if node.op_type in _PASSED:
+        return "passes"
+    if node.op_type in _PICKS and node.input[1] in constants:
+        picked = onnx.numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
+        return "picks" if picked == [column or 0] else None
+    return None
+
+
+def _categories(node: Any) -> Values:
+    """The texts, or the whole numbers without a gap, that an encoder knows."""
+    known = {attribute.name: attribute for attribute in node.attribute}
+    for name in _ENCODED.get(node.op_type, ()):
+        if name in known:
+            numbers = sorted(known[name].ints)
+            if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+                return tuple(numbers)
+            return tuple(text.decode(errors="replace") for text in known[name].strings)
+    return ()
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML and JSON write it alike."""
+    return json.dumps(text, ensure_ascii=False)

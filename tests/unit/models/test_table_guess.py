@@ -1,0 +1,183 @@
+"""Features guessed from a graph's inputs: names, types, categories, and what is no table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from models.bundle import renew_golden, seal_bundle
+from models.checking import check_bundle, publishable
+from models.manifest import FILL_IN, BundleRefused, ModelManifest
+from models.signature import Tensor
+from models.skeleton import write_skeleton
+from models.table_guess import guessed_features, is_table, mapped
+from tests.unit.models.test_foreign_graphs import FILES
+from tests.unit.models.test_foreign_words import PREDICTED
+
+
+def filled_in(folder: Path, name: str, **changes: str) -> ModelManifest:
+    """Start a bundle of a foreign file and write into each place left open; golden cases are those predicted."""
+    write_skeleton(FILES / f"{name}.onnx", folder, "own")
+    for file in ("manifest.toml", "CARD.md"):
+        text = (folder / file).read_text()
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        (folder / file).write_text(text.replace(FILL_IN, "Filled in"))
+    manifest = ModelManifest.parse((folder / "manifest.toml").read_text())
+    features = manifest.parameters["features"]
+    names = [each if isinstance(each, str) else each["name"] for each in features]
+    cases = [
+        {"input": dict(zip(names, case["input"].values(), strict=True)), "expected": {}}
+        for case in PREDICTED[name]
+    ]
+    (folder / "golden.json").write_text(json.dumps({"cases": cases}))
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("sklearn-columns", {}),
+        ("sklearn-ordinal", {}),
+        ("sklearn-codes", {}),
+        ("sklearn-text", {f'type = "category", values = ["{FILL_IN}"]': 'type = "text"'}),
+    ],
+)
+def test_a_skeleton_of_a_table_with_words_needs_no_more_than_its_places_filled_in(
+    name: str, changes: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "own"
+    filled_in(folder, name, **changes)
+    renew_golden(folder)
+    seal_bundle(folder)
+    assert publishable(folder).model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
+
+
+def test_types_and_categories_are_read_from_the_graph(tmp_path: Path) -> None:
+    features = filled_in(tmp_path / "one", "sklearn-columns").parameters["features"]
+    assert features == [
+        "age",
+        {"name": "visits", "title": "visits", "type": "integer"},
+        {"name": "sex", "title": "sex", "type": "category", "values": ["female", "male"]},
+        {"name": "site", "title": "site", "type": "category", "values": ["Arm", "Rücken", "leg, lower"]},
+    ]
+    features = filled_in(tmp_path / "other", "sklearn-ordinal").parameters["features"]
+    assert [each["values"] for each in features] == [["female", "male"], ["Arm", "Rücken", "leg, lower"]]
+
+
+def test_numbers_that_an_encoder_knows_are_the_limits(tmp_path: Path) -> None:
+    features = filled_in(tmp_path / "own", "sklearn-codes").parameters["features"]
+    assert features[2] == {
+        "name": "stage",
+        "title": "stage",
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2,
+    }
+
+
+def test_a_text_whose_categories_are_not_told_is_left_open(tmp_path: Path) -> None:
+    left = write_skeleton(FILES / "sklearn-text.onnx", tmp_path / "own", "own").left
+    assert any(what.startswith("the values") and what.endswith("of text_in") for _, what in left)
+    assert "not_filled_in" in {fault.code for fault in check_bundle(tmp_path / "own")}
+
+
+def test_what_may_be_the_code_of_a_category_is_said(tmp_path: Path) -> None:
+    left = write_skeleton(FILES / "sklearn-codes.onnx", tmp_path / "own", "own").left
+    assert any("codes of categories" in what for _, what in left)
+
+
+def no_graph() -> Any:
+    return helper.make_graph([], "g", [], [])
+
+
+def test_names_of_inputs_become_names_of_features() -> None:
+    titles = ["Age", "Größe (cm)", "2nd visit", "age", "µ!", "x" * 80, ""]
+    inputs = [Tensor(title, "float32", (None, 1)) for title in titles]
+    found = guessed_features(inputs, no_graph())
+    names = [each.name for each in found]
+    assert names == ["age", "grosse_cm", "feature_2nd_visit", "age_2", "feature", "x" * 60, "feature_2"]
+    assert mapped(found, inputs) == dict(zip(names, titles, strict=True))
+
+
+def test_inputs_of_several_columns_are_counted_and_mapped_together() -> None:
+    inputs = [
+        Tensor("num", "float64", (None, 2)),
+        Tensor("word", "string", (None,)),
+        Tensor("flag", "bool", (None, 1)),
+    ]
+    found = guessed_features(inputs, no_graph())
+    assert [(each.name, each.type) for each in found] == [
+        ("num_1", "number"),
+        ("num_2", "number"),
+        ("word", "category"),
+        ("flag", "boolean"),
+    ]
+    assert mapped(found, inputs) == {"num_1": "num", "num_2": "num"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ([("X", "float32", (None, 4))], {"features": "X"}),
+        ([("X", "float32", (None, None))], {"features": "X"}),
+        ([("X", "float32", (None, 1))], {"features": "X"}),
+        ([("text", "string", (None, 1))], {}),
+        ([("codes", "int64", (None, 3))], {"features": "codes"}),
+        ([("Text", "string", (None, 1))], {"features": "Text"}),
+    ],
+)
+def test_one_input_is_mapped_whole(inputs: list[tuple[Any, ...]], expected: dict[str, str]) -> None:
+    tensors = [Tensor(*each) for each in inputs]
+    assert is_table(tensors)
+    assert mapped(guessed_features(tensors, no_graph()), tensors) == expected
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        [],
+        [("ids", "int64", (None, None))],
+        [("ids", "int64", (None, None)), ("mask", "int64", (None, None))],
+        [("ids", "int64", (None, 128)), ("mask", "int64", (None, 128))],
+        [("a", "float32", (None, 1)), ("image", "float32", (None, 3, 8, 8))],
+        [("a", "float32", (None, 1)), ("b", "float32", (None, None))],
+        [("a", "float32", (None, 1)), ("b", "complex64", (None, 1))],
+        [("a", "float32", (None, 2, 2))],
+        [("a", "uint8", (None, 2))],
+    ],
+)
+def test_what_a_table_does_not_feed_is_none(inputs: list[tuple[Any, ...]]) -> None:
+    assert not is_table([Tensor(*each) for each in inputs])
+
+
+def test_a_graph_that_takes_tokens_is_refused_with_what_it_takes(tmp_path: Path) -> None:
+    given = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"]) for name in ("ids", "mask")
+    ]
+    nodes = [
+        helper.make_node("Add", ["ids", "mask"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["scores"], to=TensorProto.FLOAT),
+    ]
+    answered = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", "length"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", given, answered),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(BundleRefused, match=r"pipeline_unknown") as caught:
+        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    assert "ids int64[None, None], mask int64[None, None]" in str(caught.value)
+
+
+def test_categories_are_not_taken_from_another_column() -> None:
+    """The encoder of the second column tells nothing of the first."""
+    model = onnx.load(FILES / "sklearn-ordinal.onnx")
+    encoder = next(node for node in model.graph.node if node.op_type == "LabelEncoder")
+    model.graph.node.remove(encoder)
+    found = guessed_features([Tensor("X", "string", (None, 2))], model.graph)
+    assert [each.values for each in found] == [(), ("Arm", "Rücken", "leg, lower")]
