@@ -1,6 +1,7 @@
 """What the documents list is what the code has."""
 
 import re
+import tomllib
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,7 +17,30 @@ from service.metrics import REGISTRY
 from tests.acceptance.bad_requests import ALL
 from workers.jobs import scoring
 
-DOCS = Path(__file__).parents[3] / "docs"
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NOT_INSTALLED = {"train", "bench", "dev"}  # extras of those who work on medqueue
+LIBRARIES = sorted(
+    {
+        re.split(r"[\[>=]", requirement)[0]
+        for requirements in (
+            PROJECT["dependencies"],
+            *(
+                found
+                for extra, found in PROJECT["optional-dependencies"].items()
+                if extra not in NOT_INSTALLED
+            ),
+        )
+        for requirement in requirements
+    }
+)
+
+
+def is_there(name: str) -> bool:
+    """Whether a page's `folder/file`, with or without its suffix, stands in the code."""
+    path = ROOT / name
+    return path.exists() or path.with_name(path.name + ".py").exists()
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
@@ -55,6 +79,22 @@ def test_a_state_diagram_has_the_edges_of_the_code_and_no_others(
     drawn = set(re.findall(r"^    (\w+) --> (\w+):", section, re.MULTILINE))
     assert drawn == {(state.value, after.value) for state, nexts in transitions.items() for after in nexts}
     assert set(states) == set(transitions)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_each_file_of_the_code_that_a_page_points_to_is_there(page: Path) -> None:
+    named = re.findall(r"`((?:service|workers|models|migrations|tests)/[\w/.-]+)`", page.read_text())
+    assert [name for name in named if not is_there(name)] == []
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_each_library_that_is_installed_stands_in_its_decision(name: str) -> None:
+    page = (DOCS / "decisions" / "0006-libraries.md").read_text().lower()
+    assert name.replace("-", "") in re.sub(r"[ -]", "", page)
 
 
 @pytest.mark.parametrize("problem", list(FileProblem))
