@@ -1,15 +1,16 @@
-"""`make mutants`: change the pure rooms one expression at a time, and see whether a unit test notices.
+"""`make mutants`: change the pure parts one expression at a time, and see whether a test notices.
 
 mutmut (`[tool.mutmut]` in pyproject.toml) makes the mutants in `mutants/`, a copy, and forks a process for each, which
-runs the tests that reach the changed function. Here: which mutants to try, once more alone for those that ran out of
-time, for how long, and the score. Texts for people (string literals with a space) stay as they are: no program relies on them.
-Survivors that nobody could tell from the original are listed in `equivalent_mutants.toml`, each with its reason.
+runs the tests that reach the changed function. Here: what is changed and which tests are asked, a sample, a second try
+alone for mutants that ran out of time, and the score. Texts for people (string literals with a space) stay as they are:
+no program relies on them. Survivors that nobody could tell from the original are in `equivalent_mutants.toml`.
 """
 
 import argparse
 import bisect
 import itertools
 import random
+import re
 import resource
 import shutil
 import sys
@@ -20,13 +21,40 @@ from pathlib import Path
 
 import libcst
 from mutmut import __main__ as mutmut
+from mutmut.configuration import config
 from mutmut.mutation import mutators
 from mutmut.state import state
 from mutmut.stats import status_by_exit_code
 from mutmut.workers.isolation import ForkRunner
 
+FILES, BATCHES, WORKERS = (
+    "tests/unit/service/batches/files",
+    "tests/unit/service/batches",
+    "tests/unit/workers",
+)
+PARTS = {
+    "models": [
+        "tests/unit/models",
+        "tests/unit/service/test_json_rule.py",
+        "tests/unit/service/test_cli_checks.py",
+    ],
+    "service/batches/files": [FILES, f"{WORKERS}/test_chunk_parity.py", f"{WORKERS}/test_chunk_scoring.py"],
+    "service/batches/recurrence.py": [
+        f"{BATCHES}/test_recurrence.py",
+        f"{BATCHES}/test_recurrence_all_zones.py",
+    ],
+    "service/batches/windows.py": [f"{BATCHES}/test_windows.py"],
+    "service/egress.py": ["tests/unit/service/test_egress.py"],
+    "workers/webhooks/outbound.py": [
+        *(f"{WORKERS}/test_outbound.py", f"{WORKERS}/test_outbound_ssrf.py"),
+        *(f"tests/integration/test_outbound{about}.py" for about in ("", "_reuse", "_tls")),
+    ],
+}
 MUTANTS = Path("mutants")
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
+CHECK = re.compile(
+    r",?\s*\bstrict=\w+,?"
+)  # zip's check of ourselves: without it nothing changes, unless we are wrong
 ENOUGH = 0.85
 TESTS_S = 10.0  # of the tests that reach a mutant, the quickest, so long together; a few reach all of models/, in minutes
 MOST_MEMORY_BYTES = (
@@ -38,13 +66,13 @@ def main() -> int:
     """Try the mutants that were asked for and say what became of them: 0 if enough were killed."""
     asked = _asked()
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-    if not asked.again:
-        shutil.rmtree(MUTANTS, ignore_errors=True)
+    shutil.rmtree(MUTANTS, ignore_errors=True)
+    _choose(Path(asked.room), asked.tests)
     _leave_texts_alone()
     _run_the_quickest_tests()
-    names = _sample(list(_mutants_of(asked.room, asked.processes)), asked.sample, asked.seed)
+    names = _sample(list(_mutants(asked.processes)), asked.sample, asked.seed)
     if not names:
-        print(f"{asked.room} holds nothing that is mutated; see only_mutate in pyproject.toml")
+        print(f"{asked.room} has no function to change, or is none of: {', '.join(PARTS)}")
         return 1
     mutmut._run(names, asked.processes)
     if late := [name for name, outcome in _outcomes(names) if outcome == "timeout"]:
@@ -55,7 +83,8 @@ def main() -> int:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("room", nargs="?", default="", help="a folder or a file; everything if omitted")
+    parser.add_argument("room", nargs="?", default=".", help="a folder or a file; everything if omitted")
+    parser.add_argument("--tests", nargs="+", help="files of tests; those of the part if omitted")
     parser.add_argument("--sample", type=int, default=0, help="try so many, drawn at random; all if omitted")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="repeats a sample")
     parser.add_argument("--processes", type=int, default=1)
@@ -63,6 +92,13 @@ def _asked() -> argparse.Namespace:
         "--again", action="store_true", help="keep which test reaches what; for new tests alone"
     )
     return parser.parse_args()
+
+
+def _choose(room: Path, tests: Sequence[str] | None) -> None:
+    parts = [part for part in PARTS if Path(part).is_relative_to(room) or room.is_relative_to(part)]
+    changed = [str(room) if room.is_relative_to(part) else part for part in parts]
+    config().only_mutate = [path if path.endswith(".py") else f"{path}/*" for path in changed]
+    config().pytest_add_cli_args_test_selection = tests or [test for part in parts for test in PARTS[part]]
 
 
 def _leave_texts_alone() -> None:
@@ -89,15 +125,13 @@ def _run_the_quickest_tests() -> None:
     ForkRunner.submit = submit_fewer
 
 
-def _mutants_of(room: str, processes: int) -> Iterator[str]:
+def _mutants(processes: int) -> Iterator[str]:
     MUTANTS.mkdir(exist_ok=True)
     mutmut.copy_src_dir()
     mutmut.copy_also_copy_files()
     mutmut.create_mutants(processes)
     mutants, _ = mutmut.collect_source_file_mutation_data(mutant_names=())
-    for data, name, _ in mutants:
-        if data.path.is_relative_to(room):
-            yield name
+    yield from (name for _, name, _ in mutants)
 
 
 def _sample(names: list[str], size: int, seed: int) -> list[str]:
@@ -123,7 +157,7 @@ def _report(names: Sequence[str], asked: argparse.Namespace) -> int:
         found = outcome
         if outcome not in {"killed", "timeout"}:
             diff = mutmut.get_diff_for_mutant(name)
-            if _change(diff) in equivalent:
+            if _change(diff) in equivalent or _is_check_alone(diff):
                 found = "equivalent"
             else:
                 print(f"\n{name}: {outcome}\n{diff}")
@@ -134,6 +168,14 @@ def _report(names: Sequence[str], asked: argparse.Namespace) -> int:
     print(f"\nseed {asked.seed}: " + ", ".join(f"{count} {found}" for found, count in sorted(counts.items())))
     print(f"{killed} of {told} killed, {killed / max(told, 1):.1%}; {ENOUGH:.0%} are asked for")
     return 0 if killed >= ENOUGH * told else 1
+
+
+def _is_check_alone(diff: str) -> bool:
+    _, _, *lines = diff.splitlines()
+    before, after = (
+        "".join(CHECK.sub("", line[1:]).strip() for line in lines if line[0] == sign) for sign in "-+"
+    )
+    return before == after
 
 
 def _change(diff: str) -> tuple[str, str]:

@@ -217,7 +217,7 @@ class _ShortReads(io.RawIOBase):
 def _content(file: io.RawIOBase, member: Member, most: int) -> bytes:
     """A member's bytes. Raises FileRefused (file_unreadable) where they are not what the directory says."""
     damaged = FileRefused(FileProblem.UNREADABLE, "A member of the archive is damaged.")
-    if member.fault or member.size_bytes > most:
+    if member.size_bytes > most:
         raise damaged
     start = member.offset
     if member.crc >= 0:

@@ -1,0 +1,145 @@
+"""Indexes of archives: which member is one, what a line may say, and what becomes of files that it does not name."""
+
+import io
+import tarfile
+from typing import Any
+
+import pytest
+
+from service.batches.files.layouts import BatchFormat
+from service.batches.files.plans import Plan
+from service.batches.files.problems import FileProblem
+from tests.unit.service.batches.files.example_batches import (
+    blocks_of,
+    csv_file,
+    image,
+    images,
+    plan_of,
+    refusal,
+    zip_file,
+)
+from tests.unit.service.batches.files.test_member_names import raw_zip
+
+ZIP, TAR = BatchFormat.ZIP, BatchFormat.TAR
+
+
+def archive(*members: tuple[str, bytes]) -> bytes:
+    """A ZIP of three images, and of members."""
+    return zip_file([*((f"{number}.png", image(number)) for number in range(3)), *members])
+
+
+def faults_of(content: bytes, **options: Any) -> list[tuple[int, str]]:
+    """Row and code of what is wrong with the rows' files."""
+    plan = plan_of(content, ZIP, **images(**options))
+    return [
+        (block.first_row + int(row), block.faults.kinds[kind].code)
+        for block in blocks_of(content, plan, **images())
+        for row, kind in zip(block.faults.rows, block.faults.faults, strict=True)
+    ]
+
+
+def files_of(content: bytes, plan: Plan) -> list[bytes | None]:
+    """The files of all rows."""
+    return [file for block in blocks_of(content, plan, **images()) for file in block.files]
+
+
+def test_a_line_that_names_no_file_is_an_error_of_its_row() -> None:
+    content = archive(("index.csv", b"file,side\n0.png,left\n,right\n2.png,left\n"))
+    assert faults_of(content, carry=("side",)) == [(2, "missing_field")]
+
+
+def test_a_name_that_no_file_has_is_missing_whatever_its_letters() -> None:
+    named = "file\nfehlt.png\nlängst weg.png\n"
+    assert faults_of(archive(("index.csv", named.encode()))) == [(1, "missing_file"), (2, "missing_file")]
+    assert faults_of(raw_zip("Größe.png".encode("cp437"), index=named)) == [
+        (1, "missing_file"),
+        (2, "missing_file"),
+    ]
+
+
+def test_a_name_that_two_files_have_in_different_encodings_is_ambiguous() -> None:
+    content = raw_zip("Größe.png".encode("cp437"), "Größe.png".encode("latin-1"), index="file\nGröße.png\n")
+    assert faults_of(content) == [(1, "ambiguous_file")]
+
+
+@pytest.mark.parametrize("name", ["index.ndjson", "index.jsonl"])
+def test_lines_of_an_ndjson_index_that_cannot_be_read_are_errors_of_their_rows(name: str) -> None:
+    lines = b'{"file": "1.png"}\n{"file": \n["2.png"]\n{"file": "0.png"}\n'
+    content = archive((name, lines))
+    assert faults_of(content) == [(2, "invalid_json"), (3, "not_an_object")]
+    assert files_of(content, plan_of(content, ZIP, **images())) == [image(1), None, None, image(0)]
+
+
+def test_an_index_of_any_name_and_place_can_be_asked_for() -> None:
+    content = archive(("lists/cases.csv", b"file\n2.png\n"), ("index.csv", b"file\n0.png\n"))
+    plan = plan_of(content, ZIP, **images(index="./lists/cases.csv"))
+    assert files_of(content, plan) == [image(2)]
+
+
+@pytest.mark.parametrize(
+    ("members", "index", "detail"),
+    [
+        ([], "cases.csv", "does not hold the index once"),
+        ([("cases.csv", b"file\n0.png\n"), ("./cases.csv", b"file\n1.png\n")], "cases.csv", "the index once"),
+        ([("index.csv", b"file\n0.png\n"), ("index.jsonl", b'{"file": "1.png"}\n')], None, "several indexes"),
+        ([("index.csv", b"file\n0.png\n"), ("./index.csv", b"file\n1.png\n")], None, "several indexes"),
+    ],
+)
+def test_an_index_that_is_not_there_once_is_refused(
+    members: list[tuple[str, bytes]], index: str | None, detail: str
+) -> None:
+    refused = refusal(archive(*members), ZIP, **images(index=index))
+    assert refused.problem is FileProblem.INDEX_INVALID
+    assert detail in refused.detail
+
+
+def test_an_encrypted_index_is_refused_as_such() -> None:
+    content = bytearray(archive(("index.csv", b"file\n0.png\n")))
+    content[content.rfind(b"PK\x01\x02") + 8] |= 1
+    refused = refusal(bytes(content), ZIP, **images())
+    assert refused.problem is FileProblem.INDEX_INVALID
+    assert "encrypted" in refused.detail
+
+
+def test_files_that_no_line_names_are_counted_and_named_ones_are_not() -> None:
+    content = archive(("index.csv", b"file\n2.png\ngone.png\n2.png\n"))
+    assert plan_of(content, ZIP, **images()).layout.unused == 2
+    assert plan_of(archive(), ZIP, **images()).layout.unused == 0
+
+
+def test_without_an_id_column_a_file_may_be_named_twice() -> None:
+    content = archive(("index.csv", b"file\n2.png\n2.png\n"))
+    plan = plan_of(content, ZIP, **images())
+    assert [chunk.duplicates.tolist() for chunk in plan.chunks] == [[]]
+    assert files_of(content, plan) == [image(2), image(2)]
+
+
+def test_ids_of_an_index_are_texts_as_they_are_written() -> None:
+    """Unlike names of files, ids are never taken for paths."""
+    rows = [
+        {"file": "0.png", "case": "a/1"},
+        {"file": "1.png", "case": "a//1"},
+        {"file": "2.png", "case": "a/1"},
+    ]
+    plan = plan_of(archive(("index.csv", csv_file(rows))), ZIP, **images(id_column="case"))
+    assert [chunk.duplicates.tolist() for chunk in plan.chunks] == [[3]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("index.csv", b"file,side\n"), ("index.ndjson", b"\n"), ("index.csv", b"")]
+)
+def test_an_index_without_lines_is_refused(name: str, content: bytes) -> None:
+    refused = refusal(archive((name, content)), ZIP, **images())
+    assert refused.problem in {FileProblem.NO_ROWS, FileProblem.EMPTY}
+
+
+def test_a_tar_whose_index_is_a_file_of_the_folder_is_read_with_it() -> None:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        for name, content in (("./ward/0.png", image(4)), ("./index.csv", b"file\nward/0.png\n")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    plan = plan_of(sink.getvalue(), TAR, **images())
+    [block] = blocks_of(sink.getvalue(), plan, **images())
+    assert block.files == [image(4)]
