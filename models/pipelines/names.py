@@ -1,9 +1,11 @@
 """Which names are nearly alike: what was probably meant by a name that a model does not know.
 
 A column's name is near to a wanted one when it differs in case, accents, spaces, hyphens, underscores or the order of its
-words; when it says more (`Mean radius (mm)`, `serum_sodium`), unless that makes it something else (`mean_radius_sd`); or by
-a slip of the pen: one letter more, less, other, or two swapped in a word, and two such words at most. Digits, first letters
-and words of one letter must be the same, and so must what parts two terms of medicine, such as `hyper` and `hypo`.
+words; when it says more (`Mean radius (mm)`, `serum_sodium`) or less (`weight` for `weight_kg`), unless that makes it
+something else (`mean_radius_sd`); when one word is cut short (`temp`, `s_sodium`); by letters that look alike (`hbalc`, a
+letter of another script); or by a slip of the pen: one letter more, less, other, or two swapped in a word, and two such
+words at most. Digits, first letters and words of one letter must be the same, and so must what parts two terms of medicine,
+such as `hyper` and `hypo`.
 """
 
 import re
@@ -25,6 +27,9 @@ PAIRS: Final = 1_000_000
 SOMETHING_ELSE: Final = frozenset(
     ("id", "sd", "se", "sem", "std", "error", "date", "unit", "units", "flag", "comment", "note")
 )
+# Letters of other scripts that look like Latin ones (Unicode TR39, confusables), and letters that look like digits.
+LATIN: Final = str.maketrans("аеорсухкмтнвіјѕԁһαοντυικχε", "aeopcyxkmthbijsdhaovtuikxe")
+LIKE_DIGITS: Final = str.maketrans("lio", "110")
 # Parts of terms that differ by no more than a slip of the pen and mean different things.
 OPPOSITES: Final = (
     *(("hyper", "hypo"), ("ab", "ad"), ("pre", "pro"), ("pre", "per"), ("pre", "peri"), ("ante", "anti")),
@@ -56,13 +61,18 @@ def near_names(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
     for words, name in parts.items():
         for form in _forms(words):
             known.setdefault(form, name)
+    alone = {form: name for words, name in whole.items() for form in (*_forms(words), _by_looks(words))}
     looked_at = next((each for each in (parts, whole) if len(wanted) * len(each) <= PAIRS), {})
     near = {}
     for name in wanted:
         words = _words(name)
         found = next((known[form] for form in _forms(words) if form in known), None)
         if found is None:
+            found = next((alone[form] for form in _lesser_forms(words) if form in alone), None)
+        if found is None:
             found = next((other for part, other in looked_at.items() if _are_slips(part, words)), None)
+        if found is None:
+            found = next((other for part, other in whole.items() if _is_cut_short(part, words)), None)
         if found is not None:
             near[name] = found
     return near
@@ -79,7 +89,7 @@ def _words(name: str) -> Words:
     plain = "".join(
         letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter)
     )
-    return tuple(WORD.findall(DIGITS.sub(_without_zeros, plain.casefold())))
+    return tuple(WORD.findall(DIGITS.sub(_without_zeros, plain.casefold().translate(LATIN))))
 
 
 def _without_zeros(digits: re.Match[str]) -> str:
@@ -102,6 +112,32 @@ def _forms(words: Words) -> Iterator[object]:
     if words:
         yield "".join(words)
         yield tuple(sorted(words))
+
+
+def _lesser_forms(words: Words) -> Iterator[object]:
+    """What equals a name that says less than these words, in a word of three letters at least, or that looks like them."""
+    yield _by_looks(words)
+    for part in _parts(words):
+        if any(len(word) > 2 for word in part):
+            yield "".join(part)
+
+
+def _by_looks(words: Words) -> tuple[str, ...]:
+    """The words with letters that look like digits as these."""
+    return tuple(word.translate(LIKE_DIGITS) for word in words)
+
+
+def _is_cut_short(one: Words, meant: Words) -> bool:
+    """Whether the words are those that were meant but for one that is cut short; of a lone word four letters are there."""
+    if len(one) != len(meant):
+        return False
+    apart = [pair for pair in zip(one, meant, strict=True) if pair[0] != pair[1]]
+    if len(apart) != 1:
+        return False
+    short, long = apart[0]
+    needed = 4 if len(one) == 1 else 1
+    told = len(one) == 1 or any(len(word) > 2 for word in one if word != short)
+    return told and len(short) >= needed and short.isalpha() and long.isalpha() and long.startswith(short)
 
 
 def _are_slips(one: Words, other: Words) -> bool:
@@ -136,6 +172,8 @@ def _is_slip(word: str, meant: str) -> bool:
         if is_swapped or not start or len(one + other) > 1:
             return is_swapped
     shortest = min(len(word), len(meant))
+    if shortest == 4 and len(word) != len(meant) and DIGITS.search(word) and DIGITS.search(meant):
+        return True  # `hba1` for `hba1c`: a name with a digit in it is no other word
     if shortest < 5:
         return shortest > 2 and one + other in ((word[start - 1],) if end else (word[start - 1], "s"))
     return start > 0 and (shortest > 5 or len(one) != len(other))
