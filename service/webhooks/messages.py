@@ -15,9 +15,11 @@ from uuid import UUID
 from pydantic_core import to_json
 from standardwebhooks import Webhook
 
+from service.audit import Action
+
 SECRET_BYTES = 32  # the specification asks for 24 to 64
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how the specification marks secrets
-PING = "webhook.ping"
+PING = Action.PING.value
 
 # What a message says of its event: columns of FROM_EVENT, by the names of Event's fields.
 EVENT_COLUMNS = """event.id, event.action AS type, event.occurred_at, event.detail, event.job_id, version.name AS model,

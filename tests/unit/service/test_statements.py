@@ -9,6 +9,9 @@ import pytest
 
 import service
 import workers
+from service import lifecycle
+from service.audit import Action
+from service.lifecycle import BatchState, JobState
 
 SOURCES = sorted(path for package in (service, workers) for path in Path(package.__path__[0]).rglob("*.py"))
 BY_PLACE = re.compile(r"(?<!\))%[sbt](?![a-z])")
@@ -52,3 +55,36 @@ def test_parameters_by_place_are_told_from_those_by_name(text: str, *, found: bo
 
 def test_statements_have_their_parameters_by_name() -> None:
     assert written(BY_PLACE) == []
+
+
+# Actions that a statement makes of the state it leads to, as `'job.' || state`.
+OF_STATES = {f"job.{state}" for state in JobState if state in lifecycle.ENDED_STATES} | {
+    f"batch.{state}" for state in (*lifecycle.ENDED_BATCH_STATES, BatchState.PAUSED, BatchState.FINALIZING)
+}
+MADE_OF_STATES = re.compile(r"'([a-z]+)\.' \|\| state")
+
+
+def test_no_statement_writes_an_action_in_letters_of_its_own() -> None:
+    assert written(re.compile(r"'(?:job|batch|webhook|schedule|upload|artifact|result|key)\.[a-z_]+'")) == []
+
+
+def test_what_statements_make_of_states_are_actions() -> None:
+    made = {
+        found[1] for path in SOURCES for _, text in texts(path) for found in MADE_OF_STATES.finditer(text)
+    }
+    assert made == {"job", "batch"}
+    assert set(Action) >= OF_STATES
+
+
+def test_every_action_is_recorded_somewhere() -> None:
+    named = {
+        node.attr
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"Action", "audit.Action"}
+    }
+    assert {action for action in Action if action.name not in named} <= OF_STATES
+
+
+def test_what_is_published_are_actions() -> None:
+    assert set(Action) >= set(lifecycle.PUBLISHED_ACTIONS)
