@@ -1,0 +1,294 @@
+"""A pipeline as its author writes it: the types of its parameters, inputs, results and options, its graphs, and how to score.
+
+Everything else that a Pipeline has follows from the types: JSON Schemas, checks and the words of their faults, stored bytes and
+back. See docs/models.md, "A pipeline of your own".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, Self, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from models.manifest import ManifestTable, ModelManifest, parse_parameters
+from models.pipelines.contract import (
+    Answer,
+    Artifact,
+    Case,
+    FieldFault,
+    GraphSpec,
+    InputRejected,
+    Label,
+    PartKind,
+    PredictionInvalid,
+    ReadFile,
+    RowFault,
+    Run,
+    Scoring,
+)
+from models.pipelines.side_files import READ
+from models.pipelines.typed_faults import field_faults
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+# The first byte of a stored input: how the rest of it is written. 1 is canonical JSON.
+CODEC: Final = b"\x01"
+_DAMAGED: Final = FieldFault("", "stored_input_damaged", "The stored input is damaged.")
+
+
+class TypedInput(BaseModel):
+    """What a caller sends: an object. Unknown fields, numbers as text and NaN are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class TypedOptions(BaseModel):
+    """What a job may choose, every field with a default. See TypedInput."""
+
+    model_config = TypedInput.model_config
+
+
+class NoOptions(TypedOptions):
+    """The options of a pipeline that has none."""
+
+
+class TypedResult(BaseModel):
+    """What a model answers, told from other kinds by a field `type`. Checked before it is stored; a NaN in it is no answer."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        revalidate_instances="always",
+    )
+
+
+ParametersT = TypeVar("ParametersT", bound=ManifestTable)
+InputT = TypeVar("InputT", bound=TypedInput)
+ResultT = TypeVar("ResultT", bound=TypedResult)
+OptionsT = TypeVar("OptionsT", bound=TypedOptions)
+InputT_co = TypeVar("InputT_co", bound=TypedInput, covariant=True)
+ResultT_co = TypeVar("ResultT_co", bound=TypedResult, covariant=True)
+OptionsT_co = TypeVar("OptionsT_co", bound=TypedOptions, covariant=True)
+InputT_contra = TypeVar("InputT_contra", bound=TypedInput, contravariant=True)
+OptionsT_contra = TypeVar("OptionsT_contra", bound=TypedOptions, contravariant=True)
+
+
+class TypedCase(NamedTuple, Generic[InputT_co, OptionsT_co]):
+    """One stored input, read back, with what its job chose."""
+
+    input: InputT_co
+    options: OptionsT_co
+    parts: Mapping[str, bytes]
+
+
+class TypedScoring(Protocol[InputT_contra, ResultT_co, OptionsT_contra]):
+    """What an author's pipeline opens in a worker."""
+
+    def score(
+        self, run: Run, cases: Sequence[TypedCase[InputT_contra, OptionsT_contra]]
+    ) -> Sequence[ResultT_co | tuple[ResultT_co, Sequence[Artifact]]]:
+        """One result per case, with its files if it has some; each as if the case had come alone."""
+
+
+class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
+    """The base of such a pipeline. Immutable once made."""
+
+    binary: Final = False
+    parts: Mapping[str, PartKind] = {}
+    parameters_type: ClassVar[type[ManifestTable]]
+    input_type: type[InputT]
+    result_type: type[ResultT]
+    options_type: type[OptionsT]
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for base in vars(cls).get("__orig_bases__", ()):
+            if get_origin(base) is TypedPipeline:
+                cls.parameters_type, cls.input_type, cls.result_type, cls.options_type = get_args(base)
+
+    def __init__(self, parameters: ParametersT, read: ReadFile) -> None:
+        self.parameters: Final = parameters
+        self.prepare(read)
+        self._input_schema = _schema(self.input_type, "validation")
+        self._result_schema = _schema(self.result_type, "serialization")
+        self._options_schema = _schema(self.options_type, "validation")
+        self._no_options = self.options_type()
+
+    @classmethod
+    def load(cls, manifest: ModelManifest, read: ReadFile) -> Self:
+        """The pipeline of a manifest; what the registry calls. Raises ManifestInvalid."""
+        return cls(parse_parameters(cls.parameters_type, manifest, {READ: read}), read)  # type: ignore[arg-type]  # its own type
+
+    # What an author writes.
+
+    @property
+    def graphs(self) -> Mapping[str, GraphSpec]:
+        """The graphs of a bundle by name; the one of a pipeline that has no more is called MODEL."""
+        raise NotImplementedError
+
+    def open_bundle(self, folder: Path) -> TypedScoring[InputT, ResultT, OptionsT]:
+        """What scores, with the files of the bundle in `folder`. Never called in the API."""
+        raise NotImplementedError
+
+    def prepare(self, read: ReadFile) -> None:
+        """Read side files, and set an `input_type` of this manifest's own where it depends on the parameters."""
+
+    def check(self, value: InputT) -> None:
+        """Rules beyond the type, such as on the number of tokens. Raises InputRejected, never quoting the value."""
+
+    def labels(self) -> list[Label]:
+        """The classes the model can answer, in the graph's order. Empty where it answers no classes."""
+        return []
+
+    # What follows from the types.
+
+    def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:  # noqa: ARG002 - no files
+        """See Pipeline."""
+        return self._input_schema
+
+    def result_schema(self) -> dict[str, object]:
+        """See Pipeline."""
+        return self._result_schema
+
+    def options_schema(self) -> dict[str, object]:
+        """See Pipeline."""
+        return self._options_schema
+
+    def encode(self, value: object) -> bytes:
+        """See Pipeline: CODEC and canonical JSON, with the defaults of fields that were left out."""
+        checked = _checked(self.input_type, value, self._input_schema)
+        self.check(checked)
+        return CODEC + _canonical(checked)
+
+    def decode(self, payload: bytes) -> dict[str, object]:
+        """See Pipeline."""
+        return self.read_input(payload).model_dump(mode="json", by_alias=True)
+
+    def read_input(self, payload: bytes) -> InputT:
+        """The typed input that is stored as `payload`. Raises InputRejected."""
+        if payload[:1] != CODEC:
+            version = payload[0] if payload else "none"
+            detail = f"The stored input is of codec version {version}; this release reads {CODEC[0]}."
+            raise InputRejected(FieldFault("", "stored_input_codec", detail))
+        try:
+            return self.input_type.model_validate_json(payload[1:])
+        except ValidationError:
+            raise InputRejected(_DAMAGED) from None
+
+    def check_options(self, value: object) -> dict[str, object]:
+        """See Pipeline."""
+        checked = _checked(self.options_type, value, self._options_schema)
+        return checked.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def read_options(self, options: Mapping[str, object]) -> OptionsT:
+        """What `check_options` gave, typed."""
+        return self.options_type.model_validate_json(to_json(options)) if options else self._no_options
+
+    def open(self, folder: Path) -> Scoring:
+        """See Pipeline."""
+        return _CheckedScoring(self, self.open_bundle(folder))
+
+
+class _CheckedScoring(Generic[ParametersT, InputT, ResultT, OptionsT]):
+    """Between stored cases and an author's typed ones, and from typed results to answers."""
+
+    def __init__(
+        self,
+        pipeline: TypedPipeline[ParametersT, InputT, ResultT, OptionsT],
+        scoring: TypedScoring[InputT, ResultT, OptionsT],
+    ) -> None:
+        self._pipeline = pipeline
+        self._scoring = scoring
+
+    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+        """See Scoring."""
+        typed = [self._typed(index, case) for index, case in enumerate(cases)]
+        try:
+            found = self._scoring.score(run, typed)
+        except ValidationError as error:
+            if error.title != self._pipeline.result_type.__name__:
+                raise
+            raise PredictionInvalid(tuple(range(len(cases))), _misfit(error)) from None
+        return self._answers(found)
+
+    def _typed(self, index: int, case: Case) -> TypedCase[InputT, OptionsT]:
+        try:
+            read = self._pipeline.read_input(case.payload)
+        except InputRejected as rejected:
+            raise RowFault(index, rejected.faults[0]) from None
+        return TypedCase(read, self._pipeline.read_options(case.options), case.parts)
+
+    def _answers(self, found: Sequence[ResultT | tuple[ResultT, Sequence[Artifact]]]) -> list[Answer]:
+        """The results as they are stored. Raises PredictionInvalid for those that do not fit their type."""
+        answers, wrong, reason = [], [], ""
+        for row, each in enumerate(found):
+            result, artifacts = each if isinstance(each, tuple) else (each, ())
+            try:
+                checked = self._pipeline.result_type.model_validate(result)
+                answers.append(Answer(checked.model_dump(mode="json", by_alias=True), tuple(artifacts)))
+            except ValidationError as error:
+                wrong.append(row)
+                reason = _misfit(error)
+        if wrong:
+            raise PredictionInvalid(tuple(wrong), reason)
+        return answers
+
+
+TypeT = TypeVar("TypeT", bound=BaseModel)
+
+
+def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> TypeT:
+    """`value`, made of JSON, as `model`. Raises InputRejected."""
+    try:
+        written = to_json(value)
+    except PydanticSerializationError:
+        raise InputRejected(FieldFault("", "not_json", "Send JSON: text in UTF-8 and no bytes.")) from None
+    try:
+        return model.model_validate_json(written)
+    except ValidationError:
+        whole = _with_integers(value)  # to JSON Schema 5.0 is an integer, to pydantic it is none
+    try:
+        return model.model_validate_json(to_json(whole))
+    except ValidationError as error:
+        raise InputRejected(*field_faults(error, value, schema)) from None
+
+
+def _with_integers(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _with_integers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _canonical(value: BaseModel) -> bytes:
+    """The same bytes for the same value: sorted keys, no spaces, UTF-8."""
+    table = value.model_dump(mode="json", by_alias=True)
+    return json.dumps(
+        table, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def _schema(model: type[BaseModel], mode: Any) -> dict[str, object]:
+    """JSON Schema of `model`, with an example made of its fields' examples where it has none and they tell enough."""
+    schema: dict[str, Any] = {"$schema": _DIALECT, **model.model_json_schema(mode=mode)}
+    properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
+    shown = {name: rule["examples"][0] for name, rule in properties.items() if rule.get("examples")}
+    if shown and shown.keys() >= set(schema.get("required", ())):
+        schema.setdefault("examples", [shown])
+    return schema
+
+
+def _misfit(error: ValidationError) -> str:
+    """Where a result does not fit its type, without its values."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(map(str, found["loc"]))
+    return f"the result does not fit its type: {place or 'all of it'} ({found['type']})"
