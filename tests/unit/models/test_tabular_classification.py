@@ -210,6 +210,25 @@ def test_an_example_is_shown_where_the_manifest_gives_none_and_it_is_taken(featu
 
 
 @pytest.mark.parametrize(
+    ("feature", "example"),
+    [
+        ({}, 0.0),
+        ({"minimum": 18.0, "maximum": 120.0}, 69.0),
+        ({"minimum": 3.0}, 3.0),
+        ({"minimum": -3.0}, 0.0),
+        ({"maximum": -1.0}, -1.0),
+        ({"minimum": 18.0, "maximum": 120.0, "example": 20.0}, 20.0),
+    ],
+)
+def test_an_example_is_the_middle_of_the_range_or_as_near_to_zero_as_one_without_an_end_allows(
+    feature: dict[str, Any], example: float
+) -> None:
+    own = {"name": "plain", "title": "Plain", **feature}
+    schema: Any = single_pass(manifest(features=[own, FEATURES[0]])).input_schema()
+    assert schema["examples"][0]["plain"] == example
+
+
+@pytest.mark.parametrize(
     ("feature", "advice"),
     [
         ({"minimum": 5.0, "maximum": 5.0}, "minimum must be less than maximum"),
