@@ -26,7 +26,7 @@ from models.pipelines.image_header import (
     unsupported,
 )
 from models.pipelines.jpeg_tables import check_tables
-from models.pipelines.orientation import agreed, in_tiff, in_xmp, unclear
+from models.pipelines.orientation import agreed, in_exif_segments, in_xmp, unclear
 
 SIGNATURE: Final = b"\xff\xd8\xff"
 _COLOURS: Final[dict[int, Colour]] = {1: "grey", 3: "rgb", 4: "cmyk"}
@@ -198,8 +198,7 @@ def _check_scans(frame: _Frame, scans: Sequence[bytes]) -> None:
 
 def _orientation(bodies: Sequence[bytes]) -> int:
     blocks = [body[6:] for body in bodies if body.startswith(_EXIF)]
-    # A block that does not fit into one segment goes on in the next.
-    statements = [in_tiff(block) for block in (*blocks, b"".join(blocks))]
+    statements = in_exif_segments(blocks)  # a block that does not fit into one segment goes on in the next
     statements += [in_xmp(body[len(_XMP) :]) for body in bodies if body.startswith(_XMP)]
     statements += [in_xmp(packet) for packet in _extended_xmp(bodies)]
     return agreed(statements)

@@ -1,9 +1,9 @@
 """How an image is to be turned, wherever its metadata says so: Exif (TIFF), XMP, and the texts of PNG.
 
 An image is turned or refused, never left as it lies while a place that we read but do not understand says otherwise:
-a statement of a form that cannot be read is refused, and so are two places that contradict each other. Not stated
-is what a place does not hold, a value outside of 1 to 8 (Exif: reserved; 0 is written for "unknown") and Exif that is
-damaged before it comes to the orientation: every viewer shows such an image as it lies.
+a statement of a form that cannot be read is refused, Exif that is damaged before it comes to the orientation, and two
+places that contradict each other. Not stated is what a place does not hold, an empty place, and a value outside of
+1 to 8 (Exif: reserved; 0 is written for "unknown").
 
 Sources: Exif 2.32, tag 0x0112; TIFF 6.0, section 2; XMP part 1 (ISO 16684-1) and part 3; PNG eXIf and iTXt; "Raw profile
 type" texts as ImageMagick writes them (coders/png.c).
@@ -37,6 +37,8 @@ _NUMBERS: Final = {
 }
 # Some writers swap the bytes of 42 alone; viewers read that.
 _TIFF_HEADS: Final = {b"II*\0": "<", b"MM\0*": ">", b"II\0*": "<", b"MM*\0": ">"}
+_TIFF_HEAD_BYTES: Final = 8
+_BYTE_ORDERS: Final = (b"II", b"MM")
 _ASCII: Final = 2
 _IN_PLACE_BYTES: Final = 4
 
@@ -44,7 +46,8 @@ _TIFF_SPACE: Final = "http://ns.adobe.com/tiff/1.0/"
 _RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns# RDF"
 _XMP_NAME: Final = f"{_TIFF_SPACE} Orientation"
 _RAW_PROFILE: Final = re.compile(rb"Raw profile type (exif|app1|xmp)", re.IGNORECASE)
-_RAW_TEXT: Final = re.compile(rb"\s*\w+\s+(\d{1,10})\s+([0-9a-fA-F\s]*)")
+_RAW_TEXT: Final = re.compile(rb"\s*\w+\s+(\d{1,10})\s+([0-9a-fA-F\s]*)\0*")
+_ORIENTATION_KEYWORDS: Final = (b"exif:orientation", b"tiff:orientation", b"orientation")
 _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
 _XMP_HEAD: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF_HEAD: Final = b"Exif\0"  # and one byte that fills it up; some writers put it before eXIf, or twice
@@ -79,21 +82,42 @@ def _only(statements: Iterable[int | None]) -> int | None:
 
 def in_tiff(block: bytes) -> int | None:
     """What the first directory of a TIFF block says, as Exif is one, with its head or without. Raises ImageRefused."""
-    while block.startswith(_EXIF_HEAD):
-        block = block[len(_EXIF_HEAD) + 1 :]
+    block = _without_heads(block)
+    if not block.strip(b"\0"):
+        return None
     order = _TIFF_HEADS.get(block[:4])
     if order is None:
-        return None
+        raise unclear()
     found: set[int | None] = set()
     try:
         (directory,) = struct.unpack_from(f"{order}I", block, 4)
+        if directory < _TIFF_HEAD_BYTES:
+            raise unclear()
         (entries,) = struct.unpack_from(f"{order}H", block, directory)
         for place in range(directory + 2, directory + 2 + 12 * entries, 12):
             if struct.unpack_from(f"{order}H", block, place)[0] == _TAG:
                 found.add(_tiff_value(block, place, order))
-    except struct.error:
-        pass  # damaged from here on: what was found holds
+    except struct.error:  # damaged from here on: what was found holds
+        if not found:
+            raise unclear() from None
     return _only(found)
+
+
+def in_exif_segments(blocks: Iterable[bytes]) -> list[int | None]:
+    """What Exif says that was cut into pieces: each block that starts a TIFF, with those behind it that start none."""
+    wholes: list[bytes] = []
+    for block in blocks:
+        if wholes and _without_heads(block)[:2] not in _BYTE_ORDERS:
+            wholes[-1] += block
+        else:
+            wholes.append(block)
+    return [in_tiff(whole) for whole in wholes]
+
+
+def _without_heads(block: bytes) -> bytes:
+    while block.startswith(_EXIF_HEAD):
+        block = block[len(_EXIF_HEAD) + 1 :]
+    return block
 
 
 def _tiff_value(block: bytes, place: int, order: str) -> int | None:
@@ -195,16 +219,24 @@ def in_png_text(kind: bytes, body: bytes) -> int | None:
     text = _png_text(kind, rest)
     if raw is None:
         return in_xmp(text)
-    shape = _RAW_TEXT.match(text)
+    shape = _RAW_TEXT.fullmatch(text)
     if shape is None:
         raise unclear()
     digits = b"".join(shape[2].split())
-    if len(digits) < 2 * int(shape[1]):
+    if len(digits) != 2 * int(shape[1]):
         raise unclear()
-    profile = bytes.fromhex(digits[: 2 * int(shape[1])].decode())
+    profile = bytes.fromhex(digits.decode())
     if profile.startswith(_XMP_HEAD) or raw[1].lower() == b"xmp":
         return in_xmp(profile.removeprefix(_XMP_HEAD))
     return in_tiff(profile)
+
+
+def in_png_property(kind: bytes, body: bytes) -> int | None:
+    """What a chunk tEXt, zTXt or iTXt says whose keyword is the orientation itself. Raises ImageRefused."""
+    keyword, _, rest = body.partition(b"\0")
+    if keyword.strip().lower() not in _ORIENTATION_KEYWORDS:
+        return None
+    return _stated(_png_text(kind, rest).decode("ascii", "replace"))
 
 
 def _png_text(kind: bytes, rest: bytes) -> bytes:
@@ -222,6 +254,6 @@ def _png_text(kind: bytes, rest: bytes) -> bytes:
         text = inflate.decompress(rest, _MOST_TEXT_BYTES)
     except zlib.error:
         raise unclear() from None
-    if inflate.unconsumed_tail:
+    if not inflate.eof:
         raise unclear()
     return text

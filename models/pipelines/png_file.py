@@ -20,7 +20,7 @@ from models.pipelines.image_header import (
     truncated,
     unsupported,
 )
-from models.pipelines.orientation import agreed, in_png_text, in_tiff
+from models.pipelines.orientation import agreed, in_png_property, in_png_text, in_tiff, unclear
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOURS: Final[dict[int, Colour]] = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
@@ -168,9 +168,18 @@ def _palette_size(chunks: list[_Chunk], header: _Header) -> int:
 
 
 def _orientation(chunks: list[_Chunk]) -> int:
+    """What the chunks agree on. Raises ImageRefused.
+
+    A text named Orientation alone turns nothing: no viewer does, and ImageMagick leaves it there once it has turned
+    the pixels.
+    """
+    texts = [chunk for chunk in chunks if chunk.kind in _TEXTS]
     statements = [in_tiff(chunk.body) for chunk in chunks if chunk.kind == b"eXIf"]
-    statements += [in_png_text(chunk.kind, chunk.body) for chunk in chunks if chunk.kind in _TEXTS]
-    return agreed(statements)
+    statements += [in_png_text(chunk.kind, chunk.body) for chunk in texts]
+    orientation = agreed([*statements, *(in_png_property(chunk.kind, chunk.body) for chunk in texts)])
+    if orientation != agreed(statements):
+        raise unclear()
+    return orientation
 
 
 def _scanline_bytes(header: _Header) -> int:

@@ -126,10 +126,8 @@ def test_a_jpeg_is_turned_as_its_exif_says() -> None:
     assert (scored(file) != scored(jpeg(gradient(8, 8), quality=95))).any()
 
 
-@pytest.mark.parametrize(
-    "exif", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"junk"]
-)
-def test_exif_that_cannot_be_read_neither_turns_nor_warns(exif: bytes) -> None:
+@pytest.mark.parametrize("exif", [b"", bytes(20), b"MM\0*\0\0\0\x08\0\0"])
+def test_exif_that_says_nothing_neither_turns_nor_warns(exif: bytes) -> None:
     square = noise(8, 8)
     assert (scored(inserted(png(square), 33, chunk(b"eXIf", exif))) == square).all()
     body = b"Exif\0\0" + exif
