@@ -86,12 +86,17 @@ def create_api(settings: Settings) -> Api:
         roots=GrantedRoots(database, settings.batch_root_grants),
         catalog=catalog,
         uploads=uploads,
-        artifacts=ArtifactStore(blobs, keyring),
         blobs=blobs,
         gate=gate,
         auth=Authenticator(database, keyring, cache_s=settings.cache_s),
         desk=desk_over(
-            settings, database, catalog=catalog, uploads=uploads, receivers=receivers, waiting=waiting
+            settings,
+            database,
+            catalog=catalog,
+            uploads=uploads,
+            receivers=receivers,
+            waiting=waiting,
+            artifact_store=ArtifactStore(blobs, keyring),
         ),
         waiting=waiting,
         bodies=Bodies(

@@ -11,7 +11,6 @@ from service.db import Database
 from service.desk import Desk
 from service.desk.waiting import Waiting
 from service.gate import Gate
-from service.jobs.artifacts import ArtifactStore
 from service.storage import BlobStore
 from service.uploads import Uploads
 from service.webhooks.receivers import Receivers
@@ -26,7 +25,6 @@ class Services:
     roots: Roots
     catalog: Catalog
     uploads: Uploads
-    artifacts: ArtifactStore
     blobs: BlobStore
     gate: Gate
     auth: Authenticator

@@ -11,6 +11,7 @@ from service.desk.intake import Intake
 from service.desk.waiting import Waiting
 from service.jobs import admission
 from service.jobs.admission import Admission, Tally
+from service.jobs.artifacts import ArtifactStore
 from service.uploads import Uploads
 from service.webhooks.receivers import Receivers
 
@@ -23,6 +24,7 @@ def desk_over(
     uploads: Uploads,
     receivers: Receivers,
     waiting: Waiting,
+    artifact_store: ArtifactStore,
 ) -> Desk:
     """The desk that every front door of this process calls."""
     callbacks = Callbacks(database, receivers)
@@ -32,7 +34,14 @@ def desk_over(
         most=settings.max_queued,
         most_of_tenant=settings.max_queued_per_tenant,
     )
-    return Desk(database, catalog, intake, bounds, waiting)
+    return Desk(
+        database,
+        catalog=catalog,
+        intake=intake,
+        admission=bounds,
+        waiting=waiting,
+        artifact_store=artifact_store,
+    )
 
 
 def _count_queued(database: Database) -> Tally:

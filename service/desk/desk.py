@@ -1,15 +1,16 @@
 """Submits, waits, reads, lists and cancels for a caller who is known: the use cases of jobs, whatever door they come by."""
 
+import io
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
-from service import failpoints
+from service import audit, failpoints
 from service.accounts import Principal, Scope
-from service.audit import AuditEvent
+from service.audit import Action, AuditEvent
 from service.catalog import Catalog, PublishedModel
 from service.combining import Combiner
 from service.db import Database
@@ -18,8 +19,9 @@ from service.desk.requests import JobRequest, JobSearch
 from service.desk.waiting import Waiting
 from service.errors import DatabaseUnavailable, JobNotFound, ModelNotFound, PayloadUnreadable, ServiceError
 from service.failpoints import Point
-from service.jobs import queries, submission
+from service.jobs import artifacts, queries, submission
 from service.jobs.admission import Admission
+from service.jobs.artifacts import ArtifactStore, StoredArtifact
 from service.jobs.queries import JobFilter, JobView, Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
 from service.metrics import JOBS_SUBMITTED
@@ -31,13 +33,21 @@ class Desk:
     """The desk of one process. Submits and reads that come in at the same time share their transactions."""
 
     def __init__(
-        self, database: Database, catalog: Catalog, intake: Intake, admission: Admission, waiting: Waiting
+        self,
+        database: Database,
+        *,
+        catalog: Catalog,
+        intake: Intake,
+        admission: Admission,
+        waiting: Waiting,
+        artifact_store: ArtifactStore,
     ) -> None:
         self._database = database
         self._catalog = catalog
         self._intake = intake
         self._admission = admission
         self._waiting = waiting
+        self._artifact_store = artifact_store
         for_all = (DatabaseUnavailable,)
         self._submits = Combiner(partial(_submit_all, database), limit=COMBINED, for_all=for_all)
         self._reads = Combiner(partial(_read_all, database), limit=COMBINED, for_all=for_all)
@@ -177,6 +187,31 @@ class Desk:
         principal.require(Scope.JOBS_READ)
         with self._database.transaction() as work:
             return queries.events(work, principal, job_id, after=after, limit=limit)
+
+    def artifact(self, principal: Principal, job_id: UUID, name: str) -> StoredArtifact:
+        """A file of a job's result, yet unread. Raises ArtifactNotFound."""
+        principal.require(Scope.JOBS_READ)
+        with self._database.statement() as work:
+            return artifacts.find(work, principal, job_id, name)
+
+    def open_artifact(
+        self, principal: Principal, found: StoredArtifact, detail: Mapping[str, str]
+    ) -> io.RawIOBase | io.BytesIO:
+        """Its bytes, to be read from any place; the reading is recorded, with `detail` on which part is wanted.
+
+        Raises PayloadUnreadable. Reading raises FileNotFoundError when the blob is gone, and BlobUnavailable.
+        """
+        principal.require(Scope.JOBS_READ)
+        opened = self._artifact_store.open(principal, found)
+        with self._database.statement() as work:
+            audit.append(
+                *(work, Action.ARTIFACT_READ),
+                actor=principal.actor,
+                tenant_id=principal.tenant_id,
+                job_id=found.job_id,
+                detail={"name": found.name, **detail},
+            )
+        return opened
 
     def model_of(self, job: JobView | Accepted) -> PublishedModel:
         """The model version that scores a job."""

@@ -20,6 +20,7 @@ from service.desk import Desk, JobRequest, JobSearch, desk_over
 from service.desk.waiting import REREAD_S, Waiting
 from service.embedded import ServerUrls
 from service.errors import IdempotencyKeyReused, InputInvalid, JobNotFound, ModelNotFound
+from service.jobs.artifacts import ArtifactStore
 from service.jobs.queries import JobView
 from service.jobs.submission import Accepted, IdempotencyKey
 from service.lifecycle import JobState, Priority
@@ -62,6 +63,7 @@ def desk(bench: Workbench, settings: Settings, waiting: Waiting) -> Desk:
         uploads=bench.uploads,
         receivers=Receivers(rules_of(settings)),
         waiting=waiting,
+        artifact_store=ArtifactStore(bench.blobs, bench.keyring),
     )
 
 

@@ -1,5 +1,6 @@
 """The results and errors of a batch as files: streamed frame by frame, whole or a range, each reading recorded."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -116,9 +117,13 @@ def respond(services: Services, batch_id: UUID, kind: OutputKind) -> Response:
 def _whole(asked: _Asked, table: dict[str, Any]) -> Response:
     """The joined file of a completed batch, or the part of it that the request's headers ask for."""
     file = StoredFile(asked.name, MEDIA[asked.request.output], table["size_bytes"], table["sha256"])
-    return respond_with(
-        file, lambda: output.file_of(asked.store(), asked.chunks(), asked.kind, table).read, asked.record
-    )
+
+    def opened(detail: dict[str, str]) -> Callable[[int, int], Iterator[bytes]]:
+        made = output.file_of(asked.store(), asked.chunks(), asked.kind, table)
+        asked.record(detail)
+        return made.read
+
+    return respond_with(file, opened)
 
 
 def _partial(asked: _Asked) -> Response:

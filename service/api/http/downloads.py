@@ -45,14 +45,12 @@ def file_headers(name: str, media_type: str) -> dict[str, str]:
 
 
 def respond(
-    file: StoredFile,
-    opened: Callable[[], Callable[[int, int], Iterator[bytes]]],
-    record: Callable[[dict[str, str]], None],
+    file: StoredFile, opened: Callable[[dict[str, str]], Callable[[int, int], Iterator[bytes]]]
 ) -> Response:
     """The file, or the part of it that the request's headers ask for.
 
-    `opened` gives what reads bytes [start, end); `record` notes the reading. Neither is called where nothing is read. Raises
-    RangeUnsatisfiable and what these raise.
+    `opened` records the reading, with the detail that it is given, and gives what reads bytes [start, end). It is not called
+    where nothing is read. Raises RangeUnsatisfiable and what `opened` raises.
     """
     if request.if_none_match.contains_weak(file.sha256):
         kept = ("ETag", "Cache-Control")
@@ -65,8 +63,7 @@ def respond(
         etag=file.etag,
         size_bytes=file.size_bytes,
     )
-    read = opened()
-    record({"sha256": file.sha256} | ({} if wanted is None else {"range": wanted.content_range}))
+    read = opened({"sha256": file.sha256} | ({} if wanted is None else {"range": wanted.content_range}))
     if wanted is None:
         return streamed(read, ByteRange(0, file.size_bytes, file.size_bytes), 200, file.headers)
     return streamed(read, wanted, 206, file.headers | {"Content-Range": wanted.content_range})

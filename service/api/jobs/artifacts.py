@@ -1,23 +1,20 @@
 """GET /v1/jobs/{id}/artifacts/{name}: a file of a job's result, streamed whole or a range; each reading is recorded."""
 
+import io
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
 from flask import Blueprint, Response
 
-from service import audit
-from service.accounts import Principal, Scope
+from service.accounts import Scope
 from service.api.http import parameters
 from service.api.http.downloads import StoredFile
 from service.api.http.downloads import respond as respond_with
 from service.api.http.operations import operation
 from service.api.http.requests import NoQuery, query_as
 from service.api.services import Services
-from service.audit import Action
 from service.crypto import FRAME_BYTES
 from service.errors import BlobMissing
-from service.jobs import artifacts
-from service.jobs.artifacts import StoredArtifact
 
 ANY_TYPE = "application/octet-stream"
 
@@ -38,22 +35,17 @@ def blueprint(services: Services) -> Blueprint:
         """A file that the result lists under `artifacts`, in its own media type; each download is recorded."""
         principal = services.auth.principal(Scope.JOBS_READ)
         query_as(NoQuery)
-        with services.database.statement() as work:
-            found = artifacts.find(work, principal, job_id, name)
+        desk = services.desk
+        found = desk.artifact(principal, job_id, name)
         return respond_with(
             StoredFile(found.name, found.media_type, found.size_bytes, found.sha256),
-            lambda: _reader(services, principal, found),
-            lambda detail: _record(services, principal, found, detail),
+            lambda detail: _reader(desk.open_artifact(principal, found, detail)),
         )
 
     return routes
 
 
-def _reader(
-    services: Services, principal: Principal, found: StoredArtifact
-) -> Callable[[int, int], Iterator[bytes]]:
-    opened = services.artifacts.open(principal, found)
-
+def _reader(opened: io.RawIOBase | io.BytesIO) -> Callable[[int, int], Iterator[bytes]]:
     def read(start: int, end: int) -> Iterator[bytes]:
         opened.seek(start)
         try:
@@ -65,14 +57,3 @@ def _reader(
             raise BlobMissing from None
 
     return read
-
-
-def _record(services: Services, principal: Principal, found: StoredArtifact, detail: dict[str, str]) -> None:
-    with services.database.statement() as work:
-        audit.append(
-            *(work, Action.ARTIFACT_READ),
-            actor=principal.actor,
-            tenant_id=principal.tenant_id,
-            job_id=found.job_id,
-            detail={"name": found.name} | detail,
-        )

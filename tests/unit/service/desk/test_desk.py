@@ -32,7 +32,8 @@ class Refusing(Intake):
 
 
 def desk(error: ServiceError | None = None) -> Desk:
-    return Desk(UNUSED, UNUSED, Refusing(error or ModelNotFound()), UNUSED, UNUSED)
+    unused = dict.fromkeys(("catalog", "admission", "waiting", "artifact_store"), UNUSED)
+    return Desk(UNUSED, intake=Refusing(error or ModelNotFound()), **unused)
 
 
 def caller(*scopes: Scope) -> Principal:
@@ -71,8 +72,10 @@ def test_whoever_may_only_read_changes_nothing(call: Any) -> None:
         lambda desk, who: desk.read_many(who, [JOB_ID]),
         lambda desk, who: desk.newest(who, UNUSED, before=None, limit=1),
         lambda desk, who: desk.events(who, JOB_ID, after=None, limit=1),
+        lambda desk, who: desk.artifact(who, JOB_ID, "mask.png"),
+        lambda desk, who: desk.open_artifact(who, UNUSED, {}),
     ],
-    ids=["read", "read many", "list", "events"],
+    ids=["read", "read many", "list", "events", "artifact", "open artifact"],
 )
 def test_whoever_may_only_submit_reads_nothing(call: Any) -> None:
     with pytest.raises(ScopeMissing):
