@@ -68,6 +68,7 @@ def main() -> int:
     shutil.rmtree(MUTANTS, ignore_errors=True)
     _choose(Path(asked.room), asked.tests)
     _leave_texts_alone()
+    _reach_decorated_functions()
     _run_the_quickest_tests()
     names = _sample(list(_mutants(asked.processes)), asked.sample, asked.seed)
     if not names:
@@ -107,6 +108,39 @@ def _leave_texts_alone() -> None:
 
     operators = mutators.mutation_operators
     operators[:] = [(kind, other_strings if op is mutators.operator_string else op) for kind, op in operators]
+
+
+def _reach_decorated_functions() -> None:
+    mutate = mutmut.mutate_file_contents
+
+    def mutate_bared(filename: str, code: str, *lines: set[int] | None) -> object:
+        module = libcst.parse_module(code)
+        return mutate(filename, module.with_changes(body=list(_bared(module.body))).code, *lines)
+
+    mutmut.mutate_file_contents = mutate_bared
+
+
+def _bared(statements: Iterable[libcst.BaseStatement]) -> Iterator[libcst.BaseStatement]:
+    """Statements with `@d def f` as `def f_bare` and `f = d(f_bare)`: mutmut leaves decorated functions alone."""
+    for statement in statements:
+        if isinstance(statement, libcst.ClassDef) and isinstance(statement.body, libcst.IndentedBlock):
+            body = statement.body.with_changes(body=list(_bared(statement.body.body)))
+            yield statement.with_changes(body=body)
+        elif isinstance(statement, libcst.FunctionDef) and statement.decorators and _says_more(statement):
+            name = libcst.Name(f"{statement.name.value}_bare")
+            value: libcst.BaseExpression = name
+            for decorator in reversed(statement.decorators):
+                value = libcst.Call(decorator.decorator, [libcst.Arg(value)])
+            yield statement.with_changes(decorators=(), name=name)
+            assignment = libcst.Assign([libcst.AssignTarget(statement.name)], value)
+            yield libcst.SimpleStatementLine([assignment])
+        else:
+            yield statement
+
+
+def _says_more(function: libcst.FunctionDef) -> bool:
+    """Whether a function has more to it than its docstring, as those of a protocol have not."""
+    return len(function.body.body) > 1 or function.get_docstring() is None
 
 
 def _run_the_quickest_tests() -> None:
