@@ -44,9 +44,11 @@ def _faults_of(path: Path, table: GraphTable, spec: GraphSpec | None, files: Col
         model.ParseFromString(path.read_bytes())
     except message.DecodeError:
         return [_fault("onnx_invalid", "the file is not an ONNX model: export it again")]
-    reach = _check_reach(model, path.parent, files)
+    # Those that are missing, or links, are said among the files of the bundle.
+    lost = {file for file in external_locations(model) & {*files} if not _is_plain(path.parent, file)}
+    reach = _check_reach(model, path.parent, {*files} - lost, lost)
     # The checker opens external data, so it sees only graphs whose weights are in the bundle.
-    validity = [] if reach else _check_validity(path)
+    validity = [] if reach or lost else _check_validity(path)
     tensors = [] if validity or spec is None else _check_tensors(model.graph, table, spec)
     return reach + validity + tensors
 
@@ -65,13 +67,15 @@ def _fault(code: str, detail: str) -> Fault:
     return Fault(MODEL_NAME, code, detail)
 
 
-def _check_reach(model: Any, folder: Path, files: Collection[str]) -> list[Fault]:
-    """Faults of a model that reaches beyond its bundle and the operators built into ONNX Runtime."""
+def _check_reach(model: Any, folder: Path, files: Collection[str], lost: Collection[str]) -> list[Fault]:
+    """Faults of a model that reaches beyond its bundle and the operators built into ONNX Runtime; none of `lost` files."""
     nested = list(_messages(model))
     faults = [
         _fault(*fault)
         for part in nested
-        if _is_external(part) and (fault := _external_fault(part, folder, files)) is not None
+        if _is_external(part)
+        and _external(part).get("location") not in lost
+        and (fault := _external_fault(part, folder, files)) is not None
     ]
     faults += [
         _fault(
@@ -99,6 +103,12 @@ def _foreign_domains(model: Any, nested: list[Any]) -> set[str]:
     used = {domain for domain, name in nodes if (domain, name) not in own}
     declared = {part.domain for part in nested if isinstance(part, onnx.OperatorSetIdProto)}
     return (used | (declared - {domain for domain, _ in own})) - _DOMAINS
+
+
+def _is_plain(folder: Path, file: str) -> bool:
+    """Whether `file` in `folder` is there, and no link leads to it."""
+    path = folder / file
+    return path.is_file() and path.resolve() == folder.resolve() / file
 
 
 def _is_external(part: Any) -> bool:

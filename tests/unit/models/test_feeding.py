@@ -111,6 +111,18 @@ def test_a_list_names_an_input_for_each_column_in_order() -> None:
     assert [fed[name].tolist() for name in "xyz"] == [[[3]], [[2]], [[1]]]
 
 
+@pytest.mark.parametrize("mapped", [{"features": "X"}, {"features": ["X"]}])
+def test_an_input_that_all_columns_are_mapped_to_takes_them_whole(mapped: dict[str, Any]) -> None:
+    found = feeding(NUMBERS, [single("X", "float64", 3)], **mapped)
+    assert found.faults == []
+    assert found.fed({"features": np.array([[1, 2, 3]], np.float32)})["X"].tolist() == [[1, 2, 3]]
+
+
+def test_a_graph_with_an_input_of_the_feeds_own_name_is_fed_whole() -> None:
+    found = feeding(NUMBERS, [single("features", "float32", 3), single("a", "float32", 1)])
+    assert [fault.detail[:24] for fault in found.faults] == ["the pipeline has no feed"]
+
+
 def test_a_table_of_texts_goes_to_one_input_whole() -> None:
     texts = TensorSpec("features", ROW, (2,), columns=tuple(TensorSpec(n, "string", (1,)) for n in "ab"))
     found = feeding(texts, [single("X", "string", 2)], features="X")
@@ -152,6 +164,7 @@ def test_a_type_that_does_not_convert_is_refused_with_what_to_write(
         ("ab", {}, ["'c' is missing: the graph's inputs are 'a', 'b', so write `inputs.c = ...` in [graph]"]),
         ("abcd", {}, ["no feed 'd'"]),
         ("xyz", {}, ["no feed 'x'", "no feed 'y'", "no feed 'z'", "`inputs.features = ...`"]),
+        ("abc", {"features": "X"}, ["'features' is missing", "no feed 'a'", "no feed 'b'", "no feed 'c'"]),
         ("abc", {"features": ["a", "b"]}, ["'features' has not 2 columns", "no feed 'c'"]),
         ("abc", {"features": ["a", "b", "c"], "a": "a"}, ["not both"]),
         ("abc", {"a": ["a", "b"], "c": "c"}, ["'a' is one column: name one input"]),
@@ -168,6 +181,23 @@ def test_columns_and_inputs_that_do_not_meet_are_named(
     for part in words:
         assert any(part in fault.detail for fault in faults), (part, faults)
     assert len(faults) == len(words), faults
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (Tensor("x", "float32", (None, 3, 8)), None),
+        (Tensor("x", "int64", (None, 3, 8)), "another element type, int64"),
+        (Tensor("x", "float32", (None, 3, 4)), "another shape"),
+        (Tensor("x", "float32", (7, 3, 8)), "a fixed number of rows"),
+        (Tensor("x", "float32", (1, None, None)), None),
+    ],
+)
+def test_a_feed_without_columns_meets_its_input_whole(tensor: Tensor, words: str | None) -> None:
+    faults = feeding(TensorSpec("x", "float32", (3, 8)), [tensor]).faults
+    assert [words is not None and words in fault.detail for fault in faults] == (
+        [] if words is None else [True]
+    )
 
 
 def test_two_feeds_that_meet_in_one_input_are_refused() -> None:
