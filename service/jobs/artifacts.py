@@ -7,7 +7,7 @@ leaves that died or lost its lease is known, and a sweep removes it. A blob's lo
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from models.pipelines import Artifact
 from models.pipelines.artifacts import NAME
 from service import rows
 from service.accounts import Principal
-from service.crypto import Cipher, Keyring, binding
+from service.crypto import FRAME_BYTES, Cipher, Keyring, binding
 from service.db import Database, UnitOfWork
 from service.errors import ArtifactNotFound, BlobUnavailable
 from service.leases import Lease
@@ -139,11 +139,11 @@ class ArtifactStore:
         for each in artifacts:
             sha256 = hashlib.sha256(each.content).hexdigest()
             if small:
-                inline = cipher.seal(each.content, _bound_inline(tenant_id, lease.id, each.name))
+                inline = cipher.seal(each.content, _bound("content", tenant_id, lease.id, each.name))
                 prepared.append(NewArtifact(lease, tenant_id, each, sha256, inline=inline))
             else:
                 location = f"artifacts/{tenant_id}/{lease.id}.{lease.fence}.{each.name}"
-                data_key = self._keyring.new_data_key(_bound_key(tenant_id, location))
+                data_key = self._keyring.new_data_key(_bound("data_key", tenant_id, lease.id, each.name))
                 prepared.append(
                     NewArtifact(lease, tenant_id, each, sha256, location=location, data_key=data_key)
                 )
@@ -153,19 +153,21 @@ class ArtifactStore:
         """Write the blob of an artifact that is not inline, after it was noted. Raises BlobUnavailable."""
         if new.location is None or new.data_key is None:
             return
-        cipher = self._keyring.unwrapped(new.data_key, _bound_key(new.tenant_id, new.location))
-        sealed = cipher.seal_stream([new.artifact.content], _bound_blob(new.tenant_id, new.location))
-        self._blobs.write(new.location, sealed)
+        row = (new.tenant_id, new.lease.id, new.artifact.name)
+        cipher = self._keyring.unwrapped(new.data_key, _bound("data_key", *row))
+        self._blobs.write(
+            new.location, cipher.seal_stream(_frames(new.artifact.content), _bound("blob", *row))
+        )
 
     def open(self, principal: Principal, stored: StoredArtifact) -> io.RawIOBase | io.BytesIO:
         """The plain bytes, to be read from any place. Raises PayloadUnreadable; reading also as SealedFile."""
-        tenant_id = principal.tenant_id
+        row = (principal.tenant_id, stored.job_id, stored.name)
         if stored.location is None or stored.data_key is None:
-            bound_to = _bound_inline(tenant_id, stored.job_id, stored.name)
-            return io.BytesIO(principal.cipher.open(stored.content or b"", bound_to))
-        cipher = self._keyring.unwrapped(stored.data_key, _bound_key(tenant_id, stored.location))
-        bound_to = _bound_blob(tenant_id, stored.location)
-        return SealedFile(self._blobs, stored.location, cipher, bound_to, size_bytes=stored.size_bytes)
+            return io.BytesIO(principal.cipher.open(stored.content or b"", _bound("content", *row)))
+        cipher = self._keyring.unwrapped(stored.data_key, _bound("data_key", *row))
+        return SealedFile(
+            self._blobs, stored.location, cipher, _bound("blob", *row), size_bytes=stored.size_bytes
+        )
 
 
 def note(work: UnitOfWork, made: Sequence[NewArtifact], *, kept_s: float = KEPT_S) -> set[UUID]:
@@ -231,13 +233,11 @@ def remove_due(database: Database, blobs: BlobStore) -> int:
     return len(gone)
 
 
-def _bound_inline(tenant_id: UUID, job_id: UUID, name: str) -> bytes:
-    return binding("artifact.content", tenant_id, f"{job_id}/{name}")
+def _bound(column: str, tenant_id: UUID, job_id: UUID, name: str) -> bytes:
+    return binding(f"artifact.{column}", tenant_id, f"{job_id}/{name}")
 
 
-def _bound_key(tenant_id: UUID, location: str) -> bytes:
-    return binding("artifact.data_key", tenant_id, location)
-
-
-def _bound_blob(tenant_id: UUID, location: str) -> bytes:
-    return binding("artifact", tenant_id, location)
+def _frames(content: bytes) -> Iterator[bytes]:
+    """Frame by frame: sealing cuts them out of what it is given, which would copy a long one again and again."""
+    for start in range(0, len(content), FRAME_BYTES):
+        yield content[start : start + FRAME_BYTES]
