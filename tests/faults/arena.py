@@ -22,10 +22,12 @@ from service.failpoints import Effect, Point
 from service.lifecycle import PUBLISHED_ACTIONS
 from service.queue import QueueName
 from tests.acceptance.stack import MEDQUEUE, RECEIVERS_HERE, Stack, eventually
+from tests.faults import drawing, trouble
 from tests.faults.checker import Verdict, check
+from tests.faults.drawing import install_drawing, write_drawing
 from tests.faults.history import History
 from tests.faults.load import Load
-from tests.faults.trouble import NAME, write_trouble
+from tests.faults.trouble import write_trouble
 from tests.receiver import Receiver
 
 LEASE_S = 1.5
@@ -169,11 +171,12 @@ class Arena:
 
 @contextlib.contextmanager
 def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, str]) -> Iterator[Arena]:
-    """A running stack with failpoints and the troublesome model."""
+    """A running stack with failpoints, the troublesome model and one that makes artifacts."""
     from service.embedded import server_urls
 
     tokens = folder / "tokens"
     tokens.mkdir(parents=True)
+    install_drawing(folder / "site")
     fast = {
         "MEDQUEUE_API_WORKERS": "2",
         "MEDQUEUE_PUBLIC_URL": "https://medqueue.test",  # the same for processes that know no port of an API
@@ -181,12 +184,14 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
         "MEDQUEUE_SWEEP_S": "0.5",
         "MEDQUEUE_RETRY_BASE_S": "0.2",
         "MEDQUEUE_FAILPOINTS": str(tokens),
+        "PYTHONPATH": str(folder / "site"),
         **RECEIVERS_HERE,
     }
     stack = Stack(folder / "data", fast | settings, workers=workers)
     stack.start()
     try:
-        publish(stack, write_trouble(folder / "trouble"))
+        publish(stack, write_trouble(folder / "trouble"), trouble.NAME)
+        publish(stack, write_drawing(folder / "drawing"), drawing.NAME)
         database_url = settings.get("MEDQUEUE_DATABASE_URL") or server_urls(stack.data).database_url
         redis_url = settings.get("MEDQUEUE_REDIS_URL") or server_urls(stack.data).redis_url
         with Receiver() as receiver:
@@ -197,7 +202,7 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
         stack.kill()
 
 
-def publish(stack: Stack, bundle: Path) -> None:
+def publish(stack: Stack, bundle: Path, name: str) -> None:
     """Publish a bundle as an operator would."""
     command = [str(MEDQUEUE), "models", "publish", str(bundle), "--data-dir", str(stack.data), "--json"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
@@ -211,7 +216,7 @@ def publish(stack: Stack, bundle: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     with stack.client() as http:
-        eventually(lambda: http.get(f"/v1/models/{NAME}").status_code == 200, within_s=10)
+        eventually(lambda: http.get(f"/v1/models/{name}").status_code == 200, within_s=10)
 
 
 @contextlib.contextmanager

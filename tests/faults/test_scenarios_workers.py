@@ -17,7 +17,7 @@ from service.embedded.commands import worker_command
 from service.failpoints import Effect, Point
 from tests.acceptance import cases
 from tests.acceptance.stack import eventually
-from tests.faults import trouble
+from tests.faults import drawing, trouble
 from tests.faults.arena import BATCH_POINTS, LEASE_S, OPEN_JOBS, SETTLES_WITHIN_S, Arena, meanwhile
 from tests.faults.load import together
 from tests.faults.report import Report
@@ -88,11 +88,13 @@ def exits(arena: Arena, lane: str, points: Sequence[Point], rounds: int) -> None
         # Workers that die three times a second end fewer jobs than they are brought, and a backlog shows nothing more.
         eventually(lambda: arena.scalar(OPEN_JOBS) <= BACKLOG, within_s=SETTLES_WITHIN_S)
         token = arena.put_token(point)
-        dose = trouble.LASTS if point in LONG else 5.0
+        job = trouble.body(trouble.LASTS if point in LONG else 5.0)
+        if point is Point.ARTIFACTS_WRITTEN:
+            job = drawing.body(5.0)
         gives_up = time.monotonic() + COMES_TO_POINT_WITHIN_S
         while token.exists():
             assert time.monotonic() < gives_up, f"no process came to {point}"
-            load.submit_wave(wave, [trouble.body(dose)])
+            load.submit_wave(wave, [job])
             wave += 1
             with contextlib.suppress(AssertionError):
                 eventually(lambda: not token.exists(), within_s=1.0, every_s=0.01)  # noqa: B023

@@ -1,0 +1,100 @@
+"""Workers killed while they write artifacts: each result has its own once, and nothing else is left in the blob store."""
+
+import hashlib
+import random
+import time
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from service.failpoints import Point
+from tests.acceptance.stack import eventually
+from tests.faults import drawing
+from tests.faults.arena import SETTLES_WITHIN_S, Arena, meanwhile
+from tests.faults.report import Report
+
+pytestmark = pytest.mark.timeout(5400)
+
+WAVE = 4
+KILLED_AT = (Point.RUN_AFTER, Point.ARTIFACTS_WRITTEN, Point.ARTIFACTS_WRITTEN, Point.END_AFTER)
+MADE = """
+SELECT job.id::text, job.fence, artifact.name, artifact.fence, artifact.location, artifact.sha256
+FROM job LEFT JOIN artifact ON artifact.job_id = job.id
+WHERE job.id = ANY (%s::uuid[]) AND job.state = 'succeeded'
+"""
+NOTED = "SELECT location FROM blob_removal"
+OVERDUE = "UPDATE blob_removal SET due_at = now()"
+
+
+def test_s16_kills_while_artifacts_are_written(arena: Arena, report: Report, full: bool) -> None:
+    rounds = 20 if full else 1
+    chance = arena.chance("s16")
+    submitted: list[str] = []
+    with report.scenario(arena, "S16 kills while artifacts are written") as found:
+        waves = 10 * rounds * len(KILLED_AT)
+        with meanwhile(partial(in_waves, arena, submitted, waves)):
+            for point in chance.sample([*KILLED_AT] * rounds, k=rounds * len(KILLED_AT)):
+                die_at(arena, point, chance)
+        arena.all_ended(submitted, SETTLES_WITHIN_S)
+        left = check_stored(arena, submitted)
+        check_downloads(arena, submitted[:8])
+        found["faults"] = f"{2 * rounds * len(KILLED_AT)} exits and SIGKILLs while files were written"
+        found["blobs left by the dead, and removed"] = str(left)
+
+
+def in_waves(arena: Arena, submitted: list[str], waves: int) -> None:
+    """Cases, some at a time, of as many different doses."""
+    load = arena.load()
+    for number in range(waves):
+        cases = [drawing.body((number * WAVE + place) % 50) for place in range(WAVE)]
+        submitted += load.submit_wave(number, cases)
+        time.sleep(0.1)
+
+
+def die_at(arena: Arena, point: Point, chance: random.Random) -> None:
+    """Have a worker exit at a point, and another killed a moment later."""
+    token = arena.put_token(point)
+    eventually(lambda: not token.exists(), within_s=SETTLES_WITHIN_S)
+    time.sleep(chance.uniform(0.0, 0.3))
+    arena.kill(chance.choice(arena.stack.worker_names))
+
+
+def check_stored(arena: Arena, job_ids: list[str]) -> int:
+    """Every result has both its artifacts, of its own fence, and every other blob is known and removed; how many were."""
+    with psycopg.connect(arena.database_url, autocommit=True) as connection:
+        made = connection.execute(MADE, (job_ids,)).fetchall()
+        names: dict[str, list[str]] = {}
+        for job_id, fence, name, artifact_fence, _, _ in made:
+            assert artifact_fence == fence, (job_id, fence, artifact_fence)
+            names.setdefault(job_id, []).append(name)
+        assert len(names) == len(set(job_ids))
+        assert all(sorted(found) == ["note.txt", "overlay.bin"] for found in names.values())
+        kept = {location for *_, location, _ in made}
+        noted = {location for (location,) in connection.execute(NOTED)}
+        before = blobs(arena)
+        assert kept <= before
+        assert before - kept <= noted, "blobs that nobody knows of"
+        connection.execute(OVERDUE)
+        eventually(lambda: connection.execute(NOTED).fetchone() is None, within_s=30)
+    assert blobs(arena) == kept
+    return len(before - kept)
+
+
+def blobs(arena: Arena) -> set[str]:
+    """Every blob of an artifact, as the database calls it."""
+    root: Path = arena.stack.data / "blobs"
+    return {str(path.relative_to(root)) for path in (root / "artifacts").rglob("*") if path.is_file()}
+
+
+def check_downloads(arena: Arena, job_ids: list[str]) -> None:
+    """What is downloaded is what the model made of the case, and what the result lists."""
+    with arena.stack.client() as http:
+        for job_id in job_ids:
+            listed = http.get(f"/v1/jobs/{job_id}").json()["result"]["artifacts"]
+            overlay, note = (http.get(each["url"]).content for each in listed)
+            assert [hashlib.sha256(content).hexdigest() for content in (overlay, note)] == [
+                each["sha256"] for each in listed
+            ]
+            assert bytes.fromhex(note.decode()) * 4096 == overlay
