@@ -21,6 +21,7 @@ from models.pipelines.image_header import (
     unsupported,
 )
 from models.pipelines.orientation import agreed, in_png_property, in_png_text, in_tiff, unclear
+from models.pipelines.png_colour import check_colour
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOURS: Final[dict[int, Colour]] = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
@@ -69,6 +70,7 @@ def read_png(content: bytes) -> ImageFile:
     header = _header(chunks)
     _check_order(chunks)
     palette_size = _palette_size(chunks, header)
+    check_colour((chunk.kind, chunk.body) for chunk in chunks)
     kept = _CRITICAL | {b"tRNS"} - (set() if header.colour in (2, 3, 6) else {b"PLTE"})
     return ImageFile(
         format="PNG",
