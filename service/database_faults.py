@@ -53,7 +53,10 @@ class DatabaseFault(StrEnum):
 F = DatabaseFault
 _URL = "MEDQUEUE_DATABASE_URL"
 _START = "Start the stack with `medqueue up`, or look into log/postgres.log of its data folder."
-_KEPT = "Restore postgres.password in the data folder from its backup, or let the same data folder be used as before."
+_KEPT = (
+    "Stop the stack and start it with `medqueue up`: it sets its roles and their passwords again. Where it cannot, restore "
+    "postgres.password in the data folder from its backup."
+)
 _WAIT = "Wait: it answers by itself. After a crash it first replays its log."
 
 # Per cause: what is the matter, what to do about a server of one's own, what to do about the embedded one.

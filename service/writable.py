@@ -19,9 +19,8 @@ NO_FOLDER = {
 
 
 def data_dir(folder: Path) -> Fault | None:
-    """Whether files can be made in the data folder, which is made where it is missing."""
+    """Whether files can be made in the data folder. It is not made where it is missing: its volume may not be mounted."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".{uuid4().hex}.trial"
         try:
             trial.write_bytes(b"medqueue")
@@ -32,7 +31,7 @@ def data_dir(folder: Path) -> Fault | None:
             Requirement.DATA_DIR,
             "MEDQUEUE_DATA_DIR",
             f"nothing can be written in {folder}: {error.strerror}",
-            "Name a folder that this account may write in, or make room.",
-            wrong_setting=error.errno in {*NO_FOLDER, errno.ENOENT},  # such as a folder below /proc
+            "Make the folder or mount its volume; name one that this account may write in, or make room.",
+            wrong_setting=error.errno in {*NO_FOLDER, errno.ENOENT},
         )
     return None

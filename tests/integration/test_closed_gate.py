@@ -128,7 +128,9 @@ def test_a_dispatcher_with_another_master_key_fails_no_delivery(desk: Desk) -> N
             wrong.wake()
             time.sleep(0.1)
         eventually(lambda: desk.states() == ["queued"] * 5, within_s=5)
-        assert desk.sql("SELECT sum(tries), sum(attempt) FROM webhook_delivery") == [(0, 0)]
+        assert desk.sql("SELECT sum(tries) AS tries, sum(attempt) AS attempts FROM webhook_delivery") == [
+            (0, 0)
+        ]
     finally:
         wrong.close()
     assert desk.sql("SELECT failures, state FROM webhook_endpoint") == [(0, "enabled")]

@@ -231,14 +231,15 @@ def test_a_data_folder_that_is_a_file_is_a_wrong_setting(below: str, tmp_path: P
 
 
 def test_a_data_folder_that_can_be_used_is_left_as_it_was(tmp_path: Path) -> None:
-    assert data_dir(tmp_path / "fresh") is None
-    assert list((tmp_path / "fresh").iterdir()) == []
+    assert data_dir(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_data_folder_that_cannot_be_made_is_a_wrong_setting() -> None:
-    fault = data_dir(Path("/proc/x"))
+def test_a_data_folder_that_is_missing_is_a_wrong_setting_and_not_made(tmp_path: Path) -> None:
+    fault = data_dir(tmp_path / "not" / "mounted")
     assert fault is not None
     assert (fault.setting, fault.wrong_setting) == ("MEDQUEUE_DATA_DIR", True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_blob_folder_that_vanishes_is_named_and_not_made_anew(
