@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ class FakeLine(httpcore.AsyncNetworkStream):
         self._unread = answer
         self.sent = b""
         self.server_name: str | None = None
+        self.tls: ssl.SSLContext | None = None
         self.closed = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -28,9 +30,9 @@ class FakeLine(httpcore.AsyncNetworkStream):
         self.sent += buffer
 
     async def start_tls(
-        self, ssl_context: object, server_hostname: str | None = None, timeout: float | None = None
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> "FakeLine":
-        self.server_name = server_hostname
+        self.server_name, self.tls = server_hostname, ssl_context
         return self
 
     async def aclose(self) -> None:

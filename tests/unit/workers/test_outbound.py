@@ -1,9 +1,12 @@
 """What is made of an answer, and what is sent. Who is connected to: test_outbound_ssrf; real sockets: integration."""
 
 import asyncio
+import gc
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Never
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +14,15 @@ from hypothesis import strategies as st
 
 from service.egress import EgressRules
 from tests.unit.workers.receivers import Receivers, Resolver
-from workers.webhooks.outbound import Answer, Outbound, SendFailed, SendFault, excerpt_of, retry_after_s
+from workers.webhooks.outbound import (
+    Answer,
+    Limits,
+    Outbound,
+    SendFailed,
+    SendFault,
+    excerpt_of,
+    retry_after_s,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 URL = "https://hooks.example.com/in"
@@ -119,6 +130,53 @@ def test_a_header_cannot_smuggle_another_in(headers: dict[str, str], loop: async
         send(loop, receivers, headers, b"{}")
     assert failed.value.code is SendFault.PROTOCOL_ERROR
     assert receivers.lines[0].sent == b""
+
+
+def test_a_date_until_which_to_stay_away_counts_from_now(loop: asyncio.AbstractEventLoop) -> None:
+    head = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: %b\r\n\r\n"
+    past, far = (head % f"Sun, 01 Mar {year} 12:00:00 GMT".encode() for year in (2020, 2099))
+    assert send(loop, Receivers(answer=past), {}, b"{}") == Answer(503, "", 0.0)
+    assert send(loop, Receivers(answer=far), {}, b"{}") == Answer(503, "", 86400.0)
+
+
+def test_a_kept_connection_that_has_ended_costs_a_repetition_over_a_new_one(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    receivers = Receivers(answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async def two() -> list[Answer]:
+        resolver = Resolver(lambda _: ["93.184.215.14"])
+        async with Outbound(EgressRules(), resolve=resolver, dial=receivers.dial) as outbound:
+            return [await outbound.post(URL, {}, b"{}") for _ in range(2)]
+
+    assert loop.run_until_complete(two()) == [Answer(200, "", None)] * 2
+    first, second = receivers.lines
+    assert (first.sent.count(b"POST "), second.sent.count(b"POST ")) == (2, 1)
+
+
+def test_a_look_up_that_fails_after_its_time_is_nobodys_error(loop: asyncio.AbstractEventLoop) -> None:
+    told: list[dict[str, object]] = []
+    late = threading.Event()
+
+    def resolve(*question: object) -> Never:
+        late.wait()
+        raise OSError
+
+    async def one() -> None:
+        limits = Limits(resolve_s=0.01)
+        async with Outbound(EgressRules(), limits=limits, resolve=resolve) as outbound:
+            with pytest.raises(SendFailed) as failed:
+                await outbound.post(URL, {}, b"{}")
+            assert failed.value.code is SendFault.UNRESOLVABLE
+            late.set()
+            while outbound._names._under_way:  # noqa: ASYNC110 - it sets no event
+                await asyncio.sleep(0.001)
+
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    loop.run_until_complete(asyncio.wait_for(one(), 20))
+    gc.collect()
+    loop.set_exception_handler(None)
+    assert told == []
 
 
 def test_a_packed_body_is_not_unpacked(loop: asyncio.AbstractEventLoop) -> None:

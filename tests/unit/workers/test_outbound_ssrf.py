@@ -216,7 +216,9 @@ def test_a_proxy_is_connected_to_by_its_name_and_port_and_spoken_to_as_its_url_s
         Answer(204, "", None)
     ]
     assert receivers.connected == [("proxy.example.com", port)]
-    assert receivers.lines[0].server_name == named
+    [line] = receivers.lines
+    assert line.server_name == named
+    assert line.tls is None or not line.tls.hostname_checks_common_name, "as strict as with receivers"
 
 
 @pytest.mark.parametrize("proxy", ["socks5://proxy.example.com:1080", "https://", "proxy.example.com:3128"])
