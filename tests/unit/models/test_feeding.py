@@ -183,6 +183,18 @@ def test_columns_and_inputs_that_do_not_meet_are_named(
     assert len(faults) == len(words), faults
 
 
+def test_what_all_columns_share_is_said_once_and_of_the_feed() -> None:
+    [fault] = feeding(NUMBERS, [single("X", "int64", 3)], features="X").faults
+    assert fault.detail.startswith("'features' has another element type, int64")
+    columns = (TensorSpec("age", "float64", (1,)), TensorSpec("sex", "string", (1,)))
+    [fault] = feeding(
+        TensorSpec("features", ROW, (2,), columns=columns), [single("X", "float64", 2)], features="X"
+    ).faults
+    assert fault.detail.startswith("'sex' has another element type, float64")
+    faults = feeding(NUMBERS, [single("X", "int64", 2), single("c", "int64", 1)], features="X", c="c").faults
+    assert [fault.detail[:3] for fault in faults] == ["'a'", "'b'", "'c'"]
+
+
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
