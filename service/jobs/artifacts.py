@@ -19,7 +19,7 @@ from service import rows
 from service.accounts import Principal
 from service.crypto import FRAME_BYTES, Cipher, Keyring, binding
 from service.db import Database, UnitOfWork
-from service.errors import ArtifactNotFound, BlobUnavailable
+from service.errors import ArtifactNotFound, BlobUnavailable, PayloadUnreadable
 from service.leases import Lease
 from service.sealed import SealedFile
 from service.storage import BlobStore
@@ -163,7 +163,10 @@ class ArtifactStore:
         """The plain bytes, to be read from any place. Raises PayloadUnreadable; reading also as SealedFile."""
         row = (principal.tenant_id, stored.job_id, stored.name)
         if stored.location is None or stored.data_key is None:
-            return io.BytesIO(principal.cipher.open(stored.content or b"", _bound("content", *row)))
+            content = principal.cipher.open(stored.content or b"", _bound("content", *row))
+            if len(content) != stored.size_bytes:
+                raise PayloadUnreadable
+            return io.BytesIO(content)
         cipher = self._keyring.unwrapped(stored.data_key, _bound("data_key", *row))
         return SealedFile(
             self._blobs, stored.location, cipher, _bound("blob", *row), size_bytes=stored.size_bytes

@@ -115,6 +115,17 @@ def test_content_put_in_the_place_of_another_does_not_open(
         studio.content(first, "mask.png")
 
 
+@pytest.mark.parametrize("more", [-1, 1])
+@pytest.mark.parametrize("artifact", [SMALL, LARGE])
+def test_content_of_another_length_than_was_recorded_does_not_open(
+    studio: Studio, artifact: Artifact, more: int
+) -> None:
+    (job_id,) = studio.score(artifact)
+    studio.bench.rows("UPDATE artifact SET size_bytes = size_bytes + %s", more)
+    with pytest.raises(PayloadUnreadable):
+        studio.content(job_id, artifact.name)
+
+
 def test_a_job_without_artifacts_lists_none(studio: Studio) -> None:
     (job_id,) = studio.score()
     result = studio.bench.view(job_id).result

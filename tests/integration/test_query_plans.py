@@ -9,12 +9,14 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from models.pipelines import Artifact
 from service import leases, probes
 from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
 from service.db import Database, UnitOfWork
-from service.jobs import execution, predecessors, queries, submission, sweeps
+from service.jobs import artifacts, execution, predecessors, queries, submission, sweeps
+from service.jobs.artifacts import ArtifactStore
 from service.leases import Lease
 from tests import factories
 from tests.conftest import TEMPLATE, fresh_database
@@ -139,6 +141,48 @@ def test_ending_a_batch_touches_its_jobs_only(full: tuple[Database, Principal, P
         "actor": "worker:w1",
     }
     assert rows_touched(database, execution.END, params) <= LIMIT
+
+
+def test_ending_a_batch_with_artifacts_touches_its_jobs_only(
+    full: tuple[Database, Principal, PublishedModel],
+) -> None:
+    database, caller, model = full
+    held = [job.lease for job in factories.claimed(database, model, limit=LIMIT)]
+    params = {
+        **leases.columns(held),
+        "states": ["succeeded"] * LIMIT,
+        "problems": [None] * LIMIT,
+        "payloads": [b"x"] * LIMIT,
+        "abstained": [None] * LIMIT,
+        "runtime": "r",
+        "provider": "p",
+        "actor": "worker:w1",
+    }
+    store = ArtifactStore(MemoryBlobStore(), Keyring(factories.MASTER_KEY))
+    files = [Artifact("mask.png", "image/png", bytes(artifacts.INLINE_BYTES + 1))]
+    made = [new for lease in held for new in store.prepare(caller.cipher, caller.tenant_id, lease, files)]
+    with database.statement() as work:
+        artifacts.note(work, made)
+    given = params | artifacts.published_params(made)
+    assert (
+        rows_touched(database, execution.END_WITH_ARTIFACTS, given) <= 2 * LIMIT
+    )  # and once each for the foreign key
+
+
+def test_a_sweep_of_blobs_touches_the_jobs_of_those_that_are_due(
+    full: tuple[Database, Principal, PublishedModel],
+) -> None:
+    database, _, _ = full
+    with database.transaction() as work:
+        work.execute(
+            "INSERT INTO blob_removal SELECT 'artifacts/' || id, id, 1, now() + '1 day' FROM job LIMIT 50000"
+        )
+        work.execute(
+            "UPDATE blob_removal SET due_at = now() WHERE location IN (SELECT location FROM blob_removal LIMIT 500)"
+        )
+    assert rows_touched(database, artifacts.DUE, {"limit": LIMIT}) <= LIMIT
+    with database.statement() as work:
+        work.execute("TRUNCATE blob_removal")
 
 
 def test_a_heartbeat_touches_its_jobs_only(full: tuple[Database, Principal, PublishedModel]) -> None:
