@@ -1,7 +1,7 @@
 """/v1/events: the tenant's published events as they happen, as server-sent events (HTML Standard, 9.2).
 
-A stream ends after a while and is resumed by its reader, so that no connection is held for ever and nothing is missed.
-Between two reads no transaction is open.
+A stream ends after a while and its reader resumes it, so that no connection is held forever and no event is missed.
+No transaction stays open between two reads.
 """
 
 import re
@@ -46,7 +46,7 @@ PLACE_OR_ID = r"^(@[0-9]{1,18}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
 
 def _listed(types: str) -> str:
     if not TYPES.fullmatch(types):
-        raise ValueError(f"list some of {', '.join(PUBLISHED_ACTIONS)}, with commas between")
+        raise ValueError(f"list some of {', '.join(PUBLISHED_ACTIONS)}, separated by commas")
     return types
 
 
@@ -60,7 +60,7 @@ class FeedQuery(BaseModel):
             str, AfterValidator(_listed), WithJsonSchema({"type": "string", "pattern": f"^{TYPES.pattern}$"})
         ]
         | None
-    ) = Field(None, description="Event types, with commas between; all without it.")
+    ) = Field(None, description="Event types, separated by commas; all if omitted.")
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -92,7 +92,7 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _start(services: Services, principal: Principal, last: str | None) -> Place:
-    """Where a stream begins: behind what its reader has seen, or now. Raises HeaderInvalid or EventNotFound."""
+    """Where a stream begins: after what its reader has seen, or now. Raises HeaderInvalid or EventNotFound."""
     if last is not None and (place := PLACE.fullmatch(last)):
         return Place(int(place[1]), feed.NOWHERE)
     with services.database.statement() as work:
@@ -106,7 +106,7 @@ def _event_id(text: str) -> UUID:
 
 
 class Stream:
-    """One reader of the feed, until its time is over, its key is revoked or it goes away."""
+    """One reader of the feed, until its time is over, its key is revoked or it disconnects."""
 
     def __init__(
         self, services: Services, principal: Principal, types: tuple[str, ...], after: Place, *, until: float
@@ -119,12 +119,12 @@ class Stream:
         self._spoke = time.monotonic()
 
     def run(self) -> Iterator[bytes]:
-        """The stream's bytes. Without a place to wait it ends with what there is."""
+        """The stream's bytes. When too many requests wait already, it ends with the events that there are."""
         with self._services.waiting.place() as placed:
             yield self._told(f"retry: {RETRY_MS if placed else RETRY_WHEN_FULL_MS}\n{self._place()}\n")
             try:
                 yield from self._follow(wait=placed)
-            except ServiceError:  # Postgres is away, or the key has ended: whoever connects again is told
+            except ServiceError:  # Postgres is unavailable, or the key has ended: the next connection says so
                 return
 
     def _follow(self, *, wait: bool) -> Iterator[bytes]:
@@ -159,7 +159,7 @@ class Stream:
         return f"id: {event.id}\nevent: {event.type}\ndata: {body}\n\n"
 
     def _place(self) -> str:
-        """A line that tells the reader where to resume though no event has come yet."""
+        """A line that says where to resume, for a reader that has received no event yet."""
         return f"id: @{self._after.xact_id}\n" if self._after.event_id == feed.NOWHERE else ""
 
     def _told(self, text: str) -> bytes:

@@ -45,35 +45,35 @@ class MissingRequirement(Wire):
 
 
 class Readiness(Wire):
-    """Whether jobs can be accepted; Redis may be away, consumption stalled, the scheduler stopped."""
+    """Whether jobs can be accepted. They are also accepted without Redis, without workers and without the scheduler."""
 
     status: Literal["ready", "not_ready"]
     postgres: Literal["ok", "unreachable"]
     schema_: Literal["ok", "behind", "unknown"] = Field(alias="schema")
     redis: Literal["ok"] | RedisFault = Field(
-        description="`ok`: a message was sent and taken. Else why not; jobs start about a second later then."
+        description="`ok`: a message was sent and received. Otherwise the reason; jobs then start about a second later."
     )
     consumption: Literal["ok", "stalled", "unknown"] = Field(
-        description="`stalled`: a job could have been claimed for 30 s, and no worker claimed or held any."
+        description="`stalled`: a job has been claimable for 30 s, and no worker claimed or held any."
     )
     scheduler: Literal["ok", "stopped", "unknown"] = Field(
         description="`stopped`: no scheduler has ended its sweeps without a fault for 10 s, or for three intervals."
     )
     faults: list[MissingRequirement] | None = Field(
-        None, description="What this process lacks for its work; not there when it lacks nothing."
+        None, description="What this process lacks for its work; absent when it lacks nothing."
     )
 
 
 class ReadinessQuery(BaseModel):
-    """What GET /readyz is asked for beside the acceptance of jobs."""
+    """What GET /readyz tests in addition to the acceptance of jobs."""
 
     model_config = ConfigDict(extra="forbid")
 
     consumption: Literal["required"] | None = Field(
-        None, description="Answer 503 also when queued jobs are not attended to."
+        None, description="Also answer 503 when queued jobs are not being processed."
     )
     scheduler: Literal["required"] | None = Field(
-        None, description="Answer 503 also when no scheduler sweeps."
+        None, description="Also answer 503 when no scheduler runs its sweeps."
     )
 
 

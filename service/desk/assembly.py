@@ -1,4 +1,4 @@
-"""Puts the desk of a process together from the parts that it shares with the rest of the process."""
+"""Composes the desk of a process from the parts that it shares with the rest of the process."""
 
 from functools import partial
 
@@ -45,6 +45,6 @@ def desk_over(
 
 
 def _count_queued(database: Database) -> Tally:
-    """Count what waits, for all submits of the next while."""
+    """Count queued jobs, for all submits until the next count."""
     with database.statement() as work:
         return admission.queued(work)

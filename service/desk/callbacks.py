@@ -1,4 +1,4 @@
-"""Callback URLs of jobs: judged when a job is submitted, and remembered by their origins."""
+"""Callback URLs of jobs: checked when a job is submitted, and cached by origin."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ Clock = Callable[[], float]
 
 
 class Callbacks:
-    """The endpoints that stand for the origins of callback URLs, remembered: a bulk request names one many times."""
+    """The endpoints that stand for the origins of callback URLs, cached: a bulk request names one many times."""
 
     def __init__(self, database: Database, receivers: Receivers, *, clock: Clock = time.monotonic) -> None:
         self._database = database
@@ -54,7 +54,7 @@ class Callbacks:
         return known[1] if known is not None and self._clock() < known[0] else None
 
     def _find(self, principal: Principal, target: Target, until: float) -> UUID | ServiceError:
-        """The endpoint of an origin, or why it has none. What has to do with the moment is not remembered."""
+        """The endpoint of an origin, or why it has none. Temporary faults are not cached."""
         found: UUID | ServiceError
         try:
             self._receivers.look_up(target, until - self._clock())

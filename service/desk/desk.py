@@ -1,4 +1,4 @@
-"""Submits, waits, reads, lists and cancels for a caller who is known: the use cases of jobs, whatever door they come by."""
+"""The use cases of jobs, for every front door: submit, wait, read, list and cancel on behalf of an authenticated caller."""
 
 import io
 import time
@@ -30,7 +30,7 @@ COMBINED = 64
 
 
 class Desk:
-    """The desk of one process. Submits and reads that come in at the same time share their transactions."""
+    """The desk of one process. Concurrent submits and reads share transactions."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Desk:
     ) -> Accepted:
         """Check a case and store it as a job. Raises what Intake raises, TenantQueueFull and QueueFull.
 
-        With an idempotency key that came before, the job that was stored then. Raises IdempotencyKeyReused.
+        Repeated with the same idempotency key, it returns the job that was stored first. Raises IdempotencyKeyReused.
         """
         principal.require(Scope.JOBS_WRITE)
         earlier = self._earlier(principal, idempotency, count=1).get(0)
@@ -85,10 +85,10 @@ class Desk:
         idempotency: IdempotencyKey | None = None,
         traceparent: str | None = None,
     ) -> list[Accepted | ServiceError]:
-        """Check many cases and store the good ones together; in order, what became of each.
+        """Check many cases and store the good ones together; the outcome of each, in order.
 
-        What is an error already keeps its place. Raises IdempotencyKeyReused, TenantQueueFull or QueueFull, then
-        nothing is stored; and DatabaseUnavailable.
+        An item that is an error already is returned in its place. Raises IdempotencyKeyReused, TenantQueueFull, QueueFull or
+        DatabaseUnavailable; then nothing is stored.
         """
         principal.require(Scope.JOBS_WRITE)
         answers: dict[int, Accepted | ServiceError] = {
@@ -109,9 +109,9 @@ class Desk:
         return [answers[position] for position in range(len(wanted))]
 
     def wait(self, principal: Principal, job_id: UUID, wait_s: float, *, may_have_ended: bool = True) -> bool:
-        """Wait until a job has ended or `wait_s` is over; whether there was a place to wait.
+        """Wait until a job has ended or `wait_s` is over; False when too many requests wait already.
 
-        A missing job counts as ended. Of a job just stored nobody need look first whether it has.
+        A missing job counts as ended. For a job just stored, `may_have_ended=False` saves the first look.
         """
 
         def has_ended() -> bool:
@@ -121,9 +121,9 @@ class Desk:
         return (may_have_ended and has_ended()) or self._waiting.wait(job_id, wait_s, has_ended)
 
     def wait_for_all(self, principal: Principal, job_ids: Sequence[UUID], wait_s: float) -> bool:
-        """Wait until all of these jobs have ended or `wait_s` is over; whether there was a place to wait.
+        """Wait until all of these jobs have ended or `wait_s` is over; False when too many requests wait already.
 
-        One of them is waited for at a time, the youngest first: mostly the others have ended when it has.
+        It waits for one at a time, the youngest first: mostly the others have ended when it has.
         """
         until, ids = time.monotonic() + wait_s, list(job_ids)
 
@@ -173,7 +173,7 @@ class Desk:
     def cancel(self, principal: Principal, job_id: UUID) -> JobView:
         """Cancel a job that has not ended; the job as it then stands, without result. Raises JobNotFound.
 
-        What the submitter said of the case, subject and metadata, is for those who may read jobs.
+        Subject and metadata are only for callers who may read jobs.
         """
         principal.require(Scope.JOBS_WRITE)
         with self._database.transaction() as work:
@@ -189,7 +189,7 @@ class Desk:
             return queries.events(work, principal, job_id, after=after, limit=limit)
 
     def artifact(self, principal: Principal, job_id: UUID, name: str) -> StoredArtifact:
-        """A file of a job's result, yet unread. Raises ArtifactNotFound."""
+        """A file of a job's result, without its content. Raises ArtifactNotFound."""
         principal.require(Scope.JOBS_READ)
         with self._database.statement() as work:
             return artifacts.find(work, principal, job_id, name)
@@ -197,7 +197,7 @@ class Desk:
     def open_artifact(
         self, principal: Principal, found: StoredArtifact, detail: Mapping[str, str]
     ) -> io.RawIOBase | io.BytesIO:
-        """Its bytes, to be read from any place; the reading is recorded, with `detail` on which part is wanted.
+        """Its content, readable from any position; the reading is recorded, with `detail` on the part that is wanted.
 
         Raises PayloadUnreadable. Reading raises FileNotFoundError when the blob is gone, and BlobUnavailable.
         """
@@ -225,7 +225,7 @@ class Desk:
         traceparent: str | None,
         position: int,
     ) -> NewJob | ServiceError:
-        """One case of many, or what keeps it out. Raises DatabaseUnavailable: that is no case's own."""
+        """One case of many, or why it is refused. Raises DatabaseUnavailable, which concerns all of them."""
         if isinstance(item, ServiceError):
             return item
         try:
@@ -254,7 +254,7 @@ class Desk:
     def _earlier(
         self, principal: Principal, idempotency: IdempotencyKey | None, *, count: int
     ) -> dict[int, Accepted]:
-        """What this key stored before, by position in the request: looked up before time can spoil a check."""
+        """What this key stored before, by position in the request: looked up first, since checks may fail that passed then."""
         if idempotency is None:
             return {}
         with self._database.statement() as work:

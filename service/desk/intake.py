@@ -72,7 +72,7 @@ class Intake:
     def _stored_input(
         self, principal: Principal, model: PublishedModel, value: object
     ) -> tuple[bytes | None, UUID | None]:
-        """Payload, or the id of the upload that holds it. Either way the input has been checked."""
+        """The payload, or the id of the upload that holds it. The input is checked in both cases."""
         if not model.pipeline.binary:
             return model.encode(value), None
         if isinstance(value, bytes):
@@ -100,12 +100,12 @@ class Intake:
 
 
 def check_deadline(deadline: datetime) -> None:
-    """Raises DeadlinePassed or RequestInvalid. Years past LATEST_YEAR may be no time at all once turned into UTC."""
+    """Raises DeadlinePassed or RequestInvalid. Times after LATEST_YEAR may not exist in UTC."""
     if deadline.year > LATEST_YEAR:
         late = FieldError("/deadline", "too_late", f"Send a time up to the year {LATEST_YEAR}.")
         raise RequestInvalid(errors=(late,))
     if deadline.year < FIRST_YEAR or deadline <= datetime.now(UTC):
-        passed = FieldError("/deadline", DeadlinePassed.code, "Send a time that is still to come.")
+        passed = FieldError("/deadline", DeadlinePassed.code, "Send a time in the future.")
         raise DeadlinePassed(errors=(passed,))
 
 

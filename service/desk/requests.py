@@ -1,4 +1,4 @@
-"""What callers ask the desk for, as plain typed values. Whoever makes them has checked their shape."""
+"""What callers ask the desk for, as plain typed values. The front door has checked their shape."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

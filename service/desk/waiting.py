@@ -1,4 +1,4 @@
-"""Requests that wait, for a job to end or for events: woken by announcements, bounded in number, never in a sleep loop."""
+"""Waits for jobs to end and for events: woken by announcements, bounded in number, without polling loops."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ REMEMBERED = 8192
 
 
 class Waiting:
-    """Who waits for what. At most `limit` requests wait at a time; further ones are answered at once."""
+    """Requests that wait. At most `limit` wait at a time; further ones are answered at once."""
 
     def __init__(self, limit: int) -> None:
         self.hears: Callable[[], bool] = lambda: True
@@ -27,7 +27,7 @@ class Waiting:
         self._announcements = 0
 
     def ended(self, job_ids: Sequence[UUID]) -> None:
-        """Wake those who wait for these jobs; remembered for a while, as an announcement may outrun its waiter."""
+        """Wake the waiters of these jobs. Remembered for a while, since an announcement may arrive before its waiter."""
         with self._lock:
             for job_id in job_ids:
                 self._ended[job_id] = None
@@ -39,7 +39,7 @@ class Waiting:
             self._announced.notify_all()
 
     def wait(self, job_id: UUID, timeout_s: float, has_ended: Callable[[], bool]) -> bool:
-        """Wait until the job is said to have ended or `timeout_s` is over; whether it was waited for at all.
+        """Wait until the end of the job is announced or `timeout_s` is over; False when too many requests wait already.
 
         `has_ended` reads the database: every REREAD_S seconds, in case an announcement was lost, and more often while
         none is heard.
@@ -52,7 +52,7 @@ class Waiting:
 
     @contextmanager
     def place(self) -> Iterator[bool]:
-        """A place among those who wait, while the block lasts; whether there was one."""
+        """A place among the waiting requests for the duration of the block; False when there is none."""
         if self._places is None or not self._places.acquire(blocking=False):
             WAITS_REFUSED.inc()
             yield False
@@ -66,7 +66,7 @@ class Waiting:
 
     @property
     def announcements(self) -> int:
-        """How many there were: to be read before the database is, and shown to `wait_for_news` afterwards."""
+        """The number of announcements so far: read it before the database, and pass it to `wait_for_news`."""
         return self._announcements
 
     def wait_for_news(self, heard: int, timeout_s: float) -> bool:

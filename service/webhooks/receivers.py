@@ -1,4 +1,4 @@
-"""URLs that callers name for webhooks, judged before they are stored: the URL itself, and what its name resolves to.
+"""URLs that callers name for webhooks, checked before they are stored: the URL itself, and what its host name resolves to.
 
 Names are looked up outside of any transaction, for a few seconds at most and a few at a time: a resolver that hangs
 must not take the threads of requests. The workers judge every connection again.
@@ -20,7 +20,7 @@ URL = "/url"
 
 
 class Receivers:
-    """Judges URLs by the rules of this installation."""
+    """Checks URLs against the rules of this installation."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Receivers:
         return target
 
     def read(self, url: str) -> Target:
-        """A URL, judged as far as that can be done without looking its name up. Raises UrlRefused."""
+        """A URL, checked as far as possible without looking its host name up. Raises UrlRefused."""
         return egress.target_of(url, self._rules)
 
     def look_up(self, target: Target, within_s: float) -> None:
-        """Judge what the name of a target resolves to. Raises UrlRefused, or ServerBusy when nobody is free to look."""
+        """Check what the host name of a target resolves to. Raises UrlRefused, or ServerBusy when too many look-ups run."""
         until = time.monotonic() + min(within_s, self._lookup_s)
         if within_s <= 0 or not self._slots.acquire(timeout=min(within_s, self._lookup_s)):
             raise ServerBusy("Too many host names are being looked up at once. Send it again shortly.")

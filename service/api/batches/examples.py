@@ -94,8 +94,8 @@ PAUSED: dict[str, Any] = RUNNING | {
 CANCELED: dict[str, Any] = PAUSED | {"state": "canceled", "finished_at": AT}
 RERUN: dict[str, Any] = OPENED | {"rerun_of": ID}
 RERUN_REQUEST: dict[str, Any] = {
-    "mended": {
-        "summary": "The failed rows from a mended file",
+    "corrected": {
+        "summary": "The failed rows from a corrected file",
         "value": {"source": {"upload_id": ID}, "rows": "failed"},
     }
 }

@@ -110,7 +110,7 @@ def error_limit_of(on_error: OnError) -> int | None:
 
 
 def _request(wanted: BatchOptions, *, upload_id: UUID | None, uri: str | None) -> BatchRequest:
-    """What the workers are told. Raises RequestInvalid where an option is of another format."""
+    """What the workers get. Raises RequestInvalid where an option belongs to another format."""
     form = BatchFormat(wanted.format)
     if wanted.delimiter is not None and form is not BatchFormat.CSV:
         raise RequestInvalid(errors=(FieldError("/delimiter", "only_of_csv", "Leave it out, or send CSV."),))
@@ -140,7 +140,7 @@ def _request(wanted: BatchOptions, *, upload_id: UUID | None, uri: str | None) -
 
 
 def _check_request(request: BatchRequest, model: PublishedModel) -> None:
-    """Raises FileUnfit where the model takes no such files, or a carried name is one of the output's own."""
+    """Raises FileUnfit where the model takes no such files, or a carried name is also one of the output's."""
     wanted = wanted_by(request, model.pipeline)
     with _pointing("/format"):
         check_format(request.format, wanted)
@@ -169,7 +169,7 @@ def _check_upload(services: Services, principal: Principal, upload_id: UUID) -> 
 
 
 def _check_places(services: Services, principal: Principal, uri: str | None, place: str | None) -> None:
-    """Raises FileUnfit where source or place lies below none of the tenant's roots."""
+    """Raises FileUnfit where source or place is not below one of the tenant's roots."""
     if uri is None and place is None:
         return
     roots = services.roots.of(principal.tenant_id)
@@ -191,7 +191,7 @@ def _window(wanted: WindowRequest | None) -> Window | None:
 
 @contextmanager
 def _pointing(pointer: str) -> Iterator[None]:
-    """Words what is wrong with a part of the request as a problem that points there."""
+    """Turns what is wrong with a part of the request into a problem that points there."""
     try:
         yield
     except FileRefused as error:

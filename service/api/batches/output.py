@@ -38,12 +38,12 @@ NOTHING_SCORED = "The batch ended before its source was validated: there is noth
 
 
 class OutputQuery(BaseModel):
-    """What is wanted of a batch that ended without completing."""
+    """Query of a file of a batch."""
 
     model_config = ConfigDict(extra="forbid")
 
     partial: bool = Field(
-        False, description="Give what the finished chunks hold, when the batch ended without completing."
+        False, description="Return what the finished chunks hold, when the batch ended without completing."
     )
 
 
@@ -71,7 +71,7 @@ class _Asked:
         return PartStore(self.services.blobs, cipher, self.principal.tenant_id, self.batch_id)
 
     def chunks(self) -> list[FinishedChunk]:
-        """All finished chunks, in input order: those of a batch that has ended change no more."""
+        """All finished chunks, in input order. Those of a batch that has ended no longer change."""
         found: list[FinishedChunk] = []
         while True:
             after = found[-1].number if found else -1
@@ -82,7 +82,7 @@ class _Asked:
                 return found
 
     def record(self, detail: dict[str, Any]) -> None:
-        """Note the reading in the batch's trail, before the first byte leaves."""
+        """Record the reading in the batch's trail, before the first byte is sent."""
         with self.services.database.statement() as work:
             audit.append(
                 *(work, Action.BATCH_OUTPUT_READ),

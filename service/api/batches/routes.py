@@ -146,7 +146,7 @@ class BatchViews:
         problems=(404, 409),
     )
     def pause_batch(self, batch_id: UUID) -> Response:
-        """Begin no more chunks; those that workers have are finished first."""
+        """Start no more chunks; those that workers hold are finished first."""
         return self._changed(control.pause, batch_id)
 
     @operation(
@@ -168,11 +168,11 @@ class BatchViews:
         problems=(404,),
     )
     def cancel_batch(self, batch_id: UUID) -> Response:
-        """Call off what is left; the batch as it then stands. One that has ended stays as it is."""
+        """Cancel what is left; the batch as it then is. One that has ended stays as it is."""
         return self._changed(control.cancel, batch_id)
 
     @operation(
-        "Run the failed rows of a batch again, or all, from a mended file",
+        "Run the failed rows of a batch again, or all, from a corrected file",
         example=examples.RERUN,
         examples=examples.RERUN_REQUEST,
         scope=Scope.JOBS_WRITE,
@@ -255,7 +255,7 @@ class BatchViews:
         return output.respond(self._services, batch_id, OutputKind.ERRORS)
 
     def _earlier(self, principal: Principal, idempotency: IdempotencyKey | None) -> UUID | None:
-        """What this key had opened before: looked up before time can spoil a check."""
+        """What this key opened before: looked up first, since checks may fail that passed then."""
         if idempotency is None:
             return None
         with self._services.database.statement() as work:

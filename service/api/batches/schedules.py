@@ -1,4 +1,4 @@
-"""/v1/batch-schedules: make, list, pause, resume and delete what opens batches again and again."""
+"""/v1/batch-schedules: create, list, pause, resume and delete what opens batches at set times."""
 
 from uuid import UUID
 
@@ -106,7 +106,7 @@ class ScheduleViews:
         problems=(404,),
     )
     def pause_schedule(self, schedule_id: UUID) -> Response:
-        """Open no more batches; those that are open go on."""
+        """Open no more batches; those that are open continue."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
         with services.database.transaction() as work:
@@ -121,7 +121,7 @@ class ScheduleViews:
         problems=(404,),
     )
     def resume_schedule(self, schedule_id: UUID) -> Response:
-        """Open batches again; what was missed is made up for by one run."""
+        """Open batches again; one run makes up for all that were missed."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
         with services.database.transaction() as work:
@@ -130,7 +130,7 @@ class ScheduleViews:
 
     @operation("Delete a schedule", scope=Scope.JOBS_WRITE, answers={204: ""}, problems=(404,))
     def delete_schedule(self, schedule_id: UUID) -> Response:
-        """Open nothing more; the batches that it opened stay."""
+        """Open no more batches; those that it opened stay."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_WRITE)
         with services.database.transaction() as work:

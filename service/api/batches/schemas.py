@@ -29,23 +29,19 @@ ID_COLUMN = (
     "The column that names a row. It comes back with its results and errors; a repeated id is an error."
 )
 CARRY = "Columns that come back with the results."
-IGNORE = "Columns that are left alone though their names are nearly a field's, and keys that lines of NDJSON may have."
-MISSING = "What stands in cells of CSV where a number is missing, beside nothing at all, such as `NA`."
-DECIMAL = "The decimal mark of CSV; a point without it."
-DELIMITER = "What separates columns of CSV, no letter and no digit; found out without it."
+IGNORE = "Columns to leave alone although their names resemble a field's, and further keys that lines of NDJSON may have."
+MISSING = "Cells of CSV that stand for a missing value, in addition to empty ones, such as `NA`."
+DECIMAL = "The decimal mark of CSV; a point if omitted."
+DELIMITER = "The character that separates columns of CSV, neither a letter nor a digit; detected if omitted."
 INDEX = "The member of an archive that names its files; `index.csv` or `index.ndjson` where there is one."
 OPTIONS = "Options of the model, the same for every row: see its `options_schema`."
-DRY_RUN = "Check so many rows, score none."
+DRY_RUN = "Check this many rows and score none."
 DEADLINE_AFTER = "Seconds from each run after which its batch expires."
 
 
-RERUN_SOURCE = "A mended file of the same format in place of the first one, which is read again without it."
-RERUN_ROWS = (
-    "Those that failed, by their numbers, so that a mended file must have as many rows as the first; or all."
-)
-WAIT_FOR_SOURCE = (
-    "Seconds from each run for which a file that is not there yet is waited for; then its batch fails."
-)
+RERUN_SOURCE = "A corrected file of the same format; if omitted, the first file is read again."
+RERUN_ROWS = "Those that failed, by their numbers, so that a corrected file must have as many rows as the first; or all."
+WAIT_FOR_SOURCE = "How many seconds each run waits for a file that is not there yet; then its batch fails."
 
 
 class SourceRequest(Wire):
@@ -53,7 +49,7 @@ class SourceRequest(Wire):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
-    upload_id: UploadId | None = Field(None, description="What POST /v1/uploads answered.")
+    upload_id: UploadId | None = Field(None, description="The id that POST /v1/uploads returned.")
     uri: Uri | None = Field(None, description=URI, examples=["s3://hospital/night/2026-11-22.parquet"])
 
     @model_validator(mode="after")
@@ -73,7 +69,7 @@ class UriPattern(Wire):
 
 
 class WindowRequest(Wire):
-    """The hours of the night in which the batch may run; `22:00-06:00` goes on past midnight."""
+    """The hours in which the batch may run; `22:00-06:00` continues past midnight."""
 
     hours: Annotated[str, StringConstraints(max_length=11)] = Field(examples=["22:00-06:00"])
     zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
@@ -95,7 +91,7 @@ class StopAfter(Wire):
 
 
 def _in_one_of_its_forms(value: object, read: Callable[[object], Any]) -> Any:
-    """One message instead of one for each form."""
+    """One message instead of one for each alternative."""
     try:
         return read(value)
     except ValidationError:
@@ -115,9 +111,10 @@ class BatchOptions(Wire):
     format: FormatName = Field(
         description="Tables for a model of numbers, an archive of files for a model of files."
     )
-    window: WindowRequest | None = Field(None, description="At any time without it.")
+    window: WindowRequest | None = Field(None, description="At any time if omitted.")
     on_error: OnError = Field(
-        "continue", description="Whether rows that fail end the batch: never, at the first, or past so many."
+        "continue",
+        description="Whether failed rows end the batch: never, at the first, or once there are more than this many.",
     )
     output: OutputRequest = Field(default_factory=lambda: OutputRequest(format="ndjson", place=None))
     id_column: Text | None = Field(None, description=ID_COLUMN)
@@ -141,16 +138,16 @@ class BatchSubmit(BatchOptions):
     """A file to score overnight."""
 
     source: SourceRequest
-    not_before: Time | None = Field(None, description="It begins no sooner than this.")
-    deadline: Time | None = Field(None, description="What is not done by then expires.")
+    not_before: Time | None = Field(None, description="It does not start before this time.")
+    deadline: Time | None = Field(None, description="Rows not scored by then expire.")
 
 
 class ScheduleRequest(BatchOptions):
-    """What opens a batch again and again."""
+    """Opens a batch at each of its times."""
 
-    name: Text = Field(description="Its name, one of its own within the tenant.", examples=["ward 4b"])
+    name: Text = Field(description="Its name, unique within the tenant.", examples=["ward 4b"])
     cron: Annotated[str, StringConstraints(min_length=9, max_length=100)] = Field(
-        description="A cron expression of five fields, by the clocks of `zone`.", examples=["0 22 * * *"]
+        description="A cron expression of five fields, in the time of `zone`.", examples=["0 22 * * *"]
     )
     zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
         description="An IANA time zone.", examples=["Europe/Berlin"]
@@ -179,7 +176,7 @@ class WindowView(Wire):
 
 
 class SourceView(Wire):
-    """The source of a batch: `upload_id` or `uri`. Length and digest are there once it is validated."""
+    """The source of a batch: `upload_id` or `uri`. Length and digest are present once it is validated."""
 
     upload_id: UUID | None = None
     uri: str | None = None
@@ -205,7 +202,7 @@ class RowCounts(Wire):
 
 
 class ChunkCounts(Wire):
-    """Chunks of a batch, the pieces in which it is worked off."""
+    """Chunks of a batch, the pieces in which it is processed."""
 
     total: int | None
     done: int
@@ -213,7 +210,7 @@ class ChunkCounts(Wire):
 
 
 class ColumnsView(Wire):
-    """What becomes of the columns of a file, or of an archive's index. Each list has 1,000 names at most."""
+    """How the columns of a file, or of an archive's index, are used. Each list has at most 1,000 names."""
 
     used: list[str] = Field(description="Fields of the model that the file has.")
     ignored: list[str] = Field(description="Columns that are neither scored nor carried.")
@@ -237,7 +234,7 @@ class BatchProblem(Wire):
 
 
 class RetryingView(BatchProblem):
-    """Why work of a batch was put off. It is tried again until it was tried too often; then the batch fails."""
+    """Why work of a batch was postponed. It is tried again a limited number of times; then the batch fails."""
 
     attempt: int = Field(description="How often it was tried.")
     next_try_at: datetime
@@ -262,9 +259,9 @@ class BatchView(Wire):
     window: WindowView | None
     not_before: datetime | None
     deadline: datetime | None
-    opens_at: datetime = Field(description="From when on chunks may be begun.")
+    opens_at: datetime = Field(description="From this time on chunks may start.")
     closes_at: datetime | None = Field(
-        description="From when on none is begun, until the window opens again."
+        description="From this time on none starts until the window opens again."
     )
     source: SourceView
     output: OutputView
@@ -274,19 +271,21 @@ class BatchView(Wire):
     ignore: list[str]
     missing: list[str]
     decimal: str | None
-    columns: ColumnsView | None = Field(description="There once the source is validated.")
+    columns: ColumnsView | None = Field(description="Present once the source is validated.")
     dry_run: int | None
     options: dict[str, Any]
     counts: RowCounts
-    rows_per_s: float | None = Field(description="Over the newest chunks, while it runs.")
+    rows_per_s: float | None = Field(description="Measured over the newest chunks, while it runs.")
     expected_end: datetime | None
     chunks: ChunkCounts
-    results: OutputFileView | None = Field(description="There once the batch is completed.")
-    errors: OutputFileView | None = Field(description="There once the batch is completed.")
+    results: OutputFileView | None = Field(description="Present once the batch is completed.")
+    errors: OutputFileView | None = Field(description="Present once the batch is completed.")
     rerun_of: UUID | None
     schedule_id: UUID | None
     scheduled_for: datetime | None
-    retrying: RetryingView | None = Field(description="Of the work that was put off last, until it is done.")
+    retrying: RetryingView | None = Field(
+        description="Of the work that was postponed last, until it is done."
+    )
     problem: BatchProblem | None
 
 

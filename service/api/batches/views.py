@@ -1,4 +1,4 @@
-"""Batches and schedules as what goes over the wire."""
+"""Batches and schedules as they are answered."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -139,7 +139,7 @@ def _output(request: BatchRequest, *, with_place: bool = True) -> dict[str, str 
 
 
 def _file(batch_id: UUID, kind: str, table: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What callers see of what is kept of a joined file."""
+    """What callers see of a joined file."""
     if table is None:
         return None
     kept = {name: table[name] for name in ("rows", "size_bytes", "sha256")}

@@ -1,4 +1,4 @@
-"""Who is calling: the bearer key of a request, remembered for a moment."""
+"""Who is calling: authenticates the bearer key of a request, and caches good keys for a moment."""
 
 import hashlib
 import threading
@@ -17,7 +17,7 @@ REMEMBERED = 4096
 
 
 class Authenticator:
-    """Turns the Authorization header into a Principal. Good keys are remembered for `cache_s`, bad ones never."""
+    """Turns the Authorization header into a Principal. Good keys are cached for `cache_s`, bad ones never."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class Bodies:
     def file(self, principal: Principal, limit_bytes: int) -> Iterator[bytes]:
         """The body of an upload, part by part. Raises LengthRequired, BodyTooLarge, BodyIncomplete or ServerBusy.
 
-        Its length must be announced: of a chunked body that breaks off nobody can tell that it did.
+        Its length must be announced: a chunked body that breaks off cannot be told from a whole one.
         """
         _refuse_encoding()
         if request.content_length is None:

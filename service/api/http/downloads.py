@@ -72,7 +72,7 @@ def respond(
 def streamed(
     read: Callable[[int, int], Iterator[bytes]], wanted: ByteRange, status: int, headers: Mapping[str, str]
 ) -> Response:
-    """Stream the bytes. The first frame is read before the answer begins: what is gone is a problem still."""
+    """Stream the bytes. The first frame is read before the answer begins: a missing file is still a problem."""
     frames = read(wanted.start, wanted.end)
     first = next(frames, b"")
     length = {"Content-Length": str(wanted.end - wanted.start)}

@@ -42,14 +42,14 @@ PROBLEM_WORDS = {
     403: "The key lacks the scope",
     404: "Not found",
     413: "Too large",
-    411: "Without a length",
+    411: "The length is missing",
     415: "Wrong content type",
-    422: "Does not fit the schema or the model",
+    422: "Does not match the schema or the model",
     409: "The state does not allow it",
     416: "No byte of the file lies in the range",
-    429: "As many of the tenant's jobs wait as it may have",
-    500: "A fault of ours",
-    503: "Postgres or the blob store is away, or there is no room",
+    429: "The tenant has as many jobs queued as it may",
+    500: "A fault of the service",
+    503: "Postgres or the blob store is unavailable, or the server is at capacity",
 }
 
 
@@ -153,7 +153,7 @@ def _other_parameters(found: Operation) -> list[dict[str, Any]]:
 
 REQUEST_ID = {
     "X-Request-Id": {
-        "description": "The id that was sent in this header, else of the trace in `traceparent`, else a new one.",
+        "description": "The id sent in this header, otherwise the trace id of `traceparent`, otherwise a new one.",
         "schema": {"type": "string"},
     }
 }

@@ -9,15 +9,15 @@ from service.api.http.operations import Parameter
 PREFER = Parameter(
     "Prefer",
     "header",
-    "`wait=N` holds the answer up to N seconds until the job has ended (RFC 7240). Granted up to the "
-    "server's bound of waiting requests; past it the answer comes at once.",
+    "`wait=N` delays the answer until the job has ended, for up to N seconds (RFC 7240). Granted while the "
+    "server has room for waiting requests; otherwise the answer comes at once.",
     {"type": "string", "examples": ["wait=10"]},
 )
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     "header",
-    "Makes a repeated request safe: the same key with the same body is answered as the first "
-    "time and stores nothing again; with another body it is refused. Kept as long as the job.",
+    "Makes retries safe: a request with the same key and body is answered like the first one and "
+    "stores nothing; with another body it is refused. Kept as long as the job.",
     {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$", "examples": ["case-2041-v1"]},
 )
 TRACEPARENT = Parameter(
@@ -42,13 +42,13 @@ RANGE = Parameter(
 IF_RANGE = Parameter(
     "If-Range",
     "header",
-    "The ETag that the file had: if it has another one now, the range is not looked at.",
+    "The ETag that the file had: if it has changed, the range is ignored and the whole file is sent.",
     {"type": "string", "examples": [f'"{"5e" * 32}"']},
 )
 LAST_EVENT_ID = Parameter(
     "Last-Event-ID",
     "header",
-    "Resumes behind this id of the stream. Without it the stream begins now.",
+    "Resumes after this id of the stream. If omitted, the stream starts with new events.",
     {
         "type": "string",
         "pattern": "^(@[0-9]{1,18}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$",
@@ -58,7 +58,7 @@ LAST_EVENT_ID = Parameter(
 PREFER_STREAM = Parameter(
     "Prefer",
     "header",
-    "`wait=N` ends the stream after N seconds (RFC 7240); else it ends after the longest wait of the server.",
+    "`wait=N` ends the stream after N seconds (RFC 7240); otherwise it ends after the server's longest wait.",
     {"type": "string", "examples": ["wait=10"]},
 )
 

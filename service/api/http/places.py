@@ -1,7 +1,7 @@
-"""Requests that run at the same time, bounded so that probes are answered while every other thread is held.
+"""Bounds the number of requests that run at the same time, so that probes are answered while every other thread is busy.
 
-A slow reader, a slow sender, a wait or an unreachable server holds a thread. The server has SPARE_THREADS more than the
-settings say: on them probes are answered, and other requests wait for a place while places do come free, else are refused.
+A slow reader, a slow sender, a wait or an unreachable server occupies a thread. The server has SPARE_THREADS more than the
+settings say: they answer probes, and let other requests wait for a place as long as places keep coming free.
 """
 
 import threading
@@ -24,7 +24,7 @@ PROBES = ("/readyz", "/metrics")  # they ask the database, which may not answer 
 
 
 class Places:
-    """A WSGI application in front of ours: at most `limit` requests run, beside probes."""
+    """A WSGI application in front of ours: at most `limit` requests run, not counting probes."""
 
     def __init__(
         self, app: "WSGIApplication", limit: int, *, clock: Callable[[], float] = time.monotonic
@@ -51,7 +51,7 @@ class Places:
             raise
 
     def _enter(self, *, probe: bool) -> Callable[[], None] | None:
-        """Take a place, waiting for one only while places do come free; what lets go of it, or None."""
+        """Take a place, waiting only while places keep coming free. What releases it, or None."""
         if self._places.acquire(blocking=False):
             self._moved_at = self._clock()
             return self._leave
@@ -70,7 +70,7 @@ class Places:
 
 
 class _Answer:
-    """The bytes of an answer, and its place until they are sent or their reader has gone."""
+    """The bytes of an answer, which keeps its place until they are sent or the reader disconnects."""
 
     def __init__(self, parts: Iterable[bytes], leave: Callable[[], None]) -> None:
         self._parts = parts
@@ -84,7 +84,7 @@ class _Answer:
         return next(self._next)
 
     def close(self) -> None:
-        """Let go of the place, once."""
+        """Release the place, once."""
         leave, self._leave = self._leave, None
         try:
             if hasattr(self._parts, "close"):

@@ -70,12 +70,12 @@ log = structlog.get_logger()
 
 
 def status_of(error: ServiceError) -> HTTPStatus:
-    """The HTTP status of an error; 500 for what no caller can cause."""
+    """The HTTP status of an error; 500 for an error that no caller can cause."""
     return STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def problem_of(error: ServiceError) -> dict[str, object]:
-    """The problem details of an error. A fault of our own says only that there was one."""
+    """The problem details of an error. A fault of the service says only that there was one."""
     status = status_of(error)
     own_fault = status is HTTPStatus.INTERNAL_SERVER_ERROR
     code = "internal_error" if own_fault else error.code
@@ -84,7 +84,7 @@ def problem_of(error: ServiceError) -> dict[str, object]:
         "title": status.phrase,
         "status": status.value,
         "code": code,
-        "detail": "Something failed on our side. It is logged; try again." if own_fault else error.detail,
+        "detail": "Something failed on the server. It is logged; try again." if own_fault else error.detail,
     }
     if error.errors and not own_fault:
         problem["errors"] = [
@@ -96,7 +96,7 @@ def problem_of(error: ServiceError) -> dict[str, object]:
 
 def _respond(problem: dict[str, object], status: int, *, retry_after_s: int = RETRY_AFTER_S) -> Response:
     request_id = request_ids.current()
-    # Of our faults alone: two refusals for the same reason are the same, byte for byte.
+    # For faults of the service only: two refusals for the same reason are equal, byte for byte.
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and request_id is not None:
         problem = problem | {request_ids.NAME: request_id}
     response = Response(to_json(problem), status, mimetype=PROBLEM_TYPE)

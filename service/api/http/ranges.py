@@ -26,7 +26,7 @@ class ByteRange:
 def range_of(header: str | None, size_bytes: int) -> ByteRange | None:
     """The range that the header Range asks for; None for the whole file.
 
-    What is no range, several ranges and units other than bytes are left unread, as RFC 9110 allows. Raises
+    Malformed ranges, several ranges and units other than bytes are ignored, as RFC 9110 allows. Raises
     RangeUnsatisfiable when no byte of the file lies in the range.
     """
     shape = ONE_RANGE.fullmatch(header or "")
@@ -44,7 +44,7 @@ def range_of(header: str | None, size_bytes: int) -> ByteRange | None:
 
 
 def wanted_range(header: str | None, if_range: str | None, *, etag: str, size_bytes: int) -> ByteRange | None:
-    """The same, but the whole file when If-Range names another one: by a tag that is not `etag`, or by a date.
+    """The same, but the whole file when If-Range does not match: a tag other than `etag`, or a date.
 
     `etag` is strong and quoted. Raises RangeUnsatisfiable.
     """

@@ -1,4 +1,4 @@
-"""The id of a request: taken from its caller or made, told in the answer, and in every log line of the request."""
+"""The id of a request: given by its caller or generated, returned in the answer and part of every log line."""
 
 import re
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class RequestIds:
 
 
 def id_of(given: str | None, traceparent: str | None) -> str:
-    """The id that the caller gave, else that of the trace which the request is part of, else a new one."""
+    """The id that the caller gave, otherwise the id of the request's trace, otherwise a new one."""
     if given is not None and GIVEN.fullmatch(given):
         return given
     traced = TRACE.fullmatch(traceparent or "")

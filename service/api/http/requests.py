@@ -1,4 +1,4 @@
-"""Reads what a request says beside its schema: content type, body, headers, query and cursors."""
+"""Reads content type, body, headers, query and cursors of a request."""
 
 import base64
 import binascii
@@ -82,7 +82,7 @@ def request_invalid(error: ValidationError) -> ServiceError:
 
 
 def idempotency_key(body: bytes) -> IdempotencyKey | None:
-    """The Idempotency-Key header, if any, with the digest of what it was sent with. Raises HeaderInvalid."""
+    """The Idempotency-Key header, if any, with the digest of the body. Raises HeaderInvalid."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
@@ -92,7 +92,7 @@ def idempotency_key(body: bytes) -> IdempotencyKey | None:
 
 
 def traceparent() -> str | None:
-    """The trace that a request is part of (W3C Trace Context); None without a valid one, which is no fault."""
+    """The trace that a request is part of (W3C Trace Context); None if the header is missing or invalid."""
     header = request.headers.get("traceparent")
     return header if header is not None and TRACEPARENT.fullmatch(header) else None
 
@@ -117,13 +117,13 @@ def preferred_wait_s(longest_s: float, without_s: float = 0.0) -> float:
 
 
 def cursor_after(kind: str, last_id: UUID) -> str:
-    """A cursor behind `last_id` in the list `kind`."""
+    """A cursor for what follows `last_id` in the list `kind`."""
     check = zlib.crc32(kind.encode() + last_id.bytes).to_bytes(4, "big")
     return base64.urlsafe_b64encode(last_id.bytes + check).decode().rstrip("=")
 
 
 def cursor_id(kind: str, cursor: str | None) -> UUID | None:
-    """The id that a cursor of the list `kind` stands behind. Raises CursorInvalid."""
+    """The id after which a cursor of the list `kind` continues. Raises CursorInvalid."""
     if cursor is None:
         return None
     try:

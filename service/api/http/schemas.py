@@ -1,4 +1,4 @@
-"""What every resource's requests and answers share on the wire. Bodies and answers in OpenAPI are classes of Wire."""
+"""Schemas that the requests and answers of all resources share. Their own schemas are subclasses of Wire."""
 
 import re
 from typing import Annotated
@@ -22,7 +22,7 @@ Reference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}(@[A-Za-z
 
 
 class Wire(BaseModel):
-    """Base of all: unknown fields are refused, and nothing is turned from one type into another."""
+    """Base of all: unknown fields are refused, and no value is converted from one type to another."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
@@ -41,7 +41,9 @@ class Problem(Wire):
     type: str
     title: str
     status: int
-    code: str = Field(description="Stable; what a program should look at.")
+    code: str = Field(description="Stable: what a program should test.")
     detail: str = Field(description="What to change.")
     errors: list[FieldProblem] | None = None
-    request_id: str | None = Field(None, description="There when the fault is ours: name it to the operator.")
+    request_id: str | None = Field(
+        None, description="Present when the fault is the service's: quote it to the operator."
+    )

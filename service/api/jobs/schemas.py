@@ -31,15 +31,13 @@ class SubmitRequest(Wire):
         examples=["breast-cancer-wisconsin", "pneumonia-xray-28@stable"],
     )
     input: Any = Field(
-        description="What the model's `input_schema` asks for; for a file "
+        description="As the model's `input_schema` describes it; for a file "
         '`{"data": base64}` or `{"upload_id": id}`.'
     )
     priority: PriorityName = Field(
         "routine", description="FHIR request priority: stat before asap before urgent before routine."
     )
-    deadline: Time | None = Field(
-        None, description="Not worth starting after this time: the job expires then."
-    )
+    deadline: Time | None = Field(None, description="The job expires if it has not started by this time.")
     explain: bool = Field(False, description="Ask for an explanation, where the model offers one.")
     subject: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None,
@@ -52,7 +50,7 @@ class SubmitRequest(Wire):
     )
     callback_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
         None,
-        description="Told once of the job's end, signed; needs the secret of "
+        description="Notified once when the job ends, with a signature; needs the secret of "
         "POST /v1/webhook-endpoints/callback-secret. Stored encrypted.",
     )
 
@@ -78,7 +76,7 @@ class BulkRequest(Wire):
     """Up to 1,000 cases in one request and one transaction."""
 
     jobs: Annotated[list[Case], Field(min_length=1, max_length=BULK_LIMIT)] = Field(
-        description="Each as for POST /v1/jobs. One that is refused does not hold up the others."
+        description="Each as for POST /v1/jobs. A refused one does not affect the others."
     )
 
 
@@ -86,12 +84,12 @@ class ResultsRequest(Wire):
     """Up to 1,000 jobs to read."""
 
     ids: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(min_length=1, max_length=BULK_LIMIT)] = (
-        Field(description="Ids of jobs, such as a bulk submit answered; they are answered in this order.")
+        Field(description="Ids of jobs, such as those that a bulk submit returned; answered in this order.")
     )
 
 
 class BulkOfCases(Wire):
-    """A bulk request all of whose cases fit their schema: read in one go."""
+    """A bulk request all of whose cases match their schema: validated in one go."""
 
     jobs: Annotated[list[SubmitRequest], Field(min_length=1, max_length=BULK_LIMIT)]
 
@@ -142,9 +140,9 @@ class JobView(Wire):
     attempt: int
     subject: str | None
     metadata: dict[str, str]
-    result: ResultView | None = Field(None, description="There once the job has succeeded; not in lists.")
+    result: ResultView | None = Field(None, description="Present once the job has succeeded; not in lists.")
     problem: JobProblem | None = Field(
-        None, description="There once the job has failed, expired or been quarantined."
+        None, description="Present once the job has failed, expired or been quarantined."
     )
 
 

@@ -1,4 +1,4 @@
-"""Jobs as what goes over the wire."""
+"""Jobs as they are answered."""
 
 from typing import Any
 from uuid import UUID

@@ -59,14 +59,14 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _shown(catalog: Catalog, name: str) -> PublishedModel:
-    """The version that stands for a model in the list: `stable`, else the newest."""
+    """The version that represents a model in the list: `stable`, otherwise the newest."""
     versions = catalog.versions_of(name)
     stable = catalog.aliases_of(name).get("stable")
     return next((model for model in versions if model.version == stable), versions[0])
 
 
 def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[str, Any]:
-    """A model on the wire. Of a file this service takes `most_bytes`, the model may take fewer."""
+    """A model as it is answered. This service takes files of up to `most_bytes`; the model may take less."""
     manifest = model.manifest
     return {
         "name": model.name,

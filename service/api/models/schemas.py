@@ -31,7 +31,7 @@ class ModelProblem(Wire):
 
 
 class ModelView(Wire):
-    """A model as its `stable` version describes it, or as the version that was asked for does.
+    """A model as its `stable` version describes it, or as the requested version does.
 
     Of one that cannot be used at the moment `problem` says so; its schemas are then empty, and it has no labels.
     """

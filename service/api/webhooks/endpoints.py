@@ -72,7 +72,7 @@ class EndpointViews:
         example=examples.CREATED_ENDPOINT,
     )
     def create_endpoint(self) -> Response:
-        """Judge the URL and store the endpoint; its secret is shown this once."""
+        """Check the URL and store the endpoint; its secret is shown only once."""
         services = self._services
         principal = services.auth.principal(Scope.WEBHOOKS_WRITE)
         wanted = body_as(EndpointRequest, services.bodies.json(principal))
@@ -151,7 +151,7 @@ class EndpointViews:
 
     @operation("Delete a webhook endpoint", scope=Scope.WEBHOOKS_WRITE, answers={204: ""}, problems=(404,))
     def delete_endpoint(self, endpoint_id: UUID) -> Response:
-        """Send it nothing more; its deliveries can still be read."""
+        """Stop sending to it; its deliveries can still be read."""
         services = self._services
         principal = services.auth.principal(Scope.WEBHOOKS_WRITE)
         with services.database.transaction() as work:
@@ -166,7 +166,7 @@ class EndpointViews:
         problems=(404,),
     )
     def rotate_secret(self, endpoint_id: UUID) -> Response:
-        """A new secret; the one before it signs as well for a day."""
+        """A new secret; the previous one also signs for a day."""
         services = self._services
         principal = services.auth.principal(Scope.WEBHOOKS_WRITE)
         with services.database.transaction() as work:
@@ -195,7 +195,7 @@ class EndpointViews:
         problems=(404, 409),
     )
     def ping(self, endpoint_id: UUID) -> Response:
-        """Plan an event `webhook.ping` for this endpoint alone."""
+        """Plan an event `webhook.ping` for this endpoint only."""
         services = self._services
         principal = services.auth.principal(Scope.WEBHOOKS_WRITE)
         with services.database.transaction() as work:
@@ -219,7 +219,7 @@ class EndpointViews:
         wanted = body_as(ReplayRequest, services.bodies.json(principal))
         until = wanted.until or datetime.now(UTC)
         if wanted.since >= until:
-            late = FieldError("/since", "too_late", "Send a time before `until`, which is now without it.")
+            late = FieldError("/since", "too_late", "Send a time before `until`, which is now if omitted.")
             raise RequestInvalid(errors=(late,))
         with services.database.transaction() as work:
             replayed, planned = history.replay_range(

@@ -6,7 +6,7 @@ from service.api.http.examples import AT, ID
 
 ENDPOINT_REQUEST: dict[str, Any] = {
     "ends of jobs": {
-        "summary": "Told when a job has a result, or will have none",
+        "summary": "Notified when a job has a result, or will have none",
         "value": {
             "url": "https://example.org/medqueue",
             "event_types": ["job.succeeded", "job.failed", "job.expired", "job.quarantined"],
@@ -14,7 +14,7 @@ ENDPOINT_REQUEST: dict[str, Any] = {
         },
     },
     "alarms": {
-        "summary": "Told when a job is later than its model promises",
+        "summary": "Notified when a job is later than its model promises",
         "value": {"url": "https://example.org/alarms?team=night", "event_types": ["job.overdue"]},
     },
 }
@@ -41,7 +41,7 @@ ROTATED_SECRET: dict[str, Any] = {"secret": "whsec_" + "bmV3ZXIhIQ" * 4, "previo
 PING: dict[str, Any] = {"delivery_id": ID}
 REPLAY_REQUEST: dict[str, Any] = {
     "outage": {
-        "summary": "What did not arrive in a night",
+        "summary": "What did not arrive during one night",
         "value": {"since": "2026-11-22T00:00:00Z", "until": "2026-11-22T08:00:00Z"},
     }
 }

@@ -37,7 +37,7 @@ EndpointState = Literal["enabled", "disabled"]
 
 URL = "Where to send: a public https URL without a user name; its name must resolve to public addresses."
 TYPES = "Which events to send."
-DESCRIPTION = "For whom or what it is."
+DESCRIPTION = "What the endpoint is for."
 
 
 class EndpointRequest(Wire):
@@ -49,13 +49,13 @@ class EndpointRequest(Wire):
 
 
 class EndpointChange(Wire):
-    """What to change of a webhook endpoint; what is left out stays."""
+    """Fields of a webhook endpoint to change; omitted ones stay as they are."""
 
     url: Url | None = Field(None, description=URL)
     event_types: EventTypes | None = Field(None, description=TYPES)
     description: Description | None = Field(None, description=DESCRIPTION)
     state: EndpointState | None = Field(
-        None, description="`disabled` sends nothing more; `enabled` sends again and forgives failures."
+        None, description="`disabled` stops sending; `enabled` resumes and resets the count of failures."
     )
 
 
@@ -72,17 +72,17 @@ class EndpointView(Wire):
     )
     created_at: datetime
     updated_at: datetime
-    failures: int = Field(description="Tries in a row that failed.")
+    failures: int = Field(description="Consecutive tries that failed.")
     failing_since: datetime | None
     closed_until: datetime | None = Field(
-        description="Nothing is sent before, after failures or at its request."
+        description="Nothing is sent before this time, after failures or because the receiver asked for it."
     )
 
 
 class CreatedEndpoint(EndpointView):
     """A webhook endpoint just registered, with its signing secret."""
 
-    secret: str = Field(description="Shown this once. Receivers verify signatures with it.")
+    secret: str = Field(description="Shown only once. Receivers verify signatures with it.")
 
 
 class EndpointList(Wire):
@@ -95,9 +95,9 @@ class EndpointList(Wire):
 class RotatedSecret(Wire):
     """A new signing secret."""
 
-    secret: str = Field(description="Shown this once.")
+    secret: str = Field(description="Shown only once.")
     previous_valid_until: datetime | None = Field(
-        description="Until then what is sent is signed with the secret before it, too; null for the first one."
+        description="Until then, deliveries are also signed with the previous secret; null for the first one."
     )
 
 
@@ -111,7 +111,7 @@ class ReplayRequest(Wire):
     """Which deliveries of an endpoint to send again."""
 
     since: Time = Field(description="Those planned at this time or later.")
-    until: Time | None = Field(None, description="Those planned before this time; else all until now.")
+    until: Time | None = Field(None, description="Those planned before this time; if omitted, all until now.")
     states: Annotated[
         list[Literal["delivered", "dead"]], Field(min_length=1, max_length=2), AfterValidator(_once_each)
     ] = Field(["dead"], description="How they ended.", json_schema_extra={"uniqueItems": True})
