@@ -20,6 +20,15 @@ class JobState(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class Origin(StrEnum):
+    """Where a job came from: a caller, a batch, the shadow of another model version, or stored input that is scored again."""
+
+    CALLER = "caller"
+    BATCH = "batch"
+    SHADOW = "shadow"
+    REPLAY = "replay"
+
+
 class Priority(IntEnum):
     """FHIR's request priorities (hl7.org/fhir/valueset-request-priority), the most pressing first."""
 

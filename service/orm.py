@@ -36,6 +36,7 @@ from service.lifecycle import (
     ChunkState,
     DeliveryState,
     JobState,
+    Origin,
 )
 
 NAMING = {
@@ -162,7 +163,7 @@ class Upload(Row):
 
 
 class Job(Row):
-    """One case to score. `payload` and `context` are sealed by service.crypto.
+    """One case to score. `payload`, `options` and `context` are sealed by service.crypto.
 
     Tenants and model versions are never deleted, which a trigger sees to. So rows written at the rate of jobs carry no
     foreign keys to them: those cost a third of a submit (docs/decisions/0007).
@@ -258,6 +259,7 @@ class Job(Row):
     lease_owner: Mapped[str | None]
     upload_id: Mapped[UUID | None] = mapped_column(ForeignKey("upload.id"))
     payload: Mapped[bytes | None]
+    options: Mapped[bytes | None]
     context: Mapped[bytes | None]
     subject_digest: Mapped[bytes | None]
     idempotency_digest: Mapped[bytes | None]
@@ -271,6 +273,10 @@ class Job(Row):
     followed: Mapped[bool] = mapped_column(server_default=text("false"))
     abstained: Mapped[bool | None]
     not_before: Mapped[datetime | None]
+    origin: Mapped[Origin] = mapped_column(
+        Enum(Origin, name="job_origin", values_callable=lambda origins: [origin.value for origin in origins]),
+        server_default=text("'caller'"),
+    )
 
 
 class JobAfter(Row):

@@ -13,7 +13,7 @@ import click
 from service.cli.cases import STDIN, FileCase, JsonCases, read_cases
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
-from service.cli.options import FiniteRange, Moment, over_api
+from service.cli.options import FiniteRange, JsonObject, Moment, over_api
 from service.lifecycle import JobState, Priority
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ OF_FIELDS = {"missing_field", "unknown_field"}  # what only models find that tak
 )
 @click.option("--subject", metavar="TEXT", help="Your reference to the patient; stored encrypted.")
 @click.option("--deadline", type=Moment(), metavar="ISO", help="Not worth starting after this time.")
+@click.option("--not-before", type=Moment(), metavar="ISO", help="Not begun before this time.")
+@click.option(
+    "--after",
+    type=click.UUID,
+    multiple=True,
+    metavar="ID",
+    help="A job that must have succeeded first; repeatable.",
+)
+@click.option(
+    "--options", type=JsonObject(), metavar="JSON", help="What the model's `options_schema` asks for."
+)
 @click.option(
     "--wait",
     "wait_s",
@@ -64,6 +75,9 @@ def submit(
     priority: str,
     subject: str | None,
     deadline: datetime | None,
+    not_before: datetime | None,
+    after: tuple[uuid.UUID, ...],
+    options: Json | None,
     wait_s: float,
     no_wait: bool,
     idempotency_key: str | None,
@@ -81,6 +95,7 @@ def submit(
       medqueue submit case.json --model breast-cancer-wisconsin
       medqueue submit chest.png --model pneumonia-xray-28 --priority stat
       medqueue submit ward.json --model breast-cancer-wisconsin --json > results.json
+      medqueue submit next.json --model breast-cancer-wisconsin --after 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
       medqueue submit - --model breast-cancer-wisconsin --no-wait < case.json
     """
     fields: Json = {"model": model, "priority": priority}
@@ -88,6 +103,12 @@ def submit(
         fields["subject"] = subject
     if deadline is not None:
         fields["deadline"] = deadline.isoformat()
+    if not_before is not None:
+        fields["not_before"] = not_before.isoformat()
+    if after:
+        fields["after"] = [str(job_id) for job_id in after]
+    if options is not None:
+        fields["options"] = options
     cases, wait_s = read_cases(file), 0.0 if no_wait else wait_s
     key = idempotency_key or str(uuid.uuid4())
     try:

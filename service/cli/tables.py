@@ -128,7 +128,9 @@ def job(found: Json) -> RenderableType:
     times = [
         (name, moment(found[name])) for name in ("created_at", "started_at", "finished_at") if found[name]
     ]
-    parts = [fields([*((name, found[name]) for name in JOB_FIELDS), *times, ("took", took(found))])]
+    waits = [("not_before", moment(found["not_before"]))] if found.get("not_before") else []
+    waits += [("after", job_id) for job_id in found.get("after") or ()]
+    parts = [fields([*((name, found[name]) for name in JOB_FIELDS), *waits, *times, ("took", took(found))])]
     if found.get("result") is not None:
         listed = found["result"].get("artifacts") or []
         shown = {name: value for name, value in found["result"].items() if name != "artifacts"}

@@ -17,7 +17,14 @@ from service.db import Database
 from service.desk.intake import Intake
 from service.desk.requests import JobRequest, JobSearch
 from service.desk.waiting import Waiting
-from service.errors import DatabaseUnavailable, JobNotFound, ModelNotFound, PayloadUnreadable, ServiceError
+from service.errors import (
+    AfterUnsuitable,
+    DatabaseUnavailable,
+    JobNotFound,
+    ModelNotFound,
+    PayloadUnreadable,
+    ServiceError,
+)
 from service.failpoints import Point
 from service.jobs import artifacts, queries, submission
 from service.jobs.admission import Admission
@@ -70,8 +77,11 @@ class Desk:
             return earlier
         until = self._intake.patience()
         job = self._intake.checked(principal, wanted, look_up_until=until, traceparent=traceparent)
-        if idempotency is not None:
-            return self._store([job], idempotency)[0]
+        if idempotency is not None or job.after:
+            (stored,) = self._store([job], idempotency)
+            if isinstance(stored, AfterUnsuitable):
+                raise stored
+            return stored
         with self._admission.room(principal.tenant_id, 1):
             accepted = self._submits.run(job)
         JOBS_SUBMITTED.labels(job.model.name).inc()
@@ -105,7 +115,7 @@ class Desk:
                 answers[position] = checked
         if jobs:
             stored = self._store(jobs, idempotency)
-            answers |= {job.position: accepted for job, accepted in zip(jobs, stored, strict=True)}
+            answers |= {job.position: each for job, each in zip(jobs, stored, strict=True)}
         return [answers[position] for position in range(len(wanted))]
 
     def wait(self, principal: Principal, job_id: UUID, wait_s: float, *, may_have_ended: bool = True) -> bool:
@@ -237,19 +247,28 @@ class Desk:
         except ServiceError as error:
             return error
 
-    def _store(self, jobs: list[NewJob], idempotency: IdempotencyKey | None) -> list[Accepted]:
-        """Store the cases of one request, all or none. Raises TenantQueueFull or QueueFull."""
-        unit = self._database.transaction() if idempotency else self._database.statement()
+    def _store(
+        self, jobs: list[NewJob], idempotency: IdempotencyKey | None
+    ) -> list[Accepted | AfterUnsuitable]:
+        """Store the cases of one request, all or none but those that wait for what they cannot.
+
+        Raises TenantQueueFull, QueueFull or PredecessorBusy.
+        """
+        waits = any(job.after for job in jobs)
+        unit = self._database.transaction() if idempotency or waits else self._database.statement()
+        store = submission.submit_after if waits else submission.submit
         failpoints.reach(Point.SUBMIT_BEFORE)
         with self._admission.room(jobs[0].principal.tenant_id, len(jobs)), unit as work:
-            accepted = submission.submit(work, jobs, idempotency)
+            stored = [*store(work, jobs, idempotency)]
         failpoints.reach(Point.SUBMIT_AFTER)
         fresh = Counter(
-            job.model.name for job, stored in zip(jobs, accepted, strict=True) if not stored.replayed
+            job.model.name
+            for job, each in zip(jobs, stored, strict=True)
+            if isinstance(each, Accepted) and not each.replayed
         )
         for name, count in fresh.items():
             JOBS_SUBMITTED.labels(name).inc(count)
-        return accepted
+        return stored
 
     def _earlier(
         self, principal: Principal, idempotency: IdempotencyKey | None, *, count: int

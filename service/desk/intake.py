@@ -2,14 +2,23 @@
 
 import base64
 import binascii
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+from models.pipelines import InputRejected
 from service.accounts import Principal
 from service.catalog import Catalog, PublishedModel
 from service.desk.callbacks import Callbacks
 from service.desk.requests import JobRequest
-from service.errors import BodyTooLarge, DeadlinePassed, FieldError, InputInvalid, RequestInvalid
+from service.errors import (
+    AfterUnsuitable,
+    BodyTooLarge,
+    DeadlinePassed,
+    FieldError,
+    InputInvalid,
+    RequestInvalid,
+)
 from service.jobs.submission import NewJob
 from service.uploads import Uploads
 
@@ -41,12 +50,15 @@ class Intake:
     ) -> NewJob:
         """The job that `wanted` describes, at `position` of the request that brought it.
 
-        Raises ModelNotFound, InputInvalid, UploadNotFound, BodyTooLarge, RequestInvalid, DeadlinePassed, and what
-        Callbacks raises.
+        Raises ModelNotFound, AfterUnsuitable, InputInvalid, UploadNotFound, BodyTooLarge, RequestInvalid, DeadlinePassed,
+        and what Callbacks raises.
         """
         model = self._catalog.resolve(wanted.model)
         if wanted.deadline is not None:
             check_deadline(wanted.deadline)
+        if wanted.not_before is not None:
+            _check_not_before(wanted.not_before, wanted.deadline)
+        _check_named_once(wanted.after)
         if wanted.explain:
             raise InputInvalid(
                 "This model offers no explanation.",
@@ -67,6 +79,9 @@ class Intake:
             if wanted.callback_url is None
             else self._callbacks.of(principal, wanted.callback_url, until=look_up_until),
             traceparent=traceparent,
+            after=wanted.after,
+            not_before=wanted.not_before,
+            options=_checked_options(model, wanted.options) if wanted.options else {},
         )
 
     def _stored_input(
@@ -107,6 +122,37 @@ def check_deadline(deadline: datetime) -> None:
     if deadline.year < FIRST_YEAR or deadline <= datetime.now(UTC):
         passed = FieldError("/deadline", DeadlinePassed.code, "Send a time in the future.")
         raise DeadlinePassed(errors=(passed,))
+
+
+def _check_not_before(not_before: datetime, deadline: datetime | None) -> None:
+    """Raises RequestInvalid. A time that has passed is as good as none."""
+    if not FIRST_YEAR <= not_before.year <= LATEST_YEAR:
+        hint = f"Send a time from the year {FIRST_YEAR} to {LATEST_YEAR}."
+        raise RequestInvalid(errors=(FieldError("/not_before", "out_of_range", hint),))
+    if deadline is not None and not_before >= deadline:
+        hint = "Send a time before the deadline: the job would expire unscored."
+        raise RequestInvalid(errors=(FieldError("/not_before", "past_deadline", hint),))
+
+
+def _check_named_once(after: Sequence[UUID]) -> None:
+    """Raises AfterUnsuitable."""
+    again = [number for number, job_id in enumerate(after) if job_id in after[:number]]
+    if again:
+        hint = "Name each job once."
+        raise AfterUnsuitable(
+            errors=tuple(FieldError(f"/after/{number}", "named_twice", hint) for number in again)
+        )
+
+
+def _checked_options(model: PublishedModel, options: Mapping[str, object]) -> dict[str, object]:
+    """The options as the pipeline takes them. Raises InputInvalid, ModelUnavailable or BlobUnavailable."""
+    try:
+        return model.pipeline.check_options(dict(options))
+    except InputRejected as rejected:
+        faults = [
+            FieldError(f"/options{fault.pointer}", fault.code, fault.detail) for fault in rejected.faults
+        ]
+        raise InputInvalid("The model does not take these options.", errors=tuple(faults)) from None
 
 
 def _decoded(text: str) -> bytes:

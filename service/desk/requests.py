@@ -1,8 +1,9 @@
 """What callers ask the desk for, as plain typed values. The front door has checked their shape."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from service.lifecycle import JobState, Priority
 
@@ -12,7 +13,7 @@ class JobRequest:
     """A case to score.
 
     `model` is `name`, `name@alias` or `name@version`. `input` is the JSON value that the model's input schema describes;
-    the input of a model that reads a file may also be the file's bytes.
+    the input of a model that reads a file may also be the file's bytes. `after` names jobs that must have succeeded first.
     """
 
     model: str
@@ -23,6 +24,9 @@ class JobRequest:
     subject: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     callback_url: str | None = None
+    after: Sequence[UUID] = ()
+    not_before: datetime | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -37,14 +37,15 @@ WITH alone AS MATERIALIZED (
 ), claimed AS (
     UPDATE job SET {leases.claim_clause("job")}, claim_size = (SELECT count(*) FROM picked)
     WHERE job.id = ANY (ARRAY(SELECT id FROM picked))
-    RETURNING job.id, job.tenant_id, job.fence, job.attempt, job.claim_size, job.payload, job.upload_id, job.rank_at
+    RETURNING job.id, job.tenant_id, job.fence, job.attempt, job.claim_size, job.payload, job.upload_id, job.options,
+        job.rank_at
 ), events AS (
     INSERT INTO audit_event (tenant_id, job_id, actor, action, detail)
     SELECT tenant_id, id, %(actor)s, '{Action.JOB_CLAIMED}',
            jsonb_build_object('attempt', attempt, 'fence', fence, 'claim_size', claim_size)
     FROM claimed
 )
-SELECT id, tenant_id, fence, attempt, payload, upload_id FROM claimed ORDER BY rank_at, id
+SELECT id, tenant_id, fence, attempt, payload, upload_id, options FROM claimed ORDER BY rank_at, id
 """
 
 FRESH = """
@@ -113,13 +114,14 @@ SELECT id FROM released
 
 @dataclass(frozen=True)
 class ClaimedJob:
-    """A job in the hands of this claimant. `payload` is still sealed; an upload's job has none."""
+    """A job in the hands of this claimant. `payload` and `options` are still sealed; an upload's job has no payload."""
 
     lease: Lease
     tenant_id: UUID
     attempt: int
     payload: bytes | None
     upload_id: UUID | None
+    options: bytes | None
 
 
 @dataclass(frozen=True)

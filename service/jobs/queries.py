@@ -16,7 +16,7 @@ from service.crypto import binding
 from service.db import UnitOfWork
 from service.errors import JobNotFound, PayloadUnreadable, TransitionRefused
 from service.jobs import predecessors
-from service.lifecycle import ENDED_STATES, JobState, Priority
+from service.lifecycle import ENDED_STATES, JobState, Origin, Priority
 from service.queue import score_wake_up
 from service.rows import Row
 from service.webhooks import planning
@@ -26,7 +26,8 @@ TAG = re.compile(r"[a-z]+-[0-9]+")
 EVERY_TAG = "*"
 # Of a job as its owner sees it: those that JobView has under the same name, and what else _view opens.
 COLUMNS = """job.id, job.model_version_id, job.state::text AS state, job.priority, job.created_at, job.started_at,
-    job.finished_at, job.deadline_at, job.not_before, job.attempt, job.fence, job.claim_size, job.problem, job.context,
+    job.finished_at, job.deadline_at, job.not_before, job.origin::text AS origin,
+    job.attempt, job.fence, job.claim_size, job.problem, job.context,
     CASE WHEN job.depth > 0 THEN
         ARRAY(SELECT predecessor_id FROM job_after WHERE job_id = job.id ORDER BY position) END AS after"""
 
@@ -107,6 +108,7 @@ class JobView:
     finished_at: datetime | None
     deadline_at: datetime | None
     not_before: datetime | None
+    origin: Origin
     attempt: int
     fence: int
     claim_size: int
@@ -290,6 +292,7 @@ def _view(principal: Principal, row: Row, *, result: Result | None = None) -> Jo
         row,
         state=JobState(row.state),
         priority=Priority(row.priority),
+        origin=Origin(row.origin),
         subject=opened.get("subject"),
         metadata=opened.get("metadata", {}),
         after=row.after or (),

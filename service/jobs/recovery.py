@@ -20,7 +20,7 @@ from service.crypto import Cipher, binding
 from service.db import Param, UnitOfWork
 from service.jobs import submission
 from service.jobs.submission import Callback, IdempotencyKey, NewJob
-from service.lifecycle import Priority
+from service.lifecycle import Origin, Priority
 from service.queue import score_wake_up
 from service.webhooks import endpoints
 
@@ -46,10 +46,12 @@ WITH chosen AS MATERIALIZED (
 SELECT id, model_version_id FROM requeued ORDER BY id
 """
 
+# Not those that never came to their turn: without what they waited for they would say something else.
 FAILED = f"""
-SELECT id, tenant_id, submitted_by, model_version_id, priority, payload, upload_id, context, callback_endpoint_id, callback,
-    traceparent
-FROM job WHERE state = 'failed' AND id > %(after)s AND {CONDITIONS} ORDER BY id LIMIT {AT_ONCE}
+SELECT id, tenant_id, submitted_by, model_version_id, priority, payload, upload_id, options, context, callback_endpoint_id,
+    callback, traceparent
+FROM job WHERE state = 'failed' AND problem->>'code' <> 'predecessor_failed'
+    AND id > %(after)s AND {CONDITIONS} ORDER BY id LIMIT {AT_ONCE}
 """
 
 
@@ -64,6 +66,7 @@ class FailedJob:
     priority: int
     payload: bytes | None
     upload_id: UUID | None
+    options: bytes | None
     context: bytes | None
     callback_endpoint_id: UUID | None
     callback: bytes | None
@@ -132,6 +135,8 @@ def _opened(job: FailedJob, cipher: Cipher, model: PublishedModel) -> NewJob:
         Principal(job.submitted_by, job.tenant_id, frozenset(), cipher),
         model,
         payload=None if job.payload is None else opened("payload", job.payload),
+        options={} if job.options is None else from_json(opened("options", job.options)),
+        origin=Origin.REPLAY,
         upload_id=job.upload_id,
         priority=Priority(job.priority),
         subject=context.get("subject"),

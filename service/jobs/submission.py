@@ -18,7 +18,7 @@ from service.db import Param, UnitOfWork
 from service.errors import AfterUnsuitable, IdempotencyKeyReused
 from service.jobs import predecessors
 from service.jobs.predecessors import Predecessors
-from service.lifecycle import PRIORITY_HEADSTART_S, Priority
+from service.lifecycle import PRIORITY_HEADSTART_S, Origin, Priority
 from service.queue import score_wake_up
 from service.webhooks import endpoints
 
@@ -43,6 +43,8 @@ COLUMN_TYPES = {
     "traceparent": "text",
     "not_before": "timestamptz",
     "depth": "smallint",
+    "options": "bytea",
+    "origin": "job_origin",
 }
 HEADSTARTS = ", ".join(str(PRIORITY_HEADSTART_S[priority]) for priority in Priority)
 # Columns of a job, and what they are made of: those given under their own names, and those computed from what is given.
@@ -111,6 +113,8 @@ class NewJob:
     traceparent: str | None = None
     after: Sequence[UUID] = ()
     not_before: datetime | None = None
+    options: Mapping[str, object] = field(default_factory=dict)  # as the pipeline's `check_options` gave them
+    origin: Origin = Origin.CALLER
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,10 @@ def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None, *, depth
         "traceparent": job.traceparent,
         "not_before": job.not_before,
         "depth": depth,
+        "options": cipher.seal(to_json(job.options), binding("job.options", tenant_id, job_id))
+        if job.options
+        else None,
+        "origin": job.origin.value,
     }
 
 

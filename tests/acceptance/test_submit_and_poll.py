@@ -25,7 +25,7 @@ from tests.acceptance.stack import Stack
 
 FIELDS_OF_EVERY_JOB = {
     "id", "model", "model_version", "model_digest", "kind", "state", "priority", "created_at", "started_at",
-    "finished_at", "deadline", "attempt", "subject", "metadata",
+    "finished_at", "deadline", "not_before", "after", "origin", "attempt", "subject", "metadata",
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from models.manifest import MODEL
 from models.pipelines import Answer, Array, Case, PredictionInvalid, RowFault, Run
@@ -226,7 +226,7 @@ class Scorer:
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
         """Score what was claimed. A full batch is stored behind the next one: there is more to do."""
         try:
-            cases, endings, put_back = self._open(jobs)
+            cases, endings, put_back = self._open(loaded, jobs)
         except DatabaseUnavailable:
             self._write_back.release(jobs)
             return
@@ -234,15 +234,18 @@ class Scorer:
         outcome = Outcome(loaded.model.name, jobs, endings, put_back)
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
 
-    def _open(self, jobs: Sequence[ClaimedJob]) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
+    def _open(
+        self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]
+    ) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
         """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
+        defaults = loaded.pipeline.check_options({})
         cases: list[OpenedJob] = []
         endings: list[Ending] = []
         put_back: list[PutBack] = []
         for job in jobs:
             self._heartbeat.step(READ_STEP_S)
             try:
-                cases.append(OpenedJob(job, Case(self._payload(job))))
+                cases.append(OpenedJob(job, Case(self._payload(job), self._options(job) or defaults)))
             except PayloadUnreadable:
                 if self._has_the_key():
                     endings.append(Ending(job.lease, problem=NOT_OPENED, quarantined=True))
@@ -273,6 +276,14 @@ class Scorer:
         return self._ciphers.of(job.tenant_id).open(
             job.payload, binding("job.payload", job.tenant_id, job.lease.id)
         )
+
+    def _options(self, job: ClaimedJob) -> dict[str, object] | None:
+        """What the job was submitted with, as the pipeline's `check_options` gave it; None without."""
+        if job.options is None:
+            return None
+        bound_to = binding("job.options", job.tenant_id, job.lease.id)
+        options: dict[str, object] = from_json(self._ciphers.of(job.tenant_id).open(job.options, bound_to))
+        return options
 
     def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
         """Score cases together; where that fails, in halves, down to the one at fault."""

@@ -8,6 +8,7 @@ from service.api.http.examples import AT, DIGEST, ID, MODEL
 
 _GOLDEN = json.loads((files("models") / "zoo" / MODEL / "golden.json").read_text())
 
+ANOTHER_ID = "01a20178-34e2-71dd-924c-9e5807b634da"
 CASE: dict[str, Any] = {"model": MODEL, "input": _GOLDEN["cases"][0]["input"]}
 
 SUBMIT: dict[str, Any] = {
@@ -15,6 +16,10 @@ SUBMIT: dict[str, Any] = {
     "urgent": {
         "summary": "The same, urgent, for a known patient",
         "value": CASE | {"priority": "urgent", "subject": "patient-17", "metadata": {"ward": "4b"}},
+    },
+    "chain": {
+        "summary": "A case that is scored once two other jobs have succeeded, and not before a time",
+        "value": CASE | {"after": [ID, ANOTHER_ID], "not_before": AT, "deadline": "2027-01-01T00:00:00Z"},
     },
     "image": {
         "summary": "An image that was uploaded before",
@@ -38,6 +43,9 @@ ACCEPTED: dict[str, Any] = {
     "started_at": None,
     "finished_at": None,
     "deadline": None,
+    "not_before": None,
+    "after": [],
+    "origin": "caller",
     "attempt": 0,
     "subject": "patient-17",
     "metadata": {"ward": "4b"},

@@ -8,13 +8,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     StringConstraints,
     WithJsonSchema,
 )
 
 from service.api.http.schemas import Problem, Reference, Time, Wire
 from service.desk import JobRequest
-from service.lifecycle import JobState, Priority
+from service.jobs.predecessors import MOST_PREDECESSORS
+from service.lifecycle import JobState, Origin, Priority
 
 BULK_LIMIT = 1000
 
@@ -54,6 +56,18 @@ class SubmitRequest(Wire):
         "POST /v1/webhook-endpoints/callback-secret. Stored encrypted.",
     )
 
+    after: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(max_length=MOST_PREDECESSORS)] = Field(
+        default_factory=list,
+        description="Ids of jobs that must have succeeded first: until then this one is `waiting`. One that ends otherwise, or "
+        "abstains, fails it.",
+    )
+    not_before: Time | None = Field(
+        None, description="Not claimed before this time: until then the job is `waiting`."
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="What the model's `options_schema` asks for; stored encrypted."
+    )
+
     def as_request(self) -> JobRequest:
         """The same for the desk."""
         return JobRequest(
@@ -65,6 +79,9 @@ class SubmitRequest(Wire):
             subject=self.subject,
             metadata=self.metadata,
             callback_url=self.callback_url,
+            after=self.after,
+            not_before=self.not_before,
+            options=self.options,
         )
 
 
@@ -137,6 +154,9 @@ class JobView(Wire):
     started_at: datetime | None
     finished_at: datetime | None
     deadline: datetime | None
+    not_before: datetime | None
+    after: list[UUID]
+    origin: Origin
     attempt: int
     subject: str | None
     metadata: dict[str, str]

@@ -11,7 +11,7 @@ from service.desk import Desk
 from service.errors import ServiceError
 from service.jobs.queries import JobView
 from service.jobs.submission import Accepted
-from service.lifecycle import JobState
+from service.lifecycle import JobState, Origin
 
 
 def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:
@@ -24,6 +24,9 @@ def job_fields(job: JobView, model: PublishedModel) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "deadline": job.deadline_at,
+        "not_before": job.not_before,
+        "after": job.after,
+        "origin": job.origin.value,
         "attempt": job.attempt,
         "subject": job.subject,
         "metadata": job.metadata,
@@ -52,16 +55,25 @@ def accepted_fields(accepted: Accepted, wanted: SubmitRequest, model: PublishedM
     """A job as it was when it was accepted: the answer to a submit, the same each time it is repeated."""
     return _of_model(model) | {
         "id": accepted.id,
-        "state": JobState.QUEUED.value,
+        "state": _state_at_first(accepted, wanted).value,
         "priority": wanted.priority,
         "created_at": accepted.created_at,
         "started_at": None,
         "finished_at": None,
         "deadline": wanted.deadline,
+        "not_before": wanted.not_before,
+        "after": wanted.after,
+        "origin": Origin.CALLER.value,
         "attempt": 0,
         "subject": wanted.subject,
         "metadata": wanted.metadata,
     }
+
+
+def _state_at_first(accepted: Accepted, wanted: SubmitRequest) -> JobState:
+    """A job that names others begins as waiting, though it is queued at once where all of them have succeeded."""
+    waits = bool(wanted.after) or (wanted.not_before is not None and wanted.not_before > accepted.created_at)
+    return JobState.WAITING if waits else JobState.QUEUED
 
 
 def fields_or_problem(desk: Desk, job: JobView | ServiceError) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from service.cli import main
 
 ID = "0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11"
 KEY = "mq_0123456789ab_" + "s" * 43
+FIRST_ID, SECOND_ID = "0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11", "0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d12"
 RESULT = {"type": "classification", "label": "benign", "display": "Benign", "probabilities": {"benign": 0.9}}
 PROBLEM = {
     "code": "input_invalid",
@@ -101,6 +102,8 @@ def test_submit_sends_the_case_with_the_key_and_what_was_asked_for(
         "pat-1",
         "--deadline",
         "2030-01-01T12:00:00+01:00",
+        *("--not-before", "2029-01-01T12:00:00+01:00", "--after", FIRST_ID, "--after", SECOND_ID),
+        *("--options", '{"top": 3}'),
         "--no-wait",
     )
     assert medqueue("submit", case, "--model", "m", *words) == 0
@@ -109,9 +112,30 @@ def test_submit_sends_the_case_with_the_key_and_what_was_asked_for(
         "priority": "stat",
         "subject": "pat-1",
         "deadline": "2030-01-01T11:00:00+00:00",
+        "not_before": "2029-01-01T11:00:00+00:00",
+        "after": [FIRST_ID, SECOND_ID],
+        "options": {"top": 3},
         "input": {"mean_radius": 13.5},
     }
     assert api.asked[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("options", ["[]", "{", "3", "top=3"])
+def test_options_that_are_no_json_object_are_a_usage_error(
+    medqueue: Run, case: str, capsys: Captured, options: str
+) -> None:
+    assert medqueue("submit", case, "--model", "m", "--options", options) == 2
+    assert "give a JSON object" in capsys.readouterr().err
+
+
+def test_a_job_that_waits_is_shown_with_what_it_waits_for(
+    api: Api, medqueue: Run, case: str, capsys: Captured
+) -> None:
+    api.on("POST /v1/jobs", job("waiting") | {"after": [FIRST_ID], "not_before": "2029-01-01T11:00:00Z"})
+    assert medqueue("submit", case, "--model", "m", "--no-wait") == 0
+    shown = capsys.readouterr().out
+    assert FIRST_ID in shown
+    assert "2029-01-01" in shown
 
 
 def test_submit_waits_for_the_result_and_shows_it(

@@ -15,7 +15,15 @@ from service.catalog import Catalog, PublishedModel
 from service.crypto import Cipher
 from service.desk import JobRequest
 from service.desk.intake import Intake
-from service.errors import BodyTooLarge, DeadlinePassed, InputInvalid, ServiceError, UploadNotFound
+from service.errors import (
+    AfterUnsuitable,
+    BodyTooLarge,
+    DeadlinePassed,
+    InputInvalid,
+    RequestInvalid,
+    ServiceError,
+    UploadNotFound,
+)
 from service.jobs.submission import NewJob
 from service.lifecycle import Priority
 from service.uploads import Uploads
@@ -199,3 +207,36 @@ def test_a_file_of_exactly_the_limit_is_accepted_and_a_larger_one_is_not() -> No
     assert image(data(content), limit_bytes=len(content)).payload == content
     with pytest.raises(BodyTooLarge):
         image(data(content + bytes(3)), limit_bytes=len(content))
+
+
+def test_what_a_job_waits_for_is_taken_over() -> None:
+    not_before = datetime.now(UTC) + timedelta(hours=1)
+    found = tabular(after=[STORED, ABSENT], not_before=not_before)
+    assert (list(found.after), found.not_before) == ([STORED, ABSENT], not_before)
+
+
+def test_a_job_that_is_named_twice_is_refused_where_it_is_named_again() -> None:
+    with pytest.raises(AfterUnsuitable) as caught:
+        tabular(after=[STORED, ABSENT, STORED])
+    assert pointers(caught.value) == ["/after/2"]
+
+
+@pytest.mark.parametrize("hours", [0, 1])
+def test_a_time_to_begin_that_is_not_before_the_deadline_is_refused(hours: int) -> None:
+    deadline = datetime.now(UTC) + timedelta(hours=1)
+    with pytest.raises(RequestInvalid) as caught:
+        tabular(deadline=deadline, not_before=deadline + timedelta(hours=hours))
+    assert pointers(caught.value) == ["/not_before"]
+
+
+@pytest.mark.parametrize("year", [1999, 9001])
+def test_a_time_to_begin_outside_of_all_calendars_is_refused(year: int) -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        tabular(not_before=datetime(year, 6, 1, tzinfo=UTC))
+    assert pointers(caught.value) == ["/not_before"]
+
+
+def test_an_option_that_the_model_does_not_offer_is_named() -> None:
+    with pytest.raises(InputInvalid) as caught:
+        tabular(options={"top": 3})
+    assert pointers(caught.value) == ["/options/top"]
