@@ -14,10 +14,14 @@ def artifacts_fault(answer: Answer) -> str | None:
     """Why the artifacts of an answer cannot be taken; None when they can. Names them, and no content."""
     if LISTING in answer.result:
         return f"the result has a property {LISTING}, in which artifacts are listed: choose another name"
+    if not answer.artifacts:
+        return None
     for artifact in answer.artifacts:
         if not NAME.fullmatch(artifact.name):
             return f"an artifact has another name than {NAME.pattern}"
         if not MEDIA_TYPE.fullmatch(artifact.media_type):
             return f"the media type of the artifact {artifact.name} is no type/subtype in lower case"
+        if not isinstance(artifact.content, bytes):
+            return f"the content of the artifact {artifact.name} is no bytes"
     several = len({artifact.name for artifact in answer.artifacts}) < len(answer.artifacts)
     return "several artifacts have the same name" if several else None

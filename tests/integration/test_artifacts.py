@@ -171,6 +171,7 @@ def test_as_many_and_as_large_ones_as_are_allowed_are_taken(studio: Studio) -> N
         Answer({"type": "x"}, (replace(SMALL, name="a" * 65),)),
         Answer({"type": "x"}, (replace(SMALL, media_type="image"),)),
         Answer({"type": "x"}, (replace(SMALL, media_type="text/plain\r\nX: y"),)),
+        Answer({"type": "x"}, (replace(SMALL, content="text"),)),  # type: ignore[arg-type]
         Answer({"type": "x"}, (SMALL, replace(PEER, name=SMALL.name))),
         Answer({"type": "x", "artifacts": []}),
     ],

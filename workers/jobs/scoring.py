@@ -34,7 +34,7 @@ from service.failpoints import Point
 from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import execution
-from service.jobs.artifacts import ArtifactStore
+from service.jobs.artifacts import ArtifactStore, NewArtifact
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
 from service.queue import TaskQueue, score_wake_up
@@ -362,11 +362,12 @@ class Scorer:
 
     def _succeeded(self, job: ClaimedJob, answer: Answer) -> Ending:
         """A job with its result, sealed; its artifacts are sealed beside and listed in it."""
-        if not self._artifact_limits.allow(answer.artifacts):
-            return Ending(job.lease, problem=TOO_LARGE, quarantined=True)
         cipher, result = self._ciphers.of(job.tenant_id), answer.result
-        made = self._artifacts.prepare(cipher, job.tenant_id, job.lease, answer.artifacts)
-        if made:
+        made: tuple[NewArtifact, ...] = ()
+        if answer.artifacts:
+            if not self._artifact_limits.allow(answer.artifacts):
+                return Ending(job.lease, problem=TOO_LARGE, quarantined=True)
+            made = self._artifacts.prepare(cipher, job.tenant_id, job.lease, answer.artifacts)
             result = result | {LISTING: [new.listing for new in made]}
         bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
         payload, abstained = cipher.seal(to_json(result), bound_to), result.get("abstained") is True
