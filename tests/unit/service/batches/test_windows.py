@@ -166,6 +166,7 @@ def test_a_local_time_that_exists_is_that_instant_or_the_same_time_an_earlier_ti
     local = instant.astimezone(ZoneInfo(zone))
     found = instant_of(local.replace(tzinfo=None), ZoneInfo(zone))
     assert found <= instant
+    assert found.tzinfo is UTC
     assert found.astimezone(ZoneInfo(zone)).replace(tzinfo=None) == local.replace(tzinfo=None)
 
 
