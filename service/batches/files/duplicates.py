@@ -1,8 +1,8 @@
 """Which rows repeat an earlier row's id, found in bounded memory however many rows there are.
 
-Only keyed 128-bit digests of ids are kept, in memory or in an unnamed temporary file: among 10**9 ids two
-differing ones meet by chance with a probability below 10**-20. The hash is quick and no cryptographic one: who builds a file
-can build two ids that meet under every key, and is told then that the later one of his own rows is a duplicate.
+Only 128-bit digests of ids are kept, in memory or in an unnamed temporary file. Their key is drawn anew for each file, and two
+differing ids meet under one key in 2**128 whatever they are: no file can be built so that they do, and among 10**9 ids any
+two meet with a probability below 10**-20.
 """
 
 import secrets
@@ -24,8 +24,8 @@ DIGEST = np.dtype([("high", "<u8"), ("low", "<u8"), ("row", "<i8")])
 class DuplicateFinder:
     """Takes ids in the order of rows; at the end it knows the rows whose id came before."""
 
-    def __init__(self, *, kept_rows: int = KEPT_ROWS, seed: int | None = None) -> None:
-        self._seed = secrets.randbits(64) if seed is None else seed
+    def __init__(self, *, kept_rows: int = KEPT_ROWS) -> None:
+        self._key = secrets.token_bytes(32)
         self._kept_rows = kept_rows
         self._kept: list[NDArray[np.void]] = []
         self._count = 0
@@ -34,7 +34,7 @@ class DuplicateFinder:
     def add(self, ids: pa.Array, rows: NDArray[np.int64]) -> None:
         """Ids as texts, with their row numbers [n]. Null and empty ids are nobody's duplicates."""
         found = np.empty(len(rows), dtype=DIGEST)
-        found["high"], found["low"] = hash_128(ids, self._seed)
+        found["high"], found["low"] = hash_128(ids, self._key)
         found["row"] = rows
         told = pa.compute.greater(pa.compute.binary_length(ids), 0).fill_null(False)
         if not bool(pa.compute.all(told).as_py()):

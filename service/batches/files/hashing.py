@@ -1,6 +1,12 @@
-"""A 128-bit hash of every text of an Arrow column at once: MurmurHash3_x64_128 (Appleby, public domain), keyed by
-the start values of its two lanes. Not for secrets."""
+"""A keyed 128-bit hash of every text of an Arrow column at once, of which collisions cannot be built without the key.
 
+Each of its four lanes is multilinear: the sum of the text's 32-bit words and its length, each times a 64-bit word of the
+key, modulo 2**64; its upper half is kept. Two differing texts meet in a lane for one key in 2**32 whatever the texts are
+(Lemire and Kaser, "Strongly universal string hashing is fast", The Computer Journal 57, 2014), so in all four for one in
+2**128.
+"""
+
+from hashlib import shake_256
 from typing import Final
 
 import numpy as np
@@ -9,14 +15,16 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
 
-C1: Final = np.uint64(0x87C37B91114253D5)
-C2: Final = np.uint64(0x4CF5AD432745937F)
-BLOCK_BYTES: Final = 16
+LANES: Final = 4
+WORDS: Final = 4  # of 32 bits, in a block
+BLOCK_BYTES: Final = 4 * WORDS
 ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
+HALF: Final = np.uint64(32)
+NO_BLOCK: Final = -1  # where the key's words for the length stand, and what each sum begins with
 
 
-def hash_128(texts: pa.Array, seed: int) -> tuple[Words, Words]:
-    """The two lanes, uint64 [n], of the UTF-8 bytes of `texts` (string or large_string); a null counts as empty."""
+def hash_128(texts: pa.Array, key: bytes) -> tuple[Words, Words]:
+    """Two words, uint64 [n], of the UTF-8 bytes of `texts` (string or large_string); a null counts as empty."""
     array = texts.cast(pa.large_string()).fill_null("")
     _, offsets_buffer, values_buffer = array.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[array.offset : array.offset + len(array) + 1]
@@ -24,41 +32,40 @@ def hash_128(texts: pa.Array, seed: int) -> tuple[Words, Words]:
     # A block may be read past the end of the last text: what lies there is masked.
     padded = np.concatenate([values[offsets[0] : offsets[-1]], np.zeros(BLOCK_BYTES, np.uint8)])
     starts, lengths = offsets[:-1] - offsets[0], np.diff(offsets)
-    high = np.full(len(array), seed & 0xFFFFFFFFFFFFFFFF, np.uint64)
-    low = high.copy()
-    _mix_blocks(padded, starts, lengths, high, low)
-    high ^= lengths.astype(np.uint64)
-    low ^= lengths.astype(np.uint64)
-    high += low
-    low += high
-    high, low = _finish(high), _finish(low)
-    high += low
-    low += high
-    return high, low
+    of_length, first = _key_words(key, NO_BLOCK)[:2]
+    sums = [lengths.astype(np.uint64) * of_length[lane] + first[lane] for lane in range(LANES)]
+    _add_blocks(padded, starts, lengths, sums, key)
+    return _joined(sums[0], sums[1]), _joined(sums[2], sums[3])
 
 
-def _mix_blocks(
-    padded: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64], high: Words, low: Words
+def _add_blocks(
+    padded: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    sums: list[Words],
+    key: bytes,
 ) -> None:
-    """Take in every 16 bytes of every text, then what is left of each, in place."""
+    """Add every 16 bytes of every text to its sums, and what is left of each with zeros behind it."""
     windows = np.lib.stride_tricks.sliding_window_view(padded, BLOCK_BYTES)
-    active = np.arange(len(starts))
-    block = 0
+    active, block = np.flatnonzero(lengths), 0
     while len(active):
         left = lengths[active] - block * BLOCK_BYTES
-        places = np.minimum(starts[active] + block * BLOCK_BYTES, len(windows) - 1)
-        words = windows[places].view("<u8")
-        first = _stirred(_cut(words[:, 0], left), C1, 31, C2)
-        second = _stirred(_cut(words[:, 1], left - 8), C2, 33, C1)
-        whole = left >= BLOCK_BYTES
-        h1, h2 = high[active] ^ first, low[active]
-        mixed = (_turned(h1, 27) + h2) * np.uint64(5) + np.uint64(0x52DCE729)
-        high[active] = np.where(whole, mixed, h1)
-        h2 ^= second
-        mixed = (_turned(h2, 31) + high[active]) * np.uint64(5) + np.uint64(0x38495AB5)
-        low[active] = np.where(whole, mixed, h2)
-        active = active[whole]
+        halves = windows[starts[active] + block * BLOCK_BYTES].view("<u8")
+        words = [part for at in (0, 1) for part in _parts(_cut(halves[:, at], left - 8 * at))]
+        by_word = _key_words(key, block)
+        for lane, total in enumerate(sums):
+            product = words[0] * by_word[0, lane]
+            for word, factors in zip(words[1:], by_word[1:], strict=True):
+                product += word * factors[lane]
+            total[active] += product
         block += 1
+        active = active[left > BLOCK_BYTES]
+
+
+def _key_words(key: bytes, block: int) -> Words:
+    """What a key multiplies the words of one block with: uint64 [words, lanes]."""
+    drawn = shake_256(key + block.to_bytes(8, "little", signed=True)).digest(8 * WORDS * LANES)
+    return np.frombuffer(drawn, "<u8").reshape(WORDS, LANES)
 
 
 def _cut(words: Words, lengths: NDArray[np.int64]) -> Words:
@@ -71,16 +78,11 @@ def _cut(words: Words, lengths: NDArray[np.int64]) -> Words:
     return words & ((ALL >> drop) >> drop)
 
 
-def _stirred(words: Words, first: np.uint64, turn: int, second: np.uint64) -> Words:
-    return _turned(words * first, turn) * second
+def _parts(words: Words) -> tuple[Words, Words]:
+    """The lower and the upper 32 bits of each word."""
+    return words & (ALL >> HALF), words >> HALF
 
 
-def _turned(words: Words, bits: int) -> Words:
-    return (words << np.uint64(bits)) | (words >> np.uint64(64 - bits))
-
-
-def _finish(words: Words) -> Words:
-    """Murmur3's fmix64."""
-    words = (words ^ (words >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    words = (words ^ (words >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return words ^ (words >> np.uint64(33))
+def _joined(first: Words, second: Words) -> Words:
+    """The upper halves of two lanes as one word."""
+    return (first & ~(ALL >> HALF)) | (second >> HALF)
