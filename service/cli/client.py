@@ -266,7 +266,7 @@ class ApiClient:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Word what can go wrong on the way."""
+        """Turns what can go wrong on the way into errors of the command line."""
         try:
             yield
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
@@ -284,7 +284,7 @@ class ApiClient:
 
     def _no_address(self) -> Unreachable:
         return Unreachable(
-            f"{printable(self._shown_url)} is no address of a service: it starts with http://."
+            f"{printable(self._shown_url)} is not the address of a service: it starts with http://."
         )
 
     def _no_service(self) -> Unreachable:

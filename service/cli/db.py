@@ -49,7 +49,7 @@ def bootstrap_installation(installation: Installation, out: Output) -> int:
 @db.command("check")
 @over_installation
 def check_schema(installation: Installation, out: Output) -> int:
-    """Say whether the schema is what this release needs.
+    """Check whether the schema is what this release needs.
 
     Ends with 1 when it is behind.
     """

@@ -54,7 +54,7 @@ def doctor(invocation: Invocation, data_dir: Path, url: str | None, as_json: boo
 
 
 def examine(data_dir: Path, url: str | None, invocation: Invocation) -> Iterator[Finding]:
-    """Every finding, in the order in which they should be mended."""
+    """Every finding, in the order in which they should be fixed."""
     from service.cli.checks import configuration
     from service.cli.checks.finding import Examined, fail
     from service.cli.errors import StackNotFound

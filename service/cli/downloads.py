@@ -30,7 +30,7 @@ INCOMPLETE = "The batch ended without completing. `--partial` fetches what its f
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file at a path of the API; its length and digest when the service has told them."""
+    """A file at a path of the API; its length and digest once the service has given them."""
 
     path: str
     partial: bool = False
@@ -111,7 +111,7 @@ class StreamSink:
     def restart(self) -> None:
         """Say that it cannot be done."""
         raise ContentDamaged(
-            "The connection broke, and the service cannot go on from there. Throw away what was written, and "
+            "The connection broke, and the service cannot go on from there. Delete what was written, and "
             "repeat the command; with -o FILE it goes on by itself."
         )
 
@@ -162,7 +162,7 @@ def _leftover_is_useless(wanted: Wanted, sink: Sink) -> bool:
 
 @dataclass
 class _Version:
-    """Which version of a file is fetched, as far as anything has told."""
+    """Which version of a file is fetched, as far as it is known."""
 
     etag: str | None
 
@@ -191,7 +191,7 @@ def _check(wanted: Wanted, sink: Sink, etag: str | None) -> None:
     if expected is not None and sink.sha256 != expected:
         raise ContentDamaged(
             f"What was received is not the file that the service has: its SHA-256 is {sink.sha256}, and "
-            f"{expected} was expected. Throw it away and repeat the command."
+            f"{expected} was expected. Delete it and repeat the command."
         )
 
 
@@ -215,7 +215,7 @@ def to_file(
 
 @contextmanager
 def _unfinished(path: Path, note: Callable[[str], None]) -> Iterator[FileSink]:
-    """A file that is kept, and told of, when its download breaks off; one that is damaged or empty is removed."""
+    """A file that is kept, with a note, when its download breaks off; one that is damaged or empty is removed."""
     sink = FileSink(path)
     try:
         yield sink

@@ -30,7 +30,7 @@ class ContentDamaged(ServiceError):
 
 
 class SchemaMissing(ServiceError):
-    """The database has not the schema that this release needs. Run `medqueue db upgrade`."""
+    """The database lacks the schema that this release needs. Run `medqueue db upgrade`."""
 
     code = "schema_missing"
 

@@ -49,7 +49,7 @@ def follow(
     note: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Message]:
-    """Events from now on, for ever, over as many connections as it takes. Raises ApiProblem when refused."""
+    """Events from now on, without end, over as many connections as it takes. Raises ApiProblem when refused."""
     last_id: str | None = None
     retry_s, broke = RETRY_S, 0
     while True:

@@ -43,7 +43,7 @@ class Installation:
 
     @cached_property
     def owner_url(self) -> str:
-        """The database for whoever migrates it: its owner in the embedded stack, else the role of the settings."""
+        """The database for migrations: as its owner in the embedded stack, otherwise with the role of the settings."""
         if Settings.from_environment().database_url:
             return self.settings.database_url
         return server_urls(self.settings.data_dir).owner_url
@@ -132,7 +132,7 @@ def worded_database_faults() -> Iterator[None]:
 
 
 def _worded(fault: DatabaseFault) -> Exception:
-    """What the operator of this installation is told of a fault."""
+    """What the operator of this installation reads about a fault."""
     if fault is DatabaseFault.SCHEMA_MISSING:
         return SchemaMissing()
     words = f"Postgres cannot be used: {fault.found}. {fault.advice(embedded=on_embedded_postgres())}"

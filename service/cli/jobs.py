@@ -35,7 +35,7 @@ def jobs() -> None:
 @click.option("--kind", type=click.Choice(["diagnosis", "recommendation"]), help="Only of such models.")
 @click.option("--subject", metavar="TEXT", help="Only of this patient reference, exactly as submitted.")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most this many."
 )
 @over_api
 def list_jobs(
@@ -125,7 +125,7 @@ def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
     "file",
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Where to write it; stdout without it, or for `-`.",
+    help="File to write; stdout if omitted, or for `-`.",
 )
 @over_api
 def fetch_artifact(api: ApiClient, out: Output, *, job_id: UUID, name: str, file: Path | None) -> int:
@@ -147,7 +147,7 @@ def fetch_artifact(api: ApiClient, out: Output, *, job_id: UUID, name: str, file
     path = f"/v1/jobs/{job_id}/artifacts/{name}"
     if file is None or str(file) == STDOUT:
         if out.as_json:
-            raise click.UsageError("--json tells of the file that was written: say with -o which.")
+            raise click.UsageError("--json describes the file that was written: name it with -o.")
         if sys.stdout.isatty():
             raise click.UsageError("An artifact is nothing for a terminal: write it to a file with -o.")
         downloads.to_stdout(api, out, downloads.Wanted(path))

@@ -36,7 +36,7 @@ def keys() -> None:
 )
 @click.option("--tenant", default="default", show_default=True, metavar="NAME", help="Whose data it opens.")
 @click.option("--new-tenant", is_flag=True, help="Make the tenant when there is none of that name.")
-@click.option("--expires-in-days", type=click.IntRange(1, 36_500), metavar="D", help="Never, without it.")
+@click.option("--expires-in-days", type=click.IntRange(1, 36_500), metavar="D", help="Never if omitted.")
 @over_installation
 def create_key(
     installation: Installation,

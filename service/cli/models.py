@@ -110,7 +110,7 @@ def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> in
 
 @models.command("seal")
 @folder_argument
-@click.option("--golden", is_flag=True, help="First renew golden.json with what the model answers now.")
+@click.option("--golden", is_flag=True, help="First rewrite golden.json with what the model answers now.")
 @json_option
 def seal_bundle(folder: Path, golden: bool, as_json: bool) -> int:
     """Write the digests of a bundle into its manifest; check it.
@@ -133,7 +133,7 @@ def seal_bundle(folder: Path, golden: bool, as_json: bool) -> int:
 @folder_argument
 @json_option
 def check_bundle(folder: Path, as_json: bool) -> int:
-    """Say every fault of the bundle in FOLDER; changes nothing.
+    """Report every fault of the bundle in FOLDER; changes nothing.
 
     Checks what publishing would check, and needs no running stack. The graph runs in a process of its own: one run
     may take as long as the manifest says (`runtime.run_timeout_s`), the whole check five minutes.

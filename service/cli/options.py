@@ -82,7 +82,7 @@ class ModelOption(click.ParamType[tuple[str, Any]]):
         """Name and value."""
         name, equals, told = value.partition("=")
         if not equals or not name:
-            self.fail("give it as NAME=VALUE, such as top=5", param, ctx)
+            self.fail("write it as NAME=VALUE, such as top=5", param, ctx)
         try:
             found = read_json(told.encode())
             require_finite(found)
@@ -97,7 +97,7 @@ model_options = click.option(
     type=ModelOption(),
     multiple=True,
     metavar="NAME=VALUE",
-    help="An option of the model, such as top=5; once for each (`medqueue models show` lists them).",
+    help="An option of the model, such as top=5 (repeatable; `medqueue models show` lists them).",
 )
 
 
@@ -108,7 +108,7 @@ class FiniteRange(click.FloatRange):
         """The number."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is not a number to count with.", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
 
@@ -130,7 +130,7 @@ key_option = click.option(
     envvar="MEDQUEUE_KEY",
     show_envvar=True,
     metavar="KEY",
-    help="API key. Without it the embedded stack's admin key is used. Other users of this machine can see "
+    help="API key; the embedded stack's admin key if omitted. Other users of this machine can see "
     "a command line: the variable is safer.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")

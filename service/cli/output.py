@@ -46,7 +46,7 @@ class Output:
         _write(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
     def note(self, text: str) -> None:
-        """A remark beside the answer, on stderr."""
+        """A note in addition to the answer, on stderr."""
         write_error(text)
 
     @contextmanager

@@ -45,7 +45,7 @@ def requeue_jobs(
 
     Works on the database, for one job or all that the options choose. A job is quarantined when its worker died three
     times while scoring it alone (worker_crashed), or when its stored input could not be opened (input_unreadable,
-    upload_gone, blob_unavailable). Mend that first: the worker's log names the job. The scheduler wakes a worker within
+    upload_gone, blob_unavailable). Fix that first: the worker's log names the job. The scheduler wakes a worker within
     seconds.
 
     \b

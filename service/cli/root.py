@@ -92,7 +92,7 @@ for command in (recovery.requeue_jobs, recovery.resubmit_jobs):
 
 
 def main(arguments: Sequence[str] | None = None, *, transport: "httpx.BaseTransport | None" = None) -> int:
-    """Run `medqueue` with `arguments`, else those of the process; the exit code."""
+    """Run `medqueue` with `arguments`, by default those of the process; the exit code."""
     given = None if arguments is None else list(arguments)
     os.environ.setdefault(*NO_TELEMETRY)
     replace_closed_streams()
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None, *, transport: "httpx.BaseTransp
 
 
 def _environments_fault(error: Exception, arguments: Sequence[str]) -> str | None:
-    """What to tell of an error that the machine or the command line is at fault for; None for a fault of medqueue."""
+    """The message for an error of the machine or the command line; None for a fault of medqueue."""
     if isinstance(error, UnicodeEncodeError) and any(_LONE_SURROGATE.search(word) for word in arguments):
         return "A text of the command line is not UTF-8."
     if not isinstance(error, OSError) or isinstance(error, ConnectionError | TimeoutError):

@@ -37,20 +37,22 @@ OF_FIELDS = {"missing_field", "unknown_field"}  # what only models find that tak
     type=click.Choice([priority.name.lower() for priority in Priority]),
     default="routine",
     show_default=True,
-    help="How pressing it is.",
+    help="How urgent it is.",
 )
 @click.option("--subject", metavar="TEXT", help="Your reference to the patient; stored encrypted.")
-@click.option("--deadline", type=Moment(), metavar="ISO", help="Not worth starting after this time.")
-@click.option("--not-before", type=Moment(), metavar="ISO", help="Not begun before this time.")
+@click.option(
+    "--deadline", type=Moment(), metavar="ISO", help="The job expires if it has not started by this time."
+)
+@click.option("--not-before", type=Moment(), metavar="ISO", help="Not started before this time.")
 @click.option(
     "--after",
     type=click.UUID,
     multiple=True,
     metavar="ID",
-    help="A job that must have succeeded first; repeatable.",
+    help="A job that must have succeeded first (repeatable).",
 )
 @click.option(
-    "--options", type=JsonObject(), metavar="JSON", help="What the model's `options_schema` asks for."
+    "--options", type=JsonObject(), metavar="JSON", help="As the model's `options_schema` describes them."
 )
 @click.option(
     "--wait",
@@ -61,10 +63,8 @@ OF_FIELDS = {"missing_field", "unknown_field"}  # what only models find that tak
     metavar="S",
     help="Seconds to wait for the result.",
 )
-@click.option("--no-wait", is_flag=True, help="Print the accepted job and leave.")
-@click.option(
-    "--idempotency-key", metavar="K", help="Makes a repeated call safe: the same case is stored once."
-)
+@click.option("--no-wait", is_flag=True, help="Print the accepted job and exit.")
+@click.option("--idempotency-key", metavar="K", help="Makes retries safe: the same case is stored once.")
 @over_api
 def submit(
     api: ApiClient,
@@ -126,7 +126,7 @@ def submit(
 
 
 def _wants_fields(problem: ApiProblem, file: str, model: str) -> ApiProblem:
-    """What is told in place of every field that a file, sent as it is, does not have."""
+    """One error instead of one for each field that a file, sent as it is, lacks."""
     name = "stdin" if file == STDIN else file
     detail = (
         f"{name} is not JSON, and {model} takes no file but a JSON object of fields: "

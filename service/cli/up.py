@@ -51,7 +51,7 @@ def up(port: int, data_dir: Path, workers: int) -> int:
     settings = Settings.from_environment().model_copy(update={"data_dir": data_dir})
     logs.take_over(settings.log_level, process="up")
     for name in unknown_variables():
-        write_error(f"{name} is no setting and is ignored. `medqueue doctor` says more.")
+        write_error(f"{name} is not a setting and is ignored. `medqueue doctor` says more.")
     with worded_database_faults():
         return run_stack(settings, port=port, workers=workers, announce=_announce)
 

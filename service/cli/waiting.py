@@ -26,7 +26,7 @@ def until_ended(
 ) -> Json:
     """The job once it has ended, or as it stands after `timeout_s`.
 
-    A service that goes away for a moment is asked again until then: the job is safe in its database.
+    A service that is unavailable for a moment is asked again until then: the job is safe in its database.
     """
     end = clock() + timeout_s
     while True:
@@ -39,5 +39,7 @@ def until_ended(
         else:
             if left <= 0 or has_ended(job):
                 return job
-        if clock() - asked < PAUSE_S:  # answered at once: the server had no place to wait, or is away
+        if (
+            clock() - asked < PAUSE_S
+        ):  # answered at once: the server has too many waiting requests, or is unavailable
             pause(min(PAUSE_S, left))

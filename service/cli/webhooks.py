@@ -24,14 +24,14 @@ event_option = click.option(
     multiple=True,
     metavar="TYPE",
     type=click.Choice(PUBLISHED_ACTIONS),
-    help="An event type, such as job.succeeded; give it once for each.",
+    help="An event type, such as job.succeeded (repeatable).",
 )
-KEEP_IT = "Keep the secret now: it is shown this once."
+KEEP_IT = "Keep the secret now: it is shown only once."
 
 
 @click.group("webhooks", cls=InOrder)
 def webhooks() -> None:
-    """Have events sent to you, see what was sent, send it again."""
+    """Receive events, see what was sent, send it again."""
 
 
 @webhooks.command("list")
@@ -48,7 +48,7 @@ def list_endpoints(api: ApiClient, out: Output) -> int:
 @webhooks.command("create")
 @click.argument("receiver", metavar="URL")
 @event_option
-@click.option("--description", default="", metavar="TEXT", help="For whom or what it is.")
+@click.option("--description", default="", metavar="TEXT", help="What the endpoint is for.")
 @over_api
 def create_endpoint(
     api: ApiClient, out: Output, *, receiver: str, event_types: tuple[str, ...], description: str
@@ -82,7 +82,7 @@ def delete_endpoint(api: ApiClient, out: Output, endpoint_id: UUID) -> int:
 @endpoint_argument
 @over_api
 def rotate_secret(api: ApiClient, out: Output, endpoint_id: UUID) -> int:
-    """Make a new signing secret; the old one signs as well for a day."""
+    """Make a new signing secret; the old one also signs for a day."""
     rotated = api.rotate_secret(str(endpoint_id))
     out.note(KEEP_IT)
     return _tell(out, rotated)
@@ -94,7 +94,7 @@ def rotate_secret(api: ApiClient, out: Output, endpoint_id: UUID) -> int:
 def ping_endpoint(api: ApiClient, out: Output, endpoint_id: UUID) -> int:
     """Send a test event to an endpoint.
 
-    What came of it: `medqueue webhooks deliveries --endpoint ID`.
+    See the outcome with `medqueue webhooks deliveries --endpoint ID`.
     """
     return _tell(out, api.ping(str(endpoint_id)))
 
@@ -104,7 +104,7 @@ def ping_endpoint(api: ApiClient, out: Output, endpoint_id: UUID) -> int:
 @click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="Only these.")
 @click.option("--job", type=click.UUID, metavar="ID", help="Only of this job.")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most this many."
 )
 @over_api
 def list_deliveries(
@@ -128,15 +128,15 @@ def list_deliveries(
 @click.argument("delivery_id", type=click.UUID, metavar="[DELIVERY_ID]", required=False)
 @click.option("--endpoint", type=click.UUID, metavar="ID", help="Deliveries to this endpoint.")
 @click.option(
-    "--since", type=Moment(UTC), metavar="ISO", help="Planned then or later; in UTC when it names no zone."
+    "--since", type=Moment(UTC), metavar="ISO", help="Planned at this time or later; UTC if it names no zone."
 )
-@click.option("--until", type=Moment(UTC), metavar="ISO", help="Planned before; until now when omitted.")
+@click.option("--until", type=Moment(UTC), metavar="ISO", help="Planned before this time; now if omitted.")
 @click.option(
     "--state",
     "states",
     multiple=True,
     type=click.Choice(["delivered", "dead"]),
-    help="How they ended; `dead` without it.",
+    help="How they ended (default: dead).",
 )
 @over_api
 def replay(
@@ -186,7 +186,7 @@ def listen(api: ApiClient, out: Output, *, forward: str, event_types: tuple[str,
     """Follow events and forward each, signed, to a URL on this machine.
 
     For developing a receiver: no endpoint is registered and nothing has to be reachable from outside. The signing
-    secret is made afresh and shown at the start. A stream that breaks is resumed behind the last event; an event that
+    secret is new each time and shown at the start. A stream that breaks is resumed after the last event; an event that
     the receiver does not take is shown and not sent again. Ctrl-C ends it. With --json a line of JSON for each event.
 
     \b

@@ -97,4 +97,4 @@ def test_the_doctor_lets_no_admin_key_be_removed_because_of_the_database(
         examined = Examined(Settings(data_dir=tmp_path, database_url=url), "http://api.test", transport)
         assert "makes a new key" in list(application.api(examined))[1].advice
         connection.execute(f"REVOKE SELECT ON model_alias FROM {role}".encode())
-        assert "mend the database first" in list(application.api(examined))[1].advice
+        assert "fix the database first" in list(application.api(examined))[1].advice

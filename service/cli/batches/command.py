@@ -1,4 +1,4 @@
-"""`medqueue batch` and its commands: look at batches, control them, fetch what came of them."""
+"""`medqueue batch` and its commands: list and show batches, control them, fetch their output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ batch_argument = click.argument("batch_id", type=click.UUID, metavar="ID")
 
 @click.group("batch", cls=InOrder)
 def batch() -> None:
-    """Have whole files scored overnight, and fetch what came of them."""
+    """Score whole files overnight, and fetch the output."""
 
 
 batch.add_command(submit)
@@ -42,7 +42,7 @@ def watch_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
     """Follow a batch until it has ended.
 
     Ends with 0 when it is completed, whether or not rows failed, and with 1 when it ended otherwise. Ctrl-C ends the
-    watching and not the batch. A service that goes away meanwhile is asked again.
+    watching and not the batch. A service that becomes unavailable meanwhile is asked again.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def watch_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
 @click.option("--created-after", type=Moment(), metavar="ISO", help="Only those submitted after this time.")
 @click.option("--created-before", type=Moment(), metavar="ISO", help="Only those submitted before it.")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most this many."
 )
 @click.option("--all", "everything", is_flag=True, help="All, however many.")
 @over_api
@@ -104,7 +104,7 @@ def list_batches(
 @batch_argument
 @over_api
 def show_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
-    """Show a batch: what it is to do, how far it is, its problem."""
+    """Show a batch: what it does, its progress, its problem."""
     return _shown(out, api.batch(str(batch_id)))
 
 
@@ -124,7 +124,7 @@ def list_events(api: ApiClient, out: Output, batch_id: UUID) -> int:
 @batch_argument
 @over_api
 def pause_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
-    """Begin no more of a batch.
+    """Pause a batch: no more of it is started.
 
     What workers have in hand is finished first: until then it is `pausing`.
     """
@@ -135,7 +135,7 @@ def pause_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
 @batch_argument
 @over_api
 def resume_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
-    """Go on with a paused batch, within its window."""
+    """Resume a paused batch, within its window."""
     return _shown(out, api.control_batch(str(batch_id), "resume"))
 
 
@@ -143,7 +143,7 @@ def resume_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
 @batch_argument
 @over_api
 def cancel_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
-    """Call a batch off; what was scored until then can be fetched.
+    """Cancel a batch; what was scored until then can be fetched.
 
     Ends with 0 when the batch is canceled, and with 1 when it had ended otherwise before. With
     `medqueue batch results ID --partial` what was scored is fetched.
@@ -159,11 +159,11 @@ def cancel_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
 @batch.command("rerun")
 @batch_argument
 @click.option(
-    "--source", metavar="FILE_OR_URI", help="A mended file, of the same format; else the first one again."
+    "--source", metavar="FILE_OR_URI", help="A corrected file of the same format; the first one if omitted."
 )
-@click.option("--rows", type=click.Choice(["failed", "all"]), help="Which rows; `failed` without it.")
+@click.option("--rows", type=click.Choice(["failed", "all"]), help="Which rows (default: failed).")
 @click.option("--watch", "watched", is_flag=True, help="Follow the new batch until it has ended.")
-@click.option("--idempotency-key", metavar="K", help="Makes a repeated call safe: it is run again once.")
+@click.option("--idempotency-key", metavar="K", help="Makes retries safe: the batch is rerun once.")
 @over_api
 def rerun_batch(
     api: ApiClient,
@@ -177,13 +177,13 @@ def rerun_batch(
 ) -> int:
     """Score the failed rows of a batch again, as a new batch.
 
-    With --source from a mended file: the failed rows by their numbers, so that it must have as many rows as the first, or with
-    --rows all every row of it.
+    With --source from a corrected file: the failed rows by their numbers, so that it must have as many rows as the first;
+    with --rows all every row of it.
 
     \b
     Examples:
       medqueue batch rerun 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --watch
-      medqueue batch rerun 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --source mended.csv
+      medqueue batch rerun 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --source corrected.csv
     """
     from service.cli.batches.sources import LocalFile, put_up, source_named
 
@@ -208,7 +208,7 @@ def rerun_batch(
 def _takes_file(function: Callable[..., int]) -> Callable[..., int]:
     for option in (
         click.option(
-            "--partial", is_flag=True, help="What there is of a batch that ended without completing."
+            "--partial", is_flag=True, help="What was scored of a batch that ended without completing."
         ),
         click.option(
             "-o",
@@ -216,7 +216,7 @@ def _takes_file(function: Callable[..., int]) -> Callable[..., int]:
             "file",
             type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
             metavar="FILE",
-            help="Where to write it; stdout without it, or for `-`.",
+            help="File to write; stdout if omitted, or for `-`.",
         ),
         batch_argument,
     ):
@@ -268,12 +268,12 @@ def _fetched(
 
     to_stdout = file is None or str(file) == STDOUT
     if to_stdout and out.as_json:
-        raise click.UsageError("--json tells of the file that was written: say with -o which.")
+        raise click.UsageError("--json describes the file that was written: name it with -o.")
     view = api.batch(batch_id)
     wanted = wanted_of(view, kind, partial=partial)
     if file is None or to_stdout:
         if view["output"]["format"] == "parquet" and sys.stdout.isatty():
-            raise click.UsageError("Parquet is nothing for a terminal: write it to a file with -o.")
+            raise click.UsageError("Parquet cannot be shown on a terminal: write it to a file with -o.")
         downloads.to_stdout(api, out, wanted)
         return ExitCode.OK
     told = downloads.to_file(api, out, wanted, file)

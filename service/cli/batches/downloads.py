@@ -1,4 +1,4 @@
-"""Fetches what came of a batch: its results and its errors."""
+"""Fetches the output of a batch: its results and its errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = ("results", "errors")
 
 
 def wanted_of(view: Json, kind: str, *, partial: bool = False) -> Wanted:
-    """The `results` or `errors` of a batch as its view tells of them."""
+    """The `results` or `errors` of a batch, as its view describes them."""
     told = view[kind] or {}
     path = f"/v1/batches/{view['id']}/{kind}"
     return Wanted(path, partial, told.get("size_bytes"), told.get("sha256"))
@@ -30,7 +30,7 @@ def files_in(folder: Path, form: str) -> dict[str, Path]:
 
 
 def make_room(folder: Path, form: str) -> None:
-    """Make the folder before the night, so that it is known to be writable and free. Raises click.UsageError."""
+    """Create the folder before the batch is submitted, so that it is known to be writable and free. Raises click.UsageError."""
     with written(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -1,4 +1,4 @@
-"""`medqueue batch schedules`: batches that are opened again and again by a cron expression."""
+"""`medqueue batch schedules`: batches that are opened at the times of a cron expression."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ schedule_argument = click.argument("schedule_id", type=click.UUID, metavar="ID")
 
 @click.group("schedules", cls=InOrder)
 def schedules() -> None:
-    """Have batches opened again and again, by the clock."""
+    """Open batches at set times."""
 
 
 @schedules.command("list")
@@ -38,22 +38,24 @@ def list_schedules(api: ApiClient, out: Output) -> int:
 
 @schedules.command("create")
 @click.argument("source", metavar="URI")
-@click.option("--name", required=True, metavar="TEXT", help="What it is called; no two have the same name.")
-@click.option("--cron", required=True, metavar="EXPR", help="When, by the clock of --zone: five fields.")
+@click.option("--name", required=True, metavar="TEXT", help="Its name, unique within the tenant.")
+@click.option(
+    "--cron", required=True, metavar="EXPR", help="When to run, in the time of --zone: five fields."
+)
 @takes_work
 @click.option(
     "--deadline-after",
     "deadline_after_h",
     type=FiniteRange(min=0, min_open=True),
     metavar="HOURS",
-    help="Stop each batch so many hours after its time.",
+    help="Stop each batch this many hours after its time.",
 )
 @click.option(
     "--wait-for-source",
     "wait_for_source_s",
     type=click.IntRange(min=1),
     metavar="SECONDS",
-    help="Wait so long after each run for a file that is not there yet.",
+    help="Wait this long after each run for a file that is not there yet.",
 )
 @over_api
 def create_schedule(
@@ -67,9 +69,9 @@ def create_schedule(
     deadline_after_h: float | None,
     wait_for_source_s: int | None,
 ) -> int:
-    """Open a batch over URI whenever a cron expression says so.
+    """Open a batch over URI at the times of a cron expression.
 
-    In URI {date} becomes the day of the run, by the clock of the zone. A file of this machine cannot be scheduled: the
+    In URI, {date} becomes the day of the run in that time zone. A file of this machine cannot be scheduled: the
     service has to reach it.
 
     \b
@@ -78,7 +80,7 @@ def create_schedule(
         --zone Europe/Berlin --model breast-cancer-wisconsin --window 22:00-06:00 --deadline-after 9
     """
     if "://" not in source:
-        raise click.UsageError("A schedule reads a URI, such as s3://ward/{date}.parquet; this is none.")
+        raise click.UsageError("A schedule reads a URI, such as s3://ward/{date}.parquet; this is not one.")
     clock: Json = {"name": name, "cron": cron, "zone": work.zone_name}
     schedule = clock | work.request(source) | {"source": {"uri": source}}
     if deadline_after_h is not None:
@@ -108,7 +110,7 @@ def pause_schedule(api: ApiClient, out: Output, schedule_id: UUID) -> int:
 @schedule_argument
 @over_api
 def resume_schedule(api: ApiClient, out: Output, schedule_id: UUID) -> int:
-    """Open batches again; runs that were missed are made up for by one."""
+    """Open batches again; one run makes up for those that were missed."""
     return _shown(out, api.control_schedule(str(schedule_id), "resume"))
 
 

@@ -31,7 +31,7 @@ BY_SUFFIX = {
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file of this machine, which goes up before the batch is submitted."""
+    """A file of this machine, which is uploaded before the batch is submitted."""
 
     path: Path
 
@@ -81,20 +81,20 @@ def format_of(name: str, given: str | None) -> str:
     found = BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
     if found is None:
         raise click.UsageError(
-            f"The name does not tell the file's format. Say it with --format: {', '.join(FORMATS)}."
+            f"The format cannot be told from the file's name. Give it with --format: {', '.join(FORMATS)}."
         )
     return found
 
 
 def put_up(api: ApiClient, out: Output, path: Path) -> Json:
-    """Stream a file into the service's store; the source that it is then."""
+    """Upload a file; the source for the request."""
     size_bytes = path.stat().st_size
     with path.open("rb") as opened, out.counting(f"uploading {path.name}", size_bytes) as done:
         return {"upload_id": api.upload(Counted(opened, done))}
 
 
 class Counted:
-    """A file that tells how much of it has been read. It has a number, so that its length can be told beforehand."""
+    """A file that reports how much of it has been read. It has a file number, so that its length is known beforehand."""
 
     def __init__(self, file: BinaryIO, done: Callable[[int], None]) -> None:
         self._file = file

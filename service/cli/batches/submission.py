@@ -1,4 +1,4 @@
-"""`medqueue batch submit`: a file or a URI, what is to be made of it and when; watches it and fetches the output."""
+"""`medqueue batch submit`: what to score, how and when; watches the batch and fetches the output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command("submit")
 @click.argument("source", metavar="FILE_OR_URI")
 @takes_work
-@click.option("--not-before", type=Moment(), metavar="ISO", help="Begin at this time or later.")
+@click.option("--not-before", type=Moment(), metavar="ISO", help="Start at this time or later.")
 @click.option("--deadline", type=Moment(), metavar="ISO", help="Stop at this time.")
 @click.option(
     "--dry-run", type=click.IntRange(min=1), metavar="N", help="Check the first N rows and score none."
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Watch, and fetch results and errors to this folder.",
 )
-@click.option("--idempotency-key", metavar="K", help="Makes a repeated call safe: the batch is stored once.")
+@click.option("--idempotency-key", metavar="K", help="Makes retries safe: the batch is stored once.")
 @over_api
 def submit(
     api: ApiClient,
@@ -66,7 +66,7 @@ def submit(
       medqueue batch submit ward.csv --model breast-cancer-wisconsin --id-column id --out ward
     """
     if work.zone and not work.window:
-        raise click.UsageError("--zone is of a --window: give both.")
+        raise click.UsageError("--zone belongs to a --window: give both.")
     if not_before and deadline and deadline <= not_before:
         raise click.UsageError("--deadline must be later than --not-before.")
     request = work.request(source)
@@ -104,7 +104,7 @@ def _accepted(
         ) from None
     except ApiProblem:
         if uploaded:
-            out.note(f"The file is uploaded. To use it, mend the command and give {again}.")
+            out.note(f"The file is uploaded. To use it, correct the command and give {again}.")
         raise
 
 

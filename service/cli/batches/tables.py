@@ -123,7 +123,7 @@ def schedule(found: Json) -> RenderableType:
 
 
 def rows_done(view: Json) -> int:
-    """How many rows have been looked at, whatever came of them."""
+    """How many rows have been processed, successfully or not."""
     return int(view["counts"]["succeeded"]) + int(view["counts"]["failed"])
 
 

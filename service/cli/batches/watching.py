@@ -29,9 +29,9 @@ IDLE_STATES = frozenset({BatchState.SCHEDULED, BatchState.PAUSED})
 def watch(
     api: ApiClient, out: Output, batch_id: str, *, pause: Callable[[float], None] = time.sleep
 ) -> tuple[Json, ExitCode]:
-    """Show how a batch gets on until it has ended, then its outcome: the batch, and how the command ends.
+    """Show the progress of a batch until it has ended, then its outcome: the batch, and the exit code.
 
-    Ctrl-C ends the watching and not the batch, and says so.
+    Ctrl-C stops watching, not the batch, and says so.
     """
     try:
         with showing(out) as tell:
@@ -44,7 +44,7 @@ def watch(
 
 
 def advise(out: Output, view: Json) -> None:
-    """Say beside the answer what can be done with a batch that has ended."""
+    """Suggest, beside the answer, what can be done with a batch that has ended."""
     batch_id, counts = view["id"], view["counts"]
     partial = "" if view["state"] == BatchState.COMPLETED else "--partial "
     if counts["succeeded"] and not view["dry_run"]:
@@ -63,10 +63,10 @@ def until_ended(
     note: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> Json:
-    """The batch once it has ended; `tell` hears of each time that it was read.
+    """The batch once it has ended; `tell` is called each time it was read.
 
-    It must answer the first time. A service that goes away later is asked again, ever less often, without end: the batch
-    is safe in its database, and a night is long. Raises ApiProblem when it refuses.
+    The first request must succeed. Later, an unavailable service is asked again without limit, less and less often: the
+    batch is safe in its database. Raises ApiProblem when it refuses.
     """
     view = api.batch(batch_id)
     broke = 0
@@ -82,14 +82,14 @@ def until_ended(
 
 
 def _read(api: ApiClient, batch_id: str, note: Callable[[str], None] | None) -> Json | None:
-    """The batch; None when the service is away, which `note` is told."""
+    """The batch; None when the service is unavailable, which `note` reports."""
     try:
         return api.batch(batch_id)
     except (Unreachable, ApiProblem) as fault:
         if isinstance(fault, ApiProblem) and not fault.temporary:
             raise
         if note is not None:
-            note(f"{fault} Asking again; the batch is not touched by that.")
+            note(f"{fault} Trying again; this does not affect the batch.")
         return None
 
 
@@ -114,7 +114,7 @@ class Lines:
         self._told: object = None
 
     def __call__(self, view: Json) -> None:
-        """Tell of the batch, if there is news."""
+        """Write a line about the batch if something has changed."""
         total = view["counts"]["total"]
         percent = tables.rows_done(view) * 100 // total if total else None
         news = (view["state"], percent, bool(view["counts"]["failed"]))

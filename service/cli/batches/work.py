@@ -1,4 +1,4 @@
-"""What a batch is asked to do, as options of a command line: those that `submit` and `schedules create` share."""
+"""What a batch should do, as command-line options: those that `submit` and `schedules create` share."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Work:
 
     @property
     def zone_name(self) -> str:
-        """The zone that was given, else this machine's. Raises click.UsageError when there is no such zone."""
+        """The zone that was given, otherwise this machine's. Raises click.UsageError when there is no such zone."""
         from service.batches.windows import iana_zone
 
         found = self.zone or machine_zone(os.environ)
@@ -57,11 +57,11 @@ class Work:
         """The part of a request that they are, but for the source. Raises click.UsageError when they do not fit it."""
         form = format_of(source_name, self.form)
         if self.delimiter is not None and form != "csv":
-            raise click.UsageError(f"--delimiter is of CSV, and this is {form}.")
+            raise click.UsageError(f"--delimiter is for CSV, and this is {form}.")
         if (self.missing or self.decimal is not None) and form != "csv":
-            raise click.UsageError(f"--missing and --decimal are of CSV, and this is {form}.")
+            raise click.UsageError(f"--missing and --decimal are for CSV, and this is {form}.")
         if self.index is not None and form not in ARCHIVES:
-            raise click.UsageError(f"--index is of archives, and this is {form}.")
+            raise click.UsageError(f"--index is for archives, and this is {form}.")
         wanted: Json = {
             "model": self.model,
             "format": form,
@@ -133,51 +133,52 @@ WORK_OPTIONS = (
         "--format",
         "form",
         type=click.Choice(FORMATS),
-        help="How the file is written; without it, as its suffix says.",
+        help="Format of the file; told from its suffix if omitted.",
     ),
-    click.option("--window", metavar="HH:MM-HH:MM", help="Score in these hours alone, such as 22:00-06:00."),
+    click.option("--window", metavar="HH:MM-HH:MM", help="Score only in these hours, such as 22:00-06:00."),
     click.option(
         "--zone",
         metavar="NAME",
-        help="Time zone, such as Europe/Berlin; this machine's without it, else UTC.",
+        help="Time zone, such as Europe/Berlin; this machine's if omitted, or UTC if it has none.",
     ),
     click.option(
         "--on-error",
         type=OnError(),
         metavar="WHAT",
-        help="When rows fail: `continue` (default), `stop` at the first, or stop after so many.",
+        help="When rows fail: `continue` (default), `stop` at the first, or stop after this many.",
     ),
-    click.option("--id-column", metavar="C", help="Column that names the rows; it stands in the output."),
-    click.option("--carry", multiple=True, metavar="C", help="Column to copy to the output; once for each."),
+    click.option("--id-column", metavar="C", help="Column that names the rows; it is copied to the output."),
+    click.option("--carry", multiple=True, metavar="C", help="Column to copy to the output (repeatable)."),
     click.option(
         "--ignore",
         multiple=True,
         metavar="C",
-        help="Column to leave alone though its name is nearly a field's; once for each.",
+        help="Column to leave alone although its name resembles a field's (repeatable).",
     ),
     click.option(
         "--missing",
         multiple=True,
         metavar="TEXT",
-        help="Of CSV: what stands where a number is missing, such as NA; once for each.",
+        help="For CSV: text that stands for a missing number, such as NA (repeatable).",
     ),
     click.option(
-        "--decimal", type=click.Choice([".", ","]), help="Of CSV: the decimal mark; a point without it."
+        "--decimal", type=click.Choice([".", ","]), help="For CSV: the decimal mark; a point if omitted."
     ),
     click.option(
-        "--delimiter", type=Delimiter(), metavar="D", help="Of CSV, or `tab`; found out without it."
+        "--delimiter",
+        type=Delimiter(),
+        metavar="D",
+        help="For CSV: a character, or `tab`; detected if omitted.",
     ),
-    click.option("--index", metavar="NAME", help="Of archives: the member that lists the files."),
+    click.option("--index", metavar="NAME", help="For archives: the member that lists the files."),
     model_options,
-    click.option(
-        "--output", type=click.Choice(OUTPUTS), help="How the output is written; ndjson without it."
-    ),
+    click.option("--output", type=click.Choice(OUTPUTS), help="Format of the output (default: ndjson)."),
     click.option("--place", metavar="URI", help="Folder that gets a copy of the output, in the clear."),
 )
 
 
 def takes_work(function: Callable[..., int]) -> Callable[..., int]:
-    """A command that is told what a batch is to do: gets it as `work`, and the options for it."""
+    """A command with the options of what a batch should do, which it gets as `work`."""
 
     @functools.wraps(function)
     def run(*given: Any, **values: Any) -> int:  # the options, which click has checked

@@ -1,4 +1,4 @@
-"""Checks of what runs on top: published models, API, workers, and jobs that nobody attends to."""
+"""Checks of what runs on top: published models, API, workers, and jobs that are not being processed."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -75,7 +75,7 @@ def jobs(examined: Examined) -> Iterator[Finding]:
 
 
 def sweeps(examined: Examined) -> Iterator[Finding]:
-    """Whether a scheduler sweeps."""
+    """Whether a scheduler runs its sweeps."""
     with connect(examined) as connection:
         row = connection.execute(LAST_SWEEP).fetchone()
     yield last_sweep(None if row is None else LastSweep(*row))
@@ -91,7 +91,7 @@ def last_sweep(last: LastSweep | None) -> Finding:
 
 
 def queue(waiting: int, oldest_s: float) -> Finding:
-    """Whether queued jobs are attended to."""
+    """Whether queued jobs are being processed."""
     found = f"{counted(waiting, 'job')} waiting, the oldest for {oldest_s:.0f} s"
     if oldest_s >= LONG_WAIT_S:
         return warn("queue", found, "Look whether workers run, or start more of them.")
@@ -112,7 +112,7 @@ def api(examined: Examined) -> Iterator[Finding]:
     states = states_of(content)
     if status != 200:
         if not faults:
-            yield fail("api", f"{examined.api_url} accepts no jobs: {states}", "Mend what is not ok.")
+            yield fail("api", f"{examined.api_url} accepts no jobs: {states}", "Fix what is not ok.")
         return
     yield ok("api", f"{examined.api_url} accepts jobs: {states}")
     yield from _admin_key(examined)
@@ -141,9 +141,7 @@ def _refused_key(examined: Examined, path: Path, problem: ApiProblem) -> Finding
         return judged("admin key", f"the service cannot test it: {problem.code}", advice)
     found = f"the service does not take it: {problem.code}"
     if not can_look_up_keys(examined):
-        return warn(
-            "admin key", found, f"Keep {path}, and mend the database first: keys are looked up there."
-        )
+        return warn("admin key", found, f"Keep {path}, and fix the database first: keys are looked up there.")
     advice = f"If this is the right database, move {path} away and start the stack again: it makes a new key."
     return warn("admin key", found, advice)
 

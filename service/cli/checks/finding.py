@@ -61,5 +61,5 @@ def warn(check: str, found: str, advice: str) -> Finding:
 
 
 def fail(check: str, found: str, advice: str) -> Finding:
-    """Something that has to be mended."""
+    """Something that has to be fixed."""
     return Finding(check, Status.FAIL, found, advice)

@@ -55,7 +55,7 @@ def disk_space(free_bytes: int, folder: Path) -> Finding:
 
 
 def runtime(examined: Examined) -> Iterator[Finding]:
-    """Which execution provider a worker on this machine gets, found out by loading a model."""
+    """Which execution provider a worker on this machine gets, detected by loading a model."""
     model = bundled()[0] / MODEL_NAME
     environment = {**os.environ, **examined.settings.environment()}
     try:

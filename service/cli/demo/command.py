@@ -80,7 +80,7 @@ def _conclusion(document: dict[str, Any]) -> RenderableType:
     from service.cli import tables
 
     if not document["ok"]:
-        return tables.text("\nThe demo failed; the reason stands above.", "bold red")
+        return tables.text("\nThe demo failed; the reason is above.", "bold red")
     return tables.text(
         f"\nAll {len(document['steps'])} steps did what they should, in {document['took_s']:.0f} s. The stack is stopped "
         "and its folder removed.\nStart your own with `medqueue up`.",

@@ -67,7 +67,7 @@ def _running(data_dir: Path, log: Path) -> Iterator[None]:
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Our environment without settings that could point the demo at somebody's servers or data."""
+    """The environment without settings that could point the demo at other servers or data."""
     kept = {name: value for name, value in environ.items() if not name.startswith(PREFIX) or name in KEPT}
     return kept | RECEIVER_HERE
 

@@ -122,7 +122,7 @@ def image(tour: Tour) -> None:
 
 
 def stat_priority(tour: Tour) -> None:
-    """A pressing job does not wait behind a backlog."""
+    """An urgent job does not wait behind a backlog."""
     case = known_cases(XRAY)[0]
     backlog = tour.submit_bulk([case] * BACKLOG)
     stat = tour.score(case, priority="stat")
@@ -183,7 +183,7 @@ def cancel(tour: Tour) -> None:
 
 
 def webhook(tour: Tour) -> None:
-    """A receiver is told of a job's end, signed, and of nothing that is confidential."""
+    """A receiver is notified of a job's end, with a signature and without anything confidential."""
     with Receiver() as receiver:
         endpoint = tour.api.create_endpoint(receiver.url, ["job.succeeded"], "the demo's receiver")
         job = tour.score(known_cases(BIOPSY)[0], subject="demo-patient-1")
@@ -202,7 +202,7 @@ def webhook(tour: Tour) -> None:
 
 
 def overnight(tour: Tour) -> None:
-    """A night's file: each row is answered as a single case is, or told why not."""
+    """A file scored overnight: each row is answered like a single case, or with the reason why not."""
     known = list(itertools.islice(itertools.cycle(known_cases(BIOPSY)), NIGHT))
     upload_id = tour.api.upload(io.BytesIO(_night_file(known)))
     wanted = {"model": BIOPSY, "source": {"upload_id": upload_id}, "format": "csv", "id_column": "case"}

@@ -139,7 +139,7 @@ def test_an_admin_key_that_the_service_does_not_take_is_reported(tmp_path: Path)
     found = list(application.api(examined(tmp_path, answering(answer))))
     assert [finding.status for finding in found] == [OK, WARN]
     assert "mq_old" not in str(found)
-    assert "mend the database first" in found[1].advice
+    assert "fix the database first" in found[1].advice
 
 
 def test_an_admin_key_that_cannot_be_tested_is_kept(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def case(tmp_path: Path) -> str:
 def test_what_is_no_address_of_a_service_ends_with_3(url: str, capsys: Captured) -> None:
     assert medqueue("models", "list", url=url) == 3
     told = capsys.readouterr().err
-    assert "no address of a service" in told
+    assert "not the address of a service" in told
     assert "\x1b" not in told
 
 

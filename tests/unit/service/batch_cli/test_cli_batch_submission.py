@@ -61,7 +61,7 @@ def test_what_is_of_csv_alone_is_refused_for_other_formats(
     medqueue: Run, ward: str, words: tuple[str, str], capsys: Captured
 ) -> None:
     assert medqueue("submit", ward, "--model", "m", "--format", "parquet", *words) == 2
-    assert "are of CSV" in capsys.readouterr().err
+    assert "are for CSV" in capsys.readouterr().err
 
 
 def test_a_file_is_uploaded_and_submitted_with_everything_that_was_asked_for(
@@ -142,8 +142,8 @@ def test_what_to_do_when_rows_fail_is_sent_as_it_was_said(
         ("submit WARD --model m --on-error never", "after how many"),
         ("submit WARD --model m --on-error 0", "after how many"),
         ("submit WARD --model m --delimiter ab", "one character"),
-        ("submit WARD --model m --index x", "--index is of archives"),
-        ("submit s3://w/x.zip --model m --delimiter ;", "--delimiter is of CSV"),
+        ("submit WARD --model m --index x", "--index is for archives"),
+        ("submit s3://w/x.zip --model m --delimiter ;", "--delimiter is for CSV"),
         ("submit WARD --model m --dry-run 0", "--dry-run"),
         ("submit WARD --model m --not-before soon", "give a time"),
         ("submit WARD --model m --not-before 2030-01-02 --deadline 2030-01-01", "later"),
