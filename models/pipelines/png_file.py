@@ -40,6 +40,7 @@ _ADAM7: Final = (
     (0, 1, 1, 2),
 )
 _CRITICAL: Final = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
+_KEPT: Final = _CRITICAL | {b"tRNS"}
 _TEXTS: Final = frozenset((b"tEXt", b"zTXt", b"iTXt"))
 _BLOCK_BYTES: Final = 1 << 20
 
@@ -71,7 +72,6 @@ def read_png(content: bytes) -> ImageFile:
     _check_order(chunks)
     palette_size = _palette_size(chunks, header)
     check_colour((chunk.kind, chunk.body) for chunk in chunks)
-    kept = _CRITICAL | {b"tRNS"} - (set() if header.colour in (2, 3, 6) else {b"PLTE"})
     return ImageFile(
         format="PNG",
         width=header.width,
@@ -82,7 +82,7 @@ def read_png(content: bytes) -> ImageFile:
         orientation=_orientation(chunks),
         scanline_bytes=_scanline_bytes(header),
         palette_size=palette_size,
-        content=SIGNATURE + b"".join(chunk.whole for chunk in chunks if chunk.kind in kept),
+        content=SIGNATURE + b"".join(chunk.whole for chunk in chunks if chunk.kind in _KEPT),
     )
 
 

@@ -110,6 +110,7 @@ def files_saying(value: int) -> dict[str, bytes]:
         "XMP attribute": app1(xmp(attribute(value))),
         "XMP element": app1(xmp(element(value))),
         "XMP with padding": app1(xmp(b"<?xpacket begin=''?>" + element(value) + b" " * 500 + b"\0")),
+        "XMP in lines": app1(xmp(element(value).replace(b"><", b">\n  <"))),
         "extended XMP": app1(xmp(b"<a/>"), more_xmp(attribute(value))),
         "extended XMP in pieces": app1(more_xmp(attribute(value)[40:], 40), more_xmp(attribute(value)[:40])),
         "both alike": app1(exif(short(value)), xmp(attribute(value))),
@@ -175,7 +176,7 @@ def test_a_value_without_a_meaning_turns_nothing(value: int) -> None:
     ],
 )  # fmt: skip
 def test_places_that_contradict_each_other_are_refused(file: bytes) -> None:
-    with pytest.raises(ImageRefused, match="conflicting_orientation"):
+    with pytest.raises(ImageRefused, match=r"^conflicting_orientation$"):
         pixels_of(file)
 
 
@@ -217,13 +218,14 @@ def test_places_that_contradict_each_other_are_refused(file: bytes) -> None:
     ],
 )
 def test_a_form_that_cannot_be_read_is_refused(file: bytes) -> None:
-    with pytest.raises(ImageRefused, match="unclear_orientation"):
+    with pytest.raises(ImageRefused, match=r"^unclear_orientation$"):
         pixels_of(file)
 
 
 @pytest.mark.parametrize(
     "file",
     [
+        app1(exif(short(6)[:8] + b"\0\0" + short(6)[10:])),
         app1(xmp(b"")),
         app1(xmp(b"<unclosed")),
         app1(xmp(f'{HEAD}<r:Description xmlns:t="urn:other" t:Orientation="6"/>{TAIL}'.encode())),
@@ -250,5 +252,5 @@ def test_what_says_nothing_of_this_image_turns_nothing(file: bytes) -> None:
 
 def test_a_text_that_unpacks_without_end_is_refused() -> None:
     file = with_chunk(b"iTXt", packet_text(b" " * (1 << 25), packed=True))
-    with pytest.raises(ImageRefused, match="unclear_orientation"):
+    with pytest.raises(ImageRefused, match=r"^unclear_orientation$"):
         pixels_of(file)
