@@ -32,8 +32,8 @@ from models.pipelines.contract import (
 )
 from models.pipelines.side_files import READ
 from models.pipelines.typed_faults import field_faults
+from models.pipelines.typed_schemas import derived_schema
 
-_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 # The first byte of a stored input: how the rest of it is written. 1 is canonical JSON.
 CODEC: Final = b"\x01"
 _DAMAGED: Final = FieldFault("", "stored_input_damaged", "The stored input is damaged.")
@@ -117,9 +117,9 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
     def __init__(self, parameters: ParametersT, read: ReadFile) -> None:
         self.parameters: Final = parameters
         self.prepare(read)
-        self._input_schema = _schema(self.input_type, "validation")
-        self._result_schema = _schema(self.result_type, "serialization")
-        self._options_schema = _schema(self.options_type, "validation")
+        self._input_schema = derived_schema(self.input_type, "validation")
+        self._result_schema = derived_schema(self.result_type, "serialization")
+        self._options_schema = derived_schema(self.options_type, "validation")
         self._no_options = self.options_type()
 
     @classmethod
@@ -275,16 +275,6 @@ def _canonical(value: BaseModel) -> bytes:
     return json.dumps(
         table, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
-
-
-def _schema(model: type[BaseModel], mode: Any) -> dict[str, object]:
-    """JSON Schema of `model`, with an example made of its fields' examples where it has none and they tell enough."""
-    schema: dict[str, Any] = {"$schema": _DIALECT, **model.model_json_schema(mode=mode)}
-    properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
-    shown = {name: rule["examples"][0] for name, rule in properties.items() if rule.get("examples")}
-    if shown and shown.keys() >= set(schema.get("required", ())):
-        schema.setdefault("examples", [shown])
-    return schema
 
 
 def _misfit(error: ValidationError) -> str:

@@ -66,14 +66,20 @@ def described(schema: Schema, root: Schema) -> str:
         return _one_of([schema["const"]] if "const" in schema else schema["enum"])
     if options := schema.get("anyOf") or schema.get("oneOf"):
         return " or ".join(dict.fromkeys(described(option, root) for option in options))
-    kind = schema.get("type")
+    kind = _kind(schema)
     if kind == "string":
         return _text(schema)
     if kind in ("number", "integer"):
         return f"{_KINDS[kind]}{_range(schema)}"
     if kind == "array":
         return f"a list{_count(schema, 'minItems', 'maxItems', 'elements')}"
-    return _KINDS.get(str(kind), "what the schema says")
+    return _KINDS.get(kind, "what the schema says")
+
+
+def _kind(schema: Schema) -> str:
+    """The type of a schema, without the null that it may be instead."""
+    kind = schema.get("type")
+    return next((each for each in kind if each != "null"), "null") if isinstance(kind, list) else str(kind)
 
 
 def _fault(found: Any, path: tuple[str, ...], root: Schema) -> FieldFault:

@@ -42,6 +42,8 @@ class Input(TypedInput):
     text: Annotated[str, Field(title="Report", min_length=1, max_length=60, examples=["No focal lesion."])]
     sex: Annotated[Literal["female", "male"] | None, Field(examples=["female"])] = None
     dose: Annotated[float, Field(ge=0, le=50, json_schema_extra={"unit": "mg"})] = 10.0
+    weight: Annotated[float | None, Field(gt=0, json_schema_extra={"unit": "kg"})] = None
+    side: Literal["left"] | None = None
     smoker: bool = False
     events: Annotated[list[Event], Field(max_length=3)] = Field(default_factory=list)
     scores: dict[str, float] = Field(default_factory=dict)
@@ -135,6 +137,8 @@ VALUES = st.fixed_dictionaries(
         "sex": st.sampled_from(["female", "male", None, "other"]) | LEAVES,
         "dose": NUMBERS | LEAVES,
         "smoker": st.booleans() | LEAVES,
+        "weight": NUMBERS | LEAVES,
+        "side": st.sampled_from(["left", "right", None]),
         "events": st.lists(EVENTS, max_size=4) | LEAVES,
         "scores": st.dictionaries(st.text(max_size=3), NUMBERS | LEAVES, max_size=3),
         "mark": LEAVES,
@@ -180,7 +184,8 @@ def test_no_fault_holds_a_value(value: dict[str, Any]) -> None:
         ({"text": 3}, "/text", "wrong_type", "text must be a text of 1 to 60 characters."),
         ({"text": ""}, "/text", "too_short", "text must be a text of 1 to 60 characters."),
         ({"text": "x" * 61}, "/text", "too_long", "text must be a text of 1 to 60 characters."),
-        ({"sex": "other"}, "/sex", "not_allowed", "sex must be one of female, male."),
+        ({"sex": "other"}, "/sex", "not_allowed", "sex must be one of female, male, null."),
+        ({"weight": 0}, "/weight", "out_of_range", "weight must be a number greater than 0 kg."),
         ({"dose": 51}, "/dose", "out_of_range", "dose must be a number between 0 and 50 mg."),
         ({"dose": "5"}, "/dose", "wrong_type", "dose must be a number between 0 and 50 mg."),
         ({"dose": float("inf")}, "/dose", "not_finite", "dose must be a number between 0 and 50 mg."),
@@ -251,7 +256,7 @@ def test_an_input_is_stored_with_its_codec_version_and_its_defaults_in_one_form(
     payload = ECHO.encode({"dose": 5, "text": "é"})
     assert payload == ECHO.encode({"text": "é", "dose": 5.0})
     assert payload[:1] == CODEC == b"\x01"
-    stored = '{"dose":5.0,"events":[],"mark":0,"scores":{},"sex":null,"smoker":false,"text":"é"}'
+    stored = '{"dose":5.0,"events":[],"mark":0,"scores":{},"sex":null,"side":null,"smoker":false,"text":"é","weight":null}'
     assert payload[1:].decode() == stored
 
 
@@ -351,6 +356,8 @@ def test_a_typed_pipeline_is_a_pipeline_and_its_schemas_are_schemas() -> None:
     properties: Any = SCHEMA["properties"]
     assert properties["dose"]["unit"] == "mg"
     assert properties["text"]["title"] == "Report"
+    assert properties["weight"]["type"] == ["number", "null"]
+    assert properties["weight"]["exclusiveMinimum"] == 0
 
 
 def test_a_pipeline_can_make_its_input_type_of_the_parameters() -> None:
