@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from models.pipelines import FieldFault, SinglePass
+from models.pipelines import ROW, FieldFault, SinglePass
 from models.pipelines.columns import CellFaults
 from service import failpoints
 from service.batches import chunks, output, steps
@@ -199,9 +199,10 @@ class StepWorker:
     def _measured_sizes(self, loaded: LoadedModel) -> Sizes:
         """Sizes by runs of the graph on nothing in particular, twice as large each time until they take long enough.
 
-        Of a pipeline that is no single pass nothing is known before it was given its first rows.
+        Of a pipeline that is no single pass nothing is known before it was given its first rows, and of one that feeds
+        words neither: there are none that stand for nothing in particular.
         """
-        if not isinstance(loaded.pipeline, SinglePass):
+        if not (isinstance(loaded.pipeline, SinglePass) and _feeds_numbers(loaded.pipeline)):
             return self._sizes_by(UNMEASURED_ROW_S, loaded.batch_limit)
         rows = 1
         while (run_s := self._run_s(loaded, rows)) < RUN_S / 2 and rows < loaded.batch_limit:
@@ -347,3 +348,7 @@ def _all_failed(planned: Chunk, layout: Layout, fault: FieldFault) -> pa.RecordB
 def _power_of_two(value: float, least: int, most: int) -> int:
     """The greatest power of two up to `value`, within bounds."""
     return int(min(most, max(least, 2 ** int(np.log2(max(1.0, value))))))
+
+
+def _feeds_numbers(pipeline: SinglePass) -> bool:
+    return all(spec.dtype != ROW for spec in pipeline.feeds)
