@@ -11,6 +11,7 @@ import fsspec
 
 from service.errors import BlobUnavailable, SettingInvalid
 
+UNFINISHED = ".part"
 READ_BYTES = 256 * 1024
 NO_ROOT = "the folder of the blob store does not exist"
 
@@ -32,6 +33,12 @@ class BlobStore(Protocol):
 
     def delete(self, location: str) -> None:
         """Remove a blob; a missing one is no error."""
+
+    def delete_unfinished(self, location: str) -> None:
+        """Remove what writers that died have left of a blob. Lists the folder of the blob: keep it small.
+
+        Nobody may be writing it.
+        """
 
 
 class FsspecBlobStore:
@@ -56,7 +63,7 @@ class FsspecBlobStore:
 
     def write(self, location: str, parts: Iterable[bytes]) -> None:
         """See BlobStore. Written beside its place first and moved there once on disk."""
-        path, beside = self._path(location), self._path(f"{location}.{uuid4().hex}.part")
+        path, beside = self._path(location), self._path(f"{location}.{uuid4().hex}{UNFINISHED}")
         source = _Source(parts)
         try:
             self._make_folders(location)
@@ -103,6 +110,19 @@ class FsspecBlobStore:
         """See BlobStore."""
         try:
             self._files.rm_file(self._path(location))
+        except FileNotFoundError:
+            self._require_root()
+        except OSError as error:
+            raise BlobUnavailable from error
+
+    def delete_unfinished(self, location: str) -> None:
+        """See BlobStore."""
+        folder, _, name = self._path(location).rpartition("/")
+        try:
+            self._files.invalidate_cache(folder)
+            for path in self._files.ls(folder, detail=False):
+                if path.endswith(UNFINISHED) and path.rpartition("/")[2].startswith(f"{name}."):
+                    self._files.rm_file(path)
         except FileNotFoundError:
             self._require_root()
         except OSError as error:

@@ -140,7 +140,7 @@ class ArtifactStore:
                 inline = cipher.seal(each.content, _bound("content", tenant_id, lease.id, each.name))
                 prepared.append(NewArtifact(lease, tenant_id, each, sha256, inline=inline))
             else:
-                location = f"artifacts/{tenant_id}/{lease.id}.{lease.fence}.{each.name}"
+                location = f"artifacts/{tenant_id}/{lease.id}/{lease.fence}.{each.name}"
                 data_key = self._keyring.new_data_key(_bound("data_key", tenant_id, lease.id, each.name))
                 prepared.append(
                     NewArtifact(lease, tenant_id, each, sha256, location=location, data_key=data_key)
@@ -222,6 +222,7 @@ def remove_due(database: Database, blobs: BlobStore) -> int:
     for location in due:
         try:
             blobs.delete(location)
+            blobs.delete_unfinished(location)
         except BlobUnavailable as error:
             log.warning("artifact_not_removed", location=location, exc_info=error)
             with database.statement() as work:

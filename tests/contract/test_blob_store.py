@@ -193,6 +193,35 @@ def test_nothing_half_written_is_left_beside_a_blob(fault: Exception | None, tmp
     assert files == ([PLACE] if fault is None else [])
 
 
+def test_what_a_dead_writer_left_of_a_blob_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    class Died(BaseException):
+        """What ends a process runs no code of it."""
+
+    class Dying(FsspecBlobStore):
+        """A store whose writers leave what they have written."""
+
+        def _discard(self, path: str) -> None:
+            """Nothing: the process is gone."""
+
+    store = Dying((tmp_path / "blobs").as_uri(), makes_root=True)
+    for place in (PLACE, PLACE + "2", PLACE):
+        with pytest.raises(Died):
+            store.write(place, broken([b"half"], Died()))
+    store.write(PLACE, [b"whole"])
+    assert len(list((tmp_path / "blobs" / "uploads" / "tenant").iterdir())) == 4
+    store.delete_unfinished(PLACE)
+    left = sorted(path.name for path in (tmp_path / "blobs" / "uploads" / "tenant").iterdir())
+    assert [name.partition(".")[0] for name in left] == ["blob", "blob2"]
+    assert content(store) == b"whole"
+
+
+def test_nothing_unfinished_is_no_error(store: BlobStore) -> None:
+    store.delete_unfinished(PLACE)
+    store.write(PLACE, [b"whole"])
+    store.delete_unfinished(PLACE)
+    assert content(store) == b"whole"
+
+
 def test_a_folder_that_is_missing_is_unavailable_and_never_made_anew(tmp_path: Path) -> None:
     root = tmp_path / "blobs"
     store = FsspecBlobStore(root.as_uri())
@@ -201,6 +230,7 @@ def test_a_folder_that_is_missing_is_unavailable_and_never_made_anew(tmp_path: P
         lambda: content(store),
         lambda: store.read_into(PLACE, 0, memoryview(bytearray(1))),
         lambda: store.delete(PLACE),
+        lambda: store.delete_unfinished(PLACE),
     ]
     for use in uses:
         with pytest.raises(BlobUnavailable):
@@ -241,6 +271,10 @@ class StandingStill(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no ty
         """Answer nothing."""
         raise TimeoutError
 
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        """Answer nothing."""
+        raise TimeoutError
+
 
 @pytest.fixture(params=["fake", "still"])
 def away(request: pytest.FixtureRequest) -> BlobStore:
@@ -266,6 +300,11 @@ def test_a_store_that_is_away_says_so_when_it_is_read(away: BlobStore) -> None:
 def test_a_store_that_is_away_says_so_when_a_range_is_read(away: BlobStore) -> None:
     with pytest.raises(BlobUnavailable):
         away.read_into(PLACE, 0, memoryview(bytearray(1)))
+
+
+def test_a_store_that_is_away_says_so_when_it_is_to_delete_what_is_unfinished(away: BlobStore) -> None:
+    with pytest.raises(BlobUnavailable):
+        away.delete_unfinished(PLACE)
 
 
 def test_a_store_that_is_away_says_so_when_it_is_to_delete(away: BlobStore) -> None:
