@@ -2,19 +2,19 @@
 
 import io
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
-from service import audit, failpoints
+from service import audit
 from service.accounts import Principal, Scope
 from service.audit import Action, AuditEvent
 from service.catalog import Catalog, PublishedModel
 from service.combining import Combiner
 from service.db import Database
 from service.desk.intake import Intake
+from service.desk.job_store import COMBINED, JobStore
 from service.desk.requests import JobRequest, JobSearch
 from service.desk.waiting import Waiting
 from service.errors import (
@@ -25,15 +25,11 @@ from service.errors import (
     PayloadUnreadable,
     ServiceError,
 )
-from service.failpoints import Point
-from service.jobs import artifacts, queries, submission
+from service.jobs import artifacts, queries
 from service.jobs.admission import Admission
 from service.jobs.artifacts import ArtifactStore, StoredArtifact
 from service.jobs.queries import JobFilter, JobView, Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
-from service.metrics import JOBS_SUBMITTED
-
-COMBINED = 64
 
 
 class Desk:
@@ -52,12 +48,10 @@ class Desk:
         self._database = database
         self._catalog = catalog
         self._intake = intake
-        self._admission = admission
+        self._store = JobStore(database, admission)
         self._waiting = waiting
         self._artifact_store = artifact_store
-        for_all = (DatabaseUnavailable,)
-        self._submits = Combiner(partial(_submit_all, database), limit=COMBINED, for_all=for_all)
-        self._reads = Combiner(partial(_read_all, database), limit=COMBINED, for_all=for_all)
+        self._reads = Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,))
 
     def submit(
         self,
@@ -72,20 +66,17 @@ class Desk:
         Repeated with the same idempotency key, it returns the job that was stored first. Raises IdempotencyKeyReused.
         """
         principal.require(Scope.JOBS_WRITE)
-        earlier = self._earlier(principal, idempotency, count=1).get(0)
+        earlier = self._store.earlier(principal, idempotency, count=1).get(0)
         if earlier is not None:
             return earlier
         until = self._intake.patience()
         job = self._intake.checked(principal, wanted, look_up_until=until, traceparent=traceparent)
         if idempotency is not None or job.after:
-            (stored,) = self._store([job], idempotency)
+            (stored,) = self._store.all([job], idempotency)
             if isinstance(stored, AfterUnsuitable):
                 raise stored
             return stored
-        with self._admission.room(principal.tenant_id, 1):
-            accepted = self._submits.run(job)
-        JOBS_SUBMITTED.labels(job.model.name).inc()
-        return accepted
+        return self._store.one(job)
 
     def submit_many(
         self,
@@ -102,7 +93,7 @@ class Desk:
         """
         principal.require(Scope.JOBS_WRITE)
         answers: dict[int, Accepted | ServiceError] = {
-            **self._earlier(principal, idempotency, count=len(wanted))
+            **self._store.earlier(principal, idempotency, count=len(wanted))
         }
         until, jobs = self._intake.patience(), list[NewJob]()
         for position, item in enumerate(wanted):
@@ -114,7 +105,7 @@ class Desk:
             else:
                 answers[position] = checked
         if jobs:
-            stored = self._store(jobs, idempotency)
+            stored = self._store.all(jobs, idempotency)
             answers |= {job.position: each for job, each in zip(jobs, stored, strict=True)}
         return [answers[position] for position in range(len(wanted))]
 
@@ -247,38 +238,6 @@ class Desk:
         except ServiceError as error:
             return error
 
-    def _store(
-        self, jobs: list[NewJob], idempotency: IdempotencyKey | None
-    ) -> list[Accepted | AfterUnsuitable]:
-        """Store the cases of one request, all or none but those that wait for what they cannot.
-
-        Raises TenantQueueFull, QueueFull or PredecessorBusy.
-        """
-        waits = any(job.after for job in jobs)
-        unit = self._database.transaction() if idempotency or waits else self._database.statement()
-        store = submission.submit_after if waits else submission.submit
-        failpoints.reach(Point.SUBMIT_BEFORE)
-        with self._admission.room(jobs[0].principal.tenant_id, len(jobs)), unit as work:
-            stored = [*store(work, jobs, idempotency)]
-        failpoints.reach(Point.SUBMIT_AFTER)
-        fresh = Counter(
-            job.model.name
-            for job, each in zip(jobs, stored, strict=True)
-            if isinstance(each, Accepted) and not each.replayed
-        )
-        for name, count in fresh.items():
-            JOBS_SUBMITTED.labels(name).inc(count)
-        return stored
-
-    def _earlier(
-        self, principal: Principal, idempotency: IdempotencyKey | None, *, count: int
-    ) -> dict[int, Accepted]:
-        """What this key stored before, by position in the request: looked up first, since checks may fail that passed then."""
-        if idempotency is None:
-            return {}
-        with self._database.statement() as work:
-            return submission.earlier(work, principal, idempotency, count=count)
-
     def _versions(self, wanted: JobSearch) -> list[UUID] | None:
         """The model versions that `model` and `kind` stand for; None for all."""
         catalog = self._catalog
@@ -294,15 +253,6 @@ class Desk:
             except ModelNotFound:
                 found = []
         return [version.id for version in found if wanted.kind in {None, version.manifest.kind}]
-
-
-def _submit_all(database: Database, new_jobs: Sequence[NewJob]) -> list[Accepted]:
-    """Store the cases of several requests in one transaction."""
-    failpoints.reach(Point.SUBMIT_BEFORE)
-    with database.statement() as work:
-        accepted = submission.submit(work, new_jobs)
-    failpoints.reach(Point.SUBMIT_AFTER)
-    return accepted
 
 
 def _read_all(database: Database, readings: Sequence[Reading]) -> list[JobView | PayloadUnreadable | None]:
