@@ -30,7 +30,7 @@ from models.pipelines.contract import (
     refuse_options,
     score_in_one_pass,
 )
-from models.pipelines.features import AnyFeature, FieldNames
+from models.pipelines.features import AnyFeature, Feature, FieldNames
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array
@@ -105,14 +105,14 @@ class MixedClassification:
         return self._classifier.results(outputs, count)
 
     def extremes(self) -> list[bytes]:
-        """See probing: what is shown as an example, and that with each feature at each of its ends."""
+        """See probing: what is shown as an example, and that with each feature at each of its ends, and absent."""
         return [_packed(row) for row in self._rows()]
 
     def _rows(self) -> Iterator[dict[str, Stored]]:
         shown: dict[str, Stored] = {feature.name: feature.shown for feature in self._features}
         yield shown
         for feature in self._features:
-            for end in feature.ends:
+            for end in _ends(feature):
                 yield {**shown, feature.name: end}
 
     def further_extremes(self, outputs: Mapping[str, Array]) -> list[bytes]:
@@ -120,13 +120,13 @@ class MixedClassification:
         rows = []
         for values in outputs.values():
             for column in np.asarray(values, np.float64).T:
-                starts = np.cumsum([1, *(len(feature.ends) for feature in self._features)])
+                starts = np.cumsum([1, *(len(_ends(feature)) for feature in self._features)])
                 driven = [
-                    (feature, column[start : start + len(feature.ends)])
+                    (feature.name, _ends(feature), column[start:])
                     for feature, start in zip(self._features, starts, strict=False)
                 ]
                 rows += [
-                    {each.name: each.ends[int(extreme(found))] for each, found in driven}
+                    {name: ends[int(extreme(found[: len(ends)]))] for name, ends, found in driven}
                     for extreme in (np.argmax, np.argmin)
                 ]
         return [_packed(row) for row in rows]
@@ -157,6 +157,12 @@ class MixedClassification:
             "additionalProperties": False,
             "examples": [{feature.name: feature.shown for feature in self._features}],
         }
+
+
+def _ends(feature: AnyFeature) -> tuple[Stored, ...]:
+    """The ends of what is accepted, and that it is absent where a value of the manifest's stands for it."""
+    stands_for = not feature.required and not isinstance(feature, Feature)
+    return (*feature.ends, None) if stands_for else feature.ends
 
 
 def _packed(row: Mapping[str, Stored]) -> bytes:

@@ -13,7 +13,6 @@ from models.pipelines.features.table import FeatureTable, Stored, check_missing,
 from models.pipelines.names import near_names
 
 _NAMED: Final = 20  # of many values, that many are named
-_MOST_ENDS: Final = 50
 
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 
@@ -78,8 +77,8 @@ class CategoryFeature(FeatureTable):
 
     @property
     def ends(self) -> tuple[Stored, ...]:
-        """What is accepted; of many the first."""
-        return self.values[:_MOST_ENDS]
+        """All that is accepted."""
+        return self.values
 
     def json_schema(self) -> dict[str, object]:
         """JSON Schema of the feature."""

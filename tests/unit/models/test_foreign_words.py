@@ -169,6 +169,23 @@ def test_features_that_do_not_meet_the_graph_are_refused_by_their_key(
         assert any(part in fault.detail for fault in faults), (part, faults)
 
 
+@pytest.mark.parametrize(
+    ("feature", "found"),
+    [
+        (STAGE.replace(" }", ", required = false, missing = 0 }"), []),
+        (STAGE.replace(" }", ", required = false, missing = -1 }"), ["probe_failed"]),
+        (STAGE.replace('"distant"]', '"distant", "unknown"]'), ["probe_failed"]),
+    ],
+)
+def test_what_stands_for_an_absent_value_and_each_category_must_be_known_to_the_graph(
+    feature: str, found: list[str], tmp_path: Path
+) -> None:
+    write(tmp_path, "sklearn-codes", features=[AGE, SMOKER, feature])
+    renew_golden(tmp_path)
+    seal_bundle(tmp_path)
+    assert [fault.code for fault in check_bundle(tmp_path)] == found
+
+
 def test_scores_beyond_probabilities_are_found_for_categories_too(tmp_path: Path) -> None:
     """The probe asks for each value; this graph answers a logit that the golden cases keep within 0 and 1."""
     folder = write(tmp_path, "sklearn-codes")

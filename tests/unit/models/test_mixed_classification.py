@@ -302,6 +302,26 @@ def test_the_extremes_are_every_value_beside_what_is_shown() -> None:
     ]
 
 
+def test_the_extremes_of_what_may_be_absent_are_without_it_too() -> None:
+    """But not without a number, for which the graph gets NaN: that may well answer NaN."""
+    pipeline: Any = single_pass(manifest(features=[OPTIONAL[0], OPTIONAL[3]]))
+    shown = {"dose": 10.0, "sex": "female"}
+    rows = [pipeline.decode(payload) for payload in pipeline.extremes()]
+    assert rows == [
+        shown,
+        shown | {"dose": 0.0},
+        shown | {"dose": 50.0},
+        shown,
+        shown | {"sex": "male"},
+        shown | {"sex": None},
+    ]
+    outputs = {"probability": np.array([[0.5], [0.9], [0.1], [0.5], [0.2], [0.6]])}
+    assert [pipeline.decode(payload) for payload in pipeline.further_extremes(outputs)] == [
+        {"dose": 0.0, "sex": None},
+        {"dose": 50.0, "sex": "male"},
+    ]
+
+
 def test_a_table_of_numbers_alone_is_stored_and_batched_as_before() -> None:
     typed = [feature | {"type": "number"} for feature in FEATURES]
     for features in (FEATURES, typed, ["dose", "age"]):
