@@ -7,10 +7,11 @@ lock was waited for is checked again by Postgres against the newest version of t
 
 from service import leases
 from service.audit import Action
+from service.problem_codes import BatchProblem
 from service.webhooks import planning
 
 PROGRESS_S = 60
-TOO_MANY_ERRORS = """jsonb_build_object('code', 'too_many_errors',
+TOO_MANY_ERRORS = f"""jsonb_build_object('code', '{BatchProblem.TOO_MANY_ERRORS}',
     'detail', 'More rows failed than on_error allows. See the errors; what was scored stays.')"""
 
 # When chunks of a batch may be begun, by the database's clock. Openings are made by service.batches.windows.

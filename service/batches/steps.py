@@ -23,16 +23,17 @@ from service.db import Param, UnitOfWork
 from service.jobs.execution import Problem
 from service.leases import Lease
 from service.lifecycle import BatchState
+from service.problem_codes import BatchProblem
 from service.rows import Row
 from service.webhooks import planning
 
 TABLE = "batch_step"
 MISCOUNTED = Problem(
-    "accounting_mismatch",
+    BatchProblem.ACCOUNTING_MISMATCH,
     "The rows of the chunks are not those that the source holds by an independent count.",
 )
 UNACCOUNTED = Problem(
-    "accounting_mismatch",
+    BatchProblem.ACCOUNTING_MISMATCH,
     "Rows in are not rows out and errors. What was scored stays; no result is published.",
 )
 
@@ -143,7 +144,8 @@ AWAIT_SOURCE = f"""
 WITH {settling.HELD}, waiting AS (
     UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1,
         available_at = now() + make_interval(secs => %(delay_s)s), {leases.RELEASE},
-        problem = jsonb_build_object('code', 'source_awaited', 'detail', 'The source is not there yet. It is waited for until '
+        problem = jsonb_build_object('code', '{BatchProblem.SOURCE_AWAITED}',
+            'detail', 'The source is not there yet. It is waited for until '
             || to_char(batch.source_by AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '.')
     FROM held, batch_step AS before, batch
     WHERE {leases.held_clause(TABLE)} AND before.id = held.id AND batch.id = batch_step.batch_id
@@ -151,7 +153,7 @@ WITH {settling.HELD}, waiting AS (
 ), events AS (
     INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
     SELECT tenant_id, id, %(actor)s, '{Action.SOURCE_AWAITED}', jsonb_build_object('until', source_by) FROM waiting
-    WHERE before IS DISTINCT FROM 'source_awaited'
+    WHERE before IS DISTINCT FROM '{BatchProblem.SOURCE_AWAITED}'
 )
 SELECT id FROM waiting
 """

@@ -14,6 +14,7 @@ from service.batches.queries import PACE
 from service.batches.windows import Opening, Window
 from service.db import UnitOfWork
 from service.lifecycle import ChunkState
+from service.problem_codes import BatchProblem
 from service.rows import Row
 from service.webhooks import planning
 
@@ -22,14 +23,17 @@ ACTOR = "scheduler"
 SURE_AFTER_S = 60  # no alarm before a batch has run for so long, or for two thirds of its time: the first chunks say little
 
 CRASHED = (
-    '{"code": "worker_crashed", "detail": "The worker died each time it scored these rows. Look at them, or tell the '
-    "model''s publisher.\"}"
+    f'{{"code": "{BatchProblem.WORKER_CRASHED}", "detail": "The worker died each time it scored these rows. '
+    "Look at them, or tell the model''s publisher.\"}"
 )
 STEP_CRASHED = (
-    '{"code": "worker_crashed", "detail": "The worker died each time it read or joined this batch. An operator may look '
-    'into it."}'
+    f'{{"code": "{BatchProblem.WORKER_CRASHED}", "detail": "The worker died each time it read or joined this batch. '
+    'An operator may look into it."}'
 )
-LATE = '{"code": "deadline_passed", "detail": "The deadline passed before the batch was done. What was scored stays."}'
+LATE = (
+    f'{{"code": "{BatchProblem.DEADLINE_PASSED}", '
+    '"detail": "The deadline passed before the batch was done. What was scored stays."}'
+)
 
 # A chunk is claimed alone, so each crash counts. One that did it time and again is set aside with all its rows as failed:
 # a night's work is not thrown away for one row, and on_error says whether so many failures end the batch.

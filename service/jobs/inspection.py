@@ -12,6 +12,7 @@ from service import rows
 from service.db import UnitOfWork
 from service.errors import JobNotFound
 from service.lifecycle import JobState
+from service.problem_codes import JobProblem
 
 # Scalar parts rather than joins: each is found by its key, whatever the plan.
 INSPECT = """
@@ -31,10 +32,10 @@ FROM job WHERE id = %(id)s
 """
 
 # What an operator does before a quarantined job is queued again, by the code of its problem.
-MENDED_FIRST = {
-    "upload_gone": "Restore its upload to the blob store from a backup",
-    "blob_unavailable": "Make the blob store reachable",
-    "input_unreadable": "Start the workers with the master key and the blobs that it was stored under",
+MENDED_FIRST: dict[str, str] = {
+    JobProblem.UPLOAD_GONE: "Restore its upload to the blob store from a backup",
+    JobProblem.BLOB_UNAVAILABLE: "Make the blob store reachable",
+    JobProblem.INPUT_UNREADABLE: "Start the workers with the master key and the blobs that it was stored under",
 }
 
 

@@ -21,6 +21,7 @@ from service.db import Param, UnitOfWork
 from service.jobs import submission
 from service.jobs.submission import Callback, IdempotencyKey, NewJob
 from service.lifecycle import Origin, Priority
+from service.problem_codes import JobProblem
 from service.queue import score_wake_up
 from service.webhooks import endpoints
 
@@ -50,7 +51,7 @@ SELECT id, model_version_id FROM requeued ORDER BY id
 FAILED = f"""
 SELECT id, tenant_id, submitted_by, model_version_id, priority, payload, upload_id, options, context, callback_endpoint_id,
     callback, traceparent
-FROM job WHERE state = 'failed' AND problem->>'code' <> 'predecessor_failed'
+FROM job WHERE state = 'failed' AND problem->>'code' <> '{JobProblem.PREDECESSOR_FAILED}'
     AND id > %(after)s AND {CONDITIONS} ORDER BY id LIMIT {AT_ONCE}
 """
 

@@ -13,6 +13,7 @@ from service.audit import Action
 from service.db import UnitOfWork
 from service.jobs import predecessors
 from service.lifecycle import JobState
+from service.problem_codes import JobProblem
 from service.queue import score_wake_up
 from service.webhooks import planning
 
@@ -130,12 +131,15 @@ LATE_S = 10.0
 LATE_ROUNDS = 3
 
 QUARANTINE_PROBLEM = (
-    '{"code": "worker_crashed", "detail": "The worker died each time it scored this job alone. '
+    f'{{"code": "{JobProblem.WORKER_CRASHED}", "detail": "The worker died each time it scored this job alone. '
     'An operator may look into it and requeue it."}'
 )
-EXPIRY_PROBLEM = '{"code": "deadline_passed", "detail": "The deadline passed before a worker was free."}'
+EXPIRY_PROBLEM = (
+    f'{{"code": "{JobProblem.DEADLINE_PASSED}", "detail": "The deadline passed before a worker was free."}}'
+)
 EXPIRY_PROBLEM_OF_WAITING = (
-    '{"code": "deadline_passed", "detail": "The deadline passed before the job could be queued."}'
+    f'{{"code": "{JobProblem.DEADLINE_PASSED}", '
+    '"detail": "The deadline passed before the job could be queued."}'
 )
 
 

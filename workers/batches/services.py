@@ -25,6 +25,7 @@ from service.errors import BlobUnavailable, DatabaseUnavailable, ServiceError
 from service.faults import Requirement
 from service.gate import Gate
 from service.jobs.execution import Problem, backoff_s
+from service.problem_codes import BatchProblem
 from service.storage import BlobStore
 from service.uploads import Uploads
 from workers.batches.lease_keeper import LeaseKeeper
@@ -34,7 +35,7 @@ from workers.pool import ModelPool
 TRIES = 8
 TRIED_TOO_OFTEN = "This was tried as often as is allowed; the last fault was {}. {}"
 INTERNAL = Problem(
-    "internal_error", "Something went wrong that nobody foresaw. The log of the worker says what."
+    BatchProblem.INTERNAL_ERROR, "Something went wrong that nobody foresaw. The log of the worker says what."
 )
 
 Answer = TypeVar("Answer")

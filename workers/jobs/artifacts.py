@@ -11,6 +11,7 @@ from models.pipelines.artifacts import artifacts_fault
 from service.errors import BlobUnavailable
 from service.jobs.artifacts import ArtifactStore, NewArtifact
 from service.jobs.execution import Ending, Problem
+from service.problem_codes import JobProblem
 from workers.heartbeat import Heartbeat
 from workers.runtime import RunFailed
 
@@ -18,7 +19,7 @@ WRITE_STEP_S = 120.0
 TRIES = 8
 
 TOO_LARGE = Problem(
-    "artifacts_too_large",
+    JobProblem.ARTIFACTS_TOO_LARGE,
     "The model made more or larger files of this input than the service takes. An operator may raise "
     "MEDQUEUE_MAX_ARTIFACTS or MEDQUEUE_MAX_ARTIFACT_BYTES and requeue the job.",
 )

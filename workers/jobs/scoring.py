@@ -37,6 +37,7 @@ from service.jobs import execution
 from service.jobs.artifacts import ArtifactStore, NewArtifact
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
+from service.problem_codes import JobProblem
 from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
@@ -50,20 +51,23 @@ from workers.turns import Turns
 READ_STEP_S = 60.0
 REFUSED_WAKE_S = 0.25
 
-UNREADABLE = Problem("input_unreadable", "The stored input cannot be read. Submit the case again.")
+UNREADABLE = Problem(JobProblem.INPUT_UNREADABLE, "The stored input cannot be read. Submit the case again.")
 UPLOAD_GONE = Problem(
-    "upload_gone", "The upload of this job is missing. Upload the file and submit again, or ask the operator."
+    JobProblem.UPLOAD_GONE,
+    "The upload of this job is missing. Upload the file and submit again, or ask the operator.",
 )
 NOT_OPENED = Problem(
-    "input_unreadable", "The stored input does not decrypt. An operator may look into it and requeue the job."
+    JobProblem.INPUT_UNREADABLE,
+    "The stored input does not decrypt. An operator may look into it and requeue the job.",
 )
 MODEL_FAILED = Problem(
-    "model_failed", "The model fails on this input. Check it; if it is right, tell the model's publisher."
+    JobProblem.MODEL_FAILED,
+    "The model fails on this input. Check it; if it is right, tell the model's publisher.",
 )
-TIMED_OUT = Problem("run_timed_out", "The model ran longer on this input than its manifest allows.")
-NO_MEMORY = Problem("out_of_memory", "The model runs out of memory on this input alone.")
+TIMED_OUT = Problem(JobProblem.RUN_TIMED_OUT, "The model ran longer on this input than its manifest allows.")
+NO_MEMORY = Problem(JobProblem.OUT_OF_MEMORY, "The model runs out of memory on this input alone.")
 BAD_PREDICTION = Problem(
-    "prediction_invalid", "The model answered with something that is no prediction, such as NaN."
+    JobProblem.PREDICTION_INVALID, "The model answered with something that is no prediction, such as NaN."
 )
 # What a case is told that fails in this way on its own.
 ALONE_AT_FAULT: dict[type[Exception], Problem] = {

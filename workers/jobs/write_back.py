@@ -15,7 +15,7 @@ import structlog
 
 from service import failpoints, logs
 from service.db import Database, UnitOfWork
-from service.errors import BlobUnavailable, DatabaseUnavailable
+from service.errors import DatabaseUnavailable
 from service.failpoints import Point
 from service.faults import Requirement
 from service.gate import Gate
@@ -24,14 +24,15 @@ from service.jobs.artifacts import ArtifactStore
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.leases import Lease
 from service.metrics import JOBS_ENDED, JOBS_FENCED_OFF, JOBS_QUARANTINED, JOBS_RETRIED
+from service.problem_codes import JobProblem
 from workers.heartbeat import Heartbeat
 from workers.jobs.artifacts import BlobWriter
 
 STORE_STEP_S = 120.0
 STORE_TRIES = 8
 UNCOUNTED_CAP_S = 10.0  # what a whole process waits for is over at once for all its jobs
-BLOBS_AWAY = Problem(BlobUnavailable.code, "The blob store does not answer.")
-NOT_NOTED = Problem(DatabaseUnavailable.code, "Postgres does not answer.")
+BLOBS_AWAY = Problem(JobProblem.BLOB_UNAVAILABLE, "The blob store does not answer.")
+NOT_NOTED = Problem(JobProblem.DATABASE_UNAVAILABLE, "Postgres does not answer.")
 TRIED_TOO_OFTEN = "It was tried as often as is allowed. An operator may look into it and requeue it."
 
 log = structlog.get_logger()

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from models.pipelines import FieldFault
+from service.problem_codes import BatchProblem, JobProblem
 
 
 class FileProblem(StrEnum):
@@ -53,7 +54,7 @@ class FileRefused(Exception):
 class SourceUnavailable(Exception):
     """The source does not answer now. What is done so far holds; try again."""
 
-    code: ClassVar[str] = "source_unavailable"
+    code: ClassVar[str] = BatchProblem.SOURCE_UNAVAILABLE.value
 
     def __init__(self) -> None:
         super().__init__((type(self).__doc__ or "").strip())
@@ -78,7 +79,9 @@ UNSUPPORTED_FILE = FieldFault(
     "", "unsupported_file", "The file is a link or compressed in a way that is not read."
 )
 MODEL_FAILED = FieldFault(
-    "", "model_failed", "The model fails on this input. Check it; if it is right, tell the model's publisher."
+    "",
+    JobProblem.MODEL_FAILED,
+    "The model fails on this input. Check it; if it is right, tell the model's publisher.",
 )
 TOO_MANY_FAULTS = FieldFault(
     "", "unknown_field", "The row has fields that the model does not take: remove them."

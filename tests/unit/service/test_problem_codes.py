@@ -1,0 +1,57 @@
+"""The codes of problems are closed sets: written once, used, and told of in the documents."""
+
+import ast
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from service.problem_codes import BatchProblem, JobProblem
+from tests.unit.service.test_statements import SOURCES, written
+
+API = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+IN_LETTERS = re.compile(
+    r"""(?<!>)'code', '[a-z_]+'|\{"code": ?"[a-z_]+"|->>'code' \S+( DISTINCT FROM)? '[a-z_]+'"""
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("jsonb_build_object('code', 'too_many_errors',", True),
+        ('{"code": "worker_crashed", "detail": ', True),
+        ("problem->>'code' <> 'predecessor_failed'", True),
+        ("jsonb_build_object('code', problem->>'code', 'detail', problem->>'detail')", False),
+        ("problem->>'code' = %(code)s", False),
+    ],
+)
+def test_a_code_in_letters_is_told_from_one_that_is_read(text: str, *, found: bool) -> None:
+    assert bool(IN_LETTERS.search(text)) is found
+
+
+def test_no_statement_writes_a_code_in_letters_of_its_own() -> None:
+    assert written(IN_LETTERS) == []
+
+
+def test_no_problem_has_a_code_in_letters_of_its_own() -> None:
+    problems = [
+        (path.name, node.lineno)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Problem"
+        if node.args and isinstance(node.args[0], ast.Constant)
+    ]
+    assert problems == []
+
+
+@pytest.mark.parametrize("codes", [JobProblem, BatchProblem])
+def test_every_code_is_used_and_documented(codes: type[StrEnum]) -> None:
+    named = {
+        node.attr
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == codes.__name__
+    }
+    assert named == {code.name for code in codes}
+    assert [code.value for code in codes if f"`{code}`" not in API] == []
