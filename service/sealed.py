@@ -7,9 +7,11 @@ from typing import Final
 from service.crypto import FRAME_BYTES, STREAM_HEADER_BYTES, TAG_BYTES, Cipher, frame_count, frame_offset
 from service.storage import BlobStore
 
-# A reader of Parquet goes to and fro between as many places as it takes columns: their frames stay for it.
-KEPT_FRAMES: Final = 96
 FRAMES_AHEAD: Final = 4
+# A reader of Parquet goes to and fro between as many places as it takes columns: their frames stay for it. One that reads on
+# needs a few.
+KEPT_FRAMES: Final = 96
+FEW_FRAMES: Final = 2 * FRAMES_AHEAD
 
 
 class SealedFile(io.RawIOBase):
@@ -17,11 +19,18 @@ class SealedFile(io.RawIOBase):
 
     `size_bytes` is the length of the plain bytes, as it was recorded when they were sealed: it says which frame is
     the last one, so a blob that is shorter or longer does not open. Reading raises PayloadUnreadable,
-    BlobUnavailable, or FileNotFoundError when the blob is gone. Memory stays at about KEPT_FRAMES frames.
+    BlobUnavailable, or FileNotFoundError when the blob is gone. Memory stays at about `kept_frames` frames.
     """
 
     def __init__(
-        self, blobs: BlobStore, location: str, cipher: Cipher, bound_to: bytes, *, size_bytes: int
+        self,
+        blobs: BlobStore,
+        location: str,
+        cipher: Cipher,
+        bound_to: bytes,
+        *,
+        size_bytes: int,
+        kept_frames: int = KEPT_FRAMES,
     ) -> None:
         super().__init__()
         self._blobs = blobs
@@ -29,6 +38,7 @@ class SealedFile(io.RawIOBase):
         self._cipher = cipher
         self._bound_to = bound_to
         self._size = size_bytes
+        self._kept_frames = kept_frames
         self._count = frame_count(size_bytes)
         self._header = b""
         self._kept: OrderedDict[int, memoryview] = OrderedDict()
@@ -68,7 +78,7 @@ class SealedFile(io.RawIOBase):
             parts.append(frame[start : start + wanted])
             wanted -= len(parts[-1])
             self._position += len(parts[-1])
-            if len(parts) > KEPT_FRAMES // 2:  # copied before a frame's buffer is used again
+            if len(parts) > self._kept_frames // 2:  # copied before a frame's buffer is used again
                 parts = [b"".join(parts)]
         return b"".join(parts)
 
@@ -111,7 +121,7 @@ class SealedFile(io.RawIOBase):
         length = self._size - number * FRAME_BYTES if last else FRAME_BYTES
         room = (
             self._kept.popitem(last=False)[1].obj
-            if len(self._kept) == KEPT_FRAMES
+            if len(self._kept) == self._kept_frames
             else bytearray(FRAME_BYTES)
         )
         plain = memoryview(room)[:length]

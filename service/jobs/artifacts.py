@@ -21,7 +21,7 @@ from service.crypto import FRAME_BYTES, Cipher, Keyring, binding
 from service.db import Database, UnitOfWork
 from service.errors import ArtifactNotFound, BlobUnavailable, PayloadUnreadable
 from service.leases import Lease
-from service.sealed import SealedFile
+from service.sealed import FEW_FRAMES, SealedFile
 from service.storage import BlobStore
 
 INLINE_BYTES = 64 * 1024
@@ -167,7 +167,9 @@ class ArtifactStore:
             return io.BytesIO(content)
         cipher = self._keyring.unwrapped(stored.data_key, _bound("data_key", *row))
         return SealedFile(
-            self._blobs, stored.location, cipher, _bound("blob", *row), size_bytes=stored.size_bytes
+            *(self._blobs, stored.location, cipher, _bound("blob", *row)),
+            size_bytes=stored.size_bytes,
+            kept_frames=FEW_FRAMES,
         )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.crypto import FRAME_BYTES, KEY_BYTES, TAG_BYTES, Cipher, frame_offset
 from service.errors import BlobUnavailable, PayloadUnreadable
-from service.sealed import FRAMES_AHEAD, KEPT_FRAMES, SealedFile
+from service.sealed import FEW_FRAMES, FRAMES_AHEAD, KEPT_FRAMES, SealedFile
 from tests.fakes import MemoryBlobStore
 
 PLACE = b"upload|tenant|row"
@@ -38,8 +38,14 @@ def sealed(content: bytes) -> WatchedBlobs:
     return blobs
 
 
-def opened(blobs: MemoryBlobStore, size_bytes: int, bound_to: bytes = PLACE) -> SealedFile:
-    return SealedFile(blobs, LOCATION, CIPHER, bound_to, size_bytes=size_bytes)
+def opened(
+    blobs: MemoryBlobStore, size_bytes: int, bound_to: bytes = PLACE, *, kept_frames: int = KEPT_FRAMES
+) -> SealedFile:
+    return SealedFile(blobs, LOCATION, CIPHER, bound_to, size_bytes=size_bytes, kept_frames=kept_frames)
+
+
+MANY = b"".join(number.to_bytes(4) * (FRAME_BYTES // 4) for number in range(30)) + b"end"
+MANY_SEALED = sealed(MANY)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -97,12 +103,25 @@ def test_a_frame_read_again_is_not_fetched_again() -> None:
     assert len(blobs.ranges) == 2  # the header, and the frame
 
 
-def test_memory_stays_at_the_frames_that_are_kept() -> None:
-    content = bytes(FRAME_BYTES * (KEPT_FRAMES + 20))
-    file = opened(sealed(content), len(content))
+@pytest.mark.parametrize("kept", [KEPT_FRAMES, FEW_FRAMES])
+def test_memory_stays_at_the_frames_that_are_kept(kept: int) -> None:
+    content = bytes(FRAME_BYTES * (kept + 20))
+    file = opened(sealed(content), len(content), kept_frames=kept)
     while file.read(FRAME_BYTES):
         pass
-    assert len(file._kept) == KEPT_FRAMES
+    assert len(file._kept) == kept
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30 * FRAME_BYTES), st.integers(0, 14 * FRAME_BYTES)), max_size=5),
+)
+def test_reads_of_more_frames_than_are_kept_come_whole(reads: Sequence[tuple[int, int]]) -> None:
+    file = opened(MANY_SEALED, len(MANY), kept_frames=FEW_FRAMES)
+    for start, length in reads:
+        file.seek(start)
+        assert file.read(length) == MANY[start : start + length]
+    file.seek(0)
+    assert file.read() == MANY
 
 
 def damaged(content: bytes, kind: str) -> bytes:
