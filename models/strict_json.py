@@ -58,7 +58,7 @@ def _reason(text: bytes, words: str) -> str:
 def _reads_with_nan(text: bytes, words: str) -> bool:
     """Whether a parser that knows NaN and Infinity gets further than the one that said `words`."""
     try:
-        jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=True)
+        jiter.from_json(text)
     except ValueError as error:
         return str(error) != words
     return True

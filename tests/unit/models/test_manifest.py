@@ -1,12 +1,22 @@
 """The typed manifest: what it accepts, and how it words what it refuses."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from models.manifest import Fault, ManifestInvalid, ManifestTable, ModelManifest, parse_table
+from models.manifest import (
+    LONGEST_NAME,
+    Fault,
+    ManifestInvalid,
+    ManifestTable,
+    ModelManifest,
+    is_name,
+    parse_table,
+    text_faults,
+)
 from tests.unit.models.example_bundles import manifest, manifest_table, toml
 
 
@@ -134,3 +144,68 @@ def test_a_file_that_is_not_toml_says_where() -> None:
 def test_every_wrong_key_is_reported_at_once() -> None:
     table = manifest_table() | {"name": "A", "version": "x", "runtime": {"max_batch": -1}}
     assert len(faults_of(toml(table))) == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ({"title": "a\x07b"}, "title"),
+        ({"parameters": {"features": ["age", {"title": "a\x07b"}]}}, "parameters.features[1].title"),
+        ({"parameters": {"a\x07b": 1}}, "parameters"),
+        ({"parameters": {"a\x07b": {"title": "c\x07"}}}, "parameters.a?b.title"),
+        ({"a\x07b": 1}, "the whole table"),
+    ],
+)
+def test_a_control_character_is_named_with_its_place_wherever_it_stands(
+    table: dict[str, Any], place: str
+) -> None:
+    advice = "a text holds the control character U+0007: remove it"
+    faults = text_faults(table)
+    assert Fault(f"manifest.toml: {place}", "manifest_invalid", advice) in faults
+    assert {fault.detail for fault in faults} == {advice}
+
+
+def test_tabs_and_line_ends_are_text() -> None:
+    assert text_faults({"summary": "one\ttwo\nthree", "metrics": {"auc": 0.9, "shared": True}}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (f"number = {'9' * 5000}", "a number has too many digits"),
+        ("deep = " + "[" * 5000 + "]" * 5000, "it is nested too deeply"),
+    ],
+)
+def test_a_file_that_toml_cannot_hold_says_why(text: str, advice: str) -> None:
+    assert faults_of(text) == (Fault("manifest.toml", "manifest_not_toml", advice),)
+
+
+@pytest.mark.parametrize("path", ["../model.onnx", "/model.onnx", "a\\model.onnx", ""])
+def test_a_graph_outside_the_bundle_is_refused(path: str) -> None:
+    faults = faults_of(toml(manifest_table()) + f"[graph]\nfile = {json.dumps(path)}\n")
+    assert any("inside the bundle" in fault.detail for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("dose-effect-2", True),
+        ("a" * LONGEST_NAME, True),
+        ("a" * (LONGEST_NAME + 1), False),
+        ("Dose", False),
+        ("dose--effect", False),
+        ("-dose", False),
+        ("", False),
+    ],
+)
+def test_a_model_is_called_by_lower_case_words(name: str, accepted: bool) -> None:
+    assert is_name(name) is accepted
+
+
+def test_a_figure_may_be_any_number_that_a_float_can_hold() -> None:
+    table = manifest_table() | {
+        "metrics": {"most": sys.float_info.max, "least": -sys.float_info.max, "whole": 3}
+    }
+    assert ModelManifest.parse(toml(table)).metrics == table["metrics"]
+    [fault] = faults_of(toml(manifest_table()) + f"[metrics]\nauc = {10**309}\n")
+    assert "'auc' must be a finite number" in fault.detail

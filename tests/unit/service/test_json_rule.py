@@ -99,3 +99,18 @@ def test_a_refusal_quotes_nothing_of_the_text(content: bytes) -> None:
 def test_a_refusal_says_what_is_wrong(content: bytes, word: str) -> None:
     with pytest.raises(JsonInvalid, match=word):
         read_json(content)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[01]", b"{'a':1}", b'["\x01"]', b'{"a":1,}', b"[1] [2]", b'{"a":bad}']
+)
+def test_nothing_is_said_of_nan_where_it_is_not_what_is_wrong(content: bytes) -> None:
+    with pytest.raises(JsonInvalid) as caught:
+        read_json(content)
+    assert "NaN" not in str(caught.value)
+
+
+def test_numbers_are_floats_unless_what_is_written_is_asked_for() -> None:
+    content = b'{"a":[1.10,2,1E400]}'
+    assert read_json(content) == {"a": [1.1, 2, float("inf")]}
+    assert [str(number) for number in read_json(content, written_floats=True)["a"]] == ["1.10", "2", "1E400"]
