@@ -265,6 +265,9 @@ def test_the_schema_describes_each_feature_and_its_example_is_taken(features: li
     }
     jsonschema.validate(example, schema)
     assert pipeline.encode(example)
+    assert schema["properties"]["dose"]["description"] == "Unit: mg."
+    assert schema["properties"]["visits"]["unit"] == "1"
+    assert {rule["description"] for name, rule in schema["properties"].items() if name != "dose"} == {""}
     kinds = [rule["type"] for rule in schema["properties"].values()]
     plain = ["number", "integer", "boolean", "string", "string", "string"]
     assert kinds == (plain if features is ALL else [[kind, "null"] for kind in plain])
