@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, Self, TypeVar
 
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from models.bundle import (
@@ -46,7 +47,7 @@ from models.manifest import (
     toml_table,
 )
 from models.pipelines import GraphSpec, Pipeline, Run, Scoring, load_pipeline
-from models.pipelines.registry import name_faults
+from models.pipelines.registry import PLACE, name_faults
 from models.probing import check_probabilities
 from models.sandbox import Sandbox, SandboxFailed, SandboxRun
 
@@ -89,6 +90,7 @@ def check_bundle(folder: Path, run: RunModel | None = None) -> list[Fault]:
         None if parameters is None else _part(faults, lambda: load_pipeline(parameters, side_files(folder)))
     )
     faults += [] if parameters is None else name_faults(parameters.pipeline)
+    faults += [] if pipeline is None else _check_schemas(pipeline)
     refused = [] if pipeline is None or golden is None else check_inputs(golden, pipeline)
     with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
         at_fault = _check_graphs(folder, manifest, tables, pipeline, sandbox if run is None else None)
@@ -146,6 +148,23 @@ class _Tables:
         except (AttributeError, ValidationError):  # said among the manifest's faults
             return cls({}, told=False)
         return cls(read, told="graph" not in written or "graphs" not in written)
+
+
+def _check_schemas(pipeline: Pipeline) -> list[Fault]:
+    """Faults of the schemas that the catalogue shows. Whatever the code of somebody's package raises is one."""
+    faults = []
+    told = {
+        "input": pipeline.input_schema,
+        "result": pipeline.result_schema,
+        "options": pipeline.options_schema,
+    }
+    for name, schema in told.items():
+        try:
+            Draft202012Validator.check_schema(schema())
+        except Exception as error:  # noqa: BLE001 - see above
+            reason = f"its {name} schema is no JSON Schema 2020-12 ({type(error).__name__}): mend its package"
+            faults.append(Fault(PLACE, "schema_invalid", reason))
+    return faults
 
 
 def _check_texts(folder: Path) -> list[Fault]:

@@ -81,9 +81,17 @@ def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]
         faults.append(Fault(GOLDEN_NAME, "golden_too_few", f"give at least {FEWEST_CASES} cases"))
     for index, case in enumerate(cases):
         try:
-            _encoded(case, pipeline)
+            stored = _encoded(case, pipeline)
+            again = pipeline.encode(_as_sent(pipeline.decode(stored.payload), pipeline))
         except InputRejected as error:
             faults.append(_rejected(index, error))
+        except Exception as error:  # noqa: BLE001 - the code of somebody's package, which may raise anything
+            reason = f"the pipeline fails on this input: {type(error).__name__}: {error}"
+            faults.append(_fault(index, "golden_failed", reason))
+        else:
+            if again != stored.payload:
+                reason = "the stored input is read back as another: mend `encode` or `decode` of the pipeline"
+                faults.append(_fault(index, "golden_not_read_back", reason))
     return faults
 
 
@@ -135,7 +143,7 @@ def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Case]:
 
 def _encoded(case: GoldenCase, pipeline: Pipeline) -> Case:
     """Raises InputRejected, for the options as well: its pointers then begin with /options."""
-    payload = pipeline.encode(_file_bytes(case.input) if pipeline.binary else case.input)
+    payload = pipeline.encode(_as_sent(case.input, pipeline))
     try:
         return Case(payload, pipeline.check_options(case.options))
     except InputRejected as error:
@@ -170,6 +178,11 @@ def _rounded(value: object) -> object:
     if isinstance(value, list):
         return [_rounded(part) for part in value]
     return round(value, 7) if isinstance(value, float) else value
+
+
+def _as_sent(value: object, pipeline: Pipeline) -> object:
+    """What `encode` is given for an input: of a file, its bytes."""
+    return _file_bytes(value) if pipeline.binary else value
 
 
 def _file_bytes(value: Any) -> object:

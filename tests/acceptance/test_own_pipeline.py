@@ -130,6 +130,17 @@ def test_a_wrong_input_is_refused_where_it_is_wrong(
     assert "unheard" not in problem["detail"] + error["detail"]
 
 
+def test_a_job_chooses_by_options_that_are_checked(http: httpx.Client) -> None:
+    assert own(scored(http, body(options={"top": 3}))["result"])["ranked"] == expected(TEXTS[0], 3)["ranked"]
+    for options, pointer, code in (
+        ({"top": 11}, "/options/top", "out_of_range"),
+        ({"tip": 1}, "/options/tip", "unknown_field"),
+    ):
+        answer = http.post("/v1/jobs", json=body(options=options))
+        [error] = assert_problem(answer, 422, "input_invalid")["errors"]
+        assert (error["pointer"], error["code"]) == (pointer, code)
+
+
 def test_an_explanation_is_refused_by_name(http: httpx.Client) -> None:
     answer = http.post("/v1/jobs", json=body(explain=True))
     [error] = assert_problem(answer, 422, "input_invalid")["errors"]

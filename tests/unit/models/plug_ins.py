@@ -5,6 +5,8 @@ from pathlib import Path
 
 # A pipeline that answers the words of its side file: as little as a pipeline can be.
 WORDS = """
+import json
+
 from models.manifest import ManifestTable, parse_parameters
 from models.pipelines import Answer, Case, GraphSpec, TensorSpec, no_options_schema, refuse_options
 from models.pipelines.side_files import READ, SideFile
@@ -34,10 +36,10 @@ class Words:
         return []
 
     def encode(self, value):
-        return repr(value).encode()
+        return json.dumps(value).encode()
 
     def decode(self, payload):
-        return payload.decode()
+        return json.loads(payload)
 
     def check_options(self, value):
         return refuse_options(value)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from models.golden import GoldenFailed, check_golden, difference, encode_cases, parse_golden, renewed_golden
-from models.manifest import BundleRefused, Fault
+from models.manifest import BundleRefused, Fault, parse_parameters
 from models.pipelines import Answer, Array, Artifact, Case, Pipeline, Run, load_pipeline
+from models.pipelines.tabular_classification import TabularClassification, TabularParameters
 from tests.unit.models.example_bundles import golden_table, manifest
 from tests.unit.models.example_images import gradient, png
 
@@ -190,6 +191,35 @@ def test_an_option_that_the_pipeline_refuses_is_named() -> None:
     [fault] = faults_of(score, json.dumps(table))
     assert (fault.place, fault.code) == ("golden.json: case 1", "golden_input_rejected")
     assert fault.detail == "/options/top The model takes no options: remove it."
+
+
+class Forgetful(TabularClassification):
+    """Reads back an age that nobody sent."""
+
+    def decode(self, payload: bytes) -> dict[str, float | None]:
+        return super().decode(payload) | {"age": 1.0}
+
+
+class Fragile(TabularClassification):
+    def encode(self, value: object) -> bytes:
+        raise KeyError("dose")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "reason"),
+    [
+        (Forgetful, "golden_not_read_back", "read back as another"),
+        (Fragile, "golden_failed", "the pipeline fails on this input: KeyError: 'dose'"),
+    ],
+)
+def test_a_pipeline_that_fails_on_an_input_or_does_not_read_it_back_is_named(
+    kind: type[TabularClassification], code: str, reason: str
+) -> None:
+    parameters = parse_parameters(TabularParameters, manifest())
+    found = faults_of(score, GOOD, kind(parameters))
+    assert {fault.code for fault in found} == {code}
+    assert {fault.place for fault in found} >= {"golden.json: case 0"}
+    assert reason in found[0].detail
 
 
 def test_renewing_keeps_the_keys_a_case_expects_and_its_notes() -> None:

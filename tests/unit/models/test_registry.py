@@ -171,6 +171,22 @@ def test_a_file_is_read_once_for_its_check_and_its_use(site: Path, bundle: Path)
     assert paths == ["words.txt"]
 
 
+@pytest.mark.parametrize(
+    "body", ['return {"type": "objekt"}', "raise KeyError", 'return {"properties": [1]}', "return None"]
+)
+def test_a_check_tells_of_schemas_that_are_none(body: str, site: Path, tmp_path: Path) -> None:
+    head = "def result_schema(self):\n        "
+    source = WORDS.replace(f'{head}return {{"type": "object"}}', f"{head}{body}")
+    assert source != WORDS
+    install(site, package(), {"words": "{module}:load"}, source)
+    folder = write_bundle(tmp_path / "own")
+    (folder / "words.txt").write_text("ill well")
+    (folder / "manifest.toml").write_text(toml(manifest_table() | {"pipeline": "words", "parameters": {}}))
+    found = {fault.code: fault for fault in check_bundle(folder, CpuRun())}["schema_invalid"]
+    assert found.place == PLACE
+    assert "its result schema" in found.detail
+
+
 def test_a_check_tells_of_a_bundle_that_its_pipeline_cannot_open(site: Path, tmp_path: Path) -> None:
     source = WORDS.replace('(folder / "words.txt").read_text()', '(folder / "grammar.txt").read_text()')
     install(site, package(), {"words": "{module}:load"}, source)

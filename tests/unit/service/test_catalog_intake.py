@@ -60,9 +60,9 @@ def test_a_pipeline_reads_its_files_from_the_blob_store_once(blobs: MemoryBlobSt
     model = PublishedModel(
         UUID(int=1), of, DIGEST, "", datetime(2026, 1, 1, tzinfo=UTC), published_files(blobs, DIGEST, of)
     )
-    assert model.encode("x") == b"'x'"
+    assert model.encode("x") == b'"x"'
     blobs.blobs.clear()
-    assert model.encode("x") == b"'x'"
+    assert model.encode("x") == b'"x"'
 
 
 def test_a_file_of_the_largest_size_is_read_whole(blobs: MemoryBlobStore) -> None:
