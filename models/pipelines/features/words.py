@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.manifest import Text
 from models.pipelines.contract import FieldFault, pointer_to
@@ -14,7 +14,8 @@ from models.pipelines.names import near_names
 
 _NAMED: Final = 20  # of many values, that many are named
 
-Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+_INT32: Final = range(-(2**31), 2**31)
+_MISSING: Final = 'missing must be a text, or with `as = "index"` a whole number of 32 bits'
 
 
 class CategoryFeature(FeatureTable):
@@ -26,8 +27,16 @@ class CategoryFeature(FeatureTable):
     type: Literal["category"]
     values: Annotated[tuple[Text, ...], Field(min_length=1, max_length=1000, strict=False)]
     fed_as: Literal["text", "index"] = Field("text", alias="as")
-    missing: str | Int32 | None = None
+    missing: str | int | None = None
     example: str | None = None
+
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _check_missing(cls, missing: object) -> object:
+        """Before the union is tried, whose faults would name its branches and not the key."""
+        if not isinstance(missing, str) and not (type(missing) is int and missing in _INT32):
+            raise ValueError(_MISSING)
+        return missing
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -37,7 +46,7 @@ class CategoryFeature(FeatureTable):
             raise ValueError("example must be one of the values")
         check_missing(self.required, self.missing)
         if self.missing is not None and isinstance(self.missing, str) == (self.fed_as == "index"):
-            raise ValueError('missing must be a text, or with `as = "index"` a whole number')
+            raise ValueError(_MISSING)
         return self
 
     @property

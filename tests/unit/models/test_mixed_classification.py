@@ -151,6 +151,12 @@ def test_the_ends_of_what_is_accepted_belong_to_it(field: str, value: object, st
     assert type(decoded[field]) is type(stored)
 
 
+def test_what_stands_for_an_absent_category_may_be_any_number_of_32_bits() -> None:
+    for missing in (-(2**31), 2**31 - 1):
+        pipeline = single_pass(manifest(features=[STAGE | {"required": False, "missing": missing}]))
+        assert pipeline.preprocess([pipeline.encode({})])["features"]["stage"].tolist() == [missing]
+
+
 def test_a_value_that_two_are_near_to_is_given_no_hint() -> None:
     grade = {"name": "grade", "title": "Grade", "type": "category", "values": ["< 3", "> 3", "HER2-positive"]}
     pipeline = single_pass(manifest(features=[grade, DOSE]))
@@ -358,6 +364,10 @@ def test_one_feature_makes_a_table() -> None:
         (SEX | {"missing": ""}, "", "with `required = false`, and only then"),
         (SEX | {"required": False, "missing": 0}, "", "missing must be a text"),
         (STAGE | {"required": False, "missing": ""}, "", 'with `as = "index"` a whole number'),
+        (STAGE | {"required": False, "missing": 2**31}, ".missing", "a whole number of 32 bits"),
+        (STAGE | {"required": False, "missing": -(2**31) - 1}, ".missing", "a whole number of 32 bits"),
+        (STAGE | {"required": False, "missing": 1.5}, ".missing", "a whole number of 32 bits"),
+        (STAGE | {"required": False, "missing": True}, ".missing", "a whole number of 32 bits"),
         (NOTE | {"max_length": 0}, ".max_length", "greater than or equal to 1"),
         (NOTE | {"example": "x" * 21}, "", "at most max_length characters"),
         (NOTE | {"required": False}, "", "give `missing`"),
