@@ -14,8 +14,8 @@ from typing import Annotated, Any, TypeGuard
 from pydantic import Field
 
 from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
-from models.pipelines import Case, FieldFault, InputRejected, Pipeline, Run, Scoring
-from models.pipelines.artifacts import artifacts_fault
+from models.pipelines import Answer, Case, FieldFault, InputRejected, Pipeline, Run, Scoring
+from models.pipelines.artifacts import LISTING, artifacts_fault
 from models.strict_json import JsonInvalid, read_json, require_finite
 
 GOLDEN_NAME = "golden.json"
@@ -210,7 +210,15 @@ def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason))
     if refused := [fault for fault in map(artifacts_fault, answers) if fault is not None]:
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", f"an answer is refused: {refused[0]}"))
-    return [each.result for each in answers]
+    return [_with_artifacts(each) for each in answers]
+
+
+def _with_artifacts(answer: Answer) -> Result:
+    """A result, with the names and media types of its artifacts: their bytes may differ in the last place of a float."""
+    if not answer.artifacts:
+        return answer.result
+    listed = [{"name": each.name, "media_type": each.media_type} for each in answer.artifacts]
+    return answer.result | {LISTING: listed}
 
 
 def _compare_expected(cases: Sequence[GoldenCase], results: Sequence[Result], code: str) -> list[Fault]:

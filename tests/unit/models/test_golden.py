@@ -108,6 +108,26 @@ def test_a_model_whose_artifacts_could_not_be_stored_is_refused() -> None:
     assert "another name than [a-z0-9]" in fault.detail
 
 
+def test_a_case_has_the_artifacts_alone_that_it_has_in_a_batch_and_that_it_expects() -> None:
+    class Drawing:
+        """A scoring half that forgets a file in a batch."""
+
+        def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+            """See Scoring."""
+            files = [Artifact("mask.png", "image/png", b"x"), Artifact("note.txt", "text/plain", b"x")]
+            made = tuple(files if len(cases) == 1 else files[:1])
+            return [answer._replace(artifacts=made) for answer in SCORING.score(run, cases)]
+
+    faults = check_golden(parse_golden(GOOD), PIPELINE, Drawing(), 1e-5, score)
+    assert {fault.code for fault in faults} == {"golden_batched", "golden_reordered"}
+    assert "/artifacts is" in faults[0].detail
+    table = json.loads(GOOD)
+    table["cases"][1]["expected"]["artifacts"] = [{"name": "mask.png"}, {"name": "note.csv"}]
+    (alone, *_) = check_golden(parse_golden(json.dumps(table)), PIPELINE, Drawing(), 1e-5, score)
+    assert (alone.code, alone.place) == ("golden_alone", "golden.json: case 1")
+    assert "/artifacts/1/name is 'note.txt'" in alone.detail
+
+
 def test_a_batch_must_agree_with_its_rows_more_closely_than_with_the_expectation() -> None:
     faults = faults_of(slightly_off_in_a_batch, GOOD.replace('"input"', '"tolerance": 0.1, "input"'))
     assert {fault.code for fault in faults} == {"golden_batched", "golden_reordered"}
