@@ -25,7 +25,7 @@ DIGEST = re.compile(r'"([0-9a-f]{64})"')  # the entity tag of a file of the serv
 
 
 @dataclass(frozen=True)
-class Stretch:
+class FilePart:
     """A part of a file as it is sent, from `start` to the file's end. `etag` is what this version of it is called."""
 
     start: int
@@ -133,7 +133,7 @@ class ApiClient:
     @contextmanager
     def file(
         self, path: str, *, partial: bool = False, start: int = 0, etag: str | None = None
-    ) -> Iterator[Stretch]:
+    ) -> Iterator[FilePart]:
         """A file of the service from byte `start` on; from 0 when it is not `etag` any more."""
         params, headers = {"partial": "true"} if partial else {}, {"Accept-Encoding": "identity"}
         if start and etag is not None:
@@ -143,7 +143,7 @@ class ApiClient:
                 response.read()
                 self._answer(response)
             sent_from = start if response.status_code == httpx.codes.PARTIAL_CONTENT else 0
-            yield Stretch(sent_from, response.headers.get("ETag"), response.iter_raw())
+            yield FilePart(sent_from, response.headers.get("ETag"), response.iter_raw())
 
     def schedules(self) -> list[Json]:
         """All schedules of batches, newest first."""

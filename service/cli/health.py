@@ -160,13 +160,13 @@ def _healthy(data_dir: Path, name: str, stalled_after_s: float) -> ExitCode:
         return ExitCode.FAILED
     pulse = Pulse.read(pulse_file(data_dir, name))
     if pulse is not None and pulse.redis_away:
-        write_error(f"{name} runs, but {redis_told(pulse)}")
+        write_error(f"{name} runs, but {redis_fault_text(pulse)}")
     for model, reason in read_refusals(refusals_file(data_dir, name)).items():
         write_error(f"{name} runs, but refuses {model}: {reason}")
     return ExitCode.OK
 
 
-def redis_told(pulse: Pulse) -> str:
+def redis_fault_text(pulse: Pulse) -> str:
     """What keeps Redis from carrying messages to a process, and what to do."""
     from service.redis_faults import RedisFault
 

@@ -83,7 +83,7 @@ def open_installation(data_dir: Path) -> Iterator[Installation]:
     """
     settings = complete_settings(data_dir)
     logs.configure("ERROR")
-    with worded_database_faults():
+    with database_faults_explained():
         database = Database(settings.database_url, pool_size=1)
         try:
             yield Installation(settings, database)
@@ -116,7 +116,7 @@ def complete_settings(data_dir: Path) -> Settings:
 
 
 @contextmanager
-def worded_database_faults() -> Iterator[None]:
+def database_faults_explained() -> Iterator[None]:
     """Word what the database's driver raises when the address, the server or the schema is wrong."""
     try:
         yield

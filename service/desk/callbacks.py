@@ -32,7 +32,7 @@ class Callbacks:
         self._lock = threading.Lock()
         self._known: dict[tuple[UUID, str], tuple[float, UUID | ServiceError]] = {}
 
-    def patience(self) -> float:
+    def lookup_deadline(self) -> float:
         """Until when the names of one request may be looked up."""
         return self._clock() + LOOKUPS_S
 

@@ -69,7 +69,7 @@ class Desk:
         earlier = self._store.earlier(principal, idempotency, count=1).get(0)
         if earlier is not None:
             return earlier
-        until = self._intake.patience()
+        until = self._intake.lookup_deadline()
         job = self._intake.checked(principal, wanted, look_up_until=until, traceparent=traceparent)
         if idempotency is not None or job.after:
             (stored,) = self._store.all([job], idempotency)
@@ -95,7 +95,7 @@ class Desk:
         answers: dict[int, Accepted | ServiceError] = {
             **self._store.earlier(principal, idempotency, count=len(wanted))
         }
-        until, jobs = self._intake.patience(), list[NewJob]()
+        until, jobs = self._intake.lookup_deadline(), list[NewJob]()
         for position, item in enumerate(wanted):
             if position in answers:
                 continue

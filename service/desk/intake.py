@@ -35,9 +35,9 @@ class Intake:
         self._callbacks = callbacks
         self._most_bytes = most_bytes
 
-    def patience(self) -> float:
+    def lookup_deadline(self) -> float:
         """Until when the callback URLs of one request may be looked up."""
-        return self._callbacks.patience()
+        return self._callbacks.lookup_deadline()
 
     def checked(
         self,

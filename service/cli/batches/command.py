@@ -185,7 +185,7 @@ def rerun_batch(
       medqueue batch rerun 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --watch
       medqueue batch rerun 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11 --source corrected.csv
     """
-    from service.cli.batches.sources import LocalFile, put_up, source_named
+    from service.cli.batches.sources import LocalFile, source_named, upload_file
 
     key = idempotency_key or str(uuid.uuid4())
     body: Json = {}
@@ -193,7 +193,7 @@ def rerun_batch(
         body["rows"] = rows
     if source is not None:
         found = source_named(source)
-        body["source"] = put_up(api, out, found.path) if isinstance(found, LocalFile) else found.source
+        body["source"] = upload_file(api, out, found.path) if isinstance(found, LocalFile) else found.source
     new = repeated_if_lost(lambda: api.control_batch(str(batch_id), "rerun", key, body or None))
     if not watched:
         return _shown(out, new)

@@ -86,7 +86,7 @@ def format_of(name: str, given: str | None) -> str:
     return found
 
 
-def put_up(api: ApiClient, out: Output, path: Path) -> Json:
+def upload_file(api: ApiClient, out: Output, path: Path) -> Json:
     """Upload a file; the source for the request."""
     size_bytes = path.stat().st_size
     with path.open("rb") as opened, out.counting(f"uploading {path.name}", size_bytes) as done:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.batches.sources import UPLOAD, LocalFile, put_up, source_named
+from service.cli.batches.sources import UPLOAD, LocalFile, source_named, upload_file
 from service.cli.batches.work import OUTPUTS, takes_work
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
@@ -80,7 +80,7 @@ def submit(
 
         make_room(folder, work.output or OUTPUTS[0])
     if isinstance(found, LocalFile):
-        request["source"] = put_up(api, out, found.path)
+        request["source"] = upload_file(api, out, found.path)
     else:
         request["source"] = found.source
     view = _accepted(api, out, request, idempotency_key, uploaded=isinstance(found, LocalFile))

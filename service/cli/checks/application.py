@@ -11,7 +11,7 @@ from service.cli.checks.finding import Examined, Finding, fail, ok, warn
 from service.cli.checks.servers import can_look_up_keys, connect, counted
 from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem, Unreachable
-from service.cli.health import faults_of, process_fault, ready_file, redis_told, states_of
+from service.cli.health import faults_of, process_fault, ready_file, redis_fault_text, states_of
 from service.cli.target import ADMIN_KEY_FILE, Target
 from service.errors import BlobUnavailable, SettingInvalid
 from service.faults import faults_file, read_faults
@@ -175,7 +175,7 @@ def worker(examined: Examined, name: str) -> Finding:
         return fail("workers", f"{name} {fault}", f"Look into {log}, and restart it.")
     pulse = Pulse.read(pulse_file(examined.data_dir, name))
     if pulse is not None and pulse.redis_away:
-        return warn("workers", f"{name} works without messages", redis_told(pulse))
+        return warn("workers", f"{name} works without messages", redis_fault_text(pulse))
     return ok("workers", f"{name} is ready and takes messages")
 
 

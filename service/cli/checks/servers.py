@@ -257,7 +257,7 @@ def blob_store(examined: Examined) -> Iterator[Finding]:
     if fault is None:
         yield ok("blob store", f"{where}: a blob was written, read and removed")
     else:
-        yield told("blob store", fault)
+        yield as_finding("blob store", fault)
 
 
 def processes(examined: Examined) -> Iterator[Finding]:
@@ -270,7 +270,7 @@ def processes(examined: Examined) -> Iterator[Finding]:
         yield fail("processes", f"{process}: {setting}: {cause}", advice)
 
 
-def told(check: str, fault: Fault) -> Finding:
+def as_finding(check: str, fault: Fault) -> Finding:
     """A fault of what processes need, as a finding."""
     return fail(check, f"{fault.setting}: {fault.cause}", fault.advice)
 

@@ -22,7 +22,7 @@ class Refusing(Intake):
     def __init__(self, error: ServiceError) -> None:
         self._error = error
 
-    def patience(self) -> float:
+    def lookup_deadline(self) -> float:
         """See Intake."""
         return 0.0
 

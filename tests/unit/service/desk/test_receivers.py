@@ -153,7 +153,7 @@ class Bench:
 
     def of(self, url: str, caller: Principal = CALLER) -> UUID:
         """The endpoint of a callback."""
-        found = self.callbacks.of(caller, url, until=self.callbacks.patience())
+        found = self.callbacks.of(caller, url, until=self.callbacks.lookup_deadline())
         assert found.url == url
         return found.endpoint_id
 
@@ -222,7 +222,7 @@ def test_too_many_origins_are_refused_until_there_is_room(bench: Bench) -> None:
 
 
 def test_one_request_has_so_long_for_all_its_lookups_together(bench: Bench, resolver: Resolver) -> None:
-    until = bench.callbacks.patience()
+    until = bench.callbacks.lookup_deadline()
     bench.now += LOOKUPS_S
     with pytest.raises(ServerBusy):
         bench.callbacks.of(CALLER, "https://good.example", until=until)
