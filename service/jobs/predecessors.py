@@ -56,7 +56,9 @@ WITH RECURSIVE reached AS (
     SELECT follower.* FROM reached, LATERAL ({FOLLOWERS.format(predecessor="reached.id")}) AS follower
     WHERE reached.state = 'failed'
 )
-SELECT id, state::text AS state, model_version_id FROM reached WHERE state IN ('queued', 'failed')
+SELECT id, state::text AS state, model_version_id,
+       EXISTS (SELECT FROM webhook_delivery WHERE job_id = reached.id AND webhook_delivery.state = 'queued') AS planned
+FROM reached WHERE state IN ('queued', 'failed')
 """
 
 
@@ -174,9 +176,8 @@ def tell_followers(work: UnitOfWork, ended: Collection[UUID]) -> None:
         reached = work.execute(REACHED, {"ended": list(ended)})
         for version_id in {row.model_version_id for row in reached if row.state == JobState.QUEUED}:
             work.wake(score_wake_up(version_id))
-        failed = [row.id for row in reached if row.state == JobState.FAILED]
-        if failed:
-            work.announce(failed)
+        work.announce([row.id for row in reached if row.state == JobState.FAILED])
+        if any(row.planned for row in reached):
             work.wake(deliver_wake_up())
 
     if ended:

@@ -1,9 +1,10 @@
 """A real job store to run operations on: several sessions, one observer that reads all and moves rows' times."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from service.db import Database
 from service.lifecycle import JobState
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
-from tests.faults.job_store_model import Event, Seen, StoredResult, Time
+from tests.faults.job_store_state import Event, Seen, StoredResult, Time
 
 SESSIONS = 4
 LOCK_TIMEOUT_S = 2
@@ -26,6 +27,8 @@ SELECT id, state::text, fence, attempt, crash_count, claim_size, lease_owner, le
        available_at <= now(), finished_at IS NOT NULL, problem->>'code'
 FROM job
 """
+AFTER = "SELECT job_id, predecessor_id FROM job_after ORDER BY position"
+RANKS = "SELECT id, rank_at FROM job WHERE id = ANY (%s)"
 RESULTS = "SELECT job_id, fence, payload FROM job_result"
 TRAIL = """
 SELECT job_id, action, (detail->>'attempt')::int, (detail->>'fence')::int FROM audit_event
@@ -92,6 +95,12 @@ FORBIDDEN = {
         "23514",
         "UPDATE job SET lease_owner = 'w', lease_expires_at = now() WHERE id = %s",
     ),
+    "waiting job run": Forbidden(
+        (JobState.WAITING,), "MQ002", "UPDATE job SET state = 'succeeded', finished_at = now() WHERE id = %s"
+    ),
+    "queued job made to wait": Forbidden(
+        (JobState.QUEUED,), "MQ002", "UPDATE job SET state = 'waiting' WHERE id = %s"
+    ),
     "trail rewritten": Forbidden(
         tuple(JobState), "MQ003", "UPDATE audit_event SET actor = 'nobody' WHERE job_id = %s"
     ),
@@ -129,6 +138,7 @@ class Bench:
         with self._observer.transaction():
             self._observer.execute("SET LOCAL session_replication_role = replica")
             self._observer.execute("DELETE FROM job")
+            self._observer.execute("DELETE FROM job_after")
             self._observer.execute("DELETE FROM job_result")
             self._observer.execute("DELETE FROM audit_event WHERE job_id IS NOT NULL")
 
@@ -140,8 +150,17 @@ class Bench:
             results[job_id].append(StoredResult(*stored))
         for job_id, *event in self._observer.execute(TRAIL):
             trails[job_id].append(Event(*event))
+        after: dict[UUID, list[UUID]] = defaultdict(list)
+        for job_id, predecessor_id in self._observer.execute(AFTER):
+            after[job_id].append(predecessor_id)
         jobs: dict[UUID, tuple[Any, ...]] = {
-            job_id: (JobState(state), *rest, tuple(results[job_id]), tuple(trails[job_id]))
+            job_id: (
+                JobState(state),
+                *rest,
+                tuple(results[job_id]),
+                tuple(trails[job_id]),
+                tuple(after[job_id]),
+            )
             for job_id, state, *rest in self._observer.execute(JOBS)
         }
         return {job_id: Seen(*columns) for job_id, columns in jobs.items()}
@@ -149,6 +168,10 @@ class Bench:
     def pass_time(self, job_id: UUID, what: Time) -> None:
         """Move the times of a row, as if its lease had lapsed, its delay were over or its deadline had passed."""
         self._observer.execute(PASS_TIME[what].encode(), (job_id,))
+
+    def ranks(self, ids: Iterable[UUID]) -> dict[UUID, datetime]:
+        """Where these jobs stand in line."""
+        return {row[0]: row[1] for row in self._observer.execute(RANKS, (list(ids),))}
 
     def move_earlier(self, by_us: Mapping[UUID, int]) -> None:
         """Move the times since which jobs may be claimed, by so many microseconds each."""

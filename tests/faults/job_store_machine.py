@@ -16,15 +16,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from service.db import UnitOfWork
 from service.errors import ServiceError
+from service.jobs.sweeps import Passed
 from service.leases import Lease
 from service.lifecycle import JobState, Priority
 from tests.faults.job_store_bench import FORBIDDEN, LOCK_TIMEOUT_S, Bench
-from tests.faults.job_store_model import Change, Deadline, Job, Store, Time, broken_promises, time_passed
+from tests.faults.job_store_model import broken_promises, past_deadline, time_passed
 from tests.faults.job_store_operations import (
     Cancel,
     Claim,
     End,
     Expire,
+    Follow,
     Operation,
     Release,
     Renew,
@@ -35,9 +37,11 @@ from tests.faults.job_store_operations import (
     Submit,
     outcome_of,
 )
+from tests.faults.job_store_state import ABSTAINED, Change, Deadline, Job, Store, Time
 
 OPEN_AT_MOST = 2
-WRITE_BACKS = ["succeed", "end some", "retry", "put off", "release", "renew"]
+POLLED_S = 0.15
+WRITE_BACKS = ["succeed", "succeed", "abstain", "end some", "retry", "put off", "release", "renew"]
 TIMES: tuple[Time, ...] = get_args(Time)
 T = TypeVar("T")
 
@@ -111,6 +115,14 @@ class JobStoreMachine(RuleBasedStateMachine):
         operation = Submit(self.bench.caller, self.bench.model, priority, deadline, key, body, count)
         self._act(turn, operation)
 
+    @precondition(lambda self: self.store.jobs)
+    @rule(turn=turns, picked=backs)
+    def follow(self, turn: Turn = Turn(), picked: Sequence[int] = (0,)) -> None:
+        """A case comes in that waits for others."""
+        jobs = list(self.store.jobs)
+        after = list(dict.fromkeys(_back(jobs, pick) for pick in picked))
+        self._act(turn, Follow(self.bench.caller, self.bench.model, after))
+
     @initialize(count=st.integers(1, 6), limit=st.integers(1, 3))
     def start(self, count: int = 1, limit: int = 1) -> None:
         """There is work from the beginning, and some of it is begun."""
@@ -160,18 +172,26 @@ class JobStoreMachine(RuleBasedStateMachine):
         self._act(turn, Requeue(_back(jobs, pick)))
 
     @precondition(lambda self: self.store.jobs)
-    @rule(turn=turns, what=st.sampled_from(["rescue", "expire", "rewake"]))
+    @rule(turn=turns, what=st.sampled_from(["rescue", "expire", "expire waiting", "rewake"]))
     def sweep(self, turn: Turn = Turn(), what: str = "rescue") -> None:
         """The scheduler looks for lapsed leases, passed deadlines or, after Redis forgot everything, for work."""
         match what:
             case "rescue":
                 self._act(turn, Rescue())
             case "expire":
-                self._act(turn, Expire())
+                self._act(turn, Expire(Passed.QUEUED))
+            case "expire waiting":
+                self._expire_waiting(turn)
             case _:
                 self.bench.queue.waiting.clear()
                 self.store.worker_woken = False
                 self._act(Turn(turn.session), Rewake(self.bench.model))
+
+    def _expire_waiting(self, turn: Turn) -> None:
+        """Waiting jobs for which others wait are ended one by one: which one comes first is not modelled."""
+        self._act(turn, Expire(Passed.WAITING))
+        if len(past_deadline(self.store, Passed.WAITING_FOLLOWED)) <= 1 or not self.open:
+            self._act(turn, Expire(Passed.WAITING_FOLLOWED))
 
     @precondition(lambda self: any(self._timed(what) for what in TIMES))
     @rule(what=st.sampled_from(TIMES), pick=picks)
@@ -212,8 +232,9 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def _timed(self, what: Time) -> list[UUID]:
         """Jobs for which this time may come."""
-        state = JobState.RUNNING if what == "lease" else JobState.QUEUED
-        jobs = {job_id: self.store.jobs[job_id] for job_id in self.store.in_state(state)}
+        states = {"lease": [JobState.RUNNING], "delay": [JobState.QUEUED]}
+        asked = states.get(what, [JobState.QUEUED, JobState.WAITING])
+        jobs = {job_id: self.store.jobs[job_id] for job_id in self.store.in_state(*asked)}
         not_yet: dict[Time, Callable[[Job], bool]] = {
             "lease": lambda job: not job.seen.lapsed,
             "delay": lambda job: not job.seen.due,
@@ -224,10 +245,17 @@ class JobStoreMachine(RuleBasedStateMachine):
     def _payloads(self, leases: Sequence[Lease], what: str) -> dict[Lease, bytes | None]:
         """A result for each lease, told apart from all others; none where the job is to fail."""
         self.results += 1
+        begin = ABSTAINED if what == "abstain" else b""
         return {
-            lease: b"%d by %d" % (self.results, lease.fence) if what == "succeed" or number % 2 else None
+            lease: begin + b"%d by %d" % (self.results, lease.fence)
+            if what != "end some" or number % 2
+            else None
             for number, lease in enumerate(leases)
         }
+
+    def _waits(self, job_id: UUID) -> bool:
+        """Whether a job waits, or is new."""
+        return job_id not in self.store.jobs or self.store.jobs[job_id].seen.state is JobState.WAITING
 
     def _in_quarantine(self) -> list[UUID]:
         return [job_id for job_id, job in self.store.jobs.items() if job.seen.state is JobState.QUARANTINED]
@@ -272,7 +300,9 @@ class JobStoreMachine(RuleBasedStateMachine):
         """Take a change over. Retries of one moment may be claimed in any order: they are told apart, so that a run
         can be repeated.
         """
+        waited = {job_id for job_id in change.jobs if self._waits(job_id)}
         self.store.commit(change)
+        self.store.ranked(self.bench.ranks(waited))
         earlier = self.store.told_apart(change)
         if len(earlier) > 1:
             self.bench.move_earlier(earlier)
@@ -314,6 +344,10 @@ class JobStoreMachine(RuleBasedStateMachine):
             return future.result()
 
     def _see_waiting(self, future: "Future[Any]", operation: Operation) -> None:
+        if isinstance(operation, Follow):
+            time.sleep(POLLED_S)
+            assert not future.done(), f"{operation} took what another holds: {future.result()}"
+            return
         give_up_at = time.monotonic() + LOCK_TIMEOUT_S
         while not self.bench.somebody_waits():
             assert not future.done(), f"{operation} did not wait for who has its row: {future.result()}"

@@ -5,168 +5,28 @@ has passed. What an open transaction has written is kept beside the committed jo
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Literal
 from uuid import UUID
 
+from service.jobs.sweeps import Passed
 from service.leases import Lease
 from service.lifecycle import FINAL_STATES, PRIORITY_HEADSTART_S, JobState, Priority
+from tests.faults import job_store_followers as followers
+from tests.faults.job_store_state import (
+    ABSTAINED,
+    Change,
+    Deadline,
+    Event,
+    Job,
+    Seen,
+    Store,
+    StoredResult,
+    Time,
+)
 
-Time = Literal["lease", "delay", "deadline"]
 MAX_CRASHES = 3
 CLOSING = frozenset(f"job.{state}" for state in FINAL_STATES)
-
-
-class Deadline(StrEnum):
-    """Where a job's deadline lies."""
-
-    NONE = "none"
-    AHEAD = "ahead"
-    PASSED = "passed"
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of a trail: what happened, and the counters that it names."""
-
-    action: str
-    attempt: int | None = None
-    fence: int | None = None
-
-
-@dataclass(frozen=True)
-class StoredResult:
-    """A row of results: the fence under which it was written, and its bytes."""
-
-    fence: int
-    payload: bytes
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What can be observed of a job, in the model and in the database alike."""
-
-    state: JobState
-    fence: int
-    attempt: int
-    crash_count: int
-    claim_size: int
-    owner: str | None
-    lapsed: bool | None
-    due: bool
-    finished: bool
-    problem: str | None
-    results: tuple[StoredResult, ...] = ()
-    trail: tuple[Event, ...] = ()
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job. `available` orders the moments since which jobs may be claimed again."""
-
-    seen: Seen
-    rank_at: datetime
-    available: int
-    deadline: Deadline
-    key: str | None
-    body: bytes
-
-    def moved(self, state: JobState, event: Event, **seen: object) -> "Job":
-        """The job in another state, its lease gone unless a new one is given, with one more event."""
-        lease: dict[str, object] = {"owner": None, "lapsed": None}
-        # The keywords are fields of Seen; replace() itself refuses any other.
-        changed = replace(self.seen, state=state, trail=(*self.seen.trail, event), **lease | seen)  # type: ignore[arg-type]
-        return replace(self, seen=changed)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a claim may take it as far as time is concerned."""
-        return self.seen.state is JobState.QUEUED and self.deadline is not Deadline.PASSED
-
-
-@dataclass(frozen=True)
-class Change:
-    """What one operation did: the jobs as they are afterwards, whose end is announced, whether a worker is woken."""
-
-    jobs: Mapping[UUID, Job] = field(default_factory=dict)
-    announced: tuple[UUID, ...] = ()
-    wakes: bool = False
-
-    @property
-    def ids(self) -> set[UUID]:
-        """The jobs that were changed."""
-        return set(self.jobs)
-
-
-class Store:
-    """Committed jobs in the order of their arrival, and the changes of open transactions by session."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[UUID, Job] = {}
-        self.open: dict[int, Change] = {}
-        self.announced: list[UUID] = []
-        self.worker_woken = False
-        self._moment = 0
-
-    def commit(self, change: Change) -> None:
-        """Make a change everybody's."""
-        self.jobs.update(change.jobs)
-        self.announced.extend(change.announced)
-        self.worker_woken = self.worker_woken or change.wakes
-
-    def told_apart(self, change: Change) -> dict[UUID, int]:
-        """By how much earlier each of several jobs queued at one moment is to have come: the first to arrive first."""
-        queued = [job_id for job_id, job in change.jobs.items() if job.seen.state is JobState.QUEUED]
-        earlier = dict(zip(reversed(queued), range(len(queued)), strict=True))
-        for job_id, by in earlier.items():
-            self.jobs[job_id] = replace(self.jobs[job_id], available=self.jobs[job_id].available - by)
-        return earlier
-
-    def moment(self) -> int:
-        """A later moment than any before, with room for others in between."""
-        self._moment += 1000
-        return self._moment
-
-    def locked(self) -> set[UUID]:
-        """Jobs that open transactions have changed or made."""
-        return {job_id for change in self.open.values() for job_id in change.jobs}
-
-    def in_state(self, *states: JobState) -> list[UUID]:
-        """Committed jobs in one of these states that nobody has locked, in the order of their arrival."""
-        locked = self.locked()
-        return [
-            job_id for job_id, job in self.jobs.items() if job.seen.state in states and job_id not in locked
-        ]
-
-    def sessions_locking(self, wanted: Iterable[UUID]) -> list[int]:
-        """Sessions whose open transaction keeps others from changing any of these jobs."""
-        ids = set(wanted)
-        return [session for session, change in self.open.items() if change.ids & ids]
-
-    def sessions_submitting(self, key: str | None) -> list[int]:
-        """Sessions whose open transaction has used an idempotency key first."""
-        return [
-            session
-            for session, change in self.open.items()
-            if key is not None
-            and any(job.key == key and job_id not in self.jobs for job_id, job in change.jobs.items())
-        ]
-
-    def held(self, leases: Iterable[Lease]) -> list[Lease]:
-        """Those leases that still hold."""
-        return [
-            lease
-            for lease in leases
-            if lease.id in self.jobs
-            and self.jobs[lease.id].seen.state is JobState.RUNNING
-            and self.jobs[lease.id].seen.fence == lease.fence
-        ]
-
-    def of_key(self, key: str | None) -> UUID | None:
-        """The job that came with this key."""
-        return next((job_id for job_id, job in self.jobs.items() if key is not None and job.key == key), None)
 
 
 def submitted(
@@ -204,7 +64,7 @@ def submitted(
 def claimable(store: Store, limit: int, *, retries_first: bool) -> tuple[list[UUID], set[UUID]]:
     """What a claim takes: fresh jobs in rank order, or else any one of a set of retries that are equally long due."""
     free = {job_id: store.jobs[job_id] for job_id in store.in_state(JobState.QUEUED)}
-    waiting = {job_id: job for job_id, job in free.items() if job.waiting}
+    waiting = {job_id: job for job_id, job in free.items() if job.claimable}
     due = {job_id: job.available for job_id, job in waiting.items() if job.seen.attempt and job.seen.due}
     if retries_first and due:
         first = min(due.values())
@@ -245,7 +105,8 @@ def ended(store: Store, payloads: Mapping[Lease, bytes | None], *, problem: str)
             problem=problem if payload is None else None,
             results=() if payload is None else (StoredResult(seen.fence, payload),),
         )
-    return Change(jobs, announced=tuple(jobs))
+        jobs[job_id] = replace(jobs[job_id], abstained=payload is not None and payload.startswith(ABSTAINED))
+    return followers.with_followers(store, Change(jobs, announced=tuple(jobs)))
 
 
 def retried(store: Store, leases: Sequence[Lease], *, due: bool) -> Change:
@@ -277,10 +138,11 @@ def renewed(store: Store, leases: Sequence[Lease]) -> Change:
 def canceled(store: Store, job_id: UUID) -> Change:
     """The job canceled, unless it has ended."""
     job = store.jobs[job_id]
-    if job.seen.state not in {JobState.QUEUED, JobState.RUNNING}:
+    if job.seen.state not in {JobState.WAITING, JobState.QUEUED, JobState.RUNNING}:
         return Change()
     event = Event("job.canceled", job.seen.attempt, job.seen.fence)
-    return Change({job_id: job.moved(JobState.CANCELED, event, finished=True)}, announced=(job_id,))
+    canceled = Change({job_id: job.moved(JobState.CANCELED, event, finished=True)}, announced=(job_id,))
+    return followers.with_followers(store, canceled)
 
 
 def requeued(store: Store, job_id: UUID) -> Change | None:
@@ -321,15 +183,26 @@ def _after_crash(job: Job) -> Job:
     return job.moved(JobState.QUEUED, event, crash_count=crashes, due=True)
 
 
-def expired(store: Store) -> Change:
-    """Queued jobs whose deadline has passed, ended."""
+def past_deadline(store: Store, passed: Passed) -> list[UUID]:
+    """The jobs that a sweep may end whose deadline has passed."""
+    state = JobState.QUEUED if passed is Passed.QUEUED else JobState.WAITING
+    jobs = {job_id: store.jobs[job_id] for job_id in store.in_state(state)}
+    return [
+        job_id
+        for job_id, job in jobs.items()
+        if job.deadline is Deadline.PASSED
+        and (passed is Passed.QUEUED or job.followed is (passed is Passed.WAITING_FOLLOWED))
+    ]
+
+
+def expired(store: Store, ids: Iterable[UUID]) -> Change:
+    """These jobs ended by their deadline, with what that does to those that wait for them."""
     jobs = {}
-    for job_id in store.in_state(JobState.QUEUED):
+    for job_id in ids:
         job = store.jobs[job_id]
-        if job.deadline is Deadline.PASSED:
-            event = Event("job.expired", job.seen.attempt)
-            jobs[job_id] = job.moved(JobState.EXPIRED, event, finished=True, problem="deadline_passed")
-    return Change(jobs, announced=tuple(jobs))
+        event = Event("job.expired", job.seen.attempt)
+        jobs[job_id] = job.moved(JobState.EXPIRED, event, finished=True, problem="deadline_passed")
+    return followers.with_followers(store, Change(jobs, announced=tuple(jobs)))
 
 
 def has_work(store: Store) -> bool:
@@ -362,12 +235,12 @@ def broken_promises(jobs: Mapping[UUID, Seen], before: Mapping[UUID, Seen]) -> l
     return [
         f"{job_id}: {promise}"
         for job_id, seen in jobs.items()
-        for promise, kept in _promises(seen, before.get(job_id, seen)).items()
+        for promise, kept in _promises(seen, before.get(job_id, seen), jobs).items()
         if not kept
     ]
 
 
-def _promises(seen: Seen, before: Seen) -> dict[str, bool]:
+def _promises(seen: Seen, before: Seen, jobs: Mapping[UUID, Seen]) -> dict[str, bool]:
     actions = [event.action for event in seen.trail]
     fences = [event.fence for event in seen.trail if event.action == "job.claimed"]
     canceled_at = actions.index("job.canceled") if "job.canceled" in actions else len(actions)
@@ -383,5 +256,8 @@ def _promises(seen: Seen, before: Seen) -> dict[str, bool]:
         "an end is recorded once": sum(action in CLOSING for action in actions)
         == (seen.state in FINAL_STATES),
         "a result follows a cancel": "job.succeeded" not in actions[canceled_at:],
+        "a job waits though all that it waits for have ended": seen.state is not JobState.WAITING
+        or not seen.after
+        or any(jobs[each].state not in FINAL_STATES for each in seen.after),
         "the trail is rewritten": seen.trail[: len(before.trail)] == before.trail,
     }

@@ -10,14 +10,23 @@ from service import leases
 from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.db import Database, UnitOfWork
-from service.errors import DatabaseUnavailable, IdempotencyKeyReused, ServiceError, TransitionRefused
+from service.errors import (
+    AfterUnsuitable,
+    DatabaseUnavailable,
+    IdempotencyKeyReused,
+    ServiceError,
+    TransitionRefused,
+)
 from service.jobs import execution, queries, submission, sweeps
 from service.jobs.execution import Ending, Problem
+from service.jobs.predecessors import MOST_DEPTH
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
+from service.jobs.sweeps import Passed
 from service.leases import Lease
 from service.lifecycle import JobState, Priority
+from tests.faults import job_store_followers as followers
 from tests.faults import job_store_model as expected
-from tests.faults.job_store_model import Change, Deadline, Store
+from tests.faults.job_store_state import ABSTAINED, Change, Deadline, Store
 
 LEASE_S = 3600.0
 DELAY_S = 3600.0
@@ -85,7 +94,7 @@ class Submit:
         """See Operation."""
         first = store.of_key(self.key)
         # Postgres looks at the row that is in the way only once it is clear which version of it stays.
-        return store.sessions_submitting(self.key) if first is None else store.sessions_locking([first])
+        return store.sessions_submitting(self.key) if first is None else store.sessions_changing([first])
 
     def judge(self, store: Store, outcome: list[Accepted] | str) -> Change:
         """See Operation."""
@@ -108,6 +117,41 @@ class Submit:
         assert isinstance(outcome, list), outcome
         assert [(answer.id, answer.replayed) for answer in outcome] == [(first, True)]
         return Change(wakes=True)
+
+
+@dataclass(frozen=True)
+class Follow:
+    """A case that waits for others. It asks again and again for what is locked, and never waits for a lock."""
+
+    caller: Principal = field(repr=False)
+    model: PublishedModel = field(repr=False)
+    after: Sequence[UUID]
+    several = True
+
+    def run(self, work: UnitOfWork) -> Accepted:
+        """See Operation."""
+        job = NewJob(self.caller, self.model, payload=b"one", after=self.after)
+        (stored,) = submission.submit_after(work, [job])
+        if isinstance(stored, AfterUnsuitable):
+            raise stored
+        return stored
+
+    def waits_for(self, store: Store) -> list[int]:
+        """See Operation."""
+        return store.sessions_holding(self.after)
+
+    def judge(self, store: Store, outcome: Accepted | str) -> Change:
+        """See Operation."""
+        too_deep = followers.depth_after(store, self.after) > MOST_DEPTH
+        if too_deep or any(store.jobs[job_id].bad for job_id in self.after):
+            assert outcome == AfterUnsuitable.code
+            return Change()
+        assert isinstance(outcome, Accepted), outcome
+        created = {outcome.id: outcome.created_at}
+        new = expected.submitted(
+            store, created, priority=Priority.ROUTINE, deadline=Deadline.NONE, key=None, body=b"one"
+        )
+        return followers.followed(store, self.after, new)
 
 
 @dataclass(frozen=True)
@@ -177,14 +221,24 @@ class End(WriteBack):
     def run(self, work: UnitOfWork) -> set[UUID]:
         """See Operation."""
         endings = [
-            Ending(lease, problem=PROBLEM) if payload is None else Ending(lease, payload=payload)
+            Ending(lease, problem=PROBLEM)
+            if payload is None
+            else Ending(lease, payload=payload, abstained=payload.startswith(ABSTAINED))
             for lease, payload in self.payloads.items()
         ]
         return execution.end(work, endings, owner=self.owner, runtime="r", provider="p")
 
+    def waits_for(self, store: Store) -> list[int]:
+        """See Operation. It waits for those who have locked what waits for its jobs as well."""
+        return store.sessions_locking(self._expected(store).kept)
+
     def judge(self, store: Store, outcome: set[UUID]) -> Change:
         """See Operation."""
-        return self.agreed(outcome, expected.ended(store, self.payloads, problem=PROBLEM.code))
+        assert outcome == {lease.id for lease in store.held(self.payloads)}
+        return self._expected(store)
+
+    def _expected(self, store: Store) -> Change:
+        return expected.ended(store, self.payloads, problem=PROBLEM.code)
 
 
 @dataclass(frozen=True)
@@ -243,8 +297,7 @@ class Cancel:
 
     def waits_for(self, store: Store) -> list[int]:
         """See Operation."""
-        live = store.jobs[self.job_id].seen.state in {JobState.QUEUED, JobState.RUNNING}
-        return store.sessions_locking([self.job_id]) if live else []
+        return store.sessions_locking(expected.canceled(store, self.job_id).kept)
 
     def judge(self, store: Store, outcome: JobState) -> Change:
         """See Operation."""
@@ -304,18 +357,30 @@ class Rescue(Sweep):
 
 
 @dataclass(frozen=True)
-class Expire(Sweep):
-    """Jobs whose deadline has passed are ended."""
+class Expire:
+    """Jobs whose deadline has passed are ended. It skips those that are locked, but waits for what waits for the others."""
+
+    passed: Passed
+    several = False
 
     def run(self, work: UnitOfWork) -> list[UUID]:
         """See Operation."""
-        return sweeps.expire(work)
+        return sweeps.expire(work, self.passed)
+
+    def waits_for(self, store: Store) -> list[int]:
+        """See Operation."""
+        ids = expected.past_deadline(store, self.passed)
+        return store.sessions_locking(expected.expired(store, ids).kept)
 
     def judge(self, store: Store, outcome: list[UUID]) -> Change:
         """See Operation."""
-        change = expected.expired(store)
-        assert set(outcome) == change.ids
-        return change
+        ids = expected.past_deadline(store, self.passed)
+        if self.passed is Passed.WAITING_FOLLOWED:
+            assert len(outcome) == min(1, len(ids))
+            assert set(outcome) <= set(ids)
+        else:
+            assert set(outcome) == set(ids)
+        return expected.expired(store, outcome)
 
 
 @dataclass(frozen=True)
