@@ -137,6 +137,12 @@ def test_an_index_finds_a_name_that_cannot_be_told_without_it(name: str, encodin
     assert files_of(content) == [(name, image(1))]
 
 
+def test_an_index_finds_a_name_in_an_encoding_that_cannot_be_told_behind_a_backslash() -> None:
+    name = "Снимки/Снимок.png"
+    raw = name.replace("/", "\\").encode("cp866")
+    assert files_of(raw_zip(b"a.png", raw, index=f"file\n{name}\n", system=DOS)) == [(name, image(1))]
+
+
 @pytest.mark.parametrize("form", [ZIP, TAR])
 @pytest.mark.parametrize("stored", [composed, decomposed])
 @pytest.mark.parametrize("asked", [composed, decomposed])
