@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,22 +33,6 @@ class InOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """The commands as they were added."""
         return list(self.commands)
-
-
-class JsonObject(click.ParamType[dict[str, Any]]):
-    """A JSON object, such as '{"top": 3}'."""
-
-    name = "json"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
-        """The object that `value` says."""
-        try:
-            told = json.loads(value)
-        except ValueError:
-            told = None
-        if not isinstance(told, dict):
-            self.fail("""give a JSON object, such as '{"top": 3}'""", param, ctx)
-        return told
 
 
 class Moment(click.ParamType[datetime]):

@@ -13,7 +13,7 @@ import click
 from service.cli.cases import STDIN, FileCase, JsonCases, read_cases
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
-from service.cli.options import FiniteRange, JsonObject, Moment, over_api
+from service.cli.options import FiniteRange, Moment, model_options, over_api
 from service.lifecycle import JobState, Priority
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ OF_FIELDS = {"missing_field", "unknown_field"}  # what only models find that tak
     metavar="ID",
     help="A job that must have succeeded first (repeatable).",
 )
-@click.option(
-    "--options", type=JsonObject(), metavar="JSON", help="As the model's `options_schema` describes them."
-)
+@model_options
 @click.option(
     "--wait",
     "wait_s",
@@ -77,7 +75,7 @@ def submit(
     deadline: datetime | None,
     not_before: datetime | None,
     after: tuple[uuid.UUID, ...],
-    options: Json | None,
+    options: tuple[tuple[str, Any], ...],
     wait_s: float,
     no_wait: bool,
     idempotency_key: str | None,
@@ -107,8 +105,8 @@ def submit(
         fields["not_before"] = not_before.isoformat()
     if after:
         fields["after"] = [str(job_id) for job_id in after]
-    if options is not None:
-        fields["options"] = options
+    if options:
+        fields["options"] = dict(options)
     cases, wait_s = read_cases(file), 0.0 if no_wait else wait_s
     key = idempotency_key or str(uuid.uuid4())
     try:

@@ -103,7 +103,7 @@ def test_submit_sends_the_case_with_the_key_and_what_was_asked_for(
         "--deadline",
         "2030-01-01T12:00:00+01:00",
         *("--not-before", "2029-01-01T12:00:00+01:00", "--after", FIRST_ID, "--after", SECOND_ID),
-        *("--options", '{"top": 3}'),
+        *("--option", "top=3", "--option", "way=fast"),
         "--no-wait",
     )
     assert medqueue("submit", case, "--model", "m", *words) == 0
@@ -114,18 +114,18 @@ def test_submit_sends_the_case_with_the_key_and_what_was_asked_for(
         "deadline": "2030-01-01T11:00:00+00:00",
         "not_before": "2029-01-01T11:00:00+00:00",
         "after": [FIRST_ID, SECOND_ID],
-        "options": {"top": 3},
+        "options": {"top": 3, "way": "fast"},
         "input": {"mean_radius": 13.5},
     }
     assert api.asked[0].headers["Authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("options", ["[]", "{", "3", "top=3"])
-def test_options_that_are_no_json_object_are_a_usage_error(
-    medqueue: Run, case: str, capsys: Captured, options: str
+@pytest.mark.parametrize("option", ["[]", "=3", "top"])
+def test_an_option_that_names_no_value_is_a_usage_error(
+    medqueue: Run, case: str, capsys: Captured, option: str
 ) -> None:
-    assert medqueue("submit", case, "--model", "m", "--options", options) == 2
-    assert "give a JSON object" in capsys.readouterr().err
+    assert medqueue("submit", case, "--model", "m", "--option", option) == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
 
 
 def test_a_job_that_waits_is_shown_with_what_it_waits_for(
