@@ -24,7 +24,7 @@ class ImageFile:
     """What a file's header says. `content` is the file without metadata; `orientation` is Exif's, 1 to 8.
 
     Of a PNG, `scanline_bytes` is how long its pixel stream must be, decompressed, and `palette_size` how many
-    colours its palette has.
+    colours its palette has. Of a JPEG, `block` is how many pixels across and down are coded together.
     """
 
     format: Format
@@ -37,6 +37,7 @@ class ImageFile:
     content: bytes
     scanline_bytes: int = 0
     palette_size: int = 0
+    block: tuple[int, int] = (8, 8)
 
 
 def truncated() -> ImageRefused:

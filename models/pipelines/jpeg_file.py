@@ -2,7 +2,8 @@
 
 Pixels are decoded by libjpeg-turbo through simplejpeg, which raises what libjpeg warns of: data that end early, bytes
 left over, codes that mean nothing, restart markers that are missing. Pillow hides all of it. What libjpeg does not
-see is told here: scans that are missing as a whole, and tables without meaning (jpeg_tables).
+see is told here: scans that are missing as a whole, tables without meaning (jpeg_tables), and the seam of a loss behind
+which the codes make sense again (jpeg_seams). Other losses of this kind cannot be seen: JPEG has no checksums.
 """
 
 import re
@@ -25,6 +26,7 @@ from models.pipelines.image_header import (
     truncated,
     unsupported,
 )
+from models.pipelines.jpeg_seams import has_seam
 from models.pipelines.jpeg_tables import check_tables
 from models.pipelines.orientation import agreed, in_exif_segments, in_xmp, unclear
 
@@ -59,7 +61,10 @@ class _Segment(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """A frame header; `components` are their ids, `quantisation` the number of the table of each."""
+    """A frame header; `components` are their ids, `quantisation` the number of the table of each.
+
+    `block` is how many pixels across and down are coded together where a scan has all components.
+    """
 
     marker: int
     bit_depth: int
@@ -67,6 +72,7 @@ class _Frame(NamedTuple):
     width: int
     components: tuple[int, ...]
     quantisation: tuple[int, ...]
+    block: tuple[int, int]
 
 
 def read_jpeg(content: bytes) -> ImageFile:
@@ -78,7 +84,8 @@ def read_jpeg(content: bytes) -> ImageFile:
     if len(frames) != 1:
         raise damaged("not exactly one header")
     frame = _frame(frames[0])
-    _check_scans(frame, [segment.body for segment in segments if segment.marker == _SCAN])
+    scans = [segment.body for segment in segments if segment.marker == _SCAN]
+    _check_scans(frame, scans)
     check_tables(
         ((segment.marker, segment.body) for segment in segments),
         dict(zip(frame.components, frame.quantisation, strict=True)),
@@ -92,6 +99,7 @@ def read_jpeg(content: bytes) -> ImageFile:
         colour=_COLOURS[len(frame.components)],
         animated=False,
         orientation=_orientation([segment.body for segment in segments if segment.marker == _APP1]),
+        block=frame.block if scans[0][0] > 1 else (8, 8),
         content=b"\xff\xd8"
         + b"".join(part.whole for part in segments if part.marker not in _METADATA)
         + b"\xff\xd9",
@@ -111,7 +119,14 @@ def decode_jpeg(image: ImageFile) -> Image.Image:
         raise damaged("its headers contradict each other")
     grey = image.colour == "grey"
     pixels = simplejpeg.decode_jpeg(image.content, colorspace="GRAY" if grey else "RGB", strict=True)
-    return Image.fromarray(np.asarray(pixels)[..., 0] if grey else pixels)
+    pixels = np.asarray(pixels)[..., 0] if grey else np.asarray(pixels)
+    if has_seam(pixels, *image.block):
+        raise ImageRefused(
+            "damaged_image",
+            "The image is damaged (from one place on its brightness or colour is shifted, as where data were lost): "
+            "export it again. Where it looks right, send it as PNG.",
+        )
+    return Image.fromarray(pixels)
 
 
 def _segments_of(content: bytes) -> list[_Segment]:
@@ -172,7 +187,10 @@ def _frame(segment: _Segment) -> _Frame:
     samplings, quantisation = body[7::3], tuple(body[8::3])
     if not all(1 <= factor <= _MOST_SAMPLES for both in samplings for factor in divmod(both, 16)):
         raise damaged("a header without meaning")
-    return _Frame(segment.marker, bit_depth, height, width, components, quantisation)
+    block = (8 * max(both >> 4 for both in samplings), 8 * max(both & 0x0F for both in samplings))
+    if len(components) == 1:
+        block = (8, 8)  # T.81, A.2.2: its samples are not interleaved
+    return _Frame(segment.marker, bit_depth, height, width, components, quantisation, block)
 
 
 def _check_scans(frame: _Frame, scans: Sequence[bytes]) -> None:
