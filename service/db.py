@@ -36,7 +36,7 @@ PLANS = {
     "plan_cache_mode": "force_generic_plan",
     # Without it 5 tests fail: a plan that was made while a table was small walks all of it once it is large.
     "enable_seqscan": "off",
-    # Without it 3 tests fail: endpoints and deliveries are looked up once more for each row of a join.
+    # Without it 3 tests fail: endpoints are looked up anew for each row of a join, and a page of chunks reads more than one.
     "enable_nestloop": "off",
     # Neither a test nor the time to plan differs without it. Off, since a merge join of a plan made while a table was small
     # reads a whole index once it is large, as a sequential scan does the table.
