@@ -207,12 +207,13 @@ def test_what_a_dead_writer_left_of_a_blob_is_removed_and_nothing_else(tmp_path:
     for place in (PLACE, PLACE + "2", PLACE):
         with pytest.raises(Died):
             store.write(place, broken([b"half"], Died()))
-    store.write(PLACE, [b"whole"])
-    assert len(list((tmp_path / "blobs" / "uploads" / "tenant").iterdir())) == 4
+    for place in (PLACE, PLACE + ".png"):
+        store.write(place, [b"whole"])
+    assert len(list((tmp_path / "blobs" / "uploads" / "tenant").iterdir())) == 5
     store.delete_unfinished(PLACE)
     left = sorted(path.name for path in (tmp_path / "blobs" / "uploads" / "tenant").iterdir())
-    assert [name.partition(".")[0] for name in left] == ["blob", "blob2"]
-    assert content(store) == b"whole"
+    assert [name.partition(".")[0] for name in left] == ["blob", "blob", "blob2"]
+    assert content(store) == content(store, PLACE + ".png") == b"whole"
 
 
 def test_nothing_unfinished_is_no_error(store: BlobStore) -> None:

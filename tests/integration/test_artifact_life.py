@@ -13,6 +13,7 @@ from service.db import Database
 from service.embedded import ServerUrls
 from service.errors import ArtifactNotFound
 from service.jobs import artifacts, queries
+from service.storage import FsspecBlobStore
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.studio import LARGE, PEER, SMALL, Studio, studio_of
 
@@ -155,6 +156,19 @@ def test_a_note_is_left_alone_for_a_while(studio: Studio) -> None:
     studio.bench.score()
     assert artifacts.remove_due(studio.bench.database, studio.bench.blobs) == 0
     assert len(studio.blobs()) == 1
+
+
+def test_a_sweep_removes_what_a_killed_worker_has_half_written(studio: Studio, tmp_path: Path) -> None:
+    folder = tmp_path / "store" / "artifacts" / "tenant" / "job"
+    folder.mkdir(parents=True)
+    (folder / f"1.mask.png.{'0a' * 16}.part").write_bytes(b"half")
+    (folder / "2.mask.png").write_bytes(b"of another claim")
+    studio.bench.rows(
+        "INSERT INTO blob_removal VALUES ('artifacts/tenant/job/1.mask.png', uuidv7(), 1, now())"
+    )
+    store = FsspecBlobStore((tmp_path / "store").as_uri())
+    assert artifacts.remove_due(studio.bench.database, store) == 1
+    assert [path.name for path in folder.iterdir()] == ["2.mask.png"]
 
 
 def test_artifacts_go_with_their_job_and_with_no_other(studio: Studio) -> None:
