@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batches.recurrence import filled, latest_run, next_run
+from service.batches.recurrence import filled, latest_run, next_run, time_meant
 from service.errors import ScheduleInvalid
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -84,6 +84,31 @@ def test_what_is_no_cron_expression_of_five_fields_is_refused(cron: str) -> None
         next_run(cron, BERLIN, utc("2026-01-01 00:00"))
 
 
+def test_an_expression_may_have_a_hundred_characters() -> None:
+    longest = "0" + ",0" * 45 + " 22 * * *"
+    assert next_run(longest, BERLIN, utc("2026-07-01 12:00")) == utc("2026-07-01 20:00")
+    with pytest.raises(ScheduleInvalid):
+        next_run(f"{longest} ", BERLIN, utc("2026-07-01 12:00"))
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone", "run_at", "meant"),
+    [
+        ("0 22 * * *", "Europe/Berlin", "2026-07-01 20:00", "2026-07-01 22:00"),
+        ("30 2 * * *", "Europe/Berlin", "2027-03-28 01:00", "2027-03-28 02:30"),  # the clock jumped over it
+        ("30 2 * * *", "Europe/Berlin", "2026-10-25 00:30", "2026-10-25 02:30"),
+        ("*/30 * * * *", "Europe/Berlin", "2026-10-25 01:30", "2026-10-25 02:30"),  # the second time round
+        ("0 0 * * *", "Asia/Beirut", "2026-03-28 22:00", "2026-03-29 00:00"),
+    ],
+)
+def test_a_run_is_called_by_the_time_that_its_expression_means(
+    cron: str, zone: str, run_at: str, meant: str
+) -> None:
+    found = time_meant(cron, ZoneInfo(zone), utc(run_at))
+    assert found.replace(tzinfo=None) == datetime.fromisoformat(meant)
+    assert found.tzinfo == ZoneInfo(zone)
+
+
 def test_the_date_of_a_run_is_that_of_its_zone() -> None:
     run_at = utc("2026-07-01 22:30")
     assert filled("cases-{date}.parquet", run_at, BERLIN) == "cases-2026-07-02.parquet"
@@ -92,5 +117,5 @@ def test_the_date_of_a_run_is_that_of_its_zone() -> None:
 
 @pytest.mark.parametrize("pattern", ["{time}", "{date", "{date!r}", "{0}", "a}b"])
 def test_other_braces_are_refused(pattern: str) -> None:
-    with pytest.raises(ScheduleInvalid):
+    with pytest.raises(ScheduleInvalid, match="no other braces"):
         filled(pattern, utc("2026-07-01 22:30"), BERLIN)
