@@ -72,9 +72,9 @@ class Settings(BaseModel):
     max_waiters: Annotated[
         int, Field(ge=0, le=500, description="Requests of one API process that may wait.")
     ] = 24
-    max_wait_s: Annotated[
-        float, Field(gt=0, le=300, description="Longest wait that Prefer: wait is granted.")
-    ] = 60.0
+    max_wait_s: Annotated[float, Field(gt=0, le=300, description="Longest wait granted to Prefer: wait.")] = (
+        60.0
+    )
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest JSON body.")] = 16 * 1024 * 1024
     max_input_bytes: Annotated[int, Field(ge=1024, description="Largest binary input of one job.")] = (
         8 * 1024 * 1024
@@ -84,54 +84,52 @@ class Settings(BaseModel):
     max_artifact_bytes: Annotated[
         int, Field(ge=1024, description="Most bytes of the artifacts of one job together.")
     ] = 256 * 1024 * 1024
-    max_queued: Annotated[int, Field(ge=1, description="Queued jobs past which none are accepted.")] = (
+    max_queued: Annotated[int, Field(ge=1, description="Queued jobs at which new ones are refused.")] = (
         2_000_000
     )
     max_queued_per_tenant: Annotated[
-        int, Field(ge=1, description="Queued jobs of one tenant past which none of its are accepted.")
+        int, Field(ge=1, description="Queued jobs of one tenant at which its new ones are refused.")
     ] = 1_000_000
     public_url: str = Field(
         default="",
         description="Where receivers of webhooks reach the API, as https://host; default: the address it listens on.",
     )
     db_pool_size: Annotated[int, Field(ge=1, le=200, description="Postgres connections of one process.")] = 10
-    cache_s: Annotated[float, Field(ge=0, le=60, description="How long keys and aliases are remembered.")] = (
-        1.0
-    )
+    cache_s: Annotated[float, Field(ge=0, le=60, description="How long keys and aliases are cached.")] = 1.0
 
     webhook_allow_http: bool = Field(
-        default=False, description="Send webhooks to http:// URLs too: readable on the way."
+        default=False, description="Send webhooks to http:// URLs too, unencrypted."
     )
     webhook_allowed_ports: str = Field(
-        default="443,8443", description="Ports that receivers may have, with commas between; * for all."
+        default="443,8443", description="Ports that receivers may use, separated by commas; * for all."
     )
     webhook_allowed_networks: str = Field(
         default="",
-        description="Private networks that receivers may be in, as 10.20.0.0/16, with commas between.",
+        description="Private networks that receivers may be in, such as 10.20.0.0/16, separated by commas.",
     )
     webhook_proxy: str = Field(
-        default="", description="Proxy through which webhooks go, as http://host:port; it looks names up."
+        default="", description="Proxy through which webhooks go, as http://host:port; it resolves names."
     )
     webhooks_held: bool = Field(
         default=False,
-        description="Send no webhooks: they wait, such as after a restore, until this is taken away.",
+        description="Hold webhooks back, such as after a restore, until this is unset.",
     )
     webhook_ca_file: Path | None = Field(
         default=None,
-        description="Certificates that receivers are trusted by, a PEM file; default: the system's.",
+        description="PEM file of certificates that receivers are verified against; default: the system's.",
     )
 
     batch_allowed_roots: str = Field(
         default="",
-        description="Where sources of the first tenant's batches may lie, as /night/in or s3://bucket/in, with commas between.",
+        description="Where sources of the first tenant's batches may lie: /night/in or s3://bucket/in, separated by commas.",
     )
     batch_output_roots: str = Field(
         default="",
-        description="Where copies of the output of its batches may be written, in the clear; as the roots of sources.",
+        description="Where copies of the output of its batches may be written unencrypted, listed as the source roots.",
     )
     batch_tenant_roots: str = Field(
         default="",
-        description="The same by tenants: `tenant = root, read|write`, with semicolons between; `*` for every tenant.",
+        description="The same by tenant: `tenant = root, read|write`, separated by semicolons; `*` for every tenant.",
     )
     batch_chunk_s: Annotated[
         float, Field(ge=0.05, le=60, description="How long a chunk of a batch should take, in seconds.")
@@ -150,11 +148,11 @@ class Settings(BaseModel):
         float, Field(ge=0.5, le=3600, description="How long a claim holds without a heartbeat.")
     ] = 15.0
     max_crashes: Annotated[
-        int, Field(ge=1, le=20, description="Crashes alone before a job is quarantined.")
+        int, Field(ge=1, le=20, description="Crashes while claimed alone before a job is quarantined.")
     ] = 3
     max_attempts: Annotated[int, Field(ge=1, le=100, description="Attempts before a job fails for good.")] = 8
     retry_base_s: Annotated[
-        float, Field(gt=0, le=600, description="First back-off after a passing fault.")
+        float, Field(gt=0, le=600, description="First back-off after a transient fault.")
     ] = 1.0
     retry_cap_s: Annotated[float, Field(gt=0, le=86400, description="Longest back-off.")] = 300.0
     sweep_s: Annotated[
@@ -167,7 +165,7 @@ class Settings(BaseModel):
         default="127.0.0.1", description="Address on which workers and scheduler serve their metrics."
     )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
-        default=None, description="Port of those metrics; 0: any free one; without it they are not served."
+        default=None, description="Port of those metrics; 0: any free one; unset: they are not served."
     )
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
@@ -183,7 +181,7 @@ class Settings(BaseModel):
     @field_validator("worker_name")
     @classmethod
     def _names_files(cls, name: str) -> str:
-        """Files of the data folder and a queue are named after it."""
+        """It becomes part of the names of a queue and of files in the data folder."""
         if name in {".", ".."} or not NAME.fullmatch(name):
             raise ValueError("it must be at most 100 characters, none of them a slash or a control character")
         return name
@@ -198,7 +196,7 @@ class Settings(BaseModel):
     @field_validator("public_url")
     @classmethod
     def _is_a_base(cls, url: str) -> str:
-        """Paths are put behind it, and it is told to receivers: neither a user nor a query may stand in it."""
+        """Paths are appended to it and receivers see it: it may hold neither a user nor a query."""
         return _http_url(url, "https://host").rstrip("/")
 
     @field_validator("webhook_proxy")
@@ -212,7 +210,7 @@ class Settings(BaseModel):
         if text.strip() != ANY_PORT:
             ports = _listed(text)
             if not ports or not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
-                raise ValueError("it must be ports with commas between, such as 443,8443, or * for all")
+                raise ValueError("it must be ports separated by commas, such as 443,8443, or * for all")
         return text
 
     @field_validator("webhook_allowed_networks")
@@ -223,7 +221,7 @@ class Settings(BaseModel):
                 ipaddress.ip_network(network)
         except ValueError:
             raise ValueError(
-                "it must be networks with commas between, such as 10.20.0.0/16,fd12::/32, without host bits"
+                "it must be networks separated by commas, such as 10.20.0.0/16,fd12::/32, without host bits"
             ) from None
         return text
 
@@ -238,7 +236,7 @@ class Settings(BaseModel):
     @classmethod
     def _are_roots(cls, text: str) -> str:
         if not all(map(is_root, _listed(text))):
-            raise ValueError("it must be folders with commas between, such as /night/in,s3://bucket/in")
+            raise ValueError("it must be folders separated by commas, such as /night/in,s3://bucket/in")
         return text
 
     @field_validator("batch_tenant_roots")
@@ -249,7 +247,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _leaves_threads(self) -> Self:
-        """Requests that wait hold a thread each: some must be left for those that do not."""
+        """Each waiting request holds a thread: some must be left for the others."""
         if self.max_waiters >= self.api_threads:
             raise SettingInvalid(
                 PREFIX + "MAX_WAITERS",
@@ -267,7 +265,7 @@ class Settings(BaseModel):
             first = error.errors(include_input=False)[0]
             reason = first["msg"].removeprefix(
                 "Value error, "
-            )  # pydantic's words for what our validators raise
+            )  # pydantic's prefix to what our validators raise
             raise SettingInvalid(PREFIX + str(first["loc"][0]).upper(), reason) from None
 
     def with_servers(self) -> Self:
@@ -282,12 +280,12 @@ class Settings(BaseModel):
 
     @classmethod
     def unknown_variables(cls, environ: Mapping[str, str] = os.environ) -> list[str]:
-        """MEDQUEUE_* variables that no setting reads: typing errors, mostly."""
+        """MEDQUEUE_* variables that no setting reads: mostly misspelled."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
         return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
     def environment(self) -> dict[str, str]:
-        """The variables that make these settings again, for a child process."""
+        """The variables that reproduce these settings in a child process."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         return {
             PREFIX + name.upper(): str(int(value) if isinstance(value, bool) else value)
@@ -312,7 +310,7 @@ class Settings(BaseModel):
 
     @property
     def webhook_ports(self) -> frozenset[int] | None:
-        """The ports that receivers may have; None for all."""
+        """The ports that receivers may use; None for all."""
         text = self.webhook_allowed_ports
         return None if text.strip() == ANY_PORT else frozenset(map(int, _listed(text)))
 
@@ -361,7 +359,7 @@ class Settings(BaseModel):
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    """What stands between commas."""
+    """The items of a comma-separated list."""
     return tuple(part for part in map(str.strip, text.split(",")) if part)
 
 

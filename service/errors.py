@@ -120,13 +120,13 @@ class DeliveryNotFound(NotFound):
 
 
 class EventNotFound(NotFound):
-    """There is no such event to resume behind. Connect without Last-Event-ID and read what was missed from the lists."""
+    """There is no such event to resume after. Connect without Last-Event-ID and read what was missed from the lists."""
 
     code = "event_not_found"
 
 
 class TooManyEndpoints(ServiceError):
-    """The tenant has as many webhook endpoints as it may. Delete one that is not needed."""
+    """The tenant has as many webhook endpoints as it may have. Delete one that is not needed."""
 
     code = "too_many_endpoints"
 
@@ -180,7 +180,7 @@ class ServerBusy(ServiceError):
 
 
 class QueueFull(ServiceError):
-    """As many jobs wait as this service takes. Nothing was accepted; try again after the time in Retry-After."""
+    """The queue is full. Nothing was accepted; try again after the time in Retry-After."""
 
     code = "queue_full"
 
@@ -190,7 +190,7 @@ class QueueFull(ServiceError):
 
 
 class TenantQueueFull(QueueFull):
-    """As many of this tenant's jobs wait as it may have. Nothing was accepted; try again after the time in Retry-After."""
+    """The tenant has as many queued jobs as it may have. Nothing was accepted; try again after the time in Retry-After."""
 
     code = "tenant_queue_full"
 
@@ -250,9 +250,9 @@ class ScheduleNameTaken(ServiceError):
 
 
 class FileUnfit(ServiceError):
-    """The file of a batch, or how it is to be read, cannot be taken.
+    """The file of a batch, or how it is to be read, cannot be used.
 
-    `code` is that of the fault, as the problem of a batch has it.
+    `code` is that of the fault, as in the problem of a batch.
     """
 
     code = "source_not_allowed"
@@ -263,7 +263,7 @@ class FileUnfit(ServiceError):
 
 
 class OutputNotReady(ServiceError):
-    """The batch is under way: its results and errors are there once it is completed. Come back later."""
+    """The batch is in progress: its results and errors are available once it is completed. Come back later."""
 
     code = "output_not_ready"
 
@@ -275,7 +275,7 @@ class OutputIncomplete(ServiceError):
 
 
 class RangeUnsatisfiable(ServiceError):
-    """The range lies behind the end of the file. Content-Range tells its length."""
+    """The range lies beyond the end of the file. Content-Range gives its length."""
 
     code = "range_unsatisfiable"
 

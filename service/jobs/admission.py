@@ -17,8 +17,8 @@ PAUSES = 50  # of a count's own length until the next one: counting takes up to 
 
 Tally = Mapping[UUID | None, int]  # jobs by tenant; None stands for all tenants
 
-# Parts with the conditions of their partial indexes: jobs that have ended are not read. Those that wait for others, or for
-# their time, take room as well: they are queued by no submit that could be refused.
+# Parts with the conditions of their partial indexes: jobs that have ended are not read. Jobs that wait for others, or
+# for their time, count as well: no submit that could be refused comes when they are queued.
 QUEUED = """
 SELECT tenant_id, count(*) AS jobs FROM (
     SELECT tenant_id FROM job WHERE state = 'queued' AND attempt = 0
@@ -36,7 +36,7 @@ def queued(work: UnitOfWork) -> Tally:
 
 
 class Admission:
-    """Bounds on queued jobs, known to this process by a count of a while ago and by what it accepted since.
+    """Bounds on queued jobs, checked by the last count and by what this process has accepted since.
 
     The bounds are soft: between two counts, a second apart or 50 times as long as a count takes, a process does not
     see what others accept nor what workers claim. So jobs may pass a bound by what all other processes accept in that
@@ -106,7 +106,7 @@ class Admission:
             self._counting.release()
 
     def _refresh(self) -> None:
-        """Count. Without Postgres the last count stands, and the submit that follows says what is wrong."""
+        """Count. Without Postgres the last count stands, and the submit that follows reports the fault."""
         began, pause_s = self._clock(), COUNTED_EVERY_S
         with self._lock:
             before = self._added.copy()

@@ -19,7 +19,7 @@ from service.lifecycle import JobState
 from service.webhooks import planning
 
 # Fresh jobs are claimed together, in rank order. Jobs claimed before (crashed, retried) are claimed alone, so
-# that one that kills its worker cannot take its neighbours down twice. The condition on `alone` keeps the
+# that one that kills its worker cannot take other jobs down twice. The condition on `alone` keeps the
 # second scan from running when the first found a job. What was picked is handed on as an array: joined, a plan
 # made for any parameters expects a tenth of the queue and reads all of it.
 CLAIM = f"""
@@ -136,14 +136,14 @@ class Problem:
 class Ending:
     """How one held job ends: with a sealed result, and its artifacts, or with a problem, one of the two.
 
-    `quarantined`: neither input nor model is at fault, so an operator may mend what is and requeue the job.
+    `quarantined`: neither input nor model is at fault, so an operator may fix the cause and requeue the job.
     """
 
     lease: Lease
     payload: bytes | None = None
     problem: Problem | None = None
     quarantined: bool = False
-    # Whether the result says that the model gave no answer: nothing may go on from it.
+    # Whether the result says that the model gave no answer: no job may build on it.
     abstained: bool = False
     artifacts: tuple[NewArtifact, ...] = ()
 
@@ -223,9 +223,9 @@ def retry(
     code: str,
     counts: bool = True,
 ) -> set[UUID]:
-    """Queue held jobs again, each after its delay; `code` says which passing fault it was.
+    """Queue held jobs again, each after its delay; `code` names the transient fault.
 
-    Unless it `counts`, the attempt is given back; one is kept, by which retries are told from fresh jobs.
+    Unless it `counts`, the attempt is given back; one is kept, so that retries can be distinguished from fresh jobs.
     """
     retried = work.execute(
         RETRY,

@@ -24,14 +24,14 @@ from service.webhooks import planning
 NOT_RUNNING = listing.every("job_state", [state for state in JobState if state is not JobState.RUNNING])
 TAG = re.compile(r"[a-z]+-[0-9]+")
 EVERY_TAG = "*"
-# Of a job as its owner sees it: those that JobView has under the same name, and what else _view opens.
+# Columns of a job as its owner sees it: those of JobView by name, and those that _view decrypts.
 COLUMNS = """job.id, job.model_version_id, job.state::text AS state, job.priority, job.created_at, job.started_at,
     job.finished_at, job.deadline_at, job.not_before, job.origin::text AS origin,
     job.attempt, job.fence, job.claim_size, job.problem, job.context,
     CASE WHEN job.depth > 0 THEN
         ARRAY(SELECT predecessor_id FROM job_after WHERE job_id = job.id ORDER BY position) END AS after"""
 
-# A result that leaves is recorded in the same statement. A caller that shows the entity tag of what it has
+# Reading a result is recorded in the same statement. A caller that shows the entity tag of what it has
 # already read gets no result, hence no event.
 READ = f"""
 WITH asked AS (
@@ -150,11 +150,11 @@ class Reading:
 
 
 def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | PayloadUnreadable | None]:
-    """Jobs with their results, in the order asked for; None for a missing job and for another tenant's.
+    """Jobs with their results, in the order requested; None for a missing job and for another tenant's.
 
-    A job that does not decrypt comes as that error, so that it spoils no other reader's answer.
+    A job that does not decrypt is returned as that error; the other jobs are still returned.
 
-    Each result that is given out is recorded.
+    Each result that is read is recorded.
     """
     found = work.execute(
         READ,
@@ -204,10 +204,11 @@ def newest(
 def list_query(
     principal: Principal, wanted: JobFilter, *, before: UUID | None, limit: int
 ) -> tuple[str, dict[str, object]]:
-    """The statement of a page and its parameters. Only what is asked for is in it, so that each has a plan of its own.
+    """The statement of a page and its parameters. It holds only the filters that are set, so that each combination has
+    a plan of its own.
 
-    Jobs of a subject have an index of their own. Else those of a model or in a state are looked for by model version and
-    state, which one index leads with; what is not asked for stands for all that there are.
+    Jobs of a subject have an index of their own. Otherwise one index that leads with model version and state serves
+    both filters; a filter that is not set stands for all values.
     """
     times, params = listing.within(
         "job", before=before, created_after=wanted.created_after, created_before=wanted.created_before
@@ -231,7 +232,7 @@ def list_query(
 
 
 def _parts(wanted: JobFilter, given: list[str], shared: list[str]) -> list[str]:
-    """Jobs in hand, and those of each model version and state."""
+    """The running jobs, and those of each model version and state."""
     running = listing.few("job", listing.RUNNING, [*given, *shared])
     if wanted.state is JobState.RUNNING:
         return [running]

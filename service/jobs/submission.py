@@ -1,4 +1,4 @@
-"""Takes cases in: one transaction of job and audit event, answered once, however often it is sent."""
+"""Accepts jobs: job and audit event in one transaction; a repeated request gets the first answer."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ COLUMN_TYPES = {
     "origin": "job_origin",
 }
 HEADSTARTS = ", ".join(str(PRIORITY_HEADSTART_S[priority]) for priority in Priority)
-# Columns of a job, and what they are made of: those given under their own names, and those computed from what is given.
+# Columns of a job and their expressions: those given by name, and those computed from these.
 VALUES = {name: name for name in COLUMN_TYPES if name not in {"model", "promised_s"}} | {
     "available_at": "greatest(now(), not_before)",
     "rank_at": f"greatest(now(), not_before) + make_interval(secs => (ARRAY[{HEADSTARTS}])[priority + 1])",
@@ -90,7 +90,7 @@ WHERE tenant_id = %(tenant_id)s AND idempotency_digest = ANY(%(digests)s::bytea[
 
 @dataclass(frozen=True)
 class Callback:
-    """Where the caller of one job wants to be told of its end: a URL that was judged, and the endpoint of its origin."""
+    """Where the caller of one job is notified of its end: a checked URL, and the endpoint of its origin."""
 
     endpoint_id: UUID
     url: str
@@ -98,7 +98,7 @@ class Callback:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A checked case on its way in. `payload` is the pipeline's canonical input, or `upload_id` names the file."""
+    """A checked case to be stored. `payload` is the pipeline's canonical input, or `upload_id` names the file."""
 
     principal: Principal
     model: PublishedModel
@@ -177,7 +177,7 @@ def submit(
 def submit_after(
     work: UnitOfWork, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None = None
 ) -> list[Accepted | AfterUnsuitable]:
-    """Store one caller's jobs of which some wait for others; instead of each that cannot, the reason stands in the answer.
+    """Store one caller's jobs, some of which wait for others; for each that cannot, the answer holds the reason.
 
     `work` is a transaction of several statements. Raises IdempotencyKeyReused and PredecessorBusy.
     """
@@ -232,7 +232,7 @@ def _sealed_context(job_id: UUID, job: NewJob) -> bytes | None:
 def earlier(
     work: UnitOfWork, principal: Principal, idempotency: IdempotencyKey, *, count: int
 ) -> dict[int, Accepted]:
-    """The answers that this key got before, by position in the request, of `count` items.
+    """The earlier answers to this key, by position in a request of `count` items.
 
     Raises IdempotencyKeyReused when it came with another body.
     """
@@ -249,7 +249,7 @@ def earlier(
 def _first_answers(
     work: UnitOfWork, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None
 ) -> list[Accepted]:
-    """The answers to a request whose twin was faster."""
+    """The answers to a request whose duplicate was stored first."""
     assert idempotency is not None  # only its index keeps a job out
     found = earlier(work, new_jobs[0].principal, idempotency, count=1 + max(job.position for job in new_jobs))
     if any(job.position not in found for job in new_jobs):

@@ -130,7 +130,7 @@ def create(
     created = work.execute(CREATE, {"id": endpoint_id, "tenant_id": tenant_id, **given})
     if not created:
         raise TooManyEndpoints(
-            f"The tenant has {MOST_REGISTERED} webhook endpoints, as many as it may. Delete one that is not needed."
+            f"The tenant has {MOST_REGISTERED} webhook endpoints, as many as it may have. Delete one that is not needed."
         )
     endpoint = rows.build(Endpoint, created[0])
     secret = _add_secret(work, principal, endpoint_id)

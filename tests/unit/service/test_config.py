@@ -117,7 +117,7 @@ def test_roots_of_batches_that_are_no_folders_are_refused_by_name(name: str, val
     error = refused(variable(name), value)
     assert error.variable == variable(name)
     assert (
-        f"{variable(name)}: it must be folders with commas between, such as /night/in,s3://bucket/in"
+        f"{variable(name)}: it must be folders separated by commas, such as /night/in,s3://bucket/in"
         in str(error)
     )
     assert "hunter2" not in str(error)
