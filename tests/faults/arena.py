@@ -40,7 +40,7 @@ WHERE delivery.state IN ('queued', 'running') AND endpoint.url LIKE '%%' || %s
 """
 # Where only work on batches comes by.
 BATCH_POINTS = [point for point in Point if point.startswith(("step", "chunk", "finalize"))]
-OPEN_JOBS = "SELECT count(*) FROM job WHERE state IN ('queued', 'running')"
+OPEN_JOBS = "SELECT count(*) FROM job WHERE state IN ('waiting', 'queued', 'running')"
 
 
 @dataclass
