@@ -5,7 +5,7 @@ import io
 import os
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import fsspec
 import pyarrow.parquet as pq
@@ -13,7 +13,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from service.batches.files.problems import FileProblem, FileRefused, SourceUnavailable
-from service.batches.files.sources import Guarded, UriSource, check_same, sha256_of
+from service.batches.files.sources import Guarded, Identity, UploadSource, UriSource, check_same, sha256_of
+from service.batches.files.uris import SHAPE
 from service.errors import PayloadUnreadable
 from tests.unit.service.batches.files.example_batches import good_rows, parquet_file
 
@@ -220,3 +221,32 @@ def test_a_fault_of_a_kind_that_only_a_store_knows_is_put_off(
     for attempt in (source.identity, lambda: file.read(1)):
         with pytest.raises(SourceUnavailable):
             attempt()
+
+
+def test_an_address_that_cannot_be_taken_apart_is_refused_with_advice() -> None:
+    with pytest.raises(FileRefused) as caught:
+        UriSource("https://[cases/a.csv", ["https://[cases"])
+    assert caught.value.problem is FileProblem.NOT_ALLOWED
+    assert SHAPE in caught.value.detail
+
+
+def test_an_upload_is_known_by_its_digest_and_read_as_it_was_stored() -> None:
+    tenant_id, upload_id, digest = uuid4(), uuid4(), hashlib.sha256(CONTENT).hexdigest()
+
+    class Stored:
+        size_bytes, sha256 = len(CONTENT), digest
+
+    class OneUpload:
+        def stored(self, tenant: UUID, upload: UUID) -> Stored:
+            assert (tenant, upload) == (tenant_id, upload_id)
+            return Stored()
+
+        def open(self, tenant: UUID, upload: UUID) -> io.BytesIO:
+            assert (tenant, upload) == (tenant_id, upload_id)
+            return io.BytesIO(CONTENT)
+
+    uploads: Any = OneUpload()
+    source = UploadSource(uploads, tenant_id, upload_id)
+    assert source.identity() == Identity(len(CONTENT), f"sha256:{digest}", digest)
+    with source.open() as file:
+        assert file.read() == CONTENT
