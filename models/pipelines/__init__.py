@@ -33,6 +33,7 @@ from models.pipelines.contract import (
     no_options_schema,
     pointer_to,
     refuse_options,
+    result_json,
     score_in_one_pass,
 )
 from models.pipelines.registry import load_pipeline, registered_pipelines, single_pass
@@ -70,6 +71,7 @@ __all__ = [
     "pointer_to",
     "refuse_options",
     "registered_pipelines",
+    "result_json",
     "score_in_one_pass",
     "single_pass",
 ]

@@ -7,12 +7,15 @@ golden cases. Both hold no mutable state, or guard it: one instance serves every
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
+
+from pydantic_core import PydanticSerializationError, to_json
 
 from models.manifest import MODEL, BundleRefused, Fault
 
@@ -244,6 +247,17 @@ def score_in_one_pass(pipeline: SinglePass, run: Run, cases: Sequence[Case]) -> 
     """The `score` of a pipeline of a single pass."""
     outputs = run(pipeline.preprocess([case.payload for case in cases]))
     return [Answer(result) for result in pipeline.postprocess(outputs, len(cases))]
+
+
+def result_json(result: object) -> bytes:
+    """A result, or a part of one, as JSON. Raises PredictionInvalid for what JSON cannot hold, such as NaN."""
+    try:
+        content = to_json(result)
+        if b"NaN" in content or b"Infinity" in content:  # perhaps in a text
+            json.dumps(result, allow_nan=False)
+    except (PydanticSerializationError, ValueError, TypeError):
+        raise PredictionInvalid((0,), "the result cannot be written as JSON") from None
+    return content
 
 
 def refuse_options(value: object) -> dict[str, object]:

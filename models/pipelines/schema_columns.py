@@ -5,17 +5,17 @@ What holds for every pipeline; the hand-written columns of a FieldPipeline or Fi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from pydantic_core import to_json
-
-from models.pipelines.contract import PredictionInvalid
+from models.pipelines.contract import PredictionInvalid, result_json
 
 Schema = Mapping[str, Any]
 
+MOST: Final = sys.float_info.max
 INT64: Final = range(-(2**63), 2**63)
 
 
@@ -59,7 +59,7 @@ class ResultField:
         found: Any = result
         for key in self.path:
             found = found.get(key) if isinstance(found, Mapping) else None
-        return found if found is None or self.kind is not ColumnKind.JSON else to_json(found).decode()
+        return found if found is None or self.kind is not ColumnKind.JSON else result_json(found).decode()
 
 
 @dataclass(frozen=True)
@@ -97,21 +97,32 @@ def result_fields(schema: Schema) -> tuple[ResultField, ...]:
 def result_columns(
     fields: Sequence[ResultField], results: Sequence[Mapping[str, Any]]
 ) -> tuple[DerivedColumn, ...]:
-    """The columns of some results. Raises PredictionInvalid for integers that no column holds."""
-    columns = tuple(
-        DerivedColumn(field.name, field.kind, [field.value_in(result) for result in results])
-        for field in fields
-    )
-    wrong = {
-        row
-        for column in columns
-        if column.kind is ColumnKind.INTEGER
-        for row, value in enumerate(column.values)
-        if value is not None and value not in INT64
-    }
+    """The columns of some results. Raises PredictionInvalid where a value is not what its schema says or no column holds it."""
+    rows, wrong = [], []
+    for row, result in enumerate(results):
+        try:
+            rows.append([field.value_in(result) for field in fields])
+        except PredictionInvalid:
+            wrong.append(row)
+            continue
+        if not all(_fits(value, field.kind) for value, field in zip(rows[-1], fields, strict=True)):
+            wrong.append(row)
     if wrong:
-        raise PredictionInvalid(tuple(sorted(wrong)), "an integer of the result has more than 64 bits")
-    return columns
+        raise PredictionInvalid(tuple(wrong), "the result is not what its schema says")
+    return tuple(
+        DerivedColumn(field.name, field.kind, [row[place] for row in rows])
+        for place, field in enumerate(fields)
+    )
+
+
+def _fits(value: Any, kind: ColumnKind) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, bool) or kind is ColumnKind.BOOLEAN:
+        return isinstance(value, bool) and kind is ColumnKind.BOOLEAN
+    if kind is ColumnKind.NUMBER:
+        return isinstance(value, int | float) and -MOST <= value <= MOST
+    return isinstance(value, int) and value in INT64 if kind is ColumnKind.INTEGER else isinstance(value, str)
 
 
 def _laid_out(schema: Schema, root: Schema, path: tuple[str, ...]) -> Iterator[ResultField]:

@@ -1,11 +1,13 @@
 """The options of a job: checked by its pipeline, stored sealed, handed over with the claim, kept when it is submitted again."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from models.pipelines import Answer, Case, Run
 from service.catalog import PublishedModel
 from service.crypto import Keyring
 from service.db import Database
@@ -69,6 +71,24 @@ def test_jobs_of_one_batch_are_scored_each_with_its_own_options(
     ids = [submitted(bench, echo, top=2), submitted(bench, echo), submitted(bench, echo, top=4)]
     scored(bench, echo)
     assert [top_of(bench, job_id) for job_id in ids] == [2, 5, 4]
+
+
+@pytest.mark.parametrize("worthless", [math.nan, object()])
+def test_a_result_that_json_cannot_hold_ends_its_own_job_alone(
+    bench: Workbench, echo: PublishedModel, worthless: object
+) -> None:
+    loaded = bench.scorer._pool.get(echo.id)
+    opened = loaded.scoring
+
+    class Spoiling:
+        def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+            answers = opened.score(run, cases)
+            return [each if each.result["top"] != 3 else Answer({"top": worthless}) for each in answers]
+
+    loaded.scoring = Spoiling()
+    ids = [submitted(bench, echo, top=top) for top in (2, 3, 4)]
+    scored(bench, echo)
+    assert bench.outcomes(ids) == ["succeeded", "prediction_invalid", "succeeded"]
 
 
 def test_options_are_stored_sealed_under_their_job(bench: Workbench, echo: PublishedModel) -> None:

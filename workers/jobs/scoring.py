@@ -14,7 +14,7 @@ import structlog
 from pydantic_core import from_json, to_json
 
 from models.manifest import MODEL
-from models.pipelines import Answer, Array, Case, PredictionInvalid, RowFault, Run
+from models.pipelines import Answer, Array, Case, PredictionInvalid, RowFault, Run, result_json
 from models.pipelines.artifacts import LISTING
 from service import failpoints, logs
 from service.accounts import TenantCiphers
@@ -367,14 +367,18 @@ class Scorer:
     def _succeeded(self, job: ClaimedJob, answer: Answer) -> Ending:
         """A job with its result, sealed; its artifacts are sealed beside and listed in it."""
         cipher, result = self._ciphers.of(job.tenant_id), answer.result
+        try:
+            content = result_json(result)
+        except PredictionInvalid:
+            return Ending(job.lease, problem=BAD_PREDICTION)
         made: tuple[NewArtifact, ...] = ()
         if answer.artifacts:
             if not self._artifact_limits.allow(answer.artifacts):
                 return Ending(job.lease, problem=TOO_LARGE, quarantined=True)
             made = self._artifacts.prepare(cipher, job.tenant_id, job.lease, answer.artifacts)
-            result = result | {LISTING: [new.listing for new in made]}
+            content = to_json(result | {LISTING: [new.listing for new in made]})
         bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
-        payload, abstained = cipher.seal(to_json(result), bound_to), result.get("abstained") is True
+        payload, abstained = cipher.seal(content, bound_to), result.get("abstained") is True
         return Ending(job.lease, payload=payload, abstained=abstained, artifacts=made)
 
 

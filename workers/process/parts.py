@@ -236,9 +236,8 @@ def _scoring(
         roots=GrantedRoots(database, settings.batch_root_grants),
         gate=gate,
     )
-    return ScoringParts(
-        heartbeats, pool, scorer, write_back, BatchThread(services, turns), Polling(database, scorer)
-    )
+    batches, polling = BatchThread(services, turns), Polling(database, scorer)
+    return ScoringParts(heartbeats, pool, scorer, write_back, batches, polling)
 
 
 def _refusals(settings: Settings) -> Refusals:

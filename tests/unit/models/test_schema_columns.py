@@ -1,0 +1,123 @@
+"""Columns as they follow from JSON Schemas: which there are, what they hold, and results that do not fit them."""
+
+import math
+from typing import Any
+
+import pytest
+
+from models.pipelines import PredictionInvalid, result_json
+from models.pipelines.schema_columns import (
+    ColumnKind,
+    InputField,
+    input_fields,
+    result_columns,
+    result_fields,
+)
+
+NESTED: dict[str, Any] = {
+    "$defs": {
+        "Score": {"type": "object", "properties": {"value": {"type": "number"}, "of": {"type": "string"}}}
+    },
+    "type": "object",
+    "properties": {
+        "type": {"const": "thing"},
+        "score": {"anyOf": [{"$ref": "#/$defs/Score"}, {"type": "null"}]},
+        "count": {"type": ["integer", "null"]},
+        "sure": {"type": "boolean"},
+        "label": {"enum": ["a", "b", None]},
+        "level": {"enum": [1, 2]},
+        "grade": {"enum": [1, "x"]},
+        "words": {"type": "array"},
+        "map": {"type": "object", "properties": {}, "additionalProperties": {"type": "number"}},
+        "shares": {"type": "object", "properties": {"a": {}}, "additionalProperties": {"type": "number"}},
+        "either": {"anyOf": [{"type": "number"}, {"type": "string"}]},
+    },
+}
+
+
+def test_objects_are_laid_out_and_lists_and_maps_stay_whole() -> None:
+    found = {field.name: field.kind for field in result_fields(NESTED)}
+    assert found == {
+        "score_value": ColumnKind.NUMBER,
+        "score_of": ColumnKind.TEXT,
+        "count": ColumnKind.INTEGER,
+        "sure": ColumnKind.BOOLEAN,
+        "label": ColumnKind.TEXT,
+        "level": ColumnKind.INTEGER,
+        "grade": ColumnKind.JSON,
+        "words": ColumnKind.JSON,
+        "map": ColumnKind.JSON,
+        "shares": ColumnKind.JSON,
+        "either": ColumnKind.JSON,
+    }
+
+
+def test_an_object_stays_whole_where_a_column_of_its_would_be_named_as_another() -> None:
+    inner = {"type": "object", "properties": {"b": {"type": "number"}}}
+    schema = {"type": "object", "properties": {"a": inner, "a_b": {"type": "string"}}}
+    assert [(field.name, field.kind) for field in result_fields(schema)] == [
+        ("a", ColumnKind.JSON),
+        ("a_b", ColumnKind.TEXT),
+    ]
+
+
+def test_an_object_that_is_null_has_columns_that_are_null() -> None:
+    whole = {"score": {"value": 1.5, "of": "x"}, "count": 2, "words": ["a"]}
+    found = {
+        column.name: column.values
+        for column in result_columns(result_fields(NESTED), [whole, {"score": None}])
+    }
+    assert found["score_value"] == [1.5, None]
+    assert found["words"] == ['["a"]', None]
+    assert found["count"] == [2, None]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 2**63},
+        {"count": -(2**63) - 1},
+        {"count": 1.5},
+        {"count": True},
+        {"count": "1"},
+        {"sure": 1},
+        {"sure": "yes"},
+        {"label": 1},
+        {"label": True},
+        {"score": {"value": math.nan}},
+        {"score": {"value": math.inf}},
+        {"score": {"value": 10**400}},
+        {"score": {"value": "1"}},
+        {"words": [math.nan]},
+        {"words": [object()]},
+    ],
+)
+def test_a_result_that_is_not_what_its_schema_says_is_no_prediction(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PredictionInvalid) as caught:
+        result_columns(
+            result_fields(NESTED), [{"count": 1}, wrong, {"count": 2**63 - 1}, wrong, {"count": -(2**63)}]
+        )
+    assert caught.value.rows == (1, 3)
+
+
+def test_fields_of_an_input_are_its_properties_with_what_is_required() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]}
+    assert input_fields(schema) == (
+        InputField("a", ColumnKind.TEXT, required=True),
+        InputField("b", ColumnKind.JSON, required=False),
+    )
+
+
+@pytest.mark.parametrize("schema", [{"type": "string"}, {"type": "array"}, {}, {"properties": {"a": {}}}])
+def test_an_input_that_is_no_object_has_no_fields(schema: dict[str, Any]) -> None:
+    assert input_fields(schema) == ()
+
+
+@pytest.mark.parametrize("result", [{"a": math.nan}, {"a": [-math.inf]}, {"a": object()}, {"a": "\ud800"}])
+def test_what_json_cannot_hold_is_no_prediction(result: dict[str, Any]) -> None:
+    with pytest.raises(PredictionInvalid):
+        result_json(result)
+
+
+def test_a_text_may_hold_the_word_of_what_is_no_number() -> None:
+    assert result_json({"text": "NaN, Infinity"}) == b'{"text":"NaN, Infinity"}'
