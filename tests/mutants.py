@@ -8,6 +8,7 @@ no program relies on them. Survivors that nobody could tell from the original ar
 
 import argparse
 import bisect
+import functools
 import itertools
 import random
 import re
@@ -23,6 +24,7 @@ import libcst
 from mutmut import __main__ as mutmut
 from mutmut.configuration import config
 from mutmut.mutation import mutators
+from mutmut.runners.harness import PytestRunner
 from mutmut.state import state
 from mutmut.stats import status_by_exit_code
 from mutmut.workers.isolation import ForkRunner
@@ -50,6 +52,7 @@ PARTS = {
         *(f"tests/integration/test_outbound{about}.py" for about in ("", "_reuse", "_tls")),
     ],
 }
+PACKAGES = ("models", "service", "workers", "tests")
 MUTANTS = Path("mutants")
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 # zip's check of ourselves: without it nothing changes, unless we are wrong; and the comma that it leaves
@@ -69,6 +72,7 @@ def main() -> int:
     _choose(Path(asked.room), asked.tests)
     _leave_texts_alone()
     _reach_decorated_functions()
+    _forget_what_is_cached()
     _run_the_quickest_tests()
     names = _sample(list(_mutants(asked.processes)), asked.sample, asked.seed)
     if not names:
@@ -141,6 +145,21 @@ def _bared(statements: Iterable[libcst.BaseStatement]) -> Iterator[libcst.BaseSt
 def _says_more(function: libcst.FunctionDef) -> bool:
     """Whether a function has more to it than its docstring, as those of a protocol have not."""
     return len(function.body.body) > 1 or function.get_docstring() is None
+
+
+def _forget_what_is_cached() -> None:
+    run_tests = PytestRunner.run_tests
+
+    def run_anew(runner: PytestRunner, **options: object) -> int:
+        """Run tests in the process of a mutant, without what the original had answered before."""
+        cached = type(functools.cache(len))
+        ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]
+        for value in [value for module in ours for value in vars(module).values()]:
+            if isinstance(value, cached):
+                value.cache_clear()
+        return int(run_tests(runner, **options))
+
+    PytestRunner.run_tests = run_anew
 
 
 def _run_the_quickest_tests() -> None:

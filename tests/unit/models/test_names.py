@@ -24,6 +24,7 @@ from models.pipelines.names import are_near, near_names
         ("meanradiu", "mean_radius"),
         ("maen_raduis", "mean_radius"),
         ("worst_fractal_dimenson", "worst_fractal_dimension"),
+        ("mean_left_upper_lobe_volmue", "mean_left_upper_lobe_volume"),
         ("wrost_fractal_dimenson", "worst_fractal_dimension"),
         ("markr", "marker"),
         ("lab 01", "lab_1"),
@@ -76,6 +77,7 @@ def test_what_was_meant_is_found(name: str, field: str) -> None:
     ("name", "field"),
     [
         ("page", "age"),
+        ("maen_fractla_dimenson", "mean_fractal_dimension"),
         ("rate", "date"),
         ("weight", "height"),
         ("weight_kg", "height"),
