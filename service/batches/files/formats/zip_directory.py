@@ -22,7 +22,6 @@ COMMENT_BYTES: Final = 65_535
 STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 0x1, 0x800
 ZIP64, UNICODE_PATH = 0x1, 0x7075
-FAT, NTFS = 0, 10  # what `version made by` says of the system
 SIGNATURE: Final = b"PK\x05\x05"  # of the directory, behind its entries
 ALL_16, ALL_32 = 0xFFFF, 0xFFFFFFFF
 # The directory may have so much for each member it counts, and for one of them all that an entry can have.
@@ -107,7 +106,7 @@ def _entries(content: bytes, count: int, end_of_members: int) -> Iterator[Stored
         if place.offset + LOCAL_BYTES + place.packed_bytes > end_of_members:
             raise _damaged()
         declared = _decoded(name) if fields[3] & UTF8 else _unicode_path(name, extra)
-        yield Stored(name, place, declared, dos=fields[1] >> 8 in (FAT, NTFS))
+        yield Stored(name, place, declared)
         position = extra_end + fields[12]
     if position != len(content) and content[position : position + 4] != SIGNATURE:
         raise _damaged()
