@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from service.batches.files.formats.common_letters import EASTERN, HANGUL, JAPANESE, SIMPLIFIED, WESTERN
+from service.batches.files.formats.alphabets import EASTERN, HANGUL, JAPANESE, SIMPLIFIED, WESTERN
 from service.batches.files.plans import Member
 
 
