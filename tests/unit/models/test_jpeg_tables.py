@@ -72,3 +72,12 @@ def test_honest_tables_of_every_kind_are_read(quality: int) -> None:
             pixels, quality=quality, progressive=progressive, optimize=optimize, subsampling=subsampling
         )
         assert decode_image(read_image(file), "L").size == (40, 30)
+
+
+def test_quantisation_steps_of_two_bytes_are_read() -> None:
+    at = PLAIN.index(QUANTISATION)
+    number, *steps = PLAIN[at + 4 : at + 69]
+    wide = bytes([0x10 | number]) + b"".join(step.to_bytes(2, "big") for step in steps)
+    file = PLAIN[:at] + QUANTISATION + (len(wide) + 2).to_bytes(2, "big") + wide + PLAIN[at + 69 :]
+    found, plain = (np.asarray(decode_image(read_image(each), "L")) for each in (file, PLAIN))
+    assert np.array_equal(found, plain)
