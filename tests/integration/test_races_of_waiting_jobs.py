@@ -43,8 +43,12 @@ def still_waits(future: "Future[Any]") -> bool:
     return not future.done()
 
 
-def test_a_submit_waits_for_an_end_that_is_not_committed(chains: Chains) -> None:
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_submit_waits_for_an_end_that_is_not_committed(chains: Chains, others: int) -> None:
+    """Also where another job waits for the same one already."""
     first = chains.submit()
+    for _ in range(others):
+        chains.submit(first)
     jobs = chains.claim()
     with ThreadPoolExecutor(1) as other:
         with chains.database.transaction() as work:
