@@ -42,9 +42,9 @@ class Turns:
                 self._changed.wait()
 
     @contextmanager
-    def micro_batch(self, still: Callable[[], object]) -> Iterator[None]:
-        """Have the graph to oneself once no job is in hand; `still` is called while waiting and may raise."""
-        self.give_way(still, take=True)
+    def micro_batch(self, while_waiting: Callable[[], object]) -> Iterator[None]:
+        """Have the graph to oneself once no job is in hand; `while_waiting` is called meanwhile and may raise."""
+        self.give_way(while_waiting, take=True)
         try:
             yield
         finally:
@@ -52,7 +52,7 @@ class Turns:
                 self._runs = False
                 self._changed.notify_all()
 
-    def give_way(self, still: Callable[[], object], *, take: bool = False) -> None:
+    def give_way(self, while_waiting: Callable[[], object], *, take: bool = False) -> None:
         """Return once no job is in hand; `take` the graph then."""
         while True:
             with self._changed:
@@ -60,11 +60,11 @@ class Turns:
                     self._runs = self._runs or take
                     return
                 self._changed.wait(LOOK_S)
-            still()
+            while_waiting()
 
 
 class PoliteGraphs:
-    """Loaded graphs whose runs give way to jobs. `begin` is called with it before each run, `still` while it waits."""
+    """Loaded graphs whose runs give way to jobs. `begin` gets the graph before each run; `while_waiting`: see Turns."""
 
     def __init__(
         self,
@@ -72,16 +72,16 @@ class PoliteGraphs:
         turns: Turns,
         *,
         begin: Callable[[Graphs], object],
-        still: Callable[[], object],
+        while_waiting: Callable[[], object],
     ) -> None:
         self._graphs = graphs.beside()
         self._turns = turns
         self._begin = begin
-        self._still = still
+        self._while_waiting = while_waiting
 
     def run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
         """See Graphs."""
-        with self._turns.micro_batch(self._still):
+        with self._turns.micro_batch(self._while_waiting):
             self._begin(self._graphs)
             return self._graphs.run(feeds, graph)
 

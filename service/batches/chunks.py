@@ -22,14 +22,14 @@ from service.webhooks import planning
 
 TABLE = "batch_chunk"
 
-# First the tenant with the fewest chunks in hand, and of those alike the one that has waited longest; of a tenant's
-# batches the oldest. Scalar subqueries with a limit: as joins or EXISTS they could be planned to read all chunks and jobs.
-# Jobs past their deadline count as waiting until the sweep has ended them.
+# First the tenant with the fewest running chunks, among equals the one that has waited longest; of a tenant's batches
+# the oldest. Scalar subqueries with a limit: as joins or EXISTS they could be planned to read all chunks and jobs. Jobs
+# past their deadline count as waiting until the sweep has ended them.
 LIVE = f"""{{t}}.state IN ('scheduled', 'running') AND {settling.OPEN}
     AND {{t}}.chunks_running + {{t}}.chunks_done < {{t}}.chunks_total"""
 DUE = "state = 'queued' AND available_at <= now()"
-# Of a batch, the chunk behind the one that the claimant did last, since it stands there in the file; else one apart from
-# those that others are at.
+# Of a batch, the chunk after the claimant's last one, since its reader is there in the file; else one away from those
+# that others work on.
 CLAIM = f"""
 WITH live AS MATERIALIZED (
     SELECT id, tenant_id, chunks_running, claimed_at FROM batch
@@ -137,7 +137,7 @@ SELECT id, {planning.PLANNED} FROM ended
 
 @dataclass(frozen=True)
 class ClaimedChunk:
-    """A chunk in the hands of this claimant: rows [`first_row`, `first_row` + `rows`) of the source.
+    """A chunk held by this claimant: rows [`first_row`, `first_row` + `rows`) of the source.
 
     `request`, `data_key`, `layout` and `seek` are still sealed. `run_rows` is the size of a micro-batch.
     """
@@ -159,7 +159,8 @@ class ClaimedChunk:
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of a chunk: rows by outcome, and the parts that hold results and errors (see service.batches.files.parts).
+    """The outcome of a chunk: rows by outcome, and the parts that hold results and errors (see
+    service.batches.files.parts).
 
     `seconds` is what scoring took.
     """
@@ -181,8 +182,8 @@ def claim(
 ) -> ClaimedChunk | None:
     """Claim the next chunk for `lease_s` seconds; None when none is open, or when a job waits.
 
-    `scorable` are the model versions that this worker could score; None are all. Both chunks and the jobs that go first
-    are looked for among them. `places` are the numbers of the chunks, by batch, that it would rather have.
+    `scorable` are the model versions that this worker could score; None means all. Only these are searched for chunks,
+    and for jobs that go first. `places` are the numbers of the chunks, by batch, that it would rather have.
     """
     places = places or {}
     claimed = work.execute(
@@ -201,12 +202,12 @@ def claim(
 
 
 def finish(work: UnitOfWork, chunk: ClaimedChunk, scored: Scored, *, owner: str) -> str | None:
-    """Store what came of a chunk that is held; the state that its batch is in then, None when it was not held any more.
+    """Store the outcome of a held chunk; the state that its batch is in then, None when it was not held any more.
 
     Rows that do not add up to the chunk's raise ValueError.
     """
     if scored.rows_succeeded < 0 or scored.rows_failed < 0:
-        raise ValueError("rows are counted from nought")
+        raise ValueError("rows are counted from zero")
     if scored.rows_succeeded + scored.rows_failed != chunk.rows:
         raise ValueError(f"{scored.rows_succeeded} + {scored.rows_failed} rows out of {chunk.rows}")
     found = vars(scored) | {"results": _table(scored.results), "errors": _table(scored.errors)}
@@ -238,12 +239,12 @@ def fail(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, owner: str)
 
 
 def seal_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, seek: bytes) -> bytes:
-    """Where a chunk begins, as it is stored: names inside an archive may be patients'."""
+    """The start of a chunk, sealed: names inside an archive may be patients'."""
     return cipher.seal(seek, binding("batch_chunk.seek", tenant_id, chunk_id))
 
 
 def open_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, sealed: bytes) -> bytes:
-    """Where in the source a chunk begins, as its validation said. Raises PayloadUnreadable."""
+    """Where in the source a chunk begins, as validation found. Raises PayloadUnreadable."""
     return cipher.open(sealed, binding("batch_chunk.seek", tenant_id, chunk_id))
 
 

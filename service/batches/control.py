@@ -1,4 +1,4 @@
-"""What callers may do with a batch that is under way: pause, resume and cancel it. Each may be asked for twice."""
+"""What callers may do with a batch in progress: pause, resume and cancel it. Each may be repeated."""
 
 from uuid import UUID
 
@@ -63,7 +63,7 @@ def resume(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState
 
 
 def cancel(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
-    """Call a batch off; its finished chunks stay. The state that holds: one that ended before stays so.
+    """Cancel a batch; its finished chunks stay. The state that holds: one that ended before stays so.
 
     Workers find that they hold no lease any more. Raises BatchNotFound.
     """

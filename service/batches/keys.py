@@ -1,4 +1,4 @@
-"""What of a batch is sealed under the tenant's key: the key of its parts, and how its source is read."""
+"""The parts of a batch that the tenant's key seals: the key of its output parts, and how its source is read."""
 
 import os
 from uuid import UUID
@@ -7,7 +7,7 @@ from service.crypto import KEY_BYTES, Cipher, binding
 
 
 def new_data_key(cipher: Cipher, tenant_id: UUID, batch_id: UUID) -> bytes:
-    """A fresh key for the parts of one batch, sealed: whoever destroys it has destroyed them."""
+    """A fresh key for the parts of one batch, sealed: destroying it destroys them."""
     return cipher.seal(os.urandom(KEY_BYTES), binding("batch.data_key", tenant_id, batch_id))
 
 

@@ -1,4 +1,4 @@
-"""Takes batches in: one transaction of batch, validation to do and audit event, answered once, however often it is sent."""
+"""Accepts batches: batch, validation step and audit event in one transaction; a repeated request gets the first answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,9 +54,9 @@ WHERE id = %(id)s AND tenant_id = %(tenant_id)s
 
 @dataclass(frozen=True)
 class NewBatch:
-    """A checked batch on its way in. `request` is JSON (source, format, output, columns to carry) for the workers alone.
+    """A checked batch to be stored. `request` is JSON (source, format, output, columns to carry) for the workers alone.
 
-    Without `error_limit` it goes on whatever fails; with it, it stops once more rows than that have failed. A source that is
+    Without `error_limit` failed rows never stop it; with it, it stops once more rows than that have failed. A source that is
     missing is waited for until `source_by`.
     """
 
@@ -98,7 +98,7 @@ def open_batch(
     opened = work.execute(OPEN, {**_row(batch_id, new, now, idempotency), **_event(new, actor)})
     if opened:
         return Opened(batch_id, opened[0].created_at)
-    # Its twin was faster, by the same key or for the same run of a schedule.
+    # A duplicate was stored first, with the same key or for the same run of a schedule.
     found = earlier(work, new.tenant_id, idempotency) if idempotency else None
     if found is None:
         raise TransitionRefused("This run of the schedule has been opened.")
@@ -106,7 +106,7 @@ def open_batch(
 
 
 def earlier(work: UnitOfWork, tenant_id: UUID, idempotency: IdempotencyKey) -> Opened | None:
-    """What this key had opened before, if anything. Raises IdempotencyKeyReused when it came with another body."""
+    """The batch that this key opened before, if any. Raises IdempotencyKeyReused when it came with another body."""
     asked = {"tenant_id": tenant_id, "idempotency_digest": idempotency.of_item(0)}
     found = work.execute(FIRST_ANSWER, asked)
     if not found:
@@ -128,9 +128,9 @@ def rerun(
 ) -> Opened:
     """Open a batch over rows of one that has ended, with its model, window and request; open at once.
 
-    `source` is a checked `upload_id` or `uri` of a mended file, in place of the first one. The first batch stays as it is, with
-    its hashes; `rerun_of` links the second. Raises BatchNotFound, or TransitionRefused when it has not ended or when its
-    failed rows are asked for and it has none.
+    `source` is a checked `upload_id` or `uri` of a corrected file, in place of the first one. The first batch stays as
+    it is, with its hashes; `rerun_of` links the second. Raises BatchNotFound, or TransitionRefused when it has not
+    ended or when its failed rows are asked for and it has none.
     """
     if idempotency and (opened := earlier(work, principal.tenant_id, idempotency)):
         return opened
@@ -159,7 +159,7 @@ def rerun(
 
 
 def _of_rerun(request: dict[str, Any], source: Mapping[str, str] | None, rows: RerunRows) -> dict[str, Any]:
-    """The request of a re-run. One without a source of its own over failed rows takes the plan of the first batch."""
+    """The request of a re-run. One over failed rows without a source of its own takes the plan of the first batch."""
     kept = {name: value for name, value in request.items() if name != "rows"}
     if source is not None:
         kept = {name: value for name, value in kept.items() if name not in {"upload_id", "uri"}} | dict(
@@ -174,12 +174,12 @@ def open_request(cipher: Cipher, tenant_id: UUID, batch_id: UUID, sealed: bytes)
 
 
 def address_digest(cipher: Cipher, uri: str | None) -> str | None:
-    """What the trail tells of a URI: equal addresses have equal digests within a tenant, and no digest tells the address."""
+    """What the trail records of a URI: equal addresses have equal digests within a tenant; no digest reveals the address."""
     if uri is None:
         return None
     try:
         place = str(address_of(uri))
-    except FileRefused:  # the batch fails for it once it is validated
+    except FileRefused:  # the batch fails in validation
         place = uri
     return cipher.blind_index(f"address|{place}").hex()
 
@@ -221,7 +221,7 @@ def _row(
 
 
 def _event(new: NewBatch, actor: str) -> dict[str, Param]:
-    """What the trail says of an opening beside the batch's own columns."""
+    """What the trail records of an opening beside the batch's own columns."""
     return {
         "actor": actor,
         "model": new.model,

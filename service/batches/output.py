@@ -1,6 +1,6 @@
 """The output of a batch: its results and its errors, each one file joined from the parts of its chunks.
 
-What is kept of a joined file is a small table: rows, length, SHA-256 and the part that holds Parquet's footer
+Of a joined file a small table is stored: rows, length, SHA-256 and the part that holds Parquet's footer
 or CSV's header.
 """
 
@@ -36,7 +36,7 @@ class OutputKind(StrEnum):
 
 
 def account_of(chunk: FinishedChunk) -> ChunkAccount:
-    """What became of the rows of a finished chunk."""
+    """The outcome of the rows of a finished chunk."""
     return ChunkAccount(
         chunk.number,
         chunk.rows,
@@ -66,11 +66,11 @@ def joined(
     schema: pa.Schema,
     *,
     fence: int,
-    still: Callable[[], object] = nothing,
+    between: Callable[[], object] = nothing,
 ) -> dict[str, Any]:
-    """Join parts and read what they make once; what is to be kept of it. `schema` is for a file without rows.
+    """Join parts and read the joined file once; what is to be stored of it. `schema` is for a file without rows.
 
-    `rows` is counted in what was read, not taken from the parts. `still` is called time and again, and may raise.
+    `rows` is counted in the file as read, not taken from the parts. `between` is called before each piece, and may raise.
     Raises PayloadUnreadable or BlobUnavailable.
     """
     footer = header = None
@@ -82,7 +82,7 @@ def joined(
         footer = store.write(PartKind.FOOTER, number, fence, content, rows=sum(part.rows for part in parts))
         rows = _rows_of_groups(content)
     file = JoinedFile(store, parts, footer, header)
-    digest, lines = file.digest(still)
+    digest, lines = file.digest(between)
     found = {
         "rows": lines if footer is None else rows,
         "size_bytes": file.size_bytes,
@@ -95,7 +95,7 @@ def joined(
 def file_of(
     store: PartStore, chunks: Sequence[FinishedChunk], kind: OutputKind, table: dict[str, Any]
 ) -> JoinedFile:
-    """The joined file of a completed batch, given what was kept of it."""
+    """The joined file of a completed batch, given what was stored of it."""
     footer, header = part_of(table["footer"]), part_of(table.get("header"))
     return JoinedFile(store, parts_of(chunks, kind), footer, header)
 
@@ -107,7 +107,7 @@ def partial_file_of(
     form: OutputFormat,
     schema: pa.Schema,
 ) -> JoinedFile:
-    """What the finished chunks of an uncompleted batch make, as one file."""
+    """The finished chunks of an incomplete batch, as one file."""
     parts = parts_of(chunks, kind)
     footer = joins.joined_footer(store, parts, schema) if form is OutputFormat.PARQUET else None
     return JoinedFile(store, parts, footer, _header(schema) if form is OutputFormat.CSV else None)
@@ -116,7 +116,7 @@ def partial_file_of(
 def _header(schema: pa.Schema) -> memoryview:
     from service.batches.files.csv_lines import (
         csv_header,
-    )  # only here: it needs Arrow, which the API seldom does
+    )  # imported late: it needs Arrow, which the API seldom uses
 
     return memoryview(csv_header(schema))
 

@@ -20,7 +20,7 @@ from service.rows import Row
 
 PACE_CHUNKS = 32
 
-# Rows per second over the newest finished chunks of this opening, up to now: it sinks while jobs go first. None before the
+# Rows per second over the newest finished chunks of this opening, up to now: it falls while jobs go first. None before the
 # first chunk. A scalar subquery, so that it walks the index for each batch and no plan can join all chunks.
 SINCE = "greatest({t}.open_from, {t}.resumed_at)"
 PACE = f"""(SELECT sum(rows) FILTER (WHERE place <= {PACE_CHUNKS}) / nullif(extract(epoch FROM now() - CASE
@@ -29,7 +29,7 @@ PACE = f"""(SELECT sum(rows) FILTER (WHERE place <= {PACE_CHUNKS}) / nullif(extr
         SELECT rows, finished_at FROM batch_chunk WHERE batch_id = {{t}}.id AND finished_at >= {SINCE}
         ORDER BY finished_at DESC LIMIT {PACE_CHUNKS + 1}) AS newest) AS placed)::float8"""
 
-# The work of a batch that was put off last, and is not done since. Looked up as the pace is.
+# The work of a batch that was put off last and is not done yet. Looked up like the pace.
 RETRYING = """(SELECT jsonb_build_object('code', problem->>'code', 'detail', problem->>'detail', 'attempt', attempt,
                            'next_try_at', available_at) FROM (
     (SELECT problem, attempt, available_at FROM batch_step
@@ -39,7 +39,7 @@ RETRYING = """(SELECT jsonb_build_object('code', problem->>'code', 'detail', pro
      WHERE batch_id = batch.id AND problem IS NOT NULL AND finished_at IS NULL ORDER BY available_at DESC LIMIT 1)
     ) AS put_off ORDER BY available_at DESC LIMIT 1)"""
 
-# Of a batch as its owner sees it: those that BatchView has under the same name, and what else _view opens.
+# Columns of a batch as its owner sees it: those of BatchView by name, and those that _view decrypts.
 COLUMNS = f"""id, model_version_id, state::text AS state, created_at, scheduled_at, started_at, pausing_at, paused_at,
     finalizing_at, finished_at, window_hours, window_zone, not_before, deadline_at AS deadline, open_from, open_until,
     error_limit, rows_total, rows_succeeded, rows_failed, chunks_total, chunks_done, chunks_running, schedule_id,
@@ -66,7 +66,7 @@ FROM batch WHERE id = %(id)s
 
 @dataclass(frozen=True)
 class Retrying:
-    """Why work of a batch was put off, how often it was tried, and from when on it is tried again."""
+    """Why work of a batch was put off, how often it was tried, and when it is tried again."""
 
     code: str
     detail: str
@@ -76,7 +76,7 @@ class Retrying:
 
 @dataclass(frozen=True)
 class BatchView:
-    """A batch as its owner sees it. Times are None that have not come; counts are None until the source is validated.
+    """A batch as its owner sees it. Future times are None; counts are None until the source is validated.
 
     `pace` is in rows per second, over the newest chunks; it and `expected_end` are there while it runs. `retrying` is of
     the work that was put off last, while it is not done. `columns` are None until the source is validated, and of an
@@ -159,9 +159,9 @@ class FinishedChunk:
 
 @dataclass(frozen=True)
 class StoredOutput:
-    """What it takes to read the results and errors of a batch. `request`, `data_key` and `layout` are still sealed.
+    """What is needed to read the results and errors of a batch. `request`, `data_key` and `layout` are still sealed.
 
-    `results` and `errors` are what was kept of the joined files; only a completed batch has them.
+    `results` and `errors` are what was stored of the joined files; only a completed batch has them.
     """
 
     state: BatchState
@@ -209,7 +209,7 @@ def newest(
 def list_query(
     principal: Principal, wanted: BatchFilter, *, before: UUID | None, limit: int
 ) -> tuple[str, dict[str, object]]:
-    """The statement of a page and its parameters. Those of a schedule, and those that run another again, are few."""
+    """The statement of a page and its parameters. Batches of a schedule, and re-runs of a batch, are few."""
     times, params = listing.within(
         "batch", before=before, created_after=wanted.created_after, created_before=wanted.created_before
     )
@@ -227,7 +227,7 @@ def list_query(
 def events(
     work: UnitOfWork, principal: Principal, batch_id: UUID, *, after: UUID | None, limit: int
 ) -> list[AuditEvent]:
-    """A batch's audit trail, oldest first, from behind `after`. Raises BatchNotFound."""
+    """A batch's audit trail, oldest first, after `after`. Raises BatchNotFound."""
     if not work.execute(EXISTS, {"id": batch_id, "tenant_id": principal.tenant_id}):
         raise BatchNotFound
     return audit.events_of_batch(
@@ -236,7 +236,7 @@ def events(
 
 
 def stored_output(work: UnitOfWork, principal: Principal, batch_id: UUID) -> StoredOutput:
-    """Where the output of a batch is to be found. Raises BatchNotFound."""
+    """Where the output of a batch is stored. Raises BatchNotFound."""
     found = work.execute(OUTPUT, {"id": batch_id, "tenant_id": principal.tenant_id})
     if not found:
         raise BatchNotFound
@@ -246,13 +246,13 @@ def stored_output(work: UnitOfWork, principal: Principal, batch_id: UUID) -> Sto
 def finished_chunks(
     work: UnitOfWork, batch_id: UUID, *, after: int = -1, limit: int = 1000
 ) -> list[FinishedChunk]:
-    """Finished chunks in input order, from behind number `after`; for whoever holds the batch's step."""
+    """Finished chunks in input order, after number `after`; for the holder of the batch's step."""
     found = work.execute(FINISHED, {"batch_id": batch_id, "after": after, "limit": limit})
     return [rows.build(FinishedChunk, row, state=ChunkState(row.state)) for row in found]
 
 
 def original(work: UnitOfWork, batch_id: UUID) -> Original:
-    """A batch whose failed rows are run again; for whoever holds the step of the re-run."""
+    """A batch whose failed rows are run again; for the holder of the re-run's step."""
     return rows.build(Original, work.execute(ORIGINAL, {"id": batch_id})[0])
 
 

@@ -1,7 +1,7 @@
 """When a schedule runs and which source it means, as pure functions. Knows no database.
 
-cronsim reads the expressions and finds the times that match on a clock that never changes; what becomes of them in a time
-zone is settled here, as Debian's cron settles it on the nights when clocks change:
+cronsim reads the expressions and finds the times that match on a clock that never changes; how they map to a time zone
+is decided here, as Debian's cron does on the nights when clocks change:
 
 * An expression of fixed times (neither minutes nor hours begin with `*`) runs once for each of them: at the first of two
   when the clock shows it twice, at the jump when the clock jumps over it. A day that a zone leaves out has no runs.
@@ -26,14 +26,14 @@ SECOND = timedelta(seconds=1)
 
 
 def next_run(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
-    """The first time of a cron expression of five fields behind the aware `after`, in UTC. Raises ScheduleInvalid."""
+    """The first time of a cron expression of five fields after the aware `after`, in UTC. Raises ScheduleInvalid."""
     set_back = _set_back(zone, after, after + DAY)
     runs = _instants(cron, zone)
     best: datetime | None = None
-    for shown in _shown(cron, _clock(zone, after) - set_back, reverse=False):
-        found = [instant for instant in runs(shown) if instant > after]
+    for wall_time in _clock_times(cron, _clock(zone, after) - set_back, reverse=False):
+        found = [instant for instant in runs(wall_time) if instant > after]
         best = min([*found, best] if best else found, default=None)
-        if best and shown >= _clock(zone, best) + set_back:
+        if best and wall_time >= _clock(zone, best) + set_back:
             return best
     raise ScheduleInvalid
 
@@ -43,20 +43,22 @@ def latest_run(cron: str, zone: ZoneInfo, now: datetime) -> datetime:
     set_back = _set_back(zone, now - DAY, now)
     runs = _instants(cron, zone)
     best: datetime | None = None
-    for shown in _shown(cron, _clock(zone, now) + set_back + SECOND, reverse=True):
-        found = [instant for instant in runs(shown) if instant <= now]
+    for wall_time in _clock_times(cron, _clock(zone, now) + set_back + SECOND, reverse=True):
+        found = [instant for instant in runs(wall_time) if instant <= now]
         best = max([*found, best] if best else found, default=None)
-        if best and shown <= _clock(zone, best) - set_back:
+        if best and wall_time <= _clock(zone, best) - set_back:
             return best
     raise ScheduleInvalid
 
 
-def time_meant(cron: str, zone: ZoneInfo, run_at: datetime) -> datetime:
-    """What the expression says of the run at `run_at`: a time on the clock of `zone`, which a jump may have left out."""
+def scheduled_time(cron: str, zone: ZoneInfo, run_at: datetime) -> datetime:
+    """The time on the clock of `zone` that the expression gives for the run at `run_at`; a jump may have left it out."""
     runs = _instants(cron, zone)
     local = _clock(zone, run_at)
-    candidates = takewhile(lambda shown: shown > local - 2 * DAY, _shown(cron, local + SECOND, reverse=True))
-    meant = next((shown for shown in candidates if run_at in runs(shown)), local)
+    candidates = takewhile(
+        lambda wall_time: wall_time > local - 2 * DAY, _clock_times(cron, local + SECOND, reverse=True)
+    )
+    meant = next((wall_time for wall_time in candidates if run_at in runs(wall_time)), local)
     return meant.replace(tzinfo=zone)
 
 
@@ -68,7 +70,7 @@ def filled(pattern: str, run_at: datetime, zone: ZoneInfo) -> str:
     return pattern.replace(DATE, run_at.astimezone(zone).date().isoformat())
 
 
-def _shown(cron: str, start: datetime, *, reverse: bool) -> Iterator[datetime]:
+def _clock_times(cron: str, start: datetime, *, reverse: bool) -> Iterator[datetime]:
     """The times of an expression after the naive `start`, or before it, on a clock that never changes."""
     if len(cron) > LONGEST or len(cron.split()) != 5:
         raise ScheduleInvalid
@@ -79,27 +81,27 @@ def _shown(cron: str, start: datetime, *, reverse: bool) -> Iterator[datetime]:
 
 
 def _instants(cron: str, zone: ZoneInfo) -> Callable[[datetime], tuple[datetime, ...]]:
-    """What gives the instants in UTC, none to two, at which an expression runs for a time that its clock shows."""
+    """A function from a wall time to the instants in UTC, none to two, at which an expression runs for it."""
     minutes, hours, *_ = [*cron.split(), "", ""]
     at_every = minutes.startswith("*") or hours.startswith("*")
-    return lambda shown: _whenever(shown, zone) if at_every else _once(shown, zone)
+    return lambda wall_time: _whenever(wall_time, zone) if at_every else _once(wall_time, zone)
 
 
-def _whenever(shown: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
-    both = {shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-    return tuple(instant for instant in both if _clock(zone, instant) == shown)
+def _whenever(wall_time: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
+    both = {wall_time.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    return tuple(instant for instant in both if _clock(zone, instant) == wall_time)
 
 
-def _once(shown: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
-    instant = instant_of(shown, zone)
-    if _clock(zone, instant) != shown and _is_left_out(shown, zone):
+def _once(wall_time: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
+    instant = instant_of(wall_time, zone)
+    if _clock(zone, instant) != wall_time and _is_left_out(wall_time, zone):
         return ()
     return (instant,)
 
 
-def _is_left_out(shown: datetime, zone: ZoneInfo) -> bool:
-    """Whether the zone has no such day at all, as Pacific/Apia had no 30 December 2011."""
-    midnight = datetime.combine(shown.date(), time())
+def _is_left_out(wall_time: datetime, zone: ZoneInfo) -> bool:
+    """Whether the zone lacks this day, as Pacific/Apia lacks 30 December 2011."""
+    midnight = datetime.combine(wall_time.date(), time())
     return instant_of(midnight, zone) == instant_of(midnight + DAY, zone)
 
 

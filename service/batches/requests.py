@@ -1,4 +1,4 @@
-"""What a batch is asked to do, as it is stored: sealed, since names and places of files may tell of patients."""
+"""What a batch is asked to do, stored sealed, since names and places of files may identify patients."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,12 +23,12 @@ class RerunRows(StrEnum):
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A source, one of `upload_id` and `uri`, and what is to be made of it.
+    """A source, one of `upload_id` and `uri`, and what to do with it.
 
-    `delimiter` is of CSV and `index` of archives, None to find them out. `place` is the URI of a folder that gets a copy of
-    the output in the clear. `dry_run_rows`: that many rows are checked and none is scored. `rows` is of a re-run that
-    validates its source anew; without it a re-run takes the source and the plan of its first batch. `options` are the
-    model's, as they came. For all else see Wanted.
+    `delimiter` is of CSV and `index` of archives; None: detected. `place` is the URI of a folder that gets an
+    unencrypted copy of the output. `dry_run_rows`: that many rows are checked and none is scored. `rows` is of a re-run
+    that validates its source anew; without it a re-run takes the source and the plan of its first batch. `options` are
+    the model's, as received. For the rest see Wanted.
     """
 
     format: BatchFormat
@@ -48,7 +48,7 @@ class BatchRequest:
     options: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values; what was not asked for is left out."""
+        """As JSON values; options that are not set are left out."""
         return {name: value for name, value in asdict(self).items() if value not in (None, (), {})}
 
     @classmethod
@@ -76,7 +76,7 @@ def source_of(request: BatchRequest, tenant_id: UUID, uploads: Uploads, roots: S
 
 
 def wanted_by(request: BatchRequest, pipeline: Pipeline) -> Wanted:
-    """What a request and its model want of the source."""
+    """What a request and its model need from the source."""
     return wanted_of(
         pipeline,
         carry=request.carry,

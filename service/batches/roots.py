@@ -1,7 +1,7 @@
 """Below which roots a tenant's sources and copies may lie, as the operator has set it. Opens nothing.
 
-What is set without a tenant's name is of the first tenant, the one that was made before all others: of an installation of one
-tenant that is all there is, and with several it opens nothing to those that came later.
+Roots set without a tenant's name belong to the first tenant that was made: an installation of one tenant needs no more,
+and later tenants get no access by them.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Roots(Protocol):
 
 
 class GrantedRoots:
-    """What settings grant to whom. Tenants keep their names and their order, so each is looked up once."""
+    """What settings grant to each tenant. Tenants keep their names and their order, so each is looked up once."""
 
     def __init__(self, database: Database, grants: Sequence[RootGrant]) -> None:
         self._database = database

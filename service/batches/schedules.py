@@ -1,7 +1,7 @@
-"""Schedules: what opens a batch again and again. They are made, listed, paused, changed and run when they are due.
+"""Schedules: they open batches repeatedly. They are made, listed, paused, changed and run when due.
 
-A run that is due is opened in the transaction that sets the next one, and no run is opened twice. Runs that were missed, for
-the scheduler was down or the schedule paused, are made up for by the last of them.
+A run that is due is opened in the transaction that sets the next one, and no run is opened twice. Of runs missed while
+the scheduler was down or the schedule paused, only the last is made up for.
 """
 
 from collections.abc import Callable
@@ -64,9 +64,9 @@ WHERE id = %(id)s
 
 @dataclass(frozen=True)
 class NewSchedule:
-    """A schedule on its way in. The patterns `uri` and `place` in `request` may hold `{date}`, the date of the run.
+    """A schedule to be stored. The patterns `uri` and `place` in `request` may hold `{date}`, the date of the run.
 
-    `deadline_after_s` is counted from each run, and so is `wait_for_source_s`: so long a missing source is waited for.
+    `deadline_after_s` counts from each run, as does `wait_for_source_s`, how long a missing source is waited for.
     """
 
     name: str
@@ -179,7 +179,7 @@ def resume(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
 
 
 def delete(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
-    """Forget a schedule; the batches that it opened stay. Raises ScheduleNotFound."""
+    """Delete a schedule; the batches that it opened stay. Raises ScheduleNotFound."""
     if not work.execute(DELETE, _named(principal, schedule_id)):
         raise ScheduleNotFound
     _note(work, principal, Action.SCHEDULE_DELETED, schedule_id, {})
@@ -190,7 +190,7 @@ def run_due(
 ) -> list[Opened]:
     """Open a batch for each schedule that is due, and set its next run; `work` is a transaction of several statements.
 
-    A run that cannot be opened, for its model is gone or its deadline has passed, is recorded and not tried again.
+    A run that cannot be opened, because its model is gone or its deadline has passed, is recorded and not tried again.
     """
     return [
         opened
@@ -247,9 +247,9 @@ def _batch(due: _Due, run_at: datetime, cipher: Cipher, model: PublishedModel) -
 
 
 def _filled(request: dict[str, Any], run_at: datetime, cron: str, zone_name: str) -> dict[str, Any]:
-    """The request of one run: `{date}` filled in wherever source and place say it."""
+    """The request of one run: `{date}` filled in where source and place contain it."""
     zone = zone_named(zone_name)
-    meant = recurrence.time_meant(cron, zone, run_at)
+    meant = recurrence.scheduled_time(cron, zone, run_at)
     patterns = {name: request[name] for name in ("uri", "place") if name in request}
     return request | {name: recurrence.filled(pattern, meant, zone) for name, pattern in patterns.items()}
 

@@ -1,8 +1,8 @@
 """Windows of the night such as 22:00-06:00 in a time zone, as pure functions over instants. Knows no database.
 
-A window opens and closes once a day by the zone's clocks. On the nights when these change, a time that does not exist is
-the moment at which they spring over it, and a time that exists twice is the first of the two. So openings follow each
-other without overlap; one that lies in a gap altogether is left out.
+A window opens and closes once a day by the zone's clocks. On the nights when these change, a time that does not exist
+is the moment of the jump over it, and a time that exists twice is the first of the two. So openings follow each other
+without overlap; one that lies in a gap altogether is left out.
 """
 
 import re
@@ -22,7 +22,7 @@ NO_ZONE = "There is no such time zone. Use an IANA name, such as Europe/Berlin."
 
 @dataclass(frozen=True)
 class Opening:
-    """From when until when work may be begun: [`opens_at`, `closes_at`), in UTC. Without an end it stays open."""
+    """When work may be begun: [`opens_at`, `closes_at`), in UTC. Without an end it stays open."""
 
     opens_at: datetime
     closes_at: datetime | None = None
@@ -44,7 +44,7 @@ class Window:
             raise WindowInvalid("A window reads HH:MM-HH:MM, such as 22:00-06:00.")
         opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
         if opens == closes:
-            raise WindowInvalid("A window must not close when it opens; to be open all day, give none.")
+            raise WindowInvalid("A window must not close when it opens; omit it to be open all day.")
         return cls(opens, closes, zone_named(zone))
 
     @property
@@ -59,7 +59,7 @@ class Window:
         )
 
     def openings(self, now: datetime) -> Iterator[Opening]:
-        """Openings in their order, from one that has closed before `now`, without end."""
+        """Openings in order, from one that closed before `now`, without end."""
         day = now.astimezone(self.zone).date() - 2 * DAY
         while True:
             opens_at, closes_at = self._on(day)
@@ -68,7 +68,7 @@ class Window:
             day += DAY
 
     def _on(self, day: date) -> tuple[datetime, datetime]:
-        """When the window that opens on this day of the zone's calendar does so, and when it closes."""
+        """When the window of this day of the zone's calendar opens, and when it closes."""
         last = day if self.opens < self.closes else day + DAY
         return instant_of(datetime.combine(day, self.opens), self.zone), instant_of(
             datetime.combine(last, self.closes), self.zone
@@ -90,7 +90,7 @@ def opening_of(
 
 
 def end_of_work(window: Window | None, opening: Opening, now: datetime, work_s: float) -> datetime:
-    """When `work_s` seconds of work are done that go on in `opening` and in the window's later ones."""
+    """When `work_s` seconds of work are done, in `opening` and in the window's later ones."""
     begins, left = max(now, opening.opens_at), timedelta(seconds=min(work_s, 10 * 365 * 86_400.0))
     if window is None or opening.closes_at is None or begins + left <= opening.closes_at:
         return begins + left
@@ -137,7 +137,7 @@ def zone_named(name: str) -> ZoneInfo:
 def iana_zone(name: str) -> ZoneInfo:
     """The IANA time zone of this name, as a caller gives it. Raises WindowInvalid.
 
-    Names that each machine takes for a zone of its own, such as localtime, are none.
+    Names that mean a different zone on each machine, such as localtime, are refused.
     """
     if name not in _iana_names():
         raise WindowInvalid(NO_ZONE)

@@ -201,7 +201,7 @@ class ChunkWorker:
             loaded.graphs,
             self._keeper.turns,
             begin=lambda graph: self._keeper.progress(timeout_s, graph.stop),
-            still=self._keeper.progress,
+            while_waiting=self._keeper.progress,
         )
 
     def _watched(self, blocks: Iterator[RowBlock]) -> Iterator[RowBlock]:

@@ -282,13 +282,13 @@ class StepWorker:
                 request.output,
                 schema,
                 fence=step.lease.fence,
-                still=self._keeper.give_way,
+                between=self._keeper.give_way,
             )
             if request.place is not None:
                 file = output.file_of(store, found, kind, made[kind])
                 name = f"{step.batch_id}.{kind}.{request.output}"
                 self._services.place(step.tenant_id, request.place).write(
-                    name, file.read(still=self._keeper.give_way)
+                    name, file.read(between=self._keeper.give_way)
                 )
         return made
 

@@ -29,7 +29,7 @@ class BatchAccount:
 
 
 class Unaccounted(Exception):
-    """The rows of a batch do not add up. Nothing of it may be reported as complete. `chunk`: where, if in one."""
+    """The rows of a batch do not add up. Nothing of it may be reported as complete. `chunk`: which one, if in one."""
 
     def __init__(self, reason: str, chunk: int | None = None) -> None:
         self.chunk = chunk

@@ -1,4 +1,4 @@
-"""A block of consecutive rows as they were read: what a reader gives and a scorer takes."""
+"""A block of consecutive rows as they were read: what a reader returns and a scorer takes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ BLOCK_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class RowBlock:
-    """`count` rows, the first of them number `first_row`.
+    """`count` rows, numbered from `first_row`.
 
     `numbers` holds one column a field of the model, `files` one file a row, None where it could not be read, `values` one
     input a row; two of the three are empty. `carried` has `count` rows. `faults` are those that reading found, rows counted
-    from 0 within the block. Of an `unreadable` row (bool [count], None: there is none) no cell counts.
+    from 0 within the block. Cells of an `unreadable` row (bool [count]; None: no row is) are ignored.
     """
 
     first_row: int

@@ -1,6 +1,6 @@
 """From the cells of a row to the input of one job: for models whose rows are no plain numbers, a Python object each.
 
-A cell that is no value of its kind is handed on as it stands, so that the pipeline refuses it in its own words.
+A cell that is no value of its kind is passed on as it is, so that the pipeline refuses it with its own message.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ Cells = Sequence[Any]
 
 
 def inputs_of(table: Mapping[str, pa.Array], wanted: Wanted, count: int) -> list[dict[str, Any]]:
-    """The inputs of `count` rows, given the columns there are; of an empty cell there is no property."""
+    """The inputs of `count` rows, given the columns present; an empty cell yields no property."""
     columns = {
         name: _cells(table[name], ColumnKind(kind), wanted)
         for name, kind in zip(wanted.field_names, wanted.kinds or (), strict=True)
@@ -63,7 +63,7 @@ def _cells(column: pa.Array, kind: ColumnKind, wanted: Wanted) -> Cells:
 def _numbers(column: pa.Array, wanted: Wanted, *, whole: bool) -> Cells:
     """Numbers by the rules of columns of numbers; integers keep all their digits."""
     if not pa.types.is_string(column.type):
-        return [_told(value, whole=whole) for value in column.to_pylist()]
+        return [_as_json(value, whole=whole) for value in column.to_pylist()]
     read = numbers.from_text(column, wanted.missing, wanted.decimal or ".")
     nowhere = np.zeros(len(column), dtype=np.bool_)
     missing = nowhere if read.missing is None else read.missing
@@ -78,15 +78,15 @@ def _numbers(column: pa.Array, wanted: Wanted, *, whole: bool) -> Cells:
 
 
 def _integer(text: str, value: float) -> Any:
-    """The integer that a text writes, of any number of digits; else the number, which is none."""
+    """The integer that a text spells, of any number of digits; else the number, which is not an integer."""
     digits = text.strip()
     if digits.lstrip("+-").isdecimal():
         return int(digits) if len(digits) < 4000 else text
-    return _told(value, whole=True)
+    return _as_json(value, whole=True)
 
 
-def _told(value: Any, *, whole: bool) -> Any:
-    """A value of Arrow as JSON would have it: decimals as floats, floats that are integers as these where such are wanted."""
+def _as_json(value: Any, *, whole: bool) -> Any:
+    """An Arrow value as in JSON: decimals as floats, and integral floats as integers where integers are wanted."""
     if value is None or isinstance(value, bool):
         return value
     if whole:

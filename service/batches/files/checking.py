@@ -1,6 +1,7 @@
 """The check of a block of rows against a model: feeds for the graph, and everything that is wrong with which row.
 
-The rules are the pipeline's; here they meet what reading found and the ids. Runs no graph, so a dry run needs no more.
+The rules are the pipeline's; faults found in reading and in the ids are added here. Runs no graph, so a dry run needs
+no more.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +17,11 @@ from service.batches.files import problems
 from service.batches.files.blocks import RowBlock
 from service.batches.files.plans import Chunk
 
-# Faults that name keys or places of a row: of so many kinds each is told by itself in one block.
+# Faults that name keys or places of a row: up to so many kinds are reported separately in one block.
 KINDS_NAMED = 10_000
 ROWS_BETWEEN = 64
 TOO_MANY_KINDS = FieldFault(
-    "", "input_invalid", "The row does not fit the model: send it as a job to be told why."
+    "", "input_invalid", "The row does not fit the model: send it as a job to see why."
 )
 
 log = structlog.get_logger()
@@ -30,7 +31,7 @@ log = structlog.get_logger()
 class CheckedBlock:
     """What is to be scored, and every fault, rows counted from 0.
 
-    Feeds [count,...] of all rows, those of faulty ones meaningless; or, where rows become inputs one by one, `payloads`:
+    Feeds [count,...] of all rows, meaningless for faulty ones; or, where rows become inputs one by one, `payloads`:
     the stored inputs, None of faulty rows.
     """
 
@@ -70,7 +71,7 @@ def checked(
 def _encoded(
     pipeline: Pipeline, block: RowBlock, finder: FaultFinder, between: Callable[[], object]
 ) -> list[bytes | None]:
-    """The stored inputs of a block's rows, as jobs would have them. What is wrong with one goes to `finder`."""
+    """The inputs of a block's rows as jobs store them. Faults go to `finder`."""
     inputs: Sequence[object] = block.files if pipeline.binary else block.values
     unreadable = block.unreadable
     payloads: list[bytes | None] = []
@@ -90,7 +91,7 @@ def _encoded(
 
 
 def _encode(pipeline: Pipeline, value: object) -> bytes | tuple[FieldFault, ...]:
-    """One input's stored bytes, or what is wrong with it. What nobody foresaw counts as the model's failure on this row."""
+    """One input's stored bytes, or its faults. An unexpected error counts as the model's failure on this row."""
     try:
         return pipeline.encode(value)
     except InputRejected as rejected:
@@ -103,7 +104,7 @@ def _encode(pipeline: Pipeline, value: object) -> bytes | tuple[FieldFault, ...]
 def _decoded(
     pipeline: FilePipeline, files: Sequence[bytes | None], finder: FaultFinder, between: Callable[[], object]
 ) -> dict[str, Array]:
-    """Feeds of n files. What is wrong with one goes to `finder`."""
+    """Feeds of n files. Faults go to `finder`."""
     feeds = {spec.name: np.zeros((len(files), *spec.shape), dtype=spec.dtype) for spec in pipeline.feeds}
     for row, content in enumerate(files):
         if content is None:
@@ -120,7 +121,7 @@ def _decoded(
 
 
 def _decode(pipeline: FilePipeline, content: bytes) -> dict[str, Array] | tuple[FieldFault, ...]:
-    """One file's feeds, or what is wrong with it. What nobody foresaw counts as the model's failure on this file."""
+    """One file's feeds, or its faults. An unexpected error counts as the model's failure on this file."""
     try:
         return pipeline.preprocess_file(content)
     except InputRejected as rejected:

@@ -1,7 +1,7 @@
-"""What becomes of the columns of a file: which are scored, which are left alone, and which the model misses.
+"""The columns of a file: which are scored, which are ignored, and which are missing.
 
-A column that is neither a field nor carried is left alone. But where a field has no column, one whose name is nearly the
-field's would go unscored unnoticed: such a file is refused, until the column is renamed, carried or listed to be ignored.
+A column that is neither a field nor carried is ignored. But where a field has no column, one with nearly the field's
+name would silently go unscored: such a file is refused, until the column is renamed, carried or listed to be ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHOWN: Final = 64
 class Columns:
     """The columns of a file: fields that were `used`, columns that were `ignored`, fields that were `absent`.
 
-    Each lists MOST_NAMES at most. What is carried is told by the request.
+    Each lists MOST_NAMES at most. What is carried is in the request.
     """
 
     used: tuple[str, ...] = ()
@@ -48,13 +48,13 @@ class Columns:
 
 
 def read_columns(head: bytes) -> Columns | None:
-    """The columns in what plans.head_of gave; None where there are none, or the previous release made it."""
+    """The columns in the output of plans.head_of; None where there are none, or the previous release wrote it."""
     found = json.loads(head).get("columns")
     return None if found is None else Columns.from_json(found)
 
 
 def check_columns(names: tuple[str, ...], wanted: Wanted) -> None:
-    """Raises FileRefused when the columns of a file are not what is wanted of it."""
+    """Raises FileRefused when the columns of a file are not those wanted."""
     held, taken = set(names), {*wanted.field_names, *wanted.carried}
     if doubled := sorted(name for name in taken if names.count(name) > 1):
         raise FileRefused(FileProblem.COLUMN_DUPLICATE, f"Several columns are named {_listed(doubled)}.")
@@ -70,10 +70,12 @@ def check_columns(names: tuple[str, ...], wanted: Wanted) -> None:
 
 
 def _meant(near: dict[str, str], carried: set[str]) -> str:
-    """What to do about columns that are nearly named as what is wanted: the file is wrong, or what the request carries."""
-    fields = [f"`{_shown(found)}` is nearly `{name}`" for name, found in near.items() if name not in carried]
+    """What to do about columns with nearly the wanted names: correct the file, or what the request carries."""
+    fields = [
+        f"`{_printable(found)}` is nearly `{name}`" for name, found in near.items() if name not in carried
+    ]
     options = [
-        f"`{_shown(name)}` is `{_shown(found)}` in the file"
+        f"`{_printable(name)}` is `{_printable(found)}` in the file"
         for name, found in near.items()
         if name in carried
     ]
@@ -87,8 +89,8 @@ def _meant(near: dict[str, str], carried: set[str]) -> str:
     return " ".join(told)
 
 
-def _shown(name: str) -> str:
-    """A name that anybody may have written, for a message: its beginning, without what does not print."""
+def _printable(name: str) -> str:
+    """A name from outside, for a message: its beginning, without unprintable characters."""
     cut = name if len(name) <= SHOWN else name[: SHOWN - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return "".join(char if char.isprintable() and char != "`" else "\N{MIDDLE DOT}" for char in cut)
 

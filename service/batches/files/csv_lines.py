@@ -43,14 +43,14 @@ def csv_rows(content: pa.BufferReader) -> pa.Table:
 
 
 def _cells(column: pa.Array) -> pa.Array:
-    """A column's cells as they stand between commas: large_string [n] without nulls."""
+    """A column's cells as they are written between commas: large_string [n] without nulls."""
     if isinstance(column.type, pa.JsonType):
         column = column.storage
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = pa.DictionaryArray.from_arrays(column.indices, _cells(column.dictionary)).dictionary_decode()
         return column.cast(TEXT).fill_null("")
-    text = (numbers.spelled(column) if pa.types.is_floating(kind) else column.cast(TEXT)).fill_null("")
+    text = (numbers.as_texts(column) if pa.types.is_floating(kind) else column.cast(TEXT)).fill_null("")
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     return _written(text) if is_text else text
 

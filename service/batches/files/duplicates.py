@@ -1,4 +1,4 @@
-"""Which rows repeat an earlier row's id, found in bounded memory however many rows there are.
+"""Finds rows that repeat an earlier row's id, in bounded memory for any number of rows.
 
 Only 128-bit digests of ids are kept, in memory or in an unnamed temporary file. Their key is drawn anew for each file, and two
 differing ids meet under one key in 2**128 whatever they are: no file can be built so that they do, and among 10**9 ids any
@@ -32,7 +32,7 @@ class DuplicateFinder:
         self._spilled: list[IO[bytes]] = []
 
     def add(self, ids: pa.Array, rows: NDArray[np.int64]) -> None:
-        """Ids as texts, with their row numbers [n]. Null and empty ids are nobody's duplicates."""
+        """Ids as texts, with their row numbers [n]. Null and empty ids never count as duplicates."""
         found = np.empty(len(rows), dtype=DIGEST)
         found["high"], found["low"] = hash_128(ids, self._key)
         found["row"] = rows
@@ -61,7 +61,7 @@ class DuplicateFinder:
         return np.concatenate(kept) if kept else np.empty(0, dtype=DIGEST)
 
     def _spill(self) -> None:
-        """Move what is kept into files, by the first bits of the digests: equal ids meet in one file."""
+        """Move the digests into files by their first bits: equal ids end up in one file."""
         if not self._spilled:
             self._spilled = [tempfile.TemporaryFile() for _ in range(BUCKETS)]  # noqa: SIM115 - they live as long as the finder
         taken = self._taken()

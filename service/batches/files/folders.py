@@ -1,7 +1,7 @@
 """Files of this machine, below a root: regular files alone are read, and nothing is read or written where a link leads out.
 
-A file or a folder is opened first and judged then, as what was opened: what is changed behind its name between two looks
-does not matter. Nothing that is opened can hold up who opens it.
+A file or a folder is opened first, and the open file is checked: a swap behind its name between two checks does not
+matter. Opening never blocks.
 """
 
 import os
@@ -15,7 +15,7 @@ from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.uris import not_allowed
 
 READ_BYTES: Final = 1024 * 1024
-# Their files are regular to look at and are none: reading one may wait, or show the process itself.
+# Their files look regular and are not: reading one may block, or expose the process itself.
 NEVER: Final = (Path("/proc"), Path("/sys"))
 UNLESS_ROOTED_THERE: Final = (Path("/dev"), Path("/run"))
 OUTSIDE: Final = "it lies below none of the allowed roots"
@@ -58,7 +58,7 @@ def open_file(path: str, root: str) -> IO[bytes]:
 
 
 def write_file(folder: str, root: str, name: str, content: Iterable[bytes]) -> str:
-    """Write a file into a folder, which is made, under another name until it is whole; its path.
+    """Write a file into a folder, made where missing, under another name until it is complete; its path.
 
     Raises FileRefused, OSError.
     """
@@ -81,7 +81,7 @@ def write_file(folder: str, root: str, name: str, content: Iterable[bytes]) -> s
 
 def _write(folder: int, name: str, content: Iterable[bytes]) -> None:
     with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)  # what an attempt before left there
+        os.unlink(name, dir_fd=folder)  # left by an earlier attempt
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, 0o666, dir_fd=folder), "wb") as file:
         for block in content:
@@ -102,7 +102,7 @@ def _check_regular(found: os.stat_result) -> None:
 
 
 def _check_still_there(number: int, path: str, root: str, *, or_is_it: bool = False) -> None:
-    """Raises FileRefused when what was opened is not what the path names below the root."""
+    """Raises FileRefused when the opened file is not the one that the path names below the root."""
     real = _inside(path, root, or_is_it=or_is_it)
     if not os.path.samestat(os.fstat(number), os.lstat(real)):
-        raise not_allowed("it was replaced while it was opened")
+        raise not_allowed("it was replaced while being opened")

@@ -1,4 +1,4 @@
-"""A keyed 128-bit hash of every text of an Arrow column at once, of which collisions cannot be built without the key.
+"""A keyed 128-bit hash of every text of an Arrow column at once; collisions cannot be built without the key.
 
 Each of its four lanes is multilinear: the sum of the text's 32-bit words and its length, each times a 64-bit word of the
 key, modulo 2**64; its upper half is kept. Two differing texts meet in a lane for one key in 2**32 whatever the texts are
@@ -63,7 +63,7 @@ def _add_blocks(
 
 
 def _key_words(key: bytes, block: int) -> Words:
-    """What a key multiplies the words of one block with: uint64 [words, lanes]."""
+    """The key's factors for the words of one block: uint64 [words, lanes]."""
     drawn = shake_256(key + block.to_bytes(8, "little", signed=True)).digest(8 * WORDS * LANES)
     return np.frombuffer(drawn, "<u8").reshape(WORDS, LANES)
 

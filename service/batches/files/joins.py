@@ -1,4 +1,4 @@
-"""All parts of one kind as one file, in the order of chunks, readable from any place: nothing is written again.
+"""All parts of one kind as one file, in the order of chunks, readable from any position: nothing is rewritten.
 
 NDJSON parts follow each other, those of CSV behind a header. Of Parquet, each part's row group is taken as it is, without
 its magic and footer, and one footer with moved offsets stands behind them all (parquet-format, FileMetaData); it is made
@@ -29,7 +29,7 @@ GREATEST_ORDINAL: Final = 2**15 - 1
 
 
 def nothing() -> None:
-    """What to call where nobody is to be asked whether to go on."""
+    """The default of `between`."""
 
 
 class JoinedFile:
@@ -61,9 +61,9 @@ class JoinedFile:
         return self._ends[-1]
 
     def read(
-        self, start: int = 0, end: int | None = None, *, still: Callable[[], object] = nothing
+        self, start: int = 0, end: int | None = None, *, between: Callable[[], object] = nothing
     ) -> Iterator[bytes]:
-        """Bytes `start` to `end`, as HTTP's half-open ranges; `still` is called before each piece, and may raise.
+        """Bytes `start` to `end`, as HTTP's half-open ranges; `between` is called before each piece, and may raise.
 
         Raises PayloadUnreadable, BlobUnavailable, FileNotFoundError.
         """
@@ -78,7 +78,7 @@ class JoinedFile:
                 file.seek(first + start - self._ends[index])
                 piece_stop = min(stop, self._ends[index + 1])
                 while start < piece_stop:
-                    still()
+                    between()
                     content = file.read(min(FRAME_BYTES, piece_stop - start))
                     yield content
                     start += len(content)
@@ -86,17 +86,17 @@ class JoinedFile:
     def _opened(self, piece: Part | memoryview) -> SealedFile | io.BytesIO:
         return self._store.open(piece) if isinstance(piece, Part) else io.BytesIO(piece)
 
-    def digest(self, still: Callable[[], object] = nothing) -> tuple[str, int]:
+    def digest(self, between: Callable[[], object] = nothing) -> tuple[str, int]:
         """SHA-256 of the whole file, read once, and how many rows of text it holds: lines of NDJSON, records of CSV."""
         digest, lines = hashlib.sha256(), LineCount(quoted=self._is_csv)
-        for content in self.read(still=still):
+        for content in self.read(between=between):
             digest.update(content)
             lines.add(content)
         return digest.hexdigest(), lines.count - self._is_csv
 
 
 class LineCount:
-    """Counts the lines of a text that comes in pieces; with `quoted` those that end outside of quotes."""
+    """Counts the lines of a text in pieces; with `quoted` those that end outside of quotes."""
 
     def __init__(self, *, quoted: bool) -> None:
         self._quoted = quoted
@@ -120,7 +120,7 @@ def _size_bytes(piece: Part | memoryview) -> int:
 
 
 def joined_footer(store: PartStore, parts: Sequence[Part], schema: pa.Schema) -> memoryview:
-    """What stands behind the row groups of all parts: footer, its length, magic. `schema` is for a file without parts."""
+    """What follows the row groups of all parts: footer, its length, magic. `schema` is for a file without parts."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema):
         pass

@@ -1,7 +1,7 @@
 """Record batches as lines of JSON, column by column: no Python object per row.
 
-Of a row, most is the same in many rows: keys, and columns with few different words. Neighbouring columns of this
-kind are put together beforehand, so that a line is joined from a few pieces.
+Most of a row is the same in many rows: keys, and columns with few different texts. Neighbouring columns of this kind
+are combined beforehand, so that a line is joined from few pieces.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def json_lines(batch: pa.RecordBatch) -> bytes:
     """Every row as an object on a line, keys in the order of columns.
 
     Numbers are written as short as they can be and read back the same; NaN and infinities are null, since JSON has
-    none. Times and decimals become texts; what is JSON stays as it is.
+    none. Times and decimals become texts; JSON stays as it is.
     """
     pieces: list[_Piece] = ["{"]
     for number, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
@@ -44,12 +44,12 @@ def json_lines(batch: pa.RecordBatch) -> bytes:
     _add(pieces, "}\n")
     if len(pieces) == 1 and isinstance(pieces[0], str):  # every row alike
         return str(pieces[0]).encode() * int(batch.num_rows)
-    columns = [pa.scalar(piece, TEXT) if isinstance(piece, str) else _spelled(piece) for piece in pieces]
+    columns = [pa.scalar(piece, TEXT) if isinstance(piece, str) else _as_texts(piece) for piece in pieces]
     return _characters(pc.binary_join_element_wise(*columns, pa.scalar("", TEXT)))
 
 
 def _add(pieces: list[_Piece], piece: _Piece) -> None:
-    """Append a piece, or put it together with the one before."""
+    """Append a piece, or combine it with the one before."""
     last = pieces[-1] if pieces else ""
     match last, piece:
         case str(), str():
@@ -92,7 +92,7 @@ def _cells(column: pa.Array) -> pa.Array:
     if isinstance(kind, pa.JsonType):
         text = column.storage.cast(TEXT)
     elif pa.types.is_floating(kind):
-        text, finite = numbers.spelled(column), pc.is_finite(column.cast(pa.float64()))
+        text, finite = numbers.as_texts(column), pc.is_finite(column.cast(pa.float64()))
         if pc.all(finite).as_py() is False:
             text = pc.if_else(finite, text, _quoted(text))
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
@@ -102,7 +102,7 @@ def _cells(column: pa.Array) -> pa.Array:
     return text.fill_null("null") if text.null_count else text
 
 
-def _spelled(piece: _Words | pa.Array) -> pa.Array:
+def _as_texts(piece: _Words | pa.Array) -> pa.Array:
     return pa.array(piece.texts, TEXT).take(pa.array(piece.codes)) if isinstance(piece, _Words) else piece
 
 

@@ -1,4 +1,4 @@
-"""What is taken from a batch's file: the fields of the model, the carried columns, and how the file is written."""
+"""What is read from a batch's file: the fields of the model, the carried columns, and how the file is written."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class BatchFormat(StrEnum):
 class Wanted:
     """What a caller asks for. `fields` is empty for a model that takes files.
 
-    `delimiter` is of CSV, None to find it out. `index` is the member of an archive that names its files; None:
-    `index.csv`, `index.ndjson` or `index.jsonl` where there is one, else every file is a row. `ignore` lists columns and
-    keys that are left alone, however they are named. Of CSV: `missing` are what stands in a cell of numbers that has none,
-    beside nothing at all, and `decimal` is the decimal mark, None for a point. `kinds` say what the cells of each field hold
-    (ColumnKind's values) where rows become inputs one by one; None: numbers, read by column. `taken` are the names of the
-    columns of results, where they are derived.
+    `delimiter` is of CSV; None: detected. `index` is the member of an archive that names its files; None: `index.csv`,
+    `index.ndjson` or `index.jsonl` where there is one, else every file is a row. `ignore` lists columns and keys that
+    are ignored, whatever their names. Of CSV: `missing` are the texts that mark a missing number, beside the empty
+    cell, and `decimal` is the decimal mark, None for a point. `kinds` say what the cells of each field hold
+    (ColumnKind's values) where rows become inputs one by one; None: numbers, read by column. `taken` are the names of
+    the columns of results, where they are derived.
     """
 
     fields: tuple[tuple[str, bool], ...] = ()
@@ -70,7 +70,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is read: what was wanted, and what its inspection found out.
+    """How a file is read: what was wanted, and what its inspection found.
 
     `carried` is the schema of the carried columns, the same in every chunk. `columns` is the header of CSV, or the
     fields that a Parquet file has. `nested`: NDJSON lines `{custom_id, input}`. `mixed`: carried NDJSON columns with
@@ -88,7 +88,7 @@ class Layout:
     unused: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON values. What was not asked for is left out: a worker of the previous release reads the rest."""
+        """The same as JSON values. Options that are not set are left out: a worker of the previous release reads the rest."""
         schema = base64.b64encode(self.carried.serialize()).decode()
         table = asdict(replace(self, carried=None))
         wanted = {

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 
 from models.pipelines.columns import Mask, NumberColumn
 
-# How CSV may write a number, and what is no finite one: those that Arrow reads as well.
+# How CSV may write a number, including non-finite ones: as Arrow reads them.
 DECIMAL: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-# What stands for a missing number in many files: told of, never guessed.
+# What many files write for a missing number: suggested, never assumed.
 MARKER: Final = r"^(?i)(#?n[./ ]?a\.?|nan|null|none|nil|nd|n\.d\.|k\.? ?a\.?|missing|unknown|unbekannt|-+|\?+|\.+|\*+|\\n)$"
-DECLARE_MARKER: Final = "If it stands for a missing one, declare it in `missing`"
+DECLARE_MARKER: Final = "If it marks a missing number, declare it in `missing`"
 # A number with a decimal comma, where the mark is a point.
 COMMA: Final = r"^[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
 DECLARE_COMMA: Final = "If its comma is the decimal mark, declare it in `decimal`"
@@ -51,16 +51,16 @@ def from_json(column: pa.Array) -> NumberColumn:
 def from_text(column: pa.Array, missing_as: Sequence[str] = (), mark: str = ".") -> NumberColumn:
     """A column of texts as CSV has them: empty is missing, as is `missing_as`; what is no number has the wrong type.
 
-    What looks like a missing number, or one with another decimal mark than `mark`, is told with a hint.
+    What looks like a missing number, or one with another decimal mark than `mark`, gets a hint.
     """
     text = pc.ascii_trim_whitespace(column.fill_null(""))
     missing = pc.is_in(text, pa.array(["", *missing_as], text.type)).to_numpy(zero_copy_only=False)
     hints = _hints(text, mark)
-    if mark != ".":  # a point is no mark then: it becomes what no number holds
+    if mark != ".":  # a point is no mark then: replaced by what no number holds
         text = pc.replace_substring(pc.replace_substring(text, ".", "\0"), mark, ".")
     decimal = pc.match_substring_regex(text, DECIMAL)
     not_finite = pc.match_substring_regex(text, NOT_FINITE)
-    # A plus is no part of what a cast takes; a text that is no number must not reach it.
+    # A cast does not take a plus; a text that is no number must not reach it.
     bare = pc.ascii_ltrim(pc.if_else(decimal, text, "0"), characters="+")
     values = pc.cast(bare, pa.float64()).to_numpy(zero_copy_only=False)
     nan = not_finite.to_numpy(zero_copy_only=False)
@@ -74,7 +74,7 @@ def from_text(column: pa.Array, missing_as: Sequence[str] = (), mark: str = ".")
 
 
 def _hints(text: pa.Array, mark: str) -> list[tuple[Mask, str]]:
-    """What to do about cells that are no numbers as they stand."""
+    """What to do about cells that are no numbers."""
     other_mark = (COMMA, DECLARE_COMMA) if mark == "." else (DECIMAL, DECLARE_POINT)
     return [
         (pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False), hint)
@@ -87,7 +87,7 @@ def absent(count: int) -> NumberColumn:
     return NumberColumn(np.zeros(count), np.ones(count, dtype=np.bool_))
 
 
-def spelled(column: pa.Array) -> pa.Array:
+def as_texts(column: pa.Array) -> pa.Array:
     """Floats as texts, large_string [n]: as short as they read back the same, and NaN, Infinity and -Infinity."""
     text = column.cast(pa.large_string())
     wide = column.cast(pa.float64())

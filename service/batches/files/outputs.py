@@ -1,6 +1,6 @@
 """The output of a batch: results and errors as Arrow, and as the bytes of a part, NDJSON, Parquet or CSV.
 
-The same rows give the same bytes. Neither way makes a Python object per row.
+The same rows give the same bytes. No format makes a Python object per row.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def _array(column: ResultColumn, count: int) -> pa.Array:
 
 
 def _words(codes: NDArray[np.int32], words: Sequence[str | None]) -> pa.Array:
-    """Words by code, -1 and None being null. Each word once: else Arrow writes other bytes to Parquet each time."""
+    """Texts by code, -1 and None being null. Each text once: else Arrow writes different Parquet bytes each time."""
     places = {word: place for place, word in enumerate(dict.fromkeys(w for w in words if w is not None))}
     if len(places) < len(words):
         codes = np.array([-1 if word is None else places[word] for word in (*words, None)], np.int32)[codes]
@@ -128,7 +128,7 @@ def _column_of(pointer: str) -> str | None:
 
 
 def _parquet(table: pa.Table) -> memoryview:
-    """One row group. Words are kept once; ids seldom repeat and probabilities do not compress, so they are not tried."""
+    """One row group. Texts are dictionary-encoded; ids seldom repeat and probabilities do not compress, so those are not."""
     names = set(table.schema.names)
     words = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     squeezed = [name for name in names if name not in words and not name.startswith(TAKEN_PREFIX)]

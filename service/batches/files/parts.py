@@ -1,7 +1,7 @@
 """The parts of a batch in the blob store: results and errors of each chunk, sealed under the batch's data key.
 
-A part's place holds the fence of the claim that wrote it, so a worker that lost its claim overwrites nothing, and
-what the chunk's row names is what was committed. Written again under the same fence, a part is replaced by its equal.
+A part's location holds the fence of the claim that wrote it, so a worker that lost its claim overwrites nothing, and
+the chunk's row names what was committed. Rewritten under the same fence, a part is identical.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class PartKind(StrEnum):
 class Part:
     """A stored part: where, how many rows, length and SHA-256 of its plain bytes.
 
-    `body_bytes`: how far what it adds to the joined file reaches; of Parquet the footer stays away.
+    `body_bytes`: the length of what it adds to the joined file; for Parquet without the footer.
     """
 
     location: str
@@ -56,7 +56,7 @@ class PartStore:
     def write(
         self, kind: PartKind, number: int, fence: int, content: memoryview, *, rows: int
     ) -> Part | None:
-        """Store a part, whole or not at all; None where there is nothing to store. Raises BlobUnavailable."""
+        """Store a part atomically; None where there is nothing to store. Raises BlobUnavailable."""
         if not len(content):
             return None
         location = self.location(kind, number, fence)

@@ -1,6 +1,6 @@
-"""Where a copy of a batch's output goes when its caller asks for one: a folder that is an allowed root or lies below one.
+"""Where a copy of a batch's output goes when requested: a folder that is an allowed root or lies below one.
 
-The copy is in the clear.
+The copy is unencrypted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ class Place:
         self._files = None if self._address.scheme == FILE else file_system(self._address.scheme)
 
     def write(self, name: str, content: Iterable[bytes]) -> str:
-        """Write one file, under another name until it is whole; its address. Raises FileRefused or SourceUnavailable."""
+        """Write one file, under another name until it is complete; its address. Raises FileRefused or SourceUnavailable."""
         with translated_faults():
             if self._files is None:
                 return folders.write_file(self._address.place, self._root, name, content)

@@ -1,6 +1,6 @@
-"""The plan of a batch: its rows cut into chunks, each with what is needed to go there. Made once, in validation.
+"""The plan of a batch: its rows cut into chunks, each with its position in the source. Made once, in validation.
 
-A plan may hold names and ids that tell of patients, so it is stored sealed.
+A plan may hold names and ids of patients, so it is stored sealed.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class Chunk:
             "first_row": self.first_row,
             "rows": self.rows,
             "place": _place_table(self.place),
-            "duplicates": _spelled(self.duplicates),
-            "only": None if self.only is None else _spelled(self.only),
+            "duplicates": _encoded(self.duplicates),
+            "only": None if self.only is None else _encoded(self.only),
         }
         return json.dumps(table, separators=(",", ":")).encode()
 
@@ -123,8 +123,8 @@ class Chunk:
             table["first_row"],
             table["rows"],
             _place(table["place"]),
-            _read(table["duplicates"]),
-            None if table["only"] is None else _read(table["only"]),
+            _decoded(table["duplicates"]),
+            None if table["only"] is None else _decoded(table["only"]),
         )
 
 
@@ -173,7 +173,7 @@ def read_head(content: bytes) -> tuple[Layout, Identity]:
 
 
 def narrowed(chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> tuple[Chunk, ...]:
-    """What is left of a plan when only the rows of these numbers, rising, are wanted."""
+    """The plan reduced to the rows of these numbers, rising."""
     found: list[Chunk] = []
     for chunk in chunks:
         first, last = np.searchsorted(wanted, (chunk.first_row, chunk.first_row + chunk.rows))
@@ -183,7 +183,7 @@ def narrowed(chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> tuple[Chunk,
 
 
 def cut_after(chunks: Sequence[Chunk], rows: int) -> tuple[Chunk, ...]:
-    """The chunks that hold the first `rows` rows, no more of which are accounted for."""
+    """The chunks of the first `rows` rows, cut to account for these alone."""
     kept = []
     for chunk in chunks:
         left = rows + 1 - chunk.first_row
@@ -204,12 +204,12 @@ def with_duplicates(chunks: Sequence[Chunk], rows: NDArray[np.int64]) -> tuple[C
     )
 
 
-def _spelled(rows: NDArray[np.int64]) -> str:
+def _encoded(rows: NDArray[np.int64]) -> str:
     return base64.b64encode(rows.astype("<i8").tobytes()).decode()
 
 
-def _read(spelled: str) -> NDArray[np.int64]:
-    return np.frombuffer(base64.b64decode(spelled), "<i8").astype(np.int64)
+def _decoded(encoded: str) -> NDArray[np.int64]:
+    return np.frombuffer(base64.b64decode(encoded), "<i8").astype(np.int64)
 
 
 def _place_table(place: Place) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Where a batch's rows come from: an upload, or a URI below an allowed root. Either is read from any place.
+"""Where a batch's rows come from: an upload, or a URI below an allowed root. Both are seekable.
 
-Owns what may be opened, and how it is noticed that a source vanished or changed. Knows no formats.
+Owns what may be opened, and how a vanished or changed source is detected. Knows no formats.
 """
 
 import errno
@@ -22,7 +22,7 @@ from service.errors import BlobUnavailable, PayloadUnreadable, UploadNotFound
 from service.uploads import Uploads
 
 READ_BYTES: Final = 1024 * 1024
-# What stores tell of a file that changes with its content, the surest first.
+# What stores report of a file that changes with its content, the most reliable first.
 MARKS: Final = (
     ("ETag",),
     ("etag",),
@@ -36,7 +36,7 @@ MARKS: Final = (
 Seen = Callable[[bytes], object]
 Wording = Callable[[], AbstractContextManager[None]]
 
-# Faults of a path that no retry mends.
+# Faults of a path that no retry fixes.
 NEVER: Final = frozenset((errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR))
 
 CHANGED = "The source is no longer the file that was validated. Submit the batch again."
@@ -45,7 +45,7 @@ UNREADABLE = "The stored file cannot be decrypted. Upload it again."
 
 @dataclass(frozen=True)
 class Identity:
-    """By what a source is known again. `mark` holds what the store tells: an ETag, a time, a digest.
+    """What identifies a source. `mark` holds what the store reports: an ETag, a time, a digest.
 
     `sha256` is that of the plain bytes, None where nobody has read them yet.
     """
@@ -55,7 +55,7 @@ class Identity:
     sha256: str | None = None
 
     def is_same(self, other: "Identity") -> bool:
-        """Whether both are of one file, as far as the store tells."""
+        """Whether both are of one file, as far as the store reports."""
         return (self.size_bytes, self.mark) == (other.size_bytes, other.mark)
 
 
@@ -99,7 +99,7 @@ class UriSource:
         self._translated = _wording(self._address.scheme)
 
     def identity(self) -> Identity:
-        """See Source. A store that tells neither ETag nor time is known by size alone."""
+        """See Source. Where a store reports neither ETag nor time, size alone identifies the file."""
         if self._files is None:
             with self._translated(), folders.open_file(self._address.place, self._root) as file:
                 found = os.fstat(file.fileno())
@@ -109,7 +109,7 @@ class UriSource:
         if facts.get("type") == "directory":
             raise FileRefused(FileProblem.UNREADABLE, "The source is a folder: name one file.")
         if facts.get("size") is None:
-            raise FileRefused(FileProblem.UNREADABLE, "The store does not tell the size of the source.")
+            raise FileRefused(FileProblem.UNREADABLE, "The store does not report the size of the source.")
         told = next((names for names in MARKS if facts.get(names[0]) is not None), ())
         mark = ";".join(f"{name}={facts.get(name)}" for name in told)
         return Identity(int(facts["size"]), mark)
@@ -127,7 +127,7 @@ class UriSource:
 
 
 class Guarded(io.RawIOBase):
-    """A seekable file whose faults become those of a source."""
+    """A seekable file whose errors become those of a source."""
 
     def __init__(self, opened: Any, wording: Wording | None = None) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class Guarded(io.RawIOBase):
 
 
 def not_looked_at(block: bytes) -> None:
-    """What to pass for `seen` where nobody looks."""
+    """The default of `seen`."""
     del block
 
 
@@ -203,7 +203,7 @@ def check_same(source: Source, validated: Identity) -> None:
 
 @contextmanager
 def translated_faults() -> Iterator[None]:
-    """Words the faults of a store: what a retry may mend, and what it cannot."""
+    """Translates the errors of a store: those that a retry may fix, and those that it cannot."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, UploadNotFound):
@@ -222,7 +222,7 @@ def translated_faults() -> Iterator[None]:
 
 @contextmanager
 def translated_web_faults() -> Iterator[None]:
-    """Words the faults of a store that is no folder: its library may have kinds of its own, as botocore has."""
+    """Translates the errors of a store that is no folder: its library may have types of its own, as botocore has."""
     try:
         with translated_faults():
             yield
@@ -252,7 +252,9 @@ def file_system(scheme: str) -> Any:
     """The file system of a scheme other than `file`. Raises FileRefused."""
     options: dict[str, Any] = {}
     if scheme in WEB:
-        from service.batches.files import web  # only here: its client costs a start a tenth of a second
+        from service.batches.files import (
+            web,
+        )  # imported late: its client delays a start by a tenth of a second
 
         options = web.options()
     try:

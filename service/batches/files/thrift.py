@@ -15,7 +15,7 @@ Struct = dict[int, tuple[int, Any]]
 
 
 class ThriftInvalid(Exception):
-    """The bytes are not what the compact protocol writes."""
+    """The bytes are not valid in the compact protocol."""
 
 
 class _Input:

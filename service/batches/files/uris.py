@@ -1,7 +1,7 @@
-"""What a URI names, by its letters alone: scheme and place, or why it cannot be opened. Opens nothing.
+"""What a URI names, by its text alone: scheme and place, or why it cannot be opened. Opens nothing.
 
-No spelling of a place leads out of the root it seems to lie below: not `..` however it is escaped, no chain of file systems, no
-secrets, no zero bytes. Where links lead is looked at when a file is opened (see folders).
+No spelling of a path leads out of the root it seems to lie below: not `..` however it is escaped, no chain of file systems, no
+secrets, no zero bytes. Links are followed and checked when a file is opened (see folders).
 """
 
 import re
@@ -16,7 +16,7 @@ WEB: Final = frozenset(("http", "https"))
 FILE: Final = "file"
 # Of Linux: a longer name or path cannot be opened.
 NAME_BYTES, PATH_BYTES = 255, 4095
-MOST_ESCAPES: Final = 8  # a name may be escaped again and again; some stores unescape once more
+MOST_ESCAPES: Final = 8  # a name may be escaped repeatedly; some stores unescape once more
 
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")  # urlsplit would leave some of them out
 SHAPE: Final = "write it as scheme://place/path"
@@ -32,7 +32,7 @@ class Address(NamedTuple):
         return self.place if self.scheme == FILE else f"{self.scheme}://{self.place}"
 
     def is_below(self, root: "Address", *, or_is_it: bool = False) -> bool:
-        """Whether it lies below a root; with `or_is_it` it may be the root itself. Links are not looked at."""
+        """Whether it lies below a root; with `or_is_it` it may be the root itself. Links are not checked."""
         one, other = PurePosixPath(self.place), PurePosixPath(root.place)
         return self.scheme == root.scheme and one.is_relative_to(other) and (or_is_it or one != other)
 
@@ -43,7 +43,7 @@ def address_of(uri: str) -> Address:
         raise not_allowed(SHAPE)
     try:
         parts = urlsplit(uri if "://" in uri else f"file://{uri}")
-    except ValueError:  # such as brackets that hold no address
+    except ValueError:  # such as brackets without an address
         raise not_allowed(SHAPE) from None
     scheme = FILE if parts.scheme in LOCAL else parts.scheme
     if "@" in parts.netloc or parts.query or parts.fragment:
@@ -59,7 +59,7 @@ def address_of(uri: str) -> Address:
 
 
 def _unescaped(path: str) -> str:
-    """A path without escapes, of whatever was escaped twice, too."""
+    """A path without escapes, also where it was escaped twice."""
     for _ in range(MOST_ESCAPES):
         try:
             plain = unquote(path, errors="strict")

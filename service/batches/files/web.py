@@ -1,4 +1,4 @@
-"""Files of web servers: what an answer must be to be read from, and how faults are translated."""
+"""Files of web servers: which answers can be read from, and how faults are translated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ import aiohttp
 
 from service.batches.files.problems import GONE, FileProblem, FileRefused, SourceUnavailable
 
-# Of one request, which asks for a block of a file or for its size.
+# Of one request, for a block of a file or for its size.
 TIMEOUT_S: Final = 60.0
-# fsspec reads the first as the end of the file. The others may be over soon, like everything from 500 on.
+# fsspec reads the first as the end of the file. The others may pass soon, like everything from 500 on.
 NO_FAULT: Final = frozenset((HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,))
 FOR_NOW: Final = frozenset((HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS))
 
-MOVED = "The web server points elsewhere. Name the address that it points to."
+MOVED = "The web server redirects. Give the address that it redirects to."
 CLOSED = "The web server does not let us read the source."
-NO_PARTS = "The web server does not serve parts of a file (range requests). Let it do so, or upload the file."
+NO_PARTS = "The web server does not serve parts of a file (range requests). Enable that, or upload the file."
 
 
 def options() -> dict[str, Any]:
@@ -52,14 +52,14 @@ def _fault(status: int) -> FileRefused | SourceUnavailable | None:
 
 @contextmanager
 def translated_faults() -> Iterator[None]:
-    """Words the faults of fsspec and its client. Raises FileRefused or SourceUnavailable."""
+    """Translates the errors of fsspec and its client. Raises FileRefused or SourceUnavailable."""
     try:
         yield
-    except FileNotFoundError as error:  # whatever kept fsspec from the size of the file, its cause tells
+    except FileNotFoundError as error:  # why fsspec did not get the size of the file is in the cause
         if isinstance(error.__cause__, FileRefused | SourceUnavailable):
             raise error.__cause__ from None
         raise SourceUnavailable from error
     except (aiohttp.ClientError, OSError) as error:
         raise SourceUnavailable from error
-    except ValueError:  # says fsspec of a whole file in answer to a request for a part of it
+    except ValueError:  # fsspec's text where a whole file answers a request for a part
         raise FileRefused(FileProblem.UNREADABLE, NO_PARTS) from None

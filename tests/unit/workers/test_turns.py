@@ -47,7 +47,7 @@ def nothing() -> None:
 def polite(
     graph: SlowGraph, turns: Turns, begin: Callable[[object], object] = lambda _: None
 ) -> PoliteGraphs:
-    return PoliteGraphs(graph, turns, begin=begin, still=nothing)
+    return PoliteGraphs(graph, turns, begin=begin, while_waiting=nothing)
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -99,7 +99,7 @@ def test_no_micro_batch_begins_from_a_jobs_claim_to_its_end() -> None:
 def test_a_batch_waits_while_jobs_are_in_hand_and_says_that_it_is_alive() -> None:
     graph, turns, alive = SlowGraph(), Turns(), []
     graph.go.set()
-    waiting = PoliteGraphs(graph, turns, begin=lambda _: None, still=lambda: alive.append(1))
+    waiting = PoliteGraphs(graph, turns, begin=lambda _: None, while_waiting=lambda: alive.append(1))
     with turns.job(), turns.job():
         batch = in_thread(lambda: waiting.run({}))
         eventually(lambda: bool(alive), within_s=3)

@@ -41,7 +41,7 @@ def wanted_of(pipeline: Pipeline, **options: Any) -> Wanted:
 
 
 def check_format(form: BatchFormat, wanted: Wanted) -> None:
-    """Raises FileRefused where a model of rows is given files, or one of files is given rows, or cells cannot hold an input."""
+    """Raises FileRefused where a model for rows gets files, one for files gets rows, or cells cannot hold an input."""
     if wanted.takes_rows == (form in ARCHIVES):
         kind = (
             "files, in a ZIP or TAR"
@@ -50,7 +50,7 @@ def check_format(form: BatchFormat, wanted: Wanted) -> None:
             if wanted.by_value
             else "rows of numbers"
         )
-        raise FileRefused(FileProblem.WRONG_FORMAT, f"The model takes {kind}: send these.")
+        raise FileRefused(FileProblem.WRONG_FORMAT, f"The model takes {kind}: send those.")
     if (
         wanted.by_value
         and form is not BatchFormat.NDJSON
@@ -58,7 +58,7 @@ def check_format(form: BatchFormat, wanted: Wanted) -> None:
     ):
         raise FileRefused(
             FileProblem.WRONG_FORMAT,
-            "An input of this model does not fit into cells: send NDJSON, a line {custom_id, input} each.",
+            "An input of this model does not fit into cells: send NDJSON, one line {custom_id, input} per row.",
         )
 
 

@@ -1,8 +1,8 @@
 """ZIP and TAR of images, a row a file, or a row a line of an index that names files and columns to carry.
 
-Nothing is ever unpacked to a disk. The directory of the archive is read once, in validation; a chunk holds where each
-of its files stands, so a worker goes there and reads no more than it must. Formats: APPNOTE 6.3.10 (ZIP), POSIX
-1003.1-2017 pax and ustar (TAR).
+Nothing is ever unpacked to a disk. The directory of the archive is read once, in validation; a chunk holds the position
+of each of its files, so a worker seeks there and reads only these. Formats: APPNOTE 6.3.10 (ZIP), POSIX 1003.1-2017 pax
+and ustar (TAR).
 """
 
 import io
@@ -140,7 +140,7 @@ class ArchiveReader:
 
 
 def _members(file: io.RawIOBase, limits: Limits, kind: BatchFormat) -> Iterator[Named]:
-    """The regular files of an archive, clutter left out. Raises FileRefused for names that lead elsewhere."""
+    """The regular files of an archive, without clutter. Raises FileRefused for names that lead outside."""
     size = file.seek(0, io.SEEK_END)
     if size == 0:
         raise FileRefused(FileProblem.EMPTY, "The file is empty.")
@@ -161,13 +161,13 @@ def _members(file: io.RawIOBase, limits: Limits, kind: BatchFormat) -> Iterator[
 
 
 def _tar_members(file: io.RawIOBase, limits: Limits) -> Iterator[Stored]:
-    """The files of a TAR. Its index is its headers, so all of them are gone through."""
+    """The files of a TAR. It has no index, so all headers are read."""
     file.seek(0)
     try:
         with tarfile.open(fileobj=_ShortReads(file), mode="r:", encoding="utf-8") as tar:
             count = 0
             while (info := tar.next()) is not None:
-                vars(tar)["members"] = []  # it would keep them all
+                vars(tar)["members"] = []  # TarFile would keep them all
                 count += 1
                 if count > limits.members:
                     raise FileRefused(FileProblem.TOO_MANY_MEMBERS, f"More than {limits.members} members.")
@@ -177,7 +177,9 @@ def _tar_members(file: io.RawIOBase, limits: Limits) -> Iterator[Stored]:
                     yield Stored(name, Member(info.offset_data, info.size, info.size, fault=fault))
             end = tar.offset
     except (tarfile.TarError, ValueError, OverflowError, MemoryError):
-        raise FileRefused(FileProblem.UNREADABLE, "The file is no TAR archive, or a damaged one.") from None
+        raise FileRefused(
+            FileProblem.UNREADABLE, "The file is not a TAR archive, or it is damaged."
+        ) from None
     file.seek(end)
     mark = file.read(TAR_BLOCK) or b""
     if mark.strip(b"\0") or len(mark) < TAR_BLOCK:
@@ -188,12 +190,12 @@ def _tar_members(file: io.RawIOBase, limits: Limits) -> Iterator[Stored]:
         if padding.strip(b"\0"):
             raise FileRefused(
                 FileProblem.UNREADABLE,
-                "The TAR archive goes on behind its end: several archives were joined. Pack the files into one archive.",
+                "The TAR archive goes on after its end: several archives were joined. Pack the files into one archive.",
             )
 
 
 class _ShortReads(io.RawIOBase):
-    """A file of which nobody reads much at once: a TAR's header may announce a name of any length."""
+    """A file that limits the size of one read: a TAR's header may announce a name of any length."""
 
     def __init__(self, file: io.RawIOBase) -> None:
         super().__init__()
@@ -246,11 +248,13 @@ def _index_name(members: Sequence[Named], wanted: Wanted) -> str | None:
     names = [normal(member.name) for member in members]
     asked = None if wanted.index is None else normal(wanted.index)
     if asked is not None and names.count(asked) != 1:
-        raise FileRefused(FileProblem.INDEX_INVALID, "The archive does not hold the index once.")
+        raise FileRefused(FileProblem.INDEX_INVALID, "The archive must hold the index exactly once.")
     found = [asked] if asked is not None else [name for name in INDEX_NAMES if name in names]
     if not found:
         if wanted.carried not in ((), (FILE_COLUMN,)):
-            raise FileRefused(FileProblem.INDEX_INVALID, "Columns to carry need an index, and there is none.")
+            raise FileRefused(
+                FileProblem.INDEX_INVALID, "Columns to carry need an index, and the archive has none."
+            )
         return None
     if len(found) > 1 or names.count(found[0]) > 1:
         raise FileRefused(FileProblem.INDEX_INVALID, "The archive holds several indexes: name one.")
@@ -290,7 +294,7 @@ def _read_index(
 
 
 def _looked_up(names: pa.Array, files: Sequence[Named]) -> list[Member]:
-    """The file of each name, whatever way either spells it."""
+    """The file of each name, however index and archive encode it."""
     missing, nameless, ambiguous = (
         Member(0, 0, 0, fault=fault.code)
         for fault in (problems.MISSING_FILE, NO_NAME, problems.AMBIGUOUS_FILE)
@@ -303,7 +307,7 @@ def _looked_up(names: pa.Array, files: Sequence[Named]) -> list[Member]:
         if file.raw is not None:
             stored[file.raw] = ambiguous if file.raw in stored else file.place
     texts = id_texts(names).to_pylist()
-    # Bytes say more than what was made of them: a name that was guessed wrongly may be that of another file.
+    # Bytes are compared before guessed names: a wrong guess may be the name of another file.
     exact = {name: _by_bytes(name, stored, ambiguous) for name in set(texts) if stored and name}
     return [(exact.get(name) or known.get(normal(name), missing)) if name else nameless for name in texts]
 

@@ -25,7 +25,7 @@ def is_carriable(kind: pa.DataType) -> bool:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    if pa.types.is_duration(kind):  # which text writes one is not agreed on
+    if pa.types.is_duration(kind):  # there is no agreed text form
         return False
     return bool(
         pa.types.is_primitive(kind)
@@ -49,7 +49,7 @@ def _is_writable(kind: pa.DataType) -> bool:
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type in which a column is carried: which words a dictionary holds would depend on where a reader began."""
+    """The type in which a column is carried, never a dictionary: its entries would depend on where a reader began."""
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
     return pa.large_string() if pa.types.is_string_view(kind) else kind
@@ -118,7 +118,7 @@ def id_faults(carried: pa.RecordBatch, wanted: Wanted, unreadable: Mask | None =
 
 
 def unread_row(row: int, carried: pa.Schema, wanted: Wanted) -> RowBlock:
-    """The block of one row that is too large to be read."""
+    """The block of one row that is too large to read."""
     finder = FaultFinder()
     finder.add(np.zeros(1, np.int64), problems.ROW_TOO_LARGE)
     return RowBlock(

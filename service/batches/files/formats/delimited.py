@@ -1,7 +1,7 @@
-"""CSV (RFC 4180): a header, a delimiter given or found out, quoted line ends; every line may be wrong on its own.
+"""CSV (RFC 4180): a header, a delimiter given or detected, quoted line ends; a faulty line is a fault of its own.
 
-Arrow parses a chunk whose lines are all well formed. Where one is not it says so and no more: then numbers are read
-as texts and judged cell by cell, and lines that do not split like the header are split here, by the same grammar.
+Arrow parses a chunk whose lines are all well formed. Where one is not, it fails without detail: then numbers are read
+as texts and checked cell by cell, and lines that do not split like the header are split here, by the same grammar.
 """
 
 import io
@@ -113,7 +113,7 @@ def _check_begin(top: bytes, *, fits: bool) -> None:
     if SEPARATOR_LINE.match(top):
         raise FileRefused(
             FileProblem.HEADER_INVALID,
-            "The first line is Excel's `sep=`: remove it, the delimiter is found out or given in `delimiter`.",
+            "The first line is Excel's `sep=`: remove it; the delimiter is detected, or given in `delimiter`.",
         )
     if top.lstrip().startswith(b"#") and not fits:
         raise FileRefused(
@@ -143,7 +143,9 @@ def _parsed(content: bytes, layout: Layout, rows: int) -> tuple[Table, CellFault
             table = _arrow_table(content, layout, skipped, as_text=as_text)
         except (pa.ArrowException, ValueError):  # its message quotes the value
             continue
-        if table.num_rows + len(skipped) != rows:  # it splits lines as we do; should it ever not, ours count
+        if (
+            table.num_rows + len(skipped) != rows
+        ):  # it splits lines as we do; should it ever differ, our count holds
             break
         columns = {name: _whole(table.column(name)) for name in table.column_names}
         if not skipped:
@@ -179,7 +181,7 @@ def _arrow_table(content: bytes, layout: Layout, skipped: list[int], *, as_text:
 
 
 def _unique(layout: Layout) -> list[str]:
-    """The header's names; a column that nobody wants gets a name of its own."""
+    """The header's names; an unwanted column gets a unique name."""
     taken = {*layout.wanted.field_names, *layout.carried.names}
     return [name if name in taken else f"\0{index}" for index, name in enumerate(layout.columns)]
 

@@ -1,7 +1,7 @@
-"""Of which kind the values of carried JSON columns are, over a whole file: an output column has one type.
+"""The kinds of values in carried JSON columns, over a whole file: an output column has one type.
 
-No number is carried as another one: a column that holds integers past 2**53 and fractions, or a number that is none of
-either, is carried as text. An id is a text or a number, and comes back as it is written: `1.0` is another id than `1`.
+No number is carried as another one: a column that holds integers past 2**53 and fractions, or a number that is neither,
+is carried as text. An id is a text or a number, and comes back as it is written: `1.0` is another id than `1`.
 """
 
 import json
@@ -55,7 +55,7 @@ class Kinds:
         self._id_column = id_column
 
     def take(self, records: Records, by_arrow: ByArrow) -> dict[str, pa.Array]:
-        """The columns of some lines, after their kinds were taken in; of a line that is no object all are null."""
+        """The columns of some lines, their kinds recorded; all are null for a line that is no object."""
         if Kind.UNKNOWN not in self._kinds.values():
             found = by_arrow(records, self.schema(frozenset()))
             if found is not None and self._are_exact(found) and not self._has_negative_zero(found, records):
@@ -78,7 +78,7 @@ class Kinds:
         }
 
     def _are_exact(self, found: dict[str, pa.Array]) -> bool:
-        """Whether no number of these columns is so large that its kind has to be looked at."""
+        """Whether no number of these columns is large enough to need its kind checked."""
         numeric = (column for column in found.values() if column.type in (pa.int64(), pa.float64()))
         return all(
             pc.all(pc.and_(pc.less_equal(column, EXACT), pc.greater_equal(column, -EXACT))).as_py()
@@ -157,7 +157,7 @@ def written_id(value: object, name: str, line: bytes) -> str | int | None:
         return str(read_json(line, written_floats=True)[name])
     if value == 0 and value is not False and NEGATIVE_ZERO.search(line):
         return _written_zero(name, line)
-    return value if is_id(value) else None  # type: ignore[return-value]  # told by is_id
+    return value if is_id(value) else None  # type: ignore[return-value] # ensured by is_id
 
 
 def _written_zero(name: str, line: bytes) -> str | int:
@@ -181,7 +181,7 @@ def _number(value: object) -> float | None:
     """A number, or null for what a column of numbers cannot hold: its row has a fault of its own then."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     try:
-        return float(value) if is_number else None  # type: ignore[arg-type]  # told by is_number
+        return float(value) if is_number else None  # type: ignore[arg-type] # ensured by is_number
     except OverflowError:
         return None
 

@@ -42,7 +42,7 @@ def parsed_line(line: bytes) -> object:
 
 
 def loosely_parsed(line: bytes) -> object:
-    """The value of a line that may break the rule of strict_json where other parsers are lenient; None where it is no JSON."""
+    """The value of a line, parsed leniently where strict_json refuses it; None where it is no JSON."""
     try:
         return json.loads(line.removeprefix(BYTE_ORDER_MARK).decode(errors="replace"))
     except (ValueError, RecursionError):
@@ -122,7 +122,7 @@ class ObjectBlock:
 
     @property
     def _own_fields(self) -> set[str]:
-        """The fields that a line which nests no input is known by."""
+        """The fields by which a line without a nested input is recognized."""
         return set(self.layout.wanted.field_names) - set(self.layout.wanted.carried)
 
     def _id(self, line: Mapping[str, object]) -> list[FieldFault]:
@@ -159,7 +159,7 @@ class ObjectBlock:
         if not nests_input(line, wanted):
             return []
         beside = {key: None for key in line if key not in (*wanted.carried, *wanted.ignore, INPUT)}
-        advice = "This key belongs neither to the line nor to what is carried: remove it."
+        advice = "This key is neither part of the line nor carried: remove it."
         return [FieldFault(pointer_to(key), "unknown_field", advice) for key in list(beside)[:20]]
 
     def _carried(self, lines: Sequence[Mapping[str, object]]) -> dict[str, pa.Array]:
@@ -173,7 +173,7 @@ class ObjectBlock:
 
     @staticmethod
     def _add(finder: FaultFinder, row: int, fault: FieldFault) -> None:
-        """One fault more; where clients invent keys without end, they are no longer named."""
+        """Add a fault; past a bound, unknown keys are no longer named."""
         named = fault if finder.kinds < KINDS_NAMED else problems.TOO_MANY_FAULTS
         finder.add(np.array([row]), named)
 

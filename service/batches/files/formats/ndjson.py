@@ -1,9 +1,9 @@
 """NDJSON: a JSON object a line, either the input itself beside carried keys, or `{custom_id, input}`. Each line is read by
 its own shape; where one of the first lines is of the second, `custom_id` is the id.
 
-Arrow parses runs of lines that begin and end like an object (its parser does not survive all others). Where it
-refuses a run, halves are tried, down to a few lines, which are read one by one (see json_objects): so a wrong line costs
-itself.
+Arrow parses runs of lines that begin and end like an object (its parser does not survive all others). Where it refuses
+a run, halves are tried, down to a few lines, which are read one by one (see json_objects): so a faulty line fails
+alone.
 """
 
 import io
@@ -46,7 +46,7 @@ LOOKED_AT: Final = 100  # first lines that may be wrong before the file counts a
 def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, seen: Seen = not_looked_at) -> Inspected:
     """See Inspected; `seen` gets every byte once. Raises FileRefused.
 
-    Values are looked at only where something is carried: their kinds must be the same for the whole output.
+    Values are inspected only where something is carried: their kinds must be the same for the whole output.
     """
     start = text_start(file)
     file.seek(start)
@@ -79,7 +79,7 @@ class Keys:
         self._unseen = {name: json.dumps(name).encode() for name in (*wanted.field_names, *wanted.ignore)}
 
     def look_at(self, content: bytes) -> None:
-        """Take in some lines. A text that reads like the key counts as the key."""
+        """Record some lines. A text that reads like the key counts as the key."""
         self._unseen = {name: key for name, key in self._unseen.items() if key not in content}
 
     def columns(self) -> Columns:
@@ -89,7 +89,7 @@ class Keys:
 
 
 class NdjsonReader:
-    """See blocks.Reader. `unknown_fields` words the keys that the model does not take; None: they do not matter."""
+    """See blocks.Reader. `unknown_fields` makes the faults for keys that the model does not take; None: they are ignored."""
 
     def __init__(self, file: io.RawIOBase, layout: Layout, unknown_fields: UnknownFields | None) -> None:
         self._file = file
@@ -205,7 +205,7 @@ class _Lines:
 
 
 def arrow_table(content: bytes, schema: pa.Schema, unexpected: str, rows: int) -> pa.Table | None:
-    """The lines by Arrow; None when it refuses one of them. Give it no line that does not look like an object."""
+    """The lines by Arrow; None when it refuses one of them. Every line must look like an object."""
     if not len(schema) and unexpected == "ignore":
         return None
     try:
@@ -245,7 +245,7 @@ def _carried_table(records: Records, schema: pa.Schema) -> dict[str, pa.Array] |
 def _is_nested(top: bytes, wanted: Wanted) -> bool:
     """Whether one of the first lines is `{custom_id, input}`. Raises FileRefused where none of them is JSON at all.
 
-    A line that is refused for itself, for a key twice or NaN, shows what the file is all the same.
+    A line that is refused for a repeated key or NaN still shows what the file is.
     """
     lines = [line for line in top.split(b"\n")[:LOOKED_AT] if line.strip()]
     if lines and _begins_array(lines[0]):

@@ -46,7 +46,7 @@ FOOTER_BYTES: Final = 32 * 1024 * 1024
 # A block of rows is cut shorter where rows are wide.
 BLOCK_VALUES: Final = 4_000_000
 SCANNED_BYTES: Final = 1024 * 1024
-# So many can be planned; a footer of a few bytes may claim more.
+# The most that can be planned; a footer of a few bytes may claim more.
 MOST_ROWS: Final = 10_000_000_000
 
 
@@ -170,12 +170,12 @@ def _opened(file: io.RawIOBase) -> Any:
         buffer_size=BUFFER_BYTES,
         thrift_string_size_limit=FOOTER_BYTES,
         thrift_container_size_limit=FOOTER_BYTES,
-        coerce_int96_timestamp_unit="us",  # in ns, years far from ours wrap around unnoticed
+        coerce_int96_timestamp_unit="us",  # in ns, distant years would silently wrap around
     )
 
 
 def _check_ends(file: io.RawIOBase) -> None:
-    """Refuse what is no Parquet file or has lost its end, before a parser sees it."""
+    """Refuse what is no Parquet file or is cut short, before a parser sees it."""
     size = file.seek(0, io.SEEK_END)
     if size == 0:
         raise FileRefused(FileProblem.EMPTY, "The file is empty.")
@@ -242,7 +242,7 @@ def _check_types(schema: pa.Schema, wanted: Wanted) -> None:
         if not is_carriable(schema.field(name).type):
             raise FileRefused(
                 FileProblem.COLUMN_UNSUPPORTED,
-                f"The column {name} is nested, binary or a duration, or of a time zone that is unknown here: it cannot "
+                f"The column {name} is nested, binary or a duration, or of an unknown time zone: it cannot "
                 "be carried. Store it as text or as numbers.",
             )
 
@@ -293,7 +293,7 @@ def _duplicates(parquet: Any, id_column: str) -> np.ndarray[Any, np.dtype[np.int
 
 
 def _check_first_row(file: io.RawIOBase, parquet: Any, layout: Layout) -> None:
-    """Raises FileRefused where it cannot be decoded: damaged, encrypted, or packed in a way that is not read here."""
+    """Raises FileRefused where it cannot be decoded: damaged, encrypted, or with an unsupported compression."""
     columns = list(dict.fromkeys((*layout.columns, *layout.carried.names)))
     try:
         with _translated_faults():
@@ -306,7 +306,7 @@ def _check_first_row(file: io.RawIOBase, parquet: Any, layout: Layout) -> None:
 
 @contextmanager
 def _translated_faults() -> Iterator[None]:
-    """Words Arrow's faults; its own messages may quote values. Faults of the source pass through."""
+    """Translates Arrow's errors; its own messages may quote values. Faults of the source pass through."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError):

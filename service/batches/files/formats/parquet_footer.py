@@ -1,6 +1,6 @@
-"""Why Arrow does not decode a column of Parquet, as the footer tells it: it may be encrypted, or packed in an unknown way.
+"""Why Arrow does not decode a column of Parquet, from the footer: it may be encrypted, or compressed in an unknown way.
 
-The footer is read by our own reader: Arrow ends the process where the metadata of a column is damaged.
+The footer is read by our own reader: Arrow aborts the process where the metadata of a column is damaged.
 Source: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
@@ -21,7 +21,7 @@ ADVICE: Final = "in a way that is not read here: use Snappy, Zstandard or Gzip, 
 
 
 def check_packing(file: io.RawIOBase, names: Collection[str]) -> None:
-    """Raises FileRefused (column_unsupported) where one of the columns `names` is encrypted or packed in an unknown way."""
+    """Raises FileRefused (column_unsupported) where one of the columns `names` is encrypted or compressed in an unknown way."""
     try:
         for name, column in _columns(file):
             encrypted = CRYPTO in column or ENCRYPTED in column
@@ -30,7 +30,7 @@ def check_packing(file: io.RawIOBase, names: Collection[str]) -> None:
                     FileProblem.COLUMN_UNSUPPORTED, f"The column {name} is encrypted or compressed {ADVICE}"
                 )
     except (ThriftInvalid, KeyError, TypeError, ValueError, IndexError):
-        return  # damaged: of no column it is known how it is packed
+        return  # damaged: how columns are compressed is unknown
 
 
 def _columns(file: io.RawIOBase) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,5 @@
-"""Where the records of a text file end: read as a stream, found by numpy, a byte of Python work per block alone.
+"""Where the records of a text file end: read as a stream and found by numpy, so that Python's work is per block, not
+per byte.
 
 Owns line ends, quotes of CSV (RFC 4180), encoding and the limit on a record. Knows nothing of what is in a record.
 """
@@ -20,7 +21,7 @@ UTF8_MARK = b"\xef\xbb\xbf"
 OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 LOOKED_AT_BYTES = 4096
 UNPACK = "The file is compressed ({}): unpack it, and send the text."
-# What begins with other bytes than a text, and what to do about it.
+# First bytes of files that are no text, and what to do about each.
 NO_TEXTS = tuple(
     (re.compile(begin, re.DOTALL), what)
     for begin, what in (
@@ -38,7 +39,7 @@ NO_TEXTS = tuple(
             "The file is a ZIP, or a workbook such as .xlsx: unpack it, or export it.",
         ),
         (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "The file is a workbook of Excel: export it as CSV in UTF-8."),
-        (rb"PAR[1E]", "The file is Parquet: say so as its format."),
+        (rb"PAR[1E]", "The file is Parquet: give that as its format."),
         (rb"ARROW1\0\0", "The file is binary and no text: export it as Parquet or as text."),
         (rb".{257}ustar[\0 ]", "The file is a TAR: unpack it, and send the text."),
     )
@@ -107,7 +108,7 @@ class Grammar:
         return places[inside == 0] + 1, bool(len(quotes) & 1)
 
     def _are_plain(self, values: NDArray[np.uint8], quotes: Places) -> bool:
-        """Whether every quote opens at a field's start and closes at its end, so that counting them tells."""
+        """Whether every quote opens at a field's start and closes at its end, so that counting them suffices."""
         openings, closings = quotes[0::2], quotes[1::2]
         borders = np.array([QUOTE, LINE_FEED, CARRIAGE_RETURN, self._mark], np.uint8)
         before = values[openings[openings > 0] - 1]
@@ -120,7 +121,7 @@ class Grammar:
         while (record := self._record.match(content, position)) is not None:
             position = record.end()
             found.append(position)
-        # What is left is a record if it ended here; if not even that, a quote is open.
+        # What is left is a record if the file ends here; otherwise a quote is open.
         rest_is_open = self._record.match(content[position:] + b"\n") is None
         if found and content[found[-1] - 1] == CARRIAGE_RETURN and found[-1] == len(content):
             found.pop()  # a line feed may follow
@@ -177,7 +178,7 @@ def _unclosed(row: int) -> FileRefused:
 
 
 def _skip(blocks: Iterator[bytes], tail: bytes, offset: int) -> tuple[Records, bytes]:
-    """Go on to the end of a line that is too large, keeping none of it; what follows it in its last block."""
+    """Skip to the end of a line that is too large; what follows it in its last block."""
     end = offset + len(tail)
     nothing = np.empty(0, np.int64)
     for block in blocks:
@@ -192,7 +193,7 @@ def records_of(content: bytes, ends: Places, grammar: Grammar, *, offset: int = 
     """The records of `content` given where they end. Raises FileRefused when it is not UTF-8."""
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
     values = np.frombuffer(content, np.uint8)
-    # Blank lines begin with white space: few lines do, and those are looked at.
+    # Blank lines begin with white space: few lines do, and those are checked.
     dubious = np.flatnonzero(values[starts] <= 0x20)
     if len(dubious):
         blank = [index for index in dubious if not content[starts[index] : ends[index]].strip(grammar.blank)]

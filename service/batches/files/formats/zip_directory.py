@@ -1,4 +1,4 @@
-"""The central directory of a ZIP archive, read entry by entry and believed in nothing (APPNOTE 6.3.10)."""
+"""The central directory of a ZIP archive, read entry by entry, with every claim checked (APPNOTE 6.3.10)."""
 
 import io
 import stat
@@ -24,7 +24,7 @@ ENCRYPTED, UTF8 = 0x1, 0x800
 ZIP64, UNICODE_PATH = 0x1, 0x7075
 SIGNATURE: Final = b"PK\x05\x05"  # of the directory, behind its entries
 ALL_16, ALL_32 = 0xFFFF, 0xFFFFFFFF
-# The directory may have so much for each member it counts, and for one of them all that an entry can have.
+# The directory may have this much for each member, and for one of them the largest possible entry.
 ENTRY_BYTES: Final = 4096
 MOST_ENTRY_BYTES: Final = ENTRY.size + 3 * ALL_16
 
@@ -36,7 +36,7 @@ RATIO_MATTERS_BYTES: Final = 64 * 1024 * 1024
 def zip_members(file: io.RawIOBase, size: int, limits: Limits) -> Iterator[Stored]:
     """The members of an archive of `size` bytes, folders too, in the order of its directory. Raises FileRefused.
 
-    Refused are archives that are damaged, hold more than their directory tells of, hold members that share bytes, or
+    Refused are archives that are damaged, hold more than their directory lists, hold members that share bytes, or
     unpack to hundreds of times their size.
     """
     count, start, length = _directory(file, size)
@@ -45,7 +45,7 @@ def zip_members(file: io.RawIOBase, size: int, limits: Limits) -> Iterator[Store
     if length > MOST_ENTRY_BYTES + ENTRY_BYTES * count:
         raise FileRefused(
             FileProblem.TOO_MANY_MEMBERS,
-            f"Names and notes of the members have more than {ENTRY_BYTES} bytes each: shorten them.",
+            f"Names and comments of the members have more than {ENTRY_BYTES} bytes each: shorten them.",
         )
     file.seek(start)
     content = file.read(length) or b""
@@ -131,7 +131,7 @@ def _sizes(packed: int, size: int, offset: int, extra: bytes) -> tuple[int, int,
     values = []
     for value in (size, packed, offset):
         if value == ALL_32 and len(long) >= 8:
-            value, long = int.from_bytes(long[:8], "little"), long[8:]  # noqa: PLW2901 - the long form stands for it
+            value, long = int.from_bytes(long[:8], "little"), long[8:]  # noqa: PLW2901 - the long form replaces it
         values.append(value)
     return values[1], values[0], values[2]
 
@@ -161,7 +161,7 @@ def _decoded(name: bytes) -> str | None:
 
 
 def _check_overlaps(found: list[Stored]) -> None:
-    """Members that share bytes are the trick of archives that unpack without end."""
+    """Shared bytes are how archives are made that unpack to a huge size (zip bombs)."""
     places = sorted((stored.place.offset, stored.place.packed_bytes) for stored in found)
     for (start, length), (following, _) in pairwise(places):
         if start + LOCAL_BYTES + length > following:
@@ -171,7 +171,7 @@ def _check_overlaps(found: list[Stored]) -> None:
 def _joined() -> FileRefused:
     return FileRefused(
         FileProblem.UNREADABLE,
-        "The ZIP archive holds more than its directory tells of: it is damaged, or several archives were joined. Pack the "
+        "The ZIP archive holds more than its directory lists: it is damaged, or several archives were joined. Pack the "
         "files into one archive.",
     )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batches.recurrence import filled, latest_run, next_run, time_meant
+from service.batches.recurrence import filled, latest_run, next_run, scheduled_time
 from service.errors import ScheduleInvalid
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -104,7 +104,7 @@ def test_an_expression_may_have_a_hundred_characters() -> None:
 def test_a_run_is_called_by_the_time_that_its_expression_means(
     cron: str, zone: str, run_at: str, meant: str
 ) -> None:
-    found = time_meant(cron, ZoneInfo(zone), utc(run_at))
+    found = scheduled_time(cron, ZoneInfo(zone), utc(run_at))
     assert found.replace(tzinfo=None) == datetime.fromisoformat(meant)
     assert found.tzinfo == ZoneInfo(zone)
 

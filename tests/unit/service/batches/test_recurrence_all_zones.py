@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batches.recurrence import filled, latest_run, next_run, time_meant
+from service.batches.recurrence import filled, latest_run, next_run, scheduled_time
 from service.errors import ScheduleInvalid
 
 FIRST, LAST = datetime(2026, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
@@ -192,7 +192,7 @@ def test_the_date_of_each_run_is_another_day_though_the_clock_jumps_over_its_tim
     dates = []
     for _ in range(14):
         run = next_run(cron, place, run)
-        dates.append(filled("{date}", time_meant(cron, place, run), place))
+        dates.append(filled("{date}", scheduled_time(cron, place, run), place))
     days = [datetime.fromisoformat(day) for day in dates]
     assert [later - earlier for earlier, later in pairwise(days)] == [DAY] * 13
 

@@ -138,7 +138,7 @@ def test_an_archive_may_have_as_many_members_as_the_limit_and_no_more(form: Batc
         (b"", FileProblem.EMPTY, "empty"),
         (b"\x28\xb5\x2f\xfd" + bytes(2000), FileProblem.COMPRESSED, "plain TAR, or ZIP"),
         (b"\x1f\x8b" + bytes(2000), FileProblem.COMPRESSED, "plain TAR, or ZIP"),
-        (b"no archive at all, whatever its name is" * 100, FileProblem.UNREADABLE, "no TAR archive"),
+        (b"no archive at all, whatever its name is" * 100, FileProblem.UNREADABLE, "not a TAR archive"),
     ],
 )
 def test_what_is_no_tar_is_refused_by_what_it_is(content: bytes, problem: FileProblem, detail: str) -> None:
