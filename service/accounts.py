@@ -1,4 +1,4 @@
-"""Tenants, API keys and scopes. Of a key's secret only a digest is stored.
+"""Tenants, API keys and scopes. Only a digest of a key's secret is stored.
 
 A key reads `mq_<id>_<secret>`: 12 hexadecimal digits to look it up, 43 characters (256 random bits) to prove it.
 At that entropy a plain SHA-256 is enough; a slow password hash would only cost CPU on every request.
@@ -172,7 +172,7 @@ def tenant_named(work: UnitOfWork, name: str) -> UUID:
 
 
 def list_keys(work: UnitOfWork) -> list[tuple[ApiKey, str]]:
-    """All keys, oldest first, each with its tenant's name. Secrets are not among what is known."""
+    """All keys, oldest first, each with its tenant's name. Secrets are not stored."""
     query = (
         sa.select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id).order_by(ApiKey.created_at)
     )
@@ -180,7 +180,7 @@ def list_keys(work: UnitOfWork) -> list[tuple[ApiKey, str]]:
 
 
 def revoke_key(work: UnitOfWork, *, key_id: str, actor: str) -> None:
-    """End a key now; remembered logins end within MEDQUEUE_CACHE_S. Raises NotFound."""
+    """Revoke a key now; cached logins end within MEDQUEUE_CACHE_S. Raises NotFound."""
     key = work.session.get(ApiKey, key_id)
     if key is None:
         raise NotFound(f"There is no key {key_id}. `medqueue keys list` shows all.")

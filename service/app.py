@@ -125,7 +125,7 @@ def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobS
 
 
 class _Flask(Flask):
-    """Flask for views that are plain functions: it need not ask each, on every request, whether it is a coroutine."""
+    """Flask for views that are plain functions: it need not check on every request whether a view is a coroutine."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
@@ -166,13 +166,13 @@ def _start_clock() -> None:
 
 
 def _refuse_without_key(gate: Gate) -> None:
-    """Under a wrong master key nothing can be read, and what is sealed nobody else could read. Raises NotReady."""
+    """Under a wrong master key nothing can be read, and nobody else could read what is sealed. Raises NotReady."""
     if not gate.meets(Requirement.MASTER_KEY) and request.path.startswith("/v1/"):
         raise NotReady
 
 
 def _count(response: Response) -> Response:
-    """Count the request. Labels come from closed sets: a caller invents methods and paths at will."""
+    """Count the request. Labels come from closed sets: a caller may invent methods and paths."""
     route = request.url_rule.rule if request.url_rule else "unmatched"
     method = request.method if request.method in METHODS else "other"
     REQUESTS.labels(method, route, response.status_code).inc()

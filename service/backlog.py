@@ -23,7 +23,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE state = 'queued
        (SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE lease_expires_at IS NOT NULL LIMIT {COUNTED}) AS held)::int
            AS running
 """
-# By how much the delivery is late that has been due longest; those of endpoints that are disabled are not due.
+# How late the longest-due delivery is; those of disabled endpoints are not due.
 LATEST_DELIVERY = f"""
 WITH RECURSIVE {WAITING}
 SELECT coalesce(max(extract(epoch FROM now() - (
@@ -32,7 +32,7 @@ SELECT coalesce(max(extract(epoch FROM now() - (
 FROM webhook_endpoint AS endpoint
 WHERE id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND state = 'enabled'
 """
-# Behind the end of its opening, or of its deadline, at the pace that it has now.
+# Beyond the end of its opening, or its deadline, at its present pace.
 BATCHES = f"""
 SELECT state, count(*)::int AS batches, count(*) FILTER (WHERE at_risk)::int AS at_risk,
        coalesce(max(late_s), 0)::float AS late_s FROM (
@@ -73,7 +73,7 @@ def _webhooks(database: Database) -> Iterator[Metric]:
     )
     yield gauge(
         "medqueue_webhook_late_seconds",
-        "How long the delivery has been due that has been due longest.",
+        "How long the longest-due delivery has been due.",
         {(): max(0.0, latest.late_s)},
     )
 
@@ -85,7 +85,7 @@ def _batches(database: Database) -> Iterator[Metric]:
     yield gauge("medqueue_batches", "Batches to be scored.", counts, ["state"])
     yield gauge(
         "medqueue_batches_at_risk",
-        "Those that were said to end too late.",
+        "Those reported to end too late.",
         {(): sum(row.at_risk for row in rows)},
     )
     yield gauge(

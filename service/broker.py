@@ -42,7 +42,7 @@ if not redis.call('LPOS', KEYS[1], ARGV[1]) then
 end
 """
 
-# A process that is gone takes its message no more: then the queue expires.
+# A process that is gone never takes its message: so the queue expires.
 SEND_PULSE = SEND + "redis.call('EXPIRE', KEYS[1], ARGV[2])"
 PULSE_EXPIRES_S = 60
 
@@ -70,9 +70,9 @@ def send_pulse(redis: Redis, process: str) -> None:
 def redis_fault(url: str, *, timeout_s: float = PROBE_TIMEOUT_S) -> RedisFault | None:
     """Why Redis takes no wake-ups; None when one was sent as the API does and taken as workers do.
 
-    The lists are this probe's own. Their names are allowed where those of pulses are; the first one is kept by the
-    node of a cluster that keeps the list of wake-ups, and the second by another, so that a cluster is told apart. The
-    lists of wake-ups are looked at, too: somebody else's key of that name would hinder all of them.
+    The lists are this probe's own. Their names are covered by the permission for pulses; the first one is kept by the
+    node of a cluster that keeps the list of wake-ups, and the second by another, so that a cluster is detected. The
+    lists of wake-ups are checked, too: a foreign key of that name would block them all.
     """
     number = uuid4().hex
     lists = [f"{QueueName.PULSE}.{{{QueueName.SCORE}}}.{number}", f"{QueueName.PULSE}.{number}"]
@@ -88,7 +88,7 @@ def redis_fault(url: str, *, timeout_s: float = PROBE_TIMEOUT_S) -> RedisFault |
 
 
 def waits(redis: Redis, wake_up: WakeUp) -> bool:
-    """Whether a wake-up waits to be taken. Raises RedisError or OSError."""
+    """Whether a wake-up is waiting. Raises RedisError or OSError."""
     return redis.lpos(queue_of(wake_up), message_of(wake_up)) is not None
 
 
@@ -155,7 +155,7 @@ class CeleryTaskQueue:
         failpoints.reach(Point.WAKE_UP_AFTER)
 
     def announce(self, job_ids: Sequence[UUID]) -> None:
-        """See TaskQueue. What Redis does not take is not repeated: callers look again by themselves."""
+        """See TaskQueue. What Redis does not take is not repeated: callers poll as well."""
         if job_ids:
             with self._signal:
                 self._sent(("PUBLISH", ENDED_CHANNEL, "".join(map(str, job_ids))))
@@ -182,7 +182,7 @@ class CeleryTaskQueue:
         return False
 
     def _note_refusal(self, wire: Wire, refused: Refused) -> None:
-        """Keep a wake-up that Redis refused, and connect anew after a while: the master may be another by then."""
+        """Keep a wake-up that Redis refused, and reconnect after a while: the master may have changed by then."""
         if refused.command[0] != "EVAL":  # announcements are not repeated
             self._tell(refused)
             return
@@ -244,7 +244,7 @@ class CeleryTaskQueue:
 
 
 class EndedListener:
-    """Hears which jobs have ended and tells `on_ended`; reconnects for ever. What it misses stays unheard."""
+    """Listens for jobs that have ended and calls `on_ended`; reconnects for ever. Missed announcements are lost."""
 
     def __init__(self, redis_url: str, on_ended: Callable[[list[UUID]], None]) -> None:
         self._redis = redis_client(redis_url, timeout_s=5, health_check_s=HEALTH_CHECK_S)
@@ -261,7 +261,7 @@ class EndedListener:
 
     @property
     def hears(self) -> bool:
-        """Whether it is subscribed. If not, callers find out by looking."""
+        """Whether it is subscribed. If not, callers find out by polling."""
         return self._hears
 
     def _run(self) -> None:
@@ -269,7 +269,7 @@ class EndedListener:
         while not self._closing.is_set():
             try:
                 self._listen()
-            except (RedisError, OSError, ValueError) as error:  # ValueError: an announcement that is none
+            except (RedisError, OSError, ValueError) as error:  # ValueError: a malformed announcement
                 tries, told = (0, None) if self._hears else (tries, told)
                 self._hears = False
                 if (fault := fault_of(error)) is not told:

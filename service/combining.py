@@ -1,7 +1,7 @@
 """Joins calls that arrive while one is under way into the next one: batches that form by themselves.
 
 A commit costs the same for one row as for ten. The first caller runs at once and alone, so an idle system waits for
-nothing; those who come meanwhile are run together by the first of them. No thread of its own, no timer.
+nothing; calls that arrive meanwhile are run together by the first of them. No thread of its own, no timer.
 """
 
 import threading
@@ -27,7 +27,7 @@ class Combiner(Generic[Item, Answer]):
     """Runs items through `run_all`, up to `limit` at once, and gives each caller its own answer.
 
     An error of a type in `for_all` is every caller's of the batch. After any other, for which `run_all` must have
-    done nothing, the items are run one by one, so that each error meets the caller who caused it.
+    done nothing, the items are run one by one, so that each error reaches the caller who caused it.
     """
 
     def __init__(

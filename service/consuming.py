@@ -91,7 +91,7 @@ class Channel(kombu_redis.Channel):
         return pool
 
     def _noting_disconnects(self, connection_class: ConnectionClass) -> ConnectionClass:
-        """Let the event loop know of a connection that is closed, as kombu's own pool does."""
+        """Report a closed connection to the event loop, as kombu's own pool does."""
         channel = self
 
         class Noted(connection_class):  # type: ignore[valid-type, misc]  # a class made for one channel
@@ -107,7 +107,7 @@ class Transport(kombu_redis.Transport):
     """kombu's transport, for which every error of Redis is a reason to connect anew and none to end.
 
     A replica, a full memory or a missing right is answered with an error reply, which kombu knows as a fault of the
-    program: a worker exits of it, and cannot be started while it lasts.
+    program: it makes a worker exit, and no worker starts while it lasts.
     """
 
     Channel = Channel
@@ -115,7 +115,7 @@ class Transport(kombu_redis.Transport):
 
 
 class PromptConnection(Connection):
-    """A broker connection that looks for a Redis that is away every second; kombu's own waits up to half a minute."""
+    """A broker connection that retries an unavailable Redis every second; kombu's own waits up to half a minute."""
 
     def get_transport_cls(self) -> type[Transport]:
         """See kombu."""

@@ -115,7 +115,7 @@ class Keyring:
         self._ciphers: dict[tuple[bytes, bytes], Cipher] = {}
 
     def sealed_check(self, bound_to: bytes) -> bytes:
-        """A known text, sealed under the master key itself: whoever opens it has the same key."""
+        """A known text, sealed under the master key itself: only the same key opens it."""
         return self._master.seal(KNOWN_TEXT, bound_to)
 
     def open_check(self, sealed: bytes, bound_to: bytes) -> None:

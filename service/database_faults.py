@@ -1,7 +1,7 @@
 """Why Postgres cannot be used: the cause of a driver's error, what it means, and what an operator does about it.
 
-By SQLSTATE wherever there is one. What refuses a connection tells none to the driver (libpq keeps it to itself), so there the
-server's words are looked at; they choose the advice only, never whether something is tried again.
+By SQLSTATE wherever there is one. A refused connection has none (libpq does not pass it on), so there the server's text
+is matched; it chooses the advice only, never whether something is retried.
 """
 
 import re
@@ -41,7 +41,7 @@ class DatabaseFault(StrEnum):
 
     @property
     def found(self) -> str:
-        """What is the matter, as the beginning of a sentence about Postgres."""
+        """What is wrong, as a phrase about Postgres."""
         return _WORDS[self][0]
 
     def advice(self, *, embedded: bool) -> str:
@@ -59,7 +59,7 @@ _KEPT = (
 )
 _WAIT = "Wait: it answers by itself. After a crash it first replays its log."
 
-# Per cause: what is the matter, what to do about a server of one's own, what to do about the embedded one.
+# Per cause: what is wrong, the advice for a server of one's own, the advice for the embedded one.
 _WORDS: dict[DatabaseFault, tuple[str, str, str]] = {
     F.NAME_UNRESOLVED: (
         "its host name does not resolve",
@@ -197,7 +197,7 @@ _BY_STATE = {
     "XX002": F.DAMAGED,
 }
 
-# What a refused connection says, in the words of Postgres, of PgBouncer and of libpq. The first that fits.
+# The text of a refused connection from Postgres, PgBouncer and libpq. The first match counts.
 _BY_WORDS = tuple(
     (re.compile(words), fault)
     for words, fault in (
@@ -239,7 +239,7 @@ def fault_of(error: BaseException) -> DatabaseFault | None:
     if not isinstance(cause, psycopg.Error):
         return None
     known = None if cause.sqlstate is None else _of_state(cause.sqlstate)
-    if known is F.CONNECTION_LOST:  # a pooler says so of whatever keeps it from its server
+    if known is F.CONNECTION_LOST:  # a pooler reports so whatever keeps it from its server
         return _of_words(str(cause), known)
     if known is not None or not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
         return known
@@ -251,7 +251,7 @@ def _of_state(state: str) -> DatabaseFault | None:
 
 
 def _of_connection(error: psycopg.Error) -> DatabaseFault:
-    """The cause of a connection that was not made, or broke without a word of the server's."""
+    """The cause of a connection that was not made, or broke without an answer from the server."""
     chain = error.__cause__ or error.__context__
     if isinstance(chain, socket.gaierror) or "failed to resolve host" in str(error):
         return F.NAME_UNRESOLVED

@@ -105,7 +105,7 @@ class EgressRules:
 
     `ports` None allows every port. `networks` opens ranges that are special-purpose, for receivers on premise; with
     any of them open, names of local networks (`receiver`, `pacs.internal`) may be used too. `proxy` is the URL of a
-    proxy that makes every connection, looks names up, and then has to judge their addresses itself.
+    proxy that makes every connection, resolves names, and then has to check their addresses itself.
     """
 
     allow_http: bool = False
@@ -116,7 +116,7 @@ class EgressRules:
 
 @dataclass(frozen=True)
 class Target:
-    """A URL that was found acceptable, in the one spelling that is used from there on.
+    """An accepted URL, in the one spelling that is used from there on.
 
     The host is lower-case ASCII (an IDNA A-label, or an address without brackets), the request target path and query.
     """
@@ -139,7 +139,7 @@ class Target:
 
 
 def target_of(url: str, rules: EgressRules) -> Target:
-    """Read a URL strictly and judge what can be judged without a resolver. Raises UrlRefused, which quotes nothing of it."""
+    """Read a URL strictly and check what can be checked without a resolver. Raises UrlRefused, which quotes nothing of it."""
     scheme, authority, request_target = _parts(url)
     if scheme != "https" and not rules.allow_http:
         raise UrlRefused("it is not encrypted; use https")
@@ -179,7 +179,7 @@ def resolved(
 ) -> tuple[Address, ...]:
     """All addresses of a target, each of them allowed, in the resolver's order. Blocks as long as the resolver does.
 
-    None at all behind a proxy: it looks names up itself. Raises HostUnresolvable when the name has no address, and
+    None behind a proxy, which resolves names itself. Raises HostUnresolvable when the name has no address, and
     UrlRefused when any of them is not allowed: a name that mixes public and private addresses is an attempt to pass.
     """
     if rules.proxy is not None:

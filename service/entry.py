@@ -1,4 +1,4 @@
-"""How a process of ours begins: its log first, then its settings. A wrong setting ends it, by the setting's name."""
+"""The start of every medqueue process: its log first, then its settings. A wrong setting ends it, by the setting's name."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from service.process import WRONG_SETTING_STATUS
 
 
 def settings_of_process(name: str) -> Settings:
-    """Take the log over and read the settings. Every line names the process, by its configured name or `name`.
+    """Set up the log and read the settings. Every line names the process, by its configured name or `name`.
 
     Exits with WRONG_SETTING_STATUS when a setting is wrong or a server's address is missing.
     """

@@ -1,4 +1,4 @@
-"""Named points at which a process can be made to die or stand still: the fault tests break it exactly there.
+"""Named points at which the fault tests make a process die or hang.
 
 Armed with a folder, a point takes the token (a file) of its name out of it and does what the token says; a token
 `NAME@ID` stays and works whenever that job comes by. Not armed, which is always but in those tests, a point costs one
@@ -53,8 +53,8 @@ class Point(StrEnum):
 class Effect(StrEnum):
     """What a token can say."""
 
-    EXIT = "exit"  # at once, without any cleaning up
-    STOP = "stop"  # stand still until somebody sends SIGCONT
+    EXIT = "exit"  # at once, without any cleanup
+    STOP = "stop"  # hang until SIGCONT
 
 
 _folder: Path | None = None
@@ -67,7 +67,7 @@ def arm(folder: Path | None) -> None:
 
 
 def reach(point: Point, job_ids: Iterable[UUID] = ()) -> None:
-    """The process has come to `point`, with these jobs in its hands."""
+    """The process has reached `point`, holding these jobs."""
     if _folder is not None:
         _obey(_folder, point, job_ids)
 

@@ -1,4 +1,4 @@
-"""What a process lacks for its work, as it is told, written down and read by health checks. Standard library only."""
+"""What a process lacks for its work, as reported, written to a file and read by health checks. Standard library only."""
 
 import json
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-REPORTED_FOR_S = 60  # a fault in the database that was not reported again is out of date
+REPORTED_FOR_S = 60  # after which a fault in the database that was not reported again is stale
 
 
 class Requirement(StrEnum):
-    """What is tested, by the name under which /readyz tells of it."""
+    """What is tested, by its name in /readyz."""
 
     DATA_DIR = "data_dir"
     POSTGRES = "postgres"
@@ -22,7 +22,7 @@ class Requirement(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What is not as it must be. `wrong_setting`: waiting mends nothing, only a start with other settings does."""
+    """A failed test. `wrong_setting`: waiting does not help, only a start with other settings does."""
 
     requirement: Requirement
     setting: str
@@ -35,12 +35,12 @@ class Fault:
 
 
 def faults_file(data_dir: Path, name: str) -> Path:
-    """Where the process of this name writes its faults; there is no such file while it lacks nothing."""
+    """Where the process of this name writes its faults; no faults, no file."""
     return data_dir / "run" / f"{name}.faults"
 
 
 def write_faults(path: Path, faults: Sequence[Fault]) -> None:
-    """Write faults, whole or not at all; none takes the file away. Raises OSError."""
+    """Write faults atomically; without faults, remove the file. Raises OSError."""
     if not faults:
         path.unlink(missing_ok=True)
         return

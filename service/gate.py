@@ -1,6 +1,6 @@
-"""The gate of a process: it is closed, and no work is taken, while something is missing that the work needs.
+"""The gate of a process: while something is missing that the work needs, it is closed and no work is taken.
 
-Examined at the start and every few seconds after. What is found is logged when it changes, counted, written beside the
+Tests run at the start and every few seconds after. Faults are logged when they change, counted, written beside the
 ready file of the process for health checks, and stored in Postgres, where `medqueue doctor` of any host reads it.
 """
 
@@ -19,7 +19,7 @@ from service.metrics import PROCESS_FAULTS
 EVERY_S = 8.0
 CLOSED_EVERY_S = 2.0
 HANGS_AFTER_S = 10.0
-# Without these nothing may be taken. A blob store that fails holds back what needs it: uploads and batches.
+# Without these no work may be taken. A failing blob store stops only what needs it: uploads and batches.
 NEEDED = frozenset({Requirement.POSTGRES, Requirement.SCHEMA, Requirement.MASTER_KEY})
 
 # Postgres has time limits of its own; a volume that does not answer has none.
@@ -71,7 +71,7 @@ class Gate:
         self._found: dict[Requirement, Fault] = {}
         self._noted: dict[str, Fault] = {}
         self._told: tuple[Fault, ...] | None = (
-            None  # None: what a predecessor of this name told may still stand
+            None  # None: what a predecessor of this name reported may still be there
         )
         self._began: float | None = None
         self._closing = threading.Event()
@@ -79,7 +79,7 @@ class Gate:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What was found at the last look, and what work has noted; also that a look does not come to its end."""
+        """The faults of the last tests, and those noted by work; also that a test hangs."""
         began = self._began
         hangs = began is not None and time.monotonic() - began > HANGS_AFTER_S
         return (*self._found.values(), *self._noted.values(), *((HANGS,) if hangs else ()))
@@ -90,11 +90,11 @@ class Gate:
         return not NEEDED & self._found.keys()
 
     def meets(self, *requirements: Requirement) -> bool:
-        """Whether the last look found none of these missing."""
+        """Whether the last tests found none of these missing."""
         return not self._found.keys() & set(requirements)
 
     def look(self) -> tuple[Fault, ...]:
-        """Examine everything now, and tell of it."""
+        """Test everything now, and report it."""
         with self._examining:
             self._began = time.monotonic()
             try:
@@ -108,7 +108,7 @@ class Gate:
         return self.faults
 
     def note(self, subject: str, fault: Fault | None) -> None:
-        """Keep a fault that work ran into until it is noted as gone, such as a model that does not load."""
+        """Keep a fault that work ran into, such as a model that does not load, until it is noted as gone."""
         with self._opened:
             if self._noted.get(subject) == fault:
                 return
@@ -133,12 +133,12 @@ class Gate:
                 return
 
     def start(self) -> None:
-        """Look again every few seconds from now on, more often while something is wrong."""
+        """Test every few seconds from now on, more often while something is wrong."""
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, and take back what was told: the process is gone."""
+        """End the thread and withdraw the reports: the process is gone."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
@@ -155,7 +155,7 @@ class Gate:
                 log.error("not_examined", exc_info=error)
 
     def _tell(self) -> None:
-        """Log what has changed, and let others see how things stand."""
+        """Log what has changed, and report the current faults."""
         with self._telling:
             self._tell_of(self.faults)
 
@@ -174,7 +174,7 @@ class Gate:
         self._told = faults
 
     def _write(self, faults: tuple[Fault, ...]) -> None:
-        """Let health checks of this machine know."""
+        """Report to health checks of this machine."""
         if self._record is None:
             return
         try:
@@ -183,7 +183,7 @@ class Gate:
             log.warning("faults_not_written", reason=error.strerror)
 
     def _store(self, faults: tuple[Fault, ...]) -> None:
-        """Let the other hosts know, as far as Postgres takes it."""
+        """Report to other hosts, if Postgres is available."""
         if self._database is None or {Requirement.POSTGRES, Requirement.SCHEMA} & self._found.keys():
             return
         named = {_name(number, fault): fault for number, fault in enumerate(faults)}

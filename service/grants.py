@@ -1,4 +1,4 @@
-"""Which privileges the application needs in its schema, table by table, and the question which of them its role lacks.
+"""The privileges that the application needs in its schema, table by table, and a query for those its role lacks.
 
 A role may hold more, but no right to change or remove what is in an append-only table.
 """

@@ -1,8 +1,8 @@
 """The one mechanism of claimed work: who holds a row, until when, and proof that nobody else does.
 
 A table of claimed work has `state`, `fence`, `attempt`, `claim_size`, `lease_owner` and `lease_expires_at`. A claim raises the
-fence; whoever writes back shows the fence of its claim, so a claimant that was thought dead cannot publish.
-Time is always the database's: a worker's clock is never asked. This module makes the SQL that all such tables
+fence; whoever writes back shows the fence of its claim, so a claimant that was presumed dead cannot publish.
+Time is always the database's, never a worker's clock. This module makes the SQL that all such tables
 share; what a claim selects and what completion stores belongs to the table's own module.
 """
 
@@ -48,7 +48,7 @@ def held_clause(table: str) -> str:
 
 
 def renew(work: UnitOfWork, table: str, leases: Sequence[Lease], lease_s: float) -> set[UUID]:
-    """Prolong leases; the ids still held. What is missing was canceled, rescued or claimed by another."""
+    """Renew leases; the ids still held. What is missing was canceled, rescued or claimed by another."""
     rows = work.execute(RENEW.format(t=table), {**columns(leases), "lease_s": lease_s})
     return {row.id for row in rows}
 

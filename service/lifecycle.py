@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job stands. `waiting`: for other jobs to succeed, or for its time."""
+    """The state of a job. `waiting`: for other jobs to succeed, or for its time."""
 
     WAITING = "waiting"
     QUEUED = "queued"
@@ -62,7 +62,7 @@ ENDED_STATES = FINAL_STATES | {JobState.QUARANTINED}
 
 
 class DeliveryState(StrEnum):
-    """Where the delivery of one event to one webhook endpoint stands. A dead one can be replayed."""
+    """The state of the delivery of one event to one webhook endpoint. A dead one can be replayed."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -71,7 +71,7 @@ class DeliveryState(StrEnum):
 
 
 class BatchState(StrEnum):
-    """Where a batch stands. `scheduled` waits for its time, `pausing` for the chunks that workers still have."""
+    """The state of a batch. `scheduled` waits for its time, `pausing` for the chunks that workers still hold."""
 
     VALIDATING = "validating"
     SCHEDULED = "scheduled"
@@ -86,7 +86,7 @@ class BatchState(StrEnum):
 
 
 class ChunkState(StrEnum):
-    """Where a piece of a batch's work stands. The rows of a quarantined chunk count as failed, a skipped one's as nothing."""
+    """State of a piece of a batch's work. Rows of a quarantined chunk count as failed, those of a skipped one not at all."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -117,7 +117,7 @@ BATCH_TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
 
 ENDED_BATCH_STATES = frozenset(state for state, nexts in BATCH_TRANSITIONS.items() if not nexts)
 
-# What callers are told of: the events of the trail that webhooks and the feed carry. Every end of a job and of a batch is
+# What callers are notified of: the events of the trail that webhooks and the feed carry. Every end of a job and of a batch is
 # among them.
 PUBLISHED_ACTIONS = (
     *(f"job.{state}" for state in JobState if state in ENDED_STATES),

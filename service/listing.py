@@ -1,8 +1,8 @@
-"""Pages of a list, newest first: put together from parts that each walk one index, and no further than a page.
+"""Pages of a list, newest first: composed of parts that each walk one index, no further than a page.
 
-An index serves a filter when its leading columns are given by equality and what follows is (created_at, id). A column that is
-not asked for is filled in with all the values that it can have, one part or one step of a part for each; so two indexes
-serve all filters of a table, where one index for each would cost more at every insert.
+An index serves a filter when its leading columns are given by equality and what follows is (created_at, id). A column
+without a filter is filled in with all the values that it can have, one part or one step of a part for each; so two
+indexes serve all filters of a table, where one index for each would cost more at every insert.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,12 +22,12 @@ SIMPLE = f"(SELECT id, created_at FROM {{table}} WHERE {{conditions}} {LIMIT})"
 # One step for each combination of values, which ends at the page's length. Indexes of steps leave out what is running.
 STEPS = f"""(SELECT found.id, found.created_at FROM {{values}} CROSS JOIN LATERAL (
     SELECT id, created_at FROM {{table}} WHERE state <> 'running' AND {{conditions}} {LIMIT}) AS found)"""
-# Few rows, found by a key of their own, are read all. Materialized, so that no plan walks the table in order instead.
+# Few rows, found by a key of their own, are all read. Materialized, so that no plan walks the table in order instead.
 FEW = """(WITH few AS MATERIALIZED (SELECT * FROM {table} WHERE {key})
     SELECT id, created_at FROM few WHERE {conditions})"""
-# What is running is little and changes often: it is in no index of a list, but in that of leases.
+# Running rows are few and change often: they are in no list index, but in that of leases.
 RUNNING = "lease_expires_at IS NOT NULL"
-# The earlier of two upper bounds: of both, an index scan would begin at one and read over what is beyond the other.
+# The earlier of two upper bounds: given both, an index scan would begin at one and skip what is beyond the other.
 BOUNDED = (
     "least(created_at, %(created_before)s)",
     f"CASE WHEN created_at < %(created_before)s THEN id ELSE '{UUID(int=0)}' END",
@@ -83,5 +83,5 @@ def equal(given: Mapping[str, Any]) -> tuple[list[str], Params]:
 
 
 def every(kind: str, values: Iterable[str]) -> str:
-    """A query of one column that gives all values of a closed set."""
+    """A query of one column with all values of a closed set."""
     return f"SELECT unnest('{{{','.join(values)}}}'::{kind}[])"

@@ -1,8 +1,8 @@
 """One log for the whole process: a JSON object a line on stderr, of ours and of libraries, from the first line on.
 
 Lines hold ids and codes, never patient data. An exception's message can quote a row or an input, so it is never logged:
-its class and the places it passed are. What a library logs is shown with its values only where it is one that moves
-wake-ups or bytes (TRUSTED) and so never sees a payload; of others the template alone.
+its class and the places it passed are. A library's messages include their values only if it moves wake-ups or bytes
+(TRUSTED) and so never sees a payload; for others only the template is logged.
 """
 
 import io
@@ -63,12 +63,12 @@ def configure(level: str, **process: object) -> None:
 
 
 def identify(**process: object) -> None:
-    """Say which process this is, in every line of every thread from now on."""
+    """Name this process in every line of every thread from now on."""
     _process.update(process)
 
 
 def take_over(level: str, **process: object) -> None:
-    """Log all that this process has to say: warnings and what nobody caught, too."""
+    """Log warnings and uncaught exceptions as well."""
     configure(level, **process)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
@@ -90,7 +90,7 @@ def named(ids: Iterable[UUID]) -> list[str]:
 
 
 def stopped(error: ServiceError) -> None:
-    """Log why a process does not start. What our own errors say holds no secret and tells what to do."""
+    """Log why a process does not start. Messages of our own errors hold no secret and say what to do."""
     structlog.get_logger().error("stopped", code=error.code, detail=error.detail)
 
 
@@ -103,7 +103,7 @@ def write_at_once(text: str, *_: object) -> None:
 
 
 def _with_process(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Say which process this is, whichever thread speaks."""
+    """Name the process, whichever thread logs."""
     for name, value in _process.items():
         event.setdefault(name, value)
     return event
@@ -121,9 +121,9 @@ def _log_uncaught_in_thread(fault: threading.ExceptHookArgs) -> None:
 
 
 class _Patient(io.TextIOBase):
-    """Writes on, and loses what cannot be written.
+    """Keeps writing, and drops what cannot be written.
 
-    Whoever reads the log may be gone: a full disk or a supervisor's closed pipe must not fail the request that is logged.
+    The reader of the log may be gone: a full disk or a supervisor's closed pipe must not fail the request that is logged.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -142,7 +142,7 @@ class _Patient(io.TextIOBase):
 
 
 class _LibraryLines(logging.StreamHandler[TextIO]):
-    """Loses what cannot be written or made a line, instead of printing it."""
+    """Drops what cannot be written or formatted, instead of printing it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         write_at_once(f"a line of {record.name} is lost")
@@ -165,16 +165,16 @@ class _LibraryFormatter(logging.Formatter):
 
 
 def _message(record: logging.LogRecord) -> str:
-    """What a library says: with its values when it is to be trusted with them, else as its code has it.
+    """A library's message: with its values when it is trusted, else the template.
 
-    A warning is told by its class and place.
+    A warning is logged as its class and place.
     """
     if record.name == WARNINGS:
         found = WARNED.match(record.getMessage())
         return f"{found[2]} at {found[1]}" if found else "Warning"
     text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
     if record.args and isinstance(record.msg, str) and _is_trusted(record.name):
-        with suppress(TypeError, ValueError, KeyError):  # a template that its values do not fit
+        with suppress(TypeError, ValueError, KeyError):  # the values do not fit the template
             text = record.msg % _values(record.args)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0][:LONGEST] if lines else ""
@@ -192,7 +192,7 @@ def _values(args: object) -> object:
 
 
 def _value(value: object) -> object:
-    """A value as it may be shown: an exception by its class, unless it tells of sockets and servers."""
+    """A value as it may be logged: an exception by its class, unless it is about sockets and servers."""
     if isinstance(value, OSError) or type(value).__module__.partition(".")[0] in INFRASTRUCTURE:
         return str(value)
     return value if isinstance(value, str | int | float | None) else type(value).__name__

@@ -1,4 +1,4 @@
-"""Whether a process's master key is the one of its database. Every data key is made behind this test.
+"""Whether a process's master key is that of its database. No data key is made before this test.
 
 The first process that works on a database stores a known text, sealed under its master key; each later one must be able
 to open it. So two hosts that are started with different keys on an empty database cannot both seal data.

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from service.errors import SettingInvalid
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series per counter, which nobody reads
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 
@@ -53,7 +53,7 @@ REQUESTS_REFUSED = Counter(
 JOBS_SUBMITTED = Counter("medqueue_jobs_submitted_total", "Jobs accepted.", ["model"], registry=REGISTRY)
 SUBMITS_REFUSED = Counter(
     "medqueue_submits_refused_total",
-    "Requests refused because as many jobs wait as may.",
+    "Requests refused because the queue is full.",
     ["reason"],
     registry=REGISTRY,
 )
@@ -78,7 +78,7 @@ JOBS_FENCED_OFF = Counter(
 )
 JOBS_RETRIED = Counter(
     "medqueue_jobs_retried_total",
-    "Jobs queued again after a passing fault.",
+    "Jobs queued again after a transient fault.",
     ["model", "code"],
     registry=REGISTRY,
 )

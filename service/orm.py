@@ -93,7 +93,7 @@ class KeyCheck(Row):
 
 
 class ProcessFault(Row):
-    """Why a process of any host does not take work. Rows that are not reported again are out of date."""
+    """Why a process of any host does not take work. Rows that are not reported again are stale."""
 
     __tablename__ = "process_fault"
 
@@ -165,7 +165,7 @@ class Upload(Row):
 class Job(Row):
     """One case to score. `payload`, `options` and `context` are sealed by service.crypto.
 
-    Tenants and model versions are never deleted, which a trigger sees to. So rows written at the rate of jobs carry no
+    Tenants and model versions are never deleted, which a trigger enforces. So rows written at the rate of jobs carry no
     foreign keys to them: those cost a third of a submit (docs/decisions/0007).
 
     `rank_at` orders the queue (see lifecycle.PRIORITY_HEADSTART_S); `claim_size` is the number of jobs in the claim
@@ -416,7 +416,7 @@ class LastSweep(Row):
 
 
 class WebhookEndpoint(Row):
-    """Where a tenant wants to be told. A registered one has a URL of its own; a `callback` one stands for the origin of
+    """Where a tenant wants to be notified. A registered one has a URL of its own; a `callback` one stands for the origin of
     jobs' callback URLs, so that health is kept by receiver. `closed_until` is when it may be tried again, `subscribed_at` since
     when it asks for an event type, where that was not from the beginning.
     """
@@ -539,9 +539,9 @@ class WebhookTry(Row):
 
 
 class BatchSchedule(Row):
-    """What opens a batch again and again: a cron expression in a time zone. `request` is sealed by service.crypto.
+    """What opens batches repeatedly: a cron expression in a time zone. `request` is sealed by service.crypto.
 
-    Of the runs that were missed the last one is made up for.
+    Of missed runs only the last is made up for.
     """
 
     __tablename__ = "batch_schedule"
@@ -743,7 +743,7 @@ class BatchChunk(_BatchWork, Row):
     """Some seconds' worth of a batch's rows; `seek` says where in the source they are and is sealed by service.crypto.
 
     `results` and `errors` are its parts in the blob store. Written at the rate of chunks, so without foreign keys. A
-    quarantined one killed its worker time and again: all its rows count as failed, and finalizing writes their errors.
+    quarantined one killed its worker repeatedly: all its rows count as failed, and finalizing writes their errors.
     """
 
     __tablename__ = "batch_chunk"

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 SHAPE = "postgresql://user:password@host:5432/name"
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-# A password is to be percent-encoded. One with / or ? in it is read all the same where no other reading makes sense.
+# A password should be percent-encoded. One with / or ? is accepted where no other reading makes sense.
 STRICT, LENIENT = (
     re.compile(
         rf"(?:(?P<user>[^:/@?]*)(?::(?P<password>{password}*))?@)?"
@@ -46,12 +46,12 @@ CLOSED = {
     "target_session_attrs": ("read-write", "primary", "any"),
 }
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
-OF_LIBPQ = {"sslrootcert": "system"}  # a word of libpq's, no file
+OF_LIBPQ = {"sslrootcert": "system"}  # a keyword of libpq, no file
 
 
 @dataclass(frozen=True)
 class PostgresAddress:
-    """Where Postgres is and how it is entered: parameters of libpq by name."""
+    """Where Postgres is and how to log in: parameters of libpq by name."""
 
     parameters: dict[str, str] = field(repr=False)
 

@@ -1,8 +1,8 @@
 """Connections to Postgres: made from one address everywhere, with the settings that every statement is planned and bounded by.
 
-Where a pooler such as PgBouncer stands between, a session of ours is nobody's: in transaction mode each transaction may run on
-another server connection. So nothing is left behind in it: settings are made anew in every transaction, and no statement is
-prepared. It is known by the process id that it gives us, which is not the server's.
+Behind a pooler such as PgBouncer a session has no fixed owner: in transaction mode each transaction may run on another
+server connection. So nothing is left in it: settings are made in every transaction, and no statement is prepared. A
+pooler is detected by the process id that it gives us, which is not the server's.
 """
 
 import os
@@ -19,7 +19,7 @@ from service.errors import SettingInvalid
 from service.postgres_address import PostgresAddress
 
 CONNECT_TIMEOUT_S = 5
-# What libpq is told unless the address says otherwise.
+# Parameters of libpq unless the address sets them.
 PARAMETERS = {
     "connect_timeout": str(CONNECT_TIMEOUT_S),
     "application_name": "medqueue",
@@ -44,9 +44,9 @@ def address_of(url: str) -> PostgresAddress:
 
 
 def connect(url: str, settings: Mapping[str, str] | None = None, **driver: Any) -> Connection:
-    """A connection in autocommit with these settings of the session, but where a pooler stands between.
+    """A connection in autocommit with these settings of the session, except behind a pooler.
 
-    `driver` is for psycopg. Raises psycopg.Error, and SettingInvalid for an address that is none.
+    `driver` is for psycopg. Raises psycopg.Error, and SettingInvalid for a malformed address.
     """
     parameters: dict[str, Any] = {**PARAMETERS, **address_of(url).parameters, **driver}
     connection = psycopg.connect(autocommit=True, **parameters)
@@ -63,7 +63,7 @@ def connect(url: str, settings: Mapping[str, str] | None = None, **driver: Any) 
 
 
 def is_pooled(connection: Connection) -> bool:
-    """Whether a pooler stands between, so that nothing may be left behind in the session."""
+    """Whether a pooler stands between, so that nothing may be left in the session."""
     return connection.prepare_threshold is None
 
 

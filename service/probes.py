@@ -16,7 +16,7 @@ from service.jobs import sweeps
 from service.metrics import gauge, text_of
 from service.revision import needed_revision
 
-# Ended jobs are not counted: their number only grows, and counters of the workers tell them.
+# Ended jobs are not counted: their number only grows, and the workers' counters report them.
 # Four parts, each with the condition of its partial index.
 QUEUE = """
 SELECT model_version_id, state, sum(jobs)::bigint AS jobs, extract(epoch FROM now() - min(oldest))::float AS oldest_s FROM (
@@ -31,10 +31,10 @@ SELECT model_version_id, state, sum(jobs)::bigint AS jobs, extract(epoch FROM no
 ) AS part GROUP BY 1, 2
 """
 STALLED_S = 30.0
-# Whether a job could have been claimed for so long, and none was. Of each model those first in line are looked at: there
-# is no index on the age of a job, and the one first in line ages while nothing is claimed. A lease that holds says that
-# a worker is at work, though its run be long. Else the newest audit events tell of the last claim; their ids are in
-# the order of time. What comes first is cheapest, and what follows is not run unless it matters. Each inner part has an
+# Whether a job could have been claimed for that long, and none was. Of each model the first in line are checked: there
+# is no index on the age of a job, and the first in line ages while nothing is claimed. A lease that holds shows that a
+# worker is busy, however long its run. Otherwise the newest audit events show the last claim; their ids are in the
+# order of time. What comes first is cheapest, and what follows is not run unless it matters. Each inner part has an
 # order and a limit and no further condition, so that no plan can gather more rows and sort them.
 STALLED = f"""
 SELECT EXISTS (
@@ -66,7 +66,7 @@ SCHEMA = "SELECT version_num FROM alembic_version"
 class Readiness:
     """What answers, and whether queued jobs and sweeps are attended to.
 
-    Redis may be away, consumption stalled and the scheduler stopped: jobs are accepted all the same, and start later.
+    Even with Redis unavailable, consumption stalled and the scheduler stopped, jobs are accepted, and start later.
     `redis` is `ok` or a RedisFault.
     """
 

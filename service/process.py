@@ -11,13 +11,13 @@ INTERNAL_STATUS = 70
 
 
 def settle() -> None:
-    """Take what was made so far out of the garbage collector's sight, and let it run less often.
+    """Exclude what was made so far from garbage collection, and let it run less often.
 
     A request or a batch makes thousands of short-lived objects and hardly a cycle; walking all modules for them took
     a fifth of the CPU of bulk submits.
     """
     gc.collect()
-    with suppress(OSError, AttributeError):  # a C library that has no such call
+    with suppress(OSError, AttributeError):  # a C library without this call
         ctypes.CDLL(None).malloc_trim(0)
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)

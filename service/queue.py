@@ -26,7 +26,7 @@ class TaskName(StrEnum):
 
 
 class WakeUp(NamedTuple):
-    """`subject` has work for `task`: no more than that, so losing or repeating it does no harm."""
+    """`subject` has work for `task`; losing or repeating it does no harm."""
 
     task: TaskName
     subject: str
@@ -39,7 +39,7 @@ class TaskQueue(Protocol):
         """Send a wake-up soon, joined with an equal one that nobody has taken yet. Never blocks, never raises."""
 
     def announce(self, job_ids: Sequence[UUID]) -> None:
-        """Tell waiting callers that these jobs have ended. Never blocks, never raises."""
+        """Announce to waiting callers that these jobs have ended. Never blocks, never raises."""
 
 
 def score_wake_up(model_version_id: UUID) -> WakeUp:

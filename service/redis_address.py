@@ -11,7 +11,7 @@ REDIS_PORT, SENTINEL_PORT = 6379, 26379
 SHAPE = "redis://[user:password@]host:port/0"
 SENTINEL_SHAPE = "sentinel://[user:password@]host:26379,host:26379/0?service_name=NAME"
 
-# Schemes of other programs, and what to write instead.
+# Unsupported schemes, and what to write instead.
 ELSEWHERE = {
     "valkey": "Valkey is reached as Redis is: write redis://",
     "valkeys": "Valkey is reached as Redis is: write rediss://",
@@ -45,7 +45,7 @@ Option = str | float | bool
 
 @dataclass(frozen=True)
 class RedisAddress:
-    """Where Redis is and how it is entered. `hosts` are Sentinels where there is a `service_name`.
+    """Where Redis is and how to log in. `hosts` are Sentinels where there is a `service_name`.
 
     `tls` holds the options of the encrypted connection, under redis-py's names; None without encryption.
     """

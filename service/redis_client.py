@@ -24,7 +24,7 @@ ConnectionClass = type[Connection]
 
 
 class Sentinels(Sentinel):
-    """Sentinels that tell apart whether they know no master or whether none of them answers."""
+    """Sentinels that distinguish an unknown master from Sentinels that do not answer."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Address and port of the master. Raises MasterNotFoundError only where a Sentinel has answered."""
@@ -65,7 +65,7 @@ def connection_pool(
     """Connections to an address. `derive` makes the class of the connections from the one that the address needs.
 
     Certificates are checked against the system's authorities, or ssl_ca_certs, unless ssl_cert_reqs=none asks
-    not to. What stands in the address goes before `options`.
+    not to. The address overrides `options`.
     """
     entry: dict[str, Any] = {"username": address.username, "password": address.password, "db": address.db}
     common: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), **options, **address.options}

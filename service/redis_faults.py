@@ -1,4 +1,4 @@
-"""What can be wrong with Redis, told apart by what it answers, and what an operator does about each.
+"""What can be wrong with Redis, by what it answers, and what an operator does about each.
 
 The first word of an error reply is its code in Redis' protocol. Redis 6 puts the reply of a command that a script ran
 behind the script's place: `Error running script ...: -OOM command not allowed`.
@@ -86,7 +86,7 @@ ADVICE = {
 CODES = {
     "READONLY": RedisFault.READ_ONLY,
     "MASTERDOWN": RedisFault.READ_ONLY,
-    "UNBLOCKED": RedisFault.READ_ONLY,  # who waits in BRPOP is told so when it becomes a replica
+    "UNBLOCKED": RedisFault.READ_ONLY,  # the answer to a pending BRPOP when it becomes a replica
     "OOM": RedisFault.OUT_OF_MEMORY,
     "MISCONF": RedisFault.CANNOT_PERSIST,
     "NOREPLICAS": RedisFault.LACKS_REPLICAS,
@@ -116,7 +116,7 @@ TEXTS = {
     "wrong kind of value": RedisFault.OCCUPIED,  # Redis 6: of a command in a script
 }
 
-# The driver takes the code off a reply that it has a class for.
+# The driver strips the code of a reply that it has a class for.
 TYPES: tuple[tuple[tuple[type[BaseException], ...], RedisFault], ...] = (
     ((MasterNotFoundError,), RedisFault.MASTER_UNKNOWN),
     ((NoPermissionError,), RedisFault.FORBIDDEN),

@@ -1,4 +1,4 @@
-"""The models that a worker refuses, as it writes them down and a health check reads them. Standard library only.
+"""The models that a worker refuses, in a file that a health check reads. Standard library only.
 
 A worker that answers a model's golden cases differently, or cannot load it, leaves its jobs to other workers.
 """
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def refusals_file(data_dir: Path, name: str) -> Path:
-    """Where the worker of this name writes them; there is no such file while it refuses none."""
+    """Where the worker of this name writes them; none refused, no file."""
     return data_dir / "run" / f"{name}.refused"
 
 
 def write_refusals(path: Path, reasons: Mapping[str, str]) -> None:
-    """Write reasons by model, whole or not at all; none takes the file away. Raises OSError."""
+    """Write reasons by model atomically; without reasons, remove the file. Raises OSError."""
     if not reasons:
         path.unlink(missing_ok=True)
         return

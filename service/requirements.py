@@ -1,4 +1,4 @@
-"""How what a process needs for its work is tested. Knows no processes: service.gate asks.
+"""The tests of what a process needs for its work. Knows no processes: service.gate runs them.
 
 A test finds nothing or a fault, which names the setting, the cause and what to do. None holds a secret.
 """
@@ -18,7 +18,7 @@ from service.revision import needed_revision
 from service.storage import NO_ROOT, BlobStore
 from service.writable import NO_FOLDER
 
-# Large enough that a volume without room for uploads and parts has none for it.
+# Large enough to fail on a volume without room for uploads and parts.
 BLOB_BYTES = 64 * 1024
 DATABASE_URL = "MEDQUEUE_DATABASE_URL"
 REVISION = "SELECT version_num FROM alembic_version"
@@ -26,7 +26,7 @@ WRITABLE = (
     "SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS read_only"
 )
 LACKING = grants.lacking(grants.PROCESSES)
-# The address is wrong: a server that is merely away, busy or a standby may come back as it is named.
+# The address is wrong; a server that is merely unavailable, busy or a standby may come back under it.
 WRONG_ADDRESS = {
     DatabaseFault.PASSWORD_WRONG,
     DatabaseFault.ROLE_UNKNOWN,
@@ -61,7 +61,7 @@ def blob_store(blobs: BlobStore, setting: str, location: str) -> Fault | None:
         advice = (
             "Put the folder back or mount its volume; `medqueue db bootstrap` makes it in a fresh installation."
             if words == NO_ROOT
-            else "Make room, mend the store or its credentials, and let this account write there."
+            else "Make room, repair the store or its credentials, and let this account write there."
         )
         return Fault(
             Requirement.BLOB_STORE,
@@ -73,12 +73,15 @@ def blob_store(blobs: BlobStore, setting: str, location: str) -> Fault | None:
     if same:
         return None
     return Fault(
-        Requirement.BLOB_STORE, setting, "a blob came back changed", "Check the storage below the blob store."
+        Requirement.BLOB_STORE,
+        setting,
+        "a blob was read back changed",
+        "Check the storage below the blob store.",
     )
 
 
 def _not_writable(database: Database) -> Fault | None:
-    """What is found is raised within the unit of work, as a write would: then the pool connects anew, to what takes writes."""
+    """The fault is raised within the unit of work, as by a write: then the pool reconnects, to a server that takes writes."""
     standby = False
     try:
         with database.statement() as work:
@@ -101,7 +104,7 @@ def _schema(database: Database) -> Fault | None:
         rows = []
     if rows and rows[0].version_num >= needed_revision():
         return None
-    found = f"the schema is {rows[0].version_num}" if rows else "the database has no schema of ours"
+    found = f"the schema is {rows[0].version_num}" if rows else "the database has no medqueue schema"
     cause = f"{found}, and this release needs {needed_revision()}"
     return Fault(Requirement.SCHEMA, DATABASE_URL, cause, "Run `medqueue db upgrade`.")
 

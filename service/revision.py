@@ -1,4 +1,4 @@
-"""The schema revision that this release needs, told without Alembic: its import takes 12 MB and most of a second."""
+"""The schema revision that this release needs, found without Alembic: its import takes 12 MB and most of a second."""
 
 from functools import cache
 from importlib.resources import files

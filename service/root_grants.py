@@ -1,4 +1,4 @@
-"""Which tenant may read or write below which root, as an operator writes it down. Knows no tenants and opens nothing."""
+"""Which tenant may read or write below which root, as set by an operator. Knows no tenants and opens nothing."""
 
 import re
 from enum import StrEnum

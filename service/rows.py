@@ -1,4 +1,4 @@
-"""Rows by name: what the database answers, made into values whose fields are named as the columns are."""
+"""Rows by name: rows of the database as values whose fields are named like the columns."""
 
 from dataclasses import fields
 from functools import cache

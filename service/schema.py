@@ -1,6 +1,6 @@
-"""The version of the database's schema: brings it up to date, asks for it. The only module that knows Alembic.
+"""The version of the database's schema: reads it and brings it up to date. The only module that knows Alembic.
 
-Apart from db, for an import of Alembic takes as long as that of everything else a worker needs of the database.
+Apart from db, because importing Alembic takes as long as everything else that a worker needs of the database.
 """
 
 import time
@@ -68,7 +68,7 @@ def _migrating(url: str) -> Iterator[Config]:
 def _take_turn(holder: Connection) -> None:
     """Get the migration lock, which ends with the transaction that is left open: a pooler keeps no session.
 
-    Asked for again and again: a statement that waits for it holds a snapshot, and an index that is built concurrently
+    Polled: a statement that waits for it holds a snapshot, and an index that is built concurrently
     by its holder waits for that snapshot, so that neither would end.
     """
     holder.autocommit = False

@@ -94,7 +94,7 @@ class Uploads:
             raise BlobMissing from None
 
     def open(self, tenant_id: UUID, upload_id: UUID) -> SealedFile:
-        """A file's plain bytes, to be read from any place. Raises UploadNotFound or PayloadUnreadable."""
+        """A file's plain bytes, seekable. Raises UploadNotFound or PayloadUnreadable."""
         found = self._find(tenant_id, upload_id)
         cipher = self._keyring.unwrapped(found.data_key, binding("upload.data_key", tenant_id, upload_id))
         bound_to = binding("upload", tenant_id, upload_id)

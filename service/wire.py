@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as NotAnswered
 
 Command = tuple[str, ...]
 
-MAX_UNANSWERED_BYTES = 64 * 1024  # the kernel takes this much even when Redis stands still
+MAX_UNANSWERED_BYTES = 64 * 1024  # the kernel buffers this much even when Redis hangs
 
 
 class Refused(RedisError):
@@ -33,7 +33,7 @@ class Wire:
         self, redis: Redis, *, patience_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Connect. Raises RedisError or OSError."""
-        # Not one of the pool's: that counts the connections it has made, and makes no more after a hundred.
+        # Not through the pool, which counts the connections it has made and stops at a hundred.
         pool: Any = redis.connection_pool  # its methods have no types
         connection = pool.connection_class(**pool.connection_kwargs)
         self._connection = connection

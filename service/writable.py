@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from service.faults import Fault, Requirement
 
-# What no waiting mends: there is no such folder, or this account may not write in it.
+# Faults that do not pass by waiting: there is no such folder, or this account may not write in it.
 NO_FOLDER = {
     errno.EACCES,
     errno.EPERM,

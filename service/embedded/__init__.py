@@ -1,7 +1,7 @@
 """Postgres and Redis from wheels, and with them API, workers and scheduler as one supervised stack.
 
-Owns the processes of one machine and the data folder they share. Knows nothing of jobs: what runs is a list
-of programs, what they do is their own affair. Works as root and as a plain user.
+Owns the processes of one machine and the data folder they share. Knows nothing of jobs: it runs a list of programs.
+Works as root and as a plain user.
 """
 
 from service.embedded.commands import api_command, scheduler_command, worker_command

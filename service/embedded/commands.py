@@ -1,6 +1,6 @@
 """The command line of each process of ours. The embedded stack and compose.yaml both use exactly these.
 
-No setting stands here: a process reads them from its environment.
+No setting is passed here: a process reads them from its environment.
 """
 
 import sys

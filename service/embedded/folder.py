@@ -1,9 +1,9 @@
-"""The data folder of one stack: where everything lies, with which mode, and who holds it.
+"""The data folder of one stack: where its files are, with which modes, and who holds it.
 
     master.key  admin.key  postgres*.password  redis.password    secrets, 0600
     postgres/                                                    the cluster, owned by the server's user
     run/    lock  NAME.pid  NAME.sh  ports.json  supervisord.conf  redis.conf  sockets -> a short folder
-            NAME.ready  NAME.pulse  NAME.metrics                 from workers and scheduler, for those who look
+            NAME.ready  NAME.pulse  NAME.metrics                 from workers and scheduler, for health checks
     log/    NAME.log, rotated
 
 Unix socket paths are limited to 107 bytes and data folders may be deep, so sockets live in a short folder
@@ -38,7 +38,7 @@ class DataFolder:
 
     @classmethod
     def at(cls, path: Path) -> "DataFolder":
-        """The data folder at `path`, however it is spelled. Creates nothing."""
+        """The data folder at `path`, made absolute. Creates nothing."""
         return cls(path.expanduser().resolve())
 
     @property
@@ -66,7 +66,7 @@ class DataFolder:
         return self.logs / f"{name}.log"
 
     def open_log(self, name: str) -> BinaryIO:
-        """The log of a program that nobody else writes for it, to be added to."""
+        """The log of a program without a log writer of its own, opened to append."""
         self.log(name).touch(mode=0o600)
         return self.log(name).open("ab")
 
@@ -134,7 +134,7 @@ def _pid_in(path: Path) -> int | None:
 
 
 def _is_open_to_all(folder: Path) -> bool:
-    """Whether servers of another user get there, as those that root starts must."""
+    """Whether servers of another user can reach it, as those that root starts must."""
     return os.geteuid() != 0 or all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents))
 
 

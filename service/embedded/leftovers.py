@@ -1,8 +1,8 @@
 """What a crash left behind: processes of our stack, stale pid files, sockets.
 
-A process is ours when its environment carries our mark with this data folder or, for the two servers, which
-may run as another user, when its command line names this folder's cluster or configuration. A pid alone
-proves nothing: the number may belong to a stranger by now.
+A process is ours when its environment carries our mark with this data folder or, for the two servers, which may run as
+another user, when its command line names this folder's cluster or configuration. A pid alone proves nothing: by now it
+may belong to another program.
 """
 
 import signal
@@ -16,11 +16,11 @@ from service.embedded.postgres import FOLDER_MARK
 from service.embedded.processes import MARK
 
 SUPERVISOR_STOPS_S = 15.0
-NO_PID = 2**22 + 1  # above the largest pid Linux gives out
+NO_PID = 2**22 + 1  # above the largest pid that Linux assigns
 
 
 def stop_leftovers(folder: DataFolder, patience_s: float = 5.0) -> int:
-    """Stop every process of this folder's stack and clear what a crash leaves. Tells how many there were.
+    """Stop every process of this folder's stack and clear what a crash leaves. Returns how many there were.
 
     Call it only while holding the folder. A supervisor is asked first: it ends the others in their order.
     What is left then is asked, Postgres last, and killed after `patience_s`.
@@ -71,7 +71,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 def _stop(processes: Iterable[psutil.Process], stop: signal.Signals, wait_s: float) -> None:
-    """Signal these, and kill what still runs after `wait_s`. psutil checks that a pid was not used again."""
+    """Signal these, and kill what still runs after `wait_s`. psutil checks that a pid was not reused."""
     waiting = list(processes)
     _signal(waiting, stop)
     _, stubborn = psutil.wait_procs(waiting, timeout=wait_s)
@@ -96,7 +96,7 @@ def _clear(folder: DataFolder) -> None:
 
 
 def _disarm_lock_file(lock_file: Path) -> None:
-    """Let Postgres start although the pid in its lock file belongs to a stranger.
+    """Let Postgres start although the pid in its lock file belongs to another program.
 
     Only the pid is replaced. Removing the file would also remove the key of the shared memory by which
     Postgres notices that a query of the crashed server still runs.

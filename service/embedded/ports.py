@@ -1,4 +1,4 @@
-"""The loopback ports of the embedded servers: chosen once, kept in run/ports.json, chosen anew when taken."""
+"""The loopback ports of the embedded servers: chosen once, kept in run/ports.json, chosen again when taken."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ def kept_ports(folder: DataFolder) -> dict[str, int]:
 
 
 def keep_ports(folder: DataFolder, ports: dict[str, int]) -> None:
-    """Write these ports over those kept so far."""
+    """Replace the kept ports with these."""
     write_private(folder.run / "ports.json", json.dumps(kept_ports(folder) | ports, indent=2) + "\n")
 
 

@@ -22,7 +22,7 @@ PASSWORD_FILES = {
     APPLICATION: "postgres-app.password",
 }
 
-# A setting that means nothing to Postgres: by it the process is known as this folder's when `-D` does not say so.
+# A setting that Postgres ignores: it marks the process as this folder's where `-D` does not.
 FOLDER_MARK = "medqueue.folder"
 
 # For a small machine. Errors are logged without statement and detail, which may quote a row.
@@ -35,7 +35,7 @@ CONFIGURATION = {
     "checkpoint_timeout": "15min",
     "wal_compression": "off",  # the wheel's build knows only pglz, which costs more than it saves
     "synchronous_commit": "on",
-    "autovacuum_naptime": "10s",  # queue tables die young; how much is enough is set on each table
+    "autovacuum_naptime": "10s",  # rows of queue tables are short-lived; thresholds are set on each table
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -56,7 +56,7 @@ class Postgres:
     programs: Path | None = None  # copies, where the user may not run those of the wheel
 
     name = "postgres"
-    stop_signal = "INT"  # ends sessions at once, but orderly
+    stop_signal = "INT"  # fast shutdown: ends sessions at once, cleanly
 
     @property
     def sockets(self) -> Path:
@@ -94,11 +94,11 @@ class Postgres:
         return (*self.prefix(), *self.serving())
 
     def prefix(self) -> tuple[str, ...]:
-        """Words before a command that run it as the server's user, with the cluster opened for it."""
+        """The prefix that runs a command as the server's user, with the cluster opened for it."""
         return self.user.prefix(folder=self.folder.cluster)
 
     def serving(self) -> tuple[str, ...]:
-        """The same, as whoever starts it."""
+        """The same, as the user who starts it."""
         settings = CONFIGURATION | {
             "port": str(self.port),
             "unix_socket_directories": f'"{self.sockets}"',
@@ -160,7 +160,7 @@ class Postgres:
         fresh.rename(self.folder.cluster)
 
     def _initdb_command(self, cluster: Path, password: Path) -> tuple[str, ...]:
-        # Postgres' own C.UTF-8 sorts alike on every machine; libc's is missing on some.
+        # Postgres' own C.UTF-8 sorts the same on every machine; libc's is missing on some.
         return (
             *self.user.prefix(folder=cluster), self._program("initdb"), "-D", self._seen(cluster),
             "--username", ADMINISTRATOR, "--pwfile", str(password), "--auth=scram-sha-256", "--encoding=UTF8",

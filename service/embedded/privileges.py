@@ -1,9 +1,10 @@
-"""Who the database servers run as, and with what. Postgres refuses to run as root, so root hands both to another user.
+"""Which user the database servers run as, and with which privileges. Postgres refuses to run as root, so root hands
+both to another user.
 
-That user has no capabilities: what SQL or a fault in a server can reach is what any user of the machine may read. So the
-server cannot find its way to files below folders closed to it, such as /root; what it needs of them root opens beforehand
-and hands over as open file descriptors. Two other ways were rejected: a capability to pass closed folders (it opened all of
-root's files to SQL), and opening those folders (they are not ours to open).
+That user has no capabilities: SQL or a fault in a server can reach only what any user of the machine may read. So the
+server cannot reach files below folders closed to it, such as /root; root opens what it needs of them beforehand and
+passes open file descriptors. Two other ways were rejected: a capability to pass closed folders (it opened all of root's
+files to SQL), and opening those folders (they are not ours to open).
 """
 
 import os
@@ -28,11 +29,11 @@ class ServerUser:
 
     @property
     def is_us(self) -> bool:
-        """Whether nothing has to change."""
+        """Whether the servers run as the current user."""
         return self.uid == os.geteuid()
 
     def prefix(self, *, folder: Path | None = None, read: Path | None = None) -> tuple[str, ...]:
-        """Words before a command that run it as this user, without capabilities; pid and environment stay the same.
+        """The prefix that runs a command as this user, without capabilities; pid and environment stay the same.
 
         The command finds `folder` at OPENED, and `read` on its standard input. Without a change of users nothing is opened.
         """
@@ -87,7 +88,7 @@ class ServerUser:
 
 
 def server_user(cluster: Path) -> ServerUser:
-    """Who runs the servers: we; as root the cluster's owner, else the first of `postgres` and `nobody`."""
+    """Who runs the servers: the current user; for root the cluster's owner, else the first of `postgres` and `nobody`."""
     if os.geteuid() != 0:
         return ServerUser(os.geteuid(), os.getegid())
     if cluster.exists() and cluster.stat().st_uid != 0:
@@ -95,5 +96,5 @@ def server_user(cluster: Path) -> ServerUser:
     known = {entry.pw_name: entry for entry in pwd.getpwall()}
     entry = known.get("postgres") or known.get("nobody")
     if entry is None:
-        raise FolderUnusable("Started as root, and no user `postgres` or `nobody` is there to run Postgres.")
+        raise FolderUnusable("Started as root, and there is no user `postgres` or `nobody` to run Postgres.")
     return ServerUser(entry.pw_uid, entry.pw_gid)

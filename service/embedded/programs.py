@@ -41,13 +41,13 @@ class Program:
 
 
 def postgres_program(server: Postgres) -> Program:
-    """The embedded Postgres. Its wait is short: what a kill leaves, the write-ahead log repairs."""
+    """The embedded Postgres. Its wait is short: after a kill the write-ahead log recovers it."""
     command, stop = server.command(), server.stop_signal
     return Program("postgres", command, Stage.POSTGRES, stop, stop_wait_s=3, is_ready=server.answers)
 
 
 def redis_program(server: Redis) -> Program:
-    """The embedded Redis, which keeps nothing that a kill could lose."""
+    """The embedded Redis, which stores nothing that a kill could lose."""
     command, stop = server.command(), server.stop_signal
     return Program("redis", command, Stage.REDIS, stop, stop_wait_s=1, is_ready=server.answers)
 
@@ -65,9 +65,9 @@ def application_programs(settings: Settings, workers: int, api_ready: Callable[[
 def start_script(program: Program) -> str:
     """The shell script that becomes the program, run in the folder of pid files.
 
-    A program killed outright can leave children behind, such as an API process that goes on listening. They
-    are ended first, by their process group: its number cannot be given to strangers while one of them lives.
-    Is there a process of that very number, it was given to a stranger since, and nothing is ended.
+    A program killed outright can leave children behind, such as an API process that goes on listening. They are ended
+    first, by their process group: its number is not reused while one of them lives. Where a process has that very
+    number, it was reused since, and nothing is ended.
     """
     pid_file = f"{program.name}.pid"
     variables = [f"export {name}={shlex.quote(value)}" for name, value in program.environment.items()]
@@ -134,6 +134,6 @@ def _stage_section(stage: Stage, programs: Sequence[Program]) -> str:
 def _worker(name: str, command: tuple[str, ...], settings: Settings) -> Program:
     """A Celery worker, which makes a file of its name once it takes work."""
     ready_file = settings.data_dir / "run" / f"{name}.ready"
-    # A fixed port would do for one process of the machine: each takes a free one and writes it down.
+    # A fixed port would serve one process of the machine only: each takes a free one and writes it down.
     variables = {f"{PREFIX}WORKER_NAME": name, f"{PREFIX}METRICS_PORT": "0"}
     return Program(name, command, environment=variables, is_ready=ready_file.exists)

@@ -11,7 +11,7 @@ from service.embedded.folder import DataFolder, write_private
 from service.embedded.privileges import ServerUser
 from service.embedded.wheels import copy_programs, redis_binary
 
-# Nothing is kept on disk and nothing is evicted. The process title stays a command line we can recognise.
+# Nothing is kept on disk and nothing is evicted. The process title stays a recognizable command line.
 CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -52,7 +52,7 @@ class Redis:
         """Write the configuration, and make a folder that the server can enter."""
         if self.programs is not None:
             copy_programs(self.programs)
-        place = self.folder.sockets / "redis"  # empty: it looks for a file of its own to load
+        place = self.folder.sockets / "redis"  # must be empty: Redis looks for a file to load
         place.mkdir(mode=0o700, exist_ok=True)
         self.user.give(place)
         password = self.folder.secret("redis.password")
@@ -64,20 +64,20 @@ class Redis:
         return (*self.prefix(), *self.serving())
 
     def prefix(self) -> tuple[str, ...]:
-        """Words before a command that run it as the server's user, with the configuration on its standard input."""
+        """The prefix that runs a command as the server's user, with the configuration on its standard input."""
         return self.user.prefix(read=self.configuration_file)
 
     def serving(self) -> tuple[str, ...]:
-        """The same, as whoever starts it."""
+        """The same, as the user who starts it."""
         if self.user.is_us:
             return (str(redis_binary(self.programs)), str(self.configuration_file))
-        # Nothing goes to syslog: by this name the process is known as this folder's.
+        # Nothing goes to syslog: this name marks the process as this folder's.
         return (str(redis_binary(self.programs)), "-", "--syslog-ident", str(self.configuration_file))
 
     def answers(self) -> bool:
         """Whether the server takes commands."""
         try:
-            once = Retry(NoBackoff(), 0)  # by default the client tries on for seconds
+            once = Retry(NoBackoff(), 0)  # by default the client retries for seconds
             with redis.Redis.from_url(self.url, socket_timeout=2, retry=once) as connection:
                 return bool(connection.ping())
         except redis.RedisError:

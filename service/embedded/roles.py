@@ -21,7 +21,7 @@ APPLICATION = "medqueue_app"
 
 ORDINARY = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
-# A sequence that belongs to a column changes hands with its table.
+# A sequence that belongs to a column changes owner with its table.
 OWNED = """
 SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END,
        format('%%I.%%I', nspname, relname)
@@ -43,7 +43,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public GRANT SELECT, INSERT,
 ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {APPLICATION};
 DO $$ BEGIN IF to_regclass('public.{APPEND_ONLY}') IS NOT NULL THEN
     REVOKE UPDATE, DELETE ON public.{APPEND_ONLY} FROM {APPLICATION}; END IF; END $$
-"""  # noqa: S608 - put together from constants
+"""  # noqa: S608 - composed of constants
 
 
 def make_roles(server: psycopg.Connection, passwords: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ class ServerUrls:
 
     database_url: str
     redis_url: str
-    owner_url: str = ""  # empty where nobody told it
+    owner_url: str = ""  # empty where unknown
 
 
 @contextmanager

@@ -51,9 +51,9 @@ def run_stack(
 ) -> int:
     """Run the whole stack until SIGINT, SIGTERM or SIGHUP, then stop it and return 0.
 
-    `announce` gets the one line `ready http://HOST:PORT` once jobs are accepted, `progress` what happens on
-    the way. `bootstrap` fills the database once the servers answer. `programs` stands in for API, workers
-    and scheduler. Call it from the main thread.
+    `announce` gets the one line `ready http://HOST:PORT` once jobs are accepted, `progress` the steps before.
+    `bootstrap` fills the database once the servers answer. `programs` replaces API, workers and scheduler. Call it
+    from the main thread.
 
     Raises StackRunning, PortTaken, FolderUnusable, ExtraMissing or StackFailed, with every process stopped.
     """
@@ -74,16 +74,16 @@ def run_stack(
                 keep_ports(folder, {"api": port})
                 announce(f"ready {_url(settings)}")
                 supervisor.wait()
-                raise StackFailed("supervisord", "ended unasked", folder.log("supervisord"))
+                raise StackFailed("supervisord", "ended unexpectedly", folder.log("supervisord"))
         except KeyboardInterrupt:
             progress("stopped")
         finally:
-            stop_leftovers(folder, patience_s=1.0)  # what supervisord could not stop, if anything
+            stop_leftovers(folder, patience_s=1.0)  # whatever supervisord could not stop
     return 0
 
 
 def api_url(path: Path) -> str | None:
-    """Where the API of a data folder's stack answers, or answered last; None before the first start."""
+    """Where the API of a data folder's stack answers, or last answered; None before the first start."""
     port = kept_ports(DataFolder.at(path)).get("api")
     return None if port is None else f"http://127.0.0.1:{port}"
 

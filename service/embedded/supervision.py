@@ -1,6 +1,6 @@
 """supervisord as a child of this process: start it, start stages of programs in it, stop all.
 
-Restarting what dies is supervisord's part, and so is the order of stopping.
+supervisord restarts what dies, and stops in order.
 """
 
 import http.client
@@ -24,7 +24,7 @@ from service.embedded.waiting import wait_until
 SOCKET = "supervisor.sock"
 START_S = 30.0
 STOP_S = 11.0  # longer than the waits of all stages together, 10 s
-PATIENCE = 3  # starts of one program, while it is waited for, after which it counts as broken
+PATIENCE = 3  # starts of an awaited program after which it counts as broken
 
 
 @dataclass
@@ -56,14 +56,14 @@ class Supervisor:
         self.process.wait()
 
     def await_start(self) -> None:
-        """Wait until it takes commands. Raises StackFailed when it ends or stays dumb."""
+        """Wait until it takes commands. Raises StackFailed when it ends or does not answer."""
         if not wait_until(lambda: self._answers() or self._has_ended(), START_S) or self._has_ended():
             raise self._failed("supervisord", "did not come up")
 
     def stop(self) -> None:
-        """Stop every program, the last stage first. Within STOP_S, by force if need be."""
+        """Stop every program, the last stage first. Within STOP_S, by force if necessary."""
         self.process.terminate()
-        # Each question makes it look after its programs; left alone it does so once a second.
+        # Each call makes it check its programs; otherwise it does so once a second.
         if not wait_until(lambda: not self._answers() and self._has_ended(), STOP_S):
             self.process.kill()
         self.process.wait()
@@ -80,7 +80,7 @@ class Supervisor:
         if state["pid"]:
             self._pids[program.name].add(state["pid"])
         if len(self._pids[program.name]) >= PATIENCE:
-            raise self._failed(program.name, "ends whenever it is started")
+            raise self._failed(program.name, "exits whenever it is started")
         return state["statename"] == "RUNNING" if program.is_ready is None else program.is_ready()
 
     def _failed(self, name: str, reason: str) -> StackFailed:

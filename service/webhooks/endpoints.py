@@ -1,6 +1,6 @@
 """Endpoints: register, change, delete, their signing secrets, and the origins that jobs call back.
 
-Whoever registers a URL proves nothing by it: what may be sent to is judged by service.egress, here and at every connect.
+Registering a URL proves nothing: service.egress decides what may be sent to, here and at every connect.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ ORDER BY id DESC LIMIT %(limit)s
 GET = f"""
 SELECT {COLUMNS} FROM webhook_endpoint WHERE {REGISTERED}
 """
-# Enabling one again forgives its failures.
+# Enabling one again resets its failures.
 CHANGE = f"""
 UPDATE webhook_endpoint SET url = coalesce(%(url)s, url), description = coalesce(%(description)s, description),
     event_types = coalesce(%(event_types)s, event_types),
@@ -63,7 +63,7 @@ DELETE = f"""
 UPDATE webhook_endpoint SET state = 'deleted', updated_at = now()
 WHERE {REGISTERED} RETURNING id
 """
-# The origin of a callback is enabled again by whoever names it in a new job.
+# A new job that names the origin of a callback enables it again.
 ENSURE_CALLBACK = f"""
 INSERT INTO webhook_endpoint (id, tenant_id, kind, url, event_types)
 SELECT %(id)s, %(tenant_id)s, 'callback', %(origin)s, '{{}}'
@@ -79,13 +79,13 @@ NEW_KEY = """
 INSERT INTO webhook_secret (id, tenant_id, endpoint_id, secret)
 VALUES (%(id)s, %(tenant_id)s, %(endpoint_id)s, %(secret)s)
 """
-# Only the newest old one stays valid for a while, those before it end at once.
+# Only the latest old one stays valid for a while; older ones end at once.
 EXPIRE_KEYS = f"""
 UPDATE webhook_secret SET expires_at = CASE
     WHEN expires_at IS NULL THEN now() + interval '{OLD_SECRET_VALID_H} hours' ELSE least(expires_at, now()) END
 WHERE tenant_id = %(tenant_id)s AND endpoint_id IS NOT DISTINCT FROM %(endpoint_id)s RETURNING expires_at
 """
-# Two rotations at once would each leave the secret of the other without an end.
+# Two concurrent rotations would each leave the other's secret valid for ever.
 TAKE_TURNS = "SELECT id FROM tenant WHERE id = %(tenant_id)s FOR NO KEY UPDATE"
 CAN_SIGN_CALLBACKS = """
 SELECT EXISTS (SELECT FROM webhook_secret
@@ -103,7 +103,7 @@ SELECT tenant_id, %(endpoint_id)s, id, action FROM event RETURNING id
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A registered endpoint as its owner sees it. `closed_until` while it is left alone after failures."""
+    """A registered endpoint as its owner sees it. `closed_until` while it is paused after failures."""
 
     id: UUID
     url: str
@@ -121,7 +121,7 @@ class Endpoint:
 def create(
     work: UnitOfWork, principal: Principal, *, url: str, event_types: Sequence[str], description: str
 ) -> tuple[Endpoint, str]:
-    """Register an endpoint whose URL was judged; with its signing secret, which is shown this once.
+    """Register an endpoint whose URL was checked; with its signing secret, which is shown this once.
 
     Raises TooManyEndpoints.
     """
@@ -153,7 +153,7 @@ def get(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> Endpoint:
 
 
 def enabled(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> Endpoint:
-    """A registered endpoint that is sent to. Raises EndpointNotFound or TransitionRefused."""
+    """A registered, enabled endpoint. Raises EndpointNotFound or TransitionRefused."""
     found = get(work, principal, endpoint_id)
     if found.state != "enabled":
         raise TransitionRefused("The endpoint is disabled. Enable it first: PATCH it with state enabled.")
@@ -170,7 +170,7 @@ def change(
     description: str | None = None,
     state: str | None = None,
 ) -> Endpoint:
-    """Change what is given; `url` was judged. `state` enabled forgives failures. Raises EndpointNotFound."""
+    """Change what is given; `url` was checked. `state` enabled resets the failures. Raises EndpointNotFound."""
     types = None if event_types is None else list(event_types)
     changes = {"url": url, "event_types": types, "description": description, "state": state}
     after = work.execute(CHANGE, {"id": endpoint_id, "tenant_id": principal.tenant_id, **changes})
@@ -191,7 +191,7 @@ def delete(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> None:
 
 
 def rotate_secret(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> tuple[str, datetime | None]:
-    """A new signing secret of an endpoint, and until when the one before it signs as well. Raises EndpointNotFound."""
+    """A new signing secret of an endpoint, and until when the previous one signs as well. Raises EndpointNotFound."""
     get(work, principal, endpoint_id)
     return _rotate(work, principal, endpoint_id)
 
@@ -226,7 +226,7 @@ def ensure_callback(work: UnitOfWork, principal: Principal, *, origin: str) -> U
     ensured = work.execute(ENSURE_CALLBACK, given)
     if not ensured:
         raise TooManyEndpoints(
-            f"The jobs of {ORIGINS_COUNTED_DAYS} days call back to {MOST_ORIGINS} origins, as many as they may. "
+            f"The jobs of {ORIGINS_COUNTED_DAYS} days call back to {MOST_ORIGINS} origins, the most that are allowed. "
             "Name one of those."
         )
     endpoint_id: UUID = ensured[0].id

@@ -1,7 +1,7 @@
 """The feed of a tenant's published events, in the order in which they became visible: nothing is missed, nothing repeated.
 
-Ids alone would not do as an order: a transaction that began earlier may commit later, behind a reader that has seen a
-younger id already. So events are read by transaction, up to the oldest one that is still in progress.
+Ids alone give no safe order: a transaction that began earlier may commit later, after a reader has seen a younger id.
+So events are read by transaction, up to the oldest one that is still in progress.
 """
 
 from dataclasses import dataclass
@@ -40,19 +40,19 @@ NOWHERE = UUID(int=0)
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """How far a reader has come: behind this event of this transaction."""
+    """How far a reader has come: after this event of this transaction."""
 
     xact_id: int
     event_id: UUID
 
 
 def end(work: UnitOfWork) -> Place:
-    """The place behind all that has surely become visible; what commits beside older transactions comes after it."""
+    """The place after all that is certainly visible; what commits beside older transactions comes after it."""
     return Place(int(work.execute(END)[0].visible), NOWHERE)
 
 
 def place_of(work: UnitOfWork, principal: Principal, event_id: UUID) -> Place:
-    """The place behind an event that the reader has seen. Raises EventNotFound."""
+    """The place after an event that the reader has seen. Raises EventNotFound."""
     found = work.execute(PLACE, {"id": event_id, "tenant_id": principal.tenant_id})
     if not found:
         raise EventNotFound
@@ -64,7 +64,7 @@ def read(
 ) -> tuple[list[Event], Place]:
     """Up to `limit` events of these types behind `after`, oldest first, and the place behind them.
 
-    When there were no more, that is the end: what was read over for its type is not read over again.
+    When there were no more, that is the end: events skipped for their type are not read again.
     """
     asked = {"tenant_id": principal.tenant_id, "types": list(types), "limit": limit}
     *found, end_of_feed = work.execute(READ, {**asked, **vars(after)})

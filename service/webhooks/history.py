@@ -1,4 +1,4 @@
-"""What became of deliveries: a tenant reads them with their tries, and has them sent once more."""
+"""The history of deliveries: a tenant reads them with their tries, and has them sent once more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,9 +40,9 @@ WHERE delivery.id = %(id)s AND delivery.tenant_id = %(tenant_id)s AND delivery.s
 RETURNING delivery.id
 """
 
-# Events that were never planned, because the endpoint was disabled at the time, are planned now: those that are
-# planned already are passed over, or a second replay of a long time would come no further than the first. What happened
-# before the endpoint was there, or before it asked for such events, it did not miss.
+# Events that were never planned, because the endpoint was disabled at the time, are planned now: those that are planned
+# already are skipped, or a second replay of a long time would come no further than the first. Events from before the
+# endpoint existed, or subscribed to their type, were not missed.
 REPLAY_RANGE = f"""
 WITH target AS (
     SELECT id, tenant_id, event_types, kind, created_at, subscribed_at FROM webhook_endpoint
@@ -125,8 +125,8 @@ def list_query(
 ) -> tuple[str, dict[str, object]]:
     """The statement of a page and its parameters.
 
-    Those of a job or a batch are few. Else those of an endpoint, of a type or in a state are looked for by all three, which
-    one index leads with; what is not asked for stands for all that there are.
+    Deliveries of a job or a batch are few. Otherwise one index that leads with endpoint, type and state serves all
+    three filters; a filter that is not set stands for all values.
     """
     times, params = listing.within(
         TABLE, before=before, created_after=wanted.created_after, created_before=wanted.created_before
@@ -147,7 +147,7 @@ def list_query(
 
 
 def _parts(wanted: DeliveryFilter, given: list[str], shared: list[str]) -> list[str]:
-    """Deliveries in hand, and those of each endpoint, type and state."""
+    """The running deliveries, and those of each endpoint, type and state."""
     running = listing.few(TABLE, listing.RUNNING, [*given, *shared])
     if wanted.state is DeliveryState.RUNNING:
         return [running]

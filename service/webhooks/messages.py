@@ -1,6 +1,6 @@
 """What a receiver gets: body and headers of one event, after the Standard Webhooks specification 1.0.0.
 
-The body is made anew for every try from rows that never change, so it is the same bytes each time. It holds ids, states
+The body is rebuilt for every try from rows that never change, so its bytes are the same each time. It holds ids, states
 and digests, never an input, a result, a subject or metadata.
 """
 
@@ -21,20 +21,20 @@ SECRET_BYTES = 32  # the specification asks for 24 to 64
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how the specification marks secrets
 PING = Action.PING.value
 
-# What a message says of its event: columns of FROM_EVENT, by the names of Event's fields.
+# What a message contains of its event: columns of FROM_EVENT, by the names of Event's fields.
 EVENT_COLUMNS = """event.id, event.action AS type, event.occurred_at, event.detail, event.job_id, version.name AS model,
     version.version AS model_version, version.digest AS model_digest, version.manifest->>'kind' AS kind, event.batch_id"""
 FROM_EVENT = """LEFT JOIN job ON job.id = event.job_id AND job.id = ANY (ARRAY(SELECT job_id FROM {events}))
     LEFT JOIN batch ON batch.id = event.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM {events}))
     LEFT JOIN model_version AS version ON version.id = coalesce(job.model_version_id, batch.model_version_id)"""
-# What is told of the detail of an event; its other entries are for the trail.
+# The entries of an event's detail that are sent; the others are for the trail.
 TOLD_OF_JOBS = ("attempt", "code", "late_s", "result_sha256")
 TOLD_OF_BATCHES = ("code", "counts", "expected_end", "open_until", "results_sha256", "errors_sha256")
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event of the trail as receivers are told of it. `model` to `kind` is of its job or batch, if it has one."""
+    """One event of the trail as receivers get it. `model` to `kind` is of its job or batch, if it has one."""
 
     id: UUID
     type: str

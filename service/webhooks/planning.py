@@ -2,7 +2,7 @@
 
 A statement that ends jobs has three expressions for it: `events`, which inserts the audit events; `changed`, the rows
 whose state it changed; and the one made here. One that changes batches has no callbacks to look for, and needs the first
-and the last. What a tenant without endpoints pays is one index lookup a statement.
+and the last. A tenant without endpoints pays one index lookup a statement.
 """
 
 from collections.abc import Sequence
@@ -49,6 +49,6 @@ def deliveries_of(changed: str) -> str:
 
 
 def wake_if_planned(work: UnitOfWork, answer: Sequence[Row]) -> None:
-    """Have the deliveries sent that a statement planned, once the transaction is committed; its answer has PLANNED."""
+    """Send a wake-up for the deliveries that a statement planned, after the commit; its answer has PLANNED."""
     if answer and answer[0].planned:
         work.wake(deliver_wake_up())

@@ -63,13 +63,13 @@ class Receivers:
         """Look up in a thread of its own, which holds its slot for as long as the resolver takes."""
         try:
             answer.set_result(egress.resolved(target, self._rules, self._resolve))
-        except BaseException as fault:  # noqa: BLE001 - handed to the one who waits
+        except BaseException as fault:  # noqa: BLE001 - raised in the waiting thread
             answer.set_exception(fault)
         finally:
             self._slots.release()
 
 
 def pointing_to(refusal: ServiceError, pointer: str) -> ServiceError:
-    """The refusal, with the field that it is about."""
+    """The refusal, with the field that it concerns."""
     refusal.errors = (FieldError(pointer, refusal.code, refusal.detail),)
     return refusal

@@ -1,4 +1,4 @@
-"""What the settings allow webhooks to be sent to, as the rules that every URL and every connection is judged by."""
+"""Where the settings allow webhooks to be sent, as the rules for every URL and every connection."""
 
 from ipaddress import ip_network
 

@@ -243,7 +243,7 @@ def test_a_program_that_always_ends_fails_the_start_and_stops_the_rest(
 ) -> None:
     up = start_up(tmp_path / "data", "broken")
     assert up.process.wait(30) == 1
-    assert f"api ends whenever it is started. Its log says why: {up.data}/log/api.log" in up.messages()
+    assert f"api exits whenever it is started. Its log says why: {up.data}/log/api.log" in up.messages()
     assert up.running() == []
 
 
@@ -252,7 +252,7 @@ def test_up_ends_and_stops_all_when_its_supervisor_is_killed(start_up: StartUp, 
     up.ready_line()
     os.kill(up.pid("supervisord"), signal.SIGKILL)
     assert up.process.wait(20) == 1
-    assert "supervisord ended unasked" in up.messages()
+    assert "supervisord ended unexpectedly" in up.messages()
     assert up.running() == []
 
 

@@ -31,9 +31,9 @@ def pulse(
         (pulse(waited_s=31, redis_away=True), None),
         (pulse(waited_s=-10), None),
         (pulse(age_s=30), None),
-        (pulse(age_s=31), "stands still"),
-        (pulse(age_s=31, busy=True, redis_away=True), "stands still"),
-        (pulse(age_s=-1), "stands still"),
+        (pulse(age_s=31), "it is dead or hangs"),
+        (pulse(age_s=31, busy=True, redis_away=True), "it is dead or hangs"),
+        (pulse(age_s=-1), "it is dead or hangs"),
     ],
 )
 def test_a_process_is_well_unless_it_stands_still_or_lets_messages_wait(
