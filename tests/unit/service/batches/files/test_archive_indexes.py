@@ -79,8 +79,8 @@ def test_an_index_of_any_name_and_place_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("members", "index", "detail"),
     [
-        ([], "cases.csv", "must hold the index exactly once"),
-        ([("cases.csv", b"file\n0.png\n"), ("./cases.csv", b"file\n1.png\n")], "cases.csv", "the index exactly once"),
+        ([], "cases.csv", "the index exactly once"),
+        ([("cases.csv", b"file\n0.png\n"), ("./cases.csv", b"file\n1.png\n")], "cases.csv", "exactly once"),
         ([("index.csv", b"file\n0.png\n"), ("index.jsonl", b'{"file": "1.png"}\n')], None, "several indexes"),
         ([("index.csv", b"file\n0.png\n"), ("./index.csv", b"file\n1.png\n")], None, "several indexes"),
     ],
