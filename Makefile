@@ -57,7 +57,7 @@ check: install ## lint, format, types, imports, migrations
 
 mutants: install ## change the pure parts one expression at a time: do tests notice? ROOM=models/pipelines SAMPLE=200 SEED=7; all takes hours
 	$(PIP) install mutmut==3.8.1
-	$(BIN)/python -P tests/mutants.py $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE)) --seed $(SEED)
+	$(BIN)/python -P tests/mutants.py $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS)) --seed $(SEED)
 
 bench: install ## measure against the plain way, write docs/benchmarks.md
 	$(BIN)/python -m benchmarks

@@ -29,39 +29,27 @@ from mutmut.state import state
 from mutmut.stats import status_by_exit_code
 from mutmut.workers.isolation import ForkRunner
 
-FILES, BATCHES, WORKERS = (
-    "tests/unit/service/batches/files",
-    "tests/unit/service/batches",
-    "tests/unit/workers",
-)
+BATCHES, WORKERS = "tests/unit/service/batches", "tests/unit/workers"
 PARTS = {
-    "models": [
-        "tests/unit/models",
-        "tests/unit/service/test_json_rule.py",
-        "tests/unit/service/test_cli_checks.py",
-    ],
-    "service/batches/files": [FILES, f"{WORKERS}/test_chunk_parity.py", f"{WORKERS}/test_chunk_scoring.py"],
-    "service/batches/recurrence.py": [
-        f"{BATCHES}/test_recurrence.py",
-        f"{BATCHES}/test_recurrence_all_zones.py",
-    ],
+    "models": ["tests/unit/models", "tests/unit/service/test_json_rule.py", "tests/unit/service/test_cli_checks.py"],
+    "service/batches/files": [f"{BATCHES}/files", *(f"{WORKERS}/test_chunk_{about}.py" for about in ("parity", "scoring"))],
+    "service/batches/recurrence.py": [f"{BATCHES}/test_recurrence.py", f"{BATCHES}/test_recurrence_all_zones.py"],
     "service/batches/windows.py": [f"{BATCHES}/test_windows.py"],
     "service/egress.py": ["tests/unit/service/test_egress.py"],
     "workers/webhooks/outbound.py": [
-        *(f"{WORKERS}/test_outbound.py", f"{WORKERS}/test_outbound_ssrf.py"),
+        *(f"{WORKERS}/test_outbound{about}.py" for about in ("", "_ssrf")),
         *(f"tests/integration/test_outbound{about}.py" for about in ("", "_reuse", "_tls")),
     ],
-}
+}  # fmt: skip
 PACKAGES = ("models", "service", "workers", "tests")
 MUTANTS = Path("mutants")
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 # zip's check of ourselves: without it nothing changes, unless we are wrong; and the comma that it leaves
 CHECK = re.compile(r",?\s*\bstrict=\w+|,\s*(?=\))")
 ENOUGH = 0.85
-TESTS_S = 10.0  # of the tests that reach a mutant, the quickest, so long together; a few reach all of models/, in minutes
-MOST_MEMORY_BYTES = (
-    24 << 30
-)  # of one process, address space: a loop that has lost its end must not take the machine
+# Of the tests that reach a mutant the quickest are run, so long together: a few reach all of models/, and take minutes.
+TESTS_S = 10.0
+MOST_MEMORY_BYTES = 24 << 30  # of address space: a loop that has lost its end must not take the machine
 
 
 def main() -> int:
@@ -92,9 +80,6 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=0, help="try so many, drawn at random; all if omitted")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="repeats a sample")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument(
-        "--again", action="store_true", help="keep which test reaches what; for new tests alone"
-    )
     return parser.parse_args()
 
 
