@@ -1,17 +1,15 @@
 """The one rule for JSON that comes from outside: request bodies, lines of batches, golden.json, the command line's files.
 
 RFC 8259, and where it leaves a choice the stricter one: no key twice in an object, no NaN or Infinity, no half of a
-surrogate pair, nothing behind the value, UTF-8 alone (a byte order mark in front is skipped), at most 200 levels, and
-no number of more than 4,300 digits. What medqueue wrote itself is not read here.
+surrogate pair, nothing behind the value, UTF-8 alone (one byte order mark in front of a whole text is skipped), at most
+200 levels, and no number with more than 4,300 digits in front of its point. What medqueue wrote itself is not read here.
 """
 
-import sys
 from typing import Any, Literal
 
 import jiter
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_GREATEST = sys.float_info.max
 
 
 class JsonInvalid(ValueError):
@@ -19,27 +17,21 @@ class JsonInvalid(ValueError):
 
 
 def read_json(content: bytes, *, written_floats: bool = False) -> Any:
-    """The value that `content` holds. Raises JsonInvalid. With `written_floats` a number that is no integer is an object
+    """The value of a whole text, behind a byte order mark if it begins with one. See read_json_line."""
+    return read_json_line(content.removeprefix(BYTE_ORDER_MARK), written_floats=written_floats)
+
+
+def read_json_line(text: bytes, *, written_floats: bool = False) -> Any:
+    """The value that `text` holds. Raises JsonInvalid. With `written_floats` a number that is no integer is an object
     whose `str` is what is written.
 
-    A number past the range of float64, such as 1e400, is read as an infinity, for its field to be refused by name; see
-    `require_finite` where no schema does that.
+    A number past the range of float64, such as 1e400, is read as an infinity, for its field to be refused by name.
     """
-    text = content.removeprefix(BYTE_ORDER_MARK)
     try:
         mode: Literal["lossless-float", "float"] = "lossless-float" if written_floats else "float"
         return jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False, float_mode=mode)
     except ValueError as error:
         raise JsonInvalid(_reason(text, str(error))) from None
-
-
-def require_finite(value: object) -> None:
-    """Raises JsonInvalid when a number in `value`, as `read_json` gave it, is past the range of float64."""
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            require_finite(part)
-    elif isinstance(value, int | float) and not -_GREATEST <= value <= _GREATEST:
-        raise JsonInvalid("a number is too large: write numbers that a 64-bit float can hold")
 
 
 def _reason(text: bytes, words: str) -> str:

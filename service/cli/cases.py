@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from models.strict_json import BYTE_ORDER_MARK, JsonInvalid, read_json, require_finite
+from models.strict_json import BYTE_ORDER_MARK, JsonInvalid, read_json
 
 STDIN = "-"
 INLINE_BYTES = 1024 * 1024  # a larger file goes through an upload: base64 would pass through memory thrice
@@ -88,7 +88,6 @@ def _begins_like_json(beginning: bytes) -> bool:
 def _parsed(content: bytes, name: str) -> JsonCases:
     try:
         value = read_json(content)
-        require_finite(value)
     except JsonInvalid as error:
         raise click.UsageError(f"{name} is not JSON: {error}.") from None
     inputs = value if isinstance(value, list) else [value]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from models.strict_json import JsonInvalid, read_json, require_finite
+from models.strict_json import JsonInvalid, read_json
 from service.cli.output import Output
 
 if TYPE_CHECKING:
@@ -67,11 +67,9 @@ class ModelOption(click.ParamType[tuple[str, Any]]):
         if not equals or not name:
             self.fail("write it as NAME=VALUE, such as top=5", param, ctx)
         try:
-            found = read_json(told.encode())
-            require_finite(found)
+            return name, read_json(told.encode())
         except (JsonInvalid, UnicodeEncodeError):
             return name, told
-        return name, found
 
 
 model_options = click.option(

@@ -11,6 +11,7 @@ from models.strict_json import JsonInvalid, read_json
 from service.api.http.requests import body_as
 from service.batches.files.layouts import BatchFormat
 from service.cli.cases import JsonCases, read_cases
+from service.cli.client import json_bytes
 from service.errors import BodyNotJson
 from tests.unit.service.batches.files.example_batches import errors
 
@@ -79,10 +80,40 @@ def test_a_number_past_float64_is_refused_by_name_where_a_schema_knows_it(
     assert (row, column) == (1, "dose")
     assert code in {"not_finite", "out_of_range"}
     (tmp_path / "case.json").write_bytes(text)
-    with pytest.raises(click.UsageError, match="too large"):
+    cases = read_cases(str(tmp_path / "case.json"))
+    assert isinstance(cases, JsonCases)
+    assert read_json(json_bytes({"input": cases.inputs[0]})) == {"input": read_json(text)}, "it is sent on"
+    [golden] = parse_golden('{"cases":[{"expected":{},"input":' + text.decode() + "}]}")
+    assert golden.input == read_json(text), "the pipeline is asked"
+
+
+@pytest.mark.parametrize("number", [b"1." + b"5" * 5000, b"1e" + b"0" * 5000 + b"1"])
+def test_digits_behind_the_point_and_of_an_exponent_are_not_counted(number: bytes, tmp_path: Path) -> None:
+    text = b'{"dose":' + number + b',"age":2}'
+    body_as(Anything, text)
+    (tmp_path / "case.json").write_bytes(text)
+    assert isinstance(read_cases(str(tmp_path / "case.json")), JsonCases)
+    assert errors(text + b"\n" + GOOD, BatchFormat.NDJSON) == []
+    parse_golden('{"cases":[{"expected":{},"input":' + text.decode() + "}]}")
+
+
+def test_a_second_byte_order_mark_is_refused_in_every_way_it_can_come(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    with pytest.raises(BodyNotJson):
+        body_as(Anything, 2 * mark + GOOD)
+    (tmp_path / "case.json").write_bytes(2 * mark + GOOD)
+    with pytest.raises(click.UsageError, match="not JSON"):
         read_cases(str(tmp_path / "case.json"))
-    with pytest.raises(GoldenFailed, match="too large"):
-        parse_golden('{"cases":[{"expected":{},"input":' + text.decode() + "}]}")
+    with pytest.raises(GoldenFailed):
+        parse_golden('\ufeff\ufeff{"cases":[]}')
+    wrong = [(1, "invalid_json"), (3, "invalid_json")]
+    content = 2 * mark + GOOD + b"\n" + GOOD + b"\n" + mark + GOOD
+    assert [(row, code) for row, _, code in errors(content, BatchFormat.NDJSON)] == wrong
+
+
+def test_what_the_command_line_sends_keeps_every_text_and_number() -> None:
+    body = {"a": [1.5, 10**400, "Infinity", "1e999", "é"], "b": {"c": float("inf"), "d": -float("inf")}}
+    assert read_json(json_bytes(body)) == body
 
 
 @pytest.mark.parametrize("content", [b'{"secret":1,"secret":2}', b'["secret"', b"secret", b'["secret\x01"]'])

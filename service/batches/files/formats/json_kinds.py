@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.strict_json import BYTE_ORDER_MARK, JsonInvalid, read_json
+from models.strict_json import JsonInvalid, read_json_line
 from service.batches.files.formats.records import Records
 
 LEAST_INT64, GREATEST_INT64 = -(2**63), 2**63 - 1
@@ -154,14 +154,14 @@ def is_id(value: object) -> bool:
 def written_id(value: object, name: str, line: bytes) -> str | int | None:
     """The id that stands under `name` in a line of JSON: `-0` and fractions as their text; None for what is no id."""
     if isinstance(value, float):
-        return str(read_json(line, written_floats=True)[name])
+        return str(read_json_line(line, written_floats=True)[name])
     if value == 0 and value is not False and NEGATIVE_ZERO.search(line):
         return _written_zero(name, line)
     return value if is_id(value) else None  # type: ignore[return-value] # ensured by is_id
 
 
 def _written_zero(name: str, line: bytes) -> str | int:
-    written = json.loads(line.removeprefix(BYTE_ORDER_MARK), parse_int=str)[name]
+    written = json.loads(line, parse_int=str)[name]
     return "-0" if written == "-0" else 0
 
 
@@ -188,7 +188,7 @@ def _number(value: object) -> float | None:
 
 def _object(line: bytes) -> Mapping[str, Any]:
     try:
-        value = read_json(line)
+        value = read_json_line(line)
     except JsonInvalid:
         return {}
     return value if isinstance(value, dict) else {}

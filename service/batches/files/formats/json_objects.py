@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from models.pipelines import FieldFault, pointer_to
 from models.pipelines.columns import FaultFinder, NumberColumn
-from models.strict_json import BYTE_ORDER_MARK, JsonInvalid, read_json
+from models.strict_json import JsonInvalid, read_json_line
 from service.batches.files import problems
 from service.batches.files.blocks import RowBlock
 from service.batches.files.formats.carrying import id_faults, record_batch
@@ -36,7 +36,7 @@ def nests_input(line: Mapping[str, object], wanted: Wanted) -> bool:
 def parsed_line(line: bytes) -> object:
     """The value of a line; None when it is no JSON by the rule of strict_json, and for null."""
     try:
-        return read_json(line)
+        return read_json_line(line)
     except JsonInvalid:
         return None
 
@@ -44,7 +44,7 @@ def parsed_line(line: bytes) -> object:
 def loosely_parsed(line: bytes) -> object:
     """The value of a line, parsed leniently where strict_json refuses it; None where it is no JSON."""
     try:
-        return json.loads(line.removeprefix(BYTE_ORDER_MARK).decode(errors="replace"))
+        return json.loads(line.decode(errors="replace"))
     except (ValueError, RecursionError):
         return None
 
