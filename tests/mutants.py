@@ -19,6 +19,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import libcst
 from mutmut import __main__ as mutmut
@@ -132,19 +133,27 @@ def _says_more(function: libcst.FunctionDef) -> bool:
     return len(function.body.body) > 1 or function.get_docstring() is None
 
 
-def _forget_what_is_cached() -> None:
-    run_tests = PytestRunner.run_tests
+class _Forgetful:
+    """Forgets what caches hold: else the first test alone would be seen to reach a function, and no mutant be asked."""
 
-    def run_anew(runner: PytestRunner, **options: object) -> int:
-        """Run tests in the process of a mutant, without what the original had answered before."""
+    def pytest_runtest_setup(self) -> None:
         cached = type(functools.cache(len))
         ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]
         for value in [value for module in ours for value in vars(module).values()]:
             if isinstance(value, cached):
                 value.cache_clear()
-        return int(run_tests(runner, **options))
 
-    PytestRunner.run_tests = run_anew
+
+def _forget_what_is_cached() -> None:
+    execute = PytestRunner.execute_pytest
+
+    def execute_anew(runner: PytestRunner, params: list[str], **options: Any) -> int:
+        _Forgetful().pytest_runtest_setup()
+        if plugins := options.get("plugins"):  # it is noted which test reaches what
+            options["plugins"] = [*plugins, _Forgetful()]
+        return int(execute(runner, params, **options))
+
+    PytestRunner.execute_pytest = execute_anew
 
 
 def _run_the_quickest_tests() -> None:
