@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from models.manifest import ManifestInvalid
 from models.pipelines import FieldFault, InputRejected, Pipeline, RowFault, single_pass
+from models.pipelines.columns import NumberColumn
+from models.pipelines.rows import FieldPipeline
 from tests.unit.models.example_bundles import FEATURES, manifest
 
 PIPELINE = single_pass(manifest())
@@ -166,6 +168,11 @@ def test_an_optional_field_may_be_null_or_absent_and_is_stored_as_nan() -> None:
         assert math.isnan(age)
 
 
+@pytest.mark.parametrize("dose", [0, 50.0])
+def test_the_ends_of_a_range_belong_to_it_where_another_field_is_absent_too(dose: float) -> None:
+    assert struct.unpack("<dd", OPTIONAL_AGE.encode({"dose": dose}))[0] == dose
+
+
 def test_an_optional_field_that_is_sent_must_still_be_right() -> None:
     assert faults_of({"dose": 1.0, "age": 130}, OPTIONAL_AGE)[0].code == "out_of_range"
     assert faults_of({"dose": 1.0, "age": math.nan}, OPTIONAL_AGE)[0].code == "not_finite"
@@ -193,6 +200,13 @@ def test_the_schema_gives_title_unit_range_and_example() -> None:
     assert (dose["title"], dose["unit"], dose["minimum"], dose["maximum"]) == ("Dose", "mg", 0.0, 50.0)
     assert schema["examples"] == [{"dose": 10.0, "age": 40.0}]
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_the_schema_names_a_unit_only_where_there_is_one() -> None:
+    described: Any = PIPELINE.input_schema()["properties"]
+    assert described["dose"]["description"].endswith("Unit: mg.")
+    plain: Any = wide_pipeline(2).input_schema()["properties"]
+    assert "Unit" not in plain["marker_0"]["description"]
 
 
 @pytest.mark.parametrize(
@@ -242,3 +256,19 @@ def test_an_example_is_the_middle_of_the_range_or_as_near_to_zero_as_one_without
 def test_a_feature_that_makes_no_sense_is_refused(feature: dict[str, Any], advice: str) -> None:
     with pytest.raises(ManifestInvalid, match=advice):
         single_pass(manifest(features=[FEATURES[0] | feature, FEATURES[1]]))
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 50.1, math.nan, math.inf, -math.inf])
+def test_one_number_of_a_column_past_either_end_is_a_fault_of_its_row(wrong: float) -> None:
+    assert isinstance(PIPELINE, FieldPipeline)
+    doses = NumberColumn(np.array([0.0, wrong, 50.0]))
+    _, faults = PIPELINE.check_columns([doses, NumberColumn(np.array([1.0, 2.0, 3.0]))], 3)
+    assert faults.any_of(3).tolist() == [False, True, False]
+
+
+def test_a_column_whose_numbers_all_are_in_range_has_no_fault() -> None:
+    assert isinstance(PIPELINE, FieldPipeline)
+    columns = [NumberColumn(np.array([0.0, 50.0])), NumberColumn(np.array([0.0, 120.0]))]
+    feeds, faults = PIPELINE.check_columns(columns, 2)
+    assert not faults.any_of(2).any()
+    assert feeds["features"].tolist() == [[0.0, 0.0], [50.0, 120.0]]
