@@ -22,6 +22,8 @@ from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGra
 from tests.integration import shifts
 from tests.integration.shifts import Shift, csv_of, rows_of
 from workers.batches.chunk_scoring import ChunkScorer, ScoredChunk
+from workers.batches.thread import BatchThread
+from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime, RunFailed
 
 BAD = (3, 64, 65, 130, 200)
@@ -295,3 +297,27 @@ def test_a_model_that_a_worker_refuses_leaves_its_batch_to_others(
         runtime.graph.faults.clear()
         worker.work()
         assert worker.nights.view(batch_id).state is BatchState.COMPLETED
+
+
+def test_a_worker_that_refuses_the_model_finds_no_fault_with_the_source(
+    database: Database, blobs: MemoryBlobStore, keyring: Keyring, queue: FakeTaskQueue, tmp_path: Path
+) -> None:
+    """As where a plug-in is gone: the batch is released before its source is looked for."""
+    real = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1).load(factories.bundle().model_path)
+    runtime = FakeRuntime(ScriptedGraph(real, {}))
+    with shifts.shift(database, blobs, keyring, queue, tmp_path, runtime=runtime) as worker:
+        uri = worker.file("cases.csv", csv_of(rows_of(20)))
+        batch_id = worker.open(uri)
+        while not worker.nights.rows("SELECT number FROM batch_chunk"):
+            assert worker.batch_thread.work()
+        runtime.graph.faults[1] = RunFailed("x")
+        (tmp_path / "in" / "cases.csv").unlink()
+        pool = ModelPool(runtime, worker.services.catalog, blobs, cache=tmp_path / "other", budget_mb=1000)
+        other = BatchThread(replace(worker.services, owner="w2", pool=pool), worker.turns)
+        while other.work():
+            pass
+        other.close()
+        assert pool.refusals.current() == {worker.nights.model.id}
+        assert worker.nights.view(batch_id).problem is None
+        chunk = "SELECT state::text, attempt FROM batch_chunk"
+        assert worker.nights.rows(chunk) == [("queued", 0)]

@@ -102,11 +102,14 @@ class ChunkWorker:
     def _score(self, chunk: ClaimedChunk) -> tuple[str, Scored]:
         """Score a chunk and write its parts."""
         began = time.perf_counter()
-        services, opened = self._services, self._opened(chunk)
+        services = self._services
+        loaded = services.pool.get(
+            chunk.model_version_id
+        )  # a model that is refused here is no fault of the source
+        opened = self._opened(chunk)
         check_same(opened.source, opened.identity)
         cipher = services.ciphers.of(chunk.tenant_id)
         planned = Chunk.from_bytes(chunks.open_seek(cipher, chunk.tenant_id, chunk.lease.id, chunk.seek))
-        loaded = services.pool.get(chunk.model_version_id)
         options = loaded.pipeline.check_options(opened.request.options)
         polite, limit = self._polite(loaded), min(chunk.run_rows, loaded.batch_limit)
         scorer = ChunkScorer(

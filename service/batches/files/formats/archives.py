@@ -249,14 +249,14 @@ def _index_name(members: Sequence[Named], wanted: Wanted) -> str | None:
     asked = None if wanted.index is None else normal(wanted.index)
     if asked is not None and names.count(asked) != 1:
         raise FileRefused(FileProblem.INDEX_INVALID, "The archive must hold the index exactly once.")
-    found = [asked] if asked is not None else [name for name in INDEX_NAMES if name in names]
+    found = [asked] if asked is not None else [name for name in names if name.lower() in INDEX_NAMES]
     if not found:
         if wanted.carried not in ((), (FILE_COLUMN,)):
             raise FileRefused(
                 FileProblem.INDEX_INVALID, "Columns to carry need an index, and the archive has none."
             )
         return None
-    if len(found) > 1 or names.count(found[0]) > 1:
+    if len(found) > 1:
         raise FileRefused(FileProblem.INDEX_INVALID, "The archive holds several indexes: name one.")
     return found[0]
 
@@ -269,7 +269,7 @@ def _read_index(
     lines = replace(wanted, fields=())
     limits = Limits(rows=len(content) + 1, size_bytes=len(content) + 1)
     try:
-        if name.endswith(".csv"):
+        if name.lower().endswith(".csv"):
             found = delimited.inspect(file, lines, limits)
             reader: ndjson.NdjsonReader | delimited.DelimitedReader
             reader = delimited.DelimitedReader(file, found.layout)

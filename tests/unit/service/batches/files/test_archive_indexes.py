@@ -70,6 +70,17 @@ def test_lines_of_an_ndjson_index_that_cannot_be_read_are_errors_of_their_rows(n
     assert files_of(content, plan_of(content, ZIP, **images())) == [image(1), None, None, image(0)]
 
 
+@pytest.mark.parametrize("name", ["INDEX.CSV", "Index.csv", "index.NDJSON"])
+def test_an_index_is_found_whatever_its_case(name: str) -> None:
+    content = archive((name, b'{"file": "2.png"}\n' if name.endswith("JSON") else b"file\n2.png\n"))
+    assert files_of(content, plan_of(content, ZIP, **images())) == [image(2)]
+
+
+def test_two_indexes_that_differ_in_case_are_several() -> None:
+    content = archive(("index.csv", b"file\n2.png\n"), ("INDEX.CSV", b"file\n1.png\n"))
+    assert refusal(content, ZIP, **images()).problem is FileProblem.INDEX_INVALID
+
+
 def test_an_index_of_any_name_and_place_can_be_asked_for() -> None:
     content = archive(("lists/cases.csv", b"file\n2.png\n"), ("index.csv", b"file\n0.png\n"))
     plan = plan_of(content, ZIP, **images(index="./lists/cases.csv"))
