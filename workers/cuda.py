@@ -1,7 +1,7 @@
 """What CUDA needs besides ONNX Runtime: NVIDIA's libraries, which come as wheels, and the driver of the host.
 
 ONNX Runtime links to the libraries and does not look for them among the wheels, and where one of them or the driver is
-missing it runs on the CPU and says nothing. So the libraries are loaded here, and what is missing is named.
+missing it silently runs on the CPU. So the libraries are loaded here, and what is missing is named.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ from pathlib import PurePath
 
 import onnxruntime as ort
 
-# The CUDA that ONNX Runtime is built for, such as 13.0; nothing where it is built for none.
+# The CUDA that ONNX Runtime is built for, such as 13.0; empty where it is built without.
 VERSION = str(getattr(ort, "cuda_version", "") or "")
 DRIVER = "libcuda.so.1"
-CUDNN = "libcudnn.so.9"  # looked for by the first convolution, so that its absence would show late
+CUDNN = "libcudnn.so.9"  # loaded by the first convolution, so that its absence would show late
 NOT_LOADED = re.compile(r"Failed to load (\S+): ")
 
 WITHOUT_CUDA = "this ONNX Runtime is built without CUDA. Install medqueue[gpu] in place of medqueue[cpu]"
@@ -29,7 +29,7 @@ DEVICE_ADVICE = "Look at what nvidia-smi says here, and whether the driver is ne
 
 
 def fault(version: str = VERSION, preload: Callable[[], None] = ort.preload_dlls) -> str | None:
-    """Load the libraries; why CUDA cannot work here and what to do about it, or None where it can."""
+    """Load the libraries; returns why CUDA cannot work here and what to do, or None where it can."""
     if not version:
         return WITHOUT_CUDA
     missing = load_libraries(preload)
@@ -62,7 +62,7 @@ def has_driver() -> bool:
 
 
 def _device_fault(major: str) -> str | None:
-    """Why the driver offers no GPU, in the words of CUDA's runtime; None where it offers one."""
+    """Why the driver offers no GPU, as CUDA's runtime reports it; None where it offers one."""
     try:
         runtime = ctypes.CDLL(f"libcudart.so.{major}")
     except OSError:

@@ -1,7 +1,7 @@
 """Renews the leases of the work in hand, as long as that work makes progress.
 
 A bare timer would keep a hung worker's leases alive for ever. Here the work says how long its current step may take;
-past that the run is told to stop, and if that does not help the process ends itself, so that others can take over.
+after that the run is stopped, and if that does not help the process ends itself, so that others can take over.
 """
 
 import os
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """One thread that beats while work is held. `lost` tells which of it is no longer ours."""
+    """One thread that beats while work is held. `lost` says which of it is no longer ours."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Heartbeat:
                 self._beat(held)
 
     def _look_later(self) -> None:
-        """Sleep until something may be due. Idle, it looks once a beat, so that no claim has to wake this thread."""
+        """Sleep until something may be due. Idle, it checks once a beat, so that no claim has to wake this thread."""
         now = time.monotonic()
         self._looks_at = min(self._next_beat, self._step_ends) if self._held else now + self._beat_s
         self._condition.wait(timeout=max(0.0, self._looks_at - now))

@@ -1,9 +1,9 @@
-"""How ONNX Runtime words what went wrong: memory that ran out, a GPU that is lost."""
+"""How ONNX Runtime reports memory that ran out and a lost GPU."""
 
 import re
 
-# ONNX Runtime has one exception class for most faults; its allocators are told by their words alone: those of its own
-# arenas (core/framework/bfc_arena.cc, the pools of CUDA), of CUDA, cuBLAS, cuDNN 8 and 9 and cuRAND, and of C++.
+# ONNX Runtime has one exception class for most faults; allocators are recognized by their messages alone: those of its
+# own arenas (core/framework/bfc_arena.cc, the pools of CUDA), of CUDA, cuBLAS, cuDNN 8 and 9 and cuRAND, and of C++.
 OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "failed to allocate",
@@ -24,16 +24,16 @@ OUT_OF_MEMORY_WORDS = (
     "cufft_alloc_failed",
 )
 # After these errors of CUDA every later call of the process fails alike: an uncorrectable error of the GPU's memory, a
-# GPU that is gone, kernels that read where they may not or were given up by the driver. "The process must be terminated
+# GPU that is gone, kernels that read where they may not or were aborted by the driver. "The process must be terminated
 # and relaunched", as CUDA's documentation of cudaError_t has it.
 DEVICE_LOST = re.compile(r"cuda failure (214|220|700|702|709|71[04-9]|999)\b")
-DEVICE_LOST_EXIT_STATUS = 75  # as for a run that hangs: whoever supervises the process starts it again
+DEVICE_LOST_EXIT_STATUS = 75  # as for a run that hangs: the supervisor restarts the process
 
-# What ONNX Runtime says of an error of CUDA, up to where it names files of its own.
+# ONNX Runtime's message of a CUDA error, up to where it names files of its own.
 CUDA_FAILURE = re.compile(r"\b(CUDA|CUBLAS|CUDNN)\w* failure \d+: [^;\n]*[^;\s]")
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
-    """Whether an allocator raised it, told by its words. They are looked at and never passed on."""
+    """Whether an allocator raised it, by its message, which is never passed on."""
     words = str(fault).lower()
     return isinstance(fault, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS)

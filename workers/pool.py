@@ -32,7 +32,7 @@ log = structlog.get_logger()
 class LoadedModel:
     """A published model in memory, its bundle opened by its pipeline. `batch_limit` shrinks when a run is out of memory.
 
-    `retries_first` says whose turn the next claim is: jobs claimed before, or fresh ones.
+    `retries_first`: whether the next claim takes jobs claimed before, or fresh ones.
     """
 
     model: PublishedModel
@@ -67,7 +67,7 @@ class ModelPool:
 
     @property
     def used_mb(self) -> float:
-        """What the loaded models count, in MiB."""
+        """The counted memory of the loaded models, in MiB."""
         with self._lock:
             return sum(loaded.graphs.size_mb for loaded in self._loaded.values())
 
@@ -102,7 +102,7 @@ class ModelPool:
     def warm_up(self, fails: Callable[[PublishedModel, Exception], None] | None = None) -> list[str]:
         """Load what `stable` points at, as far as the budget goes; the names of those models.
 
-        `fails` is told of each whose bundle cannot be fetched, and the others are loaded; without it that is raised.
+        `fails` is called for each whose bundle cannot be fetched, and the others are loaded; without it that is raised.
         Raises ProviderUnavailable.
         """
         names = []
@@ -113,7 +113,7 @@ class ModelPool:
             try:
                 bundle = self._fetch(model)
             except ModelRefused:
-                continue  # told by name, and this worker has others to score
+                continue  # reported by name; this worker has others to score
             except (BundleUnusable, BlobUnavailable, OSError) as error:
                 if fails is None:
                     raise
@@ -150,7 +150,7 @@ class ModelPool:
         return bundle
 
     def _load(self, model: PublishedModel, bundle: Bundle) -> FittedGraphs:
-        """The graphs. Raises OutOfMemory, ProviderUnavailable, or ModelRefused when its file is no use here."""
+        """The graphs. Raises OutOfMemory, ProviderUnavailable, or ModelRefused when its file cannot be used here."""
         try:
             graphs = {
                 name: self._runtime.load(path, allow_tf32=model.manifest.runtime.allow_tf32)
@@ -191,7 +191,7 @@ class ModelPool:
         return kept
 
     def _try_out(self, loaded: LoadedModel, bundle: Bundle) -> None:
-        """See that the model answers its golden cases here. Raises OutOfMemory or ModelRefused.
+        """Check that the model answers its golden cases here. Raises OutOfMemory or ModelRefused.
 
         On a GPU its largest batch is run, too. On the CPU there is nothing to gain from that: a first large batch takes
         as long there as the second (1.26 and 1.20 s for 256 X-ray images), and so long a start.
@@ -219,7 +219,7 @@ class ModelPool:
                 self._unload_oldest()
 
     def _unload_oldest(self) -> bool:
-        """Let the model go that was used longest ago; whether there was one."""
+        """Unload the model that was used longest ago; whether there was one."""
         with self._lock:
             if not self._loaded:
                 return False

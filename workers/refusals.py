@@ -11,7 +11,7 @@ import structlog
 from service.catalog import PublishedModel
 from service.metrics import MODELS_REFUSED
 
-REFUSED_S = 60.0  # then it is tried again: memory may have become free, a library mended
+REFUSED_S = 60.0  # then it is tried again: memory may have become free, a library been repaired
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ class _Refusal:
 
 
 class Refusals:
-    """Which models are refused. `tell` is given the reasons by model whenever they change. Several threads may ask."""
+    """Which models are refused. `tell` is called with the reasons by model whenever they change. Several threads may ask."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Runs ONNX graphs: execution providers chosen and checked, I/O binding on CUDA, out-of-memory told from other faults.
+"""Runs ONNX graphs: execution providers chosen and checked, I/O binding on CUDA, out-of-memory distinguished from other faults.
 
 The only module of the workers that knows ONNX Runtime.
 """
@@ -64,11 +64,11 @@ class LoadedGraph(Graph, Protocol):
 
     @property
     def size_mb(self) -> float:
-        """What it counts against the memory budget, in MiB."""
+        """Its share of the memory budget, in MiB."""
 
     @property
     def signature(self) -> Signature:
-        """What it takes and gives."""
+        """Its inputs and outputs."""
 
     def beside(self) -> "LoadedGraph":
         """The same graph for another thread: its runs may overlap with these, and a stop reaches its own alone."""
@@ -134,7 +134,7 @@ class OnnxRuntime:
         return self._provider
 
     def load(self, path: Path, *, allow_tf32: bool = False) -> "OnnxGraph":
-        """See Runtime. What a session really uses is asked after loading: what is missing falls back silently."""
+        """See Runtime. The provider that a session really uses is checked after loading: a missing one falls back silently."""
         # Weights and, by experience, about as much again for the arena of one run, over the fixed cost of a session.
         size_mb = 2 * path.stat().st_size / 2**20 + 8
         if self._provider == CPU:
@@ -198,7 +198,7 @@ class OnnxGraph:
         device: str | None = None,
         end_process: Callable[[int], None] = os._exit,
     ) -> None:
-        """With a `device`, inputs and outputs are bound to its memory, where they can be: text has no other than the CPU's."""
+        """With a `device`, inputs and outputs are bound to its memory, where they can be: text has only the CPU's."""
         self._session = session
         self._size_mb = size_mb
         self._end_process = end_process
@@ -258,7 +258,7 @@ class OnnxGraph:
         return values
 
     def _named(self, fault: BaseException, options: ort.RunOptions) -> Exception:
-        """The fault as one of ours. Its words are looked at here and nowhere else, and never passed on.
+        """The fault as one of ours. Its message is matched here and nowhere else, and never passed on.
 
         A device that is lost ends the process: every later run would fail as well and be held against its input. What
         is in hand is rescued when its lease lapses.

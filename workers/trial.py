@@ -1,7 +1,7 @@
 """Tries a model that was just loaded: its golden cases, on this worker's own provider, before its first job.
 
-A model is checked on the CPU of whoever publishes it. Another processor, a GPU, a driver or a library may compute
-otherwise, and a wrong answer is worse than none.
+A model is checked on the CPU of whoever publishes it. Another processor, GPU, driver or library may compute otherwise,
+and a wrong answer is worse than none.
 """
 
 import threading
@@ -19,7 +19,7 @@ AFFORDED_S = 5.0  # what the comparison may add to the loading of a model on the
 
 
 class Trial:
-    """Runs of one loaded model that count for nothing. Each is stopped when it takes longer than the manifest allows."""
+    """Trial runs of one loaded model. Each is stopped when it takes longer than the manifest allows."""
 
     def __init__(self, graphs: Graphs, pipeline: Pipeline, scoring: Scoring, bundle: Bundle) -> None:
         self._graphs = graphs

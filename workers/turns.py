@@ -16,7 +16,7 @@ LOOK_S = 1.0
 
 
 class Turns:
-    """Whose turn it is. At most the run of a job waits for a micro-batch in progress, all else of it for nothing."""
+    """Whose turn it is. Of a job only the run waits for a micro-batch in progress."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -25,7 +25,7 @@ class Turns:
 
     @contextmanager
     def job(self) -> Iterator[None]:
-        """Jobs are in hand, or looked for, while the block lasts: batches begin nothing."""
+        """Jobs are in hand, or being claimed, while the block lasts: batches begin nothing."""
         with self._changed:
             self._jobs += 1
         try:
@@ -43,7 +43,7 @@ class Turns:
 
     @contextmanager
     def micro_batch(self, while_waiting: Callable[[], object]) -> Iterator[None]:
-        """Have the graph to oneself once no job is in hand; `while_waiting` is called meanwhile and may raise."""
+        """Hold the graph exclusively once no job is in hand; `while_waiting` is called meanwhile and may raise."""
         self.give_way(while_waiting, take=True)
         try:
             yield

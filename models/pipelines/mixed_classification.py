@@ -109,7 +109,7 @@ class MixedClassification:
         return [_packed(row) for row in self._rows()]
 
     def _rows(self) -> Iterator[dict[str, Stored]]:
-        shown: dict[str, Stored] = {feature.name: feature.shown for feature in self._features}
+        samples: dict[str, Stored] = {feature.name: feature.sample for feature in self._features}
         yield shown
         for feature in self._features:
             for end in _ends(feature):
@@ -155,7 +155,7 @@ class MixedClassification:
             "properties": {feature.name: feature.json_schema() for feature in self._features},
             "required": [feature.name for feature in self._features if feature.required],
             "additionalProperties": False,
-            "examples": [{feature.name: feature.shown for feature in self._features}],
+            "examples": [{feature.name: feature.sample for feature in self._features}],
         }
 
 

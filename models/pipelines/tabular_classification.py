@@ -239,7 +239,7 @@ class TabularClassification:
             "required": [feature.name for feature in self._features if feature.required],
             "additionalProperties": False,
         }
-        return {**schema, "examples": [{feature.name: feature.shown for feature in self._features}]}
+        return {**schema, "examples": [{feature.name: feature.sample for feature in self._features}]}
 
 
 def load(manifest: ModelManifest, read: ReadFile) -> Pipeline:  # noqa: ARG001 - it has no side files

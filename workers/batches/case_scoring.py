@@ -77,7 +77,7 @@ class CaseScorer:
         return [*self._some(cases[:middle]), *self._some(cases[middle:])]
 
     def _answers(self, cases: Sequence[Case]) -> list[Answer]:
-        """What the pipeline answers. What nobody foresaw counts as the model's failure on these rows."""
+        """What the pipeline answers. An unexpected error counts as the model's failure on these rows."""
         try:
             answers = self.scoring.score(self.run, cases)
         except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, LeaseLost, Stopping):

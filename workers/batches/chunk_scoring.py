@@ -36,7 +36,7 @@ Between = Callable[[], object]
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """What came of a chunk: counts, and its two parts as bytes, empty where there is nothing to write.
+    """The outcome of a chunk: counts, and its two parts as bytes, empty where there is nothing to write.
 
     `failed` rows have `error_lines` lines of errors, at least one each.
     """
@@ -52,9 +52,9 @@ class ScoredChunk:
 class ChunkScorer:
     """Scores chunks with one loaded model. One thread at a time.
 
-    `between` is called before each file is decoded and before each run of the graph: whoever has more urgent work does
-    it there, or raises to give the chunk up. `batch_limit` is the size of a micro-batch; it is halved when the graph is
-    out of memory. `cases` scores for pipelines that have no columns of their own.
+    `between` is called before each file is decoded and before each run of the graph: more urgent work is done there, or
+    it raises to give the chunk up. `batch_limit` is the size of a micro-batch; it is halved when the graph is out of
+    memory. `cases` scores for pipelines that have no columns of their own.
     """
 
     def __init__(

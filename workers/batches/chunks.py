@@ -31,7 +31,7 @@ from workers.pool import LoadedModel
 from workers.refusals import ModelRefused
 from workers.turns import PoliteGraphs
 
-OPEN_FILES = 2  # a reader keeps its place in the file: batches of two tenants take turns
+OPEN_FILES = 2  # a reader keeps its position in the file: batches of two tenants take turns
 
 log = structlog.get_logger()
 
@@ -59,7 +59,7 @@ class ChunkWorker:
         self._open: OrderedDict[UUID, _Open] = OrderedDict()
 
     def work(self) -> bool:
-        """Claim a chunk and see it to its end; whether there was one. Raises DatabaseUnavailable."""
+        """Claim and process a chunk; whether there was one. Raises DatabaseUnavailable."""
         services = self._services
         places = {batch_id: each.next_chunk for batch_id, each in self._open.items()}
         scorable = services.pool.scorable()
@@ -93,7 +93,7 @@ class ChunkWorker:
             services = self._services
             services.write(lambda work: chunks.release(work, chunk, owner=services.owner))
             BATCH_CHUNKS.labels("released").inc()
-        except Exception as error:  # noqa: BLE001 - fault_of sorts them, and logs what nobody foresaw
+        except Exception as error:  # noqa: BLE001 - fault_of classifies them, and logs unexpected ones
             self._forget(chunk.batch_id)
             self._give_up(chunk, error)
         else:
@@ -132,7 +132,7 @@ class ChunkWorker:
     def _write(
         self, chunk: ClaimedChunk, store: PartStore, found: ScoredChunk
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Write results and errors; both as they are kept."""
+        """Write results and errors; both as they are stored."""
 
         def write(kind: PartKind, content: memoryview, rows: int) -> dict[str, Any] | None:
             self._keeper.progress()
@@ -157,13 +157,13 @@ class ChunkWorker:
         CHUNK_SECONDS.labels(model).observe(scored.seconds)
 
     def _give_up(self, chunk: ClaimedChunk, error: Exception) -> None:
-        """Try again later what may pass; end the batch for what will not, or has been tried too often."""
+        """Retry later what may pass; end the batch for what will not, or was tried too often."""
         services, fault = self._services, fault_of(error)
         if services.is_to_blame():
             services.write(lambda work: chunks.release(work, chunk, owner=services.owner))
             BATCH_CHUNKS.labels("released").inc()
             return
-        problem = fault.told(chunk.attempt, services.limits.max_attempts)
+        problem = fault.final_problem(chunk.attempt, services.limits.max_attempts)
         if problem is None:
             delay_s, code = services.delay_s(chunk.attempt), fault.problem.code
             services.write(
@@ -177,7 +177,7 @@ class ChunkWorker:
             log.warning("batch_failed", batch=str(chunk.batch_id), chunk=chunk.number, code=problem.code)
 
     def _opened(self, chunk: ClaimedChunk) -> _Open:
-        """The batch of a chunk, its source open and found to be what was validated."""
+        """The batch of a chunk, its source open and identical to what was validated."""
         found = self._open.get(chunk.batch_id)
         if found is None:
             while len(self._open) >= OPEN_FILES:

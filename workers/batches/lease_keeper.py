@@ -1,4 +1,4 @@
-"""A piece of a batch's work in the hands of this process: its lease is kept while it makes progress, and given up in time."""
+"""A piece of a batch's work held by this process: its lease is kept while it makes progress, and given up in time."""
 
 import threading
 import time

@@ -26,7 +26,7 @@ from workers.batches.lease_keeper import LeaseKeeper
 from workers.batches.services import BatchServices
 
 CHUNKS_AT_ONCE = 1000
-MENDED_OTHERWISE = "The mended file has another number of rows than the first one. Send all its rows, or run all of them again."
+OTHER_ROWS = "The corrected file has another number of rows than the first. Send all its rows, or run all of them again."
 
 
 class Reruns:
@@ -49,15 +49,15 @@ class Reruns:
         check_same(services.source(step.tenant_id, request), read_head(head)[1])
         return head, self._failed(step, first, request)
 
-    def in_a_mended_file(
+    def in_corrected_file(
         self, step: ClaimedStep, first: Original, found: Sequence[Chunk], rows: int
     ) -> tuple[Chunk, ...]:
-        """Of the plan of a mended file of `rows` rows those that failed in the first batch.
+        """The plan of a corrected file of `rows` rows, reduced to those that failed in the first batch.
 
         Rows are known by their numbers. Raises FileRefused when the first file has another number of them.
         """
         if rows != self._rows_of_file(step, first):
-            raise FileRefused(FileProblem.CHANGED, MENDED_OTHERWISE)
+            raise FileRefused(FileProblem.CHANGED, OTHER_ROWS)
         request = self._services.request(step.tenant_id, first.id, first.request)
         failed = self._failed(step, first, request)
         return narrowed(found, np.concatenate([_numbers(chunk) for chunk in failed]))
@@ -101,7 +101,7 @@ class Reruns:
 
 
 def _failed_rows(planned: Chunk, chunk: FinishedChunk, store: PartStore, form: OutputFormat) -> Chunk:
-    """A chunk of which those rows are wanted that its errors name."""
+    """A chunk reduced to the rows that its errors name."""
     part = output.part_of(chunk.errors)
     if part is None:  # set aside, and the batch ended before its errors were written
         return planned

@@ -116,7 +116,7 @@ class Fault:
     problem: Problem
     passing: bool
 
-    def told(self, attempt: int, most: int) -> Problem | None:
+    def final_problem(self, attempt: int, most: int) -> Problem | None:
         """What ends the batch, or None where it is to be tried again."""
         if not self.passing:
             return self.problem

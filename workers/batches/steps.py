@@ -46,13 +46,13 @@ from workers.refusals import ModelRefused
 LEAST_ROWS, MOST_ROWS = 256, 524_288
 CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
 RUN_S = 0.025  # of a micro-batch: what a job may have to wait for, and longer where workers share their cores
-# What reading, checking and writing a row of thirty numbers was measured to take, beside the graph.
+# Measured time to read, check and write a row of thirty numbers, without the graph.
 ROW_S = 5e-6
 UNMEASURED_ROW_S = 0.01  # taken for a row of a model that this worker refuses, or cannot measure
-# Sizes are kept from batch to batch while chunks take about as long as meant, so that a file gives the same bytes again.
+# Sizes are kept from batch to batch while chunks take about as long as intended, so that a file gives the same bytes again.
 NEAR = 4.0
-WAIT_STEP_S = 10.0  # how often a source that is waited for is looked for
-# What is no end while a source is waited for.
+WAIT_STEP_S = 10.0  # how often an awaited source is checked
+# Faults that do not end a batch while its source is awaited.
 AWAITED = frozenset({FileProblem.GONE.value, SourceUnavailable.code})
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Sizes:
 
 
 class StepWorker:
-    """Sees to steps, one at a time."""
+    """Processes steps, one at a time."""
 
     def __init__(self, services: BatchServices, keeper: LeaseKeeper) -> None:
         self._services = services
@@ -75,7 +75,7 @@ class StepWorker:
         self._reruns = Reruns(services, keeper)
 
     def work(self) -> bool:
-        """Claim a step and see it to its end; whether there was one. Raises DatabaseUnavailable."""
+        """Claim and process a step; whether there was one. Raises DatabaseUnavailable."""
         services = self._services
         with services.database.statement() as work:
             step = steps.claim(work, owner=services.owner, lease_s=services.lease_s)
@@ -98,11 +98,11 @@ class StepWorker:
             self._services.write(
                 lambda work: steps.fail(work, step, steps.UNACCOUNTED, owner=self._services.owner)
             )
-        except Exception as error:  # noqa: BLE001 - fault_of sorts them, and logs what nobody foresaw
+        except Exception as error:  # noqa: BLE001 - fault_of classifies them, and logs unexpected ones
             self._give_up(step, error)
 
     def _give_up(self, step: ClaimedStep, error: Exception) -> None:
-        """Try again later what may pass; end the batch for what will not, or has been tried too often."""
+        """Retry later what may pass; end the batch for what will not, or was tried too often."""
         services, fault = self._services, fault_of(error)
         if services.is_to_blame():
             services.write(lambda work: steps.release(work, step))
@@ -110,7 +110,7 @@ class StepWorker:
         if step.source_left_s > 0 and fault.problem.code in AWAITED:
             self._await_source(step)
             return
-        problem = fault.told(step.attempt, services.limits.max_attempts)
+        problem = fault.final_problem(step.attempt, services.limits.max_attempts)
         kind = step.kind.value
         if problem is None:
             delay_s = services.delay_s(step.attempt)
@@ -123,7 +123,7 @@ class StepWorker:
             log.warning("batch_failed", batch=str(step.batch_id), step=kind, code=problem.code)
 
     def _await_source(self, step: ClaimedStep) -> None:
-        """Look again in a while for a source that is not there yet. It uses up no attempt."""
+        """Check again later for a source that is not there yet. It uses up no attempt."""
         services, delay_s = self._services, min(WAIT_STEP_S, step.source_left_s)
         services.write(lambda work: steps.await_source(work, step, delay_s=delay_s, owner=services.owner))
         log.info("batch_source_awaited", batch=str(step.batch_id), left_s=round(step.source_left_s))
@@ -152,7 +152,7 @@ class StepWorker:
         found, rows = plan.chunks, plan.rows
         if request.rows is RerunRows.FAILED and step.rerun_of is not None:
             first = self._reruns.original(step.rerun_of)
-            found = self._reruns.in_a_mended_file(step, first, found, rows)
+            found = self._reruns.in_corrected_file(step, first, found, rows)
             rows = sum(chunk.wanted for chunk in found)
         elif request.dry_run_rows is not None:
             found, rows = cut_after(found, request.dry_run_rows), min(rows, request.dry_run_rows)
@@ -309,7 +309,7 @@ class StepWorker:
         planned, problem = Chunk.from_bytes(seek), chunk.problem or {}
         fault = FieldFault("", problem.get("code", ""), problem.get("detail", ""))
         content = encoded([_all_failed(planned, layout, fault)], request.output)
-        # Behind every claim of the chunk, so that what those left can be told from it.
+        # After every claim of the chunk, so that what those left can be distinguished.
         fence = chunk.fence + step.lease.fence
         part = store.write(PartKind.ERRORS, chunk.number, fence, content, rows=planned.wanted)
         assert part is not None, "a chunk has rows"
@@ -319,7 +319,7 @@ class StepWorker:
         return replace(chunk, errors=errors)
 
     def _tidy_up(self, found: Sequence[FinishedChunk], store: PartStore) -> None:
-        """Remove what claims that were lost may have written."""
+        """Remove what lost claims may have written."""
         for chunk in found:
             for fence in range(1, chunk.fence):
                 for kind in (PartKind.RESULTS, PartKind.ERRORS):
@@ -336,7 +336,7 @@ def _in_a_row(found: Sequence[Chunk]) -> list[PlannedChunk]:
 
 
 def _all_failed(planned: Chunk, layout: Layout, fault: FieldFault) -> pa.RecordBatch:
-    """The errors of a chunk whose rows all have one fault. Ids are left out: reading them may be what kills."""
+    """The errors of a chunk whose rows all have one fault. Ids are left out: reading them may be what kills the worker."""
     rows = np.arange(planned.rows) if planned.only is None else planned.only - planned.first_row
     faults = CellFaults(rows, np.zeros(len(rows), np.int32), (fault,))
     nothing = {field.name: pa.nulls(planned.rows, field.type) for field in layout.carried}

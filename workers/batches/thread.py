@@ -1,7 +1,7 @@
 """The thread of a worker process that works on batches: steps first, then chunks, for as long as there is work.
 
-It looks for work by itself, so batches need no wake-ups, and it gives way: claims stand back while jobs wait, runs of the
-graph while jobs are in hand, and the thread itself to every other of the machine.
+It polls for work, so batches need no wake-ups, and it gives way: claims while jobs wait, runs of the graph while jobs
+are in hand, and the thread itself, by niceness, to all others of the machine.
 """
 
 import os
@@ -49,7 +49,7 @@ class BatchThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Give back what is in hand, as soon as that can be done."""
+        """Give back what is in hand, as soon as possible."""
         self._stopping.set()
 
     def close(self) -> None:

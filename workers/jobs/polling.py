@@ -1,6 +1,6 @@
-"""Looks into Postgres for queued jobs when no wake-up has come for a second: without Redis scoring is slower, never absent.
+"""Polls Postgres for queued jobs when no wake-up has come for a second: without Redis scoring is slower, but goes on.
 
-A thread of its own, since the consumer of messages is busy connecting while Redis is away. It scores through the same
+A thread of its own, since the consumer of messages is busy connecting while Redis is unavailable. It scores through the same
 scorer as the messages, which does one micro-batch at a time.
 """
 
@@ -18,15 +18,15 @@ from service.jobs import sweeps
 from workers.jobs.scoring import Scorer
 
 QUIET_S = 1.0
-SOON_S = 0.05  # after a look that found something there may be more soon; then ever later
-JITTER = 0.2  # so that workers that were started together do not look together
+SOON_S = 0.05  # after a poll that found jobs there may be more soon; then ever later
+JITTER = 0.2  # so that workers that were started together do not poll together
 RESTS_S = 30.0  # of a model that could not be scored with: each of its messages tries it, too
 
 log = structlog.get_logger()
 
 
 class Polling:
-    """The looks of one worker process."""
+    """The polling of one worker process."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Polling:
         self._thread = threading.Thread(target=self._run, name="polling", daemon=True)
 
     def start(self) -> None:
-        """Look from now on."""
+        """Poll from now on."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -93,11 +93,11 @@ class Polling:
                 self._looked_at = self._clock()
 
     def _until_quiet_s(self, pause_s: float) -> float:
-        """How long until it may have been quiet for about `pause_s` seconds."""
+        """How long until there may have been no message for about `pause_s` seconds."""
         return max(SOON_S / 2, self._chance(1 - JITTER, 1 + JITTER) * pause_s - self._quiet_s())
 
     def _quiet_s(self) -> float:
-        """For how long there was neither a message nor a look."""
+        """For how long there was neither a message nor a poll."""
         return min(self._scorer.quiet_s, self._clock() - self._looked_at)
 
     def _look_until_nothing_is_left(self) -> bool:

@@ -1,1 +1,1 @@
-"""A worker process: its parts, its start and stop, what it consumes and what it does by the clock."""
+"""A worker process: its parts, its start and stop, what it consumes and what it does periodically."""

@@ -1,4 +1,4 @@
-"""What Celery writes past the log: its banner is left out, and what it says of signals becomes lines of the log."""
+"""Celery's output outside the log: its banner is suppressed, and its messages on signals become log lines."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Celery's consumer, which outlives whatever Redis answers, and says when the process may begin to work.
+"""Celery's consumer, made to survive any answer of Redis, and the signal that the process may begin to work.
 
-The process works from the moment that it begins to look for Redis, not from the first connection: what it does by itself
-(sweeps, webhooks, batches, looks into Postgres) needs no message.
+The process works from the moment that it begins to look for Redis, not from the first connection: what it does by
+itself (sweeps, webhooks, batches, polls of Postgres) needs no message.
 """
 
 import logging
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.consumer import CONNECTION_RETRY, logger
 
-PAUSE_S = 1.0  # Celery connects anew at once, and Redis may refuse again at once
+PAUSE_S = 1.0  # Celery reconnects at once, and Redis may refuse again at once
 
-# Said at every try, once a second. What is wrong with Redis is logged when it changes: `pulse_not_sent`, `redis_away`.
+# Logged at every try, once a second. What is wrong with Redis is logged when it changes: `pulse_not_sent`, `redis_away`.
 SAID_AGAIN = ("consumer: Cannot connect to", CONNECTION_RETRY)
 
 

@@ -1,4 +1,4 @@
-"""Sends this process messages of its own and writes down whether they are taken: proof that it consumes.
+"""Sends messages to this process itself and records whether they are taken: proof that it consumes.
 
 The thread that sends is not the one that takes. What is written is read by `medqueue health`; see service.pulse.
 """
@@ -20,7 +20,7 @@ from service.redis_faults import RedisFault, fault_of
 PULSE_S = 3.0
 # A task that holds no job may load a large model or wait for Postgres, whose statements end after 60 s.
 TASK_S = 300.0
-# A consumer looks for a Redis that was away every second (service.broker), and then sets itself up anew.
+# A consumer retries an unavailable Redis every second (service.consuming), and then sets itself up anew.
 RECONNECT_S = 5.0
 # A consumer that Redis refuses tries again within this time; one that does not has a fault of its own.
 CONSUMER_TRIES_S = 10.0
@@ -54,7 +54,7 @@ class OwnPulse:
 
     @contextmanager
     def task(self) -> Iterator[None]:
-        """A task is in hand while the block lasts. Whichever it is: a message was taken."""
+        """A task is in hand while the block lasts. Any task shows that a message was taken."""
         with self._lock:
             began = self._taken_at = self._clock()
             self._waits_since = None
@@ -69,7 +69,7 @@ class OwnPulse:
                     self._waits_since = self._clock()
 
     def beat(self) -> Pulse:
-        """Send a message, unless the last one waits, and say how things stand."""
+        """Send a message, unless the last one waits, and return the current pulse."""
         began = self._clock()
         try:
             self._send()
@@ -80,7 +80,7 @@ class OwnPulse:
         return self.now()
 
     def now(self) -> Pulse:
-        """How things stand."""
+        """The current pulse."""
         with self._lock:
             at = self._clock()
             busy = bool(self._in_hand) and at - self._in_hand[0] < TASK_S
@@ -101,14 +101,14 @@ class OwnPulse:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and take the record away."""
+        """End the thread and remove the record."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def note_away(self, error: Exception) -> None:
+    def note_unavailable(self, error: Exception) -> None:
         """The consumer could not take messages just now, though Redis may take ours."""
         with self._lock:
             self._not_given_at = self._clock()

@@ -1,7 +1,8 @@
 """The sweeps: what the scheduler does every few seconds, in a thread of its own.
 
-They are what mends lost messages, so they need none: a scheduler whose Redis is away, or whose Celery takes no messages,
-goes on rescuing, expiring and telling of overdue jobs. Celery's beat would send each as a message through Redis.
+They make up for lost messages, so they need none: a scheduler whose Redis is unavailable, or whose Celery takes no
+messages, goes on rescuing, expiring and reporting overdue jobs. Celery's beat would send each as a message through
+Redis.
 """
 
 import threading
@@ -12,9 +13,9 @@ from service.metrics import SWEEPS_FAILED
 
 
 class Sweeper:
-    """Runs every sweep, one after the other, every `every_s` seconds; they must not raise, and say whether they went well.
+    """Runs every sweep, one after the other, every `every_s` seconds; they must not raise, and return whether they succeeded.
 
-    `ended` is called after each round, with whether all of it went well.
+    `ended` is called after each round, with whether all of it succeeded.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Start and stop of a worker process: parts made and models warmed up before it works, a sign when it is ready."""
+"""Start and stop of a worker process: parts made and models warmed up before it works, a file when it is ready."""
 
 import time
 from contextlib import suppress
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Process:
-    """This worker process: its queues, its parts once it has started, the files that tell of it."""
+    """This worker process: its queues, its parts once it has started, the files that report on it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -53,10 +53,10 @@ class Process:
         signals.setup_logging.connect(lambda **_: logs.configure(self._settings.log_level), weak=False)
 
     def _start(self, sender: Any, **_: object) -> None:
-        self._unready()  # a killed predecessor may have left its signs
+        self._unready()  # a killed predecessor may have left its files
         self._queues = frozenset(sender.app.amqp.queues.consume_from)
         logs.identify(worker=worker_name(self._settings))
-        # Celery logs what a signal's receiver raises, and goes on without it: only an exit stops the start.
+        # Celery logs what a signal's receiver raises, and goes on: only an exit stops the start.
         try:
             self._serve_metrics()
             self._parts = make_parts(
@@ -96,7 +96,7 @@ class Process:
         log.info("worker_warm", models=loaded, **describe(scoring.scorer.runtime))
 
     def _serve_metrics(self) -> None:
-        """Serve them where that is asked for, and write the port down."""
+        """Serve metrics where configured, and write the port to a file."""
         if self._settings.metrics_port is None:
             return
         self._metrics = MetricsServer(self._settings.metrics_host, self._settings.metrics_port)
@@ -122,7 +122,7 @@ class Process:
 
     def note_redis_fault(self, error: Exception) -> None:
         """Redis does not let this process take messages."""
-        self.parts.pulse.note_away(error)
+        self.parts.pulse.note_unavailable(error)
 
     def _note_round(self, well: bool) -> None:
         self.parts.pulse.swept()
@@ -146,10 +146,10 @@ class Process:
         for kind in SIGNS:
             path = self._sign(kind)
             if path is not None:
-                with suppress(OSError):  # what is wrong with the folder is the gate's to say
+                with suppress(OSError):  # the gate reports what is wrong with the folder
                     path.unlink(missing_ok=True)
 
     def _sign(self, kind: str) -> Path | None:
-        """The file by which this process says something to others of the machine; None when it has no name."""
+        """The file by which this process reports to others of the machine; None when it has no name."""
         name = self._settings.worker_name
         return self._settings.data_dir / "run" / f"{name}.{kind}" if name else None

@@ -1,7 +1,7 @@
 """One thin Celery task per TaskName, and the sweeps of the scheduler. Each makes one call and is safe to run twice.
 
-Late, repeated and lost messages do no harm: a task looks into Postgres for what there is to do, and returns quietly
-when there is nothing.
+Late, repeated and lost messages do no harm: a task asks Postgres for what there is to do, and returns quietly when
+there is nothing.
 """
 
 from collections import Counter
@@ -66,7 +66,7 @@ def sweeps_of(parts: Parts) -> dict[str, Callable[[], bool]]:
 
 
 def note_swept(parts: Parts) -> None:
-    """Write down that a round of sweeps ended without a fault: /readyz and doctor tell of it when none has for long."""
+    """Write down that a round of sweeps ended without a fault: /readyz and doctor report when none has for long."""
     _quiet("swept", partial(_swept, parts))()
 
 
@@ -89,7 +89,7 @@ def _score(parts: Parts, subject: str) -> None:
 
 
 def _deliver(parts: Parts, _: str) -> None:
-    """Send what is due. Safe twice: the dispatcher looks into Postgres for it."""
+    """Send what is due. Safe twice: the dispatcher asks Postgres for it."""
     if parts.dispatcher is not None:
         parts.dispatcher.wake()
 
@@ -150,7 +150,7 @@ def _rewake(parts: Parts) -> None:
 
 
 def _deliveries(parts: Parts) -> None:
-    """Look after deliveries: lapsed ones, those whose time has come, endpoints that are dead. Safe twice."""
+    """Sweep deliveries: lapsed ones, those whose time has come, endpoints that are dead. Safe twice."""
     with parts.database.statement() as work:
         rescued = deliveries.rescue(work)
     with parts.database.statement() as work:
@@ -168,7 +168,7 @@ def _deliveries(parts: Parts) -> None:
 
 
 def _batches(parts: Parts) -> None:
-    """Look after batches: lapsed work, deadlines, windows, ends that come too late. Safe twice."""
+    """Sweep batches: lapsed work, deadlines, windows, ends that come too late. Safe twice."""
     crashes = parts.settings.max_crashes
     with parts.database.statement() as work:
         lapsed = [batches.rescue_chunks(work, max_crashes=crashes)]
@@ -217,7 +217,7 @@ def _in_hand(parts: Callable[[], Parts], task: Callable[..., None]) -> Callable[
 
 
 def _quiet(name: str, task: Callable[..., None]) -> Callable[..., bool]:
-    """Log a fault that time or an operator mends, and leave the work to the next wake-up or sweep; whether there was none."""
+    """Log a fault that passes or an operator fixes, and leave the work to the next wake-up or sweep; whether there was none."""
 
     def run(*subjects: str) -> bool:
         try:

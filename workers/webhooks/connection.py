@@ -1,4 +1,4 @@
-"""One connection to a receiver: to an address it was given, over TLS or not, with a bound on what is read from it.
+"""One connection to a receiver: to a given address, over TLS or not, with a bound on what is read from it.
 
 Owns the socket for httpcore, which owns the HTTP. Knows no rules: who may be connected to is service/egress. Written
 on asyncio itself: httpcore's own sockets (anyio) are dearer in CPU time and take 64 KiB and more at once.
@@ -94,7 +94,7 @@ class ReceiverStream(httpcore.AsyncNetworkStream, asyncio.BufferedProtocol):
         self._transport.abort()
 
     def get_extra_info(self, info: str) -> object:
-        """For a connection at rest, `is_readable` means that it is of no more use. All else is asyncio's."""
+        """For an idle connection, `is_readable` means that it is no longer usable. All else is asyncio's."""
         if info == "is_readable":
             return self._ended or bool(self._received)
         return self._transport.get_extra_info(info)
@@ -105,7 +105,7 @@ class ReceiverStream(httpcore.AsyncNetworkStream, asyncio.BufferedProtocol):
         self._transport = transport
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Part of asyncio's protocol: where to put what comes."""
+        """Part of asyncio's protocol: the buffer for received bytes."""
         return self._space
 
     def buffer_updated(self, nbytes: int) -> None:

@@ -1,7 +1,7 @@
-"""Sends webhook deliveries: claims what is due, makes many tries side by side, records what came of them.
+"""Sends webhook deliveries: claims what is due, makes many tries concurrently, records their outcomes.
 
 One thread with an event loop of its own; a pump claims and records in turn, so that both come in batches that grow
-under load. A receiver that is slow or dead holds its own few places and nobody else's. Leases are renewed while their
+under load. A receiver that is slow or dead holds only its own few places. Leases are renewed while their
 tries are in hand; after a kill they lapse, and the event is sent again under the same id.
 """
 
@@ -50,7 +50,7 @@ class Limits:
 
 
 class Dispatcher:
-    """The deliveries of this process. `wake` it when some may be due; it looks by itself each second."""
+    """The deliveries of this process. `wake` it when some may be due; it also polls each second."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Dispatcher:
         return len(self._in_hand)
 
     def close(self) -> None:
-        """Finish what is under way as far as it ends within seconds, and give the rest back."""
+        """Finish tries that end within seconds, and give the rest back."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop)
             self._thread.join(timeout=2 * STOPS_WITHIN_S)
@@ -134,7 +134,7 @@ class Dispatcher:
             await self._outbound.aclose()
 
     async def _signaled(self) -> bool:
-        """Wait for a signal; whether it came within a second. A wake-up may be lost, or Redis away."""
+        """Wait for a signal; whether it came within a second. A wake-up may be lost, or Redis unavailable."""
         try:
             await asyncio.wait_for(self._signal.wait(), LOOK_S)
         except TimeoutError:
@@ -143,7 +143,7 @@ class Dispatcher:
         return True
 
     async def _pump(self, *, look: bool) -> None:
-        """Record what has been tried, then claim what is due: after a wake-up, or a look of our own."""
+        """Record what has been tried, then claim what is due: after a wake-up, or a poll."""
         try:
             await self._record()
             if look:
@@ -198,13 +198,13 @@ class Dispatcher:
             self._gate.look()
             if (
                 not self._gate.open
-            ):  # another process has the key; a tenant that nobody can read is told by its tries
+            ):  # another process has the key; a tenant that nobody can read shows in its tries
                 self._release([delivery.lease for delivery in claimed])
                 return []
         return claimed
 
     async def _try(self, claimed: ClaimedDelivery) -> None:
-        """Make one try. Whatever comes of it is recorded."""
+        """Make one try. Any outcome is recorded."""
         began = self._loop.time()
         status = excerpt = retry_after_s = None
         error: str | None = None

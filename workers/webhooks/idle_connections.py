@@ -1,7 +1,7 @@
 """Connections that are kept open between two requests, for a while.
 
-httpcore's own pool asks every connection it has at each request, and only then closes those that are past their time;
-this one looks at the connections of one origin, and sweeps.
+httpcore's own pool checks every connection at each request, and only then closes those past their time; this one checks
+the connections of one origin, and sweeps.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ MOST_AT_REST = 64  # asyncio gives each encrypted connection a buffer of 256 KiB
 
 @dataclass(eq=False)
 class Connection:
-    """A connection to an origin: when it was opened and, between two requests, came to rest (time.monotonic)."""
+    """A connection to an origin: when it was opened and, between two requests, became idle (time.monotonic)."""
 
     origin: str
     http: httpcore.AsyncConnectionInterface
@@ -24,7 +24,7 @@ class Connection:
 
 
 class IdleConnections:
-    """Connections at rest, the longest at rest first, for `idle_s` seconds and never older than `age_s`. One event loop."""
+    """Idle connections, the longest idle first, for `idle_s` seconds and never older than `age_s`. One event loop."""
 
     def __init__(self, *, idle_s: float, age_s: float) -> None:
         self._idle_s = idle_s
@@ -41,7 +41,7 @@ class IdleConnections:
         return None
 
     async def add(self, connection: Connection) -> None:
-        """Keep a connection for the next request, or close it if it is of no more use."""
+        """Keep a connection for the next request, or close it if it is no longer usable."""
         connection.rests_since = time.monotonic()
         self._connections.append(connection)
         if not self._is_good(connection):

@@ -1,8 +1,8 @@
 """One HTTP POST to somebody else's server, with everything about it bounded: where it goes, how long, how much is read.
 
-Which URLs and addresses are allowed is service/egress; sockets are workers/line. Decides nothing about retries. A
-receiver may be hostile: it can answer what it likes, but it cannot choose an address of ours, outstay the time of a
-try, or make us read more than MAX_ANSWER_BYTES. Redirects are answers like any other, bodies are never unpacked, and
+Which URLs and addresses are allowed is service/egress; sockets are workers/webhooks/connection. Decides nothing about
+retries. A receiver may be hostile: it can answer anything, but it cannot choose an address of ours, exceed the time of
+a try, or make us read more than MAX_ANSWER_BYTES. Redirects are answers like any other, bodies are never unpacked, and
 proxy variables of the environment have no effect.
 """
 
@@ -54,7 +54,7 @@ class SendFault(StrEnum):
 
 
 class SendFailed(Exception):
-    """There was no answer. `code` says why; nothing of the URL or of what was sent is in it."""
+    """There was no answer. `code` says why; it holds nothing of the URL or of what was sent."""
 
     def __init__(self, code: SendFault) -> None:
         self.code = code
@@ -63,7 +63,7 @@ class SendFailed(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a receiver answered: status, the start of the body as printable text, seconds it asks us to stay away."""
+    """What a receiver answered: status, the start of the body as printable text, seconds it asks us to wait."""
 
     status: int
     excerpt: str
@@ -131,7 +131,7 @@ class Outbound:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections at rest. What is under way should have ended before."""
+        """Close the idle connections. Tries in flight should have ended before."""
         self._names.close()
         await self._idle.aclose()
 
@@ -167,7 +167,7 @@ class Outbound:
     async def _exchange(
         self, target: Target, request: httpcore.Request
     ) -> tuple[Connection, httpcore.Response]:
-        """Send a request and read the head of the answer, over a connection at rest or else a new one.
+        """Send a request and read the head of the answer, over an idle connection or else a new one.
 
         One on which that fails closes itself.
         """
@@ -216,7 +216,7 @@ def excerpt_of(body: bytes) -> str:
 
 
 def retry_after_s(value: str, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3), a day at most; None when it says nothing clear."""
+    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3), a day at most; None when it is unclear."""
     if re.fullmatch(r"[0-9]{1,20}", value):
         return min(float(value), LONGEST_RETRY_AFTER_S)
     try:
@@ -228,7 +228,7 @@ def retry_after_s(value: str, now: datetime) -> float | None:
 
 
 async def _start_of_body(response: httpcore.Response, deadline: float) -> bytes:
-    """The body up to MAX_BODY_BYTES, and of an endless one not much more, as far as it comes until the deadline."""
+    """The body up to MAX_BODY_BYTES, and of an endless one little more, as far as it arrives before the deadline."""
     start = bytearray()
     assert isinstance(response.stream, AsyncIterable)
     with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
@@ -270,7 +270,7 @@ def _proxy(url: str, ssl_context: ssl.SSLContext, dial: Dial) -> httpcore.AsyncH
 
 
 class _Names:
-    """Looks names up in threads of its own. A name is looked up once at a time, so one that hangs holds one thread."""
+    """Resolves names in threads of its own. A name is resolved once at a time, so one that hangs holds one thread."""
 
     def __init__(self, rules: EgressRules, resolve: Resolve, *, patience_s: float) -> None:
         self._rules = rules

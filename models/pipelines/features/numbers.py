@@ -96,7 +96,7 @@ class Feature(MeasuredFeature):
         return math.nan if stored is None else stored
 
     @property
-    def shown(self) -> float:
+    def sample(self) -> float:
         """A number to show as an example: the one given, else the middle of the range, or near 0 in one without an end."""
         if self.example is not None:
             return self.example
@@ -163,7 +163,7 @@ class IntegerFeature(MeasuredFeature):
         return self.missing if stored is None else stored
 
     @property
-    def shown(self) -> int:
+    def sample(self) -> int:
         """A number to show as an example: the one given, else the one in range that is nearest to 0."""
         return min(max(0, self.minimum), self.maximum) if self.example is None else self.example
 
@@ -204,7 +204,7 @@ class BooleanFeature(FeatureTable):
         return self.missing if stored is None else stored
 
     @property
-    def shown(self) -> bool:
+    def sample(self) -> bool:
         """What to show as an example."""
         return bool(self.example)
 

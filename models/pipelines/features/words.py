@@ -80,7 +80,7 @@ class CategoryFeature(FeatureTable):
         return self.values.index(stored) if self.fed_as == "index" else stored
 
     @property
-    def shown(self) -> str:
+    def sample(self) -> str:
         """What to show as an example."""
         return self.values[0] if self.example is None else self.example
 
@@ -133,14 +133,14 @@ class TextFeature(FeatureTable):
         return self.missing if stored is None else stored
 
     @property
-    def shown(self) -> str:
+    def sample(self) -> str:
         """What to show as an example."""
         return self.example or "text"[: self.max_length]
 
     @property
     def ends(self) -> tuple[Stored, ...]:
         """One of all the texts that are accepted."""
-        return (self.shown,)
+        return (self.sample,)
 
     def json_schema(self) -> dict[str, object]:
         """JSON Schema of the feature."""
