@@ -140,7 +140,7 @@ def opened(folder: Path, pipeline: Pipeline) -> Scoring:
         return pipeline.open(folder)
     except BundleRefused:
         raise
-    except Exception as error:  # a pipeline raises what it likes; all of it is the fault of these files
+    except Exception as error:  # a pipeline may raise anything; all of it is the fault of these files
         reason = f"the pipeline cannot open the bundle's files: {type(error).__name__}: {error}"
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: parameters", "bundle_not_opened", reason)) from error
 
@@ -194,14 +194,14 @@ def read_manifest(folder: Path) -> ModelManifest:
 
 
 def path_fault(folder: Path, path: str) -> Fault | None:
-    """Why `path` is not a plain file of the bundle's own: absent, or reached through a symbolic link."""
+    """Why `path` is not a plain file of the bundle: absent, or reached through a symbolic link."""
     steps = [folder.joinpath(*path.split("/")[:depth]) for depth in range(1, path.count("/") + 2)]
     if any(step.is_symlink() for step in steps):
         return Fault(path, "file_is_link", "replace the symbolic link by the file itself")
     if not steps[-1].exists():
         return Fault(path, "file_missing", "add this file to the bundle")
     if not stat.S_ISREG(steps[-1].stat().st_mode):
-        return Fault(path, "file_missing", "put a plain file in the place of what is no file")
+        return Fault(path, "file_missing", "replace it by a plain file")
     return None
 
 

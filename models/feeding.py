@@ -88,10 +88,10 @@ class Feeding:
         }
 
     def _contradictions(self, spec: TensorSpec) -> Iterator[Fault]:
-        """Faults of keys for a feed that cannot all be meant."""
+        """Faults of contradictory keys for a feed."""
         whole = self._mapped.get(spec.name)
         if isinstance(whole, tuple) and len(whole) > 1 and spec.shape != (len(whole),):
-            yield unlike("inputs", spec, f"has not {len(whole)} columns")
+            yield unlike("inputs", spec, f"does not have {len(whole)} columns")
         own = [column for column in spec.columns if column.name in self._mapped]
         if isinstance(whole, tuple) and own:
             advice = (
@@ -117,7 +117,7 @@ class Feeding:
         return target
 
     def _unfed(self) -> list[Fault]:
-        """Faults of inputs of the graph that nothing is fed to."""
+        """Faults of inputs of the graph that get no feed."""
         # With the keys that the pipeline lacks: of those, that is said.
         mapped = {
             name
@@ -156,7 +156,7 @@ def _fed_twice(names: Sequence[str]) -> list[Fault]:
 
 
 def _unfit_columns(tensor: Tensor, source: _Source) -> Iterator[Fault]:
-    """Faults of an input and the columns that it is fed. What all of them share is said of the whole feed."""
+    """Faults of an input and the columns that it is fed. A fault that all of them share is reported once for the feed."""
     columns, spec = source.columns, source.spec
     if reason := _shape_reason(tensor, (len(columns),)):
         yield unlike("inputs", columns[0] if len(columns) == 1 else spec, reason)

@@ -83,7 +83,7 @@ class Fitting:
 
 
 def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:
-    """Why `tensor` cannot be read as the pipeline's output, None where it can."""
+    """Why `tensor` cannot be read as the pipeline's output; None where it can."""
     if tensor.element == CLASS_MAPS:
         is_read = len(spec.shape) == 1 and spec.classes
         return None if is_read else "is a map of classes, which the pipeline cannot read"

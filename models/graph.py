@@ -59,7 +59,7 @@ def read_signature(path: Path) -> Signature:
 
 
 def external_locations(model: Any) -> set[str]:
-    """Where a ModelProto says that weights of its are, outside of it."""
+    """Where a ModelProto says that its external weights are."""
     return {_external(part).get("location", "") for part in _messages(model) if _is_external(part)}
 
 
@@ -106,7 +106,7 @@ def _foreign_domains(model: Any, nested: list[Any]) -> set[str]:
 
 
 def _is_plain(folder: Path, file: str) -> bool:
-    """Whether `file` in `folder` is there, and no link leads to it."""
+    """Whether `file` in `folder` exists and is reached without links."""
     path = folder / file
     return path.is_file() and path.resolve() == folder.resolve() / file
 
@@ -168,7 +168,7 @@ def _check_validity(path: Path) -> list[Fault]:
 
 
 def _check_tensors(graph: Any, table: GraphTable, spec: GraphSpec) -> list[Fault]:
-    """Faults where the graph's tensors do not meet the pipeline's."""
+    """Faults where the graph's tensors do not match the pipeline's."""
     try:
         Fitting(table, spec, _signature(graph))
     except ManifestInvalid as error:

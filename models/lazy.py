@@ -1,4 +1,4 @@
-"""Large modules, imported when something of them is first looked up.
+"""Large modules, imported on first use.
 
 The API checks inputs by the same code that feeds graphs in a worker, and needs no array for it: numpy and pyarrow would
 make it half as large again.

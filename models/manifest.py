@@ -1,8 +1,8 @@
 """ModelManifest, the typed form of a bundle's manifest.toml, and the faults that refuse one.
 
-Owns the keys every model has. The `[parameters]` table belongs to the pipeline that the manifest
-names: it is read here with the pipeline's own pydantic model (`parse_parameters`), so both kinds of
-mistake are worded alike. Reads no file and checks no digest: that is models/bundle.
+Owns the keys every model has. The `[parameters]` table belongs to the pipeline that the manifest names: it is read here
+with the pipeline's own pydantic model (`parse_parameters`), so both kinds of mistake get the same messages. Reads no
+file and checks no digest: that is models/bundle.
 """
 
 import re
@@ -20,7 +20,7 @@ _SEMVER = (
     r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
     r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$"
 )
-# What a person is told of it instead.
+# What a message says of it.
 NAME_RULE = (
     "write lower-case letters and digits, in words joined by single hyphens, at most 64, such as sepsis-risk"
 )
@@ -35,7 +35,7 @@ MANIFEST_NAME = "manifest.toml"
 BYTE_ORDER_MARK = "\ufeff"
 # The name of the graph of a bundle that has one.
 MODEL = "model"
-# Stands where a person has to write something before a bundle can be published; see models.skeleton.
+# Marks what a person has to write before a bundle can be published; see models.skeleton.
 FILL_IN = "FILL IN"
 
 LONGEST_NAME = 64
@@ -82,7 +82,9 @@ class RuntimeLimits(ManifestTable):
     """How a worker runs the model, and what the API may promise."""
 
     max_batch: int = Field(64, ge=1, le=4096, description="largest number of jobs scored in one run")
-    max_wait_ms: int = Field(0, ge=0, le=10_000, description="how long a lone job may be held for company")
+    max_wait_ms: int = Field(
+        0, ge=0, le=10_000, description="how long a lone job may wait for others to share its batch"
+    )
     run_timeout_s: float = Field(30.0, gt=0, le=3600, description="longest one session.run may take")
     promised_s: float = Field(60.0, gt=0, le=86_400, description="promised time from submit to result")
     tolerance: float = Field(
@@ -194,7 +196,7 @@ def toml_table(text: str) -> dict[str, Any]:
         reason = "it is nested too deeply"
     except tomllib.TOMLDecodeError as error:
         reason = str(error)
-    except ValueError:  # an integer of thousands of digits, which tomllib leaves to int()
+    except ValueError:  # an integer of thousands of digits, which tomllib passes to int()
         reason = "a number has too many digits"
     raise ManifestInvalid(Fault(MANIFEST_NAME, "manifest_not_toml", reason))
 
@@ -220,7 +222,7 @@ def text_faults(value: object, path: tuple[str | int, ...] = ()) -> list[Fault]:
 
 
 def control_characters(text: str, place: str, code: str) -> list[Fault]:
-    """A fault where `text` holds a control character; tabs and line ends are text."""
+    """A fault where `text` holds a control character other than tabs and line ends."""
     found = _CONTROL.search(text)
     if found is None:
         return []

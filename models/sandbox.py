@@ -1,4 +1,4 @@
-"""A process of its own for what a stranger's graph can make endless, huge or fatal: checking it and running it.
+"""A separate process for checking and running an untrusted graph, which may be endless, huge or fatal.
 
 Owns the process and its limits of time and memory. What is run there is passed in; CpuRun is how a graph is run.
 """
@@ -125,7 +125,7 @@ class Sandbox:
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            return "its process broke off the conversation"
+            return "its process closed the connection"
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return (
             f"its process ended with {name}; it may use up to {self._memory_bytes // 1024**2} MiB of memory"

@@ -47,7 +47,7 @@ class Skeleton:
 
 @dataclass
 class _Guess:
-    """What the graph tells of a manifest. `parameters` are lines of its table, `left` what a person must look at."""
+    """The parts of a manifest found in the graph. `parameters` are lines of its table, `left` what a person must check."""
 
     pipeline: str
     inputs: dict[str, str] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
 
 
 def _require_readable(model: Path) -> None:
-    """Raises BundleRefused for what may have no end, such as a pipe or a device, and for what no ONNX file can be."""
+    """Raises BundleRefused for what may be endless, such as a pipe or a device, and for what cannot be an ONNX file."""
     found = model.stat()
     if not stat.S_ISREG(found.st_mode):
         raise BundleRefused(
@@ -116,7 +116,7 @@ def _copy_beside(source: Path, folder: Path, location: str) -> None:
 
 
 def _guessed(signature: Signature, content: Any) -> _Guess:
-    """The pipeline that the shapes speak for. Raises BundleRefused where there is none."""
+    """The pipeline that the shapes suggest. Raises BundleRefused where there is none."""
     inputs = signature.inputs
     if is_table(inputs):
         guess = _of_table(inputs, content.graph)

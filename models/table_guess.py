@@ -1,6 +1,6 @@
 """Features of a table, guessed from the inputs that a graph has: their names, their types, and the categories that it knows.
 
-A person looks at all of it: a whole number may be the code of a category, and a text without known categories is left open.
+A person must review it: a whole number may be the code of a category, and a text without known categories is left open.
 """
 
 import json
@@ -95,7 +95,7 @@ def guessed_features(inputs: Sequence[Tensor], graph: Any) -> list[GuessedFeatur
 
 
 def mapped(features: Sequence[GuessedFeature], inputs: Sequence[Tensor]) -> dict[str, str]:
-    """What `[graph] inputs` must say: nothing of what is called alike on both sides."""
+    """What `[graph] inputs` must say: only names that differ between the sides."""
     apart = {each.name: each.input for each in features if each.name != each.input}
     return {"features": inputs[0].name} if len(inputs) == 1 and (apart or not features) else apart
 

@@ -1,4 +1,4 @@
-"""What is said where the tensors of a pipeline and those of a graph do not meet, with the key of the manifest to change."""
+"""Faults where the tensors of a pipeline and those of a graph do not match, with the key of the manifest to change."""
 
 from collections.abc import Iterable, Sequence
 
@@ -51,7 +51,7 @@ def fits(lengths: Sequence[int | None], shape: Sequence[int]) -> bool:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names, of many the first."""
+    """The names, the first of them if there are many."""
     known = list(names)
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
     return (", ".join(map(repr, known[:_NAMED])) or "none") + more

@@ -29,7 +29,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class LabelParameters(ManifestTable):
-    """One class: its id in results, its words, and its code in a code system, if there is one. The id alone will do."""
+    """One class: its id in results, its words, and its code in a code system, if there is one. Only the id is required."""
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
     display: Text
@@ -62,7 +62,7 @@ class Threshold(ManifestTable):
 
 
 class AbstainBand(ManifestTable):
-    """Where the model says nothing: `lower` <= probability < `upper`.
+    """Where the model abstains: `lower` <= probability < `upper`.
 
     The probability is the positive label's where there is one, else the most probable label's.
     """
@@ -104,12 +104,12 @@ class ClassificationParameters(ManifestTable):
 
     @property
     def scores(self) -> str:
-        """What the graph gives: `output`, or what goes without saying."""
+        """What the graph gives: `output`, or its default."""
         return self.output or ("probability" if self.positive is not None else "probabilities")
 
 
 class Classifier:
-    """Words probabilities as results. Immutable; holds what the manifest says about the classes."""
+    """Turns probabilities into results. Immutable; holds what the manifest says about the classes."""
 
     def __init__(self, parameters: ClassificationParameters) -> None:
         self._parameters = parameters

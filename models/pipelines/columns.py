@@ -1,7 +1,7 @@
 """Many rows at once, column by column: what a batch hands to a pipeline and gets back, in numpy alone.
 
-The rules are those of single inputs, in the same words: a row is refused here exactly where `encode` refuses it,
-and scored to the same numbers. No Python object is made per good row. Arrow is known to the callers only.
+The rules and messages are those of single inputs: a row is refused here exactly where `encode` refuses it, and scored
+to the same numbers. No Python object is made per good row. Arrow is known to the callers only.
 """
 
 from dataclasses import dataclass

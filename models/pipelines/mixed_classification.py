@@ -105,15 +105,15 @@ class MixedClassification:
         return self._classifier.results(outputs, count)
 
     def extremes(self) -> list[bytes]:
-        """See probing: what is shown as an example, and that with each feature at each of its ends, and absent."""
+        """See probing: the example, and that with each feature at each of its ends, and absent."""
         return [_packed(row) for row in self._rows()]
 
     def _rows(self) -> Iterator[dict[str, Stored]]:
-        samples: dict[str, Stored] = {feature.name: feature.sample for feature in self._features}
-        yield shown
+        sample: dict[str, Stored] = {feature.name: feature.sample for feature in self._features}
+        yield sample
         for feature in self._features:
             for end in _ends(feature):
-                yield {**shown, feature.name: end}
+                yield {**sample, feature.name: end}
 
     def further_extremes(self, outputs: Mapping[str, Array]) -> list[bytes]:
         """See probing: for each output, every feature at the end that drove it up most, and at the one that drove it down."""

@@ -1,7 +1,7 @@
 """Small files of a bundle that a pipeline's parameters name, such as a tokenizer: read by its intake half, in the API too.
 
-Where they are read from is the caller's: the folder of a bundle, or the blob store. Files that scoring alone needs may be of
-any size and are no matter of this module: a pipeline opens them in the bundle's folder.
+The caller decides where they are read from: the folder of a bundle, or the blob store. Files that scoring alone needs may be of
+any size and are not handled here: a pipeline opens them in the bundle's folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ READ = "read"  # the key of the validation's context that holds a ReadFile
 
 
 def _check(path: str, info: ValidationInfo) -> str:
-    """Read the file, where there is something to read it with. Raises a fault of the parameter's key."""
+    """Read the file, where there is a reader. Raises a fault of the parameter's key."""
     read: ReadFile | None = (info.context or {}).get(READ)
     try:
         if read is not None:

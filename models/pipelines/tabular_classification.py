@@ -1,9 +1,10 @@
 """`tabular-classification`: named values in, one of a few classes out.
 
-Tables of numbers alone are here: a good row, or a good column, is accepted without a look at each cell. Those that hold
-other values too are in mixed_classification. Of numbers the graph takes `features` float32 [N,F] in the manifest's order;
-see classification for what it gives. An input is stored as F little-endian float64, so a batch is one `np.frombuffer`
-over the joined rows. A feature with `required = false` may be absent or null: it is stored as NaN, and the graph imputes it.
+This module is for tables of numbers alone: a good row, or a good column, is accepted without checking each cell. Those
+that hold other values too are in mixed_classification. Of numbers the graph takes `features` float32 [N,F] in the
+manifest's order; see classification for what it gives. An input is stored as F little-endian float64, so a batch is one
+`np.frombuffer` over the joined rows. A feature with `required = false` may be absent or null: it is stored as NaN, and
+the graph imputes it.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class TabularClassification:
         """Check one input object and pack it as F little-endian float64. Raises InputRejected.
 
         The first lines are the API's hot path: they accept a plain good input without looking at a field in
-        Python, and decide nothing else. Whatever they do not accept, `_check_fields` decides field by field.
+        Python, and decide nothing else. What they do not accept, `_check_fields` decides field by field.
         """
         if type(value) is dict and len(value) == len(self._features):
             try:
@@ -112,7 +113,7 @@ class TabularClassification:
         )
 
     def _check_fields(self, value: object) -> bytes:
-        """The rules of an input, one field after another: the whole truth, slowly."""
+        """The rules of an input, checked field by field: complete but slow."""
         if not isinstance(value, dict):
             raise InputRejected(
                 FieldFault("", "not_an_object", "Send a JSON object with one number a field.")
@@ -194,7 +195,7 @@ class TabularClassification:
         """F columns of `count` rows -> {"features": float32 [count,F]}, and what `encode` would refuse of them.
 
         The features of a row with a fault mean nothing. A column that has its least and its greatest number in
-        range has no fault, and NaN is never in range: only other columns are looked at cell by cell.
+        range has no fault, and NaN is never in range: only other columns are checked cell by cell.
         """
         from models.pipelines.columns import FaultFinder
 
@@ -251,7 +252,7 @@ def load(manifest: ModelManifest, read: ReadFile) -> Pipeline:  # noqa: ARG001 -
 
 
 def _judged(feature: Feature, column: NumberColumn, finder: FaultFinder) -> NDArray[np.float64]:
-    """What `Feature.check` does of n cells: float64 [n] to store. What is wrong goes to `finder`."""
+    """What `Feature.check` does of n cells: float64 [n] to store. Faults go to `finder`."""
     nowhere = np.zeros(len(column.values), dtype=np.bool_)
     missing = nowhere if column.missing is None else column.missing
     wrong = nowhere if column.wrong_type is None else column.wrong_type

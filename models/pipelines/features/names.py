@@ -1,4 +1,4 @@
-"""The names of a table's features, and what is said of keys that are none."""
+"""The names of a table's features, and messages on unknown keys."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ _NAMED: Final = 20  # a client may send any number of fields we do not know
 
 
 class FieldNames:
-    """The names of a table's features, and what is said of other keys."""
+    """The names of a table's features, and faults of other keys."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)

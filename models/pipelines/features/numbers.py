@@ -39,11 +39,11 @@ class MeasuredFeature(FeatureTable):
         return self._range_text("g")
 
     def not_finite(self) -> FieldFault:
-        """What is said of NaN and infinities."""
+        """The message for NaN and infinities."""
         return self.fault("not_finite", f"must be a finite number {self.range_text}")
 
     def out_of_range(self) -> FieldFault:
-        """What is said of a number past an end."""
+        """The message for a number out of range."""
         return self.fault("out_of_range", f"must be {self.range_text}")
 
     def measured(self, json_type: str, example: float | None) -> dict[str, object]:
@@ -57,7 +57,7 @@ class MeasuredFeature(FeatureTable):
 class Feature(MeasuredFeature):
     """A number. The range is of plausible values.
 
-    The name alone will do; then every number that float32 holds is taken.
+    Without a range every number that float32 holds is accepted.
     """
 
     type: Literal["number"] = "number"
@@ -97,7 +97,7 @@ class Feature(MeasuredFeature):
 
     @property
     def sample(self) -> float:
-        """A number to show as an example: the one given, else the middle of the range, or near 0 in one without an end."""
+        """An example: the one given, else the middle of the range, or near 0 in one without an end."""
         if self.example is not None:
             return self.example
         open_ended = self.minimum == -FLOAT32_MAX or self.maximum == FLOAT32_MAX
@@ -159,12 +159,12 @@ class IntegerFeature(MeasuredFeature):
         return int(value) if value == int(value) else self.wrong_type()
 
     def fed(self, stored: Any) -> int | None:
-        """The number, or the one for an absent one."""
+        """The number, or the one that stands for an absent value."""
         return self.missing if stored is None else stored
 
     @property
     def sample(self) -> int:
-        """A number to show as an example: the one given, else the one in range that is nearest to 0."""
+        """An example: the one given, else the number in range nearest to 0."""
         return min(max(0, self.minimum), self.maximum) if self.example is None else self.example
 
     @property

@@ -1,4 +1,4 @@
-"""What all features of a table have in common: their keys in the manifest, and the frame of what is said of a value."""
+"""What all features of a table have in common: their keys in the manifest, and the frame of messages on a value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FeatureTable(ManifestTable):
         raise NotImplementedError
 
     def check(self, value: object) -> Stored | FieldFault:
-        """What to store of a value, or what is wrong with it."""
+        """What to store of a value, or its fault."""
         if value is None:
             return self.missing_fault() if self.required else None
         return self._checked(value)
@@ -36,11 +36,11 @@ class FeatureTable(ManifestTable):
         raise NotImplementedError
 
     def missing_fault(self) -> FieldFault:
-        """What is said where a required value is absent."""
+        """The message where a required value is absent."""
         return self.fault("missing_field", f"is missing: send {self.wanted}")
 
     def wrong_type(self, hint: str = "") -> FieldFault:
-        """What is said of a value of another type."""
+        """The message for a value of another type."""
         more = f". {hint}" if hint else ""
         return self.fault("wrong_type", f"must be {self.wanted}{more}")
 
@@ -59,7 +59,7 @@ class FeatureTable(ManifestTable):
 
 
 def check_missing(required: bool, missing: object) -> None:
-    """Raises ValueError where a value that may be absent is said to be fed as nothing, or another as something."""
+    """Raises ValueError where an optional value lacks `missing`, or a required one has it."""
     if required != (missing is None):
         raise ValueError(
             "give `missing`, which the graph is fed where the value is absent, with `required = false`, and only then"

@@ -165,7 +165,7 @@ def test_a_type_that_does_not_convert_is_refused_with_what_to_write(
         ("abcd", {}, ["no feed 'd'"]),
         ("xyz", {}, ["no feed 'x'", "no feed 'y'", "no feed 'z'", "`inputs.features = ...`"]),
         ("abc", {"features": "X"}, ["'features' is missing", "no feed 'a'", "no feed 'b'", "no feed 'c'"]),
-        ("abc", {"features": ["a", "b"]}, ["'features' has not 2 columns", "no feed 'c'"]),
+        ("abc", {"features": ["a", "b"]}, ["'features' does not have 2 columns", "no feed 'c'"]),
         ("abc", {"features": ["a", "b", "c"], "a": "a"}, ["not both"]),
         ("abc", {"a": ["a", "b"], "c": "c"}, ["'a' is one column: name one input"]),
         ("abc", {"d": "c"}, ["the pipeline knows no 'd'; it has 'features', 'a', 'b', 'c': rename"]),
