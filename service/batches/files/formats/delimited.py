@@ -86,7 +86,7 @@ def _plan(cutter: ChunkCutter, finder: DuplicateFinder, layout: Layout, records:
 def _layout(file: io.RawIOBase, start: int, wanted: Wanted, limits: Limits) -> Layout:
     """The header's columns and the delimiter. Raises FileRefused."""
     file.seek(start)
-    top = io.BytesIO(file.read(limits.row_bytes) or b"")
+    top = io.BytesIO(file.read(limits.row_bytes + 1) or b"")
     candidates = DELIMITERS if wanted.delimiter is None else (wanted.delimiter,)
     headers = {delimiter: _header(top, delimiter, limits) for delimiter in (*candidates, *DELIMITERS)}
     taken = {*wanted.field_names, *wanted.carried}

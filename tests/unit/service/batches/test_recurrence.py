@@ -98,6 +98,7 @@ def test_an_expression_may_have_a_hundred_characters() -> None:
         ("30 2 * * *", "Europe/Berlin", "2027-03-28 01:00", "2027-03-28 02:30"),  # the clock jumped over it
         ("30 2 * * *", "Europe/Berlin", "2026-10-25 00:30", "2026-10-25 02:30"),
         ("*/30 * * * *", "Europe/Berlin", "2026-10-25 01:30", "2026-10-25 02:30"),  # the second time round
+        ("0 22 * * *", "Europe/Berlin", "2026-07-01 10:07", "2026-07-01 12:07"),  # it meant another one then
         ("0 0 * * *", "Asia/Beirut", "2026-03-28 22:00", "2026-03-29 00:00"),
     ],
 )

@@ -1,17 +1,22 @@
 """Plans: chunks that can be gone to in any order, cut short for a trial, and stored."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from service.batches.files.formats import reader_of
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.plans import ByteRange, Chunk, Limits, RowGroups, cut_after, narrowed
+from service.batches.files.problems import FileProblem
 from tests.unit.service.batches.files.example_batches import (
     MemorySource,
+    file_of,
     good_rows,
     parquet_file,
     pipeline,
     plan_of,
+    refusal,
 )
 
 
@@ -85,3 +90,19 @@ def test_the_rows_of_any_chunk_of_parquet_are_found_without_those_before() -> No
         reader = reader_of(MemorySource(content).open(), plan.layout, pipeline())
         found = [name for block in reader.read(chunk) for name in block.carried.column("id").to_pylist()]
         assert found == [row["id"] for row in rows[chunk.first_row - 1 : chunk.first_row - 1 + chunk.rows]]
+
+
+@pytest.mark.parametrize("form", [BatchFormat.CSV, BatchFormat.NDJSON, BatchFormat.PARQUET])
+@pytest.mark.parametrize("count", [1, 5000])
+def test_a_file_is_known_by_the_digest_of_all_its_bytes(form: BatchFormat, count: int) -> None:
+    content = file_of(form, good_rows(count))
+    assert plan_of(content, form).identity.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_header_past_the_length_of_a_row_is_refused_as_one() -> None:
+    content = file_of(BatchFormat.CSV, good_rows(3))
+    header = content.index(b"\n")
+    assert plan_of(content, BatchFormat.CSV, Limits(row_bytes=header)).rows == 3
+    refused = refusal(content, BatchFormat.CSV, limits=Limits(row_bytes=header - 1))
+    assert refused.problem is FileProblem.HEADER_INVALID
+    assert "too long to be a header" in refused.detail
