@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.batches.files.folders import real_path, write_file
 from service.batches.files.places import Place
 from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import UriSource
@@ -205,3 +206,16 @@ def test_a_place_that_is_a_file_is_refused_at_once(root: Path) -> None:
 )
 def test_no_spelling_crosses_the_roots_of_a_store(uri: str, roots: list[str]) -> None:
     assert refusal(lambda: UriSource(uri, roots)).problem is NOT_ALLOWED
+
+
+def test_a_root_is_a_place_to_write_into_and_no_file_to_read(root: Path) -> None:
+    assert real_path(str(root), str(root)) is None
+    assert real_path(str(root), str(root), or_is_it=True) == root
+    assert real_path(str(root.parent), str(root), or_is_it=True) is None
+
+
+def test_what_is_written_is_data_and_no_program(root: Path) -> None:
+    written = Path(write_file(str(root), str(root), "results.csv", [b"one\n", b"two\n"]))
+    assert written.read_bytes() == b"one\ntwo\n"
+    assert not stat.S_IMODE(written.stat().st_mode) & 0o111
+    assert sorted(path.name for path in root.iterdir()) == ["a.csv", "results.csv"]
