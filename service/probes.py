@@ -8,12 +8,14 @@ from psycopg.errors import UndefinedTable
 from service.audit import Action
 from service.broker import redis_fault
 from service.catalog import Catalog
+from service.database_faults import DatabaseFault
 from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
-from service.faults import Fault
+from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import sweeps
 from service.metrics import gauge, text_of
+from service.requirements import postgres_fault
 from service.revision import needed_revision
 
 # Ended jobs are not counted: their number only grows, and the workers' counters report them.
@@ -86,6 +88,7 @@ class Readiness:
 def readiness(database: Database, redis_url: str, gate: Gate | None = None) -> Readiness:
     """Ask Postgres for its schema revision and its queue, the gate what it found last, and let Redis carry a message."""
     faults = () if gate is None else gate.faults
+    named = {fault.requirement for fault in faults}
     try:
         with database.statement() as work:
             rows = work.execute(SCHEMA)
@@ -95,7 +98,9 @@ def readiness(database: Database, redis_url: str, gate: Gate | None = None) -> R
             )
     except UndefinedTable:
         pass
-    except DatabaseUnavailable:
+    except DatabaseUnavailable as unavailable:
+        if Requirement.POSTGRES not in named:  # the gate looks every few seconds
+            faults = (postgres_fault(DatabaseFault(unavailable.fault)), *faults)
         return Readiness("unreachable", "unknown", _redis(redis_url), "unknown", "unknown", faults)
     return Readiness("ok", "behind", _redis(redis_url), "unknown", "unknown", faults)
 

@@ -43,9 +43,9 @@ def database(database: Database, keyring: Keyring) -> Fault | None:
             _not_writable(database) or _privileges(database) or _schema(database) or _key(database, keyring)
         )
     except DatabaseUnavailable as error:
-        return _postgres(DatabaseFault(error.fault))
+        return postgres_fault(DatabaseFault(error.fault))
     except (psycopg.Error, sa.exc.SQLAlchemyError) as error:
-        return _postgres(fault_of(error) or DatabaseFault.REFUSED)
+        return postgres_fault(fault_of(error) or DatabaseFault.REFUSED)
 
 
 def blob_store(blobs: BlobStore, setting: str, location: str) -> Fault | None:
@@ -92,7 +92,7 @@ def _not_writable(database: Database) -> Fault | None:
     except DatabaseUnavailable:
         if not standby:
             raise
-        return _postgres(DatabaseFault.STANDBY)
+        return postgres_fault(DatabaseFault.STANDBY)
     return None
 
 
@@ -133,7 +133,8 @@ def _key(database: Database, keyring: Keyring) -> Fault | None:
     return None
 
 
-def _postgres(fault: DatabaseFault) -> Fault:
+def postgres_fault(fault: DatabaseFault) -> Fault:
+    """What an operator is told of Postgres where it cannot be used."""
     return Fault(
         Requirement.POSTGRES,
         DATABASE_URL,

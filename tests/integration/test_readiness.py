@@ -16,6 +16,8 @@ from service.catalog import PublishedModel
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
+from service.faults import Fault, Requirement
+from service.gate import Gate
 from service.jobs import execution, sweeps
 from service.lifecycle import Priority
 from tests import factories
@@ -195,3 +197,14 @@ def test_without_postgres_nothing_is_known_of_consumption() -> None:
         "unknown",
         "unknown",
     )
+    [fault] = found.faults
+    assert fault.requirement is Requirement.POSTGRES, "named at the first look, before the gate has looked"
+    assert "Postgres cannot be used" in fault.cause
+
+
+def test_a_cause_that_the_gate_has_named_is_not_named_twice() -> None:
+    named = Fault(Requirement.POSTGRES, "MEDQUEUE_DATABASE_URL", "Postgres cannot be used", "Start it.")
+    gate = Gate("api", lambda: [named])
+    gate.look()
+    found = probes.readiness(Database("postgresql://u@127.0.0.1:1/x"), "redis://127.0.0.1:1/0", gate)
+    assert found.faults == (named,)
