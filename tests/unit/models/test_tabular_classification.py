@@ -232,6 +232,7 @@ def test_an_example_is_shown_where_the_manifest_gives_none_and_it_is_taken(featu
         ({"minimum": -3.0}, 0.0),
         ({"maximum": -1.0}, -1.0),
         ({"minimum": 18.0, "maximum": 120.0, "example": 20.0}, 20.0),
+        ({"minimum": 18.0, "maximum": 120.0, "example": 120.0}, 120.0),
     ],
 )
 def test_an_example_is_the_middle_of_the_range_or_as_near_to_zero_as_one_without_an_end_allows(
