@@ -7,12 +7,12 @@ back. See docs/models.md, "A pipeline of your own".
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import InitErrorDetails, PydanticSerializationError, to_json
 
 from models.manifest import ManifestTable, ModelManifest, parse_parameters
 from models.pipelines.contract import (
@@ -252,13 +252,39 @@ def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> Ty
     except PydanticSerializationError:
         raise InputRejected(FieldFault("", "not_json", "Send JSON: text in UTF-8 and no bytes.")) from None
     try:
-        return model.model_validate_json(written)
+        checked = model.model_validate_json(written)
     except ValidationError:
         whole = _with_integers(value)  # to JSON Schema 5.0 is an integer, to pydantic it is none
-    try:
-        return model.model_validate_json(to_json(whole))
-    except ValidationError as error:
-        raise InputRejected(*field_faults(error, value, schema)) from None
+        try:
+            checked = model.model_validate_json(to_json(whole))
+        except ValidationError as error:
+            raise InputRejected(*field_faults(error, value, schema)) from None
+    if swapped := list(_swapped(value, checked.model_dump(mode="json", by_alias=True))):
+        lines = [
+            InitErrorDetails(type="literal_error", loc=path, input=None, ctx={"expected": ""})
+            for path in swapped
+        ]
+        mistaken = ValidationError.from_exception_data(model.__name__, lines)
+        raise InputRejected(*field_faults(mistaken, value, schema))
+    return checked
+
+
+def _swapped(
+    value: object, read: object, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[str | int, ...]]:
+    """Where `true` was read as a 1, or a 1 as true: to Python, and so to pydantic's Literal, they are the same."""
+    if isinstance(value, dict) and isinstance(read, dict):
+        for key in value.keys() & read.keys():
+            yield from _swapped(value[key], read[key], (*path, key))
+    elif isinstance(value, list) and isinstance(read, list):
+        for index, (part, found) in enumerate(zip(value, read, strict=False)):
+            yield from _swapped(part, found, (*path, index))
+    elif (
+        isinstance(value, bool | int)
+        and value == read
+        and isinstance(value, bool) is not isinstance(read, bool)
+    ):
+        yield path
 
 
 def _with_integers(value: object) -> object:

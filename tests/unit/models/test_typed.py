@@ -48,6 +48,8 @@ class Input(TypedInput):
     events: Annotated[list[Event], Field(max_length=3)] = Field(default_factory=list)
     scores: dict[str, float] = Field(default_factory=dict)
     mark: int | Annotated[str, Field(max_length=5)] = 0
+    grade: Literal[1, 2] = 1
+    consent: Literal[True] = True
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -209,6 +211,8 @@ def test_no_fault_holds_a_value(value: dict[str, Any]) -> None:
             "Send the events in order of their days.",
         ),
         ({"smoker": True}, "", "invalid_value", "a smoker needs a sex"),
+        ({"grade": True}, "/grade", "not_allowed", "grade must be one of 1, 2."),
+        ({"consent": 1}, "/consent", "not_allowed", "consent must be True."),
     ],
 )  # fmt: skip
 def test_a_fault_says_where_which_rule_and_what_to_send(
@@ -256,7 +260,10 @@ def test_an_input_is_stored_with_its_codec_version_and_its_defaults_in_one_form(
     payload = ECHO.encode({"dose": 5, "text": "é"})
     assert payload == ECHO.encode({"text": "é", "dose": 5.0})
     assert payload[:1] == CODEC == b"\x01"
-    stored = '{"dose":5.0,"events":[],"mark":0,"scores":{},"sex":null,"side":null,"smoker":false,"text":"é","weight":null}'
+    stored = (
+        '{"consent":true,"dose":5.0,"events":[],"grade":1,"mark":0,"scores":{},"sex":null,"side":null,"smoker":false,'
+        '"text":"é","weight":null}'
+    )
     assert payload[1:].decode() == stored
 
 
