@@ -17,6 +17,7 @@ from models.manifest import ManifestInvalid
 from models.pipelines import FieldFault, InputRejected, Pipeline, RowFault, single_pass
 from models.pipelines.columns import NumberColumn
 from models.pipelines.rows import FieldPipeline
+from models.probing import HasExtremes
 from tests.unit.models.example_bundles import FEATURES, manifest
 
 PIPELINE = single_pass(manifest())
@@ -259,7 +260,7 @@ def test_a_feature_that_makes_no_sense_is_refused(feature: dict[str, Any], advic
         single_pass(manifest(features=[FEATURES[0] | feature, FEATURES[1]]))
 
 
-@pytest.mark.parametrize("wrong", [-0.1, 50.1, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("wrong", [-0.1, 50.1, 1e300, math.nan, math.inf, -math.inf])
 def test_one_number_of_a_column_past_either_end_is_a_fault_of_its_row(wrong: float) -> None:
     assert isinstance(PIPELINE, FieldPipeline)
     doses = NumberColumn(np.array([0.0, wrong, 50.0]))
@@ -273,3 +274,30 @@ def test_a_column_whose_numbers_all_are_in_range_has_no_fault() -> None:
     feeds, faults = PIPELINE.check_columns(columns, 2)
     assert not faults.any_of(2).any()
     assert feeds["features"].tolist() == [[0.0, 0.0], [50.0, 120.0]]
+
+
+@pytest.mark.parametrize(("pipeline", "codes"), [(PIPELINE, ["missing_field"]), (OPTIONAL_AGE, [])])
+def test_an_absent_cell_is_missing_where_its_field_is_required_and_else_fed_as_nan(
+    pipeline: Pipeline, codes: list[str]
+) -> None:
+    assert isinstance(pipeline, FieldPipeline)
+    ages = NumberColumn(np.array([40.0, 500.0]), np.array([False, True]))
+    feeds, faults = pipeline.check_columns([NumberColumn(np.array([1.0, 2.0])), ages], 2)
+    assert [kind.code for kind in faults.kinds] == codes
+    assert feeds["features"][0].tolist() == [1.0, 40.0]
+    assert math.isnan(feeds["features"][1, 1])
+
+
+def test_a_cell_of_another_type_is_a_fault_whatever_number_stands_for_it() -> None:
+    assert isinstance(PIPELINE, FieldPipeline)
+    doses = NumberColumn(np.array([1.0, 2.0]), wrong_type=np.array([True, False]))
+    _, faults = PIPELINE.check_columns([doses, NumberColumn(np.array([1.0, 2.0]))], 2)
+    assert [kind.code for kind in faults.kinds] == ["wrong_type"]
+    assert faults.any_of(2).tolist() == [True, False]
+
+
+def test_a_graph_is_tried_at_the_middle_and_the_ends_of_its_ranges() -> None:
+    pipeline = single_pass(manifest(features=[FEATURES[0] | {"minimum": 10.0}, FEATURES[1]]))
+    assert isinstance(pipeline, HasExtremes)
+    rows = [struct.unpack("<dd", row) for row in pipeline.extremes()]
+    assert rows == [(30, 60), (10, 0), (50, 120), (10, 60), (50, 60), (30, 0), (30, 120)]
