@@ -8,6 +8,7 @@ golden cases. Both hold no mutable state, or guard it: one instance serves every
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,11 +58,18 @@ class FieldFault:
     detail: str
 
 
+LONG_NUMBER: Final = re.compile(rb"[0-9]{4300}")  # longer integers are read back by nobody
+UNFIT: Final = FieldFault(
+    "", "input_unfit", "The model does not take this input: compare it with the model's card."
+)
+
+
 class InputRejected(Exception):
-    """The input does not fit the model. `faults` names each field, its unit and its range."""
+    """The input does not fit the model. `faults` names each field, its unit and its range; without any, all is at fault."""
 
     def __init__(self, *faults: FieldFault) -> None:
-        self.faults = faults
+        self.faults = faults or (UNFIT,)
+        faults = self.faults
         super().__init__(", ".join(f"{fault.pointer or 'input'}: {fault.code}" for fault in faults))
 
 
@@ -255,7 +263,9 @@ def result_json(result: object) -> bytes:
         content = to_json(result)
         if b"NaN" in content or b"Infinity" in content:  # perhaps in a text
             json.dumps(result, allow_nan=False)
-    except (PydanticSerializationError, ValueError, TypeError):
+        if LONG_NUMBER.search(content):  # perhaps in a text
+            json.loads(content)
+    except (PydanticSerializationError, ValueError, TypeError, RecursionError):
         raise PredictionInvalid((0,), "the result cannot be written as JSON") from None
     return content
 

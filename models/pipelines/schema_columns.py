@@ -5,6 +5,7 @@ What holds for every pipeline; the hand-written columns of a FieldPipeline or Fi
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from models.pipelines.contract import PredictionInvalid, result_json
 
 Schema = Mapping[str, Any]
 
+HALF_PAIR: Final = re.compile("[\ud800-\udfff]")  # no text in UTF-8
 MOST: Final = sys.float_info.max
 INT64: Final = range(-(2**63), 2**63)
 
@@ -122,7 +124,9 @@ def _fits(value: Any, kind: ColumnKind) -> bool:
         return isinstance(value, bool) and kind is ColumnKind.BOOLEAN
     if kind is ColumnKind.NUMBER:
         return isinstance(value, int | float) and -MOST <= value <= MOST
-    return isinstance(value, int) and value in INT64 if kind is ColumnKind.INTEGER else isinstance(value, str)
+    if kind is ColumnKind.INTEGER:
+        return isinstance(value, int) and value in INT64
+    return isinstance(value, str) and not HALF_PAIR.search(value)
 
 
 def _laid_out(schema: Schema, root: Schema, path: tuple[str, ...]) -> Iterator[ResultField]:

@@ -67,6 +67,7 @@ class TypedResult(BaseModel):
         allow_inf_nan=False,
         protected_namespaces=(),
         revalidate_instances="always",
+        ser_json_inf_nan="constants",  # so that it is seen where a field may hold anything
     )
 
 

@@ -9,19 +9,29 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from models.manifest import ModelManifest
 from models.pipelines import FieldFault, InputRejected, Pipeline, ReadFile, no_files
 from service import rows
 from service.catalog.intake import Intake, published_files
 from service.db import Database, UnitOfWork
 from service.errors import FieldError, InputInvalid, ModelNotFound
+from service.problem_codes import JobProblem
 from service.rows import Row
 from service.storage import BlobStore
 
+FAILED_ON_INPUT = FieldError(
+    "/input",
+    JobProblem.MODEL_FAILED,
+    "The model fails on this input. Check it; if it is right, tell the model's publisher.",
+)
 DEFAULT_ALIAS = "stable"
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,63}")
 VERSIONS = "SELECT id, manifest, digest, card, published_at FROM model_version WHERE id = ANY (%(ids)s)"
 REFERENCE = re.compile(r"([a-z0-9-]{1,64})(?:@([A-Za-z0-9.+-]{1,64}))?")
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -57,12 +67,17 @@ class PublishedModel:
     def encode(self, value: object) -> bytes:
         """Canonical stored bytes of one input.
 
-        Raises InputInvalid with every field that is wrong, ModelUnavailable or BlobUnavailable.
+        Raises InputInvalid with every field that is wrong, ModelUnavailable or BlobUnavailable. An unexpected error of the
+        pipeline counts as its failure on this input.
         """
+        pipeline = self.pipeline
         try:
-            return self.pipeline.encode(value)
+            return pipeline.encode(value)
         except InputRejected as rejected:
             raise InputInvalid(errors=field_errors(rejected.faults)) from None
+        except Exception as fault:
+            log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
+            raise InputInvalid(errors=(FAILED_ON_INPUT,)) from None
 
 
 def field_errors(faults: Iterable[FieldFault]) -> tuple[FieldError, ...]:

@@ -1,11 +1,12 @@
 """Columns as they follow from JSON Schemas: which there are, what they hold, and results that do not fit them."""
 
+import json
 import math
 from typing import Any
 
 import pytest
 
-from models.pipelines import PredictionInvalid, result_json
+from models.pipelines import InputRejected, PredictionInvalid, result_json
 from models.pipelines.schema_columns import (
     ColumnKind,
     InputField,
@@ -90,6 +91,9 @@ def test_an_object_that_is_null_has_columns_that_are_null() -> None:
         {"score": {"value": "1"}},
         {"words": [math.nan]},
         {"words": [object()]},
+        {"words": [10**5000]},
+        {"words": ["\ud800"]},
+        {"score": {"of": "\ud800"}},
     ],
 )
 def test_a_result_that_is_not_what_its_schema_says_is_no_prediction(wrong: dict[str, Any]) -> None:
@@ -113,7 +117,9 @@ def test_an_input_that_is_no_object_has_no_fields(schema: dict[str, Any]) -> Non
     assert input_fields(schema) == ()
 
 
-@pytest.mark.parametrize("result", [{"a": math.nan}, {"a": [-math.inf]}, {"a": object()}, {"a": "\ud800"}])
+@pytest.mark.parametrize(
+    "result", [{"a": math.nan}, {"a": [-math.inf]}, {"a": object()}, {"a": "\ud800"}, {"a": -(10**5000)}]
+)
 def test_what_json_cannot_hold_is_no_prediction(result: dict[str, Any]) -> None:
     with pytest.raises(PredictionInvalid):
         result_json(result)
@@ -121,3 +127,8 @@ def test_what_json_cannot_hold_is_no_prediction(result: dict[str, Any]) -> None:
 
 def test_a_text_may_hold_the_word_of_what_is_no_number() -> None:
     assert result_json({"text": "NaN, Infinity"}) == b'{"text":"NaN, Infinity"}'
+    assert json.loads(result_json({"text": "7" * 5000, "number": 10**4000}))["number"] == 10**4000
+
+
+def test_an_input_that_is_rejected_has_a_fault() -> None:
+    assert [fault.code for fault in InputRejected().faults] == ["input_unfit"]

@@ -14,7 +14,16 @@ from pydantic import Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from models.manifest import ManifestTable, ModelManifest
-from models.pipelines import Array, Artifact, Case, GraphSpec, InputRejected, PredictionInvalid, RowFault
+from models.pipelines import (
+    Array,
+    Artifact,
+    Case,
+    GraphSpec,
+    InputRejected,
+    PredictionInvalid,
+    RowFault,
+    result_json,
+)
 from models.pipelines.contract import FieldFault, Pipeline, Run
 from models.pipelines.side_files import no_files
 from models.pipelines.typed import (
@@ -27,6 +36,17 @@ from models.pipelines.typed import (
     TypedResult,
 )
 from tests.unit.models.example_bundles import manifest_table
+
+
+class Loose(TypedResult):
+    type: Literal["loose"] = "loose"
+    extra: Any
+
+
+def test_what_is_no_number_stays_so_where_a_field_may_hold_anything() -> None:
+    dumped = Loose(extra={"a": float("nan")}).model_dump(mode="json")
+    with pytest.raises(PredictionInvalid):
+        result_json(dumped)
 
 
 class Parameters(ManifestTable):

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from models.manifest import ModelManifest
+from models.pipelines.tabular_classification import TabularClassification
 from service.accounts import Principal, Scope
 from service.catalog import Catalog, PublishedModel
 from service.crypto import Cipher
@@ -95,6 +96,18 @@ def test_a_case_becomes_a_job_with_its_caller_model_and_stored_input() -> None:
     assert (found.principal, found.model.name) == (CALLER, "dose-effect")
     assert (found.payload, found.upload_id) == (found.model.encode(CASE), None)
     assert found.priority is Priority.ROUTINE
+
+
+def test_an_unexpected_error_of_a_pipeline_is_the_fault_of_this_case_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("secret patient")
+
+    monkeypatch.setattr(TabularClassification, "encode", broken)
+    with pytest.raises(InputInvalid) as caught:
+        tabular()
+    assert [(field.pointer, field.code) for field in caught.value.errors] == [("/input", "model_failed")]
 
 
 @pytest.mark.parametrize("priority", Priority)
