@@ -77,14 +77,17 @@ class CaseScorer:
         return [*self._some(cases[:middle]), *self._some(cases[middle:])]
 
     def _answers(self, cases: Sequence[Case]) -> list[Answer]:
-        """What the pipeline answers. An unexpected error counts as the model's failure on these rows."""
+        """What the pipeline answers. An unexpected error counts as the model's failure on these rows.
+
+        So does code that would end the process: that of a batch runs in a thread, where no signal is delivered.
+        """
         try:
             answers = self.scoring.score(self.run, cases)
         except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, LeaseLost, Stopping):
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault
-        except Exception as fault:
+        except (Exception, SystemExit, KeyboardInterrupt) as fault:
             log.error("pipeline_failed", cases=len(cases), exc_info=fault)
             raise RunFailed(type(fault).__name__) from fault
         if len(answers) != len(cases):

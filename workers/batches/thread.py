@@ -1,11 +1,13 @@
 """The thread of a worker process that works on batches: steps first, then chunks, for as long as there is work.
 
 It polls for work, so batches need no wake-ups, and it gives way: claims while jobs wait, runs of the graph while jobs
-are in hand, and the thread itself, by niceness, to all others of the machine.
+are in hand, and the thread itself, by niceness, to all others of the machine. The process does not outlive it: it ends,
+so that its supervisor starts it again, if the thread ends unasked.
 """
 
 import os
 import threading
+from collections.abc import Callable
 
 import structlog
 
@@ -20,6 +22,7 @@ from workers.turns import Turns
 LOOK_S = 1.0
 AFTER_FAULT_S = 5.0
 NICENESS = 10
+THREAD_LOST_EXIT_STATUS = 75  # as for a run that hangs: the supervisor restarts the process
 
 log = structlog.get_logger()
 
@@ -27,7 +30,10 @@ log = structlog.get_logger()
 class BatchThread:
     """Works on batches beside the scorer of this process."""
 
-    def __init__(self, services: BatchServices, turns: Turns) -> None:
+    def __init__(
+        self, services: BatchServices, turns: Turns, *, end_process: Callable[[int], None] = os._exit
+    ) -> None:
+        self._end_process = end_process
         self._stopping = threading.Event()
         self._services = services
         self._heartbeats = [
@@ -68,6 +74,15 @@ class BatchThread:
         return self._steps.work() or self._chunks.work()
 
     def _run(self) -> None:
+        """Work until the stop. What is in hand if the thread ends otherwise is rescued when its lease lapses."""
+        try:
+            self._work_on()
+        except BaseException as fault:
+            log.critical("batch_thread_ended", exc_info=fault)
+            if not self._stopping.is_set():
+                self._end_process(THREAD_LOST_EXIT_STATUS)
+
+    def _work_on(self) -> None:
         # On Linux niceness is a thread's own: jobs, the API and Postgres go first.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while not self._stopping.is_set():

@@ -152,6 +152,14 @@ def test_a_row_that_fails_costs_itself_alone() -> None:
     assert [line["row"] for line in run.lines()] == [1, 7]
 
 
+@pytest.mark.parametrize("note", ["exit", "interrupt"])
+def test_a_row_that_would_end_the_process_costs_itself_alone(note: str) -> None:
+    rows = [{"note": each, "age": 5} for each in ("x", note, "x", "x")]
+    run = triaged(ndjson_file(rows), BatchFormat.NDJSON)
+    assert [(row, code) for row, _, code, _ in told(run)] == [(2, "model_failed")]
+    assert [line["row"] for line in run.lines()] == [1, 3, 4]
+
+
 def test_a_micro_batch_is_halved_when_memory_runs_out_and_stays_so() -> None:
     graph = SumGraph(most=5)
     rows = [{"note": "x", "age": 1}] * 40
