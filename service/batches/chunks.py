@@ -106,19 +106,23 @@ WITH {settling.HELD}, {settling.LOCKED}, released AS (
 SELECT id, {planning.PLANNED} FROM released
 """
 
+# The trail says once why work waits that is tried again for as long as it takes.
 PUT_OFF = f"""
 WITH {settling.HELD}, {settling.LOCKED}, delayed AS (
-    UPDATE batch_chunk SET state = 'queued', available_at = now() + make_interval(secs => %(delay_s)s), problem = %(problem)s, {
-    leases.RELEASE
-}
-    FROM held WHERE {HELD} RETURNING {CHANGED}, batch_chunk.number, batch_chunk.attempt, batch_chunk.problem
+    UPDATE batch_chunk SET state = 'queued', available_at = now() + make_interval(secs => %(delay_s)s), problem = %(problem)s,
+        attempt = batch_chunk.attempt - %(given_back)s, {leases.RELEASE}
+    FROM held WHERE {HELD}
+    RETURNING {
+    CHANGED
+}, batch_chunk.number, batch_chunk.attempt + %(given_back)s AS attempt, batch_chunk.problem
 ), {
     settling.settled(
         "delayed",
         more=f'''UNION ALL
     SELECT batch.tenant_id, delayed.batch_id, %(actor)s::text, '{Action.CHUNK_PUT_OFF}',
            jsonb_build_object('chunk', number, 'attempt', attempt, 'code', delayed.problem->>'code')
-    FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT id FROM locked))''',
+    FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT id FROM locked))
+    WHERE %(given_back)s = 0 OR {settling.CODE_BEFORE.format(t=TABLE)} IS DISTINCT FROM (delayed.problem->>'code')''',
     )
 }
 SELECT id, {planning.PLANNED} FROM delayed
@@ -223,9 +227,17 @@ def release(work: UnitOfWork, chunk: ClaimedChunk, *, owner: str) -> bool:
     return bool(released)
 
 
-def put_off(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, delay_s: float, owner: str) -> bool:
-    """Queue a chunk again after a fault that may pass; whether it was still held. It uses up an attempt."""
-    said = {"delay_s": delay_s, "problem": Jsonb(asdict(problem))}
+def put_off(
+    work: UnitOfWork,
+    chunk: ClaimedChunk,
+    problem: Problem,
+    *,
+    delay_s: float,
+    owner: str,
+    counts: bool = True,
+) -> bool:
+    """Queue a chunk again after a fault that may pass; whether it was still held. It uses up an attempt if it `counts`."""
+    said = {"delay_s": delay_s, "problem": Jsonb(asdict(problem)), "given_back": int(not counts)}
     delayed = work.execute(PUT_OFF, _held(chunk, owner) | said)
     planning.wake_if_planned(work, delayed)
     return bool(delayed)

@@ -24,6 +24,8 @@ LOCKED_COLUMNS = "id, state, told_at"
 LOCKED = (
     f"locked AS MATERIALIZED (SELECT {LOCKED_COLUMNS} FROM batch WHERE id = %(batch_id)s FOR NO KEY UPDATE)"
 )
+# Why a step or a chunk waited before the statement changed it.
+CODE_BEFORE = "(SELECT before.problem->>'code' FROM {t} AS before WHERE before.id = %(id)s)"
 HELD = "held AS (SELECT %(id)s::uuid AS id, %(fence)s::bigint AS fence)"
 
 # Progress is told of at each tenth of the rows, and at most a minute after the last time.

@@ -125,18 +125,21 @@ WITH {settling.HELD}
 UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1, {leases.RELEASE}
 FROM held WHERE {leases.held_clause(TABLE)} RETURNING batch_step.id
 """
+# The trail says once why work waits that is tried again for as long as it takes.
 PUT_OFF = f"""
 WITH {settling.HELD}, delayed AS (
     UPDATE batch_step SET state = 'queued', available_at = now() + make_interval(secs => %(delay_s)s),
-        problem = %(problem)s, {leases.RELEASE}
+        attempt = batch_step.attempt - %(given_back)s, problem = %(problem)s, {leases.RELEASE}
     FROM held WHERE {leases.held_clause(TABLE)}
-    RETURNING batch_step.batch_id, batch_step.kind, batch_step.attempt, batch_step.problem
+    RETURNING batch_step.batch_id, batch_step.kind, batch_step.attempt + %(given_back)s AS attempt, batch_step.problem
+), events AS (
+    INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
+    SELECT batch.tenant_id, batch.id, %(actor)s, '{Action.STEP_PUT_OFF}',
+           jsonb_build_object('step', kind, 'attempt', attempt, 'code', delayed.problem->>'code')
+    FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM delayed))
+    WHERE %(given_back)s = 0 OR {settling.CODE_BEFORE.format(t=TABLE)} IS DISTINCT FROM (delayed.problem->>'code')
 )
-INSERT INTO audit_event (tenant_id, batch_id, actor, action, detail)
-SELECT batch.tenant_id, batch.id, %(actor)s, '{Action.STEP_PUT_OFF}',
-       jsonb_build_object('step', kind, 'attempt', attempt, 'code', delayed.problem->>'code')
-FROM delayed JOIN batch ON batch.id = delayed.batch_id AND batch.id = ANY (ARRAY(SELECT batch_id FROM delayed))
-RETURNING batch_id
+SELECT batch_id FROM delayed
 """
 
 # The trail says once that a source is waited for. The problem shows in `retrying` until the source is there.
@@ -356,9 +359,11 @@ def release(work: UnitOfWork, step: ClaimedStep) -> bool:
     return bool(work.execute(RELEASE, vars(step.lease)))
 
 
-def put_off(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, delay_s: float, owner: str) -> bool:
-    """Queue a step again after a fault that may pass; whether it was still held. It uses up an attempt."""
-    said = {"delay_s": delay_s, "problem": Jsonb(asdict(problem))}
+def put_off(
+    work: UnitOfWork, step: ClaimedStep, problem: Problem, *, delay_s: float, owner: str, counts: bool = True
+) -> bool:
+    """Queue a step again after a fault that may pass; whether it was still held. It uses up an attempt if it `counts`."""
+    said = {"delay_s": delay_s, "problem": Jsonb(asdict(problem)), "given_back": int(not counts)}
     return bool(work.execute(PUT_OFF, _held(step, owner) | said))
 
 

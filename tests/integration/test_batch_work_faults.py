@@ -13,9 +13,11 @@ from service.batches.files.layouts import BatchFormat
 from service.batches.files.outputs import OutputFormat
 from service.batches.files.sources import UriSource
 from service.batches.output import OutputKind
+from service.catalog.intake import Intake
 from service.config import Provider
 from service.crypto import Keyring
 from service.db import Database
+from service.errors import BundleUnusable, ModelUnavailable
 from service.lifecycle import BatchState
 from tests import factories
 from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGraph
@@ -321,3 +323,47 @@ def test_a_worker_that_refuses_the_model_finds_no_fault_with_the_source(
         assert worker.nights.view(batch_id).problem is None
         chunk = "SELECT state::text, attempt FROM batch_chunk"
         assert worker.nights.rows(chunk) == [("queued", 0)]
+
+
+@pytest.mark.parametrize("broken", ["plug-in", "bundle"])
+def test_a_model_that_breaks_once_its_batch_was_accepted_is_waited_for(
+    shift: Shift, source: str, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As jobs wait: no attempt is used up, and the trail says it once."""
+
+    def gone(*_: Any) -> Any:
+        if broken == "plug-in":
+            raise ModelUnavailable("m 1", "its package is gone")
+        raise BundleUnusable("model.onnx is damaged")
+
+    batch_id = shift.open(source)
+    with monkeypatch.context() as patch:
+        if broken == "plug-in":
+            patch.setattr(Intake, "pipeline", gone)
+        else:
+            patch.setattr(ModelPool, "get", gone)
+        wait_in_vain(shift, batch_id, "batch.step_put_off")
+    shift.services.pool.refusals.lift(shift.nights.model.id)
+    shift.make_due()
+    assert shift.batch_thread.work()
+    assert shift.nights.view(batch_id).retrying is None
+    if broken == "bundle":
+        with monkeypatch.context() as patch:
+            patch.setattr(ModelPool, "get", gone)
+            wait_in_vain(shift, batch_id, "batch.chunk_put_off")
+    shift.make_due()
+    shift.work()
+    assert len(shift.lines(batch_id)) == 195
+
+
+def wait_in_vain(shift: Shift, batch_id: UUID, action: str) -> None:
+    """Try more often than a batch may be tried."""
+    for _ in range(shifts.MAX_ATTEMPTS + 1):
+        assert shift.work(most=20) == 1
+        shift.make_due()
+    view = shift.nights.view(batch_id)
+    assert (view.problem, view.retrying and view.retrying.code) == (None, "model_unavailable")
+    assert view.retrying is not None
+    assert view.retrying.attempt == 0
+    assert "Nothing was accepted" not in view.retrying.detail
+    assert shift.nights.actions(batch_id).count(action) == 1

@@ -165,9 +165,11 @@ class ChunkWorker:
             return
         problem = fault.final_problem(chunk.attempt, services.limits.max_attempts)
         if problem is None:
-            delay_s, code = services.delay_s(chunk.attempt), fault.problem.code
+            delay_s, code = services.delay_s(fault, chunk.attempt), fault.problem.code
             services.write(
-                lambda work: chunks.put_off(work, chunk, fault.problem, delay_s=delay_s, owner=services.owner)
+                lambda work: chunks.put_off(
+                    work, chunk, fault.problem, delay_s=delay_s, owner=services.owner, counts=fault.counts
+                )
             )
             BATCH_CHUNKS.labels("put_off").inc()
             log.warning("chunk_put_off", batch=str(chunk.batch_id), chunk=chunk.number, code=code)

@@ -21,7 +21,13 @@ from service.batches.requests import BatchRequest, source_of
 from service.batches.roots import Roots
 from service.catalog import Catalog
 from service.db import Database, UnitOfWork
-from service.errors import BlobUnavailable, DatabaseUnavailable, ServiceError
+from service.errors import (
+    BlobUnavailable,
+    BundleUnusable,
+    DatabaseUnavailable,
+    ModelUnavailable,
+    ServiceError,
+)
 from service.faults import Requirement
 from service.gate import Gate
 from service.jobs.execution import Problem, backoff_s
@@ -31,11 +37,16 @@ from service.uploads import Uploads
 from workers.batches.lease_keeper import LeaseKeeper
 from workers.jobs.write_back import Limits
 from workers.pool import ModelPool
+from workers.refusals import REFUSED_S
 
 TRIES = 8
 TRIED_TOO_OFTEN = "This was tried as often as is allowed; the last fault was {}. {}"
 INTERNAL = Problem(
     BatchProblem.INTERNAL_ERROR, "Something went wrong that nobody foresaw. The log of the worker says what."
+)
+MODEL_AWAITED = Problem(
+    ModelUnavailable.code,
+    "The model of this batch cannot be used at the moment. It is waited for: tell the operator, or cancel the batch.",
 )
 
 Answer = TypeVar("Answer")
@@ -103,24 +114,27 @@ class BatchServices:
                 time.sleep(min(0.25 * 2**tried, 4.0))
         return None
 
-    def delay_s(self, attempt: int) -> float:
+    def delay_s(self, fault: "Fault", attempt: int) -> float:
         """How long to wait before the next attempt."""
+        if not fault.counts:
+            return REFUSED_S
         limits, chance = self.limits, random.random()  # noqa: S311 - jitter
         return backoff_s(attempt, base_s=limits.retry_base_s, cap_s=limits.retry_cap_s, chance=chance)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why work could not be done. `passing`: another attempt may do it."""
+    """Why work could not be done. `passing`: another attempt may do it; it is one of so many if the fault `counts`."""
 
     problem: Problem
     passing: bool
+    counts: bool = True
 
     def final_problem(self, attempt: int, most: int) -> Problem | None:
         """What ends the batch, or None where it is to be tried again."""
         if not self.passing:
             return self.problem
-        if attempt < most:
+        if attempt < most or not self.counts:
             return None
         code, detail = self.problem.code, self.problem.detail
         return Problem(code, TRIED_TOO_OFTEN.format(code, detail))
@@ -135,6 +149,9 @@ def fault_of(error: Exception) -> Fault:
             return Fault(Problem(error.code, str(error)), passing=True)
         case BlobUnavailable() | DatabaseUnavailable():
             return Fault(Problem(error.code, error.detail), passing=True)
+        case ModelUnavailable() | BundleUnusable():  # an operator's to mend: the batch waits, as jobs do
+            log.warning("batch_model_awaited", reason=error.detail)
+            return Fault(MODEL_AWAITED, passing=True, counts=False)
         case ServiceError():
             return Fault(Problem(error.code, error.detail), passing=False)
     log.error("batch_work_failed", exc_info=error)

@@ -113,9 +113,11 @@ class StepWorker:
         problem = fault.final_problem(step.attempt, services.limits.max_attempts)
         kind = step.kind.value
         if problem is None:
-            delay_s = services.delay_s(step.attempt)
+            delay_s = services.delay_s(fault, step.attempt)
             services.write(
-                lambda work: steps.put_off(work, step, fault.problem, delay_s=delay_s, owner=services.owner)
+                lambda work: steps.put_off(
+                    work, step, fault.problem, delay_s=delay_s, owner=services.owner, counts=fault.counts
+                )
             )
             log.warning("batch_step_put_off", batch=str(step.batch_id), step=kind, code=fault.problem.code)
         else:

@@ -234,7 +234,10 @@ class BatchProblem(Wire):
 
 
 class RetryingView(BatchProblem):
-    """Why work of a batch was postponed. It is tried again a limited number of times; then the batch fails."""
+    """Why work of a batch was postponed. It is tried again a limited number of times; then the batch fails.
+
+    A source or a model that is awaited uses up none of them.
+    """
 
     attempt: int = Field(description="How often it was tried.")
     next_try_at: datetime
