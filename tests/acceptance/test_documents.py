@@ -37,7 +37,7 @@ NOT_RUN = {
     "medqueue webhooks create https://example.org": "its receiver's name must resolve, and a test has no name server",
     "medqueue webhooks listen": "follows events until it is stopped; its options are tested",
     "python -m gunicorn": "is what a measurement ran, with a placeholder for its port",
-    "python -m granian": "is what a measurement ran, with a placeholder for its port",
+    "python -m service.serving": "is what a measurement ran",
     "python -m celery": "is what a measurement ran",
     "python -m benchmarks": "measures for half an hour",
     "docker": "needs docker; compose.yaml has tests of its own",
