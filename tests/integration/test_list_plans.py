@@ -39,9 +39,9 @@ INSERT INTO job (id, tenant_id, model_version_id, created_at, rank_at, priority,
 SELECT lpad(to_hex(%(first)s + n), 32, '0')::uuid, %(tenant)s,
        CASE WHEN n < 5 THEN %(rare_model)s::uuid ELSE %(model)s::uuid END,
        %(begin)s::timestamptz + n * interval '1 s', now(), 1, 'test', '', 1, 1, state, now(),
-       CASE WHEN state NOT IN ('queued', 'running') THEN now() END, CASE state WHEN 'running' THEN now() END,
+       CASE WHEN state NOT IN ('waiting', 'queued', 'running') THEN now() END, CASE state WHEN 'running' THEN now() END,
        CASE state WHEN 'running' THEN 'w1' END, CASE WHEN n %% 100000 = 7 THEN %(subject)s::bytea END
-FROM (SELECT n, CASE WHEN n < 60 THEN (enum_range(NULL::job_state))[1 + n %% 7] ELSE %(state)s::job_state END AS state
+FROM (SELECT n, CASE WHEN n < 60 THEN (enum_range(NULL::job_state))[1 + n %% 8] ELSE %(state)s::job_state END AS state
       FROM generate_series(0, %(count)s - 1) AS n) AS numbered
 """
 BATCHED = """

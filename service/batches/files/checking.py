@@ -96,7 +96,7 @@ def _encode(pipeline: Pipeline, value: object) -> bytes | tuple[FieldFault, ...]
         return pipeline.encode(value)
     except InputRejected as rejected:
         return rejected.faults
-    except Exception as fault:
+    except (Exception, SystemExit, KeyboardInterrupt) as fault:
         log.error("row_failed", exc_info=fault)
         return (problems.MODEL_FAILED,)
 
@@ -126,6 +126,6 @@ def _decode(pipeline: FilePipeline, content: bytes) -> dict[str, Array] | tuple[
         return pipeline.preprocess_file(content)
     except InputRejected as rejected:
         return rejected.faults
-    except Exception as fault:
+    except (Exception, SystemExit, KeyboardInterrupt) as fault:
         log.error("file_failed", exc_info=fault)
         return (problems.MODEL_FAILED,)

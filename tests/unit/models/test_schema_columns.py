@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,6 +14,7 @@ from models.pipelines.schema_columns import (
     result_columns,
     result_fields,
 )
+from models.pipelines.typed import TypedResult
 
 NESTED: dict[str, Any] = {
     "$defs": {
@@ -128,6 +129,17 @@ def test_what_json_cannot_hold_is_no_prediction(result: dict[str, Any]) -> None:
 def test_a_text_may_hold_the_word_of_what_is_no_number() -> None:
     assert result_json({"text": "NaN, Infinity"}) == b'{"text":"NaN, Infinity"}'
     assert json.loads(result_json({"text": "7" * 5000, "number": 10**4000}))["number"] == 10**4000
+
+
+class Loose(TypedResult):
+    type: Literal["loose"] = "loose"
+    extra: Any
+
+
+def test_what_is_no_number_stays_so_where_a_field_may_hold_anything() -> None:
+    dumped = Loose(extra={"a": float("nan")}).model_dump(mode="json")
+    with pytest.raises(PredictionInvalid):
+        result_json(dumped)
 
 
 def test_an_input_that_is_rejected_has_a_fault() -> None:

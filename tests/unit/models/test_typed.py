@@ -22,7 +22,6 @@ from models.pipelines import (
     InputRejected,
     PredictionInvalid,
     RowFault,
-    result_json,
 )
 from models.pipelines.contract import FieldFault, Pipeline, Run
 from models.pipelines.side_files import no_files
@@ -36,17 +35,6 @@ from models.pipelines.typed import (
     TypedResult,
 )
 from tests.unit.models.example_bundles import manifest_table
-
-
-class Loose(TypedResult):
-    type: Literal["loose"] = "loose"
-    extra: Any
-
-
-def test_what_is_no_number_stays_so_where_a_field_may_hold_anything() -> None:
-    dumped = Loose(extra={"a": float("nan")}).model_dump(mode="json")
-    with pytest.raises(PredictionInvalid):
-        result_json(dumped)
 
 
 class Parameters(ManifestTable):
