@@ -75,9 +75,8 @@ def check_golden(
 def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]:
     """Faults that are there before a graph is run: too few cases, and inputs that the pipeline refuses."""
     faults = []
-    if len({json.dumps([case.input, case.options], sort_keys=True) for case in cases}) < FEWEST_CASES:
-        reason = f"give at least {FEWEST_CASES} cases that differ in their inputs or options"
-        faults.append(Fault(GOLDEN_NAME, "golden_too_few", reason))
+    if len(cases) < FEWEST_CASES:
+        faults.append(Fault(GOLDEN_NAME, "golden_too_few", f"give at least {FEWEST_CASES} cases"))
     for index, case in enumerate(cases):
         try:
             stored = _encoded(case, pipeline)
