@@ -262,7 +262,7 @@ def test_a_stop_gives_back_what_has_not_ended(desk: Desk) -> None:
     eventually(lambda: desk.states() == ["running"] * 5, within_s=5)
     dispatcher.close()
     assert desk.states() == ["queued"] * 5
-    assert desk.sql("SELECT max(attempt), max(tries) FROM webhook_delivery") == [(0, 0)]
+    assert desk.sql("SELECT max(attempt) AS attempt, max(tries) AS tries FROM webhook_delivery") == [(0, 0)]
 
 
 def test_postgres_away_loses_no_try(desk: Desk, running: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import pooling
 
-NAMES = ", ".join(f"current_setting('{name}')" for name in SETTINGS)
+NAMES = ", ".join(f"current_setting('{name}') AS {name}" for name in SETTINGS)
 CLIENTS, JOBS = 8, 25
 
 
@@ -65,14 +65,14 @@ def test_every_transaction_has_its_settings_and_leaves_none_behind(
     pooled: Database, pooled_url: str, single: bool
 ) -> None:
     with pooled.statement() if single else pooled.transaction() as work:
-        ((*found, zone),) = work.execute(f"SELECT {NAMES}, current_setting('timezone')")
+        ((*found, zone),) = work.execute(f"SELECT {NAMES}, current_setting('timezone') AS timezone")
     assert dict(zip(SETTINGS, found, strict=True)) | {"statement_timeout": "60000"} == SETTINGS | {
         "idle_in_transaction_session_timeout": "1min"
     }
     assert zone == "UTC"
     with connect(pooled_url) as others:
         left = others.execute(
-            "SELECT current_setting('enable_seqscan'), current_setting('statement_timeout')"
+            "SELECT current_setting('enable_seqscan') AS scans, current_setting('statement_timeout') AS timeout"
         )
         assert left.fetchone() == ("on", "0")
 

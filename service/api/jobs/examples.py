@@ -19,7 +19,7 @@ SUBMIT: dict[str, Any] = {
     },
     "chain": {
         "summary": "A case that is scored once two other jobs have succeeded, and not before a time",
-        "value": CASE | {"after": [ID, ANOTHER_ID], "not_before": AT, "deadline": "2027-01-01T00:00:00Z"},
+        "value": CASE | {"after": [ID, ANOTHER_ID], "not_before": AT},
     },
     "image": {
         "summary": "An image that was uploaded before",

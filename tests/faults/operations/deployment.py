@@ -114,10 +114,9 @@ def full(volume: Path) -> Iterator[None]:
     if not os.path.ismount(volume):
         pytest.skip("no file system can be mounted here")
     filler = volume / "filler"
-    with filler.open("wb") as file, contextlib.suppress(OSError):
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"\0" * 65536)
-            file.flush()
     try:
         yield
     finally:

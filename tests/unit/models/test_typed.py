@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -385,22 +384,3 @@ def test_a_pipeline_can_make_its_input_type_of_the_parameters() -> None:
     properties: Any = made.input_schema()["properties"]
     assert properties["text"]["maxLength"] == 2
     assert [each.code for each in faults({"text": "xxx"}, made)] == ["too_long"]
-
-
-def test_dates_are_checked_and_read_back() -> None:
-    class Dated(TypedInput):
-        at: datetime
-
-    class Diary(Echo):
-        input_type = Dated  # type: ignore[assignment]
-
-        def check(self, value: Any) -> None:
-            pass
-
-    diary = Diary.load(manifest(), no_files)
-    assert diary.decode(diary.encode({"at": "2026-03-01T12:00:00Z"})) == {"at": "2026-03-01T12:00:00Z"}
-    [found] = faults({"at": "yesterday"}, diary)
-    assert (found.code, found.detail) == (
-        "wrong_format",
-        "at must be a date and time such as 2026-03-01T12:00:00Z.",
-    )
