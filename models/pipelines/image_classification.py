@@ -13,30 +13,21 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
 from models.lazy import np
-from models.manifest import MODEL, ModelManifest, parse_parameters
+from models.manifest import ModelManifest, parse_parameters
 from models.pipelines import (
-    Answer,
-    Case,
     FieldFault,
-    GraphSpec,
     InputRejected,
-    Label,
-    PartKind,
     ReadFile,
     RowFault,
-    Run,
     TensorSpec,
-    no_options_schema,
-    refuse_options,
-    score_in_one_pass,
 )
-from models.pipelines.classification import ClassificationParameters, Classifier
+from models.pipelines.classification import ClassificationParameters
+from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.example_image import gray_jpeg, gray_png
 from models.pipelines.image_header import ImageFile, ImageRefused
 
@@ -44,7 +35,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from models.pipelines import Array
-    from models.pipelines.columns import ResultColumn
 
 
 class ImageParameters(ClassificationParameters):
@@ -60,19 +50,15 @@ class ImageParameters(ClassificationParameters):
     )
 
 
-class ImageClassification:
+class ImageClassification(ClassificationPipeline):
     """The pipeline. Immutable after construction, so every thread may use one instance."""
 
     binary: Final = True
-    parts: Final[Mapping[str, PartKind]] = {}
 
     def __init__(self, parameters: ImageParameters) -> None:
-        self._parameters = parameters
-        self._classifier = Classifier(parameters)
         size = parameters.size
-        self.feeds: Final = (TensorSpec("image", "float32", (parameters.channels, size, size)),)
-        self.outputs: Final = self._classifier.outputs
-        self.graphs: Final = {MODEL: GraphSpec(self.feeds, self.outputs)}
+        super().__init__(parameters, TensorSpec("image", "float32", (parameters.channels, size, size)))
+        self._parameters = parameters
 
     def encode(self, value: object) -> bytes:
         """Check one file by decoding all of it, and give its bytes unchanged. Raises InputRejected."""
@@ -143,10 +129,6 @@ class ImageClassification:
         """See probing: none."""
         return []
 
-    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
-        """Probabilities -> columns of results; see classification. Raises PredictionInvalid."""
-        return self._classifier.result_columns(outputs, count)
-
     def _pixels(self, content: bytes) -> Image.Image:
         """The upright pixels of a file that keeps the manifest's limits. Raises InputRejected."""
         from models.pipelines.image_file import decode_image, read_image  # Pillow, when there is a file
@@ -187,34 +169,6 @@ class ImageClassification:
         ]
         if faults := [FieldFault("", code, detail) for broken, code, detail in rules if broken]:
             raise InputRejected(*faults)
-
-    def open(self, folder: Path) -> Self:  # noqa: ARG002 - it needs no file but the graph
-        """See Pipeline: this pipeline is both halves."""
-        return self
-
-    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
-        """One run of the graph; see Scoring."""
-        return score_in_one_pass(self, run, cases)
-
-    def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
-        """Probabilities -> results; see classification. Raises PredictionInvalid."""
-        return self._classifier.results(outputs, count)
-
-    def options_schema(self) -> dict[str, object]:
-        """See Pipeline: no options."""
-        return no_options_schema()
-
-    def check_options(self, value: object) -> dict[str, object]:
-        """See Pipeline: any option is refused."""
-        return refuse_options(value)
-
-    def labels(self) -> list[Label]:
-        """The classes, in the graph's order."""
-        return self._classifier.labels()
-
-    def result_schema(self) -> dict[str, object]:
-        """JSON Schema 2020-12 of one result."""
-        return self._classifier.result_schema()
 
     def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:
         """JSON Schema 2020-12 of one input: a file in base64, or the id of an upload."""

@@ -13,41 +13,30 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from operator import itemgetter, le
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
 from models.lazy import np
-from models.manifest import MODEL, ModelManifest, parse_parameters
+from models.manifest import ModelManifest, parse_parameters
 from models.pipelines import (
-    Answer,
-    Case,
-    FieldFault,
-    GraphSpec,
     InputRejected,
-    Label,
-    PartKind,
     Pipeline,
     ReadFile,
     RowFault,
-    Run,
     TensorSpec,
-    no_options_schema,
-    refuse_options,
-    score_in_one_pass,
 )
-from models.pipelines.classification import ClassificationParameters, Classifier
-from models.pipelines.features import AFeature, Feature, FieldNames
+from models.pipelines.classification import ClassificationParameters
+from models.pipelines.features import AFeature, Feature
 from models.pipelines.mixed_classification import MixedClassification
+from models.pipelines.table_classification import DAMAGED, TableClassification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.pipelines import Array
-    from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn, ResultColumn
+    from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn
 
-_DAMAGED: Final = FieldFault("", "stored_input_damaged", "The stored input is damaged.")
 _NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
 
 
@@ -68,26 +57,19 @@ class TabularParameters(ClassificationParameters):
         return tuple(feature for feature in self.features if isinstance(feature, Feature))
 
 
-class TabularClassification:
+class TabularClassification(TableClassification):
     """The pipeline. Immutable after construction, so every thread may use one instance."""
 
-    binary: Final = False
-    parts: Final[Mapping[str, PartKind]] = {}
-
     def __init__(self, parameters: TabularParameters) -> None:
-        self._features = parameters.numbers
-        self._classifier = Classifier(parameters)
-        names = [feature.name for feature in self._features]
-        self._names = FieldNames(names)
+        self._numbers = parameters.numbers
+        names = [feature.name for feature in self._numbers]
+        columns = [TensorSpec(name, "float32", (1,)) for name in names]
+        super().__init__(self._numbers, parameters, "float32", columns)
         # One name alone would be given as its value, not as a tuple.
         self._pick = itemgetter(*names) if len(names) > 1 else lambda value: (value[names[0]],)
-        self._minima = tuple(feature.minimum for feature in self._features)
-        self._maxima = tuple(feature.maximum for feature in self._features)
+        self._minima = tuple(feature.minimum for feature in self._numbers)
+        self._maxima = tuple(feature.maximum for feature in self._numbers)
         self._row = struct.Struct(f"<{len(names)}d")
-        columns = tuple(TensorSpec(name, "float32", (1,)) for name in names)
-        self.feeds: Final = (TensorSpec("features", "float32", (len(names),), columns=columns),)
-        self.outputs: Final = self._classifier.outputs
-        self.graphs: Final = {MODEL: GraphSpec(self.feeds, self.outputs)}
 
     def encode(self, value: object) -> bytes:
         """Check one input object and pack it as F little-endian float64. Raises InputRejected.
@@ -95,7 +77,7 @@ class TabularClassification:
         The first lines are the API's hot path: they accept a plain good input without looking at a field in
         Python, and decide nothing else. What they do not accept, `_check_fields` decides field by field.
         """
-        if type(value) is dict and len(value) == len(self._features):
+        if type(value) is dict and len(value) == len(self._numbers):
             try:
                 numbers = self._pick(value)
             except KeyError:
@@ -114,22 +96,8 @@ class TabularClassification:
 
     def _check_fields(self, value: object) -> bytes:
         """The rules of an input, checked field by field: complete but slow."""
-        if not isinstance(value, dict):
-            raise InputRejected(
-                FieldFault("", "not_an_object", "Send a JSON object with one number a field.")
-            )
-        faults: list[FieldFault] = []
-        numbers: list[float] = []
-        for feature in self._features:
-            number = feature.check(value.get(feature.name))
-            if isinstance(number, FieldFault):
-                faults.append(number)
-            else:
-                numbers.append(feature.fed(number))
-        faults.extend(self.unknown_fields(value))
-        if faults:
-            raise InputRejected(*faults)
-        return self._row.pack(*numbers)
+        stored = self.checked(value)
+        return self._row.pack(*(feature.fed(stored[feature.name]) for feature in self._numbers))
 
     def extremes(self) -> list[bytes]:
         """See probing: the middle of all ranges, each field at either end with the others there, and all at an end."""
@@ -153,41 +121,25 @@ class TabularClassification:
     def decode(self, payload: bytes) -> dict[str, float | None]:
         """F little-endian float64 -> the input; a missing field as null. Raises InputRejected."""
         if len(payload) != self._row.size:
-            raise InputRejected(_DAMAGED)
+            raise InputRejected(DAMAGED)
         numbers = self._row.unpack(payload)
         return {
             feature.name: None if math.isnan(number) else number
-            for feature, number in zip(self._features, numbers, strict=True)
+            for feature, number in zip(self._numbers, numbers, strict=True)
         }
-
-    def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
-        """What `encode` says of the keys that are no features."""
-        return self._names.unknown(value)
 
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """n stored rows -> {"features": float32 [n,F]}. Raises RowFault for a row of the wrong length."""
         for index, payload in enumerate(payloads):
             if len(payload) != self._row.size:
-                raise RowFault(index, _DAMAGED)
-        rows = np.frombuffer(b"".join(payloads), dtype="<f8").reshape(len(payloads), len(self._features))
+                raise RowFault(index, DAMAGED)
+        rows = np.frombuffer(b"".join(payloads), dtype="<f8").reshape(len(payloads), len(self._numbers))
         return {"features": rows.astype(np.float32)}
-
-    def open(self, folder: Path) -> Self:  # noqa: ARG002 - it needs no file but the graph
-        """See Pipeline: this pipeline is both halves."""
-        return self
-
-    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
-        """One run of the graph; see Scoring."""
-        return score_in_one_pass(self, run, cases)
-
-    def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
-        """Probabilities -> results; see classification. Raises PredictionInvalid."""
-        return self._classifier.results(outputs, count)
 
     @property
     def fields(self) -> tuple[tuple[str, bool], ...]:
         """Name of each feature, and whether it is required, in the manifest's order."""
-        return tuple((feature.name, feature.required) for feature in self._features)
+        return tuple((feature.name, feature.required) for feature in self._numbers)
 
     def check_columns(
         self, columns: Sequence[NumberColumn], count: int
@@ -203,44 +155,13 @@ class TabularClassification:
         finder = FaultFinder()
         with np.errstate(over="ignore", invalid="ignore"):  # of faulty cells; no other leaves float32's range
             for index, column in enumerate(columns):
-                feature = self._features[index]
+                feature = self._numbers[index]
                 plain = column.missing is None and column.wrong_type is None
                 if plain and feature.holds(column.values):
                     features[:, index] = column.values
                 else:
                     features[:, index] = _judged(feature, column, finder)
         return {"features": features}, finder.found()
-
-    def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
-        """Probabilities -> columns of results; see classification. Raises PredictionInvalid."""
-        return self._classifier.result_columns(outputs, count)
-
-    def options_schema(self) -> dict[str, object]:
-        """See Pipeline: no options."""
-        return no_options_schema()
-
-    def check_options(self, value: object) -> dict[str, object]:
-        """See Pipeline: any option is refused."""
-        return refuse_options(value)
-
-    def labels(self) -> list[Label]:
-        """The classes, in the graph's order."""
-        return self._classifier.labels()
-
-    def result_schema(self) -> dict[str, object]:
-        """JSON Schema 2020-12 of one result."""
-        return self._classifier.result_schema()
-
-    def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:  # noqa: ARG002  numbers are no files
-        """JSON Schema 2020-12 of one input: an object of numbers, each with its title, unit and range."""
-        schema: dict[str, object] = {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "type": "object",
-            "properties": {feature.name: feature.json_schema() for feature in self._features},
-            "required": [feature.name for feature in self._features if feature.required],
-            "additionalProperties": False,
-        }
-        return {**schema, "examples": [{feature.name: feature.sample for feature in self._features}]}
 
 
 def load(manifest: ModelManifest, read: ReadFile) -> Pipeline:  # noqa: ARG001 - it has no side files

@@ -66,7 +66,7 @@ WRONG_COLUMN_COUNT = FieldFault(
     "", "wrong_column_count", "The row has another number of columns than the header."
 )
 INVALID_JSON = FieldFault("", "invalid_json", "The line is not one JSON object.")
-NOT_AN_OBJECT = FieldFault("", "not_an_object", "Send a JSON object with one number a field.")
+NOT_AN_OBJECT = FieldFault("", "not_an_object", "Send a JSON object with one value a field.")
 LINE_NOT_AN_OBJECT = FieldFault("", "not_an_object", "Write one JSON object a line.")
 LINE_WITHOUT_INPUT = FieldFault(
     "", "missing_field", "The line has no `input`: write {custom_id, input} as the others do."
