@@ -16,9 +16,10 @@ SWEEPS_S = 300.0  # of one round: without Postgres each of its statements may ta
 class Pulse:
     """One process at one moment; times in seconds of the machine's monotonic clock, which all its processes share.
 
-    `waits_since_s` is when the message that waits now could first have been taken; None when none waits. `redis_fault`
-    is what keeps Redis from carrying messages, a RedisFault's value, while it is unavailable. `swept_at_s` is when a
-    scheduler last ended a round of sweeps, well or not.
+    `waits_since_s` is when the message that waits now could first have been taken; None when none waits. A record is
+    written right after a message was sent, so what waits in it may be taken a moment later. `redis_fault` is what keeps
+    Redis from carrying messages, a RedisFault's value, while it is unavailable. `swept_at_s` is when a scheduler last
+    ended a round of sweeps, well or not.
     """
 
     written_at_s: float

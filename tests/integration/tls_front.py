@@ -32,10 +32,12 @@ def _serve(plain: socket.socket, context: ssl.SSLContext, target: tuple[str, int
         far.settimeout(0.005)
         while True:
             for source, sink in ((near, far), (far, near)):
-                with contextlib.suppress(TimeoutError):
+                try:
                     part = source.recv(65536)
-                    if not part:
-                        near.close()
-                        far.close()
-                        return
-                    sink.sendall(part)
+                except TimeoutError:
+                    continue
+                if not part:
+                    near.close()
+                    far.close()
+                    return
+                sink.sendall(part)  # a timeout here ends the connection: part of the bytes are gone
