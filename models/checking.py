@@ -6,14 +6,12 @@ the files that it is made of are not the sealed ones.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import Final, Self, TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 from jsonschema import Draft202012Validator
-from pydantic import ValidationError
 
 from models.bundle import (
     CARD_NAME,
@@ -32,21 +30,20 @@ from models.bundle import (
     seal_bundle,
     side_files,
 )
-from models.golden import GOLDEN_NAME, GoldenCase, check_golden, check_inputs, parse_golden
-from models.graph import MODEL_NAME, check_graph
+from models.golden import GOLDEN_NAME, TOO_FEW, GoldenCase, check_golden, check_inputs, parse_golden
+from models.graph import MODEL_NAME
+from models.graph_faults import GraphTables, check_graphs
 from models.manifest import (
     FILL_IN,
     MANIFEST_NAME,
-    MODEL,
     BundleRefused,
     Fault,
-    GraphTable,
     ModelManifest,
     control_characters,
     text_faults,
     toml_table,
 )
-from models.pipelines import GraphSpec, Pipeline, Run, Scoring, load_pipeline
+from models.pipelines import Pipeline, Run, Scoring, load_pipeline
 from models.pipelines.registry import PLACE, name_faults
 from models.probing import check_probabilities
 from models.sandbox import Sandbox, SandboxFailed, SandboxRun
@@ -65,10 +62,20 @@ def publishable(folder: Path, run: RunModel | None = None) -> Bundle:
 
 
 def sealed(folder: Path, *, golden: bool) -> Bundle:
-    """Seal the bundle in `folder`, with `golden` after renewing its cases, and check it. Raises BundleRefused."""
-    if golden:
-        renew_golden(folder)
-    seal_bundle(folder)
+    """Seal the bundle in `folder`, with `golden` after renewing its cases, and check it. Raises BundleRefused.
+
+    What keeps it from being sealed is reported as a check reports it, with all that is found without running a graph.
+    """
+    with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
+        faults, scored = _examined(folder, sandbox, sealing=True, renewing=golden)
+    if golden and scored is None:
+        raise BundleRefused(*dict.fromkeys(faults))
+    try:
+        if golden:
+            renew_golden(folder)
+        seal_bundle(folder)
+    except BundleRefused as refused:
+        raise BundleRefused(*dict.fromkeys([*faults, *refused.faults])) from None
     return publishable(folder)
 
 
@@ -77,12 +84,42 @@ def check_bundle(folder: Path, run: RunModel | None = None) -> list[Fault]:
 
     The graph is checked and run in a Sandbox, by ONNX Runtime on the CPU; with `run`, in this process and by that.
     """
+    with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
+        faults, scored = _examined(folder, sandbox if run is None else None)
+        if scored is not None:
+            run_model = run or SandboxRun(sandbox, scored.manifest.runtime.run_timeout_s)
+            run_graphs = fitted(folder, scored.manifest, scored.pipeline, run_model)
+            scoring = _part(faults, lambda: opened(folder, scored.pipeline))
+            faults += [] if scoring is None else _check_answers(scored, scoring, run_graphs)
+    return list(dict.fromkeys(faults))
+
+
+@dataclass(frozen=True)
+class _Scorable:
+    """The parts of a bundle whose golden cases can be scored."""
+
+    manifest: ModelManifest
+    pipeline: Pipeline
+    golden: Sequence[GoldenCase]
+
+
+def _examined(
+    folder: Path, sandbox: Sandbox | None, *, sealing: bool = False, renewing: bool = False
+) -> tuple[list[Fault], _Scorable | None]:
+    """What is wrong with a bundle before its graph is run, and what there is to run where that can be done.
+
+    For `sealing` whatever files there are count as listed, and for `renewing` a golden case needs no answer.
+    """
     faults: list[Fault] = []
     manifest = _part(faults, lambda: read_manifest(folder))
-    golden = _part(faults, lambda: parse_golden(read_text(folder, GOLDEN_NAME)))
+    golden = _part(faults, lambda: parse_golden(read_text(folder, GOLDEN_NAME), renewing=renewing))
     faults += _check_texts(folder)
-    tables = _Tables.of(folder, manifest)
-    changed = _check_files(folder, manifest, tables)
+    tables = GraphTables.of(folder, manifest)
+    if sealing or manifest is None:
+        here = bundle_files(folder) if sealing else ()
+        changed = _check_missing(folder, _expected(here, tables))
+    else:
+        changed = _check_files(folder, manifest.files, tables)
     no_texts = {fault.place for fault in faults if fault.code == "file_not_text"}
     faults += [fault for fault in changed if fault.place not in no_texts]
     parameters = manifest if manifest is not None else _unchecked_manifest(folder)
@@ -92,17 +129,14 @@ def check_bundle(folder: Path, run: RunModel | None = None) -> list[Fault]:
     faults += [] if parameters is None else name_faults(parameters.pipeline)
     faults += [] if pipeline is None else _check_schemas(pipeline)
     refused = [] if pipeline is None or golden is None else check_inputs(golden, pipeline)
-    with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
-        at_fault = _check_graphs(folder, manifest, tables, pipeline, sandbox if run is None else None)
-        faults += at_fault + refused
-        as_sealed = all(fault.place in _NOT_RUN or fault.code == "file_not_listed" for fault in changed)
-        if manifest and pipeline and golden is not None and as_sealed and not (at_fault or refused):
-            run_model = run or SandboxRun(sandbox, manifest.runtime.run_timeout_s)
-            run_graphs = fitted(folder, manifest, pipeline, run_model)
-            scoring = _part(faults, lambda: opened(folder, pipeline))
-            if scoring is not None:
-                faults += _check_answers(manifest, pipeline, scoring, golden, run_graphs)
-    return list(dict.fromkeys(faults))
+    files = list(bundle_files(folder)) if manifest is None or sealing else list(manifest.files)
+    at_fault = check_graphs(folder, tables, pipeline, files, sandbox)
+    faults += at_fault + refused
+    as_sealed = all(fault.place in _NOT_RUN or fault.code == "file_not_listed" for fault in changed)
+    unfit = at_fault or [fault for fault in refused if fault.code != TOO_FEW]
+    if manifest and pipeline and golden is not None and as_sealed and not unfit:
+        return faults, _Scorable(manifest, pipeline, golden)
+    return faults, None
 
 
 def _part(faults: list[Fault], read: Callable[[], Part]) -> Part | None:
@@ -124,30 +158,6 @@ def _unchecked_manifest(folder: Path) -> ModelManifest | None:
     if not (isinstance(pipeline, str) and isinstance(parameters, dict)):
         return None
     return ModelManifest.model_construct(pipeline=pipeline, parameters=parameters)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """The graphs of a bundle by name. Only where they are `told`, and not guessed, their tensors can be compared."""
-
-    graphs: Mapping[str, GraphTable]
-    told: bool = True
-
-    @classmethod
-    def of(cls, folder: Path, manifest: ModelManifest | None) -> Self:
-        """Those of the manifest; of one that is refused, those that its tables [graph] or [graphs] still tell."""
-        if manifest is not None:
-            return cls(manifest.graph_tables)
-        try:
-            written = toml_table(read_text(folder, MANIFEST_NAME))
-        except BundleRefused:
-            return cls({MODEL: GraphTable.model_validate({})}, told=False)
-        graphs = written.get("graphs") or {MODEL: written.get("graph", {})}
-        try:
-            read = {name: GraphTable.model_validate(table) for name, table in graphs.items()}
-        except (AttributeError, ValidationError):  # said among the manifest's faults
-            return cls({}, told=False)
-        return cls(read, told="graph" not in written or "graphs" not in written)
 
 
 def _check_schemas(pipeline: Pipeline) -> list[Fault]:
@@ -191,14 +201,19 @@ def _check_filled(texts: Mapping[str, str]) -> list[Fault]:
     ]
 
 
-def _check_files(folder: Path, manifest: ModelManifest | None, tables: _Tables) -> list[Fault]:
-    """Faults of files that are missing, are not the manifest's by their digest, or are not listed there."""
-    listed = {} if manifest is None else manifest.files
-    graphs = {table.file for table in tables.graphs.values()}
-    expected = sorted({*listed, CARD_NAME, GOLDEN_NAME, *graphs})
-    missing = [fault for path in expected if (fault := path_fault(folder, path)) is not None]
-    if manifest is None:
-        return missing
+def _expected(listed: Iterable[str], tables: GraphTables) -> set[str]:
+    """The files `listed`, and those that every bundle has."""
+    return {*listed, CARD_NAME, GOLDEN_NAME, *(table.file for table in tables.graphs.values())}
+
+
+def _check_missing(folder: Path, paths: Iterable[str]) -> list[Fault]:
+    return [fault for path in sorted(paths) if (fault := path_fault(folder, path)) is not None]
+
+
+def _check_files(folder: Path, listed: Mapping[str, str], tables: GraphTables) -> list[Fault]:
+    """Faults of files that are missing, are not those `listed` by their digest, or are not listed in the manifest."""
+    expected = _expected(listed, tables)
+    missing = _check_missing(folder, expected)
     here = {*bundle_files(folder), *expected} - {MANIFEST_NAME} - {fault.place for fault in missing}
     unlisted = [
         path_fault(folder, path) or Fault(path, "file_not_listed", "seal the bundle")
@@ -212,67 +227,14 @@ def _check_files(folder: Path, manifest: ModelManifest | None, tables: _Tables) 
     return missing + unlisted + differing
 
 
-def _check_graphs(
-    folder: Path,
-    manifest: ModelManifest | None,
-    tables: _Tables,
-    pipeline: Pipeline | None,
-    sandbox: Sandbox | None,
-) -> list[Fault]:
-    """What is wrong with the graphs. Without a sandbox, in this process.
-
-    Their tensors are compared where there is a pipeline and the tables tell what they are called.
-    """
-    files = list(bundle_files(folder)) if manifest is None else list(manifest.files)
-    specs: dict[str, GraphSpec] = dict(pipeline.graphs) if pipeline is not None and tables.told else {}
-    faults = _misnamed(tables.graphs.keys(), specs.keys()) if specs else []
-    for name, table in tables.graphs.items():
-        faults += _check_one(folder, table, specs.get(name), files, sandbox)
-    return faults
-
-
-def _misnamed(given: Collection[str], wanted: Collection[str]) -> list[Fault]:
-    """Faults of graphs that the pipeline does not know, and of those it needs."""
-    place = f"{MANIFEST_NAME}: graphs"
-    known = ", ".join(sorted(wanted))
-    lacking = [
-        Fault(place, "graph_missing", f"the pipeline needs a graph {name!r}: add its table [graphs.{name}]")
-        for name in sorted(set(wanted) - set(given))
-    ]
-    return lacking + [
-        Fault(place, "graph_name_unknown", f"the pipeline knows no graph {name!r}; it has {known}")
-        for name in sorted(set(given) - set(wanted))
-    ]
-
-
-def _check_one(
-    folder: Path, table: GraphTable, spec: GraphSpec | None, files: Sequence[str], sandbox: Sandbox | None
-) -> list[Fault]:
-    """What is wrong with one graph."""
-    if path_fault(folder, table.file) is not None:
-        return []  # said among the files
-    check, path = partial(check_graph, files=_beside(table.file, files)), folder / table.file
-    try:
-        return check(path, table, spec) if sandbox is None else sandbox.call(check, path, table, spec)
-    except SandboxFailed as failed:
-        return [Fault(table.file, "onnx_invalid", f"the graph cannot be checked: {failed}")]
-
-
-def _beside(graph: str, files: Iterable[str]) -> set[str]:
-    """Files of the bundle as paths relative to the folder of its graph, where weights are looked for."""
-    start, paths = PurePosixPath(graph).parent, map(PurePosixPath, files)
-    return {path.relative_to(start).as_posix() for path in paths if path.is_relative_to(start)}
-
-
-def _check_answers(
-    manifest: ModelManifest, pipeline: Pipeline, scoring: Scoring, golden: Sequence[GoldenCase], run: Run
-) -> list[Fault]:
+def _check_answers(scored: _Scorable, scoring: Scoring, run: Run) -> list[Fault]:
     """What is wrong with what the graph gives for the golden cases and, where it can give anything, beyond them."""
-    faults = check_golden(golden, pipeline, scoring, manifest.runtime.tolerance, run)
+    pipeline, runtime = scored.pipeline, scored.manifest.runtime
+    faults = check_golden(scored.golden, pipeline, scoring, runtime.tolerance, run)
     if any(fault.code == "golden_failed" for fault in faults):
         return faults
     try:
-        return faults + check_probabilities(pipeline, manifest.runtime.max_batch, run)
+        return faults + check_probabilities(pipeline, runtime.max_batch, run)
     except SandboxFailed as failed:
         reason = f"inputs within the manifest's ranges cannot be scored: {failed}"
         return [*faults, Fault(MODEL_NAME, "probe_failed", reason)]

@@ -20,6 +20,7 @@ from models.strict_json import JsonInvalid, read_json
 
 GOLDEN_NAME = "golden.json"
 FEWEST_CASES = 5
+TOO_FEW = "golden_too_few"
 
 Result = Mapping[str, object]
 
@@ -52,9 +53,10 @@ class _FileToRenew(ManifestTable):
     cases: Annotated[tuple[_CaseToRenew, ...], Field(strict=False)]
 
 
-def parse_golden(text: str) -> tuple[GoldenCase, ...]:
-    """The cases written in `text` (JSON). Raises BundleRefused."""
-    return parse_table(_GoldenFile, _table(text), file=GOLDEN_NAME, code="golden_invalid").cases
+def parse_golden(text: str, *, renewing: bool = False) -> tuple[GoldenCase, ...]:
+    """The cases written in `text` (JSON); for `renewing` they may lack the answer. Raises BundleRefused."""
+    file: type[_GoldenFile | _FileToRenew] = _FileToRenew if renewing else _GoldenFile
+    return parse_table(file, _table(text), file=GOLDEN_NAME, code="golden_invalid").cases
 
 
 def _table(text: str) -> Any:
@@ -76,7 +78,7 @@ def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]
     """Faults that are there before a graph is run: too few cases, and inputs that the pipeline refuses."""
     faults = []
     if len(cases) < FEWEST_CASES:
-        faults.append(Fault(GOLDEN_NAME, "golden_too_few", f"give at least {FEWEST_CASES} cases"))
+        faults.append(Fault(GOLDEN_NAME, TOO_FEW, f"give at least {FEWEST_CASES} cases"))
     for index, case in enumerate(cases):
         try:
             stored = _encoded(case, pipeline)

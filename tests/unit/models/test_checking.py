@@ -14,7 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from models.bundle import BundleRefused, renew_golden, seal_bundle
-from models.checking import check_bundle, publishable
+from models.checking import check_bundle, publishable, sealed
+from models.golden import parse_golden
 from models.manifest import ManifestInvalid, ModelManifest
 from models.pipelines import Array, load_pipeline
 from models.probing import check_probabilities
@@ -316,3 +317,73 @@ def test_what_is_no_plain_file_keeps_a_bundle_from_being_sealed(folder: Path, na
     assert found(folder) == {(name, "file_missing")}
     with pytest.raises(BundleRefused, match="plain file"):
         seal_bundle(folder)
+
+
+def headless(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(graph(output="score").SerializeToString())
+
+
+def no_graph(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"no model")
+
+
+def graph_is_gone(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+
+
+def misnamed_graph(folder: Path) -> None:
+    edit(folder, "manifest.toml", lambda text: text.replace("[files]", "[graphs.other]\n[files]"))
+
+
+def wrong_input(folder: Path) -> None:
+    edit(folder, "golden.json", lambda text: text.replace('"dose": 5.0', '"dose": 500.0'))
+
+
+def wrong_version(folder: Path) -> None:
+    edit(folder, "manifest.toml", lambda text: text.replace('"1.0.0"', '"one"'))
+
+
+def wrong_parameters(folder: Path) -> None:
+    edit(folder, "manifest.toml", lambda text: text.replace('"positive" = "ill"', '"positive" = "sick"'))
+
+
+def no_json(folder: Path) -> None:
+    (folder / "golden.json").write_text("{")
+
+
+BREAKAGES = (
+    headless, no_graph, graph_is_gone, misnamed_graph, wrong_input, wrong_version, wrong_parameters, no_json,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("golden", [True, False])
+@pytest.mark.parametrize("broken", BREAKAGES)
+def test_what_keeps_a_bundle_from_being_sealed_is_told_as_a_check_tells_it(
+    broken: Callable[[Path], None], golden: bool, folder: Path
+) -> None:
+    broken(folder)
+    (folder / "CARD.md").write_text(" ")
+    expected = {fault for fault in check_bundle(folder) if fault.code != "digest_differs"}
+    assert len(expected) >= 2
+    with pytest.raises(BundleRefused) as caught:
+        sealed(folder, golden=golden)
+    assert len(caught.value.faults) == len(expected)
+    assert set(caught.value.faults) == expected
+
+
+def test_answers_of_fewer_cases_than_are_asked_for_are_written(folder: Path) -> None:
+    edit(folder, "golden.json", lambda text: json.dumps({"cases": [{"input": {"dose": 5, "age": 40}}]}))
+    with pytest.raises(BundleRefused) as caught:
+        sealed(folder, golden=True)
+    assert [fault.code for fault in caught.value.faults] == ["golden_too_few"]
+    [case] = parse_golden((folder / "golden.json").read_text())
+    assert case.expected["label"] == "well"
+
+
+def test_a_listed_file_that_is_gone_is_no_fault_when_sealed_again(folder: Path) -> None:
+    (folder / "words.txt").write_text("a")
+    sealed(folder, golden=False)
+    (folder / "words.txt").unlink()
+    assert found(folder) == {("words.txt", "file_missing")}
+    sealed(folder, golden=True)
+    assert found(folder) == set()

@@ -1,0 +1,90 @@
+"""What is wrong with the graphs of a bundle, found without running them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from pydantic import ValidationError
+
+from models.bundle import path_fault, read_text
+from models.graph import check_graph
+from models.manifest import MANIFEST_NAME, MODEL, BundleRefused, Fault, GraphTable, ModelManifest, toml_table
+from models.pipelines import GraphSpec, Pipeline
+from models.sandbox import Sandbox, SandboxFailed
+
+
+@dataclass(frozen=True)
+class GraphTables:
+    """The graphs of a bundle by name. Only where they are `told`, and not guessed, their tensors can be compared."""
+
+    graphs: Mapping[str, GraphTable]
+    told: bool = True
+
+    @classmethod
+    def of(cls, folder: Path, manifest: ModelManifest | None) -> Self:
+        """Those of the manifest; of one that is refused, those that its tables [graph] or [graphs] still tell."""
+        if manifest is not None:
+            return cls(manifest.graph_tables)
+        try:
+            written = toml_table(read_text(folder, MANIFEST_NAME))
+        except BundleRefused:
+            return cls({MODEL: GraphTable.model_validate({})}, told=False)
+        graphs = written.get("graphs") or {MODEL: written.get("graph", {})}
+        try:
+            read = {name: GraphTable.model_validate(table) for name, table in graphs.items()}
+        except (AttributeError, ValidationError):  # said among the manifest's faults
+            return cls({}, told=False)
+        return cls(read, told="graph" not in written or "graphs" not in written)
+
+
+def check_graphs(
+    folder: Path,
+    tables: GraphTables,
+    pipeline: Pipeline | None,
+    files: Sequence[str],
+    sandbox: Sandbox | None,
+) -> list[Fault]:
+    """What is wrong with the graphs of a bundle of these `files`. Without a sandbox, in this process.
+
+    Their tensors are compared where there is a pipeline and the tables tell what they are called.
+    """
+    specs: dict[str, GraphSpec] = dict(pipeline.graphs) if pipeline is not None and tables.told else {}
+    faults = _misnamed(tables.graphs.keys(), specs.keys()) if specs else []
+    for name, table in tables.graphs.items():
+        faults += _check_one(folder, table, specs.get(name), files, sandbox)
+    return faults
+
+
+def _misnamed(given: Collection[str], wanted: Collection[str]) -> list[Fault]:
+    """Faults of graphs that the pipeline does not know, and of those it needs."""
+    place = f"{MANIFEST_NAME}: graphs"
+    known = ", ".join(sorted(wanted))
+    lacking = [
+        Fault(place, "graph_missing", f"the pipeline needs a graph {name!r}: add its table [graphs.{name}]")
+        for name in sorted(set(wanted) - set(given))
+    ]
+    return lacking + [
+        Fault(place, "graph_name_unknown", f"the pipeline knows no graph {name!r}; it has {known}")
+        for name in sorted(set(given) - set(wanted))
+    ]
+
+
+def _check_one(
+    folder: Path, table: GraphTable, spec: GraphSpec | None, files: Sequence[str], sandbox: Sandbox | None
+) -> list[Fault]:
+    """What is wrong with one graph."""
+    if path_fault(folder, table.file) is not None:
+        return []  # said among the files
+    check, path = partial(check_graph, files=_beside(table.file, files)), folder / table.file
+    try:
+        return check(path, table, spec) if sandbox is None else sandbox.call(check, path, table, spec)
+    except SandboxFailed as failed:
+        return [Fault(table.file, "onnx_invalid", f"the graph cannot be checked: {failed}")]
+
+
+def _beside(graph: str, files: Iterable[str]) -> set[str]:
+    """Files of the bundle as paths relative to the folder of its graph, where weights are looked for."""
+    start, paths = PurePosixPath(graph).parent, map(PurePosixPath, files)
+    return {path.relative_to(start).as_posix() for path in paths if path.is_relative_to(start)}
