@@ -120,7 +120,7 @@ class DeliveryNotFound(NotFound):
 
 
 class EventNotFound(NotFound):
-    """There is no such event to resume after. Connect without Last-Event-ID and read what was missed from the lists."""
+    """There is no such event to resume after. Connect without Last-Event-ID, and read what you missed from the lists."""
 
     code = "event_not_found"
 
@@ -132,7 +132,7 @@ class TooManyEndpoints(ServiceError):
 
 
 class CallbackSecretMissing(ServiceError):
-    """Callbacks are signed: make their secret first, with POST /v1/webhook-endpoints/callback-secret."""
+    """Callbacks are signed: create their secret first, with POST /v1/webhook-endpoints/callback-secret."""
 
     code = "callback_secret_missing"
 
@@ -156,13 +156,13 @@ class BodyNotJson(ServiceError):
 
 
 class BodyTooLarge(ServiceError):
-    """The body is larger than this server takes."""
+    """The body is larger than this server accepts."""
 
     code = "body_too_large"
 
 
 class BodyIncomplete(ServiceError):
-    """The body is empty or ended before its announced length. Send it again, whole."""
+    """The body is empty or ended before its announced length. Send all of it again."""
 
     code = "body_incomplete"
 
@@ -238,7 +238,7 @@ class WindowInvalid(ServiceError):
 
 
 class ScheduleInvalid(ServiceError):
-    """A schedule is a cron expression of five fields that comes up again, such as `0 22 * * *`, and an IANA time zone."""
+    """A schedule is an IANA time zone and a cron expression of five fields that matches a future time, such as `0 22 * * *`."""
 
     code = "schedule_invalid"
 

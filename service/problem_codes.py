@@ -1,7 +1,7 @@
 """Why a job or a batch has a problem: the closed sets of codes that are stored with them. Standard library only.
 
-What a file may be refused for is in service.batches.files.problems; what a caller is answered in service.errors. docs/api.md
-says what each code means.
+Codes for files of batches are in service.batches.files.problems; codes of answers to callers in service.errors.
+docs/api.md says what each code means.
 """
 
 from enum import StrEnum
@@ -25,7 +25,7 @@ class JobProblem(StrEnum):
 
 
 class BatchProblem(StrEnum):
-    """Why a batch ended without completing, or why work on it is tried again, beside what is wrong with its file."""
+    """Why a batch ended without completing, or why work on it is retried; faults of its file are listed elsewhere."""
 
     TOO_MANY_ERRORS = "too_many_errors"
     ACCOUNTING_MISMATCH = "accounting_mismatch"

@@ -1,5 +1,5 @@
 """Jobs: submitting, claiming, ending, canceling, rescuing and reading them.
 
-`submission` takes cases in, `execution` is what a claimant may do, `sweeps` is what time does, `queries` reads.
-Every function takes a UnitOfWork and leaves committing to it.
+`submission` accepts jobs, `execution` is what a claimant may do, `sweeps` runs on a timer, `queries` reads.
+Every function takes a UnitOfWork and leaves the commit to its owner.
 """

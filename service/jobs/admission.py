@@ -1,4 +1,4 @@
-"""Room in the queue: whether more jobs may be accepted, for one tenant and for all together. Stores nothing."""
+"""Limits on the length of the queue: whether more jobs may be accepted, for one tenant and in all. Stores nothing."""
 
 import math
 import threading
@@ -17,8 +17,8 @@ PAUSES = 50  # of a count's own length until the next one: counting takes up to 
 
 Tally = Mapping[UUID | None, int]  # jobs by tenant; None stands for all tenants
 
-# Parts with the conditions of their partial indexes: jobs that have ended are not read. Jobs that wait for others, or
-# for their time, count as well: no submit that could be refused comes when they are queued.
+# Each part has the condition of its partial index, so jobs that have ended are not read. Waiting jobs count as well,
+# because nothing can be refused later, when they are queued.
 QUEUED = """
 SELECT tenant_id, count(*) AS jobs FROM (
     SELECT tenant_id FROM job WHERE state = 'queued' AND attempt = 0
@@ -36,12 +36,12 @@ def queued(work: UnitOfWork) -> Tally:
 
 
 class Admission:
-    """Bounds on queued jobs, checked by the last count and by what this process has accepted since.
+    """Bounds on queued jobs, checked against the last count plus what this process has accepted since.
 
-    The bounds are soft: between two counts, a second apart or 50 times as long as a count takes, a process does not
-    see what others accept nor what workers claim. So jobs may pass a bound by what all other processes accept in that
-    time, and be refused for that long after the queue has become shorter. While one caller counts, others go on with
-    what is known.
+    The bounds are soft. Counts are at least a second apart, or 50 times as long as a count takes; in between, a process
+    sees neither what other processes accept nor what workers claim. So the queue may exceed a bound by what the others
+    accept in that time, and jobs may be refused for that long after the queue has become shorter. While one caller
+    counts, the others use the last count.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Admission:
 
     @contextmanager
     def room(self, tenant_id: UUID, jobs: int) -> Iterator[None]:
-        """Take room for `jobs`, all or none; given back when the block fails. Raises TenantQueueFull or QueueFull."""
+        """Reserve room for all of `jobs` or none; released if the block fails. Raises TenantQueueFull or QueueFull."""
         self._look_again()
         self._take(tenant_id, jobs)
         try:
@@ -96,7 +96,7 @@ class Admission:
         self._added[None] += jobs
 
     def _look_again(self) -> None:
-        """When a count is due one caller counts; the others wait for it only if there was none yet."""
+        """When a count is due, one caller counts; the others wait for it only if there has been none yet."""
         if self._clock() < self._due or not self._counting.acquire(blocking=not self._tried):
             return
         try:
@@ -106,7 +106,7 @@ class Admission:
             self._counting.release()
 
     def _refresh(self) -> None:
-        """Count. Without Postgres the last count stands, and the submit that follows reports the fault."""
+        """Count again. Without Postgres the last count is kept, and the submit that follows reports the fault."""
         began, pause_s = self._clock(), COUNTED_EVERY_S
         with self._lock:
             before = self._added.copy()

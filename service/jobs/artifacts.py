@@ -1,8 +1,9 @@
-"""The artifacts of results: files such as a mask or an overlay, sealed, beside the JSON of a job.
+"""The artifacts of results: sealed files, such as a mask or an overlay, that belong to a job's JSON result.
 
-Those of one job stand in the database where all of them are small, else in the blob store, each with a data key of its own. A
-blob is noted in `blob_removal` before it is written, and the note goes in the statement that ends its job. So what a worker
-leaves that died or lost its lease is known, and a sweep removes it. A blob's location holds the fence of its claim.
+If all artifacts of a job are small together, they are stored in the database; otherwise in the blob store, each with its
+own data key. A blob is noted in `blob_removal` before it is written, and the statement that ends its job deletes the note.
+So the blobs of a worker that died or lost its lease are known, and a sweep removes them. A blob's location contains the
+fence of its claim.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from service.sealed import FEW_FRAMES, SealedFile
 from service.storage import BlobStore
 
 INLINE_BYTES = 64 * 1024
-# Far longer than a worker may take to write its blobs before its heartbeat ends it: none is written after its removal.
+# Far longer than a worker may take to write its blobs before its heartbeat ends it, so no blob is written after its removal.
 KEPT_S = 600.0
 PUT_OFF_S = 60.0
 REMOVED_AT_ONCE = 50
@@ -67,7 +68,7 @@ WITH removed AS (
 SELECT count(*) AS count FROM removed
 """
 
-# What a worker still holds is its own to publish; once it does not, no statement can.
+# A job's blobs are kept while a worker holds it and may publish them. Once its lease is lost, no statement can.
 DUE = """
 WITH due AS MATERIALIZED (
     SELECT location, job_id, fence FROM blob_removal WHERE due_at <= now() ORDER BY due_at LIMIT %(limit)s
@@ -86,7 +87,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class NewArtifact:
-    """An artifact of a job that is still held: with sealed `inline` content, or with the place and data key of its blob."""
+    """An artifact of a job that is still held: sealed `inline` content, or the location and data key of its blob."""
 
     lease: Lease
     tenant_id: UUID
@@ -98,7 +99,7 @@ class NewArtifact:
 
     @property
     def listing(self) -> dict[str, object]:
-        """How the result lists it."""
+        """The artifact's entry in the result."""
         return {
             "name": self.artifact.name,
             "media_type": self.artifact.media_type,
@@ -131,7 +132,7 @@ class ArtifactStore:
     def prepare(
         self, cipher: Cipher, tenant_id: UUID, lease: Lease, artifacts: Sequence[Artifact]
     ) -> tuple[NewArtifact, ...]:
-        """Digest the artifacts of a held job, and seal them where they are small. Writes nothing."""
+        """Digest the artifacts of a held job, and seal them if they are small. Writes nothing."""
         small = sum(len(each.content) for each in artifacts) <= INLINE_BYTES
         prepared = []
         for each in artifacts:
@@ -148,7 +149,7 @@ class ArtifactStore:
         return tuple(prepared)
 
     def write(self, new: NewArtifact) -> None:
-        """Write the blob of an artifact that is not inline, after it was noted. Raises BlobUnavailable."""
+        """Write the blob of an artifact that is not inline. It must have been noted before. Raises BlobUnavailable."""
         if new.location is None or new.data_key is None:
             return
         row = (new.tenant_id, new.lease.id, new.artifact.name)
@@ -158,7 +159,7 @@ class ArtifactStore:
         )
 
     def open(self, principal: Principal, stored: StoredArtifact) -> io.RawIOBase | io.BytesIO:
-        """The plain bytes, to be read from any place. Raises PayloadUnreadable; reading also as SealedFile."""
+        """The plain bytes as a seekable file. Raises PayloadUnreadable; reading also raises what SealedFile does."""
         row = (principal.tenant_id, stored.job_id, stored.name)
         if stored.location is None or stored.data_key is None:
             content = principal.cipher.open(stored.content or b"", _bound("content", *row))
@@ -174,7 +175,7 @@ class ArtifactStore:
 
 
 def note(work: UnitOfWork, made: Sequence[NewArtifact], *, kept_s: float = KEPT_S) -> set[UUID]:
-    """Note blobs that are about to be written; their jobs. Unless they end with them, a sweep removes the blobs later."""
+    """Note blobs that are about to be written; returns their jobs. Unless the job ends with them, a sweep removes them."""
     blobs = [new for new in made if new.location is not None]
     params = {
         "locations": [new.location for new in blobs],
@@ -200,7 +201,7 @@ def published_params(made: Sequence[NewArtifact]) -> dict[str, object]:
 
 
 def find(work: UnitOfWork, principal: Principal, job_id: UUID, name: str) -> StoredArtifact:
-    """An artifact by its name. Raises ArtifactNotFound, also for another tenant's."""
+    """Find an artifact by its name. Raises ArtifactNotFound, also for another tenant's."""
     params = {"job_id": job_id, "name": name, "tenant_id": principal.tenant_id}
     found = work.execute(FIND, params) if NAME.fullmatch(name) else []
     if not found:
@@ -209,14 +210,14 @@ def find(work: UnitOfWork, principal: Principal, job_id: UUID, name: str) -> Sto
 
 
 def remove(work: UnitOfWork, job_ids: Sequence[UUID]) -> int:
-    """Remove the artifacts of jobs that are removed, in their transaction; how many. A sweep removes the blobs after it."""
+    """Remove the artifacts of jobs that are removed in this transaction; returns how many. A sweep removes the blobs."""
     return int(work.execute(REMOVE, {"job_ids": list(job_ids)})[0].count)
 
 
 def remove_due(database: Database, blobs: BlobStore) -> int:
-    """Remove blobs that are due from the store, a bounded number; how many.
+    """Remove a bounded number of blobs that are due from the store; returns how many.
 
-    One that cannot be removed is tried again later, so that it holds up no others, and the rest at the next sweep.
+    A blob that cannot be removed is put off, so that it does not hold up others; the rest are tried at the next sweep.
     """
     with database.statement() as work:
         due = [row.location for row in work.execute(DUE, {"limit": REMOVED_AT_ONCE})]

@@ -1,6 +1,7 @@
 """What a claimant may do with jobs: claim them, and end, retry or release the ones it still holds.
 
-Every write-back shows the fence of its claim; what is no longer held comes back as missing and changes nothing.
+Every write-back carries the fence of its claim. A job that is no longer held is left unchanged, and its id is missing
+from the answer.
 """
 
 from collections.abc import Sequence
@@ -18,10 +19,10 @@ from service.leases import Lease
 from service.lifecycle import JobState
 from service.webhooks import planning
 
-# Fresh jobs are claimed together, in rank order. Jobs claimed before (crashed, retried) are claimed alone, so
-# that one that kills its worker cannot take other jobs down twice. The condition on `alone` keeps the
-# second scan from running when the first found a job. What was picked is handed on as an array: joined, a plan
-# made for any parameters expects a tenth of the queue and reads all of it.
+# Fresh jobs are claimed together, in rank order. Jobs claimed before (crashed, retried) are claimed alone, so that a job
+# that kills its worker cannot take others down twice. The condition on `alone` skips the second scan if the first found
+# a job. The picked ids are passed on as an array: with a join, a generic plan expects a tenth of the queue and reads all
+# of it.
 CLAIM = f"""
 WITH alone AS MATERIALIZED (
     SELECT id FROM job
@@ -114,7 +115,7 @@ SELECT id FROM released
 
 @dataclass(frozen=True)
 class ClaimedJob:
-    """A job in the hands of this claimant. `payload` and `options` are still sealed; an upload's job has no payload."""
+    """A job that this claimant holds. `payload` and `options` are still sealed; a job with an upload has no payload."""
 
     lease: Lease
     tenant_id: UUID
@@ -126,7 +127,7 @@ class ClaimedJob:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a job could not be scored: a stable code, and what to do. Never an input's value."""
+    """Why a job could not be scored: a stable code and what to do. Never contains an input's value."""
 
     code: str
     detail: str
@@ -134,22 +135,22 @@ class Problem:
 
 @dataclass(frozen=True)
 class Ending:
-    """How one held job ends: with a sealed result, and its artifacts, or with a problem, one of the two.
+    """How one held job ends: either with a sealed result and its artifacts, or with a problem.
 
-    `quarantined`: neither input nor model is at fault, so an operator may fix the cause and requeue the job.
+    `quarantined`: neither the input nor the model is at fault, so an operator may fix the cause and requeue the job.
     """
 
     lease: Lease
     payload: bytes | None = None
     problem: Problem | None = None
     quarantined: bool = False
-    # Whether the result says that the model gave no answer: no job may build on it.
+    # Whether the model abstained: no job may build on such a result.
     abstained: bool = False
     artifacts: tuple[NewArtifact, ...] = ()
 
     @property
     def state(self) -> JobState:
-        """The state that this ending leads to."""
+        """The job's state after this ending."""
         if self.payload is not None:
             return JobState.SUCCEEDED
         return JobState.QUARANTINED if self.quarantined else JobState.FAILED
@@ -166,7 +167,7 @@ def claim(
 ) -> list[ClaimedJob]:
     """Claim up to `limit` fresh jobs in rank order, or one that was claimed before, alone.
 
-    With `retries_first` a retry that is due goes before fresh jobs; without it only fresh jobs are looked at.
+    With `retries_first`, a retry that is due is claimed before fresh jobs; without it, only fresh jobs are considered.
     """
     claimed = work.execute(
         CLAIM,
@@ -183,13 +184,13 @@ def claim(
 
 
 def fresh_count(work: UnitOfWork, *, model_version_id: UUID, most: int) -> int:
-    """How many fresh jobs wait for a claim, counted up to `most`."""
+    """How many fresh jobs can be claimed, counted up to `most`."""
     (counted,) = work.execute(FRESH, {"model_version_id": model_version_id, "most": most})
     return int(counted.jobs)
 
 
 def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str, provider: str) -> set[UUID]:
-    """End held jobs with results or problems; the ids that were still held. Announces them after the commit.
+    """End held jobs with results or problems; returns the ids that were still held and announces them after the commit.
 
     Their webhook deliveries are planned in the same statement.
     """
@@ -225,7 +226,7 @@ def retry(
 ) -> set[UUID]:
     """Queue held jobs again, each after its delay; `code` names the transient fault.
 
-    Unless it `counts`, the attempt is given back; one is kept, so that retries can be distinguished from fresh jobs.
+    Unless `counts` is true, the attempt is given back, but never the first: it tells a retry from a fresh job.
     """
     retried = work.execute(
         RETRY,
@@ -241,11 +242,11 @@ def retry(
 
 
 def release(work: UnitOfWork, held: Sequence[Lease], *, owner: str) -> set[UUID]:
-    """Give held jobs back untouched, as before their claim: a planned stop uses up no attempt."""
+    """Return held jobs to the queue as they were before their claim: a planned stop uses up no attempt."""
     released = work.execute(RELEASE, {**leases.columns(held), "actor": f"worker:{owner}"})
     return {row.id for row in released}
 
 
 def backoff_s(attempt: int, *, base_s: float, cap_s: float, chance: float) -> float:
-    """Delay before the next attempt: doubling from `base_s`, jittered by +-50 % with `chance` in [0, 1), up to `cap_s`."""
+    """Delay before the next attempt: doubles from `base_s` up to `cap_s`, jittered by ±50 % by `chance` in [0, 1)."""
     return float(min(base_s * 2 ** min(attempt - 1, 30) * (0.5 + chance), cap_s))

@@ -1,6 +1,6 @@
 """One job as an operator sees it: who holds it, how often it crashed, and what happens to it next.
 
-Opens nothing that is sealed: no payload, no subject, no result. Reads across tenants, so it is not for the API.
+Opens nothing that is sealed: no payload, subject or result. Reads across tenants, so it must not be used by the API.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from service.errors import JobNotFound
 from service.lifecycle import JobState
 from service.problem_codes import JobProblem
 
-# Scalar parts rather than joins: each is found by its key, whatever the plan.
+# Scalar subqueries rather than joins: each finds its row by key, whatever the plan.
 INSPECT = """
 SELECT id, (SELECT name FROM tenant WHERE tenant.id = job.tenant_id) AS tenant, model_version_id,
        (SELECT name FROM model_version WHERE model_version.id = job.model_version_id) AS model,
@@ -41,7 +41,7 @@ MENDED_FIRST: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Inspection:
-    """A job's place in the machinery. Remaining times are by the database's clock, negative when past."""
+    """A job's claim, crashes and waiting times. Remaining times are by the database's clock, negative when past."""
 
     id: UUID
     tenant: str
@@ -67,7 +67,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What happens to a job next if nobody does anything, and what an operator can do."""
+    """What happens to a job next by itself, and what an operator can do."""
 
     next: str
     advice: str
@@ -82,7 +82,7 @@ def inspect(work: UnitOfWork, job_id: UUID) -> Inspection:
 
 
 def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) -> Outlook:
-    """In words. `wake_up_waits` is None when Redis does not answer."""
+    """The outlook of a job, in words. `wake_up_waits` is None if Redis does not answer."""
     match job.state:
         case JobState.WAITING:
             return _outlook_of_waiting(job)
@@ -90,31 +90,35 @@ def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) ->
             advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it."
             return Outlook(f"{_claim(job, wake_up_waits)}{_crashes(job, max_crashes)}", advice)
         case JobState.RUNNING:
-            advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it; its result is refused then."
+            advice = (
+                f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it; a result is then refused."
+            )
             return Outlook(f"{_end_of_lease(job, max_crashes)}{_crashes(job, max_crashes)}", advice)
         case JobState.QUARANTINED:
-            first = MENDED_FIRST.get(job.problem or "", "Look for it in the workers' logs")
-            advice = f"{first}; then `medqueue jobs requeue {job.id}` queues it with its crashes forgiven."
+            first = MENDED_FIRST.get(job.problem or "", "Look for the cause in the workers' logs")
+            advice = f"{first}; then `medqueue jobs requeue {job.id}` queues it and resets its crash count."
             return Outlook("Nothing: it is set aside until an operator requeues it.", advice)
         case JobState.SUCCEEDED:
-            return Outlook("Nothing: it has its result.", "Nothing is to be done.")
+            return Outlook("Nothing: it has its result.", "Nothing needs to be done.")
         case _:
             return Outlook("Nothing: this state is final.", "Its caller may submit the case again.")
 
 
 def _outlook_of_waiting(job: Inspection) -> Outlook:
-    """What a job waits for, and what can be done where an operator has to decide."""
-    advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it, and those that wait for it."
+    """What a job waits for, and what an operator can do."""
+    advice = (
+        f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it and the jobs that wait for it."
+    )
     if job.deadline_passed:
         return Outlook("Its deadline has passed: the scheduler expires it within seconds.", advice)
     unended = [each for each in job.after if each["state"] != JobState.SUCCEEDED]
     if not unended:
         return Outlook(
-            f"The scheduler queues it in {max(0.0, job.available_in_s):.0f} s, at its time.", advice
+            f"The scheduler queues it in {max(0.0, job.available_in_s):.0f} s, at its start time.", advice
         )
     aside = [each["id"] for each in unended if each["state"] == JobState.QUARANTINED]
     if aside:
-        advice = f"`medqueue jobs inspect {aside[0]}` says what to mend before that job is requeued. {advice}"
+        advice = f"`medqueue jobs inspect {aside[0]}` says what to fix before that job is requeued. {advice}"
     waits_for = "; ".join(f"job {each['id']}, which is {each['state']}" for each in unended)
     return Outlook(f"It waits for {waits_for}. It is queued once the last of them has succeeded.", advice)
 
@@ -127,16 +131,20 @@ def _claim(job: Inspection, wake_up_waits: bool | None) -> str:
     if job.attempt > 0 and job.available_in_s > 0:
         return f"It is put off: a worker claims it {company} in {job.available_in_s:.0f} s or later."
     if wake_up_waits is None:
-        return "Redis does not answer, so no worker is woken; once it does, one claims it " + company + "."
+        return (
+            "Redis does not answer, so no worker is woken; once it does, a worker claims it " + company + "."
+        )
     if wake_up_waits:
-        return f"The next free worker takes the wake-up that waits, and claims it in its turn, {company}."
-    return f"No wake-up waits: a worker has taken it, or the scheduler sends one within seconds; claimed {company}."
+        return (
+            f"A wake-up is waiting: the next free worker takes it, and claims the job in its turn, {company}."
+        )
+    return f"No wake-up is waiting: a worker has taken it, or the scheduler sends one within seconds; claimed {company}."
 
 
 def _end_of_lease(job: Inspection, max_crashes: int) -> str:
-    """What becomes of a running job."""
+    """What happens to a running job."""
     if job.lease_remaining_s is not None and job.lease_remaining_s > 0:
-        return "Its worker holds it, renews the lease while the run makes progress, and ends it."
+        return "Its worker renews the lease while the run makes progress, and ends the job."
     if job.claim_size > 1:
         return "Its lease has lapsed: the scheduler queues it again within seconds, to be claimed alone."
     if job.crash_count + 1 >= max_crashes:
@@ -145,10 +153,10 @@ def _end_of_lease(job: Inspection, max_crashes: int) -> str:
 
 
 def _crashes(job: Inspection, max_crashes: int) -> str:
-    """How near it is to quarantine, where it has crashed before."""
+    """How many crashes a job is away from quarantine, if it has crashed before."""
     if job.crash_count == 0:
         return ""
     times = "once" if job.crash_count == 1 else f"{job.crash_count} times"
     left = max(1, max_crashes - job.crash_count)
     more = "one more crash sets" if left == 1 else f"{left} more crashes set"
-    return f" Its worker has crashed {times} while it was alone; {more} it aside."
+    return f" Its worker has crashed {times} while scoring it alone; {more} it aside."

@@ -1,7 +1,7 @@
-"""Jobs that wait for others: holds those that a new job is to wait for, and tells of what their end released or ended.
+"""Jobs that wait for others: locks the predecessors of a new job, and announces what their end released or ended.
 
-The trigger `job_ended` does the rest, in the statement that ends a predecessor: it queues the jobs whose last one has
-succeeded, and fails those whose predecessor ended otherwise, with all that wait for them in turn.
+The trigger `job_ended` does the rest, in the statement that ends a predecessor: it queues the jobs whose last predecessor
+has succeeded, and fails those whose predecessor ended otherwise, with all jobs that wait for them in turn.
 """
 
 import time
@@ -21,8 +21,8 @@ TRIES = 60
 PAUSE_S = 0.05
 
 FINAL = ", ".join(f"'{state}'" for state in JobState if state in FINAL_STATES)
-# Never waits while it holds: whoever ends several of these jobs locks them in an order of its own, so waiting for one
-# while holding another could wait in a circle.
+# Never waits for a lock while holding others: statements that end several of these jobs lock them in another order, so
+# waiting could deadlock.
 MARK = f"""
 UPDATE job SET followed = true WHERE id = ANY (ARRAY(
     SELECT id FROM job WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s AND NOT followed AND state NOT IN ({FINAL})
@@ -43,7 +43,8 @@ SELECT * FROM unnest(%(job_ids)s::uuid[], %(predecessor_ids)s::uuid[], %(positio
 """
 FOLLOW = "SELECT job_follow(%(ended)s::uuid[])"
 
-# Each follower by itself, through an index whatever the planner knows. Those of failed ones have failed in turn.
+# Each follower is found by itself, so an index is used whatever the planner's statistics say. Followers of failed jobs
+# have failed in turn.
 FOLLOWERS = """
 SELECT job.id, job.state, job.model_version_id FROM job
 WHERE job.id = ANY (ARRAY(SELECT job_id FROM job_after WHERE predecessor_id = {predecessor})) OFFSET 0
@@ -64,7 +65,7 @@ FROM reached WHERE state IN ('queued', 'failed')
 
 @dataclass(frozen=True)
 class Predecessor:
-    """A job that another is to wait for, as it stands until the transaction ends."""
+    """A job that another is to wait for, in the state that it keeps until the transaction ends."""
 
     id: UUID
     state: JobState
@@ -74,12 +75,12 @@ class Predecessor:
 
     @property
     def ended(self) -> bool:
-        """Whether it stays as it is for good; a quarantined one may be queued again."""
+        """Whether its state is final. A quarantined job may be queued again."""
         return self.state in FINAL_STATES
 
     @property
     def unfit(self) -> str | None:
-        """Why nothing can wait for it, if so."""
+        """Why no job can wait for it; None if one can."""
         if self.state is JobState.SUCCEEDED:
             if self.abstained is None:
                 return "was scored by a release that did not record whether the model abstained. Submit its case again."
@@ -91,7 +92,7 @@ class Predecessor:
 
 @dataclass(frozen=True)
 class Predecessors:
-    """The jobs that new ones are to wait for: none of them ends before the transaction does."""
+    """The jobs that new jobs are to wait for. None of them ends before the transaction does."""
 
     found: Mapping[UUID, Predecessor]
 
@@ -101,7 +102,7 @@ class Predecessors:
         return AfterUnsuitable(errors=tuple(faults)) if faults else None
 
     def depth(self, after: Sequence[UUID]) -> int:
-        """How deep a job stands that waits for these: deeper than each that has not ended; 0 when it waits for none."""
+        """The depth of a job that waits for these: one more than the deepest that has not ended; 0 if it waits for none."""
         if not after:
             return 0
         unended = [self.found[job_id].depth for job_id in after if not self.found[job_id].ended]
@@ -116,7 +117,7 @@ class Predecessors:
         if predecessor.unfit is not None:
             return FieldError(pointer, "predecessor_unfit", f"This job {predecessor.unfit}")
         if self.depth([job_id]) > MOST_DEPTH:
-            words = f"This job is the end of a chain of {MOST_DEPTH + 1}, which is the longest. Wait until some have ended."
+            words = f"This job ends a chain of {MOST_DEPTH + 1} jobs, the longest allowed. Wait until some have ended."
             return FieldError(pointer, "chain_too_long", words)
         return None
 
@@ -125,9 +126,9 @@ NONE = Predecessors({})
 
 
 def hold(work: UnitOfWork, tenant_id: UUID, ids: Collection[UUID]) -> Predecessors:
-    """Those of these jobs that the tenant has, kept from ending until the transaction is over. Raises PredecessorBusy.
+    """Lock those of these jobs that are the tenant's, so that none ends before the transaction does. Raises PredecessorBusy.
 
-    `work` is a transaction of several statements. A claim passes over what is held, so models are woken for it afterwards.
+    `work` is a transaction of several statements. A claim skips locked jobs, so their models are woken after the commit.
     """
     if not ids:
         return NONE
@@ -151,7 +152,7 @@ def hold(work: UnitOfWork, tenant_id: UUID, ids: Collection[UUID]) -> Predecesso
 
 
 def record(work: UnitOfWork, waiting: Mapping[UUID, Sequence[UUID]], held: Predecessors) -> None:
-    """Write down for whom these new jobs wait, and release those all of whose predecessors have succeeded already."""
+    """Record which jobs these new jobs wait for, and release those whose predecessors have all succeeded already."""
     links = [
         (job_id, predecessor_id, position)
         for job_id, after in waiting.items()
@@ -167,9 +168,9 @@ def record(work: UnitOfWork, waiting: Mapping[UUID, Sequence[UUID]], held: Prede
 
 
 def tell_followers(work: UnitOfWork, ended: Collection[UUID]) -> None:
-    """Once these jobs have ended and others waited for them: wake workers for what was released, tell of what failed.
+    """Once these jobs have ended: wake workers for the followers that were released, and announce those that failed.
 
-    What was told before is told again, which does no harm.
+    A repeated announcement does no harm.
     """
 
     def step(work: UnitOfWork) -> None:

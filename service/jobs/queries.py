@@ -31,8 +31,8 @@ COLUMNS = """job.id, job.model_version_id, job.state::text AS state, job.priorit
     CASE WHEN job.depth > 0 THEN
         ARRAY(SELECT predecessor_id FROM job_after WHERE job_id = job.id ORDER BY position) END AS after"""
 
-# Reading a result is recorded in the same statement. A caller that shows the entity tag of what it has
-# already read gets no result, hence no event.
+# Reading a result is recorded in the same statement. A caller that sends the entity tag of what it has already read
+# gets no result, so nothing is recorded.
 READ = f"""
 WITH asked AS (
     SELECT * FROM unnest(%(numbers)s::int[], %(job_ids)s::uuid[], %(tenant_ids)s::uuid[], %(actors)s::text[],
@@ -88,7 +88,7 @@ SELECT model_version_id FROM requeued
 
 @dataclass(frozen=True)
 class Result:
-    """What a job answered, and what computed it."""
+    """A job's result, and the runtime that computed it."""
 
     content: dict[str, Any]
     runtime: str
@@ -97,7 +97,7 @@ class Result:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as its owner sees it. `result` is there when the job succeeded and its result was asked for."""
+    """A job as its owner sees it. `result` is set if the job succeeded and its result was requested."""
 
     id: UUID
     model_version_id: UUID
@@ -120,12 +120,12 @@ class JobView:
 
     @property
     def tag(self) -> str:
-        """Changes whenever the job does: state and fence."""
+        """The entity tag, made of state and fence: changes whenever the job does."""
         return f"{self.state}-{self.fence}"
 
     @property
     def ended(self) -> bool:
-        """Whether no worker will touch the job any more."""
+        """Whether no worker will change the job any more."""
         return self.state in ENDED_STATES
 
 
@@ -142,7 +142,7 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class Reading:
-    """Who wants to read which job. With its current tag among those known the job comes without result."""
+    """A principal's request to read a job. If the job's current tag is among the known tags, it comes without result."""
 
     principal: Principal
     job_id: UUID
@@ -177,13 +177,13 @@ def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | Payloa
 
 
 def has_ended(work: UnitOfWork, principal: Principal, job_id: UUID) -> bool:
-    """Whether a job has ended; a missing one counts as ended, so that nobody waits for it."""
+    """Whether a job has ended. A missing job counts as ended, so that no caller waits for it."""
     found = work.execute(STATE, {"id": job_id, "tenant_id": principal.tenant_id})
     return not found or found[0].state in ENDED_STATES
 
 
 def youngest_unended(work: UnitOfWork, principal: Principal, job_ids: list[UUID]) -> UUID | None:
-    """The youngest of these jobs that has not ended; a missing one counts as ended."""
+    """The newest of these jobs that has not ended. A missing job counts as ended."""
     found = work.execute(UNENDED, {"ids": job_ids, "tenant_id": principal.tenant_id})
     return found[0].id if found else None
 
@@ -204,11 +204,11 @@ def newest(
 def list_query(
     principal: Principal, wanted: JobFilter, *, before: UUID | None, limit: int
 ) -> tuple[str, dict[str, object]]:
-    """The statement of a page and its parameters. It holds only the filters that are set, so that each combination has
-    a plan of its own.
+    """The statement for a page and its parameters. It contains only the filters that are set, so that each combination
+    has its own plan.
 
-    Jobs of a subject have an index of their own. Otherwise one index that leads with model version and state serves
-    both filters; a filter that is not set stands for all values.
+    Jobs of a subject have their own index. Otherwise one index that leads with model version and state serves both
+    filters; a filter that is not set means all values.
     """
     times, params = listing.within(
         "job", before=before, created_after=wanted.created_after, created_before=wanted.created_before
@@ -246,9 +246,9 @@ def _parts(wanted: JobFilter, given: list[str], shared: list[str]) -> list[str]:
 
 
 def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:
-    """Cancel a job that has not ended; the job as it then stands, without result. Raises JobNotFound.
+    """Cancel a job that has not ended; returns the job after that, without result. Raises JobNotFound.
 
-    A running job's result is refused from here on: it never follows a `canceled`.
+    From then on the result of a running job is refused: `canceled` is never followed by a result.
     """
     asked = {"id": job_id, "tenant_id": principal.tenant_id}
     canceled = work.execute(CANCEL, {**asked, "actor": principal.actor})
@@ -262,7 +262,7 @@ def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:
 
 
 def requeue(work: UnitOfWork, job_id: UUID, *, actor: str) -> None:
-    """Queue a quarantined job again, its crashes forgiven. Raises TransitionRefused in any other state."""
+    """Queue a quarantined job again and reset its crash count. Raises TransitionRefused in any other state."""
     requeued = work.execute(REQUEUE, {"id": job_id, "actor": actor})
     if not requeued:
         raise TransitionRefused("Only a quarantined job can be requeued.")

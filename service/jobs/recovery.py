@@ -1,6 +1,6 @@
-"""What an operator does for jobs that ended by a fault that was not theirs, many at once and of any tenant.
+"""Recovery of many jobs, of any tenant, that ended by no fault of their own. For operators.
 
-Quarantined jobs are requeued. Failed ones are final, so their stored inputs are submitted again, as new jobs of the same
+Quarantined jobs are requeued. Failed jobs are final, so their stored inputs are submitted again as new jobs of the same
 caller. Jobs are chosen by the code of their problem, their model and the time at which they ended.
 """
 
@@ -33,7 +33,7 @@ AND (%(model_version_ids)s::uuid[] IS NULL OR model_version_id = ANY (%(model_ve
 AND (%(ended_after)s::timestamptz IS NULL OR finished_at >= %(ended_after)s)
 AND (%(ended_before)s::timestamptz IS NULL OR finished_at < %(ended_before)s)
 """
-# Those that came first go first. A job that somebody else has locked is left to the next round.
+# Oldest first. A job that is locked is left to the next round.
 REQUEUE = f"""
 WITH chosen AS MATERIALIZED (
     SELECT id FROM job WHERE state = 'quarantined' AND {CONDITIONS} ORDER BY id LIMIT {AT_ONCE} FOR UPDATE SKIP LOCKED
@@ -47,7 +47,7 @@ WITH chosen AS MATERIALIZED (
 SELECT id, model_version_id FROM requeued ORDER BY id
 """
 
-# Not those that never came to their turn: without what they waited for they would say something else.
+# Except jobs that failed while waiting: without their predecessors they would mean something else.
 FAILED = f"""
 SELECT id, tenant_id, submitted_by, model_version_id, priority, payload, upload_id, options, context, callback_endpoint_id,
     callback, traceparent
@@ -58,7 +58,7 @@ FROM job WHERE state = 'failed' AND problem->>'code' <> '{JobProblem.PREDECESSOR
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A failed job with what it was submitted with, still sealed."""
+    """A failed job with its stored request, still sealed."""
 
     id: UUID
     tenant_id: UUID
@@ -76,7 +76,7 @@ class FailedJob:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which ended jobs are meant; None means all. Times are those of their end."""
+    """Which ended jobs to choose; None means all. The times are those of their end."""
 
     code: str | None = None
     model_version_ids: Sequence[UUID] | None = None
@@ -90,7 +90,7 @@ class Chosen:
 
 
 def requeue(work: UnitOfWork, chosen: Chosen, *, actor: str) -> list[UUID]:
-    """Queue quarantined jobs again, their crashes forgiven, AT_ONCE at most; their ids. Repeat it until it finds none."""
+    """Queue quarantined jobs again and reset their crash counts, AT_ONCE at most; returns their ids. Repeat until empty."""
     requeued = work.execute(REQUEUE, {**chosen.parameters(), "actor": actor})
     for version_id in {row.model_version_id for row in requeued}:
         work.wake(score_wake_up(version_id))
@@ -98,16 +98,16 @@ def requeue(work: UnitOfWork, chosen: Chosen, *, actor: str) -> list[UUID]:
 
 
 def failed(work: UnitOfWork, chosen: Chosen, *, after: UUID) -> list[FailedJob]:
-    """Failed jobs behind `after` in the order of their ids, AT_ONCE at most."""
+    """At most AT_ONCE failed jobs in the order of their ids, starting behind `after`."""
     found = work.execute(FAILED, {**chosen.parameters(), "after": after})
     return [rows.build(FailedJob, row) for row in found]
 
 
 def resubmit(work: UnitOfWork, job: FailedJob, cipher: Cipher, model: PublishedModel, *, actor: str) -> UUID:
-    """Submit the input of a failed job again; the id of the new job. `work` is a transaction. Raises PayloadUnreadable.
+    """Submit the input of a failed job again; returns the id of the new job. Raises PayloadUnreadable.
 
-    It has the caller, model version, priority, subject, metadata and callback of the old one, and no deadline. However
-    often this is repeated, it is submitted once.
+    `work` is a transaction. The new job has the caller, model version, priority, subject, metadata and callback of the old
+    one, and no deadline. A job is submitted again only once, however often this is repeated.
     """
     once = IdempotencyKey(f"resubmit|{job.id}", hashlib.sha256(job.id.bytes).digest())
     (accepted,) = submission.submit(work, [_opened(job, cipher, model)], once)

@@ -1,4 +1,4 @@
-"""Accepts jobs: job and audit event in one transaction; a repeated request gets the first answer."""
+"""Accepts jobs: a job and its audit event in one transaction. A repeated request gets the first answer."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,8 @@ from service.lifecycle import PRIORITY_HEADSTART_S, Origin, Priority
 from service.queue import score_wake_up
 from service.webhooks import endpoints
 
-# A lone case is a row of plain parameters, many are arrays: building arrays of one costs more CPU than the rest.
+# A single job is passed as a row of plain parameters, several as arrays: building one-element arrays would cost more CPU
+# than everything else.
 COLUMN_TYPES = {
     "id": "uuid",
     "tenant_id": "uuid",
@@ -47,7 +48,7 @@ COLUMN_TYPES = {
     "origin": "job_origin",
 }
 HEADSTARTS = ", ".join(str(PRIORITY_HEADSTART_S[priority]) for priority in Priority)
-# Columns of a job and their expressions: those given by name, and those computed from these.
+# Columns of a job and their expressions: given ones by name, and those computed from them.
 VALUES = {name: name for name in COLUMN_TYPES if name not in {"model", "promised_s"}} | {
     "available_at": "greatest(now(), not_before)",
     "rank_at": f"greatest(now(), not_before) + make_interval(secs => (ARRAY[{HEADSTARTS}])[priority + 1])",
@@ -90,7 +91,7 @@ WHERE tenant_id = %(tenant_id)s AND idempotency_digest = ANY(%(digests)s::bytea[
 
 @dataclass(frozen=True)
 class Callback:
-    """Where the caller of one job is notified of its end: a checked URL, and the endpoint of its origin."""
+    """Where the caller of a job is notified of its end: a checked URL, and the endpoint of the URL's origin."""
 
     endpoint_id: UUID
     url: str
@@ -98,7 +99,7 @@ class Callback:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A checked case to be stored. `payload` is the pipeline's canonical input, or `upload_id` names the file."""
+    """A checked job to be stored. `payload` is the pipeline's canonical input, or `upload_id` names the file."""
 
     principal: Principal
     model: PublishedModel
@@ -125,13 +126,13 @@ class IdempotencyKey:
     request_digest: bytes
 
     def of_item(self, index: int) -> bytes:
-        """32 bytes that stand for this key and one item of the request."""
+        """32 bytes that identify this key and one item of the request."""
         return hashlib.sha256(f"{index}|{self.key}".encode()).digest()
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A job that is stored: this answer is the same however often the request is repeated."""
+    """A stored job. The answer is the same however often the request is repeated."""
 
     id: UUID
     created_at: datetime
@@ -147,11 +148,10 @@ def submit(
 ) -> list[Accepted]:
     """Store jobs, queued or waiting, and wake their workers; the answers are in the order given.
 
-    The jobs may be different callers'.
-
-    With an idempotency key, which is one caller's, `work` must be a transaction of several statements, so that a
-    refused repetition stores nothing; so must it be where jobs wait for others, which are `held` and refuse none of them.
-    Raises IdempotencyKeyReused when the key came with another body before.
+    The jobs may be different callers'; with an idempotency key all are one caller's. `work` must be a transaction of
+    several statements if there is an idempotency key, so that a refused repetition stores nothing, and if jobs wait for
+    others. Those others are `held`, and each has been checked to be suitable. Raises IdempotencyKeyReused if the key was
+    used with another body before.
     """
     ids = [uuid7() for _ in new_jobs]
     given = [
@@ -177,7 +177,7 @@ def submit(
 def submit_after(
     work: UnitOfWork, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None = None
 ) -> list[Accepted | AfterUnsuitable]:
-    """Store one caller's jobs, some of which wait for others; for each that cannot, the answer holds the reason.
+    """Store one caller's jobs, some of which wait for others; for a job that cannot wait, the answer is the reason.
 
     `work` is a transaction of several statements. Raises IdempotencyKeyReused and PredecessorBusy.
     """
@@ -190,7 +190,7 @@ def submit_after(
 
 
 def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None, *, depth: int) -> dict[str, Param]:
-    """The value of each of COLUMN_TYPES; payload, context and callback sealed."""
+    """The values for COLUMN_TYPES; payload, options, context and callback are sealed."""
     cipher, tenant_id = job.principal.cipher, job.principal.tenant_id
     payload, callback = job.payload, job.callback
     return {
@@ -234,7 +234,7 @@ def earlier(
 ) -> dict[int, Accepted]:
     """The earlier answers to this key, by position in a request of `count` items.
 
-    Raises IdempotencyKeyReused when it came with another body.
+    Raises IdempotencyKeyReused if it was used with another body.
     """
     positions = {idempotency.of_item(position): position for position in range(count)}
     found = {}
@@ -249,7 +249,7 @@ def earlier(
 def _first_answers(
     work: UnitOfWork, new_jobs: Sequence[NewJob], idempotency: IdempotencyKey | None
 ) -> list[Accepted]:
-    """The answers to a request whose duplicate was stored first."""
+    """The answers to a request of which a duplicate was stored first."""
     assert idempotency is not None  # only its index keeps a job out
     found = earlier(work, new_jobs[0].principal, idempotency, count=1 + max(job.position for job in new_jobs))
     if any(job.position not in found for job in new_jobs):

@@ -1,6 +1,6 @@
-"""What time does to jobs: leases lapse, deadlines and promises pass, wake-ups get lost. Run every few seconds.
+"""Periodic work on jobs: lapsed leases, passed deadlines and promises, lost wake-ups. Run every few seconds.
 
-Each sweep is safe to run twice, takes a bounded number of rows and skips those that somebody else has locked.
+Each sweep is safe to run twice, takes a bounded number of rows and skips locked rows.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from service.webhooks import planning
 SWEEP_ROWS = 1000
 ACTOR = "scheduler"
 
-# A crash counts against a job only when it was alone: in a batch nobody knows who did it.
+# A crash counts against a job only if it was claimed alone: among several, the culprit is unknown.
 CRASHED_OUT = "claim_size = 1 AND crash_count + 1 >= %(max_crashes)s"
 RESCUE = f"""
 WITH lapsed AS MATERIALIZED (
@@ -47,8 +47,8 @@ SELECT id, model_version_id, state::text AS state, {planning.PLANNED} FROM rescu
 class Passed(StrEnum):
     """Which jobs past their deadline a sweep ends.
 
-    Of waiting jobs for which others wait it takes one at a time. Their end locks those others, which wait as well: whoever
-    holds several waiting jobs in another order than that of `job_follow` could wait in a circle.
+    Waiting jobs that have followers are taken one at a time. Their end locks the followers, which are waiting jobs too:
+    locking several waiting jobs in another order than `job_follow` does could deadlock.
     """
 
     QUEUED = f"state = 'queued' AND deadline_at IS NOT NULL AND deadline_at <= now() ORDER BY deadline_at LIMIT {SWEEP_ROWS}"
@@ -74,7 +74,8 @@ WITH passed AS MATERIALIZED (
 SELECT id, followed, {planning.PLANNED} FROM expired
 """
 
-# Jobs that wait for others are released by the end of the last of them, and only then come here if their time is later.
+# A job that waits for others is released by the end of the last of them; this sweep takes it only if its start time is
+# later than that.
 READY = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM job WHERE state = 'waiting' AND NOT blocked AND available_at <= now()
@@ -88,8 +89,8 @@ WITH due AS MATERIALIZED (
 SELECT id, model_version_id FROM ready
 """
 
-# An alarm, not a step of the job's life: state and fence stay, and so do entity tags and the claimant's lease. The
-# deadline is not asked for: jobs past theirs would be read over by each sweep until they are expired.
+# An alarm, not a transition: state and fence stay, and so do entity tags and the claimant's lease. The deadline is no
+# condition: each sweep would read and skip jobs past theirs until they are expired.
 OVERDUE = f"""
 WITH waiting AS MATERIALIZED (
     SELECT id FROM job WHERE state = 'queued' AND overdue_at IS NULL AND promise_at <= now()
@@ -145,7 +146,7 @@ EXPIRY_PROBLEM_OF_WAITING = (
 
 @dataclass(frozen=True)
 class Rescued:
-    """What a rescue did: jobs queued again, and jobs set aside for an operator."""
+    """The outcome of a rescue: jobs queued again, and jobs quarantined for an operator."""
 
     queued: tuple[UUID, ...]
     quarantined: tuple[UUID, ...]
@@ -161,7 +162,7 @@ class OverdueJob:
 
 @dataclass(frozen=True)
 class LastSweep:
-    """When a scheduler last ended all its sweeps without a fault, by the database's clock."""
+    """When a scheduler last completed all its sweeps without a fault, by the database's clock."""
 
     at: datetime
     age_s: float
@@ -175,12 +176,12 @@ class LastSweep:
 
 
 def swept(work: UnitOfWork, *, by: str, every_s: float) -> None:
-    """Write down that the scheduler `by` has ended a round of sweeps without a fault."""
+    """Record that the scheduler `by` has completed a round of sweeps without a fault."""
     work.execute(SWEPT, {"by": by, "every_s": every_s})
 
 
 def last_sweep(work: UnitOfWork) -> LastSweep | None:
-    """The last round of any scheduler; None before the first."""
+    """The last completed round of any scheduler; None before the first."""
     found = work.execute(LAST_SWEEP)
     return rows.build(LastSweep, found[0]) if found else None
 
@@ -197,7 +198,7 @@ def rescue(work: UnitOfWork, *, max_crashes: int) -> Rescued:
 
 
 def ready(work: UnitOfWork) -> list[UUID]:
-    """Queue the jobs that waited for their time alone, and wake their workers; their ids."""
+    """Queue jobs whose start time has come and that wait for no other job, and wake their workers; returns their ids."""
     due = work.execute(READY)
     for version_id in {row.model_version_id for row in due}:
         work.wake(score_wake_up(version_id))
@@ -205,7 +206,7 @@ def ready(work: UnitOfWork) -> list[UUID]:
 
 
 def expire(work: UnitOfWork, passed: Passed = Passed.QUEUED) -> list[UUID]:
-    """End jobs whose deadline has passed; their ids."""
+    """End jobs whose deadline has passed; returns their ids."""
     problem = EXPIRY_PROBLEM if passed is Passed.QUEUED else EXPIRY_PROBLEM_OF_WAITING
     expired = work.execute(EXPIRE.format(passed=passed), {"problem": problem})
     ids = [row.id for row in expired]
@@ -216,9 +217,9 @@ def expire(work: UnitOfWork, passed: Passed = Passed.QUEUED) -> list[UUID]:
 
 
 def overdue(work: UnitOfWork) -> list[OverdueJob]:
-    """Record jobs that have not ended by their promised time, each once; they stay as they are.
+    """Record, once each, jobs that have not ended by their promised time; they are otherwise unchanged.
 
-    A claim passes over rows that this sweep has locked, so those that wait get a wake-up of their own afterwards.
+    A claim skips rows that this sweep has locked, so workers are woken for the queued ones afterwards.
     """
     late = work.execute(OVERDUE)
     for version_id in {row.model_version_id for row in late if row.state == JobState.QUEUED}:
@@ -228,7 +229,7 @@ def overdue(work: UnitOfWork) -> list[OverdueJob]:
 
 
 def rewake(work: UnitOfWork) -> list[UUID]:
-    """Send a wake-up for every model version that has claimable jobs: wake-ups may have been lost."""
+    """Send a wake-up for every model version that has claimable jobs, in case wake-ups were lost."""
     versions = with_work(work)
     for version_id in versions:
         work.wake(score_wake_up(version_id))
@@ -236,5 +237,5 @@ def rewake(work: UnitOfWork) -> list[UUID]:
 
 
 def with_work(work: UnitOfWork) -> list[UUID]:
-    """The model versions that have claimable jobs: two looks into small indexes for each version."""
+    """The model versions that have claimable jobs: two lookups in small indexes for each version."""
     return [row.id for row in work.execute(WITH_WORK)]

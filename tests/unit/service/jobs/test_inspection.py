@@ -38,11 +38,11 @@ def said_of(job: Inspection, *, wake_up_waits: bool | None = True, max_crashes: 
     ("job", "words"),
     [
         (QUEUED, "together with others"),
-        (CLAIMED_BEFORE, "claims it in its turn, alone"),
+        (CLAIMED_BEFORE, "claims the job in its turn, alone"),
         (replace(CLAIMED_BEFORE, available_in_s=42.0), "put off: a worker claims it alone in 42 s"),
         (replace(QUEUED, deadline_passed=True), "the scheduler expires it"),
-        (replace(CLAIMED_BEFORE, crash_count=1), "crashed once while it was alone; 2 more crashes set it aside"),
-        (replace(CLAIMED_BEFORE, crash_count=2), "crashed 2 times while it was alone; one more crash sets it"),
+        (replace(CLAIMED_BEFORE, crash_count=1), "crashed once while scoring it alone; 2 more crashes set it aside"),
+        (replace(CLAIMED_BEFORE, crash_count=2), "crashed 2 times while scoring it alone; one more crash sets it"),
         (WAITING, f"It waits for job {FIRST}, which is running. It is queued once the last"),
         (replace(WAITING, deadline_passed=True), "the scheduler expires it"),
         (TIMED, "The scheduler queues it in 90 s"),
@@ -60,8 +60,8 @@ def test_what_happens_next_is_said(job: Inspection, words: str) -> None:
 
 
 def test_a_wake_up_that_is_missing_is_said() -> None:
-    assert "takes the wake-up that waits" in said_of(QUEUED, wake_up_waits=True)
-    assert "No wake-up waits" in said_of(QUEUED, wake_up_waits=False)
+    assert "A wake-up is waiting" in said_of(QUEUED, wake_up_waits=True)
+    assert "No wake-up is waiting" in said_of(QUEUED, wake_up_waits=False)
     assert "Redis does not answer" in said_of(QUEUED, wake_up_waits=None)
 
 
@@ -88,4 +88,4 @@ def test_what_to_mend_before_a_job_is_queued_again_is_said(problem: str, words: 
 
 def test_what_keeps_a_job_waiting_until_an_operator_decides_is_named_first() -> None:
     advice = outlook(BEHIND_QUARANTINED, wake_up_waits=None, max_crashes=3).advice
-    assert advice.startswith(f"`medqueue jobs inspect {ASIDE}` says what to mend")
+    assert advice.startswith(f"`medqueue jobs inspect {ASIDE}` says what to fix")
