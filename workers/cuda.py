@@ -1,7 +1,7 @@
 """What CUDA needs besides ONNX Runtime: NVIDIA's libraries, which come as wheels, and the driver of the host.
 
-ONNX Runtime links to the libraries and does not look for them among the wheels, and where one of them or the driver is
-missing it silently runs on the CPU. So the libraries are loaded here, and what is missing is named.
+ONNX Runtime links to the libraries but does not search the wheels for them, and if a library or the driver is missing, it
+silently runs on the CPU. So the libraries are loaded here, and missing ones are reported by name.
 """
 
 import contextlib
@@ -13,23 +13,23 @@ from pathlib import PurePath
 
 import onnxruntime as ort
 
-# The CUDA that ONNX Runtime is built for, such as 13.0; empty where it is built without.
+# The CUDA version that ONNX Runtime is built for, such as 13.0; empty if it is built without CUDA.
 VERSION = str(getattr(ort, "cuda_version", "") or "")
 DRIVER = "libcuda.so.1"
-CUDNN = "libcudnn.so.9"  # loaded by the first convolution, so that its absence would show late
+CUDNN = "libcudnn.so.9"  # loaded by the first convolution, so its absence would be noticed late
 NOT_LOADED = re.compile(r"Failed to load (\S+): ")
 
 WITHOUT_CUDA = "this ONNX Runtime is built without CUDA. Install medqueue[gpu] in place of medqueue[cpu]"
-LIBRARIES_ADVICE = "Install medqueue[gpu] anew: it brings NVIDIA's libraries as wheels"
+LIBRARIES_ADVICE = "Reinstall medqueue[gpu]: it brings NVIDIA's libraries as wheels"
 DRIVER_ADVICE = (
     "Install NVIDIA's driver on the host, and start a container with a GPU (docker run --gpus all) "
     "and NVIDIA_DRIVER_CAPABILITIES=compute,utility"
 )
-DEVICE_ADVICE = "Look at what nvidia-smi says here, and whether the driver is new enough for CUDA {}"
+DEVICE_ADVICE = "Check the output of nvidia-smi, and whether the driver is new enough for CUDA {}"
 
 
 def fault(version: str = VERSION, preload: Callable[[], None] = ort.preload_dlls) -> str | None:
-    """Load the libraries; returns why CUDA cannot work here and what to do, or None where it can."""
+    """Load the libraries; returns why CUDA cannot work here and what to do, or None if it can."""
     if not version:
         return WITHOUT_CUDA
     missing = load_libraries(preload)
@@ -45,7 +45,7 @@ def fault(version: str = VERSION, preload: Callable[[], None] = ort.preload_dlls
 
 
 def load_libraries(preload: Callable[[], None] = ort.preload_dlls) -> list[str]:
-    """Load CUDA and cuDNN from the wheels, or from where the system has them; the names of those that are missing.
+    """Load CUDA and cuDNN from the wheels or from the system; returns the names of missing libraries.
 
     ONNX Runtime's own function prints what it cannot load, and counts cuDNN as optional.
     """
@@ -62,11 +62,11 @@ def has_driver() -> bool:
 
 
 def _device_fault(major: str) -> str | None:
-    """Why the driver offers no GPU, as CUDA's runtime reports it; None where it offers one."""
+    """Why the driver offers no GPU, as reported by CUDA's runtime; None if it offers one."""
     try:
         runtime = ctypes.CDLL(f"libcudart.so.{major}")
     except OSError:
-        return None  # ONNX Runtime has the last word when it loads a model
+        return None  # ONNX Runtime decides when it loads a model
     count = ctypes.c_int(0)
     code = runtime.cudaGetDeviceCount(ctypes.byref(count))
     if code:

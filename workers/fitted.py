@@ -1,4 +1,4 @@
-"""The loaded graphs of a bundle, in the terms of its pipeline: tensors have the pipeline's names and types."""
+"""The loaded graphs of a bundle, adapted to its pipeline: tensors have the pipeline's names and types."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -10,29 +10,29 @@ from workers.runtime import LoadedGraph
 
 
 class Graphs(Protocol):
-    """What a pipeline runs. One thread at a time."""
+    """The graphs that a pipeline runs. For one thread at a time."""
 
     @property
     def size_mb(self) -> float:
-        """What they count against the memory budget, in MiB."""
+        """Their share of the memory budget, in MiB."""
 
     def run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
         """The outputs of one graph by name. Raises OutOfMemory, RunTimedOut or RunFailed."""
 
     def stop(self) -> None:
-        """Make a run in progress end with RunTimedOut, where the kernel looks for it. From another thread."""
+        """Make a run in progress end with RunTimedOut, as soon as its kernel checks for this. Called from another thread."""
 
     def beside(self) -> "Graphs":
-        """The same for another thread: its runs may overlap with these, and a stop reaches its own alone."""
+        """The same graphs for another thread: their runs may overlap with these, and a stop ends only their own."""
 
 
 class FittedGraphs:
-    """Loaded graphs, each behind what turns a pipeline's tensors into its own and back."""
+    """Loaded graphs, each with a fitting that converts between the pipeline's tensors and the graph's."""
 
     def __init__(
         self, graphs: Mapping[str, LoadedGraph], fittings: Mapping[str, Fitting], *, side_mb: float = 0
     ) -> None:
-        """`side_mb` is the size of the bundle's side files, in MiB: weights beside a graph are mapped with it."""
+        """`side_mb` is the size of the bundle's side files, in MiB: external weights are mapped along with their graph."""
         self._graphs = graphs
         self._fittings = fittings
         self._side_mb = side_mb
@@ -60,7 +60,7 @@ class FittedGraphs:
 def fitted(
     manifest: ModelManifest, pipeline: Pipeline, graphs: Mapping[str, LoadedGraph], *, side_bytes: int
 ) -> FittedGraphs:
-    """Loaded graphs in the pipeline's terms. Raises ManifestInvalid where they do not meet."""
+    """Adapt loaded graphs to a pipeline. Raises ManifestInvalid if they do not fit it."""
     tables = manifest.graph_tables
     fittings = {
         name: Fitting(tables[name], pipeline.graphs[name], graph.signature) for name, graph in graphs.items()

@@ -1,7 +1,7 @@
-"""Renews the leases of the work in hand, as long as that work makes progress.
+"""Renews the leases of current work as long as the work makes progress.
 
-A bare timer would keep a hung worker's leases alive for ever. Here the work says how long its current step may take;
-after that the run is stopped, and if that does not help the process ends itself, so that others can take over.
+A plain timer would keep a hung worker's leases alive forever. Here the work declares how long its current step may take;
+after that the run is stopped, and if that does not help, the process ends itself so that others can take over.
 """
 
 import os
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """One thread that beats while work is held. `lost` says which of it is no longer ours."""
+    """A thread that renews leases while work is held. `lost` tells which leases were lost."""
 
     def __init__(
         self,
@@ -53,25 +53,25 @@ class Heartbeat:
         self._thread.start()
 
     def hold(self, held: Sequence[Lease], *, step_s: float) -> None:
-        """Start beating for `held`; the first step may take `step_s` seconds."""
+        """Start renewing `held`; the first step may take `step_s` seconds."""
         with self._condition:
             self._held, self.lost = tuple(held), set()
             self._next_beat = time.monotonic() + self._beat_s
             self._begin_step(step_s, None)
 
     def step(self, step_s: float, on_overrun: Callable[[], None] | None = None) -> None:
-        """Progress was made; the next step may take `step_s` seconds, then `on_overrun` is called once."""
+        """Report progress; the next step may take `step_s` seconds, after which `on_overrun` is called once."""
         with self._condition:
             self._begin_step(step_s, on_overrun)
 
     def let_go(self) -> None:
-        """Stop beating: the work is done or given back."""
+        """Stop renewing: the work is done or released."""
         with self._condition:
             self._held = ()
 
     @property
     def holds(self) -> bool:
-        """Whether work is held that makes progress: a hung process would have ended itself."""
+        """Whether work is held. It makes progress, since a hung process would have ended itself."""
         return bool(self._held)
 
     def close(self) -> None:
@@ -100,13 +100,13 @@ class Heartbeat:
                 self._beat(held)
 
     def _look_later(self) -> None:
-        """Sleep until something may be due. Idle, it checks once a beat, so that no claim has to wake this thread."""
+        """Sleep until something may be due. When idle, check once a beat, so that no claim has to wake this thread."""
         now = time.monotonic()
         self._looks_at = min(self._next_beat, self._step_ends) if self._held else now + self._beat_s
         self._condition.wait(timeout=max(0.0, self._looks_at - now))
 
     def _overrun(self, now: float) -> None:
-        """First ask the step to stop; when it does not within a beat, end the process."""
+        """First ask the step to stop; if it does not within a beat, end the process."""
         with self._condition:
             if now < self._step_ends:
                 return

@@ -1,4 +1,4 @@
-"""The loaded models of this process, within a memory budget; the one used longest ago leaves first."""
+"""The loaded models of this process, within a memory budget; the least recently used one is unloaded first."""
 
 import threading
 import time
@@ -44,7 +44,7 @@ class LoadedModel:
 
 
 class ModelPool:
-    """Loads models when they are first asked for. Several threads may ask."""
+    """Loads models when they are first requested. Thread-safe."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class ModelPool:
         self._cache = cache
         self._budget_mb = budget_mb
         self._loaded: OrderedDict[UUID, LoadedModel] = OrderedDict()
-        self._lock = threading.RLock()  # of what is loaded: nobody waits while a model is being loaded
+        self._lock = threading.RLock()  # guards what is loaded; not held while a model is being loaded
 
     @property
     def used_mb(self) -> float:
@@ -74,7 +74,7 @@ class ModelPool:
     def get(self, version_id: UUID) -> LoadedModel:
         """The model, loaded and tried.
 
-        Raises ModelRefused when this worker is not to score it, ModelNotFound, BundleUnusable or BlobUnavailable.
+        Raises ModelRefused if this worker must not score it, ModelNotFound, BundleUnusable or BlobUnavailable.
         """
         self.refusals.check(version_id)
         with self._lock:
@@ -93,17 +93,17 @@ class ModelPool:
                 raise self.refusals.refuse(model, str(fault)) from fault
             except OutOfMemory as fault:
                 if not self._unload_oldest():
-                    raise self.refusals.refuse(model, "it does not fit into memory, alone") from fault
+                    raise self.refusals.refuse(model, "it does not fit into memory, even alone") from fault
 
     def model(self, version_id: UUID) -> PublishedModel:
-        """What is published under this id. Raises ModelNotFound."""
+        """The published model with this id. Raises ModelNotFound."""
         return self._catalog.version(version_id)
 
     def warm_up(self, fails: Callable[[PublishedModel, Exception], None] | None = None) -> list[str]:
-        """Load what `stable` points at, as far as the budget goes; the names of those models.
+        """Load the `stable` models, as far as the memory budget allows; returns their names.
 
-        `fails` is called for each whose bundle cannot be fetched, and the others are loaded; without it that is raised.
-        Raises ProviderUnavailable.
+        `fails` is called for each model whose bundle cannot be fetched, and the others are loaded; without `fails` the
+        error is raised. Raises ProviderUnavailable.
         """
         names = []
         for name in self._catalog.names():
@@ -125,7 +125,7 @@ class ModelPool:
                     continue
                 self._take_in(model, bundle, graph)
             except OutOfMemory:
-                self.refusals.refuse(model, "it does not fit into memory beside the models that are loaded")
+                self.refusals.refuse(model, "it does not fit into memory with the models that are loaded")
             except ModelRefused:
                 pass
             else:
@@ -133,7 +133,7 @@ class ModelPool:
         return names
 
     def scorable(self) -> list[UUID] | None:
-        """The versions that this worker may score, None for all."""
+        """The versions that this worker may score; None for all."""
         refused = self.refusals.current()
         if not refused:
             return None
@@ -141,7 +141,7 @@ class ModelPool:
         return [model.id for model in versions if model.id not in refused]
 
     def _fetch(self, model: PublishedModel) -> Bundle:
-        """The model's files, with its pipeline made. Raises ModelRefused, BundleUnusable or BlobUnavailable."""
+        """The model's bundle, with its pipeline. Raises ModelRefused, BundleUnusable or BlobUnavailable."""
         bundle = fetch(self._blobs, model, self._cache)
         try:
             _ = model.pipeline
@@ -150,7 +150,7 @@ class ModelPool:
         return bundle
 
     def _load(self, model: PublishedModel, bundle: Bundle) -> FittedGraphs:
-        """The graphs. Raises OutOfMemory, ProviderUnavailable, or ModelRefused when its file cannot be used here."""
+        """The graphs. Raises OutOfMemory, ProviderUnavailable, or ModelRefused if a file cannot be used here."""
         try:
             graphs = {
                 name: self._runtime.load(path, allow_tf32=model.manifest.runtime.allow_tf32)
@@ -179,7 +179,7 @@ class ModelPool:
         self._try_out(loaded, bundle)
         self.refusals.lift(model.id)
         with self._lock:
-            kept = self._loaded.setdefault(model.id, loaded)  # another thread may have been faster
+            kept = self._loaded.setdefault(model.id, loaded)  # another thread may have been first
         MODELS_LOADED_MB.set(self.used_mb)
         log.info(
             "model_loaded",
@@ -193,8 +193,8 @@ class ModelPool:
     def _try_out(self, loaded: LoadedModel, bundle: Bundle) -> None:
         """Check that the model answers its golden cases here. Raises OutOfMemory or ModelRefused.
 
-        On a GPU its largest batch is run, too. On the CPU there is nothing to gain from that: a first large batch takes
-        as long there as the second (1.26 and 1.20 s for 256 X-ray images), and so long a start.
+        On a GPU its largest batch is run as well. On the CPU that would only delay the start: there the first large batch
+        takes as long as the second (1.26 and 1.20 s for 256 X-ray images).
         """
         provider = self._runtime.provider
         tried = Trial(loaded.graphs, loaded.pipeline, loaded.scoring, bundle)
@@ -219,7 +219,7 @@ class ModelPool:
                 self._unload_oldest()
 
     def _unload_oldest(self) -> bool:
-        """Unload the model that was used longest ago; whether there was one."""
+        """Unload the least recently used model; returns whether there was one."""
         with self._lock:
             if not self._loaded:
                 return False

@@ -1,4 +1,4 @@
-"""What can be wrong with the execution provider. Apart from runtime, so that a process without models can report it, too."""
+"""The fault of an execution provider. Separate from runtime, so that a process without models can report it, too."""
 
 
 class ProviderUnavailable(Exception):

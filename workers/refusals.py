@@ -11,13 +11,13 @@ import structlog
 from service.catalog import PublishedModel
 from service.metrics import MODELS_REFUSED
 
-REFUSED_S = 60.0  # then it is tried again: memory may have become free, a library been repaired
+REFUSED_S = 60.0  # then it is tried again: memory may be free, or a library repaired
 
 log = structlog.get_logger()
 
 
 class ModelRefused(Exception):
-    """This worker cannot load the model, or answers its golden cases differently. Others may score its jobs."""
+    """This worker cannot load the model, or answers its golden cases differently. Other workers may score its jobs."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _Refusal:
 
 
 class Refusals:
-    """Which models are refused. `tell` is called with the reasons by model whenever they change. Several threads may ask."""
+    """The refused models. `tell` is called with the reasons by model whenever they change. Thread-safe."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class Refusals:
             raise ModelRefused(refusal.reason)
 
     def current(self) -> set[UUID]:
-        """The versions that are refused now; those whose time is over may be tried again."""
+        """The versions that are refused now. Those refused REFUSED_S ago may be tried again."""
         with self._lock:
             return {each for each, refusal in self._refused.items() if self._clock() < refusal.until}
 
     def refuse(self, model: PublishedModel, reason: str) -> ModelRefused:
-        """Refuse a model from now on; what to raise."""
+        """Refuse a model from now on; returns the exception to raise."""
         named = f"{model.name} {model.version}"
         with self._lock:
             self._refused[model.id] = _Refusal(named, reason, self._clock() + REFUSED_S)
@@ -62,7 +62,7 @@ class Refusals:
         return ModelRefused(f"{named}: {reason}")
 
     def lift(self, version_id: UUID) -> None:
-        """The model was loaded and answers as it must."""
+        """Accept a model that was loaded and answers its golden cases correctly."""
         with self._lock:
             if self._refused.pop(version_id, None) is not None:
                 self._changed()

@@ -1,6 +1,6 @@
-"""Runs ONNX graphs: execution providers chosen and checked, I/O binding on CUDA, out-of-memory distinguished from other faults.
+"""Runs ONNX graphs: chooses and checks the execution provider, binds I/O on CUDA, tells out-of-memory from other faults.
 
-The only module of the workers that knows ONNX Runtime.
+The only module of the workers that uses ONNX Runtime.
 """
 
 import os
@@ -22,23 +22,23 @@ from workers.provider import ProviderUnavailable
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-CUDA_DEVICE = "cuda"  # the name of CUDA's memory, where CUDA is that of the execution provider
+CUDA_DEVICE = "cuda"  # the name of CUDA's memory; the execution provider's name differs
 
-UNUSED = "ONNX Runtime does not use it. Run `medqueue doctor`, and look at what nvidia-smi says"
+UNUSED = "ONNX Runtime does not use it. Run `medqueue doctor`, and check the output of nvidia-smi"
 # An ONNX graph with one node, Neg, of opset 13.
 PROBE = bytes.fromhex(
     "080812003a320a0b0a017812017922034e65671201675a0f0a0178120a0a08"
     "080112040a020801620f0a0179120a0a08080112040a02080142040a00100d"
 )
 
-# ONNX Runtime's own log lines quote values of the input; what fails is raised as well.
+# ONNX Runtime's own log lines quote values of the input; failures are raised as exceptions anyway.
 SILENT = 4
 
 log = structlog.get_logger()
 
 
 class OutOfMemory(Exception):
-    """A run needed more memory than there is; a smaller batch may fit."""
+    """A run needed more memory than available; a smaller batch may fit."""
 
 
 class RunFailed(Exception):
@@ -50,13 +50,13 @@ class RunTimedOut(Exception):
 
 
 class Graph(Protocol):
-    """A graph, ready to run. One thread at a time."""
+    """A graph that is ready to run. For one thread at a time."""
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Raises OutOfMemory, RunTimedOut or RunFailed."""
 
     def stop(self) -> None:
-        """Make a run in progress end with RunTimedOut, where the kernel looks for it. From another thread."""
+        """Make a run in progress end with RunTimedOut, as soon as its kernel checks for this. Called from another thread."""
 
 
 class LoadedGraph(Graph, Protocol):
@@ -71,7 +71,7 @@ class LoadedGraph(Graph, Protocol):
         """Its inputs and outputs."""
 
     def beside(self) -> "LoadedGraph":
-        """The same graph for another thread: its runs may overlap with these, and a stop reaches its own alone."""
+        """The same graph for another thread: its runs may overlap with these, and a stop ends only its own."""
 
 
 class Runtime(Protocol):
@@ -88,8 +88,8 @@ class Runtime(Protocol):
     def load(self, path: Path, *, allow_tf32: bool = False) -> LoadedGraph:
         """Load a graph, for exact float32 unless `allow_tf32`.
 
-        Raises OutOfMemory, ProviderUnavailable when it would fall back to another provider, or what ONNX Runtime raises
-        on a file that is no graph.
+        Raises OutOfMemory, ProviderUnavailable if it would fall back to another provider, or what ONNX Runtime raises for a
+        file that is not a graph.
         """
 
 
@@ -104,9 +104,9 @@ class OnnxRuntime:
         threads: int,
         cuda_fault: Callable[[], str | None] = cuda.fault,
     ) -> None:
-        """Choose the provider. Raises ProviderUnavailable with the reason when CUDA is asked for and cannot work.
+        """Choose the provider. Raises ProviderUnavailable with the reason if CUDA is required and cannot work.
 
-        `cuda_fault` says why it cannot; it is kept where the CPU is used in its place.
+        `cuda_fault` returns why it cannot; the reason is kept if the CPU is used instead.
         """
         self._threads = threads
         self.cuda_fault: str | None = None
@@ -134,31 +134,31 @@ class OnnxRuntime:
         return self._provider
 
     def load(self, path: Path, *, allow_tf32: bool = False) -> "OnnxGraph":
-        """See Runtime. The provider that a session really uses is checked after loading: a missing one falls back silently."""
-        # Weights and, by experience, about as much again for the arena of one run, over the fixed cost of a session.
+        """See Runtime. Checks the provider that the session really uses, since ONNX Runtime falls back silently."""
+        # Weights, by experience about as much again for the arena of one run, and the fixed cost of a session.
         size_mb = 2 * path.stat().st_size / 2**20 + 8
         if self._provider == CPU:
             return OnnxGraph(self._session(str(path), CPU), size_mb)
         session = self._session(str(path), (CUDA, cuda_options(allow_tf32=allow_tf32)), CPU)
-        if session.get_providers()[0] != CUDA:  # results say what computed them, so it never changes
+        if session.get_providers()[0] != CUDA:  # results record the provider, so it never changes
             raise ProviderUnavailable(UNUSED)
         return OnnxGraph(session, size_mb, device=CUDA_DEVICE)
 
     def _session_fault(self) -> str | None:
-        """Why no session runs on CUDA, though nothing is missing: the GPU is taken, or too old. None where one does."""
+        """Why no session runs on CUDA although nothing is missing: the GPU is in use, or too old. None if one does."""
         try:
             session = self._session(PROBE, (CUDA, cuda_options(allow_tf32=False)), CPU)
         except OutOfMemory:
-            return "the GPU has no memory left. Look at what nvidia-smi says"
+            return "the GPU has no memory left. Check the output of nvidia-smi"
         except Exception as fault:  # noqa: BLE001 - what ONNX Runtime raises is the answer
             found = CUDA_FAILURE.search(str(fault))
-            return f"{found[0] if found else type(fault).__name__}. Look at what nvidia-smi says"
+            return f"{found[0] if found else type(fault).__name__}. Check the output of nvidia-smi"
         return None if session.get_providers()[0] == CUDA else UNUSED
 
     def _session(
         self, graph: str | bytes, *providers: str | tuple[str, dict[str, str]]
     ) -> ort.InferenceSession:
-        """A session of a path, or of a graph itself; without ONNX Runtime's own fallback, which prints and uses the CPU."""
+        """A session for a path or a graph's bytes, without ONNX Runtime's own fallback, which prints and uses the CPU."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -176,9 +176,9 @@ class OnnxRuntime:
 def cuda_options(*, allow_tf32: bool) -> dict[str, str]:
     """Options of the CUDA provider.
 
-    TF32 rounds the factors of products to ten bits: ONNX Runtime's default, and more than golden cases tolerate. The
-    arena grows by what is asked for instead of doubling; the search for a convolution that is quick to find suits
-    micro-batches, whose size changes from run to run.
+    TF32, ONNX Runtime's default, rounds the factors of products to ten bits, which golden cases do not tolerate. The arena
+    grows by the requested size instead of doubling. The heuristic search for convolutions suits micro-batches, whose size
+    changes from run to run.
     """
     return {
         "use_tf32": "1" if allow_tf32 else "0",
@@ -188,7 +188,7 @@ def cuda_options(*, allow_tf32: bool) -> dict[str, str]:
 
 
 class OnnxGraph:
-    """A session of ONNX Runtime, which any number of threads may run."""
+    """A session of ONNX Runtime. Any number of threads may run the session."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class OnnxGraph:
         device: str | None = None,
         end_process: Callable[[int], None] = os._exit,
     ) -> None:
-        """With a `device`, inputs and outputs are bound to its memory, where they can be: text has only the CPU's."""
+        """With a `device`, inputs and outputs are bound to its memory if possible: strings exist only in CPU memory."""
         self._session = session
         self._size_mb = size_mb
         self._end_process = end_process
@@ -247,7 +247,7 @@ class OnnxGraph:
                 self._running.terminate = True
 
     def _run_bound(self, feeds: Mapping[str, Array], options: ort.RunOptions, device: str) -> list[Array]:
-        """Run with inputs copied to the device once, and outputs left there until all of them are fetched."""
+        """Run with inputs copied to the device once, and outputs kept there until all of them are fetched."""
         binding = self._session.io_binding()
         for name, value in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(value))
@@ -258,10 +258,10 @@ class OnnxGraph:
         return values
 
     def _named(self, fault: BaseException, options: ort.RunOptions) -> Exception:
-        """The fault as one of ours. Its message is matched here and nowhere else, and never passed on.
+        """The fault as one of this module's exceptions. Its message is matched only here and never passed on.
 
-        A device that is lost ends the process: every later run would fail as well and be held against its input. What
-        is in hand is rescued when its lease lapses.
+        A lost device ends the process: every later run would fail as well and be blamed on its input. The current work is
+        rescued when its lease lapses.
         """
         lost = DEVICE_LOST.search(str(fault).lower())
         if lost is not None:

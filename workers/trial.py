@@ -1,7 +1,7 @@
-"""Tries a model that was just loaded: its golden cases, on this worker's own provider, before its first job.
+"""Tries a model that was just loaded: runs its golden cases on this worker's provider before the first job.
 
-A model is checked on the CPU of whoever publishes it. Another processor, GPU, driver or library may compute otherwise,
-and a wrong answer is worse than none.
+A model is checked on its publisher's CPU. Another processor, GPU, driver or library may compute something else, and a
+wrong answer is worse than none.
 """
 
 import threading
@@ -15,11 +15,11 @@ from models.pipelines import Array, Case, Pipeline, Scoring
 from workers.fitted import Graphs
 from workers.runtime import OutOfMemory
 
-AFFORDED_S = 5.0  # what the comparison may add to the loading of a model on the CPU
+AFFORDED_S = 5.0  # how much longer the comparison may make the loading of a model on the CPU
 
 
 class Trial:
-    """Trial runs of one loaded model. Each is stopped when it takes longer than the manifest allows."""
+    """Trial runs of one loaded model. A run that takes longer than the manifest allows is stopped."""
 
     def __init__(self, graphs: Graphs, pipeline: Pipeline, scoring: Scoring, bundle: Bundle) -> None:
         self._graphs = graphs
@@ -28,9 +28,9 @@ class Trial:
         self._bundle = bundle
 
     def fitting(self, largest: int) -> int:
-        """The largest batch that fits into memory, halved from `largest`; the first caller does not pay for its first run.
+        """The largest batch that fits into memory, halved from `largest`. This also warms the model up for its first job.
 
-        Raises GoldenFailed, or OutOfMemory when not even one case fits.
+        Raises GoldenFailed, or OutOfMemory if not even one case fits.
         """
         case = self._first()
         self._answer(case)
@@ -44,7 +44,7 @@ class Trial:
         return largest
 
     def affordable(self) -> Sequence[GoldenCase]:
-        """The golden cases, or as many as can be compared in AFFORDED_S, and one at least.
+        """The golden cases, or as many as can be compared in AFFORDED_S, at least one.
 
         Raises GoldenFailed or OutOfMemory.
         """
@@ -56,7 +56,7 @@ class Trial:
         return self._bundle.golden[: max(1, int(AFFORDED_S / 3 / once_s))]
 
     def compare(self, cases: Sequence[GoldenCase], *, largest: int) -> list[Fault]:
-        """Faults of the cases alone, in batches of at most `largest`, and reversed. Raises OutOfMemory."""
+        """Faults of the cases one by one, in batches of at most `largest`, and in reverse order. Raises OutOfMemory."""
         tolerance = self._bundle.manifest.runtime.tolerance
         short_of_memory: list[OutOfMemory] = []
 

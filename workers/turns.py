@@ -1,7 +1,7 @@
-"""Jobs first: in a worker process a batch runs its graph only while no job is in hand, one micro-batch at a time.
+"""Jobs go first: in a worker process a batch runs its graph only while no job is being scored, one micro-batch at a time.
 
-A job that comes in the middle of a micro-batch runs behind it on a GPU, which does one thing after the other; on the CPU
-it runs beside it, and the kernel gives it the processor, since batches are nice.
+A job that arrives in the middle of a micro-batch runs after it on a GPU, which does one thing at a time. On the CPU it runs
+in parallel, and the kernel prefers it, since the thread of batches has a higher niceness.
 """
 
 import threading
@@ -16,7 +16,7 @@ LOOK_S = 1.0
 
 
 class Turns:
-    """Whose turn it is. Of a job only the run waits for a micro-batch in progress."""
+    """Alternates jobs and batches. A job is claimed and opened at once; only its run waits for a running micro-batch."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -25,7 +25,7 @@ class Turns:
 
     @contextmanager
     def job(self) -> Iterator[None]:
-        """Jobs are in hand, or being claimed, while the block lasts: batches begin nothing."""
+        """Jobs are being claimed or scored for the duration of the block: batches start nothing."""
         with self._changed:
             self._jobs += 1
         try:
@@ -36,14 +36,14 @@ class Turns:
                 self._changed.notify_all()
 
     def wait(self) -> None:
-        """Return once no micro-batch is in progress. To be called within `job`: none begins then."""
+        """Return once no micro-batch is in progress. To be called within `job`, so that none starts."""
         with self._changed:
             while self._runs:
                 self._changed.wait()
 
     @contextmanager
     def micro_batch(self, while_waiting: Callable[[], object]) -> Iterator[None]:
-        """Hold the graph exclusively once no job is in hand; `while_waiting` is called meanwhile and may raise."""
+        """Hold the graph exclusively once no job is being scored; until then `while_waiting` is called and may raise."""
         self.give_way(while_waiting, take=True)
         try:
             yield
@@ -53,7 +53,7 @@ class Turns:
                 self._changed.notify_all()
 
     def give_way(self, while_waiting: Callable[[], object], *, take: bool = False) -> None:
-        """Return once no job is in hand; `take` the graph then."""
+        """Return once no job is being scored; with `take`, hold the graph from then on."""
         while True:
             with self._changed:
                 if not self._jobs:
@@ -64,7 +64,8 @@ class Turns:
 
 
 class PoliteGraphs:
-    """Loaded graphs whose runs give way to jobs. `begin` gets the graph before each run; `while_waiting`: see Turns."""
+    """Loaded graphs whose runs give way to jobs. `begin` is called with the graph before each run; for `while_waiting` see
+    Turns."""
 
     def __init__(
         self,

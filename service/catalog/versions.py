@@ -24,7 +24,7 @@ from service.storage import BlobStore
 FAILED_ON_INPUT = FieldError(
     "/input",
     JobProblem.MODEL_FAILED,
-    "The model fails on this input. Check it; if it is right, tell the model's publisher.",
+    "The model fails on this input. Check the input; if it is right, tell the model's publisher.",
 )
 DEFAULT_ALIAS = "stable"
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,63}")

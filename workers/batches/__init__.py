@@ -1,1 +1,1 @@
-"""Batches: their steps and chunks, worked on by a thread that looks for work itself."""
+"""Batches: their steps and chunks, processed by a thread that polls for work."""

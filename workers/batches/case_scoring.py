@@ -1,4 +1,4 @@
-"""Rows of a batch scored as jobs are: stored inputs by the pipeline's own `score`, in micro-batches, halved where they fail."""
+"""Scores rows of a batch in the way of jobs: by the pipeline's `score`, in micro-batches that are halved if they fail."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
 ARTIFACTS_NOT_KEPT = FieldFault(
     "",
     "artifacts_not_kept",
-    "The answer has files beside its result, which a batch does not keep: send it as a job.",
+    "The answer contains files, which a batch does not keep: submit this case as a job.",
 )
 
 Scored = dict[str, Any] | FieldFault
@@ -24,9 +24,10 @@ log = structlog.get_logger()
 
 @dataclass
 class CaseScorer:
-    """Scores rows in micro-batches of at most `limit`, which is halved when a run is out of memory, down to a row at fault.
+    """Scores rows in micro-batches of at most `limit`, which is halved when a run is out of memory.
 
-    `between` is called before each micro-batch, and may raise to give the rows up.
+    A micro-batch that fails is halved down to the row at fault. `between` is called before each micro-batch and may raise
+    to abandon the rows.
     """
 
     scoring: Scoring
@@ -40,7 +41,7 @@ class CaseScorer:
         self.largest = self.limit
 
     def score(self, payloads: Sequence[bytes]) -> list[Scored]:
-        """Of each stored input its result, or why it has none."""
+        """For each stored input its result, or why it has none."""
         cases = [Case(payload, self.options) for payload in payloads]
         found: list[Scored] = []
         while len(found) < len(cases):  # the limit may shrink on the way
@@ -62,7 +63,7 @@ class CaseScorer:
         return [ARTIFACTS_NOT_KEPT if answer.artifacts else answer.result for answer in answers]
 
     def _narrowed_down(self, cases: Sequence[Case], fault: Exception) -> list[Scored]:
-        """The halves of what failed together; a row that fails alone is at fault itself."""
+        """Score the halves of rows that failed together; a row that fails alone is at fault."""
         if len(cases) == 1:
             if isinstance(
                 fault, OutOfMemory
@@ -77,9 +78,9 @@ class CaseScorer:
         return [*self._some(cases[:middle]), *self._some(cases[middle:])]
 
     def _answers(self, cases: Sequence[Case]) -> list[Answer]:
-        """What the pipeline answers. An unexpected error counts as the model's failure on these rows.
+        """The pipeline's answers. An unexpected error counts as the model's failure on these rows.
 
-        So does code that would end the process: that of a batch runs in a thread, where no signal is delivered.
+        So does SystemExit and the like: batches run in a thread, to which no signal is delivered.
         """
         try:
             answers = self.scoring.score(self.run, cases)

@@ -1,6 +1,6 @@
-"""The computing part of a chunk: blocks of rows in, the bytes of results and errors out. Knows no claims and no blobs.
+"""Computes a chunk: takes blocks of rows, returns the bytes of results and errors. Handles neither claims nor blobs.
 
-Safe to run any number of times: the same rows, model and size of micro-batch give the same bytes.
+Safe to run any number of times: the same rows, model and micro-batch size give the same bytes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ Between = Callable[[], object]
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """The outcome of a chunk: counts, and its two parts as bytes, empty where there is nothing to write.
+    """The outcome of a chunk: counts, and its two parts as bytes, empty if there is nothing to write.
 
     `failed` rows have `error_lines` lines of errors, at least one each.
     """
@@ -52,9 +52,9 @@ class ScoredChunk:
 class ChunkScorer:
     """Scores chunks with one loaded model. One thread at a time.
 
-    `between` is called before each file is decoded and before each run of the graph: more urgent work is done there, or
-    it raises to give the chunk up. `batch_limit` is the size of a micro-batch; it is halved when the graph is out of
-    memory. `cases` scores for pipelines that have no columns of their own.
+    `between` is called before each file is decoded and before each run of the graph: it lets more urgent work go first, or
+    raises to abandon the chunk. `batch_limit` is the size of a micro-batch; it is halved when the graph is out of memory.
+    `cases` scores for pipelines without a columnar form.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class ChunkScorer:
         *,
         dry: bool = False,
     ) -> ScoredChunk:
-        """Score the blocks of a chunk; a `dry` run checks them and writes errors alone.
+        """Score the blocks of a chunk; a `dry` run checks the rows and writes errors only.
 
-        Raises FileRefused when they are not all its rows; what `between` raises.
+        Raises FileRefused if the blocks do not hold all its rows, and whatever `between` raises.
         """
         results: list[pa.RecordBatch] = []
         errors: list[pa.RecordBatch] = []
@@ -113,7 +113,7 @@ class ChunkScorer:
     def _score_block(
         self, block: RowBlock, chunk: Chunk, id_column: str | None, *, dry: bool
     ) -> tuple[int, pa.RecordBatch | None, CellFaults]:
-        """How many of a block's rows are good, their results, and the faults of all others that are wanted."""
+        """The number of good rows of a block, their results, and the faults of all other wanted rows."""
         checked_block = checked(self._pipeline, block, chunk, id_column, self._between)
         faults = checked_block.faults
         good = np.flatnonzero(~faults.any_of(block.count))
@@ -134,7 +134,7 @@ class ChunkScorer:
     def _answers(
         self, block: CheckedBlock, good: Rows, count: int
     ) -> tuple[Sequence[ResultColumn], Rows, dict[int, FieldFault]]:
-        """Result columns of the `good` rows, the places among these that have a result, and why the others have none."""
+        """Result columns of the `good` rows, the positions of those that have a result, and the faults of the others."""
         if not isinstance(self._pipeline, FieldPipeline | FilePipeline):
             return self._answers_by_case(block, good)
         feeds = block.feeds
@@ -164,7 +164,7 @@ class ChunkScorer:
     def _result_columns(
         self, outputs: dict[str, Array], kept: Rows, failed: dict[int, FieldFault]
     ) -> tuple[Sequence[ResultColumn], Rows]:
-        """Result columns of the rows `kept`, and which of them have a result: what is no prediction goes to `failed`."""
+        """Result columns of the rows `kept`, and which of them have a result. Invalid predictions are added to `failed`."""
         assert isinstance(self._pipeline, FieldPipeline | FilePipeline)
         while True:
             try:
@@ -179,12 +179,12 @@ class ChunkScorer:
                 kept = kept[rest]
 
     def _none(self) -> dict[str, Array]:
-        """The outputs of no row."""
+        """The outputs of zero rows."""
         assert isinstance(self._pipeline, SinglePass)
         return {spec.name: np.empty((0, *spec.shape), spec.dtype) for spec in self._pipeline.outputs}
 
     def _run(self, feeds: Mapping[str, Array], count: int) -> tuple[dict[str, Array], dict[int, FieldFault]]:
-        """Run the graph in micro-batches: outputs of the rows that have some, and why the others have none."""
+        """Run the graph in micro-batches; returns the outputs of rows that have some, and the faults of the others."""
         failed: dict[int, FieldFault] = {}
         outputs: list[Mapping[str, Array]] = []
         start = 0
@@ -199,7 +199,7 @@ class ChunkScorer:
     def _run_some(
         self, feeds: Mapping[str, Array], start: int, end: int, failed: dict[int, FieldFault]
     ) -> list[Mapping[str, Array]]:
-        """Rows `start` to `end`; where that fails, in halves, down to the row at fault."""
+        """Run rows `start` to `end`; if that fails, in halves, down to the row at fault."""
         self._between()
         try:
             outputs = self._graph.run({name: feed[start:end] for name, feed in feeds.items()})
@@ -225,4 +225,4 @@ def _stacked(found: Sequence[Array], empty: Array) -> Array:
 
 
 def _miscounted() -> FileRefused:
-    return FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold the rows that were counted.")
+    return FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold as many rows as were counted.")

@@ -1,4 +1,4 @@
-"""A claimed chunk of a batch: its rows read, scored and written as two parts, then its end recorded under its fence."""
+"""Processes a claimed chunk of a batch: reads and scores its rows, writes two parts, and records its end with its fence."""
 
 import io
 import time
@@ -31,14 +31,14 @@ from workers.pool import LoadedModel
 from workers.refusals import ModelRefused
 from workers.turns import PoliteGraphs
 
-OPEN_FILES = 2  # a reader keeps its position in the file: batches of two tenants take turns
+OPEN_FILES = 2  # a reader keeps its position in the file, and batches of two tenants may alternate
 
 log = structlog.get_logger()
 
 
 @dataclass
 class _Open:
-    """A batch whose source this worker has open. `next_chunk` is where its reader stands."""
+    """A batch whose source this worker has open. `next_chunk` is the position of its reader."""
 
     request: BatchRequest
     layout: Layout
@@ -59,7 +59,7 @@ class ChunkWorker:
         self._open: OrderedDict[UUID, _Open] = OrderedDict()
 
     def work(self) -> bool:
-        """Claim and process a chunk; whether there was one. Raises DatabaseUnavailable."""
+        """Claim and process a chunk; returns whether there was one. Raises DatabaseUnavailable."""
         services = self._services
         places = {batch_id: each.next_chunk for batch_id, each in self._open.items()}
         scorable = services.pool.scorable()
@@ -89,7 +89,7 @@ class ChunkWorker:
         except (
             Stopping,
             ModelRefused,
-        ):  # others may score it; this worker claims no more of a model that it refuses
+        ):  # other workers may score it; this one claims no more chunks of a model that it refuses
             services = self._services
             services.write(lambda work: chunks.release(work, chunk, owner=services.owner))
             BATCH_CHUNKS.labels("released").inc()
@@ -105,7 +105,7 @@ class ChunkWorker:
         services = self._services
         loaded = services.pool.get(
             chunk.model_version_id
-        )  # a model that is refused here is no fault of the source
+        )  # a model that is refused here is not a fault of the source
         opened = self._opened(chunk)
         check_same(opened.source, opened.identity)
         cipher = services.ciphers.of(chunk.tenant_id)
@@ -132,7 +132,7 @@ class ChunkWorker:
     def _write(
         self, chunk: ClaimedChunk, store: PartStore, found: ScoredChunk
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Write results and errors; both as they are stored."""
+        """Write results and errors; returns both as they are stored."""
 
         def write(kind: PartKind, content: memoryview, rows: int) -> dict[str, Any] | None:
             self._keeper.progress()
@@ -157,7 +157,7 @@ class ChunkWorker:
         CHUNK_SECONDS.labels(model).observe(scored.seconds)
 
     def _give_up(self, chunk: ClaimedChunk, error: Exception) -> None:
-        """Retry later what may pass; end the batch for what will not, or was tried too often."""
+        """Retry later after a transient fault; end the batch after a permanent one, or after too many attempts."""
         services, fault = self._services, fault_of(error)
         if services.is_to_blame():
             services.write(lambda work: chunks.release(work, chunk, owner=services.owner))
@@ -179,7 +179,7 @@ class ChunkWorker:
             log.warning("batch_failed", batch=str(chunk.batch_id), chunk=chunk.number, code=problem.code)
 
     def _opened(self, chunk: ClaimedChunk) -> _Open:
-        """The batch of a chunk, its source open and identical to what was validated."""
+        """The batch of a chunk, with its source open. Checks that the source is the one that was validated."""
         found = self._open.get(chunk.batch_id)
         if found is None:
             while len(self._open) >= OPEN_FILES:

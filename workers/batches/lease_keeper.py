@@ -1,4 +1,4 @@
-"""A piece of a batch's work held by this process: its lease is kept while it makes progress, and given up in time."""
+"""Keeps the lease of a piece of a batch's work while that makes progress, and tells it when to stop."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ STEP_S = 120.0  # for reading, checking, writing: a block of rows, or a part
 
 
 class LeaseLost(Exception):
-    """The work is no longer ours: its batch has ended, or the lease lapsed and others took over."""
+    """The lease is lost: the batch has ended, or the lease lapsed and another worker took over."""
 
 
 class Stopping(Exception):
-    """This process is to stop: the work is given back."""
+    """This process is to stop: the work is released."""
 
 
 class LeaseKeeper:
@@ -31,7 +31,7 @@ class LeaseKeeper:
 
     @contextmanager
     def of(self, lease: Lease) -> Iterator[None]:
-        """Hold a lease while the block lasts."""
+        """Keep a lease for the duration of the block."""
         self.waited_s = 0.0
         self._heartbeat.hold([lease], step_s=STEP_S)
         try:
@@ -40,7 +40,7 @@ class LeaseKeeper:
             self._heartbeat.let_go()
 
     def progress(self, step_s: float = STEP_S, stop: Callable[[], None] | None = None) -> None:
-        """The work goes on: its next step may take `step_s` seconds. Raises LeaseLost or Stopping."""
+        """Report progress: the next step may take `step_s` seconds. Raises LeaseLost or Stopping."""
         if self._heartbeat.lost:
             raise LeaseLost
         if self._stopping.is_set():
@@ -48,7 +48,7 @@ class LeaseKeeper:
         self._heartbeat.step(step_s, stop)
 
     def give_way(self) -> None:
-        """Wait while jobs are in hand. Raises LeaseLost or Stopping."""
+        """Wait while jobs are being scored. Raises LeaseLost or Stopping."""
         began = time.perf_counter()
         self.turns.give_way(self.progress)
         self.waited_s += time.perf_counter() - began

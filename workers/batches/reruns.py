@@ -1,4 +1,4 @@
-"""What a re-run takes over from its first batch: the rows that failed, as the errors of that batch name them."""
+"""What a re-run takes over from its first batch: the failed rows, as listed in the errors of that batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from workers.batches.lease_keeper import LeaseKeeper
 from workers.batches.services import BatchServices
 
 CHUNKS_AT_ONCE = 1000
-OTHER_ROWS = "The corrected file has another number of rows than the first. Send all its rows, or run all of them again."
+OTHER_ROWS = "The corrected file and the first one have different numbers of rows. Send all rows, or run all of them again."
 
 
 class Reruns:
@@ -37,12 +37,12 @@ class Reruns:
         self._keeper = keeper
 
     def original(self, batch_id: UUID) -> Original:
-        """A batch that is run again."""
+        """A batch of which rows are scored again."""
         with self._services.database.statement() as work:
             return queries.original(work, batch_id)
 
     def in_the_same_file(self, step: ClaimedStep, first: Original) -> tuple[bytes, list[Chunk]]:
-        """The head of the first plan, and of its chunks the rows that failed. Raises FileRefused when the source changed."""
+        """The first plan, its chunks reduced to the failed rows. Raises FileRefused if the source has changed."""
         services = self._services
         head = open_layout(services.ciphers.of(step.tenant_id), step.tenant_id, first.id, first.layout)
         request = services.request(step.tenant_id, first.id, first.request)
@@ -52,9 +52,9 @@ class Reruns:
     def in_corrected_file(
         self, step: ClaimedStep, first: Original, found: Sequence[Chunk], rows: int
     ) -> tuple[Chunk, ...]:
-        """The plan of a corrected file of `rows` rows, reduced to those that failed in the first batch.
+        """The plan of a corrected file of `rows` rows, reduced to the rows that failed in the first batch.
 
-        Rows are known by their numbers. Raises FileRefused when the first file has another number of them.
+        Rows are identified by number. Raises FileRefused if the first file has a different number of rows.
         """
         if rows != self._rows_of_file(step, first):
             raise FileRefused(FileProblem.CHANGED, OTHER_ROWS)
@@ -75,7 +75,7 @@ class Reruns:
             after = page[-1].number
 
     def _rows_of_file(self, step: ClaimedStep, first: Original) -> int:
-        """How many rows the file of a batch has, which may itself be a re-run of some of them."""
+        """The number of rows in the file of a batch, which may itself be a re-run of only some of them."""
         while first.rerun_of is not None:
             request = self._services.request(step.tenant_id, first.id, first.request)
             if request.rows is RerunRows.ALL:
@@ -84,7 +84,7 @@ class Reruns:
         return first.rows_total
 
     def _failed(self, step: ClaimedStep, first: Original, request: BatchRequest) -> list[Chunk]:
-        """The chunks of a batch that have failed rows, narrowed to these."""
+        """The chunks of a batch that have failed rows, reduced to these rows."""
         services = self._services
         cipher = services.ciphers.of(step.tenant_id)
         store = services.parts(step.tenant_id, first.id, first.data_key)
@@ -101,9 +101,9 @@ class Reruns:
 
 
 def _failed_rows(planned: Chunk, chunk: FinishedChunk, store: PartStore, form: OutputFormat) -> Chunk:
-    """A chunk reduced to the rows that its errors name."""
+    """A chunk reduced to the rows that its errors list."""
     part = output.part_of(chunk.errors)
-    if part is None:  # set aside, and the batch ended before its errors were written
+    if part is None:  # the chunk was set aside, and the batch ended before its errors were written
         return planned
     with store.open(part) as file:
         content = pa.BufferReader(file.readall())
@@ -120,5 +120,5 @@ def _failed_rows(planned: Chunk, chunk: FinishedChunk, store: PartStore, form: O
 
 
 def _numbers(chunk: Chunk) -> NDArray[np.int64]:
-    """The numbers of the rows that are wanted of a chunk."""
+    """The numbers of the rows of a chunk that are to be scored."""
     return np.arange(chunk.first_row, chunk.first_row + chunk.rows) if chunk.only is None else chunk.only

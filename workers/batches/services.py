@@ -1,4 +1,4 @@
-"""What workers on chunks and workers on steps of batches share: parts of the process, faults and what becomes of them."""
+"""What the workers on chunks and on steps of batches share: parts of the process, and the handling of faults."""
 
 import io
 import random
@@ -40,13 +40,13 @@ from workers.pool import ModelPool
 from workers.refusals import REFUSED_S
 
 TRIES = 8
-TRIED_TOO_OFTEN = "This was tried as often as is allowed; the last fault was {}. {}"
+TRIED_TOO_OFTEN = "All attempts are used up; the last fault was {}. {}"
 INTERNAL = Problem(
-    BatchProblem.INTERNAL_ERROR, "Something went wrong that nobody foresaw. The log of the worker says what."
+    BatchProblem.INTERNAL_ERROR, "An unexpected error occurred. The worker's log has the details."
 )
 MODEL_AWAITED = Problem(
     ModelUnavailable.code,
-    "The model of this batch cannot be used at the moment. It is waited for: tell the operator, or cancel the batch.",
+    "The model of this batch cannot be used at the moment. The batch waits for it: tell the operator, or cancel the batch.",
 )
 
 Answer = TypeVar("Answer")
@@ -56,7 +56,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class BatchServices:
-    """What work on batches is done with."""
+    """The parts of the process that work on batches uses."""
 
     owner: str
     lease_s: float
@@ -73,37 +73,37 @@ class BatchServices:
 
     @property
     def may_work(self) -> bool:
-        """Whether this process has what work on batches needs, the blob store included."""
+        """Whether this process has what work on batches needs, including the blob store."""
         return self.gate.open and self.gate.meets(Requirement.BLOB_STORE)
 
     def is_to_blame(self) -> bool:
-        """Whether this process lacks something, asked anew: then a fault is not the work's, which is given back."""
+        """Check again whether this process lacks something: if so, a fault is not due to the work, which is released."""
         self.gate.look()
         return not self.may_work
 
     def request(self, tenant_id: UUID, batch_id: UUID, sealed: bytes) -> BatchRequest:
-        """What a batch was asked to do. Raises PayloadUnreadable."""
+        """The request of a batch. Raises PayloadUnreadable."""
         return BatchRequest.from_json(open_request(self.ciphers.of(tenant_id), tenant_id, batch_id, sealed))
 
     def source(self, tenant_id: UUID, request: BatchRequest) -> Source:
-        """Where its rows come from. Raises FileRefused."""
+        """The source of its rows. Raises FileRefused."""
         roots = self.roots.of(tenant_id).read if request.uri is not None else ()
         return source_of(request, tenant_id, self.uploads, roots)
 
     def place(self, tenant_id: UUID, place: str) -> Place:
-        """Where a copy of its output goes. Raises FileRefused."""
+        """The place that a copy of its output is written to. Raises FileRefused."""
         return Place(place, self.roots.of(tenant_id).write)
 
     def parts(self, tenant_id: UUID, batch_id: UUID, data_key: bytes) -> PartStore:
-        """The parts of a batch. Raises PayloadUnreadable."""
+        """The store of a batch's parts. Raises PayloadUnreadable."""
         cipher = part_cipher(self.ciphers.of(tenant_id), tenant_id, batch_id, data_key)
         return PartStore(self.blobs, cipher, tenant_id, batch_id)
 
     def write(self, write: Callable[[UnitOfWork], Answer]) -> Answer | None:
-        """Write back in one transaction; while Postgres is away, try again as long as the lease may hold.
+        """Write back in one transaction; while Postgres is unavailable, retry as long as the lease may hold.
 
-        Repeating is harmless: what a lost reply had stored is no longer held, so it changes nothing. None when Postgres
-        stayed away: the lease lapses then, and others take over.
+        Retrying is harmless: if only the reply was lost, the work is no longer held and nothing changes. None if Postgres
+        stayed unavailable: the lease then lapses, and others take over.
         """
         for tried in range(TRIES):
             try:
@@ -124,14 +124,14 @@ class BatchServices:
 
 @dataclass(frozen=True)
 class Fault:
-    """Why work could not be done. `passing`: another attempt may do it; it is one of so many if the fault `counts`."""
+    """Why work could not be done. `passing`: it may be retried; `counts`: each time uses up one of its attempts."""
 
     problem: Problem
     passing: bool
     counts: bool = True
 
     def final_problem(self, attempt: int, most: int) -> Problem | None:
-        """What ends the batch, or None where it is to be tried again."""
+        """The problem that ends the batch, or None if the work is to be retried."""
         if not self.passing:
             return self.problem
         if attempt < most or not self.counts:
@@ -141,7 +141,7 @@ class Fault:
 
 
 def fault_of(error: Exception) -> Fault:
-    """An exception as a fault. What nobody foresaw is logged and tried again."""
+    """An exception as a fault. An unexpected exception is logged, and the work is retried."""
     match error:
         case FileRefused():
             return Fault(Problem(error.problem.value, error.detail), passing=False)
@@ -149,7 +149,7 @@ def fault_of(error: Exception) -> Fault:
             return Fault(Problem(error.code, str(error)), passing=True)
         case BlobUnavailable() | DatabaseUnavailable():
             return Fault(Problem(error.code, error.detail), passing=True)
-        case ModelUnavailable() | BundleUnusable():  # an operator's to mend: the batch waits, as jobs do
+        case ModelUnavailable() | BundleUnusable():  # for an operator to fix: the batch waits, as jobs do
             log.warning("batch_model_awaited", reason=error.detail)
             return Fault(MODEL_AWAITED, passing=True, counts=False)
         case ServiceError():
@@ -184,37 +184,37 @@ class WatchedFile(io.RawIOBase):
         self._keeper = keeper
 
     def readable(self) -> bool:
-        """True."""
+        """See RawIOBase."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
+        """See RawIOBase."""
         return True
 
     def tell(self) -> int:
-        """The position."""
+        """See RawIOBase."""
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place."""
+        """See RawIOBase."""
         return self._file.seek(offset, whence)
 
     def read(self, size: int | None = -1) -> bytes:
-        """`size` bytes from here on, fewer at the end. Raises LeaseLost or Stopping, too."""
+        """Read `size` bytes, fewer at the end. Raises LeaseLost or Stopping, too."""
         self._keeper.give_way()
         return self._file.read(-1 if size is None else size) or b""
 
     def readinto(self, buffer: object) -> int:
-        """Fill a writable buffer; the number of bytes."""
+        """See RawIOBase. Raises LeaseLost or Stopping, too."""
         self._keeper.give_way()
         return self._file.readinto(buffer) or 0  # type: ignore[arg-type]  # typeshed has no writable buffer
 
     def readall(self) -> bytes:
-        """All that is left."""
+        """See RawIOBase. Raises LeaseLost or Stopping, too."""
         return self.read()
 
     def close(self) -> None:
-        """Close the file below, too."""
+        """Close this file and the one it wraps."""
         if not self.closed:
             self._file.close()
         super().close()

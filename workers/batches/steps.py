@@ -1,6 +1,6 @@
-"""A claimed step of a batch: validating its source, which plans the chunks, or finalizing, which joins and proves.
+"""Processes a claimed step of a batch: validating plans the chunks; finalizing joins the output and accounts for all rows.
 
-A re-run takes the plan of its first batch and keeps of it the rows that failed.
+A re-run takes the plan of its first batch, reduced to the rows that failed.
 """
 
 import time
@@ -48,11 +48,11 @@ CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
 RUN_S = 0.025  # of a micro-batch: what a job may have to wait for, and longer where workers share their cores
 # Measured time to read, check and write a row of thirty numbers, without the graph.
 ROW_S = 5e-6
-UNMEASURED_ROW_S = 0.01  # taken for a row of a model that this worker refuses, or cannot measure
+UNMEASURED_ROW_S = 0.01  # assumed for a row of a model that this worker refuses or cannot measure
 # Sizes are kept from batch to batch while chunks take about as long as intended, so that a file gives the same bytes again.
 NEAR = 4.0
 WAIT_STEP_S = 10.0  # how often an awaited source is checked
-# Faults that do not end a batch while its source is awaited.
+# Faults that do not end a batch while it waits for its source.
 AWAITED = frozenset({FileProblem.GONE.value, SourceUnavailable.code})
 
 log = structlog.get_logger()
@@ -75,7 +75,7 @@ class StepWorker:
         self._reruns = Reruns(services, keeper)
 
     def work(self) -> bool:
-        """Claim and process a step; whether there was one. Raises DatabaseUnavailable."""
+        """Claim and process a step; returns whether there was one. Raises DatabaseUnavailable."""
         services = self._services
         with services.database.statement() as work:
             step = steps.claim(work, owner=services.owner, lease_s=services.lease_s)
@@ -102,7 +102,7 @@ class StepWorker:
             self._give_up(step, error)
 
     def _give_up(self, step: ClaimedStep, error: Exception) -> None:
-        """Retry later what may pass; end the batch for what will not, or was tried too often."""
+        """Retry later after a transient fault; end the batch after a permanent one, or after too many attempts."""
         services, fault = self._services, fault_of(error)
         if services.is_to_blame():
             services.write(lambda work: steps.release(work, step))
@@ -125,7 +125,7 @@ class StepWorker:
             log.warning("batch_failed", batch=str(step.batch_id), step=kind, code=problem.code)
 
     def _await_source(self, step: ClaimedStep) -> None:
-        """Check again later for a source that is not there yet. It uses up no attempt."""
+        """Check again later for a source that does not exist yet. This uses up no attempt."""
         services, delay_s = self._services, min(WAIT_STEP_S, step.source_left_s)
         services.write(lambda work: steps.await_source(work, step, delay_s=delay_s, owner=services.owner))
         log.info("batch_source_awaited", batch=str(step.batch_id), left_s=round(step.source_left_s))
@@ -183,14 +183,14 @@ class StepWorker:
         )
 
     def _sizes(self, model_version_id: UUID) -> Sizes:
-        """Sizes by what rows of this model were measured to cost; those of the batch before while they still fit."""
+        """Sizes by the measured cost of this model's rows; those of the batch before, if they still fit."""
         services = self._services
         with services.database.statement() as work:
             before = steps.measured(work, model_version_id)
         if before is None:
             try:
                 return self._measured_sizes(services.pool.get(model_version_id))
-            except ModelRefused:  # others are to score what is planned here
+            except ModelRefused:  # other workers will score what is planned here
                 limits = services.catalog.version(model_version_id).manifest.runtime
                 return self._sizes_by(UNMEASURED_ROW_S, limits.max_batch)
         if services.chunk_s / NEAR <= before.chunk_s <= services.chunk_s * NEAR:
@@ -199,10 +199,10 @@ class StepWorker:
         return Sizes(_power_of_two(services.chunk_s / row_s, LEAST_ROWS, MOST_ROWS), before.run_rows)
 
     def _measured_sizes(self, loaded: LoadedModel) -> Sizes:
-        """Sizes by runs of the graph on nothing in particular, twice as large each time until they take long enough.
+        """Sizes measured by runs of the graph on zeros, doubling the rows until a run takes long enough.
 
-        Of a pipeline that is no single pass nothing is known before it was given its first rows, and of one that feeds
-        words neither: there are none that stand for nothing in particular.
+        A pipeline with more than a single pass cannot be measured without real rows, nor can one that feeds strings, since
+        no string is a neutral value; for these a cost is assumed.
         """
         if not (isinstance(loaded.pipeline, SinglePass) and _feeds_numbers(loaded.pipeline)):
             return self._sizes_by(UNMEASURED_ROW_S, loaded.batch_limit)
@@ -218,7 +218,7 @@ class StepWorker:
         )
 
     def _run_s(self, loaded: LoadedModel, rows: int) -> float:
-        """Seconds of a run, the quicker of two: the first one may warm up."""
+        """Seconds of a run, the faster of two, since the first may include warming up."""
         assert isinstance(loaded.pipeline, SinglePass)
         feeds = {spec.name: np.zeros((rows, *spec.shape), spec.dtype) for spec in loaded.pipeline.feeds}
         timeout_s = loaded.model.manifest.runtime.run_timeout_s
@@ -267,7 +267,7 @@ class StepWorker:
         layout: Layout,
         request: BatchRequest,
     ) -> dict[OutputKind, dict[str, object]]:
-        """Join results and errors, and copy them to where the caller wants them."""
+        """Join results and errors, and copy them to the place that the caller chose."""
         pipeline = self._services.catalog.version(step.model_version_id).pipeline
         schemas = {
             OutputKind.RESULTS: results_schema(layout, pipeline),
@@ -302,7 +302,7 @@ class StepWorker:
         layout: Layout,
         request: BatchRequest,
     ) -> FinishedChunk:
-        """A finished chunk; one that was set aside gets its errors, a line for each of its rows."""
+        """Complete a finished chunk: a chunk that was set aside gets its errors, one line for each row."""
         if chunk.state is not ChunkState.QUARANTINED or chunk.errors is not None:
             return chunk
         services = self._services
@@ -321,7 +321,7 @@ class StepWorker:
         return replace(chunk, errors=errors)
 
     def _tidy_up(self, found: Sequence[FinishedChunk], store: PartStore) -> None:
-        """Remove what lost claims may have written."""
+        """Remove parts that claims with a lost lease may have written."""
         for chunk in found:
             for fence in range(1, chunk.fence):
                 for kind in (PartKind.RESULTS, PartKind.ERRORS):
@@ -329,7 +329,7 @@ class StepWorker:
 
 
 def _in_a_row(found: Sequence[Chunk]) -> list[PlannedChunk]:
-    """Chunks as the database keeps them: rows that are accounted for follow each other without gaps."""
+    """Chunks renumbered for the database, where accounted rows follow each other without gaps."""
     planned, first_row = [], 0
     for chunk in found:
         planned.append(PlannedChunk(chunk.number, first_row, chunk.wanted, chunk.as_bytes()))
@@ -338,7 +338,7 @@ def _in_a_row(found: Sequence[Chunk]) -> list[PlannedChunk]:
 
 
 def _all_failed(planned: Chunk, layout: Layout, fault: FieldFault) -> pa.RecordBatch:
-    """The errors of a chunk whose rows all have one fault. Ids are left out: reading them may be what kills the worker."""
+    """The errors of a chunk whose rows all have the same fault. Without ids: reading them may be what kills the worker."""
     rows = np.arange(planned.rows) if planned.only is None else planned.only - planned.first_row
     faults = CellFaults(rows, np.zeros(len(rows), np.int32), (fault,))
     nothing = {field.name: pa.nulls(planned.rows, field.type) for field in layout.carried}
@@ -348,7 +348,7 @@ def _all_failed(planned: Chunk, layout: Layout, fault: FieldFault) -> pa.RecordB
 
 
 def _power_of_two(value: float, least: int, most: int) -> int:
-    """The greatest power of two up to `value`, within bounds."""
+    """The largest power of two up to `value`, within bounds."""
     return int(min(most, max(least, 2 ** int(np.log2(max(1.0, value))))))
 
 

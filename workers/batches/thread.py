@@ -1,8 +1,8 @@
-"""The thread of a worker process that works on batches: steps first, then chunks, for as long as there is work.
+"""The thread of a worker process that works on batches: steps first, then chunks, as long as there is work.
 
-It polls for work, so batches need no wake-ups, and it gives way: claims while jobs wait, runs of the graph while jobs
-are in hand, and the thread itself, by niceness, to all others of the machine. The process does not outlive it: it ends,
-so that its supervisor starts it again, if the thread ends unasked.
+It polls for work, so batches need no wake-ups, and it gives way to jobs: it claims nothing while jobs are queued, runs no
+graph while jobs are being scored, and has a lower scheduling priority than everything else on the machine. If the thread
+ends unexpectedly, the process exits so that its supervisor restarts it.
 """
 
 import os
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class BatchThread:
-    """Works on batches beside the scorer of this process."""
+    """Works on batches alongside the scorer of this process."""
 
     def __init__(
         self, services: BatchServices, turns: Turns, *, end_process: Callable[[int], None] = os._exit
@@ -47,7 +47,7 @@ class BatchThread:
 
     @property
     def holds(self) -> bool:
-        """Whether work is in hand."""
+        """Whether it is processing a chunk or step."""
         return any(heartbeat.holds for heartbeat in self._heartbeats)
 
     def start(self) -> None:
@@ -55,7 +55,7 @@ class BatchThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Give back what is in hand, as soon as possible."""
+        """Release the current work as soon as possible."""
         self._stopping.set()
 
     def close(self) -> None:
@@ -68,13 +68,13 @@ class BatchThread:
             heartbeat.close()
 
     def work(self) -> bool:
-        """Do one piece of work, if there is one and this process can. Raises DatabaseUnavailable."""
+        """Do one piece of work, if there is any and this process is able to. Raises DatabaseUnavailable."""
         if not self._services.may_work:
             return False
         return self._steps.work() or self._chunks.work()
 
     def _run(self) -> None:
-        """Work until the stop. What is in hand if the thread ends otherwise is rescued when its lease lapses."""
+        """Work until stopped. If the thread ends otherwise, its current work is rescued when the lease lapses."""
         try:
             self._work_on()
         except BaseException as fault:
@@ -83,13 +83,13 @@ class BatchThread:
                 self._end_process(THREAD_LOST_EXIT_STATUS)
 
     def _work_on(self) -> None:
-        # On Linux niceness is a thread's own: jobs, the API and Postgres go first.
+        # On Linux niceness applies to a single thread: jobs, the API and Postgres go first.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while not self._stopping.is_set():
             self._stopping.wait(self._pause_s())
 
     def _pause_s(self) -> float:
-        """Do one piece of work; how long to wait before the next."""
+        """Do one piece of work; returns how long to wait before the next."""
         try:
             return 0.0 if self.work() else LOOK_S
         except DatabaseUnavailable:

@@ -1,1 +1,1 @@
-"""Jobs: claimed, scored in micro-batches, written back."""
+"""Jobs: claiming, scoring in micro-batches, writing back."""

@@ -1,4 +1,4 @@
-"""The artifacts that a pipeline made: whether they can be taken, and the writing of their blobs before their jobs end."""
+"""Artifacts that a pipeline returned: checks their limits, and writes their blobs before their jobs end."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ TRIES = 8
 
 TOO_LARGE = Problem(
     JobProblem.ARTIFACTS_TOO_LARGE,
-    "The model made more or larger files of this input than the service takes. An operator may raise "
+    "The model made more or larger files from this input than the service accepts. An operator may raise "
     "MEDQUEUE_MAX_ARTIFACTS or MEDQUEUE_MAX_ARTIFACT_BYTES and requeue the job.",
 )
 
@@ -29,18 +29,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class ArtifactLimits:
-    """How many artifacts one job may have, and how many bytes all of them together."""
+    """How many artifacts a job may have, and how many bytes in all."""
 
     most: int
     most_bytes: int
 
     def allow(self, artifacts: Sequence[Artifact]) -> bool:
-        """Whether these are no more."""
+        """Whether these are within the limits."""
         return len(artifacts) <= self.most and sum(len(each.content) for each in artifacts) <= self.most_bytes
 
 
 def check_artifacts(answers: Sequence[Answer]) -> None:
-    """Raises RunFailed where the artifacts of an answer cannot be taken."""
+    """Raises RunFailed if the artifacts of an answer cannot be accepted."""
     for answer in answers:
         fault = artifacts_fault(answer)
         if fault is not None:
@@ -48,7 +48,7 @@ def check_artifacts(answers: Sequence[Answer]) -> None:
 
 
 class BlobWriter:
-    """Writes the blobs of endings. While the store is away it tries again, as long as the leases may hold."""
+    """Writes the blobs of endings. While the store is unavailable it retries, as long as the leases may hold."""
 
     def __init__(self, store: ArtifactStore, heartbeat: Heartbeat, pause: Callable[[float], None]) -> None:
         self._store = store
@@ -57,14 +57,14 @@ class BlobWriter:
         self._tries_left = 0
 
     def write(self, endings: Sequence[Ending]) -> set[UUID]:
-        """Write all blobs; the jobs of those that could not be written. Safe twice: a blob replaces its equal."""
+        """Write all blobs; returns the jobs whose blobs could not be written. Safe twice: a blob replaces an equal one."""
         self._tries_left = TRIES
         return {
             ending.lease.id for ending in endings if not all(self._written(new) for new in ending.artifacts)
         }
 
     def _written(self, new: NewArtifact) -> bool:
-        """Whether a blob was written. All blobs together share the tries; once they are spent, each is tried once."""
+        """Write a blob; returns whether it was written. All blobs share the retries; without any left, each is tried once."""
         while not self._tried(new):
             if self._tries_left <= 0:
                 return False

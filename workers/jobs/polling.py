@@ -1,7 +1,7 @@
-"""Polls Postgres for queued jobs when no wake-up has come for a second: without Redis scoring is slower, but goes on.
+"""Polls Postgres for queued jobs when no wake-up has come for a second: without Redis, scoring is slower but goes on.
 
-A thread of its own, since the consumer of messages is busy connecting while Redis is unavailable. It scores through the same
-scorer as the messages, which does one micro-batch at a time.
+This is a separate thread, because the consumer of messages is busy connecting while Redis is unavailable. It uses the same
+scorer as the messages, which scores one micro-batch at a time.
 """
 
 import random
@@ -18,9 +18,9 @@ from service.jobs import sweeps
 from workers.jobs.scoring import Scorer
 
 QUIET_S = 1.0
-SOON_S = 0.05  # after a poll that found jobs there may be more soon; then ever later
-JITTER = 0.2  # so that workers that were started together do not poll together
-RESTS_S = 30.0  # of a model that could not be scored with: each of its messages tries it, too
+SOON_S = 0.05  # after a poll that found jobs there may be more soon; then the pause doubles
+JITTER = 0.2  # so that workers started together do not poll together
+RESTS_S = 30.0  # for a model that failed here: each of its messages tries it as well
 
 log = structlog.get_logger()
 
@@ -50,17 +50,17 @@ class Polling:
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start nothing more."""
         self._closing.set()
 
     def close(self) -> None:
-        """Stop, and end the thread once what it scores is done."""
+        """Stop, and end the thread after its current micro-batch."""
         self.stop()
         if self._thread.is_alive():
             self._thread.join()
 
     def look(self) -> int:
-        """Score a micro-batch of each model that has work, in any order; how many jobs were claimed.
+        """Score a micro-batch of each model that has work, in any order; returns how many jobs were claimed.
 
         Raises DatabaseUnavailable.
         """
@@ -93,15 +93,15 @@ class Polling:
                 self._looked_at = self._clock()
 
     def _until_quiet_s(self, pause_s: float) -> float:
-        """How long until there may have been no message for about `pause_s` seconds."""
+        """How long to wait until there can have been about `pause_s` seconds without a message."""
         return max(SOON_S / 2, self._chance(1 - JITTER, 1 + JITTER) * pause_s - self._quiet_s())
 
     def _quiet_s(self) -> float:
-        """For how long there was neither a message nor a poll."""
+        """How long there has been neither a message nor a poll."""
         return min(self._scorer.quiet_s, self._clock() - self._looked_at)
 
     def _look_until_nothing_is_left(self) -> bool:
-        """Whether something was found."""
+        """Poll until there is no work left; returns whether there was any."""
         found = False
         try:
             while self.look() and not self._closing.is_set():

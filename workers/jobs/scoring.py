@@ -1,7 +1,7 @@
-"""A claimed micro-batch: inputs opened, scored by the pipeline; what came of it goes to the write-back.
+"""Scores a claimed micro-batch: opens the inputs, has the pipeline score them, and passes the outcome to the write-back.
 
-A fault of one job ends that job alone: a batch that raises is halved until the culprit stands alone, a run that
-is out of memory is halved and the smaller size remembered.
+A fault of one job ends only that job: a batch that raises is halved until the culprit is alone. A batch that runs out of
+memory is halved too, and the smaller size is remembered.
 """
 
 import threading
@@ -58,18 +58,20 @@ UPLOAD_GONE = Problem(
 )
 NOT_OPENED = Problem(
     JobProblem.INPUT_UNREADABLE,
-    "The stored input does not decrypt. An operator may look into it and requeue the job.",
+    "The stored input cannot be decrypted. An operator may look into it and requeue the job.",
 )
 MODEL_FAILED = Problem(
     JobProblem.MODEL_FAILED,
-    "The model fails on this input. Check it; if it is right, tell the model's publisher.",
+    "The model fails on this input. Check the input; if it is right, tell the model's publisher.",
 )
-TIMED_OUT = Problem(JobProblem.RUN_TIMED_OUT, "The model ran longer on this input than its manifest allows.")
+TIMED_OUT = Problem(
+    JobProblem.RUN_TIMED_OUT, "The model took longer for this input than its manifest allows."
+)
 NO_MEMORY = Problem(JobProblem.OUT_OF_MEMORY, "The model runs out of memory on this input alone.")
 BAD_PREDICTION = Problem(
-    JobProblem.PREDICTION_INVALID, "The model answered with something that is no prediction, such as NaN."
+    JobProblem.PREDICTION_INVALID, "The model's output is not a valid prediction, such as NaN."
 )
-# What a case is told that fails in this way on its own.
+# The problem of a case that fails alone, by fault.
 ALONE_AT_FAULT: dict[type[Exception], Problem] = {
     OutOfMemory: NO_MEMORY,
     PredictionInvalid: BAD_PREDICTION,
@@ -130,14 +132,14 @@ class Scorer:
 
     @property
     def quiet_s(self) -> float:
-        """For how long nothing has been scored or looked for; 0 meanwhile."""
+        """How long nothing has been scored or claimed; 0 while either goes on."""
         return 0.0 if self._one_at_a_time.locked() else time.monotonic() - self._asked_at
 
     def score(self, version_id: UUID) -> int:
         """Claim and score one micro-batch of a model; the number of jobs claimed.
 
-        Safe to run twice: what another worker holds is not claimed, and without work nothing happens. Called by the
-        consumer of wake-ups and by the thread that looks for work without them, of which one waits for the other.
+        Safe to run twice: jobs that another worker holds are not claimed, and without work nothing happens. Called by the
+        consumer of wake-ups and by the polling thread, one at a time.
         """
         if self.stopping or not self._gate.open:
             return 0
@@ -168,9 +170,9 @@ class Scorer:
         return len(jobs)
 
     def _leave_to_others(self, version_id: UUID) -> None:
-        """Hand the wake-up on for a model that this worker refuses: who has waited longest takes it next.
+        """Send the wake-up on for a model that this worker refuses: the worker that has waited longest takes it next.
 
-        Not more often than every REFUSED_WAKE_S, where it may come back to this worker each time.
+        At most once every REFUSED_WAKE_S, because the wake-up may come back to this worker each time.
         """
         now = time.monotonic()
         if now < self._handed_on.get(version_id, float("-inf")) + REFUSED_WAKE_S:
@@ -182,7 +184,7 @@ class Scorer:
             self._queue.wake(score_wake_up(version_id))
 
     def _loaded(self, version_id: UUID) -> LoadedModel:
-        """The model. One that does not load is told of, and its jobs wait."""
+        """The loaded model. A model that does not load is reported, and its jobs wait."""
         subject = f"model {version_id}"
         try:
             loaded = self._pool.get(version_id)
@@ -193,8 +195,8 @@ class Scorer:
         return loaded
 
     def _claim(self, loaded: LoadedModel) -> list[ClaimedJob]:
-        """Retries and fresh jobs take turns in going first. A full claim sends the next wake-up at once."""
-        self._wait_for_company(loaded)
+        """Claim jobs; retries and fresh jobs alternate in going first. A full claim sends the next wake-up at once."""
+        self._wait_to_fill_batch(loaded)
         loaded.retries_first = not loaded.retries_first
         jobs = self._claim_once(loaded, retries_first=loaded.retries_first)
         if not jobs and not loaded.retries_first:
@@ -203,8 +205,8 @@ class Scorer:
             self._queue.wake(score_wake_up(loaded.model.id))
         return jobs
 
-    def _wait_for_company(self, loaded: LoadedModel) -> None:
-        """Hold a claim back that would not fill a batch, for models that ask for it. Nothing is held meanwhile."""
+    def _wait_to_fill_batch(self, loaded: LoadedModel) -> None:
+        """Delay a claim that would not fill a batch, for models that ask for it. No lease is held in the meantime."""
         wait_ms = loaded.model.manifest.runtime.max_wait_ms
         if not wait_ms:
             return
@@ -228,7 +230,7 @@ class Scorer:
         return jobs
 
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
-        """Score what was claimed. A full batch is stored behind the next one: there is more to do."""
+        """Score claimed jobs. A full batch is stored while the next one is scored, since there is more to do."""
         try:
             cases, endings, put_back = self._open(loaded, jobs)
         except DatabaseUnavailable:
@@ -241,7 +243,7 @@ class Scorer:
     def _open(
         self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]
     ) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
-        """Decrypt the inputs: the cases, the endings of jobs whose input is lost, and those that cannot be read now."""
+        """Decrypt the inputs; returns the cases, endings of jobs whose input is lost, and jobs that cannot be read now."""
         defaults = loaded.pipeline.check_options({})
         cases: list[OpenedJob] = []
         endings: list[Ending] = []
@@ -264,12 +266,12 @@ class Scorer:
         return cases, endings, put_back
 
     def _has_the_key(self) -> bool:
-        """Whether this process opens what others sealed, asked anew: then a payload that does not open is damaged."""
+        """Check again whether this process has the right master key: if so, a payload that does not open is damaged."""
         self._gate.look()
         return self._gate.open
 
     def _blobs_answer(self) -> bool:
-        """Whether the blob store answers, asked anew: then it is this blob that cannot be read."""
+        """Check again whether the blob store answers: if so, only this blob cannot be read."""
         self._gate.look()
         return self._gate.meets(Requirement.BLOB_STORE)
 
@@ -282,7 +284,7 @@ class Scorer:
         )
 
     def _options(self, job: ClaimedJob) -> dict[str, object] | None:
-        """What the job was submitted with, as the pipeline's `check_options` gave it; None without."""
+        """The job's options, as the pipeline's `check_options` returned them; None without options."""
         if job.options is None:
             return None
         bound_to = binding("job.options", job.tenant_id, job.lease.id)
@@ -290,7 +292,7 @@ class Scorer:
         return options
 
     def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
-        """Score cases together; where that fails, in halves, down to the one at fault."""
+        """Score cases together; if that fails, in halves, down to the case at fault."""
         if not cases:
             return []
         if len(cases) > loaded.batch_limit:
@@ -309,7 +311,7 @@ class Scorer:
         return [self._succeeded(case.job, answer) for case, answer in zip(cases, answers, strict=True)]
 
     def _narrow_down(self, loaded: LoadedModel, cases: list[OpenedJob], fault: Exception) -> list[Ending]:
-        """Score the halves of a batch that failed; a case that fails alone is at fault itself."""
+        """Score the halves of a batch that failed; a case that fails alone is at fault."""
         if isinstance(fault, OutOfMemory) and len(cases) > 1:
             loaded.batch_limit = len(cases) // 2
             BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
@@ -326,7 +328,7 @@ class Scorer:
         return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
 
     def _run(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
-        """Have the pipeline score the cases. What nobody foresaw counts as the model's failure on these cases."""
+        """Have the pipeline score the cases. An unexpected error counts as the model's failure on these cases."""
         try:
             return self._run_steps(loaded, cases)
         except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut):
@@ -346,7 +348,7 @@ class Scorer:
         return answers
 
     def _runner(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> Run:
-        """What the pipeline runs its graphs by: each run waits its turn and is a step of its own, with its own limit."""
+        """The function by which the pipeline runs its graphs: each run waits its turn and is a step with its own limit."""
         limit_s, ids = loaded.model.manifest.runtime.run_timeout_s, [case.job.lease.id for case in cases]
 
         def run(feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
@@ -365,7 +367,7 @@ class Scorer:
         return run
 
     def _succeeded(self, job: ClaimedJob, answer: Answer) -> Ending:
-        """A job with its result, sealed; its artifacts are sealed beside and listed in it."""
+        """The ending of a job with its sealed result, which lists the artifacts; those are sealed separately."""
         cipher, result = self._ciphers.of(job.tenant_id), answer.result
         try:
             content = result_json(result)
@@ -385,6 +387,6 @@ class Scorer:
 def model_fault(model: PublishedModel, error: Exception) -> Fault:
     """Why the jobs of a model wait on this worker."""
     words = error.detail.rstrip(".") if isinstance(error, ServiceError) else type(error).__name__
-    advice = "Mend the blob store, or publish the bundle again; its jobs wait meanwhile."
+    advice = "Repair the blob store, or publish the bundle again; until then its jobs wait."
     cause = f"{model.name} {model.version} does not load: {words}"
     return Fault(Requirement.MODELS, "MEDQUEUE_BLOB_URL", cause, advice)

@@ -1,7 +1,7 @@
-"""Writes what came of a batch back into Postgres: endings, retries, and work given back untouched.
+"""Writes the outcome of a claimed batch to Postgres: endings, retries, and jobs returned to the queue.
 
-A full batch is written behind the scorer, which claims and scores the next one meanwhile. Holds the leases while it
-writes, and never two batches at once.
+A full batch is written in the background while the scorer claims and scores the next one. Keeps the leases while writing,
+and never writes two batches at once.
 """
 
 import random
@@ -30,10 +30,10 @@ from workers.jobs.artifacts import BlobWriter
 
 STORE_STEP_S = 120.0
 STORE_TRIES = 8
-UNCOUNTED_CAP_S = 10.0  # what a whole process waits for is over at once for all its jobs
+UNCOUNTED_CAP_S = 10.0  # what the whole process waits for ends for all its jobs at once
 BLOBS_AWAY = Problem(JobProblem.BLOB_UNAVAILABLE, "The blob store does not answer.")
 NOT_NOTED = Problem(JobProblem.DATABASE_UNAVAILABLE, "Postgres does not answer.")
-TRIED_TOO_OFTEN = "It was tried as often as is allowed. An operator may look into it and requeue it."
+TRIED_TOO_OFTEN = "The job has used up its attempts. An operator may look into it and requeue it."
 
 log = structlog.get_logger()
 
@@ -49,10 +49,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class PutBack:
-    """A job that could not be read, or whose artifacts could not be written. It is queued again, after its back-off.
+    """A job that could not be read, or whose artifacts could not be written. It is queued again after a back-off.
 
-    The last time that `counts` quarantines it.
-    What does not count ends by itself: a store is away, or this process has another master key than the others.
+    If it `counts`, it uses up an attempt, and the last attempt quarantines the job. What does not count passes by itself: a
+    store is unavailable, or this process has a different master key than the others.
     """
 
     job: ClaimedJob
@@ -62,7 +62,7 @@ class PutBack:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the jobs of a claimed batch: endings, and jobs that could not be read."""
+    """The outcome of a claimed batch: endings, and jobs to be queued again."""
 
     model: str
     jobs: Sequence[ClaimedJob]
@@ -71,12 +71,12 @@ class Outcome:
 
     @property
     def leases(self) -> list[Lease]:
-        """Everything that is held."""
+        """The leases of all jobs of the batch."""
         return [job.lease for job in self.jobs]
 
 
 class WriteBack:
-    """Writes outcomes, one at a time, in the caller's thread or behind it."""
+    """Writes outcomes, one at a time, in the caller's thread or in the background."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class WriteBack:
         self._last: Future[None] | None = None
 
     def store(self, outcome: Outcome, *, behind: bool) -> None:
-        """Write an outcome once the one before is written. `behind` the caller, its leases are held from now on."""
+        """Write an outcome after the one before, in the background if `behind`. Its leases are kept from now on."""
         self.wait()
         self._heartbeat.hold(outcome.leases, step_s=STORE_STEP_S)
         if behind:
@@ -115,13 +115,13 @@ class WriteBack:
             self._write(outcome)
 
     def wait(self) -> None:
-        """Return once nothing is being written. Raises what nobody foresaw in writing."""
+        """Return once nothing is being written. Raises any unexpected error of the last write."""
         if self._last is not None:
             last, self._last = self._last, None
             last.result()
 
     def release(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Give work back untouched: a stop, or Postgres away, came between the claim and the run."""
+        """Return jobs to the queue because of a stop, or because Postgres became unavailable between claim and run."""
         held = [job.lease for job in jobs]
         self.wait()
         self._heartbeat.hold(held, step_s=STORE_STEP_S)
@@ -149,7 +149,7 @@ class WriteBack:
             self._heartbeat.let_go()
 
     def _write_blobs(self, outcome: Outcome) -> list[PutBack]:
-        """Write the blobs of artifacts, noted before; the jobs of those that are not in the store."""
+        """Note and write the blobs of artifacts; returns the jobs of which a blob could not be stored."""
         made = [new for ending in outcome.endings for new in ending.artifacts if new.location is not None]
         if not made:
             return []
@@ -168,7 +168,7 @@ class WriteBack:
         return [PutBack(job, BLOBS_AWAY, counts=counts) for job in outcome.jobs if job.lease.id in missing]
 
     def _end(self, model: str, endings: Sequence[Ending]) -> None:
-        """Write the endings; those that come too late are counted."""
+        """Write the endings; those whose lease was lost are counted."""
         if not endings:
             return
         failpoints.reach(Point.END_BEFORE)
@@ -200,7 +200,7 @@ class WriteBack:
                     JOBS_QUARANTINED.inc()
 
     def _put_off(self, model: str, put_back: Sequence[PutBack]) -> None:
-        """Queue jobs again that could not be read, each after its back-off."""
+        """Queue jobs again, each after its back-off."""
         groups: dict[tuple[str, bool], list[ClaimedJob]] = {}
         for one in put_back:
             groups.setdefault((one.problem.code, one.counts), []).append(one.job)
@@ -222,10 +222,10 @@ class WriteBack:
             )
 
     def _persist(self, write: Callable[[UnitOfWork], set[UUID]]) -> set[UUID] | None:
-        """Write back in one transaction; while Postgres is away, try again as long as the leases may hold.
+        """Write back in one transaction; while Postgres is unavailable, retry as long as the leases may hold.
 
-        Repeating is harmless: what a lost reply had stored is no longer held, so it changes nothing. None when
-        Postgres stayed away: the leases lapse then, and others take over.
+        Retrying is harmless: if only the reply was lost, the jobs are no longer held and nothing changes. None if Postgres
+        stayed unavailable: the leases then lapse, and others take over.
         """
         self._heartbeat.step(STORE_STEP_S)
         for tried in range(STORE_TRIES):
@@ -239,6 +239,6 @@ class WriteBack:
 
 
 def _quarantined(one: PutBack) -> Ending:
-    """The end of a job that was tried as often as is allowed."""
+    """The ending of a job that has used up its attempts."""
     problem = Problem(one.problem.code, f"{one.problem.detail} {TRIED_TOO_OFTEN}")
     return Ending(one.job.lease, problem=problem, quarantined=True)

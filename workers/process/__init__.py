@@ -1,1 +1,1 @@
-"""A worker process: its parts, its start and stop, what it consumes and what it does periodically."""
+"""A worker process: its parts, its start and stop, its consumer of messages and its periodic work."""

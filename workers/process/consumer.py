@@ -1,7 +1,7 @@
-"""Celery's consumer, made to survive any answer of Redis, and the signal that the process may begin to work.
+"""Celery's consumer, made to survive any answer of Redis, and the signal that the process may start to work.
 
-The process works from the moment that it begins to look for Redis, not from the first connection: what it does by
-itself (sweeps, webhooks, batches, polls of Postgres) needs no message.
+The process works from its first attempt to connect to Redis, not from the first connection: sweeps, webhooks, batches and
+polling Postgres need no message.
 """
 
 import logging
@@ -25,7 +25,7 @@ logger.addFilter(_is_news)
 
 
 class PersistentConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
-    """One a process. `begins` is called once, before it connects; `fails` with each error that ends a connection."""
+    """The consumer of a process. `begins` is called once, before it connects; `fails` for each error that ends a connection."""
 
     begins: Callable[[], None]
     fails: Callable[[Exception], None]

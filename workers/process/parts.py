@@ -1,4 +1,4 @@
-"""The parts of one worker process, made once it starts. What scores is most of its memory: a scheduler does not import it."""
+"""The parts of a worker process, made when it starts. Scoring takes most of its memory, so a scheduler does not import it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-POOL_SIZE = 7  # scoring, writing back, batches, a heartbeat each, and looking for work
+POOL_SIZE = 7  # scoring, writing back, batches, a heartbeat for each, and polling
 
 
 @dataclass(frozen=True)
 class ScoringParts:
-    """What a process that scores has beside."""
+    """The additional parts of a process that scores."""
 
     heartbeats: list[Heartbeat]
     pool: ModelPool
@@ -57,11 +57,11 @@ class ScoringParts:
 
     @property
     def holds(self) -> bool:
-        """Whether there are jobs in hand whose run makes progress."""
+        """Whether jobs are being scored, and their run makes progress."""
         return any(heartbeat.holds for heartbeat in self.heartbeats)
 
     def start(self) -> None:
-        """Look for work."""
+        """Start to look for work."""
         self.batch_thread.start()
         self.polling.start()
 
@@ -82,7 +82,7 @@ class ScoringParts:
 
 @dataclass(frozen=True)
 class Parts:
-    """What tasks work with."""
+    """What tasks need."""
 
     settings: Settings
     database: Database
@@ -96,7 +96,7 @@ class Parts:
     dispatcher: Dispatcher | None = None
 
     def start(self) -> None:
-        """Let those parts work that look for work by themselves, and have the gate watched."""
+        """Start the parts that look for work by themselves, and the watch over the gate."""
         self.gate.start()
         for part in (self.dispatcher, self.scoring):
             if part is not None:
@@ -119,14 +119,14 @@ class Parts:
 
 
 def worker_name(settings: Settings) -> str:
-    """The name under which this process claims: its configured name, its host and its process id."""
+    """The owner's name in this process's claims: its configured name, its host and its process id."""
     return f"{settings.worker_name or 'worker'}@{socket.gethostname()}:{os.getpid()}"
 
 
 def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
-    """Connect and make everything: a dispatcher if it `delivers` webhooks, what works on batches if it `scores`.
+    """Connect and create all parts: a dispatcher if it `delivers` webhooks, those for jobs and batches if it `scores`.
 
-    Raises ProviderUnavailable when CUDA was asked for and is not there.
+    Raises ProviderUnavailable if CUDA is required and not available.
     """
     failpoints.arm(settings.failpoints)
     keyring = Keyring(settings.master_key_bytes())
@@ -171,7 +171,7 @@ def _scoring(
     ciphers: TenantCiphers,
     uploads: Uploads,
 ) -> ScoringParts:
-    """What scores jobs and batches, with ONNX Runtime, numpy and Arrow. Raises ProviderUnavailable."""
+    """The parts that score jobs and batches, with ONNX Runtime, numpy and Arrow. Raises ProviderUnavailable."""
     from workers.batches.services import BatchServices
     from workers.batches.thread import BatchThread
     from workers.heartbeat import Heartbeat
@@ -241,14 +241,14 @@ def _scoring(
 
 
 def _refusals(settings: Settings) -> Refusals:
-    """What this worker refuses, written down for health checks where it has a name."""
+    """The models that this worker refuses, recorded for health checks if the worker has a name."""
     if not settings.worker_name:
         return Refusals()
     return Refusals(partial(write_refusals, refusals_file(settings.data_dir, settings.worker_name)))
 
 
 def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobStore) -> Gate:
-    """What this process needs: data folder, database, blob store."""
+    """The gate over what this process needs: data folder, database, blob store."""
     host, name = socket.gethostname(), settings.worker_name
 
     def examine() -> Iterator[Fault]:

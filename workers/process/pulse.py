@@ -1,6 +1,6 @@
-"""Sends messages to this process itself and records whether they are taken: proof that it consumes.
+"""Sends messages to this process itself and records whether they are consumed, as proof that it consumes messages.
 
-The thread that sends is not the one that takes. What is written is read by `medqueue health`; see service.pulse.
+Sending and consuming are done by different threads. `medqueue health` reads the record; see service.pulse.
 """
 
 import threading
@@ -18,9 +18,9 @@ from service.redis_client import redis_client
 from service.redis_faults import RedisFault, fault_of
 
 PULSE_S = 3.0
-# A task that holds no job may load a large model or wait for Postgres, whose statements end after 60 s.
+# A task without a job may load a large model, or wait for Postgres, whose statements end after 60 s.
 TASK_S = 300.0
-# A consumer retries an unavailable Redis every second (service.consuming), and then sets itself up anew.
+# A consumer retries an unavailable Redis every second (service.consuming), and then sets itself up again.
 RECONNECT_S = 5.0
 # A consumer that Redis refuses tries again within this time; one that does not has a fault of its own.
 CONSUMER_TRIES_S = 10.0
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class OwnPulse:
-    """The pulse of one process. `send` raises RedisError or OSError when Redis does not take the message."""
+    """The pulse of a process. `send` raises RedisError or OSError if Redis does not accept the message."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class OwnPulse:
 
     @contextmanager
     def task(self) -> Iterator[None]:
-        """A task is in hand while the block lasts. Any task shows that a message was taken."""
+        """A task runs for the duration of the block. Any task proves that a message was consumed."""
         with self._lock:
             began = self._taken_at = self._clock()
             self._waits_since = None
@@ -65,11 +65,11 @@ class OwnPulse:
         finally:
             with self._lock:
                 self._in_hand.remove(began)
-                if self._waits_since is not None:  # nobody could take it meanwhile
+                if self._waits_since is not None:  # nothing could consume it in the meantime
                     self._waits_since = self._clock()
 
     def beat(self) -> Pulse:
-        """Send a message, unless the last one waits, and return the current pulse."""
+        """Send a message, unless the last one is still waiting, and return the current pulse."""
         began = self._clock()
         try:
             self._send()
@@ -90,11 +90,11 @@ class OwnPulse:
             )
 
     def swept(self) -> None:
-        """A round of sweeps has ended."""
+        """Record that a round of sweeps has ended."""
         self._swept_at = self._clock()
 
     def start(self, path: Path) -> None:
-        """Beat from now on, and keep the record in `path`."""
+        """Start beating, and keep the record in `path`."""
         self._path = path
         self._write(self.now())
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
@@ -109,13 +109,13 @@ class OwnPulse:
             self._path.unlink(missing_ok=True)
 
     def note_unavailable(self, error: Exception) -> None:
-        """The consumer could not take messages just now, though Redis may take ours."""
+        """Record that the consumer could not receive messages, although Redis may still accept this process's messages."""
         with self._lock:
             self._not_given_at = self._clock()
         self._note(error)
 
     def _note_sent(self, began: float) -> None:
-        """Redis has a message since `began`, unless it was taken meanwhile. After an outage Celery needs a while."""
+        """Record that Redis has had a message since `began`, unless it is consumed. After an outage Celery needs a while."""
         with self._lock:
             if self._clock() - self._not_given_at < CONSUMER_TRIES_S:
                 return
@@ -147,6 +147,6 @@ class OwnPulse:
 
 
 def pulse_over(redis_url: str, process: str, *, holds: Callable[[], bool]) -> OwnPulse:
-    """The pulse of the process of this name, over Redis."""
+    """The pulse of the named process, over Redis."""
     redis = redis_client(redis_url)
     return OwnPulse(lambda: send_pulse(redis, process), holds=holds)

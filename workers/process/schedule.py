@@ -1,8 +1,8 @@
-"""The sweeps: what the scheduler does every few seconds, in a thread of its own.
+"""Runs the sweeps of the scheduler every few seconds, in a separate thread.
 
-They make up for lost messages, so they need none: a scheduler whose Redis is unavailable, or whose Celery takes no
-messages, goes on rescuing, expiring and reporting overdue jobs. Celery's beat would send each as a message through
-Redis.
+Sweeps make up for lost messages, so they must not depend on messages: a scheduler whose Redis is unavailable, or whose
+Celery consumes nothing, still rescues, expires and reports overdue jobs. Celery's beat would send each sweep as a message
+through Redis.
 """
 
 import threading
@@ -13,9 +13,9 @@ from service.metrics import SWEEPS_FAILED
 
 
 class Sweeper:
-    """Runs every sweep, one after the other, every `every_s` seconds; they must not raise, and return whether they succeeded.
+    """Runs all sweeps, one after the other, every `every_s` seconds. They must not raise; they return whether they succeeded.
 
-    `ended` is called after each round, with whether all of it succeeded.
+    `ended` is called after each round with whether all sweeps succeeded.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class Sweeper:
         self._thread = threading.Thread(target=self._run, name="sweeps", daemon=True)
 
     def start(self) -> None:
-        """Sweep from now on."""
+        """Start sweeping."""
         self._thread.start()
 
     def close(self) -> None:
-        """End after the sweep in progress."""
+        """Stop after the sweep in progress."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)

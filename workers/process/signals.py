@@ -1,4 +1,4 @@
-"""Start and stop of a worker process: parts made and models warmed up before it works, a file when it is ready."""
+"""Start and stop of a worker process: creates parts and warms up models first, and writes a file when it is ready."""
 
 import time
 from contextlib import suppress
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Process:
-    """This worker process: its queues, its parts once it has started, the files that report on it."""
+    """This worker process: its queues, its parts once it has started, and the files that report on it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -41,12 +41,12 @@ class Process:
 
     @property
     def parts(self) -> Parts:
-        """The parts; made by the start of the worker."""
+        """The parts, created at the worker's start."""
         assert self._parts is not None
         return self._parts
 
     def connect(self) -> None:
-        """Follow the signals of the worker."""
+        """Connect to Celery's signals of the worker."""
         signals.worker_init.connect(self._start, weak=False)
         signals.worker_shutting_down.connect(self._stopping, weak=False)
         signals.worker_shutdown.connect(self._stop, weak=False)
@@ -56,7 +56,7 @@ class Process:
         self._unready()  # a killed predecessor may have left its files
         self._queues = frozenset(sender.app.amqp.queues.consume_from)
         logs.identify(worker=worker_name(self._settings))
-        # Celery logs what a signal's receiver raises, and goes on: only an exit stops the start.
+        # Celery logs what a signal's receiver raises, and continues: only an exit stops the start.
         try:
             self._serve_metrics()
             self._parts = make_parts(
@@ -78,7 +78,7 @@ class Process:
         listen_to_pulse(sender.app, worker_name(self._settings))
 
     def _warm_up(self, parts: Parts, scoring: ScoringParts) -> None:
-        """Load the models. While none of them loads, this worker could do nothing: it tries again."""
+        """Load the models. While none of them loads, this worker could do nothing, so it retries."""
         from workers.jobs.scoring import model_fault
         from workers.runtime import describe
 
@@ -107,7 +107,7 @@ class Process:
                 path.write_text(f"{self._metrics.port}\n")
 
     def begin(self) -> None:
-        """Work from now on, whether Redis answers or not."""
+        """Start to work, whether Redis answers or not."""
         if QueueName.MAINTENANCE.value in self._queues:
             every_s = self._settings.sweep_s
             self._sweeper = Sweeper(sweeps_of(self.parts), every_s=every_s, ended=self._note_round)
@@ -121,7 +121,7 @@ class Process:
             path.touch()
 
     def note_redis_fault(self, error: Exception) -> None:
-        """Redis does not let this process take messages."""
+        """Record that this process cannot receive messages from Redis."""
         self.parts.pulse.note_unavailable(error)
 
     def _note_round(self, well: bool) -> None:
@@ -150,6 +150,6 @@ class Process:
                     path.unlink(missing_ok=True)
 
     def _sign(self, kind: str) -> Path | None:
-        """The file by which this process reports to others of the machine; None when it has no name."""
+        """The file in which this process reports to others on this machine; None if it has no name."""
         name = self._settings.worker_name
         return self._settings.data_dir / "run" / f"{name}.{kind}" if name else None

@@ -1,7 +1,6 @@
 """One thin Celery task per TaskName, and the sweeps of the scheduler. Each makes one call and is safe to run twice.
 
-Late, repeated and lost messages do no harm: a task asks Postgres for what there is to do, and returns quietly when
-there is nothing.
+Late, repeated and lost messages do no harm: a task asks Postgres for work, and returns quietly if there is none.
 """
 
 from collections import Counter
@@ -51,7 +50,7 @@ def register(app: Celery, parts: Callable[[], Parts]) -> None:
 
 
 def sweeps_of(parts: Parts) -> dict[str, Callable[[], bool]]:
-    """What the scheduler does every few seconds, by name. Each says whether it ended without a fault."""
+    """The scheduler's sweeps, by name. Each returns whether it ended without a fault."""
     sweeps = {
         "rescue": _rescue,
         "ready": _ready,
@@ -66,7 +65,7 @@ def sweeps_of(parts: Parts) -> dict[str, Callable[[], bool]]:
 
 
 def note_swept(parts: Parts) -> None:
-    """Write down that a round of sweeps ended without a fault: /readyz and doctor report when none has for long."""
+    """Record that a round of sweeps ended without a fault: /readyz and doctor report if none has for long."""
     _quiet("swept", partial(_swept, parts))()
 
 
@@ -76,9 +75,9 @@ def _swept(parts: Parts) -> None:
 
 
 def _score(parts: Parts, subject: str) -> None:
-    """Score a micro-batch. Safe twice: the second claim finds what the first left.
+    """Score a micro-batch. Safe twice: the second run claims what the first left.
 
-    A process that may not work leaves the wake-up to others, and takes no further ones for a while.
+    A process that must not work leaves the wake-up to others, and consumes no further ones for a while.
     """
     failpoints.reach(Point.TASK_TAKEN)
     if parts.scoring is None or not parts.gate.open:
@@ -89,13 +88,13 @@ def _score(parts: Parts, subject: str) -> None:
 
 
 def _deliver(parts: Parts, _: str) -> None:
-    """Send what is due. Safe twice: the dispatcher asks Postgres for it."""
+    """Send due deliveries. Safe twice: the dispatcher asks Postgres for them."""
     if parts.dispatcher is not None:
         parts.dispatcher.wake()
 
 
 def _rescue(parts: Parts) -> None:
-    """Take back lapsed jobs and end those past their deadline. Safe twice: rows in transit are skipped."""
+    """Take back jobs whose lease has lapsed, and end those past their deadline. Safe twice: locked rows are skipped."""
     failpoints.reach(Point.RESCUE_BEFORE)
     with parts.database.statement() as work:
         rescued = sweeps.rescue(work, max_crashes=parts.settings.max_crashes)
@@ -113,7 +112,7 @@ def _rescue(parts: Parts) -> None:
 
 
 def _expire(parts: Parts) -> None:
-    """End jobs past their deadline. Safe twice: an ended one is not found again."""
+    """End jobs past their deadline. Safe twice: an ended job is not found again."""
     for passed in Passed:
         rounds = EXPIRED_ONE_BY_ONE if passed is Passed.WAITING_FOLLOWED else 1
         for _ in range(rounds):
@@ -125,13 +124,13 @@ def _expire(parts: Parts) -> None:
 
 
 def _ready(parts: Parts) -> None:
-    """Queue the jobs whose time has come. Safe twice: a queued one is not found again."""
+    """Queue jobs whose start time has come. Safe twice: a queued job is not found again."""
     with parts.database.statement() as work:
         sweeps.ready(work)
 
 
 def _overdue(parts: Parts) -> None:
-    """Record the jobs whose promised time has passed. Safe twice: a job that is marked is not found again."""
+    """Record jobs whose promised time has passed. Safe twice: a recorded job is not found again."""
     with parts.database.statement() as work:
         overdue = sweeps.overdue(work)
     found = Counter(job.model for job in overdue)
@@ -142,7 +141,7 @@ def _overdue(parts: Parts) -> None:
 
 
 def _rewake(parts: Parts) -> None:
-    """Send wake-ups for whatever is queued. Safe twice: equal wake-ups join."""
+    """Send wake-ups for queued jobs. Safe twice: equal wake-ups coalesce."""
     failpoints.reach(Point.REWAKE_BEFORE)
     with parts.database.statement() as work:
         sweeps.rewake(work)
@@ -150,7 +149,7 @@ def _rewake(parts: Parts) -> None:
 
 
 def _deliveries(parts: Parts) -> None:
-    """Sweep deliveries: lapsed ones, those whose time has come, endpoints that are dead. Safe twice."""
+    """Sweep deliveries: lapsed leases, due retries, failing endpoints. Safe twice."""
     with parts.database.statement() as work:
         rescued = deliveries.rescue(work)
     with parts.database.statement() as work:
@@ -168,7 +167,7 @@ def _deliveries(parts: Parts) -> None:
 
 
 def _batches(parts: Parts) -> None:
-    """Sweep batches: lapsed work, deadlines, windows, ends that come too late. Safe twice."""
+    """Sweep batches: lapsed leases, deadlines, windows, alarms for late batches. Safe twice."""
     crashes = parts.settings.max_crashes
     with parts.database.statement() as work:
         lapsed = [batches.rescue_chunks(work, max_crashes=crashes)]
@@ -195,18 +194,18 @@ def _schedules(parts: Parts) -> None:
 
 
 def _artifacts(parts: Parts) -> None:
-    """Remove blobs of artifacts that no job has. Safe twice: a blob that is gone is no error."""
+    """Remove blobs of artifacts that belong to no job. Safe twice: a missing blob is not an error."""
     removed = artifacts.remove_due(parts.database, parts.blobs)
     if removed:
         log.info("artifacts_removed", blobs=removed)
 
 
 def _pulse(parts: Parts, process: str) -> None:
-    """Do nothing: that it was taken is noted for every task. Safe twice: nothing is done."""
+    """Do nothing: every task that is consumed is recorded already. Safe twice: nothing is done."""
 
 
 def _in_hand(parts: Callable[[], Parts], task: Callable[..., None]) -> Callable[..., None]:
-    """Give a task this process's parts, and note for its pulse that a message was taken."""
+    """Give a task this process's parts, and record for its pulse that a message was consumed."""
 
     def run(*subjects: str) -> None:
         ours = parts()
@@ -217,7 +216,8 @@ def _in_hand(parts: Callable[[], Parts], task: Callable[..., None]) -> Callable[
 
 
 def _quiet(name: str, task: Callable[..., None]) -> Callable[..., bool]:
-    """Log a fault that passes or an operator fixes, and leave the work to the next wake-up or sweep; whether there was none."""
+    """Log faults that are transient or that an operator fixes; returns whether there was none. A later message or sweep
+    retries the work."""
 
     def run(*subjects: str) -> bool:
         try:

@@ -359,7 +359,7 @@ def test_a_model_takes_the_place_of_others_when_the_device_has_no_memory_left(
 def test_a_model_too_large_for_the_device_alone_is_refused(
     shelf: Shelf, models: list[PublishedModel], tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelRefused, match="does not fit into memory, alone"):
+    with pytest.raises(ModelRefused, match="does not fit into memory, even alone"):
         pool(shelf, CountingRuntime(faults={1: OutOfMemory()}), tmp_path).get(models[0].id)
 
 

@@ -19,8 +19,8 @@ def model(tmp_path: Path) -> PublishedModel:
 def test_what_is_refused_is_written_down_until_it_is_lifted(tmp_path: Path, model: PublishedModel) -> None:
     path = refusals_file(tmp_path / "data", "worker-1")
     refusals = Refusals(partial(write_refusals, path))
-    refusals.refuse(model, "it does not fit into memory, alone")
-    assert read_refusals(path) == {"m 1.0.0": "it does not fit into memory, alone"}
+    refusals.refuse(model, "it does not fit into memory, even alone")
+    assert read_refusals(path) == {"m 1.0.0": "it does not fit into memory, even alone"}
     refusals.lift(model.id)
     assert not path.exists()
     assert read_refusals(path) == {}
