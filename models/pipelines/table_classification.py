@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from models.pipelines.classification_parameters import ClassificationParameters
+from models.pipelines.classification import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.contract import FieldFault, InputRejected, TensorSpec
 from models.pipelines.features import AnyFeature, FieldNames
@@ -35,7 +35,7 @@ class TableClassification(ClassificationPipeline):
     def checked(self, value: object) -> dict[str, Stored]:
         """What to store of an input, field by field, in the manifest's order. Raises InputRejected with every fault."""
         if not isinstance(value, dict):
-            advice = "Send a JSON object with one value a field."
+            advice = "Send a JSON object with one value per field."
             raise InputRejected(FieldFault("", "not_an_object", advice))
         found = {feature.name: feature.check(value.get(feature.name)) for feature in self._features}
         faults = [each for each in found.values() if isinstance(each, FieldFault)]

@@ -1,7 +1,7 @@
 """What a claimant may do with chunks: claim one, and finish, fail, put off or release the one that it still holds.
 
-A chunk is claimed while its batch is open, and only when no job waits that this worker could score. Every write-back shows
-the fence of its claim; what is no longer held changes nothing.
+A chunk is claimed while its batch is open, and only if no job is queued that this worker could score. Every write-back
+carries the fence of its claim; a chunk that is no longer held is left unchanged.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ from service.webhooks import planning
 
 TABLE = "batch_chunk"
 
-# First the tenant with the fewest running chunks, among equals the one that has waited longest; of a tenant's batches
-# the oldest. Scalar subqueries with a limit: as joins or EXISTS they could be planned to read all chunks and jobs. Jobs
-# past their deadline count as waiting until the sweep has ended them.
+# First the tenant with the fewest running chunks, among equals the one that has waited longest; of its batches the
+# oldest. Scalar subqueries with a limit, because joins or EXISTS could be planned to read all chunks and jobs. Jobs past
+# their deadline count as queued until the sweep has ended them.
 LIVE = f"""{{t}}.state IN ('scheduled', 'running') AND {settling.OPEN}
     AND {{t}}.chunks_running + {{t}}.chunks_done < {{t}}.chunks_total"""
 DUE = "state = 'queued' AND available_at <= now()"
-# Of a batch, the chunk after the claimant's last one, since its reader is there in the file; else one away from those
-# that others work on.
+# Of a batch, the chunk after the claimant's last one, since its reader is at that place of the file; otherwise one far
+# from the chunks that others work on.
 CLAIM = f"""
 WITH live AS MATERIALIZED (
     SELECT id, tenant_id, chunks_running, claimed_at FROM batch
@@ -106,7 +106,7 @@ WITH {settling.HELD}, {settling.LOCKED}, released AS (
 SELECT id, {planning.PLANNED} FROM released
 """
 
-# The trail says once why work waits that is tried again for as long as it takes.
+# The audit trail records the reason once, however often the work is retried.
 PUT_OFF = f"""
 WITH {settling.HELD}, {settling.LOCKED}, delayed AS (
     UPDATE batch_chunk SET state = 'queued', available_at = now() + make_interval(secs => %(delay_s)s), problem = %(problem)s,
@@ -166,7 +166,7 @@ class Scored:
     """The outcome of a chunk: rows by outcome, and the parts that hold results and errors (see
     service.batches.files.parts).
 
-    `seconds` is what scoring took.
+    `seconds` is how long scoring took.
     """
 
     rows_succeeded: int
@@ -184,10 +184,10 @@ def claim(
     scorable: list[UUID] | None = None,
     places: Mapping[UUID, int] | None = None,
 ) -> ClaimedChunk | None:
-    """Claim the next chunk for `lease_s` seconds; None when none is open, or when a job waits.
+    """Claim the next chunk for `lease_s` seconds; None if none is open, or if a job is queued.
 
-    `scorable` are the model versions that this worker could score; None means all. Only these are searched for chunks,
-    and for jobs that go first. `places` are the numbers of the chunks, by batch, that it would rather have.
+    `scorable` are the model versions that this worker can score; None means all. Only their chunks, and their jobs, which
+    go first, are considered. `places` are the numbers of the chunks, by batch, that the worker prefers.
     """
     places = places or {}
     claimed = work.execute(
@@ -206,9 +206,9 @@ def claim(
 
 
 def finish(work: UnitOfWork, chunk: ClaimedChunk, scored: Scored, *, owner: str) -> str | None:
-    """Store the outcome of a held chunk; the state that its batch is in then, None when it was not held any more.
+    """Store the outcome of a held chunk; returns the new state of its batch, None if the chunk was no longer held.
 
-    Rows that do not add up to the chunk's raise ValueError.
+    Raises ValueError if the rows do not add up to the chunk's.
     """
     if scored.rows_succeeded < 0 or scored.rows_failed < 0:
         raise ValueError("rows are counted from zero")
@@ -221,7 +221,7 @@ def finish(work: UnitOfWork, chunk: ClaimedChunk, scored: Scored, *, owner: str)
 
 
 def release(work: UnitOfWork, chunk: ClaimedChunk, *, owner: str) -> bool:
-    """Give a chunk back untouched, as before its claim, in its old place; whether it was still held."""
+    """Return a chunk to its old place, as it was before its claim; returns whether it was still held."""
     released = work.execute(RELEASE, _held(chunk, owner))
     planning.wake_if_planned(work, released)
     return bool(released)
@@ -236,7 +236,7 @@ def put_off(
     owner: str,
     counts: bool = True,
 ) -> bool:
-    """Queue a chunk again after a fault that may pass; whether it was still held. It uses up an attempt if it `counts`."""
+    """Queue a chunk again after a transient fault; returns whether it was still held. `counts`: this uses up an attempt."""
     said = {"delay_s": delay_s, "problem": Jsonb(asdict(problem)), "given_back": int(not counts)}
     delayed = work.execute(PUT_OFF, _held(chunk, owner) | said)
     planning.wake_if_planned(work, delayed)
@@ -244,7 +244,7 @@ def put_off(
 
 
 def fail(work: UnitOfWork, chunk: ClaimedChunk, problem: Problem, *, owner: str) -> bool:
-    """End the batch of a chunk that is held: its source or its model is at fault, not a row. Whether it was still held."""
+    """End the batch of a held chunk whose source or model is at fault, not a row; returns whether it was still held."""
     ended = work.execute(FAIL, _held(chunk, owner) | {"problem": Jsonb(asdict(problem))})
     planning.wake_if_planned(work, ended)
     return bool(ended)
@@ -256,12 +256,12 @@ def seal_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, seek: bytes) -> b
 
 
 def open_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, sealed: bytes) -> bytes:
-    """Where in the source a chunk begins, as validation found. Raises PayloadUnreadable."""
+    """Where a chunk begins in the source, as validation stored it. Raises PayloadUnreadable."""
     return cipher.open(sealed, binding("batch_chunk.seek", tenant_id, chunk_id))
 
 
 def _held(chunk: ClaimedChunk, owner: str) -> dict[str, Param]:
-    """The parameters of settling.HELD and settling.LOCKED, and who holds the chunk."""
+    """The parameters of settling.HELD and settling.LOCKED, and the chunk's holder."""
     return {**vars(chunk.lease), "batch_id": chunk.batch_id, "actor": f"worker:{owner}"}
 
 

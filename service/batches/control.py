@@ -23,7 +23,7 @@ WITH paused AS (
 )
 SELECT state::text AS state FROM paused
 """
-# What is paused waits for a claim, which takes it to running; the opening may be an old one, which the sweep moves on.
+# A resumed batch is scheduled until a claim sets it to running. Its opening may be a past one, which the sweep replaces.
 RESUME = f"""
 WITH resumed AS (
     UPDATE batch SET state = CASE state WHEN 'pausing' THEN 'running'::batch_state ELSE 'scheduled' END
@@ -47,7 +47,7 @@ SELECT state::text AS state, {planning.PLANNED} FROM ended
 
 
 def pause(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
-    """Begin no more chunks; `paused`, or `pausing` while workers finish theirs. Raises BatchNotFound or TransitionRefused."""
+    """Start no more chunks; `paused`, or `pausing` while some are running. Raises BatchNotFound or TransitionRefused."""
     paused = work.execute(PAUSE, _asked(principal, batch_id))
     if paused:
         return BatchState(paused[0].state)
@@ -55,7 +55,7 @@ def pause(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
 
 
 def resume(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
-    """Go on within the window. Raises BatchNotFound or TransitionRefused."""
+    """Continue, within the window. Raises BatchNotFound or TransitionRefused."""
     resumed = work.execute(RESUME, _asked(principal, batch_id))
     if resumed:
         return BatchState(resumed[0].state)
@@ -63,9 +63,9 @@ def resume(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState
 
 
 def cancel(work: UnitOfWork, principal: Principal, batch_id: UUID) -> BatchState:
-    """Cancel a batch; its finished chunks stay. The state that holds: one that ended before stays so.
+    """Cancel a batch; its finished chunks are kept. Returns its state: a batch that had already ended is unchanged.
 
-    Workers find that they hold no lease any more. Raises BatchNotFound.
+    Its workers lose their leases. Raises BatchNotFound.
     """
     ended = work.execute(CANCEL, _asked(principal, batch_id))
     planning.wake_if_planned(work, ended)

@@ -1,4 +1,4 @@
-"""The parts of a batch that the tenant's key seals: the key of its output parts, and how its source is read."""
+"""Fields of a batch that the tenant's key seals: the key of its output parts, and the layout of its source."""
 
 import os
 from uuid import UUID
@@ -7,7 +7,7 @@ from service.crypto import KEY_BYTES, Cipher, binding
 
 
 def new_data_key(cipher: Cipher, tenant_id: UUID, batch_id: UUID) -> bytes:
-    """A fresh key for the parts of one batch, sealed: destroying it destroys them."""
+    """A new, sealed key for the parts of one batch. Destroying the key makes the parts unreadable."""
     return cipher.seal(os.urandom(KEY_BYTES), binding("batch.data_key", tenant_id, batch_id))
 
 
@@ -17,10 +17,10 @@ def part_cipher(cipher: Cipher, tenant_id: UUID, batch_id: UUID, data_key: bytes
 
 
 def seal_layout(cipher: Cipher, tenant_id: UUID, batch_id: UUID, layout: bytes) -> bytes:
-    """How a source is read, as it is stored: it names columns and what identifies the file."""
+    """Seal the layout of a source, because it contains the names of columns and identifies the file."""
     return cipher.seal(layout, binding("batch.layout", tenant_id, batch_id))
 
 
 def open_layout(cipher: Cipher, tenant_id: UUID, batch_id: UUID, sealed: bytes) -> bytes:
-    """How a source is read, as its validation found. Raises PayloadUnreadable."""
+    """The layout of a source, as its validation stored it. Raises PayloadUnreadable."""
     return cipher.open(sealed, binding("batch.layout", tenant_id, batch_id))

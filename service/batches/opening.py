@@ -1,4 +1,4 @@
-"""Accepts batches: batch, validation step and audit event in one transaction; a repeated request gets the first answer."""
+"""Accepts batches: batch, validation step and audit event in one transaction. A repeated request gets the first answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,10 +54,10 @@ WHERE id = %(id)s AND tenant_id = %(tenant_id)s
 
 @dataclass(frozen=True)
 class NewBatch:
-    """A checked batch to be stored. `request` is JSON (source, format, output, columns to carry) for the workers alone.
+    """A checked batch to be stored. `request` is JSON (source, format, output, columns to carry) that only workers read.
 
-    Without `error_limit` failed rows never stop it; with it, it stops once more rows than that have failed. A source that is
-    missing is waited for until `source_by`.
+    Once more than `error_limit` rows have failed, the batch stops; without a limit failed rows never stop it. Until
+    `source_by`, the batch waits for a missing source.
     """
 
     tenant_id: UUID
@@ -78,7 +78,7 @@ class NewBatch:
 
 @dataclass(frozen=True)
 class Opened:
-    """A batch that is stored: this answer is the same however often the request is repeated."""
+    """A stored batch. The answer is the same however often the request is repeated."""
 
     id: UUID
     created_at: datetime
@@ -90,7 +90,7 @@ def open_batch(
 ) -> Opened:
     """Store a batch, to be validated; `work` is a transaction of several statements.
 
-    Raises DeadlinePassed when it could never begin, and IdempotencyKeyReused when the key came with another body before.
+    Raises DeadlinePassed if it could never start, and IdempotencyKeyReused if the key was used with another body before.
     """
     if idempotency and (found := earlier(work, new.tenant_id, idempotency)):
         return found
@@ -106,7 +106,7 @@ def open_batch(
 
 
 def earlier(work: UnitOfWork, tenant_id: UUID, idempotency: IdempotencyKey) -> Opened | None:
-    """The batch that this key opened before, if any. Raises IdempotencyKeyReused when it came with another body."""
+    """The batch that this key opened before, if any. Raises IdempotencyKeyReused if the key was used with another body."""
     asked = {"tenant_id": tenant_id, "idempotency_digest": idempotency.of_item(0)}
     found = work.execute(FIRST_ANSWER, asked)
     if not found:
@@ -126,11 +126,11 @@ def rerun(
     source: Mapping[str, str] | None = None,
     rows: RerunRows = RerunRows.FAILED,
 ) -> Opened:
-    """Open a batch over rows of one that has ended, with its model, window and request; open at once.
+    """Open a batch over rows of one that has ended, with its model, window and request. It may start at once.
 
-    `source` is a checked `upload_id` or `uri` of a corrected file, in place of the first one. The first batch stays as
-    it is, with its hashes; `rerun_of` links the second. Raises BatchNotFound, or TransitionRefused when it has not
-    ended or when its failed rows are asked for and it has none.
+    `source` is the checked `upload_id` or `uri` of a corrected file that replaces the first. The first batch and its hashes
+    are unchanged; `rerun_of` of the second links to it. Raises BatchNotFound, or TransitionRefused if the first batch has
+    not ended, or has no failed rows although they are requested.
     """
     if idempotency and (opened := earlier(work, principal.tenant_id, idempotency)):
         return opened
@@ -159,7 +159,7 @@ def rerun(
 
 
 def _of_rerun(request: dict[str, Any], source: Mapping[str, str] | None, rows: RerunRows) -> dict[str, Any]:
-    """The request of a re-run. One over failed rows without a source of its own takes the plan of the first batch."""
+    """The request of a re-run. A re-run of failed rows without its own source uses the plan of the first batch."""
     kept = {name: value for name, value in request.items() if name != "rows"}
     if source is not None:
         kept = {name: value for name, value in kept.items() if name not in {"upload_id", "uri"}} | dict(
@@ -169,12 +169,12 @@ def _of_rerun(request: dict[str, Any], source: Mapping[str, str] | None, rows: R
 
 
 def open_request(cipher: Cipher, tenant_id: UUID, batch_id: UUID, sealed: bytes) -> Any:
-    """What a batch was asked to do. Raises PayloadUnreadable."""
+    """Open the sealed request of a batch. Raises PayloadUnreadable."""
     return from_json(cipher.open(sealed, binding("batch.request", tenant_id, batch_id)))
 
 
 def address_digest(cipher: Cipher, uri: str | None) -> str | None:
-    """What the trail records of a URI: equal addresses have equal digests within a tenant; no digest reveals the address."""
+    """The digest of a URI for the audit trail: the same for equal addresses of a tenant, without revealing the address."""
     if uri is None:
         return None
     try:
@@ -193,10 +193,10 @@ def now_of(work: UnitOfWork) -> datetime:
 def _row(
     batch_id: UUID, new: NewBatch, now: datetime, idempotency: IdempotencyKey | None
 ) -> dict[str, Param]:
-    """The value of each of COLUMNS; the request sealed."""
+    """The values for COLUMNS; the request is sealed."""
     opening = windows.opening_of(new.window, now, not_before=new.not_before, deadline=new.deadline)
     if opening.closes_at is not None and opening.closes_at <= max(opening.opens_at, now):
-        raise DeadlinePassed("The deadline passes before the batch may begin. Send a later one, or none.")
+        raise DeadlinePassed("The deadline passes before the batch may start. Send a later one, or none.")
     return {
         "id": batch_id,
         "tenant_id": new.tenant_id,
@@ -221,7 +221,7 @@ def _row(
 
 
 def _event(new: NewBatch, actor: str) -> dict[str, Param]:
-    """What the trail records of an opening beside the batch's own columns."""
+    """What the audit trail records of an opening in addition to the batch's columns."""
     return {
         "actor": actor,
         "model": new.model,

@@ -1,7 +1,7 @@
-"""The output of a batch: its results and its errors, each one file joined from the parts of its chunks.
+"""The output of a batch: its results and its errors, each a file joined from the parts of the chunks.
 
-Of a joined file a small table is stored: rows, length, SHA-256 and the part that holds Parquet's footer
-or CSV's header.
+What is stored of a joined file is a small table: rows, length, SHA-256 and the part with Parquet's footer or CSV's
+header.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def account_of(chunk: FinishedChunk) -> ChunkAccount:
 
 
 def part_of(table: dict[str, Any] | None) -> Part | None:
-    """A part as it is kept in the database."""
+    """A part as read from its table in the database."""
     return None if table is None else Part(**table)
 
 
@@ -68,9 +68,9 @@ def joined(
     fence: int,
     between: Callable[[], object] = nothing,
 ) -> dict[str, Any]:
-    """Join parts and read the joined file once; what is to be stored of it. `schema` is for a file without rows.
+    """Join parts and read the joined file once; returns the table to store. `schema` is for a file without rows.
 
-    `rows` is counted in the file as read, not taken from the parts. `between` is called before each piece, and may raise.
+    `rows` is counted in the file as read, not taken from the parts. `between` is called before each piece and may raise.
     Raises PayloadUnreadable or BlobUnavailable.
     """
     footer = header = None
@@ -95,7 +95,7 @@ def joined(
 def file_of(
     store: PartStore, chunks: Sequence[FinishedChunk], kind: OutputKind, table: dict[str, Any]
 ) -> JoinedFile:
-    """The joined file of a completed batch, given what was stored of it."""
+    """The joined file of a completed batch, given its stored table."""
     footer, header = part_of(table["footer"]), part_of(table.get("header"))
     return JoinedFile(store, parts_of(chunks, kind), footer, header)
 

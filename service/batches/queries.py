@@ -1,4 +1,4 @@
-"""Reads batches for their owners, and finished chunks for whoever joins them. A tenant never sees another tenant's."""
+"""Reads batches for their owners, and finished chunks for the step that joins them. A tenant never sees another tenant's."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +20,8 @@ from service.rows import Row
 
 PACE_CHUNKS = 32
 
-# Rows per second over the newest finished chunks of this opening, up to now: it falls while jobs go first. None before the
-# first chunk. A scalar subquery, so that it walks the index for each batch and no plan can join all chunks.
+# Rows per second over the newest finished chunks of this opening, up to now: it falls while jobs go first. None before
+# the first chunk. A scalar subquery, so that each batch is one walk of the index and no plan can join all chunks.
 SINCE = "greatest({t}.open_from, {t}.resumed_at)"
 PACE = f"""(SELECT sum(rows) FILTER (WHERE place <= {PACE_CHUNKS}) / nullif(extract(epoch FROM now() - CASE
             WHEN count(*) > {PACE_CHUNKS} THEN min(finished_at) ELSE {SINCE} END), 0)
@@ -29,7 +29,7 @@ PACE = f"""(SELECT sum(rows) FILTER (WHERE place <= {PACE_CHUNKS}) / nullif(extr
         SELECT rows, finished_at FROM batch_chunk WHERE batch_id = {{t}}.id AND finished_at >= {SINCE}
         ORDER BY finished_at DESC LIMIT {PACE_CHUNKS + 1}) AS newest) AS placed)::float8"""
 
-# The work of a batch that was put off last and is not done yet. Looked up like the pace.
+# The work of a batch that was last put off and is not done yet. A scalar subquery like the pace.
 RETRYING = """(SELECT jsonb_build_object('code', problem->>'code', 'detail', problem->>'detail', 'attempt', attempt,
                            'next_try_at', available_at) FROM (
     (SELECT problem, attempt, available_at FROM batch_step
@@ -66,7 +66,7 @@ FROM batch WHERE id = %(id)s
 
 @dataclass(frozen=True)
 class Retrying:
-    """Why work of a batch was put off, how often it was tried, and when it is tried again."""
+    """Why work of a batch was put off, how often it has been tried, and when it is tried next."""
 
     code: str
     detail: str
@@ -78,9 +78,9 @@ class Retrying:
 class BatchView:
     """A batch as its owner sees it. Future times are None; counts are None until the source is validated.
 
-    `pace` is in rows per second, over the newest chunks; it and `expected_end` are there while it runs. `retrying` is of
-    the work that was put off last, while it is not done. `columns` are None until the source is validated, and of an
-    archive that has no index.
+    `pace` is in rows per second, over the newest chunks; it and `expected_end` are set while the batch runs. `retrying`
+    describes the work that was last put off, until it is done. `columns` is None until the source is validated, and for an
+    archive without an index.
     """
 
     id: UUID
@@ -138,9 +138,9 @@ class BatchFilter:
 
 @dataclass(frozen=True)
 class FinishedChunk:
-    """A chunk with its parts. A quarantined one has a problem, and errors once finalizing has written them.
+    """A chunk with its parts. A quarantined chunk has a problem, and has errors once finalizing has written them.
 
-    `seek` is sealed. `fence` is that of the claim that finished it.
+    `seek` is sealed. `fence` is the fence of the claim that finished the chunk.
     """
 
     id: UUID
@@ -161,7 +161,7 @@ class FinishedChunk:
 class StoredOutput:
     """What is needed to read the results and errors of a batch. `request`, `data_key` and `layout` are still sealed.
 
-    `results` and `errors` are what was stored of the joined files; only a completed batch has them.
+    `results` and `errors` describe the joined files; only a completed batch has them.
     """
 
     state: BatchState
@@ -252,7 +252,7 @@ def finished_chunks(
 
 
 def original(work: UnitOfWork, batch_id: UUID) -> Original:
-    """A batch whose failed rows are run again; for the holder of the re-run's step."""
+    """The batch whose failed rows are scored again; for the holder of the re-run's step."""
     return rows.build(Original, work.execute(ORIGINAL, {"id": batch_id})[0])
 
 

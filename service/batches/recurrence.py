@@ -1,12 +1,13 @@
-"""When a schedule runs and which source it means, as pure functions. Knows no database.
+"""When a schedule runs and which source it reads, as pure functions without a database.
 
-cronsim reads the expressions and finds the times that match on a clock that never changes; how they map to a time zone
-is decided here, as Debian's cron does on the nights when clocks change:
+cronsim parses the expressions and finds the matching times of a clock that is never changed. How they map to a time zone
+is decided here, as in Debian's cron when clocks change:
 
-* An expression of fixed times (neither minutes nor hours begin with `*`) runs once for each of them: at the first of two
-  when the clock shows it twice, at the jump when the clock jumps over it. A day that a zone leaves out has no runs.
-* One that begins with `*` in minutes or hours runs whenever the clock shows a matching time: twice in an hour that is
-  repeated, never in one that is left out.
+* An expression of fixed times (neither minutes nor hours begin with `*`) runs once for each of them: at the first
+  occurrence of a time that the clock shows twice, at the jump if the clock skips the time. A day that the zone skips has
+  no runs.
+* An expression with minutes or hours that begin with `*` runs whenever the clock shows a matching time: twice in an hour
+  that is repeated, never in one that is skipped.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def latest_run(cron: str, zone: ZoneInfo, now: datetime) -> datetime:
 
 
 def scheduled_time(cron: str, zone: ZoneInfo, run_at: datetime) -> datetime:
-    """The time on the clock of `zone` that the expression gives for the run at `run_at`; a jump may have left it out."""
+    """The local time in `zone` that the expression gives for the run at `run_at`; the clock may have skipped it."""
     runs = _instants(cron, zone)
     local = _clock(zone, run_at)
     candidates = takewhile(
@@ -63,15 +64,15 @@ def scheduled_time(cron: str, zone: ZoneInfo, run_at: datetime) -> datetime:
 
 
 def filled(pattern: str, run_at: datetime, zone: ZoneInfo) -> str:
-    """A source pattern with `{date}` as the zone's date (YYYY-MM-DD) of the run. Raises ScheduleInvalid on other braces."""
+    """Fill in a source pattern: `{date}` is the zone's date (YYYY-MM-DD) of the run. Raises ScheduleInvalid on other braces."""
     plain = pattern.replace(DATE, "")
     if "{" in plain or "}" in plain:
-        raise ScheduleInvalid("A source pattern may hold {date} and no other braces.")
+        raise ScheduleInvalid("A source pattern may contain {date} and no other braces.")
     return pattern.replace(DATE, run_at.astimezone(zone).date().isoformat())
 
 
 def _clock_times(cron: str, start: datetime, *, reverse: bool) -> Iterator[datetime]:
-    """The times of an expression after the naive `start`, or before it, on a clock that never changes."""
+    """The times of an expression after the naive `start`, or before it, on a clock that is never changed."""
     if len(cron) > LONGEST or len(cron.split()) != 5:
         raise ScheduleInvalid
     try:
@@ -81,7 +82,7 @@ def _clock_times(cron: str, start: datetime, *, reverse: bool) -> Iterator[datet
 
 
 def _instants(cron: str, zone: ZoneInfo) -> Callable[[datetime], tuple[datetime, ...]]:
-    """A function from a wall time to the instants in UTC, none to two, at which an expression runs for it."""
+    """A function from a wall time to the instants in UTC (up to two) at which an expression runs for it."""
     minutes, hours, *_ = [*cron.split(), "", ""]
     at_every = minutes.startswith("*") or hours.startswith("*")
     return lambda wall_time: _whenever(wall_time, zone) if at_every else _once(wall_time, zone)
@@ -100,7 +101,7 @@ def _once(wall_time: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
 
 
 def _is_left_out(wall_time: datetime, zone: ZoneInfo) -> bool:
-    """Whether the zone lacks this day, as Pacific/Apia lacks 30 December 2011."""
+    """Whether the zone skips this day, as Pacific/Apia skipped 30 December 2011."""
     midnight = datetime.combine(wall_time.date(), time())
     return instant_of(midnight, zone) == instant_of(midnight + DAY, zone)
 
@@ -112,5 +113,5 @@ def _set_back(zone: ZoneInfo, since: datetime, until: datetime) -> timedelta:
 
 
 def _clock(zone: ZoneInfo, instant: datetime) -> datetime:
-    """The naive time that the clocks of a zone show, to the second."""
+    """The local time in a zone, naive, to the second."""
     return instant.astimezone(zone).replace(tzinfo=None, fold=0, microsecond=0)

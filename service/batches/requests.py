@@ -1,4 +1,4 @@
-"""What a batch is asked to do, stored sealed, since names and places of files may identify patients."""
+"""The request of a batch. It is stored sealed, because the names and locations of files may identify patients."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ from service.uploads import Uploads
 
 
 class RerunRows(StrEnum):
-    """Which rows a re-run with a source of its own scores: those that failed, by their numbers, or all."""
+    """Which rows a re-run with its own source scores: those that failed, by number, or all."""
 
     FAILED = "failed"
     ALL = "all"
@@ -25,10 +25,10 @@ class RerunRows(StrEnum):
 class BatchRequest:
     """A source, one of `upload_id` and `uri`, and what to do with it.
 
-    `delimiter` is of CSV and `index` of archives; None: detected. `place` is the URI of a folder that gets an
-    unencrypted copy of the output. `dry_run_rows`: that many rows are checked and none is scored. `rows` is of a re-run
-    that validates its source anew; without it a re-run takes the source and the plan of its first batch. `options` are
-    the model's, as received. For the rest see Wanted.
+    `delimiter` is for CSV and `index` for archives; detected if None. `place` is the URI of a folder that receives an
+    unencrypted copy of the output. With `dry_run_rows`, that many rows are checked and none is scored. `rows` is for a
+    re-run that validates its own source; without it a re-run uses the source and plan of its first batch. `options` are
+    the model's options as received. For the other fields see Wanted.
     """
 
     format: BatchFormat
@@ -53,7 +53,7 @@ class BatchRequest:
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> Self:
-        """What `as_json` gave, after a round trip through JSON."""
+        """The request of which `as_json` returned this table."""
         upload_id = table.get("upload_id")
         return cls(
             **{
@@ -69,14 +69,14 @@ class BatchRequest:
 
 
 def source_of(request: BatchRequest, tenant_id: UUID, uploads: Uploads, roots: Sequence[str]) -> Source:
-    """The source that a request names. Raises FileRefused when its URI lies below none of the allowed `roots`."""
+    """The source that a request names. Raises FileRefused if its URI is below none of the allowed `roots`."""
     if request.upload_id is not None:
         return UploadSource(uploads, tenant_id, request.upload_id)
     return UriSource(request.uri or "", roots)
 
 
 def wanted_by(request: BatchRequest, pipeline: Pipeline) -> Wanted:
-    """What a request and its model need from the source."""
+    """The columns that a request and its model need from the source."""
     return wanted_of(
         pipeline,
         carry=request.carry,

@@ -1,7 +1,7 @@
-"""Below which roots a tenant's sources and copies may lie, as the operator has set it. Opens nothing.
+"""The roots below which a tenant's sources and copies may be, as set by the operator. Opens nothing.
 
-Roots set without a tenant's name belong to the first tenant that was made: an installation of one tenant needs no more,
-and later tenants get no access by them.
+Roots without a tenant's name belong to the first tenant that was created: this is all that an installation with one
+tenant needs, and it gives later tenants no access.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ SELECT name, NOT EXISTS (SELECT FROM tenant AS other WHERE (other.created_at, ot
 
 @dataclass(frozen=True)
 class TenantRoots:
-    """The roots of one tenant: sources lie below those of `read`, copies go below those of `write` or into them."""
+    """The roots of one tenant: sources are below a root in `read`, copies are written to or below a root in `write`."""
 
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
@@ -30,11 +30,11 @@ class Roots(Protocol):
     """The roots of tenants."""
 
     def of(self, tenant_id: UUID) -> TenantRoots:
-        """Those of a tenant. Raises DatabaseUnavailable."""
+        """The roots of a tenant. Raises DatabaseUnavailable."""
 
 
 class GrantedRoots:
-    """What settings grant to each tenant. Tenants keep their names and their order, so each is looked up once."""
+    """The roots that the settings grant to each tenant. Tenants keep their names and order, so each is looked up once."""
 
     def __init__(self, database: Database, grants: Sequence[RootGrant]) -> None:
         self._database = database
@@ -55,7 +55,7 @@ class GrantedRoots:
 
 
 def granted(grants: Sequence[RootGrant], name: str, is_first: bool) -> TenantRoots:
-    """What is granted to a tenant."""
+    """The roots that are granted to a tenant."""
     names = {EVERY_TENANT, name, *((FIRST_TENANT,) if is_first else ())}
 
     def roots(access: Access) -> tuple[str, ...]:

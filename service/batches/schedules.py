@@ -1,7 +1,7 @@
-"""Schedules: they open batches repeatedly. They are made, listed, paused, changed and run when due.
+"""Schedules open batches repeatedly: creates, lists, pauses, resumes, deletes and runs them.
 
-A run that is due is opened in the transaction that sets the next one, and no run is opened twice. Of runs missed while
-the scheduler was down or the schedule paused, only the last is made up for.
+A due run is opened in the transaction that sets the next run, so no run is opened twice. Of the runs missed while the
+scheduler was down or the schedule was paused, only the last is made up for.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ GET = f"SELECT {COLUMNS} FROM batch_schedule WHERE {NAMED}"
 PAUSE = f"""
 UPDATE batch_schedule SET paused_at = coalesce(paused_at, now()), updated_at = now() WHERE {NAMED} RETURNING id
 """
-# What was missed meanwhile is made up for once, by the sweep.
+# Runs missed in the meantime are made up for once, by the sweep.
 RESUME = f"UPDATE batch_schedule SET paused_at = NULL, updated_at = now() WHERE {NAMED} RETURNING id"
 DELETE = f"UPDATE batch_schedule SET deleted_at = now(), updated_at = now() WHERE {NAMED} RETURNING id"
 DUE = f"""
@@ -66,7 +66,7 @@ WHERE id = %(id)s
 class NewSchedule:
     """A schedule to be stored. The patterns `uri` and `place` in `request` may hold `{date}`, the date of the run.
 
-    `deadline_after_s` counts from each run, as does `wait_for_source_s`, how long a missing source is waited for.
+    `deadline_after_s` and `wait_for_source_s`, how long a batch waits for a missing source, count from each run.
     """
 
     name: str
@@ -123,7 +123,7 @@ class _Due:
 
 
 def create(work: UnitOfWork, principal: Principal, new: NewSchedule) -> UUID:
-    """Store a schedule; its id. `work` is a transaction of several statements.
+    """Store a schedule; returns its id. `work` is a transaction of several statements.
 
     Raises ScheduleInvalid, WindowInvalid (its zone) or ScheduleNameTaken.
     """
@@ -172,14 +172,14 @@ def pause(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
 
 
 def resume(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
-    """Open batches again; what was missed meanwhile is made up for once. Raises ScheduleNotFound."""
+    """Open batches again; runs missed in the meantime are made up for once. Raises ScheduleNotFound."""
     if not work.execute(RESUME, _named(principal, schedule_id)):
         raise ScheduleNotFound
     _note(work, principal, Action.SCHEDULE_CHANGED, schedule_id, {"changed": ["resumed"]})
 
 
 def delete(work: UnitOfWork, principal: Principal, schedule_id: UUID) -> None:
-    """Delete a schedule; the batches that it opened stay. Raises ScheduleNotFound."""
+    """Delete a schedule; the batches that it opened are kept. Raises ScheduleNotFound."""
     if not work.execute(DELETE, _named(principal, schedule_id)):
         raise ScheduleNotFound
     _note(work, principal, Action.SCHEDULE_DELETED, schedule_id, {})
@@ -190,7 +190,7 @@ def run_due(
 ) -> list[Opened]:
     """Open a batch for each schedule that is due, and set its next run; `work` is a transaction of several statements.
 
-    A run that cannot be opened, because its model is gone or its deadline has passed, is recorded and not tried again.
+    A run that cannot be opened, because its model no longer exists or its deadline has passed, is recorded and not retried.
     """
     return [
         opened
@@ -247,7 +247,7 @@ def _batch(due: _Due, run_at: datetime, cipher: Cipher, model: PublishedModel) -
 
 
 def _filled(request: dict[str, Any], run_at: datetime, cron: str, zone_name: str) -> dict[str, Any]:
-    """The request of one run: `{date}` filled in where source and place contain it."""
+    """The request of one run, with `{date}` filled in in source and place."""
     zone = zone_named(zone_name)
     meant = recurrence.scheduled_time(cron, zone, run_at)
     patterns = {name: request[name] for name in ("uri", "place") if name in request}

@@ -1,8 +1,8 @@
-"""SQL that the statements on batches share: what a change of chunks does to their batch, its end, its events.
+"""SQL that the statements on batches share: what a change of chunks does to the state and events of their batch.
 
 Each of these statements locks the rows of its batches first (`locked`), then those of chunks and steps. So the counters of
-a batch are exact whatever goes on beside, and no two statements wait for each other in a circle. What is read after the
-lock was waited for is checked again by Postgres against the newest version of the row, whatever the statement's snapshot.
+a batch are exact under concurrency, and no two statements deadlock. After waiting for a lock, Postgres checks conditions
+again against the newest version of the row, whatever the statement's snapshot.
 """
 
 from service import leases
@@ -12,9 +12,9 @@ from service.webhooks import planning
 
 PROGRESS_S = 60
 TOO_MANY_ERRORS = f"""jsonb_build_object('code', '{BatchProblem.TOO_MANY_ERRORS}',
-    'detail', 'More rows failed than on_error allows. See the errors; what was scored stays.')"""
+    'detail', 'More rows failed than on_error allows. See the errors; what was scored is kept.')"""
 
-# When chunks of a batch may be begun, by the database's clock. Openings are made by service.batches.windows.
+# Whether chunks of a batch may be started, by the database's clock. Openings are computed by service.batches.windows.
 OPEN = "{t}.open_from <= now() AND ({t}.open_until IS NULL OR {t}.open_until > now())"
 COUNTS = """jsonb_build_object('total', rows_total, 'succeeded', rows_succeeded, 'failed', rows_failed,
     'remaining', rows_total - rows_succeeded - rows_failed)"""
@@ -24,17 +24,17 @@ LOCKED_COLUMNS = "id, state, told_at"
 LOCKED = (
     f"locked AS MATERIALIZED (SELECT {LOCKED_COLUMNS} FROM batch WHERE id = %(batch_id)s FOR NO KEY UPDATE)"
 )
-# Why a step or a chunk waited before the statement changed it.
+# Why a step or a chunk was put off before the statement changed it.
 CODE_BEFORE = "(SELECT before.problem->>'code' FROM {t} AS before WHERE before.id = %(id)s)"
 HELD = "held AS (SELECT %(id)s::uuid AS id, %(fence)s::bigint AS fence)"
 
-# Progress is told of at each tenth of the rows, and at most a minute after the last time.
+# Progress is announced at each tenth of the rows, and at least once a minute.
 TENTHS = "10 * (batch.rows_succeeded + batch.rows_failed + moved.succeeded + moved.failed) / batch.rows_total"
 TELLS = f"""(moved.done > 0 AND batch.chunks_done + moved.done < batch.chunks_total AND ({TENTHS} > batch.told_tenths
             OR now() >= coalesce(batch.told_at, batch.started_at) + interval '{PROGRESS_S} s'))"""
 
-# Lets go of chunks: `changed` returns id, batch_id, state, rows_succeeded and rows_failed of those that are held no more.
-# More failed rows than the limit end the batch; the last chunk, or the last that is held, takes it to its next state.
+# Settles released chunks: `changed` returns id, batch_id, state, rows_succeeded and rows_failed of chunks no longer held.
+# More failed rows than the limit end the batch; the last chunk, or the last held one, moves the batch to its next state.
 SETTLED = f"""moved AS (
     SELECT batch_id, count(*) AS released, count(*) FILTER (WHERE state IN ('done', 'quarantined')) AS done,
            sum(rows_succeeded) AS succeeded, sum(rows_failed) AS failed
@@ -78,7 +78,7 @@ SETTLED = f"""moved AS (
     RETURNING {planning.EVENT_COLUMNS}
 ), {planning.BATCH_DELIVERIES}"""
 
-# Ends what is left of batches; what is finished stays. `ended` returns their ids.
+# Ends the unfinished work of batches; finished work is kept. `ended` returns their ids.
 LEFT_OVER = f"""chunks AS (
     UPDATE batch_chunk SET state = 'skipped', {leases.RELEASE}
     WHERE batch_id = ANY (ARRAY(SELECT id FROM ended)) AND state IN ('queued', 'running')
@@ -97,5 +97,5 @@ CLOSED = f"""events AS (
 
 
 def settled(changed: str, *, more: str = "") -> str:
-    """The expressions that follow on `changed`; `more` are further events of it."""
+    """The expressions that follow `changed`; `more` are additional events."""
     return SETTLED.format(changed=changed, more=more)

@@ -1,7 +1,7 @@
-"""Work on a batch as a whole, claimed like a chunk: validating its source, and finalizing what was scored.
+"""Work on a batch as a whole, claimed like a chunk: validating its source, and finalizing its output.
 
-Validation plans the chunks. Finalizing joins the parts and completes the batch if its rows are accounted for, else the
-batch fails: rows planned, rows scored, rows joined and the independent count of the source must all be the same.
+Validation plans the chunks. Finalizing joins the parts and completes the batch if its rows are accounted for: rows
+planned, rows scored, rows joined and the independent count of the source must all be equal. Otherwise the batch fails.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ from service.webhooks import planning
 TABLE = "batch_step"
 MISCOUNTED = Problem(
     BatchProblem.ACCOUNTING_MISMATCH,
-    "The rows of the chunks are not those that the source holds by an independent count.",
+    "The chunks do not hold as many rows as an independent count found in the source.",
 )
 UNACCOUNTED = Problem(
     BatchProblem.ACCOUNTING_MISMATCH,
-    "Rows in are not rows out and errors. What was scored stays; no result is published.",
+    "The rows read do not equal the rows of results and errors. What was scored is kept; no result is published.",
 )
 
 CLAIM = f"""
@@ -86,7 +86,7 @@ WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, ended AS (
 SELECT id, {planning.PLANNED} FROM ended
 """
 
-# The chunks are counted once more: the counters of the batch are not taken at their word.
+# The chunks are counted again rather than trusting the counters of the batch.
 COMPLETE = f"""
 WITH {settling.HELD}, {settling.LOCKED}, {ENDED}, counted AS MATERIALIZED (
     SELECT count(*) AS chunks, 1 + max(number) AS numbers, sum(rows) AS rows, sum(rows_succeeded) AS succeeded,
@@ -125,7 +125,7 @@ WITH {settling.HELD}
 UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1, {leases.RELEASE}
 FROM held WHERE {leases.held_clause(TABLE)} RETURNING batch_step.id
 """
-# The trail says once why work waits that is tried again for as long as it takes.
+# The audit trail records the reason once, however often the work is retried.
 PUT_OFF = f"""
 WITH {settling.HELD}, delayed AS (
     UPDATE batch_step SET state = 'queued', available_at = now() + make_interval(secs => %(delay_s)s),
@@ -142,13 +142,13 @@ WITH {settling.HELD}, delayed AS (
 SELECT batch_id FROM delayed
 """
 
-# The trail says once that a source is waited for. The problem shows in `retrying` until the source is there.
+# The audit trail records once that the batch waits for its source. `retrying` shows the problem until the source is there.
 AWAIT_SOURCE = f"""
 WITH {settling.HELD}, waiting AS (
     UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1,
         available_at = now() + make_interval(secs => %(delay_s)s), {leases.RELEASE},
         problem = jsonb_build_object('code', '{BatchProblem.SOURCE_AWAITED}',
-            'detail', 'The source is not there yet. It is waited for until '
+            'detail', 'The source does not exist yet. The batch waits for it until '
             || to_char(batch.source_by AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '.')
     FROM held, batch_step AS before, batch
     WHERE {leases.held_clause(TABLE)} AND before.id = held.id AND batch.id = batch_step.batch_id
@@ -162,7 +162,7 @@ SELECT id FROM waiting
 """
 
 
-# The errors of a chunk that was set aside are written by whoever finalizes its batch.
+# The errors of a chunk that was set aside are written when its batch is finalized.
 NOTE_ERRORS = """
 UPDATE batch_chunk SET errors = %(errors)s
 WHERE batch_chunk.id = %(chunk_id)s AND batch_chunk.state = 'quarantined' AND EXISTS (
@@ -181,7 +181,7 @@ GROUP BY batch.chunk_rows, batch.run_rows
 
 
 class StepKind(StrEnum):
-    """What is done to a batch as a whole."""
+    """The kinds of work on a batch as a whole."""
 
     VALIDATE = "validate"
     FINALIZE = "finalize"
@@ -189,10 +189,10 @@ class StepKind(StrEnum):
 
 @dataclass(frozen=True)
 class ClaimedStep:
-    """A step in the hands of this claimant. `request`, `data_key` and `layout` are still sealed.
+    """A step that this claimant holds. `request`, `data_key` and `layout` are still sealed.
 
-    With `rerun_of` only that batch's failed rows count, unless the request says otherwise. A missing source is waited for
-    `source_left_s` seconds longer.
+    With `rerun_of`, only the failed rows of that batch are scored, unless the request says otherwise. A missing source may
+    still appear for `source_left_s` seconds.
     """
 
     lease: Lease
@@ -221,10 +221,10 @@ class PlannedChunk:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the validation of a source found. `rows` was counted by other means than by making the chunks.
+    """The outcome of validating a source. `rows` was counted independently of planning the chunks.
 
-    `layout` is how the source is read, for the workers alone; `chunk_rows` and `run_rows` are how many rows a chunk and a
-    micro-batch are meant to have.
+    `layout` is how the source is read, for workers only; `chunk_rows` and `run_rows` are the intended numbers of rows of a
+    chunk and of a micro-batch.
     """
 
     chunks: Sequence[PlannedChunk]
@@ -238,7 +238,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Joined:
-    """What finalizing made: rows as it counted them, and what there is to know of both files (see service.batches.output)."""
+    """The outcome of finalizing: the rows it counted, and the description of both files (see service.batches.output)."""
 
     rows_succeeded: int
     rows_failed: int
@@ -248,7 +248,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Measured:
-    """The sizes of a batch, in rows of a chunk and of a micro-batch, and the mean seconds of its whole chunks."""
+    """The rows of a chunk and of a micro-batch of a batch, and the mean seconds of its full chunks."""
 
     chunk_rows: int
     run_rows: int
@@ -258,7 +258,7 @@ class Measured:
 def claim(
     work: UnitOfWork, *, owner: str, lease_s: float, kinds: Sequence[StepKind] = tuple(StepKind)
 ) -> ClaimedStep | None:
-    """Claim the step of these kinds that is due the longest, for `lease_s` seconds. Windows and jobs are not looked at."""
+    """Claim the step of these kinds that has been due the longest, for `lease_s` seconds, regardless of windows and jobs."""
     asked = {"kinds": [kind.value for kind in kinds], "owner": owner, "lease_s": lease_s}
     return next((_claimed(row) for row in work.execute(CLAIM, asked)), None)
 
@@ -268,17 +268,17 @@ def _claimed(row: Row) -> ClaimedStep:
 
 
 def _held(step: ClaimedStep, owner: str) -> dict[str, Param]:
-    """The parameters of settling.HELD and settling.LOCKED, and who holds the step."""
+    """The parameters of settling.HELD and settling.LOCKED, and the step's holder."""
     return {**vars(step.lease), "batch_id": step.batch_id, "actor": f"worker:{owner}"}
 
 
 def validated(
     work: UnitOfWork, step: ClaimedStep, found: Validation, *, cipher: Cipher, owner: str
 ) -> BatchState | None:
-    """Plan the chunks of a source that is in order; the batch's state then, None when the step was not held any more.
+    """Plan the chunks of a valid source; returns the new state of the batch, None if the step was no longer held.
 
-    The batch fails at once when the chunks hold other rows than were counted. Chunks that are not in a row, or none, raise
-    ValueError.
+    The batch fails at once if the rows of the chunks differ from the rows counted. Raises ValueError if there are no chunks
+    or if they have gaps.
     """
     _check(found.chunks)
     if sum(chunk.rows for chunk in found.chunks) != found.rows:
@@ -305,7 +305,7 @@ def validated(
 
 
 def _check(chunks: Sequence[PlannedChunk]) -> None:
-    """Numbers from 0 and rows without gaps. Of a re-run the rows are those of its own source, the failed ones."""
+    """Check that numbers start at 0 and that rows have no gaps. The rows of a re-run are its own: the failed ones."""
     first_row = 0
     for number, chunk in enumerate(chunks):
         if (chunk.number, chunk.first_row) != (number, first_row) or chunk.rows < 1:
@@ -316,16 +316,16 @@ def _check(chunks: Sequence[PlannedChunk]) -> None:
 
 
 def fail(work: UnitOfWork, step: ClaimedStep, problem: Problem, *, owner: str) -> bool:
-    """End the batch of a step that is held: its source is unusable, or it cannot be joined. Whether it was still held."""
+    """End the batch of a held step whose source is unusable or cannot be joined; returns whether it was still held."""
     ended = work.execute(FAIL, _held(step, owner) | {"problem": Jsonb(asdict(problem))})
     planning.wake_if_planned(work, ended)
     return bool(ended)
 
 
 def complete(work: UnitOfWork, step: ClaimedStep, joined: Joined, *, owner: str) -> BatchState | None:
-    """Complete a batch whose rows are accounted for, fail any other; its state then, None when the step was not held.
+    """Complete a batch whose rows are accounted for, or fail it; returns its new state, None if the step was not held.
 
-    The hashes of source, results and errors go into the trail.
+    The hashes of source, results and errors are recorded in the audit trail.
     """
     ended = work.execute(
         COMPLETE,
@@ -343,30 +343,30 @@ def complete(work: UnitOfWork, step: ClaimedStep, joined: Joined, *, owner: str)
 
 
 def note_errors(work: UnitOfWork, step: ClaimedStep, chunk_id: UUID, errors: dict[str, Any]) -> bool:
-    """Note the part that holds the errors of a chunk which was set aside; whether the step was still held."""
+    """Record the part with the errors of a chunk that was set aside; returns whether the step was still held."""
     noted = {**vars(step.lease), "chunk_id": chunk_id, "errors": Jsonb(errors)}
     return bool(work.execute(NOTE_ERRORS, noted))
 
 
 def measured(work: UnitOfWork, model_version_id: UUID) -> Measured | None:
-    """What the newest batch of a model says of its cost, if one of its chunks was of about the size that was meant."""
+    """The measured cost of the newest batch of a model that has a chunk of about the intended size; None without one."""
     found = work.execute(MEASURED, {"model_version_id": model_version_id})
     return next((rows.build(Measured, row) for row in found), None)
 
 
 def release(work: UnitOfWork, step: ClaimedStep) -> bool:
-    """Give a step back untouched; whether it was still held."""
+    """Return a step as it was before its claim; returns whether it was still held."""
     return bool(work.execute(RELEASE, vars(step.lease)))
 
 
 def put_off(
     work: UnitOfWork, step: ClaimedStep, problem: Problem, *, delay_s: float, owner: str, counts: bool = True
 ) -> bool:
-    """Queue a step again after a fault that may pass; whether it was still held. It uses up an attempt if it `counts`."""
+    """Queue a step again after a transient fault; returns whether it was still held. `counts`: this uses up an attempt."""
     said = {"delay_s": delay_s, "problem": Jsonb(asdict(problem)), "given_back": int(not counts)}
     return bool(work.execute(PUT_OFF, _held(step, owner) | said))
 
 
 def await_source(work: UnitOfWork, step: ClaimedStep, *, delay_s: float, owner: str) -> bool:
-    """Queue a step again whose source is not there yet; whether it was still held. It uses up no attempt."""
+    """Queue a step again until its source appears; returns whether it was still held. This uses up no attempt."""
     return bool(work.execute(AWAIT_SOURCE, _held(step, owner) | {"delay_s": delay_s}))

@@ -1,6 +1,6 @@
-"""What time does to batches: leases lapse, windows close and open, deadlines pass, ends come too late. Run every few seconds.
+"""Periodic work on batches: lapsed leases, closed windows, passed deadlines, alarms for late batches. Run every few seconds.
 
-Each sweep is safe to run twice, takes a bounded number of rows and skips those that somebody else has locked.
+Each sweep is safe to run twice, takes a bounded number of rows and skips locked rows.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ SURE_AFTER_S = 60  # no alarm before a batch has run for so long, or for two thi
 
 CRASHED = (
     f'{{"code": "{BatchProblem.WORKER_CRASHED}", "detail": "The worker died each time it scored these rows. '
-    "Look at them, or tell the model''s publisher.\"}"
+    "Check them, or tell the model''s publisher.\"}"
 )
 STEP_CRASHED = (
     f'{{"code": "{BatchProblem.WORKER_CRASHED}", "detail": "The worker died each time it read or joined this batch. '
@@ -32,11 +32,11 @@ STEP_CRASHED = (
 )
 LATE = (
     f'{{"code": "{BatchProblem.DEADLINE_PASSED}", '
-    '"detail": "The deadline passed before the batch was done. What was scored stays."}'
+    '"detail": "The deadline passed before the batch was done. What was scored is kept."}'
 )
 
-# A chunk is claimed alone, so each crash counts. One that did it time and again is set aside with all its rows as failed:
-# a night's work is not thrown away for one row, and on_error says whether so many failures end the batch.
+# A chunk is claimed alone, so each crash counts. A chunk that crashes too often is set aside, and all its rows count as
+# failed: the whole batch must not be lost for one row, and on_error decides whether so many failures end it.
 RESCUE = f"""
 WITH lapsed AS MATERIALIZED (
     SELECT id, batch_id FROM batch_chunk WHERE {leases.EXPIRED} ORDER BY lease_expires_at LIMIT {SWEEP_ROWS}
@@ -109,9 +109,10 @@ FROM unnest(%(ids)b::uuid[], %(opens_at)s::timestamptz[], %(closes_at)s::timesta
 WHERE batch.id = moved.id AND batch.id = ANY (%(ids)b::uuid[])
 """
 
-# Told once for each end. What is under way ends with its opening: at its pace it will not be done, or its time is half over
-# and nothing is done. What waits (for its source, for a caller to resume it, for a window that opens too late) is at risk of
-# its deadline once half of the time until then is over; one whose next window opens behind it, at once.
+# Announced once for each end. A running batch is at risk if it will not be done by the end of its opening at its present
+# pace, or if half of the opening is over and nothing is done. A batch that waits (for its source, for a caller to resume
+# it, or for a window) is at risk once half of the time until its deadline is over, or at once if its next window opens
+# after the deadline.
 AT_RISK = f"""
 WITH live AS MATERIALIZED (
     SELECT id, open_until AS ends_at, greatest(open_from, resumed_at, scheduled_at) AS began_at,
@@ -153,19 +154,19 @@ SELECT id, {planning.PLANNED} FROM risky
 
 @dataclass(frozen=True)
 class Rescued:
-    """What a rescue did: chunks or steps queued again, and those set aside."""
+    """The outcome of a rescue: chunks or steps queued again, and those set aside."""
 
     queued: tuple[UUID, ...]
     quarantined: tuple[UUID, ...]
 
 
 def rescue_chunks(work: UnitOfWork, *, max_crashes: int) -> Rescued:
-    """Take back chunks whose lease has lapsed; the rows of one that crashed `max_crashes` times count as failed."""
+    """Take back chunks whose lease has lapsed; the rows of a chunk that crashed `max_crashes` times count as failed."""
     return _rescued(work, work.execute(RESCUE, {"max_crashes": max_crashes, "actor": ACTOR}))
 
 
 def rescue_steps(work: UnitOfWork, *, max_crashes: int) -> Rescued:
-    """Take back steps whose lease has lapsed; one that crashed `max_crashes` times fails its batch."""
+    """Take back steps whose lease has lapsed; a step that crashed `max_crashes` times fails its batch."""
     return _rescued(work, work.execute(RESCUE_STEPS, {"max_crashes": max_crashes, "actor": ACTOR}))
 
 
@@ -178,16 +179,17 @@ def _rescued(work: UnitOfWork, lapsed: Sequence[Row]) -> Rescued:
 
 
 def expire(work: UnitOfWork) -> list[UUID]:
-    """End batches whose deadline has passed; their finished chunks stay. Their ids."""
+    """End batches whose deadline has passed; returns their ids. Their finished chunks are kept."""
     expired = work.execute(EXPIRE, {"actor": ACTOR})
     planning.wake_if_planned(work, expired)
     return [row.id for row in expired]
 
 
 def move_openings(work: UnitOfWork) -> list[UUID]:
-    """Give batches whose window has closed its next opening; their ids. `work` is a transaction of several statements.
+    """Give batches whose window has closed their next opening; returns their ids. `work` is a transaction of several
+    statements.
 
-    In between they are not claimed from, so a sweep that comes late opens late and never closes late.
+    Nothing is claimed from them in between, so a late sweep opens a window late but never closes one late.
     """
     moved = {row.id: _next_opening(row) for row in work.execute(CLOSED)}
     if moved:
@@ -208,7 +210,7 @@ def _next_opening(row: Row) -> Opening:
 
 
 def tell_risks(work: UnitOfWork) -> list[UUID]:
-    """Tell of batches that will not be done by the end of their opening (the window's or the deadline), once for each end."""
+    """Announce batches that will not be done by the end of their opening (window or deadline), once for each end."""
     risky = work.execute(AT_RISK)
     planning.wake_if_planned(work, risky)
     return [row.id for row in risky]

@@ -1,8 +1,8 @@
-"""Windows of the night such as 22:00-06:00 in a time zone, as pure functions over instants. Knows no database.
+"""Daily windows such as 22:00-06:00 in a time zone, as pure functions over instants without a database.
 
-A window opens and closes once a day by the zone's clocks. On the nights when these change, a time that does not exist
-is the moment of the jump over it, and a time that exists twice is the first of the two. So openings follow each other
-without overlap; one that lies in a gap altogether is left out.
+A window opens and closes once a day by the zone's clocks. When clocks change, a time that does not exist means the moment
+of the jump over it, and a time that exists twice means the first of the two. So openings follow each other without
+overlap; an opening that is entirely within a gap is left out.
 """
 
 import re
@@ -22,7 +22,7 @@ NO_ZONE = "There is no such time zone. Use an IANA name, such as Europe/Berlin."
 
 @dataclass(frozen=True)
 class Opening:
-    """When work may be begun: [`opens_at`, `closes_at`), in UTC. Without an end it stays open."""
+    """When work may be started: [`opens_at`, `closes_at`), in UTC. Without `closes_at` it stays open."""
 
     opens_at: datetime
     closes_at: datetime | None = None
@@ -30,7 +30,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class Window:
-    """Hours of the day in a time zone. With `closes` before `opens` it goes on past midnight."""
+    """Hours of the day in a time zone. If `closes` is before `opens`, the window extends past midnight."""
 
     opens: time
     closes: time
@@ -41,10 +41,10 @@ class Window:
         """The window of `HH:MM-HH:MM` and an IANA time zone. Raises WindowInvalid."""
         found = HOURS.fullmatch(hours)
         if found is None:
-            raise WindowInvalid("A window reads HH:MM-HH:MM, such as 22:00-06:00.")
+            raise WindowInvalid("A window is written HH:MM-HH:MM, such as 22:00-06:00.")
         opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
         if opens == closes:
-            raise WindowInvalid("A window must not close when it opens; omit it to be open all day.")
+            raise WindowInvalid("A window must not close when it opens; omit the window for all day.")
         return cls(opens, closes, zone_named(zone))
 
     @property
@@ -53,13 +53,13 @@ class Window:
         return f"{self.opens:%H:%M}-{self.closes:%H:%M}"
 
     def opening(self, now: datetime) -> Opening:
-        """The opening that holds `now`, or else the next one. `now` is aware."""
+        """The opening that contains the aware time `now`, or else the next one."""
         return next(
             opening for opening in self.openings(now) if opening.closes_at and now < opening.closes_at
         )
 
     def openings(self, now: datetime) -> Iterator[Opening]:
-        """Openings in order, from one that closed before `now`, without end."""
+        """All openings in order, starting with one that closed before `now`; never ends."""
         day = now.astimezone(self.zone).date() - 2 * DAY
         while True:
             opens_at, closes_at = self._on(day)
@@ -68,7 +68,7 @@ class Window:
             day += DAY
 
     def _on(self, day: date) -> tuple[datetime, datetime]:
-        """When the window of this day of the zone's calendar opens, and when it closes."""
+        """When the window of this day, in the zone's calendar, opens and closes."""
         last = day if self.opens < self.closes else day + DAY
         return instant_of(datetime.combine(day, self.opens), self.zone), instant_of(
             datetime.combine(last, self.closes), self.zone
@@ -78,9 +78,9 @@ class Window:
 def opening_of(
     window: Window | None, now: datetime, *, not_before: datetime | None, deadline: datetime | None
 ) -> Opening:
-    """When work may be begun: the opening at or after `now` and `not_before`, cut off at `deadline`.
+    """When work may be started: the opening at or after `now` and `not_before`, cut off at `deadline`.
 
-    It is empty (it closes when it opens) when the deadline comes first.
+    The opening is empty (it closes when it opens) if the deadline comes first.
     """
     start = now if not_before is None else max(now, not_before)
     opening = Opening(start) if window is None else window.opening(start)
@@ -90,7 +90,7 @@ def opening_of(
 
 
 def end_of_work(window: Window | None, opening: Opening, now: datetime, work_s: float) -> datetime:
-    """When `work_s` seconds of work are done, in `opening` and in the window's later ones."""
+    """When `work_s` seconds of work will be done, in `opening` and in the window's later openings."""
     begins, left = max(now, opening.opens_at), timedelta(seconds=min(work_s, 10 * 365 * 86_400.0))
     if window is None or opening.closes_at is None or begins + left <= opening.closes_at:
         return begins + left
@@ -106,7 +106,7 @@ def end_of_work(window: Window | None, opening: Opening, now: datetime, work_s: 
 
 
 def instant_of(local: datetime, zone: ZoneInfo) -> datetime:
-    """The instant, in UTC, at which the clocks of `zone` show the naive `local`: the first such, or the jump over it."""
+    """The first instant, in UTC, at which the clocks of `zone` show the naive `local`, or the instant of the jump over it."""
     before, after = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if before.astimezone(zone).replace(tzinfo=None) == local:
         return before
@@ -114,7 +114,7 @@ def instant_of(local: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _jump(early: datetime, late: datetime, zone: ZoneInfo) -> datetime:
-    """The instant in (early, late] from which on the zone has the offset that it has at `late`."""
+    """The instant in (early, late] since which the zone has had the offset that it has at `late`."""
     offset = late.astimezone(zone).utcoffset()
     while late - early > timedelta(seconds=1):
         middle = early + timedelta(seconds=(late - early) // timedelta(seconds=2))
@@ -135,7 +135,7 @@ def zone_named(name: str) -> ZoneInfo:
 
 
 def iana_zone(name: str) -> ZoneInfo:
-    """The IANA time zone of this name, as a caller gives it. Raises WindowInvalid.
+    """The IANA time zone of this name, as given by a caller. Raises WindowInvalid.
 
     Names that mean a different zone on each machine, such as localtime, are refused.
     """

@@ -1,4 +1,4 @@
-"""Re-runs from a mended file, and sources that come late: they are waited for, with a limit."""
+"""Re-runs from a mended file, and sources that come late, for which a batch waits up to a limit."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -79,7 +79,7 @@ def test_a_mended_file_with_another_number_of_rows_is_refused(shift: Shift, firs
     assert shift.code(again) == "source_changed"
     problem = shift.nights.view(again).problem
     assert problem is not None
-    assert "another number of rows" in problem["detail"]
+    assert "different numbers of rows" in problem["detail"]
 
 
 def test_all_rows_of_another_file_can_be_asked_for(shift: Shift, first: UUID) -> None:
@@ -118,7 +118,7 @@ def test_a_batch_that_is_under_way_is_not_run_again(shift: Shift) -> None:
 
 
 def awaited(shift: Shift, *, wait_s: float, name: str = "late.csv") -> UUID:
-    """A batch over a file that is not there, which is waited for."""
+    """A batch that waits for a missing file."""
     request = BatchRequest(format=BatchFormat.CSV, uri=(shift.folder / "in" / name).as_uri(), id_column="id")
     by = shift.nights.now() + timedelta(seconds=wait_s)
     return shift.nights.open(request=request.as_json(), source_by=by).id
@@ -133,7 +133,7 @@ def test_a_source_that_comes_late_is_waited_for_and_scored(shift: Shift) -> None
     assert (view.state, view.problem) == (BatchState.VALIDATING, None)
     assert view.retrying is not None
     assert view.retrying.code == "source_awaited"
-    assert "It is waited for until 2" in view.retrying.detail
+    assert "The batch waits for it until 2" in view.retrying.detail
     assert shift.nights.actions(batch_id) == ["batch.opened", "batch.source_awaited"], (
         "the trail says so once"
     )

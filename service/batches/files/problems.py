@@ -1,6 +1,6 @@
-"""What can be wrong with a batch's file or with one of its rows. No message ever quotes a value, a key or a name.
+"""Faults of a batch's file and of its rows. No message ever quotes a value, a key or a name.
 
-A file's fault ends the batch in validation; a row's fault is one line of its errors.
+A fault of the file fails the batch in validation; a fault of a row becomes one line of the batch's errors.
 """
 
 from enum import StrEnum
@@ -38,11 +38,11 @@ class FileProblem(StrEnum):
     MISCOUNTED = "rows_miscounted"
 
 
-GONE = "The source no longer exists. Put it back, or submit the batch again."
+GONE = "The source no longer exists. Restore it, or submit the batch again."
 
 
 class FileRefused(Exception):
-    """The file cannot be scored. `row`, counted from 1, is where it was noticed; the detail names it too."""
+    """The file cannot be scored. `row`, counted from 1, is where the fault was detected; the detail names it too."""
 
     def __init__(self, problem: FileProblem, detail: str, *, row: int | None = None) -> None:
         self.problem = problem
@@ -52,7 +52,7 @@ class FileRefused(Exception):
 
 
 class SourceUnavailable(Exception):
-    """The source does not answer now. What is done so far holds; try again."""
+    """The source does not answer at the moment. What has been done so far is kept; try again."""
 
     code: ClassVar[str] = BatchProblem.SOURCE_UNAVAILABLE.value
 
@@ -60,28 +60,28 @@ class SourceUnavailable(Exception):
         super().__init__((type(self).__doc__ or "").strip())
 
 
-# Faults of a row that a pipeline knows nothing of; a fault's pointer is the JSON pointer of its column.
-ROW_TOO_LARGE = FieldFault("", "row_too_large", "The row is larger than a row may be: check its end.")
+# Faults of a row that do not depend on the pipeline. A fault's pointer is the JSON pointer of its column.
+ROW_TOO_LARGE = FieldFault("", "row_too_large", "The row is larger than allowed: check where it ends.")
 WRONG_COLUMN_COUNT = FieldFault(
-    "", "wrong_column_count", "The row has another number of columns than the header."
+    "", "wrong_column_count", "The row and the header have different numbers of columns."
 )
-INVALID_JSON = FieldFault("", "invalid_json", "The line is not one JSON object.")
-NOT_AN_OBJECT = FieldFault("", "not_an_object", "Send a JSON object with one value a field.")
-LINE_NOT_AN_OBJECT = FieldFault("", "not_an_object", "Write one JSON object a line.")
+INVALID_JSON = FieldFault("", "invalid_json", "The line is not a JSON object.")
+NOT_AN_OBJECT = FieldFault("", "not_an_object", "Send a JSON object with one value per field.")
+LINE_NOT_AN_OBJECT = FieldFault("", "not_an_object", "Write one JSON object per line.")
 LINE_WITHOUT_INPUT = FieldFault(
     "", "missing_field", "The line has no `input`: write {custom_id, input} as the others do."
 )
 MISSING_FILE = FieldFault("", "missing_file", "The index names a file that the archive does not hold.")
 AMBIGUOUS_FILE = FieldFault("", "ambiguous_file", "The archive holds several files of this name.")
-ENCRYPTED_FILE = FieldFault("", "encrypted_file", "The file is encrypted: send it in the clear.")
-DAMAGED_FILE = FieldFault("", "damaged_file", "The archive holds this file damaged or cut short.")
+ENCRYPTED_FILE = FieldFault("", "encrypted_file", "The file is encrypted: store it unencrypted.")
+DAMAGED_FILE = FieldFault("", "damaged_file", "This file is damaged or incomplete in the archive.")
 UNSUPPORTED_FILE = FieldFault(
-    "", "unsupported_file", "The file is a link or compressed in a way that is not read."
+    "", "unsupported_file", "The file is a link, or compressed by a method that is not supported."
 )
 MODEL_FAILED = FieldFault(
     "",
     JobProblem.MODEL_FAILED,
-    "The model fails on this input. Check it; if it is right, tell the model's publisher.",
+    "The model fails on this input. Check the input; if it is right, tell the model's publisher.",
 )
 TOO_MANY_FAULTS = FieldFault(
     "", "unknown_field", "The row has fields that the model does not take: remove them."
@@ -89,7 +89,7 @@ TOO_MANY_FAULTS = FieldFault(
 
 
 def missing_id(pointer: str) -> FieldFault:
-    """A row without id."""
+    """The fault of a row without an id."""
     return FieldFault(pointer, "missing_field", "The id is missing.")
 
 
@@ -97,20 +97,20 @@ UNUSABLE_ID = "unusable_id"
 
 
 def unusable_id(pointer: str) -> FieldFault:
-    """A row whose id is neither a text nor a number, or no finite one."""
-    return FieldFault(pointer, UNUSABLE_ID, "An id is a text or a finite number.")
+    """The fault of a row whose id is neither a string nor a finite number."""
+    return FieldFault(pointer, UNUSABLE_ID, "An id must be a string or a finite number.")
 
 
 def text_not_utf8(pointer: str) -> FieldFault:
-    """A row with a text of another encoding."""
+    """The fault of a row with a text in another encoding."""
     return FieldFault(pointer, FileProblem.NOT_UTF8, "The text is not UTF-8: store it as UTF-8.")
 
 
 def time_out_of_range(pointer: str) -> FieldFault:
-    """A row with a time that cannot be written."""
+    """The fault of a row with a time that cannot be written."""
     return FieldFault(pointer, "out_of_range", "The time must lie between the years 1 and 9999.")
 
 
 def duplicate_id(pointer: str) -> FieldFault:
-    """A row whose id an earlier row has."""
+    """The fault of a row whose id an earlier row has."""
     return FieldFault(pointer, "duplicate_id", "An earlier row has the same id.")

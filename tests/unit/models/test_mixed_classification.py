@@ -193,7 +193,7 @@ def test_all_faults_are_reported_together_and_unknown_fields_too() -> None:
 @pytest.mark.parametrize("value", [None, [], "dose", 3])
 def test_only_an_object_is_an_input(value: object) -> None:
     assert faults_of(value) == (
-        FieldFault("", "not_an_object", "Send a JSON object with one value a field."),
+        FieldFault("", "not_an_object", "Send a JSON object with one value per field."),
     )
 
 

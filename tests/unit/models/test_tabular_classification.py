@@ -77,7 +77,7 @@ def test_a_number_without_unit_is_worded_without_one() -> None:
 @pytest.mark.parametrize("value", [None, [], "dose", 3, b"dose"])
 def test_only_an_object_is_an_input(value: object) -> None:
     assert faults_of(value) == (
-        FieldFault("", "not_an_object", "Send a JSON object with one value a field."),
+        FieldFault("", "not_an_object", "Send a JSON object with one value per field."),
     )
 
 

@@ -88,7 +88,7 @@ NO_HOURS = ["22:00", "22:00-22:00", "24:00-06:00", "22:60-06:00", "22-06", " 22:
 
 @pytest.mark.parametrize("hours", NO_HOURS)
 def test_hours_that_are_no_window_are_refused_with_advice(hours: str) -> None:
-    with pytest.raises(WindowInvalid, match=r"22:00-06:00|omit it"):
+    with pytest.raises(WindowInvalid, match=r"22:00-06:00|omit the window"):
         Window.parsed(hours, BERLIN)
 
 
