@@ -1,20 +1,13 @@
-"""Results of every pipeline that answers one of a few classes, and their share of the parameters.
-
-What the graph gives is named by the parameter `output`: `probability` [N,1] of the positive label (what two labels have
-by default), `probabilities` [N,C] in the order of the labels (what more have), or `logit` [N,1] and `logits` [N,C], which
-become those by the logistic function and softmax.
-"""
+"""Results of every pipeline that answers one of a few classes, made of what its graph gives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any
 
 from models.lazy import np
-from models.manifest import ManifestTable, Text
 from models.pipelines import Label, PredictionInvalid, TensorSpec
+from models.pipelines.classification_parameters import ClassificationParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,90 +15,9 @@ if TYPE_CHECKING:
     from models.pipelines import Array
     from models.pipelines.columns import ResultColumn
 
+NOVELTY = "novelty"
 # How far a probability may leave [0, 1], or a row of them its sum of 1, and still count as rounding.
 _ROUNDING = 1e-4
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class LabelParameters(ManifestTable):
-    """One class: its id in results, its words, and its code in a code system, if there is one. Only the id is required."""
-
-    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
-    display: Text
-    system: Annotated[
-        str | None, Field(pattern=r"^(https?://|urn:)\S+$", description="URI of the code system")
-    ] = None
-    code: Text | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_id(cls, table: object) -> object:
-        return {"id": table, "display": table} if isinstance(table, str) else table
-
-    @model_validator(mode="after")
-    def _check_code(self) -> Self:
-        if (self.system is None) != (self.code is None):
-            raise ValueError("give system and code together, or neither")
-        return self
-
-
-class Threshold(ManifestTable):
-    """From which probability on the positive label is answered, and what that cost on which rows."""
-
-    value: Share
-    sensitivity: Share
-    specificity: Share
-    ppv: Share
-    prevalence: Share
-    source: Text
-
-
-class AbstainBand(ManifestTable):
-    """Where the model abstains: `lower` <= probability < `upper`.
-
-    The probability is the positive label's where there is one, else the most probable label's.
-    """
-
-    lower: Share
-    upper: Share
-    reason: Text
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
-        if self.lower >= self.upper:
-            raise ValueError("lower must be less than upper")
-        return self
-
-
-class ClassificationParameters(ManifestTable):
-    """The parameters that tabular and image classification share."""
-
-    labels: Annotated[tuple[LabelParameters, ...], Field(min_length=2, max_length=1000, strict=False)]
-    output: Literal["probability", "probabilities", "logit", "logits"] | None = None
-    positive: str | None = None
-    threshold: Threshold | None = None
-    abstain: AbstainBand | None = None
-
-    @model_validator(mode="after")
-    def _check_labels(self) -> Self:
-        ids = [label.id for label in self.labels]
-        if len(set(ids)) < len(ids):
-            raise ValueError("labels: give each label its own id")
-        if len(ids) > 2 and (self.positive is not None or self.threshold is not None):
-            raise ValueError("positive and threshold are for two labels: remove them")
-        if (self.positive is None) != (self.threshold is None) or self.positive not in {None, *ids}:
-            raise ValueError(
-                "give `positive` (the id of one of two labels) and a threshold table, or neither"
-            )
-        if self.positive is None and self.output in {"probability", "logit"}:
-            raise ValueError("output: one number a row is that of `positive`: name probabilities or logits")
-        return self
-
-    @property
-    def scores(self) -> str:
-        """What the graph gives: `output`, or its default."""
-        return self.output or ("probability" if self.positive is not None else "probabilities")
 
 
 class Classifier:
@@ -121,15 +33,18 @@ class Classifier:
             "code_system": tuple(label.system for label in self._labels),
             "code": tuple(label.code for label in self._labels),
         }
+        band, novelty = parameters.abstain, parameters.novelty
+        self._reasons = ("" if band is None else band.reason, "" if novelty is None else novelty.reason)
         positive = parameters.positive
         self._positive = self._ids.index(positive) if positive is not None else None
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """One output, float32: [N,1] of the positive label, or [N,C]; see the module."""
+        """Float32: the scores, [N,1] of the positive label or [N,C], see the module; `novelty` [N,1] where it has a limit."""
+        novelty = () if self._parameters.novelty is None else (TensorSpec(NOVELTY, "float32", (1,)),)
         if self._parameters.scores in {"probability", "logit"}:
-            return (TensorSpec(self._parameters.scores, "float32", (1,)),)
-        return (TensorSpec(self._parameters.scores, "float32", (len(self._labels),), self._ids),)
+            return (TensorSpec(self._parameters.scores, "float32", (1,)), *novelty)
+        return (TensorSpec(self._parameters.scores, "float32", (len(self._labels),), self._ids), *novelty)
 
     def labels(self) -> list[Label]:
         """The classes, in the graph's order."""
@@ -137,7 +52,10 @@ class Classifier:
 
     def results(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """The graph's `outputs` ([count,1] or [count,C], float) as results. Raises PredictionInvalid."""
-        return [self._result(row) for row in self._checked(outputs, count).tolist()]
+        rows, novel = self._checked(outputs, count), self._novel(outputs, count)
+        return [
+            self._result(row, novel=each) for row, each in zip(rows.tolist(), novel.tolist(), strict=True)
+        ]
 
     def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
         """The same as columns: what `results` nests is flat here, `probability_<label>` and `code_system`.
@@ -150,18 +68,23 @@ class Classifier:
         if count and (rows.min() < 0 or rows.max() > 1):
             rows = np.clip(rows, 0.0, 1.0)
         chosen, reported = self._choices(rows)
-        band, threshold = self._parameters.abstain, self._parameters.threshold
-        abstained = np.zeros(count, dtype=np.bool_)
+        band, threshold, novel = (
+            self._parameters.abstain,
+            self._parameters.threshold,
+            self._novel(outputs, count),
+        )
+        unclear = np.zeros(count, dtype=np.bool_)
         if band is not None:
-            abstained = (band.lower <= reported) & (reported < band.upper)
+            unclear = (band.lower <= reported) & (reported < band.upper)
+        abstained = unclear | novel
         codes = np.where(abstained, -1, chosen).astype(np.int32)
-        reasons = np.where(abstained, 0, -1).astype(np.int32)
+        reasons = np.select([novel, unclear], [1, 0], -1).astype(np.int32)
         return (
             *(CategoryColumn(name, codes, words) for name, words in self._words.items()),
             *(ValueColumn(f"probability_{name}", rows[:, column]) for column, name in enumerate(self._ids)),
             ValueColumn("threshold", None if threshold is None else np.full(count, threshold.value)),
             ValueColumn("abstained", abstained),
-            CategoryColumn("abstain_reason", reasons, () if band is None else (band.reason,)),
+            CategoryColumn("abstain_reason", reasons, self._reasons),
         )
 
     def _choices(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -190,16 +113,26 @@ class Classifier:
         )
         return raw
 
+    def _novel(self, outputs: Mapping[str, Array], count: int) -> NDArray[np.bool_]:
+        """Which rows [count] are unlike the training data. Raises PredictionInvalid."""
+        if (novelty := self._parameters.novelty) is None:
+            return np.zeros(count, dtype=np.bool_)
+        raw = np.asarray(outputs[NOVELTY], dtype=np.float64)
+        if raw.shape != (count, 1):
+            raise PredictionInvalid(tuple(range(count)), f"{NOVELTY} has the shape {raw.shape}")
+        _refuse(~np.isfinite(raw[:, 0]), "the novelty is not a finite number")
+        return np.asarray(raw[:, 0] >= novelty.limit)
+
     def _spread(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """The positive label's probability [N,1] as one column a label, [N,2]."""
         columns = [1.0 - raw, raw] if self._positive == 1 else [raw, 1.0 - raw]
         return np.concatenate(columns, axis=1)
 
-    def _result(self, row: list[float]) -> dict[str, object]:
+    def _result(self, row: list[float], *, novel: bool) -> dict[str, object]:
         probabilities = [min(max(probability, 0.0), 1.0) for probability in row]
         chosen = self._choose(probabilities)
         reported = probabilities[chosen if self._positive is None else self._positive]
-        reason = self._abstain_reason(reported)
+        reason = self._reasons[1] if novel else self._abstain_reason(reported)
         label = None if reason is not None else self._labels[chosen]
         threshold = self._parameters.threshold
         return {

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from models.manifest import MODEL
-from models.pipelines.classification import ClassificationParameters, Classifier
+from models.pipelines.classification import Classifier
+from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import (
     Answer,
     Case,

@@ -26,7 +26,7 @@ from models.pipelines import (
     RowFault,
     TensorSpec,
 )
-from models.pipelines.classification import ClassificationParameters
+from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.example_image import gray_jpeg, gray_png
 from models.pipelines.image_header import ImageFile, ImageRefused

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from models.lazy import np
-from models.pipelines.classification import ClassificationParameters
+from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import (
     ROW,
     InputRejected,

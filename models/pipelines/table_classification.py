@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from models.pipelines.classification import ClassificationParameters
+from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.contract import FieldFault, InputRejected, TensorSpec
 from models.pipelines.features import AnyFeature, FieldNames

@@ -26,7 +26,7 @@ from models.pipelines import (
     RowFault,
     TensorSpec,
 )
-from models.pipelines.classification import ClassificationParameters
+from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.features import AFeature, Feature
 from models.pipelines.mixed_classification import MixedClassification
 from models.pipelines.table_classification import DAMAGED, TableClassification

@@ -1,6 +1,7 @@
 """Probabilities as results: threshold, abstention, and what cannot be a probability."""
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -102,6 +103,54 @@ def test_columns_of_three_labels_say_what_results_say(
     assert rows_of(pipeline.result_columns(outputs, len(rows)), len(rows)) == [
         flat(result) for result in expected
     ]
+
+
+NOVELTY = {
+    "limit": 3.0, "false_alarm_rate": 0.01, "catch_rate": 0.9, "foreign_set": "noise", "source": "a fifth kept apart",
+    "reason": "unlike all that it knows",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parameters", [{}, {"abstain": BAND}])
+@given(rows=st.lists(st.tuples(st.sampled_from(EDGES), st.sampled_from([-1.0, 2.99, 3.0, 3.01, 1e30]))))
+def test_columns_of_novel_rows_say_what_results_say(
+    parameters: dict[str, Any], rows: list[tuple[float, float]]
+) -> None:
+    pipeline = single_pass(manifest(novelty=NOVELTY, **parameters))
+    assert isinstance(pipeline, FieldPipeline)
+    given = np.array(rows, np.float32).reshape(-1, 2)
+    outputs = {"probability": given[:, :1], "novelty": given[:, 1:]}
+    expected: list[Any] = pipeline.postprocess(outputs, len(rows))
+    assert [row["abstain_reason"] == NOVELTY["reason"] for row in expected] == [row[1] >= 3 for row in rows]
+    columns = pipeline.result_columns(outputs, len(rows))
+    assert rows_of(columns, len(rows)) == [flat(result) for result in expected]
+
+
+def test_a_novel_input_is_not_answered_however_sure_the_graph_is() -> None:
+    pipeline = single_pass(manifest(novelty=NOVELTY))
+    outputs = {
+        "probability": np.array([[1.0], [1.0]], np.float32),
+        "novelty": np.array([[2.9], [3.1]], np.float32),
+    }
+    known, novel = pipeline.postprocess(outputs, 2)
+    assert (known["label"], known["abstained"], known["abstain_reason"]) == ("ill", False, None)
+    assert (novel["label"], novel["abstained"], novel["abstain_reason"]) == (None, True, NOVELTY["reason"])
+
+
+@pytest.mark.parametrize("novelty", [[[1.0], [math.nan]], [[1.0], [math.inf]]])
+def test_a_novelty_that_is_no_number_is_no_answer(novelty: list[list[float]]) -> None:
+    pipeline = single_pass(manifest(novelty=NOVELTY))
+    outputs = {"probability": np.ones((2, 1), np.float32), "novelty": np.array(novelty, np.float32)}
+    with pytest.raises(PredictionInvalid, match="novelty") as refused:
+        pipeline.postprocess(outputs, 2)
+    assert refused.value.rows == (1,)
+
+
+def test_a_novelty_of_another_shape_is_no_answer() -> None:
+    pipeline = single_pass(manifest(novelty=NOVELTY))
+    outputs = {"probability": np.ones((2, 1), np.float32), "novelty": np.ones((2, 2), np.float32)}
+    with pytest.raises(PredictionInvalid, match="shape"):
+        pipeline.postprocess(outputs, 2)
 
 
 def test_the_positive_label_may_come_first() -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from models.golden import GoldenCase
 from models.manifest import GraphTable, ManifestTable, ModelManifest, RuntimeLimits
-from models.pipelines.classification import (
+from models.pipelines.classification_parameters import (
     AbstainBand,
     ClassificationParameters,
     LabelParameters,
+    Novelty,
     Threshold,
 )
 from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, IntegerFeature, TextFeature
@@ -38,6 +39,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "A label": LabelParameters,
     "`[parameters.threshold]`": Threshold,
     "`[parameters.abstain]`": AbstainBand,
+    "`[parameters.novelty]`": Novelty,
     "`golden.json`": GoldenCase,
 }
 BASES = {ManifestTable, MeasuredFeature}
