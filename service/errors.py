@@ -6,13 +6,15 @@ patient data, an input's value or a secret.
 
 from dataclasses import dataclass
 
+from models.field_codes import Code, OtherCode
+
 
 @dataclass(frozen=True)
 class FieldError:
     """One field of a request that is wrong: where (JSON pointer), which rule, what to change."""
 
     pointer: str
-    code: str
+    code: Code
     detail: str
 
 
@@ -259,7 +261,7 @@ class FileUnfit(ServiceError):
 
     def __init__(self, detail: str = "", *, code: str = code, pointer: str = "") -> None:
         self.code = code
-        super().__init__(detail, errors=(FieldError(pointer, code, detail),) if pointer else ())
+        super().__init__(detail, errors=(FieldError(pointer, OtherCode(code), detail),) if pointer else ())
 
 
 class OutputNotReady(ServiceError):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_chec
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from models.field_codes import Code, FieldCode
 from models.manifest import MODEL, BundleRefused, Fault
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ class FieldFault:
     """
 
     pointer: str
-    code: str
+    code: Code
     detail: str
 
 
 LONG_NUMBER: Final = re.compile(rb"[0-9]{4300}")  # longer integers are read back by nobody
 UNFIT: Final = FieldFault(
-    "", "input_unfit", "The model does not take this input: compare it with the model's card."
+    "", FieldCode.INPUT_UNFIT, "The model does not take this input: compare it with the model's card."
 )
 
 
@@ -273,11 +274,14 @@ def result_json(result: object) -> bytes:
 def refuse_options(value: object) -> dict[str, object]:
     """The `check_options` of a pipeline that has none. Raises InputRejected."""
     if not isinstance(value, dict):
-        raise InputRejected(FieldFault("", "not_an_object", "Send the options as a JSON object."))
+        raise InputRejected(FieldFault("", FieldCode.NOT_AN_OBJECT, "Send the options as a JSON object."))
     if value:
         detail = "The model takes no options: remove it."
         raise InputRejected(
-            *(FieldFault(pointer_to(str(key)), "unknown_option", detail) for key in list(value)[:_NAMED])
+            *(
+                FieldFault(pointer_to(str(key)), FieldCode.UNKNOWN_OPTION, detail)
+                for key in list(value)[:_NAMED]
+            )
         )
     return {}
 

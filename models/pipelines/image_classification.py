@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
+from models.field_codes import FieldCode
 from models.lazy import np
 from models.manifest import ModelManifest, parse_parameters
 from models.pipelines import (
@@ -64,7 +65,7 @@ class ImageClassification(ClassificationPipeline):
         """Check one file by decoding all of it, and give its bytes unchanged. Raises InputRejected."""
         if not isinstance(value, bytes):
             advice = 'Send one file, as {"data": base64} or {"upload_id": id}.'
-            raise InputRejected(FieldFault("", "wrong_type", advice))
+            raise InputRejected(FieldFault("", FieldCode.WRONG_TYPE, advice))
         self._pixels(value)
         return value
 
@@ -135,7 +136,7 @@ class ImageClassification(ClassificationPipeline):
 
         if len(content) > (limit := self._parameters.max_bytes):
             advice = f"The file may have at most {limit} bytes: export it smaller."
-            raise InputRejected(FieldFault("", "file_too_large", advice))
+            raise InputRejected(FieldFault("", FieldCode.FILE_TOO_LARGE, advice))
         try:
             image = read_image(content)
             self._check_header(image)
@@ -148,24 +149,24 @@ class ImageClassification(ClassificationPipeline):
         size, limit = self._parameters.size, self._parameters.max_pixels
         formats = " or ".join(self._parameters.formats)
         rules = [
-            (image.format not in self._parameters.formats, "wrong_format", f"Send {formats}."),
-            (image.animated, "animated_image", "The image is animated: send one still image."),
+            (image.format not in self._parameters.formats, FieldCode.WRONG_FORMAT, f"Send {formats}."),
+            (image.animated, FieldCode.ANIMATED_IMAGE, "The image is animated: send one still image."),
             (
                 image.width * image.height > limit,
-                "image_too_large",
+                FieldCode.IMAGE_TOO_LARGE,
                 f"The image may have at most {limit} pixels: export it smaller.",
             ),
             (
                 min(image.width, image.height) < size,
-                "image_too_small",
+                FieldCode.IMAGE_TOO_SMALL,
                 f"Each side must have at least {size} pixels: send the original image.",
             ),
             (
                 image.bit_depth > 8,
-                "unsupported_bit_depth",
+                FieldCode.UNSUPPORTED_BIT_DEPTH,
                 "More than 8 bits a sample need a window to be seen: apply it and send 8 bits.",
             ),
-            (image.colour == "cmyk", "unsupported_color", "CMYK is for print: send grey or RGB."),
+            (image.colour == "cmyk", FieldCode.UNSUPPORTED_COLOR, "CMYK is for print: send grey or RGB."),
         ]
         if faults := [FieldFault("", code, detail) for broken, code, detail in rules if broken]:
             raise InputRejected(*faults)

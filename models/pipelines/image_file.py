@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from PIL import Image
 
+from models.field_codes import FieldCode
 from models.pipelines import jpeg_file, png_file
 from models.pipelines.image_header import ImageFile, ImageRefused
 
@@ -32,7 +33,7 @@ def read_image(content: bytes) -> ImageFile:
         return png_file.read_png(content)
     if content.startswith(jpeg_file.SIGNATURE):
         return jpeg_file.read_jpeg(content)
-    raise ImageRefused("not_an_image", "The file is neither PNG nor JPEG: send one of these.")
+    raise ImageRefused(FieldCode.NOT_AN_IMAGE, "The file is neither PNG nor JPEG: send one of these.")
 
 
 def decode_image(image: ImageFile, mode: Literal["L", "RGB"]) -> Image.Image:
@@ -51,7 +52,7 @@ def _decoded(image: ImageFile) -> Image.Image:
     except (ImageRefused, MemoryError):
         raise
     except Exception:  # noqa: BLE001 - decoders raise what they like; all of it is the fault of this file alone
-        raise ImageRefused("damaged_image", "The image cannot be decoded: export it again.") from None
+        raise ImageRefused(FieldCode.DAMAGED_IMAGE, "The image cannot be decoded: export it again.") from None
 
 
 def _opaque(pixels: Image.Image) -> Image.Image:
@@ -61,6 +62,6 @@ def _opaque(pixels: Image.Image) -> Image.Image:
     with_alpha = pixels.convert("RGBA")
     if with_alpha.getchannel("A").getextrema() != (255, 255):
         raise ImageRefused(
-            "transparent_image", "The image has transparent pixels: flatten it on its background."
+            FieldCode.TRANSPARENT_IMAGE, "The image has transparent pixels: flatten it on its background."
         )
     return with_alpha.convert("RGB")

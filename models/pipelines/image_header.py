@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from models.field_codes import FieldCode
+
 Format = Literal["PNG", "JPEG"]
 Colour = Literal["grey", "rgb", "palette", "cmyk"]
 
@@ -13,7 +15,7 @@ MOST_PARTS: Final = 100_000
 class ImageRefused(Exception):
     """The file is not an image that can be decoded. `code` and `detail` are as in a FieldFault."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: FieldCode, detail: str) -> None:
         self.code = code
         self.detail = detail
         super().__init__(code)
@@ -42,16 +44,16 @@ class ImageFile:
 
 def truncated() -> ImageRefused:
     """The refusal of a file that ends too early."""
-    return ImageRefused("truncated_image", "The image ends too early: send the whole file.")
+    return ImageRefused(FieldCode.TRUNCATED_IMAGE, "The image ends too early: send the whole file.")
 
 
 def damaged(what: str) -> ImageRefused:
     """The refusal of a file that breaks its format."""
-    return ImageRefused("damaged_image", f"The image is damaged ({what}): export it again.")
+    return ImageRefused(FieldCode.DAMAGED_IMAGE, f"The image is damaged ({what}): export it again.")
 
 
 def unsupported(kind: str) -> ImageRefused:
     """The refusal of a sound file of a kind that is not read."""
     return ImageRefused(
-        "unsupported_encoding", f"This rare kind of {kind} is not read: export it as plain PNG."
+        FieldCode.UNSUPPORTED_ENCODING, f"This rare kind of {kind} is not read: export it as plain PNG."
     )

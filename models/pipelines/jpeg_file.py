@@ -17,6 +17,7 @@ import simplejpeg
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from models.field_codes import FieldCode
 from models.pipelines.image_header import (
     MOST_PARTS,
     Colour,
@@ -122,7 +123,7 @@ def decode_jpeg(image: ImageFile) -> Image.Image:
     pixels = np.asarray(pixels)[..., 0] if grey else np.asarray(pixels)
     if has_seam(pixels, *image.block):
         raise ImageRefused(
-            "damaged_image",
+            FieldCode.DAMAGED_IMAGE,
             "The image is damaged (from one place on its brightness or colour is shifted, as where data were lost): "
             "export it again. Where it looks right, send it as PNG.",
         )

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Final
 from xml.parsers import expat
 
+from models.field_codes import FieldCode
 from models.pipelines.image_header import ImageRefused
 
 UPRIGHT: Final = 1
@@ -57,7 +58,7 @@ _MOST_TEXT_BYTES: Final = 1 << 24
 def unclear() -> ImageRefused:
     """The refusal of a file that says how it is to be turned in a way that cannot be read."""
     return ImageRefused(
-        "unclear_orientation",
+        FieldCode.UNCLEAR_ORIENTATION,
         "The image's metadata say how it is to be turned in a form that cannot be read: "
         "turn it upright and export it without metadata.",
     )
@@ -73,7 +74,7 @@ def _only(statements: Iterable[int | None]) -> int | None:
     found = {statement for statement in statements if statement is not None}
     if len(found) > 1:
         raise ImageRefused(
-            "conflicting_orientation",
+            FieldCode.CONFLICTING_ORIENTATION,
             "The image's metadata contradict each other on how it is to be turned: "
             "turn it upright and export it without metadata.",
         )

@@ -8,6 +8,7 @@ and ICC profiles are not applied.
 from collections.abc import Iterable
 from typing import Final
 
+from models.field_codes import FieldCode
 from models.pipelines.image_header import ImageRefused, damaged
 
 # By precedence: a decoder that knows one of them ignores those behind it.
@@ -25,7 +26,7 @@ def check_colour(chunks: Iterable[tuple[bytes, bytes]]) -> None:
     for kind, body in stated:
         if _STATEMENTS.index(kind) == strongest and not _is_usual(kind, body):
             raise ImageRefused(
-                "unsupported_color",
+                FieldCode.UNSUPPORTED_COLOR,
                 "The image says that its samples are not in the scale of sRGB, but linear or HDR, for "
                 "example: convert it to sRGB and export it again.",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from models.field_codes import FieldCode
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.contract import FieldFault, InputRejected, TensorSpec
@@ -13,7 +14,7 @@ from models.pipelines.features import AnyFeature, FieldNames
 if TYPE_CHECKING:
     from models.pipelines.features.table import Stored
 
-DAMAGED: Final = FieldFault("", "stored_input_damaged", "The stored input is damaged.")
+DAMAGED: Final = FieldFault("", FieldCode.STORED_INPUT_DAMAGED, "The stored input is damaged.")
 
 
 class TableClassification(ClassificationPipeline):
@@ -36,7 +37,7 @@ class TableClassification(ClassificationPipeline):
         """What to store of an input, field by field, in the manifest's order. Raises InputRejected with every fault."""
         if not isinstance(value, dict):
             advice = "Send a JSON object with one value per field."
-            raise InputRejected(FieldFault("", "not_an_object", advice))
+            raise InputRejected(FieldFault("", FieldCode.NOT_AN_OBJECT, advice))
         found = {feature.name: feature.check(value.get(feature.name)) for feature in self._features}
         faults = [each for each in found.values() if isinstance(each, FieldFault)]
         faults += self.unknown_fields(value)

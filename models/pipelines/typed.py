@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, Self, Ty
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticSerializationError, to_json
 
+from models.field_codes import FieldCode
 from models.manifest import ManifestTable, ModelManifest, parse_parameters
 from models.pipelines.contract import (
     Answer,
@@ -36,7 +37,7 @@ from models.pipelines.typed_schemas import derived_schema
 
 # The first byte of a stored input: how the rest of it is written. 1 is canonical JSON.
 CODEC: Final = b"\x01"
-_DAMAGED: Final = FieldFault("", "stored_input_damaged", "The stored input is damaged.")
+_DAMAGED: Final = FieldFault("", FieldCode.STORED_INPUT_DAMAGED, "The stored input is damaged.")
 
 
 class TypedInput(BaseModel):
@@ -178,7 +179,7 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
         if payload[:1] != CODEC:
             version = payload[0] if payload else "none"
             detail = f"The stored input is of codec version {version}; this release reads {CODEC[0]}."
-            raise InputRejected(FieldFault("", "stored_input_codec", detail))
+            raise InputRejected(FieldFault("", FieldCode.STORED_INPUT_CODEC, detail))
         try:
             return self.input_type.model_validate_json(payload[1:])
         except ValidationError:
@@ -251,7 +252,9 @@ def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> Ty
     try:
         written = to_json(value)
     except PydanticSerializationError:
-        raise InputRejected(FieldFault("", "not_json", "Send JSON: text in UTF-8 and no bytes.")) from None
+        raise InputRejected(
+            FieldFault("", FieldCode.NOT_JSON, "Send JSON: text in UTF-8 and no bytes.")
+        ) from None
     try:
         checked = model.model_validate_json(written)
     except ValidationError:

@@ -9,24 +9,25 @@ from typing import Any, Final, get_args
 from pydantic import ValidationError
 from pydantic_core.core_schema import ErrorType
 
+from models.field_codes import FieldCode, OtherCode
 from models.pipelines.contract import FieldFault, pointer_to
 from models.pipelines.features.names import FieldNames
 
 Schema = Mapping[str, Any]
 
 MOST: Final = 100  # faults of one value: a list may hold any number of wrong elements
-_CODES: Final = {
-    "missing": "missing_field",
-    "finite_number": "not_finite",
-    "literal_error": "not_allowed",
-    "enum": "not_allowed",
-    "string_pattern_mismatch": "wrong_format",
+_CODES: Final[Mapping[str, FieldCode]] = {
+    "missing": FieldCode.MISSING_FIELD,
+    "finite_number": FieldCode.NOT_FINITE,
+    "literal_error": FieldCode.NOT_ALLOWED,
+    "enum": FieldCode.NOT_ALLOWED,
+    "string_pattern_mismatch": FieldCode.WRONG_FORMAT,
     **dict.fromkeys(
         ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "int_parsing_size"),
-        "out_of_range",
+        FieldCode.OUT_OF_RANGE,
     ),
-    **dict.fromkeys(("string_too_long", "too_long", "bytes_too_long"), "too_long"),
-    **dict.fromkeys(("string_too_short", "too_short", "bytes_too_short"), "too_short"),
+    **dict.fromkeys(("string_too_long", "too_long", "bytes_too_long"), FieldCode.TOO_LONG),
+    **dict.fromkeys(("string_too_short", "too_short", "bytes_too_short"), FieldCode.TOO_SHORT),
 }  # fmt: skip
 _OWN_WORDS: Final = frozenset(("value_error", "assertion_error"))  # of an author's validators
 _KNOWN: Final = frozenset(get_args(ErrorType))
@@ -88,28 +89,28 @@ def _fault(found: Any, path: tuple[str, ...], root: Schema) -> FieldFault:
     name, schema = _place(path, root)
     if kind in _OWN_WORDS:
         words = str(found["msg"]).partition(", ")[2] if kind == "value_error" else str(found["msg"])
-        return FieldFault(pointer, "invalid_value", words)
+        return FieldFault(pointer, FieldCode.INVALID_VALUE, words)
     if kind not in _KNOWN:  # a PydanticCustomError of an author: its type is the code
-        return FieldFault(pointer, kind, str(found["msg"]))
+        return FieldFault(pointer, OtherCode(kind), str(found["msg"]))
     wanted = described(schema, root)
     if kind == "missing":
-        return FieldFault(pointer, "missing_field", f"{name} is missing: send {wanted}.")
+        return FieldFault(pointer, FieldCode.MISSING_FIELD, f"{name} is missing: send {wanted}.")
     if not path and _resolved(schema, root).get("type") == "object":
-        return FieldFault("", "not_an_object", "Send a JSON object.")
+        return FieldFault("", FieldCode.NOT_AN_OBJECT, "Send a JSON object.")
     return FieldFault(pointer, _code(kind), f"{name} must be {wanted}.")
 
 
-def _code(kind: str) -> str:
+def _code(kind: str) -> FieldCode:
     if kind in _CODES:
         return _CODES[kind]
     if kind.endswith(("_parsing", "_invalid", "_inexact")) or "_past" in kind or "_future" in kind:
-        return "wrong_format"
-    return "wrong_type"
+        return FieldCode.WRONG_FORMAT
+    return FieldCode.WRONG_TYPE
 
 
 def _merged(faults: list[FieldFault]) -> FieldFault:
     """One fault of a place: a value that fits none of several types has one of each, and the type it has says most."""
-    return next((fault for fault in faults if fault.code != "wrong_type"), faults[0])
+    return next((fault for fault in faults if fault.code != FieldCode.WRONG_TYPE), faults[0])
 
 
 def _unknown(path: tuple[str, ...], keys: list[str], root: Schema) -> list[FieldFault]:

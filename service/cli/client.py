@@ -13,6 +13,7 @@ from urllib.parse import quote
 import click
 import httpx
 
+from models.field_codes import OtherCode
 from service.cli.errors import AnswerLost, ApiProblem, Unreachable
 from service.cli.output import printable
 from service.cli.target import Target
@@ -359,6 +360,9 @@ def _problem(response: httpx.Response) -> ApiProblem:
         response.status_code,
         content["code"],
         str(content.get("detail", "")),
-        tuple(FieldError(error["pointer"], error["code"], error["detail"]) for error in errors[:MAX_FIELDS]),
+        tuple(
+            FieldError(error["pointer"], OtherCode(error["code"]), error["detail"])
+            for error in errors[:MAX_FIELDS]
+        ),
         request_id=response.headers.get("X-Request-Id", ""),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from models.field_codes import FieldCode
 from service.cli.cases import STDIN, FileCase, JsonCases, read_cases
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
@@ -24,7 +25,7 @@ Answer = TypeVar("Answer")
 
 WAIT_S = 60.0
 BULK_LIMIT = 1000
-OF_FIELDS = {"missing_field", "unknown_field"}  # what only models find that take fields
+OF_FIELDS = {FieldCode.MISSING_FIELD, FieldCode.UNKNOWN_FIELD}  # what only models find that take fields
 
 
 @click.command("submit")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+from models.field_codes import FieldCode, OtherCode
 from models.pipelines import InputRejected
 from service.accounts import Principal
 from service.catalog import Catalog, PublishedModel
@@ -62,7 +63,9 @@ class Intake:
         if wanted.explain:
             raise InputInvalid(
                 "This model offers no explanation.",
-                errors=(FieldError("/explain", "explain_unsupported", "Leave it out or send false."),),
+                errors=(
+                    FieldError("/explain", FieldCode.EXPLAIN_UNSUPPORTED, "Leave it out or send false."),
+                ),
             )
         payload, upload_id = self._stored_input(principal, model, wanted.input)
         return NewJob(
@@ -98,7 +101,7 @@ class Intake:
             upload_id = _upload_id(value["upload_id"])
             model.encode(self._uploaded(principal, upload_id))
             return None, upload_id
-        raise InputInvalid(errors=(FieldError("/input", "wrong_type", BINARY_FORM),))
+        raise InputInvalid(errors=(FieldError("/input", FieldCode.WRONG_TYPE, BINARY_FORM),))
 
     def _uploaded(self, principal: Principal, upload_id: UUID) -> bytes:
         if self._uploads.size_bytes(principal.tenant_id, upload_id) > self._most_bytes:
@@ -117,10 +120,10 @@ class Intake:
 def check_deadline(deadline: datetime) -> None:
     """Raises DeadlinePassed or RequestInvalid. Times after LATEST_YEAR may not exist in UTC."""
     if deadline.year > LATEST_YEAR:
-        late = FieldError("/deadline", "too_late", f"Send a time up to the year {LATEST_YEAR}.")
+        late = FieldError("/deadline", FieldCode.TOO_LATE, f"Send a time up to the year {LATEST_YEAR}.")
         raise RequestInvalid(errors=(late,))
     if deadline.year < FIRST_YEAR or deadline <= datetime.now(UTC):
-        passed = FieldError("/deadline", DeadlinePassed.code, "Send a time in the future.")
+        passed = FieldError("/deadline", OtherCode(DeadlinePassed.code), "Send a time in the future.")
         raise DeadlinePassed(errors=(passed,))
 
 
@@ -128,10 +131,10 @@ def _check_not_before(not_before: datetime, deadline: datetime | None) -> None:
     """Raises RequestInvalid. A time that has passed is as good as none."""
     if not FIRST_YEAR <= not_before.year <= LATEST_YEAR:
         hint = f"Send a time from the year {FIRST_YEAR} to {LATEST_YEAR}."
-        raise RequestInvalid(errors=(FieldError("/not_before", "out_of_range", hint),))
+        raise RequestInvalid(errors=(FieldError("/not_before", FieldCode.OUT_OF_RANGE, hint),))
     if deadline is not None and not_before >= deadline:
         hint = "Send a time before the deadline: the job would expire unscored."
-        raise RequestInvalid(errors=(FieldError("/not_before", "past_deadline", hint),))
+        raise RequestInvalid(errors=(FieldError("/not_before", FieldCode.PAST_DEADLINE, hint),))
 
 
 def _check_named_once(after: Sequence[UUID]) -> None:
@@ -140,7 +143,7 @@ def _check_named_once(after: Sequence[UUID]) -> None:
     if again:
         hint = "Name each job once."
         raise AfterUnsuitable(
-            errors=tuple(FieldError(f"/after/{number}", "named_twice", hint) for number in again)
+            errors=tuple(FieldError(f"/after/{number}", FieldCode.NAMED_TWICE, hint) for number in again)
         )
 
 
@@ -160,7 +163,7 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         hint = "Encode the file's bytes in base64 (RFC 4648, section 4)."
-        raise InputInvalid(errors=(FieldError("/input/data", "not_base64", hint),)) from None
+        raise InputInvalid(errors=(FieldError("/input/data", FieldCode.NOT_BASE64, hint),)) from None
 
 
 def _upload_id(text: str) -> UUID:
@@ -168,4 +171,4 @@ def _upload_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         hint = "Send the id that the upload was answered with."
-        raise InputInvalid(errors=(FieldError("/input/upload_id", "not_a_uuid", hint),)) from None
+        raise InputInvalid(errors=(FieldError("/input/upload_id", FieldCode.NOT_A_UUID, hint),)) from None

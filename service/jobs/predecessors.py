@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from models.field_codes import FieldCode, OtherCode
 from service import rows
 from service.db import UnitOfWork
-from service.errors import AfterUnsuitable, FieldError, PredecessorBusy
+from service.errors import AfterUnsuitable, FieldError, JobNotFound, PredecessorBusy
 from service.lifecycle import FINAL_STATES, JobState
 from service.queue import deliver_wake_up, score_wake_up
 
@@ -113,12 +114,12 @@ class Predecessors:
         predecessor = self.found.get(job_id)
         if predecessor is None:
             words = "There is no such job. Check the id, and that the key belongs to its tenant."
-            return FieldError(pointer, "job_not_found", words)
+            return FieldError(pointer, OtherCode(JobNotFound.code), words)
         if predecessor.unfit is not None:
-            return FieldError(pointer, "predecessor_unfit", f"This job {predecessor.unfit}")
+            return FieldError(pointer, FieldCode.PREDECESSOR_UNFIT, f"This job {predecessor.unfit}")
         if self.depth([job_id]) > MOST_DEPTH:
             words = f"This job ends a chain of {MOST_DEPTH + 1} jobs, the longest allowed. Wait until some have ended."
-            return FieldError(pointer, "chain_too_long", words)
+            return FieldError(pointer, FieldCode.CHAIN_TOO_LONG, words)
         return None
 
 

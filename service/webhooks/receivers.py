@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 
+from models.field_codes import OtherCode
 from service import egress
 from service.egress import EgressRules, Resolve, Target
 from service.errors import FieldError, ServerBusy, ServiceError, UrlRefused
@@ -71,5 +72,5 @@ class Receivers:
 
 def pointing_to(refusal: ServiceError, pointer: str) -> ServiceError:
     """The refusal, with the field that it concerns."""
-    refusal.errors = (FieldError(pointer, refusal.code, refusal.detail),)
+    refusal.errors = (FieldError(pointer, OtherCode(refusal.code), refusal.detail),)
     return refusal

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from models.field_codes import FieldCode, OtherCode
 from models.pipelines import Answer, Case, FieldFault, PredictionInvalid, RowFault, Run, Scoring
 from workers.batches.lease_keeper import LeaseLost, Stopping
 from workers.jobs.scoring import ALONE_AT_FAULT, UNREADABLE
@@ -13,7 +14,7 @@ from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
 
 ARTIFACTS_NOT_KEPT = FieldFault(
     "",
-    "artifacts_not_kept",
+    FieldCode.ARTIFACTS_NOT_KEPT,
     "The answer contains files, which a batch does not keep: submit this case as a job.",
 )
 
@@ -55,7 +56,7 @@ class CaseScorer:
         try:
             answers = self._answers(cases)
         except RowFault as fault:
-            unreadable = FieldFault("", UNREADABLE.code, UNREADABLE.detail)
+            unreadable = FieldFault("", OtherCode(UNREADABLE.code), UNREADABLE.detail)
             before, behind = cases[: fault.index], cases[fault.index + 1 :]
             return [*self._some(before), unreadable, *self._some(behind)]
         except tuple(ALONE_AT_FAULT) as fault:
@@ -70,7 +71,7 @@ class CaseScorer:
             ):  # the row is too large, not the micro-batch: larger ones may fit again
                 self.limit = self.largest
             problem = ALONE_AT_FAULT[type(fault)]
-            return [FieldFault("", problem.code, problem.detail)]
+            return [FieldFault("", OtherCode(problem.code), problem.detail)]
         middle = len(cases) // 2
         if isinstance(fault, OutOfMemory):
             self.limit = min(self.limit, middle)

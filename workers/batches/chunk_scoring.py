@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
+from models.field_codes import OtherCode
 from models.pipelines import Array, FieldFault, Pipeline, PredictionInvalid, SinglePass
 from models.pipelines.columns import (
     CellFaults,
@@ -158,7 +159,7 @@ class ChunkScorer:
             try:
                 return result_columns(fields, results), np.array(kept, np.int64), failed
             except PredictionInvalid as invalid:
-                bad = FieldFault("", BAD_PREDICTION.code, BAD_PREDICTION.detail)
+                bad = FieldFault("", OtherCode(BAD_PREDICTION.code), BAD_PREDICTION.detail)
                 failed |= {kept[row]: bad for row in invalid.rows}
 
     def _result_columns(
@@ -171,7 +172,9 @@ class ChunkScorer:
                 return self._pipeline.result_columns(outputs, len(kept)), kept
             except PredictionInvalid as invalid:
                 for place in invalid.rows:
-                    failed[int(kept[place])] = FieldFault("", BAD_PREDICTION.code, BAD_PREDICTION.detail)
+                    failed[int(kept[place])] = FieldFault(
+                        "", OtherCode(BAD_PREDICTION.code), BAD_PREDICTION.detail
+                    )
                 rest = np.delete(np.arange(len(kept)), invalid.rows)
                 outputs = (
                     {name: value[rest] for name, value in outputs.items()} if len(rest) else self._none()
@@ -207,7 +210,7 @@ class ChunkScorer:
             if end - start == 1:  # the row is too large, not the batch: larger ones may fit again
                 self.batch_limit = self._largest if isinstance(fault, OutOfMemory) else self.batch_limit
                 problem = ALONE_AT_FAULT[type(fault)]
-                failed[start] = FieldFault("", problem.code, problem.detail)
+                failed[start] = FieldFault("", OtherCode(problem.code), problem.detail)
                 return []
             middle = (start + end) // 2
             if isinstance(fault, OutOfMemory):

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
+from models.field_codes import OtherCode
 from models.pipelines import ROW, FieldFault, SinglePass
 from models.pipelines.columns import CellFaults
 from service import failpoints
@@ -309,7 +310,7 @@ class StepWorker:
         self._keeper.give_way()
         seek = chunks.open_seek(services.ciphers.of(step.tenant_id), step.tenant_id, chunk.id, chunk.seek)
         planned, problem = Chunk.from_bytes(seek), chunk.problem or {}
-        fault = FieldFault("", problem.get("code", ""), problem.get("detail", ""))
+        fault = FieldFault("", OtherCode(problem.get("code", "")), problem.get("detail", ""))
         content = encoded([_all_failed(planned, layout, fault)], request.output)
         # After every claim of the chunk, so that what those left can be distinguished.
         fence = chunk.fence + step.lease.fence

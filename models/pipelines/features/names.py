@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from models.field_codes import FieldCode
 from models.pipelines.contract import FieldFault, pointer_to
 from models.pipelines.names import folded
 
@@ -20,10 +21,13 @@ class FieldNames:
     def unknown(self, value: Mapping[object, object]) -> list[FieldFault]:
         """Faults of the keys of an input that are no features."""
         unknown = [str(key) for key in value if key not in self._names]
-        faults = [FieldFault(pointer_to(key), "unknown_field", self._advice(key)) for key in unknown[:_NAMED]]
+        faults = [
+            FieldFault(pointer_to(key), FieldCode.UNKNOWN_FIELD, self._advice(key))
+            for key in unknown[:_NAMED]
+        ]
         if (more := len(unknown) - len(faults)) > 0:
             faults.append(
-                FieldFault("", "unknown_field", f"Remove {more} more fields the model does not take.")
+                FieldFault("", FieldCode.UNKNOWN_FIELD, f"Remove {more} more fields the model does not take.")
             )
         return faults
 

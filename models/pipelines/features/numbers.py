@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from models.field_codes import FieldCode
 from models.pipelines.contract import FieldFault
 from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
 
@@ -40,11 +41,11 @@ class MeasuredFeature(FeatureTable):
 
     def not_finite(self) -> FieldFault:
         """The message for NaN and infinities."""
-        return self.fault("not_finite", f"must be a finite number {self.range_text}")
+        return self.fault(FieldCode.NOT_FINITE, f"must be a finite number {self.range_text}")
 
     def out_of_range(self) -> FieldFault:
         """The message for a number out of range."""
-        return self.fault("out_of_range", f"must be {self.range_text}")
+        return self.fault(FieldCode.OUT_OF_RANGE, f"must be {self.range_text}")
 
     def measured(self, json_type: str, example: float | None) -> dict[str, object]:
         """JSON Schema of the feature. `unit` is an annotation of ours: the UCUM code."""

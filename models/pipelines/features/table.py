@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from models.field_codes import FieldCode
 from models.manifest import ManifestTable, Text
 from models.pipelines.contract import FieldFault, pointer_to
 
@@ -37,14 +38,14 @@ class FeatureTable(ManifestTable):
 
     def missing_fault(self) -> FieldFault:
         """The message where a required value is absent."""
-        return self.fault("missing_field", f"is missing: send {self.wanted}")
+        return self.fault(FieldCode.MISSING_FIELD, f"is missing: send {self.wanted}")
 
     def wrong_type(self, hint: str = "") -> FieldFault:
         """The message for a value of another type."""
         more = f". {hint}" if hint else ""
-        return self.fault("wrong_type", f"must be {self.wanted}{more}")
+        return self.fault(FieldCode.WRONG_TYPE, f"must be {self.wanted}{more}")
 
-    def fault(self, code: str, rule: str) -> FieldFault:
+    def fault(self, code: FieldCode, rule: str) -> FieldFault:
         """A fault of this feature."""
         return FieldFault(pointer_to(self.name), code, f"{self.name} {rule}.")
 

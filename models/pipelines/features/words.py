@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from models.field_codes import FieldCode
 from models.manifest import Text
 from models.pipelines.contract import FieldFault, pointer_to
 from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
@@ -65,13 +66,15 @@ class CategoryFeature(FeatureTable):
 
     def _checked(self, value: object) -> str | FieldFault:
         if not isinstance(value, str):
-            return self.fault("wrong_type", f"must be a text, {self.wanted}")
+            return self.fault(FieldCode.WRONG_TYPE, f"must be a text, {self.wanted}")
         if value in self.values:
             return value
         near = list(near_names(self.values, [value]))
         # Where several are near, as "< 3" and "> 3" are to "3", none is hinted at.
         hint = f". Did you mean {json.dumps(near[0], ensure_ascii=False)}?" if len(near) == 1 else "."
-        return FieldFault(pointer_to(self.name), "not_allowed", f"{self.name} must be {self.wanted}{hint}")
+        return FieldFault(
+            pointer_to(self.name), FieldCode.NOT_ALLOWED, f"{self.name} must be {self.wanted}{hint}"
+        )
 
     def fed(self, stored: Any) -> str | int | None:
         """The value or its place, or what stands for an absent one."""
@@ -121,9 +124,9 @@ class TextFeature(FeatureTable):
         if not isinstance(value, str):
             return self.wrong_type()
         if not value:
-            return self.fault("too_short", f"is empty: send {self.wanted}")
+            return self.fault(FieldCode.TOO_SHORT, f"is empty: send {self.wanted}")
         if len(value) > self.max_length:
-            return self.fault("too_long", f"must be {self.wanted}")
+            return self.fault(FieldCode.TOO_LONG, f"must be {self.wanted}")
         if any("\ud800" <= character <= "\udfff" for character in value):
             return self.wrong_type("Half a surrogate pair is no character")
         return value

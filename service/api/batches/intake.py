@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from models.field_codes import FieldCode, OtherCode
 from models.pipelines import InputRejected
 from service.accounts import Principal
 from service.api.batches.schemas import (
@@ -46,7 +47,7 @@ def checked_batch(services: Services, principal: Principal, wanted: BatchSubmit)
     _check_places(services, principal, request.uri, request.place)
     if wanted.not_before is not None and not FIRST_YEAR <= wanted.not_before.year <= LATEST_YEAR:
         far = f"Send a time of the years {FIRST_YEAR} to {LATEST_YEAR}."
-        raise RequestInvalid(errors=(FieldError("/not_before", "out_of_range", far),))
+        raise RequestInvalid(errors=(FieldError("/not_before", FieldCode.OUT_OF_RANGE, far),))
     if wanted.deadline is not None:
         check_deadline(wanted.deadline)
     return NewBatch(
@@ -113,13 +114,15 @@ def _request(wanted: BatchOptions, *, upload_id: UUID | None, uri: str | None) -
     """What the workers get. Raises RequestInvalid where an option belongs to another format."""
     form = BatchFormat(wanted.format)
     if wanted.delimiter is not None and form is not BatchFormat.CSV:
-        raise RequestInvalid(errors=(FieldError("/delimiter", "only_of_csv", "Leave it out, or send CSV."),))
+        raise RequestInvalid(
+            errors=(FieldError("/delimiter", FieldCode.ONLY_OF_CSV, "Leave it out, or send CSV."),)
+        )
     for name in ("missing", "decimal"):
         if getattr(wanted, name) and form is not BatchFormat.CSV:
-            fault = FieldError(f"/{name}", "only_of_csv", "Leave it out, or send CSV.")
+            fault = FieldError(f"/{name}", FieldCode.ONLY_OF_CSV, "Leave it out, or send CSV.")
             raise RequestInvalid(errors=(fault,))
     if wanted.index is not None and form not in ARCHIVES:
-        fault = FieldError("/index", "only_of_archives", "Leave it out, or send a ZIP or TAR.")
+        fault = FieldError("/index", FieldCode.ONLY_OF_ARCHIVES, "Leave it out, or send a ZIP or TAR.")
         raise RequestInvalid(errors=(fault,))
     return BatchRequest(
         format=form,
@@ -157,14 +160,14 @@ def _check_request(request: BatchRequest, model: PublishedModel) -> None:
         check_names(wanted)
     if {*wanted.ignore} & {*wanted.field_names, *wanted.carried}:
         reason = "A field of the model, or a carried column, cannot be ignored: leave it out of this list."
-        raise RequestInvalid(errors=(FieldError("/ignore", "name_taken", reason),))
+        raise RequestInvalid(errors=(FieldError("/ignore", FieldCode.NAME_TAKEN, reason),))
 
 
 def _check_upload(services: Services, principal: Principal, upload_id: UUID) -> None:
     try:
         services.uploads.size_bytes(principal.tenant_id, upload_id)
     except UploadNotFound as error:
-        fault = FieldError("/source/upload_id", error.code, error.detail)
+        fault = FieldError("/source/upload_id", OtherCode(error.code), error.detail)
         raise UploadNotFound(errors=(fault,)) from None
 
 
@@ -197,4 +200,6 @@ def _pointing(pointer: str) -> Iterator[None]:
     except FileRefused as error:
         raise FileUnfit(error.detail, code=error.problem.value, pointer=pointer) from None
     except WindowInvalid as error:
-        raise WindowInvalid(error.detail, (FieldError(pointer, error.code, error.detail),)) from None
+        raise WindowInvalid(
+            error.detail, (FieldError(pointer, OtherCode(error.code), error.detail),)
+        ) from None

@@ -12,6 +12,7 @@ from flask import request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.http import parse_list_header
 
+from models.field_codes import FieldCode, OtherCode
 from models.pipelines import pointer_to
 from models.strict_json import JsonInvalid, read_json
 from service.errors import (
@@ -56,7 +57,8 @@ def query_as(schema: type[Schema]) -> Schema:
     if doubled:
         raise RequestInvalid(
             errors=tuple(
-                FieldError(pointer_to(name), "doubled", "Give this parameter once.") for name in doubled
+                FieldError(pointer_to(name), FieldCode.DOUBLED, "Give this parameter once.")
+                for name in doubled
             )
         )
     try:
@@ -76,7 +78,8 @@ def request_invalid(error: ValidationError) -> ServiceError:
     found = error.errors(include_input=False, include_url=False, include_context=False)
     return RequestInvalid(
         errors=tuple(
-            FieldError(pointer_to(*map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in found
+            FieldError(pointer_to(*map(str, fault["loc"])), OtherCode(fault["type"]), fault["msg"])
+            for fault in found
         )
     )
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.field_codes import FieldCode
 from service.accounts import Scope
 from service.api.http import parameters
 from service.api.http.answers import answer, page_of
@@ -219,7 +220,9 @@ class EndpointViews:
         wanted = body_as(ReplayRequest, services.bodies.json(principal))
         until = wanted.until or datetime.now(UTC)
         if wanted.since >= until:
-            late = FieldError("/since", "too_late", "Send a time before `until`, which is now if omitted.")
+            late = FieldError(
+                "/since", FieldCode.TOO_LATE, "Send a time before `until`, which is now if omitted."
+            )
             raise RequestInvalid(errors=(late,))
         with services.database.transaction() as work:
             replayed, planned = history.replay_range(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
+from models.field_codes import FieldCode
 from models.pipelines import Array, FieldFault, InputRejected, Pipeline, pointer_to
 from models.pipelines.columns import CellFaults, FaultFinder
 from models.pipelines.rows import FieldPipeline, FilePipeline
@@ -21,7 +22,7 @@ from service.batches.files.plans import Chunk
 KINDS_NAMED = 10_000
 ROWS_BETWEEN = 64
 TOO_MANY_KINDS = FieldFault(
-    "", "input_invalid", "The row does not fit the model: send it as a job to see why."
+    "", FieldCode.INPUT_INVALID, "The row does not fit the model: send it as a job to see why."
 )
 
 log = structlog.get_logger()

@@ -6,6 +6,7 @@ A fault of the file fails the batch in validation; a fault of a row becomes one 
 from enum import StrEnum
 from typing import ClassVar
 
+from models.field_codes import FieldCode
 from models.pipelines import FieldFault
 from service.problem_codes import BatchProblem, JobProblem
 
@@ -61,22 +62,26 @@ class SourceUnavailable(Exception):
 
 
 # Faults of a row that do not depend on the pipeline. A fault's pointer is the JSON pointer of its column.
-ROW_TOO_LARGE = FieldFault("", "row_too_large", "The row is larger than allowed: check where it ends.")
+ROW_TOO_LARGE = FieldFault(
+    "", FieldCode.ROW_TOO_LARGE, "The row is larger than allowed: check where it ends."
+)
 WRONG_COLUMN_COUNT = FieldFault(
-    "", "wrong_column_count", "The row and the header have different numbers of columns."
+    "", FieldCode.WRONG_COLUMN_COUNT, "The row and the header have different numbers of columns."
 )
-INVALID_JSON = FieldFault("", "invalid_json", "The line is not a JSON object.")
-NOT_AN_OBJECT = FieldFault("", "not_an_object", "Send a JSON object with one value per field.")
-LINE_NOT_AN_OBJECT = FieldFault("", "not_an_object", "Write one JSON object per line.")
+INVALID_JSON = FieldFault("", FieldCode.INVALID_JSON, "The line is not a JSON object.")
+NOT_AN_OBJECT = FieldFault("", FieldCode.NOT_AN_OBJECT, "Send a JSON object with one value per field.")
+LINE_NOT_AN_OBJECT = FieldFault("", FieldCode.NOT_AN_OBJECT, "Write one JSON object per line.")
 LINE_WITHOUT_INPUT = FieldFault(
-    "", "missing_field", "The line has no `input`: write {custom_id, input} as the others do."
+    "", FieldCode.MISSING_FIELD, "The line has no `input`: write {custom_id, input} as the others do."
 )
-MISSING_FILE = FieldFault("", "missing_file", "The index names a file that the archive does not hold.")
-AMBIGUOUS_FILE = FieldFault("", "ambiguous_file", "The archive holds several files of this name.")
-ENCRYPTED_FILE = FieldFault("", "encrypted_file", "The file is encrypted: store it unencrypted.")
-DAMAGED_FILE = FieldFault("", "damaged_file", "This file is damaged or incomplete in the archive.")
+MISSING_FILE = FieldFault(
+    "", FieldCode.MISSING_FILE, "The index names a file that the archive does not hold."
+)
+AMBIGUOUS_FILE = FieldFault("", FieldCode.AMBIGUOUS_FILE, "The archive holds several files of this name.")
+ENCRYPTED_FILE = FieldFault("", FieldCode.ENCRYPTED_FILE, "The file is encrypted: store it unencrypted.")
+DAMAGED_FILE = FieldFault("", FieldCode.DAMAGED_FILE, "This file is damaged or incomplete in the archive.")
 UNSUPPORTED_FILE = FieldFault(
-    "", "unsupported_file", "The file is a link, or compressed by a method that is not supported."
+    "", FieldCode.UNSUPPORTED_FILE, "The file is a link, or compressed by a method that is not supported."
 )
 MODEL_FAILED = FieldFault(
     "",
@@ -84,33 +89,30 @@ MODEL_FAILED = FieldFault(
     "The model fails on this input. Check the input; if it is right, tell the model's publisher.",
 )
 TOO_MANY_FAULTS = FieldFault(
-    "", "unknown_field", "The row has fields that the model does not take: remove them."
+    "", FieldCode.UNKNOWN_FIELD, "The row has fields that the model does not take: remove them."
 )
 
 
 def missing_id(pointer: str) -> FieldFault:
     """The fault of a row without an id."""
-    return FieldFault(pointer, "missing_field", "The id is missing.")
-
-
-UNUSABLE_ID = "unusable_id"
+    return FieldFault(pointer, FieldCode.MISSING_FIELD, "The id is missing.")
 
 
 def unusable_id(pointer: str) -> FieldFault:
     """The fault of a row whose id is neither a string nor a finite number."""
-    return FieldFault(pointer, UNUSABLE_ID, "An id must be a string or a finite number.")
+    return FieldFault(pointer, FieldCode.UNUSABLE_ID, "An id must be a string or a finite number.")
 
 
 def text_not_utf8(pointer: str) -> FieldFault:
     """The fault of a row with a text in another encoding."""
-    return FieldFault(pointer, FileProblem.NOT_UTF8, "The text is not UTF-8: store it as UTF-8.")
+    return FieldFault(pointer, FieldCode.NOT_UTF8, "The text is not UTF-8: store it as UTF-8.")
 
 
 def time_out_of_range(pointer: str) -> FieldFault:
     """The fault of a row with a time that cannot be written."""
-    return FieldFault(pointer, "out_of_range", "The time must lie between the years 1 and 9999.")
+    return FieldFault(pointer, FieldCode.OUT_OF_RANGE, "The time must lie between the years 1 and 9999.")
 
 
 def duplicate_id(pointer: str) -> FieldFault:
     """The fault of a row whose id an earlier row has."""
-    return FieldFault(pointer, "duplicate_id", "An earlier row has the same id.")
+    return FieldFault(pointer, FieldCode.DUPLICATE_ID, "An earlier row has the same id.")

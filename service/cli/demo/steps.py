@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from models.field_codes import FieldCode
 from service.cli import tables
 from service.cli.batches import watching
 from service.cli.client import ApiClient, Json
@@ -211,7 +212,7 @@ def overnight(tour: Tour) -> None:
     results, errors = (_lines(tour.api, batch["id"], kind) for kind in ("results", "errors"))
     told = {line["row"]: line["label"] for line in results} | {line["row"]: line["code"] for line in errors}
     answers = {row: str(case.expected["label"]) for row, case in enumerate(known, 1)}
-    if batch["state"] != "completed" or told != answers | {SLIPPED: "out_of_range"}:
+    if batch["state"] != "completed" or told != answers | {SLIPPED: FieldCode.OUT_OF_RANGE}:
         raise DemoFailed("The batch does not answer each row as known.")
     tour.say(
         f"A file of {NIGHT:,} rows, as a data team hands it over for the night. In row {SLIPPED:,} a point slipped."

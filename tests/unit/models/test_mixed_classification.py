@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.field_codes import FieldCode
 from models.manifest import ManifestInvalid
 from models.pipelines import FieldFault, InputRejected, RowFault, single_pass
 from models.pipelines.rows import FieldPipeline
@@ -132,7 +133,7 @@ def test_a_whole_number_has_the_bits_that_its_range_needs(limits: dict[str, Any]
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named_with_what_to_send(field: str, value: object, code: str, detail: str) -> None:
-    assert faults_of({**GOOD, field: value}) == (FieldFault(f"/{field}", code, detail),)
+    assert faults_of({**GOOD, field: value}) == (FieldFault(f"/{field}", FieldCode(code), detail),)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_all_faults_are_reported_together_and_unknown_fields_too() -> None:
 @pytest.mark.parametrize("value", [None, [], "dose", 3])
 def test_only_an_object_is_an_input(value: object) -> None:
     assert faults_of(value) == (
-        FieldFault("", "not_an_object", "Send a JSON object with one value per field."),
+        FieldFault("", FieldCode.NOT_AN_OBJECT, "Send a JSON object with one value per field."),
     )
 
 

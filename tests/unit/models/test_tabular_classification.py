@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.field_codes import FieldCode
 from models.manifest import ManifestInvalid
 from models.pipelines import FieldFault, InputRejected, Pipeline, RowFault, single_pass
 from models.pipelines.columns import NumberColumn
@@ -62,7 +63,7 @@ def test_the_ends_of_a_range_belong_to_it(value: dict[str, float]) -> None:
     ],
 )
 def test_a_bad_number_is_named_with_its_range_and_unit(dose: object, code: str, detail: str) -> None:
-    assert faults_of({"dose": dose, "age": 40}) == (FieldFault("/dose", code, detail),)
+    assert faults_of({"dose": dose, "age": 40}) == (FieldFault("/dose", FieldCode(code), detail),)
 
 
 def test_an_absent_field_is_missing() -> None:
@@ -77,7 +78,7 @@ def test_a_number_without_unit_is_worded_without_one() -> None:
 @pytest.mark.parametrize("value", [None, [], "dose", 3, b"dose"])
 def test_only_an_object_is_an_input(value: object) -> None:
     assert faults_of(value) == (
-        FieldFault("", "not_an_object", "Send a JSON object with one value per field."),
+        FieldFault("", FieldCode.NOT_AN_OBJECT, "Send a JSON object with one value per field."),
     )
 
 
@@ -103,7 +104,9 @@ def test_an_unknown_field_is_pointed_at_as_rfc_6901_wants() -> None:
 def test_of_countless_unknown_fields_the_first_twenty_are_named() -> None:
     faults = faults_of({"dose": 1, "age": 2} | {f"extra{index}": 0 for index in range(1000)})
     assert len(faults) == 21
-    assert faults[-1] == FieldFault("", "unknown_field", "Remove 980 more fields the model does not take.")
+    assert faults[-1] == FieldFault(
+        "", FieldCode.UNKNOWN_FIELD, "Remove 980 more fields the model does not take."
+    )
 
 
 @given(st.text(min_size=6), st.integers(min_value=10**6))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from models.bundle import Bundle, bundled, read_bundle
+from models.field_codes import FieldCode
 from models.pipelines import FieldFault
 from service.api.http.schemas import Reference
 from service.catalog import ALIAS, DEFAULT_ALIAS, REFERENCE, PublishedModel, field_errors
@@ -90,7 +91,7 @@ def test_a_bundled_model_can_be_referred_to(folder: Path) -> None:
 
 
 def test_a_field_of_an_input_is_pointed_to_inside_the_request() -> None:
-    (found,) = field_errors([FieldFault("/radius~1mean", "out_of_range", "between 1 and 2 mm")])
+    (found,) = field_errors([FieldFault("/radius~1mean", FieldCode.OUT_OF_RANGE, "between 1 and 2 mm")])
     assert (found.pointer, found.code, found.detail) == (
         "/input/radius~1mean",
         "out_of_range",

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import models
+from models.field_codes import FieldCode
 from service.problem_codes import BatchProblem, JobProblem
 from tests.unit.service.test_statements import SOURCES, written
 
+MODELS = sorted(Path(models.__path__[0]).rglob("*.py"))
 API = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 IN_LETTERS = re.compile(
     r"""(?<!>)'code', '[a-z_]+'|\{"code": ?"[a-z_]+"|->>'code' \S+( DISTINCT FROM)? '[a-z_]+'"""
@@ -45,13 +48,18 @@ def test_no_problem_has_a_code_in_letters_of_its_own() -> None:
     assert problems == []
 
 
-@pytest.mark.parametrize("codes", [JobProblem, BatchProblem])
+@pytest.mark.parametrize("codes", [JobProblem, BatchProblem, FieldCode])
 def test_every_code_is_used_and_documented(codes: type[StrEnum]) -> None:
     named = {
         node.attr
-        for path in SOURCES
+        for path in [*SOURCES, *MODELS]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == codes.__name__
     }
     assert named == {code.name for code in codes}
     assert [code.value for code in codes if f"`{code}`" not in API] == []
+
+
+def test_the_table_of_field_codes_has_the_set_and_no_others() -> None:
+    table = API.split("| field code | meaning |\n|---|---|\n")[1].split("\n\n")[0]
+    assert [row.split("`")[1] for row in table.splitlines()] == [code.value for code in FieldCode]

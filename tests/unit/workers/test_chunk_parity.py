@@ -62,7 +62,9 @@ def expected(cases: list[Any]) -> tuple[list[dict[str, Any]], list[tuple[int, st
             payloads.append(pipeline().encode(case))
             rows.append(row)
         except InputRejected as rejected:
-            wrong += [(row, fault.pointer[1:] or None, fault.code, fault.detail) for fault in rejected.faults]
+            wrong += [
+                (row, fault.pointer[1:] or None, str(fault.code), fault.detail) for fault in rejected.faults
+            ]
     if not payloads:
         return [], wrong
     results = []

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from models.field_codes import FieldCode
 from models.pipelines import FieldFault, pointer_to
 from models.pipelines.columns import FaultFinder
 from service.batches.files import problems
@@ -39,7 +40,7 @@ COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 PAX_BYTES: Final = 1024 * 1024
 TAR_BLOCK: Final = 512
 
-FAULTS: Final = {
+FAULTS: Final[Mapping[str, FieldFault]] = {
     fault.code: fault
     for fault in (
         problems.MISSING_FILE,
@@ -49,7 +50,7 @@ FAULTS: Final = {
         problems.UNSUPPORTED_FILE,
     )
 }
-NO_NAME: Final = FieldFault(pointer_to(FILE_COLUMN), "missing_field", "The row names no file.")
+NO_NAME: Final = FieldFault(pointer_to(FILE_COLUMN), FieldCode.MISSING_FIELD, "The row names no file.")
 
 
 def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchFormat) -> Inspected:
@@ -130,7 +131,7 @@ class ArchiveReader:
             return None, _fault(member.fault)
         if max(member.size_bytes, member.packed_bytes) > self._limits.file_bytes:
             advice = f"The file may have at most {self._limits.file_bytes} bytes: export it smaller."
-            return None, FieldFault("", "file_too_large", advice)
+            return None, FieldFault("", FieldCode.FILE_TOO_LARGE, advice)
         try:
             return _content(self._file, member, self._limits.file_bytes), None
         except FileRefused as refused:
@@ -325,7 +326,7 @@ def _with_fault(place: Member, fault: FieldFault | None) -> Member:
 
 
 def _fault(code: str) -> FieldFault:
-    known = {**FAULTS, NO_NAME.code: NO_NAME}
+    known: dict[str, FieldFault] = {**FAULTS, NO_NAME.code: NO_NAME}
     for fault in (
         problems.WRONG_COLUMN_COUNT,
         problems.INVALID_JSON,

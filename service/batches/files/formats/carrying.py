@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from models.field_codes import FieldCode
 from models.pipelines import FieldFault, pointer_to
 from models.pipelines.columns import NO_FAULTS, CellFaults, FaultFinder, Mask
 from service.batches.files import numbers, problems
 from service.batches.files.blocks import RowBlock
 from service.batches.files.layouts import Wanted
-from service.batches.files.problems import FileProblem
 
 # How a date or a time of the years 1 to 9999 is written; of others Arrow writes that they are out of range, or more digits.
 IN_RANGE: Final = r"^([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-|^[0-9]{2}:"
@@ -70,7 +70,7 @@ def sound(column: pa.Array, name: str) -> tuple[pa.Array, Mask | None, FieldFaul
         return column, None, None
     if wrong is None or not wrong.any():
         return column, None, None
-    plain = column.cast(pa.large_binary()) if fault.code == FileProblem.NOT_UTF8 else column
+    plain = column.cast(pa.large_binary()) if fault.code == FieldCode.NOT_UTF8 else column
     return pc.if_else(pa.array(~wrong), plain, None).cast(plain_type(kind)), wrong, fault
 
 

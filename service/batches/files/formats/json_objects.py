@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from models.field_codes import FieldCode
 from models.pipelines import FieldFault, pointer_to
 from models.pipelines.columns import FaultFinder, NumberColumn
 from models.strict_json import JsonInvalid, read_json_line
@@ -78,7 +79,7 @@ class ObjectBlock:
             unknown = self._beside(outer) if by_value else self._unknown(outer, taken, readable=fault is None)
             for other in (*self._id(outer), *unknown):
                 self._add(finder, row, other)
-                broken[row] |= other.code == problems.UNUSABLE_ID
+                broken[row] |= other.code == FieldCode.UNUSABLE_ID
         batch = record_batch(self.layout.carried, self._carried(carried), count)
         finder.add_all(id_faults(batch, self.layout.wanted, broken))
         return RowBlock(
@@ -160,7 +161,7 @@ class ObjectBlock:
             return []
         beside = {key: None for key in line if key not in (*wanted.carried, *wanted.ignore, INPUT)}
         advice = "This key is neither part of the line nor carried: remove it."
-        return [FieldFault(pointer_to(key), "unknown_field", advice) for key in list(beside)[:20]]
+        return [FieldFault(pointer_to(key), FieldCode.UNKNOWN_FIELD, advice) for key in list(beside)[:20]]
 
     def _carried(self, lines: Sequence[Mapping[str, object]]) -> dict[str, pa.Array]:
         mixed = self.layout.mixed

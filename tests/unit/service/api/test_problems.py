@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
+from models.field_codes import FieldCode, OtherCode
 from models.manifest import ModelManifest
 from service import errors
 from service.api.http.problems import MAX_FIELD_ERRORS, PROBLEM_TYPE, STATUS, install, problem_of
@@ -175,19 +176,19 @@ def test_a_fault_outside_of_a_view_is_logged_and_tells_nothing() -> None:
 
 
 def test_a_fault_of_ours_tells_nothing_even_with_words_and_fields_of_its_own() -> None:
-    fault = errors.PayloadUnreadable(MARK, (FieldError("/x", "y", MARK),))
+    fault = errors.PayloadUnreadable(MARK, (FieldError("/x", OtherCode("y"), MARK),))
     assert MARK not in json.dumps(problem_of(fault))
 
 
 def test_field_errors_are_listed_with_pointer_code_and_advice() -> None:
-    fault = errors.InputInvalid(errors=(FieldError("/input/a~1b", "out_of_range", "1 to 2 mm"),))
+    fault = errors.InputInvalid(errors=(FieldError("/input/a~1b", FieldCode.OUT_OF_RANGE, "1 to 2 mm"),))
     assert problem_of(fault)["errors"] == [
         {"pointer": "/input/a~1b", "code": "out_of_range", "detail": "1 to 2 mm"}
     ]
 
 
 def test_field_errors_are_listed_up_to_a_bound() -> None:
-    fault = errors.InputInvalid(errors=(FieldError("/x", "y", "z"),) * (MAX_FIELD_ERRORS + 1))
+    fault = errors.InputInvalid(errors=(FieldError("/x", OtherCode("y"), "z"),) * (MAX_FIELD_ERRORS + 1))
     listed = problem_of(fault)["errors"]
     assert isinstance(listed, list)
     assert len(listed) == MAX_FIELD_ERRORS

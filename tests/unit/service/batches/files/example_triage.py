@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from models.field_codes import FieldCode
 from models.manifest import MODEL
 from models.pipelines import (
     Answer,
@@ -89,17 +90,17 @@ class Triage:
     def encode(self, value: object) -> bytes:
         """See Pipeline."""
         if not isinstance(value, dict):
-            raise InputRejected(FieldFault("", "not_an_object", "Send a JSON object."))
+            raise InputRejected(FieldFault("", FieldCode.NOT_AN_OBJECT, "Send a JSON object."))
         faults = [
-            FieldFault(pointer_to(name), "missing_field", f"{name} is missing.")
+            FieldFault(pointer_to(name), FieldCode.MISSING_FIELD, f"{name} is missing.")
             for name in REQUIRED
             if value.get(name) is None
         ]
         for name, cell in value.items():
             if name not in KINDS:
-                faults.append(FieldFault(pointer_to(name), "unknown_field", "Remove it."))
+                faults.append(FieldFault(pointer_to(name), FieldCode.UNKNOWN_FIELD, "Remove it."))
             elif cell is not None and type(cell) not in KINDS[name]:
-                faults.append(FieldFault(pointer_to(name), "wrong_type", f"{name} has another type."))
+                faults.append(FieldFault(pointer_to(name), FieldCode.WRONG_TYPE, f"{name} has another type."))
         if faults:
             raise InputRejected(*faults)
         return json.dumps(value).encode()
