@@ -1,5 +1,6 @@
 """The inputs and outputs that a graph has, in its own names and types. Knows neither onnx nor ONNX Runtime."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ def _tensor(value: Any) -> Tensor:
     """A `NodeArg`, whose type reads like `tensor(float)` or `seq(map(string,tensor(float)))`."""
     if value.type.startswith("seq(map("):
         return Tensor(value.name, CLASS_MAPS, ())
-    word = value.type.removeprefix("tensor(").removesuffix(")")
+    tensor = re.fullmatch(r"tensor\((\w+)\)", value.type)
+    word = tensor[1] if tensor else value.type
     shape = tuple(length if isinstance(length, int) else None for length in value.shape)
     return Tensor(value.name, ELEMENTS.get(word, word), shape)

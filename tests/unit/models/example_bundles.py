@@ -5,6 +5,8 @@ The model: two numbers, dose (mg) and age (a); probability of "ill" = sigmoid(0.
 
 import copy
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from models.bundle import renew_golden, seal_bundle
-from models.manifest import ModelManifest
+from models.manifest import Fault, ModelManifest
 from models.sandbox import CpuRun
 
 LABELS: list[dict[str, Any]] = [
@@ -123,6 +125,15 @@ def write_bundle(folder: Path) -> Path:
     renew_golden(folder, CpuRun())
     seal_bundle(folder)
     return folder
+
+
+def told(faults: Sequence[Fault]) -> set[tuple[str, str]]:
+    """(place, code) of every fault, each of which says in words what is wrong."""
+    for fault in faults:
+        assert re.fullmatch(r"[a-z_0-9]+", fault.code), fault
+        assert len(fault.detail.split()) > 2, fault
+        assert str(fault) == f"{fault.place}: {fault.detail} [{fault.code}]"
+    return {(fault.place, fault.code) for fault in faults}
 
 
 def flat(result: dict[str, Any]) -> dict[str, Any]:
