@@ -1,13 +1,17 @@
 """Image files drawn by code, good and bad."""
 
+import re
 import struct
 import zlib
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
+from models.pipelines.image_file import ImageRefused, decode_image, read_image
 
 Pixels = NDArray[np.uint8]
 
@@ -58,3 +62,12 @@ def raw_png(
 def inserted(file: bytes, place: int, addition: bytes) -> bytes:
     """`file` with `addition` at byte `place`: 33 is behind a PNG's header, 2 behind a JPEG's start."""
     return file[:place] + addition + file[place:]
+
+
+def refused(file: bytes) -> str:
+    """The code that `file` is refused with, and why: a sentence that says what to do behind its colon."""
+    with pytest.raises(ImageRefused) as caught:
+        decode_image(read_image(file), "L")
+    assert re.fullmatch(r"[A-Z][^:]+: [^:]+\.", caught.value.detail)
+    assert str(caught.value) == caught.value.code
+    return f"{caught.value.code}: {caught.value.detail}"

@@ -17,7 +17,7 @@ from models.bundle import BundleRefused, file_digest, read_bundle, renew_golden,
 from models.checking import check_bundle, publishable
 from models.pipelines import Array
 from models.sandbox import CpuRun
-from tests.unit.models.example_bundles import graph, manifest_table, toml, write_bundle
+from tests.unit.models.example_bundles import graph, manifest_table, told, toml, write_bundle
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def refusals(folder: Path) -> set[tuple[str, str]]:
     """(place, code) of every fault of the bundle in `folder`."""
     with pytest.raises(BundleRefused) as caught:
         publishable(folder, CpuRun())
-    return {(fault.place, fault.code) for fault in caught.value.faults}
+    return told(caught.value.faults)
 
 
 def test_a_good_bundle_is_publishable(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,8 +18,8 @@ from models.golden import parse_golden
 from models.manifest import ManifestInvalid, ModelManifest
 from models.pipelines import Array, load_pipeline
 from models.probing import check_probabilities
-from models.sandbox import CpuRun, Sandbox, SandboxFailed
-from tests.unit.models.example_bundles import graph, manifest, write_bundle
+from models.sandbox import CpuRun
+from tests.unit.models.example_bundles import graph, manifest, told, write_bundle
 
 RUN = CpuRun()
 
@@ -33,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 def found(folder: Path, run: Any = RUN) -> set[tuple[str, str]]:
     """(place, code) of every fault."""
-    return {(fault.place, fault.code) for fault in check_bundle(folder, run)}
+    return told(check_bundle(folder, run))
 
 
 def edit(folder: Path, name: str, change: Callable[[str], str]) -> None:
@@ -97,30 +96,6 @@ def test_a_graph_that_takes_all_memory_is_refused(folder: Path) -> None:
 
 def test_a_good_bundle_passes_in_a_process_of_its_own(folder: Path) -> None:
     assert publishable(folder).manifest.name == "dose-effect"
-
-
-def test_a_process_that_dies_is_told_of_and_ends_the_sandbox() -> None:
-    with Sandbox() as sandbox:
-        assert sandbox.call(abs, -3) == 3
-        with pytest.raises(SandboxFailed, match="ValueError"):
-            sandbox.call(int, "x")
-        with pytest.raises(SandboxFailed, match="SIGABRT"):
-            sandbox.call(os.abort)
-        with pytest.raises(SandboxFailed, match="SIGABRT"):
-            sandbox.call(abs, 1)
-
-
-def test_a_sandbox_as_a_whole_is_limited() -> None:
-    with (
-        Sandbox(limit_s=1) as sandbox,
-        pytest.raises(SandboxFailed, match="the whole check took longer than 1 s"),
-    ):
-        sandbox.call(time.sleep, 60)
-
-
-def test_a_process_whose_parent_was_killed_ends_by_itself() -> None:
-    with Sandbox(limit_s=30) as sandbox:
-        assert sandbox.call(resource.getrlimit, resource.RLIMIT_CPU)[0] == 30
 
 
 def without_sigmoid(factor: float, offset: float) -> onnx.ModelProto:

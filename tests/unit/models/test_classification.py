@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.manifest import ManifestInvalid
-from models.pipelines import PredictionInvalid, TensorSpec, registered_pipelines, single_pass
+from models.pipelines import Label, PredictionInvalid, TensorSpec, registered_pipelines, single_pass
 from models.pipelines.columns import CategoryColumn, ResultColumn
 from models.pipelines.rows import FieldPipeline
 from tests.unit.models.example_bundles import LABELS, flat, manifest, manifest_table
@@ -32,7 +32,8 @@ def results(probabilities: list[Any], name: str = "probability", **parameters: A
 def three_labels(probabilities: list[list[float]], **parameters: Any) -> list[dict[str, Any]]:
     """The same for a model with three labels."""
     labels = [*LABELS, THIRD]
-    return results(probabilities, "probabilities", labels=labels, positive=None, threshold=None, **parameters)
+    name = parameters.get("output", "probabilities")
+    return results(probabilities, name, labels=labels, positive=None, threshold=None, **parameters)
 
 
 def test_the_positive_label_is_answered_from_the_threshold_on() -> None:
@@ -210,17 +211,117 @@ def test_an_output_of_another_shape_is_refused(rows: list[Any]) -> None:
         results(rows)
 
 
-def test_rounding_of_the_graph_never_shows_as_a_probability_above_one() -> None:
-    [result] = results([[1.00001]])
-    assert result["probabilities"] == {"well": 0.0, "ill": 1.0}
+def test_rounding_of_the_graph_never_shows_as_a_probability_outside_of_0_and_1() -> None:
+    above, below = results([[1.00009], [-0.00009]])
+    assert above["probabilities"] == {"well": 0.0, "ill": 1.0}
+    assert below["probabilities"] == {"well": 1.0, "ill": 0.0}
 
 
-def test_results_are_plain_json_and_fit_their_schema() -> None:
+@pytest.mark.parametrize("probability", [1.00011, -0.00011])
+def test_more_than_rounding_is_refused(probability: float) -> None:
+    with pytest.raises(
+        PredictionInvalid, match="not between 0 and 1; if it is a logit, say so with `output`"
+    ):
+        results([[probability]])
+
+
+@pytest.mark.parametrize(("last", "is_refused"), [(0.50009, False), (0.50011, True), (0.49989, True)])
+def test_probabilities_sum_to_one_but_for_rounding(last: float, is_refused: bool) -> None:
+    rows = [[0.25, 0.25, 0.5], [0.25, 0.25, last]]
+    if not is_refused:
+        assert [row["label"] for row in three_labels(rows)] == ["unclear", "unclear"]
+        return
+    with pytest.raises(PredictionInvalid, match="if they are logits, say so with `output`") as caught:
+        three_labels(rows)
+    assert caught.value.rows == (1,)
+
+
+@pytest.mark.parametrize(
+    ("logit", "probability"),
+    [(0.0, 0.5), (2.0, 0.880797), (-2.0, 0.119203), (1000.0, 1.0), (-1000.0, 0.0), (3e38, 1.0)],
+)
+def test_a_logit_becomes_a_probability_by_the_logistic_function(logit: float, probability: float) -> None:
+    [result] = results([[logit]], "logit", output="logit")
+    assert result["probabilities"] == pytest.approx({"well": 1 - probability, "ill": probability})
+
+
+@pytest.mark.parametrize(
+    ("logits", "probabilities"),
+    [
+        ([0.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]),
+        ([1.0, 0.0, -1.0], [0.665241, 0.244728, 0.090031]),
+        ([1000.0, 1001.0, -1000.0], [0.268941, 0.731059, 0.0]),
+        ([-1000.0, -1001.0, -3000.0], [0.731059, 0.268941, 0.0]),
+    ],
+)
+def test_logits_become_probabilities_by_softmax_however_large_they_are(
+    logits: list[float], probabilities: list[float]
+) -> None:
+    [result] = three_labels([logits], output="logits")
+    assert list(result["probabilities"].values()) == pytest.approx(probabilities, abs=1e-6)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_no_logit(odd: float) -> None:
+    with pytest.raises(PredictionInvalid, match="not a finite number") as one:
+        results([[0.0], [odd]], "logit", output="logit")
+    with pytest.raises(PredictionInvalid, match="not a finite number") as several:
+        three_labels([[0.0, 0.0, 0.0], [0.0, odd, 0.0]], output="logits")
+    assert one.value.rows == several.value.rows == (1,)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"output": "logit"}])
+def test_of_no_rows_there_are_no_results(parameters: dict[str, Any]) -> None:
+    pipeline = single_pass(manifest(**parameters))
+    assert isinstance(pipeline, FieldPipeline)
+    outputs = {parameters.get("output", "probability"): np.empty((0, 1), np.float32)}
+    assert pipeline.postprocess(outputs, 0) == []
+    assert rows_of(pipeline.result_columns(outputs, 0), 0) == []
+
+
+SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Classification",
+    "type": "object",
+    "properties": {
+        "type": {"const": "classification"},
+        "label": {"enum": ["well", "ill", None], "description": "null when the model abstained"},
+        "display": {"type": ["string", "null"]},
+        "code": {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"system": {"type": "string"}, "code": {"type": "string"}},
+                    "required": ["system", "code"],
+                },
+                {"type": "null"},
+            ]
+        },
+        "probabilities": {
+            "type": "object",
+            "properties": {
+                "well": {"type": "number", "minimum": 0, "maximum": 1},
+                "ill": {"type": "number", "minimum": 0, "maximum": 1},
+            },
+            "required": ["well", "ill"],
+            "additionalProperties": False,
+        },
+        "threshold": {"type": ["number", "null"], "description": "of the positive label's probability"},
+        "abstained": {"type": "boolean"},
+        "abstain_reason": {"type": ["string", "null"]},
+    },
+    "required": [
+        "type", "label", "display", "code", "probabilities", "threshold", "abstained", "abstain_reason",
+    ],
+}  # fmt: skip
+
+
+def test_results_are_plain_json_and_fit_the_schema_that_is_published() -> None:
     pipeline = single_pass(manifest(abstain={"lower": 0.4, "upper": 0.6, "reason": "close"}))
-    schema = pipeline.result_schema()
-    jsonschema.Draft202012Validator.check_schema(schema)
+    assert pipeline.result_schema() == SCHEMA
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
     for row in pipeline.postprocess({"probability": np.array([[0.1], [0.5]], np.float32)}, 2):
-        jsonschema.validate(json.loads(json.dumps(row)), schema)
+        jsonschema.validate(json.loads(json.dumps(row)), SCHEMA)
 
 
 def test_the_graph_must_give_what_the_labels_ask_for() -> None:
@@ -229,21 +330,40 @@ def test_the_graph_must_give_what_the_labels_ask_for() -> None:
     assert single_pass(three).outputs == (
         TensorSpec("probabilities", "float32", (3,), ("well", "ill", "unclear")),
     )
+    assert single_pass(manifest(output="logit")).outputs == (TensorSpec("logit", "float32", (1,)),)
+    assert single_pass(manifest(output="logits")).outputs == (
+        TensorSpec("logits", "float32", (2,), ("well", "ill")),
+    )
 
 
 def test_labels_come_in_the_graphs_order() -> None:
     assert [label.id for label in single_pass(manifest()).labels()] == ["well", "ill"]
 
 
+def test_a_label_may_be_its_id_alone() -> None:
+    [first, _] = single_pass(manifest(labels=["well", "ill"])).labels()
+    assert first == Label(id="well", display="well", system=None, code=None)
+
+
 @pytest.mark.parametrize(
     ("parameters", "advice"),
     [
         ({"labels": LABELS[:1]}, "at least 2 items"),
+        ({"labels": [f"l{n}" for n in range(1001)], "positive": None, "threshold": None}, "at most 1000"),
+        ({"labels": ["well", "i" * 65]}, r"parameters\.labels\[1\]\.id: .*at most 64"),
+        ({"labels": ["well", "Ill"]}, r"parameters\.labels\[1\]\.id: .*match pattern"),
+        ({"labels": [LABELS[0] | {"code": None}, LABELS[1]]}, "give system and code together, or neither"),
         ({"labels": [LABELS[0], LABELS[0]]}, "give each label its own id"),
         ({"positive": "sick"}, "give `positive`"),
         ({"threshold": None}, "give `positive`"),
+        ({"positive": None}, "give `positive`"),
+        ({"positive": None, "threshold": None, "output": "probability"}, "name probabilities or logits"),
+        ({"positive": None, "threshold": None, "output": "logit"}, "name probabilities or logits"),
         ({"labels": [*LABELS, THIRD]}, "positive and threshold are for two labels"),
+        ({"labels": [*LABELS, THIRD], "positive": None}, "positive and threshold are for two labels"),
+        ({"labels": [*LABELS, THIRD], "threshold": None}, "positive and threshold are for two labels"),
         ({"abstain": {"lower": 0.6, "upper": 0.4, "reason": "x"}}, "lower must be less than upper"),
+        ({"abstain": {"lower": 0.5, "upper": 0.5, "reason": "x"}}, "lower must be less than upper"),
         ({"labels": [LABELS[0] | {"system": "ICD-10"}, LABELS[1]]}, r"parameters\.labels\[0\]\.system"),
         ({"speed": 3}, r"parameters\.speed: remove this key"),
     ],

@@ -181,6 +181,9 @@ def test_columns_and_inputs_that_do_not_meet_are_named(
     for part in words:
         assert any(part in fault.detail for fault in faults), (part, faults)
     assert len(faults) == len(words), faults
+    assert {fault.place for fault in faults} == {"manifest.toml: graph.inputs"}
+    unknown = {"graph_name_unknown"} if "d" in mapped else set()
+    assert {fault.code for fault in faults} <= {"input_differs"} | unknown
 
 
 def test_what_all_columns_share_is_said_once_and_of_the_feed() -> None:

@@ -13,7 +13,7 @@ from models.golden import GoldenFailed, check_golden, difference, encode_cases, 
 from models.manifest import BundleRefused, Fault, parse_parameters
 from models.pipelines import Answer, Array, Artifact, Case, Pipeline, Run, load_pipeline
 from models.pipelines.tabular_classification import TabularClassification, TabularParameters
-from tests.unit.models.example_bundles import golden_table, manifest
+from tests.unit.models.example_bundles import golden_table, manifest, told
 from tests.unit.models.example_images import gradient, png
 
 PIPELINE = load_pipeline(manifest())
@@ -63,7 +63,9 @@ GOOD = renewed_golden(json.dumps(golden_table()), PIPELINE, SCORING, score)
 
 
 def faults_of(run: Any, text: str = GOOD, pipeline: Pipeline = PIPELINE) -> list[Fault]:
-    return check_golden(parse_golden(text), pipeline, pipeline.open(Path()), 1e-5, run)
+    faults = check_golden(parse_golden(text), pipeline, pipeline.open(Path()), 1e-5, run)
+    assert all(place.startswith("golden.json") for place, _ in told(faults))
+    return faults
 
 
 def test_a_model_that_answers_as_written_has_no_faults() -> None:
@@ -164,7 +166,7 @@ def test_an_input_the_pipeline_refuses_is_named() -> None:
 def test_a_file_that_is_not_golden_json_is_refused(text: str) -> None:
     with pytest.raises(BundleRefused) as caught:
         parse_golden(text)
-    assert {fault.code for fault in caught.value.faults} == {"golden_invalid"}
+    assert {code for _, code in told(caught.value.faults)} == {"golden_invalid"}
     assert all(fault.place.startswith("golden.json") for fault in caught.value.faults)
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from models.graph import check_graph
 from models.manifest import Fault, GraphTable
 from models.pipelines import single_pass
-from tests.unit.models.example_bundles import graph, manifest
+from tests.unit.models.example_bundles import graph, manifest, told
 
 PIPELINE = single_pass(manifest())
 
@@ -20,7 +20,11 @@ PIPELINE = single_pass(manifest())
 def faults_of(model: onnx.ModelProto | bytes, folder: Path, *files: str) -> list[Fault]:
     path = folder / "model.onnx"
     path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-    return check_graph(path, GraphTable.model_validate({}), PIPELINE.graphs["model"], files=files)
+    faults = check_graph(path, GraphTable.model_validate({}), PIPELINE.graphs["model"], files=files)
+    assert {place for place, _ in told(faults)} <= {
+        "model.onnx", "manifest.toml: graph.inputs", "manifest.toml: graph.outputs",
+    }  # fmt: skip
+    return faults
 
 
 def identity(**attributes: Any) -> list[onnx.NodeProto]:

@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from models.pipelines.image_file import ImageRefused, decode_image, read_image
-from tests.unit.models.example_images import inserted, jpeg, noise
+from models.pipelines.image_file import decode_image, read_image
+from tests.unit.models.example_images import inserted, jpeg, noise, refused
 
 QUANTISATION, HUFFMAN, FRAME, SCAN = b"\xff\xdb", b"\xff\xc4", b"\xff\xc0", b"\xff\xda"
 PLAIN = jpeg(noise(40, 30))
@@ -19,49 +19,72 @@ def put(file: bytes, marker: bytes, place: int, values: bytes) -> bytes:
     return file[:at] + values + file[at + len(values) :]
 
 
+def segment(marker: bytes, body: bytes) -> bytes:
+    return marker + (len(body) + 2).to_bytes(2, "big") + body
+
+
 def without(file: bytes, marker: bytes) -> bytes:
     """`file` without its first segment of this kind."""
     at = file.index(marker)
     return file[:at] + file[at + 2 + int.from_bytes(file[at + 2 : at + 4], "big") :]
 
 
-def refused(file: bytes) -> str:
-    with pytest.raises(ImageRefused) as caught:
-        decode_image(read_image(file), "L")
-    return caught.value.code
-
-
 @pytest.mark.parametrize("file", [PLAIN, PROGRESSIVE])
 @pytest.mark.parametrize("entries", [range(64), range(1), range(63, 64)])
 def test_a_quantisation_step_of_zero_is_refused(file: bytes, entries: range) -> None:
-    assert refused(put(file, QUANTISATION, 1 + entries.start, bytes(len(entries)))) == "damaged_image"
+    assert refused(put(file, QUANTISATION, 1 + entries.start, bytes(len(entries)))).startswith(
+        "damaged_image: The image is damaged (a quantisation table without meaning)"
+    )
+
+
+STEPS, CODES = "a quantisation table without meaning", "a Huffman table without meaning"
+HEADER, LOST = "a header without meaning", "a table is missing"
+CODE = bytes(16)  # counts of a Huffman table without a code
 
 
 @pytest.mark.parametrize(
-    "file",
+    ("file", "reason"),
     [
-        put(PLAIN, QUANTISATION, 0, b"\x20"),  # steps of a width that is none
-        put(PLAIN, QUANTISATION, 0, b"\x04"),
-        put(PLAIN, QUANTISATION, 0, b"\x01"),  # the table that the frame names is missing
-        inserted(PLAIN, 2, b"\xff\xdb\0\x05\0\1\1"),
-        without(PLAIN, QUANTISATION),
-        without(PLAIN, HUFFMAN),
-        without(PROGRESSIVE, HUFFMAN),
-        put(PLAIN, HUFFMAN, 0, b"\x20"),
-        put(PLAIN, HUFFMAN, 0, b"\x04"),
-        put(PLAIN, HUFFMAN, 1, b"\3"),  # more codes of a bit than there can be
-        put(PLAIN, HUFFMAN, 1, b"\xff"),
-        put(PLAIN, HUFFMAN, 17, bytes(12)),  # codes that all mean the same
-        put(PLAIN, HUFFMAN, 17, b"\xff"),
-        put(PLAIN, FRAME, 7, b"\x01"),  # sampled not at all, or five times
-        put(PLAIN, FRAME, 7, b"\x15"),
-        put(PLAIN, FRAME, 8, b"\3"),
-        put(PLAIN, SCAN, 2, b"\x30"),
-        put(PLAIN, SCAN, 1, b"\7"),
+        (put(PLAIN, QUANTISATION, 0, b"\x20"), STEPS),  # steps of a width that is none
+        (put(PLAIN, QUANTISATION, 0, b"\x04"), STEPS),
+        (put(PLAIN, QUANTISATION, 0, b"\x01"), LOST),  # the table that the frame names
+        (inserted(PLAIN, 2, b"\xff\xdb\0\x05\0\1\1"), STEPS),
+        (without(PLAIN, QUANTISATION), LOST),
+        (without(PLAIN, HUFFMAN), LOST),
+        (without(PROGRESSIVE, HUFFMAN), LOST),
+        (put(PLAIN, HUFFMAN, 0, b"\x20"), CODES),
+        (put(PLAIN, HUFFMAN, 0, b"\x04"), CODES),
+        (put(PLAIN, HUFFMAN, 1, b"\3"), CODES),  # more codes of a bit than there can be
+        (put(PLAIN, HUFFMAN, 1, b"\xff"), CODES),
+        (put(PLAIN, HUFFMAN, 17, bytes(12)), CODES),  # codes that all mean the same
+        (put(PLAIN, HUFFMAN, 17, b"\xff"), CODES),
+        (inserted(PLAIN, 2, segment(HUFFMAN, b"\0" + b"\1" + CODE[1:] + b"\x10")), CODES),  # 16 bits of DC
+        (inserted(PLAIN, 2, segment(HUFFMAN, b"\0" + CODE[1:])), CODES),
+        (inserted(PLAIN, 2, segment(HUFFMAN, b"\0" + b"\2\1" + CODE[2:] + b"\0\1\2")), CODES),
+        (put(PLAIN, FRAME, 7, b"\x01"), HEADER),  # sampled not at all, or five times
+        (put(PLAIN, FRAME, 7, b"\x15"), HEADER),
+        (put(PLAIN, FRAME, 8, b"\3"), LOST),
+        (put(PLAIN, SCAN, 2, b"\x30"), LOST),
+        (put(PLAIN, SCAN, 1, b"\7"), "a scan without meaning"),
     ],
 )
-def test_tables_without_meaning_or_missing_are_refused(file: bytes) -> None:
-    assert refused(file) == "damaged_image"
+def test_tables_without_meaning_or_missing_are_refused(file: bytes, reason: str) -> None:
+    assert refused(file).startswith(f"damaged_image: The image is damaged ({reason}):")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\1" + b"\1" + CODE[1:] + b"\x0f",  # 15 bits of a DC difference are the most
+        b"\x11" + b"\1" + CODE[1:] + b"\xff",
+        b"\3" + b"\2" + CODE[1:] + b"\0\1",  # as many codes of one bit as there are
+        b"\3" + CODE,
+        b"\1" + b"\1" + CODE[1:] + b"\0" + b"\x13" + b"\0\1" + CODE[2:] + b"\7",  # two tables in one segment
+    ],
+)
+def test_tables_at_the_ends_of_what_they_may_be_are_read(body: bytes) -> None:
+    file = inserted(PLAIN, 2, segment(HUFFMAN, body))
+    assert decode_image(read_image(file), "L") == decode_image(read_image(PLAIN), "L")
 
 
 @pytest.mark.parametrize("quality", [1, 10, 50, 75, 95, 100])

@@ -17,12 +17,13 @@ from models.manifest import (
     parse_table,
     text_faults,
 )
-from tests.unit.models.example_bundles import manifest, manifest_table, toml
+from tests.unit.models.example_bundles import manifest, manifest_table, told, toml
 
 
 def faults_of(text: str) -> tuple[Fault, ...]:
     with pytest.raises(ManifestInvalid) as caught:
         ModelManifest.parse(text)
+    assert all(place.startswith("manifest.toml") for place, _ in told(caught.value.faults))
     return caught.value.faults
 
 

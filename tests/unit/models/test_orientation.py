@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from models.pipelines.image_file import ImageRefused, decode_image, read_image
-from tests.unit.models.example_images import Pixels, chunk, inserted, jpeg, noise, png
+from models.pipelines.image_file import decode_image, read_image
+from tests.unit.models.example_images import Pixels, chunk, inserted, jpeg, noise, png, refused
 
 SQUARE = noise(12, 8)
 JPEG, PNG = jpeg(SQUARE, quality=95), png(SQUARE)
+CONFLICTING = (
+    "conflicting_orientation: The image's metadata contradict each other on how it is to be turned: "
+    "turn it upright and export it without metadata."
+)
+UNCLEAR = (
+    "unclear_orientation: The image's metadata say how it is to be turned in a form that cannot be read: "
+    "turn it upright and export it without metadata."
+)
 HEAD = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
 TAIL = "</r:RDF></x:xmpmeta>"
 TIFF = 'xmlns:t="http://ns.adobe.com/tiff/1.0/"'
@@ -176,8 +184,7 @@ def test_a_value_without_a_meaning_turns_nothing(value: int) -> None:
     ],
 )  # fmt: skip
 def test_places_that_contradict_each_other_are_refused(file: bytes) -> None:
-    with pytest.raises(ImageRefused, match=r"^conflicting_orientation$"):
-        pixels_of(file)
+    assert refused(file) == CONFLICTING
 
 
 @pytest.mark.parametrize(
@@ -218,8 +225,7 @@ def test_places_that_contradict_each_other_are_refused(file: bytes) -> None:
     ],
 )
 def test_a_form_that_cannot_be_read_is_refused(file: bytes) -> None:
-    with pytest.raises(ImageRefused, match=r"^unclear_orientation$"):
-        pixels_of(file)
+    assert refused(file) == UNCLEAR
 
 
 @pytest.mark.parametrize(
@@ -252,5 +258,4 @@ def test_what_says_nothing_of_this_image_turns_nothing(file: bytes) -> None:
 
 def test_a_text_that_unpacks_without_end_is_refused() -> None:
     file = with_chunk(b"iTXt", packet_text(b" " * (1 << 25), packed=True))
-    with pytest.raises(ImageRefused, match=r"^unclear_orientation$"):
-        pixels_of(file)
+    assert refused(file) == UNCLEAR

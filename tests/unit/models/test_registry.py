@@ -12,7 +12,7 @@ from models.pipelines import load_pipeline, registered_pipelines
 from models.pipelines.contract import SIDE_FILE_BYTES, Pipeline
 from models.pipelines.registry import name_faults
 from models.sandbox import CpuRun
-from tests.unit.models.example_bundles import manifest_table, toml, write_bundle
+from tests.unit.models.example_bundles import manifest_table, told, toml, write_bundle
 from tests.unit.models.plug_ins import WORDS, install
 
 PLACE = "manifest.toml: pipeline"
@@ -49,6 +49,7 @@ def fault(bundle: Path, of: ModelManifest) -> Fault:
     with pytest.raises(BundleRefused) as caught:
         load_pipeline(of, side_files(bundle))
     [found] = caught.value.faults
+    assert told([found])
     return found
 
 
@@ -89,9 +90,12 @@ def test_a_package_that_cannot_be_used_is_named_with_what_to_do(
     install(site, name, {"words": value}, source)
     found = fault(bundle, manifest())
     assert (found.place, found.code) == (PLACE, "pipeline_unavailable")
-    assert f"the package {name} 1.2.0 provides 'words'" in found.detail
-    assert reason in found.detail
-    assert "mend or update that package" in found.detail
+    told_by, _, advice = found.detail.rpartition("): ")
+    assert told_by.startswith(
+        f"the package {name} 1.2.0 provides 'words' by {value.format(module=name.replace('-', '_'))}, "
+    )
+    assert reason in told_by.partition("which cannot be used (")[2]
+    assert advice == "mend or update that package where medqueue is installed, or install what it lacks"
 
 
 def test_a_broken_package_keeps_no_other_pipeline_from_loading(site: Path, bundle: Path) -> None:
@@ -107,7 +111,8 @@ def test_a_name_that_two_packages_provide_is_refused(site: Path, bundle: Path) -
         install(site, name, {"words": "{module}:load"})
     found = fault(bundle, manifest())
     assert (found.place, found.code) == (PLACE, "pipeline_name_taken")
-    assert all(name in found.detail for name in names)
+    first, second = (f"the package {name} 1.2.0" for name in sorted(names))
+    assert found.detail == f"{first} and {second} both provide 'words': uninstall one of them"
 
 
 def test_no_package_takes_the_place_of_a_built_in_pipeline(site: Path, tmp_path: Path) -> None:
@@ -119,7 +124,8 @@ def test_no_package_takes_the_place_of_a_built_in_pipeline(site: Path, tmp_path:
     assert type(load_pipeline(ModelManifest.model_validate(manifest_table()))) is type(built_in)
     [found] = check_bundle(folder, CpuRun())
     assert (found.place, found.code) == (PLACE, "pipeline_name_taken")
-    assert name in found.detail
+    advice = "which is built into medqueue: uninstall that package, or rename its entry point"
+    assert found.detail == f"the package {name} 1.2.0 provides a pipeline 'tabular-classification', {advice}"
     assert name_faults("words") == []
 
 

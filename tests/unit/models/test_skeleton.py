@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle, publishable
+from models.golden import FEWEST_CASES
 from models.manifest import FILL_IN, BundleRefused, ModelManifest
 from models.skeleton import write_skeleton
 from tests.unit.models.example_bundles import graph
@@ -79,29 +80,148 @@ def test_what_is_left_to_do_is_said_by_file_and_key(tmp_path: Path) -> None:
     assert any(place == "CARD.md" and "one row at a time" in what for place, what in left)
 
 
-def image_graph(shape: list[str | int]) -> onnx.ModelProto:
-    node = helper.make_node("GlobalAveragePool", ["picture"], ["score"])
+def image_graph(
+    shape: list[str | int], output: str = "score", channels: int | str | None = 1
+) -> onnx.ModelProto:
+    node = helper.make_node("GlobalAveragePool", ["picture"], [output])
     given = helper.make_tensor_value_info("picture", TensorProto.FLOAT, shape)
-    answered = helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", 1])
+    answered = helper.make_tensor_value_info(
+        output, TensorProto.FLOAT, None if channels is None else ["n", channels]
+    )
     tensors = helper.make_graph([node], "g", [given], [answered])
     return helper.make_model(tensors, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def test_a_square_of_channels_is_an_image(tmp_path: Path) -> None:
+IMAGE_MANIFEST = """\
+name = "own"
+version = "1.0.0"
+kind = "diagnosis"
+pipeline = "image-classification"
+title = "FILL IN"
+summary = "FILL IN"
+license = "FILL IN"
+
+[graph]
+inputs.image = "picture"
+outputs.probability = "score"
+
+[parameters]
+size = 64
+channels = 3
+labels = ["absent", "present"]
+output = "probability"
+positive = "present"
+threshold = { value = 0.5, sensitivity = 0.0, specificity = 0.0, ppv = 0.0, prevalence = 0.0, source = "FILL IN" }
+"""
+IMAGE_LEFT = {
+    "manifest.toml: title, summary, license": "who may use it",
+    "model.onnx": "feeds values from 0 to 1",
+    "manifest.toml: parameters.labels": "in the order that the graph gives them",
+    "manifest.toml: parameters.threshold": "the one you chose",
+    "manifest.toml: parameters.output": "then `outputs.probability` in [graph] is called so too",
+    "golden.json": "at least 5 real inputs that differ",
+    "CARD.md": "every section",
+}
+
+
+def test_a_skeleton_of_an_image_model_holds_all_that_the_graph_tells(tmp_path: Path) -> None:
     onnx.save(image_graph(["n", 3, 64, 64]), tmp_path / "m.onnx")
     found = write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
-    manifest = ModelManifest.parse((found.folder / "manifest.toml").read_text())
-    assert manifest.pipeline == "image-classification"
-    assert (manifest.parameters["size"], manifest.parameters["channels"]) == (64, 3)
+    assert (found.folder, found.pipeline) == (tmp_path / "own", "image-classification")
+    assert (found.folder / "manifest.toml").read_text() == IMAGE_MANIFEST
+    assert [place for place, _ in found.left] == list(IMAGE_LEFT)
+    for place, what in found.left:
+        assert IMAGE_LEFT[place] in what
+    golden = (found.folder / "golden.json").read_text()
+    assert json.loads(golden) == {"cases": [{"input": {"data": FILL_IN}, "expected": {}}] * FEWEST_CASES}
+    assert len(golden.splitlines()) > FEWEST_CASES, "somebody writes in it by hand"
+    card = (found.folder / "CARD.md").read_text()
+    assert card.startswith(
+        "# own\n\nA model of the pipeline `image-classification`.\n\n## Intended use\n\nFILL IN: "
+    )
+    assert re.findall("^## (.*)", card, re.MULTILINE) == [
+        "Intended use", "Out of scope", "Data", "Figures", "Limits",
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", [["n", 64, 64, 3], ["n", 3, 64, 32], ["n", 3, "h", "w"], ["n", 5, 8]])
+@pytest.mark.parametrize(
+    ("output", "channels", "expected"),
+    [
+        ("score", 1, ("probability", ["absent", "present"], "present")),
+        ("Logit", 1, ("logit", ["absent", "present"], "present")),
+        ("logits", 3, ("logits", ["class_0", "class_1", "class_2"], None)),
+        ("score", 3, ("probabilities", ["class_0", "class_1", "class_2"], None)),
+        ("score", "classes", ("probabilities", ["class_0", "class_1"], None)),
+        ("score", None, ("probabilities", ["class_0", "class_1"], None)),
+    ],
+)
+def test_the_scores_and_their_labels_are_guessed_from_the_output(
+    output: str, channels: int | str | None, expected: tuple[str, list[str], str | None], tmp_path: Path
+) -> None:
+    onnx.save(image_graph(["n", 3, 64, 64], output, channels), tmp_path / "m.onnx")
+    write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    manifest = ModelManifest.parse((tmp_path / "own" / "manifest.toml").read_text())
+    parameters = manifest.parameters
+    assert (parameters["output"], parameters["labels"], parameters.get("positive")) == expected
+    assert manifest.graph_tables["model"].outputs == {expected[0]: output}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "chosen"),
+    [
+        ({"label": TensorProto.INT64, "y_prob": TensorProto.FLOAT, "score": TensorProto.FLOAT}, "y_prob"),
+        ({"score": TensorProto.DOUBLE, "hidden": TensorProto.FLOAT16, "label": TensorProto.INT64}, "hidden"),
+        ({"label": TensorProto.INT64}, None),
+    ],
+)
+def test_of_several_outputs_the_probabilities_are_taken_or_else_the_last_of_scores(
+    outputs: dict[str, int], chosen: str | None, tmp_path: Path
+) -> None:
+    model = image_graph(["n", 3, 64, 64])
+    del model.graph.output[:]
+    for name, element in outputs.items():
+        model.graph.output.append(helper.make_tensor_value_info(name, element, ["n", 2]))
+    onnx.save(model, tmp_path / "m.onnx")
+    if chosen is None:
+        with pytest.raises(BundleRefused) as caught:
+            write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+        [fault] = caught.value.faults
+        assert (fault.place, fault.code) == ("model.onnx", "output_differs")
+        assert fault.detail == "no output holds scores of classes"
+    else:
+        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+        manifest = ModelManifest.parse((tmp_path / "own" / "manifest.toml").read_text())
+        assert manifest.graph_tables["model"].outputs == {"probabilities": chosen}
+
+
+def test_a_graph_of_grey_images_is_told_from_one_of_colours(tmp_path: Path) -> None:
+    onnx.save(image_graph(["n", 1, 28, 28]), tmp_path / "m.onnx")
+    write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    manifest = ModelManifest.parse((tmp_path / "own" / "manifest.toml").read_text())
+    assert (manifest.parameters["size"], manifest.parameters["channels"]) == (28, 1)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        ["n", 64, 64, 3],
+        ["n", 2, 64, 64],
+        ["n", 3, 64, 32],
+        ["n", 3, "h", "w"],
+        ["n", 5, 8],
+        ["n", 3, 8, 8, 8],
+    ],
+)
 def test_a_graph_that_no_pipeline_feeds_is_refused_with_what_it_takes(
     shape: list[str | int], tmp_path: Path
 ) -> None:
     onnx.save(image_graph(shape), tmp_path / "m.onnx")
-    with pytest.raises(BundleRefused, match="pipeline_unknown"):
+    with pytest.raises(BundleRefused) as caught:
         write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    [fault] = caught.value.faults
+    assert (fault.place, fault.code) == ("model.onnx", "pipeline_unknown")
+    known = [length if isinstance(length, int) else None for length in shape]
+    assert str(known[1:]) in fault.detail or str(known) in fault.detail
     assert not (tmp_path / "own").exists()
 
 
