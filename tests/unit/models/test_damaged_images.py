@@ -259,6 +259,8 @@ def test_a_png_damaged_at_any_byte_is_refused_or_scored_as_it_was() -> None:
     "file",
     [
         picture(3, ROWS, (b"PLTE", bytes(range(256)) * 3)),
+        picture(3, bytes(41 * 30), (b"PLTE", bytes(3))),
+        picture(3, bytes(6 * 30), (b"PLTE", bytes(6)), depth=1),
         picture(3, ROWS, (b"PLTE", bytes(range(256)) * 3), (b"tRNS", b"\xff" * 3)),
         picture(0, ROWS, (b"PLTE", bytes(30))),
         picture(0, ROWS, (b"gAMA", b"\0\0\xb1\x8f"), (b"sBIT", b"\x08"), (b"pHYs", bytes(9))),
@@ -279,3 +281,13 @@ def test_a_refusal_shows_nothing_of_what_a_decoder_said(file: bytes) -> None:
     with pytest.raises(ImageRefused) as caught:
         pixels_of(file)
     assert caught.value.__cause__ is None
+
+
+def test_a_header_tells_how_many_colours_its_palette_has() -> None:
+    sizes = {
+        256: picture(3, ROWS, (b"PLTE", PALETTE)),
+        1: picture(3, ROWS, (b"PLTE", bytes(3))),
+        10: picture(0, ROWS, (b"PLTE", bytes(30))),
+        0: GOOD_PNG,
+    }
+    assert [read_image(file).palette_size for file in sizes.values()] == list(sizes)

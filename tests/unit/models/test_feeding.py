@@ -141,6 +141,10 @@ def test_a_matrix_that_goes_whole_is_not_copied() -> None:
     [
         ("age", "int64", "'age' has another element type, int64.*`type = \"integer\"`"),
         ("age", "string", "'age' has another element type, string.*`type = \"category\"`"),
+        ("age", "int32", "'age' has another element type, int32.*`type = \"integer\"`"),
+        ("visits", "bool", "'visits' has another element type, bool.*`type = \"boolean\"`"),
+        ("visits", "string", "'visits' has another element type, string.*`type = \"text\"`, without `as = "),
+        ("smoker", "uint8", "uint8, which bool does not convert to: the pipeline needs"),
         ("age", "bool", "'age' has another element type, bool.*`type = \"boolean\"`"),
         ("serial", "int32", "'serial' has another element type, int32.*`maximum` that 32 bits hold"),
         ("sex", "int64", "'sex' has another element type, int64.*`as = \"index\"`"),
@@ -187,8 +191,12 @@ def test_columns_and_inputs_that_do_not_meet_are_named(
 
 
 def test_what_all_columns_share_is_said_once_and_of_the_feed() -> None:
-    [fault] = feeding(NUMBERS, [single("X", "int64", 3)], features="X").faults
-    assert fault.detail.startswith("'features' has another element type, int64")
+    for element in ("int64", "int32"):
+        [fault] = feeding(NUMBERS, [single("X", element, 3)], features="X").faults
+        assert fault.detail == (
+            f"'features' has another element type, {element}, which float32 does not convert to; "
+            'give the feature `type = "integer"`: the pipeline needs float32 [N, 3]'
+        )
     columns = (TensorSpec("age", "float64", (1,)), TensorSpec("sex", "string", (1,)))
     [fault] = feeding(
         TensorSpec("features", ROW, (2,), columns=columns), [single("X", "float64", 2)], features="X"

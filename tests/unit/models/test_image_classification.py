@@ -158,11 +158,11 @@ def interlaced(pixels: Pixels) -> bytes:
     return b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (9, 13), (30, 8)])
+@pytest.mark.parametrize("shape", [(8, 8), (9, 13), (30, 8), (1, 9), (4, 4), (9, 1), (5, 2)])
 def test_an_interlaced_png_is_read(shape: tuple[int, int]) -> None:
     pixels = noise(*shape)
     file = raw_png(*shape, interlaced(pixels), interlaced=1)
-    assert (scored(file) == scored(png(pixels))).all()
+    assert (np.asarray(decode_image(read_image(file), "L")) == pixels).all()
 
 
 def test_an_interlaced_png_with_a_pixel_too_few_is_truncated() -> None:

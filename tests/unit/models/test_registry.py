@@ -5,12 +5,14 @@ from uuid import uuid4
 
 import pytest
 
+import models.pipelines.contract
 from models.bundle import side_files
 from models.checking import check_bundle
 from models.manifest import BundleRefused, Fault, ModelManifest
 from models.pipelines import load_pipeline, registered_pipelines
 from models.pipelines.contract import SIDE_FILE_BYTES, Pipeline
 from models.pipelines.registry import name_faults
+from models.pipelines.side_files import missing, too_large
 from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import manifest_table, told, toml, write_bundle
 from tests.unit.models.plug_ins import WORDS, install
@@ -34,6 +36,12 @@ def bundle(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "words.txt").write_text("ill well")
     return folder
+
+
+def test_the_type_of_arrays_is_given_to_who_asks_at_run_time() -> None:
+    assert models.pipelines.__getattr__("Array") == models.pipelines.contract.Array
+    with pytest.raises(AttributeError, match="Arrays"):
+        models.pipelines.__getattr__("Arrays")
 
 
 def package() -> str:
@@ -144,6 +152,13 @@ def test_a_side_file_that_a_parameter_names_must_be_there_and_small(site: Path, 
         found = fault(bundle, manifest(words=path))
         assert (found.place, found.code) == ("manifest.toml: parameters.words", code)
         assert path in found.detail
+        assert told([found])
+    assert "more than 8 MiB" in fault(bundle, manifest(words="large.txt")).detail
+
+
+def test_a_side_file_that_cannot_be_used_is_told_by_its_path() -> None:
+    for unusable, code in ((missing, "side_file_missing"), (too_large, "side_file_too_large")):
+        assert told(unusable("words.txt").faults) == {("words.txt", code)}
 
 
 def test_the_default_of_a_side_file_is_looked_for_too(site: Path, bundle: Path) -> None:

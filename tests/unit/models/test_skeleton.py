@@ -225,12 +225,14 @@ def test_a_graph_that_no_pipeline_feeds_is_refused_with_what_it_takes(
     assert not (tmp_path / "own").exists()
 
 
-def test_weights_beside_the_graph_come_along(tmp_path: Path) -> None:
+@pytest.mark.parametrize("location", ["w.bin", "some/where/w.bin"])
+def test_weights_beside_the_graph_come_along(location: str, tmp_path: Path) -> None:
     model = graph()
-    onnx.external_data_helper.convert_model_to_external_data(model, location="w.bin", size_threshold=0)
+    (tmp_path / location).parent.mkdir(parents=True, exist_ok=True)
+    onnx.external_data_helper.convert_model_to_external_data(model, location=location, size_threshold=0)
     onnx.save(model, tmp_path / "m.onnx")
-    folder = write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own").folder
-    assert (folder / "w.bin").read_bytes() == np.array([0.1, 0.02, -2.0], np.float32).tobytes()
+    folder = write_skeleton(tmp_path / "m.onnx", tmp_path / "new" / "own", "own").folder
+    assert (folder / location).read_bytes() == np.array([0.1, 0.02, -2.0], np.float32).tobytes()
 
 
 @pytest.mark.parametrize("location", ["nothing.bin", "../outside.bin"])
