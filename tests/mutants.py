@@ -10,6 +10,7 @@ import argparse
 import bisect
 import functools
 import itertools
+import os
 import random
 import re
 import resource
@@ -145,13 +146,23 @@ class _Forgetful:
                 value.cache_clear()
 
 
+class _ProcessorTime:
+    """Measures tests by the processor time that they and their processes take: on a busy machine none becomes slow."""
+
+    def pytest_runtest_logstart(self) -> None:
+        self._began = sum(os.times()[:4])
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        state().duration_by_test[nodeid] = sum(os.times()[:4]) - self._began
+
+
 def _forget_what_is_cached() -> None:
     execute = PytestRunner.execute_pytest
 
     def execute_anew(runner: PytestRunner, params: list[str], **options: Any) -> int:
         _Forgetful().pytest_runtest_setup()
         if plugins := options.get("plugins"):  # it is noted which test reaches what
-            options["plugins"] = [*plugins, _Forgetful()]
+            options["plugins"] = [*plugins, _Forgetful(), _ProcessorTime()]
         return int(execute(runner, params, **options))
 
     PytestRunner.execute_pytest = execute_anew

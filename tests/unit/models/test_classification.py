@@ -89,7 +89,9 @@ def test_columns_of_two_labels_say_what_results_say(
 @pytest.mark.parametrize("parameters", [{}, {"abstain": BAND}])
 @given(
     rows=st.lists(
-        st.sampled_from([[0.25, 0.25, 0.5], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0], [0.75, 0.125, 0.125]]),
+        st.sampled_from(
+            [[0.25, 0.25, 0.5], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0], [0.75, 0.125, 0.125], [1.00005, 0.0, 0.0]]
+        ),
         max_size=9,
     )
 )

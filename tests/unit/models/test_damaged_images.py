@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from models.pipelines.image_file import ImageRefused, decode_image, read_image
+from models.pipelines.jpeg_file import decode_jpeg
 from tests.unit.models.example_images import (
     Pixels,
     chunk,
@@ -51,6 +52,10 @@ def scan_of(file: bytes) -> int:
     """Where the entropy-coded data of the first scan begin."""
     at = file.index(b"\xff\xda")
     return at + 2 + int.from_bytes(file[at + 2 : at + 4], "big")
+
+
+def scans_of(file: bytes) -> list[int]:
+    return [found.start() for found in re.finditer(b"\xff\xda", file)]
 
 
 @pytest.mark.parametrize("file", JPEGS.values(), ids=JPEGS)
@@ -104,7 +109,7 @@ def test_a_missing_restart_marker_is_damage() -> None:
 def test_a_progressive_jpeg_that_lacks_whole_scans_is_damaged(name: str) -> None:
     """libjpeg decodes it without a word, blurred or in other colours."""
     file = JPEGS[name]
-    scans = [found.start() for found in re.finditer(b"\xff\xda", file)]
+    scans = scans_of(file)
     assert len(scans) > 4
     for at in scans[1:]:
         table = file.rfind(b"\xff\xc4", 0, at)  # each scan's codes stand before it
@@ -116,6 +121,32 @@ def test_a_jpeg_that_lacks_the_scan_of_a_component_is_damaged() -> None:
     at = file.index(b"\xff\xda")
     alone = file[:at] + b"\xff\xda\0\x08\x01\x01\x00\x00\x3f\x00" + file[scan_of(file) :]
     assert code_of(alone) == "damaged_image"
+
+
+def test_each_coefficient_must_be_sent_to_its_last_bit() -> None:
+    """The last scan of DC is taken out; of AC the last coefficient or the last bit is left out of a scan's header."""
+    file, why = JPEGS["progressive"], "damaged_image: The image is damaged (some of its scans are missing)"
+    at = scans_of(file)
+    assert file[at[4] + 7 : at[4] + 10] == b"\x00\x00\x10"
+    assert refused(file[: at[4]] + file[file.rfind(b"\xff\xc4", 0, at[5]) :]).startswith(why)
+    assert file[at[5] + 7 : at[5] + 10] == b"\x01\x3f\x10"
+    assert refused(file[: at[5] + 8] + b"\x3e" + file[at[5] + 9 :]).startswith(why)
+    assert refused(file[: at[5] + 9] + b"\x11" + file[at[5] + 10 :]).startswith(why)
+
+
+def test_pixels_are_coded_in_blocks_of_all_colours_where_a_scan_has_all() -> None:
+    file = JPEGS["colour"]
+    at, codes = file.index(b"\xff\xda"), file[scan_of(file) : -2]
+    scans = [b"\xff\xda\0\x08\1" + bytes([name, 0x11 * (name > 1), 0, 63, 0]) + codes for name in (1, 2, 3)]
+    assert read_image(file).block == (16, 16)
+    assert read_image(file[:at] + b"".join(scans) + file[-2:]).block == (8, 8)
+    assert read_image(saved(COLOUR, "JPEG", subsampling=1)).block == (16, 8)
+    assert read_image(JPEGS["grey"]).block == (8, 8)
+
+
+@pytest.mark.parametrize(("file", "mode"), [(JPEGS["grey"], "L"), (JPEGS["colour"], "RGB")])
+def test_a_jpeg_is_decoded_to_the_colours_that_it_has(file: bytes, mode: str) -> None:
+    assert decode_jpeg(read_image(file)).mode == mode
 
 
 @pytest.mark.parametrize(
@@ -235,6 +266,10 @@ BAD_PNGS = {
     "another interlacing": (
         "unsupported_encoding",
         GOOD_PNG[:8] + chunk(b"IHDR", GOOD_PNG[16:26] + b"\0\0\2") + GOOD_PNG[33:],
+    ),
+    "a chunk of somebody's own that must be understood": (
+        "unsupported_encoding: This rare kind of PNG is not read: export it as plain PNG.",
+        picture(0, ROWS, (b"Abcd", b"")),
     ),
     "a chunk that must be understood": ("unsupported_encoding", picture(0, ROWS, (b"ABCD", b""))),
 }

@@ -127,6 +127,10 @@ def test_weights_past_the_end_of_their_file_are_refused(entries: dict[str, str],
     assert fault.detail == f"the weights of tensor 'weight' {words}"
 
 
+def test_weights_in_a_listed_file_that_is_not_there_are_said_among_the_files(tmp_path: Path) -> None:
+    assert faults_of(with_weights_in("weights.bin"), tmp_path, "weights.bin") == []
+
+
 def with_domain_of_a_node() -> onnx.ModelProto:
     return graph(identity(domain="com.example"))
 

@@ -37,6 +37,23 @@ def box(top: int, left: int, bottom: int, right: int, by: int = 60) -> Pixels:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
+def test_a_seam_below_an_edge_of_the_picture_is_seen() -> None:
+    pixels = 100 + np.random.default_rng(3).integers(-2, 3, (HEIGHT, WIDTH))
+    pixels[:32] += 15
+    pixels[80:88, 96:] += 30
+    pixels[88:] += 30
+    assert has_seam(pixels.astype(np.uint8), 8, 8)
+
+
+@pytest.mark.parametrize("row", [1, 2])
+def test_a_seam_is_looked_for_in_six_blocks_across_and_four_down(row: int) -> None:
+    pixels = shifted(row, 3, 30)
+    assert has_seam(pixels[:26, :41], 8, 8) == has_seam(pixels[:, :41], 8, 8) == has_seam(pixels[:26], 8, 8)
+    assert has_seam(pixels[:26], 8, 8)
+    assert not has_seam(pixels[:25], 8, 8)
+    assert not has_seam(pixels[:, :40], 8, 8)
+
+
 @pytest.mark.parametrize(
     "pixels",
     [

@@ -97,6 +97,10 @@ def test_honest_tables_of_every_kind_are_read(quality: int) -> None:
         assert decode_image(read_image(file), "L").size == (40, 30)
 
 
+def test_a_sampling_of_four_is_the_most() -> None:
+    assert decode_image(read_image(put(PLAIN, FRAME, 7, b"\x44")), "L").size == (40, 30)
+
+
 def test_quantisation_steps_of_two_bytes_are_read() -> None:
     at = PLAIN.index(QUANTISATION)
     number, *steps = PLAIN[at + 4 : at + 69]

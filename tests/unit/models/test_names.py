@@ -66,6 +66,7 @@ from models.pipelines.names import are_near, near_names
         ("hba1\u0441", "hba1c"),
         ("\u0430ge", "age"),
         ("lab_l", "lab_1"),
+        ("X" * 200, "x" * 200),
     ],
 )
 def test_what_was_meant_is_found(name: str, field: str) -> None:
@@ -127,6 +128,7 @@ def test_what_was_meant_is_found(name: str, field: str) -> None:
         ("", "age"),
         ("---", "age"),
         ("x" * 5000, "x" * 64),
+        ("X" * 201, "x" * 201),
     ],
 )
 def test_another_name_is_left_alone(name: str, field: str) -> None:
