@@ -4,8 +4,6 @@ A graph that mixes the rows of a batch, or a pipeline that loses their order, fa
 Owns the cases and the comparison; how a graph is run is passed in.
 """
 
-import base64
-import binascii
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +11,11 @@ from typing import Annotated, Any, TypeGuard
 
 from pydantic import Field
 
+from models.golden_parts import file_bytes, golden_part
 from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
 from models.pipelines import Answer, Case, FieldFault, InputRejected, Pipeline, Run, Scoring
 from models.pipelines.artifacts import LISTING, artifacts_fault
+from models.pipelines.parts import take_apart
 from models.strict_json import JsonInvalid, read_json
 
 GOLDEN_NAME = "golden.json"
@@ -143,9 +143,11 @@ def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Case]:
 
 def _encoded(case: GoldenCase, pipeline: Pipeline) -> Case:
     """Raises InputRejected, for the options as well: its pointers then begin with /options."""
-    payload = pipeline.encode(_as_sent(case.input, pipeline))
+    rest, given = take_apart(case.input, pipeline.parts)
+    payload = pipeline.encode(_as_sent(rest, pipeline))
+    parts = {name: golden_part(pipeline, name, value) for name, value in given.items()}
     try:
-        return Case(payload, pipeline.check_options(case.options))
+        return Case(payload, pipeline.check_options(case.options), parts)
     except InputRejected as error:
         raise InputRejected(
             *(FieldFault(f"/options{fault.pointer}", fault.code, fault.detail) for fault in error.faults)
@@ -182,17 +184,7 @@ def _rounded(value: object) -> object:
 
 def _as_sent(value: object, pipeline: Pipeline) -> object:
     """What `encode` is given for an input: of a file, its bytes."""
-    return _file_bytes(value) if pipeline.binary else value
-
-
-def _file_bytes(value: Any) -> object:
-    """The bytes of {"data": base64}; anything else as it is, for the pipeline to refuse."""
-    if isinstance(value, dict) and isinstance(value.get("data"), str):
-        try:
-            return base64.b64decode(value["data"], validate=True)
-        except binascii.Error:
-            return value
-    return value
+    return file_bytes(value) if pipeline.binary else value
 
 
 def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:

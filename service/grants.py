@@ -18,6 +18,7 @@ PROCESSES: Mapping[str, str] = {
     "blob_removal": "SELECT INSERT UPDATE DELETE",
     "job": "SELECT INSERT UPDATE",
     "job_after": "SELECT INSERT",
+    "job_input": "SELECT INSERT",
     "job_result": "SELECT INSERT",
     "key_check": "SELECT INSERT",
     "last_sweep": "SELECT INSERT UPDATE",

@@ -290,6 +290,25 @@ class JobAfter(Row):
     position: Mapped[int] = mapped_column(SmallInteger)
 
 
+class JobInput(Row):
+    """A part of a job's input that is stored apart: a file, sealed or an upload, or the job whose result it is. Rows stay.
+
+    Only jobs of models whose pipeline has parts have such rows; `payload` is sealed by service.crypto.
+    """
+
+    __tablename__ = "job_input"
+    __table_args__ = (
+        CheckConstraint("num_nonnulls(payload, upload_id, source_job_id) = 1", name="one_source"),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID]
+    payload: Mapped[bytes | None]
+    upload_id: Mapped[UUID | None] = mapped_column(ForeignKey("upload.id"))
+    source_job_id: Mapped[UUID | None]
+
+
 class JobResult(Row):
     """What a job answered; at most one row a job. `payload` is sealed by service.crypto."""
 

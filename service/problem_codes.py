@@ -17,6 +17,8 @@ class JobProblem(StrEnum):
     ARTIFACTS_TOO_LARGE = "artifacts_too_large"
     INPUT_UNREADABLE = "input_unreadable"
     UPLOAD_GONE = "upload_gone"
+    SOURCE_RESULT_GONE = "source_result_gone"
+    SOURCE_RESULT_UNFIT = "source_result_unfit"
     BLOB_UNAVAILABLE = "blob_unavailable"
     DATABASE_UNAVAILABLE = "database_unavailable"  # of retries alone
     PREDECESSOR_FAILED = "predecessor_failed"

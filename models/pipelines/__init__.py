@@ -19,7 +19,6 @@ from models.pipelines.contract import (
     GraphSpec,
     InputRejected,
     Label,
-    PartKind,
     Pipeline,
     PredictionInvalid,
     ReadFile,
@@ -36,6 +35,7 @@ from models.pipelines.contract import (
     result_json,
     score_in_one_pass,
 )
+from models.pipelines.parts import Part, PartKind
 from models.pipelines.registry import load_pipeline, registered_pipelines, single_pass
 from models.pipelines.side_files import SideFile, no_files
 
@@ -53,6 +53,7 @@ __all__ = [
     "GraphSpec",
     "InputRejected",
     "Label",
+    "Part",
     "PartKind",
     "Pipeline",
     "PredictionInvalid",

@@ -14,13 +14,13 @@ from models.pipelines.contract import (
     Case,
     GraphSpec,
     Label,
-    PartKind,
     Run,
     TensorSpec,
     no_options_schema,
     refuse_options,
     score_in_one_pass,
 )
+from models.pipelines.parts import Part
 
 if TYPE_CHECKING:
     from models.pipelines.columns import ResultColumn
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class ClassificationPipeline:
     """All but the input, which is for the kind of classification to take in: `encode`, `decode`, `preprocess`."""
 
-    parts: Final[Mapping[str, PartKind]] = {}
+    parts: Final[Mapping[str, Part]] = {}
 
     def __init__(self, parameters: ClassificationParameters, feed: TensorSpec) -> None:
         self._classifier = Classifier(parameters)

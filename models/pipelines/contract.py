@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
@@ -20,6 +19,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from models.field_codes import Code, FieldCode
 from models.manifest import MODEL, BundleRefused, Fault
+from models.pipelines.parts import Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,13 +134,6 @@ class Run(Protocol):
         """The outputs of `graph` by name. Raises what the worker raises: let it through."""
 
 
-class PartKind(StrEnum):
-    """What a part of an input is, where it is stored apart: a file, or the result of another job."""
-
-    FILE = "file"
-    RESULT = "result"
-
-
 class SideFileUnusable(BundleRefused):
     """A side file that a pipeline reads cannot be used. Its fault names the file and what to do."""
 
@@ -191,8 +184,8 @@ class Pipeline(Protocol):
         """True: an input is one file. The API resolves `data` or `upload_id` to its bytes for `encode`."""
 
     @property
-    def parts(self) -> Mapping[str, PartKind]:
-        """The properties of an input that are stored apart; `encode` gets the input without them."""
+    def parts(self) -> Mapping[str, Part]:
+        """The properties of an input that are stored apart, none where it is one file; `encode` gets the input without."""
 
     @property
     def graphs(self) -> Mapping[str, GraphSpec]:

@@ -31,6 +31,7 @@ from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.example_image import gray_jpeg, gray_png
 from models.pipelines.image_header import ImageFile, ImageRefused
+from models.pipelines.parts import only
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -193,7 +194,7 @@ class ImageClassification(ClassificationPipeline):
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
-            "oneOf": [_only("data", data), _only("upload_id", upload)],
+            "oneOf": [only("data", data), only("upload_id", upload)],
             "examples": [{"data": base64.b64encode(self._example()).decode()}],
         }
 
@@ -206,11 +207,6 @@ class ImageClassification(ClassificationPipeline):
 def load(manifest: ModelManifest, read: ReadFile) -> ImageClassification:  # noqa: ARG001 - it has no side files
     """The pipeline of a manifest. Raises ManifestInvalid."""
     return ImageClassification(parse_parameters(ImageParameters, manifest))
-
-
-def _only(name: str, schema: Mapping[str, object]) -> dict[str, object]:
-    """JSON Schema of an object with this one property."""
-    return {"properties": {name: schema}, "required": [name], "additionalProperties": False}
 
 
 def _saved(image: Image.Image, form: Literal["PNG", "JPEG"]) -> bytes:

@@ -24,7 +24,6 @@ from models.pipelines.contract import (
     GraphSpec,
     InputRejected,
     Label,
-    PartKind,
     PredictionInvalid,
     ReadFile,
     RowFault,
@@ -33,7 +32,8 @@ from models.pipelines.contract import (
 )
 from models.pipelines.side_files import READ
 from models.pipelines.typed_faults import field_faults
-from models.pipelines.typed_schemas import derived_schema
+from models.pipelines.typed_parts import parts_of
+from models.pipelines.typed_schemas import derived_schema, with_file_limits
 
 # The first byte of a stored input: how the rest of it is written. 1 is canonical JSON.
 CODEC: Final = b"\x01"
@@ -104,7 +104,6 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
     """The base of such a pipeline. Immutable once made."""
 
     binary: Final = False
-    parts: Mapping[str, PartKind] = {}
     parameters_type: ClassVar[type[ManifestTable]]
     input_type: type[InputT]
     result_type: type[ResultT]
@@ -119,7 +118,8 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
     def __init__(self, parameters: ParametersT, read: ReadFile) -> None:
         self.parameters: Final = parameters
         self.prepare(read)
-        self._input_schema = derived_schema(self.input_type, "validation")
+        self.parts: Final = parts_of(self.input_type)
+        self._input_schema = derived_schema(self.input_type, "validation", self.parts)
         self._result_schema = derived_schema(self.result_type, "serialization")
         self._options_schema = derived_schema(self.options_type, "validation")
         self._no_options = self.options_type()
@@ -146,15 +146,18 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
     def check(self, value: InputT) -> None:
         """Rules beyond the type, such as on the number of tokens. Raises InputRejected, never quoting the value."""
 
+    def check_file(self, name: str, content: bytes) -> None:
+        """Rules of a file that is a part of an input, such as its format. Raises InputRejected, pointers relative to it."""
+
     def labels(self) -> list[Label]:
         """The classes the model can answer, in the graph's order. Empty where it answers no classes."""
         return []
 
     # What follows from the types.
 
-    def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:  # noqa: ARG002 - no files
+    def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:
         """See Pipeline."""
-        return self._input_schema
+        return with_file_limits(self._input_schema, self.parts, most_bytes)
 
     def result_schema(self) -> dict[str, object]:
         """See Pipeline."""

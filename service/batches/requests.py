@@ -76,7 +76,7 @@ def source_of(request: BatchRequest, tenant_id: UUID, uploads: Uploads, roots: S
 
 
 def wanted_by(request: BatchRequest, pipeline: Pipeline) -> Wanted:
-    """The columns that a request and its model need from the source."""
+    """The columns that a request and its model need from the source. Raises FileRefused if the model takes no batches."""
     return wanted_of(
         pipeline,
         carry=request.carry,

@@ -12,7 +12,8 @@ from uuid import UUID
 import structlog
 
 from models.manifest import ModelManifest
-from models.pipelines import FieldFault, InputRejected, Pipeline, ReadFile, no_files
+from models.pipelines import FieldFault, InputRejected, Pipeline, ReadFile, no_files, pointer_to
+from models.pipelines.parts import FileChecker
 from service import rows
 from service.catalog.intake import Intake, published_files
 from service.db import Database, UnitOfWork
@@ -79,10 +80,23 @@ class PublishedModel:
             log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
             raise InputInvalid(errors=(FAILED_ON_INPUT,)) from None
 
+    def check_file(self, name: str, content: bytes) -> None:
+        """Have the pipeline check a file that is a part of an input, if it does so. Raises what `encode` raises."""
+        pipeline = self.pipeline
+        if not isinstance(pipeline, FileChecker):
+            return
+        try:
+            pipeline.check_file(name, content)
+        except InputRejected as rejected:
+            raise InputInvalid(errors=field_errors(rejected.faults, pointer_to(name))) from None
+        except Exception as fault:
+            log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
+            raise InputInvalid(errors=(FAILED_ON_INPUT,)) from None
 
-def field_errors(faults: Iterable[FieldFault]) -> tuple[FieldError, ...]:
-    """The faults of an input as the fields of the request that holds it."""
-    return tuple(FieldError(f"/input{fault.pointer}", fault.code, fault.detail) for fault in faults)
+
+def field_errors(faults: Iterable[FieldFault], part: str = "") -> tuple[FieldError, ...]:
+    """The faults of an input, or of the part at this pointer, as the fields of the request that holds it."""
+    return tuple(FieldError(f"/input{part}{fault.pointer}", fault.code, fault.detail) for fault in faults)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def resubmit_jobs(installation: Installation, out: Output, *, everything: bool, 
     from service.accounts import TenantCiphers
     from service.catalog import Catalog
     from service.cli import tables
-    from service.errors import PayloadUnreadable
+    from service.errors import AfterUnsuitable, PayloadUnreadable
     from service.jobs import recovery
 
     chosen = choose(installation, everything=everything, **wanted)
@@ -102,6 +102,7 @@ def resubmit_jobs(installation: Installation, out: Output, *, everything: bool, 
     catalog = Catalog(installation.database, cache_s=60.0)
     made: dict[str, str] = {}
     unreadable: list[str] = []
+    unsourced: list[str] = []
     after = FIRST
     while True:
         with installation.database.statement() as work:
@@ -116,15 +117,19 @@ def resubmit_jobs(installation: Installation, out: Output, *, everything: bool, 
                     new_id = recovery.resubmit(work, job, cipher, model, actor=installation.actor)
             except PayloadUnreadable:
                 unreadable.append(str(job.id))
+            except AfterUnsuitable:
+                unsourced.append(str(job.id))
             else:
                 made[str(job.id)] = str(new_id)
-    document = {"resubmitted": made, "unreadable": unreadable}
+    document = {"resubmitted": made, "unreadable": unreadable, "unsourced": unsourced}
     out.show(
         document, lambda: tables.listing(("FAILED JOB", "NEW JOB"), made.items(), empty="resubmitted  0")
     )
     for job_id in unreadable:
         out.note(f"{job_id} does not decrypt under this master key.")
-    return ExitCode.FAILED if unreadable else ExitCode.OK
+    for job_id in unsourced:
+        out.note(f"{job_id} reads the result of a job that has none any more.")
+    return ExitCode.FAILED if unreadable or unsourced else ExitCode.OK
 
 
 def choose(

@@ -15,6 +15,7 @@ from service.combining import Combiner
 from service.db import Database
 from service.desk.intake import Intake
 from service.desk.job_store import COMBINED, JobStore
+from service.desk.parts import Sources
 from service.desk.requests import JobRequest, JobSearch
 from service.desk.waiting import Waiting
 from service.errors import (
@@ -48,6 +49,7 @@ class Desk:
         self._database = database
         self._catalog = catalog
         self._intake = intake
+        self._sources = Sources(database, catalog)
         self._store = JobStore(database, admission)
         self._waiting = waiting
         self._artifact_store = artifact_store
@@ -71,7 +73,9 @@ class Desk:
             return earlier
         until = self._intake.lookup_deadline()
         job = self._intake.checked(principal, wanted, look_up_until=until, traceparent=traceparent)
-        if idempotency is not None or job.after:
+        if refusal := self._sources.refusals(principal, [job]).get(job.position):
+            raise refusal
+        if idempotency is not None or job.after or job.parts:
             (stored,) = self._store.all([job], idempotency)
             if isinstance(stored, AfterUnsuitable):
                 raise stored
@@ -104,9 +108,10 @@ class Desk:
                 jobs.append(checked)
             else:
                 answers[position] = checked
-        if jobs:
-            stored = self._store.all(jobs, idempotency)
-            answers |= {job.position: each for job, each in zip(jobs, stored, strict=True)}
+        answers |= (refused := self._sources.refusals(principal, jobs))
+        if fit := [job for job in jobs if job.position not in refused]:
+            stored = self._store.all(fit, idempotency)
+            answers |= {job.position: each for job, each in zip(fit, stored, strict=True)}
         return [answers[position] for position in range(len(wanted))]
 
     def wait(self, principal: Principal, job_id: UUID, wait_s: float, *, may_have_ended: bool = True) -> bool:

@@ -1,7 +1,5 @@
 """From a case that a caller wants scored to a checked job: model, input, deadline, callback."""
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,21 +8,22 @@ from models.field_codes import FieldCode, OtherCode
 from models.pipelines import InputRejected
 from service.accounts import Principal
 from service.catalog import Catalog, PublishedModel
+from service.desk import parts
 from service.desk.callbacks import Callbacks
+from service.desk.files import Files
 from service.desk.requests import JobRequest
 from service.errors import (
     AfterUnsuitable,
-    BodyTooLarge,
     DeadlinePassed,
     FieldError,
     InputInvalid,
     RequestInvalid,
 )
+from service.jobs.inputs import NewPart
 from service.jobs.submission import NewJob
 from service.uploads import Uploads
 
 FIRST_YEAR, LATEST_YEAR = 2000, 9000
-BINARY_FORM = 'Send the file as {"data": base64} or as {"upload_id": id}.'
 
 
 class Intake:
@@ -32,9 +31,8 @@ class Intake:
 
     def __init__(self, catalog: Catalog, uploads: Uploads, callbacks: Callbacks, *, most_bytes: int) -> None:
         self._catalog = catalog
-        self._uploads = uploads
+        self._files = Files(uploads, most_bytes=most_bytes)
         self._callbacks = callbacks
-        self._most_bytes = most_bytes
 
     def lookup_deadline(self) -> float:
         """Until when the callback URLs of one request may be looked up."""
@@ -67,8 +65,8 @@ class Intake:
                     FieldError("/explain", FieldCode.EXPLAIN_UNSUPPORTED, "Leave it out or send false."),
                 ),
             )
-        payload, upload_id = self._stored_input(principal, model, wanted.input)
-        return NewJob(
+        payload, upload_id, stored_apart = self._stored_input(principal, model, wanted.input)
+        job = NewJob(
             principal=principal,
             position=position,
             model=model,
@@ -85,36 +83,26 @@ class Intake:
             after=wanted.after,
             not_before=wanted.not_before,
             options=_checked_options(model, wanted.options) if wanted.options else {},
+            parts=stored_apart,
         )
+        if stored_apart:
+            parts.check_count(job)
+        return job
 
     def _stored_input(
         self, principal: Principal, model: PublishedModel, value: object
-    ) -> tuple[bytes | None, UUID | None]:
-        """The payload, or the id of the upload that holds it. The input is checked in both cases."""
+    ) -> tuple[bytes | None, UUID | None, Sequence[NewPart]]:
+        """The payload, or the id of the upload that holds it, and the parts. The input is checked in any case."""
+        if model.pipeline.parts:
+            payload, new = parts.taken(self._files, principal, model, value)
+            return payload, None, new
         if not model.pipeline.binary:
-            return model.encode(value), None
-        if isinstance(value, bytes):
-            return model.encode(self._bounded(value)), None
-        if isinstance(value, dict) and value.keys() == {"data"} and isinstance(value["data"], str):
-            return model.encode(self._bounded(_decoded(value["data"]))), None
-        if isinstance(value, dict) and value.keys() == {"upload_id"} and isinstance(value["upload_id"], str):
-            upload_id = _upload_id(value["upload_id"])
-            model.encode(self._uploaded(principal, upload_id))
-            return None, upload_id
-        raise InputInvalid(errors=(FieldError("/input", FieldCode.WRONG_TYPE, BINARY_FORM),))
-
-    def _uploaded(self, principal: Principal, upload_id: UUID) -> bytes:
-        if self._uploads.size_bytes(principal.tenant_id, upload_id) > self._most_bytes:
-            raise self._too_large()
-        return b"".join(self._uploads.read(principal.tenant_id, upload_id))
-
-    def _bounded(self, content: bytes) -> bytes:
-        if len(content) > self._most_bytes:
-            raise self._too_large()
-        return content
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The file of an input may have up to {self._most_bytes} bytes.")
+            return model.encode(value), None, ()
+        file = self._files.sent(principal, value, "/input")
+        if isinstance(file, UUID):
+            model.encode(self._files.content(principal, file))
+            return None, file, ()
+        return model.encode(file), None, ()
 
 
 def check_deadline(deadline: datetime) -> None:
@@ -156,19 +144,3 @@ def _checked_options(model: PublishedModel, options: Mapping[str, object]) -> di
             FieldError(f"/options{fault.pointer}", fault.code, fault.detail) for fault in rejected.faults
         ]
         raise InputInvalid("The model does not take these options.", errors=tuple(faults)) from None
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        hint = "Encode the file's bytes in base64 (RFC 4648, section 4)."
-        raise InputInvalid(errors=(FieldError("/input/data", FieldCode.NOT_BASE64, hint),)) from None
-
-
-def _upload_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        hint = "Send the id that the upload was answered with."
-        raise InputInvalid(errors=(FieldError("/input/upload_id", FieldCode.NOT_A_UUID, hint),)) from None

@@ -40,8 +40,9 @@ class JobStore:
 
         Raises TenantQueueFull, QueueFull or PredecessorBusy.
         """
-        waits = any(job.after for job in jobs)
-        unit = self._database.transaction() if idempotency or waits else self._database.statement()
+        waits = any(job.predecessors for job in jobs)
+        several = idempotency or waits or any(job.parts for job in jobs)
+        unit = self._database.transaction() if several else self._database.statement()
         store = submission.submit_after if waits else submission.submit
         failpoints.reach(Point.SUBMIT_BEFORE)
         with self._admission.room(jobs[0].principal.tenant_id, len(jobs)), unit as work:

@@ -34,6 +34,7 @@ FROM job WHERE id = %(id)s
 # What an operator does before a quarantined job is queued again, by the code of its problem.
 MENDED_FIRST: dict[str, str] = {
     JobProblem.UPLOAD_GONE: "Restore its upload to the blob store from a backup",
+    JobProblem.SOURCE_RESULT_GONE: "Restore the result that it reads from a backup of the database",
     JobProblem.BLOB_UNAVAILABLE: "Make the blob store reachable",
     JobProblem.INPUT_UNREADABLE: "Start the workers with the master key and the blobs that it was stored under",
 }

@@ -5,7 +5,7 @@ has succeeded, and fails those whose predecessor ended otherwise, with all jobs 
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -97,20 +97,19 @@ class Predecessors:
 
     found: Mapping[UUID, Predecessor]
 
-    def refusal(self, after: Sequence[UUID]) -> AfterUnsuitable | None:
-        """Why a job cannot wait for these; None when it can."""
-        faults = [fault for position, job_id in enumerate(after) if (fault := self._fault(position, job_id))]
+    def refusal(self, after: Mapping[UUID, str]) -> AfterUnsuitable | None:
+        """Why a job cannot wait for these, which the request names at these JSON pointers; None when it can."""
+        faults = [fault for job_id, pointer in after.items() if (fault := self._fault(pointer, job_id))]
         return AfterUnsuitable(errors=tuple(faults)) if faults else None
 
-    def depth(self, after: Sequence[UUID]) -> int:
+    def depth(self, after: Collection[UUID]) -> int:
         """The depth of a job that waits for these: one more than the deepest that has not ended; 0 if it waits for none."""
         if not after:
             return 0
         unended = [self.found[job_id].depth for job_id in after if not self.found[job_id].ended]
         return 1 + max(unended, default=0)
 
-    def _fault(self, position: int, job_id: UUID) -> FieldError | None:
-        pointer = f"/after/{position}"
+    def _fault(self, pointer: str, job_id: UUID) -> FieldError | None:
         predecessor = self.found.get(job_id)
         if predecessor is None:
             words = "There is no such job. Check the id, and that the key belongs to its tenant."
@@ -152,7 +151,7 @@ def hold(work: UnitOfWork, tenant_id: UUID, ids: Collection[UUID]) -> Predecesso
     raise PredecessorBusy
 
 
-def record(work: UnitOfWork, waiting: Mapping[UUID, Sequence[UUID]], held: Predecessors) -> None:
+def record(work: UnitOfWork, waiting: Mapping[UUID, Collection[UUID]], held: Predecessors) -> None:
     """Record which jobs these new jobs wait for, and release those whose predecessors have all succeeded already."""
     links = [
         (job_id, predecessor_id, position)

@@ -56,6 +56,7 @@ SELECT * FROM found
 
 STATE = "SELECT state::text AS state FROM job WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
 GET = f"SELECT {COLUMNS} FROM job WHERE id = %(id)s AND tenant_id = %(tenant_id)s"
+VERSIONS = "SELECT id, model_version_id FROM job WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s"
 UNENDED = """
 SELECT id FROM job WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s AND state IN ('waiting', 'queued', 'running')
 ORDER BY id DESC LIMIT 1
@@ -186,6 +187,12 @@ def youngest_unended(work: UnitOfWork, principal: Principal, job_ids: list[UUID]
     """The newest of these jobs that has not ended. A missing job counts as ended."""
     found = work.execute(UNENDED, {"ids": job_ids, "tenant_id": principal.tenant_id})
     return found[0].id if found else None
+
+
+def versions_of(work: UnitOfWork, principal: Principal, job_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """The model version of each of these jobs that the caller's tenant has."""
+    found = work.execute(VERSIONS, {"ids": list(job_ids), "tenant_id": principal.tenant_id})
+    return {row.id: row.model_version_id for row in found}
 
 
 def newest(

@@ -18,7 +18,9 @@ from service.audit import Action
 from service.catalog import PublishedModel
 from service.crypto import Cipher, binding
 from service.db import Param, UnitOfWork
-from service.jobs import submission
+from service.errors import AfterUnsuitable
+from service.jobs import inputs, submission
+from service.jobs.inputs import NewPart
 from service.jobs.submission import Callback, IdempotencyKey, NewJob
 from service.lifecycle import Origin, Priority
 from service.problem_codes import JobProblem
@@ -104,13 +106,18 @@ def failed(work: UnitOfWork, chosen: Chosen, *, after: UUID) -> list[FailedJob]:
 
 
 def resubmit(work: UnitOfWork, job: FailedJob, cipher: Cipher, model: PublishedModel, *, actor: str) -> UUID:
-    """Submit the input of a failed job again; returns the id of the new job. Raises PayloadUnreadable.
+    """Submit the input of a failed job again; returns the id of the new job.
+
+    Raises PayloadUnreadable, and AfterUnsuitable if a job whose result it reads cannot be waited for.
 
     `work` is a transaction. The new job has the caller, model version, priority, subject, metadata and callback of the old
     one, and no deadline. A job is submitted again only once, however often this is repeated.
     """
+    parts = inputs.opened(work, cipher, job.tenant_id, job.id)
     once = IdempotencyKey(f"resubmit|{job.id}", hashlib.sha256(job.id.bytes).digest())
-    (accepted,) = submission.submit(work, [_opened(job, cipher, model)], once)
+    (accepted,) = submission.submit_after(work, [_opened(job, cipher, model, parts)], once)
+    if isinstance(accepted, AfterUnsuitable):
+        raise accepted
     if not accepted.replayed:
         audit.append(
             work,
@@ -123,7 +130,7 @@ def resubmit(work: UnitOfWork, job: FailedJob, cipher: Cipher, model: PublishedM
     return accepted.id
 
 
-def _opened(job: FailedJob, cipher: Cipher, model: PublishedModel) -> NewJob:
+def _opened(job: FailedJob, cipher: Cipher, model: PublishedModel, parts: Sequence[NewPart]) -> NewJob:
     def opened(column: str, sealed: bytes) -> bytes:
         return cipher.open(sealed, binding(f"job.{column}", job.tenant_id, job.id))
 
@@ -144,4 +151,5 @@ def _opened(job: FailedJob, cipher: Cipher, model: PublishedModel) -> NewJob:
         metadata=context.get("metadata", {}),
         callback=callback,
         traceparent=job.traceparent,
+        parts=parts,
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 
+from models.pipelines import pointer_to
 from service import rows
 from service.accounts import Principal
 from service.audit import Action
@@ -16,7 +17,8 @@ from service.catalog import PublishedModel
 from service.crypto import binding
 from service.db import Param, UnitOfWork
 from service.errors import AfterUnsuitable, IdempotencyKeyReused
-from service.jobs import predecessors
+from service.jobs import inputs, predecessors
+from service.jobs.inputs import NewPart
 from service.jobs.predecessors import Predecessors
 from service.lifecycle import PRIORITY_HEADSTART_S, Origin, Priority
 from service.queue import score_wake_up
@@ -84,7 +86,8 @@ SUBMIT_ONE = SUBMIT.format(given=ONE)
 SUBMIT_MANY = SUBMIT.format(given=MANY)
 
 FIRST_ANSWERS = """
-SELECT idempotency_digest, request_digest, id, created_at, model_version_id FROM job
+SELECT idempotency_digest, request_digest, id, created_at, model_version_id, CASE WHEN depth > 0 THEN
+    ARRAY(SELECT predecessor_id FROM job_after WHERE job_id = job.id ORDER BY position) END AS after FROM job
 WHERE tenant_id = %(tenant_id)s AND idempotency_digest = ANY(%(digests)s::bytea[])
 """
 
@@ -116,6 +119,16 @@ class NewJob:
     not_before: datetime | None = None
     options: Mapping[str, object] = field(default_factory=dict)  # as the pipeline's `check_options` gave them
     origin: Origin = Origin.CALLER
+    parts: Sequence[NewPart] = ()
+
+    @property
+    def predecessors(self) -> dict[UUID, str]:
+        """The jobs that must have succeeded first, in order, each with the JSON pointer by which the request names it."""
+        named = {job_id: f"/after/{number}" for number, job_id in enumerate(self.after)}
+        for part in self.parts:
+            if part.source_job_id is not None:
+                named.setdefault(part.source_job_id, pointer_to("input", part.name, "job"))
+        return named
 
 
 @dataclass(frozen=True)
@@ -137,6 +150,7 @@ class Accepted:
     id: UUID
     created_at: datetime
     model_version_id: UUID
+    after: Sequence[UUID] = ()
     replayed: bool = False
 
 
@@ -149,13 +163,13 @@ def submit(
     """Store jobs, queued or waiting, and wake their workers; the answers are in the order given.
 
     The jobs may be different callers'; with an idempotency key all are one caller's. `work` must be a transaction of
-    several statements if there is an idempotency key, so that a refused repetition stores nothing, and if jobs wait for
-    others. Those others are `held`, and each has been checked to be suitable. Raises IdempotencyKeyReused if the key was
-    used with another body before.
+    several statements if there is an idempotency key, so that a refused repetition stores nothing, and if jobs have parts or
+    wait for others. Those others are `held`, and each has been checked to be suitable. Raises IdempotencyKeyReused if the
+    key was used with another body before.
     """
     ids = [uuid7() for _ in new_jobs]
     given = [
-        _row(job_id, job, idempotency, depth=held.depth(job.after))
+        _row(job_id, job, idempotency, depth=held.depth(job.predecessors))
         for job_id, job in zip(ids, new_jobs, strict=True)
     ]
     if len(given) == 1:
@@ -163,14 +177,16 @@ def submit(
     else:
         stored = work.execute(SUBMIT_MANY, {name: [row[name] for row in given] for name in COLUMN_TYPES})
     created = {row.id: row.created_at for row in stored}
-    after = {job_id: job.after for job_id, job in zip(ids, new_jobs, strict=True) if job_id in created}
-    predecessors.record(work, after, held)
+    fresh = {job_id: job for job_id, job in zip(ids, new_jobs, strict=True) if job_id in created}
+    inputs.store(work, ((job_id, job.principal, job.parts) for job_id, job in fresh.items()))
+    predecessors.record(work, {job_id: job.predecessors for job_id, job in fresh.items()}, held)
     for version_id in {job.model.id for job in new_jobs}:
         work.wake(score_wake_up(version_id))
     if len(created) < len(ids):
         return _first_answers(work, new_jobs, idempotency)
     return [
-        Accepted(job_id, created[job_id], job.model.id) for job_id, job in zip(ids, new_jobs, strict=True)
+        Accepted(job_id, created[job_id], job.model.id, tuple(job.predecessors))
+        for job_id, job in zip(ids, new_jobs, strict=True)
     ]
 
 
@@ -181,9 +197,9 @@ def submit_after(
 
     `work` is a transaction of several statements. Raises IdempotencyKeyReused and PredecessorBusy.
     """
-    named = {job_id for job in new_jobs for job_id in job.after}
+    named = {job_id for job in new_jobs for job_id in job.predecessors}
     held = predecessors.hold(work, new_jobs[0].principal.tenant_id, named)
-    refusals = [held.refusal(job.after) for job in new_jobs]
+    refusals = [held.refusal(job.predecessors) for job in new_jobs]
     fit = [job for job, refusal in zip(new_jobs, refusals, strict=True) if refusal is None]
     stored = iter(submit(work, fit, idempotency, held) if fit else ())
     return [refusal or next(stored) for refusal in refusals]
@@ -242,7 +258,9 @@ def earlier(
     for row in work.execute(FIRST_ANSWERS, asked):
         if row.request_digest != idempotency.request_digest:
             raise IdempotencyKeyReused
-        found[positions[row.idempotency_digest]] = rows.build(Accepted, row, replayed=True)
+        found[positions[row.idempotency_digest]] = rows.build(
+            Accepted, row, after=row.after or (), replayed=True
+        )
     return found
 
 

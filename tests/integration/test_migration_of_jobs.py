@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from service.crypto import Keyring
 from service.db import Database
 from service.jobs.execution import Ending
+from service.jobs.inputs import NewPart
 from service.leases import Lease
 from service.lifecycle import ENDED_STATES, JobState
 from service.schema import migrate, unmigrate
@@ -29,6 +30,7 @@ VALUES (%(id)s, %(tenant_id)s, 'key', %(version_id)s, 3, now(), now() + interval
         CASE WHEN %(state)s::text = 'failed' THEN '{"code": "model_failed", "detail": "why"}'::jsonb END)
 """
 EVENT = "INSERT INTO audit_event (tenant_id, job_id, actor, action) VALUES (%s, %s, 'test', %s)"
+ADD_PART = "INSERT INTO job_input SELECT %s, name, tenant_id, payload FROM job_input WHERE job_id = %s"
 # As the workers of the previous release end a job.
 END = """
 UPDATE job SET state = 'succeeded', problem = NULL, finished_at = now(), lease_owner = NULL, lease_expires_at = NULL
@@ -112,4 +114,25 @@ def test_going_back_ends_what_waits(
     assert state == "canceled"
     query = "SELECT action FROM audit_event WHERE job_id = %s ORDER BY id"
     assert [row[0] for row in connection.execute(query, (waiting,))] == ["job.submitted", "job.canceled"]
+    migrate(empty_database_url)
+
+
+def test_going_back_ends_what_would_be_scored_without_its_parts(
+    previous: Chains, connection: psycopg.Connection[TupleRow], empty_database_url: str
+) -> None:
+    ids = stored(previous, connection)
+    migrate(empty_database_url)
+    part = NewPart("scan", content=b"SCAN")
+    queued, plain = (previous.submit(parts=parts) for parts in ([part], []))
+    follower = previous.submit(queued)
+    aside, whole = (ids[JobState.QUARANTINED], ids[JobState.SUCCEEDED])
+    for job_id in (aside, whole):
+        connection.execute(ADD_PART, (job_id, queued))
+    assert previous.states(queued, plain, follower) == ["queued", "queued", "waiting"]
+    previous.database.close()
+    unmigrate(empty_database_url, "0013")
+    found = connection.execute("SELECT id, state::text FROM job").fetchall()
+    states: dict[UUID, str] = {row[0]: row[1] for row in found}
+    assert [states[each] for each in (queued, plain, follower)] == ["canceled", "queued", "failed"]
+    assert [states[each] for each in (aside, whole)] == ["quarantined", "succeeded"]
     migrate(empty_database_url)

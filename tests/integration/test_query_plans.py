@@ -15,7 +15,7 @@ from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
 from service.db import Database, UnitOfWork
-from service.jobs import artifacts, execution, predecessors, queries, submission, sweeps
+from service.jobs import artifacts, execution, inputs, predecessors, queries, submission, sweeps
 from service.jobs.artifacts import ArtifactStore
 from service.leases import Lease
 from tests import factories
@@ -77,8 +77,10 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-def rows_touched(database: Database, statement: str, params: dict[str, Any] | None = None) -> float:
-    """Rows that the scans of `job` read, kept or thrown away, when the statement really runs; nothing is kept.
+def rows_touched(
+    database: Database, statement: str, params: dict[str, Any] | None = None, *, table: str = "job"
+) -> float:
+    """Rows that the scans of `table` read, kept or thrown away, when the statement really runs; nothing is kept.
 
     The worse of two plans: the one made for these parameters, and the one that a prepared statement settles on.
     """
@@ -96,7 +98,7 @@ def rows_touched(database: Database, statement: str, params: dict[str, Any] | No
         (settled,) = _literally(work, "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot" + values, given)
         work.execute("DEALLOCATE hot")
         work.session.rollback()
-    return max(_rows_of(plan["Plan"]) for plan in (made_for_these, settled))
+    return max(_rows_of(plan["Plan"], table) for plan in (made_for_these, settled))
 
 
 def _literally(work: UnitOfWork, statement: str, params: dict[str, Any]) -> Any:
@@ -106,11 +108,11 @@ def _literally(work: UnitOfWork, statement: str, params: dict[str, Any]) -> Any:
         return cursor.execute(statement.encode(), params).fetchone()[0]  # type: ignore[index]
 
 
-def _rows_of(plan: dict[str, Any]) -> float:
+def _rows_of(plan: dict[str, Any], table: str) -> float:
     scans = [
-        node for node in nodes(plan) if node.get("Relation Name") == "job" and "Scan" in node["Node Type"]
+        node for node in nodes(plan) if node.get("Relation Name") == table and "Scan" in node["Node Type"]
     ]
-    assert scans, "the plan reads no job"
+    assert scans, f"the plan does not read {table}"
     return max(
         float(node["Actual Loops"]) * sum(float(node.get(count, 0)) for count in ROW_COUNTS) for node in scans
     )
@@ -124,6 +126,36 @@ def test_a_claim_touches_no_more_rows_than_it_claims(
         params = {"retries_first": retries_first, "model_version_id": model.id, "limit": LIMIT}
         claimant = {"owner": "w1", "lease_s": 30.0, "actor": "worker:w1"}
         assert rows_touched(database, execution.CLAIM, params | claimant) <= LIMIT
+
+
+ADD_PARTS = """
+INSERT INTO job_input (job_id, name, tenant_id, source_job_id)
+SELECT id, name, tenant_id, id FROM job, (VALUES ('scan'), ('finding')) AS part (name) LIMIT 100000
+"""
+WITH_PARTS = "SELECT DISTINCT job_id FROM job_input LIMIT %(limit)s"
+ADD_RESULTS = """
+INSERT INTO job_result (job_id, tenant_id, fence, runtime, provider, payload)
+SELECT DISTINCT job_id, tenant_id, 1, 'r', 'p', '\\x00'::bytea FROM job_input
+"""
+
+
+def test_the_parts_of_a_claim_are_read_by_their_jobs(
+    full: tuple[Database, Principal, PublishedModel],
+) -> None:
+    database, _, _ = full
+    with database.transaction() as work:
+        work.execute("SET LOCAL enable_seqscan = on")
+        work.execute(ADD_PARTS)
+        work.execute(ADD_RESULTS)
+    with database.statement() as work:
+        ids = [row.job_id for row in work.execute(WITH_PARTS, {"limit": LIMIT})]
+    try:
+        params = {"job_ids": ids}
+        assert rows_touched(database, inputs.READ, params, table="job_input") <= 2 * LIMIT
+        assert rows_touched(database, inputs.READ, params, table="job_result") <= 2 * LIMIT
+    finally:
+        with database.statement() as work:
+            work.execute("TRUNCATE job_input, job_result")
 
 
 def test_ending_a_batch_touches_its_jobs_only(full: tuple[Database, Principal, PublishedModel]) -> None:

@@ -42,6 +42,7 @@ from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits, check_artifacts
+from workers.jobs.parts import PartReader, PartUnfit
 from workers.jobs.write_back import BLOBS_AWAY, Outcome, PutBack, WriteBack
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
@@ -121,6 +122,7 @@ class Scorer:
         self._artifacts = artifacts
         self._artifact_limits = artifact_limits
         self._ciphers = ciphers
+        self._parts = PartReader(database, uploads, ciphers)
         self._heartbeat = heartbeat
         self._write_back = write_back
         self._turns = turns
@@ -245,13 +247,17 @@ class Scorer:
     ) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
         """Decrypt the inputs; returns the cases, endings of jobs whose input is lost, and jobs that cannot be read now."""
         defaults = loaded.pipeline.check_options({})
+        stored = self._parts.stored(loaded, jobs)
         cases: list[OpenedJob] = []
         endings: list[Ending] = []
         put_back: list[PutBack] = []
         for job in jobs:
             self._heartbeat.step(READ_STEP_S)
             try:
-                cases.append(OpenedJob(job, Case(self._payload(job), self._options(job) or defaults)))
+                payload, options = self._payload(job), self._options(job) or defaults
+                cases.append(OpenedJob(job, Case(payload, options, self._parts.opened(job, loaded, stored))))
+            except PartUnfit as unfit:
+                endings.append(Ending(job.lease, problem=unfit.problem, quarantined=unfit.quarantined))
             except PayloadUnreadable:
                 if self._has_the_key():
                     endings.append(Ending(job.lease, problem=NOT_OPENED, quarantined=True))

@@ -144,7 +144,8 @@ def _request(wanted: BatchOptions, *, upload_id: UUID | None, uri: str | None) -
 
 def _check_request(request: BatchRequest, model: PublishedModel) -> None:
     """Raises FileUnfit where the model takes no such files, or a carried name is also one of the output's."""
-    wanted = wanted_by(request, model.pipeline)
+    with _pointing("/model"):
+        wanted = wanted_by(request, model.pipeline)
     with _pointing("/format"):
         check_format(request.format, wanted)
     try:

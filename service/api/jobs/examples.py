@@ -21,6 +21,17 @@ SUBMIT: dict[str, Any] = {
         "summary": "A case that is scored once two other jobs have succeeded, and not before a time",
         "value": CASE | {"after": [ID, ANOTHER_ID], "not_before": AT},
     },
+    "chained result": {
+        "summary": "A case with a file and the result of another job, for a model whose input has such parts",
+        "value": {
+            "model": "second-look",
+            "input": {
+                "age": 61,
+                "scan": {"upload_id": "01a20178-0cf7-709a-a48f-6fb21c091371"},
+                "finding": {"job": ID},
+            },
+        },
+    },
     "image": {
         "summary": "An image that was uploaded before",
         "value": {

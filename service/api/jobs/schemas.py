@@ -34,7 +34,7 @@ class SubmitRequest(Wire):
     )
     input: Any = Field(
         description="As the model's `input_schema` describes it; for a file "
-        '`{"data": base64}` or `{"upload_id": id}`.'
+        '`{"data": base64}` or `{"upload_id": id}`, for the result of another job `{"job": id}`.'
     )
     priority: PriorityName = Field(
         "routine", description="FHIR request priority: stat before asap before urgent before routine."

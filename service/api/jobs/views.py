@@ -62,7 +62,7 @@ def accepted_fields(accepted: Accepted, wanted: SubmitRequest, model: PublishedM
         "finished_at": None,
         "deadline": wanted.deadline,
         "not_before": wanted.not_before,
-        "after": wanted.after,
+        "after": accepted.after,
         "origin": Origin.CALLER.value,
         "attempt": 0,
         "subject": wanted.subject,
@@ -72,7 +72,9 @@ def accepted_fields(accepted: Accepted, wanted: SubmitRequest, model: PublishedM
 
 def _state_at_first(accepted: Accepted, wanted: SubmitRequest) -> JobState:
     """A job that names others begins as waiting, though it is queued at once where all of them have succeeded."""
-    waits = bool(wanted.after) or (wanted.not_before is not None and wanted.not_before > accepted.created_at)
+    waits = bool(accepted.after) or (
+        wanted.not_before is not None and wanted.not_before > accepted.created_at
+    )
     return JobState.WAITING if waits else JobState.QUEUED
 
 

@@ -93,7 +93,7 @@ def _told_by_pipeline(model: PublishedModel, most_bytes: int) -> dict[str, Any]:
     try:
         pipeline = model.pipeline
         return {
-            "input_schema": pipeline.input_schema(most_bytes) if pipeline.binary else pipeline.input_schema(),
+            "input_schema": pipeline.input_schema(most_bytes if pipeline.binary or pipeline.parts else None),
             "result_schema": pipeline.result_schema(),
             "options_schema": pipeline.options_schema(),
             "labels": [asdict(label) for label in pipeline.labels()],

@@ -33,6 +33,7 @@ class FileProblem(StrEnum):
     INDEX_INVALID = "index_invalid"
     TOO_LARGE = "file_too_large"
     WRONG_FORMAT = "wrong_format"
+    MODEL_HAS_PARTS = "model_has_parts"
     GONE = "source_gone"
     CHANGED = "source_changed"
     NOT_ALLOWED = "source_not_allowed"

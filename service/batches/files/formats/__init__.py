@@ -23,7 +23,10 @@ ARCHIVES = frozenset((BatchFormat.ZIP, BatchFormat.TAR))
 
 
 def wanted_of(pipeline: Pipeline, **options: Any) -> Wanted:
-    """What a pipeline wants of a file, and the caller's options (see Wanted)."""
+    """What a pipeline wants of a file, and the caller's options (see Wanted). Raises FileRefused where no file can give it."""
+    if pipeline.parts:
+        words = f"The model's input has parts that no file gives ({', '.join(pipeline.parts)}): submit its cases as jobs."
+        raise FileRefused(FileProblem.MODEL_HAS_PARTS, words)
     if isinstance(pipeline, FieldPipeline):
         return Wanted(fields=pipeline.fields, **options)
     if isinstance(pipeline, FilePipeline):

@@ -18,7 +18,7 @@ from models.pipelines import (
     GraphSpec,
     InputRejected,
     Label,
-    PartKind,
+    Part,
     PredictionInvalid,
     Run,
     TensorSpec,
@@ -66,7 +66,7 @@ class Triage:
     """Both halves. A note "bug" makes the run fail, "nan" the prediction; "exit" ends all; "picture" has an artifact."""
 
     binary: Final = False
-    parts: Final[Mapping[str, PartKind]] = {}
+    parts: Final[Mapping[str, Part]] = {}
     graphs: Final = {
         MODEL: GraphSpec((TensorSpec("x", "float32", (2,)),), (TensorSpec("y", "float32", (1,)),))
     }

@@ -1,0 +1,55 @@
+"""Fields of a TypedInput that stand for parts of the input that are stored apart: files, and results of other jobs.
+
+    class Input(TypedInput):
+        age: float
+        image: FilePart
+        finding: Annotated[ResultPart, ResultOf("classification")]
+
+The field itself holds None; scoring finds the bytes in `case.parts["image"]`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, Field, GetJsonSchemaHandler
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema
+
+from models.pipelines.parts import Part, PartKind, part_schema
+
+
+@dataclass(frozen=True)
+class _IsPart:
+    part: Part
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return part_schema(self.part)
+
+
+class ResultOf:
+    """Which results a ResultPart takes: those that say one of these in `type`."""
+
+    def __init__(self, *types: str) -> None:
+        self.types: Final = types
+
+
+# Not sent with the rest of an input and never stored with it, so it has a default and is left out.
+_APART: Final = Field(default=None, exclude=True)
+
+FilePart = Annotated[None, _APART, _IsPart(Part(PartKind.FILE))]
+OptionalFilePart = Annotated[None, _APART, _IsPart(Part(PartKind.FILE, required=False))]
+ResultPart = Annotated[None, _APART, _IsPart(Part(PartKind.RESULT))]
+OptionalResultPart = Annotated[None, _APART, _IsPart(Part(PartKind.RESULT, required=False))]
+
+
+def parts_of(model: type[BaseModel]) -> dict[str, Part]:
+    """The parts of an input by the names under which they are sent."""
+    return {field.alias or name: part for name, field in model.model_fields.items() for part in _parts(field)}
+
+
+def _parts(field: FieldInfo) -> Iterator[Part]:
+    types = tuple(name for each in field.metadata if isinstance(each, ResultOf) for name in each.types)
+    for each in field.metadata:
+        if isinstance(each, _IsPart):
+            yield Part(each.part.kind, each.part.required, types)
