@@ -5,5 +5,5 @@ Imports nothing from `service` or `workers`. Mapped classes of the database are 
 
 import os
 
-# Wheels of ONNX Runtime from 1.29 on send usage figures to their vendor unless told otherwise before the import.
+# Wheels of ONNX Runtime since 1.29 send usage figures to their vendor unless this is disabled before the import.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

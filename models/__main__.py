@@ -9,7 +9,7 @@ from models.manifest import BundleRefused
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when the bundle is good, 1 when it is refused."""
+    """Run the command; returns 0 if the bundle is good, 1 if it is refused."""
     options = _parser().parse_args(arguments)
     refused = False
     for folder in options.folders:
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="say every reason why the bundle would be refused")
+    check = commands.add_parser("check", help="list every reason why the bundle would be refused")
     seal = commands.add_parser("seal", help="write the digests of the files into manifest.toml, then check")
     seal.add_argument(
         "--golden", action="store_true", help="first renew golden.json with the model's answers"

@@ -1,8 +1,8 @@
-"""A bundle: the folder that is one model version. Read it and seal it; every reason to refuse it: checking.
+"""A bundle: the folder of one model version. Reads and seals it; models.checking checks it.
 
-A bundle is manifest.toml and the files its `[files]` table lists with their SHA-256: model.onnx, golden.json,
-CARD.md and side files. train.py and metrics.json may lie beside them and are no part of it. The digest covers
-all of them, so it names one exact model.
+A bundle is manifest.toml and the files that its `[files]` table lists with their SHA-256: model.onnx, golden.json,
+CARD.md and side files. train.py and metrics.json may be in the folder but are not part of the bundle. The bundle's digest
+covers all its files, so it identifies one exact model.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ RunModel = Callable[[Path, Mapping[str, Array]], Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class Bundle:
-    """One model version on disk. Digests are "sha256:<hex>"; `file_digests` are of the files found."""
+    """One model version on disk. Digests are "sha256:<hex>"; `file_digests` are those of the files on disk."""
 
     folder: Path
     manifest: ModelManifest
@@ -82,12 +82,12 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file of a bundle of one graph, the first of several."""
+        """The ONNX file of the bundle's only graph, or of the first of several."""
         return next(iter(self.graph_paths.values()))
 
     @property
     def side_bytes(self) -> int:
-        """Size of all files beside graphs, card and golden cases: weights, tokenizers, tables."""
+        """Size of all files other than graphs, card and golden cases: weights, tokenizers, tables."""
         apart = {*graph_files(self.manifest), *_LISTED_ALWAYS}
         return sum((self.folder / path).stat().st_size for path in self.manifest.files if path not in apart)
 
@@ -98,7 +98,7 @@ def bundled() -> list[Path]:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """The bundle in `folder`, not yet checked. Raises BundleRefused where it cannot even be read."""
+    """The bundle in `folder`, not yet checked. Raises BundleRefused if it cannot be read."""
     manifest = read_manifest(folder)
     listed = sorted({*manifest.files, *_LISTED_ALWAYS, *graph_files(manifest)})
     if faults := [fault for path in listed if (fault := path_fault(folder, path)) is not None]:
@@ -120,7 +120,7 @@ def graph_files(manifest: ModelManifest) -> list[str]:
 
 
 def fitted(folder: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunModel) -> Run:
-    """The graphs of the bundle in `folder` in their pipeline's terms, run by `run`."""
+    """The graphs of the bundle in `folder`, adapted to their pipeline and run by `run`."""
     tables = manifest.graph_tables
 
     @cache
@@ -140,7 +140,7 @@ def opened(folder: Path, pipeline: Pipeline) -> Scoring:
         return pipeline.open(folder)
     except BundleRefused:
         raise
-    except Exception as error:  # a pipeline may raise anything; all of it is the fault of these files
+    except Exception as error:  # a pipeline may raise anything; all of it counts as a fault of these files
         reason = f"the pipeline cannot open the bundle's files: {type(error).__name__}: {error}"
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: parameters", "bundle_not_opened", reason)) from error
 
@@ -161,7 +161,7 @@ def side_files(folder: Path) -> ReadFile:
 def seal_bundle(folder: Path) -> Bundle:
     """Write the digests of the files in `folder` into the manifest's [files] table. Raises BundleRefused.
 
-    Every other line of the manifest stays as it is; a byte order mark goes.
+    All other lines of the manifest are kept; a byte order mark is removed.
     """
     read_manifest(folder)
     paths = sorted(bundle_files(folder))
@@ -175,7 +175,7 @@ def seal_bundle(folder: Path) -> Bundle:
 
 
 def renew_golden(folder: Path, run: RunModel | None = None) -> None:
-    """Write into golden.json what the model in `folder` answers now. Raises BundleRefused."""
+    """Write the present answers of the model in `folder` into golden.json. Raises BundleRefused."""
     manifest = read_manifest(folder)
     pipeline = load_pipeline(manifest, side_files(folder))
     text = read_text(folder, GOLDEN_NAME)
@@ -194,14 +194,14 @@ def read_manifest(folder: Path) -> ModelManifest:
 
 
 def path_fault(folder: Path, path: str) -> Fault | None:
-    """Why `path` is not a plain file of the bundle: absent, or reached through a symbolic link."""
+    """Why `path` is not a plain file of the bundle: it is missing, or reached through a symbolic link."""
     steps = [folder.joinpath(*path.split("/")[:depth]) for depth in range(1, path.count("/") + 2)]
     if any(step.is_symlink() for step in steps):
-        return Fault(path, "file_is_link", "replace the symbolic link by the file itself")
+        return Fault(path, "file_is_link", "replace the symbolic link with the file itself")
     if not steps[-1].exists():
         return Fault(path, "file_missing", "add this file to the bundle")
     if not stat.S_ISREG(steps[-1].stat().st_mode):
-        return Fault(path, "file_missing", "replace it by a plain file")
+        return Fault(path, "file_missing", "replace it with a plain file")
     return None
 
 
@@ -212,7 +212,7 @@ def read_text(folder: Path, path: str) -> str:
     try:
         return (folder / path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise BundleRefused(Fault(path, "file_not_text", "write this file in UTF-8")) from None
+        raise BundleRefused(Fault(path, "file_not_text", "save this file as UTF-8")) from None
 
 
 def file_digest(path: Path) -> str:
@@ -222,7 +222,7 @@ def file_digest(path: Path) -> str:
 
 
 def _digest(file_digests: Mapping[str, str]) -> str:
-    """SHA-256 over one line a file, sorted by path, as `sha256sum` prints them."""
+    """SHA-256 over one line per file, sorted by path, in the format of `sha256sum`."""
     lines = (f"{digest.removeprefix('sha256:')}  {path}\n" for path, digest in sorted(file_digests.items()))
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
@@ -244,7 +244,7 @@ def bundle_bytes(folder: Path) -> int:
 
 
 def _with_files(text: str, file_digests: Mapping[str, str]) -> str:
-    """The manifest `text` with `file_digests` as its [files] table; comments and other lines stay. Raises BundleRefused."""
+    """The manifest `text` with `file_digests` as its [files] table; all other lines are kept. Raises BundleRefused."""
     before = toml_table(text)
     lines = text.removeprefix(BYTE_ORDER_MARK).removesuffix("\n").split("\n")
     header = next((at for at in _headers(lines) if _FILES_HEADER.match(lines[at])), None)
@@ -257,18 +257,18 @@ def _with_files(text: str, file_digests: Mapping[str, str]) -> str:
     entries = [f"{json.dumps(path)} = {json.dumps(digest)}" for path, digest in sorted(file_digests.items())]
     text = "\n".join([*lines[:start], *entries, *kept, *lines[end:]]) + "\n"
     if not _only_files_changed(before, text, file_digests):
-        advice = "write the digests as a table [files] of its own at the end, so that sealing can renew them"
+        advice = "write the digests as a separate table [files] at the end, so that sealing can renew them"
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: files", "manifest_invalid", advice))
     return text
 
 
 def _headers(lines: list[str]) -> Iterator[int]:
-    """Where tables begin among the `lines` of a manifest; a `[` inside of a text or a list of several lines is none."""
+    """Where tables begin in the `lines` of a manifest; a `[` inside a string or list of several lines does not count."""
     return (at for at, line in enumerate(lines) if line.lstrip().startswith("[") and _whole(lines[:at]))
 
 
 def _whole(lines: list[str]) -> bool:
-    """Whether no text or list goes on behind `lines`."""
+    """Whether no string or list continues after `lines`."""
     try:
         toml_table("\n".join(lines))
     except BundleRefused:
@@ -277,7 +277,7 @@ def _whole(lines: list[str]) -> bool:
 
 
 def _only_files_changed(before: Mapping[str, object], text: str, file_digests: Mapping[str, str]) -> bool:
-    """Whether `text` holds what the manifest held `before`, but with `file_digests`."""
+    """Whether `text` has the content that the manifest had `before`, except for `file_digests`."""
     try:
         after = toml_table(text)
     except BundleRefused:

@@ -1,8 +1,8 @@
-"""Every reason not to publish a bundle, found at once: what is wrong with one part hides nothing of another.
+"""Finds every reason not to publish a bundle at once: a fault in one part hides no fault in another.
 
-The folder's files, manifest, card, golden cases and graph are judged each for itself. The graph is checked and run in a
-Sandbox: it may be endless, huge or fatal. It is run unless it, a golden input or the manifest is at fault itself, or
-the files that it is made of are not the sealed ones.
+The folder's files, manifest, card, golden cases and graph are checked independently. The graph is checked and run in a
+Sandbox, because it may be endless, huge or fatal. It is not run if it, a golden input or the manifest has a fault, or if
+its files are not the sealed ones.
 """
 
 import json
@@ -50,12 +50,12 @@ from models.sandbox import Sandbox, SandboxFailed, SandboxRun
 
 __all__ = ["check_bundle", "publishable", "sealed"]
 
-_NOT_RUN: Final = frozenset((CARD_NAME, MANIFEST_NAME))  # what the graph's run does not depend on
+_NOT_RUN: Final = frozenset((CARD_NAME, MANIFEST_NAME))  # files on which a run of the graph does not depend
 Part = TypeVar("Part")
 
 
 def publishable(folder: Path, run: RunModel | None = None) -> Bundle:
-    """The bundle in `folder`, read and checked. Raises BundleRefused with every fault found."""
+    """Read and check the bundle in `folder`. Raises BundleRefused with every fault found."""
     if faults := check_bundle(folder, run):
         raise BundleRefused(*faults)
     return read_bundle(folder)
@@ -64,7 +64,7 @@ def publishable(folder: Path, run: RunModel | None = None) -> Bundle:
 def sealed(folder: Path, *, golden: bool) -> Bundle:
     """Seal the bundle in `folder`, with `golden` after renewing its cases, and check it. Raises BundleRefused.
 
-    What keeps it from being sealed is reported as a check reports it, with all that is found without running a graph.
+    A bundle that cannot be sealed is reported as by a check, with all faults that are found without running a graph.
     """
     with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
         faults, scored = _examined(folder, sandbox, sealing=True, renewing=golden)
@@ -80,9 +80,9 @@ def sealed(folder: Path, *, golden: bool) -> Bundle:
 
 
 def check_bundle(folder: Path, run: RunModel | None = None) -> list[Fault]:
-    """Every reason not to publish the bundle in `folder`; none for a good one.
+    """Every reason not to publish the bundle in `folder`; empty for a good one.
 
-    The graph is checked and run in a Sandbox, by ONNX Runtime on the CPU; with `run`, in this process and by that.
+    The graph is checked and run in a Sandbox, by ONNX Runtime on the CPU; with `run`, in this process and by `run`.
     """
     with Sandbox(files_bytes=bundle_bytes(folder)) as sandbox:
         faults, scored = _examined(folder, sandbox if run is None else None)
@@ -106,9 +106,9 @@ class _Scorable:
 def _examined(
     folder: Path, sandbox: Sandbox | None, *, sealing: bool = False, renewing: bool = False
 ) -> tuple[list[Fault], _Scorable | None]:
-    """What is wrong with a bundle before its graph is run, and what there is to run where that can be done.
+    """Faults of a bundle that are found before its graph is run, and the parts to run if that is possible.
 
-    For `sealing` whatever files there are count as listed, and for `renewing` a golden case needs no answer.
+    With `sealing` all files in the folder count as listed; with `renewing` a golden case needs no answer.
     """
     faults: list[Fault] = []
     manifest = _part(faults, lambda: read_manifest(folder))
@@ -140,7 +140,7 @@ def _examined(
 
 
 def _part(faults: list[Fault], read: Callable[[], Part]) -> Part | None:
-    """What `read` gives; None, and its faults added, where it refuses."""
+    """The result of `read`. If it raises BundleRefused: None, and its faults are added to `faults`."""
     try:
         return read()
     except BundleRefused as refused:
@@ -149,7 +149,7 @@ def _part(faults: list[Fault], read: Callable[[], Part]) -> Part | None:
 
 
 def _unchecked_manifest(folder: Path) -> ModelManifest | None:
-    """As much of a manifest that is refused as its pipeline and its parameters can be judged by; None without."""
+    """The pipeline and parameters of a refused manifest, so that they can still be checked; None if it has none."""
     try:
         table = toml_table(read_text(folder, MANIFEST_NAME))
     except BundleRefused:
@@ -161,7 +161,7 @@ def _unchecked_manifest(folder: Path) -> ModelManifest | None:
 
 
 def _check_schemas(pipeline: Pipeline) -> list[Fault]:
-    """Faults of the schemas that the catalogue shows. Whatever the code of somebody's package raises is one."""
+    """Faults of the schemas that the catalogue shows. Anything that a pipeline's code raises is such a fault."""
     faults = []
     told = {
         "input": pipeline.input_schema,
@@ -172,13 +172,15 @@ def _check_schemas(pipeline: Pipeline) -> list[Fault]:
         try:
             Draft202012Validator.check_schema(schema())
         except Exception as error:  # noqa: BLE001 - see above
-            reason = f"its {name} schema is no JSON Schema 2020-12 ({type(error).__name__}): mend its package"
+            reason = (
+                f"its {name} schema is not a JSON Schema 2020-12 ({type(error).__name__}): mend its package"
+            )
             faults.append(Fault(PLACE, "schema_invalid", reason))
     return faults
 
 
 def _check_texts(folder: Path) -> list[Fault]:
-    """What is wrong with the texts that the catalogue keeps and shows: the manifest's, and the card."""
+    """Faults of the texts that the catalogue stores and shows: the manifest's, and the card."""
     faults: list[Fault] = []
     table = _part(faults, lambda: toml_table(read_text(folder, MANIFEST_NAME)))
     card = _part(faults, lambda: read_text(folder, CARD_NAME))
@@ -187,15 +189,15 @@ def _check_texts(folder: Path) -> list[Fault]:
     if card is None:
         return faults
     if not card.strip():
-        advice = "write who the model is for, what it was trained on and how it does"
+        advice = "write who the model is for, what it was trained on and how well it performs"
         faults.append(Fault(CARD_NAME, "card_empty", advice))
     return faults + control_characters(card, CARD_NAME, "card_invalid")
 
 
 def _check_filled(texts: Mapping[str, str]) -> list[Fault]:
-    """Faults of places that a skeleton left open."""
+    """Faults of places that a skeleton left to be filled in."""
     return [
-        Fault(name, "not_filled_in", f"write what is to stand in the places marked {FILL_IN}")
+        Fault(name, "not_filled_in", f"fill in the places marked {FILL_IN}")
         for name, text in texts.items()
         if FILL_IN in text
     ]
@@ -211,7 +213,7 @@ def _check_missing(folder: Path, paths: Iterable[str]) -> list[Fault]:
 
 
 def _check_files(folder: Path, listed: Mapping[str, str], tables: GraphTables) -> list[Fault]:
-    """Faults of files that are missing, are not those `listed` by their digest, or are not listed in the manifest."""
+    """Faults of files that are missing, have another digest than the one `listed`, or are not listed in the manifest."""
     expected = _expected(listed, tables)
     missing = _check_missing(folder, expected)
     here = {*bundle_files(folder), *expected} - {MANIFEST_NAME} - {fault.place for fault in missing}
@@ -228,7 +230,7 @@ def _check_files(folder: Path, listed: Mapping[str, str], tables: GraphTables) -
 
 
 def _check_answers(scored: _Scorable, scoring: Scoring, run: Run) -> list[Fault]:
-    """What is wrong with what the graph gives for the golden cases and, where it can give anything, beyond them."""
+    """Faults of the graph's outputs for the golden cases and, if they can be scored, for further inputs."""
     pipeline, runtime = scored.pipeline, scored.manifest.runtime
     faults = check_golden(scored.golden, pipeline, scoring, runtime.tolerance, run)
     if any(fault.code == "golden_failed" for fault in faults):

@@ -1,8 +1,8 @@
 """How the feeds of a pipeline become the inputs of a graph: whole, or by column.
 
-A feed of a table has columns with names. They go to one input together, or to inputs of their own: by the keys that
-the `[graph]` table has for them, or where the graph's inputs are called as they are. Columns that go to the same input
-become its columns, in their order. Element types are converted where nothing is lost but the digits that float32 lacks.
+A feed of a table has named columns. They go to one input together, or to separate inputs: by their keys in the `[graph]`
+table, or to the graph's inputs of the same name. Columns that go to the same input become its columns, in their order.
+Element types are converted if nothing is lost except for digits that float32 lacks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from models.signature import Tensor
 from models.tensor_faults import fault, fits, missing, rows_reason, unknown, unlike
 
 _FLOATS: Final = ("float32", "float64", "float16")
-# Element type of a feed -> those of inputs that it may go to.
+# Element type of a feed -> element types of inputs that it may go to.
 _CONVERTS: Final[Mapping[str, tuple[str, ...]]] = {
     "float32": _FLOATS,
     "float64": _FLOATS,
@@ -31,14 +31,14 @@ _CONVERTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class _Source:
-    """What an input of the graph is fed: a feed as it is, or these columns of it, by their places."""
+    """What an input of the graph is fed: a whole feed, or the columns of it at these places."""
 
     spec: TensorSpec
     places: tuple[int, ...] | None = None
 
     @property
     def columns(self) -> tuple[TensorSpec, ...]:
-        """Those columns, or all of a feed whose columns have names."""
+        """These columns, or all columns of a feed whose columns have names."""
         spec = self.spec
         if self.places is None:
             return spec.columns
@@ -47,7 +47,7 @@ class _Source:
 
 
 class Feeding:
-    """Immutable. `faults` says where feeds and inputs do not meet; `fed` may be called where there are none."""
+    """Immutable. `faults` lists where feeds and inputs do not match; `fed` may be called if there are none."""
 
     def __init__(self, table: GraphTable, feeds: Sequence[TensorSpec], inputs: Sequence[Tensor]) -> None:
         self._mapped = table.inputs
@@ -72,7 +72,7 @@ class Feeding:
         }
 
     def _targets(self, spec: TensorSpec) -> dict[str, _Source]:
-        """Input of the graph -> what of this feed it is fed; nothing where that is contradictory."""
+        """Input of the graph -> what of this feed it is fed; empty if the keys are contradictory."""
         whole = self._mapped.get(spec.name, spec.name)
         if isinstance(whole, str) and not self._goes_by_column(spec):
             return {whole: _Source(spec)}
@@ -94,16 +94,14 @@ class Feeding:
             yield unlike("inputs", spec, f"does not have {len(whole)} columns")
         own = [column for column in spec.columns if column.name in self._mapped]
         if isinstance(whole, tuple) and own:
-            advice = (
-                f"name {own[0].name!r} in the list of {spec.name!r}, or each by a key of its own, not both"
-            )
+            advice = f"name {own[0].name!r} in the list of {spec.name!r}, or give each column its own key, not both"
             yield fault("inputs", "input_differs", advice)
         for column in own:
             if not isinstance(self._mapped[column.name], str):
                 yield unlike("inputs", column, "is one column: name one input")
 
     def _goes_by_column(self, spec: TensorSpec) -> bool:
-        """Whether columns are mapped by their names, or are called as inputs of the graph are."""
+        """Whether columns are mapped by name, or inputs of the graph have their names."""
         names = {column.name for column in spec.columns}
         if names & self._mapped.keys():
             return True
@@ -111,14 +109,14 @@ class Feeding:
         return not is_whole and bool(names & self._inputs.keys())
 
     def _target(self, column: str, feed: str) -> str:
-        """The input that a column goes to; what has no key of its own goes where the feed as a whole does."""
+        """The input that a column goes to; a column without its own key goes where the whole feed goes."""
         target = self._mapped.get(column, self._mapped.get(feed, column))
         assert isinstance(target, str), "lists were refused"
         return target
 
     def _unfed(self) -> list[Fault]:
         """Faults of inputs of the graph that get no feed."""
-        # With the keys that the pipeline lacks: of those, that is said.
+        # Including inputs of keys that the pipeline does not know: those keys are reported themselves.
         mapped = {
             name
             for target in self._mapped.values()
@@ -134,11 +132,11 @@ class Feeding:
         ]
 
     def _unfit(self, name: str, source: _Source) -> Iterator[Fault]:
-        """Faults of one input of the graph and what it is fed."""
+        """Faults between one input of the graph and what it is fed."""
         spec, tensor = source.spec, self._inputs.get(name)
         if tensor is None:
             for each in source.columns if source.places is not None else (spec,):
-                # One that a key was meant for which the pipeline lacks: renamed, it may be right.
+                # An unknown key may have been meant for this tensor: with the key renamed, it may be right.
                 if each.name in self._mapped or not self._astray:
                     yield unlike("inputs", each, missing("inputs", each, self._inputs))
         elif source.columns:
@@ -156,7 +154,7 @@ def _fed_twice(names: Sequence[str]) -> list[Fault]:
 
 
 def _unfit_columns(tensor: Tensor, source: _Source) -> Iterator[Fault]:
-    """Faults of an input and the columns that it is fed. A fault that all of them share is reported once for the feed."""
+    """Faults between an input and the columns that it is fed. A fault that all columns share is reported once."""
     columns, spec = source.columns, source.spec
     if reason := _shape_reason(tensor, (len(columns),)):
         yield unlike("inputs", columns[0] if len(columns) == 1 else spec, reason)
@@ -174,7 +172,7 @@ def _shape_reason(tensor: Tensor, shape: tuple[int, ...]) -> str | None:
 
 
 def _element_reason(tensor: Tensor, spec: TensorSpec) -> str | None:
-    """Why a feed, or a column of it, cannot go to `tensor` by its type; None where it can."""
+    """Why the type of a feed or column does not fit `tensor`; None if it fits."""
     if tensor.element == spec.dtype or tensor.element in _CONVERTS.get(spec.dtype, ()):
         return None
     advice = f"; {advised}" if (advised := _advice(spec.dtype, tensor.element)) else ""
@@ -182,7 +180,7 @@ def _element_reason(tensor: Tensor, spec: TensorSpec) -> str | None:
 
 
 def _advice(dtype: str, element: str) -> str | None:
-    """What to write of a feature, so that it is fed as its input wants it."""
+    """What to change in a feature so that it is fed as its input expects."""
     match dtype, element:
         case "string", _:
             return 'feed a category by its place among its values with `as = "index"`'

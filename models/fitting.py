@@ -1,8 +1,8 @@
-"""How the inputs and outputs of a graph meet those that a pipeline names.
+"""Adapts the inputs and outputs of a graph to those of a pipeline.
 
-With the `[graph]` table of its manifest an ONNX file that somebody else exported serves unchanged: tensors are renamed,
-element types converted, the maps of classes that scikit-learn's converter writes become columns, and a graph that takes
-one row at a time is run row by row. Knows neither onnx nor ONNX Runtime.
+With the `[graph]` table of the manifest, an ONNX file that was exported elsewhere can be used unchanged: tensors are
+renamed, element types are converted, the maps of classes that scikit-learn's converter writes become columns, and a graph
+that takes one row at a time is run row by row. Imports neither onnx nor ONNX Runtime.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +20,9 @@ Run = Callable[[Mapping[str, Array]], Mapping[str, Any]]
 
 
 class Fitting:
-    """How the tensors of a pipeline meet those of a graph. Immutable.
+    """Converts between the tensors of a pipeline and those of a graph. Immutable.
 
-    Raises ManifestInvalid with every reason where they do not.
+    Raises ManifestInvalid with every reason if they do not match.
     """
 
     def __init__(self, table: GraphTable, spec: GraphSpec, signature: Signature) -> None:
@@ -34,7 +34,7 @@ class Fitting:
         faults = [
             *self._feeding.faults,
             *(unknown("outputs", name, self._specs) for name in astray),
-            # One that a key was meant for which the pipeline lacks is not missed: with the key renamed, it may be right.
+            # An output for which an unknown key may have been meant is not missing: with the key renamed, it may be right.
             *(
                 fault
                 for each in spec.outputs
@@ -47,7 +47,7 @@ class Fitting:
         self._one_row = table.row_by_row or any(tensor.shape[:1] == (1,) for tensor in signature.inputs)
 
     def run(self, run: Run, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Feed `run` in the graph's terms, and give its outputs in the pipeline's. Raises what `run` raises."""
+        """Call `run` with the graph's inputs; returns its outputs as the pipeline's. Raises what `run` raises."""
         fed = self._feeding.fed(feeds)
         if not self._one_row:
             return self._named(run(fed))
@@ -67,7 +67,7 @@ class Fitting:
         return {name: self._converted(spec, given[self._outputs[name]]) for name, spec in self._specs.items()}
 
     def _converted(self, spec: TensorSpec, value: Any) -> Array:
-        """An output as the pipeline's element type, [N, ...]."""
+        """An output in the pipeline's element type, [N, ...]."""
         if self._given[self._outputs[spec.name]].element == CLASS_MAPS:
             return _of_maps(spec, value)
         array = np.asarray(value)
@@ -76,30 +76,32 @@ class Fitting:
         return array.astype(spec.dtype, copy=False)
 
     def _unfit(self, spec: TensorSpec) -> list[Fault]:
-        """The fault of an output that the pipeline needs, if there is one."""
+        """The fault of an output that the pipeline needs, if any."""
         tensor = self._given.get(self._outputs[spec.name])
         reason = _reason(tensor, spec) if tensor else missing("outputs", spec, self._given)
         return [] if reason is None else [unlike("outputs", spec, reason)]
 
 
 def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:
-    """Why `tensor` cannot be read as the pipeline's output; None where it can."""
+    """Why `tensor` cannot be read as the pipeline's output; None if it can."""
     if tensor.element == CLASS_MAPS:
         is_read = len(spec.shape) == 1 and spec.classes
         return None if is_read else "is a map of classes, which the pipeline cannot read"
     if tensor.element != spec.dtype and tensor.element not in ELEMENTS.values():
         return f"has another element type, {tensor.element}"
-    rows, *lengths = tensor.shape or (None, *spec.shape)  # exporters leave shapes of outputs out
+    rows, *lengths = tensor.shape or (None, *spec.shape)  # exporters may omit the shapes of outputs
     return rows_reason(rows) or (None if fits(lengths, spec.shape) else "has another shape")
 
 
 def _of_maps(spec: TensorSpec, maps: Sequence[Mapping[Any, float]]) -> Array:
-    """Maps class -> score as columns in the order of the pipeline's classes, [N, C].
+    """Maps of class -> score as columns in the order of the pipeline's classes, [N, C].
 
-    The classes of the graph are the pipeline's by name, or numbers from 0 in the same order. Raises PredictionInvalid.
+    The graph's classes have the pipeline's names, or are numbers from 0 in the same order. Raises PredictionInvalid.
     """
     count, found = len(spec.classes), set(maps[0]) if maps else set(spec.classes)
     if found not in (set(spec.classes), set(range(count))):
-        raise PredictionInvalid(tuple(range(len(maps))), "the graph's classes are not those of the manifest")
+        raise PredictionInvalid(
+            tuple(range(len(maps))), "the graph's classes differ from those of the manifest"
+        )
     names = spec.classes if found == set(spec.classes) else range(count)
     return np.array([[scores[name] for name in names] for scores in maps], spec.dtype).reshape(-1, count)

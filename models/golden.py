@@ -1,7 +1,7 @@
-"""golden.json: inputs with the answers a model must give, scored alone, in one batch, and in reverse.
+"""golden.json: inputs with the answers that a model must give, scored alone, in one batch, and in reverse order.
 
-A graph that mixes the rows of a batch, or a pipeline that loses their order, fails here, not in a clinic.
-Owns the cases and the comparison; how a graph is run is passed in.
+This detects a graph that mixes the rows of a batch, and a pipeline that loses their order, before publication. Contains the
+cases and the comparison; the function that runs a graph is passed in.
 """
 
 import json
@@ -30,7 +30,7 @@ class GoldenFailed(BundleRefused):
 
 
 class GoldenCase(ManifestTable):
-    """One input and the part of its result that must come out, numbers within `tolerance` (absolute)."""
+    """One input and the expected part of its result. Numbers may differ by `tolerance` (absolute)."""
 
     input: Any
     options: dict[str, Any] = Field(default_factory=dict)
@@ -44,7 +44,7 @@ class _GoldenFile(ManifestTable):
 
 
 class _CaseToRenew(GoldenCase):
-    """A case that may expect nothing yet."""
+    """A case that may have no expected result yet."""
 
     expected: dict[str, Any] = Field(default_factory=dict)
 
@@ -70,12 +70,12 @@ def _table(text: str) -> Any:
 def check_golden(
     cases: Sequence[GoldenCase], pipeline: Pipeline, scoring: Scoring, tolerance: float, run: Run
 ) -> list[Fault]:
-    """Faults of a bundle's cases: what check_inputs finds, else what compare_golden finds."""
+    """Faults of a bundle's cases: those of check_inputs, or if there are none, those of compare_golden."""
     return check_inputs(cases, pipeline) or compare_golden(cases, pipeline, scoring, tolerance, run)
 
 
 def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]:
-    """Faults that are there before a graph is run: too few cases, and inputs that the pipeline refuses."""
+    """Faults that can be found without running a graph: too few cases, and inputs that the pipeline refuses."""
     faults = []
     if len(cases) < FEWEST_CASES:
         faults.append(Fault(GOLDEN_NAME, TOO_FEW, f"give at least {FEWEST_CASES} cases"))
@@ -90,7 +90,7 @@ def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]
             faults.append(_fault(index, "golden_failed", reason))
         else:
             if again != stored.payload:
-                reason = "the stored input is read back as another: mend `encode` or `decode` of the pipeline"
+                reason = "the stored input is read back differently: fix `encode` or `decode` of the pipeline"
                 faults.append(_fault(index, "golden_not_read_back", reason))
     return faults
 
@@ -104,9 +104,9 @@ def compare_golden(
     *,
     largest: int | None = None,
 ) -> list[Fault]:
-    """Faults of the cases scored alone, all in one batch (of at most `largest`), and that batch reversed.
+    """Faults of the cases scored alone, in batches of at most `largest` (by default one), and in reverse order.
 
-    Each must give what is expected; the latter two also the outputs of the first within `tolerance`.
+    All three must give what is expected; the last two must also equal the first within `tolerance`.
     """
     most = largest or len(cases)
     try:
@@ -131,7 +131,7 @@ def _in_batches(cases: Sequence[Case], most: int, scoring: Scoring, run: Run) ->
 
 
 def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Case]:
-    """The cases' inputs as they would be stored. Raises GoldenFailed at the first that is refused."""
+    """The cases' inputs as they would be stored. Raises GoldenFailed at the first refused input."""
     stored = []
     for index, case in enumerate(cases):
         try:
@@ -142,7 +142,7 @@ def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Case]:
 
 
 def _encoded(case: GoldenCase, pipeline: Pipeline) -> Case:
-    """Raises InputRejected, for the options as well: its pointers then begin with /options."""
+    """Encode a case. Raises InputRejected, for options as well; their pointers begin with /options."""
     rest, given = take_apart(case.input, pipeline.parts)
     payload = pipeline.encode(_as_sent(rest, pipeline))
     parts = {name: golden_part(pipeline, name, value) for name, value in given.items()}
@@ -160,10 +160,10 @@ def _rejected(index: int, error: InputRejected) -> Fault:
 
 
 def renewed_golden(text: str, pipeline: Pipeline, scoring: Scoring, run: Run) -> str:
-    """golden.json's `text` with what the model now answers to each case alone. Raises BundleRefused.
+    """golden.json's `text` with the model's present answer to each case, scored alone. Raises BundleRefused.
 
-    For after a training, never for a check. A case keeps the keys it expects; one that expects nothing, or lacks
-    `expected`, gets the whole result.
+    To be used after training, never in a check. A case keeps its expected keys; a case whose `expected` is empty or missing
+    gets the whole result.
     """
     table = _table(text)
     cases = parse_table(_FileToRenew, table, file=GOLDEN_NAME, code="golden_invalid").cases
@@ -174,7 +174,7 @@ def renewed_golden(text: str, pipeline: Pipeline, scoring: Scoring, run: Run) ->
 
 
 def _rounded(value: object) -> object:
-    """`value` with its floats cut to seven decimals: float32 holds no more, and a diff stays readable."""
+    """`value` with floats rounded to seven decimals: float32 holds no more, and diffs stay readable."""
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -183,7 +183,7 @@ def _rounded(value: object) -> object:
 
 
 def _as_sent(value: object, pipeline: Pipeline) -> object:
-    """What `encode` is given for an input: of a file, its bytes."""
+    """The value to pass to `encode` for an input; for a file, its bytes."""
     return file_bytes(value) if pipeline.binary else value
 
 
@@ -192,9 +192,9 @@ def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:
     count = len(cases)
     try:
         answers = scoring.score(run, cases)
-    except BundleRefused:  # the graph is not what the manifest says, which tells what to change
+    except BundleRefused:  # the graph does not match the manifest; the fault says what to change
         raise
-    except Exception as error:  # a runtime raises what it likes; all of it is the bundle's fault
+    except Exception as error:  # a runtime may raise anything; all of it counts as the bundle's fault
         reason = f"a batch of {count} cannot be scored: {type(error).__name__}: {error}"
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason)) from error
     if len(answers) != count:
@@ -206,7 +206,7 @@ def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:
 
 
 def _with_artifacts(answer: Answer) -> Result:
-    """A result, with the names and media types of its artifacts: their bytes may differ in the last place of a float."""
+    """A result with the names and media types of its artifacts, whose bytes may differ by rounding."""
     if not answer.artifacts:
         return answer.result
     listed = [{"name": each.name, "media_type": each.media_type} for each in answer.artifacts]
@@ -225,14 +225,14 @@ def _compare_with_alone(
 ) -> list[Fault]:
     differences = (difference(one, other, tolerance) for one, other in zip(alone, others, strict=True))
     return [
-        _fault(index, code, f"{reason}, as scored alone; the manifest tolerates {tolerance:g}")
+        _fault(index, code, f"{reason} as when scored alone; the manifest tolerates {tolerance:g}")
         for index, reason in enumerate(differences)
         if reason is not None
     ]
 
 
 def difference(expected: object, actual: object, tolerance: float, place: str = "") -> str | None:
-    """The first difference of `actual` from the subset `expected`, in words, or None where there is none."""
+    """The first difference of `actual` from the subset `expected`, in words; None if there is none."""
     if isinstance(expected, dict) and isinstance(actual, Mapping):
         keys = ((f"{place}/{key}", value, actual.get(key, "absent")) for key, value in expected.items())
         return next(

@@ -1,7 +1,7 @@
 """What a bundle's ONNX graph may be: built-in operators, weights inside the bundle, the tensors its pipeline names.
 
-Reads the graph and never runs it. The rules close what an ONNX file can do beyond arithmetic: operators that are not
-built into ONNX Runtime are native code, and external data is a path the runtime would open.
+Reads the graph and never runs it. The rules exclude everything that an ONNX file can do beyond arithmetic: operators that
+are not built into ONNX Runtime are native code, and external data is a path that the runtime would open.
 """
 
 from collections.abc import Collection, Iterator
@@ -31,8 +31,8 @@ def check_graph(
 ) -> list[Fault]:
     """Every reason to refuse the ONNX file at `path` for a pipeline that feeds and reads it by `spec`.
 
-    Without a spec tensors are not compared. `table` says what the graph calls them. `files` are the bundle's files
-    that may hold weights, as paths relative to the folder of `path`.
+    Without a spec, tensors are not compared. `table` maps their names. `files` are the bundle's files that may hold
+    weights, as paths relative to the folder of `path`.
     """
     faults = _faults_of(path, table, spec, files)
     return [replace(fault, place=table.file) if fault.place == MODEL_NAME else fault for fault in faults]
@@ -44,7 +44,7 @@ def _faults_of(path: Path, table: GraphTable, spec: GraphSpec | None, files: Col
         model.ParseFromString(path.read_bytes())
     except message.DecodeError:
         return [_fault("onnx_invalid", "the file is not an ONNX model: export it again")]
-    # Those that are missing, or links, are said among the files of the bundle.
+    # Missing files and links are reported with the files of the bundle.
     lost = {file for file in external_locations(model) & {*files} if not _is_plain(path.parent, file)}
     reach = _check_reach(model, path.parent, {*files} - lost, lost)
     # The checker opens external data, so it sees only graphs whose weights are in the bundle.
@@ -54,12 +54,12 @@ def _faults_of(path: Path, table: GraphTable, spec: GraphSpec | None, files: Col
 
 
 def read_signature(path: Path) -> Signature:
-    """The inputs and outputs of the ONNX file at `path`, which `check_graph` found nothing wrong with."""
+    """The inputs and outputs of the ONNX file at `path`, in which `check_graph` found no fault."""
     return _signature(onnx.load(str(path), load_external_data=False).graph)
 
 
 def external_locations(model: Any) -> set[str]:
-    """Where a ModelProto says that its external weights are."""
+    """The locations of a ModelProto's external weights."""
     return {_external(part).get("location", "") for part in _messages(model) if _is_external(part)}
 
 
@@ -68,7 +68,7 @@ def _fault(code: str, detail: str) -> Fault:
 
 
 def _check_reach(model: Any, folder: Path, files: Collection[str], lost: Collection[str]) -> list[Fault]:
-    """Faults of a model that reaches beyond its bundle and the operators built into ONNX Runtime; none of `lost` files."""
+    """Faults of a model that needs more than its bundle and built-in operators. `lost` files are reported elsewhere."""
     nested = list(_messages(model))
     faults = [
         _fault(*fault)
@@ -97,7 +97,7 @@ def _check_reach(model: Any, folder: Path, files: Collection[str], lost: Collect
 
 
 def _foreign_domains(model: Any, nested: list[Any]) -> set[str]:
-    """Domains of operators that are neither built in nor functions of the model's own."""
+    """Domains of operators that are neither built in nor defined as functions by the model."""
     own = {(function.domain, function.name) for function in model.functions}
     nodes = {(part.domain, part.op_type) for part in nested if isinstance(part, onnx.NodeProto)}
     used = {domain for domain, name in nodes if (domain, name) not in own}
@@ -122,11 +122,11 @@ def _external(tensor: Any) -> dict[str, str]:
 
 
 def _external_fault(tensor: Any, folder: Path, files: Collection[str]) -> tuple[str, str] | None:
-    """Why the weights of `tensor` cannot be read from the bundle: a code and what to do. None where they can."""
+    """Why the weights of `tensor` cannot be read from the bundle: a code and what to do. None if they can."""
     entries, named = _external(tensor), f"the weights of tensor {tensor.name!r}"
     location = entries.get("location", "")
     if str(PurePosixPath(location)) != location or location not in files:
-        advice = "put that file into the bundle beside the graph and seal it, or embed the weights"
+        advice = "put that file into the bundle next to the graph and seal it, or embed the weights"
         return (
             "external_data_missing",
             f"{named} are in {location!r}, which is no file of the bundle: {advice}",
@@ -136,7 +136,7 @@ def _external_fault(tensor: Any, folder: Path, files: Collection[str]) -> tuple[
     if offset is None or length is None or ("length" in entries and offset + length > size) or offset > size:
         return (
             "external_data_outside",
-            f"{named} lie outside of {location!r} ({size} bytes): export the model again",
+            f"{named} are outside of {location!r} ({size} bytes): export the model again",
         )
     return None
 
@@ -146,7 +146,7 @@ def _count(text: str) -> int | None:
 
 
 def _messages(parent: Any) -> Iterator[Any]:
-    """`parent` and all messages nested in it: nodes and tensors wherever a subgraph hides them."""
+    """`parent` and all messages nested in it, including nodes and tensors of subgraphs."""
     yield parent
     for field, value in parent.ListFields():
         if field.type == descriptor.FieldDescriptor.TYPE_MESSAGE:
@@ -168,7 +168,7 @@ def _check_validity(path: Path) -> list[Fault]:
 
 
 def _check_tensors(graph: Any, table: GraphTable, spec: GraphSpec) -> list[Fault]:
-    """Faults where the graph's tensors do not match the pipeline's."""
+    """Faults of tensors of the graph that do not match the pipeline's."""
     try:
         Fitting(table, spec, _signature(graph))
     except ManifestInvalid as error:

@@ -1,4 +1,4 @@
-"""What is wrong with the graphs of a bundle, found without running them."""
+"""Faults of the graphs of a bundle that can be found without running them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from models.sandbox import Sandbox, SandboxFailed
 
 @dataclass(frozen=True)
 class GraphTables:
-    """The graphs of a bundle by name. Only where they are `told`, and not guessed, their tensors can be compared."""
+    """The graphs of a bundle by name. Their tensors are compared only if the manifest says which they are (`told`)."""
 
     graphs: Mapping[str, GraphTable]
     told: bool = True
 
     @classmethod
     def of(cls, folder: Path, manifest: ModelManifest | None) -> Self:
-        """Those of the manifest; of one that is refused, those that its tables [graph] or [graphs] still tell."""
+        """The graphs of the manifest; for a refused manifest, those that its [graph] or [graphs] tables still give."""
         if manifest is not None:
             return cls(manifest.graph_tables)
         try:
@@ -34,7 +34,7 @@ class GraphTables:
         graphs = written.get("graphs") or {MODEL: written.get("graph", {})}
         try:
             read = {name: GraphTable.model_validate(table) for name, table in graphs.items()}
-        except (AttributeError, ValidationError):  # said among the manifest's faults
+        except (AttributeError, ValidationError):  # reported with the manifest's faults
             return cls({}, told=False)
         return cls(read, told="graph" not in written or "graphs" not in written)
 
@@ -46,9 +46,9 @@ def check_graphs(
     files: Sequence[str],
     sandbox: Sandbox | None,
 ) -> list[Fault]:
-    """What is wrong with the graphs of a bundle of these `files`. Without a sandbox, in this process.
+    """Faults of the graphs of a bundle with these `files`. Without a sandbox they are checked in this process.
 
-    Their tensors are compared where there is a pipeline and the tables tell what they are called.
+    Their tensors are compared if there is a pipeline and the manifest says what they are called.
     """
     specs: dict[str, GraphSpec] = dict(pipeline.graphs) if pipeline is not None and tables.told else {}
     faults = _misnamed(tables.graphs.keys(), specs.keys()) if specs else []
@@ -58,7 +58,7 @@ def check_graphs(
 
 
 def _misnamed(given: Collection[str], wanted: Collection[str]) -> list[Fault]:
-    """Faults of graphs that the pipeline does not know, and of those it needs."""
+    """Faults of graphs that the pipeline lacks, and of graphs that it does not know."""
     place = f"{MANIFEST_NAME}: graphs"
     known = ", ".join(sorted(wanted))
     lacking = [
@@ -74,9 +74,9 @@ def _misnamed(given: Collection[str], wanted: Collection[str]) -> list[Fault]:
 def _check_one(
     folder: Path, table: GraphTable, spec: GraphSpec | None, files: Sequence[str], sandbox: Sandbox | None
 ) -> list[Fault]:
-    """What is wrong with one graph."""
+    """Faults of one graph."""
     if path_fault(folder, table.file) is not None:
-        return []  # said among the files
+        return []  # reported with the files
     check, path = partial(check_graph, files=_beside(table.file, files)), folder / table.file
     try:
         return check(path, table, spec) if sandbox is None else sandbox.call(check, path, table, spec)
@@ -85,6 +85,6 @@ def _check_one(
 
 
 def _beside(graph: str, files: Iterable[str]) -> set[str]:
-    """Files of the bundle as paths relative to the folder of its graph, where weights are looked for."""
+    """Files of the bundle as paths relative to the folder of its graph, where ONNX Runtime looks for weights."""
     start, paths = PurePosixPath(graph).parent, map(PurePosixPath, files)
     return {path.relative_to(start).as_posix() for path in paths if path.is_relative_to(start)}

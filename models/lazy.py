@@ -1,7 +1,7 @@
 """Large modules, imported on first use.
 
-The API checks inputs by the same code that feeds graphs in a worker, and needs no array for it: numpy and pyarrow would
-make it half as large again.
+The API checks inputs with the code that also feeds graphs in a worker, but needs no arrays for it: numpy and pyarrow would
+increase its memory by half.
 """
 
 import importlib
@@ -21,7 +21,7 @@ else:
 
         def __getattr__(self, attribute: str) -> Any:
             value = getattr(importlib.import_module(self._name), attribute)
-            setattr(self, attribute, value)  # found without this method from now on
+            setattr(self, attribute, value)  # from now on the attribute is found without calling this method
             return value
 
     np = _Lazy("numpy")

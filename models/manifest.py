@@ -1,8 +1,8 @@
-"""ModelManifest, the typed form of a bundle's manifest.toml, and the faults that refuse one.
+"""ModelManifest, the typed form of a bundle's manifest.toml, and the faults for which one is refused.
 
-Owns the keys every model has. The `[parameters]` table belongs to the pipeline that the manifest names: it is read here
-with the pipeline's own pydantic model (`parse_parameters`), so both kinds of mistake get the same messages. Reads no
-file and checks no digest: that is models/bundle.
+Defines the keys that every model has. The `[parameters]` table belongs to the pipeline that the manifest names: it is read
+here with the pipeline's pydantic model (`parse_parameters`), so faults of both get the same messages. Reads no files and
+checks no digests; models/bundle does.
 """
 
 import re
@@ -20,22 +20,22 @@ _SEMVER = (
     r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
     r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$"
 )
-# What a message says of it.
+# The rule in words, for messages.
 NAME_RULE = (
     "write lower-case letters and digits, in words joined by single hyphens, at most 64, such as sepsis-risk"
 )
 _KEBAB_CASE = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-# Plain names with / between: on no system a root, a drive, `..` or a hidden file.
+# Plain names joined by /: never a root, a drive, `..` or a hidden file on any system.
 _PATH_INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 
 MANIFEST_NAME = "manifest.toml"
-# Some editors put it in front of a text; it is no part of it.
+# Some editors write it at the start of a file; it is not part of the text.
 BYTE_ORDER_MARK = "\ufeff"
-# The name of the graph of a bundle that has one.
+# The name of the graph of a bundle with one graph.
 MODEL = "model"
-# Marks what a person has to write before a bundle can be published; see models.skeleton.
+# Marks what must be filled in before a bundle can be published; see models.skeleton.
 FILL_IN = "FILL IN"
 
 LONGEST_NAME = 64
@@ -71,7 +71,7 @@ class ManifestInvalid(BundleRefused):
 
 
 class ManifestTable(BaseModel):
-    """A table of the manifest: frozen, unknown keys refused, no text where a number belongs, no NaN."""
+    """A table of the manifest: frozen, without unknown keys, strings in place of numbers, or NaN."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
@@ -79,13 +79,13 @@ class ManifestTable(BaseModel):
 
 
 class RuntimeLimits(ManifestTable):
-    """How a worker runs the model, and what the API may promise."""
+    """How a worker runs the model, and within what time the API promises a result."""
 
     max_batch: int = Field(64, ge=1, le=4096, description="largest number of jobs scored in one run")
     max_wait_ms: int = Field(
-        0, ge=0, le=10_000, description="how long a lone job may wait for others to share its batch"
+        0, ge=0, le=10_000, description="how long a claim may wait for more jobs to fill its batch"
     )
-    run_timeout_s: float = Field(30.0, gt=0, le=3600, description="longest one session.run may take")
+    run_timeout_s: float = Field(30.0, gt=0, le=3600, description="the longest that one session.run may take")
     promised_s: float = Field(60.0, gt=0, le=86_400, description="promised time from submit to result")
     tolerance: float = Field(
         1e-5,
@@ -94,7 +94,7 @@ class RuntimeLimits(ManifestTable):
         description="largest absolute difference of an output between alone, batched and reordered",
     )
     precision: Literal["fp32"] = Field("fp32", description="arithmetic of the graph")
-    # Left out of what is stored unless it is set: a release that does not know the key refuses it.
+    # Stored only if set, because a release that does not know the key refuses it.
     allow_tf32: bool = Field(
         False,
         description="let a GPU round the factors of products to ten bits (TF32): faster, and less exact",
@@ -103,9 +103,9 @@ class RuntimeLimits(ManifestTable):
 
 
 class GraphTable(ManifestTable):
-    """The ONNX file, and what the graph calls the tensors of the pipeline where it has other names for them.
+    """The ONNX file, and the graph's names of tensors where they differ from the pipeline's.
 
-    `inputs` and `outputs` map the pipeline's name to the graph's. A feed may go to several inputs of one column each: give
+    `inputs` and `outputs` map the pipeline's names to the graph's. A feed may go to several inputs of one column each: list
     their names in the order of the columns.
     """
 
@@ -118,7 +118,7 @@ class GraphTable(ManifestTable):
     )
     row_by_row: bool = Field(
         False,
-        description="run one row at a time: for graphs whose rows sway each other, as dynamic int8 scales do",
+        description="run one row at a time: for graphs whose rows affect each other, as with dynamic int8 scales",
     )
 
     @field_validator("file")
@@ -130,7 +130,7 @@ class GraphTable(ManifestTable):
 
 
 class ModelManifest(ManifestTable):
-    """What one model version is: its name, its pipeline, its limits, its figures, its files."""
+    """The manifest of one model version: its name, pipeline, limits, metrics and files."""
 
     name: Name
     version: Annotated[str, Field(pattern=_SEMVER, max_length=64)]
@@ -147,16 +147,16 @@ class ModelManifest(ManifestTable):
     )
     metrics: dict[str, float | str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
-    # Any: the pipeline types this table, see parse_parameters.
+    # Any, because the pipeline defines the types of this table; see parse_parameters.
     parameters: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("metrics", mode="before")
     @classmethod
     def _check_metrics(cls, metrics: object) -> object:
-        """Before the union is tried, whose faults would name its branches and not the key."""
+        """Check metrics before the union is tried, whose faults would name its branches instead of the key."""
         for name, figure in metrics.items() if isinstance(metrics, dict) else ():
             if not isinstance(figure, str) and not (type(figure) in (int, float) and _is_finite(figure)):
-                raise ValueError(f"{name!r} must be a finite number or a text")
+                raise ValueError(f"{name!r} must be a finite number or a string")
         return metrics
 
     @field_validator("files")
@@ -173,7 +173,7 @@ class ModelManifest(ManifestTable):
 
     @property
     def graph_tables(self) -> dict[str, GraphTable]:
-        """The graphs of the bundle by name: those of `[graphs]`, else the one of `[graph]`, with its defaults."""
+        """The graphs of the bundle by name: those of `[graphs]`, or the one of `[graph]` with its defaults."""
         return dict(self.graphs) or {MODEL: self.graph or GraphTable.model_validate({})}
 
     @model_validator(mode="after")
@@ -196,15 +196,15 @@ def toml_table(text: str) -> dict[str, Any]:
         reason = "it is nested too deeply"
     except tomllib.TOMLDecodeError as error:
         reason = str(error)
-    except ValueError:  # an integer of thousands of digits, which tomllib passes to int()
+    except ValueError:  # an integer with thousands of digits, which tomllib passes to int()
         reason = "a number has too many digits"
     raise ManifestInvalid(Fault(MANIFEST_NAME, "manifest_not_toml", reason))
 
 
 def text_faults(value: object, path: tuple[str | int, ...] = ()) -> list[Fault]:
-    """Faults of the texts in a manifest's `value`, whatever table they stand in: control characters.
+    """Faults of the strings in a manifest's `value`, in any table: control characters.
 
-    Postgres keeps no U+0000, and a terminal obeys the others.
+    Postgres cannot store U+0000, and terminals interpret the others.
     """
     place = f"{MANIFEST_NAME}: {_key(path)}"
     match value:
@@ -222,15 +222,15 @@ def text_faults(value: object, path: tuple[str | int, ...] = ()) -> list[Fault]:
 
 
 def control_characters(text: str, place: str, code: str) -> list[Fault]:
-    """A fault where `text` holds a control character other than tabs and line ends."""
+    """A fault if `text` contains a control character other than tabs and line ends."""
     found = _CONTROL.search(text)
     if found is None:
         return []
-    return [Fault(place, code, f"a text holds the control character U+{ord(found[0]):04X}: remove it")]
+    return [Fault(place, code, f"a string contains the control character U+{ord(found[0]):04X}: remove it")]
 
 
 def is_name(text: str) -> bool:
-    """Whether a model can be called so."""
+    """Whether `text` is a valid name of a model."""
     return len(text) <= LONGEST_NAME and re.fullmatch(_KEBAB_CASE, text) is not None
 
 
@@ -252,7 +252,7 @@ def parse_table(
 ) -> Table:
     """`table` as `model`. Raises ManifestInvalid; its faults name `file` and the key, after `prefix`.
 
-    `context` is for validators of `model`; one that gives its error a `code` of its own has it told.
+    `context` is for validators of `model`. If a validator's error has its own `code`, the fault gets that code.
     """
     try:
         return model.model_validate(table, context=context)

@@ -1,9 +1,9 @@
-"""Probes a graph beyond its golden cases: what must be a probability must be one for every input that is accepted.
+"""Probes a graph with inputs beyond its golden cases: a probability must be one for every accepted input.
 
-A graph that gives logits passes while those of a handful of cases happen to lie between 0 and 1. So the pipeline names
-inputs at the ends of what it accepts, and, from what the graph gives for them, those that should drive its outputs
-furthest up and down. A graph that ends in a sigmoid or a softmax cannot leave [0, 1]; logits do, unless the inputs hardly
-matter. Whatever else may be wrong with such inputs' answers, such as NaN, is no fault here: a worker refuses it.
+A graph that returns logits passes its golden cases if those happen to lie between 0 and 1. So the pipeline provides inputs
+at the extremes of what it accepts and, from the graph's outputs for them, inputs that should drive the outputs furthest up
+and down. A graph that ends in a sigmoid or softmax cannot leave [0, 1]; logits do, unless the inputs hardly matter. Other
+faults of these answers, such as NaN, are ignored here, because a worker refuses them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,17 +25,17 @@ RunGraph = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 @runtime_checkable
 class HasExtremes(Protocol):
-    """A pipeline that knows the ends of what it accepts."""
+    """A pipeline that can produce inputs at the extremes of what it accepts."""
 
     def extremes(self) -> Sequence[bytes]:
-        """Stored inputs at the ends of what is accepted."""
+        """Stored inputs at the extremes of what is accepted."""
 
     def further_extremes(self, outputs: Mapping[str, Array]) -> Sequence[bytes]:
-        """More of them, from what the graph gave for `extremes`, in its order."""
+        """More such inputs, chosen by the graph's outputs for `extremes`, which are in the same order."""
 
 
 def check_probabilities(pipeline: Pipeline, batch: int, run: RunGraph) -> list[Fault]:
-    """A fault where `run` gives what is no probability, `batch` inputs at most at once. Raises what `run` raises."""
+    """A fault if `run` returns invalid probabilities, for at most `batch` inputs at once. Raises what `run` raises."""
     if not (isinstance(pipeline, HasExtremes) and isinstance(pipeline, SinglePass)):
         return []
     if not any(spec.name in PROBABILITIES for spec in pipeline.outputs):

@@ -1,6 +1,6 @@
 """A separate process for checking and running an untrusted graph, which may be endless, huge or fatal.
 
-Owns the process and its limits of time and memory. What is run there is passed in; CpuRun is how a graph is run.
+Starts and ends the process, and limits its time and memory. The functions to run are passed in; CpuRun runs a graph.
 """
 
 import math
@@ -28,10 +28,10 @@ Result = TypeVar("Result")
 
 
 class SandboxFailed(Exception):
-    """What was tried raised, ran too long, took too much memory or brought its process down. The message says which."""
+    """The call raised, took too long, used too much memory or crashed its process. The message says which."""
 
 
-class _Line(NamedTuple):
+class _Pipes(NamedTuple):
     """The pipes to the process and back."""
 
     asks: "Connection[Any, Any]"
@@ -39,14 +39,14 @@ class _Line(NamedTuple):
 
 
 class Sandbox:
-    """The process, started at the first call. After one that it did not survive every further call fails alike."""
+    """The process, started at the first call. After a call that ended it, every further call fails in the same way."""
 
     def __init__(self, *, files_bytes: int = 0, limit_s: float = LIMIT_S) -> None:
         self._memory_bytes = MEMORY_BYTES + 4 * files_bytes
         self._ends_at = time.monotonic() + limit_s
         self._limit_s = limit_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._line: _Line | None = None
+        self._pipes: _Pipes | None = None
         self._failure: str | None = None
 
     def __enter__(self) -> Self:
@@ -57,18 +57,18 @@ class Sandbox:
 
     def close(self) -> None:
         """End the process."""
-        if self._line is not None:
-            self._line.asks.close()
-            self._line.answers.close()
+        if self._pipes is not None:
+            self._pipes.asks.close()
+            self._pipes.answers.close()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        self._line = self._process = None
+        self._pipes = self._process = None
 
     def call(
         self, function: Callable[..., Result], *arguments: object, limit_s: float | None = None
     ) -> Result:
-        """What `function`, which a module holds by its name, returns for `arguments`. Raises SandboxFailed."""
+        """Call `function`, which must be importable by name, with `arguments`. Raises SandboxFailed."""
         if self._failure is not None:
             raise SandboxFailed(self._failure)
         line = self._started()
@@ -89,8 +89,8 @@ class Sandbox:
         result: Result = value
         return result
 
-    def _started(self) -> "_Line":
-        if self._line is None:
+    def _started(self) -> "_Pipes":
+        if self._pipes is None:
             asked, asks = multiprocessing.Pipe(duplex=False)
             answers, answered = multiprocessing.Pipe(duplex=False)
             path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
@@ -111,8 +111,8 @@ class Sandbox:
             )
             asked.close()
             answered.close()
-            self._line = _Line(asks, answers)
-        return self._line
+            self._pipes = _Pipes(asks, answers)
+        return self._pipes
 
     def _fail(self, reason: str) -> SandboxFailed:
         self.close()
@@ -120,7 +120,7 @@ class Sandbox:
         return SandboxFailed(reason)
 
     def _end(self) -> str:
-        """How the process ended by itself."""
+        """How the process ended."""
         assert self._process is not None
         try:
             code = self._process.wait(timeout=10)
@@ -133,7 +133,7 @@ class Sandbox:
 
 
 class CpuRun:
-    """Runs graphs with ONNX Runtime on the CPU, one thread. Keeps the sessions of one folder's files."""
+    """Runs graphs with ONNX Runtime on the CPU, in one thread. Keeps the sessions of one folder's files."""
 
     def __init__(self) -> None:
         self._sessions: dict[Path, Any] = {}
@@ -146,7 +146,7 @@ class CpuRun:
         return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
     def open(self, model_path: Path) -> None:
-        """Load the graph, unless it is loaded."""
+        """Load the graph unless it is loaded already."""
         if model_path not in self._sessions:
             beside = {path for path in self._sessions if path.parent == model_path.parent}
             self._sessions = {path: self._sessions[path] for path in beside}
@@ -163,7 +163,7 @@ class CpuRun:
 
 
 class SandboxRun:
-    """Runs a graph as CpuRun does, in a sandbox; one run may take `limit_s`, loading as long as the sandbox lasts."""
+    """Runs a graph as CpuRun does, in a sandbox. A run may take `limit_s`; only the sandbox limits loading."""
 
     def __init__(self, sandbox: Sandbox, limit_s: float) -> None:
         self._sandbox = sandbox
@@ -191,11 +191,11 @@ def run_on_cpu(model_path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]
 def serve(
     asked: "Connection[Any, Any]", answered: "Connection[Any, Any]", memory_bytes: int, cpu_s: int
 ) -> None:
-    """Call what is asked for, within `memory_bytes` and `cpu_s`, until the other side is gone.
+    """Serve calls within `memory_bytes` and `cpu_s`, until the other side closes the connection.
 
-    The limit of CPU time is for when that side was killed amid a call: nobody else ends this process then.
+    The limit of CPU time ends this process if the other side was killed during a call.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command that is interrupted ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted command ends this process itself
     _limit(resource.RLIMIT_DATA, memory_bytes)
     _limit(resource.RLIMIT_CPU, cpu_s)
     while True:

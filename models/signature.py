@@ -1,12 +1,12 @@
-"""The inputs and outputs that a graph has, in its own names and types. Knows neither onnx nor ONNX Runtime."""
+"""The inputs and outputs of a graph, with its own names and types. Imports neither onnx nor ONNX Runtime."""
 
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-# Element of an output that is a sequence of maps, class -> score, one map a row.
+# Element of an output that is a sequence of maps of class -> score, one map per row.
 CLASS_MAPS: Final = "class maps"
-# ONNX Runtime's names of element types -> numpy's, for what can be read as scores.
+# ONNX Runtime's names of element types -> numpy's, for those that can be read as scores.
 ELEMENTS: Final = {
     "float": "float32", "double": "float64", "float16": "float16", "int64": "int64", "int32": "int32",
 }  # fmt: skip
@@ -14,9 +14,9 @@ ELEMENTS: Final = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output of a graph. `shape` has the rows first; None stands for a dynamic axis.
+    """One input or output of a graph. `shape` begins with the rows; None means a dynamic axis.
 
-    `element` is numpy's name of the element type, "string", CLASS_MAPS, or the graph's own word for anything else.
+    `element` is numpy's name of the element type, "string", CLASS_MAPS, or the graph's own name for any other type.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a graph takes and gives."""
+    """The inputs and outputs of a graph."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]

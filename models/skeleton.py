@@ -1,7 +1,7 @@
-"""A bundle to start from, written from an ONNX file alone: manifest, golden cases and card.
+"""Writes a bundle to start from, given only an ONNX file: manifest, golden cases and card.
 
-Guesses the pipeline from the shapes of inputs and outputs. What only a person knows is left open: such a place holds
-FILL_IN, and a bundle that holds it is refused.
+Guesses the pipeline from the shapes of inputs and outputs. What only a person can know is marked with FILL_IN, and a bundle
+that contains FILL_IN is refused.
 """
 
 import json
@@ -23,22 +23,22 @@ from models.table_guess import guessed_features, is_table, mapped
 
 MODEL_NAME: Final = "model.onnx"
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
-# Where something is left to do, and what.
+# Where something remains to be done, and what.
 Left = tuple[str, str]
 
 _NUMBERS: Final = frozenset(("float32", "float64", "float16"))
 _SECTIONS: Final = (
     ("Intended use", "who asks which question of it, and what they do with the answer"),
     ("Out of scope", "where it must not be used"),
-    ("Data", "what it was trained and measured on, from where and when, with licence"),
-    ("Figures", "how well it does on data it was not tuned on, with intervals, beside a baseline"),
+    ("Data", "what it was trained and evaluated on, with origin, date and licence"),
+    ("Figures", "how well it performs on data it was not tuned on, with intervals, compared with a baseline"),
     ("Limits", "where it fails"),
 )
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What was written, and what is left to do, in the order of the manifest."""
+    """What was written, and what remains to be done, in the order of the manifest."""
 
     folder: Path
     pipeline: str
@@ -47,7 +47,7 @@ class Skeleton:
 
 @dataclass
 class _Guess:
-    """The parts of a manifest found in the graph. `parameters` are lines of its table, `left` what a person must check."""
+    """The parts of a manifest read from the graph. `parameters` are lines of its table, `left` is what to check by hand."""
 
     pipeline: str
     inputs: dict[str, str] = field(default_factory=dict)
@@ -89,26 +89,26 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
 
 
 def _require_readable(model: Path) -> None:
-    """Raises BundleRefused for what may be endless, such as a pipe or a device, and for what cannot be an ONNX file."""
+    """Raises BundleRefused for a file that may be endless, such as a pipe or device, or that cannot be an ONNX file."""
     found = model.stat()
     if not stat.S_ISREG(found.st_mode):
         raise BundleRefused(
-            Fault(model.name, "onnx_invalid", "it is no regular file: name the ONNX file itself")
+            Fault(model.name, "onnx_invalid", "it is not a regular file: name the ONNX file itself")
         )
     if found.st_size > LARGEST_BYTES:
-        advice = "an ONNX file holds at most 2 GiB: export the graph with its weights in files beside it"
+        advice = "an ONNX file holds at most 2 GiB: export the graph with its weights in separate files"
         raise BundleRefused(Fault(model.name, "onnx_invalid", advice))
 
 
 def _copy_beside(source: Path, folder: Path, location: str) -> None:
-    """Copy a file of weights. Raises BundleRefused where it is missing, or outside of the model's folder."""
+    """Copy a file of weights. Raises BundleRefused if it is missing or outside of the model's folder."""
     path = (source / location).resolve()
     if not path.is_relative_to(source.resolve()) or not path.is_file():
         raise BundleRefused(
             Fault(
                 location,
                 "external_data_missing",
-                "the graph's weights are in this file: put it beside the graph",
+                "the graph's weights are in this file: put it next to the graph",
             )
         )
     (folder / location).parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _copy_beside(source: Path, folder: Path, location: str) -> None:
 
 
 def _guessed(signature: Signature, content: Any) -> _Guess:
-    """The pipeline that the shapes suggest. Raises BundleRefused where there is none."""
+    """The pipeline that the shapes suggest. Raises BundleRefused if there is none."""
     inputs = signature.inputs
     if is_table(inputs):
         guess = _of_table(inputs, content.graph)
@@ -124,7 +124,7 @@ def _guessed(signature: Signature, content: Any) -> _Guess:
         guess = _of_image(inputs[0])
     else:
         taken = ", ".join(f"{tensor.name} {tensor.element}{list(tensor.shape)}" for tensor in inputs)
-        reason = f"no pipeline takes what the graph takes ({taken or 'nothing'}): `medqueue models new` knows tables and images"
+        reason = f"no pipeline fits the inputs of the graph ({taken or 'nothing'}): `models new` knows tables and images"
         raise BundleRefused(Fault(MODEL_NAME, "pipeline_unknown", reason))
     _add_output(guess, signature, content)
     if any(tensor.shape[:1] == (1,) for tensor in inputs):
@@ -144,22 +144,20 @@ def _of_table(inputs: Sequence[Tensor], graph: Any) -> _Guess:
     )
     place = f"{MANIFEST_NAME}: parameters.features"
     advice = (
-        "names in the order that the graph takes them, better each with title, unit and range"
+        "check the names and their order; add title, unit and range if you can"
         if features
-        else "the graph does not say how many columns it takes: name each"
+        else "the graph does not specify its columns: name each"
     )
     guess.left.append((place, advice))
     if any(feature.type == "integer" for feature in features):
-        advice = (
-            'whole numbers that are codes of categories: `type = "category"`, its values and `as = "index"`'
-        )
+        advice = 'if whole numbers are codes of categories, give `type = "category"`, the values and `as = "index"`'
         guess.left.append((place, advice))
     if words := [feature for feature in features if feature.type == "category"]:
         open_ones = ", ".join(feature.name for feature in words if not feature.values)
         advice = (
-            f'the values that the graph was trained with, or `type = "text"` and none, of {open_ones}'
+            f'give the values that the graph was trained with, or `type = "text"` without values, for {open_ones}'
             if open_ones
-            else "whether all values, which were read from the graph, are to be accepted"
+            else "check whether all values, which were read from the graph, are to be accepted"
         )
         guess.left.append((place, advice))
     return guess
@@ -169,19 +167,17 @@ def _of_image(first: Tensor) -> _Guess:
     _, channels, height, width = first.shape
     if channels not in (1, 3) or height != width or height is None:
         found = [channels, height, width]
-        reason = (
-            f"the graph takes {found} an image: the pipeline feeds squares of 1 or 3 channels, channels first"
-        )
+        reason = f"the graph takes images of {found}: the pipeline feeds squares of 1 or 3 channels, channels first"
         raise BundleRefused(Fault(MODEL_NAME, "pipeline_unknown", reason))
     guess = _Guess("image-classification", {"image": first.name}, example={"data": FILL_IN})
     guess.parameters += [f"size = {height}", f"channels = {channels}"]
-    advice = "the pipeline feeds values from 0 to 1: a graph that wants others must turn them itself"
+    advice = "the pipeline feeds values from 0 to 1: a graph that expects others must convert them itself"
     guess.left.append((MODEL_NAME, advice))
     return guess
 
 
 def _add_output(guess: _Guess, signature: Signature, content: Any) -> None:
-    """Which output holds the scores, and of which classes. Raises BundleRefused."""
+    """Add the output with the scores, and the classes. Raises BundleRefused."""
     scores = [tensor for tensor in signature.outputs if tensor.element in {CLASS_MAPS, *_NUMBERS}]
     if not scores:
         raise BundleRefused(Fault(MODEL_NAME, "output_differs", "no output holds scores of classes"))
@@ -197,12 +193,12 @@ def _add_output(guess: _Guess, signature: Signature, content: Any) -> None:
     guess.outputs[kind] = chosen.name
     guess.parameters += [f"labels = {json.dumps(labels)}", f'output = "{kind}"']
     place = f"{MANIFEST_NAME}: parameters"
-    advice = "ids in the order that the graph gives them, better each with display, system and code"
+    advice = "check the ids and their order; add display, system and code if you can"
     guess.left.append((f"{place}.labels", advice))
     if single:
         guess.parameters += ['positive = "present"', f"threshold = {_inline(_THRESHOLD)}"]
-        guess.left.append((f"{place}.threshold", "the one you chose, and what it costs on which rows"))
-    advice = f"{kind}, as was guessed from the output's name, or another: then `outputs.{kind}` in [graph] is called so too"
+        guess.left.append((f"{place}.threshold", "give your threshold, and its performance on which rows"))
+    advice = f"check {kind}, guessed from the output's name; if you change it, rename `outputs.{kind}` in [graph] as well"
     guess.left.append((f"{place}.output", advice))
 
 
@@ -212,7 +208,7 @@ _THRESHOLD: Final[Mapping[str, float | str]] = {
 
 
 def _classes(content: Any) -> list[str]:
-    """The classes that a graph names: those of scikit-learn's ZipMap, as ids; none where it names no texts."""
+    """The classes that a graph names in scikit-learn's ZipMap, as ids; empty if they are not strings."""
     for node in content.graph.node:
         for attribute in node.attribute:
             if attribute.name == "classlabels_strings" and attribute.strings:
@@ -254,5 +250,5 @@ def _card(name: str, guess: _Guess) -> str:
 
 
 def _inline(table: Mapping[str, float | str]) -> str:
-    """A table on one line of TOML: what TOML and JSON write alike."""
+    """A table on one line of TOML, for values that TOML and JSON write in the same way."""
     return "{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in table.items()) + " }"

@@ -1,8 +1,8 @@
-"""The one rule for JSON that comes from outside: request bodies, lines of batches, golden.json, the command line's files.
+"""Parses JSON from outside by one rule: request bodies, lines of batches, golden.json, the command line's files.
 
-RFC 8259, and where it leaves a choice the stricter one: no key twice in an object, no NaN or Infinity, no half of a
-surrogate pair, nothing behind the value, UTF-8 alone (one byte order mark in front of a whole text is skipped), at most
-200 levels, and no number with more than 4,300 digits in front of its point. What medqueue wrote itself is not read here.
+The rule is RFC 8259, with the stricter choice where it leaves one: no duplicate keys in an object, no NaN or Infinity, no
+unpaired surrogates, nothing after the value, only UTF-8 (a byte order mark at the start is skipped), at most 200 levels, and
+no number with more than 4,300 digits before its point. JSON that medqueue wrote itself is not read here.
 """
 
 from typing import Any, Literal
@@ -13,19 +13,19 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class JsonInvalid(ValueError):
-    """The text breaks the rule. The message says how and where, and quotes nothing of the text."""
+    """The text breaks the rule. The message says how and where, without quoting the text."""
 
 
 def read_json(content: bytes, *, written_floats: bool = False) -> Any:
-    """The value of a whole text, behind a byte order mark if it begins with one. See read_json_line."""
+    """The value of a whole text, which may begin with a byte order mark. See read_json_line."""
     return read_json_line(content.removeprefix(BYTE_ORDER_MARK), written_floats=written_floats)
 
 
 def read_json_line(text: bytes, *, written_floats: bool = False) -> Any:
-    """The value that `text` holds. Raises JsonInvalid. With `written_floats` a number that is no integer is an object
-    whose `str` is what is written.
+    """The value in `text`. Raises JsonInvalid. With `written_floats`, a number that is not an integer is returned as an
+    object whose `str` is the number as written.
 
-    A number past the range of float64, such as 1e400, is read as an infinity, for its field to be refused by name.
+    A number beyond the range of float64, such as 1e400, is read as infinity, so that its field is refused by name.
     """
     try:
         mode: Literal["lossless-float", "float"] = "lossless-float" if written_floats else "float"
@@ -35,7 +35,7 @@ def read_json_line(text: bytes, *, written_floats: bool = False) -> Any:
 
 
 def _reason(text: bytes, words: str) -> str:
-    """What is wrong, from the words of the parser, which may quote a key."""
+    """What is wrong, derived from the parser's message, which may quote a key."""
     if "duplicate key" in words.lower():
         return "an object names a field twice: name each field once"
     try:
@@ -48,7 +48,7 @@ def _reason(text: bytes, words: str) -> str:
 
 
 def _reads_with_nan(text: bytes, words: str) -> bool:
-    """Whether a parser that knows NaN and Infinity gets further than the one that said `words`."""
+    """Whether a parser that accepts NaN and Infinity gets further than the one whose message is `words`."""
     try:
         jiter.from_json(text)
     except ValueError as error:

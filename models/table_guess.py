@@ -1,6 +1,6 @@
-"""Features of a table, guessed from the inputs that a graph has: their names, their types, and the categories that it knows.
+"""Guesses the features of a table from the inputs of a graph: their names, types, and the categories in its encoders.
 
-A person must review it: a whole number may be the code of a category, and a text without known categories is left open.
+The guess must be reviewed: a whole number may be the code of a category, and the values of some strings are unknown.
 """
 
 import json
@@ -21,10 +21,10 @@ _TYPES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _EXAMPLES: Final[Mapping[str, object]] = {"number": 0.0, "integer": 0, "boolean": False, "category": FILL_IN}
 _OF_ANY_WIDTH: Final = frozenset(("number", "category"))
-# What a value may pass on its way to where its categories are told apart.
+# Operators that a value may pass through on its way to its encoder.
 _PASSED: Final = frozenset(("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"))
 _PICKS: Final = frozenset(("ArrayFeatureExtractor", "Gather"))
-# Encoders, and their attributes with what they know.
+# Encoders, and their attributes with the categories.
 _ENCODED: Final[Mapping[str, tuple[str, ...]]] = {
     "OneHotEncoder": ("cats_strings", "cats_int64s"),
     "LabelEncoder": ("keys_strings", "keys_int64s"),
@@ -35,7 +35,7 @@ Values = tuple[str, ...] | tuple[int, ...]
 
 @dataclass(frozen=True)
 class GuessedFeature:
-    """A column of one of the graph's inputs. `values` are the categories that an encoder knows; none where none is found."""
+    """A column of one of the graph's inputs. `values` are the categories of its encoder; empty if no encoder is found."""
 
     name: str
     title: str
@@ -58,12 +58,12 @@ class GuessedFeature:
 
     @property
     def example(self) -> object:
-        """An input's value."""
+        """An example value."""
         return self.values[0] if self.values else _EXAMPLES[self.type]
 
 
 def is_table(inputs: Sequence[Tensor]) -> bool:
-    """Whether rows of a table can be what the graph takes. Whole numbers without a count, or in matrices, are rather tokens."""
+    """Whether the graph can take rows of a table. Whole numbers of unknown count, or in matrices, are probably tokens."""
     if len(inputs) == 1 and _TYPES.get(inputs[0].element) in _OF_ANY_WIDTH:
         return len(inputs[0].shape) in (1, 2)
     if len(inputs) == 1:
@@ -77,7 +77,7 @@ def is_table(inputs: Sequence[Tensor]) -> bool:
 
 
 def guessed_features(inputs: Sequence[Tensor], graph: Any) -> list[GuessedFeature]:
-    """The columns of the `inputs` of an ONNX `graph`, in order; none of one that does not say how many it has."""
+    """The columns of the `inputs` of an ONNX `graph`, in order; none for an input of unknown width."""
     found: list[GuessedFeature] = []
     for tensor in inputs:
         width = _width(tensor) or 0
@@ -95,13 +95,13 @@ def guessed_features(inputs: Sequence[Tensor], graph: Any) -> list[GuessedFeatur
 
 
 def mapped(features: Sequence[GuessedFeature], inputs: Sequence[Tensor]) -> dict[str, str]:
-    """What `[graph] inputs` must say: only names that differ between the sides."""
+    """The content of `[graph] inputs`: only names that differ between pipeline and graph."""
     apart = {each.name: each.input for each in features if each.name != each.input}
     return {"features": inputs[0].name} if len(inputs) == 1 and (apart or not features) else apart
 
 
 def _width(tensor: Tensor) -> int | None:
-    """How many columns an input has, None where it does not say, or is no table."""
+    """How many columns an input has; None if it does not say, or is not a table."""
     match tensor.shape:
         case (_,):
             return 1
@@ -112,7 +112,7 @@ def _width(tensor: Tensor) -> int | None:
 
 
 def _named(title: str, taken: Iterable[str]) -> str:
-    """A name for a feature, unlike those `taken`."""
+    """A name for a feature that is not in `taken`."""
     plain = unicodedata.normalize("NFKD", title.casefold()).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST] or "feature"
     name = name if name[0].isalpha() else f"feature_{name}"
@@ -122,7 +122,7 @@ def _named(title: str, taken: Iterable[str]) -> str:
 
 
 def _values(graph: Any, name: str, column: int | None) -> Values:
-    """The categories that a graph tells apart of an input, or of one `column` of it."""
+    """The categories that a graph distinguishes for an input, or for one `column` of it."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     ways = [(name, column)]
     for node in graph.node:
@@ -138,7 +138,7 @@ def _values(graph: Any, name: str, column: int | None) -> Values:
 
 
 def _step(node: Any, constants: Mapping[str, Any], column: int | None) -> str | None:
-    """What a node does to a value: "passes" it on, or "picks" the column of it."""
+    """What a node does with a value: "passes" it on, or "picks" the column from it."""
     if node.op_type in _PASSED:
         return "passes"
     if node.op_type in _PICKS and node.input[1] in constants:
@@ -148,7 +148,7 @@ def _step(node: Any, constants: Mapping[str, Any], column: int | None) -> str | 
 
 
 def _categories(node: Any) -> Values:
-    """The texts, or the whole numbers without a gap, that an encoder knows."""
+    """The strings, or consecutive whole numbers, that an encoder knows."""
     known = {attribute.name: attribute for attribute in node.attribute}
     for name in _ENCODED.get(node.op_type, ()):
         if name in known:
@@ -160,5 +160,5 @@ def _categories(node: Any) -> Values:
 
 
 def _quoted(text: str) -> str:
-    """A text as TOML and JSON write it alike."""
+    """A string, quoted in a way that is valid in TOML and JSON."""
     return json.dumps(text, ensure_ascii=False)

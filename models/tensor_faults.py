@@ -9,12 +9,12 @@ _NAMED = 20  # names listed at most
 
 
 def fault(side: str, code: str, detail: str) -> Fault:
-    """A fault of the `side` of the graph: "inputs" or "outputs"."""
+    """A fault of the graph's `side`: "inputs" or "outputs"."""
     return Fault(f"{MANIFEST_NAME}: graph.{side}", code, detail)
 
 
 def unlike(side: str, spec: TensorSpec, reason: str) -> Fault:
-    """The fault of a tensor of the pipeline that cannot be fed to, or read from, the one of the graph."""
+    """The fault of a pipeline's tensor that cannot be fed to, or read from, the graph's."""
     lengths = ["any" if length == ANY_LENGTH else str(length) for length in spec.shape]
     wanted = f"{spec.dtype} [{', '.join(['N', *lengths])}]"
     code = "input_differs" if side == "inputs" else "output_differs"
@@ -30,19 +30,19 @@ def unknown(side: str, name: str, known: Iterable[str]) -> Fault:
 
 
 def missing(side: str, spec: TensorSpec, tensors: Iterable[str]) -> str:
-    """What to write where the graph has no tensor of the pipeline's name, or of the one it is mapped to."""
+    """What to write if the graph has no tensor of the pipeline's name, or of the name it is mapped to."""
     return f"is missing: the graph's {side} are {listed(tensors)}, so write `{side}.{spec.name} = ...` in [graph]"
 
 
 def rows_reason(rows: int | None) -> str | None:
-    """Why a first axis of this length is refused; None where it is dynamic, or one row at a time."""
+    """Why a first axis of this length is refused; None if it is dynamic, or 1."""
     if rows in (None, 1):
         return None
     return "has a fixed number of rows: export it with a dynamic first axis"
 
 
 def fits(lengths: Sequence[int | None], shape: Sequence[int]) -> bool:
-    """Whether a tensor whose rows have these lengths, None being dynamic, holds rows of `shape`: [N] is as good as [N, 1]."""
+    """Whether a tensor whose rows have these lengths (None: dynamic) can hold rows of `shape`. [N] is the same as [N, 1]."""
     if shape == (1,) and not lengths:
         return True
     return len(lengths) == len(shape) and all(
@@ -51,7 +51,7 @@ def fits(lengths: Sequence[int | None], shape: Sequence[int]) -> bool:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names, the first of them if there are many."""
+    """The names; only the first if there are many."""
     known = list(names)
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
     return (", ".join(map(repr, known[:_NAMED])) or "none") + more

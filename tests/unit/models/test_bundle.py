@@ -316,7 +316,7 @@ def test_digests_that_are_no_table_of_their_own_are_refused_with_what_to_do(
     path = folder / "manifest.toml"
     text = written + path.read_text().partition("[files]")[0]
     path.write_text(text)
-    with pytest.raises(BundleRefused, match=r"manifest.toml: files: .*a table \[files\] of its own"):
+    with pytest.raises(BundleRefused, match=r"manifest.toml: files: .*a separate table \[files\]"):
         seal_bundle(folder)
     assert path.read_text() == text
 

@@ -60,7 +60,7 @@ def test_maps_of_classes_become_columns_in_the_order_of_the_labels(names: tuple[
 @pytest.mark.parametrize("names", [("ill", "other"), (1, 2), ("0", "1"), ("ill",), ("ill", "well", "other")])
 def test_maps_of_other_classes_are_no_prediction(names: tuple[Any, ...]) -> None:
     found = fitting(Tensor("shares", CLASS_MAPS, ()))
-    with pytest.raises(PredictionInvalid, match="classes are not those of the manifest") as caught:
+    with pytest.raises(PredictionInvalid, match="classes differ from those of the manifest") as caught:
         ran(found, {"shares": [dict.fromkeys(names, 0.5)] * 3})
     assert caught.value.rows == (0, 1, 2)
 

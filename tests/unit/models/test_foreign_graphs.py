@@ -142,5 +142,5 @@ def test_a_wrong_table_is_refused_by_its_key(graph: str, place: str, code: str, 
 
 def test_classes_that_the_manifest_does_not_know_are_refused(tmp_path: Path) -> None:
     labels = 'labels = ["setosa", "versicolor", "other"]'
-    with pytest.raises(BundleRefused, match="classes are not those of the manifest"):
+    with pytest.raises(BundleRefused, match="classes differ from those of the manifest"):
         write(tmp_path, "sklearn-strings", FOREIGN["sklearn-strings"][0], labels)

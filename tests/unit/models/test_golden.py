@@ -230,7 +230,7 @@ class Fragile(TabularClassification):
 @pytest.mark.parametrize(
     ("kind", "code", "reason"),
     [
-        (Forgetful, "golden_not_read_back", "read back as another"),
+        (Forgetful, "golden_not_read_back", "read back differently"),
         (Fragile, "golden_failed", "the pipeline fails on this input: KeyError: 'dose'"),
     ],
 )

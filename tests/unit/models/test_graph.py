@@ -104,7 +104,7 @@ def test_weights_in_a_file_that_the_bundle_does_not_list_are_refused(location: s
     assert fault.code == "external_data_missing"
     assert fault.detail == (
         f"the weights of tensor 'weight' are in {location!r}, which is no file of the bundle: "
-        "put that file into the bundle beside the graph and seal it, or embed the weights"
+        "put that file into the bundle next to the graph and seal it, or embed the weights"
     )
 
 
@@ -123,7 +123,7 @@ def test_weights_past_the_end_of_their_file_are_refused(entries: dict[str, str],
     write_weights(tmp_path)
     [fault] = faults_of(with_weights_in("weights.bin", **entries), tmp_path, "weights.bin")
     assert fault.code == "external_data_outside"
-    words = "lie outside of 'weights.bin' (72 bytes): export the model again"
+    words = "are outside of 'weights.bin' (72 bytes): export the model again"
     assert fault.detail == f"the weights of tensor 'weight' {words}"
 
 

@@ -67,8 +67,8 @@ def test_a_manifest_cannot_be_changed() -> None:
         ({"runtime": {"run_timeout_s": 0}}, "runtime.run_timeout_s", "greater than 0"),
         ({"runtime": {"precision": "fp16"}}, "runtime.precision", "'fp32'"),
         ({"runtime": {"patience": 1}}, "runtime.patience", "remove this key"),
-        ({"metrics": {"auc": [1]}}, "metrics", "'auc' must be a finite number or a text"),
-        ({"metrics": {"auc": True}}, "metrics", "'auc' must be a finite number or a text"),
+        ({"metrics": {"auc": [1]}}, "metrics", "'auc' must be a finite number or a string"),
+        ({"metrics": {"auc": True}}, "metrics", "'auc' must be a finite number or a string"),
         ({"files": {"CARD.md": "md5:00"}}, "files", "seal the bundle"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_table_without_bounds_of_its_own_takes_no_nan_either() -> None:
 def test_a_figure_must_be_finite(number: str) -> None:
     [fault] = faults_of(toml(manifest_table()) + f"[metrics]\nauc = {number}\n")
     assert fault.place == "manifest.toml: metrics"
-    assert fault.detail == "'auc' must be a finite number or a text"
+    assert fault.detail == "'auc' must be a finite number or a string"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_every_wrong_key_is_reported_at_once() -> None:
 def test_a_control_character_is_named_with_its_place_wherever_it_stands(
     table: dict[str, Any], place: str
 ) -> None:
-    advice = "a text holds the control character U+0007: remove it"
+    advice = "a string contains the control character U+0007: remove it"
     faults = text_faults(table)
     assert Fault(f"manifest.toml: {place}", "manifest_invalid", advice) in faults
     assert {fault.detail for fault in faults} == {advice}
