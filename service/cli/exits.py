@@ -1,4 +1,4 @@
-"""The exit codes of `medqueue`, and which error ends with which. docs/cli.md lists them; a test compares."""
+"""The exit codes of `medqueue` and the errors that they stand for. docs/cli.md lists them; a test compares."""
 
 from enum import IntEnum
 
@@ -26,11 +26,11 @@ class ExitCode(IntEnum):
 
     OK = 0, "done"
     FAILED = 1, "a check failed, a job or batch did not succeed, or the stack did not start"
-    USAGE = 2, "wrong command line, a file or output that cannot be used, or wrong setting"
+    USAGE = 2, "wrong command line, a file or output that cannot be used, or a wrong setting"
     UNREACHABLE = 3, "the service or its database cannot be reached"
     REFUSED = 4, "the service refused the request (HTTP 4xx)"
     SERVER_FAULT = 5, "the service failed (HTTP 5xx)"
-    PENDING = 6, "the job has not ended within --wait; it goes on"
+    PENDING = 6, "the job has not ended within --wait; it continues"
     INTERNAL = 70, "a fault of medqueue itself; the traceback is on stderr"
     INTERRUPTED = 130, "interrupted with Ctrl-C"
 

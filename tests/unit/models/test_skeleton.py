@@ -116,9 +116,9 @@ threshold = { value = 0.5, sensitivity = 0.0, specificity = 0.0, ppv = 0.0, prev
 IMAGE_LEFT = {
     "manifest.toml: title, summary, license": "who may use it",
     "model.onnx": "feeds values from 0 to 1",
-    "manifest.toml: parameters.labels": "in the order that the graph gives them",
-    "manifest.toml: parameters.threshold": "the one you chose",
-    "manifest.toml: parameters.output": "then `outputs.probability` in [graph] is called so too",
+    "manifest.toml: parameters.labels": "check the ids and their order",
+    "manifest.toml: parameters.threshold": "your threshold",
+    "manifest.toml: parameters.output": "rename `outputs.probability` in [graph] as well",
     "golden.json": "at least 5 real inputs that differ",
     "CARD.md": "every section",
 }
