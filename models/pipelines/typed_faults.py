@@ -88,8 +88,8 @@ def _fault(found: Any, path: tuple[str, ...], root: Schema) -> FieldFault:
     kind, pointer = found["type"], pointer_to(*path)
     name, schema = _place(path, root)
     if kind in _OWN_WORDS:
-        words = str(found["msg"]).partition(", ")[2] if kind == "value_error" else str(found["msg"])
-        return FieldFault(pointer, FieldCode.INVALID_VALUE, words)
+        words = str(found["msg"])  # behind "Value error, " or "Assertion failed, "
+        return FieldFault(pointer, FieldCode.INVALID_VALUE, words.partition(", ")[2] or words)
     if kind not in _KNOWN:  # a PydanticCustomError of an author: its type is the code
         return FieldFault(pointer, OtherCode(kind), str(found["msg"]))
     wanted = described(schema, root)

@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import pytest
 
-import models.pipelines.contract
 from models.bundle import side_files
 from models.checking import check_bundle
 from models.manifest import BundleRefused, Fault, ModelManifest
@@ -36,12 +35,6 @@ def bundle(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "words.txt").write_text("ill well")
     return folder
-
-
-def test_the_type_of_arrays_is_given_to_who_asks_at_run_time() -> None:
-    assert models.pipelines.__getattr__("Array") == models.pipelines.contract.Array
-    with pytest.raises(AttributeError, match="Arrays"):
-        models.pipelines.__getattr__("Arrays")
 
 
 def package() -> str:

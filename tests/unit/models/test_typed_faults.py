@@ -1,10 +1,16 @@
 """What a caller is told that a value is to be, from its JSON Schema."""
 
-from typing import Any
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
+from pydantic import AfterValidator, AwareDatetime, Field, FutureDate, Json, PastDate, ValidationError
+from pydantic_core import PydanticCustomError, to_json
 
-from models.pipelines.typed_faults import described
+from models.pipelines.typed import TypedInput
+from models.pipelines.typed_faults import described, field_faults
+from models.pipelines.typed_schemas import derived_schema
 
 ROOT = {"$defs": {"Dose": {"type": "number", "minimum": 0, "maximum": 50, "unit": "mg"}}}
 
@@ -57,3 +63,146 @@ ROOT = {"$defs": {"Dose": {"type": "number", "minimum": 0, "maximum": 50, "unit"
 )  # fmt: skip
 def test_a_value_is_described_as_its_schema_wants_it(schema: dict[str, Any], words: str) -> None:
     assert described(schema, ROOT) == words
+
+
+def check_even(number: int) -> int:
+    if number % 2:
+        raise PydanticCustomError("odd_number", "Send an even number.")
+    return number
+
+
+def check_small(number: int) -> int:
+    if number > 8:
+        raise AssertionError("the number is too large for us")
+    if not number:
+        raise AssertionError
+    return number
+
+
+def check_plain(text: str) -> str:
+    if "!" in text:
+        raise ValueError("write it without a !, please")
+    return text
+
+
+class Point(TypedInput):
+    x: Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "mm"})]
+    y: float = 0
+
+
+class Name(TypedInput):
+    text: str
+
+
+class Sent(TypedInput):
+    """Every kind of field; each may be left out."""
+
+    day: date | None = None
+    at: AwareDatetime | None = None
+    hour: time | None = None
+    birth: PastDate | None = None
+    visit: FutureDate | None = None
+    key: UUID | None = None
+    written: Json[int] | None = None
+    points: Annotated[list[Point] | None, Field(max_length=3)] = None
+    nested: list[list[Annotated[int, Field(multiple_of=5)]]] | None = None
+    named: dict[str, Point] | None = None
+    either: Point | Name | None = None
+    side: Literal["left", "right"] = "left"
+    even: Annotated[int, AfterValidator(check_even)] = 0
+    small: Annotated[int, AfterValidator(check_small)] = 1
+    plain: Annotated[str, AfterValidator(check_plain)] = ""
+    code: Annotated[str, Field(min_length=2, max_length=4, pattern="^[A-Z]*$")] = "AA"
+    count: Annotated[int, Field(gt=0, lt=10)] = 1
+    share: Annotated[float, Field(ge=0, le=1)] = 0
+
+
+SCHEMA = derived_schema(Sent, "validation")
+
+
+def faults(value: object) -> list[tuple[str, str, str]]:
+    """(pointer, code, detail) of every fault of a value."""
+    with pytest.raises(ValidationError) as caught:
+        Sent.model_validate_json(to_json(value))
+    return [(each.pointer, each.code, each.detail) for each in field_faults(caught.value, value, SCHEMA)]
+
+
+MILLIMETRES = "x must be a number between 0 and 1 mm."
+
+
+@pytest.mark.parametrize(
+    ("value", "pointer", "code", "detail"),
+    [
+        ({"day": "soon"}, "/day", "wrong_format", "day must be a date such as 2026-03-01."),
+        ({"day": "2026-03-01T12:00:00"}, "/day", "wrong_format", "day must be a date such as 2026-03-01."),
+        ({"at": "noon"}, "/at", "wrong_format", "at must be a date and time such as 2026-03-01T12:00:00Z."),
+        ({"hour": "noon"}, "/hour", "wrong_format", "hour must be a time such as 12:00:00."),
+        ({"birth": "2999-01-01"}, "/birth", "wrong_format", "birth must be a date such as 2026-03-01."),
+        ({"visit": "1999-01-01"}, "/visit", "wrong_format", "visit must be a date such as 2026-03-01."),
+        ({"key": "1"}, "/key", "wrong_format", "key must be a UUID."),
+        ({"written": "{"}, "/written", "wrong_format", "written must be a text."),
+        ({"points": [{"x": 2}]}, "/points/0/x", "out_of_range", MILLIMETRES),
+        ({"points": [{"x": 1}, {}]}, "/points/1/x", "missing_field", "x is missing: send a number between 0 and 1 mm."),
+        ({"points": [3]}, "/points/0", "wrong_type", "each of points must be an object."),
+        ({"points": [{"x": 1}] * 4}, "/points", "too_long", "points must be a list of at most 3 elements."),
+        ({"points": {"x": 1}}, "/points", "wrong_type", "points must be a list of at most 3 elements."),
+        ({"nested": [[5], [5, 7]]}, "/nested/1/1", "out_of_range", "each of nested must be an integer, a multiple of 5."),
+        ({"named": {"secret": {"x": -1}}}, "/named/secret/x", "out_of_range", MILLIMETRES),
+        ({"named": {"secret": 1}}, "/named/secret", "wrong_type", "each of named must be an object."),
+        ({"named": []}, "/named", "wrong_type", "named must be an object."),
+        ({"side": "up"}, "/side", "not_allowed", "side must be one of left, right."),
+        ({"even": 3}, "/even", "odd_number", "Send an even number."),
+        ({"small": 9}, "/small", "invalid_value", "the number is too large for us"),
+        ({"small": 0}, "/small", "invalid_value", "Assertion failed, "),
+        ({"plain": "no!"}, "/plain", "invalid_value", "write it without a !, please"),
+        ({"code": "A"}, "/code", "too_short", "code must be a text of 2 to 4 characters that matches ^[A-Z]*$."),
+        ({"code": "AAAAA"}, "/code", "too_long", "code must be a text of 2 to 4 characters that matches ^[A-Z]*$."),
+        ({"code": "aa"}, "/code", "wrong_format", "code must be a text of 2 to 4 characters that matches ^[A-Z]*$."),
+        ({"count": 0}, "/count", "out_of_range", "count must be an integer greater than 0 and less than 10."),
+        ({"count": 10}, "/count", "out_of_range", "count must be an integer greater than 0 and less than 10."),
+        ({"count": "1"}, "/count", "wrong_type", "count must be an integer greater than 0 and less than 10."),
+        ({"share": 1.5}, "/share", "out_of_range", "share must be a number between 0 and 1."),
+        ({"share": -1}, "/share", "out_of_range", "share must be a number between 0 and 1."),
+        ({"share": None}, "/share", "wrong_type", "share must be a number between 0 and 1."),
+        ({"Share": 1}, "/Share", "unknown_field", "The model does not take this field: remove it. Did you mean share?"),
+        (
+            {"points": [{"x": 1, "X": 1}]}, "/points/0/X", "unknown_field",
+            "The model does not take this field: remove it. Did you mean x?",
+        ),
+        (
+            {"named": {"a/b": {"x": 1, "~": 1}}}, "/named/a~1b/~0", "unknown_field",
+            "The model does not take this field: remove it.",
+        ),
+        ([], "", "not_an_object", "Send a JSON object."),
+        ("text", "", "not_an_object", "Send a JSON object."),
+    ],
+)  # fmt: skip
+def test_a_fault_has_its_place_its_code_and_what_is_wanted(
+    value: object, pointer: str, code: str, detail: str
+) -> None:
+    assert faults(value) == [(pointer, code, detail)]
+
+
+def test_of_several_types_that_a_value_may_have_each_is_asked() -> None:
+    assert [found[:2] for found in faults({"either": {"z": 1}})] == [
+        ("/either/x", "missing_field"),
+        ("/either/text", "missing_field"),
+        ("/either/z", "unknown_field"),
+    ]
+    assert faults({"either": 1}) == [("/either", "wrong_type", "either must be an object or null.")]
+
+
+def test_faults_come_in_the_order_of_the_fields_and_what_is_unknown_last() -> None:
+    found = faults({"unknown": 1, "share": 2, "points": [{"x": 5, "other": 1}], "side": "up"})
+    assert [pointer for pointer, _, _ in found] == [
+        "/points/0/x", "/side", "/share", "/points/0/other", "/unknown",
+    ]  # fmt: skip
+
+
+def test_of_countless_faults_a_hundred_are_told() -> None:
+    assert len(faults({"nested": [[1] * 100]})) == 100
+    assert len(faults({"nested": [[1] * 101]})) == 100
+
+
+def test_now_is_a_date_that_is_read() -> None:
+    assert Sent.model_validate_json(to_json({"at": datetime.now(UTC), "key": UUID(int=1)}))
