@@ -61,6 +61,9 @@ class FieldCode(StrEnum):
     UNCLEAR_ORIENTATION = "unclear_orientation"
     CONFLICTING_ORIENTATION = "conflicting_orientation"
 
+    # A sequence.
+    TOO_AMBIGUOUS = "too_ambiguous"
+
     # A row of a batch.
     INVALID_JSON = "invalid_json"
     NOT_UTF8 = "not_utf8"

@@ -35,10 +35,16 @@ FEATURES: list[dict[str, Any]] = [
     {"name": "age", "title": "Age", "unit": "a", "minimum": 0.0, "maximum": 120.0, "example": 40.0},
 ]
 
+OWN: dict[str, dict[str, Any]] = {
+    "tabular-classification": {"features": FEATURES},
+    "image-classification": {"size": 8},
+    "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
+}  # by pipeline: parameters that only it has
+
 
 def manifest_table(pipeline: str = "tabular-classification", **parameters: Any) -> dict[str, Any]:
     """The manifest as the table TOML would give; `parameters` are added to the pipeline's."""
-    own = {"features": FEATURES} if pipeline == "tabular-classification" else {"size": 8}
+    own = OWN.get(pipeline, {})
     return copy.deepcopy(
         {
             "name": "dose-effect",

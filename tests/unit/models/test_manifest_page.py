@@ -20,6 +20,7 @@ from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, 
 from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
 from models.pipelines.image_classification import ImageParameters
+from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.tabular_classification import TabularParameters
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
@@ -27,9 +28,10 @@ TABLES: dict[str, type[ManifestTable]] = {
     "Top level": ModelManifest,
     "`[runtime]`": RuntimeLimits,
     "`[graph]`": GraphTable,
-    "`[parameters]` of both pipelines": ClassificationParameters,
+    "`[parameters]` of every classification": ClassificationParameters,
     "`[parameters]` of `tabular-classification`": TabularParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
+    "`[parameters]` of `sequence-classification`": SequenceParameters,
     "A feature": FeatureTable,
     "A number": Feature,
     "A whole number": IntegerFeature,

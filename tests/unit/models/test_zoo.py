@@ -1,23 +1,29 @@
 """The models that come with medqueue: publishable as they lie, and true to what they say of themselves."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.bundle import Bundle, bundled, read_bundle
+from models.bundle import Bundle, bundled, fitted, read_bundle
 from models.checking import publishable
-from models.golden import encode_cases
-from models.pipelines import single_pass
+from models.golden import difference, encode_cases
+from models.pipelines import load_pipeline
 from models.sandbox import CpuRun
 
 ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
 RUN = CpuRun()
+# What the tables of parameters repeat of metrics.json, and the limits that a card names.
+STATED = {
+    "threshold": ("sensitivity", "specificity", "ppv", "prevalence"),
+    "novelty": ("limit", "false_alarm_rate", "catch_rate"),
+}
+LIMITS = {"threshold": ("value",), "abstain": ("upper",), "novelty": ("limit",)}
 
 
 def metrics(bundle: Bundle) -> dict[str, Any]:
@@ -50,13 +56,13 @@ def test_a_bundled_model_is_publishable(folder: Path) -> None:
 def test_golden_cases_show_every_label(folder: Path) -> None:
     bundle = read_bundle(folder)
     shown = {case.expected["label"] for case in bundle.golden}
-    assert shown >= {label.id for label in single_pass(bundle.manifest).labels()}
+    assert shown >= {label.id for label in load_pipeline(bundle.manifest).labels()}
 
 
 @ZOO
 def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> None:
     bundle = read_bundle(folder)
-    pipeline = single_pass(bundle.manifest)
+    pipeline = load_pipeline(bundle.manifest)
     for case in bundle.golden:
         jsonschema.validate(case.input, pipeline.input_schema())
         jsonschema.validate(case.expected, pipeline.result_schema())
@@ -67,15 +73,14 @@ def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> No
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 def test_a_row_is_scored_alike_in_any_company_and_order(folder: Path, choice: st.DataObject) -> None:
     bundle = read_bundle(folder)
-    pipeline = single_pass(bundle.manifest)
-    payloads = [case.payload for case in encode_cases(bundle.golden, pipeline)]
-    order = choice.draw(st.lists(st.integers(0, len(payloads) - 1), min_size=1, max_size=40))
-    batched = RUN(bundle.model_path, pipeline.preprocess([payloads[place] for place in order]))
+    pipeline = load_pipeline(bundle.manifest)
+    scoring, run = pipeline.open(folder), fitted(folder, bundle.manifest, pipeline, RUN)
+    cases = encode_cases(bundle.golden, pipeline)
+    order = choice.draw(st.lists(st.integers(0, len(cases) - 1), min_size=1, max_size=40))
+    batched = scoring.score(run, [cases[place] for place in order])
     for row, place in enumerate(order):
-        alone = RUN(bundle.model_path, pipeline.preprocess([payloads[place]]))
-        for spec in pipeline.outputs:
-            gap = np.abs(batched[spec.name][row] - alone[spec.name][0]).max()
-            assert gap <= bundle.manifest.runtime.tolerance
+        [alone] = scoring.score(run, [cases[place]])
+        assert difference(alone.result, batched[row].result, bundle.manifest.runtime.tolerance) is None
 
 
 @ZOO
@@ -84,9 +89,14 @@ def test_every_figure_of_the_manifest_is_one_that_training_wrote(folder: Path) -
     written = leaves(metrics(bundle))
     for name, figure in bundle.manifest.metrics.items():
         assert isinstance(figure, str) or figure in written, name
-    threshold = bundle.manifest.parameters["threshold"]
-    for name in ("sensitivity", "specificity", "ppv", "prevalence"):
-        assert threshold[name] in written, name
+    parameters = bundle.manifest.parameters
+    stated = {
+        name: parameters[table][name]
+        for table, names in STATED.items()
+        if table in parameters
+        for name in names
+    }
+    assert {name: figure for name, figure in stated.items() if figure not in written} == {}
 
 
 @ZOO
@@ -95,7 +105,21 @@ def test_a_card_says_what_the_model_is_not_and_names_threshold_and_licence(folde
     words = " ".join(bundle.card.split())
     assert "not a medical device" in words.lower()
     assert "CC BY 4.0" in words
-    assert str(bundle.manifest.parameters["threshold"]["value"]) in words
+    for table, names in LIMITS.items():
+        for name in names:
+            limit = bundle.manifest.parameters.get(table, {}).get(name)
+            assert limit is None or str(limit) in words, name
+
+
+@ZOO
+def test_a_figure_of_a_card_is_one_that_training_wrote(folder: Path) -> None:
+    bundle = read_bundle(folder)
+    _, _, after = bundle.card.partition("## Figures")
+    figures = re.findall(r"(?<![\d.])\d+\.\d{3,}", after.partition("## ")[0])
+    assert figures, "a card states figures"
+    written = [each for each in leaves(metrics(bundle)) if isinstance(each, float)]
+    strange = [each for each in figures if float(each) not in {round(one, len(each) - 2) for one in written}]
+    assert strange == []
 
 
 def test_the_breast_cancer_card_repeats_every_figure() -> None:
