@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 from models.__main__ import main
-from models.bundle import BundleRefused, file_digest, read_bundle, renew_golden, seal_bundle
+from models.bundle import BundleRefused, bundle_bytes, file_digest, read_bundle, renew_golden, seal_bundle
 from models.checking import check_bundle, publishable
 from models.pipelines import Array
 from models.sandbox import CpuRun
@@ -38,7 +38,11 @@ def test_a_good_bundle_is_publishable(folder: Path) -> None:
     assert check_bundle(folder) == []
     assert bundle.manifest.name == "dose-effect"
     assert bundle.card.startswith("# dose-effect")
-    assert bundle.model_path.is_file()
+    assert bundle.model_path == folder / "model.onnx"
+    assert bundle.side_bytes == 0
+    assert bundle_bytes(folder) == sum(path.stat().st_size for path in folder.iterdir()) - (
+        (folder / "manifest.toml").stat().st_size
+    )
     assert len(bundle.golden) == 6
     assert set(bundle.file_digests) == {"manifest.toml", "CARD.md", "golden.json", "model.onnx"}
 
@@ -236,6 +240,10 @@ def test_side_files_are_sealed_and_count(folder: Path) -> None:
     (folder / "side" / "words.txt").write_text("one")
     with_side_file = seal_bundle(folder)
     assert "side/words.txt" in with_side_file.manifest.files
+    assert (read_bundle(folder).side_bytes, with_side_file.graph_paths) == (
+        3,
+        {"model": folder / "model.onnx"},
+    )
     (folder / "side" / "words.txt").write_text("two")
     assert len({digest, with_side_file.digest, seal_bundle(folder).digest}) == 3
 

@@ -226,6 +226,21 @@ def test_a_shape_that_the_graph_does_not_say_is_no_fault(folder: Path, dimension
     assert found(folder) == set()
 
 
+def test_graphs_that_the_pipeline_lacks_or_needs_are_named(folder: Path) -> None:
+    table = '[graphs.encoder]\nfile = "model.onnx"\n[graphs.decoder]\nfile = "model.onnx"\n[files]'
+    edit(folder, "manifest.toml", lambda text: text.replace("[files]", table))
+    faults = check_bundle(folder, RUN)
+    assert told(faults) == {
+        ("manifest.toml: graphs", "graph_missing"),
+        ("manifest.toml: graphs", "graph_name_unknown"),
+    }
+    assert [fault.detail for fault in faults] == [
+        "the pipeline needs a graph 'model': add its table [graphs.model]",
+        "the pipeline knows no graph 'decoder'; it has model",
+        "the pipeline knows no graph 'encoder'; it has model",
+    ]
+
+
 TEXTS = ["title", "summary", "license"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from typing import Any, Literal
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from models.pipelines import InputRejected, PredictionInvalid, result_json
 from models.pipelines.schema_columns import (
     ColumnKind,
+    DerivedColumn,
     InputField,
     input_fields,
     result_columns,
@@ -52,6 +54,67 @@ def test_objects_are_laid_out_and_lists_and_maps_stay_whole() -> None:
         "shares": ColumnKind.JSON,
         "either": ColumnKind.JSON,
     }
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"const": 1.5}, ColumnKind.NUMBER),
+        ({"const": True}, ColumnKind.BOOLEAN),
+        ({"enum": [True, False, None]}, ColumnKind.BOOLEAN),
+        ({"enum": [1, True]}, ColumnKind.JSON),
+        ({"enum": [[1]]}, ColumnKind.JSON),
+        ({"enum": []}, ColumnKind.JSON),
+        ({"type": "null"}, ColumnKind.JSON),
+        ({"type": ["string", "integer"]}, ColumnKind.JSON),
+        ({"type": ["null", "boolean"]}, ColumnKind.BOOLEAN),
+        ({"$ref": "#/$defs/Grade"}, ColumnKind.INTEGER),
+        ({"anyOf": [{"$ref": "#/$defs/Grade"}, {"type": "null"}]}, ColumnKind.INTEGER),
+    ],
+)
+def test_a_column_holds_what_its_schema_allows(schema: dict[str, Any], kind: ColumnKind) -> None:
+    root = {"$defs": {"Grade": {"type": "integer"}}, "type": "object", "properties": {"a": schema}}
+    assert [(field.name, field.kind, field.path) for field in result_fields(root)] == [("a", kind, ("a",))]
+    assert input_fields(root) == (InputField("a", kind, required=False),)
+    clash = {"type": {"const": "x"}, "b": {"type": "object", "properties": {"c": {}}}, "b_c": {}}
+    whole = root | {"properties": {"a": schema} | clash}
+    assert [(field.name, field.kind) for field in result_fields(whole)] == [
+        ("a", kind), ("b", ColumnKind.JSON), ("b_c", ColumnKind.JSON),
+    ]  # fmt: skip
+
+
+def test_the_fields_of_an_input_may_be_told_by_reference() -> None:
+    root = {
+        "$ref": "#/$defs/In",
+        "$defs": {"In": {"type": "object", "properties": {"a": {"type": "string"}}}},
+    }
+    assert input_fields(root) == (InputField("a", ColumnKind.TEXT, required=False),)
+
+
+def test_columns_have_the_name_the_kind_and_the_values_of_their_fields() -> None:
+    fields = result_fields(
+        {
+            "type": "object",
+            "properties": {
+                "share": {"type": "number"},
+                "sure": {"type": "boolean"},
+                "at": {"type": "object", "properties": {"day": {"type": "integer"}}},
+            },
+        }
+    )
+    results: list[dict[str, Any]] = [
+        {"share": sys.float_info.max, "sure": True, "at": {"day": 1}},
+        {"share": -sys.float_info.max, "sure": None, "at": "nowhere"},
+        {"share": 3, "at": {}},
+    ]
+    assert result_columns(fields, results) == (
+        DerivedColumn("share", ColumnKind.NUMBER, [sys.float_info.max, -sys.float_info.max, 3]),
+        DerivedColumn("sure", ColumnKind.BOOLEAN, [True, None, None]),
+        DerivedColumn("at_day", ColumnKind.INTEGER, [1, None, None]),
+    )
+    with pytest.raises(PredictionInvalid) as caught:
+        result_columns(fields, [{"share": 10**309}, {"share": False}])
+    assert (caught.value.rows, caught.value.reason) == ((0, 1), "the result is not what its schema says")
 
 
 def test_an_object_stays_whole_where_a_column_of_its_would_be_named_as_another() -> None:

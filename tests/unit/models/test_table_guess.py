@@ -13,7 +13,7 @@ from models.checking import check_bundle, publishable
 from models.manifest import FILL_IN, BundleRefused, ModelManifest
 from models.signature import Tensor
 from models.skeleton import write_skeleton
-from models.table_guess import guessed_features, is_table, mapped
+from models.table_guess import GuessedFeature, guessed_features, is_table, mapped
 from tests.unit.models.test_foreign_graphs import FILES
 from tests.unit.models.test_foreign_words import PREDICTED
 
@@ -181,3 +181,86 @@ def test_categories_are_not_taken_from_another_column() -> None:
     model.graph.node.remove(encoder)
     found = guessed_features([Tensor("X", "string", (None, 2))], model.graph)
     assert [each.values for each in found] == [(), ("Arm", "Rücken", "leg, lower")]
+
+
+@pytest.mark.parametrize(
+    ("feature", "written", "example"),
+    [
+        (GuessedFeature("age", "age", "X", "number"), '"age"', 0.0),
+        (GuessedFeature("age", "Age", "X", "number"), '{ name = "age", title = "Age" }', 0.0),
+        (GuessedFeature("n", "n", "X", "integer"), '{ name = "n", title = "n", type = "integer" }', 0),
+        (
+            GuessedFeature("n", "n", "X", "integer", (3, 1, 2)),
+            '{ name = "n", title = "n", type = "integer", minimum = 1, maximum = 3 }',
+            3,
+        ),
+        (GuessedFeature("f", "f", "X", "boolean"), '{ name = "f", title = "f", type = "boolean" }', False),
+        (
+            GuessedFeature("s", "s", "X", "category"),
+            '{ name = "s", title = "s", type = "category", values = ["FILL IN"] }',
+            "FILL IN",
+        ),
+        (
+            GuessedFeature("s", "s", "X", "category", ("é", '"')),
+            '{ name = "s", title = "s", type = "category", values = ["é", "\\""] }',
+            "é",
+        ),
+    ],
+)
+def test_a_feature_is_written_on_one_line_with_an_example(
+    feature: GuessedFeature, written: str, example: object
+) -> None:
+    assert (str(feature), feature.example) == (written, example)
+    assert type(feature.example) is type(example)
+
+
+def encoded(picks: list[int], *between: str, keys: object, name: str = "keys_strings") -> Any:
+    """A graph that picks columns of X, passes them on, and encodes them."""
+    nodes = [helper.make_node("ArrayFeatureExtractor", ["X", "which"], ["v0"], domain="ai.onnx.ml")]
+    for number, kind in enumerate(between):
+        nodes.append(helper.make_node(kind, [f"v{number}"], [f"v{number + 1}"]))
+    last = f"v{len(between)}"
+    nodes.append(
+        helper.make_node("LabelEncoder", [last], ["y"], domain="ai.onnx.ml", **{name: keys})  # type: ignore[arg-type]
+    )
+    which = helper.make_tensor("which", TensorProto.INT64, [len(picks)], picks)
+    return helper.make_graph(nodes, "g", [], [], [which])
+
+
+@pytest.mark.parametrize(
+    ("graph", "values"),
+    [
+        (encoded([0], keys=["a", "b"]), [("a", "b"), ()]),
+        (encoded([1], keys=["a", "b"]), [(), ("a", "b")]),
+        (encoded([0, 1], keys=["a", "b"]), [(), ()]),
+        (encoded([1], "Cast", "Reshape", "Identity", keys=["a", "b"]), [(), ("a", "b")]),
+        (encoded([1], "Squeeze", "Unsqueeze", "Flatten", keys=["b", "a"]), [(), ("b", "a")]),
+        (encoded([1], "Abs", keys=["a", "b"]), [(), ()]),
+    ],
+)
+def test_categories_are_followed_from_the_column_to_its_encoder(graph: Any, values: Any) -> None:
+    found = guessed_features([Tensor("X", "string", (None, 2))], graph)
+    assert [each.values for each in found] == values
+    assert [(each.name, each.title, each.input) for each in found] == [
+        ("feature_1", "feature_1", "X"),
+        ("feature_2", "feature_2", "X"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "values"),
+    [([2, 0, 1], (0, 1, 2)), ([5, 6], (5, 6)), ([0, 2], ()), ([7], ()), ([0, 1, 1], ())],
+)
+def test_whole_numbers_without_a_gap_are_what_an_encoder_knows(keys: list[int], values: Any) -> None:
+    graph = encoded([0], keys=keys, name="keys_int64s")
+    found = guessed_features([Tensor("X", "int64", (None, 2))], graph)
+    assert [each.values for each in found] == [values, ()]
+
+
+def test_an_input_of_one_column_is_called_as_the_graph_calls_it_unless_it_is_a_number() -> None:
+    one = [
+        guessed_features([Tensor("X", kind, (None, 1))], no_graph())[0]
+        for kind in ("float32", "string", "bool")
+    ]
+    assert [(each.name, each.title) for each in one] == [("feature_1", "feature_1"), ("x", "X"), ("x", "X")]
+    assert guessed_features([Tensor("X", "float32", (None, None))], no_graph()) == []
