@@ -55,6 +55,17 @@ def read_cases(name: str) -> JsonCases | FileCase:
         raise click.UsageError(f"{name} cannot be read: {error.strerror}.") from None
 
 
+def read_file(name: str) -> FileCase:
+    """A file to send as it is, whatever it holds. Raises click.UsageError."""
+    path = Path(name)
+    try:
+        require_end(path)
+        with path.open("rb"):
+            return FileCase(path.stat().st_size, lambda: path.open("rb"))
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}.") from None
+
+
 def _from_stdin(content: bytes) -> JsonCases | FileCase:
     if _begins_like_json(content):
         return _parsed(content, "stdin")

@@ -72,6 +72,21 @@ class ModelOption(click.ParamType[tuple[str, Any]]):
             return name, told
 
 
+class NamedFile(click.ParamType[tuple[str, str]]):
+    """A file that is a part of an input, `NAME=PATH`."""
+
+    name = "name=path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Name and path."""
+        name, _, path = value.partition("=")
+        if not name or not path:
+            self.fail("write it as NAME=PATH, such as scan=chest.png", param, ctx)
+        return name, path
+
+
 model_options = click.option(
     "--option",
     "options",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from models.field_codes import FieldCode
-from service.cli.cases import STDIN, FileCase, JsonCases, read_cases
+from service.cli.cases import STDIN, FileCase, JsonCases, read_cases, read_file
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
-from service.cli.options import FiniteRange, Moment, model_options, over_api
+from service.cli.options import FiniteRange, Moment, NamedFile, model_options, over_api
 from service.lifecycle import JobState, Priority
 
 if TYPE_CHECKING:
@@ -52,6 +52,14 @@ OF_FIELDS = {FieldCode.MISSING_FIELD, FieldCode.UNKNOWN_FIELD}  # what only mode
     metavar="ID",
     help="A job that must have succeeded first (repeatable).",
 )
+@click.option(
+    "--part",
+    "parts",
+    type=NamedFile(),
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A file that is a part of the input, such as scan=chest.png (repeatable).",
+)
 @model_options
 @click.option(
     "--wait",
@@ -76,6 +84,7 @@ def submit(
     deadline: datetime | None,
     not_before: datetime | None,
     after: tuple[uuid.UUID, ...],
+    parts: tuple[tuple[str, str], ...],
     options: tuple[tuple[str, Any], ...],
     wait_s: float,
     no_wait: bool,
@@ -95,6 +104,7 @@ def submit(
       medqueue submit chest.png --model pneumonia-xray-28 --priority stat
       medqueue submit ward.json --model breast-cancer-wisconsin --json > results.json
       medqueue submit next.json --model breast-cancer-wisconsin --after 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
+      medqueue submit case.json --model second-look --part scan=chest.png
       medqueue submit - --model breast-cancer-wisconsin --no-wait < case.json
     """
     fields: Json = {"model": model, "priority": priority}
@@ -109,11 +119,12 @@ def submit(
     if options:
         fields["options"] = dict(options)
     cases, wait_s = read_cases(file), 0.0 if no_wait else wait_s
+    files = _files(parts, cases)
     key = idempotency_key or str(uuid.uuid4())
     try:
         if isinstance(cases, JsonCases) and cases.listed:
             return _submit_many(api, out, [{**fields, "input": each} for each in cases.inputs], key, wait_s)
-        return _submit_one(api, out, {**fields, "input": _only_input(api, cases)}, key, wait_s)
+        return _submit_one(api, out, {**fields, "input": _only_input(api, cases, files)}, key, wait_s)
     except AnswerLost as lost:
         raise AnswerLost(
             f"{lost.detail} Repeat the command with --idempotency-key {key}: what was stored is not stored twice."
@@ -134,12 +145,29 @@ def _wants_fields(problem: ApiProblem, file: str, model: str) -> ApiProblem:
     return ApiProblem(problem.status, problem.code, detail)
 
 
-def _only_input(api: ApiClient, cases: JsonCases | FileCase) -> Any:
-    if isinstance(cases, JsonCases):
+def _files(parts: tuple[tuple[str, str], ...], cases: JsonCases | FileCase) -> dict[str, FileCase]:
+    """The files that are parts of the one input, by name. Raises click.UsageError."""
+    if parts and (isinstance(cases, FileCase) or cases.listed or not isinstance(cases.inputs[0], dict)):
+        raise click.UsageError(
+            "--part goes with one input, a JSON object; in a list, give the upload_id of each file."
+        )
+    return {name: read_file(path) for name, path in parts}
+
+
+def _only_input(api: ApiClient, cases: JsonCases | FileCase, files: dict[str, FileCase]) -> Any:
+    """The one input, with the `files` that are parts of it."""
+    if isinstance(cases, FileCase):
+        return _sent(api, cases)
+    if not files:
         return cases.inputs[0]
-    if cases.inline:
-        return cases.encoded()
-    with cases.open() as opened:
+    return {**cases.inputs[0], **{name: _sent(api, file) for name, file in files.items()}}
+
+
+def _sent(api: ApiClient, file: FileCase) -> Json:
+    """How a file goes into a request: as it is, or uploaded before if it is large."""
+    if file.inline:
+        return file.encoded()
+    with file.open() as opened:
         return {"upload_id": api.upload(opened)}
 
 

@@ -231,6 +231,47 @@ def test_a_large_file_is_uploaded_first(api: Api, medqueue: Run, tmp_path: Path)
     assert api.body(1)["input"] == {"upload_id": "u-1"}
 
 
+def test_files_that_are_parts_of_an_input_go_with_it(
+    api: Api, medqueue: Run, case: str, tmp_path: Path
+) -> None:
+    large = b"{" + b"x" * 1024 * 1024
+    (tmp_path / "a=b.json").write_bytes(b"[1]")  # sent as it is, though it is JSON
+    (tmp_path / "large").write_bytes(large)
+    api.on("POST /v1/uploads", {"id": "u-1", "size_bytes": len(large), "sha256": ""}, status=201)
+    api.on("POST /v1/jobs", job("queued"))
+    parts = ("--part", f"note={tmp_path / 'a=b.json'}", "--part", f"scan={tmp_path / 'large'}")
+    assert medqueue("submit", case, "--model", "m", "--no-wait", *parts) == 0
+    assert api.asked[0].content == large
+    assert api.body(1)["input"] == {
+        "mean_radius": 13.5,
+        "note": {"data": base64.b64encode(b"[1]").decode()},
+        "scan": {"upload_id": "u-1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "part", "told"),
+    [
+        ('{"a": 1}', "scan", "NAME=PATH"),
+        ('{"a": 1}', "=case", "NAME=PATH"),
+        ('{"a": 1}', "scan=", "NAME=PATH"),
+        ('{"a": 1}', "scan=/no/such/file", "cannot be read"),
+        ('{"a": 1}', "scan=/dev/null", "a pipe or a device"),
+        ('[{"a": 1}]', "scan={case}", "--part goes with one input"),
+        ("7", "scan={case}", "--part goes with one input"),
+        ("no JSON", "scan={case}", "--part goes with one input"),
+    ],
+)
+def test_a_part_that_cannot_be_sent_is_a_usage_error(
+    api: Api, medqueue: Run, tmp_path: Path, capsys: Captured, content: str, part: str, told: str
+) -> None:
+    path = tmp_path / ("case" if content == "no JSON" else "case.json")
+    path.write_text(content)
+    assert medqueue("submit", str(path), "--model", "m", "--part", part.format(case=path)) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert api.asked == []
+
+
 @pytest.mark.parametrize("size", [50, 2 * 1024 * 1024])  # within the request, and by an upload
 @pytest.mark.parametrize("code", ["missing_field", "unknown_field"])
 def test_a_file_that_is_not_json_is_told_so_where_fields_are_wanted(
