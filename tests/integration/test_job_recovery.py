@@ -20,6 +20,11 @@ from tests import factories
 from tests.fakes import MemoryBlobStore
 from tests.integration.operating import Run, actors
 
+READS_NOTHING = """
+INSERT INTO job_input (job_id, name, tenant_id, source_job_id)
+SELECT id, 'finding', tenant_id, uuidv7() FROM job WHERE id = %(id)s
+"""
+
 
 def quarantined(
     database: Database, caller: Principal, model: PublishedModel, code: str, count: int
@@ -115,3 +120,22 @@ def test_an_input_that_does_not_decrypt_is_named_and_the_others_go_on(
         [str(failed[0])],
     )
     assert "does not decrypt" in stderr
+
+
+def test_a_job_that_reads_a_result_that_is_gone_is_named_and_the_others_go_on(
+    medqueue: Run, database: Database, blobs: MemoryBlobStore, keyring: Keyring
+) -> None:
+    model, caller = factories.published(database, blobs), factories.principal(database, keyring)
+    failed = factories.submitted(database, caller, model, count=2)
+    held = factories.claimed(database, model)
+    endings = [Ending(job.lease, problem=Problem("source_result_unfit", "Told.")) for job in held]
+    with database.transaction() as work:
+        execution.end(work, endings, owner="w1", runtime="r", provider="p")
+        work.execute(READS_NOTHING, {"id": failed[0]})
+    code, document, stderr = medqueue("jobs", "resubmit", "--all")
+    assert (code, list(document["resubmitted"]), document["unsourced"]) == (
+        1,
+        [str(failed[1])],
+        [str(failed[0])],
+    )
+    assert "reads the result of a job" in stderr
