@@ -15,17 +15,16 @@ import numpy as np
 
 from models.manifest import Fault, GraphTable
 from models.pipelines import Array, TensorSpec
-from models.signature import Tensor
+from models.signature import FLOATS, Tensor
 from models.tensor_faults import fault, fits, missing, rows_reason, unknown, unlike
 
-_FLOATS: Final = ("float32", "float64", "float16")
 # Element type of a feed -> element types of inputs that it may go to.
 _CONVERTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "float32": _FLOATS,
-    "float64": _FLOATS,
+    "float32": FLOATS,
+    "float64": FLOATS,
     "int64": ("int64", "float64", "float32"),
     "int32": ("int32", "int64", "float64", "float32"),
-    "bool": ("bool", "int32", "int64", *_FLOATS),
+    "bool": ("bool", "int32", "int64", *FLOATS),
 }
 
 

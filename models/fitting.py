@@ -6,15 +6,21 @@ that takes one row at a time is run row by row. Imports neither onnx nor ONNX Ru
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from models.feeding import Feeding
 from models.manifest import Fault, GraphTable, ManifestInvalid
 from models.pipelines import Array, GraphSpec, PredictionInvalid, TensorSpec
-from models.signature import CLASS_MAPS, ELEMENTS, Signature, Tensor
-from models.tensor_faults import fits, missing, rows_reason, unknown, unlike
+from models.signature import CLASS_MAPS, FLOATS, Signature, Tensor
+from models.tensor_faults import fits, listed, missing, rows_reason, unknown, unlike
+
+# Element type of an output as the pipeline reads it -> those of graphs that it is read from; a label is no score.
+_READS: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(FLOATS, FLOATS),
+    "int64": ("int64", "int32"),
+}
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Any]]
 
@@ -87,8 +93,9 @@ def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:
     if tensor.element == CLASS_MAPS:
         is_read = len(spec.shape) == 1 and spec.classes
         return None if is_read else "is a map of classes, which the pipeline cannot read"
-    if tensor.element != spec.dtype and tensor.element not in ELEMENTS.values():
-        return f"has another element type, {tensor.element}"
+    if tensor.element != spec.dtype and tensor.element not in _READS.get(spec.dtype, ()):
+        likely = ", as labels have" if spec.dtype in FLOATS and tensor.element.startswith("int") else ""
+        return f"has another element type, {tensor.element}{likely}"
     rows, *lengths = tensor.shape or (None, *spec.shape)  # exporters may omit the shapes of outputs
     return rows_reason(rows) or (None if fits(lengths, spec.shape) else "has another shape")
 
@@ -100,8 +107,10 @@ def _of_maps(spec: TensorSpec, maps: Sequence[Mapping[Any, float]]) -> Array:
     """
     count, found = len(spec.classes), set(maps[0]) if maps else set(spec.classes)
     if found not in (set(spec.classes), set(range(count))):
-        raise PredictionInvalid(
-            tuple(range(len(maps))), "the graph's classes differ from those of the manifest"
+        reason = (
+            f"the graph's classes are {listed(sorted(found, key=str))}: write them as the ids of `labels`, or export the graph "
+            "without ZipMap"
         )
+        raise PredictionInvalid(tuple(range(len(maps))), reason)
     names = spec.classes if found == set(spec.classes) else range(count)
     return np.array([[scores[name] for name in names] for scores in maps], spec.dtype).reshape(-1, count)

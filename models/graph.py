@@ -4,6 +4,7 @@ Reads the graph and never runs it. The rules exclude everything that an ONNX fil
 are not built into ONNX Runtime are native code, and external data is a path that the runtime would open.
 """
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,9 @@ from models.signature import CLASS_MAPS, Signature, Tensor
 MODEL_NAME = "model.onnx"
 # Domains of the operators that every build of ONNX Runtime has; "com.microsoft" holds its contrib operators.
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
+# What ONNX and ONNX Runtime know of external data.
+_EXTERNAL_KEYS = frozenset(("location", "offset", "length", "checksum"))
+_NOT_BY_BYTES = frozenset(("STRING", "UNDEFINED"))
 
 
 def check_graph(
@@ -124,6 +128,12 @@ def _external(tensor: Any) -> dict[str, str]:
 def _external_fault(tensor: Any, folder: Path, files: Collection[str]) -> tuple[str, str] | None:
     """Why the weights of `tensor` cannot be read from the bundle: a code and what to do. None if they can."""
     entries, named = _external(tensor), f"the weights of tensor {tensor.name!r}"
+    if len(entries) < len(tensor.external_data) or not entries.keys() <= _EXTERNAL_KEYS:
+        known = ", ".join(sorted(_EXTERNAL_KEYS))
+        return (
+            "external_data_invalid",
+            f"{named} are described by other keys than {known}, each once: export the model again",
+        )
     location = entries.get("location", "")
     if str(PurePosixPath(location)) != location or location not in files:
         advice = "put that file into the bundle next to the graph and seal it, or embed the weights"
@@ -138,7 +148,22 @@ def _external_fault(tensor: Any, folder: Path, files: Collection[str]) -> tuple[
             "external_data_outside",
             f"{named} are outside of {location!r} ({size} bytes): export the model again",
         )
+    wanted, there = _size_bytes(tensor), length if "length" in entries else size - offset
+    if wanted is not None and (there != wanted if "length" in entries else there < wanted):
+        return (
+            "external_data_size",
+            f"{named} are {there} bytes in {location!r}, and by its shape {wanted}: export the model again",
+        )
     return None
+
+
+def _size_bytes(tensor: Any) -> int | None:
+    """How many bytes the values of `tensor` take; None where an element is less than a byte, or no number."""
+    name = onnx.TensorProto.DataType.Name(tensor.data_type)
+    if name in _NOT_BY_BYTES or name.endswith(("INT4", "INT2", "E2M1")):
+        return None
+    element: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return element * math.prod(map(int, tensor.dims))
 
 
 def _count(text: str) -> int | None:
@@ -187,7 +212,8 @@ def _signature(graph: Any) -> Signature:
 def _tensor(value: Any) -> Tensor:
     """A ValueInfoProto as a tensor."""
     if value.type.WhichOneof("value") == "sequence_type":
-        return Tensor(value.name, CLASS_MAPS, ())
+        is_of_maps = value.type.sequence_type.elem_type.WhichOneof("value") == "map_type"
+        return Tensor(value.name, CLASS_MAPS if is_of_maps else "sequence", ())
     tensor = value.type.tensor_type
     element = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "unknown"
     if element == "object":

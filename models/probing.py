@@ -2,7 +2,8 @@
 
 A graph that returns logits passes its golden cases if those happen to lie between 0 and 1. So the pipeline provides inputs
 at the extremes of what it accepts and, from the graph's outputs for them, inputs that should drive the outputs furthest up
-and down. A graph that ends in a sigmoid or softmax cannot leave [0, 1]; logits do, unless the inputs hardly matter. Other
+and down. A graph that ends in a sigmoid or softmax cannot leave [0, 1]; logits do, unless the inputs hardly matter.
+Conversely, an output named as logits that never leaves [0, 1] holds probabilities, and softmax would flatten them. Other
 faults of these answers, such as NaN, are ignored here, because a worker refuses them.
 """
 
@@ -11,12 +12,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from models.manifest import Fault
+from models.manifest import MANIFEST_NAME, Fault
 from models.pipelines import Array, Pipeline, SinglePass
 
 _ROUNDING = 1e-4  # as in classification
+_SUM = 1e-3
 _MODEL = "model.onnx"
-PROBABILITIES = frozenset(("probability", "probabilities"))  # outputs of these names; logits may be anything
+PROBABILITIES = frozenset(("probability", "probabilities"))  # outputs of these names
+_LOGITS = {"logit": "probability", "logits": "probabilities"}  # output -> what it becomes
 
 
 # feeds -> outputs of the one graph.
@@ -35,14 +38,24 @@ class HasExtremes(Protocol):
 
 
 def check_probabilities(pipeline: Pipeline, batch: int, run: RunGraph) -> list[Fault]:
-    """A fault if `run` returns invalid probabilities, for at most `batch` inputs at once. Raises what `run` raises."""
+    """Faults if `run` returns invalid probabilities, or probabilities as logits, for at most `batch` inputs at once.
+
+    Raises what `run` raises.
+    """
     if not (isinstance(pipeline, HasExtremes) and isinstance(pipeline, SinglePass)):
         return []
-    if not any(spec.name in PROBABILITIES for spec in pipeline.outputs):
+    if not any(spec.name in PROBABILITIES | _LOGITS.keys() for spec in pipeline.outputs):
         return []
     first = _outputs(pipeline, pipeline.extremes(), batch, run)
-    faults = _faults(first)
-    return faults or _faults(_outputs(pipeline, pipeline.further_extremes(first), batch, run))
+    if faults := _outside(first):
+        return faults
+    further = _outputs(pipeline, pipeline.further_extremes(first), batch, run)
+    return _outside(further) + _leveled(
+        {
+            name: np.concatenate([values, further[name]]) if name in further else values
+            for name, values in first.items()
+        }
+    )
 
 
 def _outputs(pipeline: SinglePass, payloads: Sequence[bytes], batch: int, run: RunGraph) -> dict[str, Array]:
@@ -52,18 +65,36 @@ def _outputs(pipeline: SinglePass, payloads: Sequence[bytes], batch: int, run: R
     return {
         spec.name: np.concatenate([np.asarray(part[spec.name]) for part in found])
         for spec in pipeline.outputs
-        if found and spec.name in PROBABILITIES
+        if found and spec.name in PROBABILITIES | _LOGITS.keys()
     }
 
 
-def _faults(outputs: Mapping[str, Array]) -> list[Fault]:
+def _outside(outputs: Mapping[str, Array]) -> list[Fault]:
+    """Faults of probabilities that leave [0, 1]."""
     faults = []
     for name, values in outputs.items():
         outside = values[(values < -_ROUNDING) | (values > 1 + _ROUNDING)]  # NaN is neither
-        if outside.size:
+        if name in PROBABILITIES and outside.size:
             reason = (
                 f"{name!r} is {float(outside.flat[0]):.3g} for an input within the ranges of the manifest, and must be a "
                 "probability, between 0 and 1: end the graph with a sigmoid or a softmax, or name its output as logits"
             )
             faults.append(Fault(_MODEL, "not_a_probability", reason))
+    return faults
+
+
+def _leveled(outputs: Mapping[str, Array]) -> list[Fault]:
+    """Faults of logits that are probabilities: each between 0 and 1, and those of a row 1 where some rows are no numbers."""
+    faults = []
+    for name, values in outputs.items():
+        numbers = values[np.isfinite(values).all(axis=1)]
+        inside = len(numbers) > 0 and numbers.min() >= -_ROUNDING and numbers.max() <= 1 + _ROUNDING
+        certain = len(numbers) == len(values) or bool((np.abs(numbers.sum(axis=1) - 1) < _SUM).all())
+        if name in _LOGITS and inside and certain:
+            right = _LOGITS[name]
+            reason = (
+                f"{name!r} is between 0 and 1 for every input that was tried, as probabilities are, and would be made into "
+                f'probabilities once more: write `output = "{right}"`, and `outputs.{right}` in [graph]'
+            )
+            faults.append(Fault(f"{MANIFEST_NAME}: parameters.output", "not_a_logit", reason))
     return faults

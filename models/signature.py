@@ -10,6 +10,7 @@ CLASS_MAPS: Final = "class maps"
 ELEMENTS: Final = {
     "float": "float32", "double": "float64", "float16": "float16", "int64": "int64", "int32": "int32",
 }  # fmt: skip
+FLOATS: Final = ("float32", "float64", "float16")
 
 
 @dataclass(frozen=True)

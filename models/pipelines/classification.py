@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from models.pipelines.columns import ResultColumn
 
 NOVELTY = "novelty"
-# How far a probability may leave [0, 1], or a row of them its sum of 1, and still count as rounding.
+# How far a probability may leave [0, 1], or a row of them its sum of 1, and still count as rounding: float16 has 11 bits.
 _ROUNDING = 1e-4
+_SUM_ROUNDING = 1e-3
 
 
 class Classifier:
@@ -108,7 +109,7 @@ class Classifier:
         if raw.shape[1] == 1:
             return self._spread(raw)
         _refuse(
-            np.abs(raw.sum(axis=1) - 1) > _ROUNDING,
+            np.abs(raw.sum(axis=1) - 1) > _SUM_ROUNDING,
             "the probabilities do not sum to 1; if they are logits, say so with `output`",
         )
         return raw

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,8 @@ from models.bundle import BundleRefused, renew_golden, seal_bundle
 from models.checking import check_bundle, publishable, sealed
 from models.golden import parse_golden
 from models.manifest import ManifestInvalid, ModelManifest
-from models.pipelines import Array, load_pipeline
-from models.probing import check_probabilities
 from models.sandbox import CpuRun
-from tests.unit.models.example_bundles import graph, manifest, told, write_bundle
+from tests.unit.models.example_bundles import graph, told, write_bundle
 
 RUN = CpuRun()
 
@@ -123,44 +121,6 @@ def test_logits_that_happen_to_lie_between_0_and_1_are_refused(
     else:
         with pytest.raises(BundleRefused, match="not between 0 and 1"):
             put(folder, without_sigmoid(factor, offset))
-
-
-def test_opposite_effects_do_not_hide_logits() -> None:
-    """At the least and the greatest of all fields the two effects cancel out."""
-
-    def opposed(feeds: Mapping[str, Array]) -> dict[str, Array]:
-        rows = feeds["features"]
-        return {"probability": (0.5 + 0.3 * (rows[:, :1] / 50) - 0.3 * (rows[:, 1:] / 120)).clip(0.0, 1.9)}
-
-    def stronger(feeds: Mapping[str, Array]) -> dict[str, Array]:
-        return {"probability": opposed(feeds)["probability"] * 2 - 0.5}
-
-    pipeline = load_pipeline(manifest())
-    assert check_probabilities(pipeline, 2, opposed) == []
-    [fault] = check_probabilities(pipeline, 2, stronger)
-    assert fault.code == "not_a_probability"
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("formats", [["PNG"], ["JPEG"]])
-def test_an_image_model_that_gives_logits_is_refused(channels: int, formats: list[str]) -> None:
-    pipeline = load_pipeline(manifest("image-classification", channels=channels, formats=formats))
-
-    def contrast(feeds: Mapping[str, Array]) -> dict[str, Array]:
-        return {"probability": 4 * feeds["image"].std(axis=(1, 2, 3))[:, None] - 0.1}
-
-    def probability(feeds: Mapping[str, Array]) -> dict[str, Array]:
-        return {"probability": 1 / (1 + np.exp(-contrast(feeds)["probability"]))}
-
-    assert [fault.code for fault in check_probabilities(pipeline, 64, contrast)] == ["not_a_probability"]
-    assert check_probabilities(pipeline, 64, probability) == []
-
-
-def test_what_is_no_number_beyond_the_golden_cases_is_left_to_the_worker() -> None:
-    def nothing(feeds: Mapping[str, Array]) -> dict[str, Array]:
-        return {"probability": np.full((len(feeds["features"]), 1), np.nan, np.float32)}
-
-    assert check_probabilities(load_pipeline(manifest()), 8, nothing) == []
 
 
 def test_faults_of_all_parts_are_told_at_once(folder: Path) -> None:

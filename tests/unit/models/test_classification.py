@@ -234,7 +234,7 @@ def test_more_than_rounding_is_refused(probability: float) -> None:
         results([[probability]])
 
 
-@pytest.mark.parametrize(("last", "is_refused"), [(0.50009, False), (0.50011, True), (0.49989, True)])
+@pytest.mark.parametrize(("last", "is_refused"), [(0.5009, False), (0.5011, True), (0.4989, True)])
 def test_probabilities_sum_to_one_but_for_rounding(last: float, is_refused: bool) -> None:
     rows = [[0.25, 0.25, 0.5], [0.25, 0.25, last]]
     if not is_refused:

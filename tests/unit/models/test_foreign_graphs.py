@@ -13,9 +13,9 @@ from models.bundle import renew_golden, seal_bundle
 from models.checking import publishable
 from models.fitting import Fitting
 from models.golden import answer
-from models.manifest import BundleRefused
-from models.pipelines import Array, Case, single_pass
-from models.signature import signature_of
+from models.manifest import BundleRefused, GraphTable, ManifestInvalid
+from models.pipelines import Array, Case, GraphSpec, TensorSpec, single_pass
+from models.signature import Signature, Tensor, signature_of
 
 FILES = Path(__file__).parent / "foreign"
 MOST_LINES = 15
@@ -142,5 +142,34 @@ def test_a_wrong_table_is_refused_by_its_key(graph: str, place: str, code: str, 
 
 def test_classes_that_the_manifest_does_not_know_are_refused(tmp_path: Path) -> None:
     labels = 'labels = ["setosa", "versicolor", "other"]'
-    with pytest.raises(BundleRefused, match="classes differ from those of the manifest"):
+    with pytest.raises(
+        BundleRefused,
+        match="classes are 'setosa', 'versicolor', 'virginica': write them as the ids of `labels`",
+    ):
         write(tmp_path, "sklearn-strings", FOREIGN["sklearn-strings"][0], labels)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "is_read"),
+    [
+        ("float32", "float64", True),
+        ("float32", "float16", True),
+        ("float32", "int64", False),
+        ("float64", "int32", False),
+        ("int64", "int32", True),
+        ("int32", "int64", False),
+        ("int64", "float32", False),
+        ("bool", "float32", False),
+        ("bool", "bool", True),
+    ],
+)
+def test_an_output_is_read_as_its_own_kind_of_number(wanted: str, given: str, is_read: bool) -> None:
+    """A label is no score, a fraction is never cut."""
+    spec = GraphSpec((), (TensorSpec("scores", wanted, (1,)),))
+    table = GraphTable.model_validate({})
+    signature = Signature((), (Tensor("scores", given, (None,)),))
+    if is_read:
+        Fitting(table, spec, signature)
+        return
+    with pytest.raises(ManifestInvalid, match=f"'scores' has another element type, {given}"):
+        Fitting(table, spec, signature)

@@ -131,6 +131,33 @@ def test_weights_in_a_listed_file_that_is_not_there_are_said_among_the_files(tmp
     assert faults_of(with_weights_in("weights.bin"), tmp_path, "weights.bin") == []
 
 
+@pytest.mark.parametrize(
+    ("entries", "there"),
+    [
+        ({"offset": "64", "length": "4"}, 4),
+        ({"length": "72"}, 72),
+        ({"offset": "68"}, 4),
+        ({"offset": "72"}, 0),
+    ],
+)
+def test_weights_of_another_size_than_their_shape_says_are_refused(
+    entries: dict[str, str], there: int, tmp_path: Path
+) -> None:
+    write_weights(tmp_path)
+    [fault] = faults_of(with_weights_in("weights.bin", **entries), tmp_path, "weights.bin")
+    assert fault.code == "external_data_size"
+    assert f"are {there} bytes in 'weights.bin', and by its shape 8" in fault.detail
+
+
+@pytest.mark.parametrize("key", ["location", "basepath"])
+def test_keys_of_external_data_that_are_given_twice_or_unknown_are_refused(key: str, tmp_path: Path) -> None:
+    write_weights(tmp_path)
+    model = with_weights_in("weights.bin", offset="64", length="8")
+    model.graph.initializer[0].external_data.add(key=key, value="weights.bin")
+    [fault] = faults_of(model, tmp_path, "weights.bin")
+    assert fault.code == "external_data_invalid"
+
+
 def with_domain_of_a_node() -> onnx.ModelProto:
     return graph(identity(domain="com.example"))
 
@@ -253,6 +280,18 @@ def test_tensors_that_the_pipeline_does_not_speak_of_are_refused(
     assert any(
         fault.code == code and words in fault.detail for fault in faults_of(graph(**changes), tmp_path)
     )
+
+
+def test_a_sequence_of_tensors_is_no_map_of_classes(tmp_path: Path) -> None:
+    model = graph()
+    model.graph.node.append(helper.make_node("SequenceConstruct", ["probability"], ["several"]))
+    listed = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["rows", 1]))
+    model.graph.output.append(helper.make_value_info("several", listed))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    table = GraphTable.model_validate({"outputs": {"probability": "several"}})
+    [fault] = check_graph(tmp_path / "model.onnx", table, PIPELINE.graphs["model"])
+    assert (fault.place, fault.code) == ("manifest.toml: graph.outputs", "output_differs")
+    assert "has another element type, sequence" in fault.detail
 
 
 def test_a_graph_may_give_more_than_the_pipeline_needs(tmp_path: Path) -> None:
