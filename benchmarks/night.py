@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from models.bundle import Bundle, read_bundle
-from models.golden import encode_cases
+from models.golden_cases import encode_cases
 from models.pipelines import load_pipeline
 
 ZOO = Path(__file__).parent.parent / "models" / "zoo"

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from models.fitting import Fitting
-from models.golden import GOLDEN_NAME, GoldenCase, parse_golden, renewed_golden
+from models.golden import renewed_golden
+from models.golden_cases import GOLDEN_NAME, GoldenCase, parse_golden
 from models.graph import read_signature
 from models.manifest import (
     BYTE_ORDER_MARK,

@@ -30,7 +30,8 @@ from models.bundle import (
     seal_bundle,
     side_files,
 )
-from models.golden import GOLDEN_NAME, TOO_FEW, GoldenCase, check_golden, check_inputs, parse_golden
+from models.golden import TOO_FEW, check_golden, check_inputs
+from models.golden_cases import GOLDEN_NAME, GoldenCase, parse_golden
 from models.graph import MODEL_NAME
 from models.graph_faults import GraphTables, check_graphs
 from models.manifest import (

@@ -15,11 +15,12 @@ from typing import Any, Final
 import onnx
 
 from models.bundle import CARD_NAME
-from models.golden import FEWEST_CASES, GOLDEN_NAME
+from models.golden import FEWEST_CASES
+from models.golden_cases import GOLDEN_NAME
 from models.graph import external_locations, read_signature
 from models.manifest import FILL_IN, MANIFEST_NAME, NAME_RULE, BundleRefused, Fault, is_name
 from models.signature import CLASS_MAPS, Signature, Tensor
-from models.table_guess import guessed_features, is_table, mapped
+from models.table_guess import example_rows, guessed_features, is_table, mapped
 
 MODEL_NAME: Final = "model.onnx"
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
@@ -53,7 +54,7 @@ class _Guess:
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     parameters: list[str] = field(default_factory=list)
-    example: object = None
+    examples: list[dict[str, object]] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
 
 
@@ -74,7 +75,7 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
     for location in sorted(external_locations(content)):
         _copy_beside(model.parent, folder, location)
     (folder / MANIFEST_NAME).write_text(_manifest(name, guess), encoding="utf-8")
-    (folder / GOLDEN_NAME).write_text(_golden(guess.example), encoding="utf-8")
+    (folder / GOLDEN_NAME).write_text(_golden(guess.examples), encoding="utf-8")
     (folder / CARD_NAME).write_text(_card(name, guess), encoding="utf-8")
     cases = (
         f"at least {FEWEST_CASES} real inputs that differ; `medqueue models seal --golden` adds the answers"
@@ -136,7 +137,7 @@ def _guessed(signature: Signature, content: Any) -> _Guess:
 def _of_table(inputs: Sequence[Tensor], graph: Any) -> _Guess:
     features = guessed_features(inputs, graph)
     guess = _Guess("tabular-classification", mapped(features, inputs))
-    guess.example = {feature.name: feature.example for feature in features}
+    guess.examples = example_rows(features, FEWEST_CASES)
     lines = ",\n".join(f"  {feature}" for feature in features)
     plain = all(feature.type == "number" and feature.title == feature.name for feature in features)
     guess.parameters.append(
@@ -169,7 +170,8 @@ def _of_image(first: Tensor) -> _Guess:
         found = [channels, height, width]
         reason = f"the graph takes images of {found}: the pipeline feeds squares of 1 or 3 channels, channels first"
         raise BundleRefused(Fault(MODEL_NAME, "pipeline_unknown", reason))
-    guess = _Guess("image-classification", {"image": first.name}, example={"data": FILL_IN})
+    guess = _Guess("image-classification", {"image": first.name})
+    guess.examples = [{"data": FILL_IN}] * FEWEST_CASES
     guess.parameters += [f"size = {height}", f"channels = {channels}"]
     advice = "the pipeline feeds values from 0 to 1: a graph that expects others must convert them itself"
     guess.left.append((MODEL_NAME, advice))
@@ -239,8 +241,8 @@ def _renamed(side: str, names: Mapping[str, str]) -> Iterator[str]:
         yield f"{side}.{name} = {json.dumps(tensor, ensure_ascii=False)}"
 
 
-def _golden(example: object) -> str:
-    cases = [{"input": example, "expected": {}} for _ in range(FEWEST_CASES)]
+def _golden(examples: Sequence[object]) -> str:
+    cases = [{"input": example, "expected": {}} for example in examples]
     return json.dumps({"cases": cases}, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, product
 from typing import Any, Final
 
 import onnx
@@ -19,7 +20,9 @@ _TYPES: Final[Mapping[str, str]] = {
     "float32": "number", "float64": "number", "float16": "number",
     "int64": "integer", "int32": "integer", "bool": "boolean", "string": "category",
 }  # fmt: skip
-_EXAMPLES: Final[Mapping[str, object]] = {"number": 0.0, "integer": 0, "boolean": False, "category": FILL_IN}
+_EXAMPLES: Final[Mapping[str, tuple[object, ...]]] = {
+    "number": (0.0, 1.0, 2.0, 3.0, 4.0), "integer": (0, 1, 2, 3, 4), "boolean": (False, True), "category": (FILL_IN,),
+}  # fmt: skip
 _OF_ANY_WIDTH: Final = frozenset(("number", "category"))
 # Operators that a value may pass through on its way to its encoder.
 _PASSED: Final = frozenset(("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"))
@@ -57,9 +60,9 @@ class GuessedFeature:
         return f"{{ {', '.join(keys)} }}"
 
     @property
-    def example(self) -> object:
-        """An example value."""
-        return self.values[0] if self.values else _EXAMPLES[self.type]
+    def examples(self) -> tuple[object, ...]:
+        """A few example values."""
+        return self.values or _EXAMPLES[self.type]
 
 
 def is_table(inputs: Sequence[Tensor]) -> bool:
@@ -92,6 +95,15 @@ def guessed_features(inputs: Sequence[Tensor], graph: Any) -> list[GuessedFeatur
             values = _values(graph, tensor.name, column if width > 1 else None) if coded else ()
             found.append(GuessedFeature(name, title, tensor.name, kind, values))
     return found
+
+
+def example_rows(features: Sequence[GuessedFeature], most: int) -> list[dict[str, object]]:
+    """Up to `most` different inputs. Consecutive ones differ in as many columns as possible."""
+    choices = [feature.examples for feature in features]
+    in_turn = (tuple(each[turn % len(each)] for each in choices) for turn in range(most))
+    in_order = islice(product(*choices), 2 * most)  # of these, `most` at least are not in turn
+    rows = islice(dict.fromkeys(chain(in_turn, in_order)), most)
+    return [{feature.name: value for feature, value in zip(features, row, strict=True)} for row in rows]
 
 
 def mapped(features: Sequence[GuessedFeature], inputs: Sequence[Tensor]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from models.bundle import Bundle, opened
-from models.golden import GoldenFailed
+from models.golden_cases import GoldenFailed
 from models.manifest import BundleRefused
 from models.pipelines import Pipeline, Scoring
 from service.catalog import Catalog, PublishedModel

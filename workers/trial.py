@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from models.bundle import Bundle
-from models.golden import GoldenCase, GoldenFailed, answer, compare_golden, encode_cases
+from models.golden import answer, compare_golden
+from models.golden_cases import GoldenCase, GoldenFailed, encode_cases
 from models.manifest import MODEL, Fault
 from models.pipelines import Array, Case, Pipeline, Scoring
 from workers.fitted import Graphs

@@ -13,7 +13,7 @@ from benchmarks.figures import Figure, figure
 from benchmarks.gpu.bundles import FITS, LARGEST, write_greedy, write_lasting
 from benchmarks.gpu.device import CheckFailed, Device
 from models.bundle import Bundle, bundled, read_bundle
-from models.golden import encode_cases
+from models.golden_cases import encode_cases
 from models.manifest import MODEL
 from models.pipelines import Array, SinglePassPipeline, single_pass
 from service.config import Provider

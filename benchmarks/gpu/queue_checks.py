@@ -20,7 +20,7 @@ from benchmarks.system import System, job_ids
 from benchmarks.systems import medqueue_system, with_second_worker
 from benchmarks.wire import ask, request
 from models.bundle import Bundle, bundled, read_bundle
-from models.golden import encode_cases
+from models.golden_cases import encode_cases
 from models.pipelines import single_pass
 from service.bootstrap import publish_folder
 from service.catalog import Catalog

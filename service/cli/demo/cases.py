@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.bundle import bundled, read_bundle
-from models.golden import difference
+from models.difference import difference
 from service.cli.client import Json
 from service.cli.demo.errors import DemoFailed
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.bundle import BundleRefused, renew_golden, seal_bundle
 from models.checking import check_bundle, publishable, sealed
-from models.golden import parse_golden
+from models.golden_cases import parse_golden
 from models.manifest import ManifestInvalid, ModelManifest
 from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import graph, told, write_bundle

@@ -18,6 +18,11 @@ from models.sandbox import CpuRun
 from tests.unit.models.test_foreign_graphs import FILES, MOST_LINES
 
 PREDICTED: dict[str, list[dict[str, Any]]] = json.loads((FILES / "predicted.json").read_text())
+# Inputs beside those predicted, of which too few differ.
+FURTHER: dict[str, list[dict[str, Any]]] = {
+    "sklearn-ordinal": [{"sex": "male", "site": "leg, lower"}],
+    "sklearn-text": [{"note": "chest pain"}],
+}
 STAGES = ["early", "late", "distant"]
 SEX = '{ name = "sex", title = "Sex", type = "category", values = ["female", "male"] }'
 SITE = '{ name = "site", title = "Site", type = "category", values = ["Arm", "Rücken", "leg, lower"] }'
@@ -68,10 +73,14 @@ def test_the_example_of_the_documents_serves_what_it_speaks_of(tmp_path: Path) -
     publishable(folder)
 
 
-def input_of(case: dict[str, Any]) -> dict[str, Any]:
-    """What a caller sends of a row that was predicted: scikit-learn was given the stage as its number."""
-    sent = dict(case["input"])
-    return sent if "stage" not in sent else {**sent, "stage": STAGES[sent["stage"]]}
+def inputs(name: str) -> list[dict[str, Any]]:
+    """The inputs of a foreign file, as scikit-learn was given them."""
+    return [case["input"] for case in PREDICTED[name]] + FURTHER.get(name, [])
+
+
+def sent(given: dict[str, Any]) -> dict[str, Any]:
+    """What a caller sends of an input: scikit-learn was given the stage as its number."""
+    return given if "stage" not in given else {**given, "stage": STAGES[given["stage"]]}
 
 
 def write(folder: Path, name: str, **changes: Any) -> Path:
@@ -81,7 +90,7 @@ def write(folder: Path, name: str, **changes: Any) -> Path:
     (folder / "manifest.toml").write_text(text)
     (folder / "model.onnx").write_bytes((FILES / f"{name}.onnx").read_bytes())
     (folder / "CARD.md").write_text("# Somebody else's model\n")
-    cases = [{"input": input_of(case), "expected": {}} for case in PREDICTED[name]]
+    cases = [{"input": sent(each), "expected": {}} for each in inputs(name)]
     (folder / "golden.json").write_text(json.dumps({"cases": cases}))
     return folder
 
@@ -104,7 +113,7 @@ def test_a_foreign_table_with_words_is_published_unchanged(name: str, tmp_path: 
 def test_its_probabilities_are_those_that_scikit_learn_predicts(name: str, tmp_path: Path) -> None:
     manifest = publishable(published(tmp_path, name)).manifest
     pipeline = load_pipeline(manifest)
-    cases = [Case(pipeline.encode(input_of(case))) for case in PREDICTED[name]]
+    cases = [Case(pipeline.encode(sent(case["input"]))) for case in PREDICTED[name]]
     assert len(cases) == 12
     results = answer(cases, pipeline.open(tmp_path), fitted(tmp_path, manifest, pipeline, CpuRun()))
     for predicted, found in zip(PREDICTED[name], results, strict=True):
@@ -134,7 +143,7 @@ def test_a_value_that_the_graph_was_not_made_for_is_refused(
 ) -> None:
     pipeline = load_pipeline(ModelManifest.parse(manifest_of(name, *FOREIGN[name])))
     with pytest.raises(InputRejected) as caught:
-        pipeline.encode({**input_of(PREDICTED[name][0]), field: value})
+        pipeline.encode({**sent(PREDICTED[name][0]["input"]), field: value})
     assert [(each.pointer, each.code, each.detail) for each in caught.value.faults] == [
         (f"/{field}", code, detail)
     ]
@@ -189,9 +198,12 @@ def test_what_stands_for_an_absent_value_and_each_category_must_be_known_to_the_
 def test_scores_beyond_probabilities_are_found_for_categories_too(tmp_path: Path) -> None:
     """The probe asks for each value; this graph answers a logit that the golden cases keep within 0 and 1."""
     folder = write(tmp_path, "sklearn-codes")
+    grades = ["I", "II", "III", "IV", "V", "VI"]
     nodes = [
         helper.make_node("Constant", [], ["one"], value_float=1.0),
-        helper.make_node("Cast", ["stage"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("Constant", [], ["last"], value_float=float(len(grades) - 2)),
+        helper.make_node("Cast", ["stage"], ["place"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["place", "last"], ["number"]),
         helper.make_node("Sub", ["one", "number"], ["rest"]),
         helper.make_node("Concat", ["rest", "number"], ["scores"], axis=1),
     ]
@@ -206,9 +218,14 @@ def test_scores_beyond_probabilities_are_found_for_categories_too(tmp_path: Path
         ir_version=9,
     )
     onnx.save(model, folder / "model.onnx")
-    text = manifest_of("codes", 'outputs.probabilities = "scores"', '["low", "high"]', [STAGE])
+    text = manifest_of(
+        "codes",
+        'outputs.probabilities = "scores"',
+        '["low", "high"]',
+        [STAGE.replace(json.dumps(STAGES), json.dumps(grades))],
+    )
     (folder / "manifest.toml").write_text(text)
-    cases = [{"input": {"stage": stage}} for stage in ("early", "late", "early", "late", "early")]
+    cases = [{"input": {"stage": grade}} for grade in grades[:-1]]
     (folder / "golden.json").write_text(json.dumps({"cases": cases}))
     renew_golden(folder)
     seal_bundle(folder)

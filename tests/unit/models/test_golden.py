@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.golden import GoldenFailed, check_golden, difference, encode_cases, parse_golden, renewed_golden
+from models.difference import difference
+from models.golden import check_golden, check_inputs, renewed_golden
+from models.golden_cases import GoldenFailed, encode_cases, parse_golden
 from models.manifest import BundleRefused, Fault, parse_parameters
 from models.pipelines import Answer, Array, Artifact, Case, Pipeline, Run, load_pipeline
 from models.pipelines.tabular_classification import TabularClassification, TabularParameters
@@ -141,6 +143,46 @@ def test_fewer_than_five_cases_prove_too_little() -> None:
     for count, codes in ((5, []), (4, ["golden_too_few"]), (0, ["golden_too_few"])):
         text = json.dumps({"cases": table["cases"][:count]})
         assert [fault.code for fault in faults_of(score, text)] == codes
+
+
+def test_cases_that_are_the_same_prove_too_little() -> None:
+    table = json.loads(GOOD)
+    first = table["cases"][1:5]
+    again = {"input": {"age": 40, "dose": 20}, "expected": {}, "note": "the last once more"}
+    assert first[3]["input"] == {"dose": 20.0, "age": 40.0}
+    [fault] = faults_of(score, json.dumps({"cases": [*first, again]}))
+    assert (fault.place, fault.code) == ("golden.json", "golden_too_few")
+    assert fault.detail == "give at least 5 cases that differ in their inputs or options; there are 4"
+
+
+SMOKER = {"name": "smoker", "title": "Smoker", "type": "boolean"}
+STAGE = {"name": "stage", "title": "Stage", "type": "category", "values": ["I", "II"]}
+VISITS = {"name": "visits", "title": "Visits", "type": "integer", "minimum": 0, "maximum": 3}
+DOSE = {"name": "dose", "title": "Dose", "minimum": 0.0, "maximum": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("features", "inputs", "asked"),
+    [
+        ([SMOKER], [{"smoker": True}, {"smoker": False}], None),
+        ([SMOKER], [{"smoker": True}] * 5, 2),
+        ([SMOKER | {"required": False, "missing": False}], [{"smoker": True}, {}, {"smoker": False}], None),
+        ([SMOKER | {"required": False, "missing": False}], [{"smoker": True}, {}, {"smoker": None}], 3),
+        ([VISITS], [{"visits": visits} for visits in (0, 1, 2)], 4),
+        ([VISITS], [{"visits": visits} for visits in (0, 1, 2, 3)], None),
+        ([STAGE, SMOKER], [{"stage": stage, "smoker": True} for stage in ("I", "II")] * 3, 4),
+        ([VISITS, STAGE], [{"visits": visits, "stage": "I"} for visits in (0, 1, 2, 3)], 5),
+        ([DOSE], [{"dose": 0.1 * count} for count in range(4)], 5),
+        ([SMOKER, DOSE], [{"dose": 0.1, "smoker": True}, {"dose": 0.1, "smoker": False}] * 3, 5),
+    ],
+)
+def test_where_there_are_fewer_inputs_than_five_all_are_asked_for(
+    features: list[dict[str, Any]], inputs: list[dict[str, Any]], asked: int | None
+) -> None:
+    pipeline = load_pipeline(manifest(features=features))
+    cases = parse_golden(json.dumps({"cases": [{"input": each, "expected": {}} for each in inputs]}))
+    faults = [(fault.code, fault.detail.split(" cases")[0]) for fault in check_inputs(cases, pipeline)]
+    assert faults == ([] if asked is None else [("golden_too_few", f"give at least {asked}")])
 
 
 def test_an_input_the_pipeline_refuses_is_named() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.golden import GoldenCase
+from models.golden_cases import GoldenCase
 from models.manifest import GraphTable, ManifestTable, ModelManifest, RuntimeLimits
 from models.pipelines.classification_parameters import (
     AbstainBand,

@@ -13,9 +13,9 @@ from models.checking import check_bundle, publishable
 from models.manifest import FILL_IN, BundleRefused, ModelManifest
 from models.signature import Tensor
 from models.skeleton import write_skeleton
-from models.table_guess import GuessedFeature, guessed_features, is_table, mapped
+from models.table_guess import GuessedFeature, Values, example_rows, guessed_features, is_table, mapped
 from tests.unit.models.test_foreign_graphs import FILES
-from tests.unit.models.test_foreign_words import PREDICTED
+from tests.unit.models.test_foreign_words import inputs
 
 
 def filled_in(folder: Path, name: str, **changes: str) -> ModelManifest:
@@ -29,10 +29,7 @@ def filled_in(folder: Path, name: str, **changes: str) -> ModelManifest:
     manifest = ModelManifest.parse((folder / "manifest.toml").read_text())
     features = manifest.parameters["features"]
     names = [each if isinstance(each, str) else each["name"] for each in features]
-    cases = [
-        {"input": dict(zip(names, case["input"].values(), strict=True)), "expected": {}}
-        for case in PREDICTED[name]
-    ]
+    cases = [{"input": dict(zip(names, each.values(), strict=True)), "expected": {}} for each in inputs(name)]
     (folder / "golden.json").write_text(json.dumps({"cases": cases}))
     return manifest
 
@@ -210,8 +207,8 @@ def test_categories_are_not_taken_from_another_column() -> None:
 def test_a_feature_is_written_on_one_line_with_an_example(
     feature: GuessedFeature, written: str, example: object
 ) -> None:
-    assert (str(feature), feature.example) == (written, example)
-    assert type(feature.example) is type(example)
+    assert (str(feature), feature.examples[0]) == (written, example)
+    assert type(feature.examples[0]) is type(example)
 
 
 def encoded(picks: list[int], *between: str, keys: object, name: str = "keys_strings") -> Any:
@@ -264,3 +261,34 @@ def test_an_input_of_one_column_is_called_as_the_graph_calls_it_unless_it_is_a_n
     ]
     assert [(each.name, each.title) for each in one] == [("feature_1", "feature_1"), ("x", "X"), ("x", "X")]
     assert guessed_features([Tensor("X", "float32", (None, None))], no_graph()) == []
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rows"),
+    [
+        ((("number", ()), ("boolean", ())), [(0.0, False), (1.0, True), (2.0, False), (3.0, True), (4.0, False)]),
+        ((("category", ("a", "b")),), [("a",), ("b",)]),
+        ((("category", ("a", "b")), ("boolean", ())), [("a", False), ("b", True), ("a", True), ("b", False)]),
+        ((("integer", (7, 8, 9)), ("boolean", ())), [(7, False), (8, True), (9, False), (7, True), (8, False)]),
+        ((("integer", (3, 4)), ("category", ())), [(3, FILL_IN), (4, FILL_IN)]),
+    ],
+)  # fmt: skip
+def test_examples_of_a_table_differ_as_long_as_there_are_other_rows(
+    kinds: tuple[tuple[str, Values], ...], rows: list[tuple[object, ...]]
+) -> None:
+    features = [GuessedFeature(f"f{at}", f"f{at}", "x", *kind) for at, kind in enumerate(kinds)]
+    assert [tuple(row.values()) for row in example_rows(features, 5)] == rows
+
+
+def test_a_wide_table_has_examples_too() -> None:
+    features = [GuessedFeature(f"f{at}", f"f{at}", "x", "boolean") for at in range(4000)]
+    rows = example_rows(features, 5)
+    assert len({tuple(row.values()) for row in rows}) == 5
+
+
+@pytest.mark.parametrize("name", ["sklearn-columns", "sklearn-ordinal", "sklearn-codes"])
+def test_the_cases_of_a_skeleton_differ_as_a_check_asks_for(name: str, tmp_path: Path) -> None:
+    write_skeleton(FILES / f"{name}.onnx", tmp_path / "own", "own")
+    renew_golden(tmp_path / "own")
+    seal_bundle(tmp_path / "own")
+    assert {fault.code for fault in check_bundle(tmp_path / "own")} == {"not_filled_in"}

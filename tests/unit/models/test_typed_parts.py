@@ -10,7 +10,8 @@ import pytest
 from pydantic import Field
 
 from models.field_codes import OtherCode
-from models.golden import check_inputs, encode_cases, parse_golden
+from models.golden import check_inputs
+from models.golden_cases import encode_cases, parse_golden
 from models.manifest import BundleRefused, ManifestTable
 from models.pipelines import (
     Answer,

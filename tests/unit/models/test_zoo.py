@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from models.bundle import Bundle, bundled, fitted, read_bundle
 from models.checking import publishable
-from models.golden import difference, encode_cases
+from models.difference import difference
+from models.golden_cases import encode_cases
 from models.pipelines import load_pipeline
 from models.sandbox import CpuRun
 

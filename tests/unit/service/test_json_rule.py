@@ -6,7 +6,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from models.golden import GoldenFailed, parse_golden
+from models.golden_cases import GoldenFailed, parse_golden
 from models.strict_json import JsonInvalid, read_json
 from service.api.http.requests import body_as
 from service.batches.files.layouts import BatchFormat

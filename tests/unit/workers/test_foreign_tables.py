@@ -7,7 +7,7 @@ import pytest
 from models.bundle import read_bundle
 from models.pipelines import Case
 from service.config import Provider
-from tests.unit.models.test_foreign_words import FOREIGN, PREDICTED, input_of, published
+from tests.unit.models.test_foreign_words import FOREIGN, PREDICTED, published, sent
 from tests.unit.workers.shelf import Shelf
 from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime
@@ -19,7 +19,7 @@ def test_a_worker_answers_as_scikit_learn_does(name: str, tmp_path: Path) -> Non
     model = shelf.put(read_bundle(published(tmp_path / "bundle", name)))
     runtime = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
     loaded = ModelPool(runtime, shelf, shelf.blobs, cache=tmp_path / "cache", budget_mb=1000).get(model.id)
-    cases = [Case(model.encode(input_of(case))) for case in PREDICTED[name]]
+    cases = [Case(model.encode(sent(case["input"]))) for case in PREDICTED[name]]
     together = loaded.scoring.score(loaded.graphs.run, cases)
     alone = [loaded.scoring.score(loaded.graphs.run, [case])[0] for case in cases]
     names = [label.id for label in model.pipeline.labels()]

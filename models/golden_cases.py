@@ -1,0 +1,96 @@
+"""The cases of golden.json: an input, the options of the job, and the expected answer."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from models.golden_parts import file_bytes, golden_part
+from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
+from models.pipelines import Case, FieldFault, InputRejected, Pipeline
+from models.pipelines.parts import take_apart
+from models.strict_json import JsonInvalid, read_json
+
+GOLDEN_NAME: Final = "golden.json"
+
+
+class GoldenFailed(BundleRefused):
+    """The golden cases could not be read or scored."""
+
+
+class GoldenCase(ManifestTable):
+    """One input and the expected part of its result. Numbers may differ by `tolerance` (absolute)."""
+
+    input: Any
+    options: dict[str, Any] = Field(default_factory=dict)
+    expected: dict[str, Any]
+    tolerance: float = Field(1e-4, ge=0, le=0.1)
+    note: str = ""
+
+
+class _GoldenFile(ManifestTable):
+    cases: Annotated[tuple[GoldenCase, ...], Field(strict=False)]
+
+
+class _CaseToRenew(GoldenCase):
+    """A case that may have no expected result yet."""
+
+    expected: dict[str, Any] = Field(default_factory=dict)
+
+
+class _FileToRenew(ManifestTable):
+    cases: Annotated[tuple[_CaseToRenew, ...], Field(strict=False)]
+
+
+def parse_golden(text: str, *, renewing: bool = False) -> tuple[GoldenCase, ...]:
+    """The cases written in `text` (JSON); for `renewing` they may lack the answer. Raises BundleRefused."""
+    file: type[_GoldenFile | _FileToRenew] = _FileToRenew if renewing else _GoldenFile
+    return parse_table(file, golden_table(text), file=GOLDEN_NAME, code="golden_invalid").cases
+
+
+def golden_table(text: str) -> Any:
+    """golden.json's `text` as JSON values. Raises GoldenFailed."""
+    try:
+        return read_json(text.encode())
+    except JsonInvalid as error:
+        raise GoldenFailed(Fault(GOLDEN_NAME, "golden_invalid", f"not JSON: {error}")) from None
+
+
+def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Case]:
+    """The cases' inputs as they would be stored. Raises GoldenFailed at the first refused input."""
+    stored = []
+    for index, case in enumerate(cases):
+        try:
+            stored.append(encoded(case, pipeline))
+        except InputRejected as error:
+            raise GoldenFailed(rejected(index, error)) from None
+    return stored
+
+
+def encoded(case: GoldenCase, pipeline: Pipeline) -> Case:
+    """Encode a case. Raises InputRejected, for options as well; their pointers begin with /options."""
+    rest, given = take_apart(case.input, pipeline.parts)
+    payload = pipeline.encode(as_sent(rest, pipeline))
+    parts = {name: golden_part(pipeline, name, value) for name, value in given.items()}
+    try:
+        return Case(payload, pipeline.check_options(case.options), parts)
+    except InputRejected as error:
+        raise InputRejected(
+            *(FieldFault(f"/options{fault.pointer}", fault.code, fault.detail) for fault in error.faults)
+        ) from None
+
+
+def rejected(index: int, error: InputRejected) -> Fault:
+    """The fault of a case whose input is refused."""
+    reasons = "; ".join(f"{fault.pointer} {fault.detail}".lstrip() for fault in error.faults)
+    return case_fault(index, "golden_input_rejected", reasons)
+
+
+def as_sent(value: object, pipeline: Pipeline) -> object:
+    """The value to pass to `encode` for an input; for a file, its bytes."""
+    return file_bytes(value) if pipeline.binary else value
+
+
+def case_fault(index: int, code: str, detail: str) -> Fault:
+    """A fault of one case."""
+    return Fault(f"{GOLDEN_NAME}: case {index}", code, detail)
