@@ -127,6 +127,13 @@ PUBLISHED_ACTIONS = (
     "batch.at_risk",
     *(f"batch.{state}" for state in BatchState if state in ENDED_BATCH_STATES),
 )
+# Those among them that were published before events had a flag for it. A new type never belongs here: the trigger that
+# seals an event flags it (migration 0014).
+PUBLISHED_BEFORE_FLAG = (
+    *("job.succeeded", "job.failed", "job.canceled", "job.expired", "job.quarantined", "job.overdue"),
+    *("batch.started", "batch.progressed", "batch.at_risk", "batch.completed", "batch.failed"),
+    *("batch.canceled", "batch.expired"),
+)
 
 # How long a job of each priority gives way to more pressing ones, in seconds. A job is claimed in the
 # order of `available_at + PRIORITY_HEADSTART_S`, so it is overtaken only by jobs that came within this

@@ -31,7 +31,7 @@ from service.lifecycle import (
     ENDED_BATCH_STATES,
     ENDED_STATES,
     FINAL_STATES,
-    PUBLISHED_ACTIONS,
+    PUBLISHED_BEFORE_FLAG,
     BatchState,
     ChunkState,
     DeliveryState,
@@ -368,19 +368,23 @@ class AuditEvent(Row):
 
     `canon` is the event as JSON bytes, `leaf` the RFC 9162 leaf hash SHA-256(0x00 | canon). `xact_id` is the transaction
     that wrote the event: events become visible transaction by transaction, and a reader that has seen all of those before
-    the oldest one in progress misses none. Events of releases that did not record it are in no feed.
+    the oldest one in progress misses none. Events of releases that did not record it are in no feed. `published` says that
+    callers are notified of the event: the trigger sets it by the action, and of older events only the action says so.
     """
 
     __tablename__ = "audit_event"
     __table_args__ = (
         Index("ix_audit_event_job", "job_id", "id", postgresql_where=text("job_id IS NOT NULL")),
         Index(
-            "ix_audit_event_published",
+            "ix_audit_event_feed",
             "tenant_id",
+            "action",
             "xact_id",
             "id",
             postgresql_where=text(
-                "action IN ({})".format(", ".join(f"'{action}'" for action in PUBLISHED_ACTIONS))
+                "published OR action IN ({})".format(
+                    ", ".join(f"'{action}'" for action in PUBLISHED_BEFORE_FLAG)
+                )
             ),
         ),
         Index(
@@ -420,6 +424,7 @@ class AuditEvent(Row):
     xact_id: Mapped[int | None] = mapped_column(
         BigInteger, server_default=text("pg_current_xact_id()::text::bigint")
     )
+    published: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class LastSweep(Row):

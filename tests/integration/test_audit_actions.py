@@ -32,8 +32,11 @@ def test_what_ends_a_job_or_a_batch_once_is_what_the_unique_indexes_name(
     assert indexed["uq_audit_event_batch_closing"] == ENDS_OF_BATCHES
 
 
-def test_what_is_published_is_what_the_index_of_the_feed_names(indexed: dict[str, set[str]]) -> None:
-    assert indexed["ix_audit_event_published"] == set(lifecycle.PUBLISHED_ACTIONS)
+def test_what_was_published_before_there_was_a_flag_is_what_the_index_of_the_feed_names(
+    indexed: dict[str, set[str]],
+) -> None:
+    assert indexed["ix_audit_event_feed"] == set(lifecycle.PUBLISHED_BEFORE_FLAG)
+    assert set(lifecycle.PUBLISHED_BEFORE_FLAG) <= set(lifecycle.PUBLISHED_ACTIONS)
 
 
 def test_indexes_and_functions_name_no_action_that_is_none(

@@ -14,7 +14,7 @@ from tests import older_postgres
 
 PARTS = (
     *("migrations", "job_execution", "query_plans", "list_plans", "overdue_jobs"),
-    *("batch_claims", "batch_life", "batch_plans", "webhook_deliveries", "webhook_plans"),
+    *("batch_claims", "batch_life", "batch_plans", "webhook_deliveries", "webhook_plans", "feed_plans"),
 )
 HERE = Path(__file__).parent
 
