@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from models.pipelines import Array
+from models.weights import session_entries
 
 MEMORY_BYTES: Final = (
     4 * 1024**3
@@ -159,6 +160,8 @@ class CpuRun:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong comes back as a fault, not on stderr
+        for key, value in session_entries(model_path).items():
+            options.add_session_config_entry(key, value)
         return onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
 
 

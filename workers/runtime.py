@@ -15,6 +15,7 @@ import structlog
 
 from models.pipelines import Array
 from models.signature import Signature, signature_of
+from models.weights import session_entries
 from service.config import Provider
 from workers import cuda
 from workers.ort_faults import CUDA_FAILURE, DEVICE_LOST, DEVICE_LOST_EXIT_STATUS, is_out_of_memory
@@ -165,6 +166,9 @@ class OnnxRuntime:
         options.log_severity_level = SILENT
         if self._threads == 1:
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        if providers == (CPU,) and isinstance(graph, str):
+            for key, value in session_entries(Path(graph)).items():
+                options.add_session_config_entry(key, value)
         try:
             return ort.InferenceSession(graph, options, providers=list(providers), enable_fallback=0)
         except Exception as fault:

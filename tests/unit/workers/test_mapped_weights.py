@@ -1,0 +1,71 @@
+"""Weights in a file beside the graph stay mapped: neither the check nor a worker has a second copy of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from models.pipelines import Array
+from models.sandbox import CpuRun
+from models.weights import lie_beside
+from service.config import Provider
+from workers.runtime import OnnxRuntime
+
+WIDTH = 4096
+WEIGHTS_MIB = 4 * WIDTH**2 / 2**20
+
+Load = Callable[[Path], Callable[[Array], Array]]
+
+
+def on_worker(path: Path) -> Callable[[Array], Array]:
+    graph = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1).load(path)
+    return lambda rows: graph.run({"x": rows})["y"]
+
+
+def in_check(path: Path) -> Callable[[Array], Array]:
+    run = CpuRun()
+    run.open(path)
+    return lambda rows: run(path, {"x": rows})["y"]
+
+
+def written(folder: Path, *, beside: bool) -> Path:
+    """A graph that multiplies by 64 MiB of weights."""
+    weights = np.tile(np.arange(WIDTH, dtype=np.float32) / WIDTH, (WIDTH, 1))
+    kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", WIDTH]) for name in ("x", "y")]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weights"], ["y"])],
+        "wide", [kinds[0]], [kinds[1]], [numpy_helper.from_array(weights, "weights")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    path = folder / "model.onnx"
+    onnx.save(model, path, save_as_external_data=beside, location="w.bin", size_threshold=0)
+    return path
+
+
+def anonymous_mib() -> float:
+    """The memory of this process that is not mapped from a file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
+
+
+@pytest.mark.parametrize("load", [on_worker, in_check])
+def test_weights_beside_a_graph_are_not_copied(tmp_path: Path, load: Load) -> None:
+    path, before = written(tmp_path, beside=True), anonymous_mib()
+    answer = load(path)
+    found = answer(np.ones((2, WIDTH), np.float32))
+    assert anonymous_mib() - before < WEIGHTS_MIB / 2
+    assert found[1] == pytest.approx(np.arange(WIDTH), rel=1e-4)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_graph_says_where_its_weights_are(tmp_path: Path, *, beside: bool) -> None:
+    assert lie_beside(written(tmp_path, beside=beside)) is beside
+
+
+def test_an_empty_file_has_no_weights_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.touch()
+    assert not lie_beside(path)
