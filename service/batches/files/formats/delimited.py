@@ -1,7 +1,7 @@
 """CSV (RFC 4180): a header, a delimiter given or detected, quoted line ends; a faulty line is a fault of its own.
 
-Arrow parses a chunk whose lines are all well formed. Where one is not, it fails without detail: then numbers are read
-as texts and checked cell by cell, and lines that do not split like the header are split here, by the same grammar.
+Arrow parses a chunk. Where a cell of a number holds none, it fails without detail: then numbers are read as texts and
+checked cell by cell. It reports the lines that do not split like the header.
 """
 
 import io
@@ -20,7 +20,14 @@ from service.batches.files.blocks import BLOCK_ROWS, RowBlock
 from service.batches.files.columns import Columns, check_columns
 from service.batches.files.duplicates import DuplicateFinder
 from service.batches.files.formats.carrying import id_faults, record_batch, unread_row
-from service.batches.files.formats.records import ChunkCutter, Grammar, Records, all_records, scan, text_start
+from service.batches.files.formats.records import (
+    UTF8_MARK,
+    ChunkCutter,
+    Grammar,
+    Records,
+    scan,
+    text_start,
+)
 from service.batches.files.layouts import BatchFormat, Layout, Wanted
 from service.batches.files.plans import ByteRange, Chunk, Inspected, Limits, with_duplicates
 from service.batches.files.problems import FileProblem, FileRefused
@@ -135,24 +142,25 @@ def _header(top: io.BytesIO, delimiter: str, limits: Limits) -> tuple[str, ...]:
 def _parsed(content: bytes, layout: Layout, rows: int) -> tuple[Table, CellFaults]:
     """The wanted columns of `rows` rows, and the lines that do not split like the header: those are null.
 
-    Columns of fields are float64, or texts where one of them is no number.
+    Columns of fields are float64, or texts where one of them is no number. Raises FileRefused where there are not as
+    many rows.
     """
+    if content.startswith(UTF8_MARK):
+        content = b"\n" + content  # at the very beginning Arrow would drop the mark
     for as_text in (True,) if layout.wanted.by_value else (False, True):
         skipped: list[int] = []
         try:
             table = _arrow_table(content, layout, skipped, as_text=as_text)
         except (pa.ArrowException, ValueError):  # its message quotes the value
             continue
-        if (
-            table.num_rows + len(skipped) != rows
-        ):  # it splits lines as we do; should it ever differ, our count holds
+        if table.num_rows + len(skipped) != rows:  # Arrow splits lines as we do
             break
         columns = {name: _whole(table.column(name)) for name in table.column_names}
         if not skipped:
             return columns, NO_FAULTS
         places = [number - 1 for number in skipped]  # Arrow counts from 1, without blank lines
         return _spread(columns, places, rows), _wrong_lines(places)
-    return _split_all(content, layout, rows)
+    raise FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold the rows that were counted.")
 
 
 def _arrow_table(content: bytes, layout: Layout, skipped: list[int], *, as_text: bool) -> pa.Table:
@@ -198,27 +206,6 @@ def _wrong_lines(places: Sequence[int]) -> CellFaults:
     finder = FaultFinder()
     finder.add(np.array(places), problems.WRONG_COLUMN_COUNT)
     return finder.found()
-
-
-def _split_all(content: bytes, layout: Layout, rows: int) -> tuple[Table, CellFaults]:
-    """The same as `_parsed`, line by line. Raises FileRefused when there are not as many rows as were counted."""
-    grammar = Grammar(layout.delimiter)
-    records = all_records(content, grammar)
-    if len(records) != rows:
-        raise FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold the rows that were counted.")
-    lines: list[Sequence[str | None]] = [
-        _split(records.bytes_of(index, index + 1), grammar) for index in range(rows)
-    ]
-    wrong = [index for index, line in enumerate(lines) if len(line) != len(layout.columns)]
-    for index in wrong:
-        lines[index] = [None] * len(layout.columns)
-    names = _unique(layout)
-    columns = {
-        name: pa.array([line[index] for line in lines], pa.string())
-        for index, name in enumerate(names)
-        if not name.startswith("\0")
-    }
-    return columns, _wrong_lines(wrong) if wrong else NO_FAULTS
 
 
 def _split(line: bytes, grammar: Grammar) -> list[str]:

@@ -5,6 +5,7 @@ import io
 import tarfile
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -88,7 +89,7 @@ def test_quoted_line_ends_delimiters_and_quotes_stay_within_their_row(
     assert found == cells
 
 
-PIECES = ['"', '"', ",", ",", "\n", "\r", "\r\n", "x", "1", " ", "1.5"]
+PIECES = ['"', '"', ",", ",", "\n", "\r", "\r\n", "x", "1", " ", "1.5", "\ufeff"]
 
 
 @given(pieces=st.lists(st.sampled_from(PIECES), min_size=1, max_size=14), rows=st.integers(1, 4))
@@ -111,6 +112,23 @@ def test_any_text_is_split_the_same_by_chunk_and_line_by_line(pieces: list[str],
     assert [bool(wrong) for block in blocks for wrong in block.faults.any_of(block.count)] == [
         len(block.faults) > 0 for block in by_line
     ]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_a_byte_order_mark_within_a_file_belongs_to_its_cell_wherever_a_chunk_begins(rows: int) -> None:
+    """As where files that begin with one were joined."""
+    content = "id,dose,age\na,1,2\n\ufeffb,1,2\n\ufeff\n\ufeffa,1,2\n".encode()
+    limits = Limits(rows=rows)
+    found = ids_of(content, BatchFormat.CSV, limits, id_column="id")
+    assert found == [(1, "a"), (2, "\ufeffb"), (3, "None"), (4, "\ufeffa")]
+    plan = plan_of(content, BatchFormat.CSV, limits, id_column="id")
+    assert [row for chunk in plan.chunks for row in chunk.duplicates] == []
+    wrong = [
+        block.first_row + int(row)
+        for block in blocks_of(content, plan)
+        for row in np.flatnonzero(block.faults.any_of(block.count))
+    ]
+    assert wrong == [3]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
