@@ -34,7 +34,10 @@ from mutmut.workers.isolation import ForkRunner
 BATCHES, WORKERS = "tests/unit/service/batches", "tests/unit/workers"
 PARTS = {
     "models": ["tests/unit/models", "tests/unit/service/test_json_rule.py", "tests/unit/service/test_cli_checks.py"],
-    "service/batches/files": [f"{BATCHES}/files", *(f"{WORKERS}/test_chunk_{about}.py" for about in ("parity", "scoring"))],
+    "service/batches/files": [
+        *(f"{BATCHES}/files", "tests/integration/test_batch_web_sources.py"),
+        *(f"{WORKERS}/test_chunk_{about}.py" for about in ("parity", "scoring")),
+    ],
     "service/batches/recurrence.py": [f"{BATCHES}/test_recurrence.py", f"{BATCHES}/test_recurrence_all_zones.py"],
     "service/batches/windows.py": [f"{BATCHES}/test_windows.py"],
     "service/egress.py": ["tests/unit/service/test_egress.py"],

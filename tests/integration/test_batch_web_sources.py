@@ -64,6 +64,7 @@ def test_a_file_that_was_replaced_is_noticed(
 @pytest.mark.parametrize(
     ("status", "problem"),
     [
+        (300, FileProblem.UNREADABLE),
         (302, FileProblem.UNREADABLE),
         (400, FileProblem.UNREADABLE),
         (401, FileProblem.NOT_ALLOWED),

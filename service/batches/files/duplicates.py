@@ -65,7 +65,7 @@ class DuplicateFinder:
         if not self._spilled:
             self._spilled = [tempfile.TemporaryFile() for _ in range(BUCKETS)]  # noqa: SIM115 - they live as long as the finder
         taken = self._taken()
-        buckets = (taken["high"] % BUCKETS).astype(np.int64)
+        buckets = taken["high"] % BUCKETS
         order = np.argsort(buckets, kind="stable")
         ends = np.searchsorted(buckets[order], np.arange(BUCKETS + 1))
         for number, file in enumerate(self._spilled):

@@ -74,9 +74,8 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchForma
             )
         table, faults, columns = _read_index(_content(file, place, INDEX_BYTES), index_name, wanted)
         found = _looked_up(table[FILE_COLUMN], files)
-    schema = pa.schema([(name, column.type) for name, column in table.items()])
     places = [_with_fault(place, fault) for place, fault in zip(found, faults, strict=True)]
-    batch = record_batch(schema, table, len(places))
+    batch = pa.record_batch(table)
     chunks = _planned(places, batch, limits)
     if wanted.id_column is not None:
         finder = DuplicateFinder()
@@ -87,7 +86,7 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchForma
         chunks = with_duplicates(chunks, finder.duplicate_rows())
     named = {place.offset for place in found if not place.fault}
     unused = sum(member.place.offset not in named for member in files)
-    return Inspected(Layout(kind, wanted, schema, unused=unused), len(places), chunks, columns)
+    return Inspected(Layout(kind, wanted, batch.schema, unused=unused), len(places), chunks, columns)
 
 
 class ArchiveReader:

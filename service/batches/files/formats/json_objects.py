@@ -129,8 +129,9 @@ class ObjectBlock:
     def _id(self, line: Mapping[str, object]) -> list[FieldFault]:
         """What is wrong with the id of a line that has one."""
         name = self.layout.wanted.id_column
-        told = None if name is None else line.get(name)
-        return [] if name is None or told is None or is_id(told) else [problems.unusable_id(pointer_to(name))]
+        if name is None or line.get(name) is None or is_id(line[name]):
+            return []
+        return [problems.unusable_id(pointer_to(name))]
 
     def _with_written_id(self, line: Mapping[str, object], content: bytes) -> Mapping[str, object]:
         name = self.layout.wanted.id_column

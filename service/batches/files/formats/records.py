@@ -80,8 +80,9 @@ class Grammar:
 
     def __init__(self, delimiter: str | None = None) -> None:
         self._quoted = delimiter is not None
-        mark = re.escape((delimiter or ",").encode())
-        self._mark = (delimiter or ",").encode()[0]
+        between = (delimiter or ",").encode()
+        mark = re.escape(between)
+        self._mark = between[0]
         self.blank = b"\r\n" if delimiter is not None else b" \t\r\n"
         field = rb'(?:"(?:[^"]|"")*+"[^%b\r\n]*+|[^"%b\r\n][^%b\r\n]*+|)' % (mark, mark, mark)
         self._record = re.compile(rb"%b(?:%b%b)*+(?:\r\n|\n|\r(?!\n))" % (field, mark, field))

@@ -51,3 +51,27 @@ def test_what_does_not_add_up_is_found(kind: str) -> None:
 def test_another_count_of_the_file_is_found() -> None:
     with pytest.raises(Unaccounted):
         proven(26, [10, 10, 5], GOOD)
+
+
+def test_the_chunk_that_does_not_add_up_is_named() -> None:
+    with pytest.raises(Unaccounted) as one:
+        proven(25, [10, 10, 5], [*GOOD[:2], replace(GOOD[2], failed=4)])
+    with pytest.raises(Unaccounted) as all_of_it:
+        proven(26, [10, 10, 5], GOOD)
+    assert one.value.chunk == 2
+    assert str(one.value) == "chunk 2: results and failed rows are not all rows"
+    assert all_of_it.value.chunk is None
+    assert str(all_of_it.value) == "26 rows were counted and 25 planned"
+
+
+def test_a_dry_run_accounts_for_every_row_without_results() -> None:
+    checked = [replace(account, results=None) for account in GOOD]
+    account = proven(25, [10, 10, 5], checked, dry=True)
+    assert (account.succeeded, account.failed, account.error_lines) == (17, 8, 10)
+    with pytest.raises(Unaccounted, match="chunk 0: 10 results"):
+        proven(25, [10, 10, 5], checked)
+
+
+def test_a_dry_run_that_wrote_results_is_found() -> None:
+    with pytest.raises(Unaccounted, match="chunk 0"):
+        proven(25, [10, 10, 5], GOOD, dry=True)

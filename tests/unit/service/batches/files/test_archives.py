@@ -56,8 +56,9 @@ UNSAFE = ["../a.png", "/etc/a.png", "a/../../b.png", "C:\\a.png", "a\\..\\b.png"
 
 @pytest.mark.parametrize("name", UNSAFE)
 def test_names_that_lead_out_of_a_zip_are_refused(name: str) -> None:
-    content = zip_file([("a.png", image()), (name, image())])
-    assert problem(content, ZIP, **images()) is FileProblem.UNSAFE_NAME
+    refused = refusal(zip_file([("a.png", image()), (name, image())]), ZIP, **images())
+    assert refused.problem is FileProblem.UNSAFE_NAME
+    assert refused.detail.startswith("Member 2 has a name that leads outside")
 
 
 @pytest.mark.parametrize("name", UNSAFE)

@@ -6,6 +6,7 @@ import struct
 import pyarrow as pa
 import pytest
 
+from models.pipelines import Pipeline
 from service.batches.files.formats import inspect, wanted_of
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.plans import Limits
@@ -17,7 +18,6 @@ from tests.unit.service.batches.files.example_batches import (
     errors,
     file_of,
     good_rows,
-    image,
     images,
     ndjson_file,
     parquet_file,
@@ -28,6 +28,7 @@ from tests.unit.service.batches.files.example_batches import (
     scored,
     zip_file,
 )
+from tests.unit.service.batches.files.example_triage import Triage
 
 PARQUET, CSV, NDJSON, ZIP, TAR = BatchFormat
 SECRET = "Smith"
@@ -264,9 +265,25 @@ def test_a_file_that_changes_while_it_is_validated_is_refused() -> None:
     assert caught.value.problem is FileProblem.CHANGED
 
 
-def test_a_model_of_numbers_takes_no_archive_and_one_of_images_no_table() -> None:
-    assert problem(zip_file([("a.png", image())]), ZIP) is FileProblem.WRONG_FORMAT
-    assert problem(csv_file(good_rows(3)), CSV, **images()) is FileProblem.WRONG_FORMAT
+@pytest.mark.parametrize("form", BatchFormat)
+@pytest.mark.parametrize(
+    ("model", "forms", "takes"),
+    [
+        (pipeline(), TABLES, "rows of numbers"),
+        (Triage(), TABLES, "rows"),
+        (images()["model"], (ZIP, TAR), "files, in a ZIP or TAR"),
+    ],
+    ids=["numbers", "rows", "images"],
+)
+def test_a_model_takes_rows_or_files_and_is_told_by_what_it_takes(
+    model: Pipeline, forms: tuple[BatchFormat, ...], takes: str, form: BatchFormat
+) -> None:
+    refused = refusal(b"", form, model=model)
+    if form in forms:
+        assert refused.problem is FileProblem.EMPTY
+    else:
+        assert refused.problem is FileProblem.WRONG_FORMAT
+        assert refused.detail == f"The model takes {takes}: send those."
 
 
 @pytest.mark.parametrize("form", TABLES)

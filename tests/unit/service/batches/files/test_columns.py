@@ -67,6 +67,33 @@ def test_a_name_in_a_message_is_cut_and_steers_nothing() -> None:
     assert "_" * 64 not in refused.detail
 
 
+@pytest.mark.parametrize(
+    ("length", "shown"), [(64, "marker" + "_" * 58), (65, "marker" + "_" * 57 + "\u2026")]
+)
+def test_a_name_of_up_to_64_letters_is_shown_whole(length: int, shown: str) -> None:
+    refused = refusal(file_of(CSV, [{"dose": 1, "age": 2, "marker".ljust(length, "_"): 0.5}]), CSV)
+    assert refused.detail.startswith(f"`{shown}` is nearly `marker`:")
+
+
+def test_a_quoting_mark_in_a_name_does_not_end_its_quote() -> None:
+    refused = refusal(file_of(CSV, [{"dose": 1, "age": 2, "`marker`": 0.5}]), CSV)
+    assert "`\u00b7marker\u00b7` is nearly `marker`" in refused.detail
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (10, ""), (11, " and 1 more"), (13, " and 3 more")])
+def test_the_first_ten_of_many_missing_columns_are_named(count: int, more: str) -> None:
+    names = [f"lab_{number:02}" for number in range(count)]
+    refused = refusal(file_of(CSV, [{"dose": 1, "age": 2}]), CSV, carry=tuple(names))
+    assert refused.detail == f"There is no column {', '.join(names[:10])}{more}."
+
+
+def test_of_very_many_columns_the_first_thousand_are_kept() -> None:
+    content = file_of(CSV, [{"dose": 1, "age": 2, **{f"x{number}": 0 for number in range(1001)}}])
+    columns = plan_of(content, CSV).columns
+    assert columns is not None
+    assert columns.ignored == tuple(f"x{number}" for number in range(1000))
+
+
 def test_a_file_that_lacks_one_field_and_misspells_another_is_told_both() -> None:
     refused = refusal(b"Dose\n1\n", CSV)
     assert refused.problem is FileProblem.COLUMN_MISSING

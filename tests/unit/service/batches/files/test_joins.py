@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batches.files import thrift
+from service.batches.files import joins, thrift
 from service.batches.files.joins import JoinedFile, joined_footer
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.outputs import OutputFormat, encoded
@@ -127,6 +127,41 @@ def test_row_groups_of_encrypted_writers_are_counted_anew() -> None:
     store, [part] = stored([content])
     groups = thrift.read_struct(bytes(joined_footer(store, [part] * 3, pa.schema([]))))[4][1][1]
     assert [group[7][1] for group in groups] == [0, 1, 2]
+
+
+def test_row_groups_past_the_greatest_number_have_none() -> None:
+    group: thrift.Struct = {1: (thrift.LIST, (thrift.STRUCT, [])), 7: (thrift.I16, 0)}
+    assert joins._moved_group(group, 0, 2**15 - 1)[7] == (thrift.I16, 2**15 - 1)
+    assert 7 not in joins._moved_group(group, 0, 2**15)
+
+
+def test_every_place_in_a_joined_footer_is_that_of_the_same_bytes() -> None:
+    """Indexes and dictionaries included: readers that skip pages go there."""
+    contents = []
+    for first in (0, 50):
+        sink = io.BytesIO()
+        table = pa.Table.from_pylist(good_rows(80)[first:])
+        pq.write_table(table, sink, write_page_index=True, data_page_size=200)
+        contents.append(sink.getvalue())
+    store, parts = stored(contents)
+    schema = pq.read_schema(io.BytesIO(contents[0]))
+    footer = joined_footer(store, parts, schema)
+    whole = b"".join(JoinedFile(store, parts, footer).read())
+
+    def places(content: bytes) -> list[tuple[int, int]]:
+        """Where each page or index begins, and how long what follows there is compared."""
+        found = thrift.read_struct(content[-8 - int.from_bytes(content[-8:-4], "little") : -8])
+        columns = [column for group in found[4][1][1] for column in group[1][1][1]]
+        data = [column[3][1][number][1] for column in columns for number in (9, 11) if number in column[3][1]]
+        indexes = [(column[at][1], column[at + 1][1]) for column in columns for at in (4, 6)]
+        return [*((place, 20) for place in data), *indexes]
+
+    expected = [content[place : place + length] for content in contents for place, length in places(content)]
+    assert sorted(whole[place : place + length] for place, length in places(whole)) == sorted(expected)
+    assert pq.read_table(io.BytesIO(whole)).column("id").to_pylist() == [
+        *(f"r{number}" for number in range(80)),
+        *(f"r{number}" for number in range(50, 80)),
+    ]
 
 
 def test_a_footer_comes_back_from_its_struct_byte_for_byte() -> None:

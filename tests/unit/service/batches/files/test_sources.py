@@ -1,10 +1,12 @@
 """What may be opened, and how it is noticed that a source is gone, away, or no longer the same."""
 
+import errno
 import hashlib
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import fsspec
@@ -12,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
+from service.batches.files.places import Place
 from service.batches.files.problems import FileProblem, FileRefused, SourceUnavailable
 from service.batches.files.sources import Guarded, Identity, UploadSource, UriSource, check_same, sha256_of
 from service.batches.files.uris import SHAPE
-from service.errors import PayloadUnreadable
+from service.errors import BlobUnavailable, PayloadUnreadable, UploadNotFound
 from tests.unit.service.batches.files.example_batches import good_rows, parquet_file
 
 CONTENT = bytes(range(256)) * 100
@@ -38,7 +41,13 @@ def refused(uri: str, *roots: str) -> FileProblem:
 
 
 @pytest.mark.parametrize(
-    "form", ["file://{}/night/cases.csv", "{}/night/cases.csv", "local://{}/night/cases.csv"]
+    "form",
+    [
+        "file://{}/night/cases.csv",
+        "file://localhost{}/night/cases.csv",
+        "{}/night/cases.csv",
+        "local://{}/night/cases.csv",
+    ],
 )
 def test_a_file_below_an_allowed_root_is_read(root: Path, form: str) -> None:
     source = UriSource(form.format(root), ["s3://bucket", root.as_uri()])
@@ -148,20 +157,59 @@ class Failing(io.RawIOBase):
 
 
 @pytest.mark.parametrize(
-    ("fault", "expected"),
+    "fault", [TimeoutError(), ConnectionResetError(), OSError(errno.EIO, "I/O error"), BlobUnavailable()]
+)
+def test_a_fault_of_a_store_that_a_retry_may_mend_is_put_off(fault: Exception) -> None:
+    with pytest.raises(SourceUnavailable) as caught:
+        Guarded(Failing(fault)).read(1)
+    assert caught.value.__cause__ is fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem", "detail"),
     [
-        (TimeoutError(), SourceUnavailable),
-        (ConnectionResetError(), SourceUnavailable),
-        (FileNotFoundError(), FileRefused),
-        (PayloadUnreadable(), FileRefused),
-        (PermissionError(), FileRefused),
+        (FileNotFoundError(), FileProblem.GONE, "submit the batch again"),
+        (NotADirectoryError(), FileProblem.GONE, "submit the batch again"),
+        (UploadNotFound(), FileProblem.GONE, "submit the batch again"),
+        (PayloadUnreadable(), FileProblem.UNREADABLE, "Upload it again"),
+        (PermissionError(), FileProblem.NOT_ALLOWED, "does not let us read"),
+        (ImportError(), FileProblem.NOT_ALLOWED, "needs a package"),
+        (OSError(errno.ENAMETOOLONG, "too long"), FileProblem.NOT_ALLOWED, "no file of this name"),
+        (OSError(errno.ELOOP, "links"), FileProblem.NOT_ALLOWED, "no file of this name"),
     ],
 )
-def test_faults_of_a_store_are_told_apart_by_what_a_retry_mends(
-    fault: Exception, expected: type[Exception]
+def test_a_fault_of_a_store_that_no_retry_mends_says_what_to_do(
+    fault: Exception, problem: FileProblem, detail: str
 ) -> None:
-    with pytest.raises(expected):
+    with pytest.raises(FileRefused) as caught:
         Guarded(Failing(fault)).read(1)
+    assert caught.value.problem is problem
+    assert detail in caught.value.detail
+
+
+def test_a_source_reads_and_seeks_as_any_file_does() -> None:
+    file = Guarded(io.BytesIO(CONTENT))
+    assert file.readable()
+    assert file.seekable()
+    assert (file.read(10), file.tell()) == (CONTENT[:10], 10)
+    assert (file.seek(5, os.SEEK_CUR), file.read(3)) == (15, CONTENT[15:18])
+    buffer = bytearray(4)
+    assert (file.readinto(buffer), bytes(buffer)) == (4, CONTENT[18:22])
+    file.seek(-2, os.SEEK_END)
+    assert (file.readinto(buffer), bytes(buffer)) == (2, CONTENT[-2:] + CONTENT[20:22])
+    file.seek(100)
+    assert file.readall() == CONTENT[100:]
+    file.seek(100)
+    assert file.read(None) == CONTENT[100:]
+
+
+def test_closing_a_source_closes_the_file_below_once() -> None:
+    below = io.BytesIO(CONTENT)
+    file = Guarded(below)
+    file.close()
+    file.close()
+    assert below.closed
+    assert file.closed
 
 
 def test_a_fault_of_the_store_comes_through_arrow_as_itself() -> None:
@@ -182,27 +230,90 @@ def test_a_fault_of_the_store_comes_through_arrow_as_itself() -> None:
         list(file.iter_batches())
 
 
+class Facts(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A store that is no folder; of a file it reports `facts`, its name, size and type."""
+
+    protocol = "tagged"
+    facts: ClassVar[dict[str, Any]] = {"ETag": '"1"'}
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        """See fsspec."""
+        told = super().info(path, **options)
+        return {"name": told["name"], "size": told["size"], "type": told["type"], **self.facts}
+
+
 @pytest.fixture
-def remote() -> str:
-    """A file in a store that is no folder."""
-
-    class Tagged(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-        protocol = "tagged"
-
-        def info(self, path: str, **options: Any) -> dict[str, Any]:
-            return {**super().info(path, **options), "ETag": '"1"'}
-
-    fsspec.register_implementation("tagged", Tagged, clobber=True)
+def remote(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file in such a store."""
+    monkeypatch.setattr(Facts, "facts", Facts.facts)
+    fsspec.register_implementation("tagged", Facts, clobber=True)
     place = f"tagged://bucket/{uuid4().hex}/a.csv"
-    with Tagged().open(place, "wb") as file:
+    with Facts().open(place, "wb") as file:
         file.write(CONTENT)
     return place
 
 
 def test_a_source_elsewhere_is_known_by_its_etag(remote: str) -> None:
     source = UriSource(remote, ["tagged://bucket"])
-    assert source.identity().mark == 'ETag="1"'
+    assert source.identity() == Identity(len(CONTENT), 'ETag="1"')
     assert sha256_of(source) == hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("facts", "mark"),
+    [
+        ({"ETag": "a", "LastModified": "b", "created": "c"}, "ETag=a"),  # S3
+        ({"etag": "a", "last_modified": "b"}, "etag=a"),  # Azure
+        ({"mtime": 1.5, "ino": 7, "created": 3}, "mtime=1.5;ino=7"),  # a folder of another machine
+        ({"mtime": 1.5}, "mtime=1.5;ino=None"),
+        ({"ETag": None, "LastModified": "b"}, "LastModified=b"),
+        ({"Last-Modified": "b", "created": "c"}, "Last-Modified=b"),
+        ({"last_modified": "b", "created": "c"}, "last_modified=b"),
+        ({"created": "c"}, "created=c"),
+        ({}, ""),
+    ],
+)
+def test_a_source_elsewhere_is_known_by_the_surest_mark_that_its_store_reports(
+    remote: str, facts: dict[str, Any], mark: str
+) -> None:
+    Facts.facts = facts
+    assert UriSource(remote, ["tagged://bucket"]).identity() == Identity(len(CONTENT), mark)
+
+
+@pytest.mark.parametrize(
+    ("facts", "detail"), [({"type": "directory"}, "is a folder"), ({"size": None}, "report the size")]
+)
+def test_a_source_elsewhere_that_is_no_file_of_a_known_size_is_refused(
+    remote: str, facts: dict[str, Any], detail: str
+) -> None:
+    Facts.facts = facts
+    with pytest.raises(FileRefused) as caught:
+        UriSource(remote, ["tagged://bucket"]).identity()
+    assert caught.value.problem is FileProblem.UNREADABLE
+    assert detail in caught.value.detail
+
+
+def test_a_source_is_looked_for_below_every_root(remote: str) -> None:
+    assert UriSource(remote, ["/in", "tagged://other", "tagged://bucket", "s3://bucket"]).identity()
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_copy_elsewhere_is_written_under_another_name_until_it_is_whole(remote: str, end: str) -> None:
+    folder = remote.rpartition("/")[0] + "/out"
+    store, root = fsspec.filesystem("tagged"), "tagged://bucket"
+    seen: list[str] = []
+
+    def content() -> Iterator[bytes]:
+        yield b"one\n"
+        seen.extend(path.rpartition("/")[2] for path in store.find(folder))
+        yield b"two\n"
+
+    assert Place(folder + end, [root]).write("r.csv", content()) == f"{folder}/r.csv"
+    assert store.cat(f"{folder}/r.csv") == b"one\ntwo\n"
+    assert "r.csv" not in seen
+    assert [path.rpartition("/")[2] for path in store.find(folder)] == ["r.csv"]
+    Place(folder, [root]).write("r.csv", [b"again"])
+    assert store.cat(f"{folder}/r.csv") == b"again"
 
 
 def test_a_fault_of_a_kind_that_only_a_store_knows_is_put_off(

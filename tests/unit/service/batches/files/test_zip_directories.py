@@ -5,6 +5,10 @@ import struct
 
 import pytest
 
+from service.batches.files.formats.zip_directory import (
+    ENTRY_BYTES as MOST_OF_ONE,
+)
+from service.batches.files.formats.zip_directory import MOST_ENTRY_BYTES, MOST_RATIO, RATIO_MATTERS_BYTES
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.plans import Limits
 from service.batches.files.problems import FileProblem
@@ -166,3 +170,63 @@ def test_folders_count_as_members_and_not_as_rows() -> None:
     content = zip_file([("ward/", b""), ("ward/a.png", image())])
     assert plan_of(content, ZIP, Limits(members=2), **images()).rows == 1
     assert refusal(content, ZIP, limits=Limits(members=1), **images()).problem is FileProblem.TOO_MANY_MEMBERS
+
+
+def claiming(*sizes: int) -> bytes:
+    """The two images, said to unpack to these sizes."""
+    found = entries()
+    for entry, size in zip(found, sizes, strict=True):
+        entry[24:28] = struct.pack("<L", size)
+    return with_directory(b"".join(found))
+
+
+@pytest.mark.parametrize("by", [0, 1])
+def test_an_archive_unpacks_to_hundreds_of_times_its_size_at_most(by: int) -> None:
+    small = claiming(RATIO_MATTERS_BYTES - 10, 10 + by)
+    padding = bytes(RATIO_MATTERS_BYTES // MOST_RATIO)
+    large = zip_file([("a.png", image()), ("b.bin", padding)], 0)
+    entry = large.rfind(b"PK\x01\x02")
+    size = MOST_RATIO * len(large) - len(image()) + by
+    large = large[: entry + 24] + struct.pack("<L", size) + large[entry + 28 :]
+    for content in (small, large):
+        if by:
+            assert refusal(content, ZIP, **images()).problem is FileProblem.BOMB
+        else:
+            assert plan_of(content, ZIP, **images()).rows == 2
+
+
+@pytest.mark.parametrize("by", [0, 1])
+def test_a_directory_has_room_for_one_longest_entry_and_no_more_than_usual_ones_beside_it(by: int) -> None:
+    length = MOST_ENTRY_BYTES + 2 * MOST_OF_ONE + by
+    both = b"".join(entries())
+    signature = b"PK\x05\x05"  # what follows it is no entry
+    refused_or_not = with_directory(both + signature.ljust(length - len(both), b"x"))
+    if by:
+        assert "shorten them" in refusal(refused_or_not, ZIP, **images()).detail
+    else:
+        assert plan_of(refused_or_not, ZIP, **images()).rows == 2
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b"",
+        b"\1",
+        struct.pack("<2H", 1, 0),
+        struct.pack("<2H7s", 1, 7, bytes(7)),
+        struct.pack("<2H4s2HQ", 0xCAFE, 4, bytes(4), 0xBEEF, 8, 1),
+    ],
+    ids=["none", "cut", "empty", "too short", "of other kinds"],
+)
+def test_a_size_that_no_long_form_explains_is_taken_at_its_word(extra: bytes) -> None:
+    first, second = entries()
+    second[24:28] = b"\xff" * 4
+    second[30:32] = struct.pack("<H", len(extra))
+    refused = refusal(with_directory(bytes(first + second) + extra), ZIP, **images())
+    assert refused.problem is FileProblem.BOMB, "it unpacks to four gigabytes"
+
+
+def test_a_file_that_only_begins_like_an_archive_is_told_that_its_directory_is_missing() -> None:
+    for content in (b"PK", b"PK\3\4", b"PK\5\6" + bytes(17)):
+        assert "its directory is missing" in refusal(content, ZIP, **images()).detail
+    assert "holds no rows" in refusal(b"PK\5\6" + bytes(18), ZIP, **images()).detail
