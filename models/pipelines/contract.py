@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from models.field_codes import Code, FieldCode
 from models.manifest import MODEL, BundleRefused, Fault
@@ -59,6 +59,7 @@ class FieldFault:
     detail: str
 
 
+LEVELS: Final = 200  # deeper JSON is cannot be read back
 LONG_NUMBER: Final = re.compile(rb"[0-9]{4300}")  # longer integers are read back by nobody
 UNFIT: Final = FieldFault(
     "", FieldCode.INPUT_UNFIT, "The model does not take this input: compare it with the model's card."
@@ -259,6 +260,8 @@ def result_json(result: object) -> bytes:
             json.dumps(result, allow_nan=False)
         if LONG_NUMBER.search(content):  # perhaps in a text
             json.loads(content)
+        if content.count(b"[") + content.count(b"{") > LEVELS:  # perhaps side by side
+            from_json(content)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError):
         raise PredictionInvalid((0,), "the result cannot be written as JSON") from None
     return content

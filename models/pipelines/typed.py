@@ -7,7 +7,9 @@ back. See docs/models.md, "A pipeline of your own".
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, Self, TypeVar, get_args, get_origin
 
@@ -29,9 +31,10 @@ from models.pipelines.contract import (
     RowFault,
     Run,
     Scoring,
+    pointer_to,
 )
 from models.pipelines.side_files import READ
-from models.pipelines.typed_faults import field_faults
+from models.pipelines.typed_faults import MOST, field_faults
 from models.pipelines.typed_parts import parts_of
 from models.pipelines.typed_schemas import derived_schema, with_file_limits
 
@@ -266,6 +269,11 @@ def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> Ty
             checked = model.model_validate_json(to_json(whole))
         except ValidationError as error:
             raise InputRejected(*field_faults(error, value, schema)) from None
+    if infinite := list(islice(_infinite(value), MOST)):  # where a field may hold anything
+        detail = "Send a number within the range of a 64-bit float."
+        raise InputRejected(
+            *(FieldFault(pointer_to(*map(str, path)), FieldCode.NOT_FINITE, detail) for path in infinite)
+        )
     if swapped := list(_swapped(value, checked.model_dump(mode="json", by_alias=True))):
         lines = [
             InitErrorDetails(type="literal_error", loc=path, input=None, ctx={"expected": ""})
@@ -291,6 +299,18 @@ def _swapped(
         and value == read
         and isinstance(value, bool) is not isinstance(read, bool)
     ):
+        yield path
+
+
+def _infinite(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where a number past the range of a float is: it would be stored as null."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _infinite(part, (*path, key))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _infinite(part, (*path, index))
+    elif isinstance(value, float) and not math.isfinite(value):
         yield path
 
 

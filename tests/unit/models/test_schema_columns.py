@@ -6,6 +6,7 @@ import sys
 from typing import Any, Literal
 
 import pytest
+from pydantic_core import from_json
 
 from models.pipelines import InputRejected, PredictionInvalid, result_json
 from models.pipelines.schema_columns import (
@@ -187,6 +188,18 @@ def test_an_input_that_is_no_object_has_no_fields(schema: dict[str, Any]) -> Non
 def test_what_json_cannot_hold_is_no_prediction(result: dict[str, Any]) -> None:
     with pytest.raises(PredictionInvalid):
         result_json(result)
+
+
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else 1
+
+
+def test_a_result_is_no_deeper_than_it_can_be_read_back() -> None:
+    """One that was stored would be an error of the service whenever its job is read."""
+    assert from_json(result_json({"a": nested(199)}))
+    assert from_json(result_json({"a": [[]] * 300}))
+    with pytest.raises(PredictionInvalid):
+        result_json({"a": nested(201)})
 
 
 def test_a_text_may_hold_the_word_of_what_is_no_number() -> None:

@@ -1,5 +1,6 @@
 """What a caller is told that a value is to be, from its JSON Schema."""
 
+import math
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -8,7 +9,9 @@ import pytest
 from pydantic import AfterValidator, AwareDatetime, Field, FutureDate, Json, PastDate, ValidationError
 from pydantic_core import PydanticCustomError, to_json
 
-from models.pipelines.typed import TypedInput
+from models.manifest import ManifestTable
+from models.pipelines import InputRejected, no_files
+from models.pipelines.typed import TypedInput, TypedOptions, TypedPipeline, TypedResult
 from models.pipelines.typed_faults import described, field_faults
 from models.pipelines.typed_schemas import derived_schema
 
@@ -206,3 +209,29 @@ def test_of_countless_faults_a_hundred_are_told() -> None:
 
 def test_now_is_a_date_that_is_read() -> None:
     assert Sent.model_validate_json(to_json({"at": datetime.now(UTC), "key": UUID(int=1)}))
+
+
+class Open(TypedInput):
+    anything: Any = None
+    more: dict[str, Any] | None = None
+
+
+class OpenOptions(TypedOptions):
+    anything: Any = None
+
+
+def test_a_number_past_float64_is_refused_where_a_field_may_hold_anything() -> None:
+    """It was stored as null, and the case scored without it."""
+    pipeline = OpenPipeline(ManifestTable(), no_files)
+    value = {"anything": [1, {"a": math.inf}], "more": {"b/c": -math.inf, "d": 1e308}}
+    with pytest.raises(InputRejected) as caught:
+        pipeline.encode(value)
+    found = {(fault.pointer, fault.code) for fault in caught.value.faults}
+    assert found == {("/anything/1/a", "not_finite"), ("/more/b~1c", "not_finite")}
+    with pytest.raises(InputRejected, match="/anything: not_finite"):
+        pipeline.check_options({"anything": math.inf})
+    assert pipeline.decode(pipeline.encode({"anything": 1e308}))["anything"] == 1e308
+
+
+class OpenPipeline(TypedPipeline[ManifestTable, Open, TypedResult, OpenOptions]):
+    """Takes anything."""
