@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,11 @@ FAILED_ON_INPUT = FieldError(
     "/input",
     JobProblem.MODEL_FAILED,
     "The model fails on this input. Check the input; if it is right, tell the model's publisher.",
+)
+FAILED_ON_OPTIONS = FieldFault(
+    "",
+    JobProblem.MODEL_FAILED,
+    "The model fails on these options. Check them; if they are right, tell the model's publisher.",
 )
 DEFAULT_ALIAS = "stable"
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -76,9 +81,23 @@ class PublishedModel:
             return pipeline.encode(value)
         except InputRejected as rejected:
             raise InputInvalid(errors=field_errors(rejected.faults)) from None
-        except Exception as fault:
+        except (Exception, SystemExit) as fault:
             log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
             raise InputInvalid(errors=(FAILED_ON_INPUT,)) from None
+
+    def check_options(self, options: Mapping[str, object]) -> dict[str, object]:
+        """The options of a job, checked. Raises InputRejected, ModelUnavailable or BlobUnavailable.
+
+        An unexpected error of the pipeline counts as its failure on these options.
+        """
+        pipeline = self.pipeline
+        try:
+            return pipeline.check_options(dict(options))
+        except InputRejected:
+            raise
+        except (Exception, SystemExit) as fault:
+            log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
+            raise InputRejected(FAILED_ON_OPTIONS) from None
 
     def check_file(self, name: str, content: bytes) -> None:
         """Have the pipeline check a file that is a part of an input, if it does so. Raises what `encode` raises."""
@@ -89,7 +108,7 @@ class PublishedModel:
             pipeline.check_file(name, content)
         except InputRejected as rejected:
             raise InputInvalid(errors=field_errors(rejected.faults, pointer_to(name))) from None
-        except Exception as fault:
+        except (Exception, SystemExit) as fault:
             log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
             raise InputInvalid(errors=(FAILED_ON_INPUT,)) from None
 

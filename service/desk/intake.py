@@ -138,7 +138,7 @@ def _check_named_once(after: Sequence[UUID]) -> None:
 def _checked_options(model: PublishedModel, options: Mapping[str, object]) -> dict[str, object]:
     """The options as the pipeline takes them. Raises InputInvalid, ModelUnavailable or BlobUnavailable."""
     try:
-        return model.pipeline.check_options(dict(options))
+        return model.check_options(options)
     except InputRejected as rejected:
         faults = [
             FieldError(f"/options{fault.pointer}", fault.code, fault.detail) for fault in rejected.faults

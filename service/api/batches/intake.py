@@ -149,7 +149,7 @@ def _check_request(request: BatchRequest, model: PublishedModel) -> None:
     with _pointing("/format"):
         check_format(request.format, wanted)
     try:
-        model.pipeline.check_options(request.options)
+        model.check_options(request.options)
     except InputRejected as rejected:
         faults = (
             FieldError(f"/options{fault.pointer}", fault.code, fault.detail) for fault in rejected.faults

@@ -3,15 +3,17 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID, uuid4
 
 import pytest
 
 from models.manifest import ModelManifest
+from models.pipelines import InputRejected
 from models.pipelines.contract import SIDE_FILE_BYTES
 from service.catalog import PublishedModel
 from service.catalog.intake import TRY_AGAIN_S, Intake, location, published_files
-from service.errors import BlobUnavailable, ModelUnavailable
+from service.errors import BlobUnavailable, InputInvalid, ModelUnavailable
 from tests.fakes import MemoryBlobStore
 from tests.unit.models.example_bundles import manifest_table
 from tests.unit.models.plug_ins import install
@@ -124,3 +126,23 @@ def test_a_package_that_is_gone_makes_its_model_unavailable(site: Path) -> None:
     with pytest.raises(ModelUnavailable) as caught:
         intake(MemoryBlobStore()).pipeline()
     assert "unknown_pipeline" in caught.value.reason
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("of the patient"), SystemExit(1)])
+def test_what_a_package_raises_of_an_input_or_options_is_its_failure_on_these(
+    fault: BaseException, blobs: MemoryBlobStore
+) -> None:
+    def fail(value: object) -> NoReturn:
+        raise fault
+
+    of = manifest()
+    read = published_files(blobs, DIGEST, of)
+    model = PublishedModel(UUID(int=1), of, DIGEST, "", datetime(2026, 1, 1, tzinfo=UTC), read)
+    vars(model.pipeline).update(encode=fail, check_options=fail)
+    with pytest.raises(InputInvalid) as refused:
+        model.encode("x")
+    assert [(error.pointer, error.code) for error in refused.value.errors] == [("/input", "model_failed")]
+    with pytest.raises(InputRejected) as rejected:
+        model.check_options({"a": 1})
+    assert [(each.pointer, each.code) for each in rejected.value.faults] == [("", "model_failed")]
+    assert "patient" not in str(rejected.value.faults)
