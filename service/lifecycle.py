@@ -128,7 +128,7 @@ PUBLISHED_ACTIONS = (
     *(f"batch.{state}" for state in BatchState if state in ENDED_BATCH_STATES),
 )
 # Those among them that were published before events had a flag for it. A new type never belongs here: the trigger that
-# seals an event flags it (migration 0014).
+# seals an event flags it (migration 0015).
 PUBLISHED_BEFORE_FLAG = (
     *("job.succeeded", "job.failed", "job.canceled", "job.expired", "job.quarantined", "job.overdue"),
     *("batch.started", "batch.progressed", "batch.at_risk", "batch.completed", "batch.failed"),

@@ -17,7 +17,7 @@ from service.schema import migrate, unmigrate
 from service.webhooks import feed
 from tests import factories
 
-PREVIOUS = "0013"
+PREVIOUS = "0014"
 FLAGGED = "SELECT action, published FROM audit_event"
 INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'audit_event'"
 TRAIL = "SELECT xmin::text, id, canon, leaf FROM audit_event ORDER BY id"
