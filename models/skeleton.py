@@ -21,8 +21,10 @@ from models.graph import external_locations, read_signature
 from models.manifest import FILL_IN, MANIFEST_NAME, NAME_RULE, BundleRefused, Fault, is_name
 from models.signature import CLASS_MAPS, Signature, Tensor
 from models.table_guess import example_rows, guessed_features, is_table, mapped
+from models.tensor_guess import guessed_tensors
 
 MODEL_NAME: Final = "model.onnx"
+TENSORS: Final = "tensor"  # the pipeline for all that no other knows
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
 # Where something remains to be done, and what.
 Left = tuple[str, str]
@@ -121,13 +123,12 @@ def _guessed(signature: Signature, content: Any) -> _Guess:
     inputs = signature.inputs
     if is_table(inputs):
         guess = _of_table(inputs, content.graph)
-    elif len(inputs) == 1 and inputs[0].element in _NUMBERS and len(inputs[0].shape) == 4:
+    elif len(inputs) == 1 and _is_image(inputs[0]):
         guess = _of_image(inputs[0])
     else:
-        taken = ", ".join(f"{tensor.name} {tensor.element}{list(tensor.shape)}" for tensor in inputs)
-        reason = f"no pipeline fits the inputs of the graph ({taken or 'nothing'}): `models new` knows tables and images"
-        raise BundleRefused(Fault(MODEL_NAME, "pipeline_unknown", reason))
-    _add_output(guess, signature, content)
+        guess = _of_tensors(signature)
+    if guess.pipeline != TENSORS:
+        _add_output(guess, signature, content)
     if any(tensor.shape[:1] == (1,) for tensor in inputs):
         advice = "the graph takes one row at a time, so batches gain nothing: say so, or export it with a dynamic first axis"
         guess.left.append((CARD_NAME, advice))
@@ -164,12 +165,38 @@ def _of_table(inputs: Sequence[Tensor], graph: Any) -> _Guess:
     return guess
 
 
-def _of_image(first: Tensor) -> _Guess:
-    _, channels, height, width = first.shape
-    if channels not in (1, 3) or height != width or height is None:
-        found = [channels, height, width]
-        reason = f"the graph takes images of {found}: the pipeline feeds squares of 1 or 3 channels, channels first"
+def _of_tensors(signature: Signature) -> _Guess:
+    """Any graph of tensors, where nothing is known of their meaning. Raises BundleRefused."""
+    found = guessed_tensors(signature, FEWEST_CASES)
+    if found is None:
+        given = ", ".join(
+            f"{tensor.name} {tensor.element}{list(tensor.shape)}"
+            for tensor in (*signature.inputs, *signature.outputs)
+        )
+        reason = f"no pipeline fits the graph ({given or 'nothing'}): its tensors must have the rows as their first axis"
         raise BundleRefused(Fault(MODEL_NAME, "pipeline_unknown", reason))
+    guess = _Guess(
+        TENSORS, dict(found.inputs), dict(found.outputs), list(found.parameters), list(found.examples)
+    )
+    place = f"{MANIFEST_NAME}: parameters"
+    advice = "give each tensor a title, and its unit and range if you can; callers send nested lists"
+    guess.left.append((place, advice))
+    if any("-1" in line for line in found.parameters):
+        advice = "an axis of any length may be up to 4096 long: say so if the graph takes fewer or more"
+        guess.left.append((f"{place}.longest", advice))
+    return guess
+
+
+def _is_image(tensor: Tensor) -> bool:
+    """Whether it can be squares of one or three channels, channels first."""
+    if tensor.element not in _NUMBERS or len(tensor.shape) != 4:
+        return False
+    _, channels, height, width = tensor.shape
+    return channels in (1, 3) and height == width and height is not None
+
+
+def _of_image(first: Tensor) -> _Guess:
+    _, channels, height, _ = first.shape
     guess = _Guess("image-classification", {"image": first.name})
     guess.examples = [{"data": FILL_IN}] * FEWEST_CASES
     guess.parameters += [f"size = {height}", f"channels = {channels}"]

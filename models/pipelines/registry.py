@@ -26,6 +26,7 @@ _BUILT_IN: Final = {
     "image-classification": "models.pipelines.image_classification",
     "sequence-classification": "models.pipelines.sequence_classification",
     "tabular-classification": "models.pipelines.tabular_classification",
+    "tensor": "models.pipelines.tensor",
 }
 
 

@@ -35,9 +35,11 @@ FEATURES: list[dict[str, Any]] = [
     {"name": "age", "title": "Age", "unit": "a", "minimum": 0.0, "maximum": 120.0, "example": 40.0},
 ]
 
+CLASSES: dict[str, Any] = {"labels": LABELS, "positive": "ill", "threshold": THRESHOLD}
 OWN: dict[str, dict[str, Any]] = {
     "tabular-classification": {"features": FEATURES},
     "image-classification": {"size": 8},
+    "tensor": {"inputs": [{"name": "x", "shape": [2]}], "outputs": [{"name": "y", "shape": [1]}]},
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
 }  # by pipeline: parameters that only it has
 
@@ -54,13 +56,7 @@ def manifest_table(pipeline: str = "tabular-classification", **parameters: Any) 
             "title": "Effect of a dose",
             "summary": "A line through made-up points.",
             "license": "CC0-1.0",
-            "parameters": {
-                "labels": LABELS,
-                "positive": "ill",
-                "threshold": THRESHOLD,
-                **own,
-                **parameters,
-            },
+            "parameters": {**({} if pipeline == "tensor" else CLASSES), **own, **parameters},
         }
     )
 

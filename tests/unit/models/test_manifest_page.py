@@ -22,6 +22,7 @@ from models.pipelines.features.table import FeatureTable
 from models.pipelines.image_classification import ImageParameters
 from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.tabular_classification import TabularParameters
+from models.pipelines.tensor import TensorParameters, TensorTable
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 TABLES: dict[str, type[ManifestTable]] = {
@@ -32,6 +33,8 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `tabular-classification`": TabularParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
     "`[parameters]` of `sequence-classification`": SequenceParameters,
+    "`[parameters]` of `tensor`": TensorParameters,
+    "A tensor": TensorTable,
     "A feature": FeatureTable,
     "A number": Feature,
     "A whole number": IntegerFeature,
