@@ -293,16 +293,28 @@ def _properties(schema: Json) -> list[tuple[str, object]]:
     properties: Mapping[str, Json] = schema.get("properties") or {}
     required = set(schema.get("required") or ())
     found: list[tuple[str, object]] = []
-    for name, rule in properties.items():
+    for name, rule in ((name, _resolved(each, schema)) for name, each in properties.items()):
         optional = "" if not required or name in required else " (optional)"
         found.append((name, f"{rule.get('title') or rule.get('description') or ''}{_range(rule)}{optional}"))
     return found
 
 
+def _resolved(rule: Json, root: Json) -> Json:
+    """A field's rule behind its reference, also where the field may be null instead."""
+    others = [each for each in rule.get("anyOf") or () if each.get("type") != "null"]
+    if len(others) == 1:
+        return {**_resolved(others[0], root), **{key: value for key, value in rule.items() if key != "anyOf"}}
+    if "$ref" not in rule:
+        return rule
+    referred = _resolved(root["$defs"][rule["$ref"].rpartition("/")[2]], root)
+    return {**referred, **{key: value for key, value in rule.items() if key != "$ref"}}
+
+
 def _range(rule: Json) -> str:
     """What a field may be: ` [0 to 57 mm]`, ` [never, former, current]`, or nothing."""
     low, high, unit = rule.get("minimum"), rule.get("maximum"), rule.get("unit")
-    words = cell_text(rule["enum"]) if rule.get("enum") else ""
+    words = cell_text([value for value in rule.get("enum") or () if value is not None])
+    words = "" if words == NOTHING else words
     if low is not None and high is not None:
         words = f"{low:g} to {high:g}"
     if unit not in {None, "", "1"}:

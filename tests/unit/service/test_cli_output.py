@@ -85,6 +85,26 @@ def test_an_answer_in_a_few_words(result: dict[str, object], words: str) -> None
     assert tables.answer({"result": result}) == words
 
 
+def test_what_a_field_may_be_is_shown_where_its_schema_refers_to_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    colour = {"type": "string", "title": "Colour", "enum": ["red", "黄"]}
+    properties = {
+        "plain": {"$ref": "#/$defs/Colour"},
+        "perhaps": {"anyOf": [{"$ref": "#/$defs/Colour"}, {"type": "null"}], "title": "Hue"},
+        "site": {"type": ["string", "null"], "title": "Site", "enum": ["arm", None]},
+        "note": {"type": "string", "title": "Note"},
+    }
+    shown = tables.model(
+        dict.fromkeys(tables.MODEL_FIELDS, "x")
+        | {"versions": [], "aliases": {}, "labels": [], "metrics": {}}
+        | {"input_schema": {"$defs": {"Colour": colour}, "type": "object", "properties": properties}}
+    )
+    assert plain(capsys, shown).split("Input\n")[1].splitlines() == [
+        "plain    Colour [red, 黄]", "perhaps  Hue [red, 黄]", "site     Site [arm]", "note     Note",
+    ]  # fmt: skip
+
+
 def test_of_many_wrong_fields_a_few_are_named() -> None:
     errors = [{"pointer": f"/input/{n}", "code": "c", "detail": f"Mend {n}."} for n in range(8)]
     assert tables.problem({"code": "input_invalid", "errors": errors}) == (
