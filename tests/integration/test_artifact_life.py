@@ -13,6 +13,7 @@ from service.db import Database
 from service.embedded import ServerUrls
 from service.errors import ArtifactNotFound
 from service.jobs import artifacts, queries
+from service.leases import Lease
 from service.storage import FsspecBlobStore
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.studio import LARGE, PEER, SMALL, Studio, studio_of
@@ -145,6 +146,34 @@ def test_a_sweep_leaves_blobs_to_a_worker_that_still_holds_their_job(studio: Stu
     assert studio.content(job_id, LARGE.name) == LARGE.content
 
 
+def test_a_sweep_removes_what_a_lost_claim_left_while_its_job_runs_again(studio: Studio) -> None:
+    swept: list[int] = []
+
+    def lose(_: object) -> None:
+        studio.bench.graph.script = lambda _: swept.append(studio.sweep())
+        studio.rescue(job_id)
+
+    studio.drawing.artifacts = (LARGE,)
+    (job_id,) = studio.bench.submit(1.0)
+    studio.bench.graph.script = lose
+    studio.bench.score()
+    studio.bench.score()
+    assert swept == [1]
+    assert studio.content(job_id, LARGE.name) == LARGE.content
+
+
+def test_a_blob_that_is_noted_again_counts_as_noted_and_is_kept_from_then_on(studio: Studio) -> None:
+    """A worker repeats a note whose reply was lost."""
+    caller = studio.bench.caller
+    (job_id,) = studio.bench.submit(1.0)
+    made = studio.store.prepare(caller.cipher, caller.tenant_id, Lease(job_id, 1), [LARGE])
+    for kept_s in (0.0, 600.0):
+        with studio.bench.database.statement() as work:
+            assert artifacts.note(work, made, kept_s=kept_s) == {job_id}
+    assert artifacts.remove_due(studio.bench.database, studio.bench.blobs) == 0
+    assert len(studio.notes()) == 1
+
+
 def test_a_note_is_left_alone_for_a_while(studio: Studio) -> None:
     def lose(_: object) -> None:
         studio.bench.graph.script = None
@@ -196,3 +225,21 @@ def test_a_blob_that_cannot_be_removed_is_tried_later_and_holds_up_no_others(stu
     assert artifacts.remove_due(studio.bench.database, studio.bench.blobs) == 1
     assert studio.sweep() == 1
     assert (studio.blobs(), studio.notes()) == ([], [])
+
+
+def test_a_store_that_goes_away_between_two_removals_leaves_the_second_to_a_later_sweep(
+    studio: Studio,
+) -> None:
+    ids = studio.score(LARGE, jobs=2)
+    with studio.bench.database.transaction() as work:
+        artifacts.remove(work, ids)
+    real = studio.bench.blobs.delete_unfinished
+
+    def then_away(location: str) -> None:
+        real(location)
+        studio.bench.blobs.away = True
+
+    studio.bench.blobs.delete_unfinished = then_away  # type: ignore[method-assign]
+    assert artifacts.remove_due(studio.bench.database, studio.bench.blobs) == 1
+    assert studio.notes() == studio.blobs()
+    assert len(studio.notes()) == 1

@@ -129,10 +129,10 @@ def test_a_session_that_silently_falls_back_is_told_of_where_that_is_allowed(tmp
             RuntimeError(
                 "cuda_call.cc:121 CUDA failure 46: CUDA-capable device(s) is/are busy or unavailable ; GPU=-1 ; hostname=h"
             ),
-            "CUDA failure 46: CUDA-capable device(s) is/are busy or unavailable. Look",
+            "CUDA failure 46: CUDA-capable device(s) is/are busy or unavailable. Check",
         ),
         (RuntimeError("CUDA failure 2: out of memory ; GPU=0"), "the GPU has no memory left"),
-        (RuntimeError("what nobody foresaw"), "RuntimeError. Look"),
+        (RuntimeError("what nobody foresaw"), "RuntimeError. Check"),
     ],
     ids=["busy", "full", "other"],
 )

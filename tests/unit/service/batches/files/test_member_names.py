@@ -87,6 +87,8 @@ SPELLED = [
     ("レントゲン写真/東京.png", "cp932", DOS), ("患者.png", "gbk", DOS),
     ("病人.png", "gbk", DOS), ("PATIENT张三.png", "gbk", UNIX), ("新建文件夹/图片.png", "gbk", DOS),
     ("张三/李四.png", "gbk", DOS), ("测试.png", "gbk", UNIX), ("王婷.png", "gbk", DOS),
+    # In code page 850 with a sharp s behind a consonant; with one letter of four that is rare.
+    ("Málaga Pérez.png", "latin-1", UNIX), ("钱张龙夹CT.png", "gbk", DOS),
 ]  # fmt: skip
 
 
@@ -112,7 +114,9 @@ def test_a_name_without_a_flag_is_found_by_an_index(name: str, encoding: str, sy
      ("kūno.png", "cp1257"),
      # Words in two encodings: Hernįndez, Sťren, naőve café and half-width katakana, or a letter alone.
      ("Hernández.png", "latin-1"), ("Søren.png", "cp850"), ("naïve café.png", "cp437"),
-     ("Ü.png", "latin-1"), ("ｱｲｳ.png", "cp932"), ("ｶﾞﾝ.png", "cp932"), ("胸片.png", "gbk")],
+     ("Ü.png", "latin-1"), ("ｱｲｳ.png", "cp932"), ("ｶﾞﾝ.png", "cp932"), ("胸片.png", "gbk"),
+     # A letter alone, one common letter too few, and a name that looks as if its bytes were escaped already.
+     ("病.png", "gbk"), ("林_1.png", "cp932"), ("唐顾徐.png", "gbk"), ("100%41 фото.png", "cp866")],
 )  # fmt: skip
 def test_a_name_in_an_encoding_that_is_not_read_comes_back_as_its_bytes(
     name: str, encoding: str, form: BatchFormat
@@ -137,6 +141,12 @@ def test_a_name_that_came_back_as_its_bytes_is_found_by_an_index_of_it() -> None
 )  # fmt: skip
 def test_an_index_finds_a_name_that_cannot_be_told_without_it(name: str, encoding: str) -> None:
     content = raw_zip(b"a.png", name.encode(encoding), index=f"file\n{name}\n")
+    assert files_of(content) == [(name, image(1))]
+
+
+def test_an_index_in_decomposed_letters_finds_a_name_in_an_encoding_that_cannot_be_told() -> None:
+    name = decomposed("Größe.png")
+    content = raw_zip(b"a.png", composed(name).encode("mac_roman"), index=f"file\n{name}\n")
     assert files_of(content) == [(name, image(1))]
 
 
