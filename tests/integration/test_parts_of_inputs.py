@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from models.pipelines import Part, PartKind
 from service.catalog import Catalog, PublishedModel
 from service.config import Settings
 from service.crypto import Keyring
@@ -128,6 +129,20 @@ def test_jobs_of_one_claim_each_get_their_own_parts(
     ids = [each.id for each in stored if isinstance(each, Accepted)]
     assert score(bench, looking) == len(scans)
     assert [result_of(bench, job_id)["scan"] for job_id in ids] == [scan.decode() for scan in scans]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_case_with_a_file_alone_is_stored_with_it(
+    desk: Desk, bench: Workbench, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    """Without an idempotency key and without a job to wait for, other cases take one statement."""
+    parts: Any = desk._catalog.resolve(parts_pipeline.NAME).pipeline.parts
+    monkeypatch.setitem(parts, "finding", Part(PartKind.RESULT, required=False))
+    wanted = look("", finding="left out")
+    stored = desk.submit_many(bench.caller, [wanted])[0] if many else desk.submit(bench.caller, wanted)
+    assert isinstance(stored, Accepted)
+    assert bench.view(stored.id).state is JobState.QUEUED
+    assert bench.rows("SELECT job_id, name FROM job_input") == [(stored.id, "scan")]
 
 
 @pytest.mark.parametrize(
