@@ -62,6 +62,8 @@ class PartReader:
         Raises PartUnfit, PayloadUnreadable, UploadNotFound, BlobMissing or BlobUnavailable.
         """
         wanted, found = loaded.pipeline.parts, stored.get(job.lease.id, ())
+        if not wanted:
+            return {}
         if {each.name for each in found} - wanted.keys() or _lacking(wanted, found):
             raise PartUnfit(NOT_THE_PARTS)
         return {each.name: self._opened(job, wanted[each.name], each) for each in found}
