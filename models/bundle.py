@@ -141,7 +141,7 @@ def opened(folder: Path, pipeline: Pipeline) -> Scoring:
         return pipeline.open(folder)
     except BundleRefused:
         raise
-    except Exception as error:  # a pipeline may raise anything; all of it counts as a fault of these files
+    except (Exception, SystemExit) as error:  # a pipeline may raise anything: a fault of these files
         reason = f"the pipeline cannot open the bundle's files: {type(error).__name__}: {error}"
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: parameters", "bundle_not_opened", reason)) from error
 

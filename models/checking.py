@@ -172,7 +172,7 @@ def _check_schemas(pipeline: Pipeline) -> list[Fault]:
     for name, schema in told.items():
         try:
             Draft202012Validator.check_schema(schema())
-        except Exception as error:  # noqa: BLE001 - see above
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
             reason = (
                 f"its {name} schema is not a JSON Schema 2020-12 ({type(error).__name__}): mend its package"
             )

@@ -52,7 +52,7 @@ def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]
             again = pipeline.encode(as_sent(pipeline.decode(stored.payload), pipeline))
         except InputRejected as error:
             faults.append(rejected(index, error))
-        except Exception as error:  # noqa: BLE001 - the code of somebody's package, which may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the code of somebody's package, which may raise anything
             reason = f"the pipeline fails on this input: {type(error).__name__}: {error}"
             faults.append(case_fault(index, "golden_failed", reason))
         else:
@@ -71,7 +71,7 @@ def _fewest(pipeline: Pipeline) -> int:
     """The number of cases required: FEWEST_CASES, or all possible ones if the pipeline accepts fewer."""
     try:
         inputs, options = few_values(pipeline.input_schema()), few_values(pipeline.options_schema())
-    except Exception:  # noqa: BLE001 - the code of somebody's package; reported with its schemas
+    except (Exception, SystemExit):  # noqa: BLE001 - the code of somebody's package; reported with its schemas
         return FEWEST_CASES
     possible: set[object] = set()
     for value, chosen in product(inputs or (), options or ()):
@@ -87,7 +87,7 @@ def _stored(case: GoldenCase, pipeline: Pipeline) -> tuple[bytes, str, frozenset
     try:
         stored = encoded(case, pipeline)
         return stored.payload, _canonical(stored.options), frozenset(stored.parts.items())
-    except Exception:  # noqa: BLE001 - the code of somebody's package; reported with the case
+    except (Exception, SystemExit):  # noqa: BLE001 - the code of somebody's package; reported with the case
         return None
 
 
@@ -160,7 +160,7 @@ def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:
         answers = scoring.score(run, cases)
     except BundleRefused:  # the graph does not match the manifest; the fault says what to change
         raise
-    except Exception as error:  # a runtime may raise anything; all of it counts as the bundle's fault
+    except (Exception, SystemExit) as error:  # a runtime may raise anything: the bundle's fault
         reason = f"a batch of {count} cannot be scored: {type(error).__name__}: {error}"
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason)) from error
     if len(answers) != count:

@@ -47,7 +47,7 @@ def probability(dose: float, age: float = AGE) -> float:
     return 1 / (1 + math.exp(-(0.1 * dose + 0.02 * age - 2)))
 
 
-def raising(fault: Exception, *doses: float) -> Callable[[Mapping[str, Array]], None]:
+def raising(fault: BaseException, *doses: float) -> Callable[[Mapping[str, Array]], None]:
     """A script: a run with one of these doses among its rows fails."""
 
     def script(feeds: Mapping[str, Array]) -> None:
@@ -254,9 +254,10 @@ def test_inputs_that_changed_places_are_not_scored(bench: Workbench) -> None:
     assert bench.outcomes([one, other]) == ["succeeded", "input_unreadable"]
 
 
-def test_a_fault_nobody_foresaw_fails_its_job_alone(bench: Workbench) -> None:
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), SystemExit(0), SystemExit("x"), GeneratorExit()])
+def test_a_fault_nobody_foresaw_fails_its_job_alone(bench: Workbench, fault: BaseException) -> None:
     ids = bench.submit(1.0, POISON, 2.0)
-    bench.graph.script = raising(ZeroDivisionError(), POISON)
+    bench.graph.script = raising(fault, POISON)
     bench.score()
     assert bench.outcomes(ids) == ["succeeded", "model_failed", "succeeded"]
 

@@ -334,14 +334,14 @@ class Scorer:
         return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
 
     def _run(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
-        """Have the pipeline score the cases. An unexpected error counts as the model's failure on these cases."""
+        """Have the pipeline score the cases. An unexpected error, or `sys.exit`, counts as the model's failure."""
         try:
             return self._run_steps(loaded, cases)
         except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut):
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault
-        except Exception as fault:
+        except (Exception, SystemExit, GeneratorExit) as fault:
             log.error("pipeline_failed", model=loaded.model.name, cases=len(cases), exc_info=fault)
             raise RunFailed(type(fault).__name__) from fault
 

@@ -61,6 +61,10 @@ def raising(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
     raise MemoryError("out of memory")
 
 
+def exiting(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
+    raise SystemExit(1)
+
+
 GOOD = renewed_golden(json.dumps(golden_table()), PIPELINE, SCORING, score)
 
 
@@ -92,6 +96,7 @@ def test_a_wrong_answer_fails_in_every_arrangement() -> None:
         (too_few_rows, {"golden_failed"}),
         (without_the_output, {"golden_failed"}),
         (raising, {"golden_failed"}),
+        (exiting, {"golden_failed"}),
     ],
 )
 def test_a_model_that_fails_is_refused(run: Any, codes: set[str]) -> None:
@@ -269,9 +274,17 @@ class Fragile(TabularClassification):
         raise KeyError("dose")
 
 
+class Exiting(TabularClassification):
+    """Ends the process instead of refusing."""
+
+    def encode(self, value: object) -> bytes:
+        raise SystemExit("no licence")
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "reason"),
     [
+        (Exiting, "golden_failed", "the pipeline fails on this input: SystemExit: no licence"),
         (Forgetful, "golden_not_read_back", "read back differently"),
         (Fragile, "golden_failed", "the pipeline fails on this input: KeyError: 'dose'"),
     ],

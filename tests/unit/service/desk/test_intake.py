@@ -98,11 +98,12 @@ def test_a_case_becomes_a_job_with_its_caller_model_and_stored_input() -> None:
     assert found.priority is Priority.ROUTINE
 
 
+@pytest.mark.parametrize("fault", [RuntimeError("secret patient"), SystemExit("secret patient")])
 def test_an_unexpected_error_of_a_pipeline_is_the_fault_of_this_case_alone(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     def broken(*_: object) -> bytes:
-        raise RuntimeError("secret patient")
+        raise fault
 
     monkeypatch.setattr(TabularClassification, "encode", broken)
     with pytest.raises(InputInvalid) as caught:
