@@ -174,7 +174,7 @@ def _check_schemas(pipeline: Pipeline) -> list[Fault]:
             Draft202012Validator.check_schema(schema())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
             reason = (
-                f"its {name} schema is not a JSON Schema 2020-12 ({type(error).__name__}): mend its package"
+                f"its {name} schema is not a JSON Schema 2020-12 ({type(error).__name__}): fix its package"
             )
             faults.append(Fault(PLACE, "schema_invalid", reason))
     return faults

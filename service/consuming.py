@@ -104,7 +104,7 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """kombu's transport, for which every error of Redis is a reason to connect anew and none to end.
+    """kombu's transport, changed so that every error of Redis leads to a reconnection and none ends the consumer.
 
     A replica, a full memory or a missing right is answered with an error reply, which kombu knows as a fault of the
     program: it makes a worker exit, and no worker starts while it lasts.

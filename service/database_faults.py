@@ -120,7 +120,7 @@ _WORDS: dict[DatabaseFault, tuple[str, str, str]] = {
     ),
     F.DISK_FULL: (
         "its disk is full",
-        "Free space on the server's disk: data, log (pg_wal) and temporary files. It goes on by itself or after a restart.",
+        "Free space on the server's disk: data, log (pg_wal) and temporary files. It continues by itself or after a restart.",
         "Free space on the disk of the data folder, then start the stack again if it has stopped.",
     ),
     F.OUT_OF_MEMORY: (
@@ -165,8 +165,8 @@ _WORDS: dict[DatabaseFault, tuple[str, str, str]] = {
     ),
     F.CONNECTION_LOST: (
         "the connection broke",
-        "Nothing, unless it goes on: look into the server's log and that of any pooler.",
-        "Nothing, unless it goes on: look into log/postgres.log of the data folder.",
+        "Nothing, unless it continues: look into the server's log and that of any pooler.",
+        "Nothing, unless it continues: look into log/postgres.log of the data folder.",
     ),
 }
 

@@ -95,7 +95,7 @@ class UnitOfWork:
 
     @property
     def session(self) -> Session:
-        """The ORM session of this transaction; not to be had in statement()."""
+        """The ORM session of this transaction; not available in statement()."""
         assert not self._single
         return self._session
 
@@ -110,7 +110,7 @@ class UnitOfWork:
     def follow_up(self, step: "Callable[[UnitOfWork], None]") -> None:
         """Run `step` in one more statement once the transaction is committed: to find out whom to wake for what it did.
 
-        A step that finds Postgres unavailable is dropped, as a lost wake-up is: the sweeps mend it.
+        A step that finds Postgres unavailable is dropped, like a lost wake-up: the sweeps make up for it.
         """
         self._follow_ups.append(step)
 
@@ -146,7 +146,7 @@ class UnitOfWork:
             self._send(self._queue)
 
     def _raise_unavailable(self, error: BaseException, fault: DatabaseFault | None) -> None:
-        """Raise what callers try again after. A missing table is raised as it is: whoever asks for it wants to know."""
+        """Raise errors after which callers retry. A missing table is raised unchanged, for its caller to handle."""
         if fault is not None and fault is not DatabaseFault.SCHEMA_MISSING:
             self._report(fault)
             raise DatabaseUnavailable(fault=fault) from error
@@ -216,7 +216,7 @@ class Database:
         return UnitOfWork(self._engine, self._queue, single=True, report=self._report)
 
     def _report(self, fault: DatabaseFault) -> None:
-        """Log a cause when it comes up, and now and then while it lasts: every caller meets it."""
+        """Log a cause when it first occurs, and at intervals while it lasts, since every caller encounters it."""
         now = time.monotonic()
         last, logged_at = self._last_fault
         if fault is last and now - logged_at < SAME_FAULT_LOGGED_EVERY_S:
@@ -230,7 +230,7 @@ class Database:
 
 
 def _refuse_closed(connection: "psycopg.Connection[TupleRow]", *_: object) -> None:
-    """Let the pool connect anew where Postgres has closed a waiting connection, such as by a restart.
+    """Let the pool reconnect if Postgres has closed an idle connection, such as by a restart.
 
     What waits has nothing to say, so a socket that can be read was closed. Asking costs a microsecond, a ping would cost
     a round trip.

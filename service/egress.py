@@ -128,7 +128,7 @@ class Target:
 
     @property
     def host_header(self) -> str:
-        """The host as it stands in a URL, with the port unless the scheme implies it."""
+        """The host as written in a URL, with the port unless the scheme implies it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 

@@ -1,7 +1,7 @@
-"""The one mechanism of claimed work: who holds a row, until when, and proof that nobody else does.
+"""The mechanism of claimed work: who holds a row, until when, and proof that no other process does.
 
 A table of claimed work has `state`, `fence`, `attempt`, `claim_size`, `lease_owner` and `lease_expires_at`. A claim raises the
-fence; whoever writes back shows the fence of its claim, so a claimant that was presumed dead cannot publish.
+fence; a write-back carries the fence of its claim, so a claimant that was presumed dead cannot publish.
 Time is always the database's, never a worker's clock. This module makes the SQL that all such tables
 share; what a claim selects and what completion stores belongs to the table's own module.
 """

@@ -41,7 +41,7 @@ _process: dict[str, object] = {}
 
 
 def configure(level: str, **process: object) -> None:
-    """Set up structlog and the standard library's logging; `process` stands in every line, of every thread."""
+    """Set up structlog and the standard library's logging; `process` is included in every line, of every thread."""
     least = logging.getLevelNamesMapping().get(level, logging.INFO)
     identify(**process)
     shared: list[structlog.typing.Processor] = [

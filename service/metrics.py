@@ -249,7 +249,7 @@ class _Given(Collector):
 
 
 def text_of(*families: Metric) -> bytes:
-    """Metrics that are read anew for each scrape, as text. A Gauge would be kept among those of the processes."""
+    """Metrics that are read again for each scrape, as text. A Gauge would be kept among those of the processes."""
     registry = CollectorRegistry()
     registry.register(_Given(families))
     return generate_latest(registry)
@@ -258,7 +258,7 @@ def text_of(*families: Metric) -> bytes:
 def gauge(
     name: str, words: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str] = ()
 ) -> Metric:
-    """A gauge that is read anew, by the values of its labels."""
+    """A gauge that is read for each scrape, by the values of its labels."""
     family = GaugeMetricFamily(name, words, labels=labels)
     for label_values, value in values.items():
         family.add_metric(label_values, value)

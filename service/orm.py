@@ -1,6 +1,6 @@
 """Mapped classes: the whole schema on one page. Holds no rules and runs no queries.
 
-What SQLAlchemy cannot say (triggers, storage settings) stands in the migrations.
+What SQLAlchemy cannot express (triggers, storage settings) is in the migrations.
 """
 
 from datetime import datetime

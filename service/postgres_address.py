@@ -22,7 +22,7 @@ STRICT, LENIENT = (
 )
 PLACE = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]|[^:\[\]\s]*)(?::(?P<port>[0-9]*))?")
 
-# What may stand behind the question mark, and which values where that is a closed set.
+# The parameters allowed after the question mark, with their values if these are a closed set.
 FREE = {
     *("user", "password", "host", "hostaddr", "port", "dbname", "passfile", "service", "application_name"),
     *("fallback_application_name", "options", "client_encoding", "connect_timeout", "tcp_user_timeout"),
@@ -103,7 +103,7 @@ def _places(text: str) -> tuple[list[str], list[str]]:
 
 
 def _named(query: str) -> dict[str, str]:
-    """The parameters behind the question mark. Raises ValueError by the name of what is wrong."""
+    """The parameters after the question mark. Raises ValueError with the name of a faulty one."""
     named: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")

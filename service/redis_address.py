@@ -108,14 +108,14 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError("its host cannot be read; an IPv6 address stands in brackets, as [::1]") from None
+        raise ValueError("its host cannot be read; an IPv6 address must be in brackets, as [::1]") from None
     if parts.fragment or "#" in url:
         raise ValueError("a # in it must be written %23, in a password too")
     return parts
 
 
 def _query(text: str, further: set[str]) -> dict[str, Option]:
-    """What stands behind the question mark."""
+    """The parameters after the question mark."""
     known = {"db"} | OPTIONS | TLS_OPTIONS | further
     found: dict[str, Option] = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
@@ -157,7 +157,7 @@ def _host(place: str, default_port: int) -> tuple[str, int]:
         port = parts.port
     except ValueError:
         raise ValueError(
-            "its host or port cannot be read; an IPv6 address stands in brackets, as [::1]:6379"
+            "its host or port cannot be read; an IPv6 address must be in brackets, as [::1]:6379"
         ) from None
     if port == 0:
         raise ValueError("port 0 is none")

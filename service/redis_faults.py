@@ -58,7 +58,7 @@ ADVICE = {
     RedisFault.TLS_FAILED: "Check that the server speaks TLS at this port and that its certificate is valid for this host; "
     "name your authority's certificate with rediss://...?ssl_ca_certs=FILE.",
     RedisFault.LOGIN_REFUSED: "Check user and password in MEDQUEUE_REDIS_URL, and that the user is on (ACL LIST). "
-    "A Redis without a password takes nobody from outside (protected mode).",
+    "A Redis without a password accepts no connections from other hosts (protected mode).",
     RedisFault.FORBIDDEN: "Grant the user the commands, keys and channels that docs/operations.md lists (ACL SETUSER). "
     "A command that is not known was renamed, or the server is older than 6.2.",
     RedisFault.READ_ONLY: "It is a replica. Point MEDQUEUE_REDIS_URL at the master, or at the Sentinels with sentinel://; "

@@ -134,7 +134,7 @@ def _key(database: Database, keyring: Keyring) -> Fault | None:
 
 
 def postgres_fault(fault: DatabaseFault) -> Fault:
-    """What an operator is told of Postgres where it cannot be used."""
+    """What an operator is told if Postgres cannot be used."""
     return Fault(
         Requirement.POSTGRES,
         DATABASE_URL,

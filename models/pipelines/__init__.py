@@ -1,7 +1,7 @@
-"""What surrounds an ONNX graph: check an input, feed the graph, turn its output into a result.
+"""Pipelines: the code around an ONNX graph that checks an input, feeds the graph and turns its output into a result.
 
-One file a pipeline, in numpy (and Pillow for images) and nothing else. A manifest names one of the pipelines that `registry`
-knows and gives its parameters; so a new model needs no Python. `contract` says what a pipeline is.
+Each pipeline is one file that uses only numpy (and Pillow for images). A manifest names a pipeline that `registry` knows and
+gives its parameters, so a new model needs no Python. `contract` defines what a pipeline is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the artifacts of an answer must be, so that they can be listed, stored and downloaded by name."""
+"""The rules for artifacts of an answer, so that they can be listed, stored and downloaded by name."""
 
 import re
 
@@ -11,7 +11,7 @@ LISTING = "artifacts"  # the property of a result that lists them
 
 
 def artifacts_fault(answer: Answer) -> str | None:
-    """Why the artifacts of an answer cannot be taken; None when they can. Names them, and no content."""
+    """Why the artifacts of an answer cannot be accepted; None if they can. Contains their names but no content."""
     if LISTING in answer.result:
         return f"the result has a property {LISTING}, in which artifacts are listed: choose another name"
     if not answer.artifacts:

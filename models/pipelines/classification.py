@@ -1,4 +1,4 @@
-"""Results of every pipeline that answers one of a few classes, made of what its graph gives."""
+"""Results of pipelines that answer one of a few classes, computed from the outputs of the graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SUM_ROUNDING = 1e-3
 
 
 class Classifier:
-    """Turns probabilities into results. Immutable; holds what the manifest says about the classes."""
+    """Turns probabilities into results. Immutable; contains the manifest's parameters of the classes."""
 
     def __init__(self, parameters: ClassificationParameters) -> None:
         self._parameters = parameters
@@ -89,7 +89,7 @@ class Classifier:
         )
 
     def _choices(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Of `rows` [N,C]: the answered label's index [N], and the probability that abstaining looks at [N]."""
+        """For `rows` [N,C]: the index of the answered label [N], and the probability that decides on abstaining [N]."""
         if self._positive is None:
             return rows.argmax(axis=1), rows.max(axis=1)
         assert self._parameters.threshold is not None, "two labels have a threshold"
@@ -98,7 +98,7 @@ class Classifier:
         return np.where(reached, self._positive, 1 - self._positive), reported
 
     def _checked(self, outputs: Mapping[str, Array], count: int) -> NDArray[np.float64]:
-        """Probabilities [count,C], one column a label. Raises PredictionInvalid."""
+        """Probabilities [count,C], one column per label. Raises PredictionInvalid."""
         output = self.outputs[0]
         raw = np.asarray(outputs[output.name], dtype=np.float64)
         if raw.shape != (count, *output.shape):
@@ -125,7 +125,7 @@ class Classifier:
         return np.asarray(raw[:, 0] >= novelty.limit)
 
     def _spread(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The positive label's probability [N,1] as one column a label, [N,2]."""
+        """The positive label's probability [N,1] as one column per label, [N,2]."""
         columns = [1.0 - raw, raw] if self._positive == 1 else [raw, 1.0 - raw]
         return np.concatenate(columns, axis=1)
 
@@ -148,7 +148,7 @@ class Classifier:
         }
 
     def _choose(self, probabilities: list[float]) -> int:
-        """The index of the answered label: by threshold for two labels, else the most probable."""
+        """The index of the answered label: by threshold for two labels, otherwise the most probable."""
         if self._positive is None:
             return probabilities.index(max(probabilities))
         assert self._parameters.threshold is not None, "two labels have a threshold"
@@ -188,7 +188,7 @@ class Classifier:
 
 
 def _probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logits [N,1] by the logistic function, [N,C] by softmax over the row; what is not finite becomes NaN."""
+    """Probabilities from logits: [N,1] by the logistic function, [N,C] by softmax over the row. Infinities become NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
         if logits.shape[1] == 1:
             return np.where(np.isfinite(logits), 1 / (1 + np.exp(-logits)), np.nan)

@@ -1,4 +1,4 @@
-"""What the pipelines that answer one of a few classes share: one run of one graph, no side files, no options."""
+"""The common part of pipelines that answer one of a few classes: one run of one graph, no side files, no options."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ClassificationPipeline:
-    """All but the input, which is for the kind of classification to take in: `encode`, `decode`, `preprocess`."""
+    """Everything except the input; subclasses implement `encode`, `decode` and `preprocess`."""
 
     parts: Final[Mapping[str, Part]] = {}
 

@@ -1,7 +1,7 @@
-"""Many rows at once, column by column: what a batch hands to a pipeline and gets back, in numpy alone.
+"""Many rows at once, column by column: the numpy arrays that a batch passes to a pipeline and gets back.
 
-The rules and messages are those of single inputs: a row is refused here exactly where `encode` refuses it, and scored
-to the same numbers. No Python object is made per good row. Arrow is known to the callers only.
+Rules and messages are those of single inputs: a row is refused here if and only if `encode` refuses it, and scored to the
+same numbers. No Python object is created per good row. Only the callers use Arrow.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """One field of n rows. `values` float64 [n] counts where neither mask [n] is set; None: nowhere set.
+    """One field of n rows. `values` float64 [n] is valid where neither mask [n] is set; a mask of None is set nowhere.
 
-    No cell is both missing and of a wrong type. `hints` say of cells of a wrong type, each in one hint at most, what to do.
+    No cell is both missing and of a wrong type. `hints` say what to do about cells of a wrong type, at most one for a cell.
     """
 
     values: NDArray[np.float64]
@@ -31,9 +31,9 @@ class NumberColumn:
 
 @dataclass(frozen=True)
 class CellFaults:
-    """What is wrong, in order of rows: row `rows[i]` int64 [k], counted from 0, has `kinds[faults[i]]`.
+    """Faults in the order of rows: row `rows[i]` int64 [k], counted from 0, has the fault `kinds[faults[i]]`.
 
-    A row may have several. `faults` is int32 [k].
+    A row may have several faults. `faults` is int32 [k].
     """
 
     rows: Rows
@@ -44,12 +44,12 @@ class CellFaults:
         return len(self.rows)
 
     def part(self, start: int, count: int) -> "CellFaults":
-        """Those of `count` rows from `start` on, counted from there."""
+        """The faults of `count` rows starting at `start`, counted from there."""
         first, end = np.searchsorted(self.rows, (start, start + count))
         return CellFaults(self.rows[first:end] - start, self.faults[first:end], self.kinds)
 
     def of_rows(self, mask: Mask) -> "CellFaults":
-        """Those of the rows that `mask` (bool, one a row) picks, counted as before."""
+        """The faults of the rows selected by `mask` (one bool per row), counted as before."""
         if not len(self):
             return self
         kept = mask[self.rows]
@@ -66,7 +66,7 @@ NO_FAULTS = CellFaults(np.empty(0, np.int64), np.empty(0, np.int32))
 
 
 class FaultFinder:
-    """Collects faults by kind; memory is 12 bytes a fault and one object a kind."""
+    """Collects faults by kind, using 12 bytes per fault and one object per kind."""
 
     def __init__(self) -> None:
         self._rows: list[Rows] = []
@@ -75,25 +75,25 @@ class FaultFinder:
 
     @property
     def kinds(self) -> int:
-        """How many kinds of faults there are so far."""
+        """The number of kinds of faults so far."""
         return len(self._kinds)
 
     def add(self, rows: Array, fault: FieldFault) -> None:
-        """These rows, any integers [k], have this fault."""
+        """Add a fault of these rows, any integers [k]."""
         if len(rows):
             kind = self._kinds.setdefault(fault, len(self._kinds))
             self._rows.append(np.asarray(rows, dtype=np.int64))
             self._faults.append(np.full(len(rows), kind, dtype=np.int32))
 
     def add_all(self, found: CellFaults, *, shift: int = 0) -> None:
-        """Faults found elsewhere, whose rows are counted from `shift` on here."""
+        """Add faults found elsewhere, with `shift` added to their rows."""
         if len(found):
             kinds = [self._kinds.setdefault(fault, len(self._kinds)) for fault in found.kinds]
             self._rows.append(found.rows + shift)
             self._faults.append(np.array(kinds, dtype=np.int32)[found.faults])
 
     def found(self) -> CellFaults:
-        """All of them by row; faults of one row stay in the order they were added in."""
+        """All faults by row; those of one row are in the order in which they were added."""
         if not self._rows:
             return NO_FAULTS
         rows, faults = np.concatenate(self._rows), np.concatenate(self._faults)
@@ -103,7 +103,7 @@ class FaultFinder:
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of a result with few words: `codes` int32 [n] counts into `words`, -1 and a word None are null."""
+    """A column of a result with few distinct words: `codes` int32 [n] index `words`; -1 and the word None are null."""
 
     name: str
     codes: NDArray[np.int32]
@@ -112,7 +112,7 @@ class CategoryColumn:
 
 @dataclass(frozen=True)
 class ValueColumn:
-    """A column of a result of plain values [n]; None: null in every row, of the type float64."""
+    """A column of a result with plain values [n]; None means null in every row, with type float64."""
 
     name: str
     values: Array | None

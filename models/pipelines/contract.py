@@ -1,8 +1,8 @@
-"""What a pipeline is: the types that pass between it, the API, the workers and the bundle check, and its two halves.
+"""The contract of a pipeline: its two halves, and the types shared with the API, the workers and the bundle check.
 
-The intake half, `Pipeline`, knows the manifest and the small files that its parameters name; it lives in the API, the
-command line and the check. The scoring half, `Scoring`, is opened with the folder of the whole bundle, in a worker and for
-golden cases. Both hold no mutable state, or guard it: one instance serves every thread.
+The intake half, `Pipeline`, has the manifest and the small files that its parameters name; it is used in the API, the command
+line and the check. The scoring half, `Scoring`, is opened with the folder of the whole bundle, in a worker and for golden
+cases. Both must be thread-safe: one instance serves all threads.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class FieldFault:
-    """One thing wrong with an input. Never holds the submitted value.
+    """One fault of an input. Never contains the submitted value.
 
     `pointer` is a JSON pointer (RFC 6901) relative to the input, "" for all of it; `detail` says what to
     change and names field, range and unit.
@@ -67,7 +67,7 @@ UNFIT: Final = FieldFault(
 
 
 class InputRejected(Exception):
-    """The input does not fit the model. `faults` names each field, its unit and its range; without any, all is at fault."""
+    """The input does not fit the model. `faults` names each field, its unit and its range; empty means the whole input."""
 
     def __init__(self, *faults: FieldFault) -> None:
         self.faults = faults or (UNFIT,)
@@ -76,7 +76,7 @@ class InputRejected(Exception):
 
 
 class RowFault(Exception):
-    """One stored input of a batch cannot be read back; the other rows are well."""
+    """One stored input of a batch cannot be read back; the other rows are not affected."""
 
     def __init__(self, index: int, fault: FieldFault) -> None:
         self.index = index
@@ -85,7 +85,7 @@ class RowFault(Exception):
 
 
 class PredictionInvalid(Exception):
-    """The graph gave, for these rows, something that cannot be worded as a result, such as NaN."""
+    """The graph's output for these rows is not a valid result, such as NaN."""
 
     def __init__(self, rows: tuple[int, ...], reason: str) -> None:
         self.rows = rows
@@ -122,14 +122,14 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """What a pipeline feeds one of its graphs, and what it needs of what the graph gives. A graph may give more."""
+    """What a pipeline feeds to one of its graphs, and which outputs it needs. A graph may have more outputs."""
 
     feeds: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
 
 class Run(Protocol):
-    """Runs a graph of the bundle, as often as a pipeline likes. Limits, turns and progress are the worker's, inside it."""
+    """Runs a graph of the bundle, as often as a pipeline likes. The worker's limits, turns and heartbeat are inside."""
 
     def __call__(self, feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:
         """The outputs of `graph` by name. Raises what the worker raises: let it through."""
@@ -152,7 +152,7 @@ class Artifact:
 
 
 class Case(NamedTuple):
-    """One stored input: what `encode` made, the options as `check_options` gave them, and the parts that are stored apart."""
+    """One stored input: the bytes from `encode`, the options from `check_options`, and the parts stored separately."""
 
     payload: bytes
     options: Mapping[str, object] = _NOTHING
@@ -170,7 +170,7 @@ class Scoring(Protocol):
     """The half that scores, opened with the files of a bundle."""
 
     def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
-        """One answer per case, each as if it had come alone.
+        """One answer per case, each the same as if the case were scored alone.
 
         Raises RowFault, PredictionInvalid, and what `run` raises.
         """
@@ -178,7 +178,7 @@ class Scoring(Protocol):
 
 @runtime_checkable
 class Pipeline(Protocol):
-    """The half that takes inputs in: from a submitted value to its stored bytes and back."""
+    """The intake half: converts submitted values to stored bytes and back."""
 
     @property
     def binary(self) -> bool:
@@ -186,16 +186,16 @@ class Pipeline(Protocol):
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        """The properties of an input that are stored apart, none where it is one file; `encode` gets the input without."""
+        """The properties of an input that are stored separately, and not passed to `encode`; none if the input is a file."""
 
     @property
     def graphs(self) -> Mapping[str, GraphSpec]:
-        """The graphs of a bundle by name; the one of a pipeline that has no more is called MODEL."""
+        """The graphs of a bundle by name; a pipeline's only graph is called MODEL."""
 
     def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:
         """JSON Schema 2020-12 of `input`, with titles, units, ranges and examples.
 
-        `most_bytes` is what its reader takes of a file, where that may be less than the model does.
+        `most_bytes` is the largest file that the reader of the schema accepts, if it is less than the model's limit.
         """
 
     def result_schema(self) -> dict[str, object]:
@@ -205,7 +205,7 @@ class Pipeline(Protocol):
         """JSON Schema 2020-12 of the options of a job: an object, all of whose properties have defaults."""
 
     def labels(self) -> list[Label]:
-        """The classes the model can answer, in the graph's order. Empty where it answers no classes."""
+        """The classes that the model can answer, in the graph's order; empty if it does not answer classes."""
 
     def encode(self, value: object) -> bytes:
         """Check one input and give the canonical bytes to store. Raises InputRejected with every fault."""
@@ -217,7 +217,7 @@ class Pipeline(Protocol):
         """The options of one job, checked; defaults are left out. Raises InputRejected, pointers relative to the options."""
 
     def open(self, folder: Path) -> Scoring:
-        """The scoring half, with the files of the bundle in `folder`. Raises what it likes where they cannot be used."""
+        """The scoring half, with the files of the bundle in `folder`. May raise anything if they cannot be used."""
 
 
 @runtime_checkable

@@ -1,10 +1,9 @@
 """`image-classification`: one PNG or JPEG file in, one of a few classes out.
 
-The graph takes `image` float32 [N,C,S,S] in 0..1; see classification for what it gives. The stored input is
-the file as it was sent, so that what was scored can be shown again. Of an image of any shape the square in
-its centre, as wide as the short edge, is resized to S x S with Pillow's antialiased bicubic filter; one that is
-S x S already stays as it is, value for value. MedMNIST made its images by the same two steps (see its
-on_medmnist_plus.md, which does not name the filter): larger files come out close to its images, not equal.
+The graph takes `image` float32 [N,C,S,S] in 0..1; see classification for its outputs. The stored input is the file as it was
+sent, so that it can be shown again. The central square of an image, as wide as its short edge, is resized to S x S with
+Pillow's antialiased bicubic filter; an image of S x S is used unchanged. MedMNIST made its images in the same two steps (see
+its on_medmnist_plus.md, which does not name the filter), so larger files give images similar but not equal to its images.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class ImageClassification(ClassificationPipeline):
         self._parameters = parameters
 
     def encode(self, value: object) -> bytes:
-        """Check one file by decoding all of it, and give its bytes unchanged. Raises InputRejected."""
+        """Check one file by decoding all of it; returns its bytes unchanged. Raises InputRejected."""
         if not isinstance(value, bytes):
             advice = 'Send one file, as {"data": base64} or {"upload_id": id}.'
             raise InputRejected(FieldFault("", FieldCode.WRONG_TYPE, advice))
@@ -132,7 +131,7 @@ class ImageClassification(ClassificationPipeline):
         return []
 
     def _pixels(self, content: bytes) -> Image.Image:
-        """The upright pixels of a file that keeps the manifest's limits. Raises InputRejected."""
+        """The upright pixels of a file within the manifest's limits. Raises InputRejected."""
         from models.pipelines.image_file import decode_image, read_image  # Pillow, when there is a file
 
         if len(content) > (limit := self._parameters.max_bytes):
@@ -146,7 +145,7 @@ class ImageClassification(ClassificationPipeline):
             raise InputRejected(FieldFault("", error.code, error.detail)) from None
 
     def _check_header(self, image: ImageFile) -> None:
-        """Refuse, with every reason, what the header alone tells. Raises InputRejected."""
+        """Refuse an image by its header, with every reason. Raises InputRejected."""
         size, limit = self._parameters.size, self._parameters.max_pixels
         formats = " or ".join(self._parameters.formats)
         rules = [
@@ -199,7 +198,7 @@ class ImageClassification(ClassificationPipeline):
         }
 
     def _example(self) -> bytes:
-        """A file that the model takes."""
+        """A file that the model accepts."""
         made = gray_png if "PNG" in self._parameters.formats else gray_jpeg
         return made(self._parameters.size)
 

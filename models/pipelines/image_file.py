@@ -1,9 +1,9 @@
 """One PNG or JPEG file: what its header says, and its pixels.
 
-The header is read here and not by a decoder, so that size, depth and colour are judged before a decoder sees a
-byte, and so that the decoder gets a copy without metadata: no EXIF, ICC or text parser of Pillow ever runs on
-a stranger's file, none of its warnings can appear, and no global (such as MAX_IMAGE_PIXELS) needs setting.
-The formats: png_file and jpeg_file; how an image is turned: orientation.
+The header is read here rather than by a decoder, so that size, depth and colour are checked before a decoder sees a byte, and
+so that the decoder gets a copy without metadata: no EXIF, ICC or text parser of Pillow ever runs on an untrusted file, none
+of its warnings can appear, and no global (such as MAX_IMAGE_PIXELS) needs to be set. See png_file and jpeg_file for the
+formats, and orientation for turning an image upright.
 """
 
 from typing import Final, Literal
@@ -45,7 +45,7 @@ def decode_image(image: ImageFile, mode: Literal["L", "RGB"]) -> Image.Image:
 
 
 def _decoded(image: ImageFile) -> Image.Image:
-    """Every pixel, as stored but for alpha. Not by Image.open: it tries other formats and warns by a global limit."""
+    """Every pixel as stored, except for alpha. Not by Image.open, which tries other formats and warns by a global limit."""
     decode = png_file.decode_png if image.format == "PNG" else jpeg_file.decode_jpeg
     try:
         return _opaque(decode(image))
@@ -56,7 +56,7 @@ def _decoded(image: ImageFile) -> Image.Image:
 
 
 def _opaque(pixels: Image.Image) -> Image.Image:
-    """`pixels` without their alpha, which must hide nothing: what lies behind is not ours to guess."""
+    """`pixels` without alpha. No pixel may be transparent, because the background is unknown."""
     if not pixels.has_transparency_data:
         return pixels
     with_alpha = pixels.convert("RGBA")

@@ -1,4 +1,4 @@
-"""What is known of an image file before a pixel is decoded, and why a file is refused. Reads no format itself."""
+"""The header of an image file, and the reasons for which a file is refused. Reads no format itself."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -8,7 +8,7 @@ from models.field_codes import FieldCode
 Format = Literal["PNG", "JPEG"]
 Colour = Literal["grey", "rgb", "palette", "cmyk"]
 
-# Honest files have some thousand parts.
+# Genuine files have some thousand parts.
 MOST_PARTS: Final = 100_000
 
 
@@ -23,10 +23,10 @@ class ImageRefused(Exception):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What a file's header says. `content` is the file without metadata; `orientation` is Exif's, 1 to 8.
+    """The header of a file. `content` is the file without metadata; `orientation` is Exif's, 1 to 8.
 
-    Of a PNG, `scanline_bytes` is how long its pixel stream must be, decompressed, and `palette_size` how many
-    colours its palette has. Of a JPEG, `block` is how many pixels across and down are coded together.
+    For a PNG, `scanline_bytes` is the required length of the decompressed pixel stream, and `palette_size` the number of
+    colours in the palette. For a JPEG, `block` is the number of pixels, across and down, that are coded together.
     """
 
     format: Format
@@ -53,7 +53,7 @@ def damaged(what: str) -> ImageRefused:
 
 
 def unsupported(kind: str) -> ImageRefused:
-    """The refusal of a sound file of a kind that is not read."""
+    """The refusal of a valid file of an unsupported kind."""
     return ImageRefused(
         FieldCode.UNSUPPORTED_ENCODING, f"This rare kind of {kind} is not read: export it as plain PNG."
     )

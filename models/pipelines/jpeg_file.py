@@ -1,9 +1,9 @@
 """JPEG files: what their segments say, and their pixels (ITU-T T.81; Exif 2.32; XMP part 3).
 
-Pixels are decoded by libjpeg-turbo through simplejpeg, which raises what libjpeg warns of: data that end early, bytes
-left over, codes that mean nothing, restart markers that are missing. Pillow hides all of it. What libjpeg does not
-see is told here: scans that are missing as a whole, tables without meaning (jpeg_tables), and the seam of a loss behind
-which the codes make sense again (jpeg_seams). Other losses of this kind cannot be seen: JPEG has no checksums.
+Pixels are decoded by libjpeg-turbo through simplejpeg, which raises libjpeg's warnings: data that end early, extra bytes,
+invalid codes, missing restart markers. Pillow hides all of them. This module detects what libjpeg does not: missing scans,
+invalid tables (jpeg_tables), and the seam of a loss after which the codes make sense again (jpeg_seams). Other losses of this
+kind cannot be detected, because JPEG has no checksums.
 """
 
 import re
@@ -131,7 +131,7 @@ def decode_jpeg(image: ImageFile) -> Image.Image:
 
 
 def _segments_of(content: bytes) -> list[_Segment]:
-    """The segments of the image. Countless scans are called so even where they are damaged."""
+    """The segments of the image. Too many scans are reported as such even if they are damaged."""
     try:
         return list(_segments(content))
     except ImageRefused:
@@ -141,7 +141,7 @@ def _segments_of(content: bytes) -> list[_Segment]:
 
 
 def _segments(content: bytes) -> Iterator[_Segment]:
-    """The segments up to the end of the image; a scan's with its pixels. What lies behind is another picture or none."""
+    """The segments up to the end of the image, scans with their pixels. Later bytes do not belong to the image."""
     start = 2
     for _ in range(MOST_PARTS):
         start = _skip_padding(content, start)
@@ -195,9 +195,9 @@ def _frame(segment: _Segment) -> _Frame:
 
 
 def _check_scans(frame: _Frame, scans: Sequence[bytes]) -> None:
-    """Refuse an image of which scans are missing: libjpeg makes up what they held, and says nothing.
+    """Refuse an image with missing scans: libjpeg replaces their content without a warning.
 
-    A progressive image is whole when each coefficient of each component was sent to its last bit (T.81, G.1.1.1).
+    A progressive image is complete if each coefficient of each component was sent to its last bit (T.81, G.1.1.1).
     """
     missing = dict.fromkeys(((name, place) for name in frame.components for place in range(64)), True)
     for body in scans:

@@ -1,9 +1,9 @@
-"""The seam that a JPEG shows where bits of its scan were lost or changed and libjpeg found its way again.
+"""Detects the seam in a JPEG where bits of its scan were lost or changed and libjpeg resynchronized.
 
-The mean of each block is coded as the difference from the block before (ITU-T T.81, F.1.1.5.1), so a wrong one
-shifts all blocks behind it by the same amount. Of rows of blocks, the seam is a step: the upper edges of the blocks
-from the place of the damage to the end of its row, and in the row below of those before that place. A picture's own
-edges are not of that form: both parts must jump by the same amount, nearly everywhere, and nothing beside them.
+The mean of each block is coded as the difference from the previous block (ITU-T T.81, F.1.1.5.1), so a wrong difference shifts
+all later blocks by the same amount. In the rows of blocks the seam is a step: along the upper edges of the blocks from the
+damage to the end of its row, and in the next row along the blocks before that position. Edges in a picture do not have this
+form: both parts must jump by the same amount, nearly everywhere, and their neighbours must not.
 """
 
 from typing import Final

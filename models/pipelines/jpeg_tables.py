@@ -1,7 +1,7 @@
 """The tables of a JPEG file: quantisation and Huffman codes (ITU-T T.81, B.2.4.1 and B.2.4.2).
 
-libjpeg takes them as they come: a quantisation step of 0, which T.81 forbids, makes a grey image and no warning, and
-Huffman tables that are missing are replaced by common ones.
+libjpeg does not check them: a quantisation step of 0, which T.81 forbids, makes a grey image without a warning, and missing
+Huffman tables are replaced by common ones.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _DC, _AC = 0, 1
 def check_tables(
     segments: Iterable[tuple[int, bytes]], used: Mapping[int, int], *, progressive: bool
 ) -> None:
-    """Refuse tables without meaning, and scans before the tables that they need. Raises ImageRefused.
+    """Refuse invalid tables, and scans before the tables that they need. Raises ImageRefused.
 
     `segments` are markers and bodies in order, `used` is which quantisation table each component of the frame has.
     """

@@ -1,7 +1,7 @@
-"""Classification of tables that hold more than numbers: whole numbers, true or false, categories, texts.
+"""Classification of tables that contain more than numbers: integers, booleans, categories and texts.
 
-The feed `features` has a column a feature, each of its own type; the graph takes them as inputs by column. An input is
-stored as the version byte 1 and a JSON object of all features in the manifest's order, `null` where one is absent.
+The feed `features` has one column per feature, each of its own type; the graph takes them as separate inputs. An input is
+stored as the version byte 1 and a JSON object of all features in the manifest's order, with `null` for absent ones.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Which names are nearly alike: what was probably meant by a name that a model does not know.
+"""Which names are similar: the name that was probably meant by a name that a model does not know.
 
-A column's name is near to a wanted one when it differs in case, accents, spaces, hyphens, underscores or the order of its
-words; when it says more (`Mean radius (mm)`, `serum_sodium`) or less (`weight` for `weight_kg`), unless that makes it
-something else (`mean_radius_sd`); when one word is cut short (`temp`, `s_sodium`); by letters that look alike (`hbalc`, a
-letter of another script); or by a slip of the pen: one letter more, less, other, or two swapped in a word, and two such
-words at most. Digits, first letters and words of one letter must be the same, and so must what parts two terms of medicine,
-such as `hyper` and `hypo`.
+A column's name is near a wanted one if it differs in case, accents, spaces, hyphens, underscores or the order of its words;
+if it has more words (`Mean radius (mm)`, `serum_sodium`) or fewer (`weight` for `weight_kg`), unless that gives it another
+meaning (`mean_radius_sd`); if one word is abbreviated (`temp`, `s_sodium`); if letters look alike (`hbalc`, a letter of another
+script); or if there is a typing error: one letter added, missing, replaced, or two swapped in a word, in at most two words.
+Digits, first letters and single-letter words must be the same, and so must parts that distinguish medical terms, such as
+`hyper` and `hypo`.
 """
 
 import re
@@ -21,7 +21,7 @@ BRACKETED: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|\{[^}]*\}")
 HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 LONGEST: Final = 200
 MOST_WORDS: Final = 20  # of names with more, only the whole is looked at
-# Past so many pairs of names only those that fold to the same are found: a slip of the pen is looked for in each pair.
+# With more pairs of names than this, only names that fold to the same are found, since each pair is checked for typing errors.
 PAIRS: Final = 1_000_000
 # Words that make of a name that of something else: whom or when it is of, how it spreads, how it is measured.
 SOMETHING_ELSE: Final = frozenset(
@@ -41,12 +41,12 @@ OPPOSITES: Final = (
 
 
 def folded(name: str) -> str:
-    """A name without case, accents and whatever is neither letter nor digit."""
+    """A name without case, accents and characters that are neither letters nor digits."""
     return "".join(_words(name))
 
 
 def are_near(name: str, wanted: str) -> bool:
-    """Whether a column's name may be meant for a wanted one. See the module."""
+    """Whether a column's name may mean the wanted one. See the module."""
     return bool(near_names([wanted], [name]))
 
 
@@ -128,7 +128,7 @@ def _by_looks(words: Words) -> tuple[str, ...]:
 
 
 def _is_cut_short(one: Words, meant: Words) -> bool:
-    """Whether the words are those that were meant but for one that is cut short; of a lone word four letters are there."""
+    """Whether the words are the intended ones except for one abbreviation; a single word must keep four letters."""
     if len(one) != len(meant):
         return False
     apart = [pair for pair in zip(one, meant, strict=True) if pair[0] != pair[1]]
@@ -156,7 +156,7 @@ def _single_letters(words: Words) -> list[str]:
 
 
 def _is_slip(word: str, meant: str) -> bool:
-    """Whether one word is at most a slip for the other.
+    """Whether one word is the other, or a typing error for it.
 
     In short ones letters may be swapped or doubled, or an `s` be added: `mch` is none for `mchc`, nor `ratio` for `radio`.
     """
@@ -180,13 +180,13 @@ def _is_slip(word: str, meant: str) -> bool:
 
 
 def _shared(one: str, other: str) -> int:
-    """With how many letters both begin."""
+    """The number of letters with which both begin."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (letter, same) in pairs if letter != same), min(len(one), len(other)))
 
 
 def _are_opposites(word: str, meant: str) -> bool:
-    """Whether two words differ in no more than parts that mean different things."""
+    """Whether two words differ only in parts with different meanings."""
     return any(
         word.replace(part, other) == meant or meant.replace(part, other) == word for part, other in OPPOSITES
     )

@@ -1,9 +1,8 @@
-"""How an image is to be turned, wherever its metadata says so: Exif (TIFF), XMP, and the texts of PNG.
+"""The orientation of an image from all places of its metadata: Exif (TIFF), XMP, and the texts of PNG.
 
-An image is turned or refused, never left as it lies while a place that we read but do not understand says otherwise:
-a statement of a form that cannot be read is refused, Exif that is damaged before it comes to the orientation, and two
-places that contradict each other. Not stated is what a place does not hold, an empty place, and a value outside of
-1 to 8 (Exif: reserved; 0 is written for "unknown").
+An image is turned upright or refused; an orientation that cannot be read is never ignored. Refused are unreadable
+orientations, Exif that is damaged before the orientation, and places that contradict each other. A missing or empty place,
+and a value outside of 1 to 8 (reserved in Exif; 0 is written for "unknown"), count as no orientation.
 
 Sources: Exif 2.32, tag 0x0112; TIFF 6.0, section 2; XMP part 1 (ISO 16684-1) and part 3; PNG eXIf and iTXt; "Raw profile
 type" texts as ImageMagick writes them (coders/png.c).
@@ -56,7 +55,7 @@ _MOST_TEXT_BYTES: Final = 1 << 24
 
 
 def unclear() -> ImageRefused:
-    """The refusal of a file that says how it is to be turned in a way that cannot be read."""
+    """The refusal of a file with an orientation that cannot be read."""
     return ImageRefused(
         FieldCode.UNCLEAR_ORIENTATION,
         "The image's metadata say how it is to be turned in a form that cannot be read: "
@@ -65,12 +64,12 @@ def unclear() -> ImageRefused:
 
 
 def agreed(statements: Iterable[int | None]) -> int:
-    """What all places say, each None or 1 to 8; UPRIGHT when none says anything. Raises ImageRefused."""
+    """The orientation on which all places agree, each None or 1 to 8; UPRIGHT if all are None. Raises ImageRefused."""
     return _only(statements) or UPRIGHT
 
 
 def _only(statements: Iterable[int | None]) -> int | None:
-    """The one thing that is said, None when nothing is."""
+    """The only value that is stated; None if there is none."""
     found = {statement for statement in statements if statement is not None}
     if len(found) > 1:
         raise ImageRefused(

@@ -1,4 +1,4 @@
-"""Parts of an input: those of its properties that are stored apart. Their kinds, their schemas, and an input without them."""
+"""Parts of an input, the properties that are stored separately: their kinds, their schemas, and an input without them."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 
 class PartKind(StrEnum):
-    """What a part of an input is, where it is stored apart: a file, or the result of another job."""
+    """The kinds of parts: a file, or the result of another job."""
 
     FILE = "file"
     RESULT = "result"
@@ -16,11 +16,11 @@ class PartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A top-level property of an input that is stored apart.
+    """A top-level property of an input that is stored separately.
 
-    A file is sent as {"data": base64} or {"upload_id": id}; scoring gets its bytes. A result is sent as {"job": id}, and
-    scoring gets the JSON that this job's result is stored as. `types` are those of the results that are taken (what they
-    say in `type`); empty: any.
+    A file is sent as {"data": base64} or {"upload_id": id}; scoring gets its bytes. A result is sent as {"job": id};
+    scoring gets the stored JSON of this job's result. `types` lists the accepted values of the result's `type`; empty
+    means any.
     """
 
     kind: PartKind
@@ -42,9 +42,9 @@ FORMS: Final = {PartKind.FILE: FILE_FORM, PartKind.RESULT: RESULT_FORM}
 
 
 def take_apart(value: object, parts: Mapping[str, Part]) -> tuple[object, dict[str, object]]:
-    """The input without its parts, which is what `encode` takes, and what was sent for each part.
+    """The input without its parts, for `encode`, and the value that was sent for each part.
 
-    A part that has to be there and is not comes as None. What is no object is given back as it is, for `encode` to refuse.
+    A required part that is missing is None. A value that is not an object is returned unchanged, for `encode` to refuse.
     """
     if not parts or not isinstance(value, dict):
         return value, {}
@@ -54,14 +54,14 @@ def take_apart(value: object, parts: Mapping[str, Part]) -> tuple[object, dict[s
 
 
 def result_type(schema: Mapping[str, Any]) -> str | None:
-    """What the results of a `result_schema` say in `type`; None where the schema does not fix it."""
+    """The `type` of results with this `result_schema`; None if the schema does not fix it."""
     rule = schema.get("properties", {}).get("type", {})
     told = rule.get("const")
     return told if isinstance(told, str) else None
 
 
 def part_schema(part: Part, most_bytes: int | None = None) -> dict[str, object]:
-    """JSON Schema of what is sent for a part; `most_bytes` is what is taken of a file."""
+    """JSON Schema of the value sent for a part; `most_bytes` is the maximum size of a file."""
     if part.kind is PartKind.FILE:
         return {"type": "object", "oneOf": [only("data", _data(most_bytes)), only("upload_id", _UPLOAD)]}
     kinds = f" It must be of the type {' or '.join(part.types)}." if part.types else ""

@@ -1,8 +1,8 @@
-"""What a PNG file says of the brightness that its samples stand for (W3C Recommendation, 3rd edition, 4.3 and 11.3.2).
+"""The brightness scale of a PNG file's samples (W3C Recommendation, 3rd edition, 4.3 and 11.3.2).
 
-Models are trained on samples as nearly every file has them, in the scale of sRGB. Samples of another scale (linear
-light, HDR) would be scored as a picture darker or brighter than the clinician sees, so they are refused. Primaries
-and ICC profiles are not applied.
+Models are trained on samples on the scale of sRGB, which nearly every file has. Samples on another scale (linear light, HDR)
+would be scored as a darker or brighter picture than the clinician sees, so they are refused. Primaries and ICC profiles are
+not applied.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from typing import Final
 from models.field_codes import FieldCode
 from models.pipelines.image_header import ImageRefused, damaged
 
-# By precedence: a decoder that knows one of them ignores those behind it.
+# By precedence: a decoder that knows one of them ignores the later ones.
 _STATEMENTS: Final = (b"cICP", b"iCCP", b"sRGB", b"gAMA")
 _GAMMA: Final = 45455  # 1 / 2.2, times 100,000
 _GAMMA_SHARE: Final = 0.05  # what libpng (PNG_GAMMA_THRESHOLD) takes for no difference

@@ -1,7 +1,7 @@
 """PNG files: what their chunks say, and their pixels (W3C Recommendation, 3rd edition).
 
-Everything that libpng would warn of is a refusal: checksums, order, number and length of chunks, and a pixel stream
-that is not exactly as long as the header says. Pillow, which decodes, says nothing of most of it.
+Everything that libpng would warn about is refused: checksums, order, number and length of chunks, and a pixel stream that is
+not exactly as long as the header says. Pillow, which decodes the pixels, ignores most of this.
 """
 
 import struct
@@ -99,7 +99,7 @@ def decode_png(image: ImageFile) -> Image.Image:
 
 
 def _chunks(content: bytes) -> list[_Chunk]:
-    """The chunks up to IEND, each with its checksum proved."""
+    """The chunks up to IEND. Checks the checksum of each."""
     chunks: list[_Chunk] = []
     start = len(SIGNATURE)
     while len(chunks) < MOST_PARTS:
@@ -130,7 +130,7 @@ def _header(chunks: list[_Chunk]) -> _Header:
 
 
 def _check_order(chunks: list[_Chunk]) -> None:
-    """Refuse what stands at another place than it must, and what no decoder may pass over."""
+    """Refuse chunks at a wrong place, and unknown chunks that decoders must not skip."""
     kinds = [chunk.kind for chunk in chunks]
     if any(kind not in _CRITICAL and kind[:1].isupper() for kind in kinds):
         raise unsupported("PNG")
@@ -170,10 +170,9 @@ def _palette_size(chunks: list[_Chunk], header: _Header) -> int:
 
 
 def _orientation(chunks: list[_Chunk]) -> int:
-    """What the chunks agree on. Raises ImageRefused.
+    """The orientation on which the chunks agree. Raises ImageRefused.
 
-    A text named Orientation alone turns nothing: no viewer does, and ImageMagick leaves it there once it has turned
-    the pixels.
+    A text named Orientation by itself is ignored: viewers ignore it, and ImageMagick keeps it after turning the pixels.
     """
     texts = [chunk for chunk in chunks if chunk.kind in _TEXTS]
     statements = [in_tiff(chunk.body) for chunk in chunks if chunk.kind == b"eXIf"]
@@ -198,7 +197,7 @@ def _scanline_bytes(header: _Header) -> int:
 def _check_scanlines(image: ImageFile) -> None:
     """Refuse a pixel stream that is shorter or longer than the header says, or whose own checksum is wrong.
 
-    Pillow fills what is missing with black and says nothing.
+    Pillow fills missing pixels with black without a warning.
     """
     inflate = zlib.decompressobj()
     packed = b"".join(chunk.body for chunk in _chunks(image.content) if chunk.kind == b"IDAT")

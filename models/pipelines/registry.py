@@ -1,8 +1,8 @@
-"""Which pipelines there are: those that come with medqueue, and those of installed packages.
+"""The available pipelines: those that come with medqueue, and those of installed packages.
 
-A package adds a pipeline by an entry point of the group `medqueue.pipelines`: its name is what a manifest gives for
-`pipeline`, its object a `load(manifest, read) -> Pipeline`. The code of such a package runs in the API and in workers, as
-medqueue's own does.
+A package adds a pipeline by an entry point in the group `medqueue.pipelines`. Its name is the `pipeline` of a manifest, and its
+object is a function `load(manifest, read) -> Pipeline`. The code of such a package runs in the API and in workers, like
+medqueue's own.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _plug_in(name: str) -> EntryPoint:
 
 
 def _loaded(plug_in: EntryPoint, manifest: ModelManifest, reading: ReadOnce) -> Pipeline:
-    """What the package makes of a manifest. Whatever its code raises is a fault that names it. Raises ManifestInvalid."""
+    """The package's pipeline for a manifest. Anything that its code raises becomes a fault. Raises ManifestInvalid."""
     try:
         load: Load = plug_in.load()
         pipeline = load(manifest, reading)
@@ -102,7 +102,7 @@ def _loaded(plug_in: EntryPoint, manifest: ModelManifest, reading: ReadOnce) -> 
 
 
 def _unavailable(plug_in: EntryPoint, reason: str) -> ManifestInvalid:
-    advice = "mend or update that package where medqueue is installed, or install what it lacks"
+    advice = "fix or update that package where medqueue is installed, or install what it lacks"
     text = f"{_package(plug_in)} provides {plug_in.name!r} by {plug_in.value}, which cannot be used ({reason}): {advice}"
     return ManifestInvalid(Fault(PLACE, "pipeline_unavailable", text))
 

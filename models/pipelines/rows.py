@@ -1,4 +1,4 @@
-"""Pipelines that take many rows at once: what a batch asks of them, beside what every pipeline does."""
+"""Pipelines that take many rows at once: the additional methods that a batch uses."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class FieldPipeline(Protocol):
         """Name of each field, and whether it is required, in the order of the columns."""
 
     def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
-        """What `encode` says of the keys of one input that are no fields."""
+        """The faults that `encode` reports for keys of an input that are not fields."""
 
     def check_columns(
         self, columns: Sequence[NumberColumn], count: int
     ) -> tuple[dict[str, Array], CellFaults]:
-        """Feeds of `count` rows, and what is wrong with which; the feeds of a faulty row mean nothing."""
+        """The feeds of `count` rows, and their faults. The feeds of a faulty row are undefined."""
 
     def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
         """Outputs -> the columns of `count` results. Raises PredictionInvalid."""
@@ -49,10 +49,10 @@ class FilePipeline(Protocol):
         """See SinglePass."""
 
     def preprocess_file(self, content: bytes) -> dict[str, Array]:
-        """The feeds of one row, without their first axis. Raises InputRejected. Several threads at once."""
+        """The feeds of one row, without their first axis. Raises InputRejected. Called by several threads at once."""
 
     def finish_files(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        """What is left to do to the stacked feeds of `preprocess_file`, in place."""
+        """Finish the stacked feeds of `preprocess_file`, in place."""
 
     def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
         """Outputs -> the columns of `count` results. Raises PredictionInvalid."""

@@ -1,6 +1,6 @@
-"""The columns of a batch as they follow from a pipeline's JSON Schemas: cells of an input, and a result laid out flat.
+"""The columns of a batch, derived from a pipeline's JSON Schemas: the cells of an input, and a flattened result.
 
-What holds for every pipeline; the hand-written columns of a FieldPipeline or FilePipeline are quicker and say the same.
+This works for every pipeline; the hand-written columns of a FieldPipeline or FilePipeline are faster and equivalent.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class InputField:
 
 @dataclass(frozen=True)
 class ResultField:
-    """A column of results: where in a result its values stand."""
+    """A column of results: the path of its values in a result."""
 
     name: str
     kind: ColumnKind
@@ -74,7 +74,7 @@ class DerivedColumn:
 
 
 def input_fields(schema: Schema) -> tuple[InputField, ...]:
-    """The properties of an input, in order; none where it is no object with properties of its own."""
+    """The properties of an input, in order; empty if it is not an object with declared properties."""
     found = _resolved(schema, schema)
     required = found.get("required", ())
     properties: Mapping[str, Schema] = found.get("properties", {}) if found.get("type") == "object" else {}
@@ -160,7 +160,7 @@ def _kind_of(value: object) -> ColumnKind:
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
-    """A schema behind its references, and without the null that it may be instead."""
+    """A schema with references resolved, and without its alternative null."""
     while True:
         options = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
         if "$ref" in schema:

@@ -17,7 +17,7 @@ READ = "read"  # the key of the validation's context that holds a ReadFile
 
 
 def _check(path: str, info: ValidationInfo) -> str:
-    """Read the file, where there is a reader. Raises a fault of the parameter's key."""
+    """Read the file, if there is a reader. Raises a fault of the parameter's key."""
     read: ReadFile | None = (info.context or {}).get(READ)
     try:
         if read is not None:
@@ -35,7 +35,7 @@ SideFile = Annotated[str, Field(validate_default=True), AfterValidator(_check)]
 
 
 class ReadOnce:
-    """Reads each file once, as long as this is kept: a parameter is checked, and its file then used."""
+    """Reads each file only once: for checking the parameter and for using the file afterwards."""
 
     def __init__(self, read: ReadFile) -> None:
         self._read = read

@@ -1,4 +1,4 @@
-"""What the classifications of tables share, of numbers alone or of any values: the rules of an input and its schema."""
+"""The common part of classifications of tables, of numbers only or of any values: the rules of an input and its schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAMAGED: Final = FieldFault("", FieldCode.STORED_INPUT_DAMAGED, "The stored inpu
 
 
 class TableClassification(ClassificationPipeline):
-    """All but how an input is stored, and what the graph is fed of it."""
+    """Everything except how an input is stored and fed to the graph."""
 
     binary: Final = False
 

@@ -1,10 +1,9 @@
 """`tabular-classification`: named values in, one of a few classes out.
 
-This module is for tables of numbers alone: a good row, or a good column, is accepted without checking each cell. Those
-that hold other values too are in mixed_classification. Of numbers the graph takes `features` float32 [N,F] in the
-manifest's order; see classification for what it gives. An input is stored as F little-endian float64, so a batch is one
-`np.frombuffer` over the joined rows. A feature with `required = false` may be absent or null: it is stored as NaN, and
-the graph imputes it.
+This module is for tables of numbers only: a good row, or a good column, is accepted without checking each cell. Tables with
+other values are in mixed_classification. The graph takes `features` float32 [N,F] in the manifest's order; see classification
+for its outputs. An input is stored as F little-endian float64, so a batch is one `np.frombuffer` over the joined rows. A
+feature with `required = false` may be absent or null: it is stored as NaN, and the graph imputes it.
 """
 
 from __future__ import annotations
@@ -173,7 +172,7 @@ def load(manifest: ModelManifest, read: ReadFile) -> Pipeline:  # noqa: ARG001 -
 
 
 def _judged(feature: Feature, column: NumberColumn, finder: FaultFinder) -> NDArray[np.float64]:
-    """What `Feature.check` does of n cells: float64 [n] to store. Faults go to `finder`."""
+    """`Feature.check` for n cells: returns the float64 [n] to store, and adds faults to `finder`."""
     nowhere = np.zeros(len(column.values), dtype=np.bool_)
     missing = nowhere if column.missing is None else column.missing
     wrong = nowhere if column.wrong_type is None else column.wrong_type

@@ -1,7 +1,7 @@
-"""A pipeline as its author writes it: the types of its parameters, inputs, results and options, its graphs, and how to score.
+"""The base of pipelines that are declared by types: of parameters, inputs, results and options, with graphs and scoring.
 
-Everything else that a Pipeline has follows from the types: JSON Schemas, checks and the words of their faults, stored bytes and
-back. See docs/models.md, "A pipeline of your own".
+Everything else that a Pipeline needs is derived from the types: JSON Schemas, checks and their messages, encoding and decoding
+of stored inputs. See docs/models.md, "A pipeline of your own".
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _DAMAGED: Final = FieldFault("", FieldCode.STORED_INPUT_DAMAGED, "The stored inp
 
 
 class TypedInput(BaseModel):
-    """What a caller sends: an object. Unknown fields, numbers as text and NaN are refused."""
+    """An input: an object. Unknown fields, numbers as text and NaN are refused."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
@@ -52,7 +52,7 @@ class TypedInput(BaseModel):
 
 
 class TypedOptions(BaseModel):
-    """What a job may choose, every field with a default. See TypedInput."""
+    """The options of a job; every field has a default. See TypedInput."""
 
     model_config = TypedInput.model_config
 
@@ -62,7 +62,7 @@ class NoOptions(TypedOptions):
 
 
 class TypedResult(BaseModel):
-    """What a model answers, told from other kinds by a field `type`. Checked before it is stored; a NaN in it is no answer."""
+    """A result, identified by its field `type`. It is checked before it is stored, and NaN is refused."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -87,7 +87,7 @@ OptionsT_contra = TypeVar("OptionsT_contra", bound=TypedOptions, contravariant=T
 
 
 class TypedCase(NamedTuple, Generic[InputT_co, OptionsT_co]):
-    """One stored input, read back, with what its job chose."""
+    """One stored input, decoded, with the options of its job."""
 
     input: InputT_co
     options: OptionsT_co
@@ -104,7 +104,7 @@ class TypedScoring(Protocol[InputT_contra, ResultT_co, OptionsT_contra]):
 
 
 class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
-    """The base of such a pipeline. Immutable once made."""
+    """The base of typed pipelines. Immutable once created."""
 
     binary: Final = False
     parameters_type: ClassVar[type[ManifestTable]]

@@ -1,6 +1,6 @@
-"""What pydantic finds wrong with a value, as faults in our codes and words: where, and what the JSON Schema wants there.
+"""Converts pydantic's errors into faults with this project's codes and messages: the place, and what the JSON Schema expects.
 
-No fault ever holds a value, nor a key that the schema does not name in its words.
+No fault contains a value, and no message a key that the schema does not name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ _FORMATS: Final = {
 
 
 def field_faults(error: ValidationError, value: object, schema: Schema) -> list[FieldFault]:
-    """The faults of `value`, which is to fit `schema`, from what pydantic says; MOST at most."""
+    """The faults of a `value` that must fit `schema`, converted from pydantic's errors; MOST at most."""
     found: dict[tuple[str, ...], list[FieldFault]] = {}
     unknown: dict[tuple[str, ...], list[str]] = {}
     for each in error.errors(include_url=False, include_input=False):
@@ -61,7 +61,7 @@ def field_faults(error: ValidationError, value: object, schema: Schema) -> list[
 
 
 def described(schema: Schema, root: Schema) -> str:
-    """What a value is to be, such as "a number between 0 and 50 mg"."""
+    """What a value must be, such as "a number between 0 and 50 mg"."""
     schema = _resolved(schema, root)
     if "const" in schema or "enum" in schema:
         return _one_of([schema["const"]] if "const" in schema else schema["enum"])
@@ -78,7 +78,7 @@ def described(schema: Schema, root: Schema) -> str:
 
 
 def _kind(schema: Schema) -> str:
-    """The type of a schema, without the null that it may be instead."""
+    """The type of a schema, without its alternative null."""
     kind = schema.get("type")
     return next((each for each in kind if each != "null"), "null") if isinstance(kind, list) else str(kind)
 
@@ -160,7 +160,7 @@ def _place(path: tuple[str, ...], root: Schema) -> tuple[str, Schema]:
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
-    """A schema behind its references, and behind the one option beside null."""
+    """A schema with references resolved, and reduced to its only alternative other than null."""
     while True:
         options = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
         if "$ref" in schema:

@@ -1,4 +1,4 @@
-"""Fields of a TypedInput that stand for parts of the input that are stored apart: files, and results of other jobs.
+"""Fields of a TypedInput for parts of the input that are stored separately: files, and results of other jobs.
 
     class Input(TypedInput):
         age: float

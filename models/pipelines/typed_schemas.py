@@ -1,4 +1,4 @@
-"""The JSON Schemas of a typed pipeline, written as those of all other pipelines are."""
+"""The JSON Schemas of a typed pipeline, in the same form as those of other pipelines."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Speaks to the API over HTTP. Answers stay JSON documents: a newer service may say more than this release knows."""
+"""A client of the API over HTTP. Answers stay JSON documents, because a newer service may return additional fields."""
 
 import json
 import math
@@ -74,7 +74,7 @@ class ApiClient:
         return self._pages(f"/v1/jobs/{job_id}/events", {}, None)
 
     def cancel(self, job_id: str) -> Json:
-        """Cancel a job; the job as it then stands."""
+        """Cancel a job; returns the job."""
         return self._call("POST", f"/v1/jobs/{job_id}/cancel")
 
     def submit(self, case: Json, idempotency_key: str | None = None) -> Json:
@@ -111,7 +111,7 @@ class ApiClient:
         return self._pages("/v1/batches", filters, limit)
 
     def batch(self, batch_id: str) -> Json:
-        """A batch as it stands."""
+        """A batch in its present state."""
         return self._call("GET", f"/v1/batches/{batch_id}")
 
     def batch_events(self, batch_id: str) -> list[Json]:
@@ -121,7 +121,7 @@ class ApiClient:
     def control_batch(
         self, batch_id: str, verb: str, idempotency_key: str | None = None, body: Json | None = None
     ) -> Json:
-        """Pause, resume, cancel or rerun a batch; the batch as it then stands, or the new one of a rerun."""
+        """Pause, resume, cancel or rerun a batch; returns the batch, or the new one of a rerun."""
         return self._call(
             "POST", f"/v1/batches/{batch_id}/{verb}", body=body, idempotency_key=idempotency_key
         )
@@ -158,11 +158,11 @@ class ApiClient:
         return self._call("GET", f"/v1/batch-schedules/{schedule_id}")
 
     def create_schedule(self, schedule: Json) -> Json:
-        """Have a batch opened again and again."""
+        """Create a schedule."""
         return self._call("POST", "/v1/batch-schedules", body=schedule)
 
     def control_schedule(self, schedule_id: str, verb: str) -> Json:
-        """Pause or resume a schedule; the schedule as it then stands."""
+        """Pause or resume a schedule; returns the schedule."""
         return self._call("POST", f"/v1/batch-schedules/{schedule_id}/{verb}")
 
     def delete_schedule(self, schedule_id: str) -> None:

@@ -22,7 +22,7 @@ def db() -> None:
 @db.command("upgrade")
 @over_installation
 def upgrade_schema(installation: Installation, out: Output) -> int:
-    """Bring the schema to what this release needs.
+    """Upgrade the schema to what this release needs.
 
     Safe to repeat, and while the previous release runs.
     """
@@ -35,9 +35,9 @@ def upgrade_schema(installation: Installation, out: Output) -> int:
 @db.command("bootstrap")
 @over_installation
 def bootstrap_installation(installation: Installation, out: Output) -> int:
-    """Make a fresh installation usable: schema, tenant, bundled models.
+    """Set up a new installation: schema, tenant, bundled models.
 
-    What is there already stays. `medqueue keys create` makes the first key.
+    Existing parts are kept. `medqueue keys create` creates the first key.
     """
     from service.bootstrap import bootstrap
 
@@ -51,7 +51,7 @@ def bootstrap_installation(installation: Installation, out: Output) -> int:
 def check_schema(installation: Installation, out: Output) -> int:
     """Check whether the schema is what this release needs.
 
-    Ends with 1 when it is behind.
+    Ends with 1 if it is behind.
     """
     return _show(installation, out)
 

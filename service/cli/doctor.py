@@ -28,9 +28,9 @@ Check = Callable[["Examined"], "Iterator[Finding]"]
 def doctor(invocation: Invocation, data_dir: Path, url: str | None, as_json: bool) -> int:
     """Find what is wrong with an installation, and what to do.
 
-    Looks at settings, secrets, disk, runtime, servers, schema, models, jobs, API and workers. Each check ends with
-    ok, warn or fail. The command ends with 1 when one fails, else with 0. It changes
-    nothing: in the blob store it writes one small blob and removes it.
+    Checks settings, secrets, disk, runtime, servers, schema, models, jobs, API and workers. Each check ends with
+    ok, warn or fail. The command ends with 1 if one fails, otherwise with 0. It changes
+    nothing, except that it writes one small blob to the blob store and removes it.
 
     \b
     Examples:
@@ -93,7 +93,7 @@ def run(check: Check, examined: Examined) -> Iterator[Finding]:
         if (fault := fault_of(error)) is not None:
             yield unusable(name, fault, examined)
             return
-        yield fail(name, f"the check broke down ({type(error).__name__})", "Mend the other failures first.")
+        yield fail(name, f"the check broke down ({type(error).__name__})", "Fix the other failures first.")
 
 
 def _checks(examined: Examined) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""Fetches a file of the service, goes on where it broke off, and checks that what was written is what the service has."""
+"""Downloads a file of the service, resumes interrupted downloads, and compares the result with the service's digest."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class StreamSink:
         """Say that it cannot be done."""
         raise ContentDamaged(
             "The connection broke, and the service cannot go on from there. Delete what was written, and "
-            "repeat the command; with -o FILE it goes on by itself."
+            "repeat the command; with -o FILE it is resumed by itself."
         )
 
 
@@ -143,7 +143,7 @@ def download(
             if isinstance(fault, ApiProblem) and not fault.temporary:
                 raise
             if not failed:
-                note(f"The download broke off; going on. {fault}")
+                note(f"The download was interrupted; resuming. {fault}")
             failed = failed + 1 if sink.size_bytes == before else 1
             if failed > TRIES:
                 raise

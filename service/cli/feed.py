@@ -1,4 +1,4 @@
-"""Reads a stream of server-sent events (HTML Standard, 9.2.6), and goes on behind the last one when it breaks."""
+"""Reads a stream of server-sent events (HTML Standard, 9.2.6), and resumes after the last one if it breaks."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -52,9 +52,9 @@ patience_option = click.option(
 
 @click.group("health", cls=InOrder)
 def health() -> None:
-    """Say whether a process is healthy, for container checks.
+    """Check whether a process is healthy, for container checks.
 
-    Quiet and 0 when it is, else 1.
+    Ends with 0 and no output if it is, otherwise with 1.
     """
 
 
@@ -99,13 +99,13 @@ def check_api(invocation: Invocation, data_dir: Path, url: str | None) -> int:
 @worker_name_option
 @patience_option
 def check_worker(data_dir: Path, name: str | None, stalled_after: float) -> int:
-    """Say whether the worker NAME is up and takes messages.
+    """Check whether the worker NAME is up and consumes messages.
 
     Without a name, all workers that have files in the data folder must be.
 
-    Every few seconds it sends itself one through Redis. It is unhealthy when Redis took one, it works on nothing, and
-    yet has not taken it; or when it stands still. Without Redis it is healthy, since it looks for work by itself, and
-    while it refuses a model; stderr then says what is wrong.
+    Every few seconds a worker sends itself a message through Redis. It is unhealthy if Redis accepted the message but
+    the worker, although idle, has not consumed it, or if it hangs. It is healthy without Redis, since it looks for work
+    by itself, and while it refuses a model; stderr then says what is wrong.
     """
     return _all_healthy(data_dir, "worker", name, stalled_after)
 
@@ -115,7 +115,7 @@ def check_worker(data_dir: Path, name: str | None, stalled_after: float) -> int:
 @worker_name_option
 @patience_option
 def check_scheduler(data_dir: Path, name: str | None, stalled_after: float) -> int:
-    """Say whether the scheduler NAME is up and takes messages.
+    """Check whether the scheduler NAME is up and consumes messages.
 
     Without a name, all schedulers that have files in the data folder must be.
     """

@@ -89,7 +89,7 @@ def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
 def cancel_job(api: ApiClient, out: Output, job_id: UUID) -> int:
     """Cancel a job that has not ended.
 
-    No result follows a cancel. Ends with 0 when the job is canceled, and with 1 when it had ended otherwise before.
+    No result follows a cancel. Ends with 0 if the job is canceled, and with 1 if it had ended otherwise.
     """
     from service.cli import tables
 
@@ -131,8 +131,8 @@ def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
 def fetch_artifact(api: ApiClient, out: Output, *, job_id: UUID, name: str, file: Path | None) -> int:
     """Fetch a file of a job's result, checked against its digest.
 
-    `medqueue jobs show` lists them. A download to FILE that breaks off leaves FILE.part; the same command goes on from
-    there. Each download is recorded in the job's audit trail.
+    `medqueue jobs show` lists them. An interrupted download to FILE leaves FILE.part; the same command resumes it. Each
+    download is recorded in the job's audit trail.
 
     \b
     Example:
@@ -143,13 +143,13 @@ def fetch_artifact(api: ApiClient, out: Output, *, job_id: UUID, name: str, file
     from service.cli.tables import fields
 
     if not NAME.fullmatch(name):
-        raise click.UsageError("NAME is that of an artifact, as `medqueue jobs show` lists it.")
+        raise click.UsageError("NAME must be the name of an artifact, as listed by `medqueue jobs show`.")
     path = f"/v1/jobs/{job_id}/artifacts/{name}"
     if file is None or str(file) == STDOUT:
         if out.as_json:
             raise click.UsageError("--json describes the file that was written: name it with -o.")
         if sys.stdout.isatty():
-            raise click.UsageError("An artifact is nothing for a terminal: write it to a file with -o.")
+            raise click.UsageError("An artifact cannot be shown on a terminal: write it to a file with -o.")
         downloads.to_stdout(api, out, downloads.Wanted(path))
         return ExitCode.OK
     size_bytes, sha256 = api.digest_of(path)
@@ -163,7 +163,7 @@ def fetch_artifact(api: ApiClient, out: Output, *, job_id: UUID, name: str, file
 @job_argument
 @over_installation
 def inspect_job(installation: Installation, out: Output, job_id: UUID) -> int:
-    """Show where a job stands and what happens to it next (operator).
+    """Show who holds a job and what happens to it next (operator).
 
     Works on the database, for jobs of any tenant. Shows lease, fence, attempts and crashes, whether a wake-up waits in
     Redis, and what can be done; no input, no patient reference, no result.

@@ -21,7 +21,7 @@ SCOPES = (  # a test compares them with Scope
 
 @click.group("keys", cls=InOrder)
 def keys() -> None:
-    """Make, list and revoke API keys (operator)."""
+    """Create, list and revoke API keys (operator)."""
 
 
 @keys.command("create")
@@ -32,10 +32,16 @@ def keys() -> None:
     required=True,
     multiple=True,
     type=click.Choice(SCOPES),
-    help="What the key may do; give it once for each. `admin` includes all.",
+    help="What the key may do (repeatable). `admin` includes all.",
 )
-@click.option("--tenant", default="default", show_default=True, metavar="NAME", help="Whose data it opens.")
-@click.option("--new-tenant", is_flag=True, help="Make the tenant when there is none of that name.")
+@click.option(
+    "--tenant",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="The tenant whose data it gives access to.",
+)
+@click.option("--new-tenant", is_flag=True, help="Create the tenant if it does not exist.")
 @click.option("--expires-in-days", type=click.IntRange(1, 36_500), metavar="D", help="Never if omitted.")
 @over_installation
 def create_key(
@@ -48,7 +54,7 @@ def create_key(
     new_tenant: bool,
     expires_in_days: int | None,
 ) -> int:
-    """Make a key and show it, once: only a digest of it is stored.
+    """Create a key and show it once: only a digest of it is stored.
 
     \b
     Examples:
@@ -83,7 +89,7 @@ def create_key(
         "expires_at": expires_at and expires_at.isoformat(),
     }
     out.show(document, lambda: tables.fields(document.items()))
-    out.note("Keep the key now: it is shown this once and stored nowhere.")
+    out.note("Save the key now: it is shown only once and not stored.")
     return ExitCode.OK
 
 
@@ -118,7 +124,7 @@ def list_keys(installation: Installation, out: Output) -> int:
 @click.argument("key_id", metavar="ID")
 @over_installation
 def revoke_key(installation: Installation, out: Output, key_id: str) -> int:
-    """End a key now.
+    """Revoke a key immediately.
 
     ID is the part between `mq_` and the next `_`; the rest is not needed.
     """

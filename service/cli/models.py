@@ -77,7 +77,7 @@ def show_model(api: ApiClient, out: Output, reference: str, part: str | None) ->
 @click.option("--name", help="Name of the model; by default the folder's.")
 @json_option
 def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> int:
-    """Start a bundle from an ONNX file; say what is left to fill in.
+    """Create a bundle from an ONNX file; list what is left to fill in.
 
     Reads the graph, guesses the pipeline, and writes manifest.toml, golden.json and CARD.md into the new FOLDER.
     The graph is copied there unchanged.
@@ -110,14 +110,14 @@ def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> in
 
 @models.command("seal")
 @folder_argument
-@click.option("--golden", is_flag=True, help="First rewrite golden.json with what the model answers now.")
+@click.option("--golden", is_flag=True, help="First rewrite golden.json with the model's present answers.")
 @json_option
 def seal_bundle(folder: Path, golden: bool, as_json: bool) -> int:
     """Write the digests of a bundle into its manifest; check it.
 
-    After every change of a bundle, before it is published. With --golden a case of golden.json needs an input alone.
+    Do this after every change of a bundle. With --golden a case of golden.json needs only an input.
 
-    Ends with 0 when it could be published, and with 1 when it would be refused.
+    Ends with 0 if the bundle could be published, and with 1 if it would be refused.
 
     \b
     Examples:
@@ -135,10 +135,10 @@ def seal_bundle(folder: Path, golden: bool, as_json: bool) -> int:
 def check_bundle(folder: Path, as_json: bool) -> int:
     """Report every fault of the bundle in FOLDER; changes nothing.
 
-    Checks what publishing would check, and needs no running stack. The graph runs in a process of its own: one run
+    Checks what publishing would check, and needs no running stack. The graph runs in a separate process: one run
     may take as long as the manifest says (`runtime.run_timeout_s`), the whole check five minutes.
 
-    Ends with 0 when it could be published, and with 1 when it would be refused.
+    Ends with 0 if the bundle could be published, and with 1 if it would be refused.
 
     \b
     Example:

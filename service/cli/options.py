@@ -55,7 +55,7 @@ class Moment(click.ParamType[datetime]):
 
 
 class ModelOption(click.ParamType[tuple[str, Any]]):
-    """An option of a model, `NAME=VALUE`: the value is JSON, or a text as it stands."""
+    """An option of a model, `NAME=VALUE`: the value is JSON, or otherwise a string."""
 
     name = "name=value"
 
@@ -161,7 +161,7 @@ def over_api(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def _was_given(context: click.Context, name: str) -> bool:
-    """Whether an option stands on the command line itself: then it outdoes variables that say otherwise."""
+    """Whether an option is given on the command line itself: then it takes precedence over variables."""
     return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 

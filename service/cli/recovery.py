@@ -1,4 +1,4 @@
-"""`medqueue jobs requeue` and `resubmit`: what an operator does for jobs that ended by a fault that was not theirs."""
+"""`medqueue jobs requeue` and `resubmit`: recovery of jobs that ended by no fault of their own, for operators."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def chosen_options(command: Callable[..., int]) -> Callable[..., int]:
     for option in reversed((
         click.option("--code", metavar="CODE", help="Only jobs whose problem has this code."),
         click.option("--model", metavar="NAME[@VERSION]", help="Only of this model, or of one version of it."),
-        click.option("--ended-after", type=Moment(), metavar="TIME", help="Only those that ended at or after TIME."),
-        click.option("--ended-before", type=Moment(), metavar="TIME", help="Only those that ended before TIME."),
+        click.option("--ended-after", type=Moment(), metavar="TIME", help="Only jobs that ended at or after TIME."),
+        click.option("--ended-before", type=Moment(), metavar="TIME", help="Only jobs that ended before TIME."),
     )):  # fmt: skip
         command = option(command)
     return command
@@ -85,7 +85,7 @@ def resubmit_jobs(installation: Installation, out: Output, *, everything: bool, 
     Works on the database. For jobs that an earlier release failed by an operator's error, such as a worker with another
     master key (input_unreadable): a failed job stays failed, and its input becomes a new job of the same caller, with its
     model version, priority, subject, metadata and callback, and without deadline. Each input is submitted once,
-    however often this is repeated. Ends with 1 when an input does not decrypt.
+    however often this is repeated. Ends with 1 if an input cannot be decrypted.
 
     \b
     Example:

@@ -96,7 +96,7 @@ def submit(
     stdin. `medqueue models show NAME` says what a model takes, `--example` gives an input to start from.
 
     Ends with 0 when every case succeeded, 1 when one did not, 4 when one was refused, and 6 when one has not
-    ended within --wait: it goes on, and `medqueue jobs show ID` shows it later.
+    ended within --wait: it continues, and `medqueue jobs show ID` shows it later.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ def until_ended(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> Json:
-    """The job once it has ended, or as it stands after `timeout_s`.
+    """The job once it has ended, or its state after `timeout_s`.
 
     A service that is unavailable for a moment is asked again until then: the job is safe in its database.
     """

@@ -116,7 +116,7 @@ def check_deadline(deadline: datetime) -> None:
 
 
 def _check_not_before(not_before: datetime, deadline: datetime | None) -> None:
-    """Raises RequestInvalid. A time that has passed is as good as none."""
+    """Raises RequestInvalid. A time in the past counts as none."""
     if not FIRST_YEAR <= not_before.year <= LATEST_YEAR:
         hint = f"Send a time from the year {FIRST_YEAR} to {LATEST_YEAR}."
         raise RequestInvalid(errors=(FieldError("/not_before", FieldCode.OUT_OF_RANGE, hint),))

@@ -1,6 +1,6 @@
 """Postgres and Redis from wheels, and with them API, workers and scheduler as one supervised stack.
 
-Owns the processes of one machine and the data folder they share. Knows nothing of jobs: it runs a list of programs.
+Owns the processes of one machine and the data folder they share. Does not depend on jobs: it runs a list of programs.
 Works as root and as a plain user.
 """
 

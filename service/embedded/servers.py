@@ -38,7 +38,7 @@ def embedded_servers(folder: Path, *, fsync: bool = True) -> Iterator[ServerUrls
     `fsync=False` is quicker and loses the cluster when the machine (not the server) crashes. Raises
     StackRunning when the folder is in use, StackFailed when a server does not come up.
 
-    `database_url` is the administrator's: whoever runs servers alone makes databases of their own on them.
+    `database_url` is the administrator's: code that runs only the servers creates its own databases on them.
     """
     data = DataFolder.at(folder)
     with data.held(), ExitStack() as running:

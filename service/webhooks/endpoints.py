@@ -221,7 +221,7 @@ def ping(work: UnitOfWork, principal: Principal, endpoint_id: UUID) -> UUID:
 
 
 def ensure_callback(work: UnitOfWork, principal: Principal, *, origin: str) -> UUID:
-    """The endpoint that stands for the origin of callback URLs, enabled. Raises TooManyEndpoints."""
+    """The endpoint that represents the origin of callback URLs, enabled. Raises TooManyEndpoints."""
     given = {"id": uuid7(), "tenant_id": principal.tenant_id, "origin": origin}
     ensured = work.execute(ENSURE_CALLBACK, given)
     if not ensured:

@@ -61,7 +61,7 @@ class ScoringParts:
         return any(heartbeat.holds for heartbeat in self.heartbeats)
 
     def start(self) -> None:
-        """Start to look for work."""
+        """Start looking for work."""
         self.batch_thread.start()
         self.polling.start()
 

@@ -1,1 +1,1 @@
-"""Webhook deliveries: claimed, sent to servers that nobody trusts, recorded."""
+"""Webhook deliveries: claimed, sent to untrusted servers, recorded."""

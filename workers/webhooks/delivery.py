@@ -96,7 +96,7 @@ class Dispatcher:
 
     @property
     def in_flight(self) -> int:
-        """How many deliveries are in hand."""
+        """How many deliveries are being sent."""
         return len(self._in_hand)
 
     def close(self) -> None:
@@ -268,7 +268,7 @@ class Dispatcher:
             del self._busy[claimed.endpoint_id]
 
     async def _beat(self) -> None:
-        """Renew the leases of what is in hand."""
+        """Renew the leases of the deliveries that are being sent."""
         while True:
             await asyncio.sleep(self._lease_s / BEATS_PER_LEASE)
             held = list(self._in_hand)

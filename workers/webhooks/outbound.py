@@ -1,4 +1,4 @@
-"""One HTTP POST to somebody else's server, with everything about it bounded: where it goes, how long, how much is read.
+"""One HTTP POST to an external server, with limits on everything: the address, the duration, how much is read.
 
 Which URLs and addresses are allowed is service/egress; sockets are workers/webhooks/connection. Decides nothing about
 retries. A receiver may be hostile: it can answer anything, but it cannot choose an address of ours, exceed the time of

@@ -197,7 +197,7 @@ def batches(count: int) -> Iterator[Tensor]:
 
 
 def mutated(shares: Tensor) -> Tensor:
-    """A copy with some bases drawn anew."""
+    """A copy with some bases drawn again."""
     chosen = torch.rand(shares.shape[:2]) < MUTATED
     drawn = shares.clone()
     drawn[chosen] = torch.eye(len(LETTERS))[torch.randint(len(LETTERS), (int(chosen.sum()),))]

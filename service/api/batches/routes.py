@@ -130,7 +130,7 @@ class BatchViews:
         problems=(404, 422),
     )
     def get_batch(self, batch_id: UUID) -> Response:
-        """One batch as it stands."""
+        """One batch in its present state."""
         services = self._services
         principal = services.auth.principal(Scope.JOBS_READ)
         query_as(NoQuery)

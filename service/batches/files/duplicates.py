@@ -1,6 +1,6 @@
 """Finds rows that repeat an earlier row's id, in bounded memory for any number of rows.
 
-Only 128-bit digests of ids are kept, in memory or in an unnamed temporary file. Their key is drawn anew for each file, and two
+Only 128-bit digests of ids are kept, in memory or in an unnamed temporary file. Their key is drawn for each file, and two
 differing ids meet under one key in 2**128 whatever they are: no file can be built so that they do, and among 10**9 ids any
 two meet with a probability below 10**-20.
 """

@@ -42,7 +42,7 @@ def watch_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
     """Follow a batch until it has ended.
 
     Ends with 0 when it is completed, whether or not rows failed, and with 1 when it ended otherwise. Ctrl-C ends the
-    watching and not the batch. A service that becomes unavailable meanwhile is asked again.
+    watching, not the batch. If the service becomes unavailable, the command retries.
 
     \b
     Example:
@@ -126,7 +126,7 @@ def list_events(api: ApiClient, out: Output, batch_id: UUID) -> int:
 def pause_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
     """Pause a batch: no more of it is started.
 
-    What workers have in hand is finished first: until then it is `pausing`.
+    Chunks in progress are finished first: until then it is `pausing`.
     """
     return _shown(out, api.control_batch(str(batch_id), "pause"))
 
@@ -145,8 +145,8 @@ def resume_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
 def cancel_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
     """Cancel a batch; what was scored until then can be fetched.
 
-    Ends with 0 when the batch is canceled, and with 1 when it had ended otherwise before. With
-    `medqueue batch results ID --partial` what was scored is fetched.
+    Ends with 0 if the batch is canceled, and with 1 if it had ended otherwise. `medqueue batch results ID --partial`
+    fetches what was scored.
     """
     view = api.control_batch(str(batch_id), "cancel")
     _shown(out, view)
@@ -177,8 +177,8 @@ def rerun_batch(
 ) -> int:
     """Score the failed rows of a batch again, as a new batch.
 
-    With --source from a corrected file: the failed rows by their numbers, so that it must have as many rows as the first;
-    with --rows all every row of it.
+    With --source the failed rows are read from a corrected file by their numbers, so it must have as many rows as the
+    first; with --rows all every row of it is scored.
 
     \b
     Examples:
@@ -230,8 +230,8 @@ def _takes_file(function: Callable[..., int]) -> Callable[..., int]:
 def fetch_results(api: ApiClient, out: Output, *, batch_id: UUID, file: Path | None, partial: bool) -> int:
     """Fetch the results of a batch, checked against their digest.
 
-    A download to FILE that breaks off leaves FILE.part; the same command goes on from there. A FILE that is there is
-    replaced once the new one is whole.
+    An interrupted download to FILE leaves FILE.part; the same command resumes it. An existing FILE is replaced once the
+    new one is complete.
 
     \b
     Examples:

@@ -55,7 +55,7 @@ def list_schedules(api: ApiClient, out: Output) -> int:
     "wait_for_source_s",
     type=click.IntRange(min=1),
     metavar="SECONDS",
-    help="Wait this long after each run for a file that is not there yet.",
+    help="Wait this long after each run for a missing file.",
 )
 @over_api
 def create_schedule(
@@ -71,8 +71,8 @@ def create_schedule(
 ) -> int:
     """Open a batch over URI at the times of a cron expression.
 
-    In URI, {date} becomes the day of the run in that time zone. A file of this machine cannot be scheduled: the
-    service has to reach it.
+    In URI, {date} becomes the date of the run in that time zone. A local file cannot be scheduled, because the service
+    must be able to read it.
 
     \b
     Example:
@@ -118,7 +118,7 @@ def resume_schedule(api: ApiClient, out: Output, schedule_id: UUID) -> int:
 @schedule_argument
 @over_api
 def delete_schedule(api: ApiClient, out: Output, schedule_id: UUID) -> int:
-    """Delete a schedule; the batches that it opened stay."""
+    """Delete a schedule; the batches that it opened are kept."""
     from service.cli import tables
 
     api.delete_schedule(str(schedule_id))

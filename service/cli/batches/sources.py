@@ -1,4 +1,4 @@
-"""Where the rows of a batch come from: a file of this machine, a URI that the service reads, or an upload it has."""
+"""The source of a batch's rows: a local file, a URI that the service reads, or an upload."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ BY_SUFFIX = {
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file of this machine, which is uploaded before the batch is submitted."""
+    """A local file, which is uploaded before the batch is submitted."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class StoredSource:
-    """A source that the service has or reads itself, as it stands in a request."""
+    """A source that the service has or reads itself, in the form of a request."""
 
     source: Json
 
 
 def source_named(name: str) -> LocalFile | StoredSource:
-    """What is meant by `name`: `upload:ID`, something with a scheme such as s3://, or else a file.
+    """The source that `name` means: `upload:ID`, a URI with a scheme such as s3://, or otherwise a file.
 
     Raises click.UsageError for a file that cannot be read.
     """
@@ -74,14 +74,14 @@ def _upload_id(words: str) -> str:
 
 
 def format_of(name: str, given: str | None) -> str:
-    """The format that was given, else the one that the name's suffix says. Raises click.UsageError."""
+    """The given format, or the one that the name's suffix implies. Raises click.UsageError."""
     if given is not None:
         return given
     path = urlsplit(name).path if "://" in name else name
     found = BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
     if found is None:
         raise click.UsageError(
-            f"The format cannot be told from the file's name. Give it with --format: {', '.join(FORMATS)}."
+            f"The format cannot be detected from the file's name. Give it with --format: {', '.join(FORMATS)}."
         )
     return found
 

@@ -55,9 +55,9 @@ def submit(
 ) -> int:
     """Submit a file to be scored, at night or at once.
 
-    FILE_OR_URI is a file of this machine, which is uploaded first, or an s3://, https:// or file:// URI that the
-    service reads itself, or upload:ID for a file that is there. Without --window it is scored as soon as jobs leave
-    room. Without --watch the command ends once the batch is accepted; with it as `medqueue batch watch` does.
+    FILE_OR_URI is a local file, which is uploaded first, or an s3://, https:// or file:// URI that the service reads
+    itself, or upload:ID for an uploaded file. Without --window it is scored as soon as no jobs are waiting. Without
+    --watch the command ends once the batch is accepted; with it, as `medqueue batch watch` does.
 
     \b
     Examples:

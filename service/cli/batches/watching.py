@@ -37,7 +37,7 @@ def watch(
         with showing(out) as tell:
             view = until_ended(api, batch_id, tell=tell, note=out.note, pause=pause)
     except KeyboardInterrupt:
-        out.note(f"The batch goes on. Watch it again: medqueue batch watch {batch_id}")
+        out.note(f"The batch continues. Watch it again: medqueue batch watch {batch_id}")
         raise
     out.show(view, lambda: tables.text(tables.outcome(view)))
     return view, ExitCode.OK if view["state"] == BatchState.COMPLETED else ExitCode.FAILED

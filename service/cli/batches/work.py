@@ -25,7 +25,7 @@ ARCHIVES = frozenset({"zip", "tar"})
 
 @dataclass(frozen=True)
 class Work:
-    """The options of what is to be done. `zone` is of the window, and of the clock of a schedule; None: this machine's."""
+    """The options of a batch. `zone` is the time zone of the window and of a schedule; None means this machine's."""
 
     model: str
     form: str | None
@@ -54,7 +54,7 @@ class Work:
         return found
 
     def request(self, source_name: str) -> Json:
-        """The part of a request that they are, but for the source. Raises click.UsageError when they do not fit it."""
+        """These options as part of a request, without the source. Raises click.UsageError if they do not fit it."""
         form = format_of(source_name, self.form)
         if self.delimiter is not None and form != "csv":
             raise click.UsageError(f"--delimiter is for CSV, and this is {form}.")
@@ -133,7 +133,7 @@ WORK_OPTIONS = (
         "--format",
         "form",
         type=click.Choice(FORMATS),
-        help="Format of the file; told from its suffix if omitted.",
+        help="Format of the file; detected from its suffix if omitted.",
     ),
     click.option("--window", metavar="HH:MM-HH:MM", help="Score only in these hours, such as 22:00-06:00."),
     click.option(
@@ -147,19 +147,19 @@ WORK_OPTIONS = (
         metavar="WHAT",
         help="When rows fail: `continue` (default), `stop` at the first, or stop after this many.",
     ),
-    click.option("--id-column", metavar="C", help="Column that names the rows; it is copied to the output."),
+    click.option("--id-column", metavar="C", help="Column with the ids of rows; it is copied to the output."),
     click.option("--carry", multiple=True, metavar="C", help="Column to copy to the output (repeatable)."),
     click.option(
         "--ignore",
         multiple=True,
         metavar="C",
-        help="Column to leave alone although its name resembles a field's (repeatable).",
+        help="Column to ignore although its name resembles a field's (repeatable).",
     ),
     click.option(
         "--missing",
         multiple=True,
         metavar="TEXT",
-        help="For CSV: text that stands for a missing number, such as NA (repeatable).",
+        help="For CSV: text that marks a missing number, such as NA (repeatable).",
     ),
     click.option(
         "--decimal", type=click.Choice([".", ","]), help="For CSV: the decimal mark; a point if omitted."
@@ -173,7 +173,7 @@ WORK_OPTIONS = (
     click.option("--index", metavar="NAME", help="For archives: the member that lists the files."),
     model_options,
     click.option("--output", type=click.Choice(OUTPUTS), help="Format of the output (default: ndjson)."),
-    click.option("--place", metavar="URI", help="Folder that gets a copy of the output, in the clear."),
+    click.option("--place", metavar="URI", help="Folder that receives an unencrypted copy of the output."),
 )
 
 

@@ -134,7 +134,7 @@ def _admin_key(examined: Examined) -> Iterator[Finding]:
 
 
 def _refused_key(examined: Examined, path: Path, problem: ApiProblem) -> Finding:
-    """Only a key that is looked up and not found may be made anew."""
+    """Advise to replace only a key that was looked up and not found."""
     if problem.status != HTTPStatus.UNAUTHORIZED:
         advice = f"Keep {path}: the answer is no verdict on the key. Look into the log of the API."
         judged = fail if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else warn

@@ -27,12 +27,12 @@ Taken = dict[str, Any]  # title and took_s of a step
 def demo(as_json: bool) -> int:
     """See the service at work on real cases, in under a minute.
 
-    Starts a stack of its own, Postgres, Redis, API, worker and scheduler, in a temporary folder on a free port;
-    submits known cases of the bundled models one by one, in bulk, as an image and as a night's file, checks every
-    answer, shows a refusal, an audit trail, a cancel and a webhook; then stops it all and removes the folder. Touches
-    no other stack and no setting.
+    Starts a separate stack (Postgres, Redis, API, worker and scheduler) in a temporary folder on a free port; submits
+    known cases of the bundled models one by one, in bulk, as an image and as a batch, checks every answer, shows a
+    refusal, an audit trail, a cancel and a webhook; then stops everything and removes the folder. Affects no other stack
+    and no setting.
 
-    Ends with 0 only when every step did what it should.
+    Ends with 0 only if every step succeeded.
     """
     from service.cli.demo.errors import DemoFailed
     from service.cli.errors import ApiProblem, Unreachable

@@ -194,7 +194,7 @@ def webhook(tour: Tour) -> None:
         tour.api.delete_endpoint(endpoint["id"])
     told = received.verified(endpoint["secret"])
     if told["data"]["job_id"] != job["id"] or b"demo-patient-1" in received.body:
-        raise DemoFailed("The webhook does not tell of the job, or tells too much.")
+        raise DemoFailed("The webhook does not name the job, or contains too much.")
     tour.say(
         "Signed as Standard Webhooks ask for, verified with their library. The result is read with a key."
     )

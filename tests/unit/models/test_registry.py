@@ -96,7 +96,7 @@ def test_a_package_that_cannot_be_used_is_named_with_what_to_do(
         f"the package {name} 1.2.0 provides 'words' by {value.format(module=name.replace('-', '_'))}, "
     )
     assert reason in told_by.partition("which cannot be used (")[2]
-    assert advice == "mend or update that package where medqueue is installed, or install what it lacks"
+    assert advice == "fix or update that package where medqueue is installed, or install what it lacks"
 
 
 def test_a_broken_package_keeps_no_other_pipeline_from_loading(site: Path, bundle: Path) -> None:

@@ -95,7 +95,7 @@ def test_an_unknown_artifact_ends_with_what_the_service_says(
 @pytest.mark.parametrize("name", ["..", ".", "", "a/b", "MASK.PNG", "a?b"])
 def test_what_is_no_name_is_not_asked_for(api: Api, medqueue: Run, name: str, capsys: Captured) -> None:
     assert medqueue("artifact", ID, name, "-o", "x") == 2
-    assert "as `medqueue jobs show` lists it" in capsys.readouterr().err
+    assert "as listed by `medqueue jobs show`" in capsys.readouterr().err
     assert api.asked == []
 
 

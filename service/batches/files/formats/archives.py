@@ -70,7 +70,7 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchForma
         wanted = replace(wanted, carry=tuple(dict.fromkeys((*wanted.carry, FILE_COLUMN))))
         if place.fault:
             raise FileRefused(
-                FileProblem.INDEX_INVALID, "The index is no regular file, or encrypted or damaged."
+                FileProblem.INDEX_INVALID, "The index is not a regular file, or it is encrypted or damaged."
             )
         table, faults, columns = _read_index(_content(file, place, INDEX_BYTES), index_name, wanted)
         found = _looked_up(table[FILE_COLUMN], files)

@@ -106,7 +106,7 @@ class NdjsonReader:
         self._file.seek(place.start)
         records = all_records(self._file.read(place.end - place.start) or b"", Grammar())
         if len(records) != chunk.rows:
-            raise FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold the rows that were counted.")
+            raise FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold as many rows as were counted.")
         for start in range(0, chunk.rows, BLOCK_ROWS):
             end = min(start + BLOCK_ROWS, chunk.rows)
             if layout.wanted.by_value:

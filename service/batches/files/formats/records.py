@@ -1,7 +1,7 @@
 """Where the records of a text file end: read as a stream and found by numpy, so that Python's work is per block, not
 per byte.
 
-Owns line ends, quotes of CSV (RFC 4180), encoding and the limit on a record. Knows nothing of what is in a record.
+Owns line ends, quotes of CSV (RFC 4180), encoding and the limit on a record. Independent of the content of records.
 """
 
 import io

@@ -87,7 +87,7 @@ def test_ctrl_c_ends_the_watching_and_says_how_to_go_on(api: Api, medqueue: Run,
     ]
     assert main(words, transport=httpx.MockTransport(interrupted)) == 130
     assert [request.method for request in asked] == ["GET"]
-    assert f"The batch goes on. Watch it again: medqueue batch watch {ID}" in capsys.readouterr().err
+    assert f"The batch continues. Watch it again: medqueue batch watch {ID}" in capsys.readouterr().err
 
 
 def followed(client: ApiClient) -> tuple[Json, list[float], list[str], list[str]]:
