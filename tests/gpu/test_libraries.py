@@ -100,7 +100,7 @@ def test_libraries_that_are_missing_are_named(python: Path) -> None:
         ended = run(python, "-c", LOAD, "cuda")
     last = ended.stderr.splitlines()[-1]
     assert re.search(r"missing libraries: .*libcublasLt\.so\.\d+, libcudnn\.so\.\d+", last), last
-    assert "Install medqueue[gpu] anew" in last
+    assert "Reinstall medqueue[gpu]" in last
     with taken_away(cudnn):
         assert "missing libraries: libcudnn.so.9;" in run(python, "-c", LOAD, "cuda").stderr
 

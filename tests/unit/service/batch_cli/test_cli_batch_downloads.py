@@ -1,4 +1,4 @@
-"""Fetching what came of a batch: resumed where it broke off, and checked against its digest."""
+"""Fetching what came of a batch: resumed where it was interrupted, and checked against its digest."""
 
 import io
 import json
@@ -192,7 +192,7 @@ def test_a_download_that_brings_nothing_time_and_again_is_given_up_and_what_came
     assert (tmp_path / "r.part").read_bytes() == CONTENT[:100]
     written = capsys.readouterr().err
     assert "r.part keeps 100 bytes: repeat the command to go on" in written
-    assert written.count("broke off") == 1
+    assert written.count("was interrupted") == 1
 
 
 def test_what_is_not_the_services_file_ends_with_1_says_so_and_is_removed(

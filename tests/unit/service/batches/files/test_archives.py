@@ -277,7 +277,7 @@ def test_an_index_that_is_no_regular_file_is_refused_as_such(kind: bytes) -> Non
     index.type, index.linkname = kind, "/etc/passwd"
     refused = refusal(tar_file([(tarfile.TarInfo("a.png"), image()), (index, b"")]), TAR, **images())
     assert refused.problem is FileProblem.INDEX_INVALID
-    assert "no regular file" in refused.detail
+    assert "not a regular file" in refused.detail
 
 
 def test_columns_to_carry_need_an_index() -> None:
