@@ -108,13 +108,11 @@ def end_of_work(window: Window | None, opening: Opening, now: datetime, work_s: 
 def instant_of(local: datetime, zone: ZoneInfo) -> datetime:
     """The first instant, in UTC, at which the clocks of `zone` show the naive `local`, or the instant of the jump over it."""
     before, after = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-    if before.astimezone(zone).replace(tzinfo=None) == local:
-        return before
-    return _jump(after, before, zone)
+    return _jump(after, before, zone)  # only of a time that the clocks jump over is `after` the earlier
 
 
 def _jump(early: datetime, late: datetime, zone: ZoneInfo) -> datetime:
-    """The instant in (early, late] since which the zone has had the offset that it has at `late`."""
+    """The instant in (early, late] since which the zone has had the offset that it has at `late`; else `late`."""
     offset = late.astimezone(zone).utcoffset()
     while late - early > timedelta(seconds=1):
         middle = early + timedelta(seconds=(late - early) // timedelta(seconds=2))
