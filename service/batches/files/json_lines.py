@@ -125,4 +125,4 @@ def _characters(lines: Any) -> bytes:
     """The characters of all lines, one after another: Arrow keeps them so."""
     _, offsets, values = lines.buffers()
     places = np.frombuffer(offsets, np.int64)[lines.offset : lines.offset + len(lines) + 1]
-    return bytes(memoryview(values)[places[0] : places[-1]]) if len(lines) else b""
+    return bytes(memoryview(values)[places[0] : places[-1]])

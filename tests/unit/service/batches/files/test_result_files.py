@@ -44,6 +44,7 @@ def test_a_model_of_three_labels_has_no_threshold_in_any_row(output: OutputForma
 def test_no_rows_are_no_lines() -> None:
     batch = pa.record_batch({"row": [1, 2], "k": ["a", "b"], "w": pa.array(["x", "y"]).dictionary_encode()})
     assert json_lines(batch.slice(0, 0)) == b""
+    assert json_lines(pa.RecordBatch.from_pylist([], batch.schema)) == b""
     assert json_lines(batch.slice(1, 1)) == b'{"row":2,"k":"b","w":"y"}\n'
 
 
