@@ -191,6 +191,13 @@ def test_two_spellings_of_a_name_are_ambiguous_to_an_index_and_a_duplicate_witho
     assert faults_of(zip_file(members)) == [(2, "duplicate_id")]
 
 
+@pytest.mark.parametrize("others", ["mac_roman", "cp1250"])
+def test_two_files_whose_bytes_may_be_a_name_are_ambiguous_to_an_index(others: str) -> None:
+    name = "Größe.png"
+    content = raw_zip(name.encode("mac_roman"), name.encode(others), index=f"file\n{name}\n")
+    assert faults_of(content) == [(1, "ambiguous_file")]
+
+
 def test_backslashes_part_folders_as_dotnet_means_them() -> None:
     content = raw_zip(b"ward\\a.png", b"ward\\b\\", system=DOS)
     assert files_of(content) == [("ward/a.png", image(0))]
