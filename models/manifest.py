@@ -257,7 +257,7 @@ def parse_table(
     try:
         return model.model_validate(table, context=context)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
+        details = error.errors()
     raise ManifestInvalid(
         *(
             Fault(

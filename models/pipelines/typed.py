@@ -332,6 +332,6 @@ def _canonical(value: BaseModel) -> bytes:
 
 def _misfit(error: ValidationError) -> str:
     """Where a result does not fit its type, without its values."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    found = error.errors()[0]
     place = ".".join(map(str, found["loc"]))
     return f"the result does not fit its type: {place or 'all of it'} ({found['type']})"

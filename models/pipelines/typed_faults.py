@@ -48,7 +48,7 @@ def field_faults(error: ValidationError, value: object, schema: Schema) -> list[
     """The faults of a `value` that must fit `schema`, converted from pydantic's errors; MOST at most."""
     found: dict[tuple[str, ...], list[FieldFault]] = {}
     unknown: dict[tuple[str, ...], list[str]] = {}
-    for each in error.errors(include_url=False, include_input=False):
+    for each in error.errors():
         path = _path(each["loc"], value, absent=each["type"] == "missing")
         if each["type"] == "extra_forbidden":
             unknown.setdefault(path[:-1], []).append(path[-1])

@@ -72,6 +72,7 @@ def test_the_example_of_the_schema_is_a_file_that_is_taken(formats: tuple[str, .
     (example,) = schema["examples"]
     assert jsonschema.Draft202012Validator(schema).is_valid(example)
     content = base64.b64decode(example["data"])
+    assert content.startswith(b"\x89PNG" if "PNG" in formats else b"\xff\xd8")
     assert pipeline.encode(content) == content
 
 

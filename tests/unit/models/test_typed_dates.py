@@ -1,11 +1,14 @@
-"""Dates in a typed input."""
+"""Dates in a typed input, and in a typed result."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+from models.pipelines import Case, GraphSpec, Run
 from models.pipelines.side_files import no_files
-from models.pipelines.typed import TypedInput
-from tests.unit.models.test_typed import Echo, faults, manifest
+from models.pipelines.typed import NoOptions, TypedInput, TypedPipeline, TypedResult
+from tests.unit.models.test_typed import Echo, Input, Parameters, faults, manifest, no_run
 
 
 def test_dates_are_checked_and_read_back() -> None:
@@ -25,3 +28,32 @@ def test_dates_are_checked_and_read_back() -> None:
         "wrong_format",
         "at must be a date and time such as 2026-03-01T12:00:00Z.",
     )
+
+
+class Seen(TypedResult):
+    type: Literal["seen"] = "seen"
+    at: datetime
+
+
+class Watching:
+    def __init__(self, folder: Path) -> None:
+        self.at = datetime.fromisoformat((folder / "at.txt").read_text())
+
+    def score(self, run: Run, cases: Sequence[Any]) -> list[Seen]:
+        return [Seen(at=self.at) for _ in cases]
+
+
+class Watch(TypedPipeline[Parameters, Input, Seen, NoOptions]):
+    @property
+    def graphs(self) -> Mapping[str, GraphSpec]:
+        return {}
+
+    def open_bundle(self, folder: Path) -> Watching:
+        return Watching(folder)
+
+
+def test_dates_in_a_result_are_written_as_text(tmp_path: Path) -> None:
+    (tmp_path / "at.txt").write_text("2026-03-01T12:00:00+00:00")
+    watch = Watch.load(manifest(), no_files)
+    [answer] = watch.open(tmp_path).score(no_run, [Case(watch.encode({"text": "x"}))])
+    assert answer.result == {"type": "seen", "at": "2026-03-01T12:00:00Z"}
