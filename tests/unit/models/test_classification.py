@@ -68,6 +68,7 @@ def rows_of(columns: Iterable[ResultColumn], count: int) -> list[dict[str, Any]]
     cells: dict[str, list[Any]] = {}
     for column in columns:
         if isinstance(column, CategoryColumn):
+            assert (column.codes >= -1).all()
             cells[column.name] = [None if code < 0 else column.words[code] for code in column.codes]
         else:
             cells[column.name] = [None] * count if column.values is None else list(column.values)

@@ -147,6 +147,7 @@ def test_pixels_are_coded_in_blocks_of_all_colours_where_a_scan_has_all() -> Non
 @pytest.mark.parametrize(("file", "mode"), [(JPEGS["grey"], "L"), (JPEGS["colour"], "RGB")])
 def test_a_jpeg_is_decoded_to_the_colours_that_it_has(file: bytes, mode: str) -> None:
     assert decode_jpeg(read_image(file)).mode == mode
+    assert read_image(file).animated is False
 
 
 @pytest.mark.parametrize(
@@ -195,6 +196,7 @@ def with_idat(*bodies: bytes, between: bytes = b"") -> bytes:
 PACKED = zlib.compress(ROWS)
 PALETTE = bytes(range(256)) * 3
 GOOD_PNG = raw_png(40, 30, ROWS)
+RARE = "unsupported_encoding: This rare kind of PNG is not read: export it as plain PNG."
 BAD_PNGS = {
     "a palette image without a palette": ("its palette is missing", picture(3, ROWS)),
     "pixels outside of the palette": (
@@ -232,6 +234,10 @@ BAD_PNGS = {
         "its transparency does not fit it",
         picture(0, ROWS, (b"tRNS", b"\0")),
     ),
+    "a byte of transparency beside alpha": (
+        "its transparency does not fit it",
+        picture(4, bytes(81 * 30), (b"tRNS", b"\0")),
+    ),
     "transparency beside alpha": (
         "its transparency does not fit it",
         picture(4, bytes(81 * 30), (b"tRNS", b"\0\0")),
@@ -256,22 +262,22 @@ BAD_PNGS = {
     "no end": ("truncated_image", GOOD_PNG[:-12]),
     "a depth that its colours do not have": ("a header without meaning", picture(2, ROWS, depth=4)),
     "another compression": (
-        "unsupported_encoding",
+        RARE,
         GOOD_PNG[:8] + chunk(b"IHDR", GOOD_PNG[16:26] + b"\1\0\0") + GOOD_PNG[33:],
     ),
     "another filtering": (
-        "unsupported_encoding",
+        RARE,
         GOOD_PNG[:8] + chunk(b"IHDR", GOOD_PNG[16:26] + b"\0\x40\0") + GOOD_PNG[33:],
     ),
     "another interlacing": (
-        "unsupported_encoding",
+        RARE,
         GOOD_PNG[:8] + chunk(b"IHDR", GOOD_PNG[16:26] + b"\0\0\2") + GOOD_PNG[33:],
     ),
     "a chunk of somebody's own that must be understood": (
-        "unsupported_encoding: This rare kind of PNG is not read: export it as plain PNG.",
+        RARE,
         picture(0, ROWS, (b"Abcd", b"")),
     ),
-    "a chunk that must be understood": ("unsupported_encoding", picture(0, ROWS, (b"ABCD", b""))),
+    "a chunk that must be understood": (RARE, picture(0, ROWS, (b"ABCD", b""))),
 }
 
 

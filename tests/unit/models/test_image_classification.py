@@ -221,6 +221,7 @@ PLAIN_JPEG = jpeg(GREY)
         (PLAIN_JPEG.replace(b"\xff\xc0", b"\xff\xfe", 1), "damaged_image"),
         (PLAIN_JPEG.replace(b"\xff\xdb", b"\xff\xfe"), "damaged_image"),
         (bomb(), "image_too_large"),
+        (raw_png(2**31, 30, b"\0" * 1000), "image_too_large"),
         (png(gradient(101, 100)), "image_too_large"),
         (png(gradient(7, 100)), "image_too_small"),
         (png(GREY, save_all=True, append_images=[Image.fromarray(255 - GREY)]), "animated_image"),

@@ -45,6 +45,18 @@ def test_a_seam_below_an_edge_of_the_picture_is_seen() -> None:
     assert has_seam(pixels.astype(np.uint8), 8, 8)
 
 
+def test_of_a_flat_picture_a_small_shift_is_a_seam() -> None:
+    pixels = np.full((HEIGHT, 41), 100, np.uint8)
+    pixels[72:80, 24:] += 3
+    pixels[80:] += 3
+    assert has_seam(pixels, 8, 8)
+
+
+@pytest.mark.parametrize("column", [2, 3])
+def test_a_seam_may_begin_two_blocks_from_an_edge(column: int) -> None:
+    assert has_seam(shifted(9, column, 30)[:, :41], 8, 8)
+
+
 @pytest.mark.parametrize("row", [1, 2])
 def test_a_seam_is_looked_for_in_six_blocks_across_and_four_down(row: int) -> None:
     pixels = shifted(row, 3, 30)

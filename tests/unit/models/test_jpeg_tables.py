@@ -97,6 +97,19 @@ def test_honest_tables_of_every_kind_are_read(quality: int) -> None:
         assert decode_image(read_image(file), "L").size == (40, 30)
 
 
+def test_a_step_of_two_bytes_may_end_with_a_zero() -> None:
+    at = PLAIN.index(QUANTISATION)
+    wide = segment(QUANTISATION, bytes([0x10 | PLAIN[at + 4]]) + b"\1\0\0\1" * 32)
+    assert decode_image(read_image(PLAIN[:at] + wide + without(PLAIN, QUANTISATION)[at:]), "L").size == (
+        40,
+        30,
+    )
+
+
+def test_a_marker_without_a_length_is_passed_over() -> None:
+    assert read_image(inserted(PLAIN, 2, b"\xff\x01")).width == 40
+
+
 def test_a_sampling_of_four_is_the_most() -> None:
     assert decode_image(read_image(put(PLAIN, FRAME, 7, b"\x44")), "L").size == (40, 30)
 

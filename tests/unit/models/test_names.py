@@ -52,6 +52,7 @@ from models.pipelines.names import are_near, near_names
         ("ages", "age"),
         ("dosse", "dose"),
         ("sodiun", "sodium"),
+        ("sadium", "sodium"),
         ("hypertensoin", "hypertension"),
         ("leucocytes", "leukocytes"),
         ("radius", "mean_radius"),

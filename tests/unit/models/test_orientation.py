@@ -193,6 +193,7 @@ def test_places_that_contradict_each_other_are_refused(file: bytes) -> None:
     [
         app1(exif(tiff(b"\6\0", 7, count=2))),
         app1(exif(tiff(b"six\0", 2, count=4))),
+        app1(exif(tiff(b"\xff6\0", 2, count=3))),
         app1(exif(tiff(struct.pack("<f", 6.5), 11))),
         app1(exif(tiff(struct.pack("<II", 6, 0), 5))),
         app1(exif(tiff(struct.pack("<H", 6), 3, count=0))),
