@@ -90,7 +90,7 @@ def result_fields(schema: Schema) -> tuple[ResultField, ...]:
     names = [field.name for field in fields]
     if len(set(names)) == len(names):
         return tuple(fields)
-    properties = _resolved(schema, schema).get("properties", {})
+    properties = _resolved(schema, schema)["properties"]
     return tuple(
         ResultField(name, _kind(each, schema), (name,)) for name, each in properties.items() if name != "type"
     )

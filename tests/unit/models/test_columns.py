@@ -6,6 +6,8 @@ import pytest
 from models.field_codes import OtherCode
 from models.pipelines import FieldFault
 from models.pipelines.columns import NO_FAULTS, CellFaults, FaultFinder
+from models.pipelines.features import Feature
+from tests.unit.models.example_bundles import FEATURES
 
 LOW, HIGH, ODD = (
     FieldFault(f"/{code}", OtherCode(code), f"{code} is wrong.") for code in ("low", "high", "odd")
@@ -75,3 +77,19 @@ def test_faults_of_chosen_rows_and_which_rows_have_any() -> None:
     found = finder().found()
     assert told(found.of_rows(np.array([True, False, True, True]))) == [(0, "low"), (0, "high"), (2, "low")]
     assert found.any_of(4).tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        ([], True),
+        ([0.0, 25.0, 50.0], True),
+        ([0.0, 50.1], False),
+        ([-0.1, 50.0], False),
+        ([1.0, np.nan], False),
+        ([np.inf], False),
+    ],
+)
+def test_a_column_of_good_numbers_is_told_at_a_glance(values: list[float], held: bool) -> None:
+    dose = Feature.model_validate(FEATURES[0])
+    assert dose.holds(np.array(values, np.float64)) is held

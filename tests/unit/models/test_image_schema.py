@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.pipelines import single_pass
+from models.pipelines.image_file import decode_image, read_image
 from tests.unit.models.example_bundles import manifest
 from tests.unit.models.example_images import Pixels
 
@@ -72,6 +73,8 @@ def test_the_example_of_the_schema_is_a_file_that_is_taken(formats: tuple[str, .
     (example,) = schema["examples"]
     assert jsonschema.Draft202012Validator(schema).is_valid(example)
     content = base64.b64decode(example["data"])
+    row = np.asarray(decode_image(read_image(content), "L"))[0].astype(int)
+    assert (np.abs(row - np.linspace(0, 255, 8)) < 3).all(), "it grows brighter from left to right"
     assert content.startswith(b"\x89PNG" if "PNG" in formats else b"\xff\xd8")
     assert pipeline.encode(content) == content
 

@@ -1,13 +1,13 @@
-"""Dates in a typed input, and in a typed result."""
+"""Dates in a typed input, in typed options, and in a typed result."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from models.pipelines import Case, GraphSpec, Run
 from models.pipelines.side_files import no_files
-from models.pipelines.typed import NoOptions, TypedInput, TypedPipeline, TypedResult
+from models.pipelines.typed import TypedInput, TypedOptions, TypedPipeline, TypedResult
 from tests.unit.models.test_typed import Echo, Input, Parameters, faults, manifest, no_run
 
 
@@ -43,7 +43,11 @@ class Watching:
         return [Seen(at=self.at) for _ in cases]
 
 
-class Watch(TypedPipeline[Parameters, Input, Seen, NoOptions]):
+class Chosen(TypedOptions):
+    since: date | None = None
+
+
+class Watch(TypedPipeline[Parameters, Input, Seen, Chosen]):
     @property
     def graphs(self) -> Mapping[str, GraphSpec]:
         return {}
@@ -57,3 +61,10 @@ def test_dates_in_a_result_are_written_as_text(tmp_path: Path) -> None:
     watch = Watch.load(manifest(), no_files)
     [answer] = watch.open(tmp_path).score(no_run, [Case(watch.encode({"text": "x"}))])
     assert answer.result == {"type": "seen", "at": "2026-03-01T12:00:00Z"}
+
+
+def test_dates_in_options_are_stored_as_text_and_read_back() -> None:
+    watch = Watch.load(manifest(), no_files)
+    stored = watch.check_options({"since": "2026-03-01"})
+    assert stored == {"since": "2026-03-01"}
+    assert watch.read_options(stored).since == date(2026, 3, 1)

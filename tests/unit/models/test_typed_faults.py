@@ -38,6 +38,7 @@ ROOT = {"$defs": {"Dose": {"type": "number", "minimum": 0, "maximum": 50, "unit"
         ({"type": ["integer", "null"], "minimum": 1}, "an integer of at least 1"),
         ({"type": ["null", "boolean"]}, "true or false"),
         ({"type": "null"}, "null"),
+        ({"type": ["null"]}, "null"),
         ({"type": "object"}, "an object"),
         ({"type": "string"}, "a text"),
         ({"type": "string", "minLength": 2}, "a text of at least 2 characters"),
