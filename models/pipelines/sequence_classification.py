@@ -9,16 +9,19 @@ for sequences of more than one length also takes `mask` float32 [N,L]: 1 up to t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
 from models.field_codes import FieldCode
 from models.lazy import np
 from models.pipelines.classification_parameters import ClassificationParameters, Share
-from models.pipelines.contract import ANY_LENGTH, Array, FieldFault, InputRejected, ReadFile, TensorSpec
+from models.pipelines.contract import ANY_LENGTH, FieldFault, InputRejected, ReadFile, TensorSpec
 from models.pipelines.typed import TypedInput
 from models.pipelines.typed_classification import TypedClassification
+
+if TYPE_CHECKING:
+    from models.pipelines.contract import Array
 
 # What each letter stands for, by alphabet. A letter that stands for itself is one of the graph's.
 NUCLEOTIDES: Final = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
@@ -19,7 +19,6 @@ from models.lazy import np
 from models.manifest import MODEL, ManifestTable
 from models.pipelines.contract import (
     ANY_LENGTH,
-    Array,
     FieldFault,
     GraphSpec,
     InputRejected,
@@ -30,6 +29,9 @@ from models.pipelines.contract import (
     pointer_to,
 )
 from models.pipelines.typed import NoOptions, TypedCase, TypedInput, TypedPipeline, TypedResult
+
+if TYPE_CHECKING:
+    from models.pipelines.contract import Array
 
 FLOATS: Final = {"float16": 65504.0, "float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 INTEGERS: Final = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 from pydantic import Field
 
@@ -17,8 +17,11 @@ from models.lazy import np
 from models.manifest import MODEL
 from models.pipelines.classification import Classifier
 from models.pipelines.classification_parameters import ClassificationParameters, Share
-from models.pipelines.contract import Array, GraphSpec, Label, ReadFile, Run, TensorSpec
+from models.pipelines.contract import GraphSpec, Label, ReadFile, Run, TensorSpec
 from models.pipelines.typed import InputT, NoOptions, TypedCase, TypedPipeline, TypedResult
+
+if TYPE_CHECKING:
+    from models.pipelines.contract import Array
 
 _STEP: Final = 16  # lengths are rounded up to multiples of this
 
