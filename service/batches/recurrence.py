@@ -94,10 +94,7 @@ def _whenever(wall_time: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
 
 
 def _once(wall_time: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
-    instant = instant_of(wall_time, zone)
-    if _clock(zone, instant) != wall_time and _is_left_out(wall_time, zone):
-        return ()
-    return (instant,)
+    return () if _is_left_out(wall_time, zone) else (instant_of(wall_time, zone),)
 
 
 def _is_left_out(wall_time: datetime, zone: ZoneInfo) -> bool:

@@ -42,6 +42,13 @@ def test_each_night_has_one_run(cron: str, start: str, expected: list[str]) -> N
     assert runs(cron, start, len(expected)) == [utc(text) for text in expected]
 
 
+@pytest.mark.parametrize("cron", ["*/30 * * * *", "0 22 * * *"])
+def test_runs_are_in_utc(cron: str) -> None:
+    now = utc("2026-07-01 12:10").astimezone(ZoneInfo("Asia/Kolkata"))
+    assert next_run(cron, BERLIN, now).tzinfo is UTC
+    assert latest_run(cron, BERLIN, now).tzinfo is UTC
+
+
 def test_of_the_runs_that_were_missed_the_last_is_found() -> None:
     assert latest_run("0 22 * * *", BERLIN, utc("2026-07-04 19:59")) == utc("2026-07-03 20:00")
     assert latest_run("0 22 * * *", BERLIN, utc("2026-07-04 20:00")) == utc("2026-07-04 20:00")
@@ -100,6 +107,12 @@ def test_an_expression_may_have_a_hundred_characters() -> None:
         ("*/30 * * * *", "Europe/Berlin", "2026-10-25 01:30", "2026-10-25 02:30"),  # the second time round
         ("0 22 * * *", "Europe/Berlin", "2026-07-01 10:07", "2026-07-01 12:07"),  # it meant another one then
         ("0 0 * * *", "Asia/Beirut", "2026-03-28 22:00", "2026-03-29 00:00"),
+        (
+            "0,30 2,3 * * *",
+            "Europe/Berlin",
+            "2027-03-28 01:00",
+            "2027-03-28 03:00",
+        ),  # the last of three at the jump
     ],
 )
 def test_a_run_is_called_by_the_time_that_its_expression_means(
