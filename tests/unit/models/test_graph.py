@@ -127,6 +127,12 @@ def test_weights_past_the_end_of_their_file_are_refused(entries: dict[str, str],
     assert fault.detail == f"the weights of tensor 'weight' {words}"
 
 
+def test_a_tensor_that_names_a_file_is_external_whatever_else_it_says(tmp_path: Path) -> None:
+    model = graph()
+    model.graph.initializer[0].external_data.add(key="location", value="../../etc/passwd")
+    assert {fault.code for fault in faults_of(model, tmp_path)} == {"external_data_missing"}
+
+
 def test_weights_in_a_listed_file_that_is_not_there_are_said_among_the_files(tmp_path: Path) -> None:
     assert faults_of(with_weights_in("weights.bin"), tmp_path, "weights.bin") == []
 

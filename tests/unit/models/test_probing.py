@@ -90,3 +90,13 @@ def test_what_is_no_number_beyond_the_golden_cases_is_left_to_the_worker() -> No
         return {"probability": np.full((len(feeds["features"]), 1), np.nan, np.float32)}
 
     assert check_probabilities(load_pipeline(manifest()), 8, nothing) == []
+
+
+def test_what_is_no_probability_is_told_with_its_value() -> None:
+    def once(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        given = np.full((len(feeds["features"]), 1), 0.5)
+        given[0] = 1.5
+        return {"probability": given}
+
+    [fault] = check_probabilities(load_pipeline(manifest()), 4096, once)
+    assert fault.detail.startswith("'probability' is 1.5 for an input")

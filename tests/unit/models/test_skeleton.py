@@ -366,3 +366,12 @@ def test_what_has_no_end_or_is_too_large_is_not_read(kind: str, tmp_path: Path) 
     with pytest.raises(BundleRefused, match=r"endless.onnx: .*(not a regular file|at most 2 GiB)"):
         write_skeleton(path, tmp_path / "new", "endless")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_file_that_is_no_graph_starts_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"no graph at all")
+    with pytest.raises(BundleRefused) as caught:
+        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    [fault] = caught.value.faults
+    assert (fault.place, fault.code) == ("m.onnx", "onnx_invalid")
+    assert not (tmp_path / "own").exists()
