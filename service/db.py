@@ -29,7 +29,7 @@ from service.rows import Row
 
 # Every statement has one good plan, whatever its parameters and however large its tables: rows found by index and joined
 # by hash. Plans are kept, and what could walk a table is left out. What each setting does was found by leaving it out in the
-# tests of plans (test_query_plans, test_batch_plans, test_webhook_plans: 31) on Postgres 18.
+# tests of plans on Postgres 18.
 PLANS = {
     # A plan is made once. Anew it costs 0.3 ms for a claim, 0.5 ms to end a job and 0.3 ms to read one; all that Postgres
     # does for a job takes 1.4 ms. Left to itself the planner mostly finds so after five runs: no test fails without it.
@@ -38,9 +38,6 @@ PLANS = {
     "enable_seqscan": "off",
     # Without it 3 tests fail: endpoints are looked up anew for each row of a join, and a page of chunks reads more than one.
     "enable_nestloop": "off",
-    # Neither a test nor the time to plan differs without it. Off, since a merge join of a plan made while a table was small
-    # reads a whole index once it is large, as a sequential scan does the table.
-    "enable_mergejoin": "off",
     # Nothing differs without these on Postgres 18. Up to 17 a plan with a scan that is off costs 10**10, for which it would
     # be compiled at each run. Parallel workers would let a count take more than the one backend that it is allowed.
     "jit": "off",
