@@ -124,6 +124,14 @@ def test_missing_numbers_and_decimal_commas_are_as_declared() -> None:
     assert [line["score_value"] for line in run.lines()] == [8.0]
 
 
+def test_a_line_without_any_field_lacks_its_fields_and_no_input() -> None:
+    run = triaged(ndjson_file([ROWS[0], {"id": "b"}]), BatchFormat.NDJSON, id_column="id")
+    assert [(row, column, code) for row, column, code, _ in told(run)] == [
+        (2, "note", "missing_field"),
+        (2, "age", "missing_field"),
+    ]
+
+
 def test_what_is_wrong_with_lines_is_told_line_by_line() -> None:
     good = {"custom_id": "1", "input": {"note": "x", "age": 1}}
     lines = [

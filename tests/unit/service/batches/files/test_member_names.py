@@ -275,6 +275,13 @@ def test_a_letter_of_china_or_japan_in_a_latin_word_or_alone_is_no_name(name: by
     assert found.isascii()
 
 
+def test_a_sharp_s_behind_a_consonant_is_in_no_word() -> None:
+    name = b"Bl\xdfm.png"
+    [(found, _)] = files_of(raw_zip(name))
+    assert found == "Bl%DFm.png"
+    assert unquote_to_bytes(found) == name
+
+
 def test_names_stay_texts_whatever_their_bytes_are() -> None:
     content = raw_zip(bytes(range(0x80, 0xC0)), bytes(range(0xC0, 0x100)))
     assert pa.array([name for name, _ in files_of(content)], pa.string()).null_count == 0
