@@ -81,7 +81,7 @@ class CaseScorer:
     def _answers(self, cases: Sequence[Case]) -> list[Answer]:
         """The pipeline's answers. An unexpected error counts as the model's failure on these rows.
 
-        So does SystemExit and the like: batches run in a thread, to which no signal is delivered.
+        So does what is no Exception, such as SystemExit: batches run in a thread, to which no signal is delivered.
         """
         try:
             answers = self.scoring.score(self.run, cases)
@@ -89,7 +89,7 @@ class CaseScorer:
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault
-        except (Exception, SystemExit, KeyboardInterrupt) as fault:
+        except BaseException as fault:
             log.error("pipeline_failed", cases=len(cases), exc_info=fault)
             raise RunFailed(type(fault).__name__) from fault
         if len(answers) != len(cases):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
+from celery.exceptions import WorkerShutdown, WorkerTerminate
 from pydantic_core import from_json, to_json
 
 from models.manifest import MODEL
@@ -79,6 +80,7 @@ ALONE_AT_FAULT: dict[type[Exception], Problem] = {
     RunFailed: MODEL_FAILED,
     RunTimedOut: TIMED_OUT,
 }
+RAISED_BY_SIGNALS = (KeyboardInterrupt, WorkerTerminate, WorkerShutdown)
 
 log = structlog.get_logger()
 
@@ -334,14 +336,14 @@ class Scorer:
         return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
 
     def _run(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
-        """Have the pipeline score the cases. An unexpected error, or `sys.exit`, counts as the model's failure."""
+        """Have the pipeline score the cases. What it raises unexpectedly counts as the model's failure."""
         try:
             return self._run_steps(loaded, cases)
-        except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut):
+        except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, *RAISED_BY_SIGNALS):
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault
-        except (Exception, SystemExit, GeneratorExit) as fault:
+        except BaseException as fault:
             log.error("pipeline_failed", model=loaded.model.name, cases=len(cases), exc_info=fault)
             raise RunFailed(type(fault).__name__) from fault
 

@@ -97,7 +97,7 @@ def _encode(pipeline: Pipeline, value: object) -> bytes | tuple[FieldFault, ...]
         return pipeline.encode(value)
     except InputRejected as rejected:
         return rejected.faults
-    except (Exception, SystemExit, KeyboardInterrupt) as fault:
+    except BaseException as fault:
         log.error("row_failed", exc_info=fault)
         return (problems.MODEL_FAILED,)
 
@@ -127,6 +127,6 @@ def _decode(pipeline: FilePipeline, content: bytes) -> dict[str, Array] | tuple[
         return pipeline.preprocess_file(content)
     except InputRejected as rejected:
         return rejected.faults
-    except (Exception, SystemExit, KeyboardInterrupt) as fault:
+    except BaseException as fault:
         log.error("file_failed", exc_info=fault)
         return (problems.MODEL_FAILED,)

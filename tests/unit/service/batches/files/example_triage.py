@@ -1,5 +1,6 @@
 """A pipeline of no kind that batches know: a note and a few facts in, a nested answer out. Its graph is a plain function."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,19 @@ from models.pipelines import (
     refuse_options,
 )
 
-ENDS: Final = {"exit": SystemExit(1), "interrupt": KeyboardInterrupt()}
+
+class OwnEnd(BaseException):
+    """What a package may call its own way out, past every `except Exception`."""
+
+
+ENDS: Final = {
+    "exit": SystemExit(1),
+    "interrupt": KeyboardInterrupt(),
+    "generator": GeneratorExit(),
+    "cancelled": asyncio.CancelledError(),
+    "own": OwnEnd(),
+}
+AT_CHECK: Final = "at the check: "
 KINDS: Final[dict[str, tuple[type, ...]]] = {
     "note": (str,),
     "age": (int,),
@@ -63,7 +76,10 @@ RESULT: Final[dict[str, object]] = {
 
 
 class Triage:
-    """Both halves. A note "bug" makes the run fail, "nan" the prediction; "exit" ends all; "picture" has an artifact."""
+    """Both halves. A note "bug" makes the run fail, "nan" the prediction; "picture" has an artifact.
+
+    A note in ENDS raises that in the worker; behind AT_CHECK, already at the check.
+    """
 
     binary: Final = False
     parts: Final[Mapping[str, Part]] = {}
@@ -103,6 +119,9 @@ class Triage:
                 faults.append(FieldFault(pointer_to(name), FieldCode.WRONG_TYPE, f"{name} has another type."))
         if faults:
             raise InputRejected(*faults)
+        begin, _, end = str(value["note"]).partition(AT_CHECK)
+        if not begin and end in ENDS:
+            raise ENDS[end]
         return json.dumps(value).encode()
 
     def decode(self, payload: bytes) -> object:

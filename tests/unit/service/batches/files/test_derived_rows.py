@@ -30,7 +30,7 @@ from tests.unit.service.batches.files.example_batches import (
     told,
     zip_file,
 )
-from tests.unit.service.batches.files.example_triage import SumGraph, Triage
+from tests.unit.service.batches.files.example_triage import AT_CHECK, ENDS, SumGraph, Triage
 
 ROWS = [
     {"id": "a", "note": "chest pain", "age": 60, "weight": 70.5, "urgent": True},
@@ -160,7 +160,7 @@ def test_a_row_that_fails_costs_itself_alone() -> None:
     assert [line["row"] for line in run.lines()] == [1, 7]
 
 
-@pytest.mark.parametrize("note", ["exit", "interrupt"])
+@pytest.mark.parametrize("note", [*ENDS, *(f"{AT_CHECK}{note}" for note in ENDS)])
 def test_a_row_that_would_end_the_process_costs_itself_alone(note: str) -> None:
     rows = [{"note": each, "age": 5} for each in ("x", note, "x", "x")]
     run = triaged(ndjson_file(rows), BatchFormat.NDJSON)
