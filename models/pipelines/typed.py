@@ -38,8 +38,10 @@ from models.pipelines.typed_faults import MOST, field_faults
 from models.pipelines.typed_parts import parts_of
 from models.pipelines.typed_schemas import derived_schema, with_file_limits
 
-# The first byte of a stored input: how the rest of it is written. 1 is canonical JSON.
+# The first byte of a stored input: how the rest of it is written. 1 is canonical JSON; 2 is the same of an input that
+# may have parts, which a pipeline without them must not score.
 CODEC: Final = b"\x01"
+CODEC_WITH_PARTS: Final = b"\x02"
 _DAMAGED: Final = FieldFault("", FieldCode.STORED_INPUT_DAMAGED, "The stored input is damaged.")
 
 
@@ -171,10 +173,10 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
         return self._options_schema
 
     def encode(self, value: object) -> bytes:
-        """See Pipeline: CODEC and canonical JSON, with the defaults of fields that were left out."""
+        """See Pipeline: a codec and canonical JSON, with the defaults of fields that were left out."""
         checked = _checked(self.input_type, value, self._input_schema)
         self.check(checked)
-        return CODEC + _canonical(checked)
+        return (CODEC_WITH_PARTS if self.parts else CODEC) + _canonical(checked)
 
     def decode(self, payload: bytes) -> dict[str, object]:
         """See Pipeline."""
@@ -182,9 +184,12 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
 
     def read_input(self, payload: bytes) -> InputT:
         """The typed input that is stored as `payload`. Raises InputRejected."""
-        if payload[:1] != CODEC:
+        if payload[:1] != CODEC and not (self.parts and payload[:1] == CODEC_WITH_PARTS):
             version = payload[0] if payload else "none"
-            detail = f"The stored input is of codec version {version}; this release reads {CODEC[0]}."
+            read = f"{CODEC[0]} and {CODEC_WITH_PARTS[0]}" if self.parts else f"{CODEC[0]}"
+            detail = (
+                f"The stored input is of codec version {version}; this release of the pipeline reads {read}."
+            )
             raise InputRejected(FieldFault("", FieldCode.STORED_INPUT_CODEC, detail))
         try:
             return self.input_type.model_validate_json(payload[1:])

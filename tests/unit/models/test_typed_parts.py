@@ -111,7 +111,7 @@ def test_an_input_is_stored_and_read_back_without_its_parts() -> None:
     rest, sent = take_apart({"age": 61.0, "scan": {"data": "x"}, "prior": None, "more": 1}, PIPELINE.parts)
     assert (rest, sent) == ({"age": 61.0, "more": 1}, {"scan": {"data": "x"}, "finding": None})
     stored = PIPELINE.encode({"age": 61.0})
-    assert stored == b'\x01{"age":61.0}'
+    assert stored == b'\x02{"age":61.0}'
     assert PIPELINE.decode(stored) == {"age": 61.0}
     assert PIPELINE.read_input(stored).scan is None
 
@@ -137,7 +137,7 @@ def test_golden_cases_hold_files_and_results() -> None:
     cases = golden()
     assert check_inputs(cases, PIPELINE) == []
     first = encode_cases(cases, PIPELINE)[0]
-    assert first.payload == b'\x01{"age":50.0}'
+    assert first.payload == b'\x02{"age":50.0}'
     assert first.parts["scan"] == b"SCAN 1"
     assert json.loads(first.parts["finding"]) == {"type": "classification", "label": "ill", "score": 0.5}
 
@@ -162,6 +162,26 @@ def test_a_golden_case_whose_part_is_wrong_is_refused(part: str, given: object, 
     assert fault.detail.startswith(place)
     with pytest.raises(BundleRefused):
         encode_cases(cases, PIPELINE)
+
+
+class Alone(TypedInput):
+    age: float
+
+
+class Blind(TypedPipeline[Parameters, Alone, Result, NoOptions]):
+    """A later release of the pipeline, which has no parts any more."""
+
+
+def test_an_input_with_parts_is_never_read_without_them() -> None:
+    stored = Looking(Parameters(), no_files).encode({"age": 61.0})
+    with pytest.raises(InputRejected) as refused:
+        Blind(Parameters(), no_files).read_input(stored)
+    assert [fault.code for fault in refused.value.faults] == ["stored_input_codec"]
+
+
+def test_an_input_of_before_a_pipeline_had_parts_is_read() -> None:
+    stored = Blind(Parameters(), no_files).encode({"age": 61.0})
+    assert Looking(Parameters(), no_files).decode(stored) == {"age": 61.0}
 
 
 def test_scoring_gets_the_parts(tmp_path: Path) -> None:
