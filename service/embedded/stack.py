@@ -70,8 +70,8 @@ def run_stack(
                 progress("preparing the database")
                 bootstrap(complete.model_copy(update={"database_url": owner_url}))
                 progress("starting API, workers and scheduler")
+                keep_ports(folder, {"api": port})  # before the API answers: callers find it by this
                 supervisor.start(Stage.APPLICATION, START_S)
-                keep_ports(folder, {"api": port})
                 announce(f"ready {_url(settings)}")
                 supervisor.wait()
                 raise StackFailed("supervisord", "ended unexpectedly", folder.log("supervisord"))
@@ -83,7 +83,7 @@ def run_stack(
 
 
 def api_url(path: Path) -> str | None:
-    """Where the API of a data folder's stack answers, or last answered; None before the first start."""
+    """Where the API of a data folder's stack answers, starts or last answered; None before its first start."""
     port = kept_ports(DataFolder.at(path)).get("api")
     return None if port is None else f"http://127.0.0.1:{port}"
 

@@ -1,8 +1,8 @@
 """`medqueue up` with stand-in programs, run as a script by the tests of the supervision.
 
 Its arguments are a data folder, a port and words: `servers` for the embedded servers, `stubborn` for programs
-that ignore their stop signal, `broken` for an API that ends at once. Each program notes in DATA/order when it
-stops.
+that ignore their stop signal, `broken` for an API that ends at once, `unready` for one that listens and is never ready.
+Each program notes in DATA/order when it stops.
 """
 
 import socket
@@ -50,14 +50,14 @@ def programs(data: Path, port: int, words: list[str]) -> list[Program]:
     script = "raise SystemExit(3)" if "broken" in words else API_STAND_IN
     api = (sys.executable, "-c", script, str(port), str(data))
 
-    def listens() -> bool:
+    def is_ready() -> bool:
         with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
+            return "unready" not in words and client.connect_ex(("127.0.0.1", port)) == 0
 
     servers = [("database", Stage.POSTGRES), ("broker", Stage.REDIS)] if "servers" not in words else []
     application = [(name, Stage.APPLICATION) for name in ("worker-1", "worker-2", "scheduler")]
     return [
-        Program("api", api, is_ready=listens),
+        Program("api", api, is_ready=is_ready),
         *(stand_in(data, name, stage, words) for name, stage in [*servers, *application]),
     ]
 

@@ -126,6 +126,19 @@ def test_ready_is_the_only_line_and_every_pid_file_names_its_program(
     assert up.ready_line() == ""
 
 
+def test_the_api_is_found_by_its_folder_from_its_first_answer_on(start_up: StartUp, tmp_path: Path) -> None:
+    """Its /readyz may answer before `up` sees that it does."""
+    up = start_up(tmp_path / "data", "unready")
+
+    def answers() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", up.port)) == 0
+
+    assert eventually(answers)
+    assert api_url(up.data) == f"http://127.0.0.1:{up.port}"
+    assert up.stop() == 0
+
+
 def test_killed_programs_are_started_again(start_up: StartUp, tmp_path: Path) -> None:
     up = start_up(tmp_path / "data")
     up.ready_line()
