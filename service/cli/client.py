@@ -1,9 +1,6 @@
 """A client of the API over HTTP. Answers stay JSON documents, because a newer service may return additional fields."""
 
-import json
-import math
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ import click
 import httpx
 
 from models.field_codes import OtherCode
+from service.cli.bodies import json_bytes
 from service.cli.errors import AnswerLost, ApiProblem, Unreachable
 from service.cli.output import printable
 from service.cli.target import Target
@@ -22,7 +20,10 @@ from service.errors import FieldError
 Json = dict[str, Any]
 
 CONNECT_TIMEOUT_S = 5.0
-ANSWER_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 10.0
+WORK_TIMEOUT_S = (
+    60.0  # where the service checks many inputs or a source, stores a file, or sends a file or a stream
+)
 PAGE_LIMIT = 200
 MAX_FIELDS = 100
 DIGEST = re.compile(r'"([0-9a-f]{64})"')  # the entity tag of a file of the service
@@ -50,7 +51,7 @@ class ApiClient:
         self._http = httpx.Client(
             base_url=target.url,
             headers=headers,
-            timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            timeout=_timeout(ANSWER_TIMEOUT_S),
             transport=transport,
             trust_env=not target.local,
         )
@@ -83,14 +84,23 @@ class ApiClient:
 
     def submit_bulk(self, cases: list[Json], idempotency_key: str | None = None) -> list[Json]:
         """Submit up to 1,000 cases; for each, in order, its job or its problem."""
-        answer = self._call("POST", "/v1/jobs/bulk", body={"jobs": cases}, idempotency_key=idempotency_key)
+        answer = self._call(
+            "POST",
+            "/v1/jobs/bulk",
+            body={"jobs": cases},
+            idempotency_key=idempotency_key,
+            silence_s=WORK_TIMEOUT_S,
+        )
         items: list[Json] = answer["items"]
         return items
 
     def upload(self, content: Iterable[bytes]) -> str:
         """Stream a file into the service's store; the id of the upload."""
         headers = {"Content-Type": "application/octet-stream"}
-        return str(self._answer(self._send("POST", "/v1/uploads", content=content, headers=headers))["id"])
+        response = self._send(
+            "POST", "/v1/uploads", content=content, headers=headers, silence_s=WORK_TIMEOUT_S
+        )
+        return str(self._answer(response)["id"])
 
     def models(self) -> list[Json]:
         """The catalogue."""
@@ -104,7 +114,9 @@ class ApiClient:
 
     def submit_batch(self, batch: Json, idempotency_key: str) -> Json:
         """Submit a batch; the batch that was accepted."""
-        return self._call("POST", "/v1/batches", body=batch, idempotency_key=idempotency_key)
+        return self._call(
+            "POST", "/v1/batches", body=batch, idempotency_key=idempotency_key, silence_s=WORK_TIMEOUT_S
+        )
 
     def batches(self, filters: Json, limit: int | None) -> list[Json]:
         """Up to `limit` batches, newest first; all without one."""
@@ -122,9 +134,8 @@ class ApiClient:
         self, batch_id: str, verb: str, idempotency_key: str | None = None, body: Json | None = None
     ) -> Json:
         """Pause, resume, cancel or rerun a batch; returns the batch, or the new one of a rerun."""
-        return self._call(
-            "POST", f"/v1/batches/{batch_id}/{verb}", body=body, idempotency_key=idempotency_key
-        )
+        path, silence_s = f"/v1/batches/{batch_id}/{verb}", WORK_TIMEOUT_S
+        return self._call("POST", path, body=body, idempotency_key=idempotency_key, silence_s=silence_s)
 
     def digest_of(self, path: str) -> tuple[int | None, str | None]:
         """Length and SHA-256 of a file, which is not read; unknown where the service refuses, as it will say why on reading."""
@@ -142,7 +153,10 @@ class ApiClient:
         params, headers = {"partial": "true"} if partial else {}, {"Accept-Encoding": "identity"}
         if start and etag is not None:
             headers |= {"Range": f"bytes={start}-", "If-Range": etag}
-        with self._reaching(), self._http.stream("GET", path, params=params, headers=headers) as response:
+        timeout = _timeout(WORK_TIMEOUT_S)
+        with self._reaching(WORK_TIMEOUT_S), self._http.stream(
+            "GET", path, params=params, headers=headers, timeout=timeout
+        ) as response:  # fmt: skip
             if not response.is_success:
                 response.read()
                 self._answer(response)
@@ -159,7 +173,7 @@ class ApiClient:
 
     def create_schedule(self, schedule: Json) -> Json:
         """Create a schedule."""
-        return self._call("POST", "/v1/batch-schedules", body=schedule)
+        return self._call("POST", "/v1/batch-schedules", body=schedule, silence_s=WORK_TIMEOUT_S)
 
     def control_schedule(self, schedule_id: str, verb: str) -> Json:
         """Pause or resume a schedule; returns the schedule."""
@@ -204,15 +218,16 @@ class ApiClient:
 
     def replay_range(self, endpoint_id: str, wanted: Json) -> Json:
         """Send an endpoint's deliveries of a time range again; how many."""
-        return self._call("POST", f"/v1/webhook-endpoints/{endpoint_id}/replay", body=wanted)
+        path = f"/v1/webhook-endpoints/{endpoint_id}/replay"
+        return self._call("POST", path, body=wanted, silence_s=WORK_TIMEOUT_S)
 
     @contextmanager
     def follow(self, event_types: Sequence[str], last_id: str | None) -> Iterator[Iterator[str]]:
         """The lines of the feed of events, from behind `last_id`, until the service ends the stream."""
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
         params = {"types": ",".join(event_types)} if event_types else {}
-        timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        with self._reaching(), self._http.stream(
+        timeout = _timeout(WORK_TIMEOUT_S)
+        with self._reaching(WORK_TIMEOUT_S), self._http.stream(
             "GET", "/v1/events", params=params, headers=headers, timeout=timeout
         ) as response:  # fmt: skip
             if not response.is_success:
@@ -251,6 +266,7 @@ class ApiClient:
         body: Json | None = None,
         wait_s: float = 0,
         idempotency_key: str | None = None,
+        silence_s: float = ANSWER_TIMEOUT_S,
     ) -> Json:
         headers, content = {}, None
         if body is not None:
@@ -259,22 +275,27 @@ class ApiClient:
                 content = json_bytes(body)
         if wait_s >= 1:
             headers["Prefer"] = f"wait={int(wait_s)}"
+            silence_s += wait_s
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
-        return self._answer(self._send(method, path, params=params, content=content, headers=headers))
+        return self._answer(
+            self._send(method, path, params=params, content=content, headers=headers, silence_s=silence_s)
+        )
 
     def _delete(self, path: str) -> None:
         response = self._send("DELETE", path)
         if not response.is_success:
             raise _problem(response)
 
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        with self._reaching():
-            return self._http.request(method, path, **request)
+    def _send(
+        self, method: str, path: str, *, silence_s: float = ANSWER_TIMEOUT_S, **request: Any
+    ) -> httpx.Response:
+        with self._reaching(silence_s):
+            return self._http.request(method, path, timeout=_timeout(silence_s), **request)
 
     @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        """Turns what can go wrong on the way into errors of the command line."""
+    def _reaching(self, silence_s: float = ANSWER_TIMEOUT_S) -> Iterator[None]:
+        """Turns what can go wrong on the way, such as a silence of `silence_s`, into errors of the command line."""
         try:
             yield
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
@@ -285,6 +306,11 @@ class ApiClient:
             raise click.UsageError("A text of the command line holds what cannot be sent.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):
             raise Unreachable(f"{self._shown_url} does not answer. Is the service running there?") from None
+        except (httpx.ReadTimeout, httpx.WriteTimeout):
+            raise AnswerLost(
+                f"{self._shown_url} accepted the connection and was silent for {silence_s:g} s. "
+                "Is the service running there, or overloaded?"
+            ) from None
         except httpx.TransportError as error:
             raise AnswerLost(
                 f"The connection to {self._shown_url} broke before the answer came ({type(error).__name__})."
@@ -315,21 +341,9 @@ class ApiClient:
         return content
 
 
-def json_bytes(body: Json) -> bytes:
-    """`body` as JSON. An infinity was past float64 in the caller's file: it is sent as such, for its field to be refused."""
-    marks = {math.inf: uuid.uuid4().hex, -math.inf: uuid.uuid4().hex}
-
-    def marked(value: object) -> object:
-        if isinstance(value, dict):
-            return {key: marked(part) for key, part in value.items()}
-        if isinstance(value, list):
-            return [marked(part) for part in value]
-        return marks[value] if isinstance(value, float) and math.isinf(value) else value
-
-    text = json.dumps(marked(body), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for number, mark in marks.items():
-        text = text.replace(f'"{mark}"', "1e999" if number > 0 else "-1e999")
-    return text.encode()
+def _timeout(silence_s: float) -> httpx.Timeout:
+    """The limits of one request: how long connecting may take, and how long no byte may flow."""
+    return httpx.Timeout(silence_s, connect=CONNECT_TIMEOUT_S)
 
 
 def _is_address(url: str) -> bool:

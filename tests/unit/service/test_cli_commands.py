@@ -466,7 +466,9 @@ def test_the_catalogue_is_listed(api: Api, medqueue: Run, capsys: Captured) -> N
     ("answer", "code", "words"),
     [
         (httpx.ConnectError("no"), 3, "http://api.test does not answer"),
-        (httpx.ReadTimeout("slow"), 3, "broke before the answer came"),
+        (httpx.ReadError("reset"), 3, "broke before the answer came"),
+        (httpx.ReadTimeout("slow"), 3, "http://api.test accepted the connection and was silent for 10 s"),
+        (httpx.WriteTimeout("slow"), 3, "http://api.test accepted the connection and was silent for 10 s"),
         (httpx.Response(200, text="<html>"), 3, "is not medqueue"),
         (httpx.Response(302, headers={"Location": "http://x"}), 3, "redirects elsewhere"),
         (

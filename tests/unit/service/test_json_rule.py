@@ -10,8 +10,8 @@ from models.golden_cases import GoldenFailed, parse_golden
 from models.strict_json import JsonInvalid, read_json
 from service.api.http.requests import body_as
 from service.batches.files.layouts import BatchFormat
+from service.cli.bodies import json_bytes
 from service.cli.cases import JsonCases, read_cases
-from service.cli.client import json_bytes
 from service.errors import BodyNotJson
 from tests.unit.service.batches.files.example_batches import errors
 
