@@ -11,6 +11,7 @@ from uuid import UUID
 
 from models.field_codes import FieldCode, OtherCode
 from service import rows
+from service.audit import Action
 from service.db import UnitOfWork
 from service.errors import AfterUnsuitable, FieldError, JobNotFound, PredecessorBusy
 from service.lifecycle import FINAL_STATES, JobState
@@ -42,7 +43,16 @@ RECORD = """
 INSERT INTO job_after (job_id, predecessor_id, position)
 SELECT * FROM unnest(%(job_ids)s::uuid[], %(predecessor_ids)s::uuid[], %(positions)s::smallint[])
 """
-FOLLOW = "SELECT job_follow(%(ended)s::uuid[])"
+# Only the new jobs, which nobody else can see yet: a statement that looked at all that wait for an ended job would wait for
+# others' locks. Those that wait for a job that has not ended are released by the end of the last one.
+RELEASE = f"""
+WITH released AS (
+    UPDATE job SET blocked = false, state = CASE WHEN available_at > now() THEN state ELSE 'queued' END
+    WHERE id = ANY (%(ids)s) AND state = 'waiting' AND blocked RETURNING id, tenant_id, state
+)
+INSERT INTO audit_event (tenant_id, job_id, actor, action)
+SELECT tenant_id, id, 'scheduler', '{Action.JOB_READY}' FROM released WHERE state = 'queued'
+"""
 
 # Each follower is found by itself, so an index is used whatever the planner's statistics say. Followers of failed jobs
 # have failed in turn.
@@ -162,9 +172,11 @@ def record(work: UnitOfWork, waiting: Mapping[UUID, Collection[UUID]], held: Pre
         return
     job_ids, predecessor_ids, positions = (list(column) for column in zip(*links, strict=True))
     work.execute(RECORD, {"job_ids": job_ids, "predecessor_ids": predecessor_ids, "positions": positions})
-    ended = [job_id for job_id in set(predecessor_ids) if held.found[job_id].ended]
-    if ended:
-        work.execute(FOLLOW, {"ended": ended})
+    free = [
+        job_id for job_id, after in waiting.items() if after and all(held.found[each].ended for each in after)
+    ]
+    if free:
+        work.execute(RELEASE, {"ids": free})
 
 
 def tell_followers(work: UnitOfWork, ended: Collection[UUID]) -> None:

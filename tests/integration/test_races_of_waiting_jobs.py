@@ -71,6 +71,18 @@ def test_an_end_waits_for_a_submit_that_is_not_committed_and_releases_its_job(ch
     assert chains.states(first, accepted.id) == ["succeeded", "queued"]  # type: ignore[union-attr]
 
 
+def test_a_submit_does_not_wait_for_who_holds_others_that_wait_for_the_same_job(chains: Chains) -> None:
+    first, second = chains.submit(), chains.submit()
+    (job,) = [each for each in chains.claim() if each.lease.id == first]
+    waiting = chains.submit(first, second)
+    end(chains, [job])
+    new = factories.new_job(chains.caller, chains.model, after=[waiting])
+    with ThreadPoolExecutor(1) as other, chains.database.transaction() as work:
+        submission.submit_after(work, [new])  # holds the one that waits
+        follower = other.submit(chains.submit, first).result(timeout=WAIT_S * 10)
+        assert chains.states(follower, waiting) == ["queued", "waiting"]
+
+
 def test_two_ends_that_meet_at_one_job_release_it(chains: Chains) -> None:
     group = [chains.submit() for _ in range(2)]
     job = chains.submit(*group)
