@@ -18,8 +18,9 @@ import redis
 
 from benchmarks import cases
 from benchmarks.plain.settings import Addresses
+from benchmarks.system import System
 from benchmarks.systems import plain_system, plain_worker
-from service.embedded import ServerUrls, server_urls
+from service.embedded import server_urls
 from tests.faults.checker import Verdict
 from tests.faults.report import Report, Row
 
@@ -74,10 +75,10 @@ def test_the_plain_twin_loses_jobs_under_the_same_faults(
     with plain_system(tmp_path / "twin") as system:
         urls = server_urls(tmp_path / "twin")
         os.kill(system.roots["worker"], signal.SIGKILL)  # with it, its children end: ours take over
-        addresses = Addresses(urls.database_url, urls.redis_url)
+        addresses = Addresses(system.database_url, urls.redis_url)
         with worker_on(tmp_path, addresses) as worker:
-            killed = _kills(system.port, urls.database_url, worker, bodies[:1500], kills=15)
-            flushed = _flushes(system.port, urls, worker, bodies[1500:], flushes=5)
+            killed = _kills(system.port, system.database_url, worker, bodies[:1500], kills=15)
+            flushed = _flushes(system, urls.redis_url, worker, bodies[1500:], flushes=5)
     report.rows.append(
         Row("plain twin, workers killed", "15 SIGKILLs of its workers", 1500, _lost(killed), 0)
     )
@@ -97,18 +98,19 @@ def _kills(port: int, database_url: str, worker: Worker, bodies: list[bytes], *,
     return _open_after(database_url)
 
 
-def _flushes(port: int, urls: ServerUrls, worker: Worker, bodies: list[bytes], *, flushes: int) -> set[str]:
+def _flushes(
+    system: System, redis_url: str, worker: Worker, bodies: list[bytes], *, flushes: int
+) -> set[str]:
     """Jobs that have not ended a minute after the last flush, beyond those left from before."""
-    database_url, redis_url = urls.database_url, urls.redis_url
-    before = _open(database_url)
+    before = _open(system.database_url)
     part = len(bodies) // flushes
     with redis.Redis.from_url(redis_url) as broker:
         for number in range(flushes):
             worker.signal(signal.SIGSTOP)
-            _submit(port, bodies[number * part : (number + 1) * part])
+            _submit(system.port, bodies[number * part : (number + 1) * part])
             broker.flushall()
             worker.signal(signal.SIGCONT)
-    return _open_after(database_url) - before
+    return _open_after(system.database_url) - before
 
 
 def _submit(port: int, bodies: list[bytes]) -> None:

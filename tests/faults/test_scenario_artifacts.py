@@ -1,10 +1,12 @@
 """Workers killed while they write artifacts: each result has its own once, and nothing else is left in the blob store."""
 
 import hashlib
+import itertools
 import os
 import random
 import re
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -43,10 +45,13 @@ def test_s16_kills_while_artifacts_are_written(arena: Arena, report: Report, ful
     chance = arena.chance("s16")
     submitted: list[str] = []
     with report.scenario(arena, "S16 kills while artifacts are written") as found:
-        waves = 10 * rounds * len(TROUBLES)
-        with meanwhile(partial(in_waves, arena, submitted, waves)):
-            for point, effect in chance.sample([*TROUBLES] * rounds, k=rounds * len(TROUBLES)):
-                make_trouble(arena, point, effect, chance)
+        done = threading.Event()
+        with meanwhile(partial(in_waves, arena, submitted, done)):
+            try:
+                for point, effect in chance.sample([*TROUBLES] * rounds, k=rounds * len(TROUBLES)):
+                    make_trouble(arena, point, effect, chance)
+            finally:
+                done.set()
         arena.all_ended(submitted, SETTLES_WITHIN_S)
         left = check_stored(arena, submitted)
         check_downloads(arena, submitted[:8])
@@ -54,10 +59,12 @@ def test_s16_kills_while_artifacts_are_written(arena: Arena, report: Report, ful
         found["blobs left by the dead, and removed"] = str(left)
 
 
-def in_waves(arena: Arena, submitted: list[str], waves: int) -> None:
-    """Cases, some at a time, of as many different doses."""
+def in_waves(arena: Arena, submitted: list[str], done: threading.Event) -> None:
+    """Cases of fifty different doses, some at a time, until all is done: a worker meets its trouble only with work."""
     load = arena.load()
-    for number in range(waves):
+    for number in itertools.count():
+        if done.is_set():
+            return
         cases = [drawing.body((number * WAVE + place) % 50) for place in range(WAVE)]
         submitted += load.submit_wave(number, cases)
         time.sleep(0.1)
