@@ -14,7 +14,7 @@ from models.feeding import Feeding
 from models.manifest import Fault, GraphTable, ManifestInvalid
 from models.pipelines import Array, GraphSpec, PredictionInvalid, TensorSpec
 from models.signature import CLASS_MAPS, FLOATS, Signature, Tensor
-from models.tensor_faults import fits, listed, missing, rows_reason, unknown, unlike
+from models.tensor_faults import fault, fits, listed, missing, rows_reason, unknown, unlike
 
 # Element type of an output as the pipeline reads it -> those of graphs that it is read from; a label is no score.
 _READS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -34,6 +34,7 @@ class Fitting:
     def __init__(self, table: GraphTable, spec: GraphSpec, signature: Signature) -> None:
         self._outputs = {each.name: table.outputs.get(each.name, each.name) for each in spec.outputs}
         self._specs = {each.name: each for each in spec.outputs}
+        self._classes = table.classes
         self._given = {tensor.name: tensor for tensor in signature.outputs}
         self._feeding = Feeding(table, spec.feeds, signature.inputs)
         astray = sorted(table.outputs.keys() - self._specs.keys())
@@ -42,11 +43,12 @@ class Fitting:
             *(unknown("outputs", name, self._specs) for name in astray),
             # An output for which an unknown key may have been meant is not missing: with the key renamed, it may be right.
             *(
-                fault
+                found
                 for each in spec.outputs
                 if each.name in table.outputs or not astray
-                for fault in self._unfit(each)
+                for found in self._unfit(each)
             ),
+            *self._unfit_classes(),
         ]
         if faults:
             raise ManifestInvalid(*faults)
@@ -75,7 +77,7 @@ class Fitting:
     def _converted(self, spec: TensorSpec, value: Any) -> Array:
         """An output in the pipeline's element type, [N, ...]."""
         if self._given[self._outputs[spec.name]].element == CLASS_MAPS:
-            return _of_maps(spec, value)
+            return _of_maps(spec, value, self._classes)
         array = np.asarray(value)
         if array.ndim == 1 and spec.shape == (1,):
             array = array[:, np.newaxis]
@@ -86,6 +88,27 @@ class Fitting:
         tensor = self._given.get(self._outputs[spec.name])
         reason = _reason(tensor, spec) if tensor else missing("outputs", spec, self._given)
         return [] if reason is None else [unlike("outputs", spec, reason)]
+
+    def _unfit_classes(self) -> list[Fault]:
+        """The fault of `classes` in the manifest, if any."""
+        if self._classes is None:
+            return []
+        read = [spec for name, spec in self._specs.items() if name in self._given_by_class()]
+        if not read:
+            reason = "the pipeline reads no maps of class to score from this graph: remove the key"
+            return [fault("classes", "classes_differ", reason)]
+        count = len(read[0].classes)
+        if len(self._classes) == count:
+            return []
+        reason = (
+            f"{len(self._classes)} classes for {count} labels: list one for each, in the order of `labels`"
+        )
+        return [fault("classes", "classes_differ", reason)]
+
+    def _given_by_class(self) -> set[str]:
+        """The pipeline's names of the outputs that the graph gives as maps."""
+        maps = {name for name, tensor in self._given.items() if tensor.element == CLASS_MAPS}
+        return {name for name, given in self._outputs.items() if given in maps}
 
 
 def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:
@@ -100,17 +123,22 @@ def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:
     return rows_reason(rows) or (None if fits(lengths, spec.shape) else "has another shape")
 
 
-def _of_maps(spec: TensorSpec, maps: Sequence[Mapping[Any, float]]) -> Array:
+def _of_maps(
+    spec: TensorSpec, maps: Sequence[Mapping[Any, float]], classes: Sequence[int | str] | None
+) -> Array:
     """Maps of class -> score as columns in the order of the pipeline's classes, [N, C].
 
-    The graph's classes have the pipeline's names, or are numbers from 0 in the same order. Raises PredictionInvalid.
+    The graph's classes are `classes` or, without them, have the pipeline's names, or are numbers from 0 in the same order.
+    Raises PredictionInvalid.
     """
-    count, found = len(spec.classes), set(maps[0]) if maps else set(spec.classes)
-    if found not in (set(spec.classes), set(range(count))):
+    count = len(spec.classes)
+    known: list[Sequence[int | str]] = [classes] if classes is not None else [spec.classes, range(count)]
+    found: set[Any] = set(maps[0]) if maps else set(known[0])
+    names = next((each for each in known if found == set(each)), None)
+    if names is None:
         reason = (
-            f"the graph's classes are {listed(sorted(found, key=str))}: write them as the ids of `labels`, or export the graph "
-            "without ZipMap"
+            f"the graph's classes are {listed(sorted(found, key=str))}: write them as the ids of `labels`, or list them as "
+            "`classes` in [graph], in the order of `labels`"
         )
         raise PredictionInvalid(tuple(range(len(maps))), reason)
-    names = spec.classes if found == set(spec.classes) else range(count)
     return np.array([[scores[name] for name in names] for scores in maps], spec.dtype).reshape(-1, count)

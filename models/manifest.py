@@ -120,6 +120,12 @@ class GraphTable(ManifestTable):
         False,
         description="run one row at a time: for graphs whose rows affect each other, as with dynamic int8 scales",
     )
+    # Stored only if set, because a release that does not know the key refuses it.
+    classes: Annotated[tuple[int | str, ...], Field(strict=False)] | None = Field(
+        None,
+        description="what the graph calls its classes, in the order of `labels`: for maps of class to score, as of ZipMap",
+        exclude_if=lambda classes: classes is None,
+    )
 
     @field_validator("file")
     @classmethod
@@ -127,6 +133,16 @@ class GraphTable(ManifestTable):
         if not _PATH_INSIDE.fullmatch(path):
             raise ValueError("it must be a path inside the bundle: plain names with / between")
         return path
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _check_classes(cls, classes: object) -> object:
+        """Check the classes before the union is tried, whose faults would name its branches instead of the key."""
+        if not isinstance(classes, list | tuple) or any(type(each) not in (int, str) for each in classes):
+            raise ValueError("list whole numbers or strings, one for each of `labels`")
+        if len(set(classes)) < len(classes):
+            raise ValueError("list each class once")
+        return classes
 
 
 class ModelManifest(ManifestTable):

@@ -5,6 +5,7 @@ that contains FILL_IN is refused.
 """
 
 import json
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +27,11 @@ from models.tensor_guess import guessed_tensors
 MODEL_NAME: Final = "model.onnx"
 TENSORS: Final = "tensor"  # the pipeline for all that no other knows
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
+Classes = tuple[str, ...] | tuple[int, ...]
 # Where something remains to be done, and what.
 Left = tuple[str, str]
 
+_LONGEST_ID: Final = 50
 _NUMBERS: Final = frozenset(("float32", "float64", "float16"))
 _SECTIONS: Final = (
     ("Intended use", "who asks which question of it, and what they do with the answer"),
@@ -58,6 +61,7 @@ class _Guess:
     parameters: list[str] = field(default_factory=list)
     examples: list[dict[str, object]] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    classes: Classes = ()  # of the graph, where they are not the ids of labels
 
 
 def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
@@ -211,9 +215,10 @@ def _add_output(guess: _Guess, signature: Signature, content: Any) -> None:
     if not scores:
         raise BundleRefused(Fault(MODEL_NAME, "output_differs", "no output holds scores of classes"))
     chosen = next((tensor for tensor in scores if "prob" in tensor.name.lower()), scores[-1])
-    names = _classes(content) or [
-        f"class_{number}" for number in range(chosen.shape[-1] or 2 if chosen.shape[1:] else 2)
-    ]
+    classes = _classes(content)
+    names = _ids(classes or tuple(range(chosen.shape[-1] or 2 if chosen.shape[1:] else 2)))
+    if chosen.element == CLASS_MAPS and classes not in (tuple(names), tuple(range(len(names)))):
+        guess.classes = classes
     single = chosen.shape[1:] == (1,)
     kind = "probability" if single else "probabilities"
     if "logit" in chosen.name.lower():
@@ -236,13 +241,25 @@ _THRESHOLD: Final[Mapping[str, float | str]] = {
 }  # fmt: skip
 
 
-def _classes(content: Any) -> list[str]:
-    """The classes that a graph names in scikit-learn's ZipMap, as ids; empty if they are not strings."""
+def _classes(content: Any) -> Classes:
+    """The classes that a graph names, mostly in scikit-learn's ZipMap; empty if it names none."""
     for node in content.graph.node:
         for attribute in node.attribute:
             if attribute.name == "classlabels_strings" and attribute.strings:
-                return [text.decode() for text in attribute.strings]
-    return []
+                return tuple(text.decode() for text in attribute.strings)
+            if node.op_type == "ZipMap" and attribute.name == "classlabels_int64s" and attribute.ints:
+                return tuple(attribute.ints)
+    return ()
+
+
+def _ids(classes: Classes) -> list[str]:
+    """Ids of labels that resemble the graph's classes."""
+    ids = []
+    for number, each in enumerate(classes):
+        text = re.sub(r"[^a-z0-9_-]+", "_", str(each).lower())[:_LONGEST_ID]
+        name = text if re.match("[a-z]", text) else f"class_{text}"
+        ids.append(name if name not in ids else f"class_{number}_of_{len(classes)}")
+    return ids
 
 
 def _manifest(name: str, guess: _Guess) -> str:
@@ -256,6 +273,7 @@ def _manifest(name: str, guess: _Guess) -> str:
         "[graph]",
         *_renamed("inputs", guess.inputs),
         *_renamed("outputs", guess.outputs),
+        *([f"classes = {json.dumps(guess.classes, ensure_ascii=False)}"] if guess.classes else []),
         "",
         "[parameters]",
         *guess.parameters,

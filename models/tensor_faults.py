@@ -9,7 +9,7 @@ _NAMED = 20  # names listed at most
 
 
 def fault(side: str, code: str, detail: str) -> Fault:
-    """A fault of the graph's `side`: "inputs" or "outputs"."""
+    """A fault of the graph's `side`: "inputs", "outputs" or "classes"."""
     return Fault(f"{MANIFEST_NAME}: graph.{side}", code, detail)
 
 

@@ -57,6 +57,25 @@ def test_maps_of_classes_become_columns_in_the_order_of_the_labels(names: tuple[
     assert ran(found, {"shares": []}).shape == (0, 2)
 
 
+@pytest.mark.parametrize("classes", [(-1, 1), (1, -1), (1, 0), ("1", "0"), ("ill", "well")])
+def test_maps_of_the_classes_that_the_manifest_lists_become_columns_in_their_order(
+    classes: tuple[Any, Any],
+) -> None:
+    """Also where they are the labels' ids, or numbers from 0, in another order."""
+    found = fitting(Tensor("shares", CLASS_MAPS, ()), classes=list(classes))
+    first, second = classes
+    assert ran(found, {"shares": [{second: 0.75, first: 0.25}]}).tolist() == [[0.25, 0.75]]
+    assert ran(found, {"shares": []}).shape == (0, 2)
+    with pytest.raises(PredictionInvalid, match="list them as `classes` in \\[graph\\]"):
+        ran(found, {"shares": [{first: 0.75, "other": 0.25}]})
+
+
+@pytest.mark.parametrize("classes", [[1], [1, 2, 4]])
+def test_classes_of_another_number_than_the_labels_are_refused(classes: list[int]) -> None:
+    with pytest.raises(ManifestInvalid, match=f"{len(classes)} classes for 2 labels"):
+        fitting(Tensor("shares", CLASS_MAPS, ()), classes=classes)
+
+
 @pytest.mark.parametrize("names", [("ill", "other"), (1, 2), ("0", "1"), ("ill",), ("ill", "well", "other")])
 def test_maps_of_other_classes_are_no_prediction(names: tuple[Any, ...]) -> None:
     found = fitting(Tensor("shares", CLASS_MAPS, ()))

@@ -13,7 +13,7 @@ from models.bundle import renew_golden, seal_bundle
 from models.checking import publishable
 from models.fitting import Fitting
 from models.golden import answer
-from models.manifest import BundleRefused, GraphTable, ManifestInvalid
+from models.manifest import BundleRefused, GraphTable, ManifestInvalid, ModelManifest
 from models.pipelines import Array, Case, GraphSpec, TensorSpec, single_pass
 from models.signature import Signature, Tensor, signature_of
 
@@ -22,6 +22,7 @@ MOST_LINES = 15
 MASS = 'labels = ["malignant", "benign"]'
 FLOWER = 'labels = ["setosa", "versicolor", "virginica"]'
 LOGITS = 'output = "logits"'
+MAPS = 'inputs.features = "X"\noutputs.probabilities = "output_probability"'
 
 # File -> its [graph] table, its own parameters.
 FOREIGN = {
@@ -29,6 +30,9 @@ FOREIGN = {
     "sklearn-tensor": ('inputs.features = "X"', MASS),
     "sklearn-double": ('inputs.features = "X"', MASS),
     "sklearn-strings": ('inputs.features = "X"\noutputs.probabilities = "output_probability"', FLOWER),
+    "sklearn-signed": (f"{MAPS}\nclasses = [-1, 1]", 'labels = ["benign", "malignant"]'),
+    "sklearn-gaps": (f"{MAPS}\nclasses = [1, 2, 4]", FLOWER),
+    "sklearn-digits": (f'{MAPS}\nclasses = ["0", "1", "2"]', FLOWER),
     "lightgbm": ('inputs.features = "input"', MASS),
     "xgboost": ('inputs.features = "input"', MASS),
     "torch-legacy": ('inputs.features = "x"', f"{MASS}\n{LOGITS}"),
@@ -129,6 +133,7 @@ def test_a_graph_whose_rows_sway_each_other_is_refused_unless_it_is_run_row_by_r
         ('inputs.other = "X"', "graph.inputs", "graph_name_unknown"),
         ('inputs.features = "X"\noutputs.other = "label"', "graph.outputs", "graph_name_unknown"),
         ('inputs.features = ["X", "Y"]', "graph.inputs", "input_differs"),
+        ('inputs.features = "X"\nclasses = [0, 1]', "graph.classes", "classes_differ"),
     ],
 )
 def test_a_wrong_table_is_refused_by_its_key(graph: str, place: str, code: str, tmp_path: Path) -> None:
@@ -138,6 +143,17 @@ def test_a_wrong_table_is_refused_by_its_key(graph: str, place: str, code: str, 
     with pytest.raises(BundleRefused) as caught:
         publishable(tmp_path)
     assert (f"manifest.toml: {place}", code) in {(fault.place, fault.code) for fault in caught.value.faults}
+
+
+@pytest.mark.parametrize("classes", ["[0, 0]", "[0.5, 1]", "[true, 1]", '"ab"', '{ a = "b" }'])
+def test_classes_that_are_no_list_of_different_names_are_refused(classes: str) -> None:
+    with pytest.raises(ManifestInvalid) as caught:
+        ModelManifest.parse(manifest_of("sklearn-signed", f"{MAPS}\nclasses = {classes}", MASS))
+    assert [fault.place for fault in caught.value.faults] == ["manifest.toml: graph.classes"]
+
+
+def test_a_manifest_without_classes_is_stored_as_a_release_that_has_no_such_key_reads_it() -> None:
+    assert "classes" not in GraphTable.model_validate({}).model_dump(mode="json")
 
 
 def test_classes_that_the_manifest_does_not_know_are_refused(tmp_path: Path) -> None:

@@ -72,6 +72,25 @@ def test_classes_that_the_graph_names_become_labels(tmp_path: Path) -> None:
     assert manifest.parameters["labels"] == ["setosa", "versicolor", "virginica"]
 
 
+@pytest.mark.parametrize(
+    ("name", "labels", "classes"),
+    [
+        ("sklearn-signed", ["class_-1", "class_1"], (-1, 1)),
+        ("sklearn-gaps", ["class_1", "class_2", "class_4"], (1, 2, 4)),
+        ("sklearn-digits", ["class_0", "class_1", "class_2"], ("0", "1", "2")),
+        ("sklearn-zipmap", ["class_0", "class_1"], None),
+        ("sklearn-strings", ["setosa", "versicolor", "virginica"], None),
+    ],
+)
+def test_classes_that_are_no_ids_of_labels_are_listed(
+    name: str, labels: list[str], classes: object, tmp_path: Path
+) -> None:
+    manifest = ModelManifest.parse((started(tmp_path, name) / "manifest.toml").read_text())
+    assert manifest.parameters["labels"] == labels
+    assert manifest.graph is not None
+    assert manifest.graph.classes == classes
+
+
 def test_what_is_left_to_do_is_said_by_file_and_key(tmp_path: Path) -> None:
     left = write_skeleton(FILES / "torch-fixed.onnx", tmp_path / "own", "own").left
     places = [place for place, _ in left]

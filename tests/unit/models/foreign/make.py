@@ -44,6 +44,15 @@ names = np.array(["setosa", "versicolor", "virginica"])[kinds]
 forest = RandomForestClassifier(5, max_depth=3, random_state=0).fit(flowers.astype(np.float32), names)
 save("sklearn-strings", convert_sklearn(forest, initial_types=[("X", FloatTensorType([None, 4]))]))
 
+# Classes that are no ids of labels.
+columns = [("X", FloatTensorType([None, 4]))]
+signed = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, 2 * classes - 1)
+save("sklearn-signed", convert_sklearn(signed, initial_types=columns))
+for name, others in {"sklearn-gaps": [1, 2, 4], "sklearn-digits": ["0", "1", "2"]}.items():
+    forest = RandomForestClassifier(5, max_depth=3, random_state=0)
+    forest.fit(flowers.astype(np.float32), np.array(others)[kinds])
+    save(name, convert_sklearn(forest, initial_types=columns))
+
 given = [("input", ToolsFloat([None, 4]))]
 trees = LGBMClassifier(n_estimators=10, num_leaves=7, verbose=-1).fit(rows, classes)
 save("lightgbm", convert_lightgbm(trees, initial_types=given, target_opset=15))
