@@ -19,6 +19,7 @@ from tests.conftest import TEMPLATE, fresh_database
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import nights as bench
 from tests.integration.nights import ROWS, Nights, validation
+from tests.integration.reading import rows_read
 
 CHUNKS = 100_000
 JOBS = 100_000
@@ -67,12 +68,7 @@ class Crowd:
 
     def read(self) -> dict[str, int]:
         """Rows that scans have read of each table so far."""
-        time.sleep(0.3)
-        found = self.opened.execute(
-            "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = ANY(%s)",
-            (list(TABLES),),
-        )
-        return dict(found.fetchall())
+        return rows_read(self.opened, *TABLES)
 
 
 @pytest.fixture(scope="module")

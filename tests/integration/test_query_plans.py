@@ -21,6 +21,7 @@ from service.leases import Lease
 from tests import factories
 from tests.conftest import TEMPLATE, fresh_database
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
+from tests.integration.reading import rows_read
 
 QUEUED = 1_000_000
 DELAYED = 5_000
@@ -251,10 +252,10 @@ def test_plans_made_on_an_empty_table_are_good_when_it_is_large(template: Any) -
             opened.execute("SET session_replication_role = replica")
             others = {"tenant": caller.tenant_id, "model": UUID(int=1), "count": 20_000}
             opened.execute(FILL, others | {"attempt": 0, "delay": "0 s"})
-            before = rows_read(opened)
+            before = rows_read(opened, "job")["job"]
             live_through_a_job(database, caller, model)
             database.close()  # ends the session, which reports what it read
-            assert rows_read(opened) - before < 50
+            assert rows_read(opened, "job")["job"] - before < 50
 
 
 def live_through_a_job(database: Database, caller: Principal, model: PublishedModel) -> None:
@@ -268,17 +269,6 @@ def live_through_a_job(database: Database, caller: Principal, model: PublishedMo
         assert execution.end(work, [ending], owner="w1", runtime="r", provider="p") == {job_id}
     with database.statement() as work:
         assert queries.read(work, [queries.Reading(caller, job_id)])[0]
-
-
-def rows_read(opened: "psycopg.Connection[Any]", table: str = "job") -> int:
-    """Rows of a table that scans have read so far."""
-    opened.execute("SELECT pg_sleep(0.2)")
-    found = opened.execute(
-        "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = %s",
-        (table,),
-    ).fetchone()
-    assert found is not None
-    return int(found[0])
 
 
 def test_sweeps_touch_nothing_when_nothing_is_due(full: tuple[Database, Principal, PublishedModel]) -> None:
@@ -377,11 +367,12 @@ def test_a_stall_is_told_by_a_plan_made_on_empty_tables_in_a_flood_of_jobs_and_e
             for attempt in (0, 1):
                 opened.execute(FILL, same | {"attempt": attempt})
             opened.execute(ADD_EVENTS, (3 * NEWEST_EVENTS,))
-            before = {table: rows_read(opened, table) for table in ("job", "audit_event")}
+            before = rows_read(opened, "job", "audit_event")
             assert probes.consumption(database, stalled_s=0.0) == "stalled"
             database.close()  # ends the session, which reports what it read
-            assert rows_read(opened, "job") - before["job"] <= 2 * FIRST_IN_LINE
-            assert rows_read(opened, "audit_event") - before["audit_event"] <= NEWEST_EVENTS
+            after = rows_read(opened, "job", "audit_event")
+            assert after["job"] - before["job"] <= 2 * FIRST_IN_LINE
+            assert after["audit_event"] - before["audit_event"] <= NEWEST_EVENTS
 
 
 def test_first_answers_are_found_by_key(full: tuple[Database, Principal, PublishedModel]) -> None:

@@ -1,6 +1,5 @@
 """What webhooks cost the statements that end jobs and those that send: what is read is what is sent, not what there is."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from tests import factories
 from tests.acceptance.stack import JOB_EVENTS
 from tests.conftest import TEMPLATE, fresh_database
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
+from tests.integration.reading import rows_read
 
 OTHER_ENDPOINTS = 3_000
 BACKLOG = 100_000
@@ -52,16 +52,6 @@ class Crowd:
     slow: UUID
     quick: UUID
 
-    def read(self, table: str) -> int:
-        """Rows of a table that scans have read so far."""
-        time.sleep(0.2)
-        found = self.opened.execute(
-            "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = %s",
-            (table,),
-        ).fetchone()
-        assert found is not None
-        return int(found[0])
-
 
 @pytest.fixture(scope="module")
 def crowd(template: Any) -> Iterator[Crowd]:
@@ -92,10 +82,11 @@ def crowd(template: Any) -> Iterator[Crowd]:
 
 def cost(crowd: Crowd, call: Any) -> dict[str, int]:
     """Rows read of each table by `call`, which runs in a session of its own."""
-    before = {table: crowd.read(table) for table in TABLES}
+    before = rows_read(crowd.opened, *TABLES)
     call()
     crowd.database.close()  # ends the session, which reports what it read
-    return {table: crowd.read(table) - before[table] for table in TABLES}
+    after = rows_read(crowd.opened, *TABLES)
+    return {table: after[table] - before[table] for table in TABLES}
 
 
 def test_ending_jobs_reads_the_endpoints_of_their_tenant_only(crowd: Crowd) -> None:
