@@ -264,7 +264,21 @@ def result_json(result: object) -> bytes:
             from_json(content)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError):
         raise PredictionInvalid((0,), "the result cannot be written as JSON") from None
+    if keys_meet(result):
+        raise PredictionInvalid((0,), "two keys of the result are written alike: make them texts")
     return content
+
+
+def keys_meet(value: object) -> bool:
+    """Whether two keys of one object, such as 1 and "1", are the same once they are written as JSON."""
+    if not isinstance(value, dict):
+        parts = value if isinstance(value, list | tuple) else ()
+        return any(keys_meet(part) for part in parts if isinstance(part, dict | list | tuple))
+    if any(not isinstance(key, str) for key in value):
+        written = dict.fromkeys(value)
+        if len(from_json(to_json(written))) < len(value):
+            return True
+    return any(map(keys_meet, value.values()))
 
 
 def refuse_options(value: object) -> dict[str, object]:

@@ -18,6 +18,7 @@ Schema = Mapping[str, Any]
 
 HALF_PAIR: Final = re.compile("[\ud800-\udfff]")  # no text in UTF-8
 MOST: Final = sys.float_info.max
+LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
 INT64: Final = range(-(2**63), 2**63)
 
 
@@ -115,6 +116,18 @@ def result_columns(
         DerivedColumn(field.name, field.kind, [row[place] for row in rows])
         for place, field in enumerate(fields)
     )
+
+
+def stored_result(result: Mapping[str, Any], schema: Schema) -> bytes:
+    """A job's result as JSON. Raises PredictionInvalid for what JSON cannot hold, and for what no batch can.
+
+    Only of integers does a column hold less than JSON does.
+    """
+    content = result_json(result)
+    if LONG_INTEGER.search(content):  # perhaps in a text or a list
+        fields = [field for field in result_fields(schema) if field.kind is ColumnKind.INTEGER]
+        result_columns(fields, [result])
+    return content
 
 
 def _fits(value: Any, kind: ColumnKind) -> bool:

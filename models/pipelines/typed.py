@@ -31,6 +31,7 @@ from models.pipelines.contract import (
     RowFault,
     Run,
     Scoring,
+    keys_meet,
     pointer_to,
 )
 from models.pipelines.side_files import READ
@@ -246,7 +247,11 @@ class _CheckedScoring(Generic[ParametersT, InputT, ResultT, OptionsT]):
             result, artifacts = each if isinstance(each, tuple) else (each, ())
             try:
                 checked = self._pipeline.result_type.model_validate(result)
-                answers.append(Answer(checked.model_dump(mode="json", by_alias=True), tuple(artifacts)))
+                dumped = checked.model_dump(mode="json", by_alias=True)
+                if keys_meet(checked.model_dump(by_alias=True)):
+                    wrong.append(row)
+                    reason = "two keys of the result are written alike: make them texts"
+                answers.append(Answer(dumped, tuple(artifacts)))
             except ValidationError as error:
                 wrong.append(row)
                 reason = _misfit(error)

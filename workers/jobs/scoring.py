@@ -15,8 +15,9 @@ from celery.exceptions import WorkerShutdown, WorkerTerminate
 from pydantic_core import from_json, to_json
 
 from models.manifest import MODEL
-from models.pipelines import Answer, Array, Case, PredictionInvalid, RowFault, Run, result_json
+from models.pipelines import Answer, Array, Case, PredictionInvalid, RowFault, Run
 from models.pipelines.artifacts import LISTING
+from models.pipelines.schema_columns import stored_result
 from service import failpoints, logs
 from service.accounts import TenantCiphers
 from service.catalog import PublishedModel
@@ -81,7 +82,6 @@ ALONE_AT_FAULT: dict[type[Exception], Problem] = {
     RunTimedOut: TIMED_OUT,
 }
 RAISED_BY_SIGNALS = (KeyboardInterrupt, WorkerTerminate, WorkerShutdown)
-
 log = structlog.get_logger()
 
 
@@ -316,7 +316,7 @@ class Scorer:
             ]
         except tuple(ALONE_AT_FAULT) as fault:
             return self._narrow_down(loaded, cases, fault)
-        return [self._succeeded(case.job, answer) for case, answer in zip(cases, answers, strict=True)]
+        return [self._succeeded(loaded, *each) for each in zip(cases, answers, strict=True)]
 
     def _narrow_down(self, loaded: LoadedModel, cases: list[OpenedJob], fault: Exception) -> list[Ending]:
         """Score the halves of a batch that failed; a case that fails alone is at fault."""
@@ -374,11 +374,11 @@ class Scorer:
 
         return run
 
-    def _succeeded(self, job: ClaimedJob, answer: Answer) -> Ending:
+    def _succeeded(self, loaded: LoadedModel, case: OpenedJob, answer: Answer) -> Ending:
         """The ending of a job with its sealed result, which lists the artifacts; those are sealed separately."""
-        cipher, result = self._ciphers.of(job.tenant_id), answer.result
+        job, result, cipher = case.job, answer.result, self._ciphers.of(case.job.tenant_id)
         try:
-            content = result_json(result)
+            content = stored_result(result, loaded.pipeline.result_schema())
         except PredictionInvalid:
             return Ending(job.lease, problem=BAD_PREDICTION)
         made: tuple[NewArtifact, ...] = ()

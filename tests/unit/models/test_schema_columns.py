@@ -16,6 +16,7 @@ from models.pipelines.schema_columns import (
     input_fields,
     result_columns,
     result_fields,
+    stored_result,
 )
 from models.pipelines.typed import TypedResult
 
@@ -188,6 +189,42 @@ def test_an_input_that_is_no_object_has_no_fields(schema: dict[str, Any]) -> Non
 def test_what_json_cannot_hold_is_no_prediction(result: dict[str, Any]) -> None:
     with pytest.raises(PredictionInvalid):
         result_json(result)
+
+
+@pytest.mark.parametrize("keys", [(1, "1"), (1.5, "1.5"), (None, "None"), (True, "true"), ("1", 1)])
+def test_keys_that_meet_in_json_are_no_prediction(keys: tuple[Any, Any]) -> None:
+    """One of the two values was lost."""
+    values = dict.fromkeys(keys, 0)
+    for result in (values, {"a": [1, {"b": values}]}, {"a": (values,)}):
+        with pytest.raises(PredictionInvalid):
+            result_json(result)
+
+
+def test_keys_that_are_no_texts_are_written_as_texts_where_none_is_lost() -> None:
+    assert result_json({"a": {1: 1, 2: 2, "3": 3}}) == b'{"a":{"1":1,"2":2,"3":3}}'
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**40])
+def test_an_integer_that_no_column_holds_is_no_prediction_of_a_job_either(number: int) -> None:
+    with pytest.raises(PredictionInvalid):
+        stored_result({"count": number}, NESTED)
+    with pytest.raises(PredictionInvalid):
+        result_columns(result_fields(NESTED), [{"count": number}])
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"count": 2**63 - 1},
+        {"count": -(2**63)},
+        {"words": [2**64]},
+        {"score": {"value": 2**64}},
+        {"label": "9" * 30},
+    ],
+)
+def test_a_result_that_a_batch_holds_is_one_of_a_job(result: dict[str, Any]) -> None:
+    assert json.loads(stored_result(result, NESTED)) == result
+    assert result_columns(result_fields(NESTED), [result])
 
 
 def nested(levels: int) -> Any:
