@@ -4,6 +4,7 @@ No fault contains a value, and no message a key that the schema does not name.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, get_args
 
 from pydantic import ValidationError
@@ -18,6 +19,8 @@ Schema = Mapping[str, Any]
 MOST: Final = 100  # faults of one value: a list may hold any number of wrong elements
 _CODES: Final[Mapping[str, FieldCode]] = {
     "missing": FieldCode.MISSING_FIELD,
+    "union_tag_not_found": FieldCode.MISSING_FIELD,
+    "union_tag_invalid": FieldCode.NOT_ALLOWED,
     "finite_number": FieldCode.NOT_FINITE,
     "literal_error": FieldCode.NOT_ALLOWED,
     "enum": FieldCode.NOT_ALLOWED,
@@ -29,6 +32,7 @@ _CODES: Final[Mapping[str, FieldCode]] = {
     **dict.fromkeys(("string_too_long", "too_long", "bytes_too_long"), FieldCode.TOO_LONG),
     **dict.fromkeys(("string_too_short", "too_short", "bytes_too_short"), FieldCode.TOO_SHORT),
 }  # fmt: skip
+_TAGS: Final = frozenset(("union_tag_invalid", "union_tag_not_found"))
 _OWN_WORDS: Final = frozenset(("value_error", "assertion_error"))  # of an author's validators
 _KNOWN: Final = frozenset(get_args(ErrorType))
 _KINDS: Final = {
@@ -53,20 +57,25 @@ def field_faults(error: ValidationError, value: object, schema: Schema) -> list[
         if each["type"] == "extra_forbidden":
             unknown.setdefault(path[:-1], []).append(path[-1])
         else:
-            found.setdefault(path, []).append(_fault(each, path, schema))
+            path = _with_tag(each, path, schema, value)
+            found.setdefault(path, []).append(_fault(each, path, schema, value))
     faults = [_merged(several) for several in found.values()]
     for path, keys in unknown.items():
-        faults += _unknown(path, keys, schema)
+        faults += _unknown(path, keys, schema, value)
     return faults[:MOST]
 
 
 def described(schema: Schema, root: Schema) -> str:
     """What a value must be, such as "a number between 0 and 50 mg"."""
     schema = _resolved(schema, root)
-    if "const" in schema or "enum" in schema:
-        return _one_of([schema["const"]] if "const" in schema else schema["enum"])
+    if allowed := _allowed(schema):
+        return _one_of(allowed)
     if options := schema.get("anyOf") or schema.get("oneOf"):
-        return " or ".join(dict.fromkeys(described(option, root) for option in options))
+        listed = [_allowed(_resolved(option, root)) for option in options]
+        every = list(dict.fromkeys(chain.from_iterable(listed))) if all(listed) else []
+        return (
+            _one_of(every) if every else " or ".join(dict.fromkeys(described(each, root) for each in options))
+        )
     kind = _kind(schema)
     if kind == "string":
         return _text(schema)
@@ -83,17 +92,26 @@ def _kind(schema: Schema) -> str:
     return next((each for each in kind if each != "null"), "null") if isinstance(kind, list) else str(kind)
 
 
-def _fault(found: Any, path: tuple[str, ...], root: Schema) -> FieldFault:
+def _with_tag(found: Any, path: tuple[str, ...], root: Schema, value: object) -> tuple[str, ...]:
+    """The place of a fault: of a union whose branch is told by a field, that field."""
+    if found["type"] not in _TAGS:
+        return path
+    _, schema = _place(path, root, value)
+    tag = _tag(_resolved(schema, root))
+    return path if tag is None else (*path, tag)
+
+
+def _fault(found: Any, path: tuple[str, ...], root: Schema, value: object) -> FieldFault:
     """One ErrorDetails of pydantic, whose place in the value is `path`, as a fault."""
     kind, pointer = found["type"], pointer_to(*path)
-    name, schema = _place(path, root)
+    name, schema = _place(path, root, value)
     if kind in _OWN_WORDS:
         words = str(found["msg"])  # behind "Value error, " or "Assertion failed, "
         return FieldFault(pointer, FieldCode.INVALID_VALUE, words.partition(", ")[2] or words)
     if kind not in _KNOWN:  # a PydanticCustomError of an author: its type is the code
         return FieldFault(pointer, OtherCode(kind), str(found["msg"]))
     wanted = described(schema, root)
-    if kind == "missing":
+    if _CODES.get(kind) is FieldCode.MISSING_FIELD:
         return FieldFault(pointer, FieldCode.MISSING_FIELD, f"{name} is missing: send {wanted}.")
     if not path and _resolved(schema, root).get("type") == "object":
         return FieldFault("", FieldCode.NOT_AN_OBJECT, "Send a JSON object.")
@@ -113,10 +131,11 @@ def _merged(faults: list[FieldFault]) -> FieldFault:
     return next((fault for fault in faults if fault.code != FieldCode.WRONG_TYPE), faults[0])
 
 
-def _unknown(path: tuple[str, ...], keys: list[str], root: Schema) -> list[FieldFault]:
+def _unknown(path: tuple[str, ...], keys: list[str], root: Schema, value: object) -> list[FieldFault]:
     """What is said of the `keys` of the object at `path` that its schema does not name."""
-    _, schema = _place(path, root)
-    names = FieldNames(_resolved(schema, root).get("properties", {}))
+    _, schema = _place(path, root, value)
+    branches = _branches(schema, root, _at(path, value))
+    names = FieldNames(dict(chain.from_iterable(each.get("properties", {}).items() for each in branches)))
     prefix = pointer_to(*path)
     return [
         FieldFault(f"{prefix}{fault.pointer}", fault.code, fault.detail)
@@ -144,19 +163,68 @@ def _has(value: Any, step: int | str) -> bool:
     return isinstance(value, dict) and step in value
 
 
-def _place(path: tuple[str, ...], root: Schema) -> tuple[str, Schema]:
-    """What the place at `path` is called, and its schema. Keys that the schema does not name are not quoted."""
-    name, schema = "the input", root
+def _at(path: Sequence[str], value: Any) -> Any:
+    """What is at `path` in `value`; None if nothing is."""
     for step in path:
-        schema = _resolved(schema, root)
-        properties = schema.get("properties", {})
-        if step in properties:
-            name, schema = step, properties[step]
-        else:
-            inner = schema.get("items", schema.get("additionalProperties", {}))
-            schema = inner if isinstance(inner, dict) else {}
-            name = f"each of {name}" if not name.startswith("each of ") else name
+        key = int(step) if isinstance(value, list) and step.isdigit() else step
+        value = value[key] if _has(value, key) else None
+    return value
+
+
+def _place(path: tuple[str, ...], root: Schema, value: object) -> tuple[str, Schema]:
+    """What the place at `path` in `value` is called, and its schema. Keys that the schema does not name are not quoted."""
+    name, schema = "the input", root
+    for depth, step in enumerate(path):
+        parent = _at(path[:depth], value)
+        branches = _branches(schema, root, parent)
+        in_list = isinstance(parent, list)
+        inner = [found for each in branches if (found := _inside(each, step, name, in_list=in_list))]
+        schemas: list[Schema] = []
+        for _, each in inner:
+            if each not in schemas:
+                schemas.append(each)
+        name = inner[0][0] if inner else _each_of(name)
+        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas} if schemas else {}
     return name, schema
+
+
+def _inside(schema: Schema, step: str, name: str, *, in_list: bool) -> tuple[str, Schema] | None:
+    """What the place `step` in a value of this schema is called, and its schema; None if it says nothing of it."""
+    if not in_list and step in (properties := schema.get("properties", {})):
+        return step, properties[step]
+    if in_list and step.isdigit() and int(step) < len(parts := schema.get("prefixItems", ())):
+        return f"element {int(step) + 1} of {name}", parts[int(step)]
+    inner = schema.get("items" if in_list else "additionalProperties")
+    return (_each_of(name), inner) if isinstance(inner, dict) else None
+
+
+def _each_of(name: str) -> str:
+    return name if name.startswith("each of ") else f"each of {name}"
+
+
+def _branches(schema: Schema, root: Schema, value: object) -> list[Schema]:
+    """The schemas that `value` may have: of a union its branches, or those that a field of the value tells."""
+    schema = _resolved(schema, root)
+    options = schema.get("anyOf") or schema.get("oneOf")
+    if not options:
+        return [schema]
+    branches = [branch for option in options for branch in _branches(option, root, value)]
+    tag = _tag(schema)
+    if tag is None or not isinstance(value, dict):
+        return branches
+    told = [each for each in branches if value.get(tag) in _allowed(each.get("properties", {}).get(tag, {}))]
+    return told or branches
+
+
+def _tag(schema: Schema) -> str | None:
+    """The field that tells the branch of a union, if one does."""
+    tag = schema.get("discriminator", {}).get("propertyName")
+    return tag if isinstance(tag, str) else None
+
+
+def _allowed(schema: Schema) -> list[object]:
+    """The values that a schema lists; none where it allows others."""
+    return [schema["const"]] if "const" in schema else list(schema.get("enum", ()))
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:

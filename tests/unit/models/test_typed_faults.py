@@ -212,6 +212,75 @@ def test_now_is_a_date_that_is_read() -> None:
     assert Sent.model_validate_json(to_json({"at": datetime.now(UTC), "key": UUID(int=1)}))
 
 
+class Liver(TypedInput):
+    kind: Literal["liver"]
+    size: Annotated[float, Field(ge=0, json_schema_extra={"unit": "cm"})]
+    segment: Annotated[int, Field(ge=1, le=8)] = 1
+
+
+class Lung(TypedInput):
+    kind: Literal["lung", "lobe"]
+    side: Literal["left", "right"]
+    size: str = ""
+
+
+Organ = Annotated[Liver | Lung, Field(discriminator="kind")]
+
+
+class Unions(TypedInput):
+    organ: Organ | None = None
+    organs: list[Organ] | None = None
+    pair: tuple[Literal["left"], int] | None = None
+    plain: Liver | Point | None = None
+    marks: list[int] | dict[str, bool] | None = None
+
+
+UNIONS = derived_schema(Unions, "validation")
+KINDS = "one of liver, lung, lobe."
+SIZE = "size is missing: send a number of at least 0 cm."
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"organ": {"kind": "liver"}}, [("/organ/size", "missing_field", SIZE)]),
+        ({"organ": {"kind": "lobe"}}, [("/organ/side", "missing_field", "side is missing: send one of left, right.")]),
+        ({"organ": {"kind": "liver", "size": "x"}}, [("/organ/size", "wrong_type", "size must be a number of at least 0 cm.")]),
+        ({"organ": {"kind": "lung", "side": "left", "size": 1}}, [("/organ/size", "wrong_type", "size must be a text.")]),
+        ({"organ": {"kind": "secret"}}, [("/organ/kind", "not_allowed", f"kind must be {KINDS}")]),
+        ({"organ": {"kind": 7}}, [("/organ/kind", "not_allowed", f"kind must be {KINDS}")]),
+        ({"organ": {"size": 1}}, [("/organ/kind", "missing_field", f"kind is missing: send {KINDS}")]),
+        ({"organs": [{"kind": "secret"}]}, [("/organs/0/kind", "not_allowed", f"kind must be {KINDS}")]),
+        ({"organs": [{"kind": "liver"}]}, [("/organs/0/size", "missing_field", SIZE)]),
+        ({"organ": 1}, [("/organ", "wrong_type", "organ must be an object.")]),
+        (
+            {"organ": {"kind": "liver", "size": 1, "Segment": 2}},
+            [("/organ/Segment", "unknown_field", "The model does not take this field: remove it. Did you mean segment?")],
+        ),
+        ({"pair": ["right", 1]}, [("/pair/0", "not_allowed", "element 1 of pair must be left.")]),
+        ({"pair": ["left", "secret"]}, [("/pair/1", "wrong_type", "element 2 of pair must be an integer.")]),
+        ({"pair": ["left"]}, [("/pair/1", "missing_field", "element 2 of pair is missing: send an integer.")]),
+        ({"marks": ["secret"]}, [("/marks/0", "wrong_type", "each of marks must be an integer."),
+                                 ("/marks", "wrong_type", "marks must be a list or an object or null.")]),
+        (
+            {"plain": {}},
+            [
+                ("/plain/kind", "missing_field", "kind is missing: send liver."),
+                ("/plain/size", "missing_field", SIZE),
+                ("/plain/x", "missing_field", "x is missing: send a number between 0 and 1 mm."),
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_a_fault_within_a_union_or_a_tuple_says_what_is_wanted_there(
+    value: object, found: list[tuple[str, str, str]]
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Unions.model_validate_json(to_json(value))
+    faults = field_faults(caught.value, value, UNIONS)
+    assert [(each.pointer, each.code, each.detail) for each in faults] == found
+
+
 class Open(TypedInput):
     anything: Any = None
     more: dict[str, Any] | None = None
