@@ -10,6 +10,7 @@ from uuid import UUID
 
 from flask import request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.http import parse_list_header
 
 from models.field_codes import FieldCode, OtherCode
@@ -30,6 +31,7 @@ WAIT = re.compile(r"wait\s*=\s*(?:(\d{1,6})|\"(\d{1,6})\")", re.ASCII)
 CURSOR_BYTES = 20
 # Version 00 of W3C Trace Context (www.w3.org/TR/trace-context, 3.2.2); ids of zeros are invalid.
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+RAISED = ("value_error", "assertion_error")
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -78,10 +80,16 @@ def request_invalid(error: ValidationError) -> ServiceError:
     found = error.errors(include_input=False, include_url=False, include_context=False)
     return RequestInvalid(
         errors=tuple(
-            FieldError(pointer_to(*map(str, fault["loc"])), OtherCode(fault["type"]), fault["msg"])
+            FieldError(pointer_to(*map(str, fault["loc"])), OtherCode(fault["type"]), _words(fault))
             for fault in found
         )
     )
+
+
+def _words(fault: ErrorDetails) -> str:
+    """What is wrong: of what our validators raise, their words alone, without "Value error, " in front."""
+    words = fault["msg"]
+    return (words.partition(", ")[2] or words) if fault["type"] in RAISED else words
 
 
 def idempotency_key(body: bytes) -> IdempotencyKey | None:

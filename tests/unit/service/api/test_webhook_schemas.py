@@ -1,9 +1,9 @@
 """What a request about webhooks must look like."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from service.api.http.requests import part_as
 from service.api.webhooks.schemas import EndpointChange, EndpointRequest, ReplayRequest
@@ -45,6 +45,38 @@ def test_every_event_type_can_be_asked_for() -> None:
 )
 def test_a_bad_endpoint_is_refused_at_its_field(change: dict[str, Any], pointer: str) -> None:
     assert faults(EndpointRequest, GOOD | change) == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("event_types", "detail"),
+    [
+        (["job.failed", "job.failed"], "name each once"),
+        (["job.submitted"], f"choose among {', '.join(PUBLISHED_ACTIONS)}"),
+        ([1], "Input should be a valid string"),
+    ],
+)
+def test_a_validators_words_come_without_the_name_of_its_error(event_types: list[Any], detail: str) -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        part_as(EndpointRequest, GOOD | {"event_types": event_types})
+    assert [error.detail for error in caught.value.errors] == [detail]
+
+
+def _assert(name: str) -> str:
+    assert not name, "leave it empty, please"
+    return name
+
+
+class Checked(BaseModel):
+    """Its only rule is an assertion, whose words have a comma."""
+
+    name: Annotated[str, AfterValidator(_assert)]
+
+
+def test_an_assertions_words_come_without_its_name() -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        part_as(Checked, {"name": "x"})
+    [error] = caught.value.errors
+    assert error.detail.partition("\n")[0] == "leave it empty, please"
 
 
 def test_an_endpoint_needs_a_url_and_event_types() -> None:
