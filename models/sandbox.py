@@ -140,7 +140,7 @@ class CpuRun:
         self._sessions: dict[Path, Any] = {}
 
     def __call__(self, model_path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Every output of the graph by name. Raises what ONNX Runtime raises."""
+        """Every output of the graph by name. Raises OSError for a graph that is missing, and what ONNX Runtime raises."""
         self.open(model_path)
         session = self._sessions[model_path]
         names = [output.name for output in session.get_outputs()]

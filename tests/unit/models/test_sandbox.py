@@ -131,7 +131,7 @@ def test_the_graphs_of_one_folder_stay_loaded(tmp_path: Path) -> None:
     for path in paths[:2]:
         assert run(path, FEEDS)["probability"] == pytest.approx(1 / (1 + np.exp(0.2)))
     run.open(paths[2])
-    with pytest.raises(Exception, match="doesn't exist"):
+    with pytest.raises(FileNotFoundError):
         run(paths[0], FEEDS)
 
 

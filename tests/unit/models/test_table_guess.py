@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle, publishable
-from models.manifest import FILL_IN, BundleRefused, ModelManifest
+from models.manifest import FILL_IN, ModelManifest
 from models.signature import Tensor
 from models.skeleton import write_skeleton
 from models.table_guess import GuessedFeature, Values, example_rows, guessed_features, is_table, mapped
@@ -149,26 +149,6 @@ def test_one_input_is_mapped_whole(inputs: list[tuple[Any, ...]], expected: dict
 )
 def test_what_a_table_does_not_feed_is_none(inputs: list[tuple[Any, ...]]) -> None:
     assert not is_table([Tensor(*each) for each in inputs])
-
-
-def test_a_graph_that_takes_tokens_is_refused_with_what_it_takes(tmp_path: Path) -> None:
-    given = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"]) for name in ("ids", "mask")
-    ]
-    nodes = [
-        helper.make_node("Add", ["ids", "mask"], ["sum"]),
-        helper.make_node("Cast", ["sum"], ["scores"], to=TensorProto.FLOAT),
-    ]
-    answered = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", "length"])]
-    model = helper.make_model(
-        helper.make_graph(nodes, "g", given, answered),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=9,
-    )
-    onnx.save(model, tmp_path / "m.onnx")
-    with pytest.raises(BundleRefused, match=r"pipeline_unknown") as caught:
-        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
-    assert "ids int64[None, None], mask int64[None, None]" in str(caught.value)
 
 
 def test_categories_are_not_taken_from_another_column() -> None:
