@@ -3,7 +3,7 @@
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +15,14 @@ import psycopg
 from benchmarks.figures import Figure, figure
 from benchmarks.gpu.bundles import FITS, GREEDY, HANG_DOSE, HANGING, LARGEST, write_greedy, write_hanging
 from benchmarks.gpu.device import CheckFailed, Device
+from benchmarks.gpu.scored import Scored
 from benchmarks.processes import wait_for_file
 from benchmarks.system import System, job_ids
 from benchmarks.systems import medqueue_system, with_second_worker
 from benchmarks.wire import ask, request
-from models.bundle import Bundle, bundled, read_bundle
-from models.golden_cases import encode_cases
-from models.pipelines import single_pass
+from models.bundle import bundled
+from models.manifest import MODEL
+from models.pipelines import Array
 from service.bootstrap import publish_folder
 from service.catalog import Catalog
 from service.config import Settings
@@ -111,34 +112,34 @@ def throughput(device: Device, system: System) -> Iterator[Figure]:
     """Jobs a second through the queue, and cases a second of a bare loop over session.run."""
     jobs = QUICK_JOBS if device.quick else JOBS
     for folder in bundled():
-        bundle = read_bundle(folder)
-        name = bundle.manifest.name
-        inputs = [case.input for case in bundle.golden]
+        model = Scored(folder)
+        name, inputs = model.name, [case.input for case in model.bundle.golden]
         submit_and_wait(system, name, inputs, jobs // 10)  # warm
         took_s = submit_and_wait(system, name, inputs, jobs)
         yield figure(
             f"{name}_queue", f"{name}: through the queue, submit to last result", "jobs/s", jobs / took_s
         )
-        bare_s, run_s = bare(device, bundle, jobs)
+        bare_s, run_s = bare(device, model, jobs)
         yield figure(f"{name}_bare", f"{name}: bare loop, one process", "cases/s", jobs / bare_s)
         yield figure(f"{name}_run", f"{name}: session.run alone", "cases/s", jobs / run_s)
         yield figure(f"{name}_share", f"{name}: the queue as a share of the bare loop", "", bare_s / took_s)
 
 
-def bare(device: Device, bundle: Bundle, count: int) -> tuple[float, float]:
+def bare(device: Device, model: Scored, count: int) -> tuple[float, float]:
     """Seconds to score so many cases in the model's batches without a queue, and what session.run took of them."""
-    session, pipeline = device.session(bundle.model_path), single_pass(bundle.manifest)
-    payloads = [case.payload for case in encode_cases(bundle.golden, pipeline)]
-    size = bundle.manifest.runtime.max_batch
+    session, size = device.session(model.bundle.model_path), model.bundle.manifest.runtime.max_batch
     names = [output.name for output in session.get_outputs()]
     run_s, began = 0.0, time.perf_counter()
-    for start in range(0, count, size):
-        rows = min(size, count - start)
-        feeds = pipeline.preprocess([payloads[row % len(payloads)] for row in range(rows)])
+
+    def run(feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:  # noqa: ARG001 - it is the only one
+        nonlocal run_s
         run_began = time.perf_counter()
         values = session.run(None, dict(feeds))
         run_s += time.perf_counter() - run_began
-        pipeline.postprocess(dict(zip(names, values, strict=True)), rows)
+        return dict(zip(names, values, strict=True))
+
+    for start in range(0, count, size):
+        model.score(run, min(size, count - start))
     return time.perf_counter() - began, run_s
 
 
