@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +143,12 @@ def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether scenarios run in their full form: `--faults full`."""
     return bool(request.config.getoption("--faults") == "full")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes of tests: what a script starts in the background inherits that it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
