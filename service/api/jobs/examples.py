@@ -22,7 +22,7 @@ SUBMIT: dict[str, Any] = {
         "value": CASE | {"after": [ID, ANOTHER_ID], "not_before": AT},
     },
     "chained result": {
-        "summary": "A case with a file and the result of another job, for a model whose input has such parts",
+        "summary": "A case with a file and the result of another job, for a model of your own whose input has such parts",
         "value": {
             "model": "second-look",
             "input": {
