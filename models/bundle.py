@@ -130,6 +130,10 @@ def fitted(folder: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunMo
         return Fitting(table, pipeline.graphs[name], read_signature(folder / table.file))
 
     def run_fitted(feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:
+        if graph not in tables:
+            reason = f"the pipeline runs a graph {graph!r}, but the bundle has {', '.join(sorted(tables))}: "
+            advice = "name one of its graphs in `run(feeds, graph=...)`"
+            raise BundleRefused(Fault(f"{MANIFEST_NAME}: graphs", "graph_name_unknown", reason + advice))
         return fitting(graph).run(lambda fed: run(folder / tables[graph].file, fed), feeds)
 
     return run_fitted

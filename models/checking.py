@@ -238,6 +238,8 @@ def _check_answers(scored: _Scorable, scoring: Scoring, run: Run) -> list[Fault]
         return faults
     try:
         return faults + check_probabilities(pipeline, runtime.max_batch, run)
+    except BundleRefused as refused:  # such as a run of a graph that the bundle lacks
+        return faults + list(refused.faults)
     except SandboxFailed as failed:
         reason = f"inputs within the manifest's ranges cannot be scored: {failed}"
         return [*faults, Fault(MODEL_NAME, "probe_failed", reason)]

@@ -16,6 +16,7 @@ from models.bundle import BundleRefused, renew_golden, seal_bundle
 from models.checking import check_bundle, publishable, sealed
 from models.golden_cases import parse_golden
 from models.manifest import ManifestInvalid, ModelManifest
+from models.pipelines import ReadFile, load_pipeline
 from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import graph, told, write_bundle
 
@@ -199,6 +200,31 @@ def test_graphs_that_the_pipeline_lacks_or_needs_are_named(folder: Path) -> None
         "the pipeline knows no graph 'decoder'; it has model",
         "the pipeline knows no graph 'encoder'; it has model",
     ]
+
+
+def test_a_run_of_a_graph_that_the_bundle_lacks_names_those_it_has(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a pipeline that calls its only graph `head`, and runs it as `run(feeds)`."""
+    edit(
+        folder,
+        "manifest.toml",
+        lambda text: text.replace("[files]", '[graphs.head]\nfile = "model.onnx"\n[files]'),
+    )
+    seal_bundle(folder)
+
+    def renamed(manifest: ModelManifest, read: ReadFile) -> Any:
+        pipeline: Any = load_pipeline(manifest, read)
+        pipeline.graphs = {"head": pipeline.graphs["model"]}
+        return pipeline
+
+    monkeypatch.setattr("models.checking.load_pipeline", renamed)
+    [fault] = check_bundle(folder, RUN)
+    assert (fault.place, fault.code) == ("manifest.toml: graphs", "graph_name_unknown")
+    assert fault.detail == (
+        "the pipeline runs a graph 'model', but the bundle has head: "
+        "name one of its graphs in `run(feeds, graph=...)`"
+    )
 
 
 TEXTS = ["title", "summary", "license"]
