@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,12 @@ import structlog
 
 from service.cli import main
 from service.config import Settings
+from service.crypto import Keyring
+from service.db import Database
+from service.embedded import ServerUrls
+from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.operating import Run
+from tests.integration.workbench import Workbench, workbench
 
 
 @pytest.fixture
@@ -42,3 +48,19 @@ def medqueue(
         return code, json.loads(written.out) if written.out else None, written.err
 
     return run
+
+
+@pytest.fixture
+def bench(
+    database: Database,
+    blobs: MemoryBlobStore,
+    keyring: Keyring,
+    queue: FakeTaskQueue,
+    tmp_path: Path,
+    servers: ServerUrls,
+    database_url: str,
+) -> Iterator[Workbench]:
+    """A worker over this test's database, its model and its caller."""
+    urls = servers.database_url, database_url
+    with workbench(database, blobs, keyring, queue, tmp_path, urls) as made:
+        yield made

@@ -3,9 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,11 +12,8 @@ import pytest
 from service.accounts import Principal, Scope
 from service.catalog import Catalog
 from service.config import Settings
-from service.crypto import Keyring
-from service.db import Database
 from service.desk import Desk, JobRequest, JobSearch, desk_over
 from service.desk.waiting import REREAD_S, Waiting
-from service.embedded import ServerUrls
 from service.errors import IdempotencyKeyReused, InputInvalid, JobNotFound, ModelNotFound
 from service.jobs.artifacts import ArtifactStore
 from service.jobs.queries import JobView
@@ -27,26 +22,10 @@ from service.lifecycle import JobState, Priority
 from service.webhooks.receivers import Receivers
 from service.webhooks.rules import rules_of
 from tests import factories
-from tests.fakes import FakeTaskQueue, MemoryBlobStore
-from tests.integration.workbench import AGE, Workbench, workbench
+from tests.integration.workbench import AGE, Workbench
 
 LONG_S = 20.0
 PRIORITY, SUBJECT, METADATA = Priority.URGENT, "patient-17", {"ward": "4b"}
-
-
-@pytest.fixture
-def bench(
-    database: Database,
-    blobs: MemoryBlobStore,
-    keyring: Keyring,
-    queue: FakeTaskQueue,
-    tmp_path: Path,
-    servers: ServerUrls,
-    database_url: str,
-) -> Iterator[Workbench]:
-    urls = servers.database_url, database_url
-    with workbench(database, blobs, keyring, queue, tmp_path, urls) as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Inputs with parts that are stored apart, from the desk to the worker: files, and results of other jobs."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,8 @@ import pytest
 from models.pipelines import Part, PartKind
 from service.catalog import Catalog, PublishedModel
 from service.config import Settings
-from service.crypto import Keyring
-from service.db import Database
 from service.desk import Desk, JobRequest, desk_over
 from service.desk.waiting import Waiting
-from service.embedded import ServerUrls
 from service.errors import AfterUnsuitable, BodyTooLarge, InputInvalid, ServiceError, UploadNotFound
 from service.jobs import execution, queries, recovery
 from service.jobs.artifacts import ArtifactStore
@@ -27,27 +23,11 @@ from service.lifecycle import JobState, Origin
 from service.webhooks.receivers import Receivers
 from service.webhooks.rules import rules_of
 from tests import factories
-from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import parts_pipeline
 from tests.integration.parts_pipeline import SCAN, file_part
-from tests.integration.workbench import AGE, Workbench, workbench
+from tests.integration.workbench import AGE, Workbench
 
 MOST_BYTES = 10_000
-
-
-@pytest.fixture
-def bench(
-    database: Database,
-    blobs: MemoryBlobStore,
-    keyring: Keyring,
-    queue: FakeTaskQueue,
-    tmp_path: Path,
-    servers: ServerUrls,
-    database_url: str,
-) -> Iterator[Workbench]:
-    urls = servers.database_url, database_url
-    with workbench(database, blobs, keyring, queue, tmp_path, urls) as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Chains of jobs as a worker scores them: each goes on from an answer, and from nothing else."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,31 +8,12 @@ import pytest
 from models.bundle import renew_golden, seal_bundle
 from models.sandbox import CpuRun
 from service.catalog import Catalog, PublishedModel, publishing
-from service.crypto import Keyring
-from service.db import Database
-from service.embedded import ServerUrls
 from service.jobs import submission
 from service.jobs.submission import NewJob
-from tests.fakes import FakeTaskQueue, MemoryBlobStore
-from tests.integration.workbench import AGE, Workbench, workbench
+from tests.integration.workbench import AGE, Workbench
 from tests.unit.models.example_bundles import manifest_table, toml, write_bundle
 
 SURE, UNSURE = 50.0, 12.0  # probabilities of 0.98 and 0.5
-
-
-@pytest.fixture
-def bench(
-    database: Database,
-    blobs: MemoryBlobStore,
-    keyring: Keyring,
-    queue: FakeTaskQueue,
-    tmp_path: Path,
-    servers: ServerUrls,
-    database_url: str,
-) -> Iterator[Workbench]:
-    urls = servers.database_url, database_url
-    with workbench(database, blobs, keyring, queue, tmp_path, urls) as made:
-        yield made
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def away(bench: Workbench) -> Gate:
     """A gate that knows that the blob store is away."""
     fault = Fault(Requirement.BLOB_STORE, "MEDQUEUE_BLOB_URL", "away", "Mend it.")
     gate = Gate("w1", lambda: [fault] if bench.blobs.away else [])
-    bench.scorer._gate = gate
+    bench.scorer._gate = bench.scorer._inputs._gate = gate
     return gate
 
 
@@ -215,9 +215,10 @@ def test_under_another_master_key_jobs_are_put_back_and_no_further_ones_claimed(
     bench: Workbench, database: Database
 ) -> None:
     """The example: one worker's key was another one, and 142 of 300 jobs failed for good."""
-    stranger, right = Keyring(b"o" * 32), bench.scorer._ciphers
+    stranger, inputs, right = Keyring(b"o" * 32), bench.scorer._inputs, bench.scorer._ciphers
     gate = Gate("w1", lambda: [found] if (found := requirements.database(database, stranger)) else [])
-    bench.scorer._gate, bench.scorer._ciphers = gate, TenantCiphers(database, stranger)
+    bench.scorer._gate = inputs._gate = gate
+    inputs._ciphers = TenantCiphers(database, stranger)
     first = bench.submit(*[1.0] * 8)
     bench.score()
     rest = bench.submit(*[1.0] * 8)
@@ -225,7 +226,8 @@ def test_under_another_master_key_jobs_are_put_back_and_no_further_ones_claimed(
     assert bench.outcomes(first + rest) == ["queued"] * 16
     assert [fault.requirement for fault in gate.faults] == [Requirement.MASTER_KEY]
     assert "MEDQUEUE_MASTER_KEY" in str(gate.faults[0])
-    bench.scorer._gate, bench.scorer._ciphers = Gate("w1", tuple), right
+    bench.scorer._gate = inputs._gate = Gate("w1", tuple)
+    inputs._ciphers = right
     bench.make_due(*first)
     for _ in range(20):
         bench.score()

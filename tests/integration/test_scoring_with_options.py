@@ -1,7 +1,7 @@
 """The options of a job: checked by its pipeline, stored sealed, handed over with the claim, kept when it is submitted again."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -9,35 +9,16 @@ import pytest
 
 from models.pipelines import Answer, Case, Run
 from service.catalog import PublishedModel
-from service.crypto import Keyring
-from service.db import Database
-from service.embedded import ServerUrls
 from service.jobs import execution, recovery, submission
 from service.jobs.execution import Ending, Problem
 from service.jobs.recovery import Chosen
 from service.jobs.submission import NewJob
 from service.lifecycle import Origin
 from tests import factories
-from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import echo_pipeline
-from tests.integration.workbench import Workbench, workbench
+from tests.integration.workbench import Workbench
 
 INPUT = {"dose": 1.0, "age": 40.0}
-
-
-@pytest.fixture
-def bench(
-    database: Database,
-    blobs: MemoryBlobStore,
-    keyring: Keyring,
-    queue: FakeTaskQueue,
-    tmp_path: Path,
-    servers: ServerUrls,
-    database_url: str,
-) -> Iterator[Workbench]:
-    urls = servers.database_url, database_url
-    with workbench(database, blobs, keyring, queue, tmp_path, urls) as made:
-        yield made
 
 
 @pytest.fixture

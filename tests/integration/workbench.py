@@ -4,8 +4,9 @@ The model takes a dose and an age, at most eight rows at a time; for dose 0 and 
 """
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import psycopg
 from onnx import helper
 
 from models.bundle import seal_bundle
+from models.pipelines import Array
 from service.accounts import Principal, TenantCiphers
 from service.catalog import Catalog, PublishedModel, publishing
 from service.config import Provider
@@ -42,6 +44,7 @@ from workers.turns import Turns
 
 MAX_BATCH = 8
 AGE = 40.0
+POISON = 13.0  # a dose for `raising`
 RETRY_BASE_S = 10.0
 MAX_ATTEMPTS = 3
 MOST_ARTIFACTS = 3
@@ -118,6 +121,12 @@ class Workbench:
             (found,) = read(work, [Reading(caller or self.caller, job_id)])
         assert isinstance(found, JobView)
         return found
+
+    def probability_of(self, job_id: UUID) -> float:
+        """What the model answered to a job."""
+        result = self.view(job_id).result
+        assert result is not None
+        return float(result.content["probabilities"]["ill"])
 
     def outcomes(self, job_ids: list[UUID]) -> list[str]:
         """How jobs stand: their problem's code, or else their state."""
@@ -246,3 +255,18 @@ def publish(
 def counted(name: str, **labels: str) -> float:
     """The value of a metric of this process."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def probability(dose: float, age: float = AGE) -> float:
+    """What the model of the workbench answers."""
+    return 1 / (1 + math.exp(-(0.1 * dose + 0.02 * age - 2)))
+
+
+def raising(fault: BaseException, *doses: float) -> Callable[[Mapping[str, Array]], None]:
+    """A script: a run with one of these doses among its rows fails."""
+
+    def script(feeds: Mapping[str, Array]) -> None:
+        if set(feeds["features"][:, 0].tolist()) & set(doses):
+            raise fault
+
+    return script

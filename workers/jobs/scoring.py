@@ -7,15 +7,14 @@ memory is halved too, and the smaller size is remembered.
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 from celery.exceptions import WorkerShutdown, WorkerTerminate
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from models.manifest import MODEL
-from models.pipelines import Answer, Array, Case, PredictionInvalid, RowFault, Run
+from models.pipelines import Answer, Array, PredictionInvalid, RowFault, Run
 from models.pipelines.artifacts import LISTING
 from models.pipelines.schema_columns import stored_result
 from service import failpoints, logs
@@ -23,15 +22,7 @@ from service.accounts import TenantCiphers
 from service.catalog import PublishedModel
 from service.crypto import binding
 from service.db import Database
-from service.errors import (
-    BlobMissing,
-    BlobUnavailable,
-    BundleUnusable,
-    DatabaseUnavailable,
-    PayloadUnreadable,
-    ServiceError,
-    UploadNotFound,
-)
+from service.errors import BlobUnavailable, BundleUnusable, DatabaseUnavailable, ServiceError
 from service.failpoints import Point
 from service.faults import Fault, Requirement
 from service.gate import Gate
@@ -44,25 +35,16 @@ from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits, check_artifacts
-from workers.jobs.parts import PartReader, PartUnfit
-from workers.jobs.write_back import BLOBS_AWAY, Outcome, PutBack, WriteBack
+from workers.jobs.inputs import READ_STEP_S, InputReader, OpenedJob
+from workers.jobs.write_back import Outcome, WriteBack
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
 from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
 from workers.turns import Turns
 
-READ_STEP_S = 60.0
 REFUSED_WAKE_S = 0.25
 
 UNREADABLE = Problem(JobProblem.INPUT_UNREADABLE, "The stored input cannot be read. Submit the case again.")
-UPLOAD_GONE = Problem(
-    JobProblem.UPLOAD_GONE,
-    "The upload of this job is missing. Upload the file and submit again, or ask the operator.",
-)
-NOT_OPENED = Problem(
-    JobProblem.INPUT_UNREADABLE,
-    "The stored input cannot be decrypted. An operator may look into it and requeue the job.",
-)
 MODEL_FAILED = Problem(
     JobProblem.MODEL_FAILED,
     "The model fails on this input. Check the input; if it is right, tell the model's publisher.",
@@ -82,15 +64,8 @@ ALONE_AT_FAULT: dict[type[Exception], Problem] = {
     RunTimedOut: TIMED_OUT,
 }
 RAISED_BY_SIGNALS = (KeyboardInterrupt, WorkerTerminate, WorkerShutdown)
+
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class OpenedJob:
-    """A claimed job with its input opened."""
-
-    job: ClaimedJob
-    case: Case
 
 
 class Scorer:
@@ -120,11 +95,10 @@ class Scorer:
         self._queue = queue
         self._pool = pool
         self.runtime = runtime
-        self._uploads = uploads
         self._artifacts = artifacts
         self._artifact_limits = artifact_limits
         self._ciphers = ciphers
-        self._parts = PartReader(database, uploads, ciphers)
+        self._inputs = InputReader(database, uploads, ciphers, self._gate, heartbeat)
         self._heartbeat = heartbeat
         self._write_back = write_back
         self._turns = turns
@@ -236,68 +210,13 @@ class Scorer:
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
         """Score claimed jobs. A full batch is stored while the next one is scored, since there is more to do."""
         try:
-            cases, endings, put_back = self._open(loaded, jobs)
+            cases, endings, put_back = self._inputs.open(loaded, jobs)
         except DatabaseUnavailable:
             self._write_back.release(jobs)
             return
         endings += self._score_cases(loaded, cases)
         outcome = Outcome(loaded.model.name, jobs, endings, put_back)
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
-
-    def _open(
-        self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]
-    ) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
-        """Decrypt the inputs; returns the cases, endings of jobs whose input is lost, and jobs that cannot be read now."""
-        defaults = loaded.pipeline.check_options({})
-        stored = self._parts.stored(loaded, jobs)
-        cases: list[OpenedJob] = []
-        endings: list[Ending] = []
-        put_back: list[PutBack] = []
-        for job in jobs:
-            self._heartbeat.step(READ_STEP_S)
-            try:
-                payload, options = self._payload(job), self._options(job) or defaults
-                cases.append(OpenedJob(job, Case(payload, options, self._parts.opened(job, loaded, stored))))
-            except PartUnfit as unfit:
-                endings.append(Ending(job.lease, problem=unfit.problem, quarantined=unfit.quarantined))
-            except PayloadUnreadable:
-                if self._has_the_key():
-                    endings.append(Ending(job.lease, problem=NOT_OPENED, quarantined=True))
-                else:
-                    put_back.append(PutBack(job, NOT_OPENED, counts=False))
-            except UploadNotFound:
-                endings.append(Ending(job.lease, problem=UPLOAD_GONE, quarantined=True))
-            except BlobMissing:
-                put_back.append(PutBack(job, UPLOAD_GONE, counts=True))
-            except BlobUnavailable:
-                put_back.append(PutBack(job, BLOBS_AWAY, counts=self._blobs_answer()))
-        return cases, endings, put_back
-
-    def _has_the_key(self) -> bool:
-        """Check again whether this process has the right master key: if so, a payload that does not open is damaged."""
-        self._gate.look()
-        return self._gate.open
-
-    def _blobs_answer(self) -> bool:
-        """Check again whether the blob store answers: if so, only this blob cannot be read."""
-        self._gate.look()
-        return self._gate.meets(Requirement.BLOB_STORE)
-
-    def _payload(self, job: ClaimedJob) -> bytes:
-        if job.payload is None:
-            assert job.upload_id is not None
-            return b"".join(self._uploads.read(job.tenant_id, job.upload_id))
-        return self._ciphers.of(job.tenant_id).open(
-            job.payload, binding("job.payload", job.tenant_id, job.lease.id)
-        )
-
-    def _options(self, job: ClaimedJob) -> dict[str, object] | None:
-        """The job's options, as the pipeline's `check_options` returned them; None without options."""
-        if job.options is None:
-            return None
-        bound_to = binding("job.options", job.tenant_id, job.lease.id)
-        options: dict[str, object] = from_json(self._ciphers.of(job.tenant_id).open(job.options, bound_to))
-        return options
 
     def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
         """Score cases together; if that fails, in halves, down to the case at fault."""

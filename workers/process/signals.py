@@ -1,9 +1,11 @@
 """Start and stop of a worker process: creates parts and warms up models first, and writes a file when it is ready."""
 
+from __future__ import annotations
+
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
@@ -18,10 +20,14 @@ from service.metrics import MetricsServer
 from service.process import INTERNAL_STATUS, WRONG_SETTING_STATUS, settle
 from service.pulse import pulse_file
 from service.queue import QueueName
-from workers.process.parts import Parts, ScoringParts, make_parts, worker_name
+from workers.process.connections import worker_name
+from workers.process.parts import Parts, make_parts
 from workers.process.schedule import Sweeper
 from workers.process.tasks import note_swept, sweeps_of
 from workers.provider import ProviderUnavailable
+
+if TYPE_CHECKING:
+    from workers.process.scoring import ScoringParts
 
 MODELS_AGAIN_S = 2.0
 SIGNS = ("ready", "pulse", "metrics", "refused")

@@ -30,7 +30,8 @@ from service.metrics import (
 )
 from service.queue import TaskName, score_wake_up
 from service.webhooks import deliveries
-from workers.process.parts import Parts, worker_name
+from workers.process.connections import worker_name
+from workers.process.parts import Parts
 
 CLOSED_PAUSE_S = 2.0
 EXPIRED_ONE_BY_ONE = 100

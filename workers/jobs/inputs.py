@@ -1,0 +1,116 @@
+"""The inputs of claimed jobs, opened for the pipeline, and what becomes of a job whose input does not open."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic_core import from_json
+
+from models.pipelines import Case
+from service.accounts import TenantCiphers
+from service.crypto import binding
+from service.db import Database
+from service.errors import BlobMissing, BlobUnavailable, PayloadUnreadable, UploadNotFound
+from service.faults import Requirement
+from service.gate import Gate
+from service.jobs.execution import ClaimedJob, Ending, Problem
+from service.problem_codes import JobProblem
+from service.uploads import Uploads
+from workers.heartbeat import Heartbeat
+from workers.jobs.parts import PartReader, PartUnfit
+from workers.jobs.write_back import BLOBS_AWAY, PutBack
+from workers.pool import LoadedModel
+
+READ_STEP_S = 60.0
+
+UPLOAD_GONE = Problem(
+    JobProblem.UPLOAD_GONE,
+    "The upload of this job is missing. Upload the file and submit again, or ask the operator.",
+)
+NOT_OPENED = Problem(
+    JobProblem.INPUT_UNREADABLE,
+    "The stored input cannot be decrypted. An operator may look into it and requeue the job.",
+)
+
+
+@dataclass(frozen=True)
+class OpenedJob:
+    """A claimed job with its input opened."""
+
+    job: ClaimedJob
+    case: Case
+
+
+class InputReader:
+    """Reads and opens inputs, options and parts."""
+
+    def __init__(
+        self,
+        database: Database,
+        uploads: Uploads,
+        ciphers: TenantCiphers,
+        gate: Gate,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._uploads = uploads
+        self._ciphers = ciphers
+        self._gate = gate
+        self._heartbeat = heartbeat
+        self._parts = PartReader(database, uploads, ciphers)
+
+    def open(
+        self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]
+    ) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
+        """Decrypt the inputs; returns the cases, endings of jobs whose input is lost, and jobs that cannot be read now.
+
+        Raises DatabaseUnavailable.
+        """
+        defaults = loaded.pipeline.check_options({})
+        stored = self._parts.stored(loaded, jobs)
+        cases: list[OpenedJob] = []
+        endings: list[Ending] = []
+        put_back: list[PutBack] = []
+        for job in jobs:
+            self._heartbeat.step(READ_STEP_S)
+            try:
+                payload, options = self._payload(job), self._options(job) or defaults
+                cases.append(OpenedJob(job, Case(payload, options, self._parts.opened(job, loaded, stored))))
+            except PartUnfit as unfit:
+                endings.append(Ending(job.lease, problem=unfit.problem, quarantined=unfit.quarantined))
+            except PayloadUnreadable:
+                if self._has_the_key():
+                    endings.append(Ending(job.lease, problem=NOT_OPENED, quarantined=True))
+                else:
+                    put_back.append(PutBack(job, NOT_OPENED, counts=False))
+            except UploadNotFound:
+                endings.append(Ending(job.lease, problem=UPLOAD_GONE, quarantined=True))
+            except BlobMissing:
+                put_back.append(PutBack(job, UPLOAD_GONE, counts=True))
+            except BlobUnavailable:
+                put_back.append(PutBack(job, BLOBS_AWAY, counts=self._blobs_answer()))
+        return cases, endings, put_back
+
+    def _has_the_key(self) -> bool:
+        """Check again whether this process has the right master key: if so, a payload that does not open is damaged."""
+        self._gate.look()
+        return self._gate.open
+
+    def _blobs_answer(self) -> bool:
+        """Check again whether the blob store answers: if so, only this blob cannot be read."""
+        self._gate.look()
+        return self._gate.meets(Requirement.BLOB_STORE)
+
+    def _payload(self, job: ClaimedJob) -> bytes:
+        if job.payload is None:
+            assert job.upload_id is not None
+            return b"".join(self._uploads.read(job.tenant_id, job.upload_id))
+        return self._ciphers.of(job.tenant_id).open(
+            job.payload, binding("job.payload", job.tenant_id, job.lease.id)
+        )
+
+    def _options(self, job: ClaimedJob) -> dict[str, object] | None:
+        """The job's options, as the pipeline's `check_options` returned them; None without options."""
+        if job.options is None:
+            return None
+        bound_to = binding("job.options", job.tenant_id, job.lease.id)
+        options: dict[str, object] = from_json(self._ciphers.of(job.tenant_id).open(job.options, bound_to))
+        return options
