@@ -93,9 +93,9 @@ class Fitting:
         """The fault of `classes` in the manifest, if any."""
         if self._classes is None:
             return []
-        read = [spec for name, spec in self._specs.items() if name in self._given_by_class()]
+        read = [spec for spec in self._specs.values() if spec.classes]
         if not read:
-            reason = "the pipeline reads no maps of class to score from this graph: remove the key"
+            reason = "the pipeline reads no scores by class from this graph: remove the key"
             return [fault("classes", "classes_differ", reason)]
         count = len(read[0].classes)
         if len(self._classes) == count:
@@ -104,11 +104,6 @@ class Fitting:
             f"{len(self._classes)} classes for {count} labels: list one for each, in the order of `labels`"
         )
         return [fault("classes", "classes_differ", reason)]
-
-    def _given_by_class(self) -> set[str]:
-        """The pipeline's names of the outputs that the graph gives as maps."""
-        maps = {name for name, tensor in self._given.items() if tensor.element == CLASS_MAPS}
-        return {name for name, given in self._outputs.items() if given in maps}
 
 
 def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 from google.protobuf import descriptor, message  # type: ignore[import-untyped]  # protobuf ships no types
 
+from models.class_order import order_faults
 from models.fitting import Fitting
 from models.manifest import Fault, GraphTable, ManifestInvalid
 from models.pipelines import GraphSpec
@@ -194,11 +195,12 @@ def _check_validity(path: Path) -> list[Fault]:
 
 def _check_tensors(graph: Any, table: GraphTable, spec: GraphSpec) -> list[Fault]:
     """Faults of tensors of the graph that do not match the pipeline's."""
+    signature = _signature(graph)
     try:
-        Fitting(table, spec, _signature(graph))
+        Fitting(table, spec, signature)
     except ManifestInvalid as error:
         return list(error.faults)
-    return []
+    return order_faults(graph, table, spec, signature)
 
 
 def _signature(graph: Any) -> Signature:

@@ -5,7 +5,6 @@ that contains FILL_IN is refused.
 """
 
 import json
-import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Final
 import onnx
 
 from models.bundle import CARD_NAME
+from models.class_order import Classes, class_ids, column_classes
 from models.golden import FEWEST_CASES
 from models.golden_cases import GOLDEN_NAME
 from models.graph import external_locations, read_signature
@@ -27,11 +27,9 @@ from models.tensor_guess import guessed_tensors
 MODEL_NAME: Final = "model.onnx"
 TENSORS: Final = "tensor"  # the pipeline for all that no other knows
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
-Classes = tuple[str, ...] | tuple[int, ...]
 # Where something remains to be done, and what.
 Left = tuple[str, str]
 
-_LONGEST_ID: Final = 50
 _NUMBERS: Final = frozenset(("float32", "float64", "float16"))
 _SECTIONS: Final = (
     ("Intended use", "who asks which question of it, and what they do with the answer"),
@@ -215,8 +213,8 @@ def _add_output(guess: _Guess, signature: Signature, content: Any) -> None:
     if not scores:
         raise BundleRefused(Fault(MODEL_NAME, "output_differs", "no output holds scores of classes"))
     chosen = next((tensor for tensor in scores if "prob" in tensor.name.lower()), scores[-1])
-    classes = _classes(content)
-    names = _ids(classes or tuple(range(chosen.shape[-1] or 2 if chosen.shape[1:] else 2)))
+    classes = _classes(content) or column_classes(content.graph, chosen.name)
+    names = class_ids(classes or tuple(range(chosen.shape[-1] or 2 if chosen.shape[1:] else 2)))
     if chosen.element == CLASS_MAPS and classes not in (tuple(names), tuple(range(len(names)))):
         guess.classes = classes
     single = chosen.shape[1:] == (1,)
@@ -250,16 +248,6 @@ def _classes(content: Any) -> Classes:
             if node.op_type == "ZipMap" and attribute.name == "classlabels_int64s" and attribute.ints:
                 return tuple(attribute.ints)
     return ()
-
-
-def _ids(classes: Classes) -> list[str]:
-    """Ids of labels that resemble the graph's classes."""
-    ids = []
-    for number, each in enumerate(classes):
-        text = re.sub(r"[^a-z0-9_-]+", "_", str(each).lower())[:_LONGEST_ID]
-        name = text if re.match("[a-z]", text) else f"class_{text}"
-        ids.append(name if name not in ids else f"class_{number}_of_{len(classes)}")
-    return ids
 
 
 def _manifest(name: str, guess: _Guess) -> str:

@@ -50,7 +50,7 @@ def fits(lengths: Sequence[int | None], shape: Sequence[int]) -> bool:
     )
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[object]) -> str:
     """The names; only the first if there are many."""
     known = list(names)
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""

@@ -133,7 +133,8 @@ def test_a_graph_whose_rows_sway_each_other_is_refused_unless_it_is_run_row_by_r
         ('inputs.other = "X"', "graph.inputs", "graph_name_unknown"),
         ('inputs.features = "X"\noutputs.other = "label"', "graph.outputs", "graph_name_unknown"),
         ('inputs.features = ["X", "Y"]', "graph.inputs", "input_differs"),
-        ('inputs.features = "X"\nclasses = [0, 1]', "graph.classes", "classes_differ"),
+        ('inputs.features = "X"\nclasses = [1, 0]', "graph.classes", "classes_differ"),
+        ('inputs.features = "X"\nclasses = [0, 1, 2]', "graph.classes", "classes_differ"),
     ],
 )
 def test_a_wrong_table_is_refused_by_its_key(graph: str, place: str, code: str, tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""What a graph calls its classes, in the order of its columns of scores, and whether a manifest names them in that order.
+
+A graph tells if it ends in a classifier of ONNX-ML, or in scikit-learn's look-up of the largest score's class. Of a graph
+that does not, such as one of PyTorch, nothing is known.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import onnx
+
+from models.manifest import MANIFEST_NAME, Fault, GraphTable
+from models.pipelines import GraphSpec, TensorSpec
+from models.signature import CLASS_MAPS, Signature
+from models.tensor_faults import fault, listed
+
+Classes = tuple[str, ...] | tuple[int, ...]
+
+_LONGEST_ID: Final = 50
+_CLASSIFIERS: Final = frozenset(("LinearClassifier", "TreeEnsembleClassifier", "SVMClassifier"))
+# Operators whose output has the columns of their first input, in the same order.
+_KEEPING: Final = frozenset(("Identity", "Cast", "Softmax", "Sigmoid", "Abs", "Clip", "Normalizer", "Div"))
+# Operators that a class's place may pass through on its way to the look-up of its name.
+_PASSED: Final = frozenset(("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze"))
+_LOOK_UPS: Final = frozenset(("ArrayFeatureExtractor", "Gather"))
+
+
+def column_classes(graph: Any, output: str) -> Classes:
+    """The classes whose scores are the columns of `output`, a tensor of an ONNX `graph`; empty if it does not tell."""
+    sources = {name: node for node in graph.node for name in node.output}
+    scores = [output]
+    while (source := sources.get(scores[-1])) is not None:
+        if source.op_type in _CLASSIFIERS:
+            return _labels(source) if list(source.output[1:2]) == scores[-1:] else ()
+        if (
+            source.op_type not in _KEEPING or source.input[0] in scores
+        ):  # the graph may be unchecked, and a circle
+            break
+        scores.append(source.input[0])
+    return next(_looked_up(graph, scores), ())
+
+
+def class_ids(classes: Classes) -> list[str]:
+    """Ids of labels that resemble the graph's classes."""
+    ids: list[str] = []
+    for number, each in enumerate(classes):
+        text = re.sub(r"[^a-z0-9_-]+", "_", str(each).lower())[:_LONGEST_ID]
+        name = text if re.match("[a-z]", text) else f"class_{text}"
+        ids.append(name if name not in ids else f"class_{number}_of_{len(classes)}")
+    return ids
+
+
+def order_faults(graph: Any, table: GraphTable, spec: GraphSpec, signature: Signature) -> list[Fault]:
+    """Faults of labels, and of `classes` in the manifest, that are not those of the graph's columns in their order."""
+    maps = {tensor.name for tensor in signature.outputs if tensor.element == CLASS_MAPS}
+    return [
+        found
+        for each in spec.outputs
+        if each.classes and (name := table.outputs.get(each.name, each.name)) not in maps
+        for found in _faults(column_classes(graph, name), table.classes, each)
+    ]
+
+
+def _faults(known: Classes, told: Sequence[int | str] | None, spec: TensorSpec) -> Iterator[Fault]:
+    """The fault of one output whose columns are the classes `known`; maps, whose scores have names, are no such output."""
+    if told is not None:
+        if not known:
+            reason = "the graph does not say what it calls the columns of its scores: remove the key"
+            yield fault("classes", "classes_differ", reason)
+        elif list(told) != list(known):
+            reason = (
+                f"the graph's scores are those of {listed(known)}, in this order: list `classes`, and `labels` with "
+                "them, in the order of the graph"
+            )
+            yield fault("classes", "classes_differ", reason)
+        return
+    ids = class_ids(known)
+    if len(known) != len(spec.classes) or list(spec.classes) in (list(known), ids):
+        return
+    if set(spec.classes) in (set(known), set(ids)):
+        advice = "list `labels` in this order, or each answer is another class's"
+    elif isinstance(known[0], str):
+        advice = (
+            f"which `labels` ({listed(spec.classes)}) do not name: bring them into this order, and copy the graph's names "
+            "to `classes` in [graph]"
+        )
+    else:
+        return  # whole numbers say nothing of other names
+    reason = f"the graph's scores are those of {listed(known)}, in this order: {advice}"
+    yield Fault(f"{MANIFEST_NAME}: parameters.labels", "classes_differ", reason)
+
+
+def _labels(classifier: Any) -> Classes:
+    """The classes of a classifier of ONNX-ML."""
+    known = {attribute.name: attribute for attribute in classifier.attribute}
+    for name in ("classlabels_strings", "classlabels_ints", "classlabels_int64s"):
+        if name in known:
+            strings = known[name].strings
+            return tuple(_text(each) for each in strings) if strings else tuple(known[name].ints)
+    return ()
+
+
+def _looked_up(graph: Any, scores: Sequence[str]) -> Iterator[Classes]:
+    """The classes that are looked up by the place of the largest of `scores`, tensors of the same columns."""
+    constants: Mapping[str, Any] = {
+        tensor.name: tensor for tensor in graph.initializer if not tensor.external_data
+    }
+    places: set[str] = set()
+    for node in graph.node:
+        if (node.op_type == "ArgMax" and node.input[0] in scores) or (
+            node.op_type in _PASSED and node.input[0] in places
+        ):
+            places.add(node.output[0])
+        elif node.op_type in _LOOK_UPS and node.input[1] in places and node.input[0] in constants:
+            values = onnx.numpy_helper.to_array(constants[node.input[0]]).reshape(-1).tolist()
+            if all(isinstance(each, bytes | str) for each in values):
+                yield tuple(_text(each) for each in values)
+            elif all(isinstance(each, int) for each in values):
+                yield tuple(values)
+
+
+def _text(name: bytes | str) -> str:
+    return name if isinstance(name, str) else name.decode(errors="replace")
