@@ -69,6 +69,14 @@ def part_schema(part: Part, most_bytes: int | None = None) -> dict[str, object]:
     return {"type": "object", **only("job", job)}
 
 
+def part_kind(schema: Mapping[str, Any]) -> PartKind | None:
+    """The kind of part that a property with this `part_schema` is; None for other properties."""
+    forms = [set(form.get("properties", ())) for form in schema.get("oneOf", [schema])]
+    if forms == [{"data"}, {"upload_id"}]:
+        return PartKind.FILE
+    return PartKind.RESULT if forms == [{"job"}] else None
+
+
 def only(name: str, schema: Mapping[str, object]) -> dict[str, object]:
     """JSON Schema of an object with this one property."""
     return {"properties": {name: schema}, "required": [name], "additionalProperties": False}

@@ -53,15 +53,15 @@ def show_model(api: ApiClient, out: Output, reference: str, part: str | None) ->
       medqueue models show pneumonia-xray-28@1.0.0 --card
       medqueue models show breast-cancer-wisconsin --example > case.json
     """
-    from service.cli import tables
+    from service.cli import model_tables, tables
 
     model = api.model(reference)
     if part == "example":
-        out.write_json(tables.example(model["input_schema"]))
+        out.write_json(model_tables.example(model["input_schema"]))
     elif part == "card":
         out.show({"card": model["card"]}, lambda: tables.text(model["card"]))
     else:
-        out.show(model, lambda: tables.model(model))
+        out.show(model, lambda: model_tables.model(model))
     return ExitCode.OK
 
 

@@ -36,7 +36,6 @@ STYLES = {
     "warn": "yellow",
 }
 JOB_FIELDS = ("id", "state", "model", "model_version", "kind", "priority", "attempt", "subject")
-MODEL_FIELDS = ("name", "title", "summary", "kind", "task", "version", "digest", "license")
 PROVENANCE = frozenset({"type", "model_digest", "runtime", "provider"})
 FEW = 6  # of a long list, shown before "and N more"
 
@@ -261,78 +260,6 @@ def models(items: Sequence[Json]) -> RenderableType:
 
 def _titled(found: Json) -> str:
     return f"(cannot be used) {found['title']}" if found.get("problem") else str(found["title"])
-
-
-def model(found: Json) -> RenderableType:
-    """A model: what it is, what it takes, what it answers, how well."""
-    head = fields((name, found[name]) for name in MODEL_FIELDS)
-    problem = found.get("problem") or {}
-    versions = [f"{version['version']} of {moment(version['published_at'])}" for version in found["versions"]]
-    return Group(
-        head,
-        fields([("aliases", found["aliases"]), ("versions", versions)]),
-        *_section("Problem", list(problem.items())),
-        *_section("Input", [] if problem else _inputs(found["input_schema"])),
-        *_section("Options", _properties(found.get("options_schema") or {})),
-        *_section("Labels", [(label["id"], _coded(label)) for label in found["labels"]]),
-        *_section("Figures", list(found["metrics"].items())),
-    )
-
-
-def _section(title: str, pairs: list[tuple[str, object]]) -> list[RenderableType]:
-    return [text(f"\n{title}", "bold"), fields(pairs)] if pairs else []
-
-
-def _inputs(schema: Json) -> list[tuple[str, object]]:
-    """Each field of an input with what it may be; of an input without fields, its description."""
-    return _properties(schema) or [("input", schema.get("description") or schema.get("title"))]
-
-
-def _properties(schema: Json) -> list[tuple[str, object]]:
-    """Each property of an object with what it may be."""
-    properties: Mapping[str, Json] = schema.get("properties") or {}
-    required = set(schema.get("required") or ())
-    found: list[tuple[str, object]] = []
-    for name, rule in ((name, _resolved(each, schema)) for name, each in properties.items()):
-        optional = "" if not required or name in required else " (optional)"
-        found.append((name, f"{rule.get('title') or rule.get('description') or ''}{_range(rule)}{optional}"))
-    return found
-
-
-def _resolved(rule: Json, root: Json) -> Json:
-    """A field's rule behind its reference, also where the field may be null instead."""
-    others = [each for each in rule.get("anyOf") or () if each.get("type") != "null"]
-    if len(others) == 1:
-        return {**_resolved(others[0], root), **{key: value for key, value in rule.items() if key != "anyOf"}}
-    if "$ref" not in rule:
-        return rule
-    referred = _resolved(root["$defs"][rule["$ref"].rpartition("/")[2]], root)
-    return {**referred, **{key: value for key, value in rule.items() if key != "$ref"}}
-
-
-def _range(rule: Json) -> str:
-    """What a field may be: ` [0 to 57 mm]`, ` [never, former, current]`, or nothing."""
-    low, high, unit = rule.get("minimum"), rule.get("maximum"), rule.get("unit")
-    words = cell_text([value for value in rule.get("enum") or () if value is not None])
-    words = "" if words == NOTHING else words
-    if low is not None and high is not None:
-        words = f"{low:g} to {high:g}"
-    if unit not in {None, "", "1"}:
-        words = f"{words} {unit}".strip()
-    return f" [{words}]" if words else ""
-
-
-def _coded(label: Json) -> str:
-    coded = "" if label["code"] is None else f" ({label['code']}, {label['system']})"
-    return f"{label['display']}{coded}"
-
-
-def example(schema: Json) -> Any:
-    """An input that a schema gives as its example, or one made of its fields' examples."""
-    if schema.get("examples"):
-        return schema["examples"][0]
-    properties: Mapping[str, Json] = schema.get("properties") or {}
-    return {name: rule["examples"][0] for name, rule in properties.items() if rule.get("examples")}
 
 
 def keys(items: Sequence[Mapping[str, Any]]) -> RenderableType:

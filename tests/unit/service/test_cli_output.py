@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from service.cli import tables
+from service.cli import model_tables, tables
 from service.cli.errors import ApiProblem
 from service.cli.output import Output, error_text, printable
 
@@ -95,8 +95,8 @@ def test_what_a_field_may_be_is_shown_where_its_schema_refers_to_it(
         "site": {"type": ["string", "null"], "title": "Site", "enum": ["arm", None]},
         "note": {"type": "string", "title": "Note"},
     }
-    shown = tables.model(
-        dict.fromkeys(tables.MODEL_FIELDS, "x")
+    shown = model_tables.model(
+        dict.fromkeys(model_tables.MODEL_FIELDS, "x")
         | {"versions": [], "aliases": {}, "labels": [], "metrics": {}}
         | {"input_schema": {"$defs": {"Colour": colour}, "type": "object", "properties": properties}}
     )
