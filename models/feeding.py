@@ -70,6 +70,12 @@ class Feeding:
             for name, source in self._sources.items()
         }
 
+    def columns(self) -> Iterator[tuple[str, int | None, TensorSpec]]:
+        """For each column: the input of the graph that it goes to, its place there if the input has several, and itself."""
+        for name, source in self._sources.items():
+            for place, column in enumerate(source.columns):
+                yield name, place if len(source.columns) > 1 else None, column
+
     def _targets(self, spec: TensorSpec) -> dict[str, _Source]:
         """Input of the graph -> what of this feed it is fed; empty if the keys are contradictory."""
         whole = self._mapped.get(spec.name, spec.name)

@@ -13,7 +13,9 @@ from typing import Any
 import onnx
 from google.protobuf import descriptor, message  # type: ignore[import-untyped]  # protobuf ships no types
 
+from models.category_faults import category_faults
 from models.class_order import order_faults
+from models.feeding import Feeding
 from models.fitting import Fitting
 from models.manifest import Fault, GraphTable, ManifestInvalid
 from models.pipelines import GraphSpec
@@ -200,7 +202,10 @@ def _check_tensors(graph: Any, table: GraphTable, spec: GraphSpec) -> list[Fault
         Fitting(table, spec, signature)
     except ManifestInvalid as error:
         return list(error.faults)
-    return order_faults(graph, table, spec, signature)
+    return [
+        *order_faults(graph, table, spec, signature),
+        *category_faults(graph, Feeding(table, spec.feeds, signature.inputs)),
+    ]
 
 
 def _signature(graph: Any) -> Signature:

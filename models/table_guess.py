@@ -6,7 +6,7 @@ The guess must be reviewed: a whole number may be the code of a category, and th
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, product
 from typing import Any, Final
@@ -133,8 +133,23 @@ def _named(title: str, taken: Iterable[str]) -> str:
     return next(other for number in range(2, 10**6) if (other := f"{name}_{number}") not in taken)
 
 
+def encoded_values(graph: Any, name: str, column: int | None) -> Values:
+    """All that a graph distinguishes of an input, or of one `column` of it: the categories of the only operator it goes to.
+
+    Empty if that is no encoder, or if there are several that know different categories.
+    """
+    found = {_categories(node) for node in _readers(graph, name, column) if node.op_type not in _PICKS}
+    return found.pop() if len(found) == 1 else ()
+
+
 def _values(graph: Any, name: str, column: int | None) -> Values:
     """The categories that a graph distinguishes for an input, or for one `column` of it."""
+    found = map(_categories, _readers(graph, name, column))
+    return next((values for values in found if values), ())
+
+
+def _readers(graph: Any, name: str, column: int | None) -> Iterator[Any]:
+    """The nodes that an input, or one `column` of it, goes to in the end; a node of other columns may be among them."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     ways = [(name, column)]
     for node in graph.node:
@@ -144,9 +159,8 @@ def _values(graph: Any, name: str, column: int | None) -> Values:
                 ways.append((node.output[0], way[1]))
             elif step == "picks":
                 ways.append((node.output[0], None))
-            elif way[1] is None and (values := _categories(node)):
-                return values
-    return ()
+            elif way[1] is None or node.op_type not in _ENCODED:
+                yield node
 
 
 def _step(node: Any, constants: Mapping[str, Any], column: int | None) -> str | None:

@@ -110,7 +110,8 @@ class TensorSpec:
     ANY_LENGTH in it stands for an axis whose length differs from run to run, such as that of a text.
     `classes` names the columns of an output of scores, for graphs that give them by class. `columns` names those of a
     feed [N, F], each with its own dtype, for graphs with inputs by column. Where these differ the feed is a structured
-    array [N] of such fields, and its dtype ROW; a text has the dtype "string".
+    array [N] of such fields, and its dtype ROW; a text has the dtype "string". `values` are those that a column of a
+    closed set may be fed, but for what stands for an absent one.
     """
 
     name: str
@@ -118,6 +119,7 @@ class TensorSpec:
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     columns: tuple[TensorSpec, ...] = ()
+    values: tuple[str, ...] | tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

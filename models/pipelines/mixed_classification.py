@@ -19,6 +19,7 @@ from models.pipelines.contract import (
     TensorSpec,
 )
 from models.pipelines.features import AnyFeature, Feature
+from models.pipelines.features.words import CategoryFeature
 from models.pipelines.table_classification import DAMAGED, TableClassification
 
 if TYPE_CHECKING:
@@ -33,7 +34,15 @@ class MixedClassification(TableClassification):
     """The pipeline. Immutable after construction, so every thread may use one instance."""
 
     def __init__(self, features: Sequence[AnyFeature], parameters: ClassificationParameters) -> None:
-        columns = [TensorSpec(feature.name, feature.dtype, (1,)) for feature in features]
+        columns = [
+            TensorSpec(
+                feature.name,
+                feature.dtype,
+                (1,),
+                values=feature.fed_values if isinstance(feature, CategoryFeature) else (),
+            )
+            for feature in features
+        ]
         super().__init__(features, parameters, ROW, columns)
         self._fields = [(column.name, _NUMPY.get(column.dtype, column.dtype)) for column in columns]
 

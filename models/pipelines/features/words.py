@@ -56,6 +56,11 @@ class CategoryFeature(FeatureTable):
         return "string" if self.fed_as == "text" else "int32"
 
     @property
+    def fed_values(self) -> tuple[str, ...] | tuple[int, ...]:
+        """What the graph may be fed, but for `missing`."""
+        return self.values if self.fed_as == "text" else tuple(range(len(self.values)))
+
+    @property
     def wanted(self) -> str:
         """See FeatureTable. Of many values the first are named."""
         named = ", ".join(json.dumps(value, ensure_ascii=False) for value in self.values[:_NAMED])

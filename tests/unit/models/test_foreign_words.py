@@ -183,7 +183,7 @@ def test_features_that_do_not_meet_the_graph_are_refused_by_their_key(
     [
         (STAGE.replace(" }", ", required = false, missing = 0 }"), []),
         (STAGE.replace(" }", ", required = false, missing = -1 }"), ["probe_failed"]),
-        (STAGE.replace('"distant"]', '"distant", "unknown"]'), ["probe_failed"]),
+        (STAGE.replace('"distant"]', '"distant", "unknown"]'), ["values_unknown"]),
     ],
 )
 def test_what_stands_for_an_absent_value_and_each_category_must_be_known_to_the_graph(
