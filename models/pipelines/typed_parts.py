@@ -10,7 +10,7 @@ The field itself holds None; scoring finds the bytes in `case.parts["image"]`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 from pydantic import BaseModel, Field, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
@@ -44,8 +44,27 @@ OptionalResultPart = Annotated[None, _APART, _IsPart(Part(PartKind.RESULT, requi
 
 
 def parts_of(model: type[BaseModel]) -> dict[str, Part]:
-    """The parts of an input by the names under which they are sent."""
+    """The parts of an input by the names under which they are sent. Raises TypeError for a part within another type."""
+    for name, field in model.model_fields.items():
+        if _holds_part(field.annotation, set()):
+            raise TypeError(
+                f"the field {name!r} has a part within another type: declare it as FilePart or ResultPart itself, "
+                "and use OptionalFilePart or OptionalResultPart if it may be omitted"
+            )
     return {field.alias or name: part for name, field in model.model_fields.items() for part in _parts(field)}
+
+
+def _holds_part(annotation: object, seen: set[object]) -> bool:
+    """Whether a part is among the arguments of a type, or among the fields of a model that it names."""
+    if isinstance(annotation, _IsPart):
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation in seen:
+            return False
+        seen.add(annotation)
+        fields = annotation.model_fields.values()
+        return any(any(_parts(each)) or _holds_part(each.annotation, seen) for each in fields)
+    return any(_holds_part(each, seen) for each in get_args(annotation))
 
 
 def _parts(field: FieldInfo) -> Iterator[Part]:

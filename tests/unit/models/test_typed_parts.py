@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
-from pydantic import Field
+from pydantic import Field, create_model
 
 from models.field_codes import OtherCode
 from models.golden import check_inputs
@@ -25,7 +25,14 @@ from models.pipelines import (
 )
 from models.pipelines.parts import result_type, take_apart
 from models.pipelines.typed import NoOptions, TypedInput, TypedPipeline, TypedResult
-from models.pipelines.typed_parts import FilePart, OptionalFilePart, OptionalResultPart, ResultOf, ResultPart
+from models.pipelines.typed_parts import (
+    FilePart,
+    OptionalFilePart,
+    OptionalResultPart,
+    ResultOf,
+    ResultPart,
+    parts_of,
+)
 
 ID = "01a20178-34e2-71dd-924c-9e5807b634d9"
 
@@ -177,6 +184,36 @@ def test_an_input_with_parts_is_never_read_without_them() -> None:
     with pytest.raises(InputRejected) as refused:
         Blind(Parameters(), no_files).read_input(stored)
     assert [fault.code for fault in refused.value.faults] == ["stored_input_codec"]
+
+
+class Nested(TypedInput):
+    scan: FilePart
+    more: "list[Nested] | None" = None
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning")
+@pytest.mark.parametrize(
+    "declared",
+    [
+        FilePart | None,
+        Annotated[FilePart, Field(title="Scan")] | None,
+        list[FilePart],
+        dict[str, ResultPart],
+        Nested,
+        list[Nested] | None,
+    ],
+)
+def test_a_part_within_another_type_is_refused(declared: Any) -> None:
+    model = create_model("Wrapped", __base__=TypedInput, scan=(declared, ...))
+    with pytest.raises(TypeError, match=r"the field 'scan' .* use OptionalFilePart"):
+        parts_of(model)
+
+
+def test_models_that_hold_themselves_hold_no_part() -> None:
+    class Tree(TypedInput):
+        branches: "list[Tree] | None" = None
+
+    assert parts_of(create_model("Wood", __base__=TypedInput, tree=(Tree, ...))) == {}
 
 
 def test_an_input_of_before_a_pipeline_had_parts_is_read() -> None:
