@@ -77,7 +77,8 @@ def _outside(outputs: Mapping[str, Array]) -> list[Fault]:
         if name in PROBABILITIES and outside.size:
             reason = (
                 f"{name!r} is {float(outside.flat[0]):.3g} for an input within the ranges of the manifest, and must be a "
-                "probability, between 0 and 1: end the graph with a sigmoid or a softmax, or name its output as logits"
+                "probability, between 0 and 1: end the graph with a sigmoid or a softmax, or name its output as logits; "
+                'for a regression use `pipeline = "tensor"`'
             )
             faults.append(Fault(_MODEL, "not_a_probability", reason))
     return faults

@@ -20,6 +20,7 @@ from models.golden import FEWEST_CASES
 from models.golden_cases import GOLDEN_NAME
 from models.graph import external_locations, read_signature
 from models.manifest import FILL_IN, MANIFEST_NAME, NAME_RULE, BundleRefused, Fault, is_name
+from models.regression import is_regression
 from models.signature import CLASS_MAPS, Signature, Tensor
 from models.table_guess import example_rows, guessed_features, is_table, mapped
 from models.tensor_guess import guessed_tensors
@@ -123,7 +124,11 @@ def _copy_beside(source: Path, folder: Path, location: str) -> None:
 def _guessed(signature: Signature, content: Any) -> _Guess:
     """The pipeline that the shapes suggest. Raises BundleRefused if there is none."""
     inputs = signature.inputs
-    if is_table(inputs):
+    if is_regression(signature, content.graph):
+        guess = _of_tensors(signature)
+        advice = "the graph gives no scores of classes but numbers, as a regression does: say what they are, and their unit"
+        guess.left.append((f"{MANIFEST_NAME}: parameters.outputs", advice))
+    elif is_table(inputs):
         guess = _of_table(inputs, content.graph)
     elif len(inputs) == 1 and _is_image(inputs[0]):
         guess = _of_image(inputs[0])
