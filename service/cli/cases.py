@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import click
 
 from models.strict_json import BYTE_ORDER_MARK, JsonInvalid, read_json
+from service.cli.batches.sources import is_batch
 
 STDIN = "-"
 INLINE_BYTES = 1024 * 1024  # a larger file goes through an upload: base64 would pass through memory thrice
@@ -100,7 +101,12 @@ def _parsed(content: bytes, name: str) -> JsonCases:
     try:
         value = read_json(content)
     except JsonInvalid as error:
-        raise click.UsageError(f"{name} is not JSON: {error}.") from None
+        advice = (
+            " Many cases in one file are a batch: see `medqueue batch submit --help`."
+            if is_batch(name)
+            else ""
+        )
+        raise click.UsageError(f"{name} is not JSON: {error}.{advice}") from None
     inputs = value if isinstance(value, list) else [value]
     if not inputs:
         raise click.UsageError(f"{name} holds no case: the list is empty.")

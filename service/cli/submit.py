@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from models.field_codes import FieldCode
+from service.cli.batches.sources import is_batch
 from service.cli.cases import STDIN, FileCase, JsonCases, read_cases, read_file
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
@@ -130,9 +131,15 @@ def submit(
             f"{lost.detail} Repeat the command with --idempotency-key {key}: what was stored is not stored twice."
         ) from None
     except ApiProblem as problem:
-        if isinstance(cases, FileCase) and any(field.code in OF_FIELDS for field in problem.errors):
-            raise _wants_fields(problem, file, model) from None
-        raise
+        raise _advised(problem, cases, file, model) from None
+
+
+def _advised(problem: ApiProblem, cases: JsonCases | FileCase, file: str, model: str) -> ApiProblem:
+    """The problem, with what to do on the command line where that is known."""
+    if isinstance(cases, FileCase) and any(field.code in OF_FIELDS for field in problem.errors):
+        return _wants_fields(problem, file, model)
+    lacking = _files_lacking(problem)
+    return _wants_files(problem, lacking) if lacking else problem
 
 
 def _wants_fields(problem: ApiProblem, file: str, model: str) -> ApiProblem:
@@ -140,9 +147,30 @@ def _wants_fields(problem: ApiProblem, file: str, model: str) -> ApiProblem:
     name = "stdin" if file == STDIN else file
     detail = (
         f"{name} is not JSON, and {model} takes no file but a JSON object of fields: "
-        f"`medqueue models show {model} --example` gives one to start from."
+        f"`medqueue models show {model} --example` gives one to start from. "
+        "If one of the fields is a file, send it with --part NAME=PATH."
     )
+    if is_batch(file):
+        detail += f" Many cases in one file are a batch: `medqueue batch submit {file} --model {model}`."
     return ApiProblem(problem.status, problem.code, detail)
+
+
+def _files_lacking(problem: ApiProblem) -> list[str]:
+    """The fields of the input that are files and were not sent."""
+    from models.pipelines.parts import FILE_FORM
+
+    return [
+        field.pointer.removeprefix("/input/")
+        for field in problem.errors
+        if field.code == FieldCode.MISSING_FIELD and field.detail.endswith(FILE_FORM)
+    ]
+
+
+def _wants_files(problem: ApiProblem, lacking: list[str]) -> ApiProblem:
+    """The same problem, with the option that sends a local file."""
+    options = " ".join(f"--part {name}=PATH" for name in lacking)
+    detail = f"{problem.detail} Send a local file with {options}."
+    return ApiProblem(problem.status, problem.code, detail, problem.errors, request_id=problem.request_id)
 
 
 def _files(parts: tuple[tuple[str, str], ...], cases: JsonCases | FileCase) -> dict[str, FileCase]:

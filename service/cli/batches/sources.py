@@ -86,6 +86,11 @@ def format_of(name: str, given: str | None) -> str:
     return found
 
 
+def is_batch(name: str) -> bool:
+    """Whether a local file's name is that of a batch, not of one case."""
+    return PurePosixPath(name).suffix.lower() in BY_SUFFIX
+
+
 def upload_file(api: ApiClient, out: Output, path: Path) -> Json:
     """Upload a file; the source for the request."""
     size_bytes = path.stat().st_size

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from models.pipelines.parts import FILE_FORM
 from service.cli import main
 
 KEY = "mq_01890a5dac96774bbcceb302099a8057_secret"
@@ -52,6 +53,51 @@ def test_a_number_of_rows_that_is_none_is_a_usage_error(tmp_path: Path, number: 
     (tmp_path / "a.csv").write_text("a\n1\n")
     words = ("batch", "submit", str(tmp_path / "a.csv"), "--model", "m")
     assert medqueue(*words, "--on-error", number) == 2
+
+
+def refused(*errors: dict[str, str]) -> httpx.MockTransport:
+    """A service that refuses an input with these faults of fields."""
+    problem = {"code": "input_invalid", "detail": "The input does not fit the model.", "errors": errors}
+    return httpx.MockTransport(lambda _: httpx.Response(422, json=problem))
+
+
+def test_a_file_that_is_missing_is_told_with_the_option_that_sends_it(case: str, capsys: Captured) -> None:
+    lacking = {"pointer": "/input/scan", "code": "missing_field", "detail": f"scan is missing. {FILE_FORM}"}
+    other = {"pointer": "/input/age", "code": "missing_field", "detail": "age is missing."}
+    words = ["submit", case, "--model", "m", "--url", "http://api.test", "--key", KEY]
+    assert main(words, transport=refused(lacking, other)) == 4
+    told = capsys.readouterr().err
+    assert (
+        "The input does not fit the model. Send a local file with --part scan=PATH. [input_invalid]" in told
+    )
+    assert "/input/age: age is missing. [missing_field]" in told
+    assert main(words, transport=refused(other)) == 4
+    assert "--part" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "batch"), [("ward.csv", True), ("ward.parquet", True), ("ward.x", False)])
+def test_a_table_where_fields_are_wanted_is_told_to_be_a_batch(
+    tmp_path: Path, capsys: Captured, name: str, batch: bool
+) -> None:
+    path = tmp_path / name
+    path.write_text("id,age\na,61\n")
+    unknown = {"pointer": "/input/data", "code": "unknown_field", "detail": "Remove it."}
+    words = ["submit", str(path), "--model", "m", "--url", "http://api.test", "--key", KEY]
+    assert main(words, transport=refused(unknown)) == 4
+    told = capsys.readouterr().err
+    assert "If one of the fields is a file, send it with --part NAME=PATH." in told
+    assert (f"`medqueue batch submit {path} --model m`" in told) is batch
+
+
+@pytest.mark.parametrize(("name", "batch"), [("ward.ndjson", True), ("ward.json", False)])
+def test_lines_of_json_are_told_to_be_a_batch(
+    tmp_path: Path, capsys: Captured, name: str, batch: bool
+) -> None:
+    (tmp_path / name).write_text('{"age": 61}\n{"age": 62}\n')
+    assert medqueue("submit", str(tmp_path / name), "--model", "m") == 2
+    told = capsys.readouterr().err
+    assert "is not JSON" in told
+    assert ("medqueue batch submit" in told) is batch
 
 
 @pytest.mark.parametrize("option", ["--subject", "--idempotency-key", "--model"])
