@@ -125,7 +125,7 @@ def _guessed(signature: Signature, content: Any) -> _Guess:
     """The pipeline that the shapes suggest. Raises BundleRefused if there is none."""
     inputs = signature.inputs
     if is_regression(signature, content.graph):
-        guess = _of_tensors(signature)
+        guess = _of_tensors(signature, content.graph)
         advice = "the graph gives no scores of classes but numbers, as a regression does: say what they are, and their unit"
         guess.left.append((f"{MANIFEST_NAME}: parameters.outputs", advice))
     elif is_table(inputs):
@@ -133,7 +133,7 @@ def _guessed(signature: Signature, content: Any) -> _Guess:
     elif len(inputs) == 1 and _is_image(inputs[0]):
         guess = _of_image(inputs[0])
     else:
-        guess = _of_tensors(signature)
+        guess = _of_tensors(signature, content.graph)
     if guess.pipeline != TENSORS:
         _add_output(guess, signature, content)
     if any(tensor.shape[:1] == (1,) for tensor in inputs):
@@ -172,9 +172,9 @@ def _of_table(inputs: Sequence[Tensor], graph: Any) -> _Guess:
     return guess
 
 
-def _of_tensors(signature: Signature) -> _Guess:
+def _of_tensors(signature: Signature, graph: Any) -> _Guess:
     """Any graph of tensors, where nothing is known of their meaning. Raises BundleRefused."""
-    found = guessed_tensors(signature, FEWEST_CASES)
+    found = guessed_tensors(signature, graph, FEWEST_CASES)
     if found is None:
         given = ", ".join(
             f"{tensor.name} {tensor.element}{list(tensor.shape)}"
@@ -188,6 +188,12 @@ def _of_tensors(signature: Signature) -> _Guess:
     place = f"{MANIFEST_NAME}: parameters"
     advice = "give each tensor a title, and its unit and range if you can; callers send nested lists"
     guess.left.append((place, advice))
+    if found.unbounded:
+        advice = (
+            f"give minimum and maximum of {', '.join(found.unbounded)}: of whole numbers that are places in a table of the "
+            "graph, one outside of it is answered wrongly or fails"
+        )
+        guess.left.append((f"{place}.inputs", advice))
     if any("-1" in line for line in found.parameters):
         advice = "an axis of any length may be up to 4096 long: say so if the graph takes fewer or more"
         guess.left.append((f"{place}.longest", advice))

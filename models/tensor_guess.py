@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
-from models.pipelines.tensor import FLOATS, Element
+from models.pipelines.tensor import FLOATS, INTEGERS, Element
 from models.signature import Signature, Tensor
 
 ELEMENTS: Final = frozenset(get_args(Element))
@@ -20,19 +20,42 @@ class GuessedTensors:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     examples: Sequence[dict[str, object]]
+    unbounded: tuple[str, ...]  # inputs of whole numbers of an unknown range
 
 
-def guessed_tensors(signature: Signature, examples: int) -> GuessedTensors | None:
-    """None for a graph that takes or gives what is no tensor of numbers, truths or texts with rows first."""
+def guessed_tensors(signature: Signature, graph: Any, examples: int) -> GuessedTensors | None:
+    """None for a `graph` that takes or gives what is no tensor of numbers, truths or texts with rows first."""
     if not signature.inputs or not all(map(_fits, (*signature.inputs, *signature.outputs))):
         return None
     inputs, outputs = _named(signature.inputs), _named(signature.outputs)
+    rows = {
+        name: _table_rows(graph, tensor.name) for name, tensor in inputs.items() if tensor.element in INTEGERS
+    }
     return GuessedTensors(
-        (*_lines("inputs", inputs), *_lines("outputs", outputs)),
+        (*_lines("inputs", inputs, rows), *_lines("outputs", outputs, {})),
         {name: tensor.name for name, tensor in inputs.items() if name != tensor.name},
         {name: tensor.name for name, tensor in outputs.items() if name != tensor.name},
-        [{name: _example(tensor, number) for name, tensor in inputs.items()} for number in range(examples)],
+        [
+            {name: _example(tensor, number % (rows.get(name) or examples)) for name, tensor in inputs.items()}
+            for number in range(examples)
+        ],
+        tuple(name for name, known in rows.items() if known is None),
     )
+
+
+def _table_rows(graph: Any, name: str) -> int | None:
+    """How many rows the smallest table has in which an input of whole numbers is looked up as it is; None if in none."""
+    tables = {tensor.name: tensor.dims for tensor in graph.initializer}
+    found = [
+        tables[node.input[0]][_axis(node)]
+        for node in graph.node
+        if node.op_type == "Gather" and node.input[1] == name and node.input[0] in tables
+    ]
+    return min(found, default=None)
+
+
+def _axis(gather: Any) -> int:
+    return next((attribute.i for attribute in gather.attribute if attribute.name == "axis"), 0)
 
 
 def _fits(tensor: Tensor) -> bool:
@@ -52,12 +75,15 @@ def _named(tensors: Iterable[Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _lines(key: str, tensors: Mapping[str, Tensor]) -> Sequence[str]:
-    tables = [
-        f"  {{ name = {json.dumps(name)}, dtype = {json.dumps(tensor.element)}, shape = {json.dumps(_shape(tensor))} }},"
-        for name, tensor in tensors.items()
-    ]
-    return (f"{key} = [", *tables, "]")
+def _lines(key: str, tensors: Mapping[str, Tensor], rows: Mapping[str, int | None]) -> Sequence[str]:
+    """Lines of the table `key`. A tensor of `rows` is the place of one of that many."""
+    lines = []
+    for name, tensor in tensors.items():
+        keys = f"name = {json.dumps(name)}, dtype = {json.dumps(tensor.element)}, shape = {json.dumps(_shape(tensor))}"
+        if count := rows.get(name):
+            keys += f", minimum = 0, maximum = {count - 1}"
+        lines.append(f"  {{ {keys} }},")
+    return (f"{key} = [", *lines, "]")
 
 
 def _shape(tensor: Tensor) -> list[int]:

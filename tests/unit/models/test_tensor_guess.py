@@ -1,0 +1,66 @@
+"""The range of whole numbers that a graph looks up in a table is that of the table's rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from models.graph import read_signature
+from models.manifest import ModelManifest
+from models.skeleton import write_skeleton
+from models.tensor_guess import guessed_tensors
+from tests.unit.models.test_skeleton import graph_of_tensors
+
+
+def embedding(*gathers: Any, rows: int = 3) -> onnx.ModelProto:
+    """Token ids looked up in a table of `rows` rows and 7 columns."""
+    given = helper.make_tensor_value_info("tokens", TensorProto.INT64, ["n", "length"])
+    answered = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", "length", 7])
+    table = numpy_helper.from_array(np.zeros((rows, 7), np.float32), "table")
+    small = numpy_helper.from_array(np.zeros((2, 7), np.float32), "small")
+    graph = helper.make_graph([*gathers], "g", [given], [answered], [table, small])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+LOOK_UP = helper.make_node("Gather", ["table", "tokens"], ["vectors"])
+SMALL = helper.make_node("Gather", ["small", "tokens"], ["others"])
+COLUMNS = helper.make_node("Gather", ["table", "tokens"], ["vectors"], axis=1)
+OTHERWISE = [
+    helper.make_node("Neg", ["tokens"], ["negative"]),
+    helper.make_node("Gather", ["table", "negative"], ["vectors"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "most"),
+    [([LOOK_UP], 2), ([LOOK_UP, SMALL], 1), ([COLUMNS], 6), (OTHERWISE, None)],
+)
+def test_places_in_a_table_are_limited_to_its_rows(
+    nodes: list[Any], most: int | None, tmp_path: Path
+) -> None:
+    onnx.save(embedding(*nodes), tmp_path / "m.onnx")
+    left = write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own").left
+    manifest = ModelManifest.parse((tmp_path / "own" / "manifest.toml").read_text())
+    [tokens] = manifest.parameters["inputs"]
+    assert (tokens.get("minimum"), tokens.get("maximum")) == (None if most is None else 0, most)
+    advised = [what for place, what in left if place == "manifest.toml: parameters.inputs"]
+    assert len(advised) == (most is None)
+    assert all(what.startswith("give minimum and maximum of tokens: ") for what in advised)
+
+
+def test_examples_are_places_in_the_table(tmp_path: Path) -> None:
+    onnx.save(embedding(LOOK_UP), tmp_path / "m.onnx")
+    found = guessed_tensors(read_signature(tmp_path / "m.onnx"), onnx.load(tmp_path / "m.onnx").graph, 5)
+    assert found is not None
+    assert [example["tokens"] for example in found.examples] == [[0], [1], [2], [0], [1]]
+
+
+def test_the_range_of_fractions_is_not_asked_for(tmp_path: Path) -> None:
+    model = graph_of_tensors(["n"])
+    onnx.save(model, tmp_path / "m.onnx")
+    found = guessed_tensors(read_signature(tmp_path / "m.onnx"), model.graph, 5)
+    assert found is not None
+    assert found.unbounded == ("token_ids",)
