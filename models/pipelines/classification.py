@@ -203,7 +203,11 @@ def _check_range(rows: NDArray[np.float64]) -> None:
     if not len(rows) or not (lowest <= rows.min() and rows.max() <= highest):  # NaN is neither
         _refuse(~np.isfinite(rows).all(axis=1), "the probability is not a finite number")
         inside = ((rows >= lowest) & (rows <= highest)).all(axis=1)
-        _refuse(~inside, "a probability is not between 0 and 1; if it is a logit, say so with `output`")
+        reason = (
+            "a probability is not between 0 and 1; if it is a logit, say so with `output`; for a regression use the pipeline "
+            "`tensor`"
+        )
+        _refuse(~inside, reason)
 
 
 def _refuse(wrong: Any, reason: str) -> None:

@@ -231,7 +231,8 @@ def test_rounding_of_the_graph_never_shows_as_a_probability_outside_of_0_and_1()
 @pytest.mark.parametrize("probability", [1.00011, -0.00011])
 def test_more_than_rounding_is_refused(probability: float) -> None:
     with pytest.raises(
-        PredictionInvalid, match="not between 0 and 1; if it is a logit, say so with `output`"
+        PredictionInvalid,
+        match="not between 0 and 1; if it is a logit, say so with `output`; for a regression use the pipeline",
     ):
         results([[probability]])
 
