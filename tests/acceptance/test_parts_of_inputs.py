@@ -138,8 +138,8 @@ def test_the_catalogue_tells_how_parts_are_sent(clinic: Clinic, http: httpx.Clie
     jsonschema.validate(body(ID)["input"], schema)
     assert schema["properties"]["scan"]["oneOf"][0]["properties"]["data"]["maxLength"] > 1024
     shown = clinic.medqueue("models", "show", NAME)
-    assert "scan     Scan\n" in shown
-    assert "prior    Prior (optional)" in shown
+    assert "scan     Scan [file: --part scan=PATH]\n" in shown
+    assert "prior    Prior [file: --part prior=PATH] (optional)\n" in shown
 
 
 def test_a_batch_of_such_a_model_is_refused_with_what_to_do(http: httpx.Client) -> None:
