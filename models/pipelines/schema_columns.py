@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -18,7 +18,7 @@ Schema = Mapping[str, Any]
 
 HALF_PAIR: Final = re.compile("[\ud800-\udfff]")  # no text in UTF-8
 MOST: Final = sys.float_info.max
-LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
+LONG_INTEGER: Final = re.compile(rb"(?<![0-9.])[0-9]{19}")  # digits of fractions may be as many
 INT64: Final = range(-(2**63), 2**63)
 
 
@@ -118,14 +118,14 @@ def result_columns(
     )
 
 
-def stored_result(result: Mapping[str, Any], schema: Schema) -> bytes:
+def stored_result(result: Mapping[str, Any], schema: Callable[[], Schema]) -> bytes:
     """A job's result as JSON. Raises PredictionInvalid for what JSON cannot hold, and for what no batch can.
 
-    Only of integers does a column hold less than JSON does.
+    Only of integers does a column hold less than JSON does; the schema is asked for where there is such a one.
     """
     content = result_json(result)
     if LONG_INTEGER.search(content):  # perhaps in a text or a list
-        fields = [field for field in result_fields(schema) if field.kind is ColumnKind.INTEGER]
+        fields = [field for field in result_fields(schema()) if field.kind is ColumnKind.INTEGER]
         result_columns(fields, [result])
     return content
 

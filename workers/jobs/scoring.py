@@ -297,7 +297,7 @@ class Scorer:
         """The ending of a job with its sealed result, which lists the artifacts; those are sealed separately."""
         job, result, cipher = case.job, answer.result, self._ciphers.of(case.job.tenant_id)
         try:
-            content = stored_result(result, loaded.pipeline.result_schema())
+            content = stored_result(result, loaded.pipeline.result_schema)
         except PredictionInvalid:
             return Ending(job.lease, problem=BAD_PREDICTION)
         made: tuple[NewArtifact, ...] = ()

@@ -207,7 +207,7 @@ def test_keys_that_are_no_texts_are_written_as_texts_where_none_is_lost() -> Non
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**40])
 def test_an_integer_that_no_column_holds_is_no_prediction_of_a_job_either(number: int) -> None:
     with pytest.raises(PredictionInvalid):
-        stored_result({"count": number}, NESTED)
+        stored_result({"count": number}, lambda: NESTED)
     with pytest.raises(PredictionInvalid):
         result_columns(result_fields(NESTED), [{"count": number}])
 
@@ -223,8 +223,16 @@ def test_an_integer_that_no_column_holds_is_no_prediction_of_a_job_either(number
     ],
 )
 def test_a_result_that_a_batch_holds_is_one_of_a_job(result: dict[str, Any]) -> None:
-    assert json.loads(stored_result(result, NESTED)) == result
+    assert json.loads(stored_result(result, lambda: NESTED)) == result
     assert result_columns(result_fields(NESTED), [result])
+
+
+@pytest.mark.parametrize("share", [0.00012345678901234567, 0.12345678901234567, 1.2345678901234567e-07, 0.0])
+def test_a_fraction_is_no_integer_however_many_digits_it_has(share: float) -> None:
+    def schema() -> dict[str, Any]:
+        raise AssertionError("asked for without need")
+
+    assert json.loads(stored_result({"share": share}, schema)) == {"share": share}
 
 
 def nested(levels: int) -> Any:
