@@ -54,6 +54,12 @@ def test_a_bundled_model_is_publishable(folder: Path) -> None:
 
 
 @ZOO
+def test_a_graph_tells_no_path_of_the_machine_that_made_it(folder: Path) -> None:
+    content = (folder / "model.onnx").read_bytes()
+    assert not re.search(rb"\.py\b|stack_trace|/home/|/root/", content)
+
+
+@ZOO
 def test_golden_cases_show_every_label(folder: Path) -> None:
     bundle = read_bundle(folder)
     shown = {case.expected["label"] for case in bundle.golden}
