@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from models.manifest import ManifestInvalid
 from models.pipelines import Array, Case, InputRejected, load_pipeline
 from models.pipelines.sequence_classification import ALPHABETS, SequenceClassification
+from models.pipelines.typed_classification import groups_of_length
 from tests.unit.models.example_bundles import manifest
 
 PLAIN = {"dna": "ACGT", "rna": "ACGU", "protein": "ACDEFGHIKLMNPQRSTVWY"}
@@ -83,6 +84,12 @@ def test_sequences_of_one_length_are_fed_without_a_mask() -> None:
     assert answers(made, "GGGGAAAA", "CCCCCCCC") == pytest.approx([0.5, 1])
     assert refusal(made, {"sequence": "GGGGAAA"}) == [("/sequence", "too_short")]
     assert refusal(made, {"sequence": "GGGGAAAAA"}) == [("/sequence", "too_long")]
+
+
+def test_the_padding_of_a_sequence_depends_on_its_own_length_alone() -> None:
+    assert list(groups_of_length([3, 16, 17, 5])) == [([0, 1, 3], 16), ([2], 32)]
+    assert list(groups_of_length([17])) == [([0], 32)]
+    assert list(groups_of_length([])) == []
 
 
 def test_padding_is_masked_and_empty() -> None:
