@@ -57,7 +57,19 @@ def announcing(request: pytest.FixtureRequest, opened: ExitStack) -> Announcing:
         fake = FakeTaskQueue()
         return Announcing(fake, fake.announced)
     url = request.getfixturevalue("servers").redis_url
-    return Announcing(real(url, opened), listening(url, opened))
+    queue, heard = real(url, opened), listening(url, opened)
+    first = uuid4()
+
+    def arrived() -> bool:
+        queue.announce([first])  # what is announced before the queue has connected is lost
+        return first in heard
+
+    until(arrived)
+    last = uuid4()
+    queue.announce([last])
+    until(lambda: last in heard)  # so that none of the first are still under way
+    heard.clear()
+    return Announcing(queue, heard)
 
 
 def test_a_wake_up_is_sent(waking: Waking, wake_up: WakeUp) -> None:

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -164,13 +165,19 @@ def ready_again(arena: Arena) -> None:
 
 
 @contextlib.contextmanager
-def small_volume(folder: Path) -> Iterator[Path]:
-    """A file system of its own, where the system allows it; else a plain folder."""
-    folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={VOLUME_MB}m", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
-    try:
-        yield folder
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
+def small_volume() -> Iterator[Path]:
+    """A file system of its own, where the system allows it; else a plain folder.
+
+    Not below the temporary folders of pytest: a volume that a killed run leaves there is in the way of every later
+    run, which tries to remove the folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="medqueue-volume-", ignore_cleanup_errors=True) as parent:
+        folder = Path(parent, "blobs")
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={VOLUME_MB}m", "tmpfs", str(folder)]
+        mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+        try:
+            yield folder
+        finally:
+            if mounted:
+                subprocess.run(["umount", "-l", str(folder)], check=True)
