@@ -14,7 +14,7 @@ OUT ?= .
 
 SEED ?= $(shell shuf -i 1-999999 -n 1)
 
-.PHONY: help install demo up test faults check mutants bench gpu-libs gpu-parts gpu lock clean
+.PHONY: help install demo up test faults check train mutants bench gpu-libs gpu-parts gpu lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ check: install ## lint, format, types, imports, migrations
 	$(BIN)/lint-imports
 	$(BIN)/python -m migrations.check
 
+train: install ## train a bundled model again, in an environment of its own: MODEL=splice-junction DATA=folder of its data
+	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
+	.venv-train/bin/pip install -q -e '.[train]'
+	.venv-train/bin/python -m models.training $(MODEL) $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m models seal --golden models/zoo/$(MODEL)
+
 mutants: install ## change the pure parts one expression at a time: do tests notice? ROOM=models/pipelines SAMPLE=200 SEED=7; all takes hours
 	$(PIP) install mutmut==3.8.1
 	$(BIN)/python -P tests/mutants.py $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS)) --seed $(SEED)
@@ -85,5 +91,5 @@ lock: install ## pin the dependencies anew: for work, for the CPU images, for th
 	$(COMPILE) --extra gpu --constraint requirements.lock pyproject.toml -o requirements-gpu.lock
 
 clean: ## remove .venv and caches; data folders stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
+	rm -rf $(VENV) .venv-train .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

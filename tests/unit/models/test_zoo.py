@@ -62,8 +62,10 @@ def test_a_graph_tells_no_path_of_the_machine_that_made_it(folder: Path) -> None
 @ZOO
 def test_golden_cases_show_every_label(folder: Path) -> None:
     bundle = read_bundle(folder)
-    shown = {case.expected["label"] for case in bundle.golden}
-    assert shown >= {label.id for label in load_pipeline(bundle.manifest).labels()}
+    shown = leaves([case.expected for case in bundle.golden])
+    assert {label.id for label in load_pipeline(bundle.manifest).labels()} <= {
+        each for each in shown if isinstance(each, str)
+    }
 
 
 @ZOO
@@ -111,7 +113,7 @@ def test_a_card_says_what_the_model_is_not_and_names_threshold_and_licence(folde
     bundle = read_bundle(folder)
     words = " ".join(bundle.card.split())
     assert "not a medical device" in words.lower()
-    assert "CC BY 4.0" in words
+    assert bundle.manifest.license.replace("-", " ") in words.replace("-", " ")
     for table, names in LIMITS.items():
         for name in names:
             limit = bundle.manifest.parameters.get(table, {}).get(name)

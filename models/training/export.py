@@ -1,0 +1,77 @@
+"""ONNX files of trained models: without traces of the machine, and compared with what was trained."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+OPSET = 20
+
+
+def export(
+    model: nn.Module,
+    example: Sequence[Tensor],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic: Sequence[Mapping[int, str]] | None = None,
+) -> None:
+    """Write `model` with any number of rows.
+
+    `example` holds two rows or more of each input. `dynamic` names the dimensions of each input that are free, by their
+    place; the first alone if omitted.
+    """
+    names = dynamic or [{0: "rows"}] * len(example)
+    dimensions = {name: torch.export.Dim(name, min=1) for each in names for name in each.values()}
+    program = torch.onnx.export(
+        model.eval(), tuple(example), input_names=list(inputs), output_names=list(outputs),
+        dynamic_shapes=tuple({place: dimensions[name] for place, name in each.items()} for each in names),
+        dynamo=True, opset_version=OPSET, verbose=False,
+    )  # fmt: skip
+    assert program is not None
+    program.optimize()
+    save(program.model_proto, path)
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Check and write a model, the same bytes each time."""
+    onnx.checker.check_model(without_traces(model), full_check=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model without what an exporter notes of where it ran, such as the paths of scripts."""
+    graph = model.graph
+    del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, *model.functions):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return model
+
+
+def parity(
+    path: Path,
+    feeds: Mapping[str, NDArray[np.generic]],
+    wanted: Mapping[str, NDArray[np.generic]],
+    within: float = 1e-3,
+) -> float:
+    """The largest difference between an ONNX file's outputs and those of the trained model.
+
+    Raises ValueError where it is more than `within`.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    given = session.run(list(wanted), dict(feeds))
+    gap = max(
+        float(np.abs(found.astype(np.float64) - right.astype(np.float64)).max())
+        for found, right in zip(given, wanted.values(), strict=True)
+    )
+    if not gap <= within:
+        raise ValueError(f"{path.name} answers up to {gap:g} beside the trained model")
+    return gap
