@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from models.lazy import np
 from models.pipelines import Label, PredictionInvalid, TensorSpec
 from models.pipelines.classification_parameters import ClassificationParameters
+from models.pipelines.schema_columns import COLUMN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,17 +163,19 @@ class Classifier:
     def result_schema(self) -> dict[str, object]:
         """JSON Schema 2020-12 of one result."""
         nullable_ids: list[str | None] = [*self._ids, None]
-        code = {"type": "object", "properties": {"system": {"type": "string"}, "code": {"type": "string"}}}
+        coding = {"system": {"type": "string"}, "code": {"type": "string", COLUMN: "code"}}
+        code = {"type": "object", "properties": coding, "required": list(coding)}
         properties: dict[str, Any] = {
             "type": {"const": "classification"},
             "label": {"enum": nullable_ids, "description": "null when the model abstained"},
             "display": {"type": ["string", "null"]},
-            "code": {"anyOf": [{**code, "required": ["system", "code"]}, {"type": "null"}]},
+            "code": {"anyOf": [code, {"type": "null"}]},
             "probabilities": {
                 "type": "object",
                 "properties": {name: {"type": "number", "minimum": 0, "maximum": 1} for name in self._ids},
                 "required": list(self._ids),
                 "additionalProperties": False,
+                COLUMN: "probability",
             },
             "threshold": {"type": ["number", "null"], "description": "of the positive label's probability"},
             "abstained": {"type": "boolean"},

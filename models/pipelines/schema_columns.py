@@ -18,6 +18,9 @@ Schema = Mapping[str, Any]
 
 HALF_PAIR: Final = re.compile("[\ud800-\udfff]")  # no text in UTF-8
 MOST: Final = sys.float_info.max
+COLUMN: Final = (
+    "x-column"  # in a property's schema: the name of its column, or what an object's columns begin with
+)
 LONG_INTEGER: Final = re.compile(rb"(?<![0-9.])[0-9]{19}")  # digits of fractions may be as many
 INT64: Final = range(-(2**63), 2**63)
 
@@ -85,9 +88,9 @@ def input_fields(schema: Schema) -> tuple[InputField, ...]:
 def result_fields(schema: Schema) -> tuple[ResultField, ...]:
     """The columns of a result: objects laid out as `outer_inner`, lists and maps as JSON; `type` says nothing new.
 
-    An object whose columns would be named as others are stays whole.
+    A property is named by `x-column` in its schema, if given. An object whose columns would be named as others are stays whole.
     """
-    fields = [field for field in _laid_out(schema, schema, ()) if field.path != ("type",)]
+    fields = [field for field in _laid_out(schema, schema, (), "") if field.path != ("type",)]
     names = [field.name for field in fields]
     if len(set(names)) == len(names):
         return tuple(fields)
@@ -142,7 +145,7 @@ def _fits(value: Any, kind: ColumnKind) -> bool:
     return isinstance(value, str) and not HALF_PAIR.search(value)
 
 
-def _laid_out(schema: Schema, root: Schema, path: tuple[str, ...]) -> Iterator[ResultField]:
+def _laid_out(schema: Schema, root: Schema, path: tuple[str, ...], column: str) -> Iterator[ResultField]:
     found = _resolved(schema, root)
     properties = found.get("properties")
     if (
@@ -151,9 +154,10 @@ def _laid_out(schema: Schema, root: Schema, path: tuple[str, ...]) -> Iterator[R
         and not isinstance(found.get("additionalProperties"), dict)
     ):
         for name, each in properties.items():
-            yield from _laid_out(each, root, (*path, name))
+            joined = f"{column}_{name}" if path else name
+            yield from _laid_out(each, root, (*path, name), each.get(COLUMN, joined))
     elif path:
-        yield ResultField("_".join(path), _kind(found, root), path)
+        yield ResultField(column, _kind(found, root), path)
 
 
 def _kind(schema: Schema, root: Schema) -> ColumnKind:

@@ -52,7 +52,7 @@ def test_a_batch_answers_each_row_as_scikit_learn_does_or_says_why_not(
     results = shift.lines(batch_id)
     assert [line["row"] for line in results] == list(range(1, 13))
     for line, case in zip(results, PREDICTED[NAME], strict=True):
-        found = [line["probabilities_low"], line["probabilities_high"]]
+        found = [line["probability_low"], line["probability_high"]]
         assert found == pytest.approx(case["probabilities"], abs=1e-6)
     errors = shift.lines(batch_id, OutputKind.ERRORS)
     assert [(each["row"], each["column"], each["code"], each["message"]) for each in errors] == FAULTS

@@ -303,7 +303,7 @@ SCHEMA = {
             "anyOf": [
                 {
                     "type": "object",
-                    "properties": {"system": {"type": "string"}, "code": {"type": "string"}},
+                    "properties": {"system": {"type": "string"}, "code": {"type": "string", "x-column": "code"}},
                     "required": ["system", "code"],
                 },
                 {"type": "null"},
@@ -317,6 +317,7 @@ SCHEMA = {
             },
             "required": ["well", "ill"],
             "additionalProperties": False,
+            "x-column": "probability",
         },
         "threshold": {"type": ["number", "null"], "description": "of the positive label's probability"},
         "abstained": {"type": "boolean"},

@@ -119,6 +119,28 @@ def test_columns_have_the_name_the_kind_and_the_values_of_their_fields() -> None
     assert (caught.value.rows, caught.value.reason) == ((0, 1), "the result is not what its schema says")
 
 
+def test_a_schema_may_name_columns() -> None:
+    coding = {
+        "type": "object",
+        "properties": {"system": {"type": "string"}, "code": {"type": "string", "x-column": "code"}},
+    }
+    root = {
+        "$defs": {"Shares": {"type": "object", "properties": {"a": {"type": "number"}}}},
+        "type": "object",
+        "properties": {
+            "code": {"anyOf": [coding, {"type": "null"}]},
+            "shares": {"$ref": "#/$defs/Shares", "x-column": "share"},
+            "size": {"anyOf": [{"type": "number"}, {"type": "null"}], "x-column": "size_mm"},
+        },
+    }
+    assert [(field.name, field.path) for field in result_fields(root)] == [
+        ("code_system", ("code", "system")),
+        ("code", ("code", "code")),
+        ("share_a", ("shares", "a")),
+        ("size_mm", ("size",)),
+    ]
+
+
 def test_an_object_stays_whole_where_a_column_of_its_would_be_named_as_another() -> None:
     inner = {"type": "object", "properties": {"b": {"type": "number"}}}
     schema = {"type": "object", "properties": {"a": inner, "a_b": {"type": "string"}}}
