@@ -64,6 +64,11 @@ class FieldCode(StrEnum):
     # A sequence.
     TOO_AMBIGUOUS = "too_ambiguous"
 
+    # A text.
+    BLANK_TEXT = "blank_text"
+    UNREADABLE_TEXT = "unreadable_text"
+    WRONG_SCRIPT = "wrong_script"
+
     # A row of a batch.
     INVALID_JSON = "invalid_json"
     NOT_UTF8 = "not_utf8"

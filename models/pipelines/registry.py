@@ -27,6 +27,7 @@ _BUILT_IN: Final = {
     "sequence-classification": "models.pipelines.sequence_classification",
     "tabular-classification": "models.pipelines.tabular_classification",
     "tensor": "models.pipelines.tensor",
+    "text-classification": "models.pipelines.text_classification",
 }
 
 

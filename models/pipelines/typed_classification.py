@@ -18,7 +18,7 @@ from models.manifest import MODEL
 from models.pipelines.classification import Classifier
 from models.pipelines.classification_parameters import ClassificationParameters, Share
 from models.pipelines.contract import GraphSpec, Label, ReadFile, Run, TensorSpec
-from models.pipelines.typed import InputT, NoOptions, TypedCase, TypedPipeline, TypedResult
+from models.pipelines.typed import InputT, NoOptions, TypedCase, TypedPipeline, TypedResult, TypedScoring
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array
@@ -57,7 +57,8 @@ class TypedClassification(
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
         for base in vars(cls).get("__orig_bases__", ()):
-            if get_origin(base) is TypedClassification:
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, TypedClassification):
                 cls.parameters_type, cls.input_type = get_args(base)
 
     def __init__(self, parameters: ParametersT, read: ReadFile) -> None:
@@ -91,7 +92,10 @@ class TypedClassification(
         """See Pipeline."""
         return self._classifier.labels()
 
-    def open_bundle(self, folder: Path) -> Scorer[InputT]:  # noqa: ARG002 - it needs no file but the graph
+    def open_bundle(  # it needs no file but the graph
+        self,
+        folder: Path,  # noqa: ARG002
+    ) -> TypedScoring[InputT, ClassificationResult, NoOptions]:
         """See TypedPipeline."""
         return Scorer(self, self._classifier)
 

@@ -40,6 +40,7 @@ OWN: dict[str, dict[str, Any]] = {
     "tabular-classification": {"features": FEATURES},
     "image-classification": {"size": 8},
     "tensor": {"inputs": [{"name": "x", "shape": [2]}], "outputs": [{"name": "y", "shape": [1]}]},
+    "text-classification": {"longest": 200, "vocabulary": 12, "max_tokens": 16, "example": "no fever"},
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
 }  # by pipeline: parameters that only it has
 

@@ -23,6 +23,8 @@ from models.pipelines.image_classification import ImageParameters
 from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.tabular_classification import TabularParameters
 from models.pipelines.tensor import TensorParameters, TensorTable
+from models.pipelines.text_classification import TextClassificationParameters
+from models.pipelines.texts import ScriptParameters, TextParameters
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 TABLES: dict[str, type[ManifestTable]] = {
@@ -33,6 +35,9 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `tabular-classification`": TabularParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
     "`[parameters]` of `sequence-classification`": SequenceParameters,
+    "Texts": TextParameters,
+    "`[parameters.script]`": ScriptParameters,
+    "`[parameters]` of `text-classification`": TextClassificationParameters,
     "`[parameters]` of `tensor`": TensorParameters,
     "A tensor": TensorTable,
     "A feature": FeatureTable,
@@ -48,7 +53,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`golden.json`": GoldenCase,
 }
 BASES = {ManifestTable, MeasuredFeature}
-SHARED = (ClassificationParameters, FeatureTable)
+SHARED = (ClassificationParameters, FeatureTable, TextParameters)
 IN_WORDS = {"none", "its defaults", "float32's"}
 
 

@@ -1,0 +1,163 @@
+"""`text-classification`: a text in, one of a few classes out.
+
+The graph takes `input_ids` and `attention_mask` int64 [N,L] (and `token_type_ids`, if the manifest says so), as exports from
+Hugging Face do. What it gives for the windows of a long text is averaged, weighted by their tokens. The model abstains from a
+text that it cannot read to the end, and from one with too many tokens that its vocabulary lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
+
+from pydantic import Field, create_model
+
+from models.lazy import np
+from models.pipelines.classification import Classifier
+from models.pipelines.classification_parameters import ClassificationParameters
+from models.pipelines.contract import Run, TensorSpec
+from models.pipelines.text_tokens import (
+    ReadText,
+    TextTokenizer,
+    feeds_of_windows,
+    runs_of_windows,
+    text_feeds,
+)
+from models.pipelines.texts import FieldName, TextParameters, check_text, text_field
+from models.pipelines.typed import InputT, NoOptions, TypedCase, TypedInput
+from models.pipelines.typed_classification import ClassificationResult, TypedClassification
+
+if TYPE_CHECKING:
+    from models.pipelines.contract import Array, ReadFile
+
+TOO_LONG: Final = "longer than the model reads"
+TOO_UNKNOWN: Final = "too many words or characters that the model does not know"
+Count = Annotated[int, Field(ge=0)]
+
+
+class TextClassificationParameters(ClassificationParameters, TextParameters):
+    """The `[parameters]` table of a text classification manifest."""
+
+    field: FieldName = "text"
+    title: str = "Text"
+    example: str
+
+
+class TextInput(TypedInput):
+    """A text, in the manifest's `field`."""
+
+
+class TextResult(ClassificationResult):
+    """A classification, with what was read: the tokens of the text, in how many windows, and whether some were left out."""
+
+    tokens: Annotated[Count, Field(description="of the text, as the model's tokenizer cuts it")]
+    windows: Annotated[Count, Field(description="in which it was read")]
+    truncated: Annotated[bool, Field(description="the text is longer than was read; the model then abstains")]
+
+
+TextParametersT = TypeVar("TextParametersT", bound=TextClassificationParameters)
+
+
+class ClassificationOfTexts(TypedClassification[TextParametersT, InputT], Generic[TextParametersT, InputT]):
+    """The base of pipelines that classify what a tokenizer reads. Immutable once made."""
+
+    result_type = TextResult
+
+    def __init__(self, parameters: TextParametersT, read: ReadFile) -> None:
+        super().__init__(parameters, read)
+        self._result_schema = _with_reading(self._classifier.result_schema())
+
+    def read_by(self, tokenizer: TextTokenizer, value: InputT) -> ReadText:
+        """The windows of an input."""
+        raise NotImplementedError
+
+    @property
+    def feeds(self) -> tuple[TensorSpec, ...]:
+        """See the module."""
+        return text_feeds(self.parameters)
+
+    def open_bundle(self, folder: Path) -> TextScorer[InputT]:
+        """See TypedPipeline. Raises BundleRefused if the tokenizer is damaged or another model's."""
+        return TextScorer(self, self._classifier, TextTokenizer(folder, self.parameters))
+
+
+class TextScorer(Generic[InputT]):
+    """What scores: windows of like length in one run, then the mean over those of each input."""
+
+    def __init__(
+        self, pipeline: ClassificationOfTexts[Any, InputT], classifier: Classifier, tokenizer: TextTokenizer
+    ) -> None:
+        self._pipeline = pipeline
+        self._classifier = classifier
+        self._tokenizer = tokenizer
+
+    def score(self, run: Run, cases: Sequence[TypedCase[InputT, NoOptions]]) -> list[ClassificationResult]:
+        """See TypedScoring."""
+        read = [self._pipeline.read_by(self._tokenizer, case.input) for case in cases]
+        results = self._classifier.results(self._outputs(run, read), len(cases))
+        return [self._result(result, text) for result, text in zip(results, read, strict=True)]
+
+    def _outputs(self, run: Run, read: Sequence[ReadText]) -> dict[str, Array]:
+        """The graph's outputs for each text: the mean over its windows, weighted by their tokens."""
+        windows = [window for text in read for window in text.windows]
+        texts = np.repeat(np.arange(len(read)), [len(text.windows) for text in read])
+        weights = np.array([max(window.tokens, 1) for window in windows], np.float64)
+        shares = weights / np.bincount(texts, weights, len(read))[texts]
+        names = [spec.name for spec in self._classifier.outputs]
+        found: dict[str, Array] = {}
+        for rows, length in runs_of_windows(windows):
+            given = run(feeds_of_windows([windows[row] for row in rows], length, self._pipeline.parameters))
+            for name in names:
+                part = np.asarray(given[name], np.float64) * shares[rows, None]
+                total = found.setdefault(name, np.zeros((len(read), part.shape[1])))
+                np.add.at(total, texts[rows], part)
+        return found
+
+    def _result(self, result: dict[str, object], text: ReadText) -> TextResult:
+        reason = None
+        if text.truncated:
+            reason = TOO_LONG
+        elif text.unknown >= self._pipeline.parameters.unknown:
+            reason = TOO_UNKNOWN
+        if reason is not None:
+            result |= {
+                "label": None,
+                "display": None,
+                "code": None,
+                "abstained": True,
+                "abstain_reason": reason,
+            }
+        reading = {"tokens": text.tokens, "windows": len(text.windows), "truncated": text.truncated}
+        return TextResult.model_validate(result | reading)
+
+
+class TextClassification(ClassificationOfTexts[TextClassificationParameters, TextInput]):
+    """The pipeline. Immutable once made."""
+
+    def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - the tokenizer is read by scoring alone
+        """Make the input's type of the manifest's field and limits."""
+        given = self.parameters
+        field = text_field(given, given.title, given.example)
+        fields: dict[str, Any] = {given.field: (field, ...)}
+        self.input_type = create_model("TextInput", __base__=TextInput, **fields)
+
+    def check(self, value: TextInput) -> None:
+        """See texts."""
+        check_text(getattr(value, self.parameters.field), self.parameters.field, self.parameters.script)
+
+    def read_by(self, tokenizer: TextTokenizer, value: TextInput) -> ReadText:
+        """See ClassificationOfTexts."""
+        text: str = getattr(value, self.parameters.field)
+        return tokenizer.read(text)
+
+
+def _with_reading(schema: dict[str, object]) -> dict[str, object]:
+    """The schema of a classification, and what TextResult adds to it."""
+    own = TextResult.model_json_schema(mode="serialization")["properties"]
+    added = {name: own[name] for name in ("tokens", "windows", "truncated")}
+    properties: dict[str, Any] = {**schema["properties"], **added}  # type: ignore[dict-item]  # a table
+    return {**schema, "properties": properties, "required": list(properties)}
+
+
+load = TextClassification.load
