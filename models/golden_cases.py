@@ -1,6 +1,7 @@
 """The cases of golden.json: an input, the options of the job, and the expected answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -68,16 +69,29 @@ def encode_cases(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Case]:
 
 
 def encoded(case: GoldenCase, pipeline: Pipeline) -> Case:
-    """Encode a case. Raises InputRejected, for options as well; their pointers begin with /options."""
+    """Encode a case. Raises InputRejected with the faults of its parts, input and options; the last begin with /options."""
     rest, given = take_apart(case.input, pipeline.parts)
-    payload = pipeline.encode(as_sent(rest, pipeline))
-    parts = {name: golden_part(pipeline, name, value) for name, value in given.items()}
+    faults: list[FieldFault] = []
+    parts: dict[str, bytes] = {}
+    for name, value in given.items():
+        with _noted(faults):
+            parts[name] = golden_part(pipeline, name, value)
+    with _noted(faults):
+        payload = pipeline.encode(as_sent(rest, pipeline))
+    with _noted(faults, "/options"):
+        options = pipeline.check_options(case.options)
+    if faults:
+        raise InputRejected(*faults)
+    return Case(payload, options, parts)
+
+
+@contextmanager
+def _noted(faults: list[FieldFault], inside: str = "") -> Iterator[None]:
+    """Add the faults that InputRejected brings to `faults`, their pointers within `inside`."""
     try:
-        return Case(payload, pipeline.check_options(case.options), parts)
+        yield
     except InputRejected as error:
-        raise InputRejected(
-            *(FieldFault(f"/options{fault.pointer}", fault.code, fault.detail) for fault in error.faults)
-        ) from None
+        faults += [FieldFault(f"{inside}{fault.pointer}", fault.code, fault.detail) for fault in error.faults]
 
 
 def rejected(index: int, error: InputRejected) -> Fault:

@@ -58,14 +58,18 @@ class Intake:
         if wanted.not_before is not None:
             _check_not_before(wanted.not_before, wanted.deadline)
         _check_named_once(wanted.after)
-        if wanted.explain:
-            raise InputInvalid(
-                "This model offers no explanation.",
-                errors=(
-                    FieldError("/explain", FieldCode.EXPLAIN_UNSUPPORTED, "Leave it out or send false."),
-                ),
-            )
-        payload, upload_id, stored_apart = self._stored_input(principal, model, wanted.input)
+        refused: list[InputInvalid] = [] if not wanted.explain else [_no_explanation()]
+        options: dict[str, object] = {}
+        try:
+            payload, upload_id, stored_apart = self._stored_input(principal, model, wanted.input)
+        except InputInvalid as fault:
+            refused.append(fault)
+        try:
+            options = _checked_options(model, wanted.options) if wanted.options else {}
+        except InputInvalid as fault:
+            refused.append(fault)
+        if refused:
+            raise _together(refused)
         job = NewJob(
             principal=principal,
             position=position,
@@ -82,7 +86,7 @@ class Intake:
             traceparent=traceparent,
             after=wanted.after,
             not_before=wanted.not_before,
-            options=_checked_options(model, wanted.options) if wanted.options else {},
+            options=options,
             parts=stored_apart,
         )
         if stored_apart:
@@ -133,6 +137,18 @@ def _check_named_once(after: Sequence[UUID]) -> None:
         raise AfterUnsuitable(
             errors=tuple(FieldError(f"/after/{number}", FieldCode.NAMED_TWICE, hint) for number in again)
         )
+
+
+def _no_explanation() -> InputInvalid:
+    fault = FieldError("/explain", FieldCode.EXPLAIN_UNSUPPORTED, "Leave it out or send false.")
+    return InputInvalid("This model offers no explanation.", errors=(fault,))
+
+
+def _together(refused: Sequence[InputInvalid]) -> InputInvalid:
+    """One problem with the faults of all; a single one keeps its words."""
+    if len(refused) == 1:
+        return refused[0]
+    return InputInvalid(errors=tuple(fault for each in refused for fault in each.errors))
 
 
 def _checked_options(model: PublishedModel, options: Mapping[str, object]) -> dict[str, object]:

@@ -171,6 +171,15 @@ def test_a_golden_case_whose_part_is_wrong_is_refused(part: str, given: object, 
         encode_cases(cases, PIPELINE)
 
 
+def test_all_that_is_wrong_with_a_golden_case_is_named_together() -> None:
+    case = {"input": {"age": "old"}, "options": {"top": 3}, "expected": {}}
+    with pytest.raises(BundleRefused) as refused:
+        encode_cases(parse_golden(json.dumps({"cases": [case]})), PIPELINE)
+    (fault,) = refused.value.faults
+    places = [part.split()[0] for part in fault.detail.split("; ")]
+    assert places == ["/scan", "/finding", "/age", "/options/top"]
+
+
 class Alone(TypedInput):
     age: float
 

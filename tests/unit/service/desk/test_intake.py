@@ -254,3 +254,9 @@ def test_an_option_that_the_model_does_not_offer_is_named() -> None:
     with pytest.raises(InputInvalid) as caught:
         tabular(options={"top": 3})
     assert pointers(caught.value) == ["/options/top"]
+
+
+def test_faults_of_the_input_and_of_the_options_are_named_together() -> None:
+    with pytest.raises(InputInvalid) as caught:
+        tabular(input={"dose": "much"}, options={"top": 3}, explain=True)
+    assert pointers(caught.value) == ["/explain", "/input/dose", "/input/age", "/options/top"]
