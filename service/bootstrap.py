@@ -1,5 +1,8 @@
 """Makes a fresh installation usable: schema, first tenant and key, bundled models. Safe to run at every start."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +20,7 @@ from service.schema import migrate
 from service.storage import BlobStore, FsspecBlobStore
 
 ACTOR = "bootstrap"
+CHECKS = min(os.cpu_count() or 1, 4)  # bundles that are checked at the same time
 ADMIN_KEY_FILE = "admin.key"
 
 
@@ -29,7 +33,7 @@ def bootstrap(settings: Settings, *, admin_key: bool = True) -> None:
     """
     migrate(settings.database_url)
     keyring = Keyring(settings.master_key_bytes())
-    database = Database(settings.database_url, pool_size=1)
+    database = Database(settings.database_url, pool_size=CHECKS)
     try:
         ensure_admin(database, keyring, settings.data_dir / ADMIN_KEY_FILE if admin_key else None)
         blobs = FsspecBlobStore(settings.blob_location, makes_root=not _published(database))
@@ -59,9 +63,10 @@ def ensure_admin(database: Database, keyring: Keyring, path: Path | None) -> Non
 def publish_bundled(database: Database, blobs: BlobStore) -> None:
     """Publish every bundle of models/zoo that is not published yet. Raises BundleUnusable."""
     published = _published(database)
-    for folder in bundled():
-        if read_bundle(folder).digest not in published:
-            publish_folder(database, blobs, folder, actor=ACTOR)
+    missing = [folder for folder in bundled() if read_bundle(folder).digest not in published]
+    with ThreadPoolExecutor(CHECKS) as checks:  # each runs the graph in a process of its own
+        for _ in checks.map(partial(publish_folder, database, blobs, actor=ACTOR), missing):
+            pass
 
 
 def _published(database: Database) -> set[str]:

@@ -3,8 +3,10 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from models.manifest import BundleRefused
 from models.pipelines import Pipeline, Scoring
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
-from service.errors import BlobUnavailable, BundleUnusable, ModelUnavailable
+from service.errors import BlobUnavailable, BundleUnusable, ModelNotFound, ModelUnavailable
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
 from workers.fitted import FittedGraphs, Graphs, fitted
@@ -99,38 +101,58 @@ class ModelPool:
         """The published model with this id. Raises ModelNotFound."""
         return self._catalog.version(version_id)
 
-    def warm_up(self, fails: Callable[[PublishedModel, Exception], None] | None = None) -> list[str]:
-        """Load the `stable` models, as far as the memory budget allows; returns their names.
+    def warm_up(
+        self,
+        asked_for: Sequence[UUID] = (),
+        fails: Callable[[PublishedModel, Exception], None] | None = None,
+    ) -> list[str]:
+        """Load the versions `asked_for`, as far as the memory budget allows; returns the names of what was loaded.
 
-        `fails` is called for each model whose bundle cannot be fetched, and the others are loaded; without `fails` the
-        error is raised. Raises ProviderUnavailable.
+        If none of them can be loaded, the first `stable` model that can be, which shows that this worker is able to score.
+        `fails` is called for each model whose bundle cannot be fetched; without `fails` the error is raised. Raises
+        ProviderUnavailable.
         """
-        names = []
+        asked = [model.name for model in self._versions(asked_for) if self._warmed(model, fails)]
+        if asked:
+            return asked
+        return [model.name for model in islice(self._loaded_one_by_one(fails), 1)]
+
+    def _versions(self, asked_for: Sequence[UUID]) -> Iterator[PublishedModel]:
+        for version_id in asked_for:
+            with suppress(ModelNotFound):
+                yield self._catalog.version(version_id)
+
+    def _loaded_one_by_one(
+        self, fails: Callable[[PublishedModel, Exception], None] | None
+    ) -> Iterator[PublishedModel]:
+        """Load the stable models one by one."""
         for name in self._catalog.names():
-            if "stable" not in self._catalog.aliases_of(name):
-                continue
-            model = self._catalog.resolve(name)
-            try:
-                bundle = self._fetch(model)
-            except ModelRefused:
-                continue  # reported by name; this worker has others to score
-            except (BundleUnusable, BlobUnavailable, OSError) as error:
-                if fails is None:
-                    raise
-                fails(model, error)
-                continue
-            try:
-                graph = self._load(model, bundle)
-                if self._loaded and self.used_mb + graph.size_mb > self._budget_mb:
-                    continue
-                self._take_in(model, bundle, graph)
-            except OutOfMemory:
-                self.refusals.refuse(model, "it does not fit into memory with the models that are loaded")
-            except ModelRefused:
-                pass
-            else:
-                names.append(name)
-        return names
+            if "stable" in self._catalog.aliases_of(name):
+                model = self._catalog.resolve(name)
+                if self._warmed(model, fails):
+                    yield model
+
+    def _warmed(
+        self, model: PublishedModel, fails: Callable[[PublishedModel, Exception], None] | None
+    ) -> bool:
+        """Load a model if there is room; whether it is loaded. Raises as `warm_up`."""
+        try:
+            bundle = self._fetch(model)
+            graph = self._load(model, bundle)
+            if self._loaded and self.used_mb + graph.size_mb > self._budget_mb:
+                return False
+            self._take_in(model, bundle, graph)
+        except ModelRefused:
+            return False  # reported by name; this worker has others to score
+        except (BundleUnusable, BlobUnavailable, OSError) as error:
+            if fails is None:
+                raise
+            fails(model, error)
+            return False
+        except OutOfMemory:
+            self.refusals.refuse(model, "it does not fit into memory with the models that are loaded")
+            return False
+        return True
 
     def scorable(self) -> list[UUID] | None:
         """The versions that this worker may score; None for all."""

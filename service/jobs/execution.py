@@ -56,6 +56,9 @@ SELECT count(*) AS jobs FROM (
 ) AS waiting
 """
 
+# By the primary key, which grows with time.
+RECENT = "SELECT model_version_id FROM job ORDER BY id DESC LIMIT %(most)s"
+
 ENDED = f"""
 WITH held AS (
     SELECT * FROM unnest(%(ids)b::uuid[], %(fences)b::bigint[], %(states)s::job_state[], %(problems)s::jsonb[],
@@ -187,6 +190,11 @@ def fresh_count(work: UnitOfWork, *, model_version_id: UUID, most: int) -> int:
     """How many fresh jobs can be claimed, counted up to `most`."""
     (counted,) = work.execute(FRESH, {"model_version_id": model_version_id, "most": most})
     return int(counted.jobs)
+
+
+def recently_asked_for(work: UnitOfWork, *, most: int) -> list[UUID]:
+    """The model versions of the `most` newest jobs of all tenants, the last asked for first."""
+    return list(dict.fromkeys(row.model_version_id for row in work.execute(RECENT, {"most": most})))
 
 
 def end(work: UnitOfWork, endings: Sequence[Ending], *, owner: str, runtime: str, provider: str) -> set[UUID]:

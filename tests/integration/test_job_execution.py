@@ -55,3 +55,19 @@ def test_more_pressing_jobs_go_first(database: Database, blobs: MemoryBlobStore,
         factories.submitted(database, caller, model, priority=priority)[0] for priority in reversed(Priority)
     ]
     assert [factories.claimed(database, model, limit=1)[0].lease.id for _ in ids] == ids[::-1]
+
+
+def test_models_are_recently_asked_for_in_the_order_of_their_newest_jobs(
+    database: Database, blobs: MemoryBlobStore, keyring: Keyring
+) -> None:
+    caller = factories.principal(database, keyring)
+    cells, genes = (
+        factories.published(database, blobs, name) for name in ("breast-cancer-wisconsin", "splice-junction")
+    )
+    with database.statement() as work:
+        assert execution.recently_asked_for(work, most=10) == []
+    for model in (cells, genes, genes, cells):
+        factories.submitted(database, caller, model)
+    with database.transaction() as work:
+        assert execution.recently_asked_for(work, most=10) == [cells.id, genes.id]
+        assert execution.recently_asked_for(work, most=1) == [cells.id]

@@ -129,6 +129,15 @@ def test_a_claim_touches_no_more_rows_than_it_claims(
         assert rows_touched(database, execution.CLAIM, params | claimant) <= LIMIT
 
 
+def test_the_models_last_asked_for_are_found_among_the_newest_jobs_alone(
+    full: tuple[Database, Principal, PublishedModel],
+) -> None:
+    database, _, model = full
+    assert rows_touched(database, execution.RECENT, {"most": 1000}) <= 1000
+    with database.statement() as work:
+        assert execution.recently_asked_for(work, most=1000) == [model.id]
+
+
 ADD_PARTS = """
 INSERT INTO job_input (job_id, name, tenant_id, source_job_id)
 SELECT id, name, tenant_id, id FROM job, (VALUES ('scan'), ('finding')) AS part (name) LIMIT 100000

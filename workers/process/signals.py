@@ -16,6 +16,7 @@ from service.catalog import PublishedModel
 from service.config import Settings
 from service.consuming import listen_to_pulse
 from service.errors import SettingInvalid
+from service.jobs.execution import recently_asked_for
 from service.metrics import MetricsServer
 from service.process import INTERNAL_STATUS, WRONG_SETTING_STATUS, settle
 from service.pulse import pulse_file
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from workers.process.scoring import ScoringParts
 
 MODELS_AGAIN_S = 2.0
+RECENT_JOBS = 1000  # whose models are loaded at the start
 SIGNS = ("ready", "pulse", "metrics", "refused")
 
 log = structlog.get_logger()
@@ -84,7 +86,7 @@ class Process:
         listen_to_pulse(sender.app, worker_name(self._settings))
 
     def _warm_up(self, parts: Parts, scoring: ScoringParts) -> None:
-        """Load the models. While none of them loads, this worker could do nothing, so it retries."""
+        """Load the models last asked for, or one of all. While none loads, this worker could do nothing, so it retries."""
         from workers.jobs.scoring import model_fault
         from workers.runtime import describe
 
@@ -95,7 +97,9 @@ class Process:
             log.error("model_not_loaded", model=model.name, version=model.version, exc_info=error)
             parts.gate.note(f"model {model.id}", model_fault(model, error))
 
-        while not (loaded := scoring.pool.warm_up(fails)) and failed:
+        with parts.database.statement() as work:
+            asked_for = recently_asked_for(work, most=RECENT_JOBS)
+        while not (loaded := scoring.pool.warm_up(asked_for, fails)) and failed:
             time.sleep(MODELS_AGAIN_S)
             while failed:
                 parts.gate.note(f"model {failed.pop()}", None)

@@ -8,75 +8,18 @@ import numpy as np
 import pytest
 
 from models.bundle import seal_bundle
-from models.pipelines import Array, SinglePass
-from models.signature import Signature
+from models.pipelines import SinglePass
 from service.catalog import PublishedModel
-from service.config import Provider
 from service.errors import BlobUnavailable, BundleUnusable, ModelNotFound
 from service.metrics import REGISTRY
-from tests.fakes import ScriptedGraph
 from tests.unit.models.example_bundles import graph, manifest_table, toml
 from tests.unit.models.plug_ins import WORDS, install
+from tests.unit.workers.counting_runtime import CountingRuntime
 from tests.unit.workers.shelf import Shelf, small_bundle
 from workers.pool import ModelPool
 from workers.provider import ProviderUnavailable
 from workers.refusals import REFUSED_S, ModelRefused, Refusals
-from workers.runtime import CPU, CUDA, LoadedGraph, OnnxRuntime, OutOfMemory
-
-
-class CountingRuntime:
-    """ONNX Runtime; remembers what it loaded, has each graph count as `size_mb`, and passes for a GPU unless told."""
-
-    name = "counting 1.0"
-    provider = CUDA
-
-    def __init__(self, size_mb: float = 10, faults: dict[int, Exception] | None = None) -> None:
-        self._real = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
-        self._size_mb = size_mb
-        self._faults = faults
-        self.graphs: list[ScriptedGraph] = []
-        self.may_use_tf32: list[bool] = []
-        self.load_faults: list[Exception] = []
-        self.off_by = 0.0
-        self.off_from = 1
-
-    def load(self, path: Path, *, allow_tf32: bool = False) -> ScriptedGraph:
-        """See Runtime."""
-        self.may_use_tf32.append(allow_tf32)
-        if self.load_faults:
-            raise self.load_faults.pop(0)
-        graph = DeviatingGraph(self._real.load(path), self)
-        self.graphs.append(ScriptedGraph(graph, self._faults, size_mb=self._size_mb))
-        return self.graphs[-1]
-
-
-class DeviatingGraph:
-    """A graph as another provider computes it: each output is off by some, in batches of some size or larger."""
-
-    size_mb = 1.0
-
-    def __init__(self, real: LoadedGraph, runtime: CountingRuntime) -> None:
-        self._real = real
-        self._runtime = runtime
-
-    @property
-    def signature(self) -> Signature:
-        """See LoadedGraph."""
-        return self._real.signature
-
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """See Graph."""
-        size = max(map(len, feeds.values()))
-        gap = self._runtime.off_by if size >= self._runtime.off_from else 0.0
-        return {name: value + np.float32(gap) for name, value in self._real.run(feeds).items()}
-
-    def beside(self) -> "DeviatingGraph":
-        """See LoadedGraph."""
-        return DeviatingGraph(self._real.beside(), self._runtime)
-
-    def stop(self) -> None:
-        """See Graph."""
-        self._real.stop()
+from workers.runtime import CPU, CUDA, OutOfMemory
 
 
 @pytest.fixture
@@ -249,20 +192,36 @@ def test_a_model_that_could_not_be_fetched_is_loaded_later(
     assert models_in.get(models[0].id).model == models[0]
 
 
-def test_warming_up_loads_every_stable_model(
+def test_warming_up_loads_what_was_asked_for_stable_or_not(
     shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
-    shelf.put(small_bundle(tmp_path / "d", "d"), stable=False)
+    trial = shelf.put(small_bundle(tmp_path / "d", "d"), stable=False)
     models_in = pool(shelf, runtime, tmp_path)
-    assert models_in.warm_up() == ["a", "b", "c"]
-    assert models_in.used_mb == 30
+    assert models_in.warm_up([trial.id, uuid4(), models[1].id]) == ["d", "b"]
+    assert models_in.used_mb == 20
+
+
+def test_warming_up_where_nothing_was_asked_for_loads_one_stable_model(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    shelf.put(small_bundle(tmp_path / "0", "0"), stable=False)
+    models_in = pool(shelf, runtime, tmp_path)
+    assert models_in.warm_up() == ["a"]
+    assert models_in.used_mb == 10
+
+
+def test_warming_up_loads_another_model_where_none_that_was_asked_for_can_be_loaded(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    runtime.load_faults = [RuntimeError("an operator that this build does not have")]
+    assert pool(shelf, runtime, tmp_path).warm_up([models[2].id]) == ["a"]
 
 
 def test_warming_up_drives_out_no_model_it_has_loaded(
     shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
     models_in = pool(shelf, runtime, tmp_path, budget_mb=25)
-    warmed = models_in.warm_up()
+    warmed = models_in.warm_up([model.id for model in models])
     before = len(runtime.graphs)
     for model in models:
         if model.name in warmed:
@@ -329,7 +288,7 @@ def test_warming_up_goes_on_behind_a_model_that_is_refused(
 ) -> None:
     runtime.load_faults = [RuntimeError("an operator that this build does not have")]
     models_in = pool(shelf, runtime, tmp_path)
-    assert models_in.warm_up() == ["b", "c"]
+    assert models_in.warm_up([model.id for model in models]) == ["b", "c"]
     with pytest.raises(ModelRefused, match=r"cannot be loaded \(RuntimeError\)|cannot be loaded"):
         models_in.get(models[0].id)
 
@@ -340,7 +299,7 @@ def test_a_provider_that_is_gone_stops_the_warming_up_and_refuses_later(
     models_in = pool(shelf, runtime, tmp_path)
     runtime.load_faults = [ProviderUnavailable("missing driver"), ProviderUnavailable("missing driver")]
     with pytest.raises(ProviderUnavailable):
-        models_in.warm_up()
+        models_in.warm_up([models[0].id])
     with pytest.raises(ModelRefused, match="missing driver"):
         models_in.get(models[0].id)
 
@@ -382,7 +341,7 @@ def test_a_model_whose_pipeline_is_not_installed_here_is_refused_and_others_load
     with pytest.raises(ModelRefused, match="unknown_pipeline"):
         models_in.get(astray.id)
     assert astray.id in models_in.refusals.current()
-    assert models_in.warm_up() == ["a", "b", "c"]
+    assert models_in.warm_up([astray.id, *(model.id for model in models)]) == ["a", "b", "c"]
 
 
 def test_a_model_whose_files_its_pipeline_cannot_open_is_refused(
