@@ -28,6 +28,7 @@ _BUILT_IN: Final = {
     "tabular-classification": "models.pipelines.tabular_classification",
     "tensor": "models.pipelines.tensor",
     "text-classification": "models.pipelines.text_classification",
+    "text-embedding": "models.pipelines.text_embedding",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import Field, create_model
 
@@ -31,8 +31,6 @@ from models.pipelines.typed_classification import ClassificationResult, TypedCla
 if TYPE_CHECKING:
     from models.pipelines.contract import Array, ReadFile
 
-TOO_LONG: Final = "longer than the model reads"
-TOO_UNKNOWN: Final = "too many words or characters that the model does not know"
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -115,11 +113,7 @@ class TextScorer(Generic[InputT]):
         return found
 
     def _result(self, result: dict[str, object], text: ReadText) -> TextResult:
-        reason = None
-        if text.truncated:
-            reason = TOO_LONG
-        elif text.unknown >= self._pipeline.parameters.unknown:
-            reason = TOO_UNKNOWN
+        reason = text.unread(self._pipeline.parameters)
         if reason is not None:
             result |= {
                 "label": None,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from models.pipelines.contract import Array
 
+TOO_LONG: Final = "longer than the model reads"
+TOO_UNKNOWN: Final = "too many words or characters that the model does not know"
 RUN_TOKENS: Final = 4096  # most tokens of one run, padding included, unless one window has more
 # Tokenizers take these control characters out, and join the words that they part.
 _PARTING: Final = str.maketrans("\v\f", "\n\n")
@@ -52,6 +54,12 @@ class ReadText(NamedTuple):
     tokens: int
     unknown: float
     truncated: bool
+
+    def unread(self, parameters: TextParameters) -> str | None:
+        """Why the text must not be answered as if it had been read; None if it was."""
+        if self.truncated:
+            return TOO_LONG
+        return TOO_UNKNOWN if self.unknown >= parameters.unknown else None
 
 
 class TextTokenizer:

@@ -41,8 +41,17 @@ OWN: dict[str, dict[str, Any]] = {
     "image-classification": {"size": 8},
     "tensor": {"inputs": [{"name": "x", "shape": [2]}], "outputs": [{"name": "y", "shape": [1]}]},
     "text-classification": {"longest": 200, "vocabulary": 12, "max_tokens": 16, "example": "no fever"},
+    "text-embedding": {
+        "longest": 200,
+        "vocabulary": 12,
+        "max_tokens": 16,
+        "example": "no fever",
+        "encoder": "words",
+        "dimension": 12,
+    },
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
 }  # by pipeline: parameters that only it has
+WITHOUT_CLASSES = {"tensor", "text-embedding"}
 
 
 def manifest_table(pipeline: str = "tabular-classification", **parameters: Any) -> dict[str, Any]:
@@ -57,7 +66,7 @@ def manifest_table(pipeline: str = "tabular-classification", **parameters: Any) 
             "title": "Effect of a dose",
             "summary": "A line through made-up points.",
             "license": "CC0-1.0",
-            "parameters": {**({} if pipeline == "tensor" else CLASSES), **own, **parameters},
+            "parameters": {**({} if pipeline in WITHOUT_CLASSES else CLASSES), **own, **parameters},
         }
     )
 

@@ -24,6 +24,7 @@ from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.tabular_classification import TabularParameters
 from models.pipelines.tensor import TensorParameters, TensorTable
 from models.pipelines.text_classification import TextClassificationParameters
+from models.pipelines.text_vectors import EncoderParameters
 from models.pipelines.texts import ScriptParameters, TextParameters
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
@@ -38,6 +39,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "Texts": TextParameters,
     "`[parameters.script]`": ScriptParameters,
     "`[parameters]` of `text-classification`": TextClassificationParameters,
+    "`[parameters]` of `text-embedding`": EncoderParameters,
     "`[parameters]` of `tensor`": TensorParameters,
     "A tensor": TensorTable,
     "A feature": FeatureTable,
