@@ -26,6 +26,7 @@ _BUILT_IN: Final = {
     "image-classification": "models.pipelines.image_classification",
     "sequence-classification": "models.pipelines.sequence_classification",
     "tabular-classification": "models.pipelines.tabular_classification",
+    "tabular-regression": "models.pipelines.tabular_regression",
     "tensor": "models.pipelines.tensor",
     "text-classification": "models.pipelines.text_classification",
     "text-embedding": "models.pipelines.text_embedding",

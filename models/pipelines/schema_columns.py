@@ -23,15 +23,17 @@ COLUMN: Final = (
 )
 LONG_INTEGER: Final = re.compile(rb"(?<![0-9.])[0-9]{19}")  # digits of fractions may be as many
 INT64: Final = range(-(2**63), 2**63)
+MARKERS: Final = "missing_markers"  # of an input's schema: what cells of files may hold for an absent value
 
 
 class ColumnKind(StrEnum):
-    """What a cell holds. JSON: anything else, as its JSON text."""
+    """What a cell holds. CODE: one of a closed set of texts, whole numbers and flags. JSON: anything else, as its JSON text."""
 
     TEXT = "text"
     NUMBER = "number"
     INTEGER = "integer"
     BOOLEAN = "boolean"
+    CODE = "code"
     JSON = "json"
 
 
@@ -41,6 +43,7 @@ _KINDS: Final = {
     "integer": ColumnKind.INTEGER,
     "boolean": ColumnKind.BOOLEAN,
 }
+_CODES: Final = frozenset(("string", "integer", "boolean", "null"))
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,14 @@ def input_fields(schema: Schema) -> tuple[InputField, ...]:
     found = _resolved(schema, schema)
     required = found.get("required", ())
     properties: Mapping[str, Schema] = found.get("properties", {}) if found.get("type") == "object" else {}
-    return tuple(InputField(name, _kind(each, schema), name in required) for name, each in properties.items())
+    return tuple(
+        InputField(name, _input_kind(each, schema), name in required) for name, each in properties.items()
+    )
+
+
+def missing_markers(schema: Schema) -> tuple[str, ...]:
+    """What cells of files may hold for an absent value, beside nothing, as the model declares it."""
+    return tuple(schema.get(MARKERS, ()))
 
 
 def result_fields(schema: Schema) -> tuple[ResultField, ...]:
@@ -167,6 +177,13 @@ def _kind(schema: Schema, root: Schema) -> ColumnKind:
     allowed = [found["const"]] if "const" in found else found.get("enum", ())
     kinds = {_kind_of(value) for value in allowed if value is not None}
     return kinds.pop() if len(kinds) == 1 else ColumnKind.JSON
+
+
+def _input_kind(schema: Schema, root: Schema) -> ColumnKind:
+    found = _resolved(schema, root)
+    kinds = found.get("type")
+    is_code = isinstance(kinds, list) and "enum" in found and {*kinds} <= _CODES
+    return ColumnKind.CODE if is_code else _kind(schema, root)
 
 
 def _kind_of(value: object) -> ColumnKind:

@@ -1,9 +1,10 @@
 """`tabular-classification`: named values in, one of a few classes out.
 
-This module is for tables of numbers only: a good row, or a good column, is accepted without checking each cell. Tables with
-other values are in mixed_classification. The graph takes `features` float32 [N,F] in the manifest's order; see classification
-for its outputs. An input is stored as F little-endian float64, so a batch is one `np.frombuffer` over the joined rows. A
-feature with `required = false` may be absent or null: it is stored as NaN, and the graph imputes it.
+Tables of numbers only have a path of their own, on which a good row, or a good column, is accepted without checking each
+cell; tables with other values go the way of mixed_input. Of the former the graph takes `features` float32 [N,F] in the
+manifest's order, and an input is stored as F little-endian float64, so a batch is one `np.frombuffer` over the joined rows. A
+feature with `required = false` may be absent or null: it is stored as NaN, and the graph imputes it. See classification for
+the outputs of the graph.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from operator import itemgetter, le
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any, Final
 
 from models.lazy import np
 from models.manifest import ModelManifest, parse_parameters
@@ -26,9 +25,10 @@ from models.pipelines import (
     TensorSpec,
 )
 from models.pipelines.classification_parameters import ClassificationParameters
-from models.pipelines.features import AFeature, Feature
-from models.pipelines.mixed_classification import MixedClassification
-from models.pipelines.table_classification import DAMAGED, TableClassification
+from models.pipelines.classification_pipeline import ClassificationPipeline
+from models.pipelines.features import Feature
+from models.pipelines.mixed_input import MixedInput
+from models.pipelines.table_input import DAMAGED, TableInput, TableParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,16 +39,8 @@ if TYPE_CHECKING:
 _NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
 
 
-class TabularParameters(ClassificationParameters):
+class TabularParameters(TableParameters, ClassificationParameters):
     """The `[parameters]` table of a tabular classification manifest."""
-
-    features: Annotated[tuple[AFeature, ...], Field(min_length=1, max_length=4096, strict=False)]
-
-    @model_validator(mode="after")
-    def _check_features(self) -> Self:
-        if len({feature.name for feature in self.features}) < len(self.features):
-            raise ValueError("features: give each feature its own name")
-        return self
 
     @property
     def numbers(self) -> tuple[Feature, ...]:
@@ -56,14 +48,24 @@ class TabularParameters(ClassificationParameters):
         return tuple(feature for feature in self.features if isinstance(feature, Feature))
 
 
-class TabularClassification(TableClassification):
-    """The pipeline. Immutable after construction, so every thread may use one instance."""
+class MixedClassification(MixedInput, ClassificationPipeline):
+    """The pipeline of tables with other values than numbers. Immutable, so every thread may use one instance."""
+
+    def __init__(self, parameters: TabularParameters) -> None:
+        MixedInput.__init__(self, parameters.features, parameters.missing)
+        ClassificationPipeline.__init__(self, parameters, self.feed)
+
+
+class TabularClassification(TableInput, ClassificationPipeline):
+    """The pipeline of tables of numbers. Immutable after construction, so every thread may use one instance."""
 
     def __init__(self, parameters: TabularParameters) -> None:
         self._numbers = parameters.numbers
         names = [feature.name for feature in self._numbers]
-        columns = [TensorSpec(name, "float32", (1,)) for name in names]
-        super().__init__(self._numbers, parameters, "float32", columns)
+        columns = tuple(TensorSpec(name, "float32", (1,)) for name in names)
+        TableInput.__init__(self, self._numbers, parameters.missing)
+        feed = TensorSpec("features", "float32", (len(columns),), columns=columns)
+        ClassificationPipeline.__init__(self, parameters, feed)
         # One name alone would be given as its value, not as a tuple.
         self._pick = itemgetter(*names) if len(names) > 1 else lambda value: (value[names[0]],)
         self._minima = tuple(feature.minimum for feature in self._numbers)
@@ -168,7 +170,7 @@ def load(manifest: ModelManifest, read: ReadFile) -> Pipeline:  # noqa: ARG001 -
     parameters = parse_parameters(TabularParameters, manifest)
     if len(parameters.numbers) == len(parameters.features):
         return TabularClassification(parameters)
-    return MixedClassification(parameters.features, parameters)
+    return MixedClassification(parameters)
 
 
 def _judged(feature: Feature, column: NumberColumn, finder: FaultFinder) -> NDArray[np.float64]:

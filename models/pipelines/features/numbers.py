@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from models.field_codes import FieldCode
+from models.manifest import Text
 from models.pipelines.contract import FieldFault
 from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
+from models.pipelines.features.written import MOST_WRITTEN, check_written, choices, meant, wanted_too
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 FLOAT32_MAX: Final = float.fromhex("0x1.fffffep+127")
 MOST_WHOLE: Final = 2**53  # past it float64, and so many a reader of JSON, does not tell whole numbers apart
 _MOST_INT32: Final = 2**31 - 1
+# What files hold in any case, where `written` says what else they hold.
+_FLAGS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 Bound = Annotated[float, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
 Whole = Annotated[int, Field(ge=-MOST_WHOLE, le=MOST_WHOLE)]
@@ -179,10 +183,11 @@ class IntegerFeature(MeasuredFeature):
 
 
 class BooleanFeature(FeatureTable):
-    """True or false. `missing` is what the graph is fed where it is absent."""
+    """True or false. `missing` is what the graph is fed where it is absent; `written` has other ways to write either."""
 
     type: Literal["boolean"]
     missing: bool | None = None
+    written: Annotated[dict[Text, bool], Field(max_length=MOST_WRITTEN)] = Field(default_factory=dict)
     example: bool | None = None
 
     dtype: ClassVar[str] = "bool"
@@ -190,15 +195,28 @@ class BooleanFeature(FeatureTable):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_missing(self.required, self.missing)
+        check_written(self.written, ())
+        if any(self.written.get(text, value) is not value for text, value in _FLAGS.items()):
+            raise ValueError("written: true must mean true, and false false")
         return self
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All texts that stand for true or false."""
+        return tuple(self._written)
+
+    @property
+    def _written(self) -> dict[str, bool]:
+        return _FLAGS | self.written if self.written else {}
 
     @property
     def wanted(self) -> str:
         """See FeatureTable."""
-        return "true or false"
+        return f"true or false{wanted_too(self.written)}"
 
     def _checked(self, value: object) -> bool | FieldFault:
-        return value if isinstance(value, bool) else self.wrong_type()
+        found = value if isinstance(value, bool) else meant(value, self._written)
+        return self.wrong_type() if found is None else found
 
     def fed(self, stored: Any) -> bool | None:
         """True or false, or what stands for an absent one."""
@@ -216,7 +234,10 @@ class BooleanFeature(FeatureTable):
 
     def json_schema(self) -> dict[str, object]:
         """JSON Schema of the feature."""
-        return with_example(self.described("boolean"), self.example)
+        if not self.written:
+            return with_example(self.described("boolean"), self.example)
+        allowed = choices((True, False), self._written, required=self.required)
+        return with_example({**self.described("boolean"), **allowed}, self.example)
 
 
 def _check_order(minimum: float, maximum: float, example: float | None) -> None:

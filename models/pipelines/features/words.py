@@ -11,6 +11,7 @@ from models.field_codes import FieldCode
 from models.manifest import Text
 from models.pipelines.contract import FieldFault, pointer_to
 from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
+from models.pipelines.features.written import MOST_WRITTEN, check_written, choices, meant, wanted_too
 from models.pipelines.names import near_names
 
 _NAMED: Final = 20  # of many values, that many are named
@@ -22,13 +23,15 @@ _MISSING: Final = 'missing must be a text, or with `as = "index"` a whole number
 class CategoryFeature(FeatureTable):
     """One of a closed set of texts, fed as it is or as its place among them, from 0.
 
-    `missing` is what the graph is fed where it is absent: a text, or with `as = "index"` a whole number.
+    `missing` is what the graph is fed where it is absent: a text, or with `as = "index"` a whole number. `written` has
+    other ways to write a value.
     """
 
     type: Literal["category"]
     values: Annotated[tuple[Text, ...], Field(min_length=1, max_length=1000, strict=False)]
     fed_as: Literal["text", "index"] = Field("text", alias="as")
     missing: str | int | None = None
+    written: Annotated[dict[Text, Text], Field(max_length=MOST_WRITTEN)] = Field(default_factory=dict)
     example: str | None = None
 
     @field_validator("missing", mode="before")
@@ -46,6 +49,9 @@ class CategoryFeature(FeatureTable):
         if self.example is not None and self.example not in self.values:
             raise ValueError("example must be one of the values")
         check_missing(self.required, self.missing)
+        check_written(self.written, self.values)
+        if strange := sorted({*self.written.values()} - {*self.values}):
+            raise ValueError(f"written: {strange[0]!r} is none of the values")
         if self.missing is not None and isinstance(self.missing, str) == (self.fed_as == "index"):
             raise ValueError(_MISSING)
         return self
@@ -61,20 +67,26 @@ class CategoryFeature(FeatureTable):
         return self.values if self.fed_as == "text" else tuple(range(len(self.values)))
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """All texts that stand for a value."""
+        return (*self.values, *self.written)
+
+    @property
     def wanted(self) -> str:
         """See FeatureTable. Of many values the first are named."""
         named = ", ".join(json.dumps(value, ensure_ascii=False) for value in self.values[:_NAMED])
         more = len(self.values) - _NAMED
-        return f"one of {named}" + (
-            f" and {more} more, which the model's input_schema lists" if more > 0 else ""
-        )
+        listed = f" and {more} more, which the model's input_schema lists" if more > 0 else ""
+        return f"one of {named}{listed}{wanted_too(list(self.written)[:_NAMED])}"
 
     def _checked(self, value: object) -> str | FieldFault:
+        if (found := meant(value, self.written)) is not None:
+            return found
         if not isinstance(value, str):
             return self.fault(FieldCode.WRONG_TYPE, f"must be a text, {self.wanted}")
         if value in self.values:
             return value
-        near = list(near_names(self.values, [value]))
+        near = list(near_names(self.words, [value]))
         # Where several are near, as "< 3" and "> 3" are to "3", none is hinted at.
         hint = f". Did you mean {json.dumps(near[0], ensure_ascii=False)}?" if len(near) == 1 else "."
         return FieldFault(
@@ -99,8 +111,8 @@ class CategoryFeature(FeatureTable):
 
     def json_schema(self) -> dict[str, object]:
         """JSON Schema of the feature."""
-        allowed = [*self.values] if self.required else [*self.values, None]
-        return with_example(self.described("string", enum=allowed), self.example)
+        allowed = choices(self.values, self.written, required=self.required)
+        return with_example({**self.described("string"), **allowed}, self.example)
 
 
 class TextFeature(FeatureTable):

@@ -3,7 +3,9 @@
 A cell that is no value of its kind is passed on as it is, so that the pipeline refuses it with its own message.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +15,7 @@ from models.pipelines.schema_columns import ColumnKind
 from service.batches.files import numbers
 from service.batches.files.layouts import Wanted
 
+WHOLE: Final = re.compile(r"-?[0-9]+\.0+")
 WRITTEN_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 Cells = Sequence[Any]
@@ -40,24 +43,36 @@ def is_readable(kind: pa.DataType, wanted: str) -> bool:
     if pa.types.is_null(kind):
         return True
     if wanted == ColumnKind.TEXT:
-        return bool(
-            pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-        )
+        return _is_text(kind)
+    if wanted == ColumnKind.CODE:
+        return _is_text(kind) or bool(pa.types.is_boolean(kind)) or numbers.is_numeric(kind)
     return bool(pa.types.is_boolean(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _cells(column: pa.Array, kind: ColumnKind, wanted: Wanted) -> Cells:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    written = pa.types.is_string(column.type)
     if kind in (ColumnKind.NUMBER, ColumnKind.INTEGER):
         return _numbers(column, wanted, whole=kind is ColumnKind.INTEGER)
     texts: list[Any] = column.to_pylist()
-    if not written:
-        return texts
+    if not _is_text(column.type):
+        return [_as_json(value, whole=True) if isinstance(value, Decimal) else value for value in texts]
+    missing = {None, "", *wanted.missing}
     if kind is ColumnKind.BOOLEAN:
-        return [WRITTEN_FLAGS.get(text.strip().lower(), text) if text else None for text in texts]
-    return [text or None for text in texts]
+        return [None if text in missing else WRITTEN_FLAGS.get(text.strip().lower(), text) for text in texts]
+    if kind is ColumnKind.CODE:
+        return [None if (code := _code(text)) in missing else code for text in texts]
+    return [None if text in missing else text for text in texts]
+
+
+def _code(text: str | None) -> str:
+    """A code without spaces around it, and without the fraction that some programs add to whole numbers."""
+    found = (text or "").strip()
+    return found.partition(".")[0] if WHOLE.fullmatch(found) else found
 
 
 def _numbers(column: pa.Array, wanted: Wanted, *, whole: bool) -> Cells:

@@ -51,7 +51,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
 }  # by pipeline: parameters that only it has
-WITHOUT_CLASSES = {"tensor", "text-embedding"}
+WITHOUT_CLASSES = {"tabular-regression", "tensor", "text-embedding"}
 
 
 def manifest_table(pipeline: str = "tabular-classification", **parameters: Any) -> dict[str, Any]:

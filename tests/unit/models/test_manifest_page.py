@@ -21,7 +21,9 @@ from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
 from models.pipelines.image_classification import ImageParameters
 from models.pipelines.sequence_classification import SequenceParameters
+from models.pipelines.table_input import TableParameters
 from models.pipelines.tabular_classification import TabularParameters
+from models.pipelines.tabular_regression import Interval, RegressionParameters
 from models.pipelines.tensor import TensorParameters, TensorTable
 from models.pipelines.text_classification import TextClassificationParameters
 from models.pipelines.text_vectors import EncoderParameters
@@ -33,7 +35,9 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[runtime]`": RuntimeLimits,
     "`[graph]`": GraphTable,
     "`[parameters]` of every classification": ClassificationParameters,
+    "`[parameters]` of every table": TableParameters,
     "`[parameters]` of `tabular-classification`": TabularParameters,
+    "`[parameters]` of `tabular-regression`": RegressionParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
     "`[parameters]` of `sequence-classification`": SequenceParameters,
     "Texts": TextParameters,
@@ -52,10 +56,11 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.threshold]`": Threshold,
     "`[parameters.abstain]`": AbstainBand,
     "`[parameters.novelty]`": Novelty,
+    "`[parameters.interval]`": Interval,
     "`golden.json`": GoldenCase,
 }
 BASES = {ManifestTable, MeasuredFeature}
-SHARED = (ClassificationParameters, FeatureTable, TextParameters)
+SHARED = (ClassificationParameters, TableParameters, FeatureTable, TextParameters)
 IN_WORDS = {"none", "its defaults", "float32's"}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.pipelines import Pipeline
 from models.pipelines.rows import FieldPipeline, FilePipeline
-from models.pipelines.schema_columns import ColumnKind, input_fields, result_fields
+from models.pipelines.schema_columns import ColumnKind, input_fields, missing_markers, result_fields
 from service.batches.files.layouts import BatchFormat, Layout, Wanted
 from service.batches.files.output_names import check_names
 from service.batches.files.plans import Inspected, Limits, Plan
@@ -27,14 +27,16 @@ def wanted_of(pipeline: Pipeline, **options: Any) -> Wanted:
     if pipeline.parts:
         words = f"The model's input has parts that no file gives ({', '.join(pipeline.parts)}): submit its cases as jobs."
         raise FileRefused(FileProblem.MODEL_HAS_PARTS, words)
-    if isinstance(pipeline, FieldPipeline):
-        return Wanted(fields=pipeline.fields, **options)
     if isinstance(pipeline, FilePipeline):
         return Wanted(**options)
+    schema = pipeline.input_schema()
+    options["missing"] = tuple(dict.fromkeys((*options.get("missing", ()), *missing_markers(schema))))
+    if isinstance(pipeline, FieldPipeline):
+        return Wanted(fields=pipeline.fields, **options)
     taken = tuple(field.name for field in result_fields(pipeline.result_schema()))
     if pipeline.binary:
         return Wanted(taken=taken, **options)
-    fields = input_fields(pipeline.input_schema())
+    fields = input_fields(schema)
     return Wanted(
         fields=tuple((field.name, field.required) for field in fields),
         kinds=tuple(field.kind.value for field in fields),

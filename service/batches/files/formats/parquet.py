@@ -38,6 +38,7 @@ STORED: Final = {
     ColumnKind.INTEGER: "integers",
     ColumnKind.TEXT: "text",
     ColumnKind.BOOLEAN: "true and false",
+    ColumnKind.CODE: "text, whole numbers, or true and false",
 }
 # Each column reads ahead this far. A column chunk of a whole row group would not be bounded.
 BUFFER_BYTES: Final = 128 * 1024

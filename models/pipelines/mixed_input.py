@@ -1,17 +1,17 @@
-"""Classification of tables that contain more than numbers: integers, booleans, categories and texts.
+"""The input of a table that contains more than numbers: integers, booleans, categories and texts.
 
-The feed `features` has one column per feature, each of its own type; the graph takes them as separate inputs. An input is
-stored as the version byte 1 and a JSON object of all features in the manifest's order, with `null` for absent ones.
+The feed `features` has one column per feature, each of its own type; the graph takes them as separate inputs, or several as
+the columns of one. An input is stored as the version byte 1 and a JSON object of all features in the manifest's order, with
+`null` for absent ones.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from models.lazy import np
-from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import (
     ROW,
     InputRejected,
@@ -20,7 +20,7 @@ from models.pipelines.contract import (
 )
 from models.pipelines.features import AnyFeature, Feature
 from models.pipelines.features.words import CategoryFeature
-from models.pipelines.table_classification import DAMAGED, TableClassification
+from models.pipelines.table_input import DAMAGED, TableInput
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array
@@ -30,11 +30,12 @@ _VERSION: Final = b"\x01"
 _NUMPY: Final[Mapping[str, str]] = {"string": "O"}
 
 
-class MixedClassification(TableClassification):
-    """The pipeline. Immutable after construction, so every thread may use one instance."""
+class MixedInput(TableInput):
+    """Encodes and decodes inputs, and feeds them. Immutable after construction, so every thread may use one instance."""
 
-    def __init__(self, features: Sequence[AnyFeature], parameters: ClassificationParameters) -> None:
-        columns = [
+    def __init__(self, features: Sequence[AnyFeature], missing: Iterable[str] = ()) -> None:
+        super().__init__(features, missing)
+        columns = tuple(
             TensorSpec(
                 feature.name,
                 feature.dtype,
@@ -42,8 +43,8 @@ class MixedClassification(TableClassification):
                 values=feature.fed_values if isinstance(feature, CategoryFeature) else (),
             )
             for feature in features
-        ]
-        super().__init__(features, parameters, ROW, columns)
+        )
+        self.feed: Final = TensorSpec("features", ROW, (len(columns),), columns=columns)
         self._fields = [(column.name, _NUMPY.get(column.dtype, column.dtype)) for column in columns]
 
     def encode(self, value: object) -> bytes:
