@@ -19,6 +19,7 @@ from models.class_order import Classes, class_ids, column_classes
 from models.golden import FEWEST_CASES
 from models.golden_cases import GOLDEN_NAME
 from models.graph import external_locations, read_signature
+from models.image_guess import image_parameters
 from models.manifest import FILL_IN, MANIFEST_NAME, NAME_RULE, BundleRefused, Fault, is_name
 from models.regression import is_regression
 from models.signature import CLASS_MAPS, Signature, Tensor
@@ -130,8 +131,8 @@ def _guessed(signature: Signature, content: Any) -> _Guess:
         guess.left.append((f"{MANIFEST_NAME}: parameters.outputs", advice))
     elif is_table(inputs):
         guess = _of_table(inputs, content.graph)
-    elif len(inputs) == 1 and _is_image(inputs[0]):
-        guess = _of_image(inputs[0])
+    elif len(inputs) == 1 and (parameters := image_parameters(inputs[0])):
+        guess = _of_image(inputs[0], parameters)
     else:
         guess = _of_tensors(signature, content.graph)
     if guess.pipeline != TENSORS:
@@ -200,21 +201,12 @@ def _of_tensors(signature: Signature, graph: Any) -> _Guess:
     return guess
 
 
-def _is_image(tensor: Tensor) -> bool:
-    """Whether it can be squares of one or three channels, channels first."""
-    if tensor.element not in _NUMBERS or len(tensor.shape) != 4:
-        return False
-    _, channels, height, width = tensor.shape
-    return channels in (1, 3) and height == width and height is not None
-
-
-def _of_image(first: Tensor) -> _Guess:
-    _, channels, height, _ = first.shape
+def _of_image(first: Tensor, parameters: Sequence[str]) -> _Guess:
     guess = _Guess("image-classification", {"image": first.name})
     guess.examples = [{"data": FILL_IN}] * FEWEST_CASES
-    guess.parameters += [f"size = {height}", f"channels = {channels}"]
-    advice = "the pipeline feeds values from 0 to 1: a graph that expects others must convert them itself"
-    guess.left.append((MODEL_NAME, advice))
+    guess.parameters += parameters
+    advice = "values from 0 to 1 are fed, of the centre of an image: give mean, std and fit if it learned from others"
+    guess.left.append((f"{MANIFEST_NAME}: parameters.mean, std, fit", advice))
     return guess
 
 

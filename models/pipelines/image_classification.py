@@ -1,54 +1,75 @@
-"""`image-classification`: one PNG or JPEG file in, one of a few classes out.
+"""`image-classification`: one PNG, JPEG or DICOM file in, one of a few classes out.
 
-The graph takes `image` float32 [N,C,S,S] in 0..1; see classification for its outputs. The stored input is the file as it was
-sent, so that it can be shown again. The central square of an image, as wide as its short edge, is resized to S x S with
-Pillow's antialiased bicubic filter; an image of S x S is used unchanged. MedMNIST made its images in the same two steps (see
-its on_medmnist_plus.md, which does not name the filter), so larger files give images similar but not equal to its images.
+The graph takes `image` float32 [N,C,H,W], or [N,H,W,C] with `layout = "NHWC"`; see classification for its outputs. Samples from
+0 to 255 become (sample / 255 - mean) / std, so 0 to 1 unless the manifest says otherwise. The stored input is the file as it
+was sent, so that it can be shown again. See image_intake for the files that are taken, and image_fitting for their size.
+
+By default the central square of an image, as wide as its short edge, is resized to S x S with Pillow's antialiased bicubic
+filter; an image of S x S is used unchanged. MedMNIST made its images in the same two steps (see its on_medmnist_plus.md, which
+does not name the filter), so larger files give images similar but not equal to its images.
 """
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from models.field_codes import FieldCode
 from models.lazy import np
 from models.manifest import ModelManifest, parse_parameters
-from models.pipelines import (
-    FieldFault,
-    InputRejected,
-    ReadFile,
-    RowFault,
-    TensorSpec,
-)
+from models.pipelines import InputRejected, ReadFile, RowFault, TensorSpec
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
-from models.pipelines.example_image import gray_jpeg, gray_png
-from models.pipelines.image_header import ImageFile, ImageRefused
-from models.pipelines.parts import only
+from models.pipelines.image_intake import ImageFileParameters, ImageIntake, shown
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from PIL import Image
 
     from models.pipelines import Array
 
+Side = Annotated[int, Field(ge=1, le=2048)]
+Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3, strict=False)]
 
-class ImageParameters(ClassificationParameters):
+
+class ImageParameters(ImageFileParameters, ClassificationParameters):
     """The `[parameters]` table of an image classification manifest."""
 
-    size: int = Field(ge=1, le=2048, description="side of the square the graph takes, in pixels")
-    channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for RGB")
-    max_pixels: int = Field(40_000_000, ge=1, le=200_000_000, description="most pixels of a file")
-    max_bytes: int = Field(20_000_000, ge=1, le=1_000_000_000, description="most bytes of a file")
-    formats: Annotated[tuple[Literal["PNG", "JPEG"], ...], Field(min_length=1, strict=False)] = (
-        "PNG",
-        "JPEG",
+    size: Side | Annotated[tuple[Side, Side], Field(strict=False)] = Field(
+        description="side of the square the graph takes, in pixels, or [height, width]"
     )
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    shorter_side: Annotated[int | None, Field(ge=1, le=4096)] = None
+    padding: Annotated[int, Field(ge=0, le=255)] = 0
+    filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bicubic"
+    smallest: Side | None = None
+    mean: Numbers = (0.0,)
+    std: Numbers = (1.0,)
+
+    @model_validator(mode="after")
+    def _check_image(self) -> Self:
+        if any(len(values) not in {1, self.channels} for values in (self.mean, self.std)):
+            raise ValueError("mean and std: give one number, or one for each channel")
+        if min(self.std) <= 0:
+            raise ValueError("std must be greater than 0")
+        if self.shorter_side is not None and (self.fit != "crop" or self.shorter_side < max(self.sides)):
+            raise ValueError(
+                'shorter_side is for `fit = "crop"`, and at least as long as each side of the graph'
+            )
+        return self
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the graph's image."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def least_side(self) -> int:
+        """How many pixels each side of a file must have."""
+        return max(self.sides) if self.smallest is None else self.smallest
 
 
 class ImageClassification(ClassificationPipeline):
@@ -57,26 +78,25 @@ class ImageClassification(ClassificationPipeline):
     binary: Final = True
 
     def __init__(self, parameters: ImageParameters) -> None:
-        size = parameters.size
-        super().__init__(parameters, TensorSpec("image", "float32", (parameters.channels, size, size)))
+        height, width = parameters.sides
+        channels = parameters.channels
+        self._channels_last = parameters.layout == "NHWC"
+        self._shape = (height, width, channels) if self._channels_last else (channels, height, width)
+        super().__init__(parameters, TensorSpec("image", "float32", self._shape))
         self._parameters = parameters
+        self._intake = ImageIntake(parameters, parameters.least_side)
 
     def encode(self, value: object) -> bytes:
         """Check one file by decoding all of it; returns its bytes unchanged. Raises InputRejected."""
-        if not isinstance(value, bytes):
-            advice = 'Send one file, as {"data": base64} or {"upload_id": id}.'
-            raise InputRejected(FieldFault("", FieldCode.WRONG_TYPE, advice))
-        self._pixels(value)
-        return value
+        return self._intake.check(value)
 
     def decode(self, payload: bytes) -> dict[str, str]:
         """The stored file as it was sent, in base64."""
-        return {"data": base64.b64encode(payload).decode()}
+        return shown(payload)
 
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
-        """n stored files -> {"image": float32 [n,C,S,S] in 0..1}. Raises RowFault."""
-        size, channels = self._parameters.size, self._parameters.channels
-        rows = np.empty((len(payloads), channels, size, size), dtype=np.float32)
+        """n stored files -> {"image": float32 [n,C,H,W] or [n,H,W,C]}. Raises RowFault."""
+        rows = np.empty((len(payloads), *self._shape), dtype=np.float32)
         for index, payload in enumerate(payloads):
             try:
                 rows[index] = self.preprocess_file(payload)["image"]
@@ -85,140 +105,76 @@ class ImageClassification(ClassificationPipeline):
         return self.finish_files({"image": rows})
 
     def preprocess_file(self, content: bytes) -> dict[str, Array]:
-        """One file -> {"image": uint8 [C,S,S]}. Raises InputRejected."""
-        size, channels = self._parameters.size, self._parameters.channels
-        square = _square(self._pixels(content), size)
-        return {"image": np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)}
+        """One file -> {"image": uint8 [C,H,W] or [H,W,C]}. Raises InputRejected."""
+        height, width = self._parameters.sides
+        fitted = self._fitted(self._intake.pixels(content))
+        image = np.asarray(fitted).reshape(height, width, self._parameters.channels)
+        return {"image": image if self._channels_last else image.transpose(2, 0, 1)}
 
     def finish_files(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        """{"image": float32 [n,C,S,S] in 0..255} -> the same in 0..1, in place."""
+        """{"image": float32 in 0..255} -> the same as (x / 255 - mean) / std, in place."""
         feeds["image"] /= 255
+        for values, change in ((self._parameters.mean, np.subtract), (self._parameters.std, np.divide)):
+            if set(values) != {0.0 if change is np.subtract else 1.0}:
+                number = np.array(values, dtype=np.float32)
+                change(
+                    feeds["image"],
+                    number if self._channels_last else number[:, None, None],
+                    out=feeds["image"],
+                )
         return feeds
 
     def extremes(self) -> list[bytes]:
         """See probing: black, white, halves, gratings, dots and noise, in grey and, where it is read, in each colour."""
         from PIL import Image
 
-        size, channels = self._parameters.size, self._parameters.channels
-        down, across = np.indices((size, size))
-        dots = np.random.default_rng(1).integers(0, 256, (4, size, size))
+        height, width = self._parameters.sides
+        side = self._parameters.least_side
+        down, across = np.indices((max(height, side), max(width, side)))
+        dots = np.random.default_rng(1).integers(0, 256, (4, *down.shape))
         edges = [
-            (down >= size // 2),
-            (across >= size // 2),
+            (down >= down.shape[0] // 2),
+            (across >= down.shape[1] // 2),
             down % 2,
             across % 2,
             (down + across) % 2,
             (down // 4) % 2,
         ]
         patterns = [
-            np.zeros((size, size)), np.full((size, size), 255), np.full((size, size), 128),
+            np.zeros(down.shape), np.full(down.shape, 255), np.full(down.shape, 128),
             *(255 * edge for edge in edges), *(255 - 255 * edge for edge in edges),
-            down * 255 // max(size - 1, 1), *dots, *(255 * (dot > 240) for dot in dots), *(255 * (dot > 127) for dot in dots),
+            down * 255 // max(len(down) - 1, 1), *dots,
+            *(255 * (dot > 240) for dot in dots), *(255 * (dot > 127) for dot in dots),
         ]  # fmt: skip
         pictures = [Image.fromarray(pattern.astype(np.uint8)) for pattern in patterns]
-        if channels == 3:
+        if self._parameters.channels == 3:
             black = pictures[0]
             pictures += [
                 Image.merge("RGB", [picture if band == index else black for band in range(3)])
                 for picture in pictures[1:]
                 for index in range(3)
             ]
-        files = (_saved(picture, self._parameters.formats[0]) for picture in pictures)
+        files = (self._intake.saved(picture) for picture in pictures)
         return [file for file in files if len(file) <= self._parameters.max_bytes]
 
     def further_extremes(self, outputs: Mapping[str, Array]) -> list[bytes]:  # noqa: ARG002 - see probing
         """See probing: none."""
         return []
 
-    def _pixels(self, content: bytes) -> Image.Image:
-        """The upright pixels of a file within the manifest's limits. Raises InputRejected."""
-        from models.pipelines.image_file import decode_image, read_image  # Pillow, when there is a file
-
-        if len(content) > (limit := self._parameters.max_bytes):
-            advice = f"The file may have at most {limit} bytes: export it smaller."
-            raise InputRejected(FieldFault("", FieldCode.FILE_TOO_LARGE, advice))
-        try:
-            image = read_image(content)
-            self._check_header(image)
-            return decode_image(image, "L" if self._parameters.channels == 1 else "RGB")
-        except ImageRefused as error:
-            raise InputRejected(FieldFault("", error.code, error.detail)) from None
-
-    def _check_header(self, image: ImageFile) -> None:
-        """Refuse an image by its header, with every reason. Raises InputRejected."""
-        size, limit = self._parameters.size, self._parameters.max_pixels
-        formats = " or ".join(self._parameters.formats)
-        rules = [
-            (image.format not in self._parameters.formats, FieldCode.WRONG_FORMAT, f"Send {formats}."),
-            (image.animated, FieldCode.ANIMATED_IMAGE, "The image is animated: send one still image."),
-            (
-                image.width * image.height > limit,
-                FieldCode.IMAGE_TOO_LARGE,
-                f"The image may have at most {limit} pixels: export it smaller.",
-            ),
-            (
-                min(image.width, image.height) < size,
-                FieldCode.IMAGE_TOO_SMALL,
-                f"Each side must have at least {size} pixels: send the original image.",
-            ),
-            (
-                image.bit_depth > 8,
-                FieldCode.UNSUPPORTED_BIT_DEPTH,
-                "More than 8 bits a sample need a window to be seen: apply it and send 8 bits.",
-            ),
-            (image.colour == "cmyk", FieldCode.UNSUPPORTED_COLOR, "CMYK is for print: send grey or RGB."),
-        ]
-        if faults := [FieldFault("", code, detail) for broken, code, detail in rules if broken]:
-            raise InputRejected(*faults)
-
     def input_schema(self, most_bytes: int | None = None) -> dict[str, object]:
         """JSON Schema 2020-12 of one input: a file in base64, or the id of an upload."""
-        limit = min(self._parameters.max_bytes, most_bytes or self._parameters.max_bytes)
-        formats = " or ".join(self._parameters.formats)
-        media_types = [f"image/{name.lower()}" for name in self._parameters.formats]
-        data: dict[str, object] = {
-            "type": "string",
-            "title": f"{formats} file",
-            "description": f"{formats}, 8 bits a sample, at least {self._parameters.size} pixels a side, "
-            f"at most {self._parameters.max_pixels} pixels and {limit} bytes.",
-            "contentEncoding": "base64",
-            "maxLength": 4 * math.ceil(limit / 3),
-            "contentMediaType": media_types[0] if len(media_types) == 1 else "image/*",
-        }
-        upload: dict[str, object] = {
-            "type": "string",
-            "title": "Upload",
-            "description": f"An id that POST /v1/uploads answered, of a file of at most {limit} bytes.",
-        }
-        return {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "type": "object",
-            "oneOf": [only("data", data), only("upload_id", upload)],
-            "examples": [{"data": base64.b64encode(self._example()).decode()}],
-        }
+        height, width = (max(side, self._parameters.least_side) for side in self._parameters.sides)
+        return {**self._intake.schema(most_bytes), "examples": [shown(self._intake.example(width, height))]}
 
-    def _example(self) -> bytes:
-        """A file that the model accepts."""
-        made = gray_png if "PNG" in self._parameters.formats else gray_jpeg
-        return made(self._parameters.size)
+    def _fitted(self, pixels: Image.Image) -> Image.Image:
+        """The pixels in the graph's size."""
+        from models.pipelines.image_fitting import Fitting  # Pillow, when there is a file
+
+        height, width = self._parameters.sides
+        told = self._parameters
+        return Fitting(width, height, told.fit, told.filter, told.shorter_side, told.padding)(pixels)
 
 
 def load(manifest: ModelManifest, read: ReadFile) -> ImageClassification:  # noqa: ARG001 - it has no side files
     """The pipeline of a manifest. Raises ManifestInvalid."""
     return ImageClassification(parse_parameters(ImageParameters, manifest))
-
-
-def _saved(image: Image.Image, form: Literal["PNG", "JPEG"]) -> bytes:
-    file = BytesIO()
-    image.save(file, form)
-    return file.getvalue()
-
-
-def _square(pixels: Image.Image, size: int) -> Image.Image:
-    """The square in the centre of `pixels`, `size` pixels a side."""
-    from PIL import Image
-
-    side = min(pixels.size)
-    left, top = (pixels.width - side) // 2, (pixels.height - side) // 2
-    cut = pixels.crop((left, top, left + side, top + side))
-    return cut if side == size else cut.resize((size, size), Image.Resampling.BICUBIC)

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from models.field_codes import FieldCode
 
-Format = Literal["PNG", "JPEG"]
+Format = Literal["PNG", "JPEG", "DICOM"]
 Colour = Literal["grey", "rgb", "palette", "cmyk"]
 
 # Genuine files have some thousand parts.
@@ -26,7 +26,8 @@ class ImageFile:
     """The header of a file. `content` is the file without metadata; `orientation` is Exif's, 1 to 8.
 
     For a PNG, `scanline_bytes` is the required length of the decompressed pixel stream, and `palette_size` the number of
-    colours in the palette. For a JPEG, `block` is the number of pixels, across and down, that are coded together.
+    colours in the palette. For a JPEG, `block` is the number of pixels, across and down, that are coded together. For a DICOM
+    file, `modality` is its Modality (0008,0060) and `content` the whole file, because its pixels are an element of it.
     """
 
     format: Format
@@ -40,6 +41,7 @@ class ImageFile:
     scanline_bytes: int = 0
     palette_size: int = 0
     block: tuple[int, int] = (8, 8)
+    modality: str = ""
 
 
 def truncated() -> ImageRefused:

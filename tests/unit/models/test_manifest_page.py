@@ -20,6 +20,7 @@ from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, 
 from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
 from models.pipelines.image_classification import ImageParameters
+from models.pipelines.image_intake import ImageFileParameters, WindowParameters
 from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.table_input import TableParameters
 from models.pipelines.tabular_classification import TabularParameters
@@ -38,6 +39,8 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of every table": TableParameters,
     "`[parameters]` of `tabular-classification`": TabularParameters,
     "`[parameters]` of `tabular-regression`": RegressionParameters,
+    "`[parameters]` of every pipeline of images": ImageFileParameters,
+    "`[parameters.window]`": WindowParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
     "`[parameters]` of `sequence-classification`": SequenceParameters,
     "Texts": TextParameters,
@@ -60,7 +63,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`golden.json`": GoldenCase,
 }
 BASES = {ManifestTable, MeasuredFeature}
-SHARED = (ClassificationParameters, TableParameters, FeatureTable, TextParameters)
+SHARED = (ClassificationParameters, TableParameters, FeatureTable, ImageFileParameters, TextParameters)
 IN_WORDS = {"none", "its defaults", "float32's"}
 
 

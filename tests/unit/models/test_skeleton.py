@@ -134,7 +134,7 @@ threshold = { value = 0.5, sensitivity = 0.0, specificity = 0.0, ppv = 0.0, prev
 """
 IMAGE_LEFT = {
     "manifest.toml: title, summary, license": "who may use it",
-    "model.onnx": "feeds values from 0 to 1",
+    "manifest.toml: parameters.mean, std, fit": "values from 0 to 1 are fed",
     "manifest.toml: parameters.labels": "check the ids and their order",
     "manifest.toml: parameters.threshold": "your threshold",
     "manifest.toml: parameters.output": "rename `outputs.probability` in [graph] as well",
@@ -223,9 +223,9 @@ def test_a_graph_of_grey_images_is_told_from_one_of_colours(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "shape",
     [
-        ["n", 64, 64, 3],
         ["n", 2, 64, 64],
-        ["n", 3, 64, 32],
+        ["n", "h", "w", 3],
+        ["n", 64, "w", 3],
         ["n", 3, "h", "w"],
         ["n", 5, 8],
         ["n", 3, 8, 8, 8],
