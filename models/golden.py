@@ -24,11 +24,15 @@ from models.golden_cases import (
     rejected,
 )
 from models.manifest import BundleRefused, Fault
-from models.pipelines import Answer, Case, InputRejected, Pipeline, Run, Scoring
+from models.pipelines import Answer, Case, InputRejected, Pipeline, Run, Scoring, SinglePass
 from models.pipelines.artifacts import LISTING, artifacts_fault
+from models.row_mixing import answers_in_company
 
 FEWEST_CASES: Final = 5
 TOO_FEW: Final = "golden_too_few"
+ROWS_ADVICE: Final = (
+    "Export the graph so that its rows do not affect each other, or set `row_by_row` in [graph]"
+)
 
 Result = Mapping[str, object]
 
@@ -36,8 +40,12 @@ Result = Mapping[str, object]
 def check_golden(
     cases: Sequence[GoldenCase], pipeline: Pipeline, scoring: Scoring, tolerance: float, run: Run
 ) -> list[Fault]:
-    """Faults of a bundle's cases: those of check_inputs, or if there are none, those of compare_golden."""
-    return check_inputs(cases, pipeline) or compare_golden(cases, pipeline, scoring, tolerance, run)
+    """Faults of a bundle's cases: those of check_inputs; if there are none, of compare_golden; then of rows that mix."""
+    return (
+        check_inputs(cases, pipeline)
+        or compare_golden(cases, pipeline, scoring, tolerance, run)
+        or _compare_in_company(cases, pipeline, scoring, tolerance, run)
+    )
 
 
 def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]:
@@ -123,6 +131,31 @@ def compare_golden(
         *_compare_with_alone(alone, batched, tolerance, "golden_batched"),
         *_compare_with_alone(alone, turned, tolerance, "golden_reordered"),
     ]
+
+
+def _compare_in_company(
+    cases: Sequence[GoldenCase], pipeline: Pipeline, scoring: Scoring, tolerance: float, run: Run
+) -> list[Fault]:
+    """Faults of cases that are answered otherwise beside another row of their shape; all cases of a single pass are."""
+    if isinstance(pipeline, SinglePass):
+        return []
+
+    def score(some: Sequence[Case], by: Run) -> list[Result]:
+        return answer(some, scoring, by)
+
+    stored, found = encode_cases(cases, pipeline), dict[int, Fault]()
+    try:
+        for index, beside in answers_in_company(stored, score, run):
+            [alone] = score([stored[index]], run)
+            reason = difference(alone, beside, tolerance)
+            if reason is not None:
+                words = (
+                    f"{reason} as when scored alone: another row of the same run changes it. {ROWS_ADVICE}"
+                )
+                found.setdefault(index, case_fault(index, "golden_batched", words))
+    except BundleRefused as refused:
+        return [*found.values(), *refused.faults]
+    return list(found.values())
 
 
 def _in_batches(cases: Sequence[Case], most: int, scoring: Scoring, run: Run) -> list[Result]:

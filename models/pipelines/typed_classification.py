@@ -17,7 +17,7 @@ from models.lazy import np
 from models.manifest import MODEL
 from models.pipelines.classification import Classifier
 from models.pipelines.classification_parameters import ClassificationParameters, Share
-from models.pipelines.contract import GraphSpec, Label, ReadFile, Run, TensorSpec
+from models.pipelines.contract import GraphSpec, Label, PredictionInvalid, ReadFile, Run, TensorSpec
 from models.pipelines.typed import InputT, NoOptions, TypedCase, TypedPipeline, TypedResult, TypedScoring
 
 if TYPE_CHECKING:
@@ -115,6 +115,9 @@ class Scorer(Generic[InputT]):
             given = run(self._pipeline.feeds_of([values[row] for row in rows], length))
             for spec in self._classifier.outputs:
                 found = np.asarray(given[spec.name])
+                if found.shape[:1] != (len(rows),):  # numpy would give one row to all
+                    reason = f"{spec.name} has the shape {found.shape} for {len(rows)} rows"
+                    raise PredictionInvalid(tuple(rows), reason)
                 outputs.setdefault(spec.name, np.empty((len(cases), *found.shape[1:]), found.dtype))[rows] = (
                     found
                 )
