@@ -27,7 +27,10 @@ class Classifier:
 
     def __init__(self, parameters: ClassificationParameters) -> None:
         self._parameters = parameters
-        self._labels = tuple(Label(**label.model_dump()) for label in parameters.labels)
+        self._labels = tuple(
+            Label(**label.model_dump(), positive=label.id == parameters.positive)
+            for label in parameters.labels
+        )
         self._ids = tuple(label.id for label in self._labels)
         self._words = {
             "label": self._ids,

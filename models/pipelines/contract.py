@@ -95,12 +95,16 @@ class PredictionInvalid(Exception):
 
 @dataclass(frozen=True)
 class Label:
-    """One class a model can answer, with its code in a code system (`system` is the system's URI) where it has one."""
+    """One class a model can answer, with its code in a code system (`system` is the system's URI) where it has one.
+
+    `positive`: the threshold is one of this label's probability.
+    """
 
     id: str
     display: str
     system: str | None
     code: str | None
+    positive: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from scipy.stats import rankdata
+from sklearn.metrics import confusion_matrix
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -12,9 +13,7 @@ Ints = NDArray[np.int64]
 RESAMPLES = 1000
 
 
-def interval(
-    figure: Callable[[Ints], float], groups: Sequence[object] | int, *, seed: int, resamples: int = RESAMPLES
-) -> list[float]:
+def interval(figure: Callable[[Ints], float], groups: Sequence[object] | int, *, seed: int) -> list[float]:
     """95 % interval of a figure by the percentile bootstrap (Efron 1979), resampling whole groups.
 
     `figure` takes the places of the rows drawn, int64 [n]. `groups` names the group of each row (a patient, a gene, a
@@ -24,7 +23,7 @@ def interval(
     chance = np.random.default_rng(seed)
     members = _members(groups)
     drawn = []
-    for _ in range(resamples):
+    for _ in range(RESAMPLES):
         chosen = chance.integers(0, len(members), len(members))
         try:
             drawn.append(figure(np.concatenate([members[each] for each in chosen])))
@@ -42,12 +41,25 @@ def _members(groups: Sequence[object] | int) -> list[Ints]:
     return np.split(order, np.cumsum(np.bincount(numbers))[:-1])
 
 
+def area(scores: Floats, truth: NDArray[np.bool_] | Ints) -> float:
+    """Area under the ROC curve by the ranks of the positives (Hanley and McNeil 1982), quick enough to resample.
+
+    Scores [N], truth [N], of which 1 is positive. Raises ValueError if one class is missing.
+    """
+    positive = np.asarray(truth) == 1
+    count = int(positive.sum())
+    if not 0 < count < len(positive):
+        raise ValueError("an area needs both classes")
+    ranks = rankdata(scores)
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(positive) - count)))
+
+
 def auc_with_interval(
     scores: Floats, truth: Ints, groups: Sequence[object] | int, *, seed: int
 ) -> list[float]:
     """Area under the ROC curve and its 95 % interval: [area, low, high]. Scores [N], truth 0 or 1 [N]."""
-    area = float(roc_auc_score(truth, scores))
-    return [area, *interval(lambda rows: float(roc_auc_score(truth[rows], scores[rows])), groups, seed=seed)]
+    drawn = interval(lambda rows: area(scores[rows], truth[rows]), groups, seed=seed)
+    return [area(scores, truth), *drawn]
 
 
 def calibration_error(probabilities: Floats, truth: Ints, bins: int = 10) -> float:

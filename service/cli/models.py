@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service.cli.evaluation.command import evaluate
 from service.cli.exits import ExitCode
 from service.cli.options import InOrder, json_option, over_api, over_installation
 from service.cli.output import Output
@@ -166,6 +167,9 @@ def _show_check(check: Callable[[], Bundle], out: Output) -> int:
         lambda: tables.fields([*known.items(), ("publishable", "yes")]),
     )
     return ExitCode.OK
+
+
+models.add_command(evaluate)
 
 
 @models.command("publish")

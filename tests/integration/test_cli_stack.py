@@ -84,6 +84,30 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def test_labelled_cases_are_evaluated_alike_as_table_as_jobs_and_as_batch(
+    stack: Stack, tmp_path: Path
+) -> None:
+    golden = json.loads((factories.ZOO / MODEL / "golden.json").read_text())["cases"]
+    cases = [(case["input"], case["expected"]["label"]) for case in golden]
+    names = list(cases[0][0])
+    rows = [[*names, "diagnosis"], *([*map(str, each.values()), label[0]] for each, label in cases)]
+    (tmp_path / "cases.csv").write_text("\n".join(map(",".join, rows)))
+    lines = (json.dumps({"input": each, "expected": label}) for each, label in cases)
+    (tmp_path / "cases.ndjson").write_text("\n".join(lines))
+    values = ("--value", "m=malignant", "--value", "b=benign")
+    evaluate, path = ("models", "evaluate", MODEL, "--json", "--data"), str(tmp_path / "cases.ndjson")
+    ran = [
+        stack.run(*evaluate, str(tmp_path / "cases.csv"), "--label", "diagnosis", *values),
+        stack.run(*evaluate, path),
+        stack.run(*evaluate, path, "--batch"),
+    ]
+    assert [each.code for each in ran] == [0, 0, 0], [each.err for each in ran]
+    table, jobs, batch = (each.document for each in ran)
+    assert table["counts"] == {"cases": len(cases), "answered": len(cases), "abstained": 0, "not scored": 0}
+    assert {figure["name"]: figure["value"] for figure in table["figures"]}["accuracy"] == 1.0
+    assert table["figures"] == jobs["figures"] == batch["figures"]
+
+
 def test_up_writes_the_ready_line_and_nothing_else_to_stdout(stack: Stack) -> None:
     port = json.loads((stack.data_dir / "run" / "ports.json").read_text())["api"]
     assert stack.output.read_text() == f"ready http://127.0.0.1:{port}\n"

@@ -23,6 +23,7 @@ MODEL: dict[str, Any] = {
             "display": "Benign neoplasm of breast",
             "system": "http://hl7.org/fhir/sid/icd-10",
             "code": "D24",
+            "positive": False,
         }
     ],
     "metrics": {"auc": 0.995},

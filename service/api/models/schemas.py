@@ -7,12 +7,13 @@ from service.api.http.schemas import Wire
 
 
 class LabelView(Wire):
-    """A class that a model can answer, with its code where it has one."""
+    """A class that a model can answer, with its code where it has one. The threshold is one of the positive label's score."""
 
     id: str
     display: str
     system: str | None
     code: str | None
+    positive: bool
 
 
 class VersionView(Wire):

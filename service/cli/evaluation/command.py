@@ -1,0 +1,181 @@
+"""`medqueue models evaluate`: how well a published model does on a labelled file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from service.cli.exits import ExitCode
+from service.cli.options import FiniteRange, over_api
+
+if TYPE_CHECKING:
+    from service.cli.client import ApiClient
+    from service.cli.evaluation.figures import Evaluation
+    from service.cli.evaluation.scoring import Scored
+    from service.cli.output import Output
+
+EXTRA = "medqueue models evaluate needs scikit-learn and matplotlib: pip install 'medqueue[evaluate]'."
+
+
+class ValueOfLabel(click.ParamType[tuple[str, str]]):
+    """A value of the truth and the label that it stands for, `VALUE=LABEL`."""
+
+    name = "value=label"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Value and label."""
+        told, equals, label = value.rpartition("=")
+        if not equals or not label:
+            self.fail("write it as VALUE=LABEL, such as 1=malignant", param, ctx)
+        return told, label
+
+
+@click.command("evaluate")
+@click.argument("reference", metavar="NAME[@VERSION]")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE",
+    help="Labelled cases.",
+)
+@click.option("--label", metavar="COLUMN", help="Column of a table that holds the truth.")
+@click.option(
+    "--value", "values", type=ValueOfLabel(), multiple=True, metavar="VALUE=LABEL",
+    help="The label that a value of the truth stands for (repeatable).",
+)  # fmt: skip
+@click.option(
+    "--group", "groups", multiple=True, metavar="COLUMN", help="Figures by subgroup too (repeatable)."
+)
+@click.option(
+    "--missing", multiple=True, metavar="TEXT", help="A text in a CSV that means missing (repeatable)."
+)
+@click.option("--decimal", metavar="CHARACTER", help="Decimal point of a CSV.")
+@click.option("--delimiter", metavar="CHARACTER", help="Between the cells of a CSV; detected if omitted.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="A column to ignore (repeatable).")
+@click.option(
+    "--batch", "batched", is_flag=True, help="Score as one batch instead of jobs; a table always is."
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=FiniteRange(min=1),
+    default=600,
+    show_default=True,
+    metavar="S",
+    help="Seconds for one job.",
+)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write a page with plots.",
+)
+@over_api
+def evaluate(
+    api: ApiClient,
+    out: Output,
+    *,
+    reference: str,
+    data: Path,
+    values: tuple[tuple[str, str], ...],
+    report: Path | None,
+    **how: Any,
+) -> int:
+    """Score labelled cases through the running service, and compare the answers with the truth.
+
+    FILE is a table (.csv, .tsv, .parquet) with a column --label, lines (.ndjson, .jsonl) of {"input": ..., "expected": ...},
+    or a folder with a folder of files for each label. Prints figures with 95 % intervals, by subgroup too.
+
+    \b
+    Examples:
+      medqueue models evaluate breast-cancer-wisconsin --data ward.csv --label diagnosis --value M=malignant --value B=benign
+      medqueue models evaluate pneumonia-xray-28 --data xrays/ --batch --report xrays.html
+    """
+    try:
+        from service.cli.evaluation.figures import evaluated
+    except ModuleNotFoundError:
+        raise click.UsageError(EXTRA) from None
+    model = api.model(reference)
+    found = evaluated(_scored(api, out, reference, data, **how), model["labels"], dict(values))
+    if report is not None:
+        from service.cli.evaluation.report import page
+
+        report.write_text(page(model, data.name, found), encoding="utf-8")
+        out.note(f"{report}: keep it as you keep the data.")
+    out.show(_document(model, found), lambda: _tables(found))
+    return ExitCode.OK
+
+
+def _scored(
+    api: ApiClient,
+    out: Output,
+    reference: str,
+    data: Path,
+    *,
+    label: str | None,
+    groups: tuple[str, ...],
+    batched: bool,
+    wait_s: float,
+    **reading: Any,
+) -> list[Scored]:
+    """The cases of a file, scored. `reading` is how a table is read. Raises click.UsageError."""
+    from service.cli.evaluation import labelled, scoring
+
+    form = labelled.form_of(data)
+    if form in labelled.TABLES:
+        if label is None:
+            raise click.UsageError("Name the column that holds the truth with --label COLUMN.")
+        told = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in reading.items()
+            if value
+        }
+        request = {"model": reference, "format": form, **told}
+        return scoring.of_table(api, out, request, data, label=label, groups=groups)
+    if label is not None or any(reading.values()):
+        raise click.UsageError("--label, --missing, --decimal, --delimiter and --ignore are for tables.")
+    if form == "folder":
+        if groups:
+            raise click.UsageError("A folder tells no groups.")
+        cases = labelled.read_folder(data)
+    else:
+        cases = labelled.read_lines(data, groups)
+    if batched:
+        return scoring.by_batch(api, out, reference, cases)
+    return scoring.by_jobs(api, out, reference, cases, wait_s)
+
+
+def _document(model: Any, found: Evaluation) -> dict[str, Any]:
+    return {
+        "model": f"{model['name']}@{model['version']}",
+        "task": found.task,
+        "counts": found.counts,
+        "problems": found.problems,
+        "figures": [asdict(each) for each in found.figures],
+        "mistakes": found.mistakes,
+    }
+
+
+def _tables(found: Evaluation) -> Any:
+    from rich.console import Group
+
+    from service.cli.tables import fields, listing
+
+    rows = [
+        (
+            each.group,
+            each.name,
+            f"{each.value:.4f}",
+            "" if each.low is None else f"{each.low:.4f} to {each.high:.4f}",
+            str(each.rows),
+        )
+        for each in found.figures
+    ]
+    head = ("GROUP", "FIGURE", "VALUE", "95 % INTERVAL", "CASES")
+    return Group(fields([*found.counts.items(), *found.problems.items()]), listing(head, rows, empty=""))

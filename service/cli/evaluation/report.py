@@ -1,0 +1,155 @@
+"""The HTML page of an evaluation: tables, and plots as SVG inside the page. It holds truths and answers, but no inputs."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Plot
+from numpy.typing import NDArray
+
+from service.cli.evaluation.figures import Evaluation
+
+NOTE = (
+    "Scored through the running service. Intervals are those of the percentile bootstrap over cases. "
+    "This page holds truths and answers of cases: keep it as you keep the data."
+)
+MISTAKES = 50
+MOST_CLASSES = 40  # of a confusion matrix that can be read
+BINS = 10
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1a1a1a; }
+table { border-collapse: collapse; margin: 1rem 0; }
+td, th { padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: left; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; } figure { display: inline-block; margin: 1rem 1rem 0 0; }
+figcaption { font-weight: 600; } p.note { color: #555; }
+"""
+
+
+def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
+    """The whole page of one evaluation of a model's version on a file."""
+    title = f"{model['name']} {model['version']} on {data}"
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        f'<p class="note">{NOTE}</p>',
+        _table(("", "cases"), [*evaluation.counts.items(), *evaluation.problems.items()]),
+        "<h2>Figures</h2>",
+        _table(("group", "figure", "value", "95 % interval", "cases"), _rows(evaluation)),
+        *[
+            f"<figure><figcaption>{html.escape(name)}</figcaption>{svg}</figure>"
+            for name, svg in _plots(evaluation)
+        ],
+        f'<h2>Mistakes</h2><p class="note">The first {MISTAKES} of {len(evaluation.mistakes)}, the worst first.</p>',
+        _mistakes(evaluation.mistakes[:MISTAKES]),
+    ]
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _rows(evaluation: Evaluation) -> Iterator[tuple[object, ...]]:
+    for each in evaluation.figures:
+        between = "" if each.low is None else f"{each.low:.4f} to {each.high:.4f}"
+        yield each.group, each.name, f"{each.value:.4f}", between, each.rows
+
+
+def _mistakes(items: Sequence[Mapping[str, Any]]) -> str:
+    if not items:
+        return "<p>None.</p>"
+    return _table(tuple(items[0]), [[_shown(value) for value in item.values()] for item in items])
+
+
+def _shown(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
+    return f"<table><tr>{cells}</tr>{body}</table>"
+
+
+def _cell(value: object) -> str:
+    number = isinstance(value, int) or re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", str(value)) is not None
+    mark = ' class="number"' if number else ""
+    return f"<td{mark}>{html.escape(str(value))}</td>"
+
+
+def _plots(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    if evaluation.task == "regression":
+        truth, given = evaluation.curves["pairs"]
+        yield "Answer against truth", _drawn(lambda axes: _scatter(axes, truth, given))
+        return
+    table = evaluation.curves["table"]
+    if table.positive is not None:
+        score, positive = table.probabilities[:, table.positive], table.truth == table.positive
+        if 0 < positive.sum() < len(positive):
+            yield "ROC", _drawn(lambda axes: _roc(axes, score, positive))
+            yield "Precision and recall", _drawn(lambda axes: _precision_recall(axes, score, positive))
+        yield "Reliability", _drawn(lambda axes: _reliability(axes, score, positive))
+    else:
+        sure, right = table.probabilities.max(1), table.probabilities.argmax(1) == table.truth
+        yield "Reliability", _drawn(lambda axes: _reliability(axes, sure, right))
+    if len(table.names) <= MOST_CLASSES:
+        yield "Confusion", _drawn(lambda axes: _confusion(axes, table))
+
+
+def _drawn(draw: Callable[[Axes], None]) -> str:
+    """A plot as an SVG element: text stays text, and the same data give the same bytes."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "medqueue"}):
+        plot = Plot(figsize=(4.4, 4.0), layout="constrained")
+        draw(plot.subplots())
+        written = io.StringIO()
+        plot.savefig(written, format="svg", metadata={"Date": None})
+    return written.getvalue()[written.getvalue().index("<svg") :]
+
+
+def _roc(axes: Axes, score: NDArray[np.float64], positive: NDArray[np.bool_]) -> None:
+    from sklearn.metrics import roc_curve
+
+    false_alarms, found, _ = roc_curve(positive, score)
+    axes.plot(false_alarms, found)
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity")
+
+
+def _precision_recall(axes: Axes, score: NDArray[np.float64], positive: NDArray[np.bool_]) -> None:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(positive, score)
+    axes.plot(recall, precision)
+    axes.axhline(positive.mean(), linestyle=":", color="grey")
+    axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+
+
+def _reliability(axes: Axes, score: NDArray[np.float64], right: NDArray[np.bool_]) -> None:
+    places = np.minimum((score * BINS).astype(int), BINS - 1)
+    bins = np.unique(places)
+    means = [score[places == place].mean() for place in bins]
+    axes.plot(means, [right[places == place].mean() for place in bins], marker="o")
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
+    axes.set(xlabel="probability", ylabel="share that is so", xlim=(0, 1), ylim=(0, 1))
+
+
+def _confusion(axes: Axes, table: Any) -> None:
+    counts = np.zeros((len(table.names), len(table.names) + 1), int)
+    np.add.at(counts, (table.truth, np.where(table.answers < 0, len(table.names), table.answers)), 1)
+    axes.imshow(counts, cmap="Blues")
+    if len(table.names) <= 12:
+        for row, column in np.ndindex(counts.shape):
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8)
+    axes.set_xticks(range(len(table.names) + 1), [*table.names, "abstained"], rotation=90, fontsize=7)
+    axes.set_yticks(range(len(table.names)), table.names, fontsize=7)
+    axes.set(xlabel="answer", ylabel="truth")
+
+
+def _scatter(axes: Axes, truth: NDArray[np.float64], given: NDArray[np.float64]) -> None:
+    axes.scatter(truth, given, s=8, alpha=0.6)
+    ends = [min(truth.min(), given.min()), max(truth.max(), given.max())]
+    axes.plot(ends, ends, linestyle=":", color="grey")
+    axes.set(xlabel="truth", ylabel="answer")

@@ -1,0 +1,185 @@
+"""Has the service score labelled cases, as jobs or a batch. Answers are flat, as in results of batches."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.strict_json import read_json
+from service.cli.batches import watching
+from service.cli.batches.downloads import wanted_of
+from service.cli.batches.sources import upload_file
+from service.cli.bodies import json_bytes
+from service.cli.cases import FileCase
+from service.cli.downloads import to_file
+from service.cli.errors import ApiProblem
+from service.cli.evaluation.labelled import Labelled
+from service.cli.submit import repeated_if_lost
+from service.cli.waiting import until_ended
+from service.lifecycle import BatchState, JobState
+
+if TYPE_CHECKING:
+    from service.cli.client import ApiClient, Json
+    from service.cli.output import Output
+
+AT_ONCE = 200  # jobs that are submitted before the first of them is waited for
+PLACE = "custom_id"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A labelled case with its answer, or with the code of the problem that it ended with."""
+
+    place: str
+    truth: Any
+    groups: Mapping[str, str]
+    answer: Mapping[str, Any] | None
+    problem: str = ""
+
+
+def by_jobs(
+    api: ApiClient, out: Output, model: str, cases: Sequence[Labelled], wait_s: float
+) -> list[Scored]:
+    """Each case as a job of its own. A case that is refused or fails has a problem. Raises what the client raises."""
+    scored: list[Scored] = []
+    with out.waiting(f"scoring {len(cases)} cases") as label:
+        for start in range(0, len(cases), AT_ONCE):
+            some = cases[start : start + AT_ONCE]
+            answers = api.submit_bulk([_request(api, model, case) for case in some], str(uuid.uuid4()))
+            for case, answer in zip(some, answers, strict=True):
+                scored.append(_of_job(api, case, answer, wait_s))
+                label(f"{len(scored)} of {len(cases)} cases have ended")
+    return scored
+
+
+def _request(api: ApiClient, model: str, case: Labelled) -> Json:
+    if not isinstance(case.input, FileCase):
+        return {"model": model, "input": case.input}
+    if case.input.inline:
+        return {"model": model, "input": case.input.encoded()}
+    with case.input.open() as opened:
+        return {"model": model, "input": {"upload_id": api.upload(opened)}}
+
+
+def _of_job(api: ApiClient, case: Labelled, answer: Json, wait_s: float) -> Scored:
+    """A case with the answer of its job; `answer` is the accepted job, or a problem."""
+    if "state" not in answer:
+        return _without(case, str(answer.get("code", "refused")))
+    job = until_ended(api, answer["id"], wait_s)
+    if job["state"] == JobState.SUCCEEDED:
+        return Scored(case.place, case.truth, case.groups, dict(flat(job["result"])))
+    return _without(case, str((job.get("problem") or {}).get("code", job["state"])))
+
+
+def _without(case: Labelled, problem: str) -> Scored:
+    return Scored(case.place, case.truth, case.groups, None, problem)
+
+
+def flat(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A result as the columns of a file of results: probabilities by `probability_<label>`."""
+    for name, value in result.items():
+        if name == "probabilities" and isinstance(value, dict):
+            yield from ((f"probability_{label}", each) for label, each in value.items())
+        else:
+            yield name, value
+
+
+def by_batch(api: ApiClient, out: Output, model: str, cases: Sequence[Labelled]) -> list[Scored]:
+    """All cases in one file: NDJSON, or a ZIP archive of files."""
+    with tempfile.TemporaryDirectory(prefix="medqueue-evaluate-") as folder:
+        archive = isinstance(cases[0].input, FileCase)
+        path = Path(folder, "cases.zip" if archive else "cases.ndjson")
+        key = "file" if archive else PLACE
+        if archive:
+            _write_archive(path, cases)
+        else:
+            _write_lines(path, cases)
+        rows = _rows(api, out, {"model": model, "format": "zip" if archive else "ndjson"}, path)
+        found = {str(row[key]): row for row in rows}
+    return [_of_row(case, found.get(_name(number, archive=archive))) for number, case in enumerate(cases)]
+
+
+def _name(number: int, *, archive: bool) -> str:
+    return f"{number:08}" if archive else str(number)
+
+
+def _write_lines(path: Path, cases: Sequence[Labelled]) -> None:
+    with path.open("wb") as file:
+        for number, case in enumerate(cases):
+            file.write(json_bytes({PLACE: _name(number, archive=False), "input": case.input}) + b"\n")
+
+
+def _write_archive(path: Path, cases: Sequence[Labelled]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, case in enumerate(cases):
+            assert isinstance(case.input, FileCase)
+            with case.input.open() as opened:
+                archive.writestr(_name(number, archive=True), opened.read())
+
+
+def _of_row(case: Labelled, row: Json | None) -> Scored:
+    if row is None or _is_fault(row):
+        return _without(case, str((row or {}).get("code", "missing_from_results")))
+    return Scored(case.place, case.truth, case.groups, row)
+
+
+def of_table(
+    api: ApiClient, out: Output, request: Json, path: Path, *, label: str, groups: Sequence[str]
+) -> list[Scored]:
+    """The rows of a table, of which the columns of labels and groups are carried to the results."""
+    request = {**request, "carry": [*dict.fromkeys([label, *groups])]}
+    return [
+        Scored(
+            f"row {row['row']}",
+            row.get(label),
+            {name: str(row.get(name)) for name in groups},
+            None if _is_fault(row) else row,
+            str(row["code"]) if _is_fault(row) else "",
+        )
+        for row in _rows(api, out, request, path)
+    ]
+
+
+def _is_fault(row: Json) -> bool:
+    return "message" in row
+
+
+def _rows(api: ApiClient, out: Output, request: Json, path: Path) -> list[Json]:
+    """Submit a file as a batch, wait, and read its results and errors: one line for each row, in order."""
+    key = str(uuid.uuid4())
+    body = {**request, "source": upload_file(api, out, path), "output": {"format": "ndjson"}}
+    accepted = repeated_if_lost(lambda: api.submit_batch(body, key))
+    with watching.showing(out) as tell:
+        view = watching.until_ended(api, accepted["id"], tell=tell, note=out.note)
+    if view["state"] != BatchState.COMPLETED:
+        problem = view.get("problem") or {}
+        raise ApiProblem(
+            422,
+            str(problem.get("code", view["state"])),
+            str(problem.get("detail", "The batch did not complete.")),
+        )
+    with tempfile.TemporaryDirectory(prefix="medqueue-evaluate-") as folder:
+        lines = [
+            line
+            for kind in ("results", "errors")
+            if view[kind] is not None
+            for line in _lines(api, out, view, kind, Path(folder))
+        ]
+    first: dict[int, Json] = {}
+    for line in lines:
+        first.setdefault(int(line["row"]), line)
+    return [first[row] for row in sorted(first)]
+
+
+def _lines(api: ApiClient, out: Output, view: Json, kind: str, folder: Path) -> Iterable[Json]:
+    path = folder / kind
+    to_file(api, out, wanted_of(view, kind), path)
+    with path.open("rb") as lines:
+        for line in lines:
+            found: Any = read_json(line)
+            yield found

@@ -1,0 +1,212 @@
+"""Evaluations: cases read as they stand, figures equal to those of scikit-learn, and a page without inputs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from service.cli.cases import FileCase
+from service.cli.evaluation.figures import Evaluation, evaluated
+from service.cli.evaluation.labelled import form_of, read_folder, read_lines
+from service.cli.evaluation.report import page
+from service.cli.evaluation.scoring import Scored, flat
+
+BINARY = [{"id": "benign", "display": "Benign", "code": "D24", "positive": False},
+          {"id": "malignant", "display": "Malignant", "code": "C50.9", "positive": True}]  # fmt: skip
+THREE = [{"id": name, "display": name.title(), "code": None, "positive": False} for name in ("a", "b", "c")]
+MODEL = {"name": "m", "version": "1.0.0"}
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.training.figures.RESAMPLES", 50)
+
+
+def answer(names: Sequence[str], probabilities: Sequence[float], label: str | None) -> dict[str, Any]:
+    shares = dict(zip(names, probabilities, strict=True))
+    return dict(
+        flat({"type": "classification", "label": label, "probabilities": shares, "abstained": label is None})
+    )
+
+
+def binary(count: int = 200) -> tuple[list[Scored], Any, Any]:
+    """Cases of which one in ten is abstained from, with truth [N] and probabilities [N]."""
+    chance = np.random.default_rng(7)
+    truth = chance.integers(0, 2, count)
+    score = np.clip(0.3 * truth + 0.7 * chance.random(count), 0, 1)
+    cases = []
+    for row in range(count):
+        label = None if row % 10 == 0 else str(BINARY[int(score[row] >= 0.5)]["id"])
+        given = answer(("benign", "malignant"), (1 - score[row], score[row]), label)
+        cases.append(
+            Scored(f"row {row}", "M" if truth[row] else "B", {"site": "x" if row % 2 else "y"}, given)
+        )
+    return cases, truth, score
+
+
+def value(found: Evaluation, name: str, group: str = "all") -> float:
+    [figure] = [each for each in found.figures if (each.group, each.name) == (group, name)]
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low <= figure.value <= figure.high
+    return figure.value
+
+
+def test_figures_of_two_classes_are_those_of_scikit_learn() -> None:
+    cases, truth, score = binary()
+    found = evaluated(cases, BINARY, {"M": "malignant", "B": "benign"})
+    given = np.arange(len(truth)) % 10 != 0
+    called = score >= 0.5
+    assert found.counts == {"cases": 200, "answered": 180, "abstained": 20, "not scored": 0}
+    assert value(found, "AUC") == pytest.approx(metrics.roc_auc_score(truth, score))
+    assert value(found, "accuracy") == pytest.approx(metrics.accuracy_score(truth[given], called[given]))
+    assert value(found, "sensitivity") == pytest.approx(metrics.recall_score(truth[given], called[given]))
+    assert value(found, "specificity") == pytest.approx(
+        metrics.recall_score(truth[given], called[given], pos_label=0)
+    )
+    assert value(found, "positive predictive value") == pytest.approx(
+        metrics.precision_score(truth[given], called[given])
+    )
+    assert value(found, "F1") == pytest.approx(metrics.f1_score(truth[given], called[given]))
+    assert value(found, "Brier score") == pytest.approx(metrics.brier_score_loss(truth, score))
+    odd = np.arange(len(truth)) % 2 == 1
+    assert value(found, "AUC", "site x") == pytest.approx(metrics.roc_auc_score(truth[odd], score[odd]))
+
+
+def test_figures_of_several_classes_are_those_of_scikit_learn() -> None:
+    chance = np.random.default_rng(8)
+    truth = chance.integers(0, 3, 150)
+    scores = chance.dirichlet(np.ones(3), 150) * 0.5 + 0.5 * np.eye(3)[chance.permutation(truth)]
+    cases = [
+        Scored(
+            f"row {row}",
+            "abc"[truth[row]],
+            {},
+            answer("abc", scores[row].tolist(), "abc"[scores[row].argmax()]),
+        )
+        for row in range(150)
+    ]
+    found = evaluated(cases, THREE, {})
+    called = scores.argmax(1)
+    assert value(found, "macro F1") == pytest.approx(metrics.f1_score(truth, called, average="macro"))
+    assert value(found, "macro precision") == pytest.approx(
+        metrics.precision_score(truth, called, average="macro")
+    )
+    assert value(found, "macro recall") == pytest.approx(metrics.recall_score(truth, called, average="macro"))
+    assert value(found, "AUC, mean of one against the rest") == pytest.approx(
+        metrics.roc_auc_score(truth, scores, multi_class="ovr")
+    )
+    wrong = [(each["case"], each["probability"]) for each in found.mistakes]
+    assert len(wrong) == (called != truth).sum()
+    assert wrong == sorted(wrong, key=lambda each: -each[1])
+
+
+def test_figures_of_a_regression_and_how_often_its_interval_holds() -> None:
+    chance = np.random.default_rng(9)
+    truth = chance.normal(50, 10, 100)
+    given = truth + chance.normal(0, 3, 100)
+    cases = [
+        Scored(f"row {row}", str(truth[row]), {}, {
+            "type": "regression", "value": float(given[row]),
+            "interval_lower": given[row] - 4, "interval_upper": given[row] + 4,
+        })
+        for row in range(100)
+    ]  # fmt: skip
+    found = evaluated(cases, [], {})
+    assert value(found, "R2") == pytest.approx(metrics.r2_score(truth, given))
+    assert value(found, "mean absolute error") == pytest.approx(metrics.mean_absolute_error(truth, given))
+    assert value(found, "coverage of the interval") == pytest.approx((np.abs(truth - given) <= 4).mean())
+    assert found.mistakes[0]["case"] == f"row {np.abs(truth - given).argmax()}"
+
+
+def test_cases_that_were_not_scored_are_counted_by_their_problem() -> None:
+    cases, _, _ = binary()
+    failed = Scored("row 200", "M", {"site": "x"}, None, "missing_field")
+    found = evaluated([*cases, failed], BINARY, {"M": "malignant", "B": "benign"})
+    assert (found.counts["not scored"], found.problems) == (1, {"missing_field": 1})
+    with pytest.raises(click.UsageError, match="missing_field"):
+        evaluated([failed], BINARY, {})
+
+
+def test_a_truth_that_is_no_label_is_refused_without_quoting_it() -> None:
+    cases, _, _ = binary()
+    with pytest.raises(
+        click.UsageError, match=r"The truth of row \d+ is no label.*benign, malignant.*--value"
+    ) as told:
+        evaluated(cases, BINARY, {"M": "malignant"})
+    assert "'B'" not in str(told.value)
+
+
+@pytest.mark.parametrize("told", ["malignant", "Malignant", "C50.9"])
+def test_a_truth_is_an_id_a_display_or_a_code(told: str) -> None:
+    cases, _, _ = binary(20)
+    renamed = [Scored(case.place, told if case.truth == "M" else "D24", {}, case.answer) for case in cases]
+    assert value(evaluated(renamed, BINARY, {}), "AUC") > 0
+
+
+def test_the_page_has_every_figure_its_plots_and_no_foreign_markup() -> None:
+    cases, _, _ = binary()
+    named = [Scored("<b>" + case.place, case.truth, case.groups, case.answer) for case in cases]
+    found = evaluated(named, BINARY, {"M": "malignant", "B": "benign"})
+    written = page(MODEL, "ward <1>.csv", found)
+    assert all(f"{figure.value:.4f}" in written for figure in found.figures)
+    assert written.count("<svg") == 4
+    assert "<b>" not in written
+    assert "ward &lt;1&gt;.csv" in written
+    assert page(MODEL, "ward <1>.csv", found) == written
+
+
+def test_lines_are_inputs_with_what_is_expected(tmp_path: Path) -> None:
+    path = tmp_path / "cases.ndjson"
+    path.write_text(
+        '{"input": {"a": 1}, "expected": "x", "sex": "f"}\n\n'
+        '{"input": [], "expected": {"label": "y"}, "sex": 1}\n'
+    )
+    first, second = read_lines(path, ["sex"])
+    assert (first.place, first.input, first.truth, first.groups) == ("line 1", {"a": 1}, "x", {"sex": "f"})
+    assert (second.place, second.truth, second.groups) == ("line 3", {"label": "y"}, {"sex": "1"})
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "holds no line"),
+        ('{"input": 1}', "line 1 is not"),
+        ('{"input": 1, "expected": 2, "sex": 3}\n{"secret": ', "line 2 is not JSON"),
+        ('{"input": 1, "expected": 2}', "line 1 lacks sex"),
+    ],
+)
+def test_lines_that_are_no_cases_are_refused(content: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text(content)
+    with pytest.raises(click.UsageError, match=told) as refused:
+        read_lines(path, ["sex"])
+    assert "secret" not in str(refused.value)
+
+
+def test_folders_are_labels_of_their_files(tmp_path: Path) -> None:
+    for name in ("normal/1.png", "ill/2.png", "ill/.hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"content")
+    found = read_folder(tmp_path)
+    assert [(case.place, case.truth) for case in found] == [("ill/2.png", "ill"), ("normal/1.png", "normal")]
+    assert isinstance(found[0].input, FileCase)
+    with pytest.raises(click.UsageError, match="make a folder for each label"):
+        read_folder(tmp_path / "ill")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    assert form_of(tmp_path) == "folder"
+    assert form_of(Path("a.TSV")) == "csv"
+    with pytest.raises(click.UsageError, match="cannot be evaluated"):
+        form_of(Path("a.xlsx"))
+
+
+def test_a_document_of_an_evaluation_is_json() -> None:
+    cases, _, _ = binary()
+    json.dumps(evaluated(cases, BINARY, {"M": "malignant", "B": "benign"}).mistakes)
