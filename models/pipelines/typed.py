@@ -271,9 +271,8 @@ def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> Ty
         raise InputRejected(
             FieldFault("", FieldCode.NOT_JSON, "Send JSON: text in UTF-8 and no bytes.")
         ) from None
-    try:
-        checked = model.model_validate_json(written)
-    except ValidationError:
+    checked = _read(model, written)
+    if checked is None:  # outside of an except, which would keep the errors of the first reading
         whole = _with_integers(value)  # to JSON Schema 5.0 is an integer, to pydantic it is none
         try:
             checked = model.model_validate_json(to_json(whole))
@@ -284,7 +283,7 @@ def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> Ty
         raise InputRejected(
             *(FieldFault(pointer_to(*map(str, path)), FieldCode.NOT_FINITE, detail) for path in infinite)
         )
-    if swapped := list(_swapped(value, checked.model_dump(mode="json", by_alias=True))):
+    if swapped := list(islice(_swapped(value, checked.model_dump(mode="json", by_alias=True)), MOST)):
         lines = [
             InitErrorDetails(type="literal_error", loc=path, input=None, ctx={"expected": ""})
             for path in swapped
@@ -292,6 +291,13 @@ def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> Ty
         mistaken = ValidationError.from_exception_data(model.__name__, lines)
         raise InputRejected(*field_faults(mistaken, value, schema))
     return checked
+
+
+def _read(model: type[TypeT], written: bytes) -> TypeT | None:
+    try:
+        return model.model_validate_json(written)
+    except ValidationError:
+        return None
 
 
 def _swapped(

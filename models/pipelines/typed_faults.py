@@ -17,6 +17,7 @@ from models.pipelines.features.names import FieldNames
 Schema = Mapping[str, Any]
 
 MOST: Final = 100  # faults of one value: a list may hold any number of wrong elements
+MOST_READ: Final = 10_000  # of pydantic's errors, each of which takes a kilobyte once it is read
 _CODES: Final[Mapping[str, FieldCode]] = {
     "missing": FieldCode.MISSING_FIELD,
     "union_tag_not_found": FieldCode.MISSING_FIELD,
@@ -50,13 +51,16 @@ _FORMATS: Final = {
 
 def field_faults(error: ValidationError, value: object, schema: Schema) -> list[FieldFault]:
     """The faults of a `value` that must fit `schema`, converted from pydantic's errors; MOST at most."""
+    if error.error_count() > MOST_READ:
+        words = f"More than {MOST_READ} values do not fit: compare the input with the model's schema."
+        return [FieldFault("", FieldCode.INPUT_UNFIT, words)]
     found: dict[tuple[str, ...], list[FieldFault]] = {}
     unknown: dict[tuple[str, ...], list[str]] = {}
     for each in error.errors():
         path = _path(each["loc"], value, absent=each["type"] == "missing")
         if each["type"] == "extra_forbidden":
             unknown.setdefault(path[:-1], []).append(path[-1])
-        else:
+        elif path in found or len(found) < MOST:
             path = _with_tag(each, path, schema, value)
             found.setdefault(path, []).append(_fault(each, path, schema, value))
     faults = [_merged(several) for several in found.values()]

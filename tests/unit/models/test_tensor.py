@@ -220,3 +220,9 @@ def test_two_tensors_of_one_name_are_refused() -> None:
         pipeline([PAIR, PAIR])
     with pytest.raises(ManifestInvalid, match="outputs: give each tensor its own name"):
         pipeline([PAIR], [SUM, SUM])
+
+
+def test_of_each_list_the_first_wrong_number_is_told() -> None:
+    made = pipeline([PAIR, {"name": "rows", "shape": [-1, 2]}])
+    wrong = {"pair": ["a", "b"], "rows": [[1, 2], ["a", "b"], ["a", "b"]]}
+    assert refusal(made, wrong) == [("/pair/0", "wrong_type"), ("/rows/1/0", "wrong_type")]

@@ -208,6 +208,13 @@ def test_of_countless_faults_a_hundred_are_told() -> None:
     assert len(faults({"nested": [[1] * 101]})) == 100
 
 
+def test_faults_past_counting_are_told_as_one() -> None:
+    assert len(faults({"nested": [[1] * 10_000]})) == 100
+    [(pointer, code, detail)] = faults({"nested": [[1] * 10_001]})
+    assert (pointer, code) == ("", "input_unfit")
+    assert "10000 values" in detail
+
+
 def test_now_is_a_date_that_is_read() -> None:
     assert Sent.model_validate_json(to_json({"at": datetime.now(UTC), "key": UUID(int=1)}))
 
