@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -17,6 +17,7 @@ from service.cli.batches.sources import is_batch
 STDIN = "-"
 INLINE_BYTES = 1024 * 1024  # a larger file goes through an upload: base64 would pass through memory thrice
 SNIFFED_BYTES = 4096
+EXAMPLE_UPLOAD: Final = {"upload_id": "UPLOAD_ID"}  # what stands for a file in an example of an input
 
 
 @dataclass(frozen=True)

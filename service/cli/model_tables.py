@@ -6,6 +6,7 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 
 from models.pipelines.parts import PartKind, part_kind
+from service.cli.cases import EXAMPLE_UPLOAD
 from service.cli.client import Json
 from service.cli.tables import NOTHING, cell_text, fields, moment, text
 
@@ -16,7 +17,7 @@ _ELEMENTS: Final = {
     "boolean": "true or false",
     "string": "texts",
 }
-_PART_EXAMPLES: Final = {PartKind.FILE: {"upload_id": "UPLOAD_ID"}, PartKind.RESULT: {"job": "JOB_ID"}}
+_PART_EXAMPLES: Final = {PartKind.FILE: EXAMPLE_UPLOAD, PartKind.RESULT: {"job": "JOB_ID"}}
 
 
 def model(found: Json) -> RenderableType:

@@ -87,11 +87,23 @@ class NamedFile(click.ParamType[tuple[str, str]]):
         return name, path
 
 
+def each_name_once(
+    context: click.Context, parameter: click.Parameter, pairs: tuple[tuple[str, Any], ...]
+) -> tuple[tuple[str, Any], ...]:
+    """The callback of a repeatable option of pairs: the pairs. Raises click.BadParameter for a name with two values."""
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise click.BadParameter(f"{twice} is given twice: give each name once", context, parameter)
+    return pairs
+
+
 model_options = click.option(
     "--option",
     "options",
     type=ModelOption(),
     multiple=True,
+    callback=each_name_once,
     metavar="NAME=VALUE",
     help="An option of the model, such as top=5 (repeatable; `medqueue models show` lists them).",
 )

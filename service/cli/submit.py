@@ -12,10 +12,10 @@ import click
 
 from models.field_codes import FieldCode
 from service.cli.batches.sources import is_batch
-from service.cli.cases import STDIN, FileCase, JsonCases, read_cases, read_file
+from service.cli.cases import EXAMPLE_UPLOAD, STDIN, FileCase, JsonCases, read_cases, read_file
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
-from service.cli.options import FiniteRange, Moment, NamedFile, model_options, over_api
+from service.cli.options import FiniteRange, Moment, NamedFile, each_name_once, model_options, over_api
 from service.lifecycle import JobState, Priority
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ OF_FIELDS = {FieldCode.MISSING_FIELD, FieldCode.UNKNOWN_FIELD}  # what only mode
     "parts",
     type=NamedFile(),
     multiple=True,
+    callback=each_name_once,
     metavar="NAME=PATH",
     help="A file that is a part of the input, such as scan=chest.png (repeatable).",
 )
@@ -179,6 +180,9 @@ def _files(parts: tuple[tuple[str, str], ...], cases: JsonCases | FileCase) -> d
         raise click.UsageError(
             "--part goes with one input, a JSON object; in a list, give the upload_id of each file."
         )
+    for name, _ in parts:
+        if isinstance(cases, JsonCases) and cases.inputs[0].get(name, EXAMPLE_UPLOAD) != EXAMPLE_UPLOAD:
+            raise click.UsageError(f"{name} is in FILE and given with --part: remove one of them.")
     return {name: read_file(path) for name, path in parts}
 
 

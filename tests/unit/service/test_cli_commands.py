@@ -12,7 +12,9 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
+from models.pipelines.parts import Part, PartKind, part_schema
 from service.cli import main
+from service.cli.model_tables import example
 
 ID = "0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11"
 KEY = "mq_0123456789ab_" + "s" * 43
@@ -126,6 +128,46 @@ def test_an_option_that_names_no_value_is_a_usage_error(
 ) -> None:
     assert medqueue("submit", case, "--model", "m", "--option", option) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["submit", "batch submit", "batch schedules create"])
+@pytest.mark.parametrize("second", ["top=1", "top=3"])
+def test_an_option_of_a_model_that_is_given_twice_is_a_usage_error(
+    api: Api, medqueue: Run, case: str, capsys: Captured, command: str, second: str
+) -> None:
+    given = ("--model", "m", "--option", "top=3", "--option", "way=fast", "--option", second)
+    assert medqueue(*command.split(), case, *given) == 2
+    assert "top is given twice: give each name once" in " ".join(capsys.readouterr().err.split())
+    assert api.asked == []
+
+
+def test_a_part_that_is_given_twice_is_a_usage_error(
+    api: Api, medqueue: Run, case: str, capsys: Captured
+) -> None:
+    assert medqueue("submit", case, "--model", "m", "--part", f"ecg={case}", "--part", f"ecg={case}") == 2
+    assert "ecg is given twice: give each name once" in " ".join(capsys.readouterr().err.split())
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("given", ['{"upload_id": "u-1"}', '{"data": "AAE="}', "null"])
+def test_a_part_that_the_input_holds_already_is_a_usage_error(
+    api: Api, medqueue: Run, tmp_path: Path, capsys: Captured, given: str
+) -> None:
+    path = tmp_path / "case.json"
+    path.write_text(f'{{"age": 61, "ecg": {given}}}')
+    assert medqueue("submit", str(path), "--model", "m", "--part", f"ecg={path}") == 2
+    assert "ecg is in FILE and given with --part" in " ".join(capsys.readouterr().err.split())
+    assert api.asked == []
+
+
+def test_a_part_takes_the_place_that_an_example_holds_for_it(api: Api, medqueue: Run, tmp_path: Path) -> None:
+    path = tmp_path / "case.json"
+    path.write_text(
+        json.dumps(example({"properties": {"ecg": part_schema(Part(PartKind.FILE))}, "required": ["ecg"]}))
+    )
+    api.on("POST /v1/jobs", job("queued"))
+    assert medqueue("submit", str(path), "--model", "m", "--no-wait", "--part", f"ecg={path}") == 0
+    assert set(api.body()["input"]["ecg"]) == {"data"}
 
 
 def test_a_job_that_waits_is_shown_with_what_it_waits_for(
