@@ -29,6 +29,7 @@ _BUILT_IN: Final = {
     "tabular-regression": "models.pipelines.tabular_regression",
     "tensor": "models.pipelines.tensor",
     "text-classification": "models.pipelines.text_classification",
+    "text-pair-classification": "models.pipelines.text_pair_classification",
     "text-embedding": "models.pipelines.text_embedding",
 }
 

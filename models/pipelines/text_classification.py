@@ -24,7 +24,7 @@ from models.pipelines.text_tokens import (
     runs_of_windows,
     text_feeds,
 )
-from models.pipelines.texts import FieldName, TextParameters, check_text, text_field
+from models.pipelines.texts import FieldName, TextParameters, check_texts, text_field
 from models.pipelines.typed import InputT, NoOptions, TypedCase, TypedInput
 from models.pipelines.typed_classification import ClassificationResult, TypedClassification
 
@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 Count = Annotated[int, Field(ge=0)]
 
 
-class TextClassificationParameters(ClassificationParameters, TextParameters):
+class ReadingClassifierParameters(ClassificationParameters, TextParameters):
+    """The parameters of every classification of what a tokenizer reads."""
+
+
+class TextClassificationParameters(ReadingClassifierParameters):
     """The `[parameters]` table of a text classification manifest."""
 
     field: FieldName = "text"
@@ -46,25 +50,30 @@ class TextInput(TypedInput):
     """A text, in the manifest's `field`."""
 
 
-class TextResult(ClassificationResult):
-    """A classification, with what was read: the tokens of the text, in how many windows, and whether some were left out."""
+class ReadResult(ClassificationResult):
+    """A classification, with what was read: how many tokens, and whether some were left out."""
 
     tokens: Annotated[Count, Field(description="of the text, as the model's tokenizer cuts it")]
-    windows: Annotated[Count, Field(description="in which it was read")]
     truncated: Annotated[bool, Field(description="the text is longer than was read; the model then abstains")]
 
 
-TextParametersT = TypeVar("TextParametersT", bound=TextClassificationParameters)
+class TextResult(ReadResult):
+    """The same of a text that may be read in windows."""
+
+    windows: Annotated[Count, Field(description="in which it was read")]
+
+
+TextParametersT = TypeVar("TextParametersT", bound=ReadingClassifierParameters)
 
 
 class ClassificationOfTexts(TypedClassification[TextParametersT, InputT], Generic[TextParametersT, InputT]):
     """The base of pipelines that classify what a tokenizer reads. Immutable once made."""
 
-    result_type = TextResult
+    result_type: type[ReadResult] = ReadResult
 
     def __init__(self, parameters: TextParametersT, read: ReadFile) -> None:
         super().__init__(parameters, read)
-        self._result_schema = _with_reading(self._classifier.result_schema())
+        self._result_schema = _with_reading(self._classifier.result_schema(), self.result_type)
 
     def read_by(self, tokenizer: TextTokenizer, value: InputT) -> ReadText:
         """The windows of an input."""
@@ -112,7 +121,7 @@ class TextScorer(Generic[InputT]):
                 np.add.at(total, texts[rows], part)
         return found
 
-    def _result(self, result: dict[str, object], text: ReadText) -> TextResult:
+    def _result(self, result: dict[str, object], text: ReadText) -> ReadResult:
         reason = text.unread(self._pipeline.parameters)
         if reason is not None:
             result |= {
@@ -122,12 +131,16 @@ class TextScorer(Generic[InputT]):
                 "abstained": True,
                 "abstain_reason": reason,
             }
-        reading = {"tokens": text.tokens, "windows": len(text.windows), "truncated": text.truncated}
-        return TextResult.model_validate(result | reading)
+        kind = self._pipeline.result_type
+        reading = {"tokens": text.tokens, "truncated": text.truncated, "windows": len(text.windows)}
+        known = {name: each for name, each in reading.items() if name in kind.model_fields}
+        return kind.model_validate(result | known)
 
 
 class TextClassification(ClassificationOfTexts[TextClassificationParameters, TextInput]):
     """The pipeline. Immutable once made."""
+
+    result_type = TextResult
 
     def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - the tokenizer is read by scoring alone
         """Make the input's type of the manifest's field and limits."""
@@ -138,7 +151,7 @@ class TextClassification(ClassificationOfTexts[TextClassificationParameters, Tex
 
     def check(self, value: TextInput) -> None:
         """See texts."""
-        check_text(getattr(value, self.parameters.field), self.parameters.field, self.parameters.script)
+        check_texts(value.model_dump(), self.parameters.script)
 
     def read_by(self, tokenizer: TextTokenizer, value: TextInput) -> ReadText:
         """See ClassificationOfTexts."""
@@ -146,10 +159,10 @@ class TextClassification(ClassificationOfTexts[TextClassificationParameters, Tex
         return tokenizer.read(text)
 
 
-def _with_reading(schema: dict[str, object]) -> dict[str, object]:
-    """The schema of a classification, and what TextResult adds to it."""
-    own = TextResult.model_json_schema(mode="serialization")["properties"]
-    added = {name: own[name] for name in ("tokens", "windows", "truncated")}
+def _with_reading(schema: dict[str, object], kind: type[ReadResult]) -> dict[str, object]:
+    """The schema of a classification, and what `kind` adds to it."""
+    own = kind.model_json_schema(mode="serialization")["properties"]
+    added = {name: own[name] for name in own if name not in ClassificationResult.model_fields}
     properties: dict[str, Any] = {**schema["properties"], **added}  # type: ignore[dict-item]  # a table
     return {**schema, "properties": properties, "required": list(properties)}
 

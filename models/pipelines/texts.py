@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
@@ -91,9 +92,15 @@ def text_field(parameters: TextParameters, title: str, example: str) -> Any:
 
 
 def check_text(text: str, field: str, script: ScriptParameters | None) -> None:
-    """Refuse a text that cannot be read, or is not in the model's script. Raises InputRejected, which never quotes it."""
-    if fault := _fault(text, pointer_to(field), script):
-        raise InputRejected(fault)
+    """Refuse a text that cannot be read or is not in the model's script. Raises InputRejected, which never quotes it."""
+    check_texts({field: text}, script)
+
+
+def check_texts(texts: Mapping[str, str], script: ScriptParameters | None) -> None:
+    """The same of several texts, by field: every fault of any."""
+    found = [_fault(text, pointer_to(field), script) for field, text in texts.items()]
+    if faults := [fault for fault in found if fault is not None]:
+        raise InputRejected(*faults)
 
 
 def _fault(text: str, pointer: str, script: ScriptParameters | None) -> FieldFault | None:

@@ -49,6 +49,13 @@ OWN: dict[str, dict[str, Any]] = {
         "encoder": "words",
         "dimension": 12,
     },
+    "text-pair-classification": {
+        "longest": 200,
+        "vocabulary": 12,
+        "max_tokens": 16,
+        "token_types": True,
+        "examples": ["no fever", "no cough"],
+    },
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
 }  # by pipeline: parameters that only it has
 WITHOUT_CLASSES = {"tabular-regression", "tensor", "text-embedding"}

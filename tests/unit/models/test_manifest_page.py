@@ -26,7 +26,8 @@ from models.pipelines.table_input import TableParameters
 from models.pipelines.tabular_classification import TabularParameters
 from models.pipelines.tabular_regression import Interval, RegressionParameters
 from models.pipelines.tensor import TensorParameters, TensorTable
-from models.pipelines.text_classification import TextClassificationParameters
+from models.pipelines.text_classification import ReadingClassifierParameters, TextClassificationParameters
+from models.pipelines.text_pair_classification import TextPairParameters
 from models.pipelines.text_vectors import EncoderParameters
 from models.pipelines.texts import ScriptParameters, TextParameters
 
@@ -47,6 +48,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.script]`": ScriptParameters,
     "`[parameters]` of `text-classification`": TextClassificationParameters,
     "`[parameters]` of `text-embedding`": EncoderParameters,
+    "`[parameters]` of `text-pair-classification`": TextPairParameters,
     "`[parameters]` of `tensor`": TensorParameters,
     "A tensor": TensorTable,
     "A feature": FeatureTable,
@@ -62,7 +64,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.interval]`": Interval,
     "`golden.json`": GoldenCase,
 }
-BASES = {ManifestTable, MeasuredFeature}
+BASES = {ManifestTable, MeasuredFeature, ReadingClassifierParameters}
 SHARED = (ClassificationParameters, TableParameters, FeatureTable, ImageFileParameters, TextParameters)
 IN_WORDS = {"none", "its defaults", "float32's"}
 
