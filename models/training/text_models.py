@@ -1,4 +1,4 @@
-"""Networks over tokens of texts: an encoder with a head, word pairs with a weight for each class, and both as one graph."""
+"""Classifiers of texts: heads on the states of a frozen encoder, n-grams with a weight for each class, and both as one graph."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from models.training.encoders import Encoder, mean_state
 from models.training.novelty import Mahalanobis
 
 
-class EncoderHead(nn.Module):
-    """Scores [N,C] from the mean state of an encoder, and that of the first token."""
+class Filters(nn.Module):
+    """Scores [N,C] from states [N,L,H] and mask [N,L]: filters over one and three neighbours, where they answer most (Kim 2014)."""
 
-    def __init__(self, encoder: Encoder, classes: int) -> None:
+    def __init__(self, width: int, classes: int, filters: int = 96) -> None:
         super().__init__()
-        width = encoder.positions.shape[1]
-        self.encoder = encoder
-        self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(width, classes)
+        self.single, self.triple = nn.Linear(width, filters), nn.Conv1d(width, filters, 3, padding=1)
+        self.dropout = nn.Dropout(0.3)
+        self.head = nn.Linear(width + 2 * filters, classes)
 
-    def features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """The mean state [N,H]."""
-        return mean_state(self.encoder(ids, mask), mask)
-
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        scores: Tensor = self.head(self.dropout(self.features(ids, mask)))
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        shown = mask.unsqueeze(2).to(states.dtype)
+        states = states * shown
+        found = [self.single(states), self.triple(states.transpose(1, 2)).transpose(1, 2)]
+        strongest = [(F.relu(each) * shown).amax(1) for each in found]
+        scores: Tensor = self.head(self.dropout(torch.cat([mean_state(states, mask), *strongest], 1)))
         return scores
 
 
-class WordPairs(nn.Module):
-    """Scores [N,C] from tokens, pairs and triples of neighbours, each with a weight for each class: a linear model of n-grams.
+class NGrams(nn.Module):
+    """Scores [N,C] from ids and mask [N,L]: each token, pair and triple of neighbours has a weight for each class.
 
     N-grams share `buckets` rows by a hash of their ids (Weinberger et al. 2009).
     """
 
-    def __init__(self, classes: int, buckets: int = 2**15) -> None:
+    def __init__(self, classes: int, buckets: int) -> None:
         super().__init__()
         self.buckets = buckets
         self.weights = nn.Parameter(torch.zeros(buckets, classes))
@@ -54,27 +53,33 @@ class WordPairs(nn.Module):
         return total
 
 
-class TextModel(nn.Module):
-    """What is exported: ids and mask to probabilities [N,C] and novelty [N,1].
+class Heads(nn.Module):
+    """Both, fitted side by side: states, ids and mask to two times scores [N,C]."""
 
-    The logits are `share` of the encoder's and the rest of the word pairs', over a temperature.
+    def __init__(self, width: int, classes: int, buckets: int) -> None:
+        super().__init__()
+        self.filters, self.ngrams = Filters(width, classes), NGrams(classes, buckets)
+
+    def forward(self, states: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return self.filters(states, mask), self.ngrams(ids, mask)
+
+
+class TextClassifier(nn.Module):
+    """What is exported: ids and mask int64 [N,L] to probabilities [N,C] and novelty [N,1].
+
+    The logits are `share` of the filters' and the rest of the n-grams', over a temperature.
     """
 
     def __init__(
-        self,
-        encoder: EncoderHead,
-        pairs: WordPairs | None,
-        share: float,
-        temperature: float,
-        novelty: Mahalanobis,
+        self, encoder: Encoder, heads: Heads, novelty: Mahalanobis, share: float, temperature: float
     ) -> None:
         super().__init__()
-        self.encoder, self.pairs, self.novelty = encoder, pairs, novelty
+        self.encoder, self.heads, self.novelty = encoder, heads, novelty
         self.share, self.temperature = share, temperature
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.encoder.features(input_ids, attention_mask)
-        logits = self.encoder.head(features)
-        if self.pairs is not None:
-            logits = self.share * logits + (1 - self.share) * self.pairs(input_ids, attention_mask)
+        states = self.encoder(input_ids, attention_mask)
+        filters, ngrams = self.heads(states, input_ids, attention_mask)
+        logits = self.share * filters + (1 - self.share) * ngrams
+        features = mean_state(states, attention_mask)
         return torch.softmax(logits / self.temperature, 1), self.novelty(features)
