@@ -25,7 +25,7 @@ from models.golden_cases import (
 )
 from models.manifest import BundleRefused, Fault
 from models.pipelines import Answer, Case, InputRejected, Pipeline, Run, Scoring, SinglePass
-from models.pipelines.artifacts import LISTING, artifacts_fault
+from models.pipelines.artifacts import LISTING, answer_fault
 from models.row_mixing import answers_in_company
 
 FEWEST_CASES: Final = 5
@@ -191,17 +191,24 @@ def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:
     count = len(cases)
     try:
         answers = scoring.score(run, cases)
+        wrong = _wrong_count(answers, count) or next(filter(None, map(_refused, answers)), None)
     except BundleRefused:  # the graph does not match the manifest; the fault says what to change
         raise
     except (Exception, SystemExit) as error:  # a runtime may raise anything: the bundle's fault
         reason = f"a batch of {count} cannot be scored: {type(error).__name__}: {error}"
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason)) from error
-    if len(answers) != count:
-        reason = f"a batch of {count} was given {len(answers)} results"
-        raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason))
-    if refused := [fault for fault in map(artifacts_fault, answers) if fault is not None]:
-        raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", f"an answer is refused: {refused[0]}"))
+    if wrong is not None:
+        raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", wrong))
     return [_with_artifacts(each) for each in answers]
+
+
+def _wrong_count(answers: Sequence[Answer], count: int) -> str | None:
+    return None if len(answers) == count else f"a batch of {count} was given {len(answers)} results"
+
+
+def _refused(answer: Answer) -> str | None:
+    fault = answer_fault(answer)
+    return None if fault is None else f"an answer is refused: {fault}"
 
 
 def _with_artifacts(answer: Answer) -> Result:

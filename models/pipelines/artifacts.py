@@ -25,3 +25,10 @@ def artifacts_fault(answer: Answer) -> str | None:
             return f"the content of the artifact {artifact.name} is no bytes"
     several = len({artifact.name for artifact in answer.artifacts}) < len(answer.artifacts)
     return "several artifacts have the same name" if several else None
+
+
+def answer_fault(answer: Answer) -> str | None:
+    """Why an answer cannot be accepted; None if it can. What it answers is checked where it is written as JSON."""
+    if not isinstance(answer.result, dict):
+        return "the result is no object: return a dict"
+    return artifacts_fault(answer)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
+from pydantic_core import to_json
 
 from models.manifest import ModelManifest
 from models.pipelines import FieldFault, InputRejected, Pipeline, ReadFile, no_files, pointer_to
@@ -36,6 +37,8 @@ DEFAULT_ALIAS = "stable"
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,63}")
 VERSIONS = "SELECT id, manifest, digest, card, published_at FROM model_version WHERE id = ANY (%(ids)s)"
 REFERENCE = re.compile(r"([a-z0-9-]{1,64})(?:@([A-Za-z0-9.+-]{1,64}))?")
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -78,12 +81,13 @@ class PublishedModel:
         """
         pipeline = self.pipeline
         try:
-            return pipeline.encode(value)
+            payload = _of(bytes, pipeline.encode(value))
         except InputRejected as rejected:
             raise InputInvalid(errors=field_errors(rejected.faults)) from None
         except (Exception, SystemExit) as fault:
             log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
             raise InputInvalid(errors=(FAILED_ON_INPUT,)) from None
+        return payload
 
     def check_options(self, options: Mapping[str, object]) -> dict[str, object]:
         """The options of a job, checked. Raises InputRejected, ModelUnavailable or BlobUnavailable.
@@ -92,12 +96,14 @@ class PublishedModel:
         """
         pipeline = self.pipeline
         try:
-            return pipeline.check_options(dict(options))
+            checked = _of(dict, pipeline.check_options(dict(options)))
+            to_json(checked)  # as it is stored, together with other jobs
         except InputRejected:
             raise
         except (Exception, SystemExit) as fault:
             log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
             raise InputRejected(FAILED_ON_OPTIONS) from None
+        return checked
 
     def check_file(self, name: str, content: bytes) -> None:
         """Have the pipeline check a file that is a part of an input, if it does so. Raises what `encode` raises."""
@@ -116,6 +122,13 @@ class PublishedModel:
 def field_errors(faults: Iterable[FieldFault], part: str = "") -> tuple[FieldError, ...]:
     """The faults of an input, or of the part at this pointer, as the fields of the request that holds it."""
     return tuple(FieldError(f"/input{part}{fault.pointer}", fault.code, fault.detail) for fault in faults)
+
+
+def _of(kind: type[T], found: T) -> T:
+    """What a pipeline returned, of the kind that it has to be. Raises TypeError."""
+    if not isinstance(found, kind):
+        raise TypeError(f"the pipeline returned no {kind.__name__}")
+    return found
 
 
 @dataclass(frozen=True)

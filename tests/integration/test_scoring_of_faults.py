@@ -2,14 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
-from models.pipelines import Array
+from models.pipelines import Answer, Array, Case, RowFault, Run
+from models.pipelines.contract import UNFIT
 from service.crypto import Keyring
 from service.db import Database
 from service.embedded import ServerUrls
@@ -174,6 +176,35 @@ def test_a_fault_nobody_foresaw_fails_its_job_alone(bench: Workbench, fault: Bas
     bench.graph.script = raising(fault, POISON)
     bench.score()
     assert bench.outcomes(ids) == ["succeeded", "model_failed", "succeeded"]
+
+
+@pytest.mark.parametrize("index", [-1, 9])
+def test_a_fault_of_no_row_is_one_of_the_model(bench: Workbench, index: int) -> None:
+    ids = bench.submit(1.0, POISON, 2.0)
+    bench.graph.script = raising(RowFault(index, UNFIT), POISON)
+    bench.score()
+    assert bench.outcomes(ids) == ["succeeded", "model_failed", "succeeded"]
+
+
+UNTYPED: Any = Answer  # what somebody's code may do
+
+
+@pytest.mark.parametrize(
+    "answer", [UNTYPED([1.0]), UNTYPED(None), {"score": 1.0}, UNTYPED({"score": 1.0}, 5)]
+)
+def test_an_answer_that_is_no_object_fails_its_job(
+    bench: Workbench, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd:
+        """Another's scoring half."""
+
+        def score(self, run: Run, cases: Sequence[Case]) -> list[Any]:
+            return [answer for _ in cases]
+
+    ids = bench.submit(1.0, 2.0)
+    monkeypatch.setattr(bench.pool.get(bench.model.id), "scoring", Odd())
+    bench.score()
+    assert bench.outcomes(ids) == ["model_failed", "model_failed"]
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), WorkerTerminate(1), WorkerShutdown(0)])

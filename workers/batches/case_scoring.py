@@ -9,6 +9,7 @@ import structlog
 from models.field_codes import FieldCode, OtherCode
 from models.pipelines import Answer, Case, FieldFault, PredictionInvalid, RowFault, Run, Scoring
 from workers.batches.lease_keeper import LeaseLost, Stopping
+from workers.jobs.answers import check_answers, check_row
 from workers.jobs.scoring import ALONE_AT_FAULT, UNREADABLE
 from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
 
@@ -85,13 +86,15 @@ class CaseScorer:
         """
         try:
             answers = self.scoring.score(self.run, cases)
-        except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, LeaseLost, Stopping):
+            check_answers(answers, len(cases))
+        except RowFault as fault:
+            check_row(fault, len(cases))
+            raise
+        except (OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, LeaseLost, Stopping):
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault
         except BaseException as fault:
             log.error("pipeline_failed", cases=len(cases), exc_info=fault)
             raise RunFailed(type(fault).__name__) from fault
-        if len(answers) != len(cases):
-            raise RunFailed(f"{len(answers)} answers for {len(cases)} cases")
         return answers

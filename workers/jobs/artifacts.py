@@ -1,4 +1,4 @@
-"""Artifacts that a pipeline returned: checks their limits, and writes their blobs before their jobs end."""
+"""Artifacts that a pipeline returned: their limits, and the writing of their blobs before their jobs end."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,12 @@ from uuid import UUID
 
 import structlog
 
-from models.pipelines import Answer, Artifact
-from models.pipelines.artifacts import artifacts_fault
+from models.pipelines import Artifact
 from service.errors import BlobUnavailable
 from service.jobs.artifacts import ArtifactStore, NewArtifact
 from service.jobs.execution import Ending, Problem
 from service.problem_codes import JobProblem
 from workers.heartbeat import Heartbeat
-from workers.runtime import RunFailed
 
 WRITE_STEP_S = 120.0
 TRIES = 8
@@ -37,14 +35,6 @@ class ArtifactLimits:
     def allow(self, artifacts: Sequence[Artifact]) -> bool:
         """Whether these are within the limits."""
         return len(artifacts) <= self.most and sum(len(each.content) for each in artifacts) <= self.most_bytes
-
-
-def check_artifacts(answers: Sequence[Answer]) -> None:
-    """Raises RunFailed if the artifacts of an answer cannot be accepted."""
-    for answer in answers:
-        fault = artifacts_fault(answer)
-        if fault is not None:
-            raise RunFailed(fault)
 
 
 class BlobWriter:

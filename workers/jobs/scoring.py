@@ -34,7 +34,8 @@ from service.problem_codes import JobProblem
 from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
-from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits, check_artifacts
+from workers.jobs.answers import check_answers, check_row
+from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
 from workers.jobs.inputs import READ_STEP_S, InputReader, OpenedJob
 from workers.jobs.write_back import Outcome, WriteBack
 from workers.pool import LoadedModel, ModelPool
@@ -258,7 +259,10 @@ class Scorer:
         """Have the pipeline score the cases. What it raises unexpectedly counts as the model's failure."""
         try:
             return self._run_steps(loaded, cases)
-        except (RowFault, OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, *RAISED_BY_SIGNALS):
+        except RowFault as fault:
+            check_row(fault, len(cases))
+            raise
+        except (OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, *RAISED_BY_SIGNALS):
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault
@@ -269,9 +273,7 @@ class Scorer:
     def _run_steps(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
         self._heartbeat.step(READ_STEP_S)
         answers = loaded.scoring.score(self._runner(loaded, cases), [each.case for each in cases])
-        if len(answers) != len(cases):
-            raise RunFailed(f"{len(answers)} answers for {len(cases)} cases")
-        check_artifacts(answers)
+        check_answers(answers, len(cases))
         return answers
 
     def _runner(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> Run:

@@ -111,6 +111,26 @@ def test_an_unexpected_error_of_a_pipeline_is_the_fault_of_this_case_alone(
     assert [(field.pointer, field.code) for field in caught.value.errors] == [("/input", "model_failed")]
 
 
+@pytest.mark.parametrize("stored", [None, "text", {}])
+def test_a_pipeline_that_stores_no_bytes_fails_this_case_alone(
+    monkeypatch: pytest.MonkeyPatch, stored: object
+) -> None:
+    monkeypatch.setattr(TabularClassification, "encode", lambda *_: stored)
+    with pytest.raises(InputInvalid) as caught:
+        tabular()
+    assert [(field.pointer, field.code) for field in caught.value.errors] == [("/input", "model_failed")]
+
+
+@pytest.mark.parametrize("checked", [None, [1], {"top": object()}])
+def test_a_pipeline_whose_options_cannot_be_stored_fails_this_case_alone(
+    monkeypatch: pytest.MonkeyPatch, checked: object
+) -> None:
+    monkeypatch.setattr(TabularClassification, "check_options", lambda *_: checked)
+    with pytest.raises(InputInvalid) as caught:
+        tabular(options={"top": 1})
+    assert [(field.pointer, field.code) for field in caught.value.errors] == [("/options", "model_failed")]
+
+
 @pytest.mark.parametrize("priority", Priority)
 def test_a_priority_is_taken_over(priority: Priority) -> None:
     assert tabular(priority=priority).priority is priority
