@@ -1,4 +1,4 @@
-"""Classifiers of texts: heads on the states of a frozen encoder, n-grams with a weight for each class, and both as one graph."""
+"""Classifiers of texts: heads on the states of a frozen encoder, n-grams with weights by class, and both as one graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.training.novelty import Mahalanobis
 
 
 class Filters(nn.Module):
-    """Scores [N,C] from states [N,L,H] and mask [N,L]: filters over one and three neighbours, where they answer most (Kim 2014)."""
+    """Scores [N,C] from states [N,L,H] and mask [N,L]: filters over one and three neighbours, at their maximum (Kim 2014)."""
 
     def __init__(self, width: int, classes: int, filters: int = 96) -> None:
         super().__init__()
