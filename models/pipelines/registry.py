@@ -31,6 +31,7 @@ _BUILT_IN: Final = {
     "text-classification": "models.pipelines.text_classification",
     "text-pair-classification": "models.pipelines.text_pair_classification",
     "text-embedding": "models.pipelines.text_embedding",
+    "token-classification": "models.pipelines.token_classification",
 }
 
 

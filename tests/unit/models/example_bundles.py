@@ -56,9 +56,24 @@ OWN: dict[str, dict[str, Any]] = {
         "token_types": True,
         "examples": ["no fever", "no cough"],
     },
+    "token-classification": {
+        "longest": 200,
+        "vocabulary": 12,
+        "max_tokens": 16,
+        "example": "no fever",
+        "labels": [
+            {
+                "id": "sign",
+                "display": "Sign or symptom",
+                "system": "http://snomed.info/sct",
+                "code": "404684003",
+            },
+            "place",
+        ],
+    },
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
 }  # by pipeline: parameters that only it has
-WITHOUT_CLASSES = {"tabular-regression", "tensor", "text-embedding"}
+WITHOUT_CLASSES = {"tabular-regression", "tensor", "text-embedding", "token-classification"}
 
 
 def manifest_table(pipeline: str = "tabular-classification", **parameters: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from models.pipelines.text_classification import ReadingClassifierParameters, Te
 from models.pipelines.text_pair_classification import TextPairParameters
 from models.pipelines.text_vectors import EncoderParameters
 from models.pipelines.texts import ScriptParameters, TextParameters
+from models.pipelines.token_classification import TokenClassificationParameters
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 TABLES: dict[str, type[ManifestTable]] = {
@@ -49,6 +50,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `text-classification`": TextClassificationParameters,
     "`[parameters]` of `text-embedding`": EncoderParameters,
     "`[parameters]` of `text-pair-classification`": TextPairParameters,
+    "`[parameters]` of `token-classification`": TokenClassificationParameters,
     "`[parameters]` of `tensor`": TensorParameters,
     "A tensor": TensorTable,
     "A feature": FeatureTable,

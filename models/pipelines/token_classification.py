@@ -1,0 +1,245 @@
+"""`token-classification`: a text in, the entities that it names out: their places, texts and types.
+
+The graph takes `input_ids` and `attention_mask` int64 [N,L] (and `token_type_ids`, if the manifest says so), as exports from
+Hugging Face do, and gives `logits` float32 [N,L,1+2K] for K types: outside, then begin and inside of each type in the order of
+`labels` (the scheme BIO: Ramshaw and Marcus 1995). The most likely sequence of tags in which nothing is inside that did not
+begin is found by dynamic programming (Viterbi 1967). A long text is read in windows; each token counts where it has more text
+on both sides. The model abstains from a text that it cannot read to the end, and from one with too many unknown tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+
+from pydantic import Field, create_model, model_validator
+
+from models.lazy import np
+from models.manifest import MODEL
+from models.pipelines.classification_parameters import LabelParameters, Share
+from models.pipelines.contract import ANY_LENGTH, GraphSpec, Label, PredictionInvalid, Run, TensorSpec
+from models.pipelines.text_classification import Count
+from models.pipelines.text_tokens import (
+    ReadText,
+    TextTokenizer,
+    feeds_of_windows,
+    runs_of_windows,
+    text_feeds,
+)
+from models.pipelines.texts import FieldName, TextParameters, check_text, text_field
+from models.pipelines.typed import NoOptions, TypedCase, TypedInput, TypedPipeline, TypedResult
+from models.pipelines.typed_classification import Coding
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from models.pipelines.contract import Array, ReadFile
+
+LOGITS: Final = "logits"
+
+
+class TokenClassificationParameters(TextParameters):
+    """The `[parameters]` table of a token classification manifest. An entity of less than `least_probability` is left out."""
+
+    labels: Annotated[tuple[LabelParameters, ...], Field(min_length=1, max_length=500, strict=False)]
+    least_probability: Share = 0.0
+    field: FieldName = "text"
+    title: str = "Text"
+    example: str
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if len({label.id for label in self.labels}) < len(self.labels):
+            raise ValueError("labels: give each label its own id")
+        return self
+
+
+class TextInput(TypedInput):
+    """A text, in the manifest's `field`."""
+
+
+class Entity(TypedResult):
+    """What the text names between two places, counted in code points of the text as it was sent; `end` is behind it."""
+
+    start: Count
+    end: Count
+    text: str
+    label: str
+    display: str
+    code: Coding | None
+    probability: Annotated[Share, Field(description="mean over its tokens of the probability of its type")]
+
+
+class EntitiesResult(TypedResult):
+    """The entities of a text, in its order. They are null when the model abstained."""
+
+    type: Literal["entities"] = "entities"
+    entities: list[Entity] | None
+    abstained: bool
+    abstain_reason: str | None
+    tokens: Annotated[Count, Field(description="of the text, as the model's tokenizer cuts it")]
+    windows: Annotated[Count, Field(description="in which it was read")]
+    truncated: Annotated[bool, Field(description="the text is longer than was read; the model then abstains")]
+
+
+class TokenClassification(TypedPipeline[TokenClassificationParameters, TextInput, EntitiesResult, NoOptions]):
+    """The pipeline. Immutable once made."""
+
+    def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - the tokenizer is read by scoring alone
+        """Make the input's type of the manifest's field and limits."""
+        given = self.parameters
+        fields: dict[str, Any] = {given.field: (text_field(given, given.title, given.example), ...)}
+        self.input_type = create_model("TextInput", __base__=TextInput, **fields)
+
+    @property
+    def graphs(self) -> Mapping[str, GraphSpec]:
+        """See the module."""
+        tags = 1 + 2 * len(self.parameters.labels)
+        logits = TensorSpec(LOGITS, "float32", (ANY_LENGTH, tags))
+        return {MODEL: GraphSpec(text_feeds(self.parameters), (logits,))}
+
+    def labels(self) -> list[Label]:
+        """The types of entities, in the graph's order."""
+        return [Label(**label.model_dump()) for label in self.parameters.labels]
+
+    def check(self, value: TextInput) -> None:
+        """See texts."""
+        check_text(getattr(value, self.parameters.field), self.parameters.field, self.parameters.script)
+
+    def open_bundle(self, folder: Path) -> Tagger:
+        """See TypedPipeline. Raises BundleRefused if the tokenizer is damaged or another model's."""
+        return Tagger(self.parameters, TextTokenizer(folder, self.parameters))
+
+
+class Tokens(NamedTuple):
+    """The tokens of a whole text: their offsets [T] and logits float64 [T,1+2K]."""
+
+    offsets: Sequence[tuple[int, int]]
+    logits: NDArray[np.float64]
+
+
+class Tagger:
+    """What scores: windows of like length in one run, then one sequence of tags for each text."""
+
+    def __init__(self, parameters: TokenClassificationParameters, tokenizer: TextTokenizer) -> None:
+        self._parameters = parameters
+        self._tokenizer = tokenizer
+
+    def score(self, run: Run, cases: Sequence[TypedCase[TextInput, NoOptions]]) -> list[EntitiesResult]:
+        """See TypedScoring."""
+        texts = [str(getattr(case.input, self._parameters.field)) for case in cases]
+        read = [self._tokenizer.read(text) for text in texts]
+        logits = iter(self._logits(run, read))
+        return [
+            self._result(text, each, [next(logits) for _ in each.windows])
+            for text, each in zip(texts, read, strict=True)
+        ]
+
+    def _logits(self, run: Run, read: Sequence[ReadText]) -> list[NDArray[np.float64]]:
+        """The graph's logits of each window of the texts, in order, without padding. Raises PredictionInvalid."""
+        windows = [window for text in read for window in text.windows]
+        texts = [row for row, text in enumerate(read) for _ in text.windows]
+        found: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(windows)
+        for rows, length in runs_of_windows(windows):
+            feeds = feeds_of_windows([windows[row] for row in rows], length, self._parameters)
+            given = np.asarray(run(feeds)[LOGITS], np.float64)
+            wanted = (len(rows), length, 1 + 2 * len(self._parameters.labels))
+            if given.shape != wanted:
+                raise PredictionInvalid(
+                    tuple({texts[row] for row in rows}), f"{LOGITS} has the shape {given.shape}"
+                )
+            for place, row in enumerate(rows):
+                found[row] = given[place, : len(windows[row].ids)]
+        bad = {texts[row] for row, each in enumerate(found) if not np.isfinite(each).all()}
+        if bad:
+            raise PredictionInvalid(tuple(sorted(bad)), f"{LOGITS} holds what is not a finite number")
+        return found
+
+    def _result(self, text: str, read: ReadText, logits: Sequence[Array]) -> EntitiesResult:
+        reason = read.unread(self._parameters)
+        tokens = _joined(read, logits, self._parameters.overlap)
+        return EntitiesResult(
+            entities=None if reason else list(self._entities(text, tokens)),
+            abstained=reason is not None,
+            abstain_reason=reason,
+            tokens=read.tokens,
+            windows=len(read.windows),
+            truncated=read.truncated,
+        )
+
+    def _entities(self, text: str, tokens: Tokens) -> Iterator[Entity]:
+        shares = _softmax(tokens.logits)
+        for kind, first, last in entity_spans(most_likely_tags(tokens.logits)):
+            probability = float(shares[first : last + 1, 1 + 2 * kind : 3 + 2 * kind].sum(axis=1).mean())
+            start, end = tokens.offsets[first][0], tokens.offsets[last][1]
+            named = text[start:end].strip()
+            if named and probability >= self._parameters.least_probability:
+                start += len(text[start:end]) - len(text[start:end].lstrip())
+                label = self._parameters.labels[kind]
+                coding = Coding(system=label.system, code=label.code) if label.system and label.code else None
+                yield Entity(
+                    start=start,
+                    end=start + len(named),
+                    text=named,
+                    label=label.id,
+                    display=label.display,
+                    code=coding,
+                    probability=min(probability, 1.0),
+                )
+
+
+def _joined(read: ReadText, logits: Sequence[Array], overlap: int) -> Tokens:
+    """The tokens of all windows but special ones, each once: what two windows share is cut in the middle."""
+    offsets: list[tuple[int, int]] = []
+    kept: list[Array] = []
+    last = len(read.windows) - 1
+    for place, (window, given) in enumerate(zip(read.windows, logits, strict=True)):
+        rows = [row for row, special in enumerate(window.special) if not special]
+        rows = rows[
+            overlap // 2 if place else 0 : len(rows) - (overlap - overlap // 2 if place < last else 0)
+        ]
+        offsets += [window.offsets[row] for row in rows]
+        kept.append(given[rows])
+    return Tokens(offsets, np.concatenate(kept))
+
+
+def most_likely_tags(logits: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The most likely tags int64 [T] of logits [T,1+2K]: inside a type comes only behind begin or inside of the same type."""
+    count = len(logits)
+    begin, inside = slice(1, None, 2), slice(2, None, 2)
+    score = logits[0].copy() if count else np.empty(0)
+    score[inside] = -np.inf
+    came = np.zeros(logits.shape, np.int64)
+    own = np.arange(logits.shape[1])
+    for row in range(1, count):
+        came[row] = score.argmax()
+        stays = score[inside] >= score[begin]
+        came[row, inside] = np.where(stays, own[inside], own[begin])
+        score = score[came[row]] + logits[row]
+    tags = np.zeros(count, np.int64)
+    for row in range(count - 1, -1, -1):
+        tags[row] = score.argmax() if row == count - 1 else came[row + 1, tags[row + 1]]
+    return tags
+
+
+def entity_spans(tags: Sequence[int] | NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """The entities of tags: type, first token, last token."""
+    first = -1
+    for row, tag in enumerate([*map(int, tags), 0]):
+        if tag and tag % 2 == 0 and first >= 0:
+            continue
+        if first >= 0:
+            yield (int(tags[first]) - 1) // 2, first, row - 1
+        first = row if tag else -1
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+load = TokenClassification.load
