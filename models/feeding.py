@@ -16,7 +16,7 @@ import numpy as np
 from models.manifest import Fault, GraphTable
 from models.pipelines import Array, TensorSpec
 from models.signature import FLOATS, Tensor
-from models.tensor_faults import fault, fits, missing, rows_reason, unknown, unlike
+from models.tensor_faults import fault, fits, missing, other_shape, rows_reason, unknown, unlike
 
 # Element type of a feed -> element types of inputs that it may go to.
 _CONVERTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -143,7 +143,8 @@ class Feeding:
             for each in source.columns if source.places is not None else (spec,):
                 # An unknown key may have been meant for this tensor: with the key renamed, it may be right.
                 if each.name in self._mapped or not self._astray:
-                    yield unlike("inputs", each, missing("inputs", each, self._inputs))
+                    written = name if each.name in self._mapped else None
+                    yield unlike("inputs", each, missing("inputs", each, self._inputs, written))
         elif source.columns:
             yield from _unfit_columns(tensor, source)
         elif reason := _element_reason(tensor, spec) or _shape_reason(tensor, spec.shape):
@@ -173,7 +174,7 @@ def _unfit_columns(tensor: Tensor, source: _Source) -> Iterator[Fault]:
 
 def _shape_reason(tensor: Tensor, shape: tuple[int, ...]) -> str | None:
     rows, *lengths = tensor.shape or (0,)
-    return rows_reason(rows) or (None if fits(lengths, shape) else "has another shape")
+    return rows_reason(rows) or (None if fits(lengths, shape) else other_shape(lengths))
 
 
 def _element_reason(tensor: Tensor, spec: TensorSpec) -> str | None:

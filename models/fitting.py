@@ -14,7 +14,7 @@ from models.feeding import Feeding
 from models.manifest import Fault, GraphTable, ManifestInvalid
 from models.pipelines import Array, GraphSpec, PredictionInvalid, TensorSpec
 from models.signature import CLASS_MAPS, FLOATS, Signature, Tensor
-from models.tensor_faults import fault, fits, listed, missing, rows_reason, unknown, unlike
+from models.tensor_faults import fault, fits, listed, missing, other_shape, rows_reason, unknown, unlike
 
 # Element type of an output as the pipeline reads it -> those of graphs that it is read from; a label is no score.
 _READS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -34,6 +34,7 @@ class Fitting:
     def __init__(self, table: GraphTable, spec: GraphSpec, signature: Signature) -> None:
         self._outputs = {each.name: table.outputs.get(each.name, each.name) for each in spec.outputs}
         self._specs = {each.name: each for each in spec.outputs}
+        self._written = table.outputs
         self._classes = table.classes
         self._given = {tensor.name: tensor for tensor in signature.outputs}
         self._feeding = Feeding(table, spec.feeds, signature.inputs)
@@ -86,7 +87,8 @@ class Fitting:
     def _unfit(self, spec: TensorSpec) -> list[Fault]:
         """The fault of an output that the pipeline needs, if any."""
         tensor = self._given.get(self._outputs[spec.name])
-        reason = _reason(tensor, spec) if tensor else missing("outputs", spec, self._given)
+        written = self._written.get(spec.name)
+        reason = _reason(tensor, spec) if tensor else missing("outputs", spec, self._given, written)
         return [] if reason is None else [unlike("outputs", spec, reason)]
 
     def _unfit_classes(self) -> list[Fault]:
@@ -115,7 +117,7 @@ def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:
         likely = ", as labels have" if spec.dtype in FLOATS and tensor.element.startswith("int") else ""
         return f"has another element type, {tensor.element}{likely}"
     rows, *lengths = tensor.shape or (None, *spec.shape)  # exporters may omit the shapes of outputs
-    return rows_reason(rows) or (None if fits(lengths, spec.shape) else "has another shape")
+    return rows_reason(rows) or (None if fits(lengths, spec.shape) else other_shape(lengths))
 
 
 def _of_maps(
@@ -133,7 +135,7 @@ def _of_maps(
     if names is None:
         reason = (
             f"the graph's classes are {listed(sorted(found, key=str))}: write them as the ids of `labels`, or list them as "
-            "`classes` in [graph], in the order of `labels`"
+            "`classes` in [graph] or [graphs.NAME], in the order of `labels`"
         )
         raise PredictionInvalid(tuple(range(len(maps))), reason)
     return np.array([[scores[name] for name in names] for scores in maps], spec.dtype).reshape(-1, count)

@@ -31,7 +31,8 @@ from models.row_mixing import answers_in_company
 FEWEST_CASES: Final = 5
 TOO_FEW: Final = "golden_too_few"
 ROWS_ADVICE: Final = (
-    "Export the graph so that its rows do not affect each other, or set `row_by_row` in [graph]"
+    "Export the graph so that its rows do not affect each other, or set `row_by_row` in [graph] "
+    "or [graphs.NAME]"
 )
 
 Result = Mapping[str, object]

@@ -13,20 +13,25 @@ from models.graph import check_graph
 from models.manifest import MANIFEST_NAME, MODEL, BundleRefused, Fault, GraphTable, ModelManifest, toml_table
 from models.pipelines import GraphSpec, Pipeline
 from models.sandbox import Sandbox, SandboxFailed
+from models.tensor_faults import of_graph
 
 
 @dataclass(frozen=True)
 class GraphTables:
-    """The graphs of a bundle by name. Their tensors are compared only if the manifest says which they are (`told`)."""
+    """The graphs of a bundle by name. Their tensors are compared only if the manifest says which they are (`told`).
+
+    `named`: each has a table [graphs.NAME]; otherwise the only one has [graph].
+    """
 
     graphs: Mapping[str, GraphTable]
     told: bool = True
+    named: bool = False
 
     @classmethod
     def of(cls, folder: Path, manifest: ModelManifest | None) -> Self:
         """The graphs of the manifest; for a refused manifest, those that its [graph] or [graphs] tables still give."""
         if manifest is not None:
-            return cls(manifest.graph_tables)
+            return cls(manifest.graph_tables, named=bool(manifest.graphs))
         try:
             written = toml_table(read_text(folder, MANIFEST_NAME))
         except BundleRefused:
@@ -36,7 +41,8 @@ class GraphTables:
             read = {name: GraphTable.model_validate(table) for name, table in graphs.items()}
         except (AttributeError, ValidationError):  # reported with the manifest's faults
             return cls({}, told=False)
-        return cls(read, told="graph" not in written or "graphs" not in written)
+        named = bool(written.get("graphs"))
+        return cls(read, told="graph" not in written or "graphs" not in written, named=named)
 
 
 def check_graphs(
@@ -53,7 +59,8 @@ def check_graphs(
     specs: dict[str, GraphSpec] = dict(pipeline.graphs) if pipeline is not None and tables.told else {}
     faults = _misnamed(tables.graphs.keys(), specs.keys()) if specs else []
     for name, table in tables.graphs.items():
-        faults += _check_one(folder, table, specs.get(name), files, sandbox)
+        found = _check_one(folder, table, specs.get(name), files, sandbox)
+        faults += [of_graph(each, name) for each in found] if tables.named else found
     return faults
 
 

@@ -195,7 +195,10 @@ class ModelManifest(ManifestTable):
     @model_validator(mode="after")
     def _check_graphs(self) -> Self:
         if self.graph is not None and self.graphs:
-            raise ValueError("give one [graph], or several by name under [graphs], not both")
+            names = ", ".join(f"[graphs.{name}]" for name in self.graphs)
+            raise ValueError(
+                f"[graph] is for a bundle of one graph: move its keys into {names}, and remove it"
+            )
         return self
 
     @classmethod

@@ -1,24 +1,24 @@
 """Faults where the tensors of a pipeline and those of a graph do not match, with the key of the manifest to change."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from models.manifest import MANIFEST_NAME, Fault
 from models.pipelines import ANY_LENGTH, TensorSpec
 
 _NAMED = 20  # names listed at most
+_PLACE = f"{MANIFEST_NAME}: graph."
 
 
 def fault(side: str, code: str, detail: str) -> Fault:
     """A fault of the graph's `side`: "inputs", "outputs" or "classes"."""
-    return Fault(f"{MANIFEST_NAME}: graph.{side}", code, detail)
+    return Fault(f"{_PLACE}{side}", code, detail)
 
 
 def unlike(side: str, spec: TensorSpec, reason: str) -> Fault:
     """The fault of a pipeline's tensor that cannot be fed to, or read from, the graph's."""
-    lengths = ["any" if length == ANY_LENGTH else str(length) for length in spec.shape]
-    wanted = f"{spec.dtype} [{', '.join(['N', *lengths])}]"
     code = "input_differs" if side == "inputs" else "output_differs"
-    return fault(side, code, f"{spec.name!r} {reason}: the pipeline needs {wanted}")
+    return fault(side, code, f"{spec.name!r} {reason}: the pipeline needs {spec.dtype} {_shape(spec.shape)}")
 
 
 def unknown(side: str, name: str, known: Iterable[str]) -> Fault:
@@ -29,9 +29,30 @@ def unknown(side: str, name: str, known: Iterable[str]) -> Fault:
     return fault(side, "graph_name_unknown", detail)
 
 
-def missing(side: str, spec: TensorSpec, tensors: Iterable[str]) -> str:
-    """What to write if the graph has no tensor of the pipeline's name, or of the name it is mapped to."""
-    return f"is missing: the graph's {side} are {listed(tensors)}, so write `{side}.{spec.name} = ...` in [graph]"
+def missing(side: str, spec: TensorSpec, tensors: Iterable[str], written: str | None = None) -> str:
+    """What to write if the graph has no tensor of the pipeline's name, or of the one `written` for it in the manifest."""
+    known = list(tensors)
+    if written is None:
+        return f"is missing: the graph's {side} are {listed(known)}, so write `{side}.{spec.name} = ...` in [graph]"
+    others = f"is mapped to {written!r}, and the graph's {side} are {listed(known)}: "
+    remove = "remove" if spec.name in known else "correct"
+    return f"{others}{remove} the key `{side}.{spec.name}` in [graph]"
+
+
+def other_shape(lengths: Sequence[int | None]) -> str:
+    """Why a tensor is refused whose rows have these lengths."""
+    return f"has another shape, {_shape(lengths)}"
+
+
+def of_graph(fault: Fault, name: str) -> Fault:
+    """A fault of a graph that has a table of its own, [graphs.NAME], with the keys of that table."""
+    place, table = fault.place.replace(_PLACE, f"{MANIFEST_NAME}: graphs.{name}."), f"[graphs.{name}]"
+    return replace(fault, place=place, detail=fault.detail.replace("[graph]", table))
+
+
+def _shape(lengths: Sequence[int | None]) -> str:
+    """The shape of a tensor whose rows have these lengths; None and ANY_LENGTH are dynamic."""
+    return f"[{', '.join(['N', *('any' if each in (None, ANY_LENGTH) else str(each) for each in lengths)])}]"
 
 
 def rows_reason(rows: int | None) -> str | None:

@@ -204,6 +204,36 @@ def test_graphs_that_the_pipeline_lacks_or_needs_are_named(folder: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "side", "detail"),
+    [
+        (
+            'outputs.probability = "odds"',
+            "outputs",
+            (
+                "'probability' is mapped to 'odds', and the graph's outputs are 'probability': remove the key "
+                "`outputs.probability` in [graphs.model]: the pipeline needs float32 [N, 1]"
+            ),
+        ),
+        (
+            'outputs.odds = "probability"',
+            "outputs",
+            "the pipeline knows no 'odds'; it has 'probability': rename the key `outputs.odds` in [graphs.model]",
+        ),
+        ("classes = [0]", "classes", "the pipeline reads no scores by class from this graph: remove the key"),
+    ],
+)
+def test_a_fault_of_a_graph_with_a_table_of_its_own_names_that_table(
+    folder: Path, key: str, side: str, detail: str
+) -> None:
+    table = f'[graphs.model]\nfile = "model.onnx"\n{key}\n[files]'
+    edit(folder, "manifest.toml", lambda text: text.replace("[files]", table))
+    for change in (lambda text: text, lambda text: text.replace('"1.0.0"', '"one"')):  # read, and refused
+        edit(folder, "manifest.toml", change)
+        [fault] = [each for each in check_bundle(folder, RUN) if "graph" in each.place]
+        assert (fault.place, fault.detail) == (f"manifest.toml: graphs.model.{side}", detail)
+
+
 def test_a_run_of_a_graph_that_the_bundle_lacks_names_those_it_has(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

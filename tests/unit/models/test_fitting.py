@@ -112,7 +112,7 @@ def test_a_graph_of_one_row_is_run_row_by_row(rows: Tensor, table: dict[str, Any
         (Tensor("shares", "float32", (3, 2)), SHARES, {}, "has a fixed number of rows: export it with a"),
         (Tensor("score", CLASS_MAPS, ()), SCORE, {}, "'score' is a map of classes, which the pipeline cannot"),
         (Tensor("p", "float32", (None, 2)), SHARES, {}, "the graph's outputs are 'p', so write `outputs.shares = "),
-        (Tensor("p", "float32", (None, 2)), SHARES, {"shares": "q"}, "'shares' is missing: the graph's outputs are 'p'"),
+        (Tensor("p", "float32", (None, 2)), SHARES, {"shares": "q"}, "'q', and the graph's outputs are 'p': correct the key"),
         (Tensor("p", "float32", (None, 2)), SHARES, {"share": "p"}, "knows no 'share'; it has 'shares': rename the key"),
     ],
 )  # fmt: skip
