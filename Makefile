@@ -86,7 +86,7 @@ endif
 
 lock: install ## pin the dependencies anew: for work, for the CPU images, for the GPU image
 	$(PIP) install uv
-	$(COMPILE) --upgrade --extra cpu --extra embedded --extra evaluate --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --extra cpu --extra embedded --extra chem --extra evaluate --extra dev pyproject.toml -o requirements.lock
 	$(COMPILE) --extra cpu --constraint requirements.lock pyproject.toml -o requirements-cpu.lock
 	$(COMPILE) --extra gpu --constraint requirements.lock pyproject.toml -o requirements-gpu.lock
 

@@ -69,6 +69,9 @@ class FieldCode(StrEnum):
     UNREADABLE_TEXT = "unreadable_text"
     WRONG_SCRIPT = "wrong_script"
 
+    # A molecule.
+    INVALID_SMILES = "invalid_smiles"
+
     # A row of a batch.
     INVALID_JSON = "invalid_json"
     NOT_UTF8 = "not_utf8"

@@ -35,6 +35,8 @@ MANIFEST_NAME = "manifest.toml"
 BYTE_ORDER_MARK = "\ufeff"
 # The name of the graph of a bundle with one graph.
 MODEL = "model"
+# The code of the fault of a bundle whose pipeline needs a library that is not installed here.
+EXTRA_MISSING = "extra_missing"
 # Marks what must be filled in before a bundle can be published; see models.skeleton.
 FILL_IN = "FILL IN"
 

@@ -2,12 +2,12 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from models.bundle import Bundle, BundleRefused, bundled, read_bundle
 from models.checking import publishable
+from models.manifest import EXTRA_MISSING
 from service import accounts, master_key, requirements
 from service.accounts import DEFAULT_TENANT, Scope
 from service.catalog import publishing
@@ -24,10 +24,19 @@ CHECKS = min(os.cpu_count() or 1, 4)  # bundles that are checked at the same tim
 ADMIN_KEY_FILE = "admin.key"
 
 
-def bootstrap(settings: Settings, *, admin_key: bool = True) -> None:
+class ExtraNotInstalled(BundleUnusable):
+    """The bundle needs a library that is not installed. `advice` says which, and how to install it."""
+
+    def __init__(self, detail: str, advice: str) -> None:
+        super().__init__(detail)
+        self.advice = advice
+
+
+def bootstrap(settings: Settings, *, admin_key: bool = True) -> list[str]:
     """Migrate, make tenant `default`, publish the bundled models; with an admin key in `<data-dir>/admin.key`.
 
-    The folder of a local blob store is made while no model is published; later it must be there.
+    The folder of a local blob store is made while no model is published; later it must be there. Returns what
+    publish_bundled does.
 
     Raises SettingInvalid, or StartRefused when the blob store cannot be written.
     """
@@ -40,7 +49,7 @@ def bootstrap(settings: Settings, *, admin_key: bool = True) -> None:
         fault = requirements.blob_store(blobs, settings.blob_setting, f"trials/{ACTOR}-{uuid4().hex}")
         if fault is not None:
             raise StartRefused([fault])
-        publish_bundled(database, blobs)
+        return publish_bundled(database, blobs)
     finally:
         database.close()
 
@@ -60,13 +69,24 @@ def ensure_admin(database: Database, keyring: Keyring, path: Path | None) -> Non
         path.write_text(issued.token + "\n")
 
 
-def publish_bundled(database: Database, blobs: BlobStore) -> None:
-    """Publish every bundle of models/zoo that is not published yet. Raises BundleUnusable."""
+def publish_bundled(database: Database, blobs: BlobStore) -> list[str]:
+    """Publish every bundle of models/zoo that is not published yet. Raises BundleUnusable.
+
+    Bundles that need a library which is not installed are skipped: they are published by the first start that finds it.
+    Returns a sentence for each.
+    """
     published = _published(database)
     missing = [folder for folder in bundled() if read_bundle(folder).digest not in published]
+
+    def publish(folder: Path) -> str | None:
+        try:
+            publish_folder(database, blobs, folder, actor=ACTOR)
+        except ExtraNotInstalled as lacking:
+            return f"skipped the model {folder.name}: {lacking.advice}"
+        return None
+
     with ThreadPoolExecutor(CHECKS) as checks:  # each runs the graph in a process of its own
-        for _ in checks.map(partial(publish_folder, database, blobs, actor=ACTOR), missing):
-            pass
+        return [skipped for skipped in checks.map(publish, missing) if skipped is not None]
 
 
 def _published(database: Database) -> set[str]:
@@ -76,10 +96,16 @@ def _published(database: Database) -> set[str]:
 
 
 def publish_folder(database: Database, blobs: BlobStore, folder: Path, *, actor: str) -> Bundle:
-    """Check the bundle in `folder` and publish it. Raises BundleUnusable with every fault found."""
+    """Check the bundle in `folder` and publish it. Raises BundleUnusable with every fault found.
+
+    Raises ExtraNotInstalled, which is one, if that is its only fault.
+    """
     try:
         bundle = publishable(folder)
     except BundleRefused as refused:
+        if {fault.code for fault in refused.faults} == {EXTRA_MISSING}:
+            advice = refused.faults[0].detail
+            raise ExtraNotInstalled(f"{folder.name} cannot be published: {advice}", advice) from None
         raise BundleUnusable(f"{folder.name} cannot be published.\n{refused}") from None
     with database.transaction() as work:
         publishing.publish(work, blobs, bundle, actor=actor)

@@ -24,6 +24,7 @@ Load = Callable[[ModelManifest, ReadFile], Pipeline]
 # images never loads Pillow.
 _BUILT_IN: Final = {
     "image-classification": "models.pipelines.image_classification",
+    "molecule-property": "models.pipelines.molecule_property",
     "sequence-classification": "models.pipelines.sequence_classification",
     "tabular-classification": "models.pipelines.tabular_classification",
     "tabular-regression": "models.pipelines.tabular_regression",

@@ -42,7 +42,8 @@ def bootstrap_installation(installation: Installation, out: Output) -> int:
     from service.bootstrap import bootstrap
 
     owner = installation.settings.model_copy(update={"database_url": installation.owner_url})
-    bootstrap(owner, admin_key=False)
+    for skipped in bootstrap(owner, admin_key=False):
+        out.note(skipped)
     return _show(installation, out)
 
 

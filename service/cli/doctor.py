@@ -100,7 +100,13 @@ def _checks(examined: Examined) -> Iterator[Check]:
     """The checks that can be made: those of the database's content only where there is one."""
     from service.cli.checks import application, configuration, machine, roots, servers
 
-    yield from (configuration.master_key, configuration.secret_files, machine.disk, machine.runtime)
+    yield from (
+        configuration.master_key,
+        configuration.secret_files,
+        machine.disk,
+        machine.runtime,
+        machine.chemistry,
+    )
     yield from (servers.postgres, servers.privileges, servers.schema, servers.redis)
     if servers.has_schema(examined):
         yield from (

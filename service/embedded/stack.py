@@ -36,7 +36,8 @@ def _to_stderr(line: str) -> None:
 def _bootstrap(settings: Settings) -> None:
     from service.bootstrap import bootstrap
 
-    bootstrap(settings)
+    for skipped in bootstrap(settings):
+        _to_stderr(skipped)
 
 
 def run_stack(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.bundle import bundled
 from models.graph import MODEL_NAME
+from models.pipelines import molecules
 from service.cli.checks.finding import Examined, Finding, fail, ok, warn
 
 DISK_FAIL_BYTES = 512 * 2**20
@@ -72,6 +73,22 @@ def runtime(examined: Examined) -> Iterator[Finding]:
         yield runtime_fault(ended.stderr)
     else:
         yield provider(json.loads(ended.stdout.splitlines()[-1]), gpu=GPU_DEVICE.exists())
+
+
+def chemistry(examined: Examined) -> Iterator[Finding]:  # noqa: ARG001 - it is this Python's
+    """Whether RDKit is installed, which models of molecules need."""
+    yield rdkit(molecules.version())
+
+
+def rdkit(version: str | None) -> Finding:
+    """Whether models of molecules can be scored with this version of RDKit; None if there is none."""
+    if version is not None:
+        return ok("chemistry", f"RDKit {version}")
+    advice = (
+        "Install medqueue[chem] where workers run to score molecules, and where the API runs to refuse SMILES that is "
+        "wrong at submit; without such models this does not matter."
+    )
+    return warn("chemistry", "RDKit is not installed", advice)
 
 
 def runtime_fault(stderr: str) -> Finding:

@@ -36,6 +36,44 @@ FEATURES: list[dict[str, Any]] = [
 ]
 
 CLASSES: dict[str, Any] = {"labels": LABELS, "positive": "ill", "threshold": THRESHOLD}
+MOLECULES: dict[str, Any] = {
+    "features": {"bits": 64, "descriptors": ["MolWt", "MolLogP"]},
+    "domain": {
+        "bits": 256,
+        "false_alarm_rate": 0.05,
+        "catch_rate": 0.9,
+        "foreign_set": "made up",
+        "source": "made up for tests",
+    },
+    "tasks": [
+        {
+            "id": "solubility",
+            "title": "Solubility",
+            "kind": "regression",
+            "domain": "drugs",
+            "least_similarity": 0.5,
+            "unit": "log10(mol/L)",
+            "interval": {
+                "half_width": 1.5,
+                "coverage": 0.9,
+                "measured": 0.91,
+                "method": "split conformal prediction",
+                "source": "made up for tests",
+            },
+        },
+        {
+            "id": "toxic",
+            "title": "Toxic",
+            "kind": "classification",
+            "domain": "drugs",
+            "least_similarity": 0.1,
+            "positive": "toxic",
+            "negative": "not toxic",
+            "threshold": THRESHOLD,
+            "abstain": {"lower": 0.4, "upper": 0.5, "reason": "unclear"},
+        },
+    ],
+}
 OWN: dict[str, dict[str, Any]] = {
     "tabular-classification": {"features": FEATURES},
     "image-classification": {"size": 8},
@@ -72,8 +110,15 @@ OWN: dict[str, dict[str, Any]] = {
         ],
     },
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
+    "molecule-property": MOLECULES,
 }  # by pipeline: parameters that only it has
-WITHOUT_CLASSES = {"tabular-regression", "tensor", "text-embedding", "token-classification"}
+WITHOUT_CLASSES = {
+    "tabular-regression",
+    "tensor",
+    "text-embedding",
+    "token-classification",
+    "molecule-property",
+}
 
 
 def manifest_table(pipeline: str = "tabular-classification", **parameters: Any) -> dict[str, Any]:

@@ -21,6 +21,13 @@ from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
 from models.pipelines.image_classification import ImageParameters
 from models.pipelines.image_intake import ImageFileParameters, WindowParameters
+from models.pipelines.molecule_tasks import (
+    Classification,
+    MoleculeDomain,
+    MoleculeFeatures,
+    MoleculeParameters,
+    Regression,
+)
 from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.table_input import TableParameters
 from models.pipelines.tabular_classification import TabularParameters
@@ -44,6 +51,11 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of every pipeline of images": ImageFileParameters,
     "`[parameters.window]`": WindowParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
+    "`[parameters]` of `molecule-property`": MoleculeParameters,
+    "`[parameters.features]`": MoleculeFeatures,
+    "`[parameters.domain]`": MoleculeDomain,
+    "A regression of molecules": Regression,
+    "A classification of molecules": Classification,
     "`[parameters]` of `sequence-classification`": SequenceParameters,
     "Texts": TextParameters,
     "`[parameters.script]`": ScriptParameters,

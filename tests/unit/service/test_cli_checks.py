@@ -52,6 +52,8 @@ def statuses(findings: Iterator[Finding]) -> list[Status]:
         (machine.runtime_fault("...\nModuleNotFoundError: No module named 'onnxruntime'"), WARN),
         (machine.runtime_fault("...\nworkers.runtime.ProviderUnavailable: No CUDA here. Mend it."), FAIL),
         (machine.runtime_fault(""), FAIL),
+        (machine.rdkit("2026.09.1"), OK),
+        (machine.rdkit(None), WARN),
         (application.queue(0, 0), OK),
         (application.queue(5, 59.9), OK),
         (application.queue(5, 60), WARN),
