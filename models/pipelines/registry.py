@@ -25,6 +25,7 @@ Load = Callable[[ModelManifest, ReadFile], Pipeline]
 _BUILT_IN: Final = {
     "image-classification": "models.pipelines.image_classification",
     "molecule-property": "models.pipelines.molecule_property",
+    "semantic-search": "models.pipelines.semantic_search",
     "sequence-classification": "models.pipelines.sequence_classification",
     "tabular-classification": "models.pipelines.tabular_classification",
     "tabular-regression": "models.pipelines.tabular_regression",

@@ -55,6 +55,16 @@ class ReadText(NamedTuple):
     unknown: float
     truncated: bool
 
+    @property
+    def token_ids(self) -> list[int]:
+        """Those of all windows, without special ones."""
+        return [
+            token
+            for window in self.windows
+            for token, special in zip(window.ids, window.special, strict=True)
+            if not special
+        ]
+
     def unread(self, parameters: TextParameters) -> str | None:
         """Why the text must not be answered as if it had been read; None if it was."""
         if self.truncated:

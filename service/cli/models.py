@@ -109,6 +109,53 @@ def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> in
     return ExitCode.OK
 
 
+@models.command("index")
+@click.argument(
+    "documents", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="DOCUMENTS"
+)
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    metavar="MODEL",
+    help="A bundled model or a folder: its encoder is used.",
+)
+@click.option("--name", required=True, help="Name of the new model, and of its folder.")
+@click.option("--into", type=click.Path(path_type=Path), metavar="FOLDER", help="Another folder to create.")
+@click.option("--about", default="", help="What the model answers, in one line.")
+@click.option("--license", default="LicenseRef-Proprietary", show_default=True, help="Of the documents.")
+@click.option("--text", default="text", show_default=True, help="Column of the texts.")
+@click.option("--id", default="id", show_default=True, help="Column of the ids.")
+@click.option("--title", default="title", show_default=True, help="Column of the titles.")
+@click.option("--url", default="url", show_default=True, help="Column of the links.")
+@json_option
+def index_documents(
+    documents: Path, source: str, name: str, into: Path | None, as_json: bool, **told: str
+) -> int:
+    """Create a bundle that searches DOCUMENTS: a .csv, .jsonl or .ndjson file.
+
+    Each row or line is a document: a text, and an id, a title and a link if there are such columns. A document without an id
+    gets the number of its line. The bundle is ready to be published; its golden cases and its card are written, too.
+
+    The bundle holds the texts unencrypted, and whoever may submit jobs to the model can read them.
+
+    \b
+    Example:
+      medqueue models index notes.csv --from health-question-search --name ward-notes --text note
+    """
+    from service.cli.indexing import index_file
+
+    columns = {key: told[key] for key in ("text", "id", "title", "url")}
+    about = {
+        "name": name,
+        "license": told["license"],
+        "title": told["about"] or f"Search in {documents.name}",
+    }
+    return index_file(
+        Output(as_json=as_json), documents, source, into or Path(name), columns=columns, about=about
+    )
+
+
 @models.command("seal")
 @folder_argument
 @click.option("--golden", is_flag=True, help="First rewrite golden.json with the model's present answers.")

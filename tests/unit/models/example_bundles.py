@@ -77,6 +77,14 @@ MOLECULES: dict[str, Any] = {
 OWN: dict[str, dict[str, Any]] = {
     "tabular-classification": {"features": FEATURES},
     "image-classification": {"size": 8},
+    "semantic-search": {
+        "longest": 200,
+        "vocabulary": 12,
+        "max_tokens": 16,
+        "example": "no fever",
+        "encoder": "words",
+        "dimension": 12,
+    },
     "tensor": {"inputs": [{"name": "x", "shape": [2]}], "outputs": [{"name": "y", "shape": [1]}]},
     "text-classification": {"longest": 200, "vocabulary": 12, "max_tokens": 16, "example": "no fever"},
     "text-embedding": {
@@ -113,6 +121,7 @@ OWN: dict[str, dict[str, Any]] = {
     "molecule-property": MOLECULES,
 }  # by pipeline: parameters that only it has
 WITHOUT_CLASSES = {
+    "semantic-search",
     "tabular-regression",
     "tensor",
     "text-embedding",

@@ -28,6 +28,7 @@ from models.pipelines.molecule_tasks import (
     MoleculeParameters,
     Regression,
 )
+from models.pipelines.semantic_search import Relevance, SearchParameters
 from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.table_input import TableParameters
 from models.pipelines.tabular_classification import TabularParameters
@@ -63,6 +64,8 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `text-embedding`": EncoderParameters,
     "`[parameters]` of `text-pair-classification`": TextPairParameters,
     "`[parameters]` of `token-classification`": TokenClassificationParameters,
+    "`[parameters]` of `semantic-search`": SearchParameters,
+    "`[parameters.relevance]`": Relevance,
     "`[parameters]` of `tensor`": TensorParameters,
     "A tensor": TensorTable,
     "A feature": FeatureTable,
@@ -79,7 +82,14 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`golden.json`": GoldenCase,
 }
 BASES = {ManifestTable, MeasuredFeature, ReadingClassifierParameters}
-SHARED = (ClassificationParameters, TableParameters, FeatureTable, ImageFileParameters, TextParameters)
+SHARED = (
+    ClassificationParameters,
+    TableParameters,
+    FeatureTable,
+    ImageFileParameters,
+    TextParameters,
+    EncoderParameters,
+)
 IN_WORDS = {"none", "its defaults", "float32's"}
 
 

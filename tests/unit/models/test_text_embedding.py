@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
-from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle
 from models.manifest import ManifestInvalid
 from models.pipelines import Array, Case, InputRejected, PredictionInvalid, load_pipeline
 from models.pipelines.text_embedding import TextEmbedding
-from models.sandbox import CpuRun
-from tests.unit.models.example_bundles import manifest, manifest_table, toml
+from tests.unit.models.example_bundles import manifest
+from tests.unit.models.example_encoder import write_encoder
 from tests.unit.models.example_texts import TOKENS, write_tokenizer
 
 SIZE = len(TOKENS)
@@ -134,34 +131,8 @@ def test_a_manifest_that_makes_no_sense_is_refused(changed: dict[str, Any]) -> N
     assert next(iter(changed)) in refused.value.faults[0].place
 
 
-def graph() -> onnx.ModelProto:
-    """`hidden` of counts as a graph, called as in exports of Hugging Face."""
-    tensors = helper.make_graph(
-        [helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])],
-        "words",
-        [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["rows", "tokens"])
-            for name in ("input_ids", "attention_mask")
-        ],
-        [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["rows", "tokens", SIZE])],
-        [numpy_helper.from_array(np.eye(SIZE, dtype=np.float32), "table")],
-    )
-    return helper.make_model(tensors, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-
-
 def test_an_encoder_as_it_was_exported_is_publishable(tmp_path: Path) -> None:
-    folder = write_tokenizer(tmp_path / "bundle")
-    table = manifest_table("text-embedding", max_windows=4, pooling="mean")
-    table["graph"] = {"outputs": {"hidden": "last_hidden_state"}}
-    (folder / "manifest.toml").write_text(toml(table))
-    (folder / "CARD.md").write_text("# dose-effect\n\nMade up for tests.\n")
-    (folder / "model.onnx").write_bytes(graph().SerializeToString())
-    texts = ["fever", "no fever", "no cough.", "fever " * 20, "caf\u00e9", "no " * 33]
-    (folder / "golden.json").write_text(
-        json.dumps({"cases": [{"input": {"text": text}, "expected": {}} for text in texts]})
-    )
-    renew_golden(folder, CpuRun())
-    seal_bundle(folder)
+    folder = write_encoder(tmp_path / "bundle")
     assert check_bundle(folder) == []
     [first, *_] = json.loads((folder / "golden.json").read_text())["cases"]
     assert np.linalg.norm(first["expected"]["vector"]) == pytest.approx(1, abs=1e-6)
