@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from models.fitting import Fitting
+from models.fitting import Fitting, GraphUnknown
 from models.golden import renewed_golden
 from models.golden_cases import GOLDEN_NAME, GoldenCase, parse_golden
 from models.graph import read_signature
@@ -131,9 +131,7 @@ def fitted(folder: Path, manifest: ModelManifest, pipeline: Pipeline, run: RunMo
 
     def run_fitted(feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:
         if graph not in tables:
-            reason = f"the pipeline runs a graph {graph!r}, but the bundle has {', '.join(sorted(tables))}: "
-            advice = "name one of its graphs in `run(feeds, graph=...)`"
-            raise BundleRefused(Fault(f"{MANIFEST_NAME}: graphs", "graph_name_unknown", reason + advice))
+            raise GraphUnknown(graph, tables)
         return fitting(graph).run(lambda fed: run(folder / tables[graph].file, fed), feeds)
 
     return run_fitted

@@ -5,13 +5,13 @@ renamed, element types are converted, the maps of classes that scikit-learn's co
 that takes one row at a time is run row by row. Imports neither onnx nor ONNX Runtime.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from models.feeding import Feeding
-from models.manifest import Fault, GraphTable, ManifestInvalid
+from models.manifest import MANIFEST_NAME, BundleRefused, Fault, GraphTable, ManifestInvalid
 from models.pipelines import Array, GraphSpec, PredictionInvalid, TensorSpec
 from models.signature import CLASS_MAPS, FLOATS, Signature, Tensor
 from models.tensor_faults import fault, fits, listed, missing, other_shape, rows_reason, unknown, unlike
@@ -23,6 +23,15 @@ _READS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Any]]
+
+
+class GraphUnknown(BundleRefused):
+    """A pipeline runs a graph that its bundle lacks."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        reason = f"the pipeline runs a graph {name!r}, but the bundle has {', '.join(sorted(known))}: "
+        advice = "name one of its graphs in `run(feeds, graph=...)`"
+        super().__init__(Fault(f"{MANIFEST_NAME}: graphs", "graph_name_unknown", reason + advice))
 
 
 class Fitting:
@@ -117,7 +126,20 @@ def _reason(tensor: Tensor, spec: TensorSpec) -> str | None:
         likely = ", as labels have" if spec.dtype in FLOATS and tensor.element.startswith("int") else ""
         return f"has another element type, {tensor.element}{likely}"
     rows, *lengths = tensor.shape or (None, *spec.shape)  # exporters may omit the shapes of outputs
-    return rows_reason(rows) or (None if fits(lengths, spec.shape) else other_shape(lengths))
+    return rows_reason(rows) or (None if fits(lengths, spec.shape) else _shape_reason(lengths, spec))
+
+
+def _shape_reason(lengths: Sequence[int | None], spec: TensorSpec) -> str:
+    """How the shape of a row differs, and what to do where it holds the scores of labels."""
+    if not spec.classes or len(lengths) != 1:
+        return other_shape(lengths)
+    advice = "list one label for each score, in the order of the graph, or export a graph that fits"
+    if lengths[0] == 1:
+        advice = (
+            "if it is the probability of one of two labels, name that label as `positive`, with a threshold"
+        )
+    scores = "1 score" if lengths[0] == 1 else f"{lengths[0]} scores"
+    return f"has {scores} where `labels` has {len(spec.classes)}: {advice}"
 
 
 def _of_maps(

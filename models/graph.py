@@ -70,6 +70,23 @@ def external_locations(model: Any) -> set[str]:
     return {_external(part).get("location", "") for part in _messages(model) if _is_external(part)}
 
 
+def node_fault(model: Any) -> str | None:
+    """Says which node has fewer inputs or outputs than its operator needs, of the operators that ONNX defines; else None."""
+    versions = {each.domain: each.version for each in model.opset_import}
+    for node in model.graph.node:
+        try:
+            operator = onnx.defs.get_schema(node.op_type, versions.get(node.domain, 1), node.domain)
+        except onnx.defs.SchemaError:
+            continue
+        for what, given, least in (
+            ("input", node.input, operator.min_input),
+            ("output", node.output, operator.min_output),
+        ):
+            if len(given) < least:
+                return f"a node {node.op_type} has {len(given)} {what}s and needs {least}: export the graph again"
+    return None
+
+
 def _fault(code: str, detail: str) -> Fault:
     return Fault(MODEL_NAME, code, detail)
 

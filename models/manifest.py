@@ -14,17 +14,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-# https://semver.org/#is-there-a-suggested-regular-expression-regex-to-check-a-semver-string
-_SEMVER = (
-    r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
-    r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
-    r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$"
-)
-# The rule in words, for messages.
-NAME_RULE = (
-    "write lower-case letters and digits, in words joined by single hyphens, at most 64, such as sepsis-risk"
-)
-_KEBAB_CASE = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+from models.manifest_words import KEBAB_CASE, SEMVER, advice, told
+
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # Plain names joined by /: never a root, a drive, `..` or a hidden file on any system.
@@ -41,7 +32,7 @@ EXTRA_MISSING = "extra_missing"
 FILL_IN = "FILL IN"
 
 LONGEST_NAME = 64
-Name = Annotated[str, Field(pattern=_KEBAB_CASE, max_length=LONGEST_NAME)]
+Name = Annotated[str, Field(pattern=KEBAB_CASE, max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -136,6 +127,18 @@ class GraphTable(ManifestTable):
             raise ValueError("it must be a path inside the bundle: plain names with / between")
         return path
 
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _check_inputs(cls, inputs: object) -> object:
+        """Check the names before the union is tried, whose faults would name its branches instead of the key."""
+        for name, names in inputs.items() if isinstance(inputs, dict) else ():
+            several = (
+                isinstance(names, list | tuple) and names and all(isinstance(each, str) for each in names)
+            )
+            if not isinstance(names, str) and not several:
+                raise ValueError(f"{name!r} must be an input of the graph, in quotes, or a list of some")
+        return inputs
+
     @field_validator("classes", mode="before")
     @classmethod
     def _check_classes(cls, classes: object) -> object:
@@ -151,7 +154,7 @@ class ModelManifest(ManifestTable):
     """The manifest of one model version: its name, pipeline, limits, metrics and files."""
 
     name: Name
-    version: Annotated[str, Field(pattern=_SEMVER, max_length=64)]
+    version: Annotated[str, Field(pattern=SEMVER, max_length=64)]
     kind: Literal["diagnosis", "recommendation"]
     pipeline: Name
     title: Text
@@ -252,7 +255,7 @@ def control_characters(text: str, place: str, code: str) -> list[Fault]:
 
 def is_name(text: str) -> bool:
     """Whether `text` is a valid name of a model."""
-    return len(text) <= LONGEST_NAME and re.fullmatch(_KEBAB_CASE, text) is not None
+    return len(text) <= LONGEST_NAME and re.fullmatch(KEBAB_CASE, text) is not None
 
 
 def _is_finite(number: float) -> bool:
@@ -278,13 +281,13 @@ def parse_table(
     try:
         return model.model_validate(table, context=context)
     except ValidationError as error:
-        details = error.errors()
+        details = told(error.errors())
     raise ManifestInvalid(
         *(
             Fault(
                 f"{file}: {_key((*prefix, *detail['loc']))}",
                 detail.get("ctx", {}).get("code", code),
-                _advice(detail),
+                advice(detail),
             )
             for detail in details
         )
@@ -304,18 +307,3 @@ def _key(path: tuple[str | int, ...]) -> str:
     for part in path:
         written += f"[{part}]" if isinstance(part, int) else f".{_CONTROL.sub('?', part)}"
     return written.lstrip(".") or "the whole table"
-
-
-def _advice(fault: Any) -> str:
-    """What to change for one pydantic error (an ErrorDetails)."""
-    match fault["type"]:
-        case "missing":
-            return "add this key"
-        case "extra_forbidden":
-            return "remove this key: there is no such key here"
-        case "value_error":
-            return str(fault["msg"]).removeprefix("Value error, ")
-        case "string_pattern_mismatch" if fault["ctx"]["pattern"] == _KEBAB_CASE:
-            return NAME_RULE
-        case _:
-            return str(fault["msg"]).replace("Input should", "this value should")

@@ -8,6 +8,7 @@ import json
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +19,10 @@ from models.bundle import CARD_NAME
 from models.class_order import Classes, class_ids, column_classes
 from models.golden import FEWEST_CASES
 from models.golden_cases import GOLDEN_NAME
-from models.graph import external_locations, read_signature
+from models.graph import external_locations, node_fault, read_signature
 from models.image_guess import image_parameters
-from models.manifest import FILL_IN, MANIFEST_NAME, NAME_RULE, BundleRefused, Fault, is_name
+from models.manifest import FILL_IN, MANIFEST_NAME, BundleRefused, Fault, is_name
+from models.manifest_words import NAME_RULE
 from models.regression import is_regression
 from models.signature import CLASS_MAPS, Signature, Tensor
 from models.table_guess import example_rows, guessed_features, is_table, mapped
@@ -75,14 +77,16 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
         signature = read_signature(model)
     except Exception as error:  # protobuf raises what it likes
         raise BundleRefused(Fault(model.name, "onnx_invalid", "the file is not an ONNX model")) from error
+    if cut := node_fault(content):
+        raise BundleRefused(Fault(model.name, "onnx_invalid", cut))
     guess = _guessed(signature, content)
-    folder.mkdir(parents=True)
-    shutil.copyfile(model, folder / MODEL_NAME)
-    for location in sorted(external_locations(content)):
-        _copy_beside(model.parent, folder, location)
-    (folder / MANIFEST_NAME).write_text(_manifest(name, guess), encoding="utf-8")
-    (folder / GOLDEN_NAME).write_text(_golden(guess.examples), encoding="utf-8")
-    (folder / CARD_NAME).write_text(_card(name, guess), encoding="utf-8")
+    with _new_folder(folder):
+        shutil.copyfile(model, folder / MODEL_NAME)
+        for location in sorted(external_locations(content)):
+            _copy_beside(model.parent, folder, location)
+        (folder / MANIFEST_NAME).write_text(_manifest(name, guess), encoding="utf-8")
+        (folder / GOLDEN_NAME).write_text(_golden(guess.examples), encoding="utf-8")
+        (folder / CARD_NAME).write_text(_card(name, guess), encoding="utf-8")
     cases = (
         f"at least {FEWEST_CASES} real inputs that differ; `medqueue models seal --golden` adds the answers"
     )
@@ -105,6 +109,18 @@ def _require_readable(model: Path) -> None:
     if found.st_size > LARGEST_BYTES:
         advice = "an ONNX file holds at most 2 GiB: export the graph with its weights in separate files"
         raise BundleRefused(Fault(model.name, "onnx_invalid", advice))
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make `folder`; if what follows fails, remove it, and the folders above it that were made with it."""
+    above = [each for each in folder.parents if not each.exists()]
+    folder.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(above[-1] if above else folder)
+        raise
 
 
 def _copy_beside(source: Path, folder: Path, location: str) -> None:

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from models.fitting import Fitting
+import structlog
+
+from models.fitting import Fitting, GraphUnknown
 from models.manifest import MODEL, ModelManifest
 from models.pipelines import Array, Pipeline
 from workers.runtime import LoadedGraph
+
+log = structlog.get_logger()
 
 
 class Graphs(Protocol):
@@ -49,6 +53,10 @@ class FittedGraphs:
 
     def run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
         """See Graphs."""
+        if graph not in self._graphs:
+            unknown = GraphUnknown(graph, self._graphs)
+            log.error("graph_unknown", reason=str(unknown))
+            raise unknown
         return self._fittings[graph].run(self._graphs[graph].run, feeds)
 
     def stop(self) -> None:

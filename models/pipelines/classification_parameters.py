@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.manifest import ManifestTable, Text
+from models.manifest_words import LABEL_ID, SYSTEM_URI
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -19,11 +20,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class LabelParameters(ManifestTable):
     """One class: its id in results, its words, and its code in a code system, if there is one. Only the id is required."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
+    id: Annotated[str, Field(pattern=LABEL_ID, max_length=64)]
     display: Text
-    system: Annotated[
-        str | None, Field(pattern=r"^(https?://|urn:)\S+$", description="URI of the code system")
-    ] = None
+    system: Annotated[str | None, Field(pattern=SYSTEM_URI, description="URI of the code system")] = None
     code: Text | None = None
 
     @model_validator(mode="before")

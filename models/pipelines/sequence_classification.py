@@ -19,6 +19,7 @@ from models.pipelines.classification_parameters import ClassificationParameters,
 from models.pipelines.contract import ANY_LENGTH, FieldFault, InputRejected, ReadFile, TensorSpec
 from models.pipelines.typed import TypedInput
 from models.pipelines.typed_classification import TypedClassification
+from models.pipelines.typed_faults import FORM
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array
@@ -41,6 +42,14 @@ _NAMES: Final = {"dna": "DNA", "rna": "RNA", "protein": "amino acids"}
 
 def _plain(alphabet: str) -> str:
     return "".join(key for key, each in ALPHABETS[alphabet].items() if key == each)
+
+
+def _form(alphabet: str) -> str:
+    """Which letters a sequence may have, for messages."""
+    plain = _plain(alphabet)
+    several = "".join(key for key in ALPHABETS[alphabet] if key not in plain)
+    other = {"dna": ", with T where RNA has U", "rna": ", with U where DNA has T"}.get(alphabet, "")
+    return f", the letters {plain} and, where one is not certain, {several}{other}"
 
 
 class SequenceParameters(ClassificationParameters):
@@ -90,6 +99,7 @@ class SequenceClassification(TypedClassification[SequenceParameters, SequenceInp
             min_length=given.shortest,
             max_length=given.longest,
             pattern=f"^[{''.join(alphabet)}{''.join(alphabet).lower()}]*$",
+            json_schema_extra={FORM: _form(given.alphabet)},
             examples=[example],
         )
         self.input_type = create_model(

@@ -17,6 +17,7 @@ from pydantic import FailFast, Field, create_model, model_validator
 from models.field_codes import FieldCode
 from models.lazy import np
 from models.manifest import MODEL, ManifestTable
+from models.manifest_words import SNAKE_CASE
 from models.pipelines.contract import (
     ANY_LENGTH,
     FieldFault,
@@ -48,7 +49,7 @@ Element = Literal[
 class TensorTable(ManifestTable):
     """One tensor. `shape` leaves out the first axis, the row; -1 in it is any length from 1 to `longest`."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+    name: Annotated[str, Field(pattern=SNAKE_CASE, max_length=64)]
     dtype: Element = "float32"
     shape: Annotated[tuple[Annotated[int, Field(ge=-1)], ...], Field(max_length=8, strict=False)] = ()
     title: str = ""

@@ -16,6 +16,9 @@ from models.pipelines.features.names import FieldNames
 
 Schema = Mapping[str, Any]
 
+FORM: Final = (
+    "x-form"  # in the schema of a text: its pattern in words, as the end of "a text of 4 characters"
+)
 MOST: Final = 100  # faults of one value: a list may hold any number of wrong elements
 MOST_READ: Final = 10_000  # of pydantic's errors, each of which takes a kilobyte once it is read
 _CODES: Final[Mapping[str, FieldCode]] = {
@@ -256,6 +259,7 @@ def _text(schema: Schema) -> str:
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
     pattern = f" that matches {schema['pattern']}" if "pattern" in schema else ""
+    pattern = schema.get(FORM, pattern)
     return f"a text{_count(schema, 'minLength', 'maxLength', 'characters')}{pattern}"
 
 

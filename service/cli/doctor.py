@@ -113,6 +113,7 @@ def _checks(examined: Examined) -> Iterator[Check]:
             servers.data_keys,
             application.models,
             application.bundles,
+            application.pipelines,
             application.jobs,
             application.sweeps,
             roots.batch_roots,

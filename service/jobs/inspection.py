@@ -38,6 +38,11 @@ MENDED_FIRST: dict[str, str] = {
     JobProblem.BLOB_UNAVAILABLE: "Make the blob store reachable",
     JobProblem.INPUT_UNREADABLE: "Start the workers with the master key and the blobs that it was stored under",
 }
+SUBMIT_AGAIN = "Its caller may submit the case again."
+MODEL_AT_FAULT = (
+    "Look for its id in the workers' logs: `pipeline_failed` names the error and where the pipeline raised it. If the input is "
+    "right, correct the model and publish a new version; then its caller may submit the case again."
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) ->
         case JobState.SUCCEEDED:
             return Outlook("Nothing: it has its result.", "Nothing needs to be done.")
         case _:
-            return Outlook("Nothing: this state is final.", "Its caller may submit the case again.")
+            advice = MODEL_AT_FAULT if job.problem == JobProblem.MODEL_FAILED else SUBMIT_AGAIN
+            return Outlook("Nothing: this state is final.", advice)
 
 
 def _outlook_of_waiting(job: Inspection) -> Outlook:

@@ -297,6 +297,17 @@ def test_the_doctor_finds_files_of_a_bundle_that_are_missing(
     assert told == f"{model.name} {model.version} lacks model.onnx in the blob store"
 
 
+def test_the_doctor_finds_a_pipeline_whose_package_is_gone(
+    medqueue: Run, settings: Settings, database: Database
+) -> None:
+    model = factories.published(database, FsspecBlobStore(settings.blob_location))
+    assert found(medqueue, "pipelines") == []
+    with database.transaction() as work:
+        work.execute("""UPDATE model_version SET manifest = manifest || '{"pipeline": "second-look"}'""")
+    (told,) = found(medqueue, "pipelines")
+    assert told.startswith(f"{model.name} {model.version} needs the pipeline 'second-look', which no")
+
+
 def test_the_doctor_says_why_a_blob_store_cannot_be_written(
     medqueue: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

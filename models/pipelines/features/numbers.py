@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from models.field_codes import FieldCode
 from models.manifest import Text
+from models.manifest_words import UCUM_CODE
 from models.pipelines.contract import FieldFault
 from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
 from models.pipelines.features.written import MOST_WRITTEN, check_written, choices, meant, wanted_too
@@ -30,7 +31,7 @@ Whole = Annotated[int, Field(ge=-MOST_WHOLE, le=MOST_WHOLE)]
 class MeasuredFeature(FeatureTable):
     """A feature with a unit and a range. `unit` is a UCUM code ("1": none)."""
 
-    unit: Annotated[str, Field(pattern=r"^\S+$")] = "1"
+    unit: Annotated[str, Field(pattern=UCUM_CODE)] = "1"
     minimum: float
     maximum: float
 

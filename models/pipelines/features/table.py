@@ -8,6 +8,7 @@ from pydantic import Field
 
 from models.field_codes import FieldCode
 from models.manifest import ManifestTable, Text
+from models.manifest_words import SNAKE_CASE
 from models.pipelines.contract import FieldFault, pointer_to
 
 Stored = float | int | bool | str | None
@@ -16,7 +17,7 @@ Stored = float | int | bool | str | None
 class FeatureTable(ManifestTable):
     """What all features have, and one that may be absent."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+    name: Annotated[str, Field(pattern=SNAKE_CASE, max_length=64)]
     title: Text
     type: str = "number"
     required: bool = True

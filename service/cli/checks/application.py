@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from models.pipelines import registered_pipelines
 from service.catalog.bundles import missing
 from service.cli.checks.finding import Examined, Finding, fail, ok, warn
 from service.cli.checks.servers import can_look_up_keys, connect, counted
@@ -22,6 +23,11 @@ from service.storage import FsspecBlobStore
 
 MODELS = "SELECT DISTINCT name FROM model_version ORDER BY name"
 BUNDLES = "SELECT name, version, digest, manifest->'files' FROM model_version ORDER BY name, version"
+PIPELINES = "SELECT name, version, manifest->>'pipeline' FROM model_version ORDER BY name, version"
+PACKAGE_ADVICE = (
+    "Install the package that provides it wherever the API and workers run, and restart them. Until then submits of this model "
+    "are answered with 503, and its jobs and batches wait."
+)
 MISSING_ADVICE = (
     "Restore it from the backup, or publish the bundle again with `medqueue models publish`. Its jobs wait."
 )
@@ -58,6 +64,17 @@ def bundles(examined: Examined) -> Iterator[Finding]:
                 yield fail("bundles", found, MISSING_ADVICE)
     except (BlobUnavailable, SettingInvalid):
         return
+
+
+def pipelines(examined: Examined) -> Iterator[Finding]:
+    """Published models whose pipeline nothing that is installed here provides."""
+    with connect(examined) as connection:
+        published = connection.execute(PIPELINES).fetchall()
+    known = registered_pipelines()
+    for name, version, pipeline in published:
+        if pipeline not in known:
+            found = f"{name} {version} needs the pipeline {pipeline!r}, which no installed package provides"
+            yield fail("pipelines", found, PACKAGE_ADVICE)
 
 
 def jobs(examined: Examined) -> Iterator[Finding]:

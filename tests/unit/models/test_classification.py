@@ -364,7 +364,7 @@ def test_a_label_may_be_its_id_alone() -> None:
         ({"labels": LABELS[:1]}, "at least 2 items"),
         ({"labels": [f"l{n}" for n in range(1001)], "positive": None, "threshold": None}, "at most 1000"),
         ({"labels": ["well", "i" * 65]}, r"parameters\.labels\[1\]\.id: .*at most 64"),
-        ({"labels": ["well", "Ill"]}, r"parameters\.labels\[1\]\.id: .*match pattern"),
+        ({"labels": ["well", "Ill"]}, r"parameters\.labels\[1\]\.id: write lower-case"),
         ({"labels": [LABELS[0] | {"code": None}, LABELS[1]]}, "give system and code together, or neither"),
         ({"labels": [LABELS[0], LABELS[0]]}, "give each label its own id"),
         ({"positive": "sick"}, "give `positive`"),

@@ -106,7 +106,8 @@ def test_a_graph_of_one_row_is_run_row_by_row(rows: Tensor, table: dict[str, Any
     [
         (Tensor("shares", "string", (None, 2)), SHARES, {}, "'shares' has another element type, string"),
         (Tensor("shares", "int64", (None, 2)), SHARES, {}, "'shares' has another element type, int64, as labels have"),
-        (Tensor("shares", "float32", (None, 3)), SHARES, {}, "'shares' has another shape"),
+        (Tensor("shares", "float32", (None, 3)), SHARES, {}, "'shares' has 3 scores where `labels` has 2: list one label"),
+        (Tensor("shares", "float32", (None, 1)), SHARES, {}, "has 1 score where `labels` has 2: if it is the probability of"),
         (Tensor("shares", "float32", (None,)), SHARES, {}, "'shares' has another shape"),
         (Tensor("shares", "float32", (None, 2, 1)), SHARES, {}, "'shares' has another shape"),
         (Tensor("shares", "float32", (3, 2)), SHARES, {}, "has a fixed number of rows: export it with a"),

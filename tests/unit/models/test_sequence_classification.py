@@ -123,6 +123,21 @@ def test_other_letters_are_refused(alphabet: str, sequence: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("alphabet", "value", "words"),
+    [
+        ("rna", "ACGT", "ACGU and, where one is not certain, RYSWKMBDHVN, with U where DNA has T"),
+        ("dna", "ACG", "ACGT and, where one is not certain, RYSWKMBDHVN, with T where RNA has U"),
+        ("protein", "MKV*", "ACDEFGHIKLMNPQRSTVWY and, where one is not certain, BZJX"),
+    ],
+)
+def test_a_refusal_names_the_letters_and_the_length(alphabet: str, value: str, words: str) -> None:
+    with pytest.raises(InputRejected) as refused:
+        pipeline(alphabet).encode({"sequence": value})
+    [fault] = refused.value.faults
+    assert fault.detail == f"sequence must be a text of 4 to 40 characters, the letters {words}."
+
+
+@pytest.mark.parametrize(
     ("value", "code", "pointer"),
     [
         ({}, "missing_field", "/sequence"),

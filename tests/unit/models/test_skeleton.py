@@ -315,8 +315,33 @@ def test_weights_that_are_missing_or_outside_are_refused(location: str, tmp_path
         for entry in tensor.external_data:
             entry.value = location if entry.key == "location" else entry.value
     (tmp_path / "in" / "m.onnx").write_bytes(changed.SerializeToString())
-    with pytest.raises(BundleRefused, match="external_data_missing"):
-        write_skeleton(tmp_path / "in" / "m.onnx", tmp_path / "own", "own")
+    (tmp_path / "there").mkdir()
+    for folder in (tmp_path / "own", tmp_path / "there" / "new" / "own"):
+        with pytest.raises(BundleRefused, match="external_data_missing"):
+            write_skeleton(tmp_path / "in" / "m.onnx", folder, "own")
+    assert not (tmp_path / "own").exists()
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "side", "count"),
+    [("ArgMax", "input", 0), ("Identity", "input", 0), ("Add", "input", 1), ("Neg", "output", 0)],
+)
+@pytest.mark.parametrize("file", ["sklearn-tensor", "sklearn-zipmap"])
+def test_a_node_that_lacks_inputs_or_outputs_is_refused_in_words(
+    file: str, operator: str, side: str, count: int, tmp_path: Path
+) -> None:
+    model = onnx.load(FILES / f"{file}.onnx")
+    cut = helper.make_node(operator, ["X"] * 2, ["cut"])
+    del getattr(cut, side)[count:]
+    model.graph.node.append(cut)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(BundleRefused) as caught:
+        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    [fault] = caught.value.faults
+    needed = 2 if operator == "Add" else 1
+    words = f"a node {operator} has {count} {side}s and needs {needed}: export the graph again"
+    assert (fault.place, fault.code, fault.detail) == ("m.onnx", "onnx_invalid", words)
 
 
 @pytest.mark.parametrize("name", ["My_Model", "Sepsis", "a--b", "", "a" * 65, "sepsis\n"])

@@ -86,6 +86,16 @@ def test_what_to_mend_before_a_job_is_queued_again_is_said(problem: str, words: 
     assert words in outlook(job, wake_up_waits=True, max_crashes=3).advice
 
 
+def test_where_to_look_for_what_a_model_failed_of_is_said() -> None:
+    failed = replace(QUEUED, state=JobState.FAILED)
+    for problem, words in (
+        ("model_failed", "`pipeline_failed`"),
+        ("prediction_invalid", "Its caller may submit"),
+    ):
+        advice = outlook(replace(failed, problem=problem), wake_up_waits=True, max_crashes=3).advice
+        assert words in advice
+
+
 def test_what_keeps_a_job_waiting_until_an_operator_decides_is_named_first() -> None:
     advice = outlook(BEHIND_QUARANTINED, wake_up_waits=None, max_crashes=3).advice
     assert advice.startswith(f"`medqueue jobs inspect {ASIDE}` says what to fix")
