@@ -16,11 +16,9 @@ from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.problem_codes import JobProblem
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
-from workers.jobs.parts import PartReader, PartUnfit
+from workers.jobs.parts import READ_STEP_S, PartReader, PartUnfit
 from workers.jobs.write_back import BLOBS_AWAY, PutBack
 from workers.pool import LoadedModel
-
-READ_STEP_S = 60.0
 
 UPLOAD_GONE = Problem(
     JobProblem.UPLOAD_GONE,
@@ -55,7 +53,7 @@ class InputReader:
         self._ciphers = ciphers
         self._gate = gate
         self._heartbeat = heartbeat
-        self._parts = PartReader(database, uploads, ciphers)
+        self._parts = PartReader(database, uploads, ciphers, heartbeat)
 
     def open(
         self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]

@@ -13,8 +13,10 @@ from service.jobs.execution import ClaimedJob, Problem
 from service.jobs.inputs import StoredPart
 from service.problem_codes import JobProblem
 from service.uploads import Uploads
+from workers.heartbeat import Heartbeat
 from workers.pool import LoadedModel
 
+READ_STEP_S = 60.0
 Stored = Mapping[UUID, Sequence[StoredPart]]
 
 NOT_THE_PARTS = Problem(
@@ -44,10 +46,13 @@ class PartUnfit(Exception):
 class PartReader:
     """Reads and opens parts."""
 
-    def __init__(self, database: Database, uploads: Uploads, ciphers: TenantCiphers) -> None:
+    def __init__(
+        self, database: Database, uploads: Uploads, ciphers: TenantCiphers, heartbeat: Heartbeat
+    ) -> None:
         self._database = database
         self._uploads = uploads
         self._ciphers = ciphers
+        self._heartbeat = heartbeat
 
     def stored(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> Stored:
         """The parts of these jobs, still sealed: no statement for a model without parts. Raises DatabaseUnavailable."""
@@ -57,7 +62,7 @@ class PartReader:
             return inputs.read(work, [job.lease.id for job in jobs])
 
     def opened(self, job: ClaimedJob, loaded: LoadedModel, stored: Stored) -> dict[str, bytes]:
-        """The parts of a job by name.
+        """The parts of a job by name. Each is progress by itself: several large files take their time.
 
         Raises PartUnfit, PayloadUnreadable, UploadNotFound, BlobMissing or BlobUnavailable.
         """
@@ -69,6 +74,7 @@ class PartReader:
         return {each.name: self._opened(job, wanted[each.name], each) for each in found}
 
     def _opened(self, job: ClaimedJob, wanted: Part, part: StoredPart) -> bytes:
+        self._heartbeat.step(READ_STEP_S)
         if part.upload_id is not None:
             return b"".join(self._uploads.read(job.tenant_id, part.upload_id))
         cipher = self._ciphers.of(job.tenant_id)
