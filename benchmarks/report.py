@@ -26,11 +26,11 @@ Cells = tuple[str, str, str, str, str]
 HEAD = """\
 # Benchmarks
 
-medqueue beside a plain twin: what people write today for the same service (`benchmarks/plain/`). Same model, same
+medqueue compared with a plain twin, which is what people usually write for the same service (`benchmarks/plain/`). Same model, same
 load, one machine, one run. Written by `make bench`; the figures are in `benchmarks/results/latest.json`, too.
 
 CPU seconds come first: those of all server processes, which are API, workers, scheduler, Postgres with every backend
-and Redis. On a busy machine they rise, too, but for both systems, which take turns: the ratio is what to compare.
+and Redis. On a busy machine they rise for both systems, which are measured alternately: compare the ratio.
 """
 
 FAIRNESS = """\
@@ -40,7 +40,7 @@ The plain twin is Flask behind gunicorn, one Celery task a job on a prefork pool
 ORM, the input checked by pydantic, one ONNX Runtime session a process with one thread. It has no API keys, no
 encryption and no audit trail, and pays for none of them; medqueue runs with all three, as it always does. Both have
 their own Postgres and Redis, started alike, with fsync on. Before measuring, both answer the model's golden cases
-rightly and run some hundred jobs. Both are up during the whole run and take turns.
+correctly and run some hundred jobs. Both are up during the whole run and are measured alternately.
 """
 
 
