@@ -135,6 +135,12 @@ def test_a_case_has_the_artifacts_alone_that_it_has_in_a_batch_and_that_it_expec
     (alone, *_) = check_golden(parse_golden(json.dumps(table)), PIPELINE, Drawing(), 1e-5, score)
     assert (alone.code, alone.place) == ("golden_alone", "golden.json: case 1")
     assert "/artifacts/1/name is 'note.txt'" in alone.detail
+    table["cases"][1]["expected"]["artifacts"] = [
+        {"name": "mask.png", "media_type": "image/png"},
+        {"name": "note.txt", "media_type": "text/csv"},
+    ]
+    (alone, *_) = check_golden(parse_golden(json.dumps(table)), PIPELINE, Drawing(), 1e-5, score)
+    assert "/artifacts/1/media_type is 'text/plain'" in alone.detail
 
 
 def test_a_batch_must_agree_with_its_rows_more_closely_than_with_the_expectation() -> None:
@@ -297,6 +303,16 @@ def test_a_pipeline_that_fails_on_an_input_or_does_not_read_it_back_is_named(
     assert {fault.code for fault in found} == {code}
     assert {fault.place for fault in found} >= {"golden.json: case 0"}
     assert reason in found[0].detail
+
+
+def test_a_case_that_is_renewed_may_lack_its_answer() -> None:
+    table = golden_table()
+    for case in table["cases"]:
+        case.pop("expected", None)
+    renewed = renewed_golden(json.dumps(table), PIPELINE, SCORING, score)
+    assert faults_of(score, renewed) == []
+    with pytest.raises(BundleRefused):
+        parse_golden(json.dumps(table))
 
 
 def test_renewing_keeps_the_keys_a_case_expects_and_its_notes() -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, create_model
 from models.field_codes import OtherCode
 from models.golden import check_inputs
 from models.golden_cases import encode_cases, parse_golden
+from models.golden_parts import golden_part
 from models.manifest import BundleRefused, ManifestTable
 from models.pipelines import (
     Answer,
@@ -169,6 +170,25 @@ def test_a_golden_case_whose_part_is_wrong_is_refused(part: str, given: object, 
     assert fault.detail.startswith(place)
     with pytest.raises(BundleRefused):
         encode_cases(cases, PIPELINE)
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "code"),
+    [
+        ("scan", {"upload_id": ID}, "wrong_type"),
+        ("scan", {"data": "R0lG"}, "not_a_scan"),
+        ("finding", {"job": ID}, "wrong_type"),
+        ("finding", {"result": {"type": "classification", "score": float("nan")}}, "wrong_type"),
+        ("finding", {"result": {"type": "classification"}, "job": ID}, "wrong_type"),
+        ("finding", {"result": {"type": "regression"}}, "not_allowed"),
+    ],
+)
+def test_a_part_of_a_golden_case_is_refused_with_the_code_that_a_job_gets(
+    part: str, given: object, code: str
+) -> None:
+    with pytest.raises(InputRejected) as refused:
+        golden_part(PIPELINE, part, given)
+    assert [fault.code for fault in refused.value.faults] == [code]
 
 
 def test_all_that_is_wrong_with_a_golden_case_is_named_together() -> None:

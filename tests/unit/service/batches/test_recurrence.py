@@ -54,6 +54,29 @@ def test_of_the_runs_that_were_missed_the_last_is_found() -> None:
     assert latest_run("0 22 * * *", BERLIN, utc("2026-07-04 20:00")) == utc("2026-07-04 20:00")
 
 
+@pytest.mark.parametrize(
+    ("zone", "now", "last", "following"),
+    [
+        (
+            "Europe/Berlin",
+            "2026-10-25 00:10",
+            "2026-10-25 00:00",
+            "2026-10-25 00:30",
+        ),  # 02:10, for the first time
+        ("Europe/Berlin", "2026-10-25 00:40", "2026-10-25 00:30", "2026-10-25 01:00"),
+        ("Europe/Berlin", "2026-10-25 01:10", "2026-10-25 01:00", "2026-10-25 01:30"),  # 02:10 once more
+        ("America/New_York", "2026-11-01 05:40", "2026-11-01 05:30", "2026-11-01 06:00"),
+        ("America/New_York", "2026-11-01 06:10", "2026-11-01 06:00", "2026-11-01 06:30"),  # 01:10 once more
+        ("America/New_York", "2026-11-01 07:00", "2026-11-01 07:00", "2026-11-01 07:30"),
+    ],
+)
+def test_in_an_hour_that_is_repeated_runs_follow_each_other_in_time(
+    zone: str, now: str, last: str, following: str
+) -> None:
+    assert latest_run("*/30 * * * *", ZoneInfo(zone), utc(now)) == utc(last)
+    assert next_run("*/30 * * * *", ZoneInfo(zone), utc(now)) == utc(following)
+
+
 crons = st.sampled_from(
     [
         "0 22 * * *",

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 import pyarrow as pa
 import pytest
 
-from service.batches.files.formats.member_names import normal
+from service.batches.files.formats.member_names import PLAUSIBLY, normal
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.problems import FileProblem
 from tests.unit.service.batches.files.example_batches import (
@@ -285,3 +285,22 @@ def test_a_sharp_s_behind_a_consonant_is_in_no_word() -> None:
 def test_names_stay_texts_whatever_their_bytes_are() -> None:
     content = raw_zip(bytes(range(0x80, 0xC0)), bytes(range(0xC0, 0x100)))
     assert pa.array([name for name, _ in files_of(content)], pa.string()).null_count == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "is_a_name"),
+    [
+        ("снимок.png", True),
+        ("СНИМОК 1.png", True),
+        ("Снимок.png", True),
+        ("по 12.png", True),
+        ("я по.png", True),
+        ("я.png", False),  # a letter alone
+        ("сНимок.png", False),
+        ("снимок№1.png", False),  # a sign
+        ("снимок é.png", False),  # a letter of another script
+        ("plain.png", False),
+    ],
+)
+def test_words_of_one_script_are_written_as_words_are(text: str, is_a_name: bool) -> None:
+    assert PLAUSIBLY["cp1251"](text) is is_a_name
