@@ -26,8 +26,8 @@ Cells = tuple[str, str, str, str, str]
 HEAD = """\
 # Benchmarks
 
-medqueue compared with a plain twin, which is what people usually write for the same service (`benchmarks/plain/`). Same model, same
-load, one machine, one run. Written by `make bench`; the figures are in `benchmarks/results/latest.json`, too.
+medqueue compared with a plain twin, which is what people usually write for the same service (`benchmarks/plain/`). Same model,
+same load, one machine, one run. Written by `make bench`; the figures are in `benchmarks/results/latest.json`, too.
 
 CPU seconds come first: those of all server processes, which are API, workers, scheduler, Postgres with every backend
 and Redis. On a busy machine they rise for both systems, which are measured alternately: compare the ratio.
