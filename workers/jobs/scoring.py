@@ -36,7 +36,8 @@ from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.jobs.answers import check_answers, check_row
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
-from workers.jobs.inputs import READ_STEP_S, InputReader, OpenedJob
+from workers.jobs.inputs import InputReader, OpenedJob
+from workers.jobs.parts import READ_STEP_S
 from workers.jobs.write_back import Outcome, WriteBack
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
