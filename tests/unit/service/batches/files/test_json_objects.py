@@ -32,6 +32,10 @@ def test_columns_of_numbers_are_exact_up_to_two_to_the_53rd(
     kind: pa.DataType, values: list[int | None], are_exact: bool
 ) -> None:
     small = pa.array([1.0] * len(values))
-    found = {"first": small, "words": pa.array(["x"] * len(values)), "last": pa.array(values, kind)}
+    found = {
+        "first": small,
+        "words": pa.array(["x"] * len(values)),
+        "last": pa.array(values, pa.int64()).cast(kind, safe=False),
+    }
     assert Kinds(list(found), None)._are_exact(found) is are_exact
     assert Kinds(list(found), None)._are_exact({"last": found["last"], "first": small}) is are_exact
