@@ -361,7 +361,7 @@ def test_a_label_may_be_its_id_alone() -> None:
 @pytest.mark.parametrize(
     ("parameters", "advice"),
     [
-        ({"labels": LABELS[:1]}, "at least 2 items"),
+        ({"labels": LABELS[:1]}, "at least 2 elements"),
         ({"labels": [f"l{n}" for n in range(1001)], "positive": None, "threshold": None}, "at most 1000"),
         ({"labels": ["well", "i" * 65]}, r"parameters\.labels\[1\]\.id: .*at most 64"),
         ({"labels": ["well", "Ill"]}, r"parameters\.labels\[1\]\.id: write lower-case"),

@@ -258,9 +258,9 @@ def test_an_example_is_the_middle_of_the_range_or_as_near_to_zero_as_one_without
     [
         ({"minimum": 5.0, "maximum": 5.0}, "minimum must be less than maximum"),
         ({"example": 51.0}, "example must lie between minimum and maximum"),
-        ({"name": "Dose"}, "match pattern"),
-        ({"unit": ""}, "match pattern"),
-        ({"maximum": 1e39}, "less than or equal to"),
+        ({"name": "Dose"}, "lower-case letters"),
+        ({"unit": ""}, "UCUM code"),
+        ({"maximum": 1e39}, "at most"),
         ({"name": "age"}, "give each feature its own name"),
     ],
 )
