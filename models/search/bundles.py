@@ -18,7 +18,8 @@ from models.bundle import CARD_NAME, Bundle, BundleRefused, Fault, fitted, read_
 from models.checking import sealed
 from models.golden_cases import GOLDEN_NAME
 from models.graph import external_locations
-from models.manifest import MANIFEST_NAME, NAME_RULE, is_name
+from models.manifest import MANIFEST_NAME, is_name
+from models.manifest_words import NAME_RULE
 from models.pipelines.registry import load_pipeline
 from models.pipelines.search_index import SearchIndex
 from models.pipelines.semantic_search import SearchParameters, SemanticSearch

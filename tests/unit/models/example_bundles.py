@@ -76,6 +76,7 @@ MOLECULES: dict[str, Any] = {
 }
 OWN: dict[str, dict[str, Any]] = {
     "tabular-classification": {"features": FEATURES},
+    "tabular-regression": {"features": FEATURES, "title": "Effect"},
     "image-classification": {"size": 8},
     "semantic-search": {
         "longest": 200,
