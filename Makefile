@@ -14,7 +14,7 @@ OUT ?= .
 
 SEED ?= $(shell shuf -i 1-999999 -n 1)
 
-.PHONY: help install demo up test faults check train mutants bench gpu-libs gpu-parts gpu lock clean
+.PHONY: help install demo up test faults check train models-page mutants bench gpu-libs gpu-parts gpu lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ train: install ## train a bundled model again, in an environment of its own: MOD
 	.venv-train/bin/pip install -q -e '.[train]'
 	.venv-train/bin/python -m models.training $(MODEL) $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m models seal --golden models/zoo/$(MODEL)
+
+models-page: install ## write docs/bundled-models.md from the cards
+	$(BIN)/python -m models page > docs/bundled-models.md
 
 mutants: install ## change the pure parts one expression at a time: do tests notice? ROOM=models/pipelines SAMPLE=200 SEED=7; all takes hours
 	$(PIP) install mutmut==3.8.1

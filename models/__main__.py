@@ -1,9 +1,10 @@
-"""`python -m models`: seal a bundle after a change, or check it as publishing would."""
+"""`python -m models`: seal a bundle after a change, check it as publishing would, or write the page of the bundled ones."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from models.bundled_page import bundled_page
 from models.checking import publishable, sealed
 from models.manifest import BundleRefused
 
@@ -11,6 +12,9 @@ from models.manifest import BundleRefused
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 0 if the bundle is good, 1 if it is refused."""
     options = _parser().parse_args(arguments)
+    if options.command == "page":
+        sys.stdout.write(bundled_page())
+        return 0
     refused = False
     for folder in options.folders:
         try:
@@ -32,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     seal.add_argument(
         "--golden", action="store_true", help="first renew golden.json with the model's answers"
     )
+    commands.add_parser("page", help="write the page of the bundled models to stdout")
     check.set_defaults(golden=False)
     for command in (check, seal):
         command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.bundle import Bundle, bundled, fitted, read_bundle
+from models.bundled_page import bundled_page
 from models.checking import publishable
 from models.difference import difference
 from models.golden_cases import encode_cases
@@ -137,3 +138,13 @@ def test_the_breast_cancer_card_repeats_every_figure() -> None:
     missing = [name for name, figure in metrics(bundle).items() if str(figure) not in bundle.card]
     assert missing == ["protocol"]
     assert bundle.manifest.metrics["auc_mean"] >= 0.99  # type: ignore[operator]  # a float in this manifest
+
+
+def test_the_page_of_the_bundled_models_says_what_their_cards_say() -> None:
+    written = (Path(__file__).parents[3] / "docs" / "bundled-models.md").read_text()
+    assert written == bundled_page(), "run `make models-page`"
+    for folder in bundled():
+        figures = read_bundle(folder).card.partition("## Figures\n")[2].partition("\n## ")[0]
+        rows = [line for line in figures.splitlines() if line.startswith("| ")]
+        assert rows
+        assert all(row in written for row in rows)
