@@ -44,7 +44,7 @@ from models.manifest import (
     text_faults,
     toml_table,
 )
-from models.pipelines import Pipeline, Run, Scoring, load_pipeline
+from models.pipelines import Pipeline, PredictionInvalid, Run, Scoring, load_pipeline
 from models.pipelines.registry import PLACE, name_faults
 from models.probing import check_probabilities
 from models.sandbox import Sandbox, SandboxFailed, SandboxRun
@@ -240,6 +240,6 @@ def _check_answers(scored: _Scorable, scoring: Scoring, run: Run) -> list[Fault]
         return faults + check_probabilities(pipeline, runtime.max_batch, run)
     except BundleRefused as refused:  # such as a run of a graph that the bundle lacks
         return faults + list(refused.faults)
-    except SandboxFailed as failed:
+    except (SandboxFailed, PredictionInvalid) as failed:
         reason = f"inputs within the manifest's ranges cannot be scored: {failed}"
         return [*faults, Fault(MODEL_NAME, "probe_failed", reason)]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from models.manifest import Fault, GraphTable
-from models.pipelines import Array, TensorSpec
+from models.pipelines import Array, PredictionInvalid, TensorSpec
 from models.signature import FLOATS, Tensor
 from models.tensor_faults import fault, fits, missing, other_shape, rows_reason, unknown, unlike
 
@@ -64,7 +64,7 @@ class Feeding:
         ]
 
     def fed(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The inputs of the graph, by its names."""
+        """The inputs of the graph, by its names. Raises PredictionInvalid for numbers that their element types do not hold."""
         return {
             name: _value(source, self._inputs[name], feeds[source.spec.name])
             for name, source in self._sources.items()
@@ -206,10 +206,22 @@ def _value(source: _Source, tensor: Tensor, feed: Array) -> Array:
     """One input of the graph."""
     element = np.dtype(object if tensor.element == "string" else tensor.element)
     if source.places is None and feed.dtype.names is None and feed.ndim == len(tensor.shape):
-        return feed.astype(element, copy=False)
+        return _converted(feed, element)
     places = range(len(source.columns)) if source.places is None else source.places
     names = feed.dtype.names
     columns = [feed[names[place]] if names else feed[:, place] for place in places]
     if len(tensor.shape) == 1:
-        return columns[0].astype(element)
-    return np.stack([column.astype(element) for column in columns], axis=1)
+        return _converted(columns[0], element)
+    return np.stack([_converted(column, element) for column in columns], axis=1)
+
+
+def _converted(values: Array, element: np.dtype[Any]) -> Array:
+    """Values of one row each in the element type of an input. Raises PredictionInvalid for numbers beyond it."""
+    with np.errstate(over="ignore"):
+        found = values.astype(element, copy=False)
+    if found.dtype.kind == "f" and found.dtype != values.dtype and np.isinf(found).any():
+        beyond = (np.isinf(found) & np.isfinite(values)).reshape(len(found), -1).any(axis=1)
+        if beyond.any():
+            reason = f"a number is beyond {element.name}, the graph's element type: limit the range of what is accepted"
+            raise PredictionInvalid(tuple(np.flatnonzero(beyond).tolist()), reason)
+    return found

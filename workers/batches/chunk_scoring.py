@@ -28,7 +28,7 @@ from service.batches.files.plans import Chunk
 from service.batches.files.problems import FileProblem, FileRefused
 from workers.batches.case_scoring import CaseScorer
 from workers.jobs.scoring import ALONE_AT_FAULT, BAD_PREDICTION
-from workers.runtime import Graph, OutOfMemory, RunFailed, RunTimedOut
+from workers.runtime import Graph, OutOfMemory
 
 log = structlog.get_logger()
 
@@ -206,7 +206,7 @@ class ChunkScorer:
         self._between()
         try:
             outputs = self._graph.run({name: feed[start:end] for name, feed in feeds.items()})
-        except (OutOfMemory, RunFailed, RunTimedOut) as fault:
+        except tuple(ALONE_AT_FAULT) as fault:
             if end - start == 1:  # the row is too large, not the batch: larger ones may fit again
                 self.batch_limit = self._largest if isinstance(fault, OutOfMemory) else self.batch_limit
                 problem = ALONE_AT_FAULT[type(fault)]

@@ -8,7 +8,7 @@ import pytest
 
 from models.feeding import Feeding
 from models.manifest import GraphTable
-from models.pipelines import ROW, TensorSpec
+from models.pipelines import ROW, PredictionInvalid, TensorSpec
 from models.signature import Tensor
 
 NUMBERS = TensorSpec(
@@ -244,3 +244,25 @@ def test_two_feeds_that_meet_in_one_input_are_refused() -> None:
     table = GraphTable.model_validate({"inputs": {"one": "X", "other": "X"}})
     faults = Feeding(table, feeds, [single("X", "float32", 1)]).faults
     assert [fault.detail for fault in faults] == ["two feeds go to the input 'X': map one elsewhere"]
+
+
+@pytest.mark.parametrize(("element", "most"), [("float16", 65504.0), ("float32", 3.4028234663852886e38)])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_number_beyond_the_type_of_its_input_is_not_fed_as_infinite(
+    element: str, most: float, *, whole: bool
+) -> None:
+    spec = TensorSpec("x", "float64", (2,), columns=tuple(TensorSpec(name, "float64", (1,)) for name in "ab"))
+    inputs = [single("x", element, 2)] if whole else [single(name, element, 1) for name in "ab"]
+    found = feeding(spec, inputs)
+    assert found.faults == []
+    fed = found.fed({"x": np.array([[most, -most], [0, 1]])})
+    assert max(value.max() for value in fed.values()) == most
+    with pytest.raises(PredictionInvalid) as beyond:
+        found.fed({"x": np.array([[0, 1], [1, -most * 1.01], [most, 1]])})
+    assert beyond.value.rows == (1,)
+    assert element in beyond.value.reason
+
+
+def test_an_infinite_number_is_fed_as_it_is() -> None:
+    found = feeding(TensorSpec("x", "float64", (1,)), [single("x", "float32", 1)])
+    assert found.fed({"x": np.array([[np.inf], [np.nan]])})["x"][0, 0] == np.inf

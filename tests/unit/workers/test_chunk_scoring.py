@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from models.manifest import parse_parameters
+from models.pipelines import PredictionInvalid
 from models.pipelines.image_classification import ImageClassification, ImageParameters
 from service.batches.files.accounting import proven
 from service.batches.files.formats import reader_of
@@ -150,20 +151,23 @@ def test_more_urgent_work_is_asked_for_before_each_file() -> None:
     assert asked == [0, 1, 2, 3]
 
 
-def poison(feeds: Any) -> None:
-    """Fail where a dose is 13."""
-    if (feeds["features"][:, 0] == 13).any():
-        raise RunFailed("x")
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(RunFailed("x"), "model_failed"), (PredictionInvalid((0,), "x"), "prediction_invalid")],
+)
+def test_a_row_that_the_graph_fails_on_fails_alone(fault: Exception, code: str) -> None:
+    def poison(feeds: Any) -> None:
+        """Fail where a dose is 13."""
+        if (feeds["features"][:, 0] == 13).any():
+            raise fault
 
-
-def test_a_row_that_the_graph_fails_on_fails_alone() -> None:
     rows = good_rows(40)
     rows[21]["dose"] = 13
     graph = ScriptedGraph(loaded_graph(), script=poison)
     run = scored(file_of(BatchFormat.PARQUET, rows), BatchFormat.PARQUET, graph=graph)
     failed = [row for row, *_ in told(run)]
     assert failed == [number for number, row in enumerate(rows, 1) if row["dose"] == 13]
-    assert {fault[2] for fault in told(run)} == {"model_failed"}
+    assert {line[2] for line in told(run)} == {code}
     assert len(run.lines()) == 40 - len(failed)
 
 
