@@ -263,7 +263,7 @@ def _classes(content: Any) -> Classes:
     for node in content.graph.node:
         for attribute in node.attribute:
             if attribute.name == "classlabels_strings" and attribute.strings:
-                return tuple(text.decode() for text in attribute.strings)
+                return tuple(text.decode(errors="replace") for text in attribute.strings)
             if node.op_type == "ZipMap" and attribute.name == "classlabels_int64s" and attribute.ints:
                 return tuple(attribute.ints)
     return ()

@@ -1,15 +1,18 @@
 """Guesses the parameters of the `tensor` pipeline from a graph: every input and output by name, type and shape."""
 
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from models.pipelines.tensor import FLOATS, INTEGERS, Element
+from models.manifest import FILL_IN
+from models.pipelines.tensor import FLOATS, INTEGERS, Element, TensorParameters
 from models.signature import Signature, Tensor
 
 ELEMENTS: Final = frozenset(get_args(Element))
+MOST_SHOWN: Final = 10_000  # numbers of an example
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def guessed_tensors(signature: Signature, graph: Any, examples: int) -> GuessedT
         name: _table_rows(graph, tensor.name) for name, tensor in inputs.items() if tensor.element in INTEGERS
     }
     return GuessedTensors(
-        (*_lines("inputs", inputs, rows), *_lines("outputs", outputs, {})),
+        (*_lines("inputs", inputs, rows), *_lines("outputs", outputs, {}), *_elements(signature.inputs)),
         {name: tensor.name for name, tensor in inputs.items() if name != tensor.name},
         {name: tensor.name for name, tensor in outputs.items() if name != tensor.name},
         [
@@ -67,7 +70,7 @@ def _named(tensors: Iterable[Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for tensor in tensors:
         name = re.sub(r"[^a-z0-9]+", "_", tensor.name.lower()).strip("_") or "tensor"
-        name = (name if name[0].isalpha() else f"tensor_{name}")[:60]
+        name = (name if name[0].isalpha() and not name.startswith("model_") else f"tensor_{name}")[:60]
         unique, number = name, 2
         while unique in found:
             unique, number = f"{name}_{number}", number + 1
@@ -86,13 +89,22 @@ def _lines(key: str, tensors: Mapping[str, Tensor], rows: Mapping[str, int | Non
     return (f"{key} = [", *lines, "]")
 
 
+def _elements(tensors: Iterable[Tensor]) -> Iterator[str]:
+    """The line `elements`, where an input has more numbers than are accepted by default."""
+    fewest = sum(math.prod(map(abs, _shape(tensor))) for tensor in tensors)
+    if fewest > TensorParameters.model_fields["elements"].default:
+        yield f"elements = {fewest}"
+
+
 def _shape(tensor: Tensor) -> list[int]:
     """Without the rows; -1 for an axis of any length."""
     return [-1 if length is None else length for length in tensor.shape[1:]]
 
 
 def _example(tensor: Tensor, number: int) -> object:
-    """One row, filled with a number."""
+    """One row, filled with a number; a large one is left to the author."""
+    if math.prod(map(abs, _shape(tensor))) > MOST_SHOWN:
+        return FILL_IN
     value: object = float(number) if tensor.element in FLOATS else number
     if tensor.element in ("bool", "string"):
         value = number % 2 == 1 if tensor.element == "bool" else str(number)

@@ -40,6 +40,7 @@ INTEGERS: Final = {
     for bits in (8, 16, 32, 64)
     for name in (f"int{bits}", f"uint{bits}")
 }
+MOST_ELEMENTS: Final = 50_000_000
 EXAMPLE: Final = 1000  # most numbers of a tensor that is shown as an example
 Element = Literal[
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string",
@@ -51,7 +52,9 @@ class TensorTable(ManifestTable):
 
     name: Annotated[str, Field(pattern=SNAKE_CASE, max_length=64)]
     dtype: Element = "float32"
-    shape: Annotated[tuple[Annotated[int, Field(ge=-1)], ...], Field(max_length=8, strict=False)] = ()
+    shape: Annotated[
+        tuple[Annotated[int, Field(ge=-1, le=MOST_ELEMENTS)], ...], Field(max_length=8, strict=False)
+    ] = ()
     title: str = ""
     unit: str | None = None
     minimum: float | None = None
@@ -59,12 +62,19 @@ class TensorTable(ManifestTable):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.name.startswith("model_"):
+            raise ValueError(
+                "name: choose one that does not begin with model_; `inputs` and `outputs` of [graph] map it"
+            )
         if 0 in self.shape:
             raise ValueError("shape: an axis has a length of at least 1, or -1 for any")
         if self.dtype in ("bool", "string") and not (self.minimum is None and self.maximum is None):
             raise ValueError("minimum and maximum are for numbers: remove them")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError("minimum must not exceed maximum")
+        for limit in (self.minimum, self.maximum):
+            if limit is not None and (reason := _unfit_limit(self.dtype, limit)):
+                raise ValueError(f"minimum and maximum must be {reason}")
         return self
 
     @property
@@ -81,13 +91,18 @@ class TensorParameters(ManifestTable):
     inputs: Annotated[tuple[TensorTable, ...], Field(min_length=1, max_length=64, strict=False)]
     outputs: Annotated[tuple[TensorTable, ...], Field(min_length=1, max_length=64, strict=False)]
     longest: int = Field(4096, ge=1, le=1_000_000, description="longest axis of any length")
-    elements: int = Field(1_000_000, ge=1, le=50_000_000, description="most numbers of one input")
+    elements: int = Field(1_000_000, ge=1, le=MOST_ELEMENTS, description="most numbers of one input")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         for kind, tables in (("inputs", self.inputs), ("outputs", self.outputs)):
             if len({table.name for table in tables}) < len(tables):
                 raise ValueError(f"{kind}: give each tensor its own name")
+        fewest = sum(math.prod(map(abs, table.shape)) for table in self.inputs)  # -1: an axis of at least one
+        if fewest > self.elements:
+            raise ValueError(
+                f"elements: an input has at least {fewest} numbers, and no more than `elements` are accepted"
+            )
         return self
 
 
@@ -203,6 +218,18 @@ class TensorScoring:
                     for table in self._parameters.outputs
                 }
             )
+
+
+def _unfit_limit(dtype: str, limit: float) -> str | None:
+    """What a limit of numbers of this type must be, if it is not."""
+    if dtype in FLOATS:
+        return None if abs(limit) <= FLOATS[dtype] else f"numbers that {dtype} holds"
+    lowest, highest = INTEGERS[dtype]
+    return (
+        None
+        if lowest <= limit <= float(highest) and limit.is_integer()
+        else f"whole numbers that {dtype} holds"
+    )
 
 
 def _nested(table: TensorTable, longest: int) -> Any:

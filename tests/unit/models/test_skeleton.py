@@ -346,3 +346,19 @@ def test_another_output_than_was_guessed_is_said_to_need_its_key_renamed(name: s
     [fault] = caught.value.faults
     assert (fault.place, fault.code) == ("manifest.toml: graph.outputs", "graph_name_unknown")
     assert f"it has '{other}': rename the key `outputs.{guessed}` in [graph]" in fault.detail
+
+
+def test_names_of_classes_that_are_no_text_are_guessed_from(tmp_path: Path) -> None:
+    scored = helper.make_node(
+        "LinearClassifier",
+        ["X"],
+        ["label", "probabilities"],
+        domain="ai.onnx.ml",
+        classlabels_strings=[b"\xff", b"b"],
+        coefficients=[0.0] * 6,
+    )
+    given = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["rows", 3])
+    answered = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["rows", 2])
+    onnx.save(helper.make_model(helper.make_graph([scored], "g", [given], [answered])), tmp_path / "m.onnx")
+    assert write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own").pipeline == "tabular-classification"
+    assert 'labels = ["class__", "b"]' in (tmp_path / "own" / "manifest.toml").read_text()

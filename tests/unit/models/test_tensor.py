@@ -208,6 +208,14 @@ def test_results_fit_their_schema_and_inputs_theirs() -> None:
         ({"dtype": "string", "minimum": 1.0}, "minimum"),
         ({"minimum": 2.0, "maximum": 1.0}, "minimum"),
         ({"name": "Pair"}, "name"),
+        ({"name": "model_dump"}, "model_"),
+        ({"shape": [2**70]}, "shape"),
+        ({"shape": [1001, 1000]}, "elements: an input has at least 1001000"),
+        ({"dtype": "float16", "maximum": 65505.0}, "float16 holds"),
+        ({"dtype": "float32", "minimum": -1e39}, "float32 holds"),
+        ({"dtype": "int32", "minimum": 0.5}, "whole numbers that int32 holds"),
+        ({"dtype": "uint8", "minimum": 0.0, "maximum": 256.0}, "whole numbers that uint8 holds"),
+        ({"dtype": "uint8", "minimum": -1.0}, "whole numbers that uint8 holds"),
     ],
 )
 def test_tensors_that_make_no_sense_are_refused_by_name(change: dict[str, Any], words: str) -> None:
@@ -226,3 +234,10 @@ def test_of_each_list_the_first_wrong_number_is_told() -> None:
     made = pipeline([PAIR, {"name": "rows", "shape": [-1, 2]}])
     wrong = {"pair": ["a", "b"], "rows": [[1, 2], ["a", "b"], ["a", "b"]]}
     assert refusal(made, wrong) == [("/pair/0", "wrong_type"), ("/rows/1/0", "wrong_type")]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "int64", "uint64"])
+def test_limits_may_be_those_of_the_type(dtype: str) -> None:
+    least, most = (-FLOATS[dtype], FLOATS[dtype]) if dtype in FLOATS else INTEGERS[dtype]
+    made = pipeline([{"name": "x", "dtype": dtype, "minimum": float(least), "maximum": float(most)}])
+    assert [made.decode(made.encode({"x": each})) for each in (least, most)] == [{"x": least}, {"x": most}]

@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from models.graph import read_signature
-from models.manifest import ModelManifest
+from models.manifest import FILL_IN, ModelManifest
+from models.signature import Signature, Tensor
 from models.skeleton import write_skeleton
 from models.tensor_guess import guessed_tensors
 from tests.unit.models.test_skeleton import graph_of_tensors
@@ -64,3 +65,22 @@ def test_the_range_of_fractions_is_not_asked_for(tmp_path: Path) -> None:
     found = guessed_tensors(read_signature(tmp_path / "m.onnx"), model.graph, 5)
     assert found is not None
     assert found.unbounded == ("token_ids",)
+
+
+def volume(side: int, name: str = "model_input") -> Tensor:
+    return Tensor(name, "float32", (None, 1, side, side, side))
+
+
+@pytest.mark.parametrize("side", [128, 10**9])
+def test_of_a_large_tensor_no_example_is_made(side: int) -> None:
+    found = guessed_tensors(Signature((volume(side),), (volume(2, "y"),)), onnx.GraphProto(), 5)
+    assert found is not None
+    assert found.examples == [{"tensor_model_input": FILL_IN}] * 5
+    assert found.parameters[-1] == f"elements = {side**3}"
+
+
+def test_of_a_small_tensor_every_number_is_written() -> None:
+    found = guessed_tensors(Signature((volume(2, "x"),), (volume(2, "y"),)), onnx.GraphProto(), 5)
+    assert found is not None
+    assert found.examples[1] == {"x": [[[[1.0, 1.0], [1.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]]]}
+    assert found.parameters[-1] == "]"
