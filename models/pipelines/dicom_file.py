@@ -1,8 +1,8 @@
 """DICOM files of one still image: what their elements say, and their pixels as a screen would show them (PS3.3, PS3.5).
 
 Parsed by pydicom, which is asked for the elements below and nothing else: no name, date or other identifying element is
-ever turned into a value, and its checks of values, which would be warnings that quote them, are off. What would need a
-guess is refused: a file without a window, compressed pixels, several frames, lookup tables, pixels that are not square.
+ever turned into a value, so no warning can quote one. What would need a guess is refused: a file without a window, compressed
+pixels, several frames, lookup tables, pixels that are not square.
 """
 
 import math
@@ -43,12 +43,10 @@ _SHAPES: Final = ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio")
 _SQUARE: Final = 0.01  # difference of the sides of a pixel that counts as rounding
 _WHITE: Final = 2**16 - 1  # of a window, before it becomes eight bits
 
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # its warnings quote values
-
 
 def read_dicom(content: bytes) -> ImageFile:
     """The header of a DICOM file; no pixel is decoded. Raises ImageRefused."""
-    elements = _elements(content)
+    elements = read_elements(content)
     try:
         return _header(elements, content)
     except ImageRefused:
@@ -62,7 +60,7 @@ def decode_dicom(image: ImageFile, window: Window | None) -> Image.Image:
 
     Raises ImageRefused, and what pydicom raises.
     """
-    elements = _elements(image.content)
+    elements = read_elements(image.content)
     if image.colour == "rgb":
         return Image.fromarray(np.asarray(pixel_array(elements), np.uint8))  # luma and chroma as RGB, too
     values = apply_modality_lut(pixel_array(elements), elements)
@@ -77,8 +75,8 @@ def windowed(samples: NDArray[np.uint16], window: Window) -> NDArray[np.uint8]:
     return _windowed(samples, _voi(Dataset(), window))
 
 
-def _elements(content: bytes) -> FileDataset:
-    """The elements that this module reads. Raises ImageRefused.
+def read_elements(content: bytes) -> FileDataset:
+    """The elements that this module reads, none of which identifies a patient. Raises ImageRefused.
 
     The transfer syntax is looked at first, because pydicom would inflate a deflated file whatever its size.
     """
