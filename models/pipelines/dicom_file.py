@@ -119,6 +119,8 @@ def _header(elements: Dataset, content: bytes) -> ImageFile:
         )
     if "ModalityLUTSequence" in elements or ("VOILUTSequence" in elements and "WindowCenter" not in elements):
         raise _unwindowed("has a lookup table in place of a window")
+    if ("RescaleSlope" in elements) != ("RescaleIntercept" in elements):
+        raise damaged("only one of rescale slope and intercept")
     if not math.isfinite(slope := float(elements.get("RescaleSlope", 1))) or not slope:
         raise damaged("a header without meaning")
     _check_shape(elements)
@@ -162,11 +164,17 @@ def _voi(elements: Dataset, window: Window | None) -> Dataset:
     elif "WindowCenter" in elements and "WindowWidth" in elements:
         voi.WindowCenter, voi.WindowWidth = _first(given.WindowCenter), _first(given.WindowWidth)
         voi.VOILUTFunction = str(elements.get("VOILUTFunction") or "LINEAR")
-    elif elements.BitsStored == 8 and elements.PixelRepresentation == 0 and "RescaleSlope" not in elements:
+    elif _is_plain(elements):
         voi.WindowCenter, voi.WindowWidth, voi.VOILUTFunction = 127.5, 255.0, "LINEAR_EXACT"
     else:
         raise _unwindowed("has no window (0028,1050 and 0028,1051)")
     return voi
+
+
+def _is_plain(elements: Dataset) -> bool:
+    """Whether samples are levels from 0 to 255 that nothing is said of."""
+    unsaid = not any(name in elements for name in ("RescaleSlope", "WindowCenter", "WindowWidth"))
+    return bool(unsaid and elements.BitsStored == 8 and elements.PixelRepresentation == 0)
 
 
 def _first(values: Any) -> float:

@@ -191,6 +191,9 @@ def _test_file(name: str) -> bytes:
         (dicom(DEEP, WindowCenter=100), "unsupported_bit_depth"),
         (dicom(SQUARE, RescaleSlope=2, RescaleIntercept=0), "unsupported_bit_depth"),
         (dicom(SQUARE, PixelRepresentation=1), "unsupported_bit_depth"),
+        (dicom(SQUARE, WindowWidth=100), "unsupported_bit_depth"),
+        (dicom(DEEP, WindowCenter=100, WindowWidth=10, RescaleSlope=2), "damaged_image"),
+        (dicom(DEEP, WindowCenter=100, WindowWidth=10, RescaleIntercept=2), "damaged_image"),
         (dicom(DEEP, VOILUTSequence=[Dataset()]), "unsupported_bit_depth"),
         (
             dicom(DEEP, ModalityLUTSequence=[Dataset()], WindowCenter=1, WindowWidth=2),
