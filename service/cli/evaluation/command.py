@@ -98,7 +98,7 @@ def evaluate(
       medqueue models evaluate pneumonia-xray-28 --data xrays/ --batch --report xrays.html
     """
     try:
-        from service.cli.evaluation.figures import evaluated
+        from service.cli.evaluation.comparison import evaluated
     except ModuleNotFoundError:
         raise click.UsageError(EXTRA) from None
     model = api.model(reference)

@@ -85,6 +85,8 @@ def _plots(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
         truth, given = evaluation.curves["pairs"]
         yield "Answer against truth", _drawn(lambda axes: _scatter(axes, truth, given))
         return
+    if evaluation.task != "classification":
+        return
     table = evaluation.curves["table"]
     if table.positive is not None:
         score, positive = table.probabilities[:, table.positive], table.truth == table.positive

@@ -11,7 +11,8 @@ import pytest
 from sklearn import metrics
 
 from service.cli.cases import FileCase
-from service.cli.evaluation.figures import Evaluation, evaluated
+from service.cli.evaluation.comparison import evaluated
+from service.cli.evaluation.figures import Evaluation
 from service.cli.evaluation.labelled import form_of, read_folder, read_lines
 from service.cli.evaluation.report import page
 from service.cli.evaluation.scoring import Scored, flat
@@ -210,3 +211,62 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_document_of_an_evaluation_is_json() -> None:
     cases, _, _ = binary()
     json.dumps(evaluated(cases, BINARY, {"M": "malignant", "B": "benign"}).mistakes)
+
+
+def spans(*told: tuple[int, int, str]) -> list[dict[str, Any]]:
+    return [{"start": start, "end": end, "label": label} for start, end, label in told]
+
+
+def text(place: str, truth: Any, *told: tuple[int, int, str]) -> Scored:
+    return Scored(place, truth, {}, {"type": "entities", "entities": spans(*told), "abstained": False})
+
+
+def test_entities_count_where_place_and_type_are_right() -> None:
+    cases = [
+        text("line 1", spans((0, 5, "sign"), (9, 12, "drug")), (0, 5, "sign"), (9, 13, "drug")),
+        text("line 2", spans((3, 4, "sign")), (3, 4, "drug")),
+        text("line 3", {"entities": spans((1, 2, "symptom"))}, (1, 2, "sign")),
+        text("line 4", []),
+    ]
+    told = evaluated(cases, THREE, {"symptom": "sign"})
+    assert value(told, "precision") == pytest.approx(2 / 4)
+    assert value(told, "recall") == pytest.approx(2 / 4)
+    assert value(told, "F1") == pytest.approx(2 / 4)
+    assert value(told, "F1 of sign") == pytest.approx(2 * 2 / (2 + 3))
+    assert value(told, "F1 of drug") == 0
+    missed = {(each["case"], each["start"], each["label"], each["is"]) for each in told.mistakes}
+    assert ("line 1", 9, "drug", "missed") in missed
+    assert ("line 2", 3, "drug", "made up") in missed
+    assert not any(case == "line 3" for case, *_ in missed)
+    with pytest.raises(click.UsageError, match="What is expected of line 9 is no list"):
+        evaluated([text("line 9", [{"start": 1}])], THREE, {})
+
+
+def hits(place: str, truth: Any, *ids: str) -> Scored:
+    return Scored(
+        place, truth, {}, {"type": "search", "hits": [{"id": each} for each in ids], "abstained": not ids}
+    )
+
+
+def test_ranked_lists_have_the_ndcg_of_scikit_learn() -> None:
+    grades = {"a": 3.0, "b": 1.0, "c": 2.0}
+    ranked = ["x", "c", "a", "y", "b"]
+    cases = [hits("line 1", grades, *ranked), hits("line 2", ["q"]), hits("line 3", ["q", "r"], "q")]
+    told = evaluated(cases, [], {})
+    wanted = metrics.ndcg_score([[grades.get(each, 0) for each in ranked]], [[5, 4, 3, 2, 1]], k=10)
+    ideal = 1 / (1 + 1 / np.log2(3))
+    assert value(told, "nDCG@10") == pytest.approx((wanted + 0 + ideal) / 3)
+    assert value(told, "recall@10") == pytest.approx((1 + 0 + 0.5) / 3)
+    assert value(told, "reciprocal rank@10") == pytest.approx((0.5 + 0 + 1) / 3)
+    assert told.mistakes[0]["case"] == "line 2"
+
+
+@pytest.mark.parametrize("truth", [[], {"a": 0}, "a", {"a": "b"}, None])
+def test_a_truth_that_ranks_nothing_is_refused(truth: Any) -> None:
+    with pytest.raises(click.UsageError, match="line 1"):
+        evaluated([hits("line 1", truth, "a")], [], {})
+
+
+def test_answers_of_another_kind_are_not_compared() -> None:
+    with pytest.raises(click.UsageError, match="type embedding"):
+        evaluated([Scored("line 1", 1, {}, {"type": "embedding", "vector": [1.0]})], [], {})

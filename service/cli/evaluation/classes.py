@@ -1,0 +1,185 @@
+"""Classes: AUC, accuracy, recall, precision, F1, calibration, confusion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import click
+import numpy as np
+
+from models.training.figures import area, brier, calibration_error, share
+from service.cli.evaluation.figures import Evaluation, Floats, Ints, evaluation, given
+from service.cli.evaluation.scoring import Scored
+
+
+@dataclass(frozen=True)
+class _Classified:
+    """Rows of a classifier: truth [N], answers [N] (-1: abstained), probabilities [N, C], the positive class."""
+
+    truth: Ints
+    answers: Ints
+    probabilities: Floats
+    names: Sequence[str]
+    positive: int | None
+
+    def of(self, rows: Ints) -> _Classified:
+        return _Classified(
+            self.truth[rows], self.answers[rows], self.probabilities[rows], self.names, self.positive
+        )
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+Measure = Callable[[_Classified], float]
+
+
+def classification(
+    scored: Sequence[Scored], labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]
+) -> Evaluation:
+    """Compare labels and probabilities. `values` maps values of the truth to ids of labels. Raises click.UsageError."""
+    answered = [case for case in scored if case.answer is not None]
+    names = [str(label["id"]) for label in labels]
+    positive = next((place for place, label in enumerate(labels) if label.get("positive")), None)
+    table = _Classified(
+        np.array([names.index(_label(case, labels, values)) for case in answered]),
+        np.array([_place(case.answer or {}, names) for case in answered]),
+        np.array([[given(case)[f"probability_{name}"] for name in names] for case in answered], float),
+        names,
+        positive,
+    )
+    kinds = _CLASSIFIER if positive is None else _BINARY
+    measures = {name: partial(_of_rows, measure, table) for name, measure in kinds.items()}
+    return evaluation(
+        "classification",
+        scored,
+        measures,
+        answered,
+        curves={"table": table},
+        mistakes=_mistakes(answered, table),
+    )
+
+
+def _of_rows(measure: Measure, table: _Classified, rows: Ints) -> float:
+    return measure(table.of(rows))
+
+
+def _label(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> str:
+    """The label that is true of a case: by --value, or the value itself as id, display or code of a label."""
+    told = case.truth.get("label") if isinstance(case.truth, dict) else case.truth
+    text = str(int(told)) if isinstance(told, float) and told.is_integer() else str(told)
+    wanted = values.get(text, text)
+    for label in labels:
+        if wanted in {label["id"], label["display"], label.get("code")}:
+            return str(label["id"])
+    known = ", ".join(str(label["id"]) for label in labels)
+    raise click.UsageError(
+        f"The truth of {case.place} is no label. Labels are {known}: map other values with --value VALUE=LABEL."
+    )
+
+
+def _place(answer: Mapping[str, Any], names: Sequence[str]) -> int:
+    label = answer["label"]
+    return -1 if label is None else names.index(label)
+
+
+def _accuracy(table: _Classified) -> float:
+    given = table.answers >= 0
+    return share((table.answers == table.truth)[given])
+
+
+def _macro(per_class: Callable[[_Classified, int], float]) -> Measure:
+    def measure(table: _Classified) -> float:
+        return float(np.nanmean([per_class(table, place) for place in np.unique(table.truth)]))
+
+    return measure
+
+
+def _recall(table: _Classified, place: int) -> float:
+    given = (table.answers >= 0) & (table.truth == place)
+    return share(table.answers[given] == place)
+
+
+def _precision(table: _Classified, place: int) -> float:
+    return share(table.truth[table.answers == place] == place)
+
+
+def _f1(table: _Classified, place: int) -> float:
+    given = table.answers >= 0
+    hits = float(((table.answers == place) & (table.truth == place)).sum())
+    wrong = float(((table.answers == place) ^ ((table.truth == place) & given)).sum())
+    return 2 * hits / (2 * hits + wrong) if hits or wrong else float("nan")
+
+
+def _auc(table: _Classified) -> float:
+    if table.positive is not None:
+        return area(table.probabilities[:, table.positive], table.truth == table.positive)
+    return float(
+        np.mean(
+            [area(table.probabilities[:, place], table.truth == place) for place in np.unique(table.truth)]
+        )
+    )
+
+
+def _of_positive(per_class: Callable[[_Classified, int], float], *, other: bool = False) -> Measure:
+    """A figure of the positive class, or of the other one."""
+
+    def measure(table: _Classified) -> float:
+        assert table.positive is not None
+        return per_class(table, 1 - table.positive if other else table.positive)
+
+    return measure
+
+
+def _brier(table: _Classified) -> float:
+    if table.positive is not None:
+        return brier(table.probabilities[:, table.positive], (table.truth == table.positive).astype(np.int64))
+    return brier(table.probabilities, table.truth)
+
+
+def _calibration(table: _Classified) -> float:
+    if table.positive is not None:
+        return calibration_error(
+            table.probabilities[:, table.positive], (table.truth == table.positive).astype(np.int64)
+        )
+    return calibration_error(table.probabilities, table.truth)
+
+
+_BINARY: Mapping[str, Measure] = {
+    "AUC": _auc,
+    "accuracy": _accuracy,
+    "sensitivity": _of_positive(_recall),
+    "specificity": _of_positive(_recall, other=True),
+    "positive predictive value": _of_positive(_precision),
+    "negative predictive value": _of_positive(_precision, other=True),
+    "F1": _of_positive(_f1),
+    "Brier score": _brier,
+    "calibration error": _calibration,
+}
+_CLASSIFIER: Mapping[str, Measure] = {
+    "AUC, mean of one against the rest": _auc,
+    "accuracy": _accuracy,
+    "macro recall": _macro(_recall),
+    "macro precision": _macro(_precision),
+    "macro F1": _macro(_f1),
+    "Brier score": _brier,
+    "calibration error": _calibration,
+}
+
+
+def _mistakes(answered: Sequence[Scored], table: _Classified) -> list[dict[str, Any]]:
+    """Wrong answers, the surest first."""
+    wrong = np.flatnonzero((table.answers >= 0) & (table.answers != table.truth))
+    sure = table.probabilities[wrong, table.answers[wrong]]
+    return [
+        {
+            "case": answered[row].place,
+            "truth": table.names[table.truth[row]],
+            "answer": table.names[table.answers[row]],
+            "probability": float(table.probabilities[row, table.answers[row]]),
+        }
+        for row in wrong[np.argsort(-sure, kind="stable")]
+    ]
