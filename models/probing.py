@@ -78,7 +78,7 @@ def _outside(outputs: Mapping[str, Array]) -> list[Fault]:
             reason = (
                 f"{name!r} is {float(outside.flat[0]):.3g} for an input within the ranges of the manifest, and must be a "
                 "probability, between 0 and 1: end the graph with a sigmoid or a softmax, or name its output as logits; "
-                'for a regression use `pipeline = "tensor"`'
+                'for a regression use `pipeline = "tabular-regression"`'
             )
             faults.append(Fault(_MODEL, "not_a_probability", reason))
     return faults

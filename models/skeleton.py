@@ -30,6 +30,7 @@ from models.tensor_guess import guessed_tensors
 
 MODEL_NAME: Final = "model.onnx"
 TENSORS: Final = "tensor"  # the pipeline for all that no other knows
+REGRESSION: Final = "tabular-regression"
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
 # Where something remains to be done, and what.
 Left = tuple[str, str]
@@ -142,16 +143,14 @@ def _guessed(signature: Signature, content: Any) -> _Guess:
     """The pipeline that the shapes suggest. Raises BundleRefused if there is none."""
     inputs = signature.inputs
     if is_regression(signature, content.graph):
-        guess = _of_tensors(signature, content.graph)
-        advice = "the graph gives no scores of classes but numbers, as a regression does: say what they are, and their unit"
-        guess.left.append((f"{MANIFEST_NAME}: parameters.outputs", advice))
+        guess = _of_regression(signature, content.graph)
     elif is_table(inputs):
         guess = _of_table(inputs, content.graph)
     elif len(inputs) == 1 and (parameters := image_parameters(inputs[0])):
         guess = _of_image(inputs[0], parameters)
     else:
         guess = _of_tensors(signature, content.graph)
-    if guess.pipeline != TENSORS:
+    if guess.pipeline not in (TENSORS, REGRESSION):
         _add_output(guess, signature, content)
     if any(tensor.shape[:1] == (1,) for tensor in inputs):
         advice = "the graph takes one row at a time, so batches gain nothing: say so, or export it with a dynamic first axis"
@@ -186,6 +185,27 @@ def _of_table(inputs: Sequence[Tensor], graph: Any) -> _Guess:
             else "check whether all values, which were read from the graph, are to be accepted"
         )
         guess.left.append((place, advice))
+    return guess
+
+
+def _of_regression(signature: Signature, graph: Any) -> _Guess:
+    """A graph of numbers that are no scores: of one number a row of a table, or any. Raises BundleRefused."""
+    given = [tensor for tensor in signature.outputs if tensor.element in _NUMBERS]
+    place = f"{MANIFEST_NAME}: parameters"
+    if is_table(signature.inputs) and len(given) == 1 and given[0].shape[1:] in ((), (1,)):
+        guess = _of_table(signature.inputs, graph)
+        guess.pipeline, guess.outputs = REGRESSION, {"value": given[0].name}
+        guess.parameters.insert(0, f'title = "{FILL_IN}"')
+        guess.left.append(
+            (f"{place}.title", "say what the graph's number is, and its unit; it gives no scores of classes")
+        )
+        guess.left.append(
+            (f"{place}.interval", "add an interval, of cases that the model was not fitted to, if you can")
+        )
+        return guess
+    guess = _of_tensors(signature, graph)
+    advice = "the graph gives no scores of classes but numbers, as a regression does: say what they are, and their unit"
+    guess.left.append((f"{place}.outputs", advice))
     return guess
 
 

@@ -211,7 +211,7 @@ def _check_range(rows: NDArray[np.float64]) -> None:
         inside = ((rows >= lowest) & (rows <= highest)).all(axis=1)
         reason = (
             "a probability is not between 0 and 1; if it is a logit, say so with `output`; for a regression use the pipeline "
-            "`tensor`"
+            "`tabular-regression`"
         )
         _refuse(~inside, reason)
 

@@ -120,7 +120,7 @@ def test_logits_that_happen_to_lie_between_0_and_1_are_refused(
         put(folder, without_sigmoid(factor, offset))
         [fault] = check_bundle(folder, RUN)
         assert (fault.place, fault.code) == ("model.onnx", "not_a_probability")
-        assert fault.detail.endswith('for a regression use `pipeline = "tensor"`')
+        assert fault.detail.endswith('for a regression use `pipeline = "tabular-regression"`')
     else:
         with pytest.raises(BundleRefused, match="not between 0 and 1"):
             put(folder, without_sigmoid(factor, offset))

@@ -1,4 +1,4 @@
-"""A regression is served by `tensor`: its number is no probability."""
+"""A regression is served by `tabular-regression`, of several numbers by `tensor`: its number is no probability."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from models.manifest import ModelManifest
+from models.manifest import FILL_IN, ModelManifest
 from models.skeleton import write_skeleton
 
 LINEAR: dict[str, Any] = {"coefficients": [1.0, 2.0], "intercepts": [0.5]}
 
 
-def skeleton_of(folder: Path, nodes: list[Any], output: str) -> tuple[ModelManifest, list[str]]:
+def skeleton_of(
+    folder: Path, nodes: list[Any], output: str, numbers: int = 1
+) -> tuple[ModelManifest, list[str]]:
     """The manifest that is started, and what is left to do."""
     given = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["n", 2])
-    answered = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", 1])
+    answered = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", numbers])
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(
         helper.make_graph(nodes, "g", [given], [answered]), opset_imports=opsets, ir_version=10
@@ -40,10 +42,18 @@ def node(operator: str, *names: str, **attributes: Any) -> Any:
         ([node("ReduceSum", "X", "variable")], "variable"),
     ],
 )
-def test_a_regression_is_one_of_tensors(nodes: list[Any], output: str, tmp_path: Path) -> None:
+def test_a_regression_of_a_table_is_one(nodes: list[Any], output: str, tmp_path: Path) -> None:
     manifest, left = skeleton_of(tmp_path, nodes, output)
+    assert manifest.pipeline == "tabular-regression"
+    assert manifest.graph_tables["model"].outputs == {"value": output}
+    assert manifest.parameters["title"] == FILL_IN
+    assert any("no scores of classes" in what for what in left)
+
+
+def test_a_regression_of_several_numbers_is_one_of_tensors(tmp_path: Path) -> None:
+    manifest, left = skeleton_of(tmp_path, [node("Identity", "X", "variable")], "variable", numbers=2)
     assert manifest.pipeline == "tensor"
-    assert manifest.parameters["outputs"] == [{"name": output, "dtype": "float32", "shape": [1]}]
+    assert manifest.parameters["outputs"] == [{"name": "variable", "dtype": "float32", "shape": [2]}]
     assert any("as a regression does" in what for what in left)
 
 
