@@ -241,6 +241,16 @@ def test_a_repeated_submit_opens_one_batch(ward: httpx.Client) -> None:
     assert_problem(other, 422, "idempotency_key_reused")
 
 
+def test_the_first_answer_lists_the_columns_of_a_csv(ward: httpx.Client) -> None:
+    table = [
+        {name: row[name] for name in row if name != nights.FIELDS[0]} | {"remark": ""} for row in rows(3)
+    ]
+    batch = opened(ward, nights.as_csv(table), id_column="case")
+    assert batch["columns"] == {
+        "used": list(nights.FIELDS[1:]), "ignored": ["ward", "remark"], "absent": [nights.FIELDS[0]],
+    }  # fmt: skip
+
+
 def test_a_dry_run_checks_rows_and_scores_none(ward: httpx.Client) -> None:
     batch = completed(ward, nights.as_csv(with_faults()), dry_run=5)
     assert (batch["counts"]["total"], batch["counts"]["failed"], batch["dry_run"]) == (5, 1, 5)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from models.field_codes import FieldCode, OtherCode
@@ -19,12 +20,14 @@ from service.api.batches.schemas import (
 )
 from service.api.services import Services
 from service.batches import recurrence
+from service.batches.files.columns import Columns
 from service.batches.files.formats import ARCHIVES, check_format
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.output_names import OutputFormat, check_names
 from service.batches.files.places import Place
-from service.batches.files.problems import FileRefused
-from service.batches.files.sources import UriSource
+from service.batches.files.preview import previewed
+from service.batches.files.problems import FileRefused, SourceUnavailable
+from service.batches.files.sources import UploadSource, UriSource
 from service.batches.opening import NewBatch
 from service.batches.requests import BatchRequest, wanted_by
 from service.batches.schedules import NewSchedule
@@ -62,6 +65,24 @@ def checked_batch(services: Services, principal: Principal, wanted: BatchSubmit)
         deadline=wanted.deadline,
         error_limit=error_limit_of(wanted.on_error),
     )
+
+
+def previewed_columns(
+    services: Services, principal: Principal, stored: dict[str, Any], model: PublishedModel
+) -> Columns | None:
+    """The columns of an uploaded CSV by its first line; None for other files, and where that does not tell.
+
+    `stored` is the request of a batch as it is stored.
+    """
+    request = BatchRequest.from_json(stored)
+    if request.upload_id is None or request.format is not BatchFormat.CSV:
+        return None
+    try:
+        wanted = wanted_by(request, model.pipeline)
+        with UploadSource(services.uploads, principal.tenant_id, request.upload_id).open() as file:
+            return previewed(file, wanted)
+    except (FileRefused, SourceUnavailable):
+        return None
 
 
 def checked_schedule(services: Services, principal: Principal, wanted: ScheduleRequest) -> NewSchedule:

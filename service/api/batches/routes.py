@@ -1,7 +1,7 @@
 """/v1/batches: submit a file overnight, watch, pause, resume, cancel and run again; its results, errors and trail."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from uuid import UUID
 
 from flask import Blueprint, Response, request
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.accounts import Principal, Scope
 from service.api.batches import examples, output
-from service.api.batches.intake import checked_batch, checked_source
+from service.api.batches.intake import checked_batch, checked_source, previewed_columns
 from service.api.batches.output import MEDIA, OutputQuery
 from service.api.batches.schemas import BatchList, BatchSubmit, BatchView, RerunRequest
 from service.api.batches.views import as_opened, batch_fields
@@ -99,7 +99,7 @@ class BatchViews:
             new = checked_batch(services, principal, wanted)
             with services.database.transaction() as work:
                 opened = opening.open_batch(work, new, actor=principal.actor, idempotency=idempotency).id
-        return self._opened(principal, opened, with_source=True)  # the caller named it
+        return self._opened(principal, opened, with_source=True, with_columns=True)  # the caller named it
 
     @operation(
         "List batches, newest first",
@@ -262,12 +262,17 @@ class BatchViews:
             found = opening.earlier(work, principal.tenant_id, idempotency)
         return found.id if found else None
 
-    def _opened(self, principal: Principal, batch_id: UUID, *, with_source: bool) -> Response:
-        with self._services.database.statement() as work:
-            batch = queries.get(work, principal, batch_id)
+    def _opened(
+        self, principal: Principal, batch_id: UUID, *, with_source: bool, with_columns: bool = False
+    ) -> Response:
+        services = self._services
+        with services.database.statement() as work:
+            batch = as_opened(queries.get(work, principal, batch_id))
+        if with_columns:
+            model = services.catalog.version(batch.model_version_id)
+            batch = replace(batch, columns=previewed_columns(services, principal, batch.request, model))
         headers = {"Location": f"/v1/batches/{batch_id}"} | RETRY_AFTER
-        fields = self._fields(as_opened(batch), with_source=with_source)
-        return answer(fields, 202, headers)
+        return answer(self._fields(batch, with_source=with_source), 202, headers)
 
     def _changed(
         self, change: Callable[[UnitOfWork, Principal, UUID], BatchState], batch_id: UUID

@@ -274,7 +274,9 @@ class BatchView(Wire):
     ignore: list[str]
     missing: list[str]
     decimal: str | None
-    columns: ColumnsView | None = Field(description="Present once the source is validated.")
+    columns: ColumnsView | None = Field(
+        description="Present once the source is validated; of an uploaded CSV in the first answer, too."
+    )
     dry_run: int | None
     options: dict[str, Any]
     counts: RowCounts
