@@ -70,7 +70,7 @@ def _of_rows(measure: Measure, table: _Classified, rows: Ints) -> float:
 def _label(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> str:
     """The label that is true of a case: by --value, or the value itself as id, display or code of a label."""
     told = case.truth.get("label") if isinstance(case.truth, dict) else case.truth
-    text = str(int(told)) if isinstance(told, float) and told.is_integer() else str(told)
+    text = str(int(told)) if isinstance(told, float) and told.is_integer() else str(told).strip()
     wanted = values.get(text, text)
     for label in labels:
         if wanted in {label["id"], label["display"], label.get("code")}:

@@ -113,8 +113,7 @@ def test_figures_of_a_regression_and_how_often_its_interval_holds() -> None:
     given = truth + chance.normal(0, 3, 100)
     cases = [
         Scored(f"row {row}", str(truth[row]), {}, {
-            "type": "regression", "value": float(given[row]),
-            "interval_lower": given[row] - 4, "interval_upper": given[row] + 4,
+            "value": float(given[row]), "interval_lower": given[row] - 4, "interval_upper": given[row] + 4,
         })
         for row in range(100)
     ]  # fmt: skip
@@ -123,6 +122,13 @@ def test_figures_of_a_regression_and_how_often_its_interval_holds() -> None:
     assert value(found, "mean absolute error") == pytest.approx(metrics.mean_absolute_error(truth, given))
     assert value(found, "coverage of the interval") == pytest.approx((np.abs(truth - given) <= 4).mean())
     assert found.mistakes[0]["case"] == f"row {np.abs(truth - given).argmax()}"
+
+
+def test_spaces_around_the_truth_of_a_padded_table_do_not_count() -> None:
+    cases, _, _ = binary()
+    padded = [Scored(case.place, f"  {case.truth} ", case.groups, case.answer) for case in cases]
+    values = {"M": "malignant", "B": "benign"}
+    assert evaluated(padded, BINARY, values).figures == evaluated(cases, BINARY, values).figures
 
 
 def test_cases_that_were_not_scored_are_counted_by_their_problem() -> None:
