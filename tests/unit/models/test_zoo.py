@@ -125,7 +125,7 @@ def test_a_card_says_what_the_model_is_not_and_names_threshold_and_licence(folde
 def test_a_figure_of_a_card_is_one_that_training_wrote(folder: Path) -> None:
     bundle = read_bundle(folder)
     _, _, after = bundle.card.partition("## Figures")
-    figures = re.findall(r"(?<![\d.])\d+\.\d{3,}", after.partition("## ")[0])
+    figures = re.findall(r"(?<![\d.])-?\d+\.\d{3,}", after.partition("## ")[0])
     assert figures, "a card states figures"
     written = [each for each in leaves(metrics(bundle)) if isinstance(each, float)]
     strange = [each for each in figures if float(each) not in {round(one, len(each) - 2) for one in written}]

@@ -34,7 +34,7 @@ pipelines = {name: load_pipeline(ModelManifest.parse(text)) for name, text in te
 cases = json.loads((zoo / "breast-cancer-wisconsin/golden.json").read_text())["cases"]
 assert pipelines["breast-cancer-wisconsin"].encode(cases[0]["input"])
 for pipeline in pipelines.values():
-    assert pipeline.input_schema() and pipeline.labels() and pipeline.result_schema()
+    assert pipeline.input_schema() and pipeline.result_schema()
 from service.batches.files.formats import wanted_of
 assert wanted_of(pipelines["breast-cancer-wisconsin"]).fields
 from service.revision import needed_revision

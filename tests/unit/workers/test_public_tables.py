@@ -1,0 +1,75 @@
+"""Bundled models of tables take the public files as they are published: their names, codes, separators and markers."""
+
+from typing import Any
+
+import pytest
+
+from models.bundle import bundled, fitted, read_bundle
+from models.pipelines import Case, load_pipeline
+from models.pipelines.schema_columns import result_fields
+from models.sandbox import CpuRun
+from service.batches.files.columns import Columns
+from service.batches.files.layouts import BatchFormat
+from tests.unit.service.batches.files.example_batches import scored, told
+
+RUN = CpuRun()
+PUBLIC = {
+    "diabetes-progression": (
+        b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6,target\n60.0,2.0,31.5,99.0,160.0,95.2,38.0,4.0,4.9,90.0,151.0\n",
+        {"age": 60, "sex": 2, "bmi": 31.5, "bp": 99, "s1": 160, "s2": 95.2, "s3": 38, "s4": 4, "s5": 4.9, "s6": 90},
+        ("target",),
+    ),
+}  # fmt: skip
+
+
+class BundledGraph:
+    """The graph of a bundled model."""
+
+    def __init__(self, name: str) -> None:
+        [self.folder] = [folder for folder in bundled() if folder.name == name]
+        manifest = read_bundle(self.folder).manifest
+        self.pipeline = load_pipeline(manifest)
+        self._run = fitted(self.folder, manifest, self.pipeline, RUN)
+
+    def run(self, feeds: Any, graph: str = "model") -> Any:
+        return self._run(feeds, graph)
+
+    def alone(self, case: dict[str, Any]) -> dict[str, Any]:
+        """The result of a job, as a row of a batch has it."""
+        [answer] = self.pipeline.open(self.folder).score(self.run, [Case(self.pipeline.encode(case))])
+        return {
+            field.name: field.value_in(answer.result)
+            for field in result_fields(self.pipeline.result_schema())
+        }
+
+
+def of_file(
+    graph: BundledGraph, content: bytes, **options: Any
+) -> tuple[list[dict[str, Any]], Columns | None]:
+    """The results of a batch of these bytes without its rows' numbers, and what it found of the columns."""
+    run = scored(content, BatchFormat.CSV, model=graph.pipeline, graph=graph, **options)  # type: ignore[arg-type]  # runs alike
+    assert told(run) == []
+    return [
+        {name: value for name, value in line.items() if name != "row"} for line in run.lines()
+    ], run.plan.columns
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_file_is_scored_as_it_is(name: str) -> None:
+    content, case, ignored = PUBLIC[name]
+    graph = BundledGraph(name)
+    [line], columns = of_file(graph, content)
+    assert line == pytest.approx(graph.alone(case), abs=1e-5)
+    assert columns == Columns(tuple(case), ignored, ())
+    assert line["abstained"] is False
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_same_file_as_a_spreadsheet_writes_it_gives_the_same(name: str) -> None:
+    content, case, _ = PUBLIC[name]
+    graph = BundledGraph(name)
+    names, cells = list(case), [str(value).replace(".", ",") for value in case.values()]
+    table = f"{';'.join(names)}\r\n{';'.join(cells)}\r\n".encode("utf-8-sig")
+    [line], _ = of_file(graph, table, decimal=",")
+    [same], _ = of_file(graph, content)
+    assert line == pytest.approx(same, abs=1e-5)
