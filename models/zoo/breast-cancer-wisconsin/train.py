@@ -3,8 +3,7 @@
 Source: Wolberg, Mangasarian, Street, Street (1993), Breast Cancer Wisconsin (Diagnostic), UCI Machine
 Learning Repository, doi:10.24432/C5DW2B, CC BY 4.0; here the copy in scikit-learn. 569 rows, 30 features.
 
-    python -m venv /tmp/train && /tmp/train/bin/pip install torch==2.13.0 scikit-learn onnx onnxscript
-    /tmp/train/bin/python models/zoo/breast-cancer-wisconsin/train.py
+    python -m models.training breast-cancer-wisconsin
     .venv/bin/python -m models seal --golden models/zoo/breast-cancer-wisconsin
 
 train.py writes model.onnx, metrics.json, manifest.toml (without digests) and the inputs of golden.json; seal
@@ -13,12 +12,10 @@ fills in expected results and digests. About ten seconds on one core; seeds fixe
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer
@@ -28,6 +25,11 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
+
+from models.training.calibration import platt, threshold_for
+from models.training.export import OPSET, save
+from models.training.figures import brier, calibration_error, operating_point
+from models.training.writing import write_golden
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -142,17 +144,6 @@ class TumorNetwork(nn.Module):
         return torch.sigmoid(self.slope * self.logits(features) + self.offset)
 
 
-@dataclass(frozen=True)
-class Operation:
-    """What a threshold costs, on rows no scoring network had seen."""
-
-    value: float
-    sensitivity: float
-    specificity: float
-    ppv: float
-    npv: float
-
-
 def read_rows() -> tuple[Matrix, NDArray[np.int64], list[str]]:
     """Measurements [569,30], malignant as 1 (scikit-learn: 0), and field names such as mean_radius."""
     source = load_breast_cancer()
@@ -215,57 +206,18 @@ def cross_validate(rows: Matrix, malignant: NDArray[np.int64]) -> tuple[Vector, 
     return unseen, areas, floor
 
 
-def calibrate(unseen: Vector, malignant: NDArray[np.int64]) -> tuple[float, float]:
-    """Slope and offset of Platt's scaling (Platt 1999), fitted to out-of-fold log odds."""
-    fitted = LogisticRegression(C=1e6).fit(unseen[:, None], malignant)
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-
-
-def operate(probability: Vector, malignant: NDArray[np.int64], value: float) -> Operation:
-    """Sensitivity, specificity and predictive values of answering malignant from `value` on."""
-    called, is_malignant = probability >= value, malignant == 1
-    hits, right = float((called & is_malignant).sum()), float((~called & ~is_malignant).sum())
-    return Operation(
-        value=value,
-        sensitivity=hits / is_malignant.sum(),
-        specificity=right / (~is_malignant).sum(),
-        ppv=hits / called.sum(),
-        npv=right / (~called).sum(),
-    )
-
-
-def choose_threshold(probability: Vector, malignant: NDArray[np.int64]) -> Operation:
-    """The highest threshold, in hundredths, that reaches WANTED_SENSITIVITY on out-of-fold probabilities."""
-    operations = (operate(probability, malignant, hundredth / 100) for hundredth in range(99, 0, -1))
-    return next(operation for operation in operations if operation.sensitivity >= WANTED_SENSITIVITY)
-
-
-def expected_calibration_error(probability: Vector, malignant: NDArray[np.int64], bins: int = 10) -> float:
-    """Mean gap between probability and frequency over equally wide bins (Naeini 2015), weighted by rows."""
-    places = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = [
-        abs(probability[places == place].sum() - malignant[places == place].sum())
-        for place in np.unique(places)
-    ]
-    return float(sum(gaps) / len(probability))
-
-
 def measure(
-    probability: Vector, malignant: NDArray[np.int64], areas: list[float], floor: list[float], at: Operation
+    probability: Vector, malignant: NDArray[np.int64], areas: list[float], floor: list[float], at: float
 ) -> dict[str, float | str]:
     """The figures of metrics.json, all on out-of-fold predictions."""
     figures = {
         "auc_mean": float(np.mean(areas)),
         "auc_sd": float(np.std(areas, ddof=1)),
         "auc_logistic_regression": float(np.mean(floor)),
-        "accuracy": float(((probability >= at.value) == (malignant == 1)).mean()),
-        "sensitivity": at.sensitivity,
-        "specificity": at.specificity,
-        "ppv": at.ppv,
-        "npv": at.npv,
-        "prevalence": float(malignant.mean()),
-        "brier": float(np.mean((probability - malignant) ** 2)),
-        "calibration_error": expected_calibration_error(probability, malignant),
+        "accuracy": float(((probability >= at) == (malignant == 1)).mean()),
+        **operating_point(probability, malignant, at),
+        "brier": brier(probability, malignant),
+        "calibration_error": calibration_error(probability, malignant),
     }
     return {
         **{name: round(figure, 4) for name, figure in figures.items()},
@@ -274,7 +226,7 @@ def measure(
 
 
 def write_graph(network: TumorNetwork, path: Path) -> None:
-    """`network` as ONNX with any number of rows, without the exporter's notes (they hold local paths)."""
+    """`network` as ONNX with any number of rows, as the exporter wrote it."""
     example = torch.zeros(2, network.hidden.in_features)
     program = torch.onnx.export(
         network,
@@ -282,39 +234,20 @@ def write_graph(network: TumorNetwork, path: Path) -> None:
         input_names=["features"],
         output_names=["probability"],
         dynamic_shapes=({0: torch.export.Dim("rows")},),
-        opset_version=20,
+        opset_version=OPSET,
         dynamo=True,
         verbose=False,
     )
     assert program is not None
-    model = program.model_proto
-    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    save(program.model_proto, path)
 
 
-def choose_golden(probability: Vector, at: Operation) -> list[int]:
+def choose_golden(probability: Vector, at: float) -> list[int]:
     """Ten rows by the shipped model: six from surest benign to surest malignant, four at the threshold."""
     order = np.argsort(probability)
     spread = [order[int(share * (len(order) - 1))] for share in (0, 0.2, 0.4, 0.6, 0.8, 1)]
-    nearest = np.argsort(np.abs(probability - at.value))[:4]
+    nearest = np.argsort(np.abs(probability - at))[:4]
     return list(dict.fromkeys(int(row) for row in (*spread, *nearest)))
-
-
-def write_golden(rows: Matrix, names: list[str], chosen: list[int], path: Path) -> None:
-    """The inputs of golden.json; `models seal --golden` adds what the model answers."""
-    cases = [
-        {
-            "note": f"row {row} of the data",
-            "input": dict(zip(names, rows[row].tolist(), strict=True)),
-            "expected": {},
-        }
-        for row in chosen
-    ]
-    path.write_text(json.dumps({"cases": cases}, indent=1) + "\n")
 
 
 def plausible_maximum(largest: float) -> float:
@@ -344,11 +277,11 @@ def feature_table(name: str, column: Vector) -> str:
     )
 
 
-def write_manifest(rows: Matrix, names: list[str], figures: dict[str, float | str], at: Operation) -> None:
+def write_manifest(rows: Matrix, names: list[str], figures: dict[str, float | str], at: float) -> None:
     """manifest.toml without digests: threshold, metrics and the features with their ranges."""
     text = MANIFEST.substitute(
         metrics="\n".join(f"{name} = {json.dumps(figure)}" for name, figure in figures.items()),
-        threshold=at.value,
+        threshold=at,
         sensitivity=figures["sensitivity"],
         specificity=figures["specificity"],
         ppv=figures["ppv"],
@@ -359,14 +292,14 @@ def write_manifest(rows: Matrix, names: list[str], figures: dict[str, float | st
     (HERE / "manifest.toml").write_text(text)
 
 
-def main() -> None:
+def train(data: Path | None) -> None:  # noqa: ARG001 - the data come with scikit-learn
     """Cross-validate, calibrate, choose the threshold, train on every row, write the bundle's files."""
     torch.set_num_threads(1)
     rows, malignant, names = read_rows()
     unseen, areas, floor = cross_validate(rows, malignant)
-    slope, offset = calibrate(unseen, malignant)
+    slope, offset = platt(unseen, malignant)
     probability = 1 / (1 + np.exp(-(slope * unseen + offset)))
-    at = choose_threshold(probability, malignant)
+    at = threshold_for(probability, malignant, WANTED_SENSITIVITY)
     figures = measure(probability, malignant, areas, floor, at)
 
     network = train_ensemble(rows, malignant, SEED)
@@ -374,11 +307,8 @@ def main() -> None:
     network.offset.fill_(offset)
     write_graph(network, HERE / "model.onnx")
     shipped = 1 / (1 + np.exp(-(slope * logits_of(network, rows) + offset)))
-    write_golden(rows, names, choose_golden(shipped, at), HERE / "golden.json")
+    chosen = [(row, dict(zip(names, rows[row].tolist(), strict=True))) for row in choose_golden(shipped, at)]
+    write_golden(HERE, [(f"row {row} of the data", case) for row, case in chosen])
     write_manifest(rows, names, figures, at)
     (HERE / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
-
-
-if __name__ == "__main__":
-    main()
