@@ -13,7 +13,19 @@ from service.batches.files.layouts import BatchFormat
 from tests.unit.service.batches.files.example_batches import scored, told
 
 RUN = CpuRun()
-PUBLIC = {
+HEART = (
+    "age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak", "slope", "ca", "thal",
+)  # fmt: skip
+PUBLIC: dict[str, tuple[bytes, dict[str, Any], tuple[str, ...]]] = {
+    "heart-disease-cleveland": (
+        ("\t".join((*HEART, "target")) + "\n51\t0\t3\t125\t230\t0\t2\t160\t0\t0.4\t1\t?\t?\t0\n").encode(),
+        {
+            "age": 51, "sex": "female", "cp": "non-anginal pain", "trestbps": 125, "chol": 230, "fbs": False,
+            "restecg": "left ventricular hypertrophy", "thalach": 160, "exang": False, "oldpeak": 0.4, "slope": "upsloping",
+            "ca": None, "thal": None,
+        },
+        ("target",),
+    ),
     "diabetes-progression": (
         b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6,target\n60.0,2.0,31.5,99.0,160.0,95.2,38.0,4.0,4.9,90.0,151.0\n",
         {"age": 60, "sex": 2, "bmi": 31.5, "bp": 99, "s1": 160, "s2": 95.2, "s3": 38, "s4": 4, "s5": 4.9, "s6": 90},
@@ -68,7 +80,10 @@ def test_a_public_file_is_scored_as_it_is(name: str) -> None:
 def test_the_same_file_as_a_spreadsheet_writes_it_gives_the_same(name: str) -> None:
     content, case, _ = PUBLIC[name]
     graph = BundledGraph(name)
-    names, cells = list(case), [str(value).replace(".", ",") for value in case.values()]
+    names, cells = (
+        list(case),
+        ["" if value is None else str(value).replace(".", ",") for value in case.values()],
+    )
     table = f"{';'.join(names)}\r\n{';'.join(cells)}\r\n".encode("utf-8-sig")
     [line], _ = of_file(graph, table, decimal=",")
     [same], _ = of_file(graph, content)

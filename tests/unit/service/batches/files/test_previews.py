@@ -21,11 +21,15 @@ HEADERS = [
 ]
 
 
-class Raw(io.BytesIO):
+class Raw(io.RawIOBase):
     """A file that gives a few bytes at a time, as stores do."""
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(min(7, size) if size and size > 0 else 7)
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self._content = io.BytesIO(content)
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._content.read(min(7, size) if size > 0 else 7)
 
 
 @pytest.mark.parametrize("content", HEADERS[:4])
