@@ -35,6 +35,7 @@ _BUILT_IN: Final = {
     "text-embedding": "models.pipelines.text_embedding",
     "token-classification": "models.pipelines.token_classification",
 }
+_IMPORTED: Final[dict[str, str]] = {}  # package -> the version whose code this process runs
 
 
 def registered_pipelines() -> list[str]:
@@ -95,17 +96,43 @@ def _loaded(plug_in: EntryPoint, manifest: ModelManifest, reading: ReadOnce) -> 
     """The package's pipeline for a manifest. Anything that its code raises becomes a fault. Raises ManifestInvalid."""
     try:
         load: Load = plug_in.load()
+        if plug_in.dist is not None:
+            _IMPORTED.setdefault(plug_in.dist.name, plug_in.dist.version)
         pipeline = load(manifest, reading)
         if isinstance(pipeline, Pipeline):
             return pipeline
         lacking = f"{plug_in.value} gave {type(pipeline).__name__}, which is no pipeline"
     except BundleRefused:
+        if (outdated := _outdated(plug_in)) is not None:
+            raise outdated from None
         raise
     except (Exception, SystemExit) as error:
         if error is reading.fault:
             raise
-        raise _unavailable(plug_in, f"{type(error).__name__}: {error}") from error
-    raise _unavailable(plug_in, lacking)
+        raise (_outdated(plug_in) or _failed(plug_in, reading, f"{type(error).__name__}: {error}")) from error
+    raise _outdated(plug_in) or _unavailable(plug_in, lacking)
+
+
+def _failed(plug_in: EntryPoint, reading: ReadOnce, reason: str) -> ManifestInvalid:
+    """The fault of a package whose code raised: of the side files, if it had read some."""
+    if not reading.paths:
+        return _unavailable(plug_in, reason)
+    place = reading.paths[0] if len(reading.paths) == 1 else f"{MANIFEST_NAME}: parameters"
+    text = (
+        f"{_package(plug_in)} cannot use {', '.join(map(repr, reading.paths))} of the bundle ({reason}): correct the file and "
+        "seal the bundle, or fix that package"
+    )
+    return ManifestInvalid(Fault(place, "bundle_not_opened", text))
+
+
+def _outdated(plug_in: EntryPoint) -> ManifestInvalid | None:
+    """The fault of a process that runs another version of a package than is installed, for which a bundle may be made."""
+    package = plug_in.dist
+    running = None if package is None else _IMPORTED.get(package.name)
+    if package is None or running in (None, package.version):
+        return None
+    text = f"this process runs {package.name} {running}, and {package.version} is installed: restart it"
+    return ManifestInvalid(Fault(PLACE, "pipeline_unavailable", text))
 
 
 def _unavailable(plug_in: EntryPoint, reason: str) -> ManifestInvalid:

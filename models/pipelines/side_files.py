@@ -42,6 +42,11 @@ class ReadOnce:
         self._found: dict[str, bytes] = {}
         self.fault: Exception | None = None  # what reading raised last
 
+    @property
+    def paths(self) -> list[str]:
+        """The files that were read."""
+        return list(self._found)
+
     def __call__(self, path: str) -> bytes:
         """See ReadFile."""
         if path not in self._found:

@@ -130,6 +130,46 @@ def test_no_package_takes_the_place_of_a_built_in_pipeline(site: Path, tmp_path:
     assert name_faults("words") == []
 
 
+def test_a_side_file_that_the_package_fails_on_is_named(site: Path, bundle: Path) -> None:
+    name = package()
+    source = WORDS.replace("words.decode().split()", "json.loads(words)")
+    install(site, name, {"words": "{module}:load"}, source)
+    found = fault(bundle, manifest())
+    assert (found.place, found.code) == ("words.txt", "bundle_not_opened")
+    assert found.detail.startswith(
+        f"the package {name} 1.2.0 cannot use 'words.txt' of the bundle (JSONDecodeError: "
+    )
+    assert found.detail.endswith("correct the file and seal the bundle, or fix that package")
+    more = source.replace("read(parameters.words)", "read(parameters.words) and read('more.txt')")
+    install(site, package(), {"more": "{module}:load"}, more)
+    (bundle / "more.txt").write_text("[")
+    found = fault(bundle, manifest("more"))
+    assert (found.place, found.code) == ("manifest.toml: parameters", "bundle_not_opened")
+    assert "cannot use 'words.txt', 'more.txt' of the bundle" in found.detail
+
+
+@pytest.mark.parametrize("fails_at", ["a key of the manifest", "a side file", "anything"])
+def test_a_process_that_runs_an_older_version_of_a_package_says_so(
+    fails_at: str, site: Path, bundle: Path
+) -> None:
+    name = package()
+    source = (
+        WORDS.replace("words.decode().split()", "json.loads(words)") if fails_at == "a side file" else WORDS
+    )
+    if fails_at == "anything":
+        source = WORDS.replace("parameters = parse", "assert not manifest.parameters\n    parameters = parse")
+    install(site, name, {"words": "{module}:load"}, source)
+    (bundle / "words.txt").write_text("[1]")
+    assert load_pipeline(manifest(), side_files(bundle))
+    (metadata,) = site.glob("*.dist-info")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.3.0\n")
+    if fails_at == "a side file":
+        (bundle / "words.txt").write_text("[")
+    found = fault(bundle, manifest() if fails_at == "a side file" else manifest(cutoff=3))
+    assert (found.place, found.code) == (PLACE, "pipeline_unavailable")
+    assert found.detail == f"this process runs {name} 1.2.0, and 1.3.0 is installed: restart it"
+
+
 def test_a_side_file_that_a_parameter_names_must_be_there_and_small(site: Path, bundle: Path) -> None:
     install(site, package(), {"words": "{module}:load"})
     (bundle / "large.txt").write_bytes(b"x" * SIDE_FILE_BYTES)
