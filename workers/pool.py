@@ -23,7 +23,7 @@ from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
 from workers.fitted import FittedGraphs, Graphs, fitted
 from workers.provider import ProviderUnavailable
-from workers.refusals import ModelRefused, Refusals
+from workers.refusals import MEND, MORE_MEMORY, ModelRefused, Refusals
 from workers.runtime import CPU, OutOfMemory, Runtime
 from workers.trial import Trial
 
@@ -95,7 +95,8 @@ class ModelPool:
                 raise self.refusals.refuse(model, str(fault)) from fault
             except OutOfMemory as fault:
                 if not self._unload_oldest():
-                    raise self.refusals.refuse(model, "it does not fit into memory, even alone") from fault
+                    reason = "it does not fit into memory, even alone"
+                    raise self.refusals.refuse(model, reason, MORE_MEMORY) from fault
 
     def model(self, version_id: UUID) -> PublishedModel:
         """The published model with this id. Raises ModelNotFound."""
@@ -150,7 +151,8 @@ class ModelPool:
             fails(model, error)
             return False
         except OutOfMemory:
-            self.refusals.refuse(model, "it does not fit into memory with the models that are loaded")
+            reason = "it does not fit into memory with the models that are loaded"
+            self.refusals.refuse(model, reason, MORE_MEMORY)
             return False
         return True
 
@@ -168,7 +170,7 @@ class ModelPool:
         try:
             _ = model.pipeline
         except ModelUnavailable as unavailable:
-            raise self.refusals.refuse(model, unavailable.reason) from unavailable
+            raise self.refusals.refuse(model, unavailable.reason, MEND) from unavailable
         return bundle
 
     def _load(self, model: PublishedModel, bundle: Bundle) -> FittedGraphs:
@@ -192,7 +194,7 @@ class ModelPool:
         except BundleRefused as refused:
             if isinstance(refused.__cause__, MemoryError):
                 raise OutOfMemory from refused
-            raise self.refusals.refuse(model, str(refused)) from refused
+            raise self.refusals.refuse(model, str(refused), MEND) from refused
 
     def _take_in(self, model: PublishedModel, bundle: Bundle, graph: Graphs) -> LoadedModel:
         began = time.perf_counter()

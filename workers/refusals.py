@@ -10,8 +10,16 @@ import structlog
 
 from service.catalog import PublishedModel
 from service.metrics import MODELS_REFUSED
+from service.refusals import Refusal
 
 REFUSED_S = 60.0  # then it is tried again: memory may be free, or a library repaired
+
+OTHER_WORKER = (
+    "Its jobs wait for workers that do not refuse it: start one with another MEDQUEUE_PROVIDER, or publish a version that "
+    "holds its golden cases on this one."
+)
+MORE_MEMORY = "Its jobs wait for a worker with more memory: start one, or publish a smaller version."
+MEND = "Its jobs wait: do what is said there, and restart the worker."
 
 log = structlog.get_logger()
 
@@ -21,42 +29,42 @@ class ModelRefused(Exception):
 
 
 @dataclass(frozen=True)
-class _Refusal:
+class _Refused:
     model: str
-    reason: str
+    refusal: Refusal
     until: float
 
 
 class Refusals:
-    """The refused models. `tell` is called with the reasons by model whenever they change. Thread-safe."""
+    """The refused models. `tell` is called with the refusals by model whenever they change. Thread-safe."""
 
     def __init__(
         self,
-        tell: Callable[[Mapping[str, str]], None] | None = None,
+        tell: Callable[[Mapping[str, Refusal]], None] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tell = tell
         self._clock = clock
         self._lock = threading.Lock()
-        self._refused: dict[UUID, _Refusal] = {}
+        self._refused: dict[UUID, _Refused] = {}
 
     def check(self, version_id: UUID) -> None:
         """Raise ModelRefused while the model is refused."""
-        refusal = self._refused.get(version_id)
-        if refusal is not None and self._clock() < refusal.until:
-            raise ModelRefused(refusal.reason)
+        refused = self._refused.get(version_id)
+        if refused is not None and self._clock() < refused.until:
+            raise ModelRefused(refused.refusal.reason)
 
     def current(self) -> set[UUID]:
         """The versions that are refused now. Those refused REFUSED_S ago may be tried again."""
         with self._lock:
-            return {each for each, refusal in self._refused.items() if self._clock() < refusal.until}
+            return {each for each, refused in self._refused.items() if self._clock() < refused.until}
 
-    def refuse(self, model: PublishedModel, reason: str) -> ModelRefused:
-        """Refuse a model from now on; returns the exception to raise."""
+    def refuse(self, model: PublishedModel, reason: str, advice: str = OTHER_WORKER) -> ModelRefused:
+        """Refuse a model from now on, with what an operator can do; returns the exception to raise."""
         named = f"{model.name} {model.version}"
         with self._lock:
-            self._refused[model.id] = _Refusal(named, reason, self._clock() + REFUSED_S)
+            self._refused[model.id] = _Refused(named, Refusal(reason, advice), self._clock() + REFUSED_S)
             self._changed()
         log.error("model_refused", model=model.name, version=model.version, reason=reason)
         return ModelRefused(f"{named}: {reason}")
@@ -72,6 +80,6 @@ class Refusals:
         if self._tell is None:
             return
         try:
-            self._tell({refusal.model: refusal.reason for refusal in self._refused.values()})
+            self._tell({refused.model: refused.refusal for refused in self._refused.values()})
         except OSError as error:
             log.warning("refusals_not_written", reason=type(error).__name__)

@@ -161,8 +161,8 @@ def _healthy(data_dir: Path, name: str, stalled_after_s: float) -> ExitCode:
     pulse = Pulse.read(pulse_file(data_dir, name))
     if pulse is not None and pulse.redis_away:
         write_error(f"{name} runs, but {redis_fault_text(pulse)}")
-    for model, reason in read_refusals(refusals_file(data_dir, name)).items():
-        write_error(f"{name} runs, but refuses {model}: {reason}")
+    for model, refusal in read_refusals(refusals_file(data_dir, name)).items():
+        write_error(f"{name} runs, but refuses {model}: {refusal.reason}")
     return ExitCode.OK
 
 

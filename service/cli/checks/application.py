@@ -35,9 +35,9 @@ WAITING = """SELECT count(*), coalesce(extract(epoch FROM now() - min(available_
     WHERE state = 'queued' AND available_at <= now()"""
 QUARANTINED = "SELECT count(*) FROM job WHERE state = 'quarantined'"
 LONG_WAIT_S = 60.0
-REFUSED_ADVICE = (
-    "Its jobs wait for workers that do not refuse it: start one with another MEDQUEUE_PROVIDER, or publish a version that "
-    "holds its golden cases on this one."
+UNUSABLE_ADVICE = (
+    "The line `model_unavailable` in the API's log says why. If the package of its pipeline was installed or updated since "
+    "the API started, restart the API and the workers."
 )
 
 
@@ -132,10 +132,11 @@ def api(examined: Examined) -> Iterator[Finding]:
             yield fail("api", f"{examined.api_url} accepts no jobs: {states}", "Fix what is not ok.")
         return
     yield ok("api", f"{examined.api_url} accepts jobs: {states}")
-    yield from _admin_key(examined)
+    yield from _catalogue(examined)
 
 
-def _admin_key(examined: Examined) -> Iterator[Finding]:
+def _catalogue(examined: Examined) -> Iterator[Finding]:
+    """Whether the API knows the admin key, and which models it cannot use."""
     path = examined.data_dir / ADMIN_KEY_FILE
     if not path.is_file():
         return
@@ -143,11 +144,15 @@ def _admin_key(examined: Examined) -> Iterator[Finding]:
         Target(examined.api_url, path.read_text().strip(), local=True), examined.transport
     ) as client:
         try:
-            client.models()
+            catalogue = client.models()
         except ApiProblem as problem:
             yield _refused_key(examined, path, problem)
-        else:
-            yield ok("admin key", "the service takes it")
+            return
+    yield ok("admin key", "the service takes it")
+    for model in catalogue:
+        if fault := model.get("problem"):
+            found = f"the API cannot use {model['name']} {model['version']}: submits are answered with {fault['code']}"
+            yield fail("models", found, UNUSABLE_ADVICE)
 
 
 def _refused_key(examined: Examined, path: Path, problem: ApiProblem) -> Finding:
@@ -175,8 +180,8 @@ def workers(examined: Examined) -> Iterator[Finding]:
         yield worker(examined, name)
         for fault in read_faults(faults_file(examined.data_dir, name)):
             yield fail("workers", f"{name} lacks what it needs: {fault.setting}: {fault.cause}", fault.advice)
-        for model, reason in read_refusals(refusals_file(examined.data_dir, name)).items():
-            yield fail("models", f"{name} refuses {model}: {reason}", REFUSED_ADVICE)
+        for model, refusal in read_refusals(refusals_file(examined.data_dir, name)).items():
+            yield fail("models", f"{name} refuses {model}: {refusal.reason}", refusal.advice)
 
 
 def worker(examined: Examined, name: str) -> Finding:

@@ -27,7 +27,7 @@ from service.cli.exits import ExitCode, exit_code_of
 from service.cli.keys import SCOPES
 from service.embedded import PortTaken
 from service.pulse import Pulse, pulse_file
-from service.refusals import refusals_file, write_refusals
+from service.refusals import Refusal, refusals_file, write_refusals
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
 SLOW = (
@@ -284,7 +284,8 @@ def test_a_process_that_takes_no_messages_is_unhealthy_after_the_time_that_is_as
 def test_health_names_the_models_that_a_worker_refuses(tmp_path: Path, capsys: Captured) -> None:
     """It scores others, and a restart would not help: so it is healthy."""
     write_refusals(
-        refusals_file(tmp_path, "w-1"), {"dose-effect 1.0.0": "its golden cases come out differently"}
+        refusals_file(tmp_path, "w-1"),
+        {"dose-effect 1.0.0": Refusal("its golden cases come out differently")},
     )
     (tmp_path / "run" / "w-1.ready").touch()
     Pulse(time.monotonic(), None, busy=False, redis_away=False).write(pulse_file(tmp_path, "w-1"))

@@ -16,7 +16,7 @@ from service.cli.checks.finding import Examined, Finding, Status
 from service.cli.doctor import run
 from service.config import Settings
 from service.pulse import Pulse, pulse_file
-from service.refusals import refusals_file, write_refusals
+from service.refusals import Refusal, refusals_file, write_refusals
 from tests.factories import MASTER_KEY_TEXT
 
 OK, WARN, FAIL = Status.OK, Status.WARN, Status.FAIL
@@ -144,6 +144,25 @@ def test_an_admin_key_that_the_service_does_not_take_is_reported(tmp_path: Path)
     assert "fix the database first" in found[1].advice
 
 
+def test_models_that_the_api_cannot_use_fail_by_name(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").write_text("mq_old\n")
+    unusable = {"code": "model_unavailable", "detail": "note-risk 1.1.0 cannot be used at the moment."}
+    items = [
+        {"name": "dose-effect", "version": "1.0.0", "problem": None},
+        {"name": "note-risk", "version": "1.1.0", "problem": unusable},
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/readyz":
+            return httpx.Response(200, json={"status": "ready"})
+        return httpx.Response(200, json={"items": items, "next_cursor": None})
+
+    found = list(application.api(examined(tmp_path, answering(answer))))
+    assert [finding.status for finding in found] == [OK, OK, FAIL]
+    assert found[2].found == "the API cannot use note-risk 1.1.0: submits are answered with model_unavailable"
+    assert "`model_unavailable` in the API's log" in found[2].advice
+
+
 def test_an_admin_key_that_cannot_be_tested_is_kept(tmp_path: Path) -> None:
     (tmp_path / "admin.key").write_text("mq_old\n")
 
@@ -181,10 +200,14 @@ def test_workers_are_judged_by_their_process_and_their_ready_file(tmp_path: Path
 
 def test_a_model_that_a_worker_refuses_fails_by_name(tmp_path: Path) -> None:
     process_file(tmp_path, "worker-1.ready")
-    write_refusals(refusals_file(tmp_path, "worker-1"), {"dose-effect 1.0.0": "it cannot be loaded"})
+    write_refusals(
+        refusals_file(tmp_path, "worker-1"),
+        {"dose-effect 1.0.0": Refusal("it cannot be loaded", "Restart it.")},
+    )
     refused = [finding for finding in application.workers(examined(tmp_path)) if finding.check == "models"]
     assert [finding.status for finding in refused] == [FAIL]
-    assert "worker-1 refuses dose-effect 1.0.0: it cannot be loaded" in refused[0].found
+    assert refused[0].found == "worker-1 refuses dose-effect 1.0.0: it cannot be loaded"
+    assert refused[0].advice == "Restart it."
 
 
 @pytest.mark.parametrize("fault", ["missing driver: libcuda.so.1. Install it", None])

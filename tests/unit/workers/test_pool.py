@@ -12,13 +12,14 @@ from models.pipelines import SinglePass
 from service.catalog import PublishedModel
 from service.errors import BlobUnavailable, BundleUnusable, ModelNotFound
 from service.metrics import REGISTRY
+from service.refusals import Refusal
 from tests.unit.models.example_bundles import graph, manifest_table, toml
 from tests.unit.models.plug_ins import WORDS, install
 from tests.unit.workers.counting_runtime import CountingRuntime
 from tests.unit.workers.shelf import Shelf, small_bundle
 from workers.pool import ModelPool
 from workers.provider import ProviderUnavailable
-from workers.refusals import REFUSED_S, ModelRefused, Refusals
+from workers.refusals import MEND, MORE_MEMORY, REFUSED_S, ModelRefused, Refusals
 from workers.runtime import CPU, CUDA, OutOfMemory
 
 
@@ -233,13 +234,13 @@ def test_warming_up_drives_out_no_model_it_has_loaded(
 def test_a_model_that_answers_its_golden_cases_differently_here_is_refused_by_name(
     provider: str, shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
-    told: list[Mapping[str, str]] = []
+    told: list[Mapping[str, Refusal]] = []
     runtime.provider, runtime.off_by = provider, 0.01
     models_in = pool(shelf, runtime, tmp_path, refusals=Refusals(told.append))
     with pytest.raises(ModelRefused, match=f"a 1.0.0: its golden cases come out differently on {provider}"):
         models_in.get(models[0].id)
     assert [list(each) for each in told] == [["a 1.0.0"]]
-    assert "golden_alone" in told[0]["a 1.0.0"]
+    assert "golden_alone" in told[0]["a 1.0.0"].reason
     assert models_in.used_mb == 0
     assert REGISTRY.get_sample_value("medqueue_models_refused") == 1
 
@@ -270,7 +271,7 @@ def test_the_golden_cases_are_compared_in_batches_that_fit(shelf: Shelf, tmp_pat
 def test_a_refused_model_is_tried_again_after_a_while_and_then_used(
     shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
-    now, told = [0.0], list[Mapping[str, str]]()
+    now, told = [0.0], list[Mapping[str, Refusal]]()
     models_in = pool(shelf, runtime, tmp_path, refusals=Refusals(told.append, clock=lambda: now[0]))
     runtime.off_by = 0.01
     for _ in range(3):
@@ -318,8 +319,11 @@ def test_a_model_takes_the_place_of_others_when_the_device_has_no_memory_left(
 def test_a_model_too_large_for_the_device_alone_is_refused(
     shelf: Shelf, models: list[PublishedModel], tmp_path: Path
 ) -> None:
+    told: list[Mapping[str, Refusal]] = []
+    runtime = CountingRuntime(faults={1: OutOfMemory()})
     with pytest.raises(ModelRefused, match="does not fit into memory, even alone"):
-        pool(shelf, CountingRuntime(faults={1: OutOfMemory()}), tmp_path).get(models[0].id)
+        pool(shelf, runtime, tmp_path, refusals=Refusals(told.append)).get(models[0].id)
+    assert told[0]["a 1.0.0"].advice == MORE_MEMORY
 
 
 @pytest.mark.parametrize("allowed", [False, True])
@@ -337,9 +341,11 @@ def test_a_model_whose_pipeline_is_not_installed_here_is_refused_and_others_load
     folder = small_bundle(tmp_path / "own", "own").folder
     (folder / "manifest.toml").write_text(toml(manifest_table() | {"name": "own", "pipeline": "absent"}))
     astray = shelf.put(seal_bundle(folder))
-    models_in = pool(shelf, runtime, tmp_path)
+    told: list[Mapping[str, Refusal]] = []
+    models_in = pool(shelf, runtime, tmp_path, refusals=Refusals(told.append))
     with pytest.raises(ModelRefused, match="unknown_pipeline"):
         models_in.get(astray.id)
+    assert told[0]["own 1.0.0"].advice == MEND
     assert astray.id in models_in.refusals.current()
     assert models_in.warm_up([astray.id, *(model.id for model in models)]) == ["a", "b", "c"]
 
@@ -354,5 +360,7 @@ def test_a_model_whose_files_its_pipeline_cannot_open_is_refused(
     table = manifest_table() | {"name": "own", "pipeline": "words", "parameters": {}}
     (folder / "manifest.toml").write_text(toml(table))
     astray = shelf.put(seal_bundle(folder))
+    told: list[Mapping[str, Refusal]] = []
     with pytest.raises(ModelRefused, match="bundle_not_opened"):
-        pool(shelf, runtime, tmp_path).get(astray.id)
+        pool(shelf, runtime, tmp_path, refusals=Refusals(told.append)).get(astray.id)
+    assert told[0]["own 1.0.0"].advice == MEND

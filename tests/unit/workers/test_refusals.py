@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from service.catalog import PublishedModel
-from service.refusals import read_refusals, refusals_file, write_refusals
+from service.refusals import Refusal, read_refusals, refusals_file, write_refusals
 from tests.unit.workers.shelf import Shelf, small_bundle
-from workers.refusals import REFUSED_S, ModelRefused, Refusals
+from workers.refusals import OTHER_WORKER, REFUSED_S, ModelRefused, Refusals
 
 
 @pytest.fixture
@@ -20,7 +20,9 @@ def test_what_is_refused_is_written_down_until_it_is_lifted(tmp_path: Path, mode
     path = refusals_file(tmp_path / "data", "worker-1")
     refusals = Refusals(partial(write_refusals, path))
     refusals.refuse(model, "it does not fit into memory, even alone")
-    assert read_refusals(path) == {"m 1.0.0": "it does not fit into memory, even alone"}
+    assert read_refusals(path) == {
+        "m 1.0.0": Refusal("it does not fit into memory, even alone", OTHER_WORKER)
+    }
     refusals.lift(model.id)
     assert not path.exists()
     assert read_refusals(path) == {}
@@ -44,7 +46,12 @@ def test_a_model_may_be_tried_again_after_a_while(model: PublishedModel) -> None
     assert refusals.current() == set()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", "\udcff"])
+def test_a_record_of_the_previous_release_is_read(tmp_path: Path) -> None:
+    (tmp_path / "w.refused").write_text('{"m 1.0.0": "it cannot be loaded"}')
+    assert read_refusals(tmp_path / "w.refused")["m 1.0.0"].reason == "it cannot be loaded"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"m": {"why": "x"}}', "\udcff"])
 def test_a_record_that_cannot_be_read_names_nothing(content: str, tmp_path: Path) -> None:
     (tmp_path / "w.refused").write_bytes(content.encode(errors="surrogateescape"))
     assert read_refusals(tmp_path / "w.refused") == {}
