@@ -26,6 +26,13 @@ _CONVERTS: Final[Mapping[str, tuple[str, ...]]] = {
     "int32": ("int32", "int64", "float64", "float32"),
     "bool": ("bool", "int32", "int64", *FLOATS),
 }
+# The same for exact feeds: every value of the feed's type is one of the input's.
+_CONVERTS_EXACTLY: Final[Mapping[str, tuple[str, ...]]] = {
+    "float16": ("float32", "float64"),
+    "float32": ("float64",),
+    "int32": ("int64", "float64"),
+    "bool": _CONVERTS["bool"],
+}
 
 
 @dataclass(frozen=True)
@@ -179,8 +186,11 @@ def _shape_reason(tensor: Tensor, shape: tuple[int, ...]) -> str | None:
 
 def _element_reason(tensor: Tensor, spec: TensorSpec) -> str | None:
     """Why the type of a feed or column does not fit `tensor`; None if it fits."""
-    if tensor.element == spec.dtype or tensor.element in _CONVERTS.get(spec.dtype, ()):
+    converts = _CONVERTS_EXACTLY if spec.exact else _CONVERTS
+    if tensor.element == spec.dtype or tensor.element in converts.get(spec.dtype, ()):
         return None
+    if spec.exact:
+        return f"has another element type, {tensor.element}, which cannot hold every {spec.dtype}: declare it as the graph does"
     advice = f"; {advised}" if (advised := _advice(spec.dtype, tensor.element)) else ""
     return f"has another element type, {tensor.element}, which {spec.dtype} does not convert to{advice}"
 

@@ -115,7 +115,8 @@ class TensorSpec:
     `classes` names the columns of an output of scores, for graphs that give them by class. `columns` names those of a
     feed [N, F], each with its own dtype, for graphs with inputs by column. Where these differ the feed is a structured
     array [N] of such fields, and its dtype ROW; a text has the dtype "string". `values` are those that a column of a
-    closed set may be fed, but for what stands for an absent one.
+    closed set may be fed, but for what stands for an absent one. An `exact` feed goes to no input that holds less than its
+    dtype.
     """
 
     name: str
@@ -124,6 +125,7 @@ class TensorSpec:
     classes: tuple[str, ...] = ()
     columns: tuple[TensorSpec, ...] = ()
     values: tuple[str, ...] | tuple[int, ...] = ()
+    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
@@ -137,7 +138,7 @@ class Tensors(TypedPipeline[TensorParameters, TensorInput, TensorResult, NoOptio
     @property
     def graphs(self) -> Mapping[str, GraphSpec]:
         """See Pipeline."""
-        feeds = tuple(table.spec for table in self.parameters.inputs)
+        feeds = tuple(replace(table.spec, exact=True) for table in self.parameters.inputs)
         return {MODEL: GraphSpec(feeds, tuple(table.spec for table in self.parameters.outputs))}
 
     def check(self, value: TensorInput) -> None:

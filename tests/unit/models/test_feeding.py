@@ -239,6 +239,30 @@ def test_a_feed_without_columns_meets_its_input_whole(tensor: Tensor, words: str
     )
 
 
+@pytest.mark.parametrize(
+    ("dtype", "element", "fits"),
+    [
+        ("float64", "float32", False),
+        ("float32", "float16", False),
+        ("int64", "float32", False),
+        ("int64", "float64", False),
+        ("int32", "float32", False),
+        ("float16", "float32", True),
+        ("float32", "float64", True),
+        ("int32", "int64", True),
+        ("int32", "float64", True),
+        ("bool", "float32", True),
+        ("uint8", "uint8", True),
+    ],
+)
+def test_an_exact_feed_goes_to_no_input_that_holds_less(dtype: str, element: str, fits: bool) -> None:
+    faults = feeding(TensorSpec("x", dtype, (3,), exact=True), [single("x", element, 3)]).faults
+    words = f"'x' has another element type, {element}, which cannot hold every {dtype}: declare it as the graph does"
+    assert [fault.detail.partition(": the pipeline needs")[0] for fault in faults] == (
+        [] if fits else [words]
+    )
+
+
 def test_two_feeds_that_meet_in_one_input_are_refused() -> None:
     feeds = (TensorSpec("one", "float32", (1,)), TensorSpec("other", "float32", (1,)))
     table = GraphTable.model_validate({"inputs": {"one": "X", "other": "X"}})

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.manifest import ManifestInvalid, ModelManifest
+from models.fitting import Fitting
+from models.manifest import GraphTable, ManifestInvalid, ModelManifest
 from models.pipelines import Array, Case, InputRejected, PredictionInvalid, load_pipeline
 from models.pipelines.tensor import FLOATS, INTEGERS, Tensors
+from models.signature import Signature, Tensor
 from tests.unit.models.example_bundles import manifest_table
 
 PAIR = {"name": "pair", "shape": [2], "unit": "mm", "title": "A pair", "minimum": -100.0, "maximum": 100.0}
@@ -58,6 +60,20 @@ def test_rows_come_back_in_their_order_though_shapes_run_together() -> None:
         {"pair": [0, 0], "words": [0, 0, 7]},
     ]
     assert answers(made, total, *values) == [{"total": 6.0}, {"total": 6.75}, {"total": 60.0}, {"total": 7.0}]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fits"), [("float32", True), ("float16", True), ("float64", False), ("int64", False)]
+)
+def test_numbers_that_the_graph_cannot_hold_are_refused_with_the_bundle(dtype: str, fits: bool) -> None:
+    """Of a graph that takes float32: 1e300 would be an infinity to it, and 2**24 + 1 another number."""
+    spec = pipeline([{"name": "value", "dtype": dtype}]).graphs["model"]
+    graph = Signature((Tensor("value", "float32", (None,)),), (Tensor("total", "float32", (None,)),))
+    if fits:
+        Fitting(GraphTable.model_validate({}), spec, graph)
+        return
+    with pytest.raises(ManifestInvalid, match=f"float32, which cannot hold every {dtype}: declare it as the"):
+        Fitting(GraphTable.model_validate({}), spec, graph)
 
 
 def test_the_graph_is_fed_the_types_and_shapes_of_the_manifest() -> None:
