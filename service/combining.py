@@ -56,7 +56,10 @@ class Combiner(Generic[Item, Answer]):
         if not call.ended:
             self._lead()
         if call.error is not None:
-            raise call.error
+            try:
+                raise call.error
+            finally:  # it holds this frame, and so the item, which would wait for a garbage collection
+                call.error = None
         return call.answer  # type: ignore[return-value]  # an ended call without error has its answer
 
     def _lead(self) -> None:

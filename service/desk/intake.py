@@ -69,7 +69,10 @@ class Intake:
         except InputInvalid as fault:
             refused.append(fault)
         if refused:
-            raise _together(refused)
+            try:
+                raise _together(refused)
+            finally:
+                refused.clear()  # each holds this frame, and so the input, which would wait for a garbage collection
         job = NewJob(
             principal=principal,
             position=position,

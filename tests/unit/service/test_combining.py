@@ -1,8 +1,11 @@
 """Calls join while one is under way, and each caller gets what is his."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -95,3 +98,24 @@ def test_the_line_moves_on_after_an_error() -> None:
     with pytest.raises(ConnectionError):
         combined.run(99)
     assert combined.run(1) == 2
+
+
+class Item:
+    """What can be watched."""
+
+
+def test_an_item_that_failed_is_not_kept() -> None:
+    def fail(_: Sequence[Item]) -> list[Item]:
+        raise ConnectionError
+
+    combined = Combiner(fail, limit=8, for_all=(ConnectionError,))
+    item = Item()
+    watched = weakref.ref(item)
+    gc.disable()
+    try:
+        with suppress(ConnectionError):
+            combined.run(item)
+        del item
+        assert watched() is None
+    finally:
+        gc.enable()

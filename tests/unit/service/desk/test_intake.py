@@ -1,6 +1,8 @@
 """From a submitted case to a checked job: deadline, input, upload. Over HTTP: acceptance."""
 
 import base64
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -109,6 +111,25 @@ def test_an_unexpected_error_of_a_pipeline_is_the_fault_of_this_case_alone(
     with pytest.raises(InputInvalid) as caught:
         tabular()
     assert [(field.pointer, field.code) for field in caught.value.errors] == [("/input", "model_failed")]
+
+
+class Watched(dict[str, Any]):
+    """An input that can be watched."""
+
+
+@pytest.mark.parametrize("more", [{}, {"explain": True}, {"options": {"unknown": 1}}])
+def test_a_refused_input_is_not_kept(more: dict[str, Any]) -> None:
+    """A large one would stay for a long time: the garbage of processes that have started is hardly ever looked through."""
+    given = Watched(CASE | {"dose": "much"})
+    watched = weakref.ref(given)
+    gc.disable()
+    try:
+        with suppress(InputInvalid):
+            tabular(input=given, **more)
+        del given
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("stored", [None, "text", {}])
