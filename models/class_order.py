@@ -23,6 +23,7 @@ _CLASSIFIERS: Final = frozenset(("LinearClassifier", "TreeEnsembleClassifier", "
 _KEEPING: Final = frozenset(("Identity", "Cast", "Softmax", "Sigmoid", "Abs", "Clip", "Normalizer", "Div"))
 # Operators that a class's place may pass through on its way to the look-up of its name.
 _PASSED: Final = frozenset(("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze"))
+_COLUMNS: Final = (1, -1)  # the axis of the columns of a matrix
 _LOOK_UPS: Final = frozenset(("ArrayFeatureExtractor", "Gather"))
 
 
@@ -54,12 +55,78 @@ def class_ids(classes: Classes) -> list[str]:
 def order_faults(graph: Any, table: GraphTable, spec: GraphSpec, signature: Signature) -> list[Fault]:
     """Faults of labels, and of `classes` in the manifest, that are not those of the graph's columns in their order."""
     maps = {tensor.name for tensor in signature.outputs if tensor.element == CLASS_MAPS}
-    return [
-        found
-        for each in spec.outputs
-        if each.classes and (name := table.outputs.get(each.name, each.name)) not in maps
-        for found in _faults(column_classes(graph, name), table.classes, each)
-    ]
+    found: list[Fault] = []
+    for each in spec.outputs:
+        name = table.outputs.get(each.name, each.name)
+        if each.classes and name not in maps:
+            found += _faults(column_classes(graph, name), table.classes, each)
+        elif each.one_of:
+            found += _positive_faults(graph, name, each)
+    return found
+
+
+def _positive_faults(graph: Any, name: str, spec: TensorSpec) -> Iterator[Fault]:
+    """The fault of a single score that the graph takes from the column of another class than the label `positive`."""
+    found = sliced_class(graph, name)
+    if found is None:
+        return
+    known, column = found
+    for names in (tuple(known), tuple(class_ids(known))):
+        if set(names) == set(spec.one_of) and names[column] != spec.positive:
+            reason = (
+                f"the graph's {name!r} is column {column} of its scores of {listed(known)}, that of {names[column]!r}: name "
+                "this label as `positive`, with its own threshold, or export the other column"
+            )
+            yield Fault(f"{MANIFEST_NAME}: parameters.positive", "classes_differ", reason)
+            return
+
+
+def sliced_class(graph: Any, output: str) -> tuple[Classes, int] | None:
+    """The graph's classes and the place of the one whose score alone is `output`, a column cut from those of all."""
+    sources = {name: node for node in graph.node for name in node.output}
+    seen = {output}
+    while (source := sources.get(output)) is not None and source.op_type in _KEEPING | _PASSED:
+        output = next(iter(source.input), "")
+        if output in seen:  # the graph may be unchecked, and a circle
+            return None
+        seen.add(output)
+    column = None if source is None else _column(source, output, _constants(graph))
+    if source is None or column is None:
+        return None
+    known = column_classes(graph, source.input[0])
+    return (known, column % len(known)) if known and -len(known) <= column < len(known) else None
+
+
+def _column(node: Any, output: str, constants: Mapping[str, Any]) -> int | None:
+    """The one column of a matrix that a node takes; None if it does anything else."""
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+    if node.op_type == "Split" and axis in _COLUMNS:  # into single columns
+        return list(node.output).index(output)
+    if node.op_type == "Slice":
+        axes = _numbers(constants, node.input[3]) if len(node.input) > 3 else []
+        takes = axes in ([1], [-1])
+    else:
+        takes = node.op_type == "ArrayFeatureExtractor" or (node.op_type == "Gather" and axis in _COLUMNS)
+    places = _numbers(constants, node.input[1]) if takes and len(node.input) > 1 else []
+    return places[0] if len(places) == 1 else None
+
+
+def _numbers(constants: Mapping[str, Any], name: str) -> list[int]:
+    """The whole numbers of a constant; empty for anything else."""
+    if name not in constants:
+        return []
+    values = onnx.numpy_helper.to_array(constants[name])
+    return [int(each) for each in values.reshape(-1).tolist()] if values.dtype.kind == "i" else []
+
+
+def _constants(graph: Any) -> dict[str, Any]:
+    """The tensors of a graph whose values are in it."""
+    inside = {tensor.name: tensor for tensor in graph.initializer if not tensor.external_data}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                inside[node.output[0]] = attribute.t
+    return inside
 
 
 def _faults(known: Classes, told: Sequence[int | str] | None, spec: TensorSpec) -> Iterator[Fault]:
@@ -103,9 +170,7 @@ def _labels(classifier: Any) -> Classes:
 
 def _looked_up(graph: Any, scores: Sequence[str]) -> Iterator[Classes]:
     """The classes that are looked up by the place of the largest of `scores`, tensors of the same columns."""
-    constants: Mapping[str, Any] = {
-        tensor.name: tensor for tensor in graph.initializer if not tensor.external_data
-    }
+    constants = _constants(graph)
     places: set[str] = set()
     for node in graph.node:
         if (node.op_type == "ArgMax" and node.input[0] in scores) or (

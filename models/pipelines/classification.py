@@ -48,7 +48,9 @@ class Classifier:
         """Float32: the scores, [N,1] of the positive label or [N,C], see the module; `novelty` [N,1] where it has a limit."""
         novelty = () if self._parameters.novelty is None else (TensorSpec(NOVELTY, "float32", (1,)),)
         if self._parameters.scores in {"probability", "logit"}:
-            return (TensorSpec(self._parameters.scores, "float32", (1,)), *novelty)
+            positive = self._parameters.positive
+            score = TensorSpec(self._parameters.scores, "float32", (1,), one_of=self._ids, positive=positive)
+            return (score, *novelty)
         return (TensorSpec(self._parameters.scores, "float32", (len(self._labels),), self._ids), *novelty)
 
     def labels(self) -> list[Label]:

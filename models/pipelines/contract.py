@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
@@ -116,7 +116,7 @@ class TensorSpec:
     feed [N, F], each with its own dtype, for graphs with inputs by column. Where these differ the feed is a structured
     array [N] of such fields, and its dtype ROW; a text has the dtype "string". `values` are those that a column of a
     closed set may be fed, but for what stands for an absent one. An `exact` feed goes to no input that holds less than its
-    dtype.
+    dtype. `one_of` are the labels of an output of one score, which is that of `positive`.
     """
 
     name: str
@@ -126,6 +126,8 @@ class TensorSpec:
     columns: tuple[TensorSpec, ...] = ()
     values: tuple[str, ...] | tuple[int, ...] = ()
     exact: bool = False
+    one_of: tuple[str, ...] = field(default=(), compare=False)
+    positive: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle
-from models.class_order import Classes, column_classes
-from models.manifest import Fault, ModelManifest
+from models.class_order import Classes, column_classes, order_faults, sliced_class
+from models.graph import read_signature
+from models.manifest import Fault, GraphTable, ModelManifest
+from models.pipelines import GraphSpec, TensorSpec
 from models.skeleton import write_skeleton
 from tests.unit.models.test_foreign_graphs import FILES, FLOWER, FOREIGN, ROWS, manifest_of
 
@@ -47,6 +50,51 @@ def faults(model: Path, labels: str, classes: Sequence[object] | None = None, fe
     renew_golden(folder)
     seal_bundle(folder)
     return check_bundle(folder)
+
+
+def column_of(model: Path, cut: str, column: int) -> None:
+    """Let a graph of two classes give the score of one, cut from those of both."""
+    changed = onnx.load(model)
+    for attribute in [each for node in changed.graph.node for each in node.attribute]:
+        if attribute.name == "classlabels_strings":
+            attribute.strings[:] = [b"setosa", b"virginica"]
+    at = numpy_helper.from_array(np.array([column]), "at")
+    end, axes = (
+        numpy_helper.from_array(np.array([column + 1 or 2]), "end"),
+        numpy_helper.from_array(np.array([1]), "axes"),
+    )
+    scores, halves = "probabilities", ["cut", "rest"] if column == 0 else ["rest", "cut"]
+    nodes = {
+        "Gather": helper.make_node(cut, [scores, "at"], ["cut"], axis=1),
+        "ArrayFeatureExtractor": helper.make_node(cut, [scores, "at"], ["cut"], domain="ai.onnx.ml"),
+        "Slice": helper.make_node(cut, [scores, "at", "end", "axes"], ["cut"]),
+        "Split": helper.make_node(cut, [scores], halves, axis=1, num_outputs=2),
+    }
+    changed.graph.initializer.extend([at, end, axes])
+    changed.graph.node.extend([nodes[cut], helper.make_node("Identity", ["cut"], ["probability"])])
+    del changed.graph.output[1]
+    changed.graph.output.append(helper.make_tensor_value_info("probability", TensorProto.FLOAT, [None, 1]))
+    onnx.save(changed, model)
+
+
+@pytest.mark.parametrize("cut", ["Gather", "ArrayFeatureExtractor", "Slice", "Split"])
+@pytest.mark.parametrize(("column", "positive"), [(0, "setosa"), (1, "virginica"), (-1, "virginica")])
+def test_the_positive_label_is_that_of_the_column_that_the_graph_cuts_out(
+    flowers: Path, cut: str, column: int, positive: str
+) -> None:
+    column_of(flowers, cut, column)
+    other = {"setosa": "virginica", "virginica": "setosa"}[positive]
+    graph = onnx.load(flowers).graph
+    assert sliced_class(graph, "probability") == (("setosa", "virginica"), column % 2)
+    spec = GraphSpec(
+        (), (TensorSpec("probability", "float32", (1,), one_of=("setosa", "virginica"), positive=positive),)
+    )
+    table, signature = GraphTable.model_validate({}), read_signature(flowers)
+    assert order_faults(graph, table, spec, signature) == []
+    wrong = replace(spec, outputs=(replace(spec.outputs[0], positive=other),))
+    [fault] = order_faults(graph, table, wrong, signature)
+    assert (fault.place, fault.code) == ("manifest.toml: parameters.positive", "classes_differ")
+    assert f"that of {positive!r}: name this label as `positive`" in fault.detail
 
 
 def test_labels_in_the_order_of_the_graphs_classes_are_good(flowers: Path) -> None:
