@@ -36,7 +36,7 @@ from models.pipelines.contract import (
     score_in_one_pass,
 )
 from models.pipelines.parts import Part, PartKind
-from models.pipelines.registry import load_pipeline, registered_pipelines, single_pass
+from models.pipelines.registry import load_pipeline, registered_pipelines
 from models.pipelines.side_files import SideFile, no_files
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ __all__ = [
     "registered_pipelines",
     "result_json",
     "score_in_one_pass",
-    "single_pass",
 ]
 
 

@@ -139,7 +139,7 @@ class GraphSpec:
 
 
 class Run(Protocol):
-    """Runs a graph of the bundle, as often as a pipeline likes. The worker's limits, turns and heartbeat are inside."""
+    """Runs a graph of the bundle, as often as a pipeline likes. The worker's limits, scheduling and heartbeat are inside."""
 
     def __call__(self, feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:
         """The outputs of `graph` by name. Raises what the worker raises: let it through."""

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, cast
 
 from models.manifest import MANIFEST_NAME, BundleRefused, Fault, ManifestInvalid, ModelManifest
-from models.pipelines.contract import Pipeline, ReadFile, SinglePass, SinglePassPipeline
+from models.pipelines.contract import Pipeline, ReadFile
 from models.pipelines.side_files import ReadOnce, no_files
 
 GROUP: Final = "medqueue.pipelines"
@@ -53,14 +53,6 @@ def load_pipeline(manifest: ModelManifest, read: ReadFile = no_files) -> Pipelin
         module: Any = importlib.import_module(module_name)
         return cast(Pipeline, module.load(manifest, reading))
     return _loaded(_plug_in(manifest.pipeline), manifest, reading)
-
-
-def single_pass(manifest: ModelManifest) -> SinglePassPipeline:
-    """The manifest's pipeline, which must be one of a single pass. Raises ManifestInvalid or TypeError."""
-    pipeline = load_pipeline(manifest)
-    if not isinstance(pipeline, SinglePass):
-        raise TypeError(f"{manifest.pipeline} takes more than one pass")
-    return pipeline
 
 
 def name_faults(name: str) -> list[Fault]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from service.cli.client import ApiClient
     from service.cli.installation import Installation
     from service.cli.output import Output
-    from service.jobs.inspection import Inspection, Outlook
+    from service.jobs.inspection import Inspection, NextSteps
 
 STDOUT = "-"
 job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
@@ -178,13 +178,15 @@ def inspect_job(installation: Installation, out: Output, job_id: UUID) -> int:
     with installation.database.statement() as work:
         job = inspection.inspect(work, job_id)
     waits = installation.wake_up_waits(score_wake_up(job.model_version_id))
-    outlook = inspection.outlook(job, wake_up_waits=waits, max_crashes=installation.settings.max_crashes)
-    document = inspected(job, outlook, wake_up_waits=waits)
+    next_steps = inspection.next_steps(
+        job, wake_up_waits=waits, max_crashes=installation.settings.max_crashes
+    )
+    document = inspected(job, next_steps, wake_up_waits=waits)
     out.show(document, lambda: tables.fields(document.items()))
     return ExitCode.OK
 
 
-def inspected(job: Inspection, outlook: Outlook, *, wake_up_waits: bool | None) -> dict[str, object]:
+def inspected(job: Inspection, next_steps: NextSteps, *, wake_up_waits: bool | None) -> dict[str, object]:
     """An inspection as a document: times as text, the lease's rest to the tenth of a second."""
     return {
         "id": str(job.id),
@@ -205,6 +207,6 @@ def inspected(job: Inspection, outlook: Outlook, *, wake_up_waits: bool | None) 
         "results": job.results,
         "events": job.events,
         "wake_up_waits": wake_up_waits,
-        "next": outlook.next,
-        "advice": outlook.advice,
+        "next": next_steps.next,
+        "advice": next_steps.advice,
     }

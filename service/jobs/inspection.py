@@ -72,7 +72,7 @@ class Inspection:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class NextSteps:
     """What happens to a job next by itself, and what an operator can do."""
 
     next: str
@@ -87,47 +87,47 @@ def inspect(work: UnitOfWork, job_id: UUID) -> Inspection:
     return rows.build(Inspection, found[0], state=JobState(found[0].state))
 
 
-def outlook(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) -> Outlook:
-    """The outlook of a job, in words. `wake_up_waits` is None if Redis does not answer."""
+def next_steps(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) -> NextSteps:
+    """The next_steps of a job, in words. `wake_up_waits` is None if Redis does not answer."""
     match job.state:
         case JobState.WAITING:
-            return _outlook_of_waiting(job)
+            return _steps_of_waiting(job)
         case JobState.QUEUED:
             advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it."
-            return Outlook(f"{_claim(job, wake_up_waits)}{_crashes(job, max_crashes)}", advice)
+            return NextSteps(f"{_claim(job, wake_up_waits)}{_crashes(job, max_crashes)}", advice)
         case JobState.RUNNING:
             advice = (
                 f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it; a result is then refused."
             )
-            return Outlook(f"{_end_of_lease(job, max_crashes)}{_crashes(job, max_crashes)}", advice)
+            return NextSteps(f"{_end_of_lease(job, max_crashes)}{_crashes(job, max_crashes)}", advice)
         case JobState.QUARANTINED:
             first = MENDED_FIRST.get(job.problem or "", "Look for the cause in the workers' logs")
             advice = f"{first}; then `medqueue jobs requeue {job.id}` queues it and resets its crash count."
-            return Outlook("Nothing: it is set aside until an operator requeues it.", advice)
+            return NextSteps("Nothing: it is set aside until an operator requeues it.", advice)
         case JobState.SUCCEEDED:
-            return Outlook("Nothing: it has its result.", "Nothing needs to be done.")
+            return NextSteps("Nothing: it has its result.", "Nothing needs to be done.")
         case _:
             advice = MODEL_AT_FAULT if job.problem == JobProblem.MODEL_FAILED else SUBMIT_AGAIN
-            return Outlook("Nothing: this state is final.", advice)
+            return NextSteps("Nothing: this state is final.", advice)
 
 
-def _outlook_of_waiting(job: Inspection) -> Outlook:
+def _steps_of_waiting(job: Inspection) -> NextSteps:
     """What a job waits for, and what an operator can do."""
     advice = (
         f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it and the jobs that wait for it."
     )
     if job.deadline_passed:
-        return Outlook("Its deadline has passed: the scheduler expires it within seconds.", advice)
+        return NextSteps("Its deadline has passed: the scheduler expires it within seconds.", advice)
     unended = [each for each in job.after if each["state"] != JobState.SUCCEEDED]
     if not unended:
-        return Outlook(
+        return NextSteps(
             f"The scheduler queues it in {max(0.0, job.available_in_s):.0f} s, at its start time.", advice
         )
     aside = [each["id"] for each in unended if each["state"] == JobState.QUARANTINED]
     if aside:
         advice = f"`medqueue jobs inspect {aside[0]}` says what to fix before that job is requeued. {advice}"
     waits_for = "; ".join(f"job {each['id']}, which is {each['state']}" for each in unended)
-    return Outlook(f"It waits for {waits_for}. It is queued once the last of them has succeeded.", advice)
+    return NextSteps(f"It waits for {waits_for}. It is queued once the last of them has succeeded.", advice)
 
 
 def _claim(job: Inspection, wake_up_waits: bool | None) -> str:

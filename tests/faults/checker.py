@@ -64,7 +64,7 @@ class Verdict:
     @property
     def doubled(self) -> int:
         """Jobs with more than one result, end or job a key."""
-        rules = ("doubled", "key_has_other_jobs", "told_of_two_ends")
+        rules = ("doubled", "key_has_other_jobs", "notified_of_two_ends")
         return sum(len(self.offences.get(rule, ())) for rule in rules)
 
     def raise_for_offences(self) -> None:
@@ -188,7 +188,7 @@ def _not_told(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]
             yield f"{event['action']} of {event['subject']}"
 
 
-def _told_wrong(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
+def _notified_wrongly(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
     """Every request is of one event, signed, and the same bytes each time it is sent."""
     bodies: dict[str, bytes] = {}
     for one in told:
@@ -207,7 +207,7 @@ def _subject(one: Received) -> object:
     return told.get("job_id", told.get("batch_id"))
 
 
-def _told_of_two_ends(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
+def _notified_of_two_ends(events: dict[str, Row], told: Sequence[Received]) -> Iterator[str]:
     """A job or batch ends once, so no second id may tell of its end."""
     ends: dict[str, str] = {}
     for event_id in {one.event_id for one in told}:
@@ -218,6 +218,6 @@ def _told_of_two_ends(events: dict[str, Row], told: Sequence[Received]) -> Itera
 
 TOLD_RULES: dict[str, Callable[[dict[str, Row], Sequence[Received]], Iterator[str]]] = {
     "not_told": _not_told,
-    "told_wrong": _told_wrong,
-    "told_of_two_ends": _told_of_two_ends,
+    "notified_wrongly": _notified_wrongly,
+    "notified_of_two_ends": _notified_of_two_ends,
 }

@@ -303,7 +303,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         waited = {job_id for job_id in change.jobs if self._waits(job_id)}
         self.store.commit(change)
         self.store.ranked(self.bench.ranks(waited))
-        earlier = self.store.told_apart(change)
+        earlier = self.store.distinguishable(change)
         if len(earlier) > 1:
             self.bench.move_earlier(earlier)
 

@@ -135,7 +135,7 @@ class Store:
         self.announced.extend(change.announced)
         self.worker_woken = self.worker_woken or change.wakes
 
-    def told_apart(self, change: Change) -> dict[UUID, int]:
+    def distinguishable(self, change: Change) -> dict[UUID, int]:
         """By how much earlier each of several jobs queued at one moment is to have come: the first to arrive first."""
         queued = [job_id for job_id, job in change.jobs.items() if job.seen.state is JobState.QUEUED]
         earlier = dict(zip(reversed(queued), range(len(queued)), strict=True))

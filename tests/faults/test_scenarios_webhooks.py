@@ -37,12 +37,12 @@ def test_s14_hostile_receivers_and_a_killed_dispatcher(arena: Arena, report: Rep
                 for _ in range(kills):
                     time.sleep(chance.uniform(0.1, jobs / 100 / kills))
                     arena.restarted("scheduler", arena.kill("scheduler"))
-            told_of = set(arena.history.job_ids()[before:])
+            notified = set(arena.history.job_ids()[before:])
             for path in WELL:
-                eventually(lambda: not untold(arena, path, told_of), within_s=TOLD_WITHIN_S, every_s=0.2)  # noqa: B023
+                eventually(lambda: not untold(arena, path, notified), within_s=TOLD_WITHIN_S, every_s=0.2)  # noqa: B023
         assert all(one.verified for path in WELL for one in arena.receiver.received(path))
         found["faults"] = f"4 hostile of 11 receivers, {kills} SIGKILLs of the dispatcher"
-        found["events for each receiver"] = str(len(told_of))
+        found["events for each receiver"] = str(len(notified))
         found["p95 of the six beside four good receivers, and beside four hostile ones"] = (
             f"{among_good_ms:.0f} and {beside_ms:.0f} ms"
         )

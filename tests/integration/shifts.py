@@ -28,12 +28,12 @@ from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import nights as bench
 from tests.integration.nights import Nights
+from workers.arbiter import GraphArbiter
 from workers.batches.services import BatchServices
 from workers.batches.thread import BatchThread
 from workers.jobs.write_back import Limits
 from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime, Runtime
-from workers.turns import Turns
 
 MAX_ATTEMPTS = 3
 CASES = [case.input for case in factories.bundle().golden]
@@ -49,7 +49,7 @@ class Shift:
     blobs: MemoryBlobStore
     folder: Path
     batch_thread: BatchThread
-    turns: Turns
+    arbiter: GraphArbiter
 
     def file(self, name: str, content: bytes) -> str:
         """A file below the allowed root; its URI."""
@@ -160,10 +160,10 @@ def shift(
         ),
         gate=gate or Gate("w1", tuple),
     )
-    turns = Turns()
-    batch_thread = BatchThread(services, turns)
+    arbiter = GraphArbiter()
+    batch_thread = BatchThread(services, arbiter)
     try:
-        yield Shift(nights, services, blobs, folder, batch_thread, turns)
+        yield Shift(nights, services, blobs, folder, batch_thread, arbiter)
     finally:
         batch_thread.close()
 

@@ -34,7 +34,7 @@ def shift(
 def with_roots(shift: Shift, *grants: RootGrant) -> Iterator[Shift]:
     """The same shift with other roots."""
     services = replace(shift.services, roots=GrantedRoots(shift.services.database, grants))
-    batch_thread = BatchThread(services, shift.turns)
+    batch_thread = BatchThread(services, shift.arbiter)
     try:
         yield replace(shift, services=services, batch_thread=batch_thread)
     finally:

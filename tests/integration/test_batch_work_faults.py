@@ -315,7 +315,7 @@ def test_a_worker_that_refuses_the_model_finds_no_fault_with_the_source(
         runtime.graph.faults[1] = RunFailed("x")
         (tmp_path / "in" / "cases.csv").unlink()
         pool = ModelPool(runtime, worker.services.catalog, blobs, cache=tmp_path / "other", budget_mb=1000)
-        other = BatchThread(replace(worker.services, owner="w2", pool=pool), worker.turns)
+        other = BatchThread(replace(worker.services, owner="w2", pool=pool), worker.arbiter)
         while other.work():
             pass
         other.close()

@@ -177,7 +177,7 @@ def test_ended_jobs_are_counted_by_their_state(state: str, bench: Workbench) -> 
 
 def test_on_a_gpu_a_job_is_claimed_beside_a_micro_batch_and_run_behind_it(bench: Workbench) -> None:
     (job_id,) = bench.submit(10.0)
-    with bench.turns.micro_batch(lambda: None):
+    with bench.arbiter.micro_batch(lambda: None):
         scoring = threading.Thread(target=bench.score, daemon=True)
         scoring.start()
         eventually(lambda: bench.view(job_id).state is JobState.RUNNING, within_s=5)
@@ -192,7 +192,7 @@ def test_on_the_cpu_a_job_runs_beside_a_micro_batch(
 ) -> None:
     monkeypatch.setattr(bench.scorer.runtime, "provider", CPU)
     (job_id,) = bench.submit(10.0)
-    with bench.turns.micro_batch(lambda: None):
+    with bench.arbiter.micro_batch(lambda: None):
         assert bench.score() == 1
     assert bench.view(job_id).state is JobState.SUCCEEDED
 
@@ -202,7 +202,7 @@ def test_batches_stand_back_while_jobs_are_scored(bench: Workbench) -> None:
     ran = threading.Event()
 
     def micro_batch() -> None:
-        with bench.turns.micro_batch(lambda: None):
+        with bench.arbiter.micro_batch(lambda: None):
             ran.set()
 
     other = threading.Thread(target=micro_batch, daemon=True)

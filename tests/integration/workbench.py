@@ -34,13 +34,13 @@ from tests import factories
 from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGraph
 from tests.unit.models.example_bundles import graph
 from tests.unit.workers.shelf import small_bundle
+from workers.arbiter import GraphArbiter
 from workers.heartbeat import Heartbeat
 from workers.jobs.artifacts import ArtifactLimits
 from workers.jobs.scoring import Scorer
 from workers.jobs.write_back import Limits, WriteBack
 from workers.pool import ModelPool
 from workers.runtime import OnnxRuntime
-from workers.turns import Turns
 
 MAX_BATCH = 8
 AGE = 40.0
@@ -85,7 +85,7 @@ class Workbench:
     write_back: WriteBack
     caller: Principal
     uploads: Uploads
-    turns: Turns
+    arbiter: GraphArbiter
     admin_url: str
     database_name: str = field(default="")
 
@@ -206,7 +206,7 @@ def workbench(
         chance=lambda: chance,
         pause=pause,
     )
-    turns = Turns()
+    arbiter = GraphArbiter()
     scorer = Scorer(
         owner="w1",
         database=database,
@@ -219,14 +219,14 @@ def workbench(
         ciphers=TenantCiphers(database, keyring),
         heartbeat=heartbeat,
         write_back=write_back,
-        turns=turns,
+        arbiter=arbiter,
         lease_s=lease_s,
     )
     pool.get(model.id)
     scripted.batch_sizes.clear()
     yield Workbench(
         database, blobs, keyring, queue, model, scripted, pool, heartbeat, scorer,
-        write_back, factories.principal(database, keyring), uploads, turns, urls[0],
+        write_back, factories.principal(database, keyring), uploads, arbiter, urls[0],
         urlsplit(urls[1]).path.strip("/"),
     )  # fmt: skip
     write_back.close()

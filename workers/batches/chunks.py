@@ -23,13 +23,13 @@ from service.batches.keys import open_layout
 from service.batches.requests import BatchRequest
 from service.failpoints import Point
 from service.metrics import BATCH_CHUNKS, BATCH_ROWS, CHUNK_SECONDS
+from workers.arbiter import YieldingGraphs
 from workers.batches.case_scoring import CaseScorer
 from workers.batches.chunk_scoring import ChunkScorer, ScoredChunk
 from workers.batches.lease_keeper import LeaseKeeper, LeaseLost, Stopping
 from workers.batches.services import BatchServices, WatchedSource, fault_of
 from workers.pool import LoadedModel
 from workers.refusals import ModelRefused
-from workers.turns import PoliteGraphs
 
 OPEN_FILES = 2  # a reader keeps its position in the file, and batches of two tenants may alternate
 
@@ -111,13 +111,13 @@ class ChunkWorker:
         cipher = services.ciphers.of(chunk.tenant_id)
         planned = Chunk.from_bytes(chunks.open_seek(cipher, chunk.tenant_id, chunk.lease.id, chunk.seek))
         options = loaded.pipeline.check_options(opened.request.options)
-        polite, limit = self._polite(loaded), min(chunk.run_rows, loaded.batch_limit)
+        yielding, limit = self._yielding(loaded), min(chunk.run_rows, loaded.batch_limit)
         scorer = ChunkScorer(
             loaded.pipeline,
-            polite,
+            yielding,
             batch_limit=limit,
             between=self._keeper.give_way,
-            cases=CaseScorer(loaded.scoring, polite.run, limit, self._keeper.give_way, options),
+            cases=CaseScorer(loaded.scoring, yielding.run, limit, self._keeper.give_way, options),
         )
         dry = opened.request.dry_run_rows is not None
         blocks = self._watched(opened.reader.read(planned))
@@ -200,11 +200,11 @@ class ChunkWorker:
         store = services.parts(tenant_id, batch_id, chunk.data_key)
         return _Open(request, layout, identity, source, file, reader_of(file, layout, pipeline), store)
 
-    def _polite(self, loaded: LoadedModel) -> PoliteGraphs:
+    def _yielding(self, loaded: LoadedModel) -> YieldingGraphs:
         timeout_s = loaded.model.manifest.runtime.run_timeout_s
-        return PoliteGraphs(
+        return YieldingGraphs(
             loaded.graphs,
-            self._keeper.turns,
+            self._keeper.arbiter,
             begin=lambda graph: self._keeper.progress(timeout_s, graph.stop),
             while_waiting=self._keeper.progress,
         )

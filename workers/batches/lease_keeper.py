@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from service.leases import Lease
+from workers.arbiter import GraphArbiter
 from workers.heartbeat import Heartbeat
-from workers.turns import Turns
 
 STEP_S = 120.0  # for reading, checking, writing: a block of rows, or a part
 
@@ -23,9 +23,9 @@ class Stopping(Exception):
 class LeaseKeeper:
     """Keeps the lease of one piece of work at a time."""
 
-    def __init__(self, heartbeat: Heartbeat, turns: Turns, stopping: threading.Event) -> None:
+    def __init__(self, heartbeat: Heartbeat, arbiter: GraphArbiter, stopping: threading.Event) -> None:
         self._heartbeat = heartbeat
-        self.turns = turns
+        self.arbiter = arbiter
         self._stopping = stopping
         self.waited_s = 0.0
 
@@ -50,6 +50,6 @@ class LeaseKeeper:
     def give_way(self) -> None:
         """Wait while jobs are being scored. Raises LeaseLost or Stopping."""
         began = time.perf_counter()
-        self.turns.give_way(self.progress)
+        self.arbiter.give_way(self.progress)
         self.waited_s += time.perf_counter() - began
         self.progress()

@@ -225,7 +225,7 @@ class StepWorker:
         timeout_s = loaded.model.manifest.runtime.run_timeout_s
         graph, found = loaded.graphs.beside(), []
         for _ in range(2):
-            with self._keeper.turns.micro_batch(self._keeper.progress):
+            with self._keeper.arbiter.micro_batch(self._keeper.progress):
                 self._keeper.progress(timeout_s, graph.stop)
                 began = time.perf_counter()
                 graph.run(feeds)

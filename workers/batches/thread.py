@@ -12,12 +12,12 @@ from collections.abc import Callable
 import structlog
 
 from service.errors import DatabaseUnavailable
+from workers.arbiter import GraphArbiter
 from workers.batches.chunks import ChunkWorker
 from workers.batches.lease_keeper import LeaseKeeper
 from workers.batches.services import BatchServices
 from workers.batches.steps import StepWorker
 from workers.heartbeat import Heartbeat
-from workers.turns import Turns
 
 LOOK_S = 1.0
 AFTER_FAULT_S = 5.0
@@ -31,7 +31,7 @@ class BatchThread:
     """Works on batches alongside the scorer of this process."""
 
     def __init__(
-        self, services: BatchServices, turns: Turns, *, end_process: Callable[[int], None] = os._exit
+        self, services: BatchServices, arbiter: GraphArbiter, *, end_process: Callable[[int], None] = os._exit
     ) -> None:
         self._end_process = end_process
         self._stopping = threading.Event()
@@ -41,8 +41,8 @@ class BatchThread:
             for table in ("batch_step", "batch_chunk")
         ]
         of_steps, of_chunks = self._heartbeats
-        self._steps = StepWorker(services, LeaseKeeper(of_steps, turns, self._stopping))
-        self._chunks = ChunkWorker(services, LeaseKeeper(of_chunks, turns, self._stopping))
+        self._steps = StepWorker(services, LeaseKeeper(of_steps, arbiter, self._stopping))
+        self._chunks = ChunkWorker(services, LeaseKeeper(of_chunks, arbiter, self._stopping))
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
 
     @property

@@ -17,7 +17,7 @@ from service.problem_codes import JobProblem
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.jobs.parts import READ_STEP_S, PartReader, PartUnfit
-from workers.jobs.write_back import BLOBS_AWAY, PutBack
+from workers.jobs.write_back import BLOBS_AWAY, Requeue
 from workers.pool import LoadedModel
 
 UPLOAD_GONE = Problem(
@@ -57,7 +57,7 @@ class InputReader:
 
     def open(
         self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]
-    ) -> tuple[list[OpenedJob], list[Ending], list[PutBack]]:
+    ) -> tuple[list[OpenedJob], list[Ending], list[Requeue]]:
         """Decrypt the inputs; returns the cases, endings of jobs whose input is lost, and jobs that cannot be read now.
 
         Raises DatabaseUnavailable.
@@ -66,7 +66,7 @@ class InputReader:
         stored = self._parts.stored(loaded, jobs)
         cases: list[OpenedJob] = []
         endings: list[Ending] = []
-        put_back: list[PutBack] = []
+        requeues: list[Requeue] = []
         for job in jobs:
             self._heartbeat.step(READ_STEP_S)
             try:
@@ -78,14 +78,14 @@ class InputReader:
                 if self._has_the_key():
                     endings.append(Ending(job.lease, problem=NOT_OPENED, quarantined=True))
                 else:
-                    put_back.append(PutBack(job, NOT_OPENED, counts=False))
+                    requeues.append(Requeue(job, NOT_OPENED, counts=False))
             except UploadNotFound:
                 endings.append(Ending(job.lease, problem=UPLOAD_GONE, quarantined=True))
             except BlobMissing:
-                put_back.append(PutBack(job, UPLOAD_GONE, counts=True))
+                requeues.append(Requeue(job, UPLOAD_GONE, counts=True))
             except BlobUnavailable:
-                put_back.append(PutBack(job, BLOBS_AWAY, counts=self._blobs_answer()))
-        return cases, endings, put_back
+                requeues.append(Requeue(job, BLOBS_AWAY, counts=self._blobs_answer()))
+        return cases, endings, requeues
 
     def _has_the_key(self) -> bool:
         """Check again whether this process has the right master key: if so, a payload that does not open is damaged."""

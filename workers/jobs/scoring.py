@@ -33,6 +33,7 @@ from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
 from service.problem_codes import JobProblem
 from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
+from workers.arbiter import GraphArbiter
 from workers.heartbeat import Heartbeat
 from workers.jobs.answers import check_answers, check_row
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
@@ -42,7 +43,6 @@ from workers.jobs.write_back import Outcome, WriteBack
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
 from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
-from workers.turns import Turns
 
 REFUSED_WAKE_S = 0.25
 
@@ -87,7 +87,7 @@ class Scorer:
         ciphers: TenantCiphers,
         heartbeat: Heartbeat,
         write_back: WriteBack,
-        turns: Turns,
+        arbiter: GraphArbiter,
         lease_s: float,
         gate: Gate | None = None,
     ) -> None:
@@ -103,7 +103,7 @@ class Scorer:
         self._inputs = InputReader(database, uploads, ciphers, self._gate, heartbeat)
         self._heartbeat = heartbeat
         self._write_back = write_back
-        self._turns = turns
+        self._arbiter = arbiter
         self._lease_s = lease_s
         self.stopping = False
         self._handed_on: dict[UUID, float] = {}
@@ -123,7 +123,7 @@ class Scorer:
         """
         if self.stopping or not self._gate.open:
             return 0
-        with self._turns.job(), self._one_at_a_time:
+        with self._arbiter.job(), self._one_at_a_time:
             try:
                 return self._score(version_id)
             finally:
@@ -212,12 +212,12 @@ class Scorer:
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
         """Score claimed jobs. A full batch is stored while the next one is scored, since there is more to do."""
         try:
-            cases, endings, put_back = self._inputs.open(loaded, jobs)
+            cases, endings, requeues = self._inputs.open(loaded, jobs)
         except DatabaseUnavailable:
             self._write_back.release(jobs)
             return
         endings += self._score_cases(loaded, cases)
-        outcome = Outcome(loaded.model.name, jobs, endings, put_back)
+        outcome = Outcome(loaded.model.name, jobs, endings, requeues)
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
 
     def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
@@ -283,7 +283,7 @@ class Scorer:
 
         def run(feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
             if self.runtime.provider != CPU:
-                self._turns.wait()
+                self._arbiter.wait()
             self._heartbeat.step(limit_s, loaded.graphs.stop)
             failpoints.reach(Point.RUN_BEFORE, ids)
             started = time.perf_counter()

@@ -48,7 +48,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class PutBack:
+class Requeue:
     """A job that could not be read, or whose artifacts could not be written. It is queued again after a back-off.
 
     If it `counts`, it uses up an attempt, and the last attempt quarantines the job. What does not count passes by itself: a
@@ -67,7 +67,7 @@ class Outcome:
     model: str
     jobs: Sequence[ClaimedJob]
     endings: Sequence[Ending]
-    put_back: Sequence[PutBack] = ()
+    requeues: Sequence[Requeue] = ()
 
     @property
     def leases(self) -> list[Lease]:
@@ -137,18 +137,18 @@ class WriteBack:
     def _write(self, outcome: Outcome) -> None:
         try:
             missing = self._write_blobs(outcome)
-            put_back = [*outcome.put_back, *missing]
+            requeues = [*outcome.requeues, *missing]
             last_time = [
-                one for one in put_back if one.counts and one.job.attempt >= self._limits.max_attempts
+                one for one in requeues if one.counts and one.job.attempt >= self._limits.max_attempts
             ]
             without = {one.job.lease.id for one in missing}
             endings = [ending for ending in outcome.endings if ending.lease.id not in without]
             self._end(outcome.model, [*endings, *map(_quarantined, last_time)])
-            self._put_off(outcome.model, [one for one in put_back if one not in last_time])
+            self._put_off(outcome.model, [one for one in requeues if one not in last_time])
         finally:
             self._heartbeat.let_go()
 
-    def _write_blobs(self, outcome: Outcome) -> list[PutBack]:
+    def _write_blobs(self, outcome: Outcome) -> list[Requeue]:
         """Note and write the blobs of artifacts; returns the jobs of which a blob could not be stored."""
         made = [new for ending in outcome.endings for new in ending.artifacts if new.location is not None]
         if not made:
@@ -157,7 +157,7 @@ class WriteBack:
         if noted is None:
             unwritten = {new.lease.id for new in made}
             return [
-                PutBack(job, NOT_NOTED, counts=False) for job in outcome.jobs if job.lease.id in unwritten
+                Requeue(job, NOT_NOTED, counts=False) for job in outcome.jobs if job.lease.id in unwritten
             ]
         missing = self._blobs.write(outcome.endings)
         failpoints.reach(Point.ARTIFACTS_WRITTEN)
@@ -165,7 +165,7 @@ class WriteBack:
             return []
         self._gate.look()  # whether it is these blobs, or the store
         counts = self._gate.meets(Requirement.BLOB_STORE)
-        return [PutBack(job, BLOBS_AWAY, counts=counts) for job in outcome.jobs if job.lease.id in missing]
+        return [Requeue(job, BLOBS_AWAY, counts=counts) for job in outcome.jobs if job.lease.id in missing]
 
     def _end(self, model: str, endings: Sequence[Ending]) -> None:
         """Write the endings; those whose lease was lost are counted."""
@@ -199,10 +199,10 @@ class WriteBack:
                 if ending.quarantined:
                     JOBS_QUARANTINED.inc()
 
-    def _put_off(self, model: str, put_back: Sequence[PutBack]) -> None:
+    def _put_off(self, model: str, requeues: Sequence[Requeue]) -> None:
         """Queue jobs again, each after its back-off."""
         groups: dict[tuple[str, bool], list[ClaimedJob]] = {}
-        for one in put_back:
+        for one in requeues:
             groups.setdefault((one.problem.code, one.counts), []).append(one.job)
         for (code, counts), jobs in groups.items():
             self._put_off_alike(jobs, code, counts=counts)
@@ -238,7 +238,7 @@ class WriteBack:
         return None
 
 
-def _quarantined(one: PutBack) -> Ending:
+def _quarantined(one: Requeue) -> Ending:
     """The ending of a job that has used up its attempts."""
     problem = Problem(one.problem.code, f"{one.problem.detail} {TRIED_TOO_OFTEN}")
     return Ending(one.job.lease, problem=problem, quarantined=True)

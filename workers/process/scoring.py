@@ -6,6 +6,7 @@ from functools import partial
 from service.batches.roots import GrantedRoots
 from service.config import Settings
 from service.refusals import refusals_file, write_refusals
+from workers.arbiter import GraphArbiter
 from workers.batches.services import BatchServices
 from workers.batches.thread import BatchThread
 from workers.heartbeat import Heartbeat
@@ -17,7 +18,6 @@ from workers.pool import ModelPool
 from workers.process.connections import Connections
 from workers.refusals import Refusals
 from workers.runtime import OnnxRuntime, Runtime
-from workers.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def make_scoring_parts(shared: Connections) -> ScoringParts:
         refusals=_refusals(settings),
     )
     heartbeats = [Heartbeat(database, table="job", lease_s=settings.lease_s) for _ in range(2)]
-    write_back, turns = _write_back(shared, runtime, heartbeats[1]), Turns()
-    scorer = _scorer(shared, runtime, pool, heartbeat=heartbeats[0], write_back=write_back, turns=turns)
-    batches, polling = BatchThread(_batch_services(shared, pool), turns), Polling(database, scorer)
+    write_back, arbiter = _write_back(shared, runtime, heartbeats[1]), GraphArbiter()
+    scorer = _scorer(shared, runtime, pool, heartbeat=heartbeats[0], write_back=write_back, arbiter=arbiter)
+    batches, polling = BatchThread(_batch_services(shared, pool), arbiter), Polling(database, scorer)
     return ScoringParts(heartbeats, pool, scorer, write_back, batches, polling)
 
 
@@ -95,7 +95,7 @@ def _scorer(
     *,
     heartbeat: Heartbeat,
     write_back: WriteBack,
-    turns: Turns,
+    arbiter: GraphArbiter,
 ) -> Scorer:
     settings = shared.settings
     return Scorer(
@@ -110,7 +110,7 @@ def _scorer(
         ciphers=shared.ciphers,
         heartbeat=heartbeat,
         write_back=write_back,
-        turns=turns,
+        arbiter=arbiter,
         gate=shared.gate,
         lease_s=settings.lease_s,
     )

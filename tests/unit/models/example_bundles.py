@@ -16,6 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.bundle import renew_golden, seal_bundle
 from models.manifest import Fault, ModelManifest
+from models.pipelines import load_pipeline
+from models.pipelines.contract import SinglePass, SinglePassPipeline
 from models.sandbox import CpuRun
 
 LABELS: list[dict[str, Any]] = [
@@ -238,3 +240,10 @@ def flat(result: dict[str, Any]) -> dict[str, Any]:
         "abstained": result["abstained"],
         "abstain_reason": result["abstain_reason"],
     }
+
+
+def single_pass(of: ModelManifest) -> SinglePassPipeline:
+    """The pipeline of a manifest, which is one of a single pass. Raises ManifestInvalid."""
+    pipeline = load_pipeline(of)
+    assert isinstance(pipeline, SinglePass)
+    return pipeline

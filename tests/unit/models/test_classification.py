@@ -19,11 +19,10 @@ from models.pipelines import (
     TensorSpec,
     load_pipeline,
     registered_pipelines,
-    single_pass,
 )
 from models.pipelines.columns import CategoryColumn, ResultColumn
 from models.pipelines.rows import FieldPipeline
-from tests.unit.models.example_bundles import LABELS, flat, manifest, manifest_table
+from tests.unit.models.example_bundles import LABELS, flat, manifest, manifest_table, single_pass
 
 THIRD = {"id": "unclear", "display": "Unclear", "system": "http://example.org/codes", "code": "U"}
 

@@ -22,9 +22,8 @@ from models.pipelines import (
     refuse_options,
     result_json,
     score_in_one_pass,
-    single_pass,
 )
-from tests.unit.models.example_bundles import manifest
+from tests.unit.models.example_bundles import manifest, single_pass
 
 FIRST = FieldFault("/dose", FieldCode.MISSING_FIELD, "dose is missing.")
 WHOLE = FieldFault("", FieldCode.NOT_AN_OBJECT, "Send a JSON object.")

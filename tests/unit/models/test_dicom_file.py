@@ -19,10 +19,10 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
-from models.pipelines import InputRejected, single_pass
+from models.pipelines import InputRejected
 from models.pipelines.dicom_file import read_elements
 from models.pipelines.image_classification import ImageClassification
-from tests.unit.models.example_bundles import manifest
+from tests.unit.models.example_bundles import manifest, single_pass
 from tests.unit.models.example_images import Pixels, gradient, saved
 
 NAME = "Doe^Jane"

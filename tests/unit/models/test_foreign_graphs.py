@@ -14,8 +14,9 @@ from models.checking import publishable
 from models.fitting import Fitting
 from models.golden import answer
 from models.manifest import BundleRefused, GraphTable, ManifestInvalid, ModelManifest
-from models.pipelines import Array, Case, GraphSpec, TensorSpec, single_pass
+from models.pipelines import Array, Case, GraphSpec, TensorSpec
 from models.signature import Signature, Tensor, signature_of
+from tests.unit.models.example_bundles import single_pass
 
 FILES = Path(__file__).parent / "foreign"
 MOST_LINES = 15

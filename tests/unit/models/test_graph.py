@@ -11,8 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.graph import check_graph
 from models.manifest import Fault, GraphTable
-from models.pipelines import single_pass
-from tests.unit.models.example_bundles import graph, manifest, told
+from tests.unit.models.example_bundles import graph, manifest, single_pass, told
 
 PIPELINE = single_pass(manifest())
 

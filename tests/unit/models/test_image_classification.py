@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from models.manifest import ManifestInvalid
-from models.pipelines import InputRejected, RowFault, single_pass
+from models.pipelines import InputRejected, RowFault
 from models.pipelines.image_file import ImageRefused, decode_image, read_image
-from tests.unit.models.example_bundles import manifest
+from tests.unit.models.example_bundles import manifest, single_pass
 from tests.unit.models.example_images import (
     Pixels,
     chunk,

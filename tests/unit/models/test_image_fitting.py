@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.manifest import ManifestInvalid
-from models.pipelines import InputRejected, single_pass
-from tests.unit.models.example_bundles import manifest
+from models.pipelines import InputRejected
+from tests.unit.models.example_bundles import manifest, single_pass
 from tests.unit.models.example_images import gradient, jpeg, noise, png, raw_png, saved
 
 

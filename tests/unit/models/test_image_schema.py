@@ -7,9 +7,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from models.pipelines import single_pass
 from models.pipelines.image_file import decode_image, read_image
-from tests.unit.models.example_bundles import manifest
+from tests.unit.models.example_bundles import manifest, single_pass
 from tests.unit.models.example_images import Pixels
 
 PIPELINE = single_pass(manifest("image-classification", size=8, max_pixels=10_000))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from models.field_codes import FieldCode
 from models.manifest import ManifestInvalid
-from models.pipelines import FieldFault, InputRejected, RowFault, single_pass
+from models.pipelines import FieldFault, InputRejected, RowFault
 from models.pipelines.rows import FieldPipeline
-from tests.unit.models.example_bundles import FEATURES, manifest
+from tests.unit.models.example_bundles import FEATURES, manifest, single_pass
 
 DOSE, AGE = FEATURES
 VISITS = {"name": "visits", "title": "Visits", "type": "integer", "unit": "1", "minimum": 0, "maximum": 99}

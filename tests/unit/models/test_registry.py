@@ -91,11 +91,11 @@ def test_a_package_that_cannot_be_used_is_named_with_what_to_do(
     install(site, name, {"words": value}, source)
     found = fault(bundle, manifest())
     assert (found.place, found.code) == (PLACE, "pipeline_unavailable")
-    told_by, _, advice = found.detail.rpartition("): ")
-    assert told_by.startswith(
+    provided_by, _, advice = found.detail.rpartition("): ")
+    assert provided_by.startswith(
         f"the package {name} 1.2.0 provides 'words' by {value.format(module=name.replace('-', '_'))}, "
     )
-    assert reason in told_by.partition("which cannot be used (")[2]
+    assert reason in provided_by.partition("which cannot be used (")[2]
     assert advice == "fix or update that package where medqueue is installed, or install what it lacks"
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from models.field_codes import FieldCode
 from models.manifest import ManifestInvalid
-from models.pipelines import FieldFault, InputRejected, Pipeline, RowFault, single_pass
+from models.pipelines import FieldFault, InputRejected, Pipeline, RowFault
 from models.pipelines.columns import NumberColumn
 from models.pipelines.rows import FieldPipeline
 from models.probing import HasExtremes
-from tests.unit.models.example_bundles import FEATURES, manifest
+from tests.unit.models.example_bundles import FEATURES, manifest, single_pass
 
 PIPELINE = single_pass(manifest())
 OPTIONAL_AGE = single_pass(manifest(features=[FEATURES[0], FEATURES[1] | {"required": False}]))

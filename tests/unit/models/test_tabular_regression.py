@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from models.manifest import ManifestInvalid
-from models.pipelines import Array, InputRejected, PredictionInvalid, SinglePassPipeline, single_pass
+from models.pipelines import Array, InputRejected, PredictionInvalid, SinglePassPipeline
 from models.pipelines.schema_columns import result_columns, result_fields
-from tests.unit.models.example_bundles import FEATURES, manifest
+from tests.unit.models.example_bundles import FEATURES, manifest, single_pass
 from tests.unit.models.test_written_values import SEX
 
 INTERVAL = {"coverage": 0.9, "measured": 0.91, "method": "CV+", "source": "made up for tests"}

@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 
 from models.manifest import ManifestInvalid
-from models.pipelines import InputRejected, SinglePassPipeline, single_pass
+from models.pipelines import InputRejected, SinglePassPipeline
 from models.pipelines.schema_columns import ColumnKind, input_fields, missing_markers
-from tests.unit.models.example_bundles import FEATURES, manifest
+from tests.unit.models.example_bundles import FEATURES, manifest, single_pass
 
 SEX = {
     "name": "sex", "title": "Sex", "type": "category", "values": ["female", "male"],

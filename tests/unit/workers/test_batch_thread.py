@@ -6,10 +6,10 @@ from typing import Any, cast
 import pytest
 
 from service.errors import DatabaseUnavailable
+from workers.arbiter import GraphArbiter
 from workers.batches import thread
 from workers.batches.services import BatchServices
 from workers.batches.thread import THREAD_LOST_EXIT_STATUS, BatchThread
-from workers.turns import Turns
 
 WAIT_S = 10.0
 
@@ -21,7 +21,7 @@ class Scripted(BatchThread):
         self.statuses: list[int] = []
         self._faults = faults
         services = cast(BatchServices, SimpleNamespace(database=None, lease_s=30.0))
-        super().__init__(services, Turns(), end_process=self.statuses.append)
+        super().__init__(services, GraphArbiter(), end_process=self.statuses.append)
 
     def work(self) -> bool:
         """See BatchThread."""

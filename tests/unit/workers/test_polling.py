@@ -13,9 +13,9 @@ import pytest
 from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
 from service.gate import Gate
+from workers.arbiter import GraphArbiter
 from workers.jobs.polling import RESTS_S, Polling
 from workers.jobs.scoring import Scorer
-from workers.turns import Turns
 
 ONE, TWO = UUID(int=1), UUID(int=2)
 
@@ -154,7 +154,7 @@ def until_looks(queue: Queue, count: int) -> None:
 def test_two_threads_never_score_at_once() -> None:
     """The consumer of wake-ups and the thread that looks share a scorer, a heartbeat and a write-back."""
     scorer, at_once, most = Scorer.__new__(Scorer), [0], [0]
-    scorer.stopping, scorer._turns, scorer._one_at_a_time = False, Turns(), threading.Lock()
+    scorer.stopping, scorer._arbiter, scorer._one_at_a_time = False, GraphArbiter(), threading.Lock()
     scorer._gate = Gate("worker", tuple)
 
     def score(_: UUID) -> int:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from service.jobs.inspection import Inspection, outlook
+from service.jobs.inspection import Inspection, next_steps
 from service.lifecycle import JobState
 
 QUEUED = Inspection(
@@ -31,7 +31,7 @@ LAPSED = replace(RUNNING, lease_remaining_s=-1.0)
 
 
 def said_of(job: Inspection, *, wake_up_waits: bool | None = True, max_crashes: int = 3) -> str:
-    return outlook(job, wake_up_waits=wake_up_waits, max_crashes=max_crashes).next
+    return next_steps(job, wake_up_waits=wake_up_waits, max_crashes=max_crashes).next
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_wake_up_that_is_missing_is_said() -> None:
 
 @pytest.mark.parametrize("state", JobState)
 def test_only_what_would_be_carried_out_is_advised(state: JobState) -> None:
-    advice = outlook(replace(QUEUED, state=state), wake_up_waits=True, max_crashes=3).advice
+    advice = next_steps(replace(QUEUED, state=state), wake_up_waits=True, max_crashes=3).advice
     assert ("jobs cancel" in advice) == (state in {JobState.WAITING, JobState.QUEUED, JobState.RUNNING})
     assert ("jobs requeue" in advice) == (state is JobState.QUARANTINED)
 
@@ -83,7 +83,7 @@ def test_only_what_would_be_carried_out_is_advised(state: JobState) -> None:
 )
 def test_what_to_mend_before_a_job_is_queued_again_is_said(problem: str, words: str) -> None:
     job = replace(QUEUED, state=JobState.QUARANTINED, problem=problem)
-    assert words in outlook(job, wake_up_waits=True, max_crashes=3).advice
+    assert words in next_steps(job, wake_up_waits=True, max_crashes=3).advice
 
 
 def test_where_to_look_for_what_a_model_failed_of_is_said() -> None:
@@ -92,10 +92,10 @@ def test_where_to_look_for_what_a_model_failed_of_is_said() -> None:
         ("model_failed", "`pipeline_failed`"),
         ("prediction_invalid", "Its caller may submit"),
     ):
-        advice = outlook(replace(failed, problem=problem), wake_up_waits=True, max_crashes=3).advice
+        advice = next_steps(replace(failed, problem=problem), wake_up_waits=True, max_crashes=3).advice
         assert words in advice
 
 
 def test_what_keeps_a_job_waiting_until_an_operator_decides_is_named_first() -> None:
-    advice = outlook(BEHIND_QUARANTINED, wake_up_waits=None, max_crashes=3).advice
+    advice = next_steps(BEHIND_QUARANTINED, wake_up_waits=None, max_crashes=3).advice
     assert advice.startswith(f"`medqueue jobs inspect {ASIDE}` says what to fix")

@@ -281,7 +281,7 @@ def test_what_is_derived_says_what_the_columns_of_numbers_say(
         content = parquet_file(rows, schema=pa.schema([(name, pa.float64()) for name in rows[0]]))
     else:
         content = file_of(form, rows)
-    fast, derived = (told_by(model, content, form) for model in (pipeline(), Plain(pipeline())))
+    fast, derived = (columns_and_rows(model, content, form) for model in (pipeline(), Plain(pipeline())))
     assert derived == fast
 
 
@@ -289,7 +289,8 @@ def test_what_is_derived_says_what_the_columns_of_numbers_say(
 def test_columns_of_classes_are_named_alike_however_they_are_made(output: OutputFormat) -> None:
     content = csv_file([{"dose": 10, "age": 40, "marker": 0.5}, {"dose": 50, "age": 90, "marker": -1}])
     fast, derived = (
-        told_by(model, content, BatchFormat.CSV, output=output) for model in (pipeline(), Plain(pipeline()))
+        columns_and_rows(model, content, BatchFormat.CSV, output=output)
+        for model in (pipeline(), Plain(pipeline()))
     )
     assert derived == fast
     assert fast[0] == [
@@ -304,13 +305,13 @@ def test_what_is_derived_says_what_the_columns_of_files_say() -> None:
     files[4], files[6] = b"no image", files[6][:40]
     content = zip_file([(f"{number}.png", file) for number, file in enumerate(files)])
     fast, derived = (
-        told_by(each, content, BatchFormat.ZIP, graph=PixelGraph(), batch_limit=4)
+        columns_and_rows(each, content, BatchFormat.ZIP, graph=PixelGraph(), batch_limit=4)
         for each in (model, Plain(model))
     )
     assert derived == fast
 
 
-def told_by(
+def columns_and_rows(
     model: Any, content: bytes, form: BatchFormat, graph: Any = None, **options: Any
 ) -> tuple[list[str], list[dict[str, Any]], list[Any]]:
     """The columns of results in order, the results, and the errors."""

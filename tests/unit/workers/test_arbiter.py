@@ -9,7 +9,7 @@ import pytest
 
 from models.pipelines import Array
 from tests.acceptance.stack import eventually
-from workers.turns import PoliteGraphs, Turns
+from workers.arbiter import GraphArbiter, YieldingGraphs
 
 
 class SlowGraph:
@@ -44,10 +44,10 @@ def nothing() -> None:
     """Neither begins nor waits for anything."""
 
 
-def polite(
-    graph: SlowGraph, turns: Turns, begin: Callable[[object], object] = lambda _: None
-) -> PoliteGraphs:
-    return PoliteGraphs(graph, turns, begin=begin, while_waiting=nothing)
+def yielding(
+    graph: SlowGraph, arbiter: GraphArbiter, begin: Callable[[object], object] = lambda _: None
+) -> YieldingGraphs:
+    return YieldingGraphs(graph, arbiter, begin=begin, while_waiting=nothing)
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -60,21 +60,21 @@ def test_a_batch_runs_when_no_job_is_in_hand() -> None:
     graph = SlowGraph()
     graph.go.set()
     feeds = {"x": np.zeros(1)}
-    assert polite(graph, Turns()).run(feeds).keys() == feeds.keys()
+    assert yielding(graph, GraphArbiter()).run(feeds).keys() == feeds.keys()
     assert graph.runs == 1
 
 
 def test_a_jobs_run_waits_for_the_micro_batch_in_progress_and_no_longer() -> None:
-    graph, turns, claimed, ran = SlowGraph(), Turns(), threading.Event(), threading.Event()
+    graph, arbiter, claimed, ran = SlowGraph(), GraphArbiter(), threading.Event(), threading.Event()
 
     def job() -> None:
-        with turns.job():
+        with arbiter.job():
             claimed.set()
-            turns.wait()
+            arbiter.wait()
             ran.set()
             assert graph.go.wait(5)
 
-    batch = in_thread(lambda: [polite(graph, turns).run({}) for _ in range(2)])
+    batch = in_thread(lambda: [yielding(graph, arbiter).run({}) for _ in range(2)])
     assert graph.entered.wait(5)
     in_thread(job)
     assert claimed.wait(1)
@@ -85,11 +85,11 @@ def test_a_jobs_run_waits_for_the_micro_batch_in_progress_and_no_longer() -> Non
 
 
 def test_no_micro_batch_begins_from_a_jobs_claim_to_its_end() -> None:
-    graph, turns = SlowGraph(), Turns()
+    graph, arbiter = SlowGraph(), GraphArbiter()
     graph.go.set()
-    with turns.job():
-        batch = in_thread(lambda: polite(graph, turns).run({}))
-        turns.wait()
+    with arbiter.job():
+        batch = in_thread(lambda: yielding(graph, arbiter).run({}))
+        arbiter.wait()
         time.sleep(0.1)
         assert graph.runs == 0
     batch.join(2)
@@ -97,10 +97,10 @@ def test_no_micro_batch_begins_from_a_jobs_claim_to_its_end() -> None:
 
 
 def test_a_batch_waits_while_jobs_are_in_hand_and_says_that_it_is_alive() -> None:
-    graph, turns, alive = SlowGraph(), Turns(), []
+    graph, arbiter, alive = SlowGraph(), GraphArbiter(), []
     graph.go.set()
-    waiting = PoliteGraphs(graph, turns, begin=lambda _: None, while_waiting=lambda: alive.append(1))
-    with turns.job(), turns.job():
+    waiting = YieldingGraphs(graph, arbiter, begin=lambda _: None, while_waiting=lambda: alive.append(1))
+    with arbiter.job(), arbiter.job():
         batch = in_thread(lambda: waiting.run({}))
         eventually(lambda: bool(alive), within_s=3)
         assert graph.runs == 0
@@ -109,30 +109,30 @@ def test_a_batch_waits_while_jobs_are_in_hand_and_says_that_it_is_alive() -> Non
 
 
 def test_a_job_that_fails_lets_batches_go_on() -> None:
-    turns = Turns()
-    with pytest.raises(Refused), turns.job():
+    arbiter = GraphArbiter()
+    with pytest.raises(Refused), arbiter.job():
         raise Refused
-    turns.give_way(nothing)
+    arbiter.give_way(nothing)
 
 
 def test_a_micro_batch_that_fails_lets_jobs_go_on() -> None:
-    turns = Turns()
-    with pytest.raises(Refused), turns.micro_batch(nothing):
+    arbiter = GraphArbiter()
+    with pytest.raises(Refused), arbiter.micro_batch(nothing):
         raise Refused
-    with turns.job():
-        turns.wait()
+    with arbiter.job():
+        arbiter.wait()
 
 
 def test_whoever_waits_can_give_up() -> None:
-    turns = Turns()
+    arbiter = GraphArbiter()
 
     def give_up() -> None:
         raise Refused
 
-    with turns.job(), pytest.raises(Refused):
-        turns.give_way(give_up)
-    with turns.job():
-        turns.wait()  # what gave up has taken nothing
+    with arbiter.job(), pytest.raises(Refused):
+        arbiter.give_way(give_up)
+    with arbiter.job():
+        arbiter.wait()  # what gave up has taken nothing
 
 
 def test_a_batch_that_finds_its_lease_lost_runs_nothing() -> None:
@@ -142,17 +142,17 @@ def test_a_batch_that_finds_its_lease_lost_runs_nothing() -> None:
         raise Refused
 
     with pytest.raises(Refused):
-        polite(graph, Turns(), begin=lost).run({})
+        yielding(graph, GraphArbiter(), begin=lost).run({})
     assert graph.runs == 0
 
 
 def test_jobs_that_come_one_after_another_share_the_worker_with_nobody() -> None:
-    graph, turns = SlowGraph(), Turns()
+    graph, arbiter = SlowGraph(), GraphArbiter()
     graph.go.set()
-    with turns.job():
-        batch = in_thread(lambda: [polite(graph, turns).run({}) for _ in range(3)])
+    with arbiter.job():
+        batch = in_thread(lambda: [yielding(graph, arbiter).run({}) for _ in range(3)])
         for _ in range(20):
-            with turns.job():
+            with arbiter.job():
                 time.sleep(0.005)
         assert graph.runs == 0
     batch.join(2)
@@ -161,5 +161,5 @@ def test_jobs_that_come_one_after_another_share_the_worker_with_nobody() -> None
 
 def test_a_stop_reaches_the_graph() -> None:
     graph = SlowGraph()
-    polite(graph, Turns()).stop()
+    yielding(graph, GraphArbiter()).stop()
     assert graph.stopped

@@ -15,7 +15,7 @@ from workers.fitted import Graphs
 LOOK_S = 1.0
 
 
-class Turns:
+class GraphArbiter:
     """Alternates jobs and batches. A job is claimed and opened at once; only its run waits for a running micro-batch."""
 
     def __init__(self) -> None:
@@ -63,26 +63,26 @@ class Turns:
             while_waiting()
 
 
-class PoliteGraphs:
+class YieldingGraphs:
     """Loaded graphs whose runs give way to jobs. `begin` is called with the graph before each run; for `while_waiting` see
-    Turns."""
+    GraphArbiter."""
 
     def __init__(
         self,
         graphs: Graphs,
-        turns: Turns,
+        arbiter: GraphArbiter,
         *,
         begin: Callable[[Graphs], object],
         while_waiting: Callable[[], object],
     ) -> None:
         self._graphs = graphs.beside()
-        self._turns = turns
+        self._arbiter = arbiter
         self._begin = begin
         self._while_waiting = while_waiting
 
     def run(self, feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
         """See Graphs."""
-        with self._turns.micro_batch(self._while_waiting):
+        with self._arbiter.micro_batch(self._while_waiting):
             self._begin(self._graphs)
             return self._graphs.run(feeds, graph)
 
