@@ -1,10 +1,7 @@
 """A pipeline of somebody's own package, as docs/models.md shows it: one file, and all that medqueue does for a model works."""
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,64 +12,23 @@ import pytest
 from tests.acceptance import cases, nights
 from tests.acceptance.calls import assert_problem, job_of, scored
 from tests.acceptance.own_pipeline import TEXTS, expected, install, write_bundle, write_package
-from tests.acceptance.stack import MEDQUEUE, Stack
+from tests.acceptance.packaged import PackagedModel, served
 
 NAME = "report-urgency"
 FOREIGN = {"model_digest", "runtime", "provider"}  # what every result has beside the pipeline's
 
 
-@dataclass
-class Clinic:
-    """A stack in whose environment the package is installed, with its bundle published."""
-
-    stack: Stack
-    folder: Path
-    module: Path
-
-    def medqueue(self, *words: str, at: bool = True, installed: bool = True) -> str:
-        """What a command prints: `at` the stack, where the package is `installed` or not."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
-        environment["PYTHONPATH"] = str(self.module.parent) if installed else ""
-        command = [str(MEDQUEUE), *words, *(("--data-dir", str(self.stack.data)) if at else ())]
-        ended = subprocess.run(
-            command,
-            env=environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert ended.returncode == 0 or "check" in words, ended.stdout + ended.stderr
-        return ended.stdout
-
-    def faults(self, bundle: Path, *, installed: bool = True) -> dict[str, dict[str, str]]:
-        """The faults that `medqueue models check` tells, by their code."""
-        told = self.medqueue("models", "check", str(bundle), "--json", at=False, installed=installed)
-        return {fault["code"]: fault for fault in json.loads(told)["faults"]}
-
-
 @pytest.fixture(scope="module")
-def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackagedModel]:
     folder = tmp_path_factory.mktemp("clinic")
     write_package(folder / "report-triage")
     install(folder / "report-triage", folder / "site")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(folder / "site"))
-        stack = Stack(folder / ".medqueue")
-        made = Clinic(stack, folder, folder / "site/report_triage.py")
-        bundle = str(write_bundle(folder / "bundle"))
-        try:
-            stack.start()
-            made.medqueue("models", "seal", "--golden", bundle, at=False)
-            made.medqueue("models", "publish", bundle)
-            yield made
-        finally:
-            stack.kill()
+    with served(folder, folder / "site", write_bundle(folder / "bundle")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def http(clinic: Clinic) -> Iterator[httpx.Client]:
+def http(clinic: PackagedModel) -> Iterator[httpx.Client]:
     with clinic.stack.client() as client:
         yield client
 
@@ -147,7 +103,7 @@ def test_an_explanation_is_refused_by_name(http: httpx.Client) -> None:
     assert (error["pointer"], error["code"]) == ("/explain", "explain_unsupported")
 
 
-def test_the_command_line_submits_and_shows_it(clinic: Clinic) -> None:
+def test_the_command_line_submits_and_shows_it(clinic: PackagedModel) -> None:
     (clinic.folder / "report.json").write_text(json.dumps({"text": TEXTS[1], "age": 61}))
     submitted = clinic.medqueue("submit", "report.json", "--model", NAME)
     assert expected(TEXTS[1])["urgency"] in submitted
@@ -174,7 +130,7 @@ def test_a_batch_is_scored_row_by_row_like_jobs(form: str, http: httpx.Client) -
     }
 
 
-def test_a_check_tells_of_a_missing_package_or_side_file(clinic: Clinic, tmp_path: Path) -> None:
+def test_a_check_tells_of_a_missing_package_or_side_file(clinic: PackagedModel, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
     assert "side_file_missing" not in clinic.faults(bundle)
     (bundle / "vocabulary.json").unlink()
@@ -182,10 +138,11 @@ def test_a_check_tells_of_a_missing_package_or_side_file(clinic: Clinic, tmp_pat
     assert "'report-triage'" in clinic.faults(bundle, installed=False)["unknown_pipeline"]["detail"]
 
 
-def test_a_package_that_broke_stops_its_own_model_alone(clinic: Clinic) -> None:
+def test_a_package_that_broke_stops_its_own_model_alone(clinic: PackagedModel) -> None:
     clinic.stack.stop()
-    source = clinic.module.read_text()
-    clinic.module.write_text("raise RuntimeError('broken by an update')")
+    module = clinic.site / "report_triage.py"
+    source = module.read_text()
+    module.write_text("raise RuntimeError('broken by an update')")
     try:
         clinic.stack.start()
         with clinic.stack.client() as http:
@@ -198,4 +155,4 @@ def test_a_package_that_broke_stops_its_own_model_alone(clinic: Clinic) -> None:
         assert "the package report-triage 1.0.0 provides 'report-triage'" in fault["detail"]
         assert "RuntimeError: broken by an update" in fault["detail"]
     finally:
-        clinic.module.write_text(source)
+        module.write_text(source)

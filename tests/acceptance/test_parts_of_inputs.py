@@ -1,11 +1,7 @@
 """Inputs with parts that are stored apart, over HTTP: a file and a bundled model's result, for a model of another package."""
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,56 +10,22 @@ import pytest
 
 from tests.acceptance import cases, nights
 from tests.acceptance.calls import actions, assert_problem, ended, job_of, scored, submit
-from tests.acceptance.stack import MEDQUEUE, Stack
+from tests.acceptance.packaged import PackagedModel, served
 from tests.integration import parts_pipeline
 from tests.integration.parts_pipeline import NAME, SCAN, file_part
 
 ID = "01a20178-34e2-71dd-924c-9e5807b634d9"
 
 
-@dataclass
-class Clinic:
-    """A stack in whose environment the package is installed, with its bundle published."""
-
-    stack: Stack
-    folder: Path
-
-    def medqueue(self, *words: str, at: bool = True) -> str:
-        """What a command prints."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
-        command = [str(MEDQUEUE), *words, *(("--data-dir", str(self.stack.data)) if at else ())]
-        done = subprocess.run(
-            command,
-            env=environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
 @pytest.fixture(scope="module")
-def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackagedModel]:
     folder = tmp_path_factory.mktemp("clinic")
-    bundle = str(parts_pipeline.written(folder))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(folder))
-        stack = Stack(folder / ".medqueue")
-        made = Clinic(stack, folder)
-        try:
-            stack.start()
-            made.medqueue("models", "seal", "--golden", bundle, at=False)
-            made.medqueue("models", "publish", bundle)
-            yield made
-        finally:
-            stack.kill()
+    with served(folder, folder, parts_pipeline.written(folder)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def http(clinic: Clinic) -> Iterator[httpx.Client]:
+def http(clinic: PackagedModel) -> Iterator[httpx.Client]:
     with clinic.stack.client() as client:
         yield client
 
@@ -133,7 +95,7 @@ def test_a_first_job_that_ends_without_a_result_fails_what_would_read_it(http: h
     assert (error["pointer"], error["code"]) == ("/input/finding/job", "predecessor_unfit")
 
 
-def test_the_catalogue_tells_how_parts_are_sent(clinic: Clinic, http: httpx.Client) -> None:
+def test_the_catalogue_tells_how_parts_are_sent(clinic: PackagedModel, http: httpx.Client) -> None:
     schema = job_of(http.get(f"/v1/models/{NAME}"))["input_schema"]
     jsonschema.validate(body(ID)["input"], schema)
     assert schema["properties"]["scan"]["oneOf"][0]["properties"]["data"]["maxLength"] > 1024
@@ -150,7 +112,7 @@ def test_a_batch_of_such_a_model_is_refused_with_what_to_do(http: httpx.Client) 
     assert problem["errors"][0]["pointer"] == "/model"
 
 
-def test_a_file_is_submitted_from_the_command_line(clinic: Clinic, http: httpx.Client) -> None:
+def test_a_file_is_submitted_from_the_command_line(clinic: PackagedModel, http: httpx.Client) -> None:
     first = scored(http)["id"]
     (clinic.folder / "case.json").write_text(json.dumps({"age": 61.0, "finding": {"job": first}}))
     (clinic.folder / "scan.dat").write_bytes(SCAN)

@@ -138,6 +138,22 @@ def test_ranges_are_sent_across_frames(downloads: Downloads, asked: str, start: 
     assert answer.headers["Content-Length"] == str(end - start)
 
 
+@pytest.mark.parametrize("tag", ['"{}"', ' "{}" '])
+def test_a_range_is_sent_if_the_file_is_still_the_one_that_was_begun(downloads: Downloads, tag: str) -> None:
+    etag = tag.format(sha256(VOLUME.content).hexdigest())
+    answer = downloads.get("volume.nii", {"Range": "bytes=5-8", "If-Range": etag})
+    assert (answer.status_code, answer.data) == (206, VOLUME.content[5:9])
+
+
+@pytest.mark.parametrize("tag", ['"{}x"', 'W/"{}"', "{}", "Sat, 28 Nov 2026 12:00:00 GMT", "*", '""'])
+def test_the_whole_file_is_sent_if_it_is_another_than_was_begun(downloads: Downloads, tag: str) -> None:
+    """Other tags, weak ones and dates: what is there already may be of another file (RFC 9110, 13.1.5)."""
+    etag = tag.format(sha256(VOLUME.content).hexdigest())
+    answer = downloads.get("volume.nii", {"Range": "bytes=5-8", "If-Range": etag})
+    assert (answer.status_code, "Content-Range" in answer.headers) == (200, False)
+    assert answer.data == VOLUME.content
+
+
 def test_a_range_behind_the_end_is_refused_with_the_length(downloads: Downloads) -> None:
     answer = downloads.get("mask.png", {"Range": "bytes=100-"})
     assert (answer.status_code, answer.json and answer.json["code"]) == (416, "range_unsatisfiable")

@@ -1,0 +1,59 @@
+"""A stack in whose environment a package with a pipeline is installed, and its bundle published."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.stack import MEDQUEUE, Stack
+
+
+@dataclass
+class PackagedModel:
+    """The stack, the folder in which commands are run, and that of the installed packages."""
+
+    stack: Stack
+    folder: Path
+    site: Path
+
+    def medqueue(self, *words: str, at: bool = True, installed: bool = True) -> str:
+        """What a command prints: `at` the stack, where the package is `installed` or not."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
+        environment["PYTHONPATH"] = str(self.site) if installed else ""
+        command = [str(MEDQUEUE), *words, *(("--data-dir", str(self.stack.data)) if at else ())]
+        ended = subprocess.run(
+            command,
+            env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 0 or "check" in words, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def faults(self, bundle: Path, *, installed: bool = True) -> dict[str, dict[str, str]]:
+        """The faults that `medqueue models check` tells, by their code."""
+        told = self.medqueue("models", "check", str(bundle), "--json", at=False, installed=installed)
+        return {fault["code"]: fault for fault in json.loads(told)["faults"]}
+
+
+@contextmanager
+def served(folder: Path, site: Path, bundle: Path) -> Iterator[PackagedModel]:
+    """Start a stack in `folder` with the packages in `site`, and seal and publish the bundle."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(site))
+        made = PackagedModel(Stack(folder / ".medqueue"), folder, site)
+        try:
+            made.stack.start()
+            made.medqueue("models", "seal", "--golden", str(bundle), at=False)
+            made.medqueue("models", "publish", str(bundle))
+            yield made
+        finally:
+            made.stack.kill()
