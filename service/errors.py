@@ -5,6 +5,7 @@ patient data, an input's value or a secret.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 from models.field_codes import Code, OtherCode
 
@@ -27,6 +28,14 @@ class ServiceError(Exception):
         self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
         self.errors = errors
         super().__init__(self.detail)
+
+    def without_frames(self) -> Self:
+        """This error, to be kept or returned: it lets go of the frames it was raised in, which hold the input.
+
+        They hold their callers' too, and with them the error itself: a circle that waits for a garbage collection.
+        """
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
 
 class SettingInvalid(ServiceError):

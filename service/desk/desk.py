@@ -241,7 +241,7 @@ class Desk:
         except DatabaseUnavailable:
             raise
         except ServiceError as error:
-            return error
+            return error.without_frames()
 
     def _versions(self, wanted: JobSearch) -> list[UUID] | None:
         """The model versions that `model` and `kind` stand for; None for all."""

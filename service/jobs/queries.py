@@ -173,7 +173,7 @@ def read(work: UnitOfWork, readings: Sequence[Reading]) -> list[JobView | Payloa
         try:
             views[row.number] = _view(principal, row, result=_result(principal, row))
         except PayloadUnreadable as error:
-            views[row.number] = error
+            views[row.number] = error.without_frames()
     return views
 
 

@@ -231,7 +231,7 @@ def _case(part: object) -> SubmitRequest | ServiceError:
     try:
         return part_as(SubmitRequest, part)
     except ServiceError as error:
-        return error
+        return error.without_frames()
 
 
 def _accepted_or_problem(

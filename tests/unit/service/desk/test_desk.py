@@ -1,5 +1,7 @@
 """Many cases at once: what keeps one out is told of that case, what keeps all of them out is raised."""
 
+import gc
+import weakref
 from typing import Any
 from uuid import UUID
 
@@ -44,6 +46,37 @@ def test_a_case_at_fault_is_told_so_beside_the_others() -> None:
     refused, fault = InputInvalid(), ModelNotFound()
     answers = desk(fault).submit_many(caller(Scope.JOBS_WRITE), [refused, CASE, refused])
     assert answers == [refused, fault, refused]
+
+
+class Input(dict[str, Any]):
+    """An input that can be watched."""
+
+
+class Checking(Refusing):
+    """Raises a new fault for each case, while another one is handled, as a check of an input does."""
+
+    def checked(self, *_: Any, **__: Any) -> Any:
+        """See Intake."""
+        try:
+            return int("much")
+        except ValueError:
+            raise InputInvalid from None
+
+
+def test_refused_inputs_are_not_kept() -> None:
+    """Large ones would stay for a long time: the garbage of processes that have started is hardly ever looked through."""
+    unused = dict.fromkeys(("catalog", "admission", "waiting", "artifact_store"), UNUSED)
+    checking = Desk(UNUSED, intake=Checking(ModelNotFound()), **unused)
+    given = Input()
+    watched = weakref.ref(given)
+    gc.disable()
+    try:
+        [refused] = checking.submit_many(caller(Scope.JOBS_WRITE), [JobRequest("m", given)])
+        assert isinstance(refused, InputInvalid)
+        del given, refused
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 def test_a_postgres_that_is_unavailable_is_no_fault_of_a_case() -> None:
