@@ -176,6 +176,7 @@ def test_a_golden_case_whose_part_is_wrong_is_refused(part: str, given: object, 
     ("part", "given", "code"),
     [
         ("scan", {"upload_id": ID}, "wrong_type"),
+        ("scan", {"data": "*U0NBTg=="}, "wrong_type"),
         ("scan", {"data": "R0lG"}, "not_a_scan"),
         ("finding", {"job": ID}, "wrong_type"),
         ("finding", {"result": {"type": "classification", "score": float("nan")}}, "wrong_type"),

@@ -55,26 +55,32 @@ def test_of_the_runs_that_were_missed_the_last_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "now", "last", "following"),
+    ("cron", "zone", "now", "last", "following"),
     [
-        (
-            "Europe/Berlin",
-            "2026-10-25 00:10",
-            "2026-10-25 00:00",
-            "2026-10-25 00:30",
-        ),  # 02:10, for the first time
-        ("Europe/Berlin", "2026-10-25 00:40", "2026-10-25 00:30", "2026-10-25 01:00"),
-        ("Europe/Berlin", "2026-10-25 01:10", "2026-10-25 01:00", "2026-10-25 01:30"),  # 02:10 once more
-        ("America/New_York", "2026-11-01 05:40", "2026-11-01 05:30", "2026-11-01 06:00"),
-        ("America/New_York", "2026-11-01 06:10", "2026-11-01 06:00", "2026-11-01 06:30"),  # 01:10 once more
-        ("America/New_York", "2026-11-01 07:00", "2026-11-01 07:00", "2026-11-01 07:30"),
+        ("*/30 * * * *", "Europe/Berlin", "2026-10-25 00:10", "2026-10-25 00:00", "2026-10-25 00:30"),  # 02:10
+        ("*/30 * * * *", "Europe/Berlin", "2026-10-25 00:40", "2026-10-25 00:30", "2026-10-25 01:00"),
+        ("*/30 * * * *", "Europe/Berlin", "2026-10-25 01:10", "2026-10-25 01:00", "2026-10-25 01:30"),  # 02:10 again
+        ("15 * * * *", "Europe/Berlin", "2026-10-25 00:40", "2026-10-25 00:15", "2026-10-25 01:15"),
+        ("45 * * * *", "Europe/Berlin", "2026-10-25 01:10", "2026-10-25 00:45", "2026-10-25 01:45"),
+        ("*/30 * * * *", "America/New_York", "2026-11-01 05:40", "2026-11-01 05:30", "2026-11-01 06:00"),
+        ("*/30 * * * *", "America/New_York", "2026-11-01 06:10", "2026-11-01 06:00", "2026-11-01 06:30"),
+        ("45 * * * *", "America/New_York", "2026-11-01 06:10", "2026-11-01 05:45", "2026-11-01 06:45"),
     ],
-)
+)  # fmt: skip
 def test_in_an_hour_that_is_repeated_runs_follow_each_other_in_time(
-    zone: str, now: str, last: str, following: str
+    cron: str, zone: str, now: str, last: str, following: str
 ) -> None:
-    assert latest_run("*/30 * * * *", ZoneInfo(zone), utc(now)) == utc(last)
-    assert next_run("*/30 * * * *", ZoneInfo(zone), utc(now)) == utc(following)
+    assert latest_run(cron, ZoneInfo(zone), utc(now)) == utc(last)
+    assert next_run(cron, ZoneInfo(zone), utc(now)) == utc(following)
+
+
+def test_a_day_that_a_zone_skips_has_no_run() -> None:
+    """Samoa went from 29 to 31 December 2011, from UTC-10 to UTC+14, at 10:00 UTC on the 30th."""
+    apia = ZoneInfo("Pacific/Apia")
+    before, after = utc("2011-12-30 08:00"), utc("2011-12-31 08:00")  # 22:00 on the 29th and the 31st
+    assert next_run("0 22 * * *", apia, before) == after
+    assert latest_run("0 22 * * *", apia, after - timedelta(hours=1)) == before
+    assert next_run("0 3 * * *", apia, before) == utc("2011-12-30 13:00")  # 03:00 on the 31st
 
 
 crons = st.sampled_from(
