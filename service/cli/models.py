@@ -132,10 +132,11 @@ def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> in
 def index_documents(
     documents: Path, source: str, name: str, into: Path | None, as_json: bool, **told: str
 ) -> int:
-    """Create a bundle that searches DOCUMENTS: a .csv, .jsonl or .ndjson file.
+    """Create a bundle that searches the documents of a file.
 
-    Each row or line is a document: a text, and an id, a title and a link if there are such columns. A document without an id
-    gets the number of its line. The bundle is ready to be published; its golden cases and its card are written, too.
+    DOCUMENTS is a .csv, .jsonl or .ndjson file. Each row or line is a document: a text, and an id, a title and a link if
+    there are such columns. A document without an id gets the number of its line. The bundle is ready to be published; its
+    golden cases and its card are written, too.
 
     The bundle holds the texts unencrypted, and whoever may submit jobs to the model can read them.
 

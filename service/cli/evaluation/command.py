@@ -87,10 +87,11 @@ def evaluate(
     report: Path | None,
     **how: Any,
 ) -> int:
-    """Score labelled cases through the running service, and compare the answers with the truth.
+    """Score labelled cases and compare the answers with the truth.
 
-    FILE is a table (.csv, .tsv, .parquet) with a column --label, lines (.ndjson, .jsonl) of {"input": ..., "expected": ...},
-    or a folder with a folder of files for each label. Prints figures with 95 % intervals, by subgroup too.
+    The cases go through the running service. FILE is a table (.csv, .tsv, .parquet) with a column --label, lines
+    (.ndjson, .jsonl) of {"input": ..., "expected": ...}, or a folder with a folder of files for each label. Prints
+    figures with 95 % intervals, by subgroup too.
 
     \b
     Examples:

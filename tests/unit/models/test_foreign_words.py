@@ -164,7 +164,7 @@ def test_a_value_that_the_graph_was_not_made_for_is_refused(
          ["'stage' has another element type, int64", '`type = "integer"`']),
         ("sklearn-ordinal", {"features": [SEX, SITE, NOTE]}, ["'features' has another shape"]),
         ("sklearn-ordinal", {"graph": 'inputs.sex = "X"\ninputs.site = "Y"\noutputs.probabilities = "output_probability"'},
-         ["'site' is missing: the graph's inputs are 'X'", "'sex' has another shape"]),
+         ["to 'Y', and the graph's inputs are 'X': correct the key `inputs.site`", "'sex' has another shape"]),
         ("sklearn-text", {"graph": 'inputs.notes = "text_in"'},
          ["the pipeline knows no 'notes'; it has 'features', 'note': rename the key `inputs.notes`"]),
     ],
