@@ -5,7 +5,7 @@ the paediatric chest X-rays of Kermany et al. (Cell 172:1122, 2018); CC BY 4.0. 
 holds `train_val.npz` with `train_images`, `train_labels`, `val_images` and `val_labels`. The official test
 split is not read.
 
-    python train.py --data DIR [--out DIR] [--epochs N]
+    python -m models.training pneumonia-xray-28 --data DIR    (or python train.py --data DIR)
 
 writes `model.onnx` and `metrics.json`. The shipped model is the mean, in logits, of five small residual
 networks, each trained with another fifth of the train split held out; the held-out fifths give the
@@ -20,7 +20,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,14 @@ from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
+from models.training.export import save
+from models.training.figures import brier, calibration_error
+from models.training.images import Residual
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+HERE = Path(__file__).resolve().parent
 SIDE = 28
 OPSET = 18
 NAME = "pneumonia-xray-28"
@@ -227,25 +232,6 @@ def erase(images: Tensor, ranges: Ranges) -> Tensor:
 
 
 # Network
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions around a short cut; halves the side when `halve`."""
-
-    def __init__(self, inputs: int, outputs: int, *, halve: bool) -> None:
-        super().__init__()
-        self.pool = nn.AvgPool2d(2) if halve else nn.Identity()
-        self.first = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.first_norm = nn.BatchNorm2d(outputs)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.second_norm = nn.BatchNorm2d(outputs)
-        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
-        nn.init.zeros_(self.second_norm.weight)
-
-    def forward(self, images: Tensor) -> Tensor:
-        images = self.pool(images)
-        inner = F.relu(self.first_norm(self.first(images)))
-        return F.relu(self.skip(images) + self.second_norm(self.second(inner)))
 
 
 class Network(nn.Module):
@@ -447,13 +433,6 @@ def auc_interval(probabilities: Floats, truth: Ints, seed: int, draws: int = 200
     return [float(edge) for edge in np.quantile(values, [0.025, 0.975])]
 
 
-def calibration_error(probabilities: Floats, truth: Ints, bins: int = 10) -> float:
-    """Expected calibration error over equal-width bins."""
-    which = np.minimum((probabilities * bins).astype(int), bins - 1)
-    filled = [which == b for b in range(bins) if (which == b).any()]
-    return float(sum(m.mean() * abs(probabilities[m].mean() - truth[m].mean()) for m in filled))
-
-
 def figures(probabilities: Floats, truth: Ints, threshold: float, seed: int) -> dict[str, object]:
     return {
         "n": len(truth),
@@ -462,7 +441,7 @@ def figures(probabilities: Floats, truth: Ints, threshold: float, seed: int) -> 
         "auc_95": auc_interval(probabilities, truth, seed),
         **rates(probabilities, truth, threshold),
         "ece": calibration_error(probabilities, truth),
-        "brier": float(((probabilities - truth) ** 2).mean()),
+        "brier": brier(probabilities, truth),
     }
 
 
@@ -470,7 +449,7 @@ def figures(probabilities: Floats, truth: Ints, threshold: float, seed: int) -> 
 
 
 def export(ensemble: Ensemble, path: Path) -> None:
-    """Write the ONNX file; names of source files that the exporter leaves in it are taken out."""
+    """Write the ONNX file."""
     program = torch.onnx.export(
         ensemble.eval(),
         (torch.rand(4, 1, SIDE, SIDE),),
@@ -483,13 +462,8 @@ def export(ensemble: Ensemble, path: Path) -> None:
     )
     assert program is not None
     model = program.model_proto
-    del model.metadata_props[:], model.graph.metadata_props[:]
-    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
-        del part.metadata_props[:]
-        part.doc_string = ""
     model.graph.name, model.doc_string = NAME, ""
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    save(model, path)
 
 
 def score_exported(path: Path, split: Split) -> Floats:
@@ -550,24 +524,18 @@ def rounded(value: object) -> object:
     return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train and export the pneumonia model.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train_val.npz")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
-    return parser.parse_args()
-
-
-def main() -> None:
-    arguments = parse_arguments()
+def train(data: Path) -> None:
+    """Write model.onnx and metrics.json. On one thread, whatever the machine has: the weights depend on it."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    recipe = replace(Recipe(), epochs=arguments.epochs)
-    train, val = read_splits(arguments.data)
-    report = build(train, val, recipe, arguments.out)
-    report |= {"train_n": len(train), "recipe": asdict(recipe), "versions": versions()}
-    (arguments.out / "metrics.json").write_text(json.dumps(rounded(report), indent=2) + "\n")
+    recipe = Recipe()
+    train_split, val = read_splits(data)
+    report = build(train_split, val, recipe, HERE)
+    report |= {"train_n": len(train_split), "recipe": asdict(recipe), "versions": versions()}
+    (HERE / "metrics.json").write_text(json.dumps(rounded(report), indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="Train and export the pneumonia model.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train_val.npz")
+    train(parser.parse_args().data)

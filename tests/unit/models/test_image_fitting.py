@@ -36,6 +36,15 @@ def test_a_graph_that_is_wider_than_high_gets_the_centre_in_its_proportions() ->
     assert np.abs(grey(png(canvas.T.copy()), size=[16, 8]) - noise(16, 8).T).max() < 1e-3
 
 
+def test_what_is_cut_depends_on_the_proportions_of_both() -> None:
+    canvas = np.zeros((16, 20), np.uint8)
+    canvas[5:10] = noise(20, 5)
+    assert np.abs(grey(png(canvas), size=[5, 20], smallest=1) - noise(20, 5)).max() < 1e-3
+    shown = grey(png(np.full((16, 20), 200, np.uint8)), size=[8, 40], smallest=1, fit="pad")
+    assert (np.rint(shown) == 200).all(axis=0).sum() == 10
+    assert (np.rint(shown) == 0).all(axis=0).sum() == 30
+
+
 def test_stretch_shows_all_of_an_image_in_other_proportions() -> None:
     bars = np.repeat(np.array([0, 80, 160, 240], np.uint8), 10)[None].repeat(8, 0)
     shown = grey(png(bars), size=8, fit="stretch", filter="box")
