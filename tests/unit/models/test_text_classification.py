@@ -163,6 +163,7 @@ def test_a_text_in_another_script_is_refused(script: dict[str, Any], text: str) 
     ("script", "text"),
     [
         (LATIN, "发热 三天"),  # too few letters to judge by
+        (LATIN, "\uff26\uff25\uff36\uff25\uff32" * 5),  # full width, as Chinese keyboards write it
         (LATIN, "Temperature 38.5 \u00b0C, \u03b2-blocker stopped, \uff21\uff22\uff23"),
         ({"name": "han", "share": 0.05}, "年龄18\uff5e65岁ECOG performance status 0-1分"),
         ({"name": "han", "share": 0.05}, "ALT\u22642.5\u00d7ULN"),
