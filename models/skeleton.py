@@ -27,10 +27,12 @@ from models.regression import is_regression
 from models.signature import CLASS_MAPS, Signature, Tensor
 from models.table_guess import example_rows, guessed_features, is_table, mapped
 from models.tensor_guess import guessed_tensors
+from models.text_guess import TOKENIZER, beside, guessed_text, is_text
 
 MODEL_NAME: Final = "model.onnx"
 TENSORS: Final = "tensor"  # the pipeline for all that no other knows
 REGRESSION: Final = "tabular-regression"
+TEXTS: Final = "text-classification"
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
 # Where something remains to be done, and what.
 Left = tuple[str, str]
@@ -85,6 +87,8 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
         shutil.copyfile(model, folder / MODEL_NAME)
         for location in sorted(external_locations(content)):
             _copy_beside(model.parent, folder, location)
+        if guess.pipeline == TEXTS and (tokenizer := beside(model)):
+            shutil.copyfile(tokenizer, folder / TOKENIZER)
         (folder / MANIFEST_NAME).write_text(_manifest(name, guess), encoding="utf-8")
         (folder / GOLDEN_NAME).write_text(_golden(guess.examples), encoding="utf-8")
         (folder / CARD_NAME).write_text(_card(name, guess), encoding="utf-8")
@@ -142,7 +146,9 @@ def _copy_beside(source: Path, folder: Path, location: str) -> None:
 def _guessed(signature: Signature, content: Any) -> _Guess:
     """The pipeline that the shapes suggest. Raises BundleRefused if there is none."""
     inputs = signature.inputs
-    if is_regression(signature, content.graph):
+    if is_text(signature):
+        guess = _of_text(inputs, content.graph)
+    elif is_regression(signature, content.graph):
         guess = _of_regression(signature, content.graph)
     elif is_table(inputs):
         guess = _of_table(inputs, content.graph)
@@ -243,6 +249,28 @@ def _of_image(first: Tensor, parameters: Sequence[str]) -> _Guess:
     guess.parameters += parameters
     advice = "values from 0 to 1 are fed, of the centre of an image: give mean, std and fit if it learned from others"
     guess.left.append((f"{MANIFEST_NAME}: parameters.mean, std, fit", advice))
+    return guess
+
+
+def _of_text(inputs: Sequence[Tensor], graph: Any) -> _Guess:
+    found, place = guessed_text(inputs, graph), f"{MANIFEST_NAME}: parameters"
+    guess = _Guess(TEXTS)
+    guess.examples = [{"text": FILL_IN}] * FEWEST_CASES
+    guess.parameters += [
+        "longest = 20000",
+        f"vocabulary = {found.vocabulary or 1}",
+        f"max_tokens = {found.max_tokens}",
+        f"token_types = {str(found.token_types).lower()}",
+        f'example = "{FILL_IN}"',
+    ]
+    guess.left += [
+        (TOKENIZER, "the model's own; it is copied if it is beside the ONNX file"),
+        (
+            f"{place}.vocabulary, max_tokens",
+            "check what was read from the graph's tables; give the script, too",
+        ),
+        (f"{place}.example", "a text to show, made up"),
+    ]
     return guess
 
 

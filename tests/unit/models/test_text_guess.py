@@ -1,0 +1,69 @@
+"""Bundles of text classifiers started from an ONNX file and the tokenizer beside it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from models.checking import sealed
+from models.manifest import FILL_IN
+from models.skeleton import write_skeleton
+from tests.unit.models.example_texts import TOKENS, write_tokenizer
+
+
+def graph(
+    output: str = "logits", feeds: tuple[str, ...] = ("input_ids", "attention_mask")
+) -> onnx.ModelProto:
+    """Words and places looked up in tables, as BERT begins: the mean over shown tokens of both is the scores of two classes."""
+    chance = np.random.default_rng(1)
+    tables = {"words": chance.normal(size=(len(TOKENS), 2)), "places": chance.normal(size=(70, 2))}
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["word_vectors"]),
+        helper.make_node("Shape", ["input_ids"], ["length"], start=1, end=2),
+        helper.make_node("Squeeze", ["length", "axis_0"], ["end"]),
+        helper.make_node("Range", ["zero", "end", "one"], ["numbers"]),
+        helper.make_node("Gather", ["places", "numbers"], ["place_vectors"]),
+        helper.make_node("Add", ["word_vectors", "place_vectors"], ["vectors"]),
+        helper.make_node("Unsqueeze", ["attention_mask", "axis_2"], ["shown"]),
+        helper.make_node("Cast", ["shown"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["vectors", "mask"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "axis_1"], [output], keepdims=0),
+    ]
+    whole = {"axis_0": [0], "axis_1": [1], "axis_2": [2], "zero": 0, "one": 1}
+    constants = [numpy_helper.from_array(table.astype(np.float32), name) for name, table in tables.items()]
+    constants += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in whole.items()]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["rows", "tokens"]) for name in feeds]
+    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["rows", 2])]
+    tensors = helper.make_graph(nodes, "text", inputs, outputs, constants)
+    return helper.make_model(tensors, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def started(tmp_path: Path, model: onnx.ModelProto) -> Path:
+    folder = write_tokenizer(tmp_path / "export")
+    onnx.save(model, str(folder / "model.onnx"))
+    write_skeleton(folder / "model.onnx", tmp_path / "report-kind", "report-kind")
+    return tmp_path / "report-kind"
+
+
+def test_a_graph_of_tokens_and_its_tokenizer_need_only_their_places_filled_in(tmp_path: Path) -> None:
+    folder = started(tmp_path, graph())
+    for name in ("manifest.toml", "CARD.md"):
+        (folder / name).write_text((folder / name).read_text().replace(FILL_IN, "Filled in"))
+    texts = ["fever", "no fever", "cough", "no cough", "pain."]
+    (folder / "golden.json").write_text(json.dumps({"cases": [{"input": {"text": each}} for each in texts]}))
+    parameters = sealed(folder, golden=True).manifest.parameters
+    assert (parameters["vocabulary"], parameters["max_tokens"]) == (len(TOKENS), 64)
+    assert (parameters["output"], parameters["token_types"]) == ("logits", False)
+
+
+def test_types_of_tokens_are_fed_if_the_graph_takes_them(tmp_path: Path) -> None:
+    feeds = ("input_ids", "attention_mask", "token_type_ids")
+    assert "token_types = true" in (started(tmp_path, graph(feeds=feeds)) / "manifest.toml").read_text()
+
+
+def test_a_graph_of_tokens_that_gives_no_scores_is_served_as_tensors(tmp_path: Path) -> None:
+    folder = started(tmp_path, graph("vectors_of_texts"))
+    assert 'pipeline = "tensor"' in (folder / "manifest.toml").read_text()
+    assert not (folder / "tokenizer.json").exists()
