@@ -24,8 +24,18 @@ from models.golden_cases import (
     rejected,
 )
 from models.manifest import BundleRefused, Fault
-from models.pipelines import Answer, Case, InputRejected, Pipeline, Run, Scoring, SinglePass
+from models.pipelines import (
+    Answer,
+    Case,
+    InputRejected,
+    Pipeline,
+    PredictionInvalid,
+    Run,
+    Scoring,
+    SinglePass,
+)
 from models.pipelines.artifacts import LISTING, answer_fault
+from models.pipelines.schema_columns import stored_result
 from models.row_mixing import answers_in_company
 
 FEWEST_CASES: Final = 5
@@ -115,7 +125,8 @@ def compare_golden(
 ) -> list[Fault]:
     """Faults of the cases scored alone, in batches of at most `largest` (by default one), and in reverse order.
 
-    All three must give what is expected; the last two must also equal the first within `tolerance`.
+    All three must give what is expected, the first as a job would store it; the last two must also equal the first within
+    `tolerance`.
     """
     most = largest or len(cases)
     try:
@@ -126,6 +137,7 @@ def compare_golden(
     except BundleRefused as error:
         return list(error.faults)
     return [
+        *(fault for index, result in enumerate(alone) for fault in _unstorable(index, result, pipeline)),
         *_compare_expected(cases, alone, "golden_alone"),
         *_compare_expected(cases, batched, "golden_batched"),
         *_compare_expected(cases, turned, "golden_reordered"),
@@ -172,8 +184,11 @@ def renewed_golden(text: str, pipeline: Pipeline, scoring: Scoring, run: Run) ->
     """
     table = golden_table(text)
     cases = parse_golden(text, renewing=True)
-    for case, written, stored in zip(cases, table["cases"], encode_cases(cases, pipeline), strict=True):
+    encoded_cases = encode_cases(cases, pipeline)
+    for index, (case, written, stored) in enumerate(zip(cases, table["cases"], encoded_cases, strict=True)):
         result = answer([stored], scoring, run)[0]
+        if refused := _unstorable(index, result, pipeline):
+            raise GoldenFailed(*refused)
         written["expected"] = {key: _rounded(result.get(key)) for key in case.expected or result}
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
@@ -210,6 +225,16 @@ def _wrong_count(answers: Sequence[Answer], count: int) -> str | None:
 def _refused(answer: Answer) -> str | None:
     fault = answer_fault(answer)
     return None if fault is None else f"an answer is refused: {fault}"
+
+
+def _unstorable(index: int, result: Result, pipeline: Pipeline) -> list[Fault]:
+    """The fault of an answer that fails a job."""
+    try:
+        stored_result(result, pipeline.result_schema)
+    except PredictionInvalid as invalid:
+        reason = f"a job with this answer is refused (prediction_invalid): {invalid.reason}"
+        return [case_fault(index, "golden_failed", reason)]
+    return []
 
 
 def _with_artifacts(answer: Answer) -> Result:

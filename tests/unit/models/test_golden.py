@@ -74,6 +74,42 @@ def faults_of(run: Any, text: str = GOOD, pipeline: Pipeline = PIPELINE) -> list
     return faults
 
 
+class Counting:
+    """The pipeline of the examples with whole numbers of any size in its answers."""
+
+    def __init__(self, count: object) -> None:
+        self.count = count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(PIPELINE, name)
+
+    def result_schema(self) -> dict[str, object]:
+        return {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
+
+    def open(self, folder: Path) -> Any:
+        return self
+
+    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+        return [Answer({"count": self.count}) for _ in cases]
+
+
+@pytest.mark.parametrize(("count", "stored"), [(2**63 - 1, True), (2**70, False), (float("nan"), False)])
+def test_an_answer_that_fails_a_job_is_refused_as_a_golden_case(count: object, stored: bool) -> None:
+    pipeline: Any = Counting(count)
+    table = golden_table()
+    for case in table["cases"]:
+        case["expected"] = {"count": 2**70 if count == 2**70 else 2**63 - 1}
+    found = told(check_golden(parse_golden(json.dumps(table)), pipeline, pipeline, 1e-5, score))
+    assert (("golden.json: case 0", "golden_failed") in found) is not stored
+    if stored:
+        assert json.loads(renewed_golden(json.dumps(table), pipeline, pipeline, score)) == table
+        return
+    with pytest.raises(
+        GoldenFailed, match=r"case 0: a job with this answer is refused \(prediction_invalid\)"
+    ):
+        renewed_golden(json.dumps(table), pipeline, pipeline, score)
+
+
 def test_a_model_that_answers_as_written_has_no_faults() -> None:
     assert faults_of(score) == []
 
