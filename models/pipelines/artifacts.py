@@ -11,18 +11,18 @@ LISTING = "artifacts"  # the property of a result that lists them
 
 
 def artifacts_fault(answer: Answer) -> str | None:
-    """Why the artifacts of an answer cannot be accepted; None if they can. Contains their names but no content."""
+    """Why the artifacts of an answer cannot be accepted; None if they can. Contains neither names nor content."""
     if LISTING in answer.result:
         return f"the result has a property {LISTING}, in which artifacts are listed: choose another name"
     if not answer.artifacts:
         return None
-    for artifact in answer.artifacts:
+    for number, artifact in enumerate(answer.artifacts, start=1):
         if not NAME.fullmatch(artifact.name):
             return f"an artifact has another name than {NAME.pattern}"
         if not MEDIA_TYPE.fullmatch(artifact.media_type):
-            return f"the media type of the artifact {artifact.name} is no type/subtype in lower case"
+            return f"the media type of artifact {number} is no type/subtype in lower case"
         if not isinstance(artifact.content, bytes):
-            return f"the content of the artifact {artifact.name} is no bytes"
+            return f"the content of artifact {number} is no bytes"
     several = len({artifact.name for artifact in answer.artifacts}) < len(answer.artifacts)
     return "several artifacts have the same name" if several else None
 

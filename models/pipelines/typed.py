@@ -347,7 +347,7 @@ def _canonical(value: BaseModel) -> bytes:
 
 
 def _misfit(error: ValidationError) -> str:
-    """Where a result does not fit its type, without its values."""
+    """Which field of a result does not fit its type, without values; the keys of an object in it may be words of an input."""
     found = error.errors()[0]
-    place = ".".join(map(str, found["loc"]))
-    return f"the result does not fit its type: {place or 'all of it'} ({found['type']})"
+    field = str(found["loc"][0]) if found["loc"] else "all of it"
+    return f"the result does not fit its type: {field} ({found['type']})"

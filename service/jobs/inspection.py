@@ -39,8 +39,9 @@ MENDED_FIRST: dict[str, str] = {
     JobProblem.INPUT_UNREADABLE: "Start the workers with the master key and the blobs that it was stored under",
 }
 SUBMIT_AGAIN = "Its caller may submit the case again."
+OF_THE_MODEL = frozenset((JobProblem.MODEL_FAILED, JobProblem.PREDICTION_INVALID))
 MODEL_AT_FAULT = (
-    "Look for its id in the workers' logs: `pipeline_failed` names the error and where the pipeline raised it. If the input is "
+    "Look for its id in the workers' logs: `pipeline_failed` names the error and where it was raised. If the input is "
     "right, correct the model and publish a new version; then its caller may submit the case again."
 )
 
@@ -107,7 +108,7 @@ def next_steps(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int)
         case JobState.SUCCEEDED:
             return NextSteps("Nothing: it has its result.", "Nothing needs to be done.")
         case _:
-            advice = MODEL_AT_FAULT if job.problem == JobProblem.MODEL_FAILED else SUBMIT_AGAIN
+            advice = MODEL_AT_FAULT if job.problem in OF_THE_MODEL else SUBMIT_AGAIN
             return NextSteps("Nothing: this state is final.", advice)
 
 

@@ -120,6 +120,16 @@ def test_what_is_logged_of_a_run_names_its_jobs(bench: Workbench) -> None:
     assert "jobs" not in structlog.contextvars.get_contextvars()
 
 
+def test_why_an_answer_is_no_prediction_is_in_the_log(bench: Workbench) -> None:
+    ids = [*bench.submit(1.0), *bench.submit(0.0, age=0.0)]
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        bench.score()
+    assert bench.outcomes(ids) == ["succeeded", "prediction_invalid"]
+    (line,) = (line for line in lines if line["event"] == "pipeline_failed")
+    assert (line["jobs"], line["model"]) == ([str(ids[1])], bench.model.name)
+    assert "probability" in line["reason"]
+
+
 def test_a_batch_that_is_out_of_memory_is_halved_and_the_size_remembered(bench: Workbench) -> None:
     ids = bench.submit(*map(float, range(1, MAX_BATCH + 1)))
     bench.graph.faults = {5: OutOfMemory()}

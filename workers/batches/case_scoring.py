@@ -9,7 +9,7 @@ import structlog
 from models.field_codes import FieldCode, OtherCode
 from models.pipelines import Answer, Case, FieldFault, PredictionInvalid, RowFault, Run, Scoring
 from workers.batches.lease_keeper import LeaseLost, Stopping
-from workers.jobs.answers import check_answers, check_row
+from workers.jobs.answers import check_answers, check_row, log_cause
 from workers.jobs.scoring import ALONE_AT_FAULT, UNREADABLE
 from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
 
@@ -90,7 +90,11 @@ class CaseScorer:
         except RowFault as fault:
             check_row(fault, len(cases))
             raise
-        except (OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, LeaseLost, Stopping):
+        except (PredictionInvalid, RunFailed) as fault:
+            if len(cases) == 1:
+                log_cause(fault)
+            raise
+        except (OutOfMemory, RunTimedOut, LeaseLost, Stopping):
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault

@@ -27,6 +27,7 @@ from service.batches.files.outputs import OutputFormat, encoded, errors_batch, r
 from service.batches.files.plans import Chunk
 from service.batches.files.problems import FileProblem, FileRefused
 from workers.batches.case_scoring import CaseScorer
+from workers.jobs.answers import log_cause
 from workers.jobs.scoring import ALONE_AT_FAULT, BAD_PREDICTION
 from workers.runtime import Graph, OutOfMemory
 
@@ -159,6 +160,7 @@ class ChunkScorer:
             try:
                 return result_columns(fields, results), np.array(kept, np.int64), failed
             except PredictionInvalid as invalid:
+                log_cause(invalid, len(invalid.rows))
                 bad = FieldFault("", OtherCode(BAD_PREDICTION.code), BAD_PREDICTION.detail)
                 failed |= {kept[row]: bad for row in invalid.rows}
 
@@ -171,6 +173,7 @@ class ChunkScorer:
             try:
                 return self._pipeline.result_columns(outputs, len(kept)), kept
             except PredictionInvalid as invalid:
+                log_cause(invalid, len(invalid.rows))
                 for place in invalid.rows:
                     failed[int(kept[place])] = FieldFault(
                         "", OtherCode(BAD_PREDICTION.code), BAD_PREDICTION.detail
@@ -210,6 +213,8 @@ class ChunkScorer:
             if end - start == 1:  # the row is too large, not the batch: larger ones may fit again
                 self.batch_limit = self._largest if isinstance(fault, OutOfMemory) else self.batch_limit
                 problem = ALONE_AT_FAULT[type(fault)]
+                if not failed:  # of many rows that fail alike, one is told
+                    log_cause(fault)
                 failed[start] = FieldFault("", OtherCode(problem.code), problem.detail)
                 return []
             middle = (start + end) // 2

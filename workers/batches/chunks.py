@@ -119,9 +119,11 @@ class ChunkWorker:
             between=self._keeper.give_way,
             cases=CaseScorer(loaded.scoring, yielding.run, limit, self._keeper.give_way, options),
         )
+        about = {"model": loaded.model.name, "version": loaded.model.version, "batch": str(chunk.batch_id)}
         dry = opened.request.dry_run_rows is not None
         blocks = self._watched(opened.reader.read(planned))
-        found = scorer.score(planned, blocks, opened.layout, opened.request.output, dry=dry)
+        with structlog.contextvars.bound_contextvars(**about, chunk=chunk.number):
+            found = scorer.score(planned, blocks, opened.layout, opened.request.output, dry=dry)
         opened.next_chunk = chunk.number + 1
         failpoints.reach(Point.CHUNK_SCORED)
         results, errors = self._write(chunk, opened.store, found)

@@ -35,7 +35,7 @@ from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.arbiter import GraphArbiter
 from workers.heartbeat import Heartbeat
-from workers.jobs.answers import check_answers, check_row
+from workers.jobs.answers import check_answers, check_row, log_cause
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
 from workers.jobs.inputs import InputReader, OpenedJob
 from workers.jobs.parts import READ_STEP_S
@@ -263,7 +263,9 @@ class Scorer:
         except RowFault as fault:
             check_row(fault, len(cases))
             raise
-        except (OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, *RAISED_BY_SIGNALS):
+        except (OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, *RAISED_BY_SIGNALS) as fault:
+            if len(cases) == 1:
+                log_cause(fault, model=loaded.model.name)
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault
@@ -301,7 +303,8 @@ class Scorer:
         job, result, cipher = case.job, answer.result, self._ciphers.of(case.job.tenant_id)
         try:
             content = stored_result(result, loaded.pipeline.result_schema)
-        except PredictionInvalid:
+        except PredictionInvalid as fault:
+            log_cause(fault, model=loaded.model.name, jobs=[str(job.lease.id)])
             return Ending(job.lease, problem=BAD_PREDICTION)
         made: tuple[NewArtifact, ...] = ()
         if answer.artifacts:

@@ -28,13 +28,13 @@ def test_another_name_is_refused_and_not_quoted(name: str) -> None:
     "media_type", ["", "image", "image/", "/png", "image/PNG", "image/png; q=1", f"a/{'b' * 128}"]
 )
 def test_what_is_no_media_type_is_refused(media_type: str) -> None:
-    reason = "the media type of the artifact mask.png is no type/subtype in lower case"
+    reason = "the media type of artifact 1 is no type/subtype in lower case"
     assert fault(Artifact("mask.png", media_type, b"x")) == reason
 
 
 def test_a_content_that_is_no_bytes_is_refused() -> None:
     content: Any = "text"
-    reason = "the content of the artifact mask.png is no bytes"
+    reason = "the content of artifact 1 is no bytes"
     assert fault(Artifact("mask.png", "image/png", content)) == reason
 
 

@@ -90,7 +90,8 @@ def test_where_to_look_for_what_a_model_failed_of_is_said() -> None:
     failed = replace(QUEUED, state=JobState.FAILED)
     for problem, words in (
         ("model_failed", "`pipeline_failed`"),
-        ("prediction_invalid", "Its caller may submit"),
+        ("prediction_invalid", "`pipeline_failed`"),
+        ("deadline_passed", "Its caller may submit"),
     ):
         advice = next_steps(replace(failed, problem=problem), wake_up_waits=True, max_crashes=3).advice
         assert words in advice
