@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from models.bundle import bundled, fitted, read_bundle
-from models.pipelines import Case, load_pipeline
+from models.field_codes import FieldCode
+from models.pipelines import Case, InputRejected, load_pipeline
 from models.pipelines.schema_columns import result_fields
 from models.sandbox import CpuRun
 from service.batches.files.columns import Columns
@@ -88,3 +89,29 @@ def test_the_same_file_as_a_spreadsheet_writes_it_gives_the_same(name: str) -> N
     [line], _ = of_file(graph, table, decimal=",")
     [same], _ = of_file(graph, content)
     assert line == pytest.approx(same, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("heart-disease-cleveland", "age", 612),  # months
+        ("heart-disease-cleveland", "trestbps", 16.7),  # kPa
+        ("heart-disease-cleveland", "chol", 5.95),  # mmol/L
+        ("heart-disease-cleveland", "thalach", 2.7),  # Hz
+        ("diabetes-progression", "bp", 13.2),  # kPa
+        ("diabetes-progression", "s1", 4.1),  # mmol/L
+        ("diabetes-progression", "s3", 0.98),  # mmol/L
+        ("diabetes-progression", "s5", 134),  # without the logarithm
+        ("diabetes-progression", "s6", 5.0),  # mmol/L
+        ("diabetes-progression", "bmi", 0.0617),  # as load_diabetes scales it
+    ],
+)
+def test_another_unit_is_refused_by_its_range(name: str, field: str, value: float) -> None:
+    _, case, _ = PUBLIC[name]
+    pipeline = BundledGraph(name).pipeline
+    pipeline.encode(case)
+    with pytest.raises(InputRejected) as caught:
+        pipeline.encode({**case, field: value})
+    assert [(fault.pointer, fault.code) for fault in caught.value.faults] == [
+        (f"/{field}", FieldCode.OUT_OF_RANGE)
+    ]
