@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import uuid
 import zipfile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 200  # jobs that are submitted before the first of them is waited for
 PLACE = "custom_id"
+COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,19 @@ def of_table(
     return [
         Scored(
             f"row {row['row']}",
-            row.get(label),
+            with_point(row.get(label), request.get("decimal")),
             {name: str(row.get(name)) for name in groups},
             None if _is_fault(row) else row,
             str(row["code"]) if _is_fault(row) else "",
         )
         for row in _rows(api, out, request, path)
     ]
+
+
+def with_point(truth: Any, mark: object) -> Any:
+    """A number of a file with the decimal mark `,` as one with a point; what is no number stays."""
+    is_number = mark == "," and isinstance(truth, str) and COMMA.fullmatch(truth.strip())
+    return truth.replace(",", ".") if is_number else truth
 
 
 def _is_fault(row: Json) -> bool:

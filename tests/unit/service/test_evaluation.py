@@ -15,7 +15,7 @@ from service.cli.evaluation.comparison import evaluated
 from service.cli.evaluation.figures import Evaluation
 from service.cli.evaluation.labelled import form_of, read_folder, read_lines
 from service.cli.evaluation.report import page
-from service.cli.evaluation.scoring import Scored, flat
+from service.cli.evaluation.scoring import Scored, flat, with_point
 
 BINARY = [{"id": "benign", "display": "Benign", "code": "D24", "positive": False},
           {"id": "malignant", "display": "Malignant", "code": "C50.9", "positive": True}]  # fmt: skip
@@ -122,6 +122,22 @@ def test_figures_of_a_regression_and_how_often_its_interval_holds() -> None:
     assert value(found, "mean absolute error") == pytest.approx(metrics.mean_absolute_error(truth, given))
     assert value(found, "coverage of the interval") == pytest.approx((np.abs(truth - given) <= 4).mean())
     assert found.mistakes[0]["case"] == f"row {np.abs(truth - given).argmax()}"
+
+
+@pytest.mark.parametrize(
+    ("told", "mark", "read"),
+    [
+        ("151,5", ",", "151.5"),
+        (" -,5", ",", " -.5"),
+        ("151,5", None, "151,5"),
+        ("a,5", ",", "a,5"),
+        (151.5, ",", 151.5),
+    ],
+)
+def test_a_truth_with_the_decimal_mark_of_its_file_is_a_number(
+    told: object, mark: str | None, read: object
+) -> None:
+    assert with_point(told, mark) == read
 
 
 def test_spaces_around_the_truth_of_a_padded_table_do_not_count() -> None:
