@@ -186,3 +186,14 @@ def test_an_index_with_other_documents_is_refused(copied: Path) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, pa.schema([("id", pa.string())])):
         pass
     assert opened(copied) == "index/documents.arrow"
+
+
+def test_an_index_whose_passages_or_words_are_of_no_document_is_refused(copied: Path) -> None:
+    for name, place in (("passages", "documents.arrow"), ("postings", "postings.npy")):
+        path = copied / "index" / f"{name}.npy"
+        array = np.load(path)
+        changed = array.copy()
+        changed.reshape(-1)[0] = DOCUMENTS
+        np.save(path, changed)
+        assert opened(copied) == f"index/{place}"
+        np.save(path, array)
