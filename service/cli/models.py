@@ -142,7 +142,7 @@ def index_documents(
 
     \b
     Example:
-      medqueue models index notes.csv --from health-question-search --name ward-notes --text note
+      medqueue models index notes.csv --from sentence-encoder --name ward-notes --text note
     """
     from service.cli.indexing import index_file
 
