@@ -1,9 +1,9 @@
 """`molecule-property`: a molecule as SMILES in; measured properties and activities out, several from one graph.
 
-The graph takes `features` float32 [N,F]: the counts of atom environments, then the descriptors that the manifest names, of
-the parent of each molecule (see molecules). It gives `values` float32 [N,T], one column a task: a number in the task's unit,
-or the probability of the task's positive class. A side file with fingerprints of the molecules that each task was trained with
-is the applicability domain: the model abstains from molecules whose nearest neighbour there is not similar enough.
+The graph takes `features` float32 [N,F] of the parent of each molecule (see molecules.Features). It gives `values` float32
+[N,T], one column a task: a number in the task's unit, or the probability of the task's positive class. A side file with
+fingerprints of the molecules that each task was trained with is the applicability domain: the model abstains from molecules
+whose nearest neighbour there is not similar enough, and from heavier ones.
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ class MoleculeScoring:
         self._result_type = result_type
         self._known = known
         table = parameters.features
-        self._features = molecules.Features(table.radius, table.bits, table.descriptors)
+        self._features = molecules.Features(
+            table.radius, table.bits, table.descriptors, keys=table.keys, charges=table.charges
+        )
 
     def score(
         self, run: Run, cases: Sequence[Case]
@@ -140,7 +142,7 @@ class MoleculeScoring:
         fit = [row for row, parent in enumerate(parents) if parent.unfit is None]
         values: dict[int, list[float]] = {}
         if fit:
-            feeds = {"features": np.stack([self._features.of(parents[row].mol) for row in fit])}
+            feeds = {"features": np.stack([self._features.of(parents[row]) for row in fit])}
             values = dict(zip(fit, self._checked(run(feeds)["values"], fit), strict=True))
         results = [self._result(parent, values.get(row)) for row, parent in enumerate(parents)]
         return [
@@ -198,7 +200,8 @@ class MoleculeScoring:
     def _answer(
         self, task: Task, parent: molecules.Parent, nearest: float, value: float | None
     ) -> dict[str, Any]:
-        reason = parent.unfit or (OUTSIDE if nearest < task.least_similarity else None)
+        heavy = task.heaviest is not None and parent.weight > task.heaviest
+        reason = parent.unfit or (OUTSIDE if heavy or nearest < task.least_similarity else None)
         shared = {"similarity": nearest, "abstained": reason is not None, "abstain_reason": reason}
         return task.answer(value, shared)
 

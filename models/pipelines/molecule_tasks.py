@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from models.manifest import ManifestTable, Text
 from models.pipelines.classification_parameters import AbstainBand, Share, Threshold
-from models.pipelines.molecules import Limits
+from models.pipelines.molecules import MACCS, Limits
 from models.pipelines.tabular_regression import Interval, ResultInterval
 from models.pipelines.typed import TypedResult
 
@@ -54,6 +54,7 @@ class _TaskTable(ManifestTable):
     least_similarity: Share = Field(
         description="Tanimoto coefficient to the nearest of them, below which it abstains"
     )
+    heaviest: float | None = Field(None, gt=0, description="mass in g/mol above which it abstains")
 
 
 class Regression(_TaskTable):
@@ -114,12 +115,14 @@ class MoleculeFeatures(ManifestTable):
 
     radius: int = Field(2, ge=0, le=4)
     bits: int = Field(2048, ge=8, le=16384)
+    keys: bool = Field(False, description="whether the 167 MACCS keys follow")
     descriptors: Annotated[tuple[Text, ...], Field(max_length=300, strict=False)] = ()
+    charges: bool = Field(False, description="whether the numbers of charged atoms follow, as written")
 
     @property
     def width(self) -> int:
         """Numbers a molecule."""
-        return self.bits + len(self.descriptors)
+        return self.bits + MACCS * self.keys + len(self.descriptors) + 2 * self.charges
 
 
 class MoleculeDomain(ManifestTable):

@@ -41,6 +41,7 @@ LARGEST: Final = 1e6  # of a descriptor: some, such as Ipc, grow exponentially w
 NO_CARBON: Final = "inorganic: no component has a carbon atom"
 METAL: Final = "it contains a metal other than Li, Na, K, Mg or Ca"
 MIXTURE: Final = "a mixture: a second component is at least half as large as the largest"
+MACCS: Final = 167  # keys
 ELEMENT: Final = "it contains an element that the model does not know"
 
 
@@ -54,7 +55,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Parent:
-    """A molecule in the form in which it is scored; see the module. `unfit` says why it must not be."""
+    """A molecule in the form in which it is scored; see the module. `unfit` says why it must not be.
+
+    `written_charges`: how many of its atoms had a positive and a negative charge before charges were removed.
+    """
 
     mol: Mol
     smiles: str
@@ -63,6 +67,7 @@ class Parent:
     weight: float
     charge: int
     components: int
+    written_charges: tuple[int, int]
     unfit: str | None
 
 
@@ -127,6 +132,7 @@ def parent_of(mol: Mol, elements: Sequence[str] = ELEMENTS) -> Parent:
         weight=float(chem.rdMolDescriptors.CalcExactMolWt(largest)),
         charge=chem.GetFormalCharge(largest),
         components=len(components),
+        written_charges=_charges(components[0]),
         unfit=_unfit(plain, largest, components, elements),
     )
 
@@ -142,13 +148,19 @@ def picture(mol: Mol) -> bytes:
 
 
 class Features:
-    """Numbers of a parent: counts of the environments of its atoms (ECFP, Rogers and Hahn 2010), then RDKit's descriptors."""
+    """Numbers of a parent.
 
-    def __init__(self, radius: int, bits: int, descriptors: Sequence[str]) -> None:
+    Counts of the environments of its atoms (ECFP, Rogers and Hahn 2010); with `keys` the 167 MACCS keys (Durant et al. 2002);
+    RDKit's descriptors by name; with `charges` its `written_charges`.
+    """
+
+    def __init__(
+        self, radius: int, bits: int, descriptors: Sequence[str], *, keys: bool = False, charges: bool = False
+    ) -> None:
         from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
         _chem()
-        self.width: Final = bits + len(descriptors)
+        self._keys, self._charges = keys, charges
         self._generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
         known = dict(Descriptors.descList)
         if unknown := [name for name in descriptors if name not in known]:
@@ -156,12 +168,14 @@ class Features:
             raise BundleRefused(Fault(f"{MANIFEST_NAME}: parameters.features", "descriptor_unknown", reason))
         self._descriptors = [known[name] for name in descriptors]
 
-    def of(self, mol: Mol) -> Array:
-        """float32 [bits + descriptors]; a descriptor that is not defined for this molecule is 0."""
-        counts = self._generator.GetCountFingerprintAsNumPy(mol).astype(np.float32)
-        found = [float(each(mol)) for each in self._descriptors]
+    def of(self, parent: Parent) -> Array:
+        """float32 [F]; a descriptor that is not defined for this molecule is 0."""
+        counts = self._generator.GetCountFingerprintAsNumPy(parent.mol)
+        keys = list(_chem().rdMolDescriptors.GetMACCSKeysFingerprint(parent.mol)) if self._keys else []
+        found = [float(each(parent.mol)) for each in self._descriptors]
         bounded = [max(-LARGEST, min(each, LARGEST)) if math.isfinite(each) else 0.0 for each in found]
-        return np.concatenate([counts, np.array(bounded, np.float32)])
+        charges = parent.written_charges if self._charges else ()
+        return np.concatenate([counts, keys, bounded, charges]).astype(np.float32)
 
 
 def fingerprint(mol: Mol, bits: int) -> Array:
@@ -199,6 +213,11 @@ def _size(mol: Mol) -> tuple[bool, int, float, str]:
     chem = _chem()
     weight = chem.rdMolDescriptors.CalcExactMolWt(mol)
     return _has_carbon(mol), mol.GetNumHeavyAtoms(), weight, chem.MolToSmiles(mol)
+
+
+def _charges(mol: Mol) -> tuple[int, int]:
+    charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
+    return sum(charge > 0 for charge in charges), sum(charge < 0 for charge in charges)
 
 
 def _has_carbon(mol: Mol) -> bool:

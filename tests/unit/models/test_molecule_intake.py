@@ -99,6 +99,6 @@ def test_no_input_takes_long(smiles: str) -> None:
         PIPELINE.encode({"smiles": smiles})
         parent = molecules.parent_of(molecules.read(smiles, LIMITS))
         molecules.fingerprint(parent.mol, 1024)
-        FEATURES.of(parent.mol)
+        FEATURES.of(parent)
         molecules.picture(parent.mol)
     assert time.process_time() - began < 5

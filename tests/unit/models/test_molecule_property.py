@@ -286,11 +286,32 @@ def test_descriptors_without_a_number_are_0_and_bounded() -> None:
     features = molecules.Features(2, 16, ["MaxPartialCharge", "Ipc", "MolWt"])
 
     def of(smiles: str) -> list[float]:
-        return list(features.of(molecules.parent_of(molecules.read(smiles, LIMITS)).mol)[16:].tolist())
+        return list(features.of(molecules.parent_of(molecules.read(smiles, LIMITS)))[16:].tolist())
 
     assert of("C" * 150)[1] == molecules.LARGEST
     assert np.isfinite(of("[SiH4].C")).all()
     assert of("CCO")[2] == pytest.approx(46.069, abs=1e-3)
+
+
+def test_keys_and_written_charges_are_fed_where_the_manifest_asks_for_them() -> None:
+    features = molecules.Features(2, 16, ["MolWt"], keys=True, charges=True)
+    acid, salt = (
+        features.of(molecules.parent_of(molecules.read(each, LIMITS)))
+        for each in ("OC(=O)CN", "[O-]C(=O)C[NH3+].[Na+].[Cl-]")
+    )
+    assert acid.shape == (16 + 167 + 1 + 2,)
+    assert (acid[:-2] == salt[:-2]).all()
+    assert set(acid[16:183].tolist()) == {0.0, 1.0}
+    assert (acid[-2:].tolist(), salt[-2:].tolist()) == ([0.0, 0.0], [1.0, 1.0])
+    assert pipeline(features={"bits": 64, "keys": True, "charges": True}).parameters.features.width == 233
+
+
+def test_a_task_abstains_from_heavier_molecules(folder: Path) -> None:
+    tasks = [{**task, "heaviest": 180.0} for task in MOLECULES["tasks"]]
+    made = pipeline(tasks=tasks)
+    cases = [Case(made.encode({"smiles": each})) for each in (ASPIRIN, "OC(=O)c1ccccc1O")]
+    heavy, light = (each.result for each in made.open(folder).score(by_weight, cases))
+    assert (heavy["abstained"], light["abstained"]) == (True, False)
 
 
 def test_fingerprints_are_compared_by_tanimoto() -> None:
