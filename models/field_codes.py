@@ -69,6 +69,9 @@ class FieldCode(StrEnum):
     UNREADABLE_TEXT = "unreadable_text"
     WRONG_SCRIPT = "wrong_script"
 
+    # A series.
+    OUT_OF_ORDER = "out_of_order"
+
     # A molecule.
     INVALID_SMILES = "invalid_smiles"
 

@@ -33,6 +33,7 @@ _BUILT_IN: Final = {
     "text-classification": "models.pipelines.text_classification",
     "text-pair-classification": "models.pipelines.text_pair_classification",
     "text-embedding": "models.pipelines.text_embedding",
+    "timeseries-classification": "models.pipelines.timeseries_classification",
     "token-classification": "models.pipelines.token_classification",
 }
 _IMPORTED: Final[dict[str, str]] = {}  # package -> the version whose code this process runs

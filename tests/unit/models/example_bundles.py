@@ -122,6 +122,20 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
     "molecule-property": MOLECULES,
+    "timeseries-classification": {
+        "measures": [
+            {
+                "name": "HR",
+                "title": "Heart rate",
+                "unit": "/min",
+                "minimum": 0.0,
+                "maximum": 350.0,
+                "unknown": -1.0,
+            },
+            {"name": "Temp", "title": "Temperature", "unit": "Cel", "minimum": 10.0, "maximum": 45.0},
+        ],
+        "most": 50,
+    },
 }  # by pipeline: parameters that only it has
 WITHOUT_CLASSES = {
     "semantic-search",

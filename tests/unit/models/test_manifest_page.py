@@ -38,6 +38,7 @@ from models.pipelines.text_classification import ReadingClassifierParameters, Te
 from models.pipelines.text_pair_classification import TextPairParameters
 from models.pipelines.text_vectors import EncoderParameters
 from models.pipelines.texts import ScriptParameters, TextParameters
+from models.pipelines.timeseries_classification import Measure, SeriesParameters
 from models.pipelines.token_classification import TokenClassificationParameters
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
@@ -68,6 +69,8 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.relevance]`": Relevance,
     "`[parameters]` of `tensor`": TensorParameters,
     "A tensor": TensorTable,
+    "`[parameters]` of `timeseries-classification`": SeriesParameters,
+    "A measure": Measure,
     "A feature": FeatureTable,
     "A number": Feature,
     "A whole number": IntegerFeature,

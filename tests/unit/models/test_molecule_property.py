@@ -30,6 +30,7 @@ from models.pipelines import (
     molecules,
 )
 from models.pipelines.molecule_property import MoleculeProperty
+from service.bootstrap import ExtraNotInstalled, publish_folder
 from tests.unit.models.example_bundles import MOLECULES, manifest, manifest_table, toml
 
 pytest.importorskip("rdkit", reason="the extra `chem` is not installed")
@@ -239,6 +240,9 @@ def test_the_only_fault_of_a_good_bundle_without_rdkit_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "rdkit", None)
     [fault] = check_bundle(tmp_path / "bundle")
     assert (fault.code, fault.place) == ("extra_missing", "manifest.toml: pipeline")
+    with pytest.raises(ExtraNotInstalled) as skipped:  # what `medqueue up` reports, and goes on
+        publish_folder(None, None, tmp_path / "bundle", actor="test")  # type: ignore[arg-type]  # neither is reached
+    assert "medqueue[chem]" in skipped.value.advice
 
 
 def write_bundle(folder: Path, known: Path) -> Path:

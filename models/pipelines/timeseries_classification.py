@@ -1,0 +1,190 @@
+"""`timeseries-classification`: irregular measurements of one patient in, one of a few classes out.
+
+An input is a list of observations: time since the start, parameter, value, in the order of their times. The pipeline sums each
+parameter up, because the number of measurements and their times differ from patient to patient; the graph takes `summary`
+float32 [N, P, 8]: for each of the manifest's P parameters in its order the first, last, least, greatest and mean value, the
+number of values, and the times of the first and the last in hours. All but the number are NaN where there is none.
+
+Answers for parts of a recording, such as one per beat, are another kind of result and so of another pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+
+from pydantic import Field, create_model, model_validator
+
+from models.field_codes import FieldCode
+from models.lazy import np
+from models.manifest import ManifestTable, Text
+from models.pipelines.classification_parameters import ClassificationParameters
+from models.pipelines.contract import FieldFault, InputRejected, ReadFile, TensorSpec, pointer_to
+from models.pipelines.typed import TypedInput
+from models.pipelines.typed_classification import TypedClassification
+
+if TYPE_CHECKING:
+    from models.pipelines.contract import Array
+
+STATISTICS: Final = ("first", "last", "least", "greatest", "mean", "count", "first_time", "last_time")
+CLOCK: Final = r"^[0-9]{2,3}:[0-5][0-9]$"
+MOST_FAULTS: Final = 100
+
+
+class Measure(ManifestTable):
+    """One parameter that is measured. `unknown` is written where a value is not known, and is read as no value."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+    title: Text
+    unit: str = "1"
+    minimum: float
+    maximum: float
+    unknown: float | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.minimum >= self.maximum:
+            raise ValueError("minimum must be less than maximum")
+        if self.unknown is not None and self.minimum <= self.unknown <= self.maximum:
+            raise ValueError("unknown must be outside of minimum and maximum: it would be a value, too")
+        return self
+
+
+class SeriesParameters(ClassificationParameters):
+    """The `[parameters]` table of a manifest of time series."""
+
+    measures: Annotated[tuple[Measure, ...], Field(min_length=1, max_length=500, strict=False)]
+    hours: int = Field(48, ge=1, le=960, description="time of the latest observation")
+    fewest: int = Field(1, ge=1, description="fewest known values")
+    most: int = Field(10_000, ge=1, le=100_000, description="most observations")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len({measure.name for measure in self.measures}) < len(self.measures):
+            raise ValueError("measures: give each its own name")
+        return self
+
+
+class Observation(TypedInput):
+    """One measurement."""
+
+    time: str = Field(title="Time since the start, as hours and minutes", pattern=CLOCK, examples=["00:07"])
+    parameter: str
+    value: float
+
+
+class SeriesInput(TypedInput):
+    """All measurements of one patient."""
+
+    observations: list[Observation]
+
+
+class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput]):
+    """The pipeline. Immutable once made."""
+
+    def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - it has no side files
+        """Give the input's type the manifest's parameters and limits."""
+        given = self.parameters
+        self._places = {measure.name: place for place, measure in enumerate(given.measures)}
+        told = "; ".join(
+            f"{each.name}: {each.title}, {each.minimum:g} to {each.maximum:g} {each.unit}"
+            + ("" if each.unknown is None else f", {each.unknown:g} if unknown")
+            for each in given.measures
+        )
+        names: Any = Field(
+            title="Parameter", description=told, json_schema_extra={"enum": list(self._places)}
+        )
+        one: Any = create_model("Observation", __base__=Observation, parameter=(Annotated[str, names], ...))
+        first = given.measures[0]
+        shown = {"time": "00:00", "parameter": first.name, "value": (first.minimum + first.maximum) / 2}
+        field: Any = Field(
+            title="Observations",
+            description="in the order of their times",
+            min_length=1,
+            max_length=given.most,
+            examples=[[shown]],
+        )
+        listed: Any = Annotated[list[one], field]
+        self.input_type = create_model("SeriesInput", __base__=SeriesInput, observations=(listed, ...))
+
+    @property
+    def feeds(self) -> tuple[TensorSpec, ...]:
+        """See the module."""
+        return (TensorSpec("summary", "float32", (len(self.parameters.measures), len(STATISTICS))),)
+
+    def check(self, value: SeriesInput) -> None:
+        """Refuse what is no series of the manifest's parameters; see docs/models.md for the rules."""
+        faults = []
+        for fault in self._faults(value.observations):
+            faults.append(fault)
+            if len(faults) == MOST_FAULTS:
+                break
+        known = sum(self._is_known(each) for each in value.observations) if not faults else 0
+        if not faults and known < self.parameters.fewest:
+            detail = f"Only {known} values are known: send at least {self.parameters.fewest}."
+            faults.append(FieldFault("/observations", FieldCode.TOO_SHORT, detail))
+        if faults:
+            raise InputRejected(*faults)
+
+    def length_of(self, value: SeriesInput) -> int:  # noqa: ARG002 - every summary has one size
+        """One: every summary has the same size."""
+        return 1
+
+    def feeds_of(self, values: Sequence[SeriesInput], length: int) -> Mapping[str, Array]:  # noqa: ARG002 - see length_of
+        """See the module."""
+        return {"summary": np.stack([self._summary(value) for value in values])}
+
+    def _summary(self, value: SeriesInput) -> Array:
+        """float32 [P,8]."""
+        found: dict[int, list[tuple[float, float]]] = {}
+        for each in value.observations:
+            if self._is_known(each):
+                found.setdefault(self._places[each.parameter], []).append((_hours(each.time), each.value))
+        summary = np.full((len(self._places), len(STATISTICS)), np.nan, np.float32)
+        summary[:, STATISTICS.index("count")] = 0
+        for place, pairs in found.items():
+            numbers = [number for _, number in pairs]
+            mean = sum(numbers) / len(numbers)
+            summary[place] = (
+                numbers[0], numbers[-1], min(numbers), max(numbers), mean, len(numbers), pairs[0][0], pairs[-1][0],
+            )  # fmt: skip
+        return summary
+
+    def _is_known(self, observation: Observation) -> bool:
+        return observation.value != self.parameters.measures[self._places[observation.parameter]].unknown
+
+    def _faults(self, observations: Sequence[Observation]) -> Iterator[FieldFault]:
+        """Faults of single observations, and of their order."""
+        before, seen = 0.0, set()
+        for place, each in enumerate(observations):
+            at = ("observations", str(place))
+            if each.parameter not in self._places:
+                names = ", ".join(self._places)
+                yield FieldFault(
+                    pointer_to(*at, "parameter"), FieldCode.NOT_ALLOWED, f"parameter must be one of {names}."
+                )
+                continue
+            measure, hours = self.parameters.measures[self._places[each.parameter]], _hours(each.time)
+            if each.value != measure.unknown and not measure.minimum <= each.value <= measure.maximum:
+                limits = f"between {measure.minimum:g} and {measure.maximum:g} {measure.unit}"
+                detail = f"{measure.name} must be {limits}: compare its unit."
+                yield FieldFault(pointer_to(*at, "value"), FieldCode.OUT_OF_RANGE, detail)
+            if hours > self.parameters.hours:
+                detail = f"time must be at most {self.parameters.hours:02}:00: leave later observations out."
+                yield FieldFault(pointer_to(*at, "time"), FieldCode.OUT_OF_RANGE, detail)
+            if hours < before:
+                detail = "It is earlier than the one before: sort the observations by time."
+                yield FieldFault(pointer_to(*at, "time"), FieldCode.OUT_OF_ORDER, detail)
+            if (key := (each.time, each.parameter, each.value)) in seen:
+                detail = "This observation is given twice: send it once."
+                yield FieldFault(pointer_to(*at), FieldCode.DOUBLED, detail)
+            seen.add(key)
+            before = hours
+
+
+def _hours(time: str) -> float:
+    hours, _, minutes = time.partition(":")
+    return int(hours) + int(minutes) / 60
+
+
+load = TimeseriesClassification.load

@@ -1,0 +1,143 @@
+"""Series of measurements: what the graph is fed, and which series are refused with which words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.manifest import ManifestInvalid
+from models.pipelines import Array, Case, InputRejected, load_pipeline
+from models.pipelines.timeseries_classification import STATISTICS, TimeseriesClassification
+from tests.unit.models.example_bundles import OWN, manifest
+
+Row = tuple[str, str, float]
+
+
+def pipeline(**parameters: Any) -> TimeseriesClassification:
+    made = load_pipeline(manifest("timeseries-classification", **parameters))
+    assert isinstance(made, TimeseriesClassification)
+    return made
+
+
+def series(*rows: Row) -> dict[str, Any]:
+    return {"observations": [{"time": time, "parameter": name, "value": value} for time, name, value in rows]}
+
+
+def summary(*rows: Row, **parameters: Any) -> dict[str, list[float]]:
+    """What the graph is fed, by statistic: of heart rate and temperature."""
+    made = pipeline(**parameters)
+    fed = made.feeds_of([made.read_input(made.encode(series(*rows)))], 1)["summary"]
+    assert fed.shape == (1, 2, 8)
+    assert fed.dtype == np.float32
+    return {name: fed[0, :, place].tolist() for place, name in enumerate(STATISTICS)}
+
+
+def refusal(*rows: Row, **parameters: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InputRejected) as refused:
+        pipeline(**parameters).encode(series(*rows))
+    assert all(fault.detail for fault in refused.value.faults)
+    return [(fault.pointer, fault.code) for fault in refused.value.faults]
+
+
+def test_each_parameter_is_summed_up() -> None:
+    found = summary(("00:30", "HR", 80), ("01:00", "Temp", 37.5), ("02:00", "HR", 120), ("03:15", "HR", 100))
+    assert {name: values[0] for name, values in found.items()} == {
+        "first": 80, "last": 100, "least": 80, "greatest": 120, "mean": 100, "count": 3, "first_time": 0.5, "last_time": 3.25,
+    }  # fmt: skip
+    assert {name: values[1] for name, values in found.items()} == {
+        "first": 37.5, "last": 37.5, "least": 37.5, "greatest": 37.5, "mean": 37.5, "count": 1, "first_time": 1, "last_time": 1,
+    }  # fmt: skip
+
+
+def test_what_was_not_measured_is_nan_and_counted_as_none() -> None:
+    found = summary(("00:00", "HR", 80))
+    assert found["count"] == [1, 0]
+    assert all(np.isnan(values[1]) for name, values in found.items() if name != "count")
+
+
+def test_the_marker_of_an_unknown_value_is_no_value() -> None:
+    marked, plain = summary(("00:00", "HR", -1), ("01:00", "HR", 70)), summary(("01:00", "HR", 70))
+    assert {name: values[0] for name, values in marked.items()} == {
+        name: values[0] for name, values in plain.items()
+    }
+    assert refusal(("00:00", "Temp", -1)) == [("/observations/0/value", "out_of_range")]
+
+
+def test_several_values_at_one_time_all_count() -> None:
+    assert summary(("00:00", "HR", 70), ("00:00", "HR", 90))["mean"][0] == 80
+
+
+@pytest.mark.parametrize(
+    ("rows", "pointer", "code"),
+    [
+        ([("02:00", "HR", 70), ("01:59", "HR", 71)], "/observations/1/time", "out_of_order"),
+        ([("02:00", "HR", 70), ("02:00", "HR", 70)], "/observations/1", "doubled"),
+        ([("02:00", "Temp", 98.6)], "/observations/0/value", "out_of_range"),  # Fahrenheit
+        ([("02:00", "HR", 1e9)], "/observations/0/value", "out_of_range"),
+        ([("02:00", "HR", -2)], "/observations/0/value", "out_of_range"),
+        ([("48:01", "HR", 70)], "/observations/0/time", "out_of_range"),
+        ([("02:00", "Puls", 70)], "/observations/0/parameter", "not_allowed"),
+        ([("2:00", "HR", 70)], "/observations/0/time", "wrong_format"),
+        ([("02:60", "HR", 70)], "/observations/0/time", "wrong_format"),
+        ([("02:00\n", "HR", 70)], "/observations/0/time", "wrong_format"),
+        ([("02:00", "HR", "70")], "/observations/0/value", "wrong_type"),
+        ([("02:00", "HR", None)], "/observations/0/value", "wrong_type"),
+        ([], "/observations", "too_short"),
+        ([("00:00", "HR", 70.0 + each) for each in range(51)], "/observations", "too_long"),
+        ([("00:00", "HR", -1)], "/observations", "too_short"),  # nothing known
+    ],
+)
+def test_what_is_no_series_is_refused_with_its_place(rows: list[Row], pointer: str, code: str) -> None:
+    assert refusal(*rows) == [(pointer, code)]
+
+
+def test_every_wrong_observation_is_told() -> None:
+    rows = [("02:00", "HR", 999.0), ("01:00", "Temp", 98.6), ("03:00", "BP", 1.0)]
+    assert refusal(*rows) == [
+        ("/observations/0/value", "out_of_range"),
+        ("/observations/1/value", "out_of_range"),
+        ("/observations/1/time", "out_of_order"),
+        ("/observations/2/parameter", "not_allowed"),
+    ]
+
+
+def test_a_series_needs_the_fewest_known_values() -> None:
+    rows = [("00:00", "HR", 70.0), ("01:00", "HR", 71.0), ("02:00", "HR", -1.0)]
+    assert refusal(*rows, fewest=3) == [("/observations", "too_short")]
+    summary(*rows, fewest=2)
+
+
+def by_mean(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
+    return {"probability": feeds["summary"][:, :1, 4] / 400}
+
+
+@settings(max_examples=40)
+@given(st.lists(st.lists(st.integers(0, 350), min_size=1, max_size=9, unique=True), min_size=1, max_size=20))
+def test_the_answer_of_a_series_does_not_depend_on_its_company(rates: list[list[int]]) -> None:
+    made = pipeline()
+    cases = [
+        Case(made.encode(series(*((f"{hour:02}:00", "HR", float(rate)) for hour, rate in enumerate(each)))))
+        for each in rates
+    ]
+    scoring = made.open(None)  # type: ignore[arg-type]  # it opens no file
+    together = [each.result for each in scoring.score(by_mean, cases)]
+    assert together == [scoring.score(by_mean, [case])[0].result for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"minimum": 350.0}, "minimum"), ({"unknown": 0.0}, "unknown"), ({"name": "H R"}, "name")],
+)
+def test_a_measure_that_cannot_be_read_is_refused(change: dict[str, Any], words: str) -> None:
+    one = OWN["timeseries-classification"]["measures"][0]
+    with pytest.raises(ManifestInvalid, match=words):
+        pipeline(measures=[{**one, **change}])
+
+
+def test_a_measure_that_is_declared_twice_is_refused() -> None:
+    one = OWN["timeseries-classification"]["measures"][0]
+    with pytest.raises(ManifestInvalid, match="its own name"):
+        pipeline(measures=[one, one])
