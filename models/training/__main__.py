@@ -33,6 +33,7 @@ def main() -> None:
 
 def script_of(name: str) -> ModuleType:
     """The training script of a bundled model, as a module."""
+    sys.path.insert(0, str(ZOO / name))  # modules beside it
     spec = importlib.util.spec_from_file_location("train", ZOO / name / "train.py")
     assert spec is not None
     assert spec.loader is not None

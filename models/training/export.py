@@ -1,13 +1,17 @@
 """ONNX files of trained models: without traces of the machine, and compared with what was trained."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 OPSET = 20
 
@@ -26,6 +30,8 @@ def export(
     `example` holds two rows or more of each input. `dynamic` names the dimensions of each input that are free, by their
     place; the first alone if omitted.
     """
+    import torch  # here, because some models are trained without it
+
     names = dynamic or [{0: "rows"}] * len(example)
     dimensions = {name: torch.export.Dim(name, min=1) for each in names for name in each.values()}
     program = torch.onnx.export(
