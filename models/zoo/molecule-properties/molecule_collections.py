@@ -1,0 +1,200 @@
+"""What train.py of molecule-properties knows of the collections: tasks, settings, descriptors, foreign molecules, tables."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import Descriptors
+
+from models.training.writing import rounded
+
+# Without those that take long or grow beyond all bounds.
+DESCRIPTORS = [name for name, _ in Descriptors.descList if name not in {"SPS", "qed", "Ipc", "AvgIpc"}]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """How the kernel of one collection is made and fitted."""
+
+    regression: bool
+    gamma: float  # of the Gaussian, for the mean square difference of descriptors
+    ridge: float
+    fewest: int  # molecules that a count must occur in
+    landmarks: int  # most molecules that the kernel is compared with (Nystroem's method)
+    charges: bool = False  # whether the kernel sees how charges were written
+
+
+@dataclass(frozen=True)
+class TaskOf:
+    """One column of a collection."""
+
+    collection: str
+    column: str
+    id: str
+    title: str
+    positive: str = ""
+    negative: str = ""
+    unit: str = ""
+
+
+SETS = {
+    "esol": Collection(True, 0.5, 0.2, 8, 1000),
+    "lipophilicity": Collection(True, 1.0, 0.1, 30, 4000),
+    "bbbp": Collection(False, 1.0, 0.5, 16, 1000),
+    "clintox": Collection(False, 0.5, 10.0, 16, 1200, charges=True),
+    "tox21": Collection(False, 1.0, 2.0, 30, 700),
+}
+_TOX21 = {
+    "NR-AR": "androgen receptor",
+    "NR-AR-LBD": "androgen receptor, ligand-binding domain",
+    "NR-AhR": "aryl hydrocarbon receptor",
+    "NR-Aromatase": "aromatase inhibition",
+    "NR-ER": "estrogen receptor alpha",
+    "NR-ER-LBD": "estrogen receptor alpha, ligand-binding domain",
+    "NR-PPAR-gamma": "PPAR gamma",
+    "SR-ARE": "antioxidant response element",
+    "SR-ATAD5": "genotoxicity (ATAD5)",
+    "SR-HSE": "heat shock response",
+    "SR-MMP": "mitochondrial membrane potential",
+    "SR-p53": "p53 response",
+}
+TASKS = [
+    TaskOf("esol", "log_solubility", "solubility", "Solubility in water", unit="log10(mol/L)"),
+    TaskOf(
+        "lipophilicity",
+        "logd",
+        "lipophilicity",
+        "Lipophilicity: log D of octanol and water at pH 7.4",
+        unit="1",
+    ),
+    TaskOf(
+        "bbbp",
+        "penetrates",
+        "blood_brain_barrier",
+        "Crosses the blood-brain barrier",
+        "crosses",
+        "does not cross",
+    ),
+    TaskOf("clintox", "FDA_APPROVED", "fda_approved", "Approved by the FDA", "approved", "not approved"),
+    TaskOf(
+        "clintox",
+        "CT_TOX",
+        "clinical_toxicity",
+        "Failed in clinical trials for toxicity",
+        "toxic",
+        "not toxic",
+    ),
+    *(
+        TaskOf(
+            "tox21",
+            column,
+            "tox21_" + column.lower().replace("-", "_"),
+            f"Tox21: {title}",
+            "active",
+            "inactive",
+        )
+        for column, title in _TOX21.items()
+    ),
+]
+GOLDEN = [
+    ("aspirin", "CC(=O)Oc1ccccc1C(=O)O"),
+    (
+        "its calcium salt, the same but for how charges are written",
+        "[Ca+2].CC(=O)Oc1ccccc1C(=O)[O-].CC(=O)Oc1ccccc1C(=O)[O-]",
+    ),
+    ("caffeine", "Cn1cnc2c1c(=O)n(C)c(=O)n2C"),
+    ("ibuprofen, one hand", "CC(C)Cc1ccc(cc1)[C@H](C)C(=O)O"),
+    ("bisphenol A", "CC(C)(c1ccc(O)cc1)c1ccc(O)cc1"),
+    ("benzo[a]pyrene", "c1ccc2c(c1)cc1ccc3cccc4ccc2c1c34"),
+    ("haloperidol hydrochloride", "O=C(CCCN1CCC(O)(CC1)c1ccc(Cl)cc1)c1ccc(F)cc1.Cl"),
+    ("ethanol", "CCO"),
+    (
+        "a chain of twelve glycines, heavier than what the model knows",
+        "NCC(=O)" + "NCC(=O)" * 10 + "NCC(=O)O",
+    ),
+    ("cisplatin, a metal complex", "[NH3][Pt]([NH3])(Cl)Cl"),
+    ("two drugs at once", "CC(=O)Oc1ccccc1C(=O)O.Cn1cnc2c1c(=O)n(C)c(=O)n2C"),
+    ("table salt", "[Na+].[Cl-]"),
+]
+_METALS = ("Fe", "Co", "Ni", "Cu", "Zn", "Ru", "Rh", "Pd", "Pt", "Au", "Hg", "Mn")
+
+
+def foreign() -> dict[str, list[str]]:
+    """Molecules unlike the collections', by family: drawn peptides, glucose chains, metal complexes, perfluorinated chains."""
+    chance = np.random.default_rng(20261129)
+    drawn = ["".join(chance.choice(list("ACDEFGHIKLMNPQRSTVWY"), chance.integers(8, 16))) for _ in range(40)]
+    peptides = [Chem.MolToSmiles(Chem.MolFromSequence(each)) for each in drawn]
+    sugars = []
+    for length in range(4, 12):
+        chain = "O"
+        for _ in range(length):
+            chain = f"OC1OC(CO)C({chain})C(O)C1O"
+        sugars.append(chain)
+    metals = [
+        f"[{metal}]({ligand})({ligand})" for metal in _METALS for ligand in ("Cl", "NCCO", "OC(=O)c1ccccc1")
+    ]
+    fluorinated = ["C" + "(F)(F)C" * length + "(F)(F)S(=O)(=O)O" for length in range(4, 20)]
+    return {
+        "peptides": peptides,
+        "sugars": sugars,
+        "metals": metals,
+        "fluorinated": ["F" + each for each in fluorinated],
+    }
+
+
+def tasks_toml(report: Mapping[str, object]) -> str:
+    """The tables of the manifest's tasks, with figures of the report."""
+    figures = rounded(report)
+    lines = []
+    for task in TASKS:
+        limits, found = figures[task.collection], figures[task.id]
+        told = {"kind": "regression" if task.unit else "classification", "id": task.id, "title": task.title}
+        told |= {"domain": task.collection, "least_similarity": limits["least_similarity"]}
+        told |= {"heaviest": float(limits["heaviest"])}
+        told |= {"unit": task.unit} if task.unit else {"positive": task.positive, "negative": task.negative}
+        name = "interval" if task.unit else "threshold"
+        lines += ["[[parameters.tasks]]", *(f"{key} = {json.dumps(each)}" for key, each in told.items()), ""]
+        table = _interval(found) if task.unit else _threshold(found)
+        table["source"] = "validation part, by scaffold"
+        lines += [
+            f"[parameters.tasks.{name}]",
+            *(f"{key} = {json.dumps(each)}" for key, each in table.items()),
+            "",
+        ]
+    return "\n".join(lines).rstrip()
+
+
+def _interval(found: Mapping[str, float]) -> dict[str, object]:
+    method = "split conformal prediction with folds of whole scaffolds"
+    return {
+        "coverage": 0.9,
+        "measured": found["measured"],
+        "half_width": found["half_width"],
+        "method": method,
+    }
+
+
+def _threshold(found: Mapping[str, float]) -> dict[str, object]:
+    return {"value": found["threshold"]} | {
+        key: found[key] for key in ("sensitivity", "specificity", "ppv", "prevalence")
+    }
+
+
+def table_of(report: Mapping[str, object]) -> str:
+    """The card's table of figures."""
+    figures = rounded(report)
+    lines = ["| task | figure | 95 % interval | ridge | calibration | answers |", "|---|---|---|---|---|---|"]
+    for task in TASKS:
+        found = figures[task.id]
+        name = "rmse" if task.unit else "auc"
+        low, high = found[f"{name}_95"]
+        if task.unit:
+            more = f" | | the interval, ± {found['half_width']}, holds {found['measured']} of the values |"
+        else:
+            more = f" | Brier {found['brier']}, ECE {found['ece']} | from {found['threshold']}: sensitivity "
+            more += f"{found['sensitivity']}, specificity {found['specificity']}, PPV {found['ppv']} |"
+        figure = f"{name.upper()} {found[name]} | {low} to {high} | {found[f'{name}_ridge']}"
+        lines.append(f"| `{task.id}` | {figure}{more}")
+    return "\n".join(lines)
