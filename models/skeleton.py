@@ -237,6 +237,12 @@ def _of_tensors(signature: Signature, graph: Any) -> _Guess:
             "graph, one outside of it is answered wrongly or fails"
         )
         guess.left.append((f"{place}.inputs", advice))
+    if found.unlisted:
+        advice = (
+            f"list the `values` of {', '.join(found.unlisted)} if only some are known: any other string is answered as "
+            "if nothing had been given"
+        )
+        guess.left.append((f"{place}.inputs", advice))
     if any("-1" in line for line in found.parameters):
         advice = "an axis of any length may be up to 4096 long: say so if the graph takes fewer or more"
         guess.left.append((f"{place}.longest", advice))

@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 from models.manifest import FILL_IN
 from models.pipelines.tensor import FLOATS, INTEGERS, Element, TensorParameters
 from models.signature import Signature, Tensor
+from models.table_guess import encoded_values
 
 ELEMENTS: Final = frozenset(get_args(Element))
 MOST_SHOWN: Final = 10_000  # numbers of an example
@@ -24,6 +25,7 @@ class GuessedTensors:
     outputs: Mapping[str, str]
     examples: Sequence[dict[str, object]]
     unbounded: tuple[str, ...]  # inputs of whole numbers of an unknown range
+    unlisted: tuple[str, ...]  # inputs of strings of which the graph does not say which it knows
 
 
 def guessed_tensors(signature: Signature, graph: Any, examples: int) -> GuessedTensors | None:
@@ -34,15 +36,28 @@ def guessed_tensors(signature: Signature, graph: Any, examples: int) -> GuessedT
     rows = {
         name: _table_rows(graph, tensor.name) for name, tensor in inputs.items() if tensor.element in INTEGERS
     }
+    values = {
+        name: [each for each in encoded_values(graph, tensor.name, None) if isinstance(each, str)]
+        for name, tensor in inputs.items()
+        if tensor.element == "string"
+    }
     return GuessedTensors(
-        (*_lines("inputs", inputs, rows), *_lines("outputs", outputs, {}), *_elements(signature.inputs)),
+        (
+            *_lines("inputs", inputs, rows, values),
+            *_lines("outputs", outputs, {}, {}),
+            *_elements(signature.inputs),
+        ),
         {name: tensor.name for name, tensor in inputs.items() if name != tensor.name},
         {name: tensor.name for name, tensor in outputs.items() if name != tensor.name},
         [
-            {name: _example(tensor, number % (rows.get(name) or examples)) for name, tensor in inputs.items()}
+            {
+                name: _example(tensor, number % (rows.get(name) or examples), values.get(name))
+                for name, tensor in inputs.items()
+            }
             for number in range(examples)
         ],
         tuple(name for name, known in rows.items() if known is None),
+        tuple(name for name, known in values.items() if not known),
     )
 
 
@@ -78,13 +93,20 @@ def _named(tensors: Iterable[Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _lines(key: str, tensors: Mapping[str, Tensor], rows: Mapping[str, int | None]) -> Sequence[str]:
-    """Lines of the table `key`. A tensor of `rows` is the place of one of that many."""
+def _lines(
+    key: str,
+    tensors: Mapping[str, Tensor],
+    rows: Mapping[str, int | None],
+    values: Mapping[str, Sequence[str]],
+) -> Sequence[str]:
+    """Lines of the table `key`. A tensor of `rows` is the place of one of that many, one of `values` one of those."""
     lines = []
     for name, tensor in tensors.items():
         keys = f"name = {json.dumps(name)}, dtype = {json.dumps(tensor.element)}, shape = {json.dumps(_shape(tensor))}"
         if count := rows.get(name):
             keys += f", minimum = 0, maximum = {count - 1}"
+        if known := values.get(name):
+            keys += f", values = {json.dumps(list(known), ensure_ascii=False)}"
         lines.append(f"  {{ {keys} }},")
     return (f"{key} = [", *lines, "]")
 
@@ -101,13 +123,15 @@ def _shape(tensor: Tensor) -> list[int]:
     return [-1 if length is None else length for length in tensor.shape[1:]]
 
 
-def _example(tensor: Tensor, number: int) -> object:
+def _example(tensor: Tensor, number: int, values: Sequence[str] | None = None) -> object:
     """One row, filled with a number; a large one is left to the author."""
     if math.prod(map(abs, _shape(tensor))) > MOST_SHOWN:
         return FILL_IN
     value: object = float(number) if tensor.element in FLOATS else number
     if tensor.element in ("bool", "string"):
         value = number % 2 == 1 if tensor.element == "bool" else str(number)
+    if values:
+        value = values[number % len(values)]
     for length in reversed(tensor.shape[1:]):
         value = [value] * (length or 1)
     return value

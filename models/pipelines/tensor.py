@@ -60,9 +60,12 @@ class TensorTable(ManifestTable):
     unit: str | None = None
     minimum: float | None = None
     maximum: float | None = None
+    values: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.values and self.dtype != "string":
+            raise ValueError("values are for strings: remove them")
         if self.name.startswith("model_"):
             raise ValueError(
                 "name: choose one that does not begin with model_; `inputs` and `outputs` of [graph] map it"
@@ -246,6 +249,8 @@ def _nested(table: TensorTable, longest: int) -> Any:
 def _element(table: TensorTable) -> Any:
     if table.dtype == "bool":
         return bool
+    if table.values:
+        return Literal[table.values]
     if table.dtype == "string":
         return Annotated[str, Field(max_length=100_000)]
     if table.dtype in FLOATS:
@@ -268,7 +273,7 @@ def _shown(table: TensorTable) -> dict[str, Any]:
     shown: dict[str, Any] = {} if table.unit is None else {"unit": table.unit}
     if math.prod(shape) <= EXAMPLE:
         least = table.minimum or 0
-        zero: Any = {"bool": False, "string": ""}.get(
+        zero: Any = {"bool": False, "string": next(iter(table.values), "")}.get(
             table.dtype, float(least) if table.dtype in FLOATS else int(least)
         )
         for axis in reversed(shape):

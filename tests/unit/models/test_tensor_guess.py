@@ -1,5 +1,6 @@
 """The range of whole numbers that a graph looks up in a table is that of the table's rows."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.graph import read_signature
 from models.manifest import FILL_IN, ModelManifest
+from models.pipelines import InputRejected, load_pipeline
 from models.signature import Signature, Tensor
 from models.skeleton import write_skeleton
 from models.tensor_guess import guessed_tensors
@@ -65,6 +67,44 @@ def test_the_range_of_fractions_is_not_asked_for(tmp_path: Path) -> None:
     found = guessed_tensors(read_signature(tmp_path / "m.onnx"), model.graph, 5)
     assert found is not None
     assert found.unbounded == ("token_ids",)
+
+
+def ward(*, encoded: bool) -> onnx.ModelProto:
+    """A graph of a string, as a regression: its place among the two that an encoder knows, or the number that it is."""
+    ml = "ai.onnx.ml"
+    known = helper.make_node(
+        "OneHotEncoder", ["Ward"], ["variable"], domain=ml, cats_strings=["Med", "ICU"], zeros=1
+    )
+    node = known if encoded else helper.make_node("Cast", ["Ward"], ["variable"], to=TensorProto.FLOAT)
+    given = helper.make_tensor_value_info("Ward", TensorProto.STRING, ["n", 1])
+    shape: list[str | int | None] = ["n", 1, 2] if encoded else ["n", 1]
+    found = helper.make_tensor_value_info("variable", TensorProto.FLOAT, shape)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(ml, 3)]
+    return helper.make_model(
+        helper.make_graph([node], "ward", [given], [found]), opset_imports=opsets, ir_version=9
+    )
+
+
+def test_strings_are_limited_to_those_that_the_encoder_knows(tmp_path: Path) -> None:
+    onnx.save(ward(encoded=True), tmp_path / "m.onnx")
+    left = write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own").left
+    manifest = ModelManifest.parse((tmp_path / "own" / "manifest.toml").read_text())
+    assert manifest.parameters["inputs"][0]["values"] == ["Med", "ICU"]
+    golden = json.loads((tmp_path / "own" / "golden.json").read_text())
+    assert [case["input"]["ward"] for case in golden["cases"][:3]] == [["Med"], ["ICU"], ["Med"]]
+    assert not [what for place, what in left if place == "manifest.toml: parameters.inputs"]
+    with pytest.raises(InputRejected) as refused:
+        load_pipeline(manifest).encode({"ward": ["icu"]})
+    assert [(fault.pointer, fault.code) for fault in refused.value.faults] == [("/ward/0", "not_allowed")]
+    load_pipeline(manifest).encode({"ward": ["ICU"]})
+
+
+def test_strings_of_which_the_graph_does_not_tell_are_named(tmp_path: Path) -> None:
+    for encoded, unlisted in ((True, ()), (False, ("ward",))):
+        onnx.save(model := ward(encoded=encoded), tmp_path / "m.onnx")
+        found = guessed_tensors(read_signature(tmp_path / "m.onnx"), model.graph, 5)
+        assert found is not None
+        assert found.unlisted == unlisted
 
 
 def volume(side: int, name: str = "model_input") -> Tensor:
