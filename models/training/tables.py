@@ -169,26 +169,35 @@ class Linear:
 
 @dataclass(frozen=True)
 class Forest:
-    """A random forest or extremely randomised trees of scikit-learn; of a classifier the log odds of its share of votes."""
+    """A random forest or extremely randomised trees of scikit-learn; of a classifier the log odds of its share of votes.
+
+    `only` are the numbers that it sees; all columns if omitted. `places` are theirs in a raw row.
+    """
 
     estimator: Any
+    only: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
 
-    def fit(self, design: Design, raw: Floats, truth: Floats) -> "Forest":  # noqa: ARG002 - see Model
+    def fit(self, design: Design, raw: Floats, truth: Floats) -> "Forest":
         """See Model."""
-        return Forest(clone(self.estimator).fit(raw, truth))
+        numbers = [design.columns.names[place] for place in design.columns.numbers]
+        places = tuple(map(numbers.index, self.only)) or tuple(range(raw.shape[1]))
+        return Forest(clone(self.estimator).fit(raw[:, places], truth), self.only, places)
 
     def scores(self, raw: Floats) -> Floats:
         """See Model."""
+        seen = raw[:, self.places]
         if not is_classifier(self.estimator):
-            return np.asarray(self.estimator.predict(raw))
-        share = np.clip(self.estimator.predict_proba(raw)[:, 1], SUREST, 1 - SUREST)
+            return np.asarray(self.estimator.predict(seen))
+        share = np.clip(self.estimator.predict_proba(seen)[:, 1], SUREST, 1 - SUREST)
         return np.log(share / (1 - share))
 
     def add(self, graph: GraphWriter, raw: str, linear: str) -> str:  # noqa: ARG002 - see Model
         """See Model."""
+        seen = graph.add("Gather", raw, graph.constant(self.places, np.int64), axis=1) if self.only else raw
         trees = [each.tree_ for each in self.estimator.estimators_]
         values = [tree.value[:, 0, -1] / len(trees) for tree in trees]
-        total = add_trees(graph, raw, trees, values, 0.0)
+        total = add_trees(graph, seen, trees, values, 0.0)
         if not is_classifier(self.estimator):
             return total
         share = graph.add("Clip", total, graph.constant(SUREST), graph.constant(1 - SUREST))

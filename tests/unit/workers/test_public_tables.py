@@ -17,6 +17,12 @@ RUN = CpuRun()
 HEART = (
     "age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak", "slope", "ca", "thal",
 )  # fmt: skip
+FAILURE = b"""\
+age   , anaemia, creatinine_phosphokinase, diabetes, ejection_fraction, high_blood_pressure, platelets, serum_creatinine, \
+serum_sodium, sex, smoking, time, DEATH_EVENT
+62    ,       0,                      300,        1,                35,                   0, 250000.5 ,             1.2 , \
+         136,   1,       0,   90,           0
+"""
 PUBLIC: dict[str, tuple[bytes, dict[str, Any], tuple[str, ...]]] = {
     "heart-disease-cleveland": (
         ("\t".join((*HEART, "target")) + "\n51\t0\t3\t125\t230\t0\t2\t160\t0\t0.4\t1\t?\t?\t0\n").encode(),
@@ -26,6 +32,15 @@ PUBLIC: dict[str, tuple[bytes, dict[str, Any], tuple[str, ...]]] = {
             "ca": None, "thal": None,
         },
         ("target",),
+    ),
+    "heart-failure-mortality": (
+        FAILURE,
+        {
+            "age": 62, "anaemia": False, "creatinine_phosphokinase": 300, "diabetes": True, "ejection_fraction": 35,
+            "high_blood_pressure": False, "platelets": 250000.5, "serum_creatinine": 1.2, "serum_sodium": 136, "sex": "male",
+            "smoking": False,
+        },
+        ("time", "DEATH_EVENT"),
     ),
     "diabetes-progression": (
         b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6,target\n60.0,2.0,31.5,99.0,160.0,95.2,38.0,4.0,4.9,90.0,151.0\n",
@@ -98,6 +113,9 @@ def test_the_same_file_as_a_spreadsheet_writes_it_gives_the_same(name: str) -> N
         ("heart-disease-cleveland", "trestbps", 16.7),  # kPa
         ("heart-disease-cleveland", "chol", 5.95),  # mmol/L
         ("heart-disease-cleveland", "thalach", 2.7),  # Hz
+        ("heart-failure-mortality", "ejection_fraction", 0.35),  # as a share
+        ("heart-failure-mortality", "serum_creatinine", 106),  # umol/L
+        ("heart-failure-mortality", "platelets", 250),  # thousands
         ("diabetes-progression", "bp", 13.2),  # kPa
         ("diabetes-progression", "s1", 4.1),  # mmol/L
         ("diabetes-progression", "s3", 0.98),  # mmol/L
