@@ -1,4 +1,4 @@
-"""Classifiers of texts: heads on the states of a frozen encoder, n-grams with weights by class, and both as one graph."""
+"""Classifiers of texts: linear heads on the states of a frozen encoder and on n-grams of tokens, both in one graph."""
 
 from __future__ import annotations
 
@@ -10,76 +10,83 @@ from models.training.encoders import Encoder, mean_state
 from models.training.novelty import Mahalanobis
 
 
-class Filters(nn.Module):
-    """Scores [N,C] from states [N,L,H] and mask [N,L]: filters over one and three neighbours, at their maximum (Kim 2014)."""
+def pooled(states: Tensor, mask: Tensor) -> Tensor:
+    """States [N,L,H] and mask [N,L] to their mean and their greatest [N,2H]."""
+    hidden = (1 - mask.unsqueeze(2).to(states.dtype)) * -1e4
+    return torch.cat([mean_state(states, mask), (states + hidden).amax(1)], 1)
 
-    def __init__(self, width: int, classes: int, filters: int = 96) -> None:
-        super().__init__()
-        self.single, self.triple = nn.Linear(width, filters), nn.Conv1d(width, filters, 3, padding=1)
-        self.dropout = nn.Dropout(0.3)
-        self.head = nn.Linear(width + 2 * filters, classes)
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        shown = mask.unsqueeze(2).to(states.dtype)
-        states = states * shown
-        found = [self.single(states), self.triple(states.transpose(1, 2)).transpose(1, 2)]
-        strongest = [(F.relu(each) * shown).amax(1) for each in found]
-        scores: Tensor = self.head(self.dropout(torch.cat([mean_state(states, mask), *strongest], 1)))
-        return scores
+def hashed_n_grams(ids: Tensor, buckets: int) -> list[Tensor]:
+    """The rows of tokens, pairs and triples of neighbours: ids [N,L] to [N,L], [N,L-1] and [N,L-2] below `buckets`.
+
+    N-grams share rows by a hash of their ids (Weinberger et al. 2009).
+    """
+    hashed, found = torch.zeros_like(ids), []
+    for length in range(3):
+        count = ids.shape[1] - length
+        hashed = (hashed[:, :count] * 7919 + ids[:, length:] + 1) % 1000003
+        found.append(hashed % buckets)
+    return found
 
 
 class NGrams(nn.Module):
-    """Scores [N,C] from ids and mask [N,L]: each token, pair and triple of neighbours has a weight for each class.
+    """Scores [N,C] from ids and mask [N,L]: each n-gram has a weight for each class."""
 
-    N-grams share `buckets` rows by a hash of their ids (Weinberger et al. 2009).
-    """
+    weights: Tensor
+    offset: Tensor
 
-    def __init__(self, classes: int, buckets: int) -> None:
+    def __init__(self, weights: Tensor, offset: Tensor) -> None:
         super().__init__()
-        self.buckets = buckets
-        self.weights = nn.Parameter(torch.zeros(buckets, classes))
-        self.offset = nn.Parameter(torch.zeros(classes))
+        self.register_buffer("weights", weights)
+        self.register_buffer("offset", offset)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         total = self.offset.expand(ids.shape[0], -1)
         norm = mask.sum(1, keepdim=True).float().clamp(min=1.0).sqrt()
-        hashed = torch.zeros_like(ids)
-        for length in range(3):
-            count = ids.shape[1] - length
-            hashed = (hashed[:, :count] * 7919 + ids[:, length:] + 1) % 1000003
+        for length, places in enumerate(hashed_n_grams(ids, self.weights.shape[0])):
             shown = mask[:, length:].float()
-            rows = F.embedding(hashed % self.buckets, self.weights)
-            total = total + (rows * shown.unsqueeze(2)).sum(1) / norm
+            total = total + (F.embedding(places, self.weights) * shown.unsqueeze(2)).sum(1) / norm
         return total
 
 
-class Heads(nn.Module):
-    """Both, fitted side by side: states, ids and mask to two times scores [N,C]."""
+class Pooled(nn.Module):
+    """Scores [N,C] from the pooled states of an encoder."""
 
-    def __init__(self, width: int, classes: int, buckets: int) -> None:
+    weights: Tensor
+    offset: Tensor
+
+    def __init__(self, weights: Tensor, offset: Tensor) -> None:
         super().__init__()
-        self.filters, self.ngrams = Filters(width, classes), NGrams(classes, buckets)
+        self.register_buffer("weights", weights)
+        self.register_buffer("offset", offset)
 
-    def forward(self, states: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        return self.filters(states, mask), self.ngrams(ids, mask)
+    def forward(self, features: Tensor) -> Tensor:
+        return features @ self.weights + self.offset
 
 
 class TextClassifier(nn.Module):
     """What is exported: ids and mask int64 [N,L] to probabilities [N,C] and novelty [N,1].
 
-    The logits are `share` of the filters' and the rest of the n-grams', over a temperature.
+    The logits are `share` of those of the pooled states and the rest of the n-grams', over a temperature.
     """
 
     def __init__(
-        self, encoder: Encoder, heads: Heads, novelty: Mahalanobis, share: float, temperature: float
+        self,
+        encoder: Encoder,
+        heads: tuple[Pooled, NGrams],
+        novelty: Mahalanobis,
+        share: float,
+        temperature: float,
     ) -> None:
         super().__init__()
-        self.encoder, self.heads, self.novelty = encoder, heads, novelty
+        self.encoder, self.novelty = encoder, novelty
+        self.pooled, self.n_grams = heads
         self.share, self.temperature = share, temperature
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        states = self.encoder(input_ids, attention_mask)
-        filters, ngrams = self.heads(states, input_ids, attention_mask)
-        logits = self.share * filters + (1 - self.share) * ngrams
-        features = mean_state(states, attention_mask)
-        return torch.softmax(logits / self.temperature, 1), self.novelty(features)
+        features = pooled(self.encoder(input_ids, attention_mask), attention_mask)
+        grams = self.n_grams(input_ids, attention_mask)
+        logits = self.share * self.pooled(features) + (1 - self.share) * grams
+        return torch.softmax(logits / self.temperature, 1), self.novelty(
+            features[:, : features.shape[1] // 2]
+        )
