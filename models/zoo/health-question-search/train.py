@@ -306,7 +306,7 @@ def checked_parity(questions: Questions) -> float:
 
 def write_cases() -> None:
     """The inputs of golden.json; `models seal --golden` adds the answers."""
-    options = [{"limit": 3}] * (len(GOLDEN) - 1) + [{"limit": 3, "exact": True}]
+    options: list[dict[str, object]] = [{}, *[{"limit": 3}] * (len(GOLDEN) - 2), {"limit": 3, "exact": True}]
     cases = [
         {"note": note, "input": {"question": question}, "options": chosen, "expected": {}}
         for (note, question), chosen in zip(GOLDEN, options, strict=True)
