@@ -1,0 +1,126 @@
+"""What is measured of a patient of icu-mortality, with unit and accepted range, and made-up patients for golden cases."""
+
+import json
+from typing import NamedTuple
+
+
+class Measure(NamedTuple):
+    """One parameter of the challenge; ranges are wide enough for what its files hold, and narrow enough for another unit."""
+
+    name: str
+    title: str
+    unit: str
+    minimum: float
+    maximum: float
+    unknown: float | None = -1.0
+
+
+MEASURES = [
+    Measure("Age", "Age", "a", 0, 120),
+    Measure("Gender", "Gender: 0 female, 1 male", "1", 0, 1),
+    Measure("Height", "Height", "cm", 0, 450),
+    Measure("Weight", "Weight", "kg", 0, 400),
+    Measure("Albumin", "Albumin", "g/dL", 0, 10),
+    Measure("ALP", "Alkaline phosphatase", "[IU]/L", 0, 5000),
+    Measure("ALT", "Alanine transaminase", "[IU]/L", 0, 30000),
+    Measure("AST", "Aspartate transaminase", "[IU]/L", 0, 50000),
+    Measure("Bilirubin", "Bilirubin", "mg/dL", 0, 100),
+    Measure("BUN", "Blood urea nitrogen", "mg/dL", 0, 300),
+    Measure("Cholesterol", "Cholesterol", "mg/dL", 0, 1000),
+    Measure("Creatinine", "Creatinine", "mg/dL", 0, 40),
+    Measure("DiasABP", "Diastolic arterial pressure, invasive", "mm[Hg]", 0, 300),
+    Measure("FiO2", "Fraction of inspired oxygen", "1", 0.15, 1),
+    Measure("GCS", "Glasgow coma score", "1", 3, 15),
+    Measure("Glucose", "Glucose", "mg/dL", 5, 2000),
+    Measure("HCO3", "Bicarbonate", "mmol/L", 0, 80),
+    Measure("HCT", "Haematocrit", "%", 3, 80),
+    Measure("HR", "Heart rate", "/min", 0, 350),
+    Measure("K", "Potassium", "mmol/L", 0.5, 30),
+    Measure("Lactate", "Lactate", "mmol/L", 0, 50),
+    Measure("MAP", "Mean arterial pressure, invasive", "mm[Hg]", 0, 350),
+    Measure("MechVent", "Mechanical ventilation: 1", "1", 0, 1),
+    Measure("Mg", "Magnesium", "mmol/L", 0, 15),
+    Measure("Na", "Sodium", "mmol/L", 80, 200),
+    Measure("NIDiasABP", "Diastolic arterial pressure, cuff", "mm[Hg]", 0, 300),
+    Measure("NIMAP", "Mean arterial pressure, cuff", "mm[Hg]", 0, 350),
+    Measure("NISysABP", "Systolic arterial pressure, cuff", "mm[Hg]", 0, 350),
+    Measure("PaCO2", "Arterial carbon dioxide", "mm[Hg]", 0, 200),
+    Measure("PaO2", "Arterial oxygen", "mm[Hg]", 0, 800),
+    Measure("pH", "Arterial pH", "[pH]", 6, 8.5),
+    Measure("Platelets", "Platelets", "10*3/uL", 0, 3000),
+    Measure("RespRate", "Respiration rate", "/min", 0, 120),
+    Measure("SaO2", "Oxygen saturation", "%", 10, 100),
+    Measure("SysABP", "Systolic arterial pressure, invasive", "mm[Hg]", 0, 350),
+    Measure("Temp", "Temperature", "Cel", -20, 45, None),
+    Measure("TroponinI", "Troponin I", "ug/L", 0, 100),
+    Measure("TroponinT", "Troponin T", "ug/L", 0, 50),
+    Measure("Urine", "Urine since the last value", "mL", 0, 15000),
+    Measure("WBC", "White blood cells", "10*3/uL", 0, 500),
+]
+
+
+def patient(
+    age: int, hours: int, severity: float, *, every: float = 1.0, laboratory: bool = True
+) -> dict[str, object]:
+    """A made-up patient, the worse the greater `severity` (0 to 1)."""
+    rows = [
+        ("00:00", "Age", age),
+        ("00:00", "Gender", age % 2),
+        ("00:00", "Height", -1),
+        ("00:00", "Weight", 60 + age % 30),
+    ]
+    step = 0.5
+    while step < hours:
+        time = f"{int(step):02}:{int(step % 1 * 60):02}"
+        rows += [
+            (time, "HR", round(75 + 45 * severity + 3 * (step % 3))),
+            (time, "NISysABP", round(128 - 45 * severity - 2 * (step % 2))),
+            (time, "RespRate", round(15 + 14 * severity)),
+            (time, "Temp", round(37 + severity, 1)),
+            (time, "Urine", round(90 - 80 * severity)),
+            (time, "GCS", round(15 - 10 * severity)),
+        ]
+        if laboratory and step % 12 < every:
+            rows += [
+                (time, "BUN", round(16 + 60 * severity)),
+                (time, "Creatinine", round(0.9 + 3 * severity, 1)),
+                (time, "Lactate", round(1.1 + 7 * severity, 1)),
+                (time, "HCO3", round(25 - 9 * severity)),
+                (time, "Platelets", round(230 - 150 * severity)),
+                (time, "WBC", round(9 + 12 * severity, 1)),
+            ]
+        step += every
+    return {"observations": [{"time": time, "parameter": name, "value": value} for time, name, value in rows]}
+
+
+def _far() -> dict[str, object]:
+    names = {"HR": 340, "NISysABP": 345, "RespRate": 118, "Temp": 2, "Na": 199, "K": 29, "Mg": 14, "WBC": 480}
+    rows = [(f"{hour:02}:00", name, value) for hour in range(6) for name, value in names.items()]
+    return {"observations": [{"time": time, "parameter": name, "value": value} for time, name, value in rows]}
+
+
+GOLDEN = [
+    ("an old patient who does well", patient(78, 48, 0.05)),
+    ("a young patient who does well", patient(31, 48, 0.0)),
+    ("an old patient in shock", patient(85, 48, 0.95)),
+    ("a young patient in shock", patient(33, 48, 0.9)),
+    ("in between", patient(66, 48, 0.5)),
+    ("the first twelve hours alone", patient(66, 12, 0.5)),
+    ("measured seldom", patient(70, 48, 0.4, every=4.0)),
+    ("without laboratory values", patient(70, 48, 0.4, laboratory=False)),
+    ("values that do not occur together, from which it abstains", _far()),
+]
+
+
+def measures_toml() -> str:
+    """The tables of the manifest's measures."""
+    lines = []
+    for each in MEASURES:
+        told = {key: value for key, value in each._asdict().items() if value is not None}
+        told |= {key: float(told[key]) for key in ("minimum", "maximum")}
+        lines += [
+            "[[parameters.measures]]",
+            *(f"{key} = {json.dumps(value)}" for key, value in told.items()),
+            "",
+        ]
+    return "\n".join(lines).rstrip()
