@@ -15,7 +15,7 @@ from models.bundled_page import bundled_page
 from models.checking import publishable
 from models.difference import difference
 from models.golden_cases import encode_cases
-from models.pipelines import load_pipeline
+from models.pipelines import Case, load_pipeline
 from models.sandbox import CpuRun
 
 ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
@@ -129,6 +129,18 @@ def test_a_figure_of_a_card_is_one_that_training_wrote(folder: Path) -> None:
     written = [each for each in leaves(metrics(bundle)) if isinstance(each, float)]
     strange = [each for each in figures if float(each) not in {round(one, len(each) - 2) for one in written}]
     assert strange == []
+
+
+def test_questions_match_the_same_in_either_order() -> None:
+    [folder] = [folder for folder in bundled() if folder.name == "question-match"]
+    bundle = read_bundle(folder)
+    pipeline = load_pipeline(bundle.manifest)
+    scoring, run = pipeline.open(folder), fitted(folder, bundle.manifest, pipeline, RUN)
+    for case in encode_cases(bundle.golden, pipeline):
+        value: Any = pipeline.decode(case.payload)
+        turned = {"question_a": value["question_b"], "question_b": value["question_a"]}
+        one, other = (scoring.score(run, [each])[0] for each in (case, Case(pipeline.encode(turned))))
+        assert difference(one.result, other.result, bundle.manifest.runtime.tolerance) is None
 
 
 def test_the_breast_cancer_card_repeats_every_figure() -> None:
