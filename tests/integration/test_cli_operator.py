@@ -234,7 +234,7 @@ def test_the_doctor_finds_what_is_well_and_that_these_servers_do_not_sync(
     worst.pop("runtime")
     assert worst == dict.fromkeys(
         ["settings", "master key", "postgres", "privileges", "clock", "schema", "redis", "redis eviction", "data keys",
-         "models", "queue", "blob store", "api"], "ok",
+         "models", "queue", "blob store", "api", "chemistry"], "ok",
     )  # fmt: skip
 
 
