@@ -15,6 +15,8 @@ LABEL_ID: Final = r"^[a-z][a-z0-9_-]*$"
 SYSTEM_URI: Final = r"^(https?://|urn:)\S+$"
 UCUM_CODE: Final = r"^\S+$"
 LETTERS: Final = r"^[a-z]+$"
+FOLDER: Final = r"^[a-z0-9][a-z0-9_-]*$"
+PARAMETER: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
 PATH: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
 
 NAME_RULE: Final = (
@@ -29,6 +31,8 @@ FORMS: Final[Mapping[str, str]] = {
     SYSTEM_URI: "write the code system's URI, such as http://snomed.info/sct or urn:oid:2.16.840.1.113883.6.90",
     UCUM_CODE: 'write the UCUM code of the unit without spaces, such as mg/dL, or "1" for none',
     LETTERS: "write lower-case letters only",
+    FOLDER: "write lower-case letters, digits, _ and -, beginning with a letter or digit, such as index",
+    PARAMETER: "write letters, digits and _, beginning with a letter, such as HR",
     PATH: "write a path inside the bundle: plain names with / between",
 }  # what to write for a pattern that a table's field has
 Context = Mapping[str, Any]

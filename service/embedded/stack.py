@@ -70,6 +70,7 @@ def run_stack(
                 supervisor.start(Stage.REDIS, START_S)
                 progress("preparing the database")
                 bootstrap(complete.model_copy(update={"database_url": owner_url}))
+                _interrupt_system_calls()
                 progress("starting API, workers and scheduler")
                 keep_ports(folder, {"api": port})  # before the API answers: callers find it by this
                 supervisor.start(Stage.APPLICATION, START_S)
@@ -166,6 +167,12 @@ def _private_files() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def _interrupt_system_calls() -> None:
+    """Have stop signals end a wait for a process, whatever libraries did: RDKit leaves SIGINT restarting system calls."""
+    for number in STOP_SIGNALS:
+        signal.siginterrupt(number, True)
 
 
 @contextmanager

@@ -148,6 +148,7 @@ def files_of_the_examples(folder: Path) -> None:
     rows = pa.table(columns | {"ward": ["4b"] * 5} | {name: [value] * 5 for name, value in case.items()})
     pq.write_table(rows, folder / "ward.parquet")
     pcsv.write_csv(rows, folder / "ward.csv")
+    pcsv.write_csv(rows.append_column("diagnosis", [["M", "B", "B", "M", "B"]]), folder / "labelled.csv")
 
 
 def things_of_the_examples(http: httpx.Client, folder: Path) -> dict[str, str]:

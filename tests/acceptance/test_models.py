@@ -26,7 +26,7 @@ def test_the_catalogue_lists_the_bundled_models(http: httpx.Client) -> None:
     assert found[cases.PNEUMONIA]["task"] == "image-classification"
     for item in found.values():
         assert item.keys() >= FIELDS_OF_EVERY_MODEL
-        assert item["labels"]
+        assert item["labels"] or not item["task"].endswith("-classification")
         assert item["card"].startswith("# ")
 
 
