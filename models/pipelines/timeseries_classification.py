@@ -95,17 +95,28 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
             title="Parameter", description=told, json_schema_extra={"enum": list(self._places)}
         )
         one: Any = create_model("Observation", __base__=Observation, parameter=(Annotated[str, names], ...))
-        first = given.measures[0]
-        shown = {"time": "00:00", "parameter": first.name, "value": (first.minimum + first.maximum) / 2}
         field: Any = Field(
             title="Observations",
             description="in the order of their times",
             min_length=1,
             max_length=given.most,
-            examples=[[shown]],
+            examples=[self._example()],
         )
         listed: Any = Annotated[list[one], field]
         self.input_type = create_model("SeriesInput", __base__=SeriesInput, observations=(listed, ...))
+
+    def _example(self) -> list[dict[str, object]]:
+        """As many values as must be known, one a minute, each parameter in turn in the middle of its range."""
+        given = self.parameters
+        turns = ((minute, given.measures[minute % len(given.measures)]) for minute in range(given.fewest))
+        return [
+            {
+                "time": f"{minute // 60:02}:{minute % 60:02}",
+                "parameter": each.name,
+                "value": (each.minimum + each.maximum) / 2,
+            }
+            for minute, each in turns
+        ]
 
     @property
     def feeds(self) -> tuple[TensorSpec, ...]:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.bundle import Bundle, bundled, fitted, read_bundle
+from models.bundle import Bundle, bundled, fitted, read_bundle, side_files
 from models.bundled_page import bundled_page
 from models.checking import publishable
 from models.difference import difference
 from models.golden_cases import encode_cases
 from models.pipelines import Case, load_pipeline
 from models.sandbox import CpuRun
+from service.cli import model_tables
 
 ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
 RUN = CpuRun()
@@ -90,6 +91,17 @@ def test_a_row_is_scored_alike_in_any_company_and_order(folder: Path, choice: st
     for row, place in enumerate(order):
         [alone] = scoring.score(run, [cases[place]])
         assert difference(alone.result, batched[row].result, bundle.manifest.runtime.tolerance) is None
+
+
+@ZOO
+def test_the_example_that_is_shown_of_an_input_is_accepted_and_scored(folder: Path) -> None:
+    bundle = read_bundle(folder)
+    pipeline = load_pipeline(bundle.manifest, side_files(folder))
+    if pipeline.binary:
+        return
+    payload = pipeline.encode(model_tables.example(pipeline.input_schema()))
+    run = fitted(folder, bundle.manifest, pipeline, RUN)
+    assert len(pipeline.open(folder).score(run, [Case(payload)])) == 1
 
 
 @ZOO
