@@ -21,7 +21,8 @@ from models.manifest import ModelManifest, parse_parameters
 from models.pipelines import InputRejected, ReadFile, RowFault, TensorSpec
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
-from models.pipelines.image_intake import ImageFileParameters, ImageIntake, shown
+from models.pipelines.image_feed import ImageFeedParameters, Side
+from models.pipelines.image_intake import ImageIntake, shown
 
 if TYPE_CHECKING:
     from typing import Self
@@ -30,41 +31,22 @@ if TYPE_CHECKING:
 
     from models.pipelines import Array
 
-Side = Annotated[int, Field(ge=1, le=2048)]
-Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3, strict=False)]
 
-
-class ImageParameters(ImageFileParameters, ClassificationParameters):
+class ImageParameters(ImageFeedParameters, ClassificationParameters):
     """The `[parameters]` table of an image classification manifest."""
 
-    size: Side | Annotated[tuple[Side, Side], Field(strict=False)] = Field(
-        description="side of the square the graph takes, in pixels, or [height, width]"
-    )
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
     fit: Literal["crop", "pad", "stretch"] = "crop"
     shorter_side: Annotated[int | None, Field(ge=1, le=4096)] = None
     padding: Annotated[int, Field(ge=0, le=255)] = 0
-    filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bicubic"
     smallest: Side | None = None
-    mean: Numbers = (0.0,)
-    std: Numbers = (1.0,)
 
     @model_validator(mode="after")
     def _check_image(self) -> Self:
-        if any(len(values) not in {1, self.channels} for values in (self.mean, self.std)):
-            raise ValueError("mean and std: give one number, or one for each channel")
-        if min(self.std) <= 0:
-            raise ValueError("std must be greater than 0")
         if self.shorter_side is not None and (self.fit != "crop" or self.shorter_side < max(self.sides)):
             raise ValueError(
                 'shorter_side is for `fit = "crop"`, and at least as long as each side of the graph'
             )
         return self
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Height and width of the graph's image."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
     def least_side(self) -> int:
@@ -78,11 +60,7 @@ class ImageClassification(ClassificationPipeline):
     binary: Final = True
 
     def __init__(self, parameters: ImageParameters) -> None:
-        height, width = parameters.sides
-        channels = parameters.channels
-        self._channels_last = parameters.layout == "NHWC"
-        self._shape = (height, width, channels) if self._channels_last else (channels, height, width)
-        super().__init__(parameters, TensorSpec("image", "float32", self._shape))
+        super().__init__(parameters, TensorSpec("image", "float32", parameters.shape))
         self._parameters = parameters
         self._intake = ImageIntake(parameters, parameters.least_side)
 
@@ -96,7 +74,7 @@ class ImageClassification(ClassificationPipeline):
 
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """n stored files -> {"image": float32 [n,C,H,W] or [n,H,W,C]}. Raises RowFault."""
-        rows = np.empty((len(payloads), *self._shape), dtype=np.float32)
+        rows = np.empty((len(payloads), *self._parameters.shape), dtype=np.float32)
         for index, payload in enumerate(payloads):
             try:
                 rows[index] = self.preprocess_file(payload)["image"]
@@ -106,22 +84,11 @@ class ImageClassification(ClassificationPipeline):
 
     def preprocess_file(self, content: bytes) -> dict[str, Array]:
         """One file -> {"image": uint8 [C,H,W] or [H,W,C]}. Raises InputRejected."""
-        height, width = self._parameters.sides
-        fitted = self._fitted(self._intake.pixels(content))
-        image = np.asarray(fitted).reshape(height, width, self._parameters.channels)
-        return {"image": image if self._channels_last else image.transpose(2, 0, 1)}
+        return {"image": self._parameters.samples(self._fitted(self._intake.pixels(content)))}
 
     def finish_files(self, feeds: dict[str, Array]) -> dict[str, Array]:
         """{"image": float32 in 0..255} -> the same as (x / 255 - mean) / std, in place."""
-        feeds["image"] /= 255
-        for values, change in ((self._parameters.mean, np.subtract), (self._parameters.std, np.divide)):
-            if set(values) != {0.0 if change is np.subtract else 1.0}:
-                number = np.array(values, dtype=np.float32)
-                change(
-                    feeds["image"],
-                    number if self._channels_last else number[:, None, None],
-                    out=feeds["image"],
-                )
+        self._parameters.standardize(feeds["image"])
         return feeds
 
     def extremes(self) -> list[bytes]:

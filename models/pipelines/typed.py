@@ -109,7 +109,7 @@ class TypedScoring(Protocol[InputT_contra, ResultT_co, OptionsT_contra]):
 class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
     """The base of typed pipelines. Immutable once created."""
 
-    binary: Final = False
+    binary: ClassVar[bool] = False
     parameters_type: ClassVar[type[ManifestTable]]
     input_type: type[InputT]
     result_type: type[ResultT]

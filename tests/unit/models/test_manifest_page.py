@@ -20,6 +20,7 @@ from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, 
 from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
 from models.pipelines.image_classification import ImageParameters
+from models.pipelines.image_feed import ImageFeedParameters
 from models.pipelines.image_intake import ImageFileParameters, WindowParameters
 from models.pipelines.molecule_tasks import (
     Classification,
@@ -52,6 +53,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `tabular-regression`": RegressionParameters,
     "`[parameters]` of every pipeline of images": ImageFileParameters,
     "`[parameters.window]`": WindowParameters,
+    "`[parameters]` of every graph that takes an image": ImageFeedParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
     "`[parameters]` of `molecule-property`": MoleculeParameters,
     "`[parameters.features]`": MoleculeFeatures,
@@ -90,6 +92,7 @@ SHARED = (
     TableParameters,
     FeatureTable,
     ImageFileParameters,
+    ImageFeedParameters,
     TextParameters,
     EncoderParameters,
 )
