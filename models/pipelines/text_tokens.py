@@ -40,6 +40,9 @@ class Window(NamedTuple):
     types: list[int]  # of a pair: 0 in the first text, 1 in the second
     offsets: list[tuple[int, int]]
     special: list[bool]
+    words: list[
+        int | None
+    ]  # the number of a token's word in its text, as the tokenizer divides it; None for special tokens
 
     @property
     def tokens(self) -> int:
@@ -160,7 +163,7 @@ def _window(found: Encoding, texts: Sequence[str]) -> Window:
             (start, end if place is None else _behind_marks(texts[place], end))
             for (start, end), place in zip(offsets, found.sequence_ids, strict=True)
         ]
-    return Window(found.ids, found.type_ids, offsets, special)
+    return Window(found.ids, found.type_ids, offsets, special, found.word_ids)
 
 
 def _behind_marks(text: str, end: int) -> int:

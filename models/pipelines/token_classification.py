@@ -3,8 +3,11 @@
 The graph takes `input_ids` and `attention_mask` int64 [N,L] (and `token_type_ids`, if the manifest says so), as exports from
 Hugging Face do, and gives `logits` float32 [N,L,1+2K] for K types: outside, then begin and inside of each type in the order of
 `labels` (the scheme BIO: Ramshaw and Marcus 1995). The most likely sequence of tags in which nothing is inside that did not
-begin is found by dynamic programming (Viterbi 1967). A long text is read in windows; each token counts where it has more text
-on both sides. The model abstains from a text that it cannot read to the end, and from one with too many unknown tokens.
+begin is found by dynamic programming (Viterbi 1967). With `unit = "words"` each word has the tag of its first token, as models
+need that were trained on those alone. A long text is read in windows; each token counts where it has more text on both sides.
+
+The model abstains from a text that it cannot read to the end, from one with too many unknown tokens and, if the manifest has
+a limit to `novelty` float32 [N,1], an output of the graph, from one unlike what it was trained on: the mean over its windows.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from pydantic import Field, create_model, model_validator
 
 from models.lazy import np
 from models.manifest import MODEL
-from models.pipelines.classification_parameters import LabelParameters, Share
+from models.pipelines.classification import NOVELTY
+from models.pipelines.classification_parameters import LabelParameters, Novelty, Share
 from models.pipelines.contract import ANY_LENGTH, GraphSpec, Label, PredictionInvalid, Run, TensorSpec
 from models.pipelines.text_classification import Count
 from models.pipelines.text_tokens import (
@@ -46,6 +50,11 @@ class TokenClassificationParameters(TextParameters):
 
     labels: Annotated[tuple[LabelParameters, ...], Field(min_length=1, max_length=500, strict=False)]
     least_probability: Share = 0.0
+    unit: Annotated[
+        Literal["tokens", "words"],
+        Field(description="what has one tag: each token, or each word that of its first"),
+    ] = "tokens"
+    novelty: Novelty | None = None
     field: FieldName = "text"
     title: str = "Text"
     example: str
@@ -70,7 +79,9 @@ class Entity(TypedResult):
     label: str
     display: str
     code: Coding | None
-    probability: Annotated[Share, Field(description="mean over its tokens of the probability of its type")]
+    probability: Annotated[
+        Share, Field(description="mean over its tokens or words of the probability of its type")
+    ]
 
 
 class EntitiesResult(TypedResult):
@@ -99,7 +110,8 @@ class TokenClassification(TypedPipeline[TokenClassificationParameters, TextInput
         """See the module."""
         tags = 1 + 2 * len(self.parameters.labels)
         logits = TensorSpec(LOGITS, "float32", (ANY_LENGTH, tags))
-        return {MODEL: GraphSpec(text_feeds(self.parameters), (logits,))}
+        novelty = () if self.parameters.novelty is None else (TensorSpec(NOVELTY, "float32", (1,)),)
+        return {MODEL: GraphSpec(text_feeds(self.parameters), (logits, *novelty))}
 
     def labels(self) -> list[Label]:
         """The types of entities, in the graph's order."""
@@ -115,10 +127,17 @@ class TokenClassification(TypedPipeline[TokenClassificationParameters, TextInput
 
 
 class Tokens(NamedTuple):
-    """The tokens of a whole text: their offsets [T] and logits float64 [T,1+2K]."""
+    """The tokens of a whole text, or its words: their offsets [T] and logits float64 [T,1+2K]."""
 
     offsets: Sequence[tuple[int, int]]
     logits: NDArray[np.float64]
+
+
+class WindowScores(NamedTuple):
+    """What the graph gave for a window: logits float64 [L,1+2K] without padding, and its novelty, 0 where there is no limit."""
+
+    logits: NDArray[np.float64]
+    novelty: float
 
 
 class Tagger:
@@ -132,35 +151,41 @@ class Tagger:
         """See TypedScoring."""
         texts = [str(getattr(case.input, self._parameters.field)) for case in cases]
         read = [self._tokenizer.read(text) for text in texts]
-        logits = iter(self._logits(run, read))
+        scores = iter(self._scores(run, read))
         return [
-            self._result(text, each, [next(logits) for _ in each.windows])
+            self._result(text, each, [next(scores) for _ in each.windows])
             for text, each in zip(texts, read, strict=True)
         ]
 
-    def _logits(self, run: Run, read: Sequence[ReadText]) -> list[NDArray[np.float64]]:
-        """The graph's logits of each window of the texts, in order, without padding. Raises PredictionInvalid."""
+    def _scores(self, run: Run, read: Sequence[ReadText]) -> list[WindowScores]:
+        """What the graph gives for each window of the texts, in order. Raises PredictionInvalid."""
         windows = [window for text in read for window in text.windows]
         texts = [row for row, text in enumerate(read) for _ in text.windows]
-        found: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(windows)
+        found: dict[int, WindowScores] = {}
         for rows, length in runs_of_windows(windows):
-            feeds = feeds_of_windows([windows[row] for row in rows], length, self._parameters)
-            given = np.asarray(run(feeds)[LOGITS], np.float64)
+            given = run(feeds_of_windows([windows[row] for row in rows], length, self._parameters))
+            logits = np.asarray(given[LOGITS], np.float64)
+            novelty = self._novelty(given, len(rows))
             wanted = (len(rows), length, 1 + 2 * len(self._parameters.labels))
-            if given.shape != wanted:
-                raise PredictionInvalid(
-                    tuple({texts[row] for row in rows}), f"{LOGITS} has the shape {given.shape}"
-                )
+            if logits.shape != wanted or novelty.shape != (len(rows), 1):
+                reason = f"{LOGITS} has the shape {logits.shape}, {NOVELTY} {novelty.shape}"
+                raise PredictionInvalid(tuple({texts[row] for row in rows}), reason)
             for place, row in enumerate(rows):
-                found[row] = given[place, : len(windows[row].ids)]
-        bad = {texts[row] for row, each in enumerate(found) if not np.isfinite(each).all()}
-        if bad:
-            raise PredictionInvalid(tuple(sorted(bad)), f"{LOGITS} holds what is not a finite number")
-        return found
+                found[row] = WindowScores(logits[place, : len(windows[row].ids)], float(novelty[place, 0]))
+        for name in WindowScores._fields:
+            bad = {text for row, text in enumerate(texts) if not np.isfinite(getattr(found[row], name)).all()}
+            if bad:
+                raise PredictionInvalid(tuple(sorted(bad)), f"{name} holds what is not a finite number")
+        return [found[row] for row in range(len(windows))]
 
-    def _result(self, text: str, read: ReadText, logits: Sequence[Array]) -> EntitiesResult:
-        reason = read.unread(self._parameters)
-        tokens = _joined(read, logits, self._parameters.overlap)
+    def _novelty(self, given: Mapping[str, Array], count: int) -> NDArray[np.float64]:
+        if self._parameters.novelty is None:
+            return np.zeros((count, 1))
+        return np.asarray(given[NOVELTY], np.float64)
+
+    def _result(self, text: str, read: ReadText, scores: Sequence[WindowScores]) -> EntitiesResult:
+        reason = read.unread(self._parameters) or self._unlike(read, scores)
+        tokens = _joined(read, [each.logits for each in scores], self._parameters)
         return EntitiesResult(
             entities=None if reason else list(self._entities(text, tokens)),
             abstained=reason is not None,
@@ -169,6 +194,15 @@ class Tagger:
             windows=len(read.windows),
             truncated=read.truncated,
         )
+
+    def _unlike(self, read: ReadText, scores: Sequence[WindowScores]) -> str | None:
+        """Why the text is unlike the training data: its novelty is the mean over its windows, weighted by their tokens."""
+        limit = self._parameters.novelty
+        if limit is None:
+            return None
+        weights = [max(window.tokens, 1) for window in read.windows]
+        novelty = np.average([each.novelty for each in scores], weights=weights)
+        return limit.reason if novelty >= limit.limit else None
 
     def _entities(self, text: str, tokens: Tokens) -> Iterator[Entity]:
         shares = _softmax(tokens.logits)
@@ -191,9 +225,11 @@ class Tagger:
                 )
 
 
-def _joined(read: ReadText, logits: Sequence[Array], overlap: int) -> Tokens:
+def _joined(read: ReadText, logits: Sequence[Array], parameters: TokenClassificationParameters) -> Tokens:
     """The tokens of all windows but special ones, each once: what two windows share is cut in the middle."""
+    overlap = parameters.overlap
     offsets: list[tuple[int, int]] = []
+    words: list[int | None] = []
     kept: list[Array] = []
     last = len(read.windows) - 1
     for place, (window, given) in enumerate(zip(read.windows, logits, strict=True)):
@@ -202,8 +238,20 @@ def _joined(read: ReadText, logits: Sequence[Array], overlap: int) -> Tokens:
             overlap // 2 if place else 0 : len(rows) - (overlap - overlap // 2 if place < last else 0)
         ]
         offsets += [window.offsets[row] for row in rows]
+        words += [window.words[row] for row in rows]
         kept.append(given[rows])
-    return Tokens(offsets, np.concatenate(kept))
+    every = Tokens(offsets, np.concatenate(kept))
+    return _by_word(every, words) if parameters.unit == "words" else every
+
+
+def _by_word(tokens: Tokens, words: Sequence[int | None]) -> Tokens:
+    """The words of tokens: each from its first token to its last, with the logits of the first."""
+    first = [row for row, word in enumerate(words) if row == 0 or word != words[row - 1]]
+    ends = [*first[1:], len(words)]
+    places = [
+        (tokens.offsets[start][0], tokens.offsets[end - 1][1]) for start, end in zip(first, ends, strict=True)
+    ]
+    return Tokens(places, tokens.logits[first])
 
 
 def most_likely_tags(logits: NDArray[np.float64]) -> NDArray[np.int64]:

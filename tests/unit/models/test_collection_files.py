@@ -119,7 +119,9 @@ def words_of(text: str) -> ReadText:
         start = text.index(word, place)
         place = start + len(word)
         offsets.append((start, place))
-    window = Window([7] * len(offsets), [0] * len(offsets), offsets, [False] * len(offsets))
+    window = Window(
+        [7] * len(offsets), [0] * len(offsets), offsets, [False] * len(offsets), [0] * len(offsets)
+    )
     return ReadText([window], len(offsets), 0, truncated=False)
 
 

@@ -117,7 +117,7 @@ def test_padding_is_masked_and_depends_on_a_windows_own_length(folder: Path) -> 
 
 
 def test_long_windows_run_in_parts(folder: Path) -> None:
-    window = Window([1] * 2000, [0] * 2000, [(0, 0)] * 2000, [False] * 2000)
+    window = Window([1] * 2000, [0] * 2000, [(0, 0)] * 2000, [False] * 2000, [0] * 2000)
     assert list(runs_of_windows([window] * 5)) == [([0, 1], 2000), ([2, 3], 2000), ([4], 2000)]
 
 

@@ -128,6 +128,64 @@ def test_a_text_that_is_too_long_or_unknown_has_no_entities_and_says_why(folder:
     assert (strange["entities"], strange["abstained"]) == (None, True)
 
 
+def first_tokens_alone(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
+    """As a model that was trained on the first tokens of words: what it says of the others means nothing."""
+    logits = tags_of_words(feeds, graph)["logits"].copy()
+    others = feeds["input_ids"] == WORDS.index("##\u00e9")
+    logits[others] = np.eye(5)[BEGIN_SIGN] * SURE
+    return {"logits": logits}
+
+
+@pytest.mark.parametrize("text", ["no caf\u00e9. rest", "caf\u00e9 " * 40])
+def test_a_word_has_the_tag_of_its_first_token_and_is_never_divided(text: str, folder: Path) -> None:
+    made = pipeline(unit="words", max_windows=40, overlap=3)
+    [scored] = made.open(folder).score(first_tokens_alone, [Case(made.encode({"text": text}))])
+    given: Any = scored.result
+    found = [(text[each["start"] : each["end"]], each["label"]) for each in given["entities"]]
+    wanted = [word.strip(".") for word in text.split() if word.strip(".") in {"caf\u00e9", "rest"}]
+    assert found == [(word, "place") for word in wanted]
+
+
+FOREIGN: dict[str, Any] = {
+    "limit": 2.0, "false_alarm_rate": 0.01, "catch_rate": 0.9, "foreign_set": "made up", "source": "made up",
+    "reason": "not of the kind",
+}  # fmt: skip
+
+
+def with_novelty(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
+    """A window's novelty is four times the share of `cough` among its tokens, special ones left out."""
+    shown = feeds["attention_mask"].sum(1, keepdims=True) - 2
+    share = (feeds["input_ids"] == WORDS.index("cough")).sum(1, keepdims=True) / shown
+    return {**tags_of_words(feeds, graph), "novelty": (4 * share).astype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("text", "novel"),
+    [
+        ("fever", False),
+        ("cough", True),
+        ("no cough", True),
+        ("no no cough", False),
+        ("cough " * 6 + "no " * 8 + "cough", False),
+    ],
+)
+def test_a_text_unlike_the_training_data_has_no_entities(text: str, novel: bool, folder: Path) -> None:
+    made = pipeline(novelty=FOREIGN, max_windows=9)
+    [scored] = made.open(folder).score(with_novelty, [Case(made.encode({"text": text}))])
+    given: Any = scored.result
+    reason = "not of the kind" if novel else None
+    assert (given["entities"] is None, given["abstained"], given["abstain_reason"]) == (novel, novel, reason)
+
+
+def test_a_novelty_that_is_no_number_is_no_answer(folder: Path) -> None:
+    def run(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
+        return {**with_novelty(feeds, graph), "novelty": np.full((len(feeds["input_ids"]), 1), np.nan)}
+
+    made = pipeline(novelty=FOREIGN)
+    with pytest.raises(PredictionInvalid, match="novelty"):
+        made.open(folder).score(run, [Case(made.encode({"text": "fever"}))])
+
+
 def allowed(tags: tuple[int, ...]) -> bool:
     before = 0
     for tag in tags:
