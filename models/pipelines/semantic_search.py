@@ -10,23 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field
 
 from models.manifest import MODEL, ManifestTable, Text
 from models.pipelines.classification_parameters import Share
 from models.pipelines.contract import GraphSpec, Run
+from models.pipelines.one_text import Count, OneText
 from models.pipelines.search_index import Found, SearchIndex
-from models.pipelines.text_classification import Count
 from models.pipelines.text_tokens import ReadText
 from models.pipelines.text_vectors import EncoderParameters, TextEncoder, encoder_graph
-from models.pipelines.texts import check_text, text_field
 from models.pipelines.typed import TypedCase, TypedInput, TypedOptions, TypedPipeline, TypedResult
 from models.pipelines.typed_classification import Coding
 
 if TYPE_CHECKING:
-    from models.pipelines.contract import Array, ReadFile
+    from models.pipelines.contract import Array
 
 MOST_HITS: Final = 100
 DECIMALS: Final = 6
@@ -103,23 +102,13 @@ class SearchResult(TypedResult):
 Case = TypedCase[Question, SearchOptions]
 
 
-class SemanticSearch(TypedPipeline[SearchParameters, Question, SearchResult, SearchOptions]):
+class SemanticSearch(OneText, TypedPipeline[SearchParameters, Question, SearchResult, SearchOptions]):
     """The pipeline. Immutable once made."""
-
-    def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - tokenizer and index are read by scoring alone
-        """Make the input's type of the manifest's field and limits."""
-        given = self.parameters
-        fields: dict[str, Any] = {given.field: (text_field(given, given.title, given.example), ...)}
-        self.input_type = create_model("Question", __base__=Question, **fields)
 
     @property
     def graphs(self) -> Mapping[str, GraphSpec]:
         """See text_vectors."""
         return {MODEL: encoder_graph(self.parameters)}
-
-    def check(self, value: Question) -> None:
-        """See texts."""
-        check_text(getattr(value, self.parameters.field), self.parameters.field, self.parameters.script)
 
     def open_bundle(self, folder: Path) -> Searcher:
         """See TypedPipeline. Raises BundleRefused if tokenizer or index are damaged or another model's."""

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
-
-from pydantic import Field, create_model
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from models.lazy import np
 from models.pipelines.classification import Classifier
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import Run, TensorSpec
+from models.pipelines.one_text import (
+    OneText,
+    OneTextParameters,
+    TextInput,
+    TokenCount,
+    Truncated,
+    WindowCount,
+)
 from models.pipelines.text_tokens import (
     ReadText,
     TextTokenizer,
@@ -24,43 +30,33 @@ from models.pipelines.text_tokens import (
     runs_of_windows,
     text_feeds,
 )
-from models.pipelines.texts import FieldName, TextParameters, check_texts, text_field
-from models.pipelines.typed import InputT, NoOptions, TypedCase, TypedInput
+from models.pipelines.texts import TextParameters
+from models.pipelines.typed import InputT, NoOptions, TypedCase
 from models.pipelines.typed_classification import ClassificationResult, TypedClassification
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array, ReadFile
-
-Count = Annotated[int, Field(ge=0)]
 
 
 class ReadingClassifierParameters(ClassificationParameters, TextParameters):
     """The parameters of every classification of what a tokenizer reads."""
 
 
-class TextClassificationParameters(ReadingClassifierParameters):
+class TextClassificationParameters(ReadingClassifierParameters, OneTextParameters):
     """The `[parameters]` table of a text classification manifest."""
-
-    field: FieldName = "text"
-    title: str = "Text"
-    example: str
-
-
-class TextInput(TypedInput):
-    """A text, in the manifest's `field`."""
 
 
 class ReadResult(ClassificationResult):
     """A classification, with what was read: how many tokens, and whether some were left out."""
 
-    tokens: Annotated[Count, Field(description="of the text, as the model's tokenizer cuts it")]
-    truncated: Annotated[bool, Field(description="the text is longer than was read; the model then abstains")]
+    tokens: TokenCount
+    truncated: Truncated
 
 
 class TextResult(ReadResult):
     """The same of a text that may be read in windows."""
 
-    windows: Annotated[Count, Field(description="in which it was read")]
+    windows: WindowCount
 
 
 TextParametersT = TypeVar("TextParametersT", bound=ReadingClassifierParameters)
@@ -137,21 +133,10 @@ class TextScorer(Generic[InputT]):
         return kind.model_validate(result | known)
 
 
-class TextClassification(ClassificationOfTexts[TextClassificationParameters, TextInput]):
+class TextClassification(OneText, ClassificationOfTexts[TextClassificationParameters, TextInput]):
     """The pipeline. Immutable once made."""
 
     result_type = TextResult
-
-    def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - the tokenizer is read by scoring alone
-        """Make the input's type of the manifest's field and limits."""
-        given = self.parameters
-        field = text_field(given, given.title, given.example)
-        fields: dict[str, Any] = {given.field: (field, ...)}
-        self.input_type = create_model("TextInput", __base__=TextInput, **fields)
-
-    def check(self, value: TextInput) -> None:
-        """See texts."""
-        check_texts(value.model_dump(), self.parameters.script)
 
     def read_by(self, tokenizer: TextTokenizer, value: TextInput) -> ReadText:
         """See ClassificationOfTexts."""

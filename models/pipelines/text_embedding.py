@@ -10,27 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field
 
 from models.lazy import np
 from models.manifest import MODEL
 from models.pipelines.contract import GraphSpec, Run
-from models.pipelines.text_classification import Count
+from models.pipelines.one_text import Count, OneText, TextInput, TokenCount, Truncated, WindowCount
 from models.pipelines.text_tokens import ReadText
 from models.pipelines.text_vectors import EncoderParameters, TextEncoder, encoder_graph
-from models.pipelines.texts import check_text, text_field
-from models.pipelines.typed import NoOptions, TypedCase, TypedInput, TypedPipeline, TypedResult
+from models.pipelines.typed import NoOptions, TypedCase, TypedPipeline, TypedResult
 
 if TYPE_CHECKING:
-    from models.pipelines.contract import Array, ReadFile
+    from models.pipelines.contract import Array
 
 DECIMALS = 7  # float32 holds no more
-
-
-class TextInput(TypedInput):
-    """A text, in the manifest's `field`."""
 
 
 class EmbeddingResult(TypedResult):
@@ -45,28 +40,18 @@ class EmbeddingResult(TypedResult):
     vector: list[float] | None
     abstained: bool
     abstain_reason: str | None
-    tokens: Annotated[Count, Field(description="of the text, as the model's tokenizer cuts it")]
-    windows: Annotated[Count, Field(description="in which it was read")]
-    truncated: Annotated[bool, Field(description="the text is longer than was read; the model then abstains")]
+    tokens: TokenCount
+    windows: WindowCount
+    truncated: Truncated
 
 
-class TextEmbedding(TypedPipeline[EncoderParameters, TextInput, EmbeddingResult, NoOptions]):
+class TextEmbedding(OneText, TypedPipeline[EncoderParameters, TextInput, EmbeddingResult, NoOptions]):
     """The pipeline. Immutable once made."""
-
-    def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - the tokenizer is read by scoring alone
-        """Make the input's type of the manifest's field and limits."""
-        given = self.parameters
-        fields: dict[str, Any] = {given.field: (text_field(given, given.title, given.example), ...)}
-        self.input_type = create_model("TextInput", __base__=TextInput, **fields)
 
     @property
     def graphs(self) -> Mapping[str, GraphSpec]:
         """See the module."""
         return {MODEL: encoder_graph(self.parameters)}
-
-    def check(self, value: TextInput) -> None:
-        """See texts."""
-        check_text(getattr(value, self.parameters.field), self.parameters.field, self.parameters.script)
 
     def open_bundle(self, folder: Path) -> Embedder:
         """See TypedPipeline. Raises BundleRefused if the tokenizer is damaged or another model's."""

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from models.lazy import np
 from models.pipelines.contract import ANY_LENGTH, GraphSpec, PredictionInvalid, Run, TensorSpec
+from models.pipelines.one_text import OneTextParameters
 from models.pipelines.text_tokens import (
     ReadText,
     TextTokenizer,
@@ -20,7 +21,6 @@ from models.pipelines.text_tokens import (
     runs_of_windows,
     text_feeds,
 )
-from models.pipelines.texts import FieldName, TextParameters
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array
@@ -29,12 +29,9 @@ VECTOR: Final = "vector"
 HIDDEN: Final = "hidden"
 
 
-class EncoderParameters(TextParameters):
+class EncoderParameters(OneTextParameters):
     """What every pipeline with an encoder has in its `[parameters]`."""
 
-    field: FieldName = "text"
-    title: str = "Text"
-    example: str
     encoder: Annotated[
         str,
         Field(

@@ -14,16 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, model_validator
 
 from models.lazy import np
 from models.manifest import MODEL
 from models.pipelines.classification import NOVELTY
 from models.pipelines.classification_parameters import LabelParameters, Novelty, Share
 from models.pipelines.contract import ANY_LENGTH, GraphSpec, Label, PredictionInvalid, Run, TensorSpec
-from models.pipelines.text_classification import Count
+from models.pipelines.one_text import (
+    Count,
+    OneText,
+    OneTextParameters,
+    TextInput,
+    TokenCount,
+    Truncated,
+    WindowCount,
+)
 from models.pipelines.text_tokens import (
     ReadText,
     TextTokenizer,
@@ -31,8 +39,7 @@ from models.pipelines.text_tokens import (
     runs_of_windows,
     text_feeds,
 )
-from models.pipelines.texts import FieldName, TextParameters, check_text, text_field
-from models.pipelines.typed import NoOptions, TypedCase, TypedInput, TypedPipeline, TypedResult
+from models.pipelines.typed import NoOptions, TypedCase, TypedPipeline, TypedResult
 from models.pipelines.typed_classification import Coding
 
 if TYPE_CHECKING:
@@ -40,12 +47,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.pipelines.contract import Array, ReadFile
+    from models.pipelines.contract import Array
 
 LOGITS: Final = "logits"
 
 
-class TokenClassificationParameters(TextParameters):
+class TokenClassificationParameters(OneTextParameters):
     """The `[parameters]` table of a token classification manifest. An entity of less than `least_probability` is left out."""
 
     labels: Annotated[tuple[LabelParameters, ...], Field(min_length=1, max_length=500, strict=False)]
@@ -55,19 +62,12 @@ class TokenClassificationParameters(TextParameters):
         Field(description="what has one tag: each token, or each word that of its first"),
     ] = "tokens"
     novelty: Novelty | None = None
-    field: FieldName = "text"
-    title: str = "Text"
-    example: str
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         if len({label.id for label in self.labels}) < len(self.labels):
             raise ValueError("labels: give each label its own id")
         return self
-
-
-class TextInput(TypedInput):
-    """A text, in the manifest's `field`."""
 
 
 class Entity(TypedResult):
@@ -91,19 +91,15 @@ class EntitiesResult(TypedResult):
     entities: list[Entity] | None
     abstained: bool
     abstain_reason: str | None
-    tokens: Annotated[Count, Field(description="of the text, as the model's tokenizer cuts it")]
-    windows: Annotated[Count, Field(description="in which it was read")]
-    truncated: Annotated[bool, Field(description="the text is longer than was read; the model then abstains")]
+    tokens: TokenCount
+    windows: WindowCount
+    truncated: Truncated
 
 
-class TokenClassification(TypedPipeline[TokenClassificationParameters, TextInput, EntitiesResult, NoOptions]):
+class TokenClassification(
+    OneText, TypedPipeline[TokenClassificationParameters, TextInput, EntitiesResult, NoOptions]
+):
     """The pipeline. Immutable once made."""
-
-    def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - the tokenizer is read by scoring alone
-        """Make the input's type of the manifest's field and limits."""
-        given = self.parameters
-        fields: dict[str, Any] = {given.field: (text_field(given, given.title, given.example), ...)}
-        self.input_type = create_model("TextInput", __base__=TextInput, **fields)
 
     @property
     def graphs(self) -> Mapping[str, GraphSpec]:
@@ -116,10 +112,6 @@ class TokenClassification(TypedPipeline[TokenClassificationParameters, TextInput
     def labels(self) -> list[Label]:
         """The types of entities, in the graph's order."""
         return [Label(**label.model_dump()) for label in self.parameters.labels]
-
-    def check(self, value: TextInput) -> None:
-        """See texts."""
-        check_text(getattr(value, self.parameters.field), self.parameters.field, self.parameters.script)
 
     def open_bundle(self, folder: Path) -> Tagger:
         """See TypedPipeline. Raises BundleRefused if the tokenizer is damaged or another model's."""

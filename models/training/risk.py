@@ -18,6 +18,7 @@ from models.training.graph_writer import GraphWriter
 from models.training.nested import Families, choose, cross_entropy, nested
 from models.training.novelty import Mahalanobis, novelty_figures
 from models.training.tables import Blend, Columns, Design
+from models.training.writing import write_report
 
 Floats = NDArray[np.float64]
 Masks = Mapping[str, NDArray[np.bool_]]
@@ -259,6 +260,22 @@ def write_graph(study: Study, shipped: Shipped, path: Path) -> float:
     wanted = {"probability": shipped.probability(study.rows), "novelty": shipped.detector.novelty(study.rows)}
     fed = {"features": study.columns.fed(study.rows)}
     return parity(path, fed, {name: values[:, None] for name, values in wanted.items()}, within=1e-4)
+
+
+def write_bundle(
+    folder: Path, study: Study, foreign: Floats, *, protocol: str, foreign_set: str
+) -> list[tuple[str, Floats]]:
+    """Measure, train on every row, export, and write the report of a study; rows for golden cases, with a note each.
+
+    `foreign` [F] is a row unlike the study's, the last of them.
+    """
+    found = measured(study)
+    shipped, limits = ship(study, found)
+    gap = write_graph(study, shipped, folder / "model.onnx")
+    write_report(
+        folder, {**report(study, found, limits), "parity": gap, "protocol": protocol}, foreign_set=foreign_set
+    )
+    return made_up(study, shipped, limits, foreign)
 
 
 def made_up(

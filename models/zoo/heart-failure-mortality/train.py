@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from models.training import risk
 from models.training.tables import Boosting, Columns, Forest, Linear
-from models.training.writing import write_golden, write_report
+from models.training.writing import write_golden
 
 Floats = NDArray[np.float64]
 
@@ -125,11 +125,7 @@ def study_of(rows: Floats, truth: Floats) -> risk.Study:
 def train(data: Path) -> None:
     """Measure, train on every row, export, and write the bundle's files."""
     rows, truth = read_rows(data)
-    study = study_of(rows, truth)
-    found = risk.measured(study)
-    shipped, limits = risk.ship(study, found)
-    gap = risk.write_graph(study, shipped, HERE / "model.onnx")
-    figures = {**risk.report(study, found, limits), "parity": gap, "protocol": PROTOCOL}
-    write_report(HERE, figures, foreign_set=FOREIGN_SET)
-    cases = risk.made_up(study, shipped, limits, drawn(1)[0])
+    cases = risk.write_bundle(
+        HERE, study_of(rows, truth), drawn(1)[0], protocol=PROTOCOL, foreign_set=FOREIGN_SET
+    )
     write_golden(HERE, [(note, as_input(row)) for note, row in cases])

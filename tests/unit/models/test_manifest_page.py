@@ -29,6 +29,7 @@ from models.pipelines.molecule_tasks import (
     MoleculeParameters,
     Regression,
 )
+from models.pipelines.one_text import OneTextParameters
 from models.pipelines.semantic_search import Relevance, SearchParameters
 from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.table_input import TableParameters
@@ -86,7 +87,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.interval]`": Interval,
     "`golden.json`": GoldenCase,
 }
-BASES = {ManifestTable, MeasuredFeature, ReadingClassifierParameters}
+BASES = {ManifestTable, MeasuredFeature, OneTextParameters, ReadingClassifierParameters}
 SHARED = (
     ClassificationParameters,
     TableParameters,
