@@ -24,6 +24,7 @@ Load = Callable[[ModelManifest, ReadFile], Pipeline]
 # images never loads Pillow.
 _BUILT_IN: Final = {
     "image-classification": "models.pipelines.image_classification",
+    "image-segmentation": "models.pipelines.image_segmentation",
     "molecule-property": "models.pipelines.molecule_property",
     "semantic-search": "models.pipelines.semantic_search",
     "sequence-classification": "models.pipelines.sequence_classification",

@@ -120,6 +120,7 @@ OWN: dict[str, dict[str, Any]] = {
             "place",
         ],
     },
+    "image-segmentation": {"labels": ["nucleus"], "tile": 32, "multiple": 16, "overlap": 8},
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
     "molecule-property": MOLECULES,
     "timeseries-classification": {
@@ -138,6 +139,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
 }  # by pipeline: parameters that only it has
 WITHOUT_CLASSES = {
+    "image-segmentation",
     "semantic-search",
     "tabular-regression",
     "tensor",

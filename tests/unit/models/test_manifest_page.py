@@ -30,6 +30,7 @@ from models.pipelines.molecule_tasks import (
     Regression,
 )
 from models.pipelines.one_text import OneTextParameters
+from models.pipelines.segmentation_types import InstanceParameters, SegmentationParameters
 from models.pipelines.semantic_search import Relevance, SearchParameters
 from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.table_input import TableParameters
@@ -56,6 +57,8 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.window]`": WindowParameters,
     "`[parameters]` of every graph that takes an image": ImageFeedParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
+    "`[parameters]` of `image-segmentation`": SegmentationParameters,
+    "`[parameters.instances]`": InstanceParameters,
     "`[parameters]` of `molecule-property`": MoleculeParameters,
     "`[parameters.features]`": MoleculeFeatures,
     "`[parameters.domain]`": MoleculeDomain,
