@@ -154,7 +154,7 @@ class Feeding:
                     yield unlike("inputs", each, missing("inputs", each, self._inputs, written))
         elif source.columns:
             yield from _unfit_columns(tensor, source)
-        elif reason := _element_reason(tensor, spec) or _shape_reason(tensor, spec.shape):
+        elif reason := _element_reason(tensor, spec) or _row_reason(tensor, spec):
             yield unlike("inputs", spec, reason)
 
 
@@ -177,6 +177,10 @@ def _unfit_columns(tensor: Tensor, source: _Source) -> Iterator[Fault]:
     for column, reason in reasons:
         if reason:
             yield unlike("inputs", column, reason)
+
+
+def _row_reason(tensor: Tensor, spec: TensorSpec) -> str | None:
+    return None if spec.lone and fits(tensor.shape, spec.shape) else _shape_reason(tensor, spec.shape)
 
 
 def _shape_reason(tensor: Tensor, shape: tuple[int, ...]) -> str | None:
@@ -215,6 +219,8 @@ def _advice(dtype: str, element: str) -> str | None:
 def _value(source: _Source, tensor: Tensor, feed: Array) -> Array:
     """One input of the graph."""
     element = np.dtype(object if tensor.element == "string" else tensor.element)
+    if source.spec.lone and feed.ndim > len(tensor.shape):
+        return np.squeeze(_converted(feed, element), axis=0)
     if source.places is None and feed.dtype.names is None and feed.ndim == len(tensor.shape):
         return _converted(feed, element)
     places = range(len(source.columns)) if source.places is None else source.places

@@ -21,6 +21,15 @@ _FILTERS: Final[dict[Filter, Image.Resampling]] = {
 }
 
 
+class Area(NamedTuple):
+    """A part of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 class Fitting(NamedTuple):
     """How an image becomes `width` x `height`.
 
@@ -67,16 +76,22 @@ class Fitting(NamedTuple):
             return max(1, height * self.width // self.height), height
         return width, max(1, width * self.height // self.width)
 
-    def _padded(self, pixels: Image.Image) -> Image.Image:
-        width, height = pixels.size
+    def area(self, size: tuple[int, int]) -> Area:
+        """Where all of an image of `size` (width, height) is seen in the result: not for `crop`, which loses some of it."""
+        assert self.fit != "crop", "a part is lost"
+        if self.fit == "stretch":
+            return Area(0, 0, self.width, self.height)
+        width, height = size
         if width * self.height >= height * self.width:
             within = self.width, max(1, round(height * self.width / width))
         else:
             within = max(1, round(width * self.height / height)), self.height
+        return Area((self.width - within[0]) // 2, (self.height - within[1]) // 2, *within)
+
+    def _padded(self, pixels: Image.Image) -> Image.Image:
+        area = self.area(pixels.size)
         frame = Image.new(pixels.mode, (self.width, self.height), _grey(pixels.mode, self.padding))
-        frame.paste(
-            self._resized(pixels, *within), ((self.width - within[0]) // 2, (self.height - within[1]) // 2)
-        )
+        frame.paste(self._resized(pixels, area.width, area.height), (area.left, area.top))
         return frame
 
 

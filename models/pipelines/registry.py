@@ -26,6 +26,7 @@ _BUILT_IN: Final = {
     "image-classification": "models.pipelines.image_classification",
     "image-segmentation": "models.pipelines.image_segmentation",
     "molecule-property": "models.pipelines.molecule_property",
+    "object-detection": "models.pipelines.object_detection",
     "semantic-search": "models.pipelines.semantic_search",
     "sequence-classification": "models.pipelines.sequence_classification",
     "tabular-classification": "models.pipelines.tabular_classification",

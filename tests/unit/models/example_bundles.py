@@ -80,6 +80,10 @@ OWN: dict[str, dict[str, Any]] = {
     "tabular-classification": {"features": FEATURES},
     "tabular-regression": {"features": FEATURES, "title": "Effect"},
     "image-classification": {"size": 8},
+    "object-detection": {
+        "size": 32,
+        "labels": ["platelets", {"id": "ill", "display": "Ill cell", "threshold": 0.4}],
+    },
     "semantic-search": {
         "longest": 200,
         "vocabulary": 12,
@@ -140,6 +144,7 @@ OWN: dict[str, dict[str, Any]] = {
 }  # by pipeline: parameters that only it has
 WITHOUT_CLASSES = {
     "image-segmentation",
+    "object-detection",
     "semantic-search",
     "tabular-regression",
     "tensor",

@@ -16,6 +16,7 @@ from models.pipelines.classification_parameters import (
     Novelty,
     Threshold,
 )
+from models.pipelines.detection_types import DetectionLabel, DetectionParameters
 from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, IntegerFeature, TextFeature
 from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
@@ -59,6 +60,8 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `image-classification`": ImageParameters,
     "`[parameters]` of `image-segmentation`": SegmentationParameters,
     "`[parameters.instances]`": InstanceParameters,
+    "`[parameters]` of `object-detection`": DetectionParameters,
+    "A class of things": DetectionLabel,
     "`[parameters]` of `molecule-property`": MoleculeParameters,
     "`[parameters.features]`": MoleculeFeatures,
     "`[parameters.domain]`": MoleculeDomain,
@@ -97,6 +100,7 @@ SHARED = (
     FeatureTable,
     ImageFileParameters,
     ImageFeedParameters,
+    LabelParameters,
     TextParameters,
     EncoderParameters,
 )
