@@ -6,6 +6,8 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from models.manifest import MODEL
 from models.pipelines import Answer, Array, Case, load_pipeline
@@ -82,3 +84,39 @@ def edges(result: Mapping[str, Any]) -> list[list[float]]:
     return [
         [each["box"][name] for name in ("left", "top", "right", "bottom")] for each in result["detections"]
     ]
+
+
+def as_torchvision(folder: Path) -> Path:
+    """One image [3,H,W] without an axis of images; a box for each line that is bright, so of any number; labels from 1."""
+    down, across = GRAPH
+    constants: dict[str, Array] = {
+        "half": np.array(0.5, np.float32), "axes": np.array([0, 2], np.int64), "first": np.array([0], np.int64),
+        "wide": np.array([[0, 0, across, 1]], np.float32), "step": np.array([[0, 1, 0, 1]], np.float32),
+        "column": np.array([-1, 1], np.int64), "line": np.array([-1], np.int64),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMean", ["image", "axes"], ["means"], keepdims=0),
+        helper.make_node("Greater", ["means", "half"], ["bright"]),
+        helper.make_node("NonZero", ["bright"], ["found"]),
+        helper.make_node("Reshape", ["found", "line"], ["lines"]),
+        helper.make_node("Gather", ["means", "lines"], ["scores"]),
+        helper.make_node("Cast", ["found"], ["places"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["places", "column"], ["offsets"]),
+        helper.make_node("Mul", ["offsets", "step"], ["moved"]),
+        helper.make_node("Add", ["moved", "wide"], ["boxes"]),
+        helper.make_node("Sign", ["scores"], ["ones"]),
+        helper.make_node("Cast", ["ones"], ["labels"], to=TensorProto.INT64),
+    ]
+    graph = helper.make_graph(
+        nodes, "lines", [helper.make_tensor_value_info("image", TensorProto.FLOAT, [3, down, across])],
+        [
+            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["k", 4]),
+            helper.make_tensor_value_info("labels", TensorProto.INT64, ["k"]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["k"]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
