@@ -39,7 +39,8 @@ class ColourStatistics(nn.Module):
         mean = images.mean((2, 3))
         centred = images - mean[:, :, None, None]
         spread = (centred * centred).mean((2, 3)).sqrt()
-        border = (images[:, :, 0] + images[:, :, -1] + images[:, :, :, 0] + images[:, :, :, -1]).mean(2) / 4
+        edges = (images[:, :, 0], images[:, :, -1], images[:, :, :, 0], images[:, :, :, -1])
+        border = torch.stack([edge.mean(2) for edge in edges]).mean(0)
         turned = centred[:, [1, 2, 0]]
         shared = (centred * turned).mean((2, 3)) / (spread * spread[:, [1, 2, 0]] + 1e-3)
         grey = images.mean(1, keepdim=True)
