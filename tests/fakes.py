@@ -125,6 +125,10 @@ class ScriptedGraph:
         outputs: dict[str, Array] = self.real.run(feeds)
         return outputs
 
+    def trim(self) -> None:
+        """See LoadedGraph."""
+        self.real.trim()
+
     def beside(self) -> "ScriptedGraph":
         """Its runs are scripted and noted alike."""
         other = copy(self)

@@ -26,6 +26,9 @@ class Graphs(Protocol):
     def stop(self) -> None:
         """Make a run in progress end with RunTimedOut, as soon as its kernel checks for this. Called from another thread."""
 
+    def trim(self) -> None:
+        """Let the next run of each graph free the memory that larger ones before it left allocated."""
+
     def beside(self) -> "Graphs":
         """The same graphs for another thread: their runs may overlap with these, and a stop ends only their own."""
 
@@ -45,6 +48,11 @@ class FittedGraphs:
     def size_mb(self) -> float:
         """See Graphs."""
         return sum(graph.size_mb for graph in self._graphs.values()) + self._side_mb
+
+    def trim(self) -> None:
+        """See Graphs."""
+        for graph in self._graphs.values():
+            graph.trim()
 
     def beside(self) -> "FittedGraphs":
         """See Graphs."""

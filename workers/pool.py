@@ -225,6 +225,7 @@ class ModelPool:
         try:
             if provider == CPU:
                 faults = tried.compare(tried.affordable(), largest=loaded.batch_limit)
+                tried.end()
             else:
                 loaded.batch_limit = tried.fitting(loaded.batch_limit)
                 faults = tried.compare(bundle.golden, largest=loaded.batch_limit)

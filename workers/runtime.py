@@ -71,6 +71,9 @@ class LoadedGraph(Graph, Protocol):
     def signature(self) -> Signature:
         """Its inputs and outputs."""
 
+    def trim(self) -> None:
+        """Let the next run free the memory that larger ones before it left allocated, and it does not need."""
+
     def beside(self) -> "LoadedGraph":
         """The same graph for another thread: its runs may overlap with these, and a stop ends only its own."""
 
@@ -210,6 +213,7 @@ class OnnxGraph:
         self._device = device if device is not None and _is_numeric(session) else None
         self._lock = threading.Lock()
         self._running: ort.RunOptions | None = None
+        self._trims = False
 
     @property
     def size_mb(self) -> float:
@@ -225,10 +229,17 @@ class OnnxGraph:
         """See LoadedGraph."""
         return OnnxGraph(self._session, self._size_mb, device=self._device, end_process=self._end_process)
 
+    def trim(self) -> None:
+        """See LoadedGraph. The memory of a device is kept: to allocate it again takes long."""
+        self._trims = True
+
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See Graph."""
         options = ort.RunOptions()
         options.log_severity_level = SILENT
+        if self._trims:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            self._trims = False
         with self._lock:
             self._running = options
         try:

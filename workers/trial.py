@@ -73,6 +73,11 @@ class Trial:
             raise short_of_memory[0]
         return faults
 
+    def end(self) -> None:
+        """Free what batches left allocated: jobs may come alone, or not at all. Raises GoldenFailed or OutOfMemory."""
+        self._graphs.trim()
+        self._answer(self._first())
+
     def _first(self) -> list[Case]:
         return encode_cases(self._bundle.golden[:1], self._pipeline)
 

@@ -58,6 +58,10 @@ class DeviatingGraph:
         gap = self._runtime.off_by if size >= self._runtime.off_from else 0.0
         return {name: value + np.float32(gap) for name, value in self._real.run(feeds).items()}
 
+    def trim(self) -> None:
+        """See LoadedGraph."""
+        self._real.trim()
+
     def beside(self) -> "DeviatingGraph":
         """See LoadedGraph."""
         return DeviatingGraph(self._real.beside(), self._runtime)

@@ -29,6 +29,9 @@ class SlowGraph:
         assert self.go.wait(5)
         return dict(feeds)
 
+    def trim(self) -> None:
+        pass
+
     def beside(self) -> "SlowGraph":
         return self
 
