@@ -1,7 +1,9 @@
 """Rows by name: rows of the database as values whose fields are named like the columns."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar
 
 Row = Any  # a named tuple of the columns that a statement answers with: mypy does not know them
@@ -15,11 +17,14 @@ def build(kind: type[T], row: Row, /, **derived: Any) -> T:
     So a column that is added to a statement and to the dataclass is in the value. One that only the dataclass has raises
     AttributeError; one that only the row has is left out.
     """
-    names = _columns(kind, *derived)  # type: ignore[arg-type]  # a class is hashable
-    return kind(**{name: getattr(row, name) for name in names}, **derived)
+    names, read = _columns(kind, *derived)  # type: ignore[arg-type]  # a class is hashable
+    return kind(**dict(zip(names, read(row), strict=True)), **derived)
 
 
 @cache
-def _columns(kind: Any, *derived: str) -> tuple[str, ...]:
-    """The fields of a dataclass that come from columns."""
-    return tuple(field.name for field in fields(kind) if field.init and field.name not in derived)
+def _columns(kind: Any, *derived: str) -> tuple[tuple[str, ...], Callable[[Row], tuple[Any, ...]]]:
+    """The fields of a dataclass that come from columns, and what reads them all."""
+    names = tuple(field.name for field in fields(kind) if field.init and field.name not in derived)
+    if len(names) > 1:
+        return names, attrgetter(*names)
+    return names, lambda row: tuple(getattr(row, name) for name in names)

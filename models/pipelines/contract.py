@@ -8,7 +8,6 @@ cases. Both must be thread-safe: one instance serves all threads.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +58,11 @@ class FieldFault:
     detail: str
 
 
+_DIGITS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_CONTAINERS: Final = (dict, list, tuple)
+_TEXT: Final = frozenset((str,))
 LEVELS: Final = 200  # deeper JSON is cannot be read back
-LONG_NUMBER: Final = re.compile(rb"[0-9]{4300}")  # longer integers are read back by nobody
+LONG_NUMBER: Final = 4300  # digits: longer integers are read back by nobody
 UNFIT: Final = FieldFault(
     "", FieldCode.INPUT_UNFIT, "The model does not take this input: compare it with the model's card."
 )
@@ -270,7 +272,7 @@ def result_json(result: object) -> bytes:
         content = to_json(result)
         if b"NaN" in content or b"Infinity" in content:  # perhaps in a text
             json.dumps(result, allow_nan=False)
-        if LONG_NUMBER.search(content):  # perhaps in a text
+        if has_digits(content, LONG_NUMBER):  # perhaps in a text
             json.loads(content)
         if content.count(b"[") + content.count(b"{") > LEVELS:  # perhaps side by side
             from_json(content)
@@ -281,16 +283,25 @@ def result_json(result: object) -> bytes:
     return content
 
 
+def has_digits(content: bytes, count: int) -> bool:
+    """Whether at least `count` digits stand side by side. Quicker than a pattern, which stops at every digit."""
+    return len(content) >= count and b"0" * count in content.translate(_DIGITS)
+
+
 def keys_meet(value: object) -> bool:
     """Whether two keys of one object, such as 1 and "1", are the same once they are written as JSON."""
-    if not isinstance(value, dict):
-        parts = value if isinstance(value, list | tuple) else ()
-        return any(keys_meet(part) for part in parts if isinstance(part, dict | list | tuple))
-    if any(not isinstance(key, str) for key in value):
-        written = dict.fromkeys(value)
-        if len(from_json(to_json(written))) < len(value):
-            return True
-    return any(map(keys_meet, value.values()))
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            if not set(map(type, found)) <= _TEXT and len(from_json(to_json(dict.fromkeys(found)))) < len(
+                found
+            ):
+                return True
+            waiting += [part for part in found.values() if isinstance(part, _CONTAINERS)]
+        elif isinstance(found, list | tuple):
+            waiting += [part for part in found if isinstance(part, _CONTAINERS)]
+    return False
 
 
 def refuse_options(value: object) -> dict[str, object]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from models.pipelines.contract import PredictionInvalid, result_json
+from models.pipelines.contract import PredictionInvalid, has_digits, result_json
 
 Schema = Mapping[str, Any]
 
@@ -21,6 +21,7 @@ MOST: Final = sys.float_info.max
 COLUMN: Final = (
     "x-column"  # in a property's schema: the name of its column, or what an object's columns begin with
 )
+LONG_DIGITS: Final = 19
 LONG_INTEGER: Final = re.compile(rb"(?<![0-9.])[0-9]{19}")  # digits of fractions may be as many
 INT64: Final = range(-(2**63), 2**63)
 MARKERS: Final = "missing_markers"  # of an input's schema: what cells of files may hold for an absent value
@@ -137,7 +138,7 @@ def stored_result(result: Mapping[str, Any], schema: Callable[[], Schema]) -> by
     Only of integers does a column hold less than JSON does; the schema is asked for where there is such a one.
     """
     content = result_json(result)
-    if LONG_INTEGER.search(content):  # perhaps in a text or a list
+    if has_digits(content, LONG_DIGITS) and LONG_INTEGER.search(content):  # perhaps in a text or a list
         fields = [field for field in result_fields(schema()) if field.kind is ColumnKind.INTEGER]
         result_columns(fields, [result])
     return content

@@ -175,7 +175,7 @@ def submit(
     if len(given) == 1:
         stored = work.execute(SUBMIT_ONE, given[0])
     else:
-        stored = work.execute(SUBMIT_MANY, {name: [row[name] for row in given] for name in COLUMN_TYPES})
+        stored = work.execute(SUBMIT_MANY, {name: _column(name, given) for name in COLUMN_TYPES})
     created = {row.id: row.created_at for row in stored}
     fresh = {job_id: job for job_id, job in zip(ids, new_jobs, strict=True) if job_id in created}
     inputs.store(work, ((job_id, job.principal, job.parts) for job_id, job in fresh.items()))
@@ -236,6 +236,12 @@ def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None, *, depth
         else None,
         "origin": job.origin.value,
     }
+
+
+def _column(name: str, given: Sequence[dict[str, Param]]) -> Param:
+    """One column of several jobs. One that is null throughout is passed as null, which `unnest` fills up with nulls."""
+    values = [row[name] for row in given]
+    return None if values.count(None) == len(values) else values
 
 
 def _sealed_context(job_id: UUID, job: NewJob) -> bytes | None:
