@@ -56,11 +56,9 @@ WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)  # of BM25
 COST = 0.005
 PROBES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 RECALL = 0.985
-FALSE_ALARMS = 0.02  # of the limit, on questions that chose the weight
+CAUGHT = 0.85  # of foreign texts in English that choose the limit, at least
 SOME = 600  # questions of a tenth, at most, where the whole collection is searched
-FOREIGN_SET = (
-    "everyday questions, sentences of the manual of Python, and French sentences on drug interactions"
-)
+FOREIGN_SET = "everyday questions and sentences of the manual of Python, none of which chose the limit"
 GOLDEN = (
     ("symptoms of a disease", "What are the first signs of Parkinson disease?"),
     ("inheritance", "If I carry the gene for cystic fibrosis, will my children get it?"),
@@ -105,9 +103,13 @@ def train(data: Path) -> None:
         shutil.rmtree(HERE / "index", ignore_errors=True)
         whole = collection.written(HERE)
         report |= approximation(whole, asked, questions, weight)
-        foreign = foreign_sets(data / "drug_interactions")
-        found = {name: projected(encoding.texts(texts)[1], projection) for name, texts in foreign.items()}
-        report |= relevance(whole, asked, questions, found)
+        sets = {
+            **foreign_sets(data / "drug_interactions"),
+            "liveqa": [text for text, _ in read_liveqa(data / "medquad")[1]],
+        }
+        vectors_of = {name: projected(encoding.texts(texts)[1], projection) for name, texts in sets.items()}
+        apart = questions.part(of_tenth(asked, APART)[:SOME]).vectors
+        report |= relevance(whole, vectors_of | {"medquad": apart})
     report |= {"parity": checked_parity(questions), "seed": SEED}
     write_report(HERE, report, foreign_set=FOREIGN_SET, questions_some=SOME, by_source=by_source(report))
     write_cases()
@@ -280,19 +282,24 @@ def approximation(
     }
 
 
-def relevance(
-    index: SearchIndex, asked: Sequence[Asked], questions: Questions, foreign: dict[str, Floats]
-) -> dict[str, object]:
-    """The limit that FALSE_ALARMS of the questions that choose are below, and how many others and foreign texts are."""
-    choosing, apart = (questions.part(of_tenth(asked, tenth)[:SOME]) for tenth in (CHOOSING, APART))
-    limit = round(float(np.quantile(choosing.similarities(index), FALSE_ALARMS)), 2)
-    caught = {name: Questions(vectors, ()).similarities(index) < limit for name, vectors in foreign.items()}
+def relevance(index: SearchIndex, vectors: dict[str, Floats]) -> dict[str, object]:
+    """The lowest limit, in hundredths, that CAUGHT of every second foreign text in English is below, and its effect on others.
+
+    No question of a person chooses it. `vectors` are those of the foreign sets, and of questions by `medquad` and `liveqa`.
+    """
+    best = {name: Questions(each, ()).similarities(index) for name, each in vectors.items()}
+    choosing = np.concatenate([best["everyday"][::2], best["manual"][::2]])
+    limit = next(each for each in np.arange(1, 100) / 100 if (choosing < each).mean() >= CAUGHT)
+    others = {"everyday": best["everyday"][1::2], "manual": best["manual"][1::2], "french": best["french"]}
+    english = np.concatenate([others["everyday"], others["manual"]])
     return {
         "limit": limit,
-        "false_alarm_rate": (apart.similarities(index) < limit).mean(),
-        "catch_rate": np.concatenate(list(caught.values())).mean(),
-        "caught": {name: found.mean() for name, found in caught.items()},
-        "foreign": {name: len(found) for name, found in caught.items()},
+        "false_alarm_rate": (best["liveqa"] < limit).mean(),
+        "false_alarm_rate_medquad": (best["medquad"] < limit).mean(),
+        "catch_rate": (english < limit).mean(),
+        "catch_rate_95": interval(lambda rows: float((english < limit)[rows].mean()), len(english), seed=SEED),
+        "caught": {name: (found < limit).mean() for name, found in others.items()},
+        "foreign": {name: len(found) for name, found in others.items()},
     }
 
 
