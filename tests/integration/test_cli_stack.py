@@ -108,6 +108,40 @@ def test_labelled_cases_are_evaluated_alike_as_table_as_jobs_and_as_batch(
     assert table["figures"] == jobs["figures"] == batch["figures"]
 
 
+def test_tasks_with_missing_truths_are_evaluated_alike_as_table_as_jobs_and_as_batch(
+    stack: Stack, tmp_path: Path
+) -> None:
+    name = "molecule-properties"
+    golden = json.loads((factories.ZOO / name / "golden.json").read_text())["cases"][:8]
+    cases = []
+    for row, case in enumerate(golden):
+        tasks = case["expected"]["tasks"]
+        active = int(tasks["tox21_nr_er"]["probability"] >= 0.1)
+        truth = {"solubility": tasks["solubility"]["value"] + 0.5, "tox21_nr_er": active if row else None}
+        cases.append((case["input"]["smiles"], truth))
+    rows = [f"{smiles},{truth['solubility']},{_cell(truth['tox21_nr_er'])}" for smiles, truth in cases]
+    (tmp_path / "cases.csv").write_text("\n".join(["smiles,logs,er", *rows]))
+    lines = (json.dumps({"input": {"smiles": smiles}, "expected": truth}) for smiles, truth in cases)
+    (tmp_path / "cases.ndjson").write_text("\n".join(lines))
+    evaluate, path = ("models", "evaluate", name, "--json", "--data"), str(tmp_path / "cases.ndjson")
+    columns = ("--task", "solubility=logs", "--task", "tox21_nr_er=er")
+    ran = [
+        stack.run(*evaluate, str(tmp_path / "cases.csv"), *columns),
+        stack.run(*evaluate, path),
+        stack.run(*evaluate, path, "--batch"),
+    ]
+    assert [each.code for each in ran] == [0, 0, 0], [each.err for each in ran]
+    table, jobs, batch = (each.document["figures"] for each in ran)
+    assert table == jobs == batch
+    found = {figure["name"]: (round(figure["value"], 5), figure["rows"]) for figure in table}
+    assert found["solubility: root mean squared error"] == (0.5, 8)
+    assert found["tox21_nr_er: AUC"] == (1.0, 7)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
 def test_up_writes_the_ready_line_and_nothing_else_to_stdout(stack: Stack) -> None:
     port = json.loads((stack.data_dir / "run" / "ports.json").read_text())["api"]
     assert stack.output.read_text() == f"ready http://127.0.0.1:{port}\n"

@@ -12,11 +12,12 @@ import numpy as np
 
 from models.training.figures import area, brier, calibration_error, share
 from service.cli.evaluation.figures import Evaluation, Floats, Ints, evaluation, given
+from service.cli.evaluation.gallery import Mistake
 from service.cli.evaluation.scoring import Scored
 
 
 @dataclass(frozen=True)
-class _Classified:
+class Classified:
     """Rows of a classifier: truth [N], answers [N] (-1: abstained), probabilities [N, C], the positive class."""
 
     truth: Ints
@@ -25,8 +26,8 @@ class _Classified:
     names: Sequence[str]
     positive: int | None
 
-    def of(self, rows: Ints) -> _Classified:
-        return _Classified(
+    def of(self, rows: Ints) -> Classified:
+        return Classified(
             self.truth[rows], self.answers[rows], self.probabilities[rows], self.names, self.positive
         )
 
@@ -34,7 +35,7 @@ class _Classified:
         return len(self.truth)
 
 
-Measure = Callable[[_Classified], float]
+Measure = Callable[[Classified], float]
 
 
 def classification(
@@ -44,32 +45,47 @@ def classification(
     answered = [case for case in scored if case.answer is not None]
     names = [str(label["id"]) for label in labels]
     positive = next((place for place, label in enumerate(labels) if label.get("positive")), None)
-    table = _Classified(
+    table = Classified(
         np.array([names.index(_label(case, labels, values)) for case in answered]),
         np.array([_place(case.answer or {}, names) for case in answered]),
         np.array([[given(case)[f"probability_{name}"] for name in names] for case in answered], float),
         names,
         positive,
     )
-    kinds = _CLASSIFIER if positive is None else _BINARY
-    measures = {name: partial(_of_rows, measure, table) for name, measure in kinds.items()}
+    measures = measures_of(table)
+    wrong = _wrong(table)
     return evaluation(
         "classification",
         scored,
         measures,
         answered,
         curves={"table": table},
-        mistakes=_mistakes(answered, table),
+        mistakes=[_mistake(answered[row], table, row) for row in wrong],
+        pictures=[
+            Mistake(source, _caption(_mistake(answered[row], table, row)))
+            for row in wrong
+            if (source := answered[row].source) is not None
+        ],
     )
 
 
-def _of_rows(measure: Measure, table: _Classified, rows: Ints) -> float:
+def measures_of(table: Classified) -> dict[str, Callable[[Ints], float]]:
+    """The figures of a classifier, each of some rows."""
+    kinds = _CLASSIFIER if table.positive is None else _BINARY
+    return {name: partial(_of_rows, measure, table) for name, measure in kinds.items()}
+
+
+def _of_rows(measure: Measure, table: Classified, rows: Ints) -> float:
     return measure(table.of(rows))
 
 
 def _label(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> str:
-    """The label that is true of a case: by --value, or the value itself as id, display or code of a label."""
     told = case.truth.get("label") if isinstance(case.truth, dict) else case.truth
+    return label_of(told, case.place, labels, values)
+
+
+def label_of(told: Any, place: str, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> str:
+    """The label that a truth means: by --value, or itself as id, display or code of a label. Raises click.UsageError."""
     text = str(int(told)) if isinstance(told, float) and told.is_integer() else str(told).strip()
     wanted = values.get(text, text)
     for label in labels:
@@ -77,7 +93,7 @@ def _label(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[st
             return str(label["id"])
     known = ", ".join(str(label["id"]) for label in labels)
     raise click.UsageError(
-        f"The truth of {case.place} is no label. Labels are {known}: map other values with --value VALUE=LABEL."
+        f"The truth of {place} is no label. Labels are {known}: map other values with --value VALUE=LABEL."
     )
 
 
@@ -86,35 +102,36 @@ def _place(answer: Mapping[str, Any], names: Sequence[str]) -> int:
     return -1 if label is None else names.index(label)
 
 
-def _accuracy(table: _Classified) -> float:
+def _accuracy(table: Classified) -> float:
     given = table.answers >= 0
     return share((table.answers == table.truth)[given])
 
 
-def _macro(per_class: Callable[[_Classified, int], float]) -> Measure:
-    def measure(table: _Classified) -> float:
-        return float(np.nanmean([per_class(table, place) for place in np.unique(table.truth)]))
+def _macro(per_class: Callable[[Classified, int], float]) -> Measure:
+    def measure(table: Classified) -> float:
+        found = np.array([per_class(table, place) for place in np.unique(table.truth)])
+        return float(found[np.isfinite(found)].mean()) if np.isfinite(found).any() else float("nan")
 
     return measure
 
 
-def _recall(table: _Classified, place: int) -> float:
+def _recall(table: Classified, place: int) -> float:
     given = (table.answers >= 0) & (table.truth == place)
     return share(table.answers[given] == place)
 
 
-def _precision(table: _Classified, place: int) -> float:
+def _precision(table: Classified, place: int) -> float:
     return share(table.truth[table.answers == place] == place)
 
 
-def _f1(table: _Classified, place: int) -> float:
+def _f1(table: Classified, place: int) -> float:
     given = table.answers >= 0
     hits = float(((table.answers == place) & (table.truth == place)).sum())
     wrong = float(((table.answers == place) ^ ((table.truth == place) & given)).sum())
     return 2 * hits / (2 * hits + wrong) if hits or wrong else float("nan")
 
 
-def _auc(table: _Classified) -> float:
+def _auc(table: Classified) -> float:
     if table.positive is not None:
         return area(table.probabilities[:, table.positive], table.truth == table.positive)
     return float(
@@ -124,23 +141,23 @@ def _auc(table: _Classified) -> float:
     )
 
 
-def _of_positive(per_class: Callable[[_Classified, int], float], *, other: bool = False) -> Measure:
+def _of_positive(per_class: Callable[[Classified, int], float], *, other: bool = False) -> Measure:
     """A figure of the positive class, or of the other one."""
 
-    def measure(table: _Classified) -> float:
+    def measure(table: Classified) -> float:
         assert table.positive is not None
         return per_class(table, 1 - table.positive if other else table.positive)
 
     return measure
 
 
-def _brier(table: _Classified) -> float:
+def _brier(table: Classified) -> float:
     if table.positive is not None:
         return brier(table.probabilities[:, table.positive], (table.truth == table.positive).astype(np.int64))
     return brier(table.probabilities, table.truth)
 
 
-def _calibration(table: _Classified) -> float:
+def _calibration(table: Classified) -> float:
     if table.positive is not None:
         return calibration_error(
             table.probabilities[:, table.positive], (table.truth == table.positive).astype(np.int64)
@@ -170,16 +187,21 @@ _CLASSIFIER: Mapping[str, Measure] = {
 }
 
 
-def _mistakes(answered: Sequence[Scored], table: _Classified) -> list[dict[str, Any]]:
-    """Wrong answers, the surest first."""
+def _wrong(table: Classified) -> Ints:
+    """The rows of wrong answers, the surest first."""
     wrong = np.flatnonzero((table.answers >= 0) & (table.answers != table.truth))
     sure = table.probabilities[wrong, table.answers[wrong]]
-    return [
-        {
-            "case": answered[row].place,
-            "truth": table.names[table.truth[row]],
-            "answer": table.names[table.answers[row]],
-            "probability": float(table.probabilities[row, table.answers[row]]),
-        }
-        for row in wrong[np.argsort(-sure, kind="stable")]
-    ]
+    return wrong[np.argsort(-sure, kind="stable")]
+
+
+def _mistake(case: Scored, table: Classified, row: int) -> dict[str, Any]:
+    return {
+        "case": case.place,
+        "truth": table.names[table.truth[row]],
+        "answer": table.names[table.answers[row]],
+        "probability": float(table.probabilities[row, table.answers[row]]),
+    }
+
+
+def _caption(mistake: Mapping[str, Any]) -> str:
+    return "{case}: truth {truth}, answer {answer} ({probability:.3f})".format(**mistake)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import FiniteRange, over_api
+from service.cli.options import FiniteRange, model_options, over_api
 
 if TYPE_CHECKING:
-    from service.cli.client import ApiClient
+    from service.cli.client import ApiClient, Json
     from service.cli.evaluation.figures import Evaluation
     from service.cli.evaluation.scoring import Scored
     from service.cli.output import Output
@@ -35,6 +35,21 @@ class ValueOfLabel(click.ParamType[tuple[str, str]]):
         return told, label
 
 
+class ColumnOfTask(click.ParamType[tuple[str, str]]):
+    """A task and the column that holds its truth, `TASK=COLUMN`."""
+
+    name = "task=column"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Task and column."""
+        task, equals, column = value.partition("=")
+        if not equals or not task or not column:
+            self.fail("write it as TASK=COLUMN, such as solubility=log_solubility", param, ctx)
+        return task, column
+
+
 @click.command("evaluate")
 @click.argument("reference", metavar="NAME[@VERSION]")
 @click.option(
@@ -45,6 +60,10 @@ class ValueOfLabel(click.ParamType[tuple[str, str]]):
     help="Labelled cases.",
 )
 @click.option("--label", metavar="COLUMN", help="Column of a table that holds the truth.")
+@click.option(
+    "--task", "columns", type=ColumnOfTask(), multiple=True, metavar="TASK=COLUMN",
+    help="Of a model with several tasks, the column of a table that holds the truth of one (repeatable).",
+)  # fmt: skip
 @click.option(
     "--value", "values", type=ValueOfLabel(), multiple=True, metavar="VALUE=LABEL",
     help="The label that a value of the truth stands for (repeatable).",
@@ -76,6 +95,7 @@ class ValueOfLabel(click.ParamType[tuple[str, str]]):
     metavar="FILE.html",
     help="Write a page with plots.",
 )
+@model_options
 @over_api
 def evaluate(
     api: ApiClient,
@@ -89,13 +109,14 @@ def evaluate(
 ) -> int:
     """Score labelled cases and compare the answers with the truth.
 
-    The cases go through the running service. FILE is a table (.csv, .tsv, .parquet) with a column --label, lines
-    (.ndjson, .jsonl) of {"input": ..., "expected": ...}, or a folder with a folder of files for each label. Prints
-    figures with 95 % intervals, by subgroup too.
+    The cases go through the running service. FILE is a table (.csv, .tsv, .parquet) with a column --label or columns
+    --task, lines (.ndjson, .jsonl) of {"input": ..., "expected": ...}, or a folder with a folder of files for each label.
+    Prints figures with 95 % intervals, by subgroup too.
 
     \b
     Examples:
       medqueue models evaluate breast-cancer-wisconsin --data ward.csv --label diagnosis --value M=malignant --value B=benign
+      medqueue models evaluate molecule-properties --data esol.csv --task solubility=log_solubility
       medqueue models evaluate pneumonia-xray-28 --data xrays/ --batch --report xrays.html
     """
     try:
@@ -103,7 +124,8 @@ def evaluate(
     except ModuleNotFoundError:
         raise click.UsageError(EXTRA) from None
     model = api.model(reference)
-    found = evaluated(_scored(api, out, reference, data, **how), model["labels"], dict(values))
+    scored = _scored(api, out, model, data, **how)
+    found = evaluated(scored, model["labels"], dict(values), model["task"])
     if report is not None:
         from service.cli.evaluation.report import page
 
@@ -116,31 +138,47 @@ def evaluate(
 def _scored(
     api: ApiClient,
     out: Output,
-    reference: str,
+    model: Json,
     data: Path,
     *,
     label: str | None,
+    columns: tuple[tuple[str, str], ...],
     groups: tuple[str, ...],
     batched: bool,
     wait_s: float,
+    options: tuple[tuple[str, Any], ...],
     **reading: Any,
 ) -> list[Scored]:
     """The cases of a file, scored. `reading` is how a table is read. Raises click.UsageError."""
     from service.cli.evaluation import labelled, scoring
 
     form = labelled.form_of(data)
+    request = {
+        "model": f"{model['name']}@{model['version']}",
+        **({"options": dict(options)} if options else {}),
+    }
     if form in labelled.TABLES:
-        if label is None:
-            raise click.UsageError("Name the column that holds the truth with --label COLUMN.")
+        if (label is None) is not bool(columns):
+            raise click.UsageError(
+                "Name the column that holds the truth with --label COLUMN, or those of several tasks with --task TASK=COLUMN."
+            )
         told = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in reading.items()
             if value
         }
-        request = {"model": reference, "format": form, **told}
-        return scoring.of_table(api, out, request, data, label=label, groups=groups)
-    if label is not None or any(reading.values()):
-        raise click.UsageError("--label, --missing, --decimal, --delimiter and --ignore are for tables.")
+        return scoring.of_table(
+            api,
+            out,
+            {**request, "format": form, **told},
+            data,
+            truth=dict(columns) if label is None else label,
+            groups=groups,
+        )
+    if label is not None or columns or any(reading.values()):
+        raise click.UsageError(
+            "--label, --task, --missing, --decimal, --delimiter and --ignore are for tables."
+        )
     if form == "folder":
         if groups:
             raise click.UsageError("A folder tells no groups.")
@@ -148,8 +186,8 @@ def _scored(
     else:
         cases = labelled.read_lines(data, groups)
     if batched:
-        return scoring.by_batch(api, out, reference, cases)
-    return scoring.by_jobs(api, out, reference, cases, wait_s)
+        return scoring.by_batch(api, out, request, cases)
+    return scoring.by_jobs(api, out, request, cases, wait_s)
 
 
 def _document(model: Any, found: Evaluation) -> dict[str, Any]:

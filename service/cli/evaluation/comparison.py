@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import click
 
@@ -13,22 +13,38 @@ from service.cli.evaluation.figures import Evaluation, given, problems
 from service.cli.evaluation.numbers import regression
 from service.cli.evaluation.rankings import ranking
 from service.cli.evaluation.scoring import Scored
+from service.cli.evaluation.tasks import tasks
+
+# The type of the answers of a pipeline: results of batches do not hold it.
+TYPES: Final = {
+    "molecule-property": "molecule-property",
+    "semantic-search": "search",
+    "tabular-regression": "regression",
+    "token-classification": "entities",
+}
 
 
 def evaluated(
-    scored: Sequence[Scored], labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]
+    scored: Sequence[Scored],
+    labels: Sequence[Mapping[str, Any]],
+    values: Mapping[str, str],
+    pipeline: str = "",
 ) -> Evaluation:
     """The figures of scored cases. `values` maps values of the truth to ids of labels. Raises click.UsageError."""
     first = next((case for case in scored if case.answer is not None), None)
     if first is None:
         raise click.UsageError(f"No case was scored: {dict(problems(scored))}.")
-    kind = given(first).get("type", "classification" if labels else "regression")
-    if kind == "classification":
-        return classification(scored, labels, values)
-    if kind == "regression":
-        return regression(scored)
-    if kind == "entities":
-        return entities(scored, values)
-    if kind == "search":
-        return ranking(scored)
-    raise click.UsageError(f"Answers of the type {kind} have no comparison: compare the results yourself.")
+    otherwise = "classification" if labels else pipeline or "regression"
+    kind = given(first).get("type") or TYPES.get(pipeline, otherwise)
+    comparisons: dict[str, Callable[[], Evaluation]] = {
+        "classification": lambda: classification(scored, labels, values),
+        "entities": lambda: entities(scored, values),
+        "molecule-property": lambda: tasks(scored, values),
+        "regression": lambda: regression(scored),
+        "search": lambda: ranking(scored),
+    }
+    if kind not in comparisons:
+        raise click.UsageError(
+            f"Answers of the type {kind} have no comparison: compare the results yourself."
+        )
+    return comparisons[kind]()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.figures import interval
+from service.cli.evaluation.gallery import Mistake
 from service.cli.evaluation.scoring import Scored
 
 Floats = NDArray[np.float64]
@@ -43,6 +44,7 @@ class Evaluation:
     figures: Sequence[Figure]
     curves: Mapping[str, Any] = field(default_factory=dict)
     mistakes: Sequence[Mapping[str, Any]] = ()
+    pictures: Sequence[Mistake] = ()
 
 
 def problems(scored: Sequence[Scored]) -> Counter[str]:

@@ -22,16 +22,7 @@ def regression(scored: Sequence[Scored]) -> Evaluation:
         np.array([_number(case) for case in kept]),
         np.array([float(given(case)["value"]) for case in kept]),
     )
-    measures: dict[str, Callable[[Ints], float]] = {
-        "R2": lambda rows: _r2(truth[rows], told[rows]),
-        "mean absolute error": lambda rows: float(np.abs(truth - told)[rows].mean()),
-        "root mean squared error": lambda rows: float(np.sqrt(((truth - told)[rows] ** 2).mean())),
-    }
-    bounds = [_bounds(given(case)) for case in kept]
-    if None not in bounds:
-        low, high = np.array(bounds, float).T
-        inside = (low <= truth) & (truth <= high)
-        measures["coverage of the interval"] = lambda rows: float(inside[rows].mean())
+    measures = measures_of(truth, told, [bounds_of(given(case)) for case in kept])
     order = np.argsort(-np.abs(truth - told))
     mistakes = [
         {"case": kept[row].place, "truth": float(truth[row]), "answer": float(told[row])} for row in order
@@ -41,12 +32,25 @@ def regression(scored: Sequence[Scored]) -> Evaluation:
     )
 
 
-def _bounds(answer: Mapping[str, Any]) -> tuple[float, float] | None:
-    found = answer.get("interval") or {
-        "lower": answer.get("interval_lower"),
-        "upper": answer.get("interval_upper"),
+def measures_of(
+    truth: Floats, told: Floats, bounds: Sequence[tuple[float, float] | None]
+) -> dict[str, Callable[[Ints], float]]:
+    """The figures of numbers [N], each of some rows; that of the intervals if every answer has one."""
+    measures: dict[str, Callable[[Ints], float]] = {
+        "R2": lambda rows: _r2(truth[rows], told[rows]),
+        "mean absolute error": lambda rows: float(np.abs(truth - told)[rows].mean()),
+        "root mean squared error": lambda rows: float(np.sqrt(((truth - told)[rows] ** 2).mean())),
     }
-    low, high = found.get("lower"), found.get("upper")
+    if None not in bounds:
+        low, high = np.array(bounds, float).T
+        inside = (low <= truth) & (truth <= high)
+        measures["coverage of the interval"] = lambda rows: float(inside[rows].mean())
+    return measures
+
+
+def bounds_of(answer: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The interval of an answer, if it has one."""
+    low, high = answer.get("interval_lower"), answer.get("interval_upper")
     return None if low is None or high is None else (float(low), float(high))
 
 

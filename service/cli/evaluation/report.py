@@ -1,4 +1,5 @@
-"""The HTML page of an evaluation: tables, and plots as SVG inside the page. It holds truths and answers, but no inputs."""
+"""The HTML page of an evaluation: tables, and plots as SVG inside the page. It holds truths and answers, and of
+inputs pictures alone (see gallery)."""
 
 from __future__ import annotations
 
@@ -15,10 +16,11 @@ from matplotlib.figure import Figure as Plot
 from numpy.typing import NDArray
 
 from service.cli.evaluation.figures import Evaluation
+from service.cli.evaluation.gallery import gallery
 
 NOTE = (
     "Scored through the running service. Intervals are those of the percentile bootstrap over cases. "
-    "This page holds truths and answers of cases: keep it as you keep the data."
+    "This page holds truths and answers of cases, and of images small copies: keep it as you keep the data."
 )
 MISTAKES = 50
 MOST_CLASSES = 40  # of a confusion matrix that can be read
@@ -28,7 +30,8 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem
 table { border-collapse: collapse; margin: 1rem 0; }
 td, th { padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: left; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; } figure { display: inline-block; margin: 1rem 1rem 0 0; }
-figcaption { font-weight: 600; } p.note { color: #555; }
+figcaption { font-weight: 600; }
+.mistake figcaption { font-weight: 400; max-width: 30rem; } .views { display: flex; gap: .5rem; } p.note { color: #555; }
 """
 
 
@@ -47,6 +50,7 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
         ],
         f'<h2>Mistakes</h2><p class="note">The first {MISTAKES} of {len(evaluation.mistakes)}, the worst first.</p>',
         _mistakes(evaluation.mistakes[:MISTAKES]),
+        gallery(evaluation.pictures),
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'

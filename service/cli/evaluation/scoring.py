@@ -42,30 +42,33 @@ class Scored:
     groups: Mapping[str, str]
     answer: Mapping[str, Any] | None
     problem: str = ""
+    source: FileCase | None = None  # of which the page shows a picture
 
 
 def by_jobs(
-    api: ApiClient, out: Output, model: str, cases: Sequence[Labelled], wait_s: float
+    api: ApiClient, out: Output, request: Json, cases: Sequence[Labelled], wait_s: float
 ) -> list[Scored]:
     """Each case as a job of its own. A case that is refused or fails has a problem. Raises what the client raises."""
     scored: list[Scored] = []
     with out.waiting(f"scoring {len(cases)} cases") as label:
         for start in range(0, len(cases), AT_ONCE):
             some = cases[start : start + AT_ONCE]
-            answers = api.submit_bulk([_request(api, model, case) for case in some], str(uuid.uuid4()))
+            answers = api.submit_bulk(
+                [{**request, "input": _input(api, case)} for case in some], str(uuid.uuid4())
+            )
             for case, answer in zip(some, answers, strict=True):
                 scored.append(_of_job(api, case, answer, wait_s))
                 label(f"{len(scored)} of {len(cases)} cases have ended")
     return scored
 
 
-def _request(api: ApiClient, model: str, case: Labelled) -> Json:
+def _input(api: ApiClient, case: Labelled) -> Any:
     if not isinstance(case.input, FileCase):
-        return {"model": model, "input": case.input}
+        return case.input
     if case.input.inline:
-        return {"model": model, "input": case.input.encoded()}
+        return case.input.encoded()
     with case.input.open() as opened:
-        return {"model": model, "input": {"upload_id": api.upload(opened)}}
+        return {"upload_id": api.upload(opened)}
 
 
 def _of_job(api: ApiClient, case: Labelled, answer: Json, wait_s: float) -> Scored:
@@ -74,24 +77,33 @@ def _of_job(api: ApiClient, case: Labelled, answer: Json, wait_s: float) -> Scor
         return _without(case, str(answer.get("code", "refused")))
     job = until_ended(api, answer["id"], wait_s)
     if job["state"] == JobState.SUCCEEDED:
-        return Scored(case.place, case.truth, case.groups, dict(flat(job["result"])))
+        return _answered(case, dict(flat(job["result"])))
     return _without(case, str((job.get("problem") or {}).get("code", job["state"])))
 
 
+def _answered(case: Labelled, answer: Mapping[str, Any]) -> Scored:
+    return Scored(case.place, case.truth, case.groups, answer, source=_source(case))
+
+
 def _without(case: Labelled, problem: str) -> Scored:
-    return Scored(case.place, case.truth, case.groups, None, problem)
+    return Scored(case.place, case.truth, case.groups, None, problem, _source(case))
 
 
-def flat(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """A result as the columns of a file of results: probabilities by `probability_<label>`."""
+def _source(case: Labelled) -> FileCase | None:
+    return case.input if isinstance(case.input, FileCase) else None
+
+
+def flat(result: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
+    """A result as the columns of a file of results: objects as `outer_inner`, probabilities as `probability_<label>`."""
     for name, value in result.items():
-        if name == "probabilities" and isinstance(value, dict):
-            yield from ((f"probability_{label}", each) for label, each in value.items())
+        if isinstance(value, dict):
+            inner = "probability" if name == "probabilities" and not outer else f"{outer}{name}"
+            yield from flat(value, f"{inner}_")
         else:
-            yield name, value
+            yield f"{outer}{name}", value
 
 
-def by_batch(api: ApiClient, out: Output, model: str, cases: Sequence[Labelled]) -> list[Scored]:
+def by_batch(api: ApiClient, out: Output, request: Json, cases: Sequence[Labelled]) -> list[Scored]:
     """All cases in one file: NDJSON, or a ZIP archive of files."""
     with tempfile.TemporaryDirectory(prefix="medqueue-evaluate-") as folder:
         archive = isinstance(cases[0].input, FileCase)
@@ -101,7 +113,7 @@ def by_batch(api: ApiClient, out: Output, model: str, cases: Sequence[Labelled])
             _write_archive(path, cases)
         else:
             _write_lines(path, cases)
-        rows = _rows(api, out, {"model": model, "format": "zip" if archive else "ndjson"}, path)
+        rows = _rows(api, out, {**request, "format": "zip" if archive else "ndjson"}, path)
         found = {str(row[key]): row for row in rows}
     return [_of_row(case, found.get(_name(number, archive=archive))) for number, case in enumerate(cases)]
 
@@ -127,18 +139,35 @@ def _write_archive(path: Path, cases: Sequence[Labelled]) -> None:
 def _of_row(case: Labelled, row: Json | None) -> Scored:
     if row is None or _is_fault(row):
         return _without(case, str((row or {}).get("code", "missing_from_results")))
-    return Scored(case.place, case.truth, case.groups, row)
+    return _answered(case, row)
 
 
 def of_table(
-    api: ApiClient, out: Output, request: Json, path: Path, *, label: str, groups: Sequence[str]
+    api: ApiClient,
+    out: Output,
+    request: Json,
+    path: Path,
+    *,
+    truth: str | Mapping[str, str],
+    groups: Sequence[str],
 ) -> list[Scored]:
-    """The rows of a table, of which the columns of labels and groups are carried to the results."""
-    request = {**request, "carry": [*dict.fromkeys([label, *groups])]}
+    """The rows of a table, of which the columns of truths and groups are carried to the results.
+
+    `truth` is a column, or the columns of the tasks of a model that has several.
+    """
+    columns = [truth] if isinstance(truth, str) else truth.values()
+    request = {**request, "carry": [*dict.fromkeys([*columns, *groups])]}
+    mark = request.get("decimal")
+
+    def told(row: Json) -> Any:
+        if isinstance(truth, str):
+            return with_point(row.get(truth), mark)
+        return {task: with_point(row.get(column), mark) for task, column in truth.items()}
+
     return [
         Scored(
             f"row {row['row']}",
-            with_point(row.get(label), request.get("decimal")),
+            told(row),
             {name: str(row.get(name)) for name in groups},
             None if _is_fault(row) else row,
             str(row["code"]) if _is_fault(row) else "",

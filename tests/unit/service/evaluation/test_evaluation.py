@@ -12,20 +12,15 @@ from sklearn import metrics
 
 from service.cli.cases import FileCase
 from service.cli.evaluation.comparison import evaluated
-from service.cli.evaluation.figures import Evaluation
 from service.cli.evaluation.labelled import form_of, read_folder, read_lines
 from service.cli.evaluation.report import page
 from service.cli.evaluation.scoring import Scored, flat, with_point
+from tests.unit.service.evaluation.reading import value
 
 BINARY = [{"id": "benign", "display": "Benign", "code": "D24", "positive": False},
           {"id": "malignant", "display": "Malignant", "code": "C50.9", "positive": True}]  # fmt: skip
 THREE = [{"id": name, "display": name.title(), "code": None, "positive": False} for name in ("a", "b", "c")]
 MODEL = {"name": "m", "version": "1.0.0"}
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.training.figures.RESAMPLES", 50)
 
 
 def answer(names: Sequence[str], probabilities: Sequence[float], label: str | None) -> dict[str, Any]:
@@ -48,14 +43,6 @@ def binary(count: int = 200) -> tuple[list[Scored], Any, Any]:
             Scored(f"row {row}", "M" if truth[row] else "B", {"site": "x" if row % 2 else "y"}, given)
         )
     return cases, truth, score
-
-
-def value(found: Evaluation, name: str, group: str = "all") -> float:
-    [figure] = [each for each in found.figures if (each.group, each.name) == (group, name)]
-    assert figure.low is not None
-    assert figure.high is not None
-    assert figure.low <= figure.value <= figure.high
-    return figure.value
 
 
 def test_figures_of_two_classes_are_those_of_scikit_learn() -> None:
@@ -233,6 +220,12 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_document_of_an_evaluation_is_json() -> None:
     cases, _, _ = binary()
     json.dumps(evaluated(cases, BINARY, {"M": "malignant", "B": "benign"}).mistakes)
+
+
+def test_answers_of_a_batch_are_compared_by_the_pipeline_that_gave_them() -> None:
+    told = [{"id": "a"}]
+    batched = [Scored("row 0", ["a"], {}, {"hits": told}), Scored("row 1", ["b"], {}, {"hits": told})]
+    assert value(evaluated(batched, [], {}, "semantic-search"), "nDCG@10") == 0.5
 
 
 def spans(*told: tuple[int, int, str]) -> list[dict[str, Any]]:
