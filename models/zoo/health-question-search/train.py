@@ -297,7 +297,9 @@ def relevance(index: SearchIndex, vectors: dict[str, Floats]) -> dict[str, objec
         "false_alarm_rate": (best["liveqa"] < limit).mean(),
         "false_alarm_rate_medquad": (best["medquad"] < limit).mean(),
         "catch_rate": (english < limit).mean(),
-        "catch_rate_95": interval(lambda rows: float((english < limit)[rows].mean()), len(english), seed=SEED),
+        "catch_rate_95": interval(
+            lambda rows: float((english < limit)[rows].mean()), len(english), seed=SEED
+        ),
         "caught": {name: (found < limit).mean() for name, found in others.items()},
         "foreign": {name: len(found) for name, found in others.items()},
     }
