@@ -69,6 +69,9 @@ class FieldCode(StrEnum):
     UNREADABLE_TEXT = "unreadable_text"
     WRONG_SCRIPT = "wrong_script"
 
+    # A signal.
+    FLAT_SIGNAL = "flat_signal"
+
     # A series.
     OUT_OF_ORDER = "out_of_order"
 

@@ -308,6 +308,8 @@ def _swapped(
         for key in value.keys() & read.keys():
             yield from _swapped(value[key], read[key], (*path, key))
     elif isinstance(value, list) and isinstance(read, list):
+        if not ((_types(value) | _types(read)) & {bool, dict, list}):
+            return  # a long list of numbers would take seconds
         for index, (part, found) in enumerate(zip(value, read, strict=False)):
             yield from _swapped(part, found, (*path, index))
     elif (
@@ -318,12 +320,20 @@ def _swapped(
         yield path
 
 
+def _types(values: list[object]) -> set[type]:
+    return set(map(type, values))
+
+
 def _infinite(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """Where a number past the range of a float is: it would be stored as null."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _infinite(part, (*path, key))
     elif isinstance(value, list):
+        if not (_types(value) & {dict, list}) and all(
+            map(math.isfinite, (each for each in value if isinstance(each, float)))
+        ):
+            return
         for index, part in enumerate(value):
             yield from _infinite(part, (*path, index))
     elif isinstance(value, float) and not math.isfinite(value):

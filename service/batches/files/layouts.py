@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from models.lazy import pa
+from models.pipelines.schema_columns import ColumnKind
 
 FILE_COLUMN = "file"
 LATER_OPTIONS = ("ignore", "missing", "decimal", "kinds", "taken")
@@ -50,6 +51,11 @@ class Wanted:
     def by_value(self) -> bool:
         """Whether each row becomes an input of its own."""
         return self.kinds is not None
+
+    @property
+    def holds_lists(self) -> bool:
+        """Whether an input may hold a list or an object, such as a recording: its line may be longer than others."""
+        return ColumnKind.JSON in (self.kinds or ())
 
     @property
     def takes_rows(self) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROWS: Final = 65_536
 SIZE_BYTES: Final = 32 * 1024 * 1024
 ROW_BYTES: Final = 1024 * 1024
+VALUE_BYTES: Final = 8 * 1024 * 1024
 MEMBERS: Final = 500_000
 FILE_BYTES: Final = 64 * 1024 * 1024
 
@@ -30,13 +31,15 @@ FILE_BYTES: Final = 64 * 1024 * 1024
 class Limits:
     """How large a chunk and its pieces may be. A worker holds about one chunk's outputs and a block of its rows.
 
-    `rows` and `size_bytes` are of a chunk; `row_bytes` of one row of CSV or NDJSON; `members` of an archive,
+    `rows` and `size_bytes` are of a chunk; `row_bytes` of one row of CSV or NDJSON,
+    `value_bytes` of a line of NDJSON whose input may hold lists, such as a recording; `members` of an archive,
     `file_bytes` of one of its files, decompressed.
     """
 
     rows: int = ROWS
     size_bytes: int = SIZE_BYTES
     row_bytes: int = ROW_BYTES
+    value_bytes: int = VALUE_BYTES
     members: int = MEMBERS
     file_bytes: int = FILE_BYTES
 

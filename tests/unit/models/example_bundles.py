@@ -127,6 +127,15 @@ OWN: dict[str, dict[str, Any]] = {
     "image-segmentation": {"labels": ["nucleus"], "tile": 32, "multiple": 16, "overlap": 8},
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
     "molecule-property": MOLECULES,
+    "beat-classification": {
+        "quality": {
+            "least_agreement": 0.5,
+            "false_alarm_rate": 0.0,
+            "catch_rate": 1.0,
+            "foreign_set": "noise",
+            "source": "made up",
+        },
+    },
     "timeseries-classification": {
         "measures": [
             {

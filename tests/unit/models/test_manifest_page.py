@@ -9,6 +9,7 @@ import pytest
 
 from models.golden_cases import GoldenCase
 from models.manifest import GraphTable, ManifestTable, ModelManifest, RuntimeLimits
+from models.pipelines.beat_classification import BeatParameters, RecordingQuality
 from models.pipelines.classification_parameters import (
     AbstainBand,
     ClassificationParameters,
@@ -17,6 +18,7 @@ from models.pipelines.classification_parameters import (
     Threshold,
 )
 from models.pipelines.detection_types import DetectionLabel, DetectionParameters
+from models.pipelines.ecg_input import EcgParameters
 from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, IntegerFeature, TextFeature
 from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
@@ -76,6 +78,8 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `token-classification`": TokenClassificationParameters,
     "`[parameters]` of `semantic-search`": SearchParameters,
     "`[parameters.relevance]`": Relevance,
+    "`[parameters]` of `beat-classification`": BeatParameters,
+    "`[parameters.quality]`": RecordingQuality,
     "`[parameters]` of `tensor`": TensorParameters,
     "A tensor": TensorTable,
     "`[parameters]` of `timeseries-classification`": SeriesParameters,
@@ -93,7 +97,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.interval]`": Interval,
     "`golden.json`": GoldenCase,
 }
-BASES = {ManifestTable, MeasuredFeature, OneTextParameters, ReadingClassifierParameters}
+BASES = {EcgParameters, ManifestTable, MeasuredFeature, OneTextParameters, ReadingClassifierParameters}
 SHARED = (
     ClassificationParameters,
     TableParameters,

@@ -40,6 +40,7 @@ from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import Seen, not_looked_at
 
 FEW_LINES: Final = 64
+BLOCK_BYTES: Final = 8 * 1024 * 1024  # lists of numbers take ten times as much as Python objects
 LOOKED_AT: Final = 100  # first lines that may be wrong before the file counts as something else
 
 
@@ -48,6 +49,8 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, seen: Seen = not
 
     Values are inspected only where something is carried: their kinds must be the same for the whole output.
     """
+    if wanted.holds_lists:
+        limits = replace(limits, row_bytes=limits.value_bytes)
     start = text_start(file)
     file.seek(start)
     nested = _is_nested(file.read(limits.row_bytes) or b"", wanted)
@@ -107,14 +110,23 @@ class NdjsonReader:
         records = all_records(self._file.read(place.end - place.start) or b"", Grammar())
         if len(records) != chunk.rows:
             raise FileRefused(FileProblem.MISCOUNTED, "A chunk does not hold as many rows as were counted.")
-        for start in range(0, chunk.rows, BLOCK_ROWS):
-            end = min(start + BLOCK_ROWS, chunk.rows)
+        for start, end in _blocks(records):
             if layout.wanted.by_value:
                 block = self._lines.one_by_one(records, start, end)
                 yield replace(block, first_row=chunk.first_row + start)
                 continue
             blocks = self._lines.blocks(records, start, end, looks_like_objects(records))
             yield replace(joined(list(blocks)), first_row=chunk.first_row + start)
+
+
+def _blocks(records: Records) -> Iterator[tuple[int, int]]:
+    """The records first to end of each block: BLOCK_ROWS at most, and BLOCK_BYTES unless it is one record."""
+    start = 0
+    while start < len(records):
+        fitting = int(np.searchsorted(records.ends, records.starts[start] + BLOCK_BYTES, side="right"))
+        end = min(max(fitting, start + 1), start + BLOCK_ROWS, len(records))
+        yield start, end
+        start = end
 
 
 def looks_like_objects(records: Records) -> Mask:

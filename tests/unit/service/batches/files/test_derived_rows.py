@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.pipelines import Pipeline, load_pipeline
+from service.batches.files.formats import reader_of
 from service.batches.files.layouts import BatchFormat, Layout
 from service.batches.files.outputs import OutputFormat
 from service.batches.files.problems import FileProblem
 from tests.unit.models.example_bundles import manifest
 from tests.unit.service.batches.files.example_batches import (
+    MemorySource,
     PixelGraph,
     csv_file,
     file_of,
@@ -318,3 +320,25 @@ def columns_and_rows(
     run = scored(content, form, model=model, graph=graph or loaded_graph(), **options)
     results = run.lines()
     return list(results[0]) if results else [], results, told(run)
+
+
+def line_of(megabytes: float) -> bytes:
+    """A recording of 1000 samples a second in a line of that size."""
+    samples = b"0, 50, 9, " * int(megabytes * 100_000)
+    return b'{"lead": "II", "sampling_rate": 1000, "gain": 200, "samples": [' + samples + b"0]}\n"
+
+
+def test_a_line_that_may_hold_a_list_may_have_eight_mebibytes() -> None:
+    model = load_pipeline(manifest("beat-classification"))
+    content = line_of(3) + line_of(9) + line_of(1)
+    plan = plan_of(content, BatchFormat.NDJSON, model=model)
+    assert [chunk.place.oversized for chunk in plan.chunks] == [False, True, False]  # type: ignore[union-attr]  # of NDJSON
+
+
+def test_long_lines_are_read_in_blocks_of_bounded_size() -> None:
+    model = load_pipeline(manifest("beat-classification"))
+    content = line_of(0.5) + line_of(0.5) + line_of(8) + line_of(0.5)
+    plan = plan_of(content, BatchFormat.NDJSON, model=model)
+    [chunk] = plan.chunks
+    blocks = reader_of(MemorySource(content).open(), plan.layout, model).read(chunk)
+    assert [(block.first_row, block.count) for block in blocks] == [(1, 2), (3, 1), (4, 1)]

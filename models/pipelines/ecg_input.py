@@ -1,0 +1,152 @@
+"""A recording of an electrocardiogram as an input: its type for a manifest, and what is refused when it is submitted.
+
+Plain Python, because the API has no numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, pairwise
+from math import isfinite, sin
+from typing import Annotated, Any, Final, Self
+
+from pydantic import FailFast, Field, conlist, create_model, model_validator
+
+from models.field_codes import FieldCode
+from models.pipelines.classification_parameters import ClassificationParameters
+from models.pipelines.contract import FieldFault, InputRejected, pointer_to
+from models.pipelines.typed import TypedInput
+
+LEAST_RATE, MOST_RATE = 100.0, 2000.0
+CLOSEST_S: Final = 0.1  # two beats
+STRETCH_S: Final = 2.0  # holds a beat at 30 beats a minute
+MOST_FAULTS: Final = 100
+
+
+class EcgParameters(ClassificationParameters):
+    """The share of a manifest's parameters that says which recordings are taken."""
+
+    lead: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,8}$")] = "II"
+    shortest_s: float = Field(10.0, ge=5, le=600, description="shortest recording")
+    longest_s: float = Field(7200.0, ge=10, le=86_400, description="longest recording")
+    least_mv: float = Field(0.1, gt=0, description="least usual range of the signal within two seconds")
+    most_mv: float = Field(20.0, gt=0, description="greatest usual range of the signal within two seconds")
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        if self.shortest_s >= self.longest_s or self.least_mv >= self.most_mv:
+            raise ValueError("shortest_s must be less than longest_s, and least_mv less than most_mv")
+        return self
+
+
+class EcgInput(TypedInput):
+    """A recording; `samples` are of the manifest's lead."""
+
+    lead: str
+    sampling_rate: float = Field(
+        title="Sampling rate", ge=LEAST_RATE, le=MOST_RATE, json_schema_extra={"unit": "Hz"}, examples=[125]
+    )
+    gain: float = Field(
+        title="Gain",
+        description="units of a sample in a millivolt: 1 if the samples are in millivolts, 1000 if they are in microvolts",
+        gt=0,
+        le=1e6,
+        examples=[200],
+    )
+    samples: list[float]
+    beats: list[int] | None = None
+
+
+def input_type(given: EcgParameters) -> type[EcgInput]:
+    """The type of a manifest's inputs."""
+    samples: Any = Field(
+        title="Samples",
+        description=f"of the lead {given.lead}, {given.shortest_s:g} to {given.longest_s:g} seconds, in units of 1/gain mV",
+        min_length=int(given.shortest_s * LEAST_RATE),
+        max_length=int(given.longest_s * MOST_RATE),
+        examples=[_example(given)],
+    )
+    beats: Any = Field(
+        title="Beats",
+        description="numbers of the samples, from 0, at which the R peaks are, in their order; detected if omitted",
+    )
+    listed: Any = conlist(int, max_length=int(given.longest_s / CLOSEST_S))
+    lead: Any = Field(title="Lead", json_schema_extra={"enum": [given.lead]}, examples=[given.lead])
+    # Of a list only the first wrong element is told: pydantic would keep an error of each.
+    return create_model(
+        "EcgInput",
+        __base__=EcgInput,
+        lead=(Annotated[str, lead], ...),
+        samples=(Annotated[list[float], samples, FailFast()], ...),
+        beats=(Annotated[listed | None, beats], None),
+    )
+
+
+def check(value: EcgInput, given: EcgParameters) -> None:
+    """Refuse what is no such recording; see docs/models.md for the rules. Raises InputRejected."""
+    if faults := list(islice(_faults(value, given), MOST_FAULTS)):
+        raise InputRejected(*faults)
+
+
+def _faults(value: EcgInput, given: EcgParameters) -> Iterator[FieldFault]:
+    if value.lead != given.lead:
+        yield FieldFault(
+            "/lead", FieldCode.NOT_ALLOWED, f"lead must be {given.lead}: send that lead of the recording."
+        )
+    seconds = len(value.samples) / value.sampling_rate
+    bounds = f"samples must be of {given.shortest_s:g} to {given.longest_s:g} seconds"
+    if seconds < given.shortest_s:
+        yield FieldFault("/samples", FieldCode.TOO_SHORT, f"{bounds}: send more of the recording.")
+    elif seconds > given.longest_s:
+        yield FieldFault("/samples", FieldCode.TOO_LONG, f"{bounds}: send the recording in parts.")
+    else:
+        yield from _range_faults(value, given)
+    yield from _beat_faults(value.beats or (), len(value.samples), value.sampling_rate)
+    if value.beats is not None and len(value.beats) < seconds / 10:
+        detail = "Fewer than six beats a minute are given: send all of them, or leave beats out."
+        yield FieldFault("/beats", FieldCode.TOO_SHORT, detail)
+
+
+def _range_faults(value: EcgInput, given: EcgParameters) -> Iterator[FieldFault]:
+    """Whether the usual range of the signal within STRETCH_S, the median of all stretches, is that of an electrocardiogram."""
+    width = max(int(STRETCH_S * value.sampling_rate), 1)
+    stretches = (
+        value.samples[start : start + width] for start in range(0, len(value.samples) - width + 1, width)
+    )
+    ranges = sorted(max(each) - min(each) for each in stretches)
+    if not ranges or ranges[-1] == 0:
+        yield FieldFault(
+            "/samples", FieldCode.FLAT_SIGNAL, "The signal is a flat line: send a lead that was connected."
+        )
+        return
+    usual = ranges[len(ranges) // 2] / value.gain
+    if not (isfinite(usual) and given.least_mv <= usual <= given.most_mv):
+        limits = f"between {given.least_mv:g} and {given.most_mv:g} mV"
+        what = f"The usual range of the signal within {STRETCH_S:g} seconds"
+        detail = f"{what} must be {limits}: compare gain with the unit of the samples."
+        yield FieldFault("/samples", FieldCode.OUT_OF_RANGE, detail)
+
+
+def _beat_faults(beats: Sequence[int], count: int, rate: float) -> Iterator[FieldFault]:
+    """Faults of single beats, and of their order."""
+    for place, beat in enumerate(beats):
+        if not 0 <= beat < count:
+            detail = "A beat must be the number of a sample, from 0: compare its sampling rate with that of the samples."
+            yield FieldFault(pointer_to("beats", str(place)), FieldCode.OUT_OF_RANGE, detail)
+    for place, (before, beat) in enumerate(pairwise(beats), start=1):
+        at = pointer_to("beats", str(place))
+        if beat < before:
+            yield FieldFault(
+                at, FieldCode.OUT_OF_ORDER, "It is earlier than the beat before: sort the beats."
+            )
+        elif beat - before < CLOSEST_S * rate:
+            detail = f"It is less than {CLOSEST_S:g} s after the beat before: send each beat once."
+            yield FieldFault(at, FieldCode.DOUBLED, detail)
+
+
+def _example(given: EcgParameters) -> list[float]:
+    """The shortest recording, at 125 Hz: 75 spikes a minute on a slow wave, in units of 1/200 mV."""
+    rate = 125
+    shape: Mapping[int, int] = {-2: 40, -1: 130, 0: 200, 1: 110, 2: -30}
+    count = int(given.shortest_s * rate) + 1
+    return [shape.get((place + 50) % 100 - 50, 0) + round(6 * sin(place / 40)) for place in range(count)]
