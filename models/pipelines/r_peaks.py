@@ -4,7 +4,8 @@ After Pan and Tompkins, IEEE Trans Biomed Eng 32:230 (1985): band-pass, slope, s
 recent heights of complexes and of noise; a second look with half the threshold where a beat is overdue; no second beat within
 200 ms, and none within 360 ms that is less than half as steep, as a T wave is. Filters are moving averages, and heights are
 medians of the last eight, as in Hamilton and Tompkins, IEEE Trans Biomed Eng 33:1157 (1986). THRESHOLD was chosen on DS1 of
-the MIT-BIH Arrhythmia Database; the card of `ecg-beats` states the figures.
+the MIT-BIH Arrhythmia Database (22 records at 125 Hz): sensitivity .9963 and positive predictive value .9923
+within 150 ms there, which is no figure for other recordings.
 """
 
 from __future__ import annotations
