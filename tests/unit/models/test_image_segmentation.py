@@ -137,6 +137,9 @@ def test_several_tiles_go_in_a_run_and_none_is_larger_than_the_manifest_allows()
     scored(segmentation(tiles_per_run=3), png(squares(100, 60)), run=run)
     assert shapes == [(3, 1, 32, 32)] * 4  # of 4 x 3 tiles
     shapes.clear()
+    scored(segmentation(), png(squares(100, 60)), run=run, overlap=0)
+    assert sum(shape[0] for shape in shapes) == 4 * 2
+    shapes.clear()
     scored(segmentation(), png(np.zeros((16, 20), np.uint8)), run=run)
     assert shapes == [(1, 1, 16, 32)]
 
@@ -227,6 +230,17 @@ def test_classes_are_labels_each_or_one_of_all_with_a_background() -> None:
         assert (opened(answer, "mask.png")[3, :10] == [0, 0, 1, 1, 1, 1, 2, 2, 2, 0]).all()
         assert answer.result["classes"][1]["code"] == {"system": "http://example.org", "code": "B"}
         assert answer.result["classes"][0]["code"] is None
+
+
+def test_a_pixel_that_is_background_most_probably_belongs_to_no_class_at_any_threshold() -> None:
+    def run(feeds: Mapping[str, Array], graph: str = "") -> Mapping[str, Array]:
+        mean = bright(feeds, graph)["centre"]
+        return {"probabilities": np.concatenate([0.45 + 0 * mean, 0.5 * mean], 1)}
+
+    pixels = np.full((20, 20), 100, np.uint8)
+    pixels[3:7, 3:7] = 250
+    [answer] = scored(segmentation(activation="softmax"), png(pixels), run=run, threshold=0.0)
+    assert [each["area"] for each in answer.result["instances"]] == [16]
 
 
 def test_logits_are_made_probabilities() -> None:
