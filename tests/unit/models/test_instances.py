@@ -67,7 +67,9 @@ def test_seeded_regions_cover_the_mask_and_hold_one_seed_each(
 def test_two_that_touch_are_told_apart_where_the_height_is_low_and_not_halfway() -> None:
     across = np.arange(20)
     heights = np.maximum(1 - np.abs(across - 5) / 12, 1 - np.abs(across - 17) / 3)[None].repeat(3, 0)
-    assert heights[0, 10:16].argmin() == 4  # at 14, far from halfway between the seeds, which end at 9 and begin at 16
+    assert (
+        heights[0, 10:16].argmin() == 4
+    )  # at 14, far from halfway between the seeds, which end at 9 and begin at 16
     found, count = seeded(np.ones((3, 20), bool), heights, 0.6, 1)
     assert count == 2
     assert (found[:, :14] == 1).all()
