@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,16 +25,18 @@ def export(
     inputs: Sequence[str],
     outputs: Sequence[str],
     dynamic: Sequence[Mapping[int, str]] | None = None,
+    multiples: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Write `model` with any number of rows.
 
     `example` holds two rows or more of each input. `dynamic` names the dimensions of each input that are free, by their
-    place; the first alone if omitted.
+    place; the first alone if omitted. `multiples` says of which number a dimension is a multiple, by its name.
     """
     import torch  # here, because some models are trained without it
 
     names = dynamic or [{0: "rows"}] * len(example)
     dimensions = {name: torch.export.Dim(name, min=1) for each in names for name in each.values()}
+    dimensions |= {name: multiples[name] * torch.export.Dim(f"{name}_parts", min=1) for name in multiples}
     program = torch.onnx.export(
         model.eval(), tuple(example), input_names=list(inputs), output_names=list(outputs),
         dynamic_shapes=tuple({place: dimensions[name] for place, name in each.items()} for each in names),

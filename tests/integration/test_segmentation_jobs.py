@@ -16,7 +16,7 @@ from PIL import Image
 from models.bundle import renew_golden, seal_bundle
 from models.sandbox import CpuRun
 from service.catalog import Catalog, PublishedModel, publishing
-from service.config import Settings
+from service.config import Provider, Settings
 from service.desk import Desk, JobRequest, desk_over
 from service.desk.waiting import Waiting
 from service.jobs import artifacts, submission
@@ -28,7 +28,7 @@ from tests.integration.workbench import Workbench
 from tests.unit.models.example_bundles import manifest_table, toml, write_bundle
 from tests.unit.models.example_images import Pixels, png
 from tests.unit.models.example_segmentations import squares
-from workers.runtime import OnnxRuntime, Provider
+from workers.runtime import OnnxRuntime
 
 NAME = "bright-spots"
 
