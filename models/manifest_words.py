@@ -17,6 +17,7 @@ UCUM_CODE: Final = r"^\S+$"
 LETTERS: Final = r"^[a-z]+$"
 FOLDER: Final = r"^[a-z0-9][a-z0-9_-]*$"
 PARAMETER: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
+LEAD: Final = r"^[A-Za-z0-9]{1,8}$"
 PATH: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
 
 NAME_RULE: Final = (
@@ -33,6 +34,7 @@ FORMS: Final[Mapping[str, str]] = {
     LETTERS: "write lower-case letters only",
     FOLDER: "write lower-case letters, digits, _ and -, beginning with a letter or digit, such as index",
     PARAMETER: "write letters, digits and _, beginning with a letter, such as HR",
+    LEAD: "write 1 to 8 letters and digits, such as II or V1",
     PATH: "write a path inside the bundle: plain names with / between",
 }  # what to write for a pattern that a table's field has
 Context = Mapping[str, Any]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import FailFast, Field, conlist, create_model, model_validator
 
 from models.field_codes import FieldCode
+from models.manifest_words import LEAD
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import FieldFault, InputRejected, pointer_to
 from models.pipelines.typed import TypedInput
@@ -26,7 +27,7 @@ MOST_FAULTS: Final = 100
 class EcgParameters(ClassificationParameters):
     """The share of a manifest's parameters that says which recordings are taken."""
 
-    lead: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,8}$")] = "II"
+    lead: str = Field("II", pattern=LEAD)
     shortest_s: float = Field(10.0, ge=5, le=600, description="shortest recording")
     longest_s: float = Field(7200.0, ge=10, le=86_400, description="longest recording")
     least_mv: float = Field(0.1, gt=0, description="least usual range of the signal within two seconds")

@@ -46,7 +46,7 @@ def test_a_new_key_opens_its_tenant_until_it_is_revoked(
     (key,) = listed["items"]
     assert (key["name"], key["tenant"], key["scopes"]) == ("ward-7", "clinic", ["jobs:read"])
     assert key["expires_at"] == made["expires_at"]
-    assert made["key"].rpartition("_")[2] not in json.dumps(listed)
+    assert made["key"].split("_", 2)[2] not in json.dumps(listed)  # the secret may have a _ itself
     assert medqueue("keys", "revoke", made["id"])[0] == 0
     with pytest.raises(KeyInvalid):
         authenticated(database, keyring, made["key"])
