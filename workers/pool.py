@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from models.bundle import Bundle, opened
-from models.golden_cases import GoldenFailed
+from models.golden_cases import GoldenCase, GoldenFailed
 from models.manifest import BundleRefused
 from models.pipelines import Pipeline, Scoring
 from service.catalog import Catalog, PublishedModel
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 class LoadedModel:
     """A published model in memory, its bundle opened by its pipeline. `batch_limit` shrinks when a run is out of memory.
 
-    `retries_first`: whether the next claim takes jobs claimed before, or fresh ones.
+    `golden` are rows to measure with. `retries_first`: whether the next claim takes jobs claimed before, or fresh ones.
     """
 
     model: PublishedModel
@@ -42,6 +42,7 @@ class LoadedModel:
     scoring: Scoring
     graphs: Graphs
     batch_limit: int
+    golden: Sequence[GoldenCase] = ()
     retries_first: bool = True
 
 
@@ -199,7 +200,8 @@ class ModelPool:
     def _take_in(self, model: PublishedModel, bundle: Bundle, graph: Graphs) -> LoadedModel:
         began = time.perf_counter()
         scoring = self._opened(model, bundle)
-        loaded = LoadedModel(model, model.pipeline, scoring, graph, model.manifest.runtime.max_batch)
+        largest = model.manifest.runtime.max_batch
+        loaded = LoadedModel(model, model.pipeline, scoring, graph, largest, bundle.golden)
         self._try_out(loaded, bundle)
         self.refusals.lift(model.id)
         with self._lock:

@@ -209,7 +209,7 @@ def test_without_experience_sizes_come_from_a_run_of_the_graph(shift: Shift, sou
 def test_a_slow_model_is_measured_without_holding_jobs_up_for_long(
     shift: Shift, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.batches.steps.RUN_S", 0.25)
+    monkeypatch.setattr("workers.batches.sizes.RUN_S", 0.25)
     loaded = shift.services.pool.get(shift.nights.model.id)
     slow = ScriptedGraph(loaded.graphs, script=lambda feeds: time.sleep(0.04 * len(feeds["features"])))
     loaded.graphs = slow

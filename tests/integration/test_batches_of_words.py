@@ -1,8 +1,10 @@
 """Batches of a table with words, from a file to accounted output: what scikit-learn says of each row, or why it is refused."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,7 +14,7 @@ from service.batches.output import OutputKind
 from service.catalog import Catalog, publishing
 from service.crypto import Keyring
 from service.db import Database
-from tests.fakes import FakeTaskQueue, MemoryBlobStore
+from tests.fakes import FakeTaskQueue, MemoryBlobStore, ScriptedGraph
 from tests.integration import shifts
 from tests.integration.shifts import Shift
 from tests.unit.models.test_foreign_words import PREDICTED, published
@@ -56,3 +58,41 @@ def test_a_batch_answers_each_row_as_scikit_learn_does_or_says_why_not(
         assert found == pytest.approx(case["probabilities"], abs=1e-6)
     errors = shift.lines(batch_id, OutputKind.ERRORS)
     assert [(each["row"], each["column"], each["code"], each["message"]) for each in errors] == FAULTS
+
+
+def test_a_model_that_zeros_say_nothing_of_is_measured_by_its_golden_cases(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.batches.sizes.CASES_RUN_S", 0.2)
+    loaded = shift.services.pool.get(shift.nights.model.id)
+    slow = ScriptedGraph(loaded.graphs, script=lambda feeds: time.sleep(0.01 * _rows(feeds)))
+    loaded.graphs = slow
+    batch_id = opened(shift)
+    assert slow.batch_sizes == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16]
+    assert run_rows(shift, batch_id) == 16
+
+
+def test_a_model_that_fails_while_it_is_measured_is_given_assumed_sizes(shift: Shift) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError
+
+    loaded = shift.services.pool.get(shift.nights.model.id)
+    loaded.graphs = ScriptedGraph(loaded.graphs, script=fail)
+    assert run_rows(shift, opened(shift)) == 2
+
+
+def opened(shift: Shift) -> UUID:
+    """A batch of the golden cases, planned and not scored."""
+    rows = [{"id": f"case {number}", **case["input"]} for number, case in enumerate(PREDICTED[NAME], 1)]
+    batch_id = shift.open(shift.file("rows", file_of(BatchFormat.CSV, rows)), BatchFormat.CSV)
+    shift.batch_thread.work()
+    return batch_id
+
+
+def run_rows(shift: Shift, batch_id: UUID) -> int:
+    """How many rows are to be scored together."""
+    return int(shift.nights.rows("SELECT run_rows FROM batch WHERE id = %s", batch_id)[0][0])
+
+
+def _rows(feeds: Mapping[str, Any]) -> int:
+    return len(next(iter(feeds.values())))

@@ -3,9 +3,8 @@
 A re-run takes the plan of its first batch, reduced to the rows that failed.
 """
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from uuid import UUID
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow as pa
 import structlog
 
 from models.field_codes import OtherCode
-from models.pipelines import ROW, FieldFault, SinglePass
+from models.pipelines import FieldFault
 from models.pipelines.columns import CellFaults
 from service import failpoints
 from service.batches import chunks, output, steps
@@ -41,30 +40,14 @@ from service.lifecycle import ChunkState
 from workers.batches.lease_keeper import LeaseKeeper, LeaseLost, Stopping
 from workers.batches.reruns import Reruns
 from workers.batches.services import BatchServices, WatchedSource, fault_of
-from workers.pool import LoadedModel
-from workers.refusals import ModelRefused
+from workers.batches.sizes import SizeMeter
 
-LEAST_ROWS, MOST_ROWS = 256, 524_288
 CHUNK_BYTES = 64 * 1024 * 1024  # of a chunk in the source
-RUN_S = 0.025  # of a micro-batch: what a job may have to wait for, and longer where workers share their cores
-# Measured time to read, check and write a row of thirty numbers, without the graph.
-ROW_S = 5e-6
-UNMEASURED_ROW_S = 0.01  # assumed for a row of a model that this worker refuses or cannot measure
-# Sizes are kept from batch to batch while chunks take about as long as intended, so that a file gives the same bytes again.
-NEAR = 4.0
 WAIT_STEP_S = 10.0  # how often an awaited source is checked
 # Faults that do not end a batch while it waits for its source.
 AWAITED = frozenset({FileProblem.GONE.value, SourceUnavailable.code})
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How many rows a chunk and a micro-batch are to have."""
-
-    chunk_rows: int
-    run_rows: int
 
 
 class StepWorker:
@@ -74,6 +57,7 @@ class StepWorker:
         self._services = services
         self._keeper = keeper
         self._reruns = Reruns(services, keeper)
+        self._sizes = SizeMeter(services, keeper)
 
     def work(self) -> bool:
         """Claim and process a step; returns whether there was one. Raises DatabaseUnavailable."""
@@ -148,7 +132,7 @@ class StepWorker:
         source = WatchedSource(services.source(step.tenant_id, request), self._keeper)
         if request.place is not None:
             services.place(step.tenant_id, request.place)
-        sizes = self._sizes(step.model_version_id)
+        sizes = self._sizes.of(step.model_version_id)
         pipeline = services.catalog.version(step.model_version_id).pipeline
         limits = Limits(rows=sizes.chunk_rows, size_bytes=CHUNK_BYTES)
         plan = inspect(source, request.format, wanted_by(request, pipeline), limits)
@@ -182,55 +166,6 @@ class StepWorker:
             first.source_bytes,
             first.source_sha256,
         )
-
-    def _sizes(self, model_version_id: UUID) -> Sizes:
-        """Sizes by the measured cost of this model's rows; those of the batch before, if they still fit."""
-        services = self._services
-        with services.database.statement() as work:
-            before = steps.measured(work, model_version_id)
-        if before is None:
-            try:
-                return self._measured_sizes(services.pool.get(model_version_id))
-            except ModelRefused:  # other workers will score what is planned here
-                limits = services.catalog.version(model_version_id).manifest.runtime
-                return self._sizes_by(UNMEASURED_ROW_S, limits.max_batch)
-        if services.chunk_s / NEAR <= before.chunk_s <= services.chunk_s * NEAR:
-            return Sizes(before.chunk_rows, before.run_rows)
-        row_s = before.chunk_s / before.chunk_rows
-        return Sizes(_power_of_two(services.chunk_s / row_s, LEAST_ROWS, MOST_ROWS), before.run_rows)
-
-    def _measured_sizes(self, loaded: LoadedModel) -> Sizes:
-        """Sizes measured by runs of the graph on zeros, doubling the rows until a run takes long enough.
-
-        A pipeline with more than a single pass cannot be measured without real rows, nor can one that feeds strings, since
-        no string is a neutral value; for these a cost is assumed.
-        """
-        if not (isinstance(loaded.pipeline, SinglePass) and _feeds_numbers(loaded.pipeline)):
-            return self._sizes_by(UNMEASURED_ROW_S, loaded.batch_limit)
-        rows = 1
-        while (run_s := self._run_s(loaded, rows)) < RUN_S / 2 and rows < loaded.batch_limit:
-            rows = min(2 * rows, loaded.batch_limit)
-        return self._sizes_by(run_s / rows, loaded.batch_limit)
-
-    def _sizes_by(self, row_s: float, largest_run: int) -> Sizes:
-        return Sizes(
-            _power_of_two(self._services.chunk_s / (ROW_S + row_s), LEAST_ROWS, MOST_ROWS),
-            _power_of_two(RUN_S / row_s, 1, largest_run),
-        )
-
-    def _run_s(self, loaded: LoadedModel, rows: int) -> float:
-        """Seconds of a run, the faster of two, since the first may include warming up."""
-        assert isinstance(loaded.pipeline, SinglePass)
-        feeds = {spec.name: np.zeros((rows, *spec.shape), spec.dtype) for spec in loaded.pipeline.feeds}
-        timeout_s = loaded.model.manifest.runtime.run_timeout_s
-        graph, found = loaded.graphs.beside(), []
-        for _ in range(2):
-            with self._keeper.arbiter.micro_batch(self._keeper.progress):
-                self._keeper.progress(timeout_s, graph.stop)
-                began = time.perf_counter()
-                graph.run(feeds)
-                found.append(time.perf_counter() - began)
-        return min(found)
 
     def _finalize(self, step: ClaimedStep) -> None:
         services = self._services
@@ -346,12 +281,3 @@ def _all_failed(planned: Chunk, layout: Layout, fault: FieldFault) -> pa.RecordB
     return errors_batch(
         faults, planned.first_row, record_batch(layout.carried, nothing, planned.rows), layout
     )
-
-
-def _power_of_two(value: float, least: int, most: int) -> int:
-    """The largest power of two up to `value`, within bounds."""
-    return int(min(most, max(least, 2 ** int(np.log2(max(1.0, value))))))
-
-
-def _feeds_numbers(pipeline: SinglePass) -> bool:
-    return all(spec.dtype != ROW for spec in pipeline.feeds)
