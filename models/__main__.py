@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.bundled_page import bundled_page
+from models.bundled_page import write_page
 from models.checking import publishable, sealed
 from models.manifest import BundleRefused
 
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 0 if the bundle is good, 1 if it is refused."""
     options = _parser().parse_args(arguments)
     if options.command == "page":
-        sys.stdout.write(bundled_page())
+        write_page(options.docs)
         return 0
     refused = False
     for folder in options.folders:
@@ -36,7 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     seal.add_argument(
         "--golden", action="store_true", help="first renew golden.json with the model's answers"
     )
-    commands.add_parser("page", help="write the page of the bundled models to stdout")
+    page = commands.add_parser(
+        "page", help="write the page of the bundled models, and its pictures, into a folder"
+    )
+    page.add_argument("docs", type=Path, metavar="FOLDER")
     check.set_defaults(golden=False)
     for command in (check, seal):
         command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.bundle import Bundle, bundled, fitted, read_bundle, side_files
-from models.bundled_page import bundled_page
+from models.bundled_page import PAGE, PICTURES, bundled_page, pictures
 from models.checking import publishable
 from models.difference import difference
 from models.golden_cases import encode_cases
@@ -22,6 +22,8 @@ from service.cli import model_tables
 
 ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
 RUN = CpuRun()
+DOCS = Path(__file__).parents[3] / "docs"
+PICTURE_BYTES = 20_000
 # What the tables of parameters repeat of metrics.json, and the limits that a card names.
 STATED = {
     "threshold": ("sensitivity", "specificity", "ppv", "prevalence"),
@@ -170,10 +172,20 @@ def test_the_breast_cancer_card_repeats_every_figure() -> None:
 
 
 def test_the_page_of_the_bundled_models_says_what_their_cards_say() -> None:
-    written = (Path(__file__).parents[3] / "docs" / "bundled-models.md").read_text()
+    written = (DOCS / PAGE).read_text()
     assert written == bundled_page(), "run `make models-page`"
     for folder in bundled():
         figures = read_bundle(folder).card.partition("## Figures\n")[2].partition("\n## ")[0]
         rows = [line for line in figures.splitlines() if line.startswith("| ")]
         assert rows
         assert all(row in written for row in rows)
+
+
+def test_the_page_shows_the_figures_of_each_model_in_a_picture() -> None:
+    folder = DOCS / PICTURES
+    drawn = {file.name: file.read_text() for file in folder.iterdir()}
+    assert drawn == pictures(), "run `make models-page`"
+    assert {f"{folder.name}.svg" for folder in bundled()} == drawn.keys()
+    assert max(len(picture.encode()) for picture in drawn.values()) < PICTURE_BYTES
+    page = (DOCS / PAGE).read_text()
+    assert all(f"]({PICTURES}/{name})" in page for name in drawn)
