@@ -36,7 +36,7 @@ endif
 	@touch $@
 
 demo: install ## start everything, score real cases, show what came of them, stop
-	$(BIN)/medqueue demo
+	$(BIN)/medqueue demo --pictures demo-pictures
 
 up: install ## run Postgres, Redis, API, a worker and the scheduler until Ctrl-C
 	$(BIN)/medqueue up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,8 +25,14 @@ Taken = dict[str, Any]  # title and took_s of a step
 
 @click.command("demo")
 @json_option
-def demo(as_json: bool) -> int:
-    """See the service at work on real cases, in under a minute.
+@click.option(
+    "--pictures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write the pictures of results here, such as a photograph with the cells that were found.",
+)
+def demo(as_json: bool, pictures: Path | None) -> int:
+    """See the service at work on real cases, in a minute or two.
 
     Starts a separate stack (Postgres, Redis, API, worker and scheduler) in a temporary folder on a free port; submits
     known cases of the bundled models one by one, in bulk, as an image and as a batch, checks every answer, shows a
@@ -41,7 +48,7 @@ def demo(as_json: bool) -> int:
     taken: list[Taken] = []
     fault = None
     try:
-        _run(out, taken)
+        _run(out, taken, pictures)
     except (DemoFailed, ApiProblem, Unreachable) as error:
         fault = error
     document = {"ok": fault is None, "steps": taken, "took_s": round(time.monotonic() - started, 1)}
@@ -51,7 +58,7 @@ def demo(as_json: bool) -> int:
     return ExitCode.OK if fault is None else ExitCode.FAILED
 
 
-def _run(out: Output, taken: list[Taken]) -> None:
+def _run(out: Output, taken: list[Taken], pictures: Path | None) -> None:
     from service.cli import tables
     from service.cli.client import ApiClient
     from service.cli.demo.stack import temporary_stack
@@ -61,7 +68,7 @@ def _run(out: Output, taken: list[Taken]) -> None:
         with out.waiting("starting Postgres, Redis, API, worker and scheduler"):
             api = running.enter_context(ApiClient(running.enter_context(temporary_stack(out.note))))
         show = (lambda _: None) if out.as_json else out.print
-        tour = Tour(api, show)
+        tour = Tour(api, show, pictures)
         for number, (title, step) in enumerate(STEPS, 1):
             show(tables.text(f"\n{number}. {title}", "bold cyan"))
             taken.append(take(title, step, tour))

@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -34,6 +36,7 @@ BACKLOG = 1000
 QUEUED = 400
 CANCEL_TRIES = 5
 SAMPLED = 10
+LONGEST_ANSWER = 300  # characters
 NIGHT, SLIPPED = 5000, 1234
 
 
@@ -43,6 +46,7 @@ class Tour:
 
     api: ApiClient
     show: "Callable[[RenderableType], None]"
+    pictures: Path | None = None  # the folder into which pictures of results are written
 
     def say(self, words: str) -> None:
         """Tell the reader something."""
@@ -57,6 +61,20 @@ class Tour:
     def submit(self, case: KnownCase, **fields: object) -> Json:
         """Submit a case; the accepted job."""
         return self.api.submit({"model": case.model, "input": case.input, **fields})
+
+    def keep_pictures(self, case: KnownCase, job: Json) -> list[Path]:
+        """Write the pictures of a job's result, if they are wanted; the files."""
+        artifacts = job["result"].get("artifacts") or []
+        drawn = [each["name"] for each in artifacts if each["media_type"].startswith("image/")]
+        if self.pictures is None or not drawn:
+            return []
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name in drawn:
+            written.append(self.pictures / f"{case.model}-{name}")
+            with self.api.file(f"/v1/jobs/{job['id']}/artifacts/{name}") as stretch:
+                written[-1].write_bytes(b"".join(stretch.blocks))
+        return written
 
     def submit_bulk(self, cases: list[KnownCase]) -> list[Json]:
         """Submit cases in one request; the accepted jobs."""
@@ -77,10 +95,25 @@ def catalogue(tour: Tour) -> None:
 
 
 def every_model(tour: Tour) -> None:
-    """One case of each model, its answer checked."""
+    """One case of each model, its answer checked, its pictures written."""
+    kinds = {model["name"]: model["task"] for model in tour.api.models()}
     tour.say("One case of each model. An answer that is not the known one would end this demo.")
     scored = [(case, tour.score(case)) for case in (known_cases(name)[0] for name in bundled_models())]
-    tour.show(_answers(scored))
+    scored.sort(key=lambda each: kinds[each[0].model])
+    rows = [
+        (
+            kinds[case.model],
+            case.model,
+            case.note,
+            shorten(tables.answer(job), LONGEST_ANSWER),
+            tables.took(job),
+        )
+        for case, job in scored
+    ]
+    tour.show(tables.listing(("KIND", "MODEL", "CASE", "ANSWER", "TOOK"), rows, empty="No cases."))
+    for case, job in scored:
+        for file in tour.keep_pictures(case, job):
+            tour.say(f"The answer of {case.model}, drawn: {file}")
 
 
 def one_by_one(tour: Tour) -> None:

@@ -1,14 +1,21 @@
 """The demo's parts: what it takes from the caller's environment, and what it demands of an answer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from uuid import uuid4
 
 import pytest
 
+from service.cli.client import ApiClient
 from service.cli.demo.cases import KnownCase, bundled_models, known_cases
 from service.cli.demo.errors import DemoFailed
 from service.cli.demo.receiver import Received
 from service.cli.demo.stack import RECEIVER_HERE, environment
+from service.cli.demo.steps import Tour
 from service.config import Settings
 from service.egress import target_of
 from service.errors import UrlRefused
@@ -80,3 +87,26 @@ def test_each_bundled_model_has_known_cases() -> None:
 def test_a_model_that_does_not_come_along_ends_the_demo() -> None:
     with pytest.raises(DemoFailed, match="nonsense"):
         known_cases("nonsense")
+
+
+class OneFile:
+    """An API that serves one artifact."""
+
+    @contextmanager
+    def file(self, path: str) -> Iterator[SimpleNamespace]:
+        assert path == "/v1/jobs/j/artifacts/overlay.png"
+        yield SimpleNamespace(blocks=[b"pic", b"ture"])
+
+
+def test_pictures_of_a_result_are_written_into_the_wanted_folder_alone(tmp_path: Path) -> None:
+    listed = [
+        {"name": "overlay.png", "media_type": "image/png"},
+        {"name": "masks.json", "media_type": "application/json"},
+    ]
+    drawn = {"id": "j", "state": "succeeded", "result": {"artifacts": listed}}
+    api = cast(ApiClient, OneFile())
+    [file] = Tour(api, lambda _: None, tmp_path / "new").keep_pictures(CASE, drawn)
+    assert (file.name, file.read_bytes()) == ("m-overlay.png", b"picture")
+    assert Tour(api, lambda _: None).keep_pictures(CASE, drawn) == []
+    assert Tour(api, lambda _: None, tmp_path / "none").keep_pictures(CASE, job()) == []
+    assert not (tmp_path / "none").exists()
