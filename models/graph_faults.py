@@ -1,19 +1,36 @@
 """Faults of the graphs of a bundle that can be found without running them."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import Final, Self
 
 from pydantic import ValidationError
 
 from models.bundle import path_fault, read_text
 from models.graph import check_graph
-from models.manifest import MANIFEST_NAME, MODEL, BundleRefused, Fault, GraphTable, ModelManifest, toml_table
+from models.manifest import (
+    MANIFEST_NAME,
+    MODEL,
+    BundleRefused,
+    Fault,
+    GraphTable,
+    ModelManifest,
+    Precision,
+    toml_table,
+)
 from models.pipelines import GraphSpec, Pipeline
+from models.precision import held, weights_of
 from models.sandbox import Sandbox, SandboxFailed
 from models.tensor_faults import of_graph
+
+WEIGHTS: Final = {
+    "fp32": "float32 or wider",
+    "fp16": "16-bit floats",
+    "int8": "integers of eight bits or less",
+}
 
 
 @dataclass(frozen=True)
@@ -26,12 +43,14 @@ class GraphTables:
     graphs: Mapping[str, GraphTable]
     told: bool = True
     named: bool = False
+    precision: Precision | None = None  # of all of them, if the manifest states it
 
     @classmethod
     def of(cls, folder: Path, manifest: ModelManifest | None) -> Self:
         """The graphs of the manifest; for a refused manifest, those that its [graph] or [graphs] tables still give."""
         if manifest is not None:
-            return cls(manifest.graph_tables, named=bool(manifest.graphs))
+            precision = manifest.runtime.precision
+            return cls(manifest.graph_tables, named=bool(manifest.graphs), precision=precision)
         try:
             written = toml_table(read_text(folder, MANIFEST_NAME))
         except BundleRefused:
@@ -61,7 +80,30 @@ def check_graphs(
     for name, table in tables.graphs.items():
         found = _check_one(folder, table, specs.get(name), files, sandbox)
         faults += [of_graph(each, name) for each in found] if tables.named else found
-    return faults
+    return faults or _imprecise(folder, tables, sandbox)
+
+
+def _imprecise(folder: Path, tables: GraphTables, sandbox: Sandbox | None) -> list[Fault]:
+    """The fault of a manifest that says another precision than that of most weights of its sound graphs."""
+    if tables.precision is None:
+        return []
+    counts: Counter[Precision] = Counter()
+    for table in tables.graphs.values():
+        if path_fault(folder, table.file) is not None:
+            return []  # reported with the files
+        path = folder / table.file
+        try:
+            counts.update(weights_of(path) if sandbox is None else sandbox.call(weights_of, path))
+        except SandboxFailed as failed:
+            return [Fault(table.file, "onnx_invalid", f"the graph cannot be checked: {failed}")]
+    found = held(counts)
+    if found == tables.precision:
+        return []
+    reason = (
+        f"the manifest says {tables.precision}, and {counts[found]:,} of {counts.total():,} weights of the graph are "
+        f'{WEIGHTS[found]}: write `precision = "{found}"`, or put the graph that was meant into the bundle'
+    )
+    return [Fault(f"{MANIFEST_NAME}: runtime.precision", "precision_differs", reason)]
 
 
 def _misnamed(given: Collection[str], wanted: Collection[str]) -> list[Fault]:

@@ -31,6 +31,9 @@ EXTRA_MISSING = "extra_missing"
 # Marks what must be filled in before a bundle can be published; see models.skeleton.
 FILL_IN = "FILL IN"
 
+# Of most weights of a graph.
+Precision = Literal["fp32", "fp16", "int8"]
+
 LONGEST_NAME = 64
 Name = Annotated[str, Field(pattern=KEBAB_CASE, max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(min_length=1)]
@@ -86,8 +89,12 @@ class RuntimeLimits(ManifestTable):
         le=1e-2,
         description="largest absolute difference of an output between alone, batched and reordered",
     )
-    precision: Literal["fp32"] = Field("fp32", description="arithmetic of the graph")
-    # Stored only if set, because a release that does not know the key refuses it.
+    # The rest is stored only if set, because a release that does not know the key or the value refuses it.
+    precision: Precision | None = Field(
+        None,
+        description="in which precision the graph holds most of its weights; not stated if omitted",
+        exclude_if=lambda stated: stated is None,
+    )
     allow_tf32: bool = Field(
         False,
         description="let a GPU round the factors of products to ten bits (TF32): faster, and less exact",

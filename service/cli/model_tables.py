@@ -10,7 +10,17 @@ from service.cli.cases import EXAMPLE_UPLOAD
 from service.cli.client import Json
 from service.cli.tables import NOTHING, cell_text, fields, moment, text
 
-MODEL_FIELDS: Final = ("name", "title", "summary", "kind", "task", "version", "digest", "license")
+MODEL_FIELDS: Final = (
+    "name",
+    "title",
+    "summary",
+    "kind",
+    "task",
+    "version",
+    "digest",
+    "precision",
+    "license",
+)
 _ELEMENTS: Final = {
     "number": "numbers",
     "integer": "whole numbers",
@@ -22,9 +32,9 @@ _PART_EXAMPLES: Final = {PartKind.FILE: EXAMPLE_UPLOAD, PartKind.RESULT: {"job":
 
 def model(found: Json) -> RenderableType:
     """A model: what it is, what it takes, what it answers, how well."""
-    head = fields((name, found[name]) for name in MODEL_FIELDS)
+    head = fields((name, found.get(name)) for name in MODEL_FIELDS)
     problem = found.get("problem") or {}
-    versions = [f"{version['version']} of {moment(version['published_at'])}" for version in found["versions"]]
+    versions = [_version(each) for each in found["versions"]]
     return Group(
         head,
         fields([("aliases", found["aliases"]), ("versions", versions)]),
@@ -34,6 +44,12 @@ def model(found: Json) -> RenderableType:
         *_section("Labels", [(label["id"], _coded(label)) for label in found["labels"]]),
         *_section("Figures", list(found["metrics"].items())),
     )
+
+
+def _version(found: Json) -> str:
+    """A version with its precision if that is stated."""
+    precision = f" in {found['precision']}" if found.get("precision") else ""
+    return f"{found['version']}{precision} of {moment(found['published_at'])}"
 
 
 def example(schema: Json) -> Any:

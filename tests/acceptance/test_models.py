@@ -70,6 +70,14 @@ def test_an_alias_points_to_a_version_that_is_listed(http: httpx.Client) -> None
     assert found["aliases"]["stable"] in {version["version"] for version in found["versions"]}
 
 
+@pytest.mark.parametrize(("name", "stated"), [("molecule-properties", "int8"), (cases.PNEUMONIA, None)])
+def test_the_precision_that_a_manifest_states_is_shown(
+    name: str, stated: str | None, http: httpx.Client
+) -> None:
+    found = job_of(http.get(f"/v1/models/{name}"))
+    assert {found["precision"], *(version["precision"] for version in found["versions"])} == {stated}
+
+
 @pytest.mark.parametrize(
     "reference", ["no-such-model", "breast-cancer-wisconsin@no-alias", "%00", "a" * 300, "@"]
 )

@@ -13,6 +13,7 @@ MODEL: dict[str, Any] = {
     "task": "tabular-classification",
     "version": "1.0.0",
     "digest": DIGEST,
+    "precision": "fp32",
     "license": "CC-BY-4.0",
     "input_schema": {"type": "object"},
     "result_schema": {"type": "object"},
@@ -27,7 +28,7 @@ MODEL: dict[str, Any] = {
         }
     ],
     "metrics": {"auc": 0.995},
-    "versions": [{"version": "1.0.0", "digest": DIGEST, "published_at": AT}],
+    "versions": [{"version": "1.0.0", "digest": DIGEST, "precision": "fp32", "published_at": AT}],
     "aliases": {"stable": "1.0.0"},
     "card": "# Breast cancer Wisconsin",
     "problem": None,

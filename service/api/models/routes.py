@@ -76,11 +76,17 @@ def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[st
         "task": manifest.pipeline,
         "version": model.version,
         "digest": model.digest,
+        "precision": manifest.runtime.precision,
         "license": manifest.license,
         **_told_by_pipeline(model, most_bytes),
         "metrics": manifest.metrics,
         "versions": [
-            {"version": version.version, "digest": version.digest, "published_at": version.published_at}
+            {
+                "version": version.version,
+                "digest": version.digest,
+                "precision": version.manifest.runtime.precision,
+                "published_at": version.published_at,
+            }
             for version in catalog.versions_of(model.name)
         ],
         "aliases": catalog.aliases_of(model.name),

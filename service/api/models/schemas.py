@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from models.manifest import Precision
 from service.api.http.schemas import Wire
 
 
@@ -21,6 +22,7 @@ class VersionView(Wire):
 
     version: str
     digest: str
+    precision: Precision | None
     published_at: datetime
 
 
@@ -44,6 +46,7 @@ class ModelView(Wire):
     task: str
     version: str
     digest: str
+    precision: Precision | None
     license: str
     input_schema: dict[str, Any]
     result_schema: dict[str, Any]

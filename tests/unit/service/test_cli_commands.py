@@ -467,6 +467,19 @@ def test_a_model_is_shown_with_what_a_job_may_choose(api: Api, medqueue: Run, ca
     assert "\nOptions\ntop  How many labels [1 to 5]\n" in capsys.readouterr().out
 
 
+def test_a_model_is_shown_with_its_precision_and_that_of_each_version(
+    api: Api, medqueue: Run, capsys: Captured
+) -> None:
+    version = {"version": "1.0.0", "digest": "sha256:0", "published_at": "2026-11-22T04:00:00Z"}
+    versions = [version | {"version": "1.0.0-int8", "precision": "int8"}, version | {"precision": None}]
+    api.on("GET /v1/models/m", MODEL | {"precision": "int8", "versions": versions})
+    assert medqueue("models", "show", "m") == 0
+    shown = capsys.readouterr().out
+    assert "precision  int8\n" in shown
+    assert "1.0.0-int8 in int8 of 2026" in shown
+    assert "1.0.0 of 2026" in shown
+
+
 def test_a_model_that_cannot_be_used_says_so_in_the_list_and_alone(
     api: Api, medqueue: Run, capsys: Captured
 ) -> None:
