@@ -1,6 +1,6 @@
-"""Linear heads on frozen encoders of texts: multinomial logistic regression on pooled states, and on n-grams of tokens.
+"""Linear heads of classifiers of texts: logistic regression on pooled states, and a linear SVM on n-grams.
 
-Both are convex and fitted by L-BFGS on all rows at once, so a training takes seconds and always comes out the same.
+Both are convex and fitted to all rows at once, so a training takes seconds and always comes out the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,91 +9,103 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.svm import LinearSVC
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
 from models.training.encoders import Encoder, padded
-from models.training.text_models import hashed_n_grams, pooled
+from models.training.text_models import HASHES, NGrams, Pooled, hashed_n_grams, pooled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Tokens = Sequence[Sequence[int]]
 
 RUN_TOKENS = 4096
+MOST_ROWS = 2**16  # what 16 bits can number
 
 
 @torch.no_grad()
-def features_of(encoder: Encoder, tokens: Tokens) -> Floats:
-    """The pooled states [N,2H] of texts. Products are in bfloat16, which costs a quarter of float32."""
+def states_of(encoder: Encoder, tokens: Tokens) -> list[Tensor]:
+    """The states bfloat16 [L,H] of each text. Products are in bfloat16, which costs a quarter of float32."""
     encoder.eval()
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-    found = np.empty((len(tokens), 2 * encoder.positions.shape[1]))
+    found = [torch.empty(0)] * len(tokens)
     while order:
         rows = order[: max(1, RUN_TOKENS // len(tokens[order[0]]))]
         while len(rows) > 1 and len(rows) * len(tokens[rows[-1]]) > RUN_TOKENS * 3 // 2:
             rows.pop()
         order = order[len(rows) :]
-        ids, mask = padded([tokens[row] for row in rows])
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            states = encoder(ids, mask)
-        found[rows] = pooled(states.float(), mask).double().numpy()
+            states = encoder(*padded([tokens[row] for row in rows])).bfloat16()
+        for row, each in zip(rows, states, strict=True):
+            found[row] = each[: len(tokens[row])].clone()
     return found
 
 
-def n_grams_of(tokens: Tokens, buckets: int) -> sparse.csr_matrix:
-    """How often each hashed n-gram is in a text, over the root of its tokens: [N, buckets]."""
-    rows, columns, values = [], [], []
-    for row, ids in enumerate(tokens):
-        found = torch.cat(hashed_n_grams(torch.tensor([ids]), buckets), 1)[0].numpy()
-        rows.append(np.full(len(found), row))
-        columns.append(found)
-        values.append(np.full(len(found), 1 / np.sqrt(len(ids))))
-    places = (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csr_matrix((np.concatenate(values), places), (len(tokens), buckets), dtype=np.float32)
+def pooled_states(states: Sequence[Tensor]) -> Floats:
+    """Mean and greatest [N,2H] of the states of each text."""
+    ones = (torch.ones(1, len(each)) for each in states)
+    rows = [pooled(each.float()[None], mask)[0] for each, mask in zip(states, ones, strict=True)]
+    found: Floats = torch.stack(rows).double().numpy()
+    return found
 
 
-def rarity(n_grams: sparse.csr_matrix) -> Floats:
-    """Inverse document frequency of each bucket, with a mean of 1."""
-    texts = np.bincount(n_grams.indices, minlength=n_grams.shape[1])
-    found = np.log((1 + n_grams.shape[0]) / (1 + texts)) + 1
-    weights: Floats = found / found.mean()
-    return weights
+def hashes_of(tokens: Tokens) -> list[Ints]:
+    """The hashes of the n-grams of each text."""
+    return [torch.cat(hashed_n_grams(torch.tensor([ids])), 1)[0].numpy() for ids in tokens]
 
 
-def fit_dense(features: Floats, classes: Ints, count: int, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights [F,C] and offset [C] of features [N,F], which are brought to one scale on the way."""
+def n_gram_places(hashes: Sequence[Ints], slots: int, least: int) -> Tensor:
+    """The row of each hash below `slots`, int16 [S], see NGrams: n-grams of fewer texts than `least` share the first."""
+    texts = np.bincount(np.concatenate([np.unique(each) for each in hashes]), minlength=HASHES)
+    used = np.unique(np.flatnonzero(texts >= least) % slots)
+    if len(used) >= MOST_ROWS:
+        raise ValueError(f"{len(used)} n-grams: keep those of more texts")
+    places = np.zeros(slots, np.int64)
+    places[used] = np.arange(1, len(used) + 1)
+    return torch.from_numpy((places - MOST_ROWS // 2).astype(np.int16))
+
+
+def n_grams_of(hashes: Sequence[Ints], lengths: Sequence[int], places: Tensor) -> sparse.csr_matrix:
+    """How often each known n-gram is in a text, over the root of its length: [N,R]."""
+    rows_of = places.numpy().astype(np.int64) + MOST_ROWS // 2
+    counts = [len(each) for each in hashes]
+    columns = rows_of[np.concatenate(hashes) % len(places)]
+    rows = np.repeat(np.arange(len(hashes)), counts)
+    values = np.repeat(1 / np.sqrt(np.asarray(lengths, np.float64)), counts) * (columns > 0)
+    return sparse.csr_matrix((values, (rows, columns)), (len(hashes), rows_of.max() + 1))
+
+
+def fit_pooled(states: Sequence[Tensor], classes: Ints, count: int, penalty: float) -> Pooled:
+    """Logistic regression on the pooled states of texts, which are brought to one scale on the way."""
+    features = pooled_states(states)
     mean, scale = features.mean(0), features.std(0) + 1e-3
     table = torch.from_numpy((features - mean) / scale).float()
     weights, offset = _fit(lambda matrix: table @ matrix, table.shape[1], classes, count, penalty)
     weights = weights / torch.from_numpy(scale).float()[:, None]
-    return weights, offset - torch.from_numpy(mean).float() @ weights
+    return Pooled(weights=weights, offset=offset - torch.from_numpy(mean).float() @ weights)
 
 
-def fit_sparse(
-    n_grams: sparse.csr_matrix, classes: Ints, count: int, penalty: float
-) -> tuple[Tensor, Tensor]:
-    """The same of n-grams [N,F], rare ones weighted up."""
-    rare = rarity(n_grams)
-    table = (n_grams @ sparse.diags(rare)).tocsr().astype(np.float32)
-    turned = table.T.tocsr()
-
-    class Product(torch.autograd.Function):
-        @staticmethod
-        def forward(_: object, matrix: Tensor) -> Tensor:
-            return torch.from_numpy(table @ matrix.detach().numpy())
-
-        @staticmethod
-        def backward(_: object, gradient: Tensor) -> Tensor:
-            return torch.from_numpy(turned @ gradient.numpy())
-
-    weights, offset = _fit(Product.apply, table.shape[1], classes, count, penalty)
-    return weights * torch.from_numpy(rare).float()[:, None], offset
+def fit_n_grams(
+    n_grams: sparse.csr_matrix, classes: Ints, count: int, places: Tensor, strength: float
+) -> NGrams:
+    """A linear SVM of n-grams [N,R], rare ones weighted up; a class without rows gets the least offset of all."""
+    texts = np.bincount(n_grams.indices, n_grams.data > 0, minlength=n_grams.shape[1])
+    rarity = np.log((1 + n_grams.shape[0]) / (1 + texts)) + 1
+    rarity /= np.sqrt((n_grams @ sparse.diags(rarity)).power(2).sum() / n_grams.shape[0])  # rows of length 1
+    machine = LinearSVC(C=strength, random_state=0).fit(n_grams @ sparse.diags(rarity), classes)
+    weights, offset = np.zeros((n_grams.shape[1], count)), np.full(count, machine.intercept_.min())
+    weights[:, machine.classes_] = machine.coef_.T * rarity[:, None]
+    offset[machine.classes_] = machine.intercept_
+    return NGrams(
+        places=places, weights=torch.from_numpy(weights).float(), offset=torch.from_numpy(offset).float()
+    )
 
 
 def _fit(
     product: Callable[[Tensor], Tensor], width: int, classes: Ints, count: int, penalty: float
 ) -> tuple[Tensor, Tensor]:
-    """Multinomial logistic regression, the squares of the weights times `penalty` added to the mean loss."""
+    """Multinomial logistic regression by L-BFGS, the squares of the weights times `penalty` added to the mean loss."""
     weights, offset = (torch.zeros(shape, requires_grad=True) for shape in ((width, count), (count,)))
     targets = torch.from_numpy(classes)
     optimiser = torch.optim.LBFGS(

@@ -1,41 +1,45 @@
 """The training of a bundled classifier of texts, from rows to figures: what note-section and trial-criterion share.
 
-The encoder stays as it was published, its first layers with the words that the task needs. Two linear heads are fitted: on its
-pooled states, and on n-grams of tokens. Their shares, the temperature, the grey zone and the novelty's limit are fitted to rows
-that the heads did not see; the figures are of a third part of the data, scored by the ONNX file itself.
+The encoder stays as it was published, its first layers with the words that the task needs. A head is fitted to its states, and
+where it helps a linear SVM to n-grams of tokens. Their weights, the grey zone and the novelty's limit are fitted to rows that
+the heads did not see; the shipped heads are fitted to all rows. The figures are of a third part of the data, scored by the ONNX
+file itself.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.optimize import minimize
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from tokenizers import Tokenizer
+from torch import Tensor, nn
 
-from models.training.calibration import least_probability, softmax, temperature
-from models.training.eight_bits import with_int8_weights
+from models.training.calibration import least_probability, softmax
+from models.training.convolved_heads import scores_of
+from models.training.eight_bits import write_graph
 from models.training.encoders import Encoder, padded
-from models.training.export import export, parity, save
 from models.training.figures import brier, calibration_error, interval
-from models.training.linear_heads import features_of, fit_dense, fit_sparse, n_grams_of
+from models.training.linear_heads import fit_n_grams, hashes_of, n_gram_places, n_grams_of, states_of
 from models.training.novelty import Mahalanobis, novelty_figures
-from models.training.text_models import NGrams, Pooled, TextClassifier
+from models.training.text_models import NGrams, TextClassifier
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+FEEDS = ("input_ids", "attention_mask")
 
 
 @dataclass(frozen=True)
@@ -47,43 +51,53 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a classifier is made. `parts` is the number of parts of the training rows, one of which is kept for calibration.
+class NGramRecipe:
+    """N-grams of `least` texts or more, numbered by hashes below `slots`; `strength` is the C of their SVM."""
 
-    With `crossed` each part is kept once, by heads fitted to the others, and the shipped heads are fitted to all rows.
+    least: int
+    strength: float
+    slots: int = 2**18
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is made.
+
+    `head` fits the head on states to the states and classes of rows. Of `parts` parts of the training rows the first `kept` are
+    left out in turn, to fit to them what the heads must not have seen.
     """
 
     encoder: Encoder
     tokenizer: Tokenizer
     classes: int
     max_tokens: int
-    buckets: int
-    penalties: tuple[float, float]
+    head: Callable[[Sequence[Tensor], Ints], nn.Module]
+    n_grams: NGramRecipe | None
     parts: int
-    crossed: bool
+    kept: int
     seed: int
 
 
 @dataclass(frozen=True)
 class Read:
-    """Rows as both heads read them: ids, pooled states [N,2H], hashed n-grams [N,B], and classes [N]."""
+    """Rows as the heads read them: ids, states [L,H], hashes of n-grams, and classes [N]."""
 
     ids: list[list[int]]
-    features: Floats
-    n_grams: sparse.csr_matrix
+    states: list[Tensor]
+    hashes: list[Ints]
     classes: Ints
 
     @property
     def means(self) -> Floats:
-        return self.features[:, : self.features.shape[1] // 2]
+        """The mean state of each row [N,H]."""
+        return np.stack([each.float().mean(0).double().numpy() for each in self.states])
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Scores [n,C] of both heads, and novelty [n], of rows that neither heads nor detector were fitted to."""
+    """Scores [n,K,C] of K heads, and novelty [n], of rows that neither heads nor detector were fitted to."""
 
-    pooled: Floats
-    n_grams: Floats
+    scores: Floats
     novelty: Floats
     classes: Ints
 
@@ -93,32 +107,37 @@ def train_classifier(
 ) -> dict[str, Any]:
     """Write model.onnx to `folder` and return the report: settings, and figures on `held_out`."""
     read = read_rows(recipe, train)
+    means = read.means
     part = np.random.default_rng(recipe.seed).permutation(len(train.texts)) % recipe.parts
-    kept = range(recipe.parts) if recipe.crossed else range(1)
-    rows = np.flatnonzero(part != 0)
-    heads, seen = None, []
-    for each in kept:
-        heads = fitted_heads(recipe, read, np.flatnonzero(part != each))
-        seen.append(_seen(read, heads, np.flatnonzero(part != each), np.flatnonzero(part == each)))
-    if recipe.crossed or heads is None:
-        rows = np.arange(len(part))
-        heads = fitted_heads(recipe, read, rows)
-    detector = Mahalanobis(read.means[rows])
+    seen = [
+        _seen(recipe, read, means, np.flatnonzero(part != each), np.flatnonzero(part == each))
+        for each in range(recipe.kept)
+    ]
     joint = Seen(*(np.concatenate([getattr(each, name) for each in seen]) for name in Seen.__annotations__))
-    share, warmth = _mixture(joint)
-    probabilities = softmax(_mixed(joint, share) / warmth)
+    weights = _weights(joint)
+    probabilities = softmax(_mixed(joint, weights))
     least = least_probability(probabilities, joint.classes)
-    model = TextClassifier(recipe.encoder, heads, detector, share, warmth)
-    gap = write_graph(folder, model, read.ids)
+    heads = fitted_heads(recipe, read, np.arange(len(part)))
+    model = TextClassifier(recipe.encoder, *heads, Mahalanobis(means), weights)
+    feeds = dict(zip(FEEDS, padded(read.ids[:3]), strict=True))
+    gap = write_graph(folder / "model.onnx", model, feeds, ("probabilities", "novelty"))
     run = OnnxModel(recipe, folder / "model.onnx")
     found, novelty = run.of_texts(held_out.texts)
     strange = run.of_texts(foreign)[1]
     limits = novelty_figures(joint.novelty, strange)
     report = {
-        "rows": len(rows), "rows_calibration": len(joint.classes), "rows_held_out": len(held_out.texts),
+        "rows": len(part), "rows_calibration": len(joint.classes), "rows_held_out": len(held_out.texts),
         **figures(found, held_out.classes, recipe.seed),
         "accuracy_calibration": (probabilities.argmax(1) == joint.classes).mean(),
-        "share_of_states": share, "temperature": warmth, "least_probability": least, **limits,
+        **{
+            f"{name}_{head}": figure
+            for place, head in enumerate(("states", "n_grams")[: len(weights)])
+            for name, figure in (
+                ("accuracy_of", (joint.scores[:, place].argmax(1) == joint.classes).mean()),
+                ("weight_of", weights[place]),
+            )
+        },
+        "least_probability": least, **limits,
     }  # fmt: skip
     unclear = (found.max(1) < least) | (novelty >= limits["novelty_limit"])
     right = found.argmax(1) == held_out.classes
@@ -135,7 +154,7 @@ def train_classifier(
 def read_rows(recipe: Recipe, rows: Rows) -> Read:
     """What the heads read of rows; what is behind `max_tokens` of a text is left out."""
     ids = ids_of(recipe, rows.texts)
-    return Read(ids, features_of(recipe.encoder, ids), n_grams_of(ids, recipe.buckets), rows.classes)
+    return Read(ids, states_of(recipe.encoder, ids), hashes_of(ids), rows.classes)
 
 
 def ids_of(recipe: Recipe, texts: Sequence[str]) -> list[list[int]]:
@@ -144,55 +163,43 @@ def ids_of(recipe: Recipe, texts: Sequence[str]) -> list[list[int]]:
     return [each.ids for each in recipe.tokenizer.encode_batch(list(texts))]
 
 
-def fitted_heads(recipe: Recipe, read: Read, rows: Ints) -> tuple[Pooled, NGrams]:
+def fitted_heads(recipe: Recipe, read: Read, rows: Ints) -> tuple[nn.Module, NGrams | None]:
     """Heads fitted to some rows."""
-    classes, (dense, scattered) = read.classes[rows], recipe.penalties
-    return (
-        Pooled(*fit_dense(read.features[rows], classes, recipe.classes, dense)),
-        NGrams(*fit_sparse(read.n_grams[rows], classes, recipe.classes, scattered)),
-    )
+    classes = read.classes[rows]
+    of_states = recipe.head([read.states[row] for row in rows], classes)
+    if recipe.n_grams is None:
+        return of_states, None
+    places = n_gram_places([read.hashes[row] for row in rows], recipe.n_grams.slots, recipe.n_grams.least)
+    found = _n_grams(read, rows, places)
+    return of_states, fit_n_grams(found, classes, recipe.classes, places, recipe.n_grams.strength)
 
 
-def _seen(read: Read, heads: tuple[Pooled, NGrams], fitted: Ints, kept: Ints) -> Seen:
-    (pooled, n_grams), detector = heads, Mahalanobis(read.means[fitted])
-    with torch.no_grad():
-        states = pooled(torch.from_numpy(read.features[kept]).float()).double().numpy()
-        novelty = detector(torch.from_numpy(read.means[kept]).float())[:, 0].double().numpy()
-        grams = read.n_grams[kept] @ n_grams.weights.numpy() + n_grams.offset.numpy()
-    return Seen(states, grams.astype(np.float64), novelty, read.classes[kept])
+def _n_grams(read: Read, rows: Ints, places: Tensor) -> sparse.csr_matrix:
+    return n_grams_of([read.hashes[row] for row in rows], [len(read.ids[row]) for row in rows], places)
 
 
-def _mixture(seen: Seen) -> tuple[float, float]:
-    """The share of the pooled states, in tenths, and the temperature, of the least cross-entropy."""
+def _seen(recipe: Recipe, read: Read, means: Floats, fitted: Ints, kept: Ints) -> Seen:
+    of_states, n_grams = fitted_heads(recipe, read, fitted)
+    novelty = Mahalanobis(means[fitted])(torch.from_numpy(means[kept]).float())[:, 0].double().numpy()
+    scores = [scores_of(of_states, [read.states[row] for row in kept])]
+    if n_grams is not None:
+        found = _n_grams(read, kept, n_grams.places)
+        scores.append(found @ n_grams.weights.double().numpy() + n_grams.offset.double().numpy())
+    return Seen(np.stack(scores, axis=1), novelty, read.classes[kept])
+
+
+def _weights(seen: Seen) -> tuple[float, ...]:
+    """The weights of the heads in the logits, of the least cross-entropy: temperature scaling of each (Guo et al. 2017)."""
     rows = np.arange(len(seen.classes))
 
-    def loss_of(tenth: int) -> float:
-        logits = _mixed(seen, tenth / 10)
-        found = [softmax(logits / warmth)[rows, seen.classes] for warmth in np.arange(0.4, 2.1, 0.2)]
-        return min(float(-np.log(each + 1e-12).mean()) for each in found)
+    def loss(weights: Floats) -> float:
+        return float(-np.log(softmax(_mixed(seen, weights))[rows, seen.classes] + 1e-12).mean())
 
-    share = min(range(11), key=loss_of) / 10
-    return share, temperature(_mixed(seen, share), seen.classes)
+    return tuple(minimize(loss, np.ones(seen.scores.shape[1]), method="Nelder-Mead").x.round(3).tolist())
 
 
-def _mixed(seen: Seen, share: float) -> Floats:
-    return share * seen.pooled + (1 - share) * seen.n_grams
-
-
-def write_graph(folder: Path, model: TextClassifier, ids: Sequence[Sequence[int]]) -> float:
-    """Write model.onnx with weights of eight bits; the gap between its float32 form and the trained model."""
-    path = folder / "model.onnx"
-    example = padded([ids[0], ids[1], ids[2]])
-    names = ("input_ids", "attention_mask")
-    dynamic = [{0: "rows", 1: "tokens"}] * 2
-    export(model, example, path, inputs=names, outputs=("probabilities", "novelty"), dynamic=dynamic)
-    with torch.no_grad():
-        wanted = dict(
-            zip(("probabilities", "novelty"), (each.numpy() for each in model(*example)), strict=True)
-        )
-    gap = parity(path, dict(zip(names, (each.numpy() for each in example), strict=True)), wanted)
-    save(with_int8_weights(onnx.load(str(path))), path)
-    return gap
+def _mixed(seen: Seen, weights: Sequence[float] | Floats) -> Floats:
+    return np.einsum("nkc,k->nc", seen.scores, np.asarray(weights))
 
 
 class OnnxModel:

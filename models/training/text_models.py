@@ -1,6 +1,11 @@
-"""Classifiers of texts: linear heads on the states of a frozen encoder and on n-grams of tokens, both in one graph."""
+"""Classifiers of texts: heads on the states of a frozen encoder and on n-grams, all in one graph.
+
+Each head gives scores [N,C]; a classifier's logits are their weighted sum.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,84 +14,132 @@ from torch.nn import functional as F  # noqa: N812  # the field's usual name
 from models.training.encoders import Encoder, mean_state
 from models.training.novelty import Mahalanobis
 
+HASHES = 1000003  # a prime: n-grams share a number by chance once in a million
+LONGEST = 3  # tokens of an n-gram
+
+
+class Constants(nn.Module):
+    """A part of a graph that is given its numbers, by name, and learns none."""
+
+    def __init__(self, **numbers: Tensor) -> None:
+        super().__init__()
+        for name, each in numbers.items():
+            self.register_buffer(name, each)
+
+
+def greatest_state(states: Tensor, mask: Tensor) -> Tensor:
+    """The greatest over the tokens of a text: [N,L,H] and [N,L] to [N,H]."""
+    return (states - (1 - mask.unsqueeze(2).to(states.dtype)) * 1e4).amax(1)
+
 
 def pooled(states: Tensor, mask: Tensor) -> Tensor:
     """States [N,L,H] and mask [N,L] to their mean and their greatest [N,2H]."""
-    hidden = (1 - mask.unsqueeze(2).to(states.dtype)) * -1e4
-    return torch.cat([mean_state(states, mask), (states + hidden).amax(1)], 1)
+    return torch.cat([mean_state(states, mask), greatest_state(states, mask)], 1)
 
 
-def hashed_n_grams(ids: Tensor, buckets: int) -> list[Tensor]:
-    """The rows of tokens, pairs and triples of neighbours: ids [N,L] to [N,L], [N,L-1] and [N,L-2] below `buckets`.
-
-    N-grams share rows by a hash of their ids (Weinberger et al. 2009).
-    """
+def hashed_n_grams(ids: Tensor) -> list[Tensor]:
+    """Hashes of the single ids, pairs and triples of neighbours: ids [N,L] to [N,L], [N,L-1] and [N,L-2] below HASHES."""
     hashed, found = torch.zeros_like(ids), []
-    for length in range(3):
+    for length in range(LONGEST):
         count = ids.shape[1] - length
-        hashed = (hashed[:, :count] * 7919 + ids[:, length:] + 1) % 1000003
-        found.append(hashed % buckets)
+        hashed = (hashed[:, :count] * 7919 + ids[:, length:] + 1) % HASHES
+        found.append(hashed)
     return found
 
 
-class NGrams(nn.Module):
-    """Scores [N,C] from ids and mask [N,L]: each n-gram has a weight for each class."""
+class NGrams(Constants):
+    """Scores [N,C] from ids and mask [N,L]: each known n-gram has a weight for each class.
 
+    `places` int16 [S] has the row of `weights` [R,C], less 2^15, of each hash below S; row 0, all zeros, is of unknown
+    n-grams. N-grams of equal hash share a row (Weinberger et al. 2009).
+    """
+
+    places: Tensor
     weights: Tensor
     offset: Tensor
-
-    def __init__(self, weights: Tensor, offset: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("weights", weights)
-        self.register_buffer("offset", offset)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         total = self.offset.expand(ids.shape[0], -1)
         norm = mask.sum(1, keepdim=True).float().clamp(min=1.0).sqrt()
-        for length, places in enumerate(hashed_n_grams(ids, self.weights.shape[0])):
+        for length, hashed in enumerate(hashed_n_grams(ids)):
+            rows = (
+                F.embedding(hashed % len(self.places), self.places.unsqueeze(1))[..., 0].to(torch.int64)
+                + 2**15
+            )
             shown = mask[:, length:].float()
-            total = total + (F.embedding(places, self.weights) * shown.unsqueeze(2)).sum(1) / norm
+            total = total + (F.embedding(rows, self.weights) * shown.unsqueeze(2)).sum(1) / norm
         return total
 
 
-class Pooled(nn.Module):
-    """Scores [N,C] from the pooled states of an encoder."""
+class Pooled(Constants):
+    """Scores [N,C] of the pooled states of an encoder [N,2H]."""
 
     weights: Tensor
     offset: Tensor
 
-    def __init__(self, weights: Tensor, offset: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("weights", weights)
-        self.register_buffer("offset", offset)
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        scores: Tensor = pooled(states, mask) @ self.weights + self.offset
+        return scores
 
-    def forward(self, features: Tensor) -> Tensor:
-        return features @ self.weights + self.offset
+
+class Convolved(nn.Module):
+    """Scores [N,C] of states [N,L,H]: a layer over three tokens, its mean and greatest, a linear layer (Kim 2014).
+
+    States are brought to one scale by `mean` and `scale` [H].
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor, width: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+        self.inner, self.outer = nn.Linear(3 * len(mean), width), nn.Linear(2 * width, classes)
+        self.dropout_in, self.dropout_out = nn.Dropout(0.2), nn.Dropout(0.4)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        shown = mask.unsqueeze(2).to(states.dtype)
+        padded = F.pad(self.dropout_in((states - self.mean) / self.scale) * shown, (0, 0, 1, 1))
+        hidden = F.gelu(self.inner(torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], 2))).float()
+        mean = (hidden * shown).sum(1) / shown.sum(1).clamp(min=1.0).sqrt()
+        scores: Tensor = self.outer(self.dropout_out(torch.cat([mean, greatest_state(hidden, mask)], 1)))
+        return scores
+
+
+class Averaged(nn.Module):
+    """The mean scores of several heads."""
+
+    def __init__(self, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        return torch.stack([head(states, mask) for head in self.heads]).mean(0)
 
 
 class TextClassifier(nn.Module):
     """What is exported: ids and mask int64 [N,L] to probabilities [N,C] and novelty [N,1].
 
-    The logits are `share` of those of the pooled states and the rest of the n-grams', over a temperature.
+    The logits are the scores of the head on the encoder's states and of the n-grams of tokens, if any, each times its weight.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        heads: tuple[Pooled, NGrams],
+        of_states: nn.Module,
+        n_grams: NGrams | None,
         novelty: Mahalanobis,
-        share: float,
-        temperature: float,
+        weights: Sequence[float],
     ) -> None:
         super().__init__()
         self.encoder, self.novelty = encoder, novelty
-        self.pooled, self.n_grams = heads
-        self.share, self.temperature = share, temperature
+        self.of_states, self.n_grams = of_states, n_grams
+        self.weights = tuple(weights)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        features = pooled(self.encoder(input_ids, attention_mask), attention_mask)
-        grams = self.n_grams(input_ids, attention_mask)
-        logits = self.share * self.pooled(features) + (1 - self.share) * grams
-        return torch.softmax(logits / self.temperature, 1), self.novelty(
-            features[:, : features.shape[1] // 2]
-        )
+        states = self.encoder(input_ids, attention_mask)
+        logits = self.weights[0] * self.of_states(states, attention_mask)
+        if self.n_grams is not None:
+            logits = logits + self.weights[1] * self.n_grams(input_ids, attention_mask)
+        return torch.softmax(logits, 1), self.novelty(mean_state(states, attention_mask))

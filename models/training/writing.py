@@ -47,7 +47,13 @@ def write_report(folder: Path, report: Mapping[str, object], **texts: object) ->
         (folder / written).write_text(text.substitute(known, metrics=lines, **texts))
 
 
-def write_golden(folder: Path, cases: Sequence[tuple[str, object]]) -> None:
-    """The inputs of golden.json, each with a note; `models seal --golden` adds what the model answers."""
-    found = [{"note": note, "input": value, "expected": {}} for note, value in cases]
+def write_golden(
+    folder: Path, cases: Sequence[tuple[str, object]], *, tolerance: float | None = None
+) -> None:
+    """The inputs of golden.json, each with a note; `models seal --golden` adds what the model answers.
+
+    `tolerance` is what answers may differ by on another processor; the default of a golden case if omitted.
+    """
+    more = {} if tolerance is None else {"tolerance": tolerance}
+    found = [{"note": note, "input": value, "expected": {}, **more} for note, value in cases]
     (folder / "golden.json").write_text(json.dumps({"cases": found}, indent=1, ensure_ascii=False) + "\n")

@@ -16,13 +16,22 @@ import csv
 import gzip
 import json
 import string
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from models.training.encoders import cut_tokenizer, encoder_of, vocabulary_of, write_tokenizer
-from models.training.text_classifiers import Recipe, Rows, baseline, label_tables, train_classifier
+from models.training.linear_heads import fit_pooled
+from models.training.text_classifiers import (
+    NGramRecipe,
+    Recipe,
+    Rows,
+    baseline,
+    label_tables,
+    train_classifier,
+)
 from models.training.wheels import minilm
 from models.training.writing import write_golden, write_report
 
@@ -30,7 +39,8 @@ HERE = Path(__file__).resolve().parent
 SEED = 20261129
 LAYERS = (0, 1)
 MAX_TOKENS = 512
-PENALTIES = (1e-3, 1e-4)
+PENALTY = 1e-3  # of the head on states
+N_GRAMS = NGramRecipe(least=2, strength=1.0)
 FOREIGN, FOREIGN_CHARACTERS = 200, 400
 
 # Section header of the data -> what it means, and its code in LOINC where C-CDA has a section of that meaning.
@@ -136,8 +146,8 @@ Doctor: Any trouble with your vision, or headaches?
 Patient: No, none.
 
 # immunisations
-Doctor: Are her shots up to date?
-Guest_family: Yes, she had all her vaccines last month.
+Doctor: Are her immunizations up to date?
+Guest_family: Yes, all her vaccinations are up to date. She had her flu shot last month.
 
 # assessment
 Doctor: I think that your arthritis is stable. The blood pressure is well controlled, so we will keep the dose.
@@ -167,7 +177,8 @@ def train(data: Path) -> None:
     recipe = Recipe(
         encoder=encoder_of(source, vocabulary, LAYERS, MAX_TOKENS),
         tokenizer=write_tokenizer(cut_tokenizer(source, vocabulary), HERE / "tokenizer.json"),
-        classes=len(SECTIONS), max_tokens=MAX_TOKENS, buckets=2**14, penalties=PENALTIES, parts=5, crossed=True, seed=SEED,
+        classes=len(SECTIONS), max_tokens=MAX_TOKENS, n_grams=N_GRAMS,
+        head=partial(fit_pooled, count=len(SECTIONS), penalty=PENALTY), parts=5, kept=5, seed=SEED,
     )  # fmt: skip
     report = train_classifier(HERE, recipe, rows, held_out, answers(data))
     report |= baseline(rows, held_out, TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), 1.0)
