@@ -47,6 +47,16 @@ def leaves(value: Any) -> list[Any]:
     return [value]
 
 
+def answers(name: str, *inputs: object) -> list[dict[str, Any]]:
+    """What a bundled model answers to inputs in one batch."""
+    [folder] = [folder for folder in bundled() if folder.name == name]
+    bundle = read_bundle(folder)
+    pipeline = load_pipeline(bundle.manifest)
+    run = fitted(folder, bundle.manifest, pipeline, RUN)
+    cases = [Case(pipeline.encode(value)) for value in inputs]
+    return [dict(scored.result) for scored in pipeline.open(folder).score(run, cases)]
+
+
 def test_the_models_the_readme_speaks_of_are_there() -> None:
     assert {"breast-cancer-wisconsin", "pneumonia-xray-28"} <= {folder.name for folder in bundled()}
 
@@ -161,6 +171,13 @@ def test_questions_match_the_same_in_either_order() -> None:
         turned = {"question_a": value["question_b"], "question_b": value["question_a"]}
         one, other = (scoring.score(run, [each])[0] for each in (case, Case(pipeline.encode(turned))))
         assert difference(one.result, other.result, bundle.manifest.runtime.tolerance) is None
+
+
+def test_short_english_texts_are_no_criteria_of_trials() -> None:
+    texts = ("Flu?", "Age over 18", "no smoking", "aspirin 100 mg", "hello world")
+    assert {
+        result["label"] for result in answers("trial-criterion", *({"text": text} for text in texts))
+    } == {None}
 
 
 def test_the_breast_cancer_card_repeats_every_figure() -> None:
