@@ -91,7 +91,10 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Ids and mask int64 [N,L] to states float32 [N,L,H]."""
+    """Ids and mask int64 [N,L] to states float32 [N,L,H].
+
+    With `types` [N,L] a row is two texts, of type 0 and then 1, each of which is read as if it stood alone.
+    """
 
     def __init__(
         self, words: Tensor, positions: int, layers: int, *, inner: int, heads: int, epsilon: float
@@ -105,11 +108,17 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(Layer(width, inner, heads, epsilon, dropout) for _ in range(layers))
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
         places = torch.arange(ids.shape[1], device=ids.device)
+        hidden = 1 - mask[:, None, None, :]
+        if types is not None:
+            places = places - types * (mask * (1 - types)).sum(1, keepdim=True)
+            hidden = torch.maximum(
+                hidden, (types[:, None, :, None] != types[:, None, None, :]).to(hidden.dtype)
+            )
         states = self.norm(self.words(ids) + F.embedding(places, self.positions) + self.kind)
         states = self.dropout(states)
-        bias = (1.0 - mask[:, None, None, :].float()) * -10000.0
+        bias = hidden.float() * -10000.0
         for layer in self.layers:
             states = layer(states, bias)
         return states

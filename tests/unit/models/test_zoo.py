@@ -17,6 +17,7 @@ from models.checking import publishable
 from models.difference import difference
 from models.golden_cases import encode_cases
 from models.pipelines import Case, load_pipeline
+from models.pipelines.contract import InputRejected
 from models.sandbox import CpuRun
 from service.cli import model_tables
 
@@ -173,11 +174,40 @@ def test_questions_match_the_same_in_either_order() -> None:
         assert difference(one.result, other.result, bundle.manifest.runtime.tolerance) is None
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("糖尿病能吃苹果吗", "高血压能吃苹果吗"),
+        ("1型糖尿病怎么治疗", "2型糖尿病怎么治疗"),
+        ("血糖高怎么办", "血糖低怎么办"),
+        ("孕妇能吃阿司匹林吗", "儿童能吃阿司匹林吗"),
+        ("今天天气怎么样", "明天天气怎么样"),
+    ],
+)
+def test_questions_that_differ_in_one_word_are_not_called_the_same(one: str, other: str) -> None:
+    [result] = answers("question-match", {"question_a": one, "question_b": other})
+    assert result["label"] in ("different", None)
+
+
+def test_a_question_beside_itself_is_called_the_same() -> None:
+    texts = ("糖尿病能吃苹果吗", "乙肝会遗传吗", "我父亲今年六十岁了有高血压吃药血压还是降不下来怎么办")
+    results = answers("question-match", *({"question_a": text, "question_b": text} for text in texts))
+    assert [result["label"] for result in results] == ["same"] * len(texts)
+
+
 def test_short_english_texts_are_no_criteria_of_trials() -> None:
     texts = ("Flu?", "Age over 18", "no smoking", "aspirin 100 mg", "hello world")
     assert {
         result["label"] for result in answers("trial-criterion", *({"text": text} for text in texts))
     } == {None}
+
+
+def test_a_question_in_english_is_refused_however_short() -> None:
+    [folder] = [folder for folder in bundled() if folder.name == "question-match"]
+    pipeline = load_pipeline(read_bundle(folder).manifest)
+    with pytest.raises(InputRejected) as refused:
+        pipeline.encode({"question_a": "Flu?", "question_b": "流感怎么治疗"})
+    assert [fault.pointer for fault in refused.value.faults] == ["/question_a"]
 
 
 def test_the_breast_cancer_card_repeats_every_figure() -> None:
