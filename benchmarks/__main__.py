@@ -43,12 +43,15 @@ def _compare(options: argparse.Namespace) -> int:
     console.width = max(console.width, LEAST_WIDTH)
     plan = replace(QUICK if options.quick else FULL, seed=options.seed)
     command = "python -m benchmarks" + (" --quick" if options.quick else "") + f" --seed {plan.seed}"
+    command += f" --only {' '.join(options.only)}" if options.only else ""
     chosen = [section for section in SECTIONS if not options.only or section.name in options.only]
     result = run(plan, command, lambda line: console.print(line, style="dim"), chosen)
     report.print_tables(console, result)
     if options.json:
         options.json.write_text(report.as_json(result))
-    if not options.quick and not options.only:
+    if options.add:
+        result = report.added(result, report.from_json(FIGURES.read_text()))
+    if options.add or (not options.quick and not options.only):
         report.write(result, PAGE, FIGURES)
         console.print(f"written: {PAGE.relative_to(ROOT)}, {FIGURES.relative_to(ROOT)}")
     return 0
@@ -59,7 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="2,000 jobs once; writes no page")
     parser.add_argument("--seed", type=int, default=FULL.seed, help="seed of the cases")
     names = [section.name for section in SECTIONS]
-    parser.add_argument("--only", nargs="+", choices=names, help="these sections; writes no page")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, help="these sections; writes no page without --add"
+    )
+    parser.add_argument(
+        "--add", action="store_true", help="add the sections of --only to the page, with their own date"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     commands = parser.add_subparsers(dest="command")
     profile = commands.add_parser("profile", help="where the time of one system goes")

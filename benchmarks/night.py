@@ -42,7 +42,7 @@ class Bare:
 
 def write_rows(path: Path, count: int, seed: int) -> None:
     """Golden cases moved by up to 3 %, float64, with ids, as Parquet."""
-    bundle = _bundle(TABULAR)
+    bundle = bundle_of(TABULAR)
     golden = [case.input for case in bundle.golden]
     rng = np.random.default_rng(seed)
     base = {name: np.array([case[name] for case in golden], dtype=np.float64) for name in golden[0]}
@@ -58,7 +58,7 @@ def write_rows(path: Path, count: int, seed: int) -> None:
 
 def write_images(path: Path, count: int, seed: int) -> None:
     """The golden X-ray images as PNG in a ZIP, repeated as often as it takes."""
-    bundle = _bundle(IMAGES)
+    bundle = bundle_of(IMAGES)
     golden = encode_cases(bundle.golden, load_pipeline(bundle.manifest))
     files = [case.payload for case in golden if Image.open(io.BytesIO(case.payload)).size == SIZE]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -68,75 +68,91 @@ def write_images(path: Path, count: int, seed: int) -> None:
 
 def bare_rows(path: Path) -> Bare:
     """Score a file of rows the bare way."""
-    return _in_process(_score_rows, path)
+    return in_process(_score_rows, path)
 
 
 def bare_images(path: Path) -> Bare:
     """Score an archive of images the bare way."""
-    return _in_process(_score_images, path)
+    return in_process(_score_images, path)
 
 
-def _in_process(score: Callable[[Path], Bare], path: Path) -> Bare:
+def in_process(score: Callable[[Path], Bare], path: Path) -> Bare:
+    """Run a bare loop in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(score, (path,))
 
 
-def _score_rows(path: Path) -> Bare:
-    return _timed(path, TABULAR, _rows)
-
-
-def _score_images(path: Path) -> Bare:
-    return _timed(path, IMAGES, _images)
-
-
-class _Session:
-    """A session that keeps the time of its runs."""
+class Session:
+    """A session of one thread that keeps the time of its runs."""
 
     def __init__(self, model: str) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        path = str(_bundle(model).model_path)
+        path = str(bundle_of(model).model_path)
         self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.run_s = 0.0
 
     def run(self, feeds: dict[str, Any]) -> Any:
-        """The first column of the first output."""
+        """The first output, float64 [N,C]."""
         begun = time.perf_counter()
-        found = self._session.run(None, feeds)[0][:, 0].astype(np.float64)
+        found = self._session.run(None, feeds)[0].astype(np.float64)
         self.run_s += time.perf_counter() - begun
         return found
 
 
-def _timed(path: Path, model: str, loop: Callable[[Path, _Session], Iterator[tuple[pa.Array, Any]]]) -> Bare:
-    session = _Session(model)
+Answers = Iterator[tuple[pa.Array, Any, Any]]  # id, label and probability of some rows
+Loop = Callable[[Path, Session], Answers]
+
+
+def timed(path: Path, model: str, loop: Loop) -> Bare:
+    """Write the answers of a loop beside its file, in this process."""
+    session = Session(model)
     cpu_s, wall_s = time.process_time(), time.perf_counter()
     schema = pa.schema([("id", pa.string()), ("label", pa.string()), ("probability", pa.float64())])
-    with pq.ParquetWriter(path.with_suffix(".bare"), schema) as writer:
-        for ids, probability in loop(path, session):
-            label = np.where(probability >= 0.5, "positive", "negative")
-            writer.write_batch(pa.record_batch([ids, pa.array(label), pa.array(probability)], schema=schema))
+    with pq.ParquetWriter(answers_of(path), schema) as writer:
+        for ids, labels, probabilities in loop(path, session):
+            columns = [ids, pa.array(labels), pa.array(probabilities)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
     return Bare(time.perf_counter() - wall_s, time.process_time() - cpu_s, session.run_s)
 
 
-def _rows(path: Path, session: _Session) -> Iterator[tuple[pa.Array, Any]]:
+def answers_of(path: Path) -> Path:
+    """Where a bare loop writes its answers to a file."""
+    return path.with_suffix(".bare")
+
+
+def bundle_of(model: str) -> Bundle:
+    """A bundled model."""
+    return read_bundle(ZOO / model)
+
+
+def _score_rows(path: Path) -> Bare:
+    return timed(path, TABULAR, _rows)
+
+
+def _score_images(path: Path) -> Bare:
+    return timed(path, IMAGES, _images)
+
+
+def _named(ids: pa.Array, probability: Any) -> tuple[pa.Array, Any, Any]:
+    return ids, np.where(probability >= 0.5, "positive", "negative"), probability
+
+
+def _rows(path: Path, session: Session) -> Answers:
     for batch in pq.ParquetFile(path).iter_batches(READ_ROWS, use_threads=False):
         features = np.stack([column.to_numpy() for column in batch.columns[1:]], axis=1).astype(np.float32)
         outputs = [
-            session.run({"features": features[start : start + RUN_ROWS]})
+            session.run({"features": features[start : start + RUN_ROWS]})[:, 0]
             for start in range(0, len(features), RUN_ROWS)
         ]
-        yield batch.column(0), np.concatenate(outputs)
+        yield _named(batch.column(0), np.concatenate(outputs))
 
 
-def _images(path: Path, session: _Session) -> Iterator[tuple[pa.Array, Any]]:
+def _images(path: Path, session: Session) -> Answers:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         for start in range(0, len(names), RUN_IMAGES):
             some = names[start : start + RUN_IMAGES]
             pixels = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("L")) for name in some]
             images = np.stack(pixels).astype(np.float32)[:, None] / np.float32(255)
-            yield pa.array(some), session.run({"image": images})
-
-
-def _bundle(model: str) -> Bundle:
-    return read_bundle(ZOO / model)
+            yield _named(pa.array(some), session.run({"image": images})[:, 0])

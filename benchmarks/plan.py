@@ -18,6 +18,7 @@ class Plan:
     webhook_jobs: int = 5_000
     batch_rows: int = 2_000_000
     batch_images: int = 20_000
+    batch_cases: int = 20_000
     probe_jobs: int = 200
     probe_per_s: float = 20.0
     load_s: float = 10.0
@@ -33,6 +34,7 @@ QUICK = Plan(
     webhook_jobs=1_000,
     batch_rows=200_000,
     batch_images=3_000,
+    batch_cases=1_000,
     probe_jobs=60,
     load_s=3.0,
     rest_s=2.0,

@@ -3,7 +3,7 @@
 import json
 import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from benchmarks.figures import Figure, number
 from benchmarks.gpu import report as gpu
 from benchmarks.plain import settings as plain
+from benchmarks.plan import Plan
 from benchmarks.run import Result
 from benchmarks.sections import SECTIONS, Section
 from benchmarks.systems import MEDQUEUE, PLAIN
@@ -61,8 +62,13 @@ def markdown(result: Result) -> str:
     """The page docs/benchmarks.md."""
     parts = [HEAD, _headline(result), _promised_table(result)]
     for section, rows in _sections(result):
+        note = (
+            f"\nApart from the others: {result.apart[section.name]}.\n"
+            if section.name in result.apart
+            else ""
+        )
         parts += [
-            f"## {section.title}\n\n{textwrap.fill(section.method, WIDTH)}\n",
+            f"## {section.title}\n\n{textwrap.fill(section.method, WIDTH)}\n{note}",
             _table(_columns(result), rows),
         ]
     return "\n".join([*parts, FAIRNESS, _settings(result), _circumstances(result)])
@@ -91,6 +97,28 @@ def as_json(result: Result) -> str:
         for section, systems in result.figures.items()
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> Result:
+    """What `as_json` wrote."""
+    content = json.loads(text)
+    figures = {
+        section: {name: [_read(each) for each in found] for name, found in systems.items()}
+        for section, systems in content.pop("figures").items()
+    }
+    return Result(**{**content, "plan": Plan(**content["plan"])}, figures=figures)
+
+
+def added(result: Result, to: Result) -> Result:
+    """`to`, with the sections of `result` added or replaced, and a note of when and how these were measured."""
+    note = f"measured on {result.date} by `{result.command}`; other processes used {100 * result.others:.0f} % of all cores"
+    return replace(
+        to, figures=to.figures | result.figures, apart=to.apart | dict.fromkeys(result.figures, note)
+    )
+
+
+def _read(table: dict[str, Any]) -> Figure:
+    return Figure(table["key"], table["label"], table["unit"], tuple(table["repeats"]))
 
 
 def _headline(result: Result) -> str:

@@ -24,7 +24,10 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Result:
-    """What a run found. `figures` are by section, then by system; `others` is what else used the processors."""
+    """What a run found. `figures` are by section, then by system; `others` is what else used the processors.
+
+    `apart` says of sections that were measured in a run of their own when that was, and by which command.
+    """
 
     plan: Plan
     command: str
@@ -37,6 +40,7 @@ class Result:
     others: float = 0.0
     took_s: float = 0.0
     figures: dict[str, dict[str, list[Figure]]] = field(default_factory=dict)
+    apart: dict[str, str] = field(default_factory=dict)
 
     def of_system(self, name: str) -> dict[str, Figure]:
         """Every figure of a system, by key."""

@@ -38,6 +38,18 @@ TARGETS = (
     Target(
         "images of a batch as a share of the bare loop's images/s", "batch_images_share", 0.80, at_least=True
     ),
+    Target(
+        "pictures of a batch, by one worker, as a share of the bare loop's rate",
+        "batch_pictures_share",
+        0.85,
+        at_least=True,
+    ),
+    Target(
+        "texts of a batch, by one worker, as a share of the bare loop's rate",
+        "batch_texts_share",
+        0.85,
+        at_least=True,
+    ),
     Target("most memory of a process while a batch of rows runs, in MB", "batch_rows_mb", 600.0),
     Target("growth of single jobs' p95 beside a batch, less a micro-batch, in ms", "batch_delay_ms", 20.0),
     Target("mean batch size with many clients", "mean_batch", 4.0, at_least=True),

@@ -4,10 +4,20 @@ from benchmarks.sections.batches import BATCH_IMAGES, BATCH_ROWS
 from benchmarks.sections.bulk import BULK
 from benchmarks.sections.half_load import HALF_LOAD
 from benchmarks.sections.idle import IDLE
+from benchmarks.sections.kinds import BATCHES_OF_KINDS
 from benchmarks.sections.many_clients import MANY_CLIENTS
 from benchmarks.sections.section import Section
 from benchmarks.sections.webhooks import WEBHOOKS
 
-SECTIONS: tuple[Section, ...] = (MANY_CLIENTS, IDLE, HALF_LOAD, BULK, WEBHOOKS, BATCH_ROWS, BATCH_IMAGES)
+SECTIONS: tuple[Section, ...] = (
+    MANY_CLIENTS,
+    IDLE,
+    HALF_LOAD,
+    BULK,
+    WEBHOOKS,
+    BATCH_ROWS,
+    BATCH_IMAGES,
+    *BATCHES_OF_KINDS,
+)
 
 __all__ = ["SECTIONS", "Section"]

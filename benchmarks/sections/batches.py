@@ -32,8 +32,8 @@ def measure_rows(turn: Turn) -> list[Figure]:
     night.write_rows(file, turn.plan.batch_rows, turn.seed)
     bare = night.bare_rows(file)
     with with_second_worker(turn.system) as system:
-        found = _scored(system, file, night.TABULAR, "parquet", "id")
-    return _compared("rows", "rows", turn.plan.batch_rows, bare, found)
+        found = scored(system, file, night.TABULAR, "parquet", "id")
+    return compared("rows", "rows", turn.plan.batch_rows, bare, found)
 
 
 def measure_images(turn: Turn) -> list[Figure]:
@@ -43,12 +43,12 @@ def measure_images(turn: Turn) -> list[Figure]:
     night.write_images(file, plan.batch_images, turn.seed)
     bare = night.bare_images(file)
     with with_second_worker(turn.system) as system:
-        found = _scored(system, file, night.IMAGES, "zip", None)
+        found = scored(system, file, night.IMAGES, "zip", None)
         alone = _probed(system, plan)
         beside, run_rows = _beside_a_batch(system, plan, file)
     micro_batch_ms = 1000 * run_rows * bare.run_s / plan.batch_images
     return [
-        *_compared("images", "images", plan.batch_images, bare, found),
+        *compared("images", "images", plan.batch_images, bare, found),
         figure("batch_alone_p95_ms", "single job, no batch, p95", "ms", alone),
         figure("batch_beside_p95_ms", "single job beside a batch of images, p95", "ms", beside),
         figure("batch_micro_ms", "graph's time of one micro-batch of that batch", "ms", micro_batch_ms),
@@ -57,27 +57,32 @@ def measure_images(turn: Turn) -> list[Figure]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """What a batch took."""
 
+    batch_id: str
     took_s: float
     used: cpu.Seconds
     memory_mb: float
 
 
-def _scored(system: System, file: Path, model: str, form: str, id_column: str | None) -> _Found:
+def scored(system: System, file: Path, model: str, form: str, id_column: str | None) -> Found:
+    """Score a file as a batch. Raises LoadFailed unless every row gets an answer."""
     before, begun = system.cpu(), time.monotonic()
     batch_id = _open(system, file, model, form, id_column)
     _wait_for(system, batch_id)
     took_s = time.monotonic() - begun
-    return _Found(took_s, cpu.between(before, system.cpu()), _peak_mb(system))
+    return Found(batch_id, took_s, cpu.between(before, system.cpu()), _peak_mb(system))
 
 
-def _compared(key: str, what: str, count: int, bare: Bare, found: _Found) -> list[Figure]:
+def compared(
+    key: str, what: str, count: int, bare: Bare, found: Found, workers: str = "two workers"
+) -> list[Figure]:
+    """The figures of a batch beside those of the bare loop over the same file."""
     million = 1e6 / count
     used = sum(found.used.values())
     return [
-        figure(f"batch_{key}_per_s", f"{what} scored by two workers", f"{what}/s", count / found.took_s),
+        figure(f"batch_{key}_per_s", f"{what} scored by {workers}", f"{what}/s", count / found.took_s),
         figure(f"bare_{key}_per_s", f"{what} scored by the bare loop", f"{what}/s", count / bare.wall_s),
         figure(f"batch_{key}_share", "the first as a share of the second", "", bare.wall_s / found.took_s),
         figure(f"batch_{key}_cpu", f"CPU of all processes, a million {what}", "s", used * million),
