@@ -57,7 +57,7 @@ def decode_image(image: ImageFile, mode: Literal["L", "RGB"], window: Window | N
     pixels = _decoded(image, window)
     if image.orientation in _TURNS:
         pixels = pixels.transpose(_TURNS[image.orientation])
-    return pixels.convert(mode)
+    return pixels if pixels.mode == mode else pixels.convert(mode)
 
 
 def _decoded(image: ImageFile, window: Window | None) -> Image.Image:

@@ -6,6 +6,8 @@ not exactly as long as the header says. Pillow, which decodes the pixels, ignore
 
 import struct
 import zlib
+from collections import deque
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Final, NamedTuple
 
@@ -43,6 +45,7 @@ _CRITICAL: Final = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
 _KEPT: Final = _CRITICAL | {b"tRNS"}
 _TEXTS: Final = frozenset((b"tEXt", b"zTXt", b"iTXt"))
 _BLOCK_BYTES: Final = 1 << 20
+_UNPACKED_BYTES: Final = 16 << 20  # of pixels that are held decompressed, and so are decompressed once
 
 
 class _Chunk(NamedTuple):
@@ -88,8 +91,7 @@ def read_png(content: bytes) -> ImageFile:
 
 def decode_png(image: ImageFile) -> Image.Image:
     """Every pixel, as stored. Raises ImageRefused, and what Pillow raises."""
-    _check_scanlines(image)
-    pixels = PngImageFile(BytesIO(image.content))
+    pixels = PngImageFile(BytesIO(_counted(image)))
     pixels.load()
     if image.colour == "palette":
         _, most = pixels.getextrema()
@@ -194,13 +196,30 @@ def _scanline_bytes(header: _Header) -> int:
     return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
 
 
-def _check_scanlines(image: ImageFile) -> None:
-    """Refuse a pixel stream that is shorter or longer than the header says, or whose own checksum is wrong.
+def _counted(image: ImageFile) -> bytes:
+    """The file, once its pixel stream is as long as the header says; a small one without compression, to be read faster.
+
+    Raises ImageRefused.
+    """
+    chunks = _chunks(image.content)
+    packed = b"".join(chunk.body for chunk in chunks if chunk.kind == b"IDAT")
+    if image.scanline_bytes > _UNPACKED_BYTES:
+        deque(_scanlines(image, packed), maxlen=0)
+        return image.content
+    store = zlib.compressobj(0)
+    pixels = b"".join([*map(store.compress, _scanlines(image, packed)), store.flush()])
+    others = [chunk.whole for chunk in chunks[:-1] if chunk.kind != b"IDAT"]
+    no_checksum = bytes(4)  # Pillow does not compare that of pixels
+    written = (len(pixels).to_bytes(4, "big"), b"IDAT", pixels, no_checksum, chunks[-1].whole)
+    return b"".join([SIGNATURE, *others, *written])
+
+
+def _scanlines(image: ImageFile, packed: bytes) -> Iterator[bytes]:
+    """The pixel stream in blocks. Refuses one that is shorter or longer than the header says, or whose checksum is wrong.
 
     Pillow fills missing pixels with black without a warning.
     """
     inflate = zlib.decompressobj()
-    packed = b"".join(chunk.body for chunk in _chunks(image.content) if chunk.kind == b"IDAT")
     found = 0
     try:
         while not inflate.eof:
@@ -210,6 +229,7 @@ def _check_scanlines(image: ImageFile) -> None:
                 raise damaged("more pixels than its header says")
             if not (block or packed or inflate.eof):
                 raise truncated()
+            yield block
     except zlib.error:
         raise damaged("its pixels do not decompress") from None
     if found < image.scanline_bytes:

@@ -313,8 +313,19 @@ def test_a_png_damaged_at_any_byte_is_refused_or_scored_as_it_was() -> None:
         saved(Image.fromarray(gradient(40, 30)).quantize(16), "PNG", bits=4),
     ],
 )
-def test_a_sound_png_of_any_kind_is_read(file: bytes) -> None:
+def test_a_sound_png_of_any_kind_is_read_to_the_pixels_that_pillow_reads(file: bytes) -> None:
     assert pixels_of(file).shape == (30, 40)
+    with Image.open(BytesIO(file)) as image:
+        assert (pixels_of(file) == np.asarray(image.convert("RGBA").convert("L"))).all()
+
+
+def test_a_png_too_large_to_be_held_unpacked_is_read_and_refused_alike() -> None:
+    rows = np.zeros((4200, 4201), np.uint8)
+    rows[:, 1:] = np.arange(4200) % 251
+    stream = rows.tobytes()
+    assert (pixels_of(raw_png(4200, 4200, stream)) == rows[:, 1:]).all()
+    assert code_of(raw_png(4200, 4200, stream + b"\0")) == code_of(raw_png(40, 30, ROWS + b"\0"))
+    assert code_of(raw_png(4200, 4200, stream[:-1])) == code_of(raw_png(40, 30, ROWS[:-1]))
 
 
 @pytest.mark.parametrize("file", [raw_png(8, 8, b"\0\0" * 8, colour=3, depth=1), jpeg(gradient(8, 8))[:-30]])
