@@ -117,12 +117,13 @@ def _unobserved(system: System, load: Load, jobs: int, py_spy: str) -> tuple[cpu
 
 def _threads(system: System) -> dict[tuple[str, int], float]:
     """CPU seconds so far of every thread, by its process's title and its own number."""
-    return {
-        (_title(component, process), thread.id): thread.user_time + thread.system_time
-        for component, root in system.roots.items()
-        for process in cpu.tree(root)
-        for thread in process.threads()
-    }
+    used: dict[tuple[str, int], float] = {}
+    for component, root in system.roots.items():
+        for process in cpu.tree(root):
+            with suppress(psutil.NoSuchProcess):  # a server process of Postgres may end meanwhile
+                title = _title(component, process)
+                used |= {(title, each.id): each.user_time + each.system_time for each in process.threads()}
+    return used
 
 
 def _title(component: str, process: psutil.Process) -> str:

@@ -84,9 +84,9 @@ def about_jobs(ids: Iterable[UUID]) -> Iterator[None]:
 
 def named(ids: Iterable[UUID]) -> list[str]:
     """The first of many ids, and how many more there are, so that a line stays a line."""
-    texts = [str(each) for each in ids]
-    more = len(texts) - NAMED
-    return texts if more <= 0 else [*texts[:NAMED], f"and {more} more"]
+    counted = list(ids)
+    texts, more = [str(each) for each in counted[:NAMED]], len(counted) - NAMED
+    return texts if more <= 0 else [*texts, f"and {more} more"]
 
 
 def stopped(error: ServiceError) -> None:

@@ -17,14 +17,16 @@ def build(kind: type[T], row: Row, /, **derived: Any) -> T:
     So a column that is added to a statement and to the dataclass is in the value. One that only the dataclass has raises
     AttributeError; one that only the row has is left out.
     """
-    names, read = _columns(kind, *derived)  # type: ignore[arg-type]  # a class is hashable
-    return kind(**dict(zip(names, read(row), strict=True)), **derived)
+    order, read = _columns(kind, *derived)  # type: ignore[arg-type]  # a class is hashable
+    if order is None:
+        return kind(*derived.values(), *read(row))
+    return kind(**dict(zip(order, read(row), strict=True)), **derived)
 
 
 @cache
-def _columns(kind: Any, *derived: str) -> tuple[tuple[str, ...], Callable[[Row], tuple[Any, ...]]]:
-    """The fields of a dataclass that come from columns, and what reads them all."""
+def _columns(kind: Any, *derived: str) -> tuple[tuple[str, ...] | None, Callable[[Row], tuple[Any, ...]]]:
+    """The fields of a dataclass that come from columns, None if they just follow the derived ones, and what reads them."""
+    declared = [field.name for field in fields(kind) if field.init and not field.kw_only]
     names = tuple(field.name for field in fields(kind) if field.init and field.name not in derived)
-    if len(names) > 1:
-        return names, attrgetter(*names)
-    return names, lambda row: tuple(getattr(row, name) for name in names)
+    read = attrgetter(*names) if len(names) > 1 else lambda row: tuple(getattr(row, name) for name in names)
+    return None if declared == [*derived, *names] else names, read

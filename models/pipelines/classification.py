@@ -59,7 +59,7 @@ class Classifier:
 
     def results(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """The graph's `outputs` ([count,1] or [count,C], float) as results. Raises PredictionInvalid."""
-        rows, novel = self._checked(outputs, count), self._novel(outputs, count)
+        rows, novel = np.clip(self._checked(outputs, count), 0.0, 1.0), self._novel(outputs, count)
         return [
             self._result(row, novel=each) for row, each in zip(rows.tolist(), novel.tolist(), strict=True)
         ]
@@ -135,8 +135,7 @@ class Classifier:
         columns = [1.0 - raw, raw] if self._positive == 1 else [raw, 1.0 - raw]
         return np.concatenate(columns, axis=1)
 
-    def _result(self, row: list[float], *, novel: bool) -> dict[str, object]:
-        probabilities = [min(max(probability, 0.0), 1.0) for probability in row]
+    def _result(self, probabilities: list[float], *, novel: bool) -> dict[str, object]:
         chosen = self._choose(probabilities)
         reported = probabilities[chosen if self._positive is None else self._positive]
         reason = self._reasons[1] if novel else self._abstain_reason(reported)

@@ -1,15 +1,18 @@
 """What callers ask the desk for, as plain typed values. The front door has checked their shape."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from service.lifecycle import JobState, Priority
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-@dataclass(frozen=True)
-class JobRequest:
+
+class JobRequest(NamedTuple):
     """A case to score.
 
     `model` is `name`, `name@alias` or `name@version`. `input` is the JSON value that the model's input schema describes;
@@ -22,11 +25,11 @@ class JobRequest:
     deadline: datetime | None = None
     explain: bool = False
     subject: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = _NOTHING
     callback_url: str | None = None
     after: Sequence[UUID] = ()
     not_before: datetime | None = None
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = _NOTHING
 
 
 @dataclass(frozen=True)

@@ -21,19 +21,22 @@ class Waiting:
         self.hears: Callable[[], bool] = lambda: True
         self._places = threading.BoundedSemaphore(limit) if limit else None
         self._lock = threading.Lock()
-        self._events: dict[UUID, list[threading.Event]] = {}
-        self._ended: OrderedDict[UUID, None] = OrderedDict()
+        self._events: dict[str, list[threading.Event]] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._announced = threading.Condition(self._lock)
         self._announcements = 0
 
-    def ended(self, job_ids: Sequence[UUID]) -> None:
-        """Wake the waiters of these jobs. Remembered for a while, since an announcement may arrive before its waiter."""
+    def ended(self, job_ids: Sequence[str]) -> None:
+        """Wake the waiters of these jobs. Remembered for a while, since an announcement may arrive before its waiter.
+
+        The ids are in canonical text: every API process hears of every job, and waits for few of them.
+        """
         with self._lock:
-            for job_id in job_ids:
-                self._ended[job_id] = None
-                for event in self._events.get(job_id, ()):
+            self._ended.update(dict.fromkeys(job_ids))
+            for job_id in self._events.keys() & job_ids:
+                for event in self._events[job_id]:
                     event.set()
-            while len(self._ended) > REMEMBERED:
+            for _ in range(len(self._ended) - REMEMBERED):
                 self._ended.popitem(last=False)
             self._announcements += 1
             self._announced.notify_all()
@@ -46,7 +49,7 @@ class Waiting:
         """
         with self.place() as placed:
             if placed:
-                with self._listening(job_id) as event:
+                with self._listening(str(job_id)) as event:
                     self._wait(event, time.monotonic() + timeout_s, has_ended)
         return placed
 
@@ -84,7 +87,7 @@ class Waiting:
                 return
 
     @contextmanager
-    def _listening(self, job_id: UUID) -> Iterator[threading.Event]:
+    def _listening(self, job_id: str) -> Iterator[threading.Event]:
         event = threading.Event()
         with self._lock:
             if job_id in self._ended:

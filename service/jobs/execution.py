@@ -61,8 +61,8 @@ RECENT = "SELECT model_version_id FROM job ORDER BY id DESC LIMIT %(most)s"
 
 ENDED = f"""
 WITH held AS (
-    SELECT * FROM unnest(%(ids)b::uuid[], %(fences)b::bigint[], %(states)s::job_state[], %(problems)s::jsonb[],
-                         %(payloads)b::bytea[], %(abstained)s::boolean[])
+    SELECT * FROM unnest(%(ids)b::uuid[], %(fences)b::bigint[], %(states)b::job_state[], %(problems)s::jsonb[],
+                         %(payloads)b::bytea[], %(abstained)b::boolean[])
         AS held (id, fence, state, problem, payload, abstained)
 ), ended AS (
     UPDATE job SET state = held.state, problem = held.problem, abstained = held.abstained, finished_at = now(),

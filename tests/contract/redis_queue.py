@@ -53,7 +53,7 @@ def real(redis_url: str, opened: ExitStack) -> CeleryTaskQueue:
 def listening(redis_url: str, opened: ExitStack) -> list[UUID]:
     """Ids heard by a listener that has subscribed."""
     heard: list[UUID] = []
-    listener = EndedListener(redis_url, heard.extend)
+    listener = EndedListener(redis_url, lambda ids: heard.extend(map(UUID, ids)))
     opened.callback(listener.close)
     with asking(redis_url) as redis:
         until(lambda: redis.publish(ENDED_CHANNEL, ""))

@@ -58,7 +58,7 @@ def test_a_case_is_submitted_scored_waited_for_and_read(
 
     def work() -> None:
         bench.score()
-        waiting.ended(bench.queue.announced)
+        waiting.ended(list(map(str, bench.queue.announced)))
 
     worker = threading.Thread(target=work)
     worker.start()

@@ -196,9 +196,9 @@ def test_a_job_that_ended_without_a_result_cannot_be_read(desk: Desk, bench: Wor
 
 def test_named_jobs_count_with_those_to_wait_for_and_once(desk: Desk, bench: Workbench) -> None:
     others = bench.submit(*[1.0] * 16)
-    wanted = replace(look(first_job(bench, scored=False)), after=others)
+    wanted = look(first_job(bench, scored=False))._replace(after=others)
     assert refused(desk, bench, wanted) == [("/after", "too_long")]
-    accepted = desk.submit(bench.caller, replace(look(others[0]), after=others))
+    accepted = desk.submit(bench.caller, look(others[0])._replace(after=others))
     assert list(bench.view(accepted.id).after) == others
 
 

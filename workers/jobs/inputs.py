@@ -1,7 +1,7 @@
 """The inputs of claimed jobs, opened for the pipeline, and what becomes of a job whose input does not open."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic_core import from_json
 
@@ -30,8 +30,7 @@ NOT_OPENED = Problem(
 )
 
 
-@dataclass(frozen=True)
-class OpenedJob:
+class OpenedJob(NamedTuple):
     """A claimed job with its input opened."""
 
     job: ClaimedJob
@@ -68,7 +67,6 @@ class InputReader:
         endings: list[Ending] = []
         requeues: list[Requeue] = []
         for job in jobs:
-            self._heartbeat.step(READ_STEP_S)
             try:
                 payload, options = self._payload(job), self._options(job) or defaults
                 cases.append(OpenedJob(job, Case(payload, options, self._parts.opened(job, loaded, stored))))
@@ -100,15 +98,16 @@ class InputReader:
     def _payload(self, job: ClaimedJob) -> bytes:
         if job.payload is None:
             assert job.upload_id is not None
+            self._heartbeat.step(READ_STEP_S)
             return b"".join(self._uploads.read(job.tenant_id, job.upload_id))
         return self._ciphers.of(job.tenant_id).open(
-            job.payload, binding("job.payload", job.tenant_id, job.lease.id)
+            job.payload, binding("job.payload", job.tenant_id, job.lease.id_text)
         )
 
     def _options(self, job: ClaimedJob) -> dict[str, object] | None:
         """The job's options, as the pipeline's `check_options` returned them; None without options."""
         if job.options is None:
             return None
-        bound_to = binding("job.options", job.tenant_id, job.lease.id)
+        bound_to = binding("job.options", job.tenant_id, job.lease.id_text)
         options: dict[str, object] = from_json(self._ciphers.of(job.tenant_id).open(job.options, bound_to))
         return options

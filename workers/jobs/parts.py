@@ -66,9 +66,10 @@ class PartReader:
 
         Raises PartUnfit, PayloadUnreadable, UploadNotFound, BlobMissing or BlobUnavailable.
         """
-        wanted, found = loaded.pipeline.parts, stored.get(job.lease.id, ())
+        wanted = loaded.pipeline.parts
         if not wanted:
             return {}
+        found = stored.get(job.lease.id, ())
         if {each.name for each in found} - wanted.keys() or _lacking(wanted, found):
             raise PartUnfit(NOT_THE_PARTS)
         return {each.name: self._opened(job, wanted[each.name], each) for each in found}

@@ -312,7 +312,7 @@ class Scorer:
                 return Ending(job.lease, problem=TOO_LARGE, quarantined=True)
             made = self._artifacts.prepare(cipher, job.tenant_id, job.lease, answer.artifacts)
             content = to_json(result | {LISTING: [new.listing for new in made]})
-        bound_to = binding("job_result.payload", job.tenant_id, job.lease.id)
+        bound_to = binding("job_result.payload", job.tenant_id, job.lease.id_text)
         payload, abstained = cipher.seal(content, bound_to), result.get("abstained") is True
         return Ending(job.lease, payload=payload, abstained=abstained, artifacts=made)
 

@@ -6,6 +6,7 @@ and never writes two batches at once.
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -141,8 +142,10 @@ class WriteBack:
             last_time = [
                 one for one in requeues if one.counts and one.job.attempt >= self._limits.max_attempts
             ]
-            without = {one.job.lease.id for one in missing}
-            endings = [ending for ending in outcome.endings if ending.lease.id not in without]
+            endings = outcome.endings
+            if missing:
+                without = {one.job.lease.id for one in missing}
+                endings = [ending for ending in endings if ending.lease.id not in without]
             self._end(outcome.model, [*endings, *map(_quarantined, last_time)])
             self._put_off(outcome.model, [one for one in requeues if one not in last_time])
         finally:
@@ -185,17 +188,18 @@ class WriteBack:
         if refused:
             JOBS_FENCED_OFF.labels(model).inc(len(refused))
             log.warning("late_results_refused", model=model, jobs=[str(lease.id) for lease in refused])
+            endings = [ending for ending in endings if ending.lease.id in ended]
+        for state, count in Counter(ending.state for ending in endings).items():
+            JOBS_ENDED.labels(model, state.value).inc(count)
         for ending in endings:
-            if ending.lease.id in ended:
-                JOBS_ENDED.labels(model, ending.state.value).inc()
-                if ending.problem is not None:
-                    log.warning(
-                        "job_failed",
-                        model=model,
-                        job=str(ending.lease.id),
-                        state=ending.state.value,
-                        code=ending.problem.code,
-                    )
+            if ending.problem is not None:
+                log.warning(
+                    "job_failed",
+                    model=model,
+                    job=str(ending.lease.id),
+                    state=ending.state.value,
+                    code=ending.problem.code,
+                )
                 if ending.quarantined:
                     JOBS_QUARANTINED.inc()
 

@@ -52,29 +52,29 @@ def gauge(name: str) -> float:
 def test_a_waiter_is_woken_by_the_announcement_of_its_job(threads: ThreadPoolExecutor) -> None:
     waiting = Waiting(1)
     waiter = waits(threads, waiting, JOB)
-    waiting.ended([OTHER, JOB])
+    waiting.ended([str(OTHER), str(JOB)])
     assert waiter.result(AT_ONCE_S) is True
 
 
 def test_all_waiters_of_a_job_are_woken_together(threads: ThreadPoolExecutor) -> None:
     waiting = Waiting(3)
     waiters = [waits(threads, waiting, JOB) for _ in range(3)]
-    waiting.ended([JOB])
+    waiting.ended([str(JOB)])
     assert [waiter.result(AT_ONCE_S) for waiter in waiters] == [True] * 3
 
 
 def test_the_announcement_of_another_job_wakes_nobody(threads: ThreadPoolExecutor) -> None:
     waiting = Waiting(1)
     waiter = waits(threads, waiting, JOB)
-    waiting.ended([OTHER])
+    waiting.ended([str(OTHER)])
     with pytest.raises(TimeoutError):
         waiter.result(0.1)
-    waiting.ended([JOB])
+    waiting.ended([str(JOB)])
 
 
 def test_an_announcement_that_came_before_the_wait_is_not_missed() -> None:
     waiting = Waiting(1)
-    waiting.ended([JOB])
+    waiting.ended([str(JOB)])
     started = time.monotonic()
     assert waiting.wait(JOB, LONG_S, never) is True
     assert time.monotonic() - started < AT_ONCE_S
@@ -82,8 +82,8 @@ def test_an_announcement_that_came_before_the_wait_is_not_missed() -> None:
 
 def test_announcements_are_remembered_up_to_a_bound() -> None:
     waiting = Waiting(1)
-    waiting.ended([JOB])
-    waiting.ended([uuid4() for _ in range(REMEMBERED)])
+    waiting.ended([str(JOB)])
+    waiting.ended([str(uuid4()) for _ in range(REMEMBERED)])
     started = time.monotonic()
     waiting.wait(JOB, 0.1, never)
     assert time.monotonic() - started >= 0.1
@@ -109,7 +109,7 @@ def test_past_the_bound_a_request_is_answered_at_once_and_counted(threads: Threa
     assert waiting.wait(OTHER, LONG_S, never) is False
     assert time.monotonic() - started < AT_ONCE_S
     assert gauge("medqueue_waits_refused_total") == refused + 1
-    waiting.ended([JOB])
+    waiting.ended([str(JOB)])
     waiter.result(AT_ONCE_S)
 
 
@@ -137,7 +137,7 @@ def test_waiting_requests_are_counted_while_they_wait(threads: ThreadPoolExecuto
     waiting, before = Waiting(2), gauge("medqueue_waiting_requests")
     waiters = [waits(threads, waiting, JOB) for _ in range(2)]
     assert gauge("medqueue_waiting_requests") == before + 2
-    waiting.ended([JOB])
+    waiting.ended([str(JOB)])
     assert all(waiter.result(AT_ONCE_S) for waiter in waiters)
     assert gauge("medqueue_waiting_requests") == before
 
@@ -146,14 +146,14 @@ def test_one_who_follows_events_is_woken_by_any_announcement(threads: ThreadPool
     waiting = Waiting(1)
     heard = waiting.announcements
     follower = threads.submit(waiting.wait_for_news, heard, LONG_S)
-    waiting.ended([OTHER])
+    waiting.ended([str(OTHER)])
     assert follower.result(AT_ONCE_S) is True
 
 
 def test_news_that_came_between_reading_and_waiting_is_not_missed() -> None:
     waiting = Waiting(1)
     heard = waiting.announcements
-    waiting.ended([JOB])
+    waiting.ended([str(JOB)])
     assert waiting.wait_for_news(heard, LONG_S) is True
     assert waiting.wait_for_news(waiting.announcements, 0.01) is False
 
