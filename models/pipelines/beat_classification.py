@@ -5,7 +5,7 @@ the caller sends, or are detected. The graph takes one row a beat, of what the m
 [N,F] (beat_features: intervals, and the shape beside the recording's typical beat), `window` float32 [N,W], the samples
 around the R peak in mV less their median, and `typical` float32 [N,W], the recording's typical beat.
 
-A recording is abstained from as a whole where its beats cannot be told: too few, too little alike, a rate that no heart has,
+A recording is abstained from as a whole where its beats cannot be told: too few, too little alike, a heart rate out of bounds,
 or positions that do not lie on beats.
 """
 
@@ -46,25 +46,32 @@ FEWEST_BEATS: Final = 5
 SLOWEST, FASTEST = 25.0, 250.0  # beats a minute
 FOLLOWING: Final = ("heart_rate", "intervals", "counts", "beats_abstained", "abstained_share", "beats")
 TOO_FEW: Final = f"fewer than {FEWEST_BEATS} beats were found"
-NO_HEART_RATE: Final = (
-    f"the heart rate is not between {SLOWEST:g} and {FASTEST:g} beats a minute: compare the sampling rate"
-)
+OTHER_RATE: Final = "the heart rate is not between {:g} and {:g} beats a minute: compare the sampling rate"
 NOT_ON_BEATS: Final = "the beats that were sent do not lie on beats of the signal"
 
 
 class RecordingQuality(ManifestTable):
     """From which recordings the model abstains as a whole, and what that costs.
 
-    `least_agreement` is of the median correlation of the QRS complexes with the typical one. `false_alarm_rate` is the share of
+    `least_agreement` is of the median correlation of the QRS complexes with the typical one, `slowest` and `fastest` of the
+    median heart rate, in beats a minute. `false_alarm_rate` is the share of
     recordings of the intended kind that are abstained from, `catch_rate` that of `foreign_set`.
     """
 
     least_agreement: Annotated[float, Field(ge=0, le=1)]
+    slowest: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] = SLOWEST
+    fastest: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] = FASTEST
     false_alarm_rate: Share
     catch_rate: Share
     foreign_set: Text
     source: Text
     reason: Text = "its beats have no shape in common"
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> Self:
+        if self.slowest >= self.fastest:
+            raise ValueError("slowest must be less than fastest")
+        return self
 
 
 class BeatParameters(EcgParameters):
@@ -172,8 +179,9 @@ def read_beats(value: EcgInput, given: BeatParameters) -> Reading:
         local = np.minimum(np.rint(places / scale).astype(np.int64), len(signal) - 1)
     if len(local) < FEWEST_BEATS:
         return Reading(places, TOO_FEW, {})
-    if not SLOWEST <= 60 * given.rate / float(np.median(np.diff(local))) <= FASTEST:
-        return Reading(places, NO_HEART_RATE, {})
+    slowest, fastest = given.quality.slowest, given.quality.fastest
+    if not slowest <= 60 * given.rate / float(np.median(np.diff(local))) <= fastest:
+        return Reading(places, OTHER_RATE.format(slowest, fastest), {})
     if value.beats is not None and _share_near(local, detected, NEAR_S * given.rate) < 0.5:
         return Reading(places, NOT_ON_BEATS, {})
     beats = beat_features.cut(signal, local, given.rate)

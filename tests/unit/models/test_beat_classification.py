@@ -227,6 +227,19 @@ def test_a_sampling_rate_that_makes_no_heart_rate_is_abstained_from() -> None:
     assert "sampling rate" in answer(slow)["abstain_reason"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "abstained"), [({"slowest": 80}, True), ({"fastest": 70}, True), ({}, False)]
+)
+def test_a_heart_rate_that_the_model_was_not_trained_with_is_abstained_from(
+    limits: dict[str, float], abstained: bool
+) -> None:
+    result = answer(sent(["n"] * 20), quality={**QUALITY, **limits})
+    assert result["abstained"] is abstained
+    if abstained:
+        low, high = limits.get("slowest", 25), limits.get("fastest", 250)
+        assert f"between {low} and {high} beats a minute" in result["abstain_reason"]
+
+
 def test_beats_of_another_recording_are_abstained_from() -> None:
     _, beats = recording(RHYTHM)
     shifted = [beat + 50 for beat in beats[:-1]]
@@ -274,6 +287,7 @@ def test_a_prediction_that_is_no_number_is_of_its_recording() -> None:
     [
         ({"shortest_s": 20.0, "longest_s": 20.0}, "shortest_s must be less"),
         ({"least_mv": 30.0}, "least_mv"),
+        ({"quality": QUALITY | {"slowest": 90.0, "fastest": 60.0}}, "slowest must be less"),
         ({"feeds": ["window", "window"]}, "name each once"),
         ({"feeds": ["spectrum"]}, "feeds"),
     ],
