@@ -26,14 +26,14 @@ WAVES = {
     "v": ((-0.06, -0.25, 0.03), (0, 1.5, 0.038), (0.09, -0.6, 0.04), (0.3, -0.5, 0.06)),
     "f": (
         (-0.15, 0.14, 0.022),
-        (-0.04, -0.15, 0.02),
-        (0, 1.35, 0.022),
-        (0.05, -0.4, 0.022),
+        (-0.04, -0.22, 0.02),
+        (0, 1.6, 0.0125),
+        (0.05, -0.5, 0.025),
         (0.28, -0.1, 0.05),
     ),
 }
-PAUSE = {"n": 1.0, "s": 1.05, "v": 1.35, "f": 1.1}  # of the interval after a beat, in usual intervals
-EARLY = {"n": 1.0, "s": 0.68, "v": 0.65, "f": 0.94}  # of the interval before it
+PAUSE = {"n": 1.0, "s": 1.05, "v": 1.35, "f": 1.02}  # of the interval after a beat, in usual intervals
+EARLY = {"n": 1.0, "s": 0.68, "v": 0.65, "f": 0.98}  # of the interval before it
 
 
 def recording(
