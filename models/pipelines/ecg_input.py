@@ -21,6 +21,7 @@ from models.pipelines.typed import TypedInput
 LEAST_RATE, MOST_RATE = 100.0, 2000.0
 CLOSEST_S: Final = 0.1  # two beats
 STRETCH_S: Final = 2.0  # holds a beat at 30 beats a minute
+STRAY: Final = 5  # times the greatest usual range: no stretch of an electrocardiogram has more
 MOST_FAULTS: Final = 100
 
 
@@ -109,12 +110,13 @@ def _faults(value: EcgInput, given: EcgParameters) -> Iterator[FieldFault]:
 
 
 def _range_faults(value: EcgInput, given: EcgParameters) -> Iterator[FieldFault]:
-    """Whether the usual range of the signal within STRETCH_S, the median of all stretches, is that of an electrocardiogram."""
+    """Whether the usual range of the signal within STRETCH_S, the median of all stretches, is that of an electrocardiogram.
+
+    Nor may any stretch be far beyond that.
+    """
     width = max(int(STRETCH_S * value.sampling_rate), 1)
-    stretches = (
-        value.samples[start : start + width] for start in range(0, len(value.samples) - width + 1, width)
-    )
-    ranges = sorted(max(each) - min(each) for each in stretches)
+    starts = range(0, len(value.samples) - width + 1, width)
+    ranges = sorted(_range_of(value.samples[start : start + width]) for start in starts)
     if not ranges or ranges[-1] == 0:
         yield FieldFault(
             "/samples", FieldCode.FLAT_SIGNAL, "The signal is a flat line: send a lead that was connected."
@@ -126,6 +128,16 @@ def _range_faults(value: EcgInput, given: EcgParameters) -> Iterator[FieldFault]
         what = f"The usual range of the signal within {STRETCH_S:g} seconds"
         detail = f"{what} must be {limits}: compare gain with the unit of the samples."
         yield FieldFault("/samples", FieldCode.OUT_OF_RANGE, detail)
+    elif max(ranges[-1], _range_of(value.samples[-width:])) / value.gain > STRAY * given.most_mv:
+        detail = (
+            f"A sample is more than {STRAY * given.most_mv:g} mV from one near it: leave out what marks missing "
+            "samples, such as -32768, and send the parts between as recordings."
+        )
+        yield FieldFault("/samples", FieldCode.OUT_OF_RANGE, detail)
+
+
+def _range_of(samples: Sequence[float]) -> float:
+    return max(samples) - min(samples)
 
 
 def _beat_faults(beats: Sequence[int], count: int, rate: float) -> Iterator[FieldFault]:

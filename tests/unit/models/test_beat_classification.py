@@ -192,6 +192,15 @@ def test_what_is_no_recording_is_refused_with_its_place(
     assert (pointer, code) in refusal(case)
 
 
+@pytest.mark.parametrize("place", [0, 700, -1])
+def test_a_sample_that_no_heart_makes_is_refused_wherever_it_is(place: int) -> None:
+    case = sent()
+    case["samples"][place] = -32768
+    assert refusal(case) == [("/samples", "out_of_range")]
+    case["samples"][place] = 4000  # 20 mV: a movement of the electrode
+    assert pipeline().encode(case)
+
+
 def test_ten_seconds_are_read_and_nine_are_not() -> None:
     case = sent()
     assert answer(case | {"samples": case["samples"][:1250]})["beats"]
