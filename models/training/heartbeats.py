@@ -52,11 +52,12 @@ def read_records(folder: Path) -> Iterator[Record]:
 def paired(found: Ints, annotated: Ints, within: float) -> Ints:
     """For each of `found` [f] the place in `annotated` [a] of the beat that it is, or -1: the nearest, and each of them once.
 
-    Both are in order, and numbers of samples, as `within` is.
+    Both are in order, and numbers of samples, as `within` is. There is at least one annotated beat.
     """
-    behind = np.clip(np.searchsorted(annotated, found), 1, len(annotated) - 1)
-    nearer = np.abs(annotated[behind - 1] - found) <= np.abs(annotated[behind] - found)
-    place = np.where(nearer, behind - 1, behind)
+    behind = np.minimum(np.searchsorted(annotated, found), len(annotated) - 1)
+    before = np.maximum(behind - 1, 0)
+    nearer = np.abs(annotated[before] - found) <= np.abs(annotated[behind] - found)
+    place = np.where(nearer, before, behind)
     gap = np.abs(annotated[place] - found)
     answer, taken = np.full(len(found), -1), set[int]()
     for each in np.argsort(gap, kind="stable"):

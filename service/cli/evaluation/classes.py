@@ -115,12 +115,14 @@ def _macro(per_class: Callable[[Classified, int], float]) -> Measure:
     return measure
 
 
-def _recall(table: Classified, place: int) -> float:
+def recall(table: Classified, place: int) -> float:
+    """Of the rows of a class that were answered, the share that is answered so."""
     given = (table.answers >= 0) & (table.truth == place)
     return share(table.answers[given] == place)
 
 
-def _precision(table: Classified, place: int) -> float:
+def precision(table: Classified, place: int) -> float:
+    """Of the rows that are answered by a class, the share that is of it."""
     return share(table.truth[table.answers == place] == place)
 
 
@@ -168,10 +170,10 @@ def _calibration(table: Classified) -> float:
 _BINARY: Mapping[str, Measure] = {
     "AUC": _auc,
     "accuracy": _accuracy,
-    "sensitivity": _of_positive(_recall),
-    "specificity": _of_positive(_recall, other=True),
-    "positive predictive value": _of_positive(_precision),
-    "negative predictive value": _of_positive(_precision, other=True),
+    "sensitivity": _of_positive(recall),
+    "specificity": _of_positive(recall, other=True),
+    "positive predictive value": _of_positive(precision),
+    "negative predictive value": _of_positive(precision, other=True),
     "F1": _of_positive(_f1),
     "Brier score": _brier,
     "calibration error": _calibration,
@@ -179,8 +181,8 @@ _BINARY: Mapping[str, Measure] = {
 _CLASSIFIER: Mapping[str, Measure] = {
     "AUC, mean of one against the rest": _auc,
     "accuracy": _accuracy,
-    "macro recall": _macro(_recall),
-    "macro precision": _macro(_precision),
+    "macro recall": _macro(recall),
+    "macro precision": _macro(precision),
     "macro F1": _macro(_f1),
     "Brier score": _brier,
     "calibration error": _calibration,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from service.cli.evaluation.beats import beats
 from service.cli.evaluation.classes import classification
 from service.cli.evaluation.entities import entities
 from service.cli.evaluation.figures import Evaluation, given, problems
@@ -17,6 +18,7 @@ from service.cli.evaluation.tasks import tasks
 
 # The type of the answers of a pipeline: results of batches do not hold it.
 TYPES: Final = {
+    "beat-classification": "beats",
     "molecule-property": "molecule-property",
     "semantic-search": "search",
     "tabular-regression": "regression",
@@ -37,6 +39,7 @@ def evaluated(
     otherwise = "classification" if labels else pipeline or "regression"
     kind = given(first).get("type") or TYPES.get(pipeline, otherwise)
     comparisons: dict[str, Callable[[], Evaluation]] = {
+        "beats": lambda: beats(scored, labels, values),
         "classification": lambda: classification(scored, labels, values),
         "entities": lambda: entities(scored, values),
         "molecule-property": lambda: tasks(scored, values),

@@ -89,7 +89,7 @@ def _plots(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
         truth, given = evaluation.curves["pairs"]
         yield "Answer against truth", _drawn(lambda axes: _scatter(axes, truth, given))
         return
-    if evaluation.task != "classification":
+    if "table" not in evaluation.curves:
         return
     table = evaluation.curves["table"]
     if table.positive is not None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from service.cli.output import Output
 
 AT_ONCE = 200  # jobs that are submitted before the first of them is waited for
+BYTES_AT_ONCE = 4 * 1024 * 1024  # of their inputs, but for one that is larger: a body may have 16 MiB
 PLACE = "custom_id"
 COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 
@@ -51,15 +52,28 @@ def by_jobs(
     """Each case as a job of its own. A case that is refused or fails has a problem. Raises what the client raises."""
     scored: list[Scored] = []
     with out.waiting(f"scoring {len(cases)} cases") as label:
-        for start in range(0, len(cases), AT_ONCE):
-            some = cases[start : start + AT_ONCE]
-            answers = api.submit_bulk(
-                [{**request, "input": _input(api, case)} for case in some], str(uuid.uuid4())
-            )
-            for case, answer in zip(some, answers, strict=True):
+        for some in _parts(api, cases):
+            answers = api.submit_bulk([{**request, "input": value} for _, value in some], str(uuid.uuid4()))
+            for (case, _), answer in zip(some, answers, strict=True):
                 scored.append(_of_job(api, case, answer, wait_s))
                 label(f"{len(scored)} of {len(cases)} cases have ended")
     return scored
+
+
+def _parts(api: ApiClient, cases: Sequence[Labelled]) -> Iterator[list[tuple[Labelled, Any]]]:
+    """Cases with their inputs, as many together as are submitted in one body."""
+    part: list[tuple[Labelled, Any]] = []
+    size = 0
+    for case in cases:
+        value = _input(api, case)
+        more = len(json_bytes(value))
+        if part and (len(part) == AT_ONCE or size + more > BYTES_AT_ONCE):
+            yield part
+            part, size = [], 0
+        part.append((case, value))
+        size += more
+    if part:
+        yield part
 
 
 def _input(api: ApiClient, case: Labelled) -> Any:

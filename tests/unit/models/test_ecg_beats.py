@@ -81,6 +81,7 @@ def test_detected_beats_are_paired_with_the_nearest_annotated_ones_each_once() -
     annotated = np.array([100, 200, 300, 400])
     found = np.array([90, 104, 202, 250, 419, 500])
     assert paired(found, annotated, 19).tolist() == [-1, 0, 1, -1, 3, -1]
+    assert paired(found, annotated[:1], 19).tolist() == [-1, 0, -1, -1, -1, -1]
     assert paired(found, annotated, 18).tolist() == [-1, 0, 1, -1, -1, -1]
 
 

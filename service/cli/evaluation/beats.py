@@ -1,0 +1,144 @@
+"""Beats of recordings: classes of those that were found, and how many were found, as in ANSI/AAMI EC57."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+
+from models.training.heartbeats import NEAR_S, paired
+from service.cli.evaluation.classes import Classified, label_of, measures_of, precision, recall
+from service.cli.evaluation.figures import Evaluation, Ints, evaluation, given
+from service.cli.evaluation.scoring import Scored
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """The beats of a recording that were found and have a class, at `samples` [n]; how many are true, found, and both."""
+
+    table: Classified
+    samples: Ints
+    true: int
+    found: int
+    right: int
+
+
+def beats(
+    scored: Sequence[Scored], labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]
+) -> Evaluation:
+    """Compare the beats of recordings. A truth is a list of {sample, label}; a label of null: a beat without a class.
+
+    A beat is found if one of the answer lies within NEAR_S of it. `values` maps values of the truth to ids of labels.
+    Intervals resample recordings. Raises click.UsageError.
+    """
+    answered = [case for case in scored if case.answer is not None and given(case)["beats"]]
+    if not answered:
+        raise click.UsageError("The model abstained from every recording.")
+    recordings = [_compared(case, labels, values) for case in answered]
+    table = _joined([each.table for each in recordings])
+    ends = np.cumsum([len(each.table) for each in recordings])
+    places = np.split(np.arange(len(table)), ends[:-1])
+
+    def of_beats(measure: Callable[[Ints], float]) -> Callable[[Ints], float]:
+        return lambda rows: measure(np.concatenate([places[row] for row in rows]))
+
+    counted = np.array([(each.true, each.found, each.right) for each in recordings])
+    measures = {name: of_beats(measure) for name, measure in _measures(table).items()} | {
+        "beats found": lambda rows: _ratio(counted[rows, 2].sum(), counted[rows, 0].sum()),
+        "found that are beats": lambda rows: _ratio(counted[rows, 2].sum(), counted[rows, 1].sum()),
+    }
+    mistakes = [
+        each
+        for case, recording in zip(answered, recordings, strict=True)
+        for each in _mistakes(case, recording)
+    ]
+    mistakes.sort(key=lambda each: -each["probability"])
+    return evaluation("beats", scored, measures, answered, curves={"table": table}, mistakes=mistakes)
+
+
+def _compared(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> _Recording:
+    names = [str(label["id"]) for label in labels]
+    true = sorted(_truth(case), key=lambda each: int(each["sample"]))
+    told = given(case)["beats"]
+    rate = told[-1]["sample"] / told[-1]["time_s"]  # of the samples; no last beat is at 0
+    annotated = np.array([int(each["sample"]) for each in true])
+    pairs = paired(np.array([each["sample"] for each in told]), annotated, NEAR_S * rate)
+    kept = [
+        (answer, label_of(true[place]["label"], case.place, labels, values))
+        for answer, place in zip(told, pairs.tolist(), strict=True)
+        if place >= 0 and true[place]["label"] is not None
+    ]
+    table = Classified(
+        np.array([names.index(label) for _, label in kept], int),
+        np.array(
+            [-1 if answer["label"] is None else names.index(answer["label"]) for answer, _ in kept], int
+        ),
+        np.array([[answer["probabilities"][name] for name in names] for answer, _ in kept]).reshape(
+            len(kept), len(names)
+        ),
+        names,
+        None,
+    )
+    samples = np.array([answer["sample"] for answer, _ in kept], int)
+    return _Recording(table, samples, len(true), len(told), int((pairs >= 0).sum()))
+
+
+def _truth(case: Scored) -> Sequence[Mapping[str, Any]]:
+    """The beats that are expected, one or more. Raises click.UsageError."""
+    told: Any = case.truth.get("beats") if isinstance(case.truth, dict) else case.truth
+    if (
+        isinstance(told, list)
+        and told
+        and all(
+            isinstance(each, dict) and isinstance(each.get("sample"), int) and "label" in each
+            for each in told
+        )
+    ):
+        return told
+    raise click.UsageError(f'What is expected of {case.place} is no list of {{"sample": ..., "label": ...}}.')
+
+
+def _joined(tables: Sequence[Classified]) -> Classified:
+    return Classified(
+        np.concatenate([each.truth for each in tables]),
+        np.concatenate([each.answers for each in tables]),
+        np.concatenate([each.probabilities for each in tables]),
+        tables[0].names,
+        None,
+    )
+
+
+def _measures(table: Classified) -> dict[str, Callable[[Ints], float]]:
+    """The figures of the classes together but for areas under curves, and of each class."""
+    found = {name: measure for name, measure in measures_of(table).items() if not name.startswith("AUC")}
+    for place, name in enumerate(table.names):
+        found[f"sensitivity of {name}"] = _of_class(recall, table, place)
+        found[f"positive predictive value of {name}"] = _of_class(precision, table, place)
+    return found
+
+
+def _of_class(
+    measure: Callable[[Classified, int], float], table: Classified, place: int
+) -> Callable[[Ints], float]:
+    return lambda rows: measure(table.of(rows), place)
+
+
+def _ratio(part: Any, whole: Any) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+def _mistakes(case: Scored, recording: _Recording) -> list[dict[str, Any]]:
+    table = recording.table
+    return [
+        {
+            "case": case.place,
+            "sample": int(recording.samples[row]),
+            "truth": table.names[table.truth[row]],
+            "answer": table.names[table.answers[row]],
+            "probability": float(table.probabilities[row, table.answers[row]]),
+        }
+        for row in np.flatnonzero((table.answers >= 0) & (table.answers != table.truth))
+    ]
