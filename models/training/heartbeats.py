@@ -77,21 +77,23 @@ def table_of(answered: Ints, truth: Ints) -> Floats:
 
 
 def kappa(table: Floats) -> float:
-    """Cohen's kappa (1960) of a table of truth and answers [C, C]."""
-    total = table.sum()
-    chance = float(table.sum(0) @ table.sum(1)) / total**2
+    """Cohen's kappa (1960) of a table of truth and answers [C, C]; NaN of none, and if all are of one class."""
+    total = float(table.sum())
+    by_chance = float(table.sum(0) @ table.sum(1))
+    if by_chance == total**2:
+        return float("nan")
+    chance = by_chance / total**2
     return float((table.trace() / total - chance) / (1 - chance))
 
 
-def jk_index(table: Floats) -> float:
+def jk_index(table: Floats, ectopic: tuple[int, int] = (1, 2)) -> float:
     """A half of kappa and an eighth of the sum of sensitivity and positive predictive value of S and of V.
 
-    Mar et al., IEEE Trans Biomed Eng 58:2168 (2011). A table of truth and answers [C, C].
+    Mar et al., IEEE Trans Biomed Eng 58:2168 (2011). A table of truth and answers [C, C], and the places of S and V.
     """
     with np.errstate(invalid="ignore"):
-        shares = np.concatenate([table.diagonal() / table.sum(1), table.diagonal() / table.sum(0)])
-    ectopic = np.nan_to_num(shares[[1, 2, ANSWERED + 1, ANSWERED + 2]])
-    return kappa(table) / 2 + float(ectopic.sum()) / 8
+        shares = [table.diagonal() / table.sum(1), table.diagonal() / table.sum(0)]
+    return kappa(table) / 2 + float(sum(np.nan_to_num(each[list(ectopic)]).sum() for each in shares)) / 8
 
 
 def noise(kind: str, seconds: float, chance: np.random.Generator) -> Floats:

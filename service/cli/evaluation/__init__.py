@@ -1,6 +1,6 @@
 """`medqueue models evaluate`: scores labelled cases through the running service and compares the answers with the truth.
 
-`labelled` reads the cases, `scoring` has the service score them, `comparison` chooses what compares them (`classes`, `numbers`,
-`entities`, `rankings`; `figures` is what these share), `report` writes the HTML page, `command` is the command. Needs the
-extra `evaluate`.
+`labelled` and `indexed` read the cases, `scoring` has the service score them, `comparison` chooses what compares them
+(`classes`, `numbers`, `tasks`, `entities`, `rankings`, `masks`, `boxes`, `beats`; `figures` is what these share), `report`
+writes the HTML page, `command` is the command. Needs the extra `evaluate`.
 """

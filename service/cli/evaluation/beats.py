@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import click
 import numpy as np
 
-from models.training.heartbeats import NEAR_S, paired
+from models.training.heartbeats import NEAR_S, jk_index, kappa, paired
 from service.cli.evaluation.classes import Classified, label_of, measures_of, precision, recall
-from service.cli.evaluation.figures import Evaluation, Ints, evaluation, given
+from service.cli.evaluation.figures import Evaluation, Floats, Ints, evaluation, given
 from service.cli.evaluation.scoring import Scored
+
+ECTOPIC: Final = ("s", "v")  # ids of labels that jk is of, whatever their case
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,22 @@ def _joined(tables: Sequence[Classified]) -> Classified:
 def _measures(table: Classified) -> dict[str, Callable[[Ints], float]]:
     """The figures of the classes together but for areas under curves, and of each class."""
     found = {name: measure for name, measure in measures_of(table).items() if not name.startswith("AUC")}
+    found["kappa"] = lambda rows: kappa(_crossed(table.of(rows)))
+    known = [name.casefold() for name in table.names]
+    if all(name in known for name in ECTOPIC):
+        ectopic = known.index(ECTOPIC[0]), known.index(ECTOPIC[1])
+        found["jk"] = lambda rows: jk_index(_crossed(table.of(rows)), ectopic)
     for place, name in enumerate(table.names):
         found[f"sensitivity of {name}"] = _of_class(recall, table, place)
         found[f"positive predictive value of {name}"] = _of_class(precision, table, place)
+    return found
+
+
+def _crossed(table: Classified) -> Floats:
+    """How many beats of each class (rows) got which answer (columns): [C, C], without those that were abstained from."""
+    found = np.zeros((len(table.names), len(table.names)))
+    given_one = table.answers >= 0
+    np.add.at(found, (table.truth[given_one], table.answers[given_one]), 1)
     return found
 
 

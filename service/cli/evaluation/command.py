@@ -110,14 +110,16 @@ def evaluate(
     """Score labelled cases and compare the answers with the truth.
 
     The cases go through the running service. FILE is a table (.csv, .tsv, .parquet) with a column --label or columns
-    --task, lines (.ndjson, .jsonl) of {"input": ..., "expected": ...}, or a folder with a folder of files for each label.
-    Prints figures with 95 % intervals, by subgroup too.
+    --task, lines (.ndjson, .jsonl) of {"input": ..., "expected": ...}, a folder with a folder of files for each label, or a
+    folder or ZIP archive with index.ndjson, lines of {"file": ..., "expected": ...}. Prints figures with 95 % intervals, by
+    subgroup too.
 
     \b
     Examples:
       medqueue models evaluate breast-cancer-wisconsin --data ward.csv --label diagnosis --value M=malignant --value B=benign
       medqueue models evaluate molecule-properties --data esol.csv --task solubility=log_solubility
       medqueue models evaluate pneumonia-xray-28 --data xrays/ --batch --report xrays.html
+      medqueue models evaluate nuclei-segmentation --data drawn.zip --batch --report nuclei.html
     """
     try:
         from service.cli.evaluation.comparison import evaluated
@@ -150,7 +152,7 @@ def _scored(
     **reading: Any,
 ) -> list[Scored]:
     """The cases of a file, scored. `reading` is how a table is read. Raises click.UsageError."""
-    from service.cli.evaluation import labelled, scoring
+    from service.cli.evaluation import indexed, labelled, scoring
 
     form = labelled.form_of(data)
     request = {
@@ -179,7 +181,9 @@ def _scored(
         raise click.UsageError(
             "--label, --task, --missing, --decimal, --delimiter and --ignore are for tables."
         )
-    if form == "folder":
+    if form == labelled.INDEXED:
+        cases = indexed.read_indexed(data, groups)
+    elif form == "folder":
         if groups:
             raise click.UsageError("A folder tells no groups.")
         cases = labelled.read_folder(data)

@@ -8,9 +8,11 @@ from typing import Any, Final
 import click
 
 from service.cli.evaluation.beats import beats
+from service.cli.evaluation.boxes import detections
 from service.cli.evaluation.classes import classification
 from service.cli.evaluation.entities import entities
 from service.cli.evaluation.figures import Evaluation, given, problems
+from service.cli.evaluation.masks import segmentation
 from service.cli.evaluation.numbers import regression
 from service.cli.evaluation.rankings import ranking
 from service.cli.evaluation.scoring import Scored
@@ -19,6 +21,8 @@ from service.cli.evaluation.tasks import tasks
 # The type of the answers of a pipeline: results of batches do not hold it.
 TYPES: Final = {
     "beat-classification": "beats",
+    "image-segmentation": "image-segmentation",
+    "object-detection": "detections",
     "molecule-property": "molecule-property",
     "semantic-search": "search",
     "tabular-regression": "regression",
@@ -41,7 +45,9 @@ def evaluated(
     comparisons: dict[str, Callable[[], Evaluation]] = {
         "beats": lambda: beats(scored, labels, values),
         "classification": lambda: classification(scored, labels, values),
+        "detections": lambda: detections(scored, labels, values),
         "entities": lambda: entities(scored, values),
+        "image-segmentation": lambda: segmentation(scored, labels, values),
         "molecule-property": lambda: tasks(scored, values),
         "regression": lambda: regression(scored),
         "search": lambda: ranking(scored),

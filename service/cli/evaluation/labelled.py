@@ -1,8 +1,8 @@
-"""Labelled cases: the rows of a table, the lines of an NDJSON file, or files in one folder for each label."""
+"""Labelled cases: the rows of a table, the lines of an NDJSON file, or files in one folder for each label; see also indexed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from service.cli.cases import FileCase, read_file
 
 TABLES = frozenset({"csv", "parquet"})
 LINES = "ndjson"
+INDEXED = "indexed"
+INDEXES = ("index.ndjson", "index.jsonl")
 EXPECTED = "expected"
 
 
@@ -29,7 +31,9 @@ class Labelled:
 
 
 def form_of(data: Path) -> str:
-    """What `data` is: `folder`, or a format of batches. Raises click.UsageError for another file."""
+    """What `data` is: `indexed`, `folder`, or a format of batches. Raises click.UsageError for another file."""
+    if data.suffix.lower() == ".zip" or any((data / name).is_file() for name in INDEXES):
+        return INDEXED
     if data.is_dir():
         return "folder"
     form = BY_SUFFIX.get(data.suffix.lower())
@@ -37,7 +41,8 @@ def form_of(data: Path) -> str:
         return str(form)
     raise click.UsageError(
         f"{data} cannot be evaluated. Name a table (.csv, .tsv, .parquet) with a column of labels, lines (.ndjson, .jsonl) of "
-        '{"input": ..., "expected": ...}, or a folder with one folder of files for each label.'
+        '{"input": ..., "expected": ...}, a folder with one folder of files for each label, or a folder or ZIP archive with '
+        f"{INDEXES[0]}."
     )
 
 
@@ -55,27 +60,37 @@ def read_folder(folder: Path) -> list[Labelled]:
 
 def read_lines(path: Path, groups: Sequence[str]) -> list[Labelled]:
     """The lines of an NDJSON file; `groups` are keys beside `input`. Raises click.UsageError, which quotes nothing."""
-    found = [_line(f"line {number}", content, groups) for number, content in _numbered(path)]
+    with path.open("rb") as lines:
+        found = [_line(place, value, groups) for place, value in read_objects(lines)]
     if not found:
         raise click.UsageError(f"{path} holds no line.")
     return found
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as lines:
-        for number, content in enumerate(lines, start=1):
-            if content.strip():
-                yield number, content
+def read_objects(lines: Iterable[bytes]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The JSON objects of lines, each with its place. Raises click.UsageError, which quotes nothing."""
+    for number, content in enumerate(lines, start=1):
+        if not content.strip():
+            continue
+        place = f"line {number}"
+        try:
+            value = read_json(content)
+        except JsonInvalid as error:
+            raise click.UsageError(f"{place} is not JSON: {error}.") from None
+        if not isinstance(value, dict):
+            raise click.UsageError(f"{place} is not an object.")
+        yield place, value
 
 
-def _line(place: str, content: bytes, groups: Sequence[str]) -> Labelled:
-    try:
-        value = read_json(content)
-    except JsonInvalid as error:
-        raise click.UsageError(f"{place} is not JSON: {error}.") from None
-    if not isinstance(value, dict) or not {"input", EXPECTED} <= value.keys():
+def _line(place: str, value: Mapping[str, Any], groups: Sequence[str]) -> Labelled:
+    if not {"input", EXPECTED} <= value.keys():
         raise click.UsageError(f'{place} is not {{"input": ..., "{EXPECTED}": ...}}.')
+    return Labelled(place, value["input"], value[EXPECTED], groups_of(place, value, groups))
+
+
+def groups_of(place: str, value: Mapping[str, Any], groups: Sequence[str]) -> dict[str, str]:
+    """The subgroups of a line. Raises click.UsageError."""
     lacking = [name for name in groups if name not in value]
     if lacking:
         raise click.UsageError(f"{place} lacks {', '.join(lacking)}, which --group names.")
-    return Labelled(place, value["input"], value[EXPECTED], {name: str(value[name]) for name in groups})
+    return {name: str(value[name]) for name in groups}

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 import pytest
+from sklearn import metrics
 
 from service.cli.evaluation import scoring
 from service.cli.evaluation.comparison import evaluated
@@ -50,6 +51,9 @@ def test_beats_are_compared_with_the_annotated_ones_near_them() -> None:
     assert value(told, "sensitivity of n") == 1
     assert value(told, "sensitivity of s") == 0
     assert value(told, "positive predictive value of v") == 1 / 2
+    kappa = metrics.cohen_kappa_score(["n", "v", "s", "n"], ["n", "v", "v", "n"])
+    assert value(told, "kappa") == pytest.approx(kappa)
+    assert value(told, "jk") == pytest.approx(kappa / 2 + (0 + 0 + 1 + 1 / 2) / 8)
     assert value(told, "beats found") == pytest.approx(6 / 7)
     assert value(told, "found that are beats") == pytest.approx(6 / 7)
     assert list(told.mistakes) == [
