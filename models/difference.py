@@ -24,5 +24,23 @@ def difference(expected: object, actual: object, tolerance: float, place: str = 
     return None if same else f"{place} is {actual!r}; expected {expected!r}"
 
 
+def deviation(expected: object, actual: object, place: str = "") -> tuple[float, str]:
+    """The largest absolute difference of a number of two answers, and its place; infinite where something else differs."""
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping) and expected.keys() == actual.keys():
+        parts = [deviation(value, actual[key], f"{place}/{key}") for key, value in expected.items()]
+    elif _is_list(expected) and _is_list(actual) and len(expected) == len(actual):
+        pairs = enumerate(zip(expected, actual, strict=True))
+        parts = [deviation(*pair, f"{place}/{index}") for index, pair in pairs]
+    elif _is_number(expected) and _is_number(actual):
+        return (math.inf if math.isnan(expected - actual) else abs(expected - actual)), place
+    else:
+        return (0.0 if type(expected) is type(actual) and expected == actual else math.inf), place
+    return max(parts, key=lambda part: part[0], default=(0.0, place))
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple)
+
+
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

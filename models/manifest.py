@@ -33,6 +33,9 @@ FILL_IN = "FILL IN"
 
 # Of most weights of a graph.
 Precision = Literal["fp32", "fp16", "int8"]
+# Of a variant of lower precision, by default: a hundredth of a probability, and half a point of a figure such as an AUC.
+DEVIATION = 0.01
+LOSS = 0.005
 
 LONGEST_NAME = 64
 Name = Annotated[str, Field(pattern=KEBAB_CASE, max_length=LONGEST_NAME)]
@@ -94,6 +97,20 @@ class RuntimeLimits(ManifestTable):
         None,
         description="in which precision the graph holds most of its weights; not stated if omitted",
         exclude_if=lambda stated: stated is None,
+    )
+    variant_tolerance: float = Field(
+        DEVIATION,
+        gt=0,
+        le=0.1,
+        description="largest absolute difference of a number in an answer of a variant of lower precision",
+        exclude_if=lambda allowed: allowed == DEVIATION,
+    )
+    variant_loss: float = Field(
+        LOSS,
+        ge=0,
+        le=0.1,
+        description="largest loss of a figure that such a variant may have, of figures above 1 as a share",
+        exclude_if=lambda allowed: allowed == LOSS,
     )
     allow_tf32: bool = Field(
         False,

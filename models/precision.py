@@ -5,7 +5,7 @@ places and shapes.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -37,6 +37,14 @@ def weights_of(path: Path) -> dict[Precision, int]:
 def held(counts: Mapping[Precision, int]) -> Precision:
     """The precision of most weights; the wider of two that are equal, and fp32 for a graph without weights."""
     return max(PRECISIONS, key=lambda precision: counts.get(precision, 0))
+
+
+def precision_of(paths: Iterable[Path]) -> Precision:
+    """The precision of most weights of some ONNX files together."""
+    counts: Counter[Precision] = Counter()
+    for path in paths:
+        counts.update(weights_of(path))
+    return held(counts)
 
 
 def _constants(graph: Any) -> Iterator[Any]:

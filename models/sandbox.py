@@ -136,7 +136,9 @@ class Sandbox:
 class CpuRun:
     """Runs graphs with ONNX Runtime on the CPU, in one thread. Keeps the sessions of one folder's files."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, optimized: bool = True) -> None:
+        """`optimized`: whether ONNX Runtime may replace operators by others."""
+        self._optimized = optimized
         self._sessions: dict[Path, Any] = {}
 
     def __call__(self, model_path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -153,11 +155,12 @@ class CpuRun:
             self._sessions = {path: self._sessions[path] for path in beside}
             self._sessions[model_path] = self._opened(model_path)
 
-    @staticmethod
-    def _opened(model_path: Path) -> Any:
+    def _opened(self, model_path: Path) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        if not self._optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong comes back as a fault, not on stderr
         for key, value in session_entries(model_path).items():

@@ -163,21 +163,26 @@ class OnnxRuntime:
         self, graph: str | bytes, *providers: str | tuple[str, dict[str, str]]
     ) -> ort.InferenceSession:
         """A session for a path or a graph's bytes, without ONNX Runtime's own fallback, which prints and uses the CPU."""
+        try:
+            options = self.options(graph, on_cpu=providers == (CPU,))
+            return ort.InferenceSession(graph, options, providers=list(providers), enable_fallback=0)
+        except Exception as fault:
+            if is_out_of_memory(fault):
+                raise OutOfMemory from fault
+            raise
+
+    def options(self, graph: str | bytes, *, on_cpu: bool) -> ort.SessionOptions:
+        """The options of a session for a graph, given by its path or its bytes."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = SILENT
         if self._threads == 1:
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        if providers == (CPU,) and isinstance(graph, str):
-            for key, value in session_entries(Path(graph)).items():
+        if isinstance(graph, str):
+            for key, value in session_entries(Path(graph), mapped=on_cpu).items():
                 options.add_session_config_entry(key, value)
-        try:
-            return ort.InferenceSession(graph, options, providers=list(providers), enable_fallback=0)
-        except Exception as fault:
-            if is_out_of_memory(fault):
-                raise OutOfMemory from fault
-            raise
+        return options
 
 
 def cuda_options(*, allow_tf32: bool) -> dict[str, str]:

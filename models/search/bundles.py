@@ -29,6 +29,7 @@ from models.pipelines.text_vectors import EncoderParameters, TextEncoder
 from models.sandbox import CpuRun
 from models.search.building import Passages, Vectors, divided, write_index
 from models.search.documents import Document
+from models.toml_text import toml_text
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array
@@ -201,18 +202,4 @@ def _manifest(encoder: Bundle, parameters: SearchParameters, about: About, figur
         "metrics": figures,
         "parameters": parameters.model_dump(exclude_unset=True) | {"probes": parameters.probes, "index": INDEX},
     }  # fmt: skip
-    return "\n".join(_toml(own)) + "\n"
-
-
-def _toml(table: Mapping[str, Any], name: str = "") -> list[str]:
-    """The lines of a table: first its values, then the tables in it."""
-    nested = {key: value for key, value in table.items() if isinstance(value, dict)}
-    lines = [
-        f"{key} = {json.dumps(value)}"
-        for key, value in table.items()
-        if key not in nested and value is not None
-    ]
-    for key, value in nested.items():
-        path = f"{name}.{key}" if name else key
-        lines += ["", f"[{path}]", *_toml(value, path)]
-    return lines
+    return toml_text(own)

@@ -13,6 +13,7 @@ from service.cli.evaluation.command import evaluate
 from service.cli.exits import ExitCode
 from service.cli.options import InOrder, json_option, over_api, over_installation
 from service.cli.output import Output
+from service.cli.quantizing import quantize
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
@@ -218,6 +219,7 @@ def _show_check(check: Callable[[], Bundle], out: Output) -> int:
 
 
 models.add_command(evaluate)
+models.add_command(quantize)
 
 
 @models.command("publish")

@@ -74,6 +74,13 @@ def test_precision_is_stored_only_where_it_is_stated() -> None:
     assert "precision" not in RuntimeLimits.model_validate({}).model_dump(mode="json")
 
 
+def test_bounds_of_variants_are_stored_only_where_they_are_set() -> None:
+    limits = {"variant_tolerance": 0.02, "variant_loss": 0.01}
+    stored = RuntimeLimits.model_validate(limits).model_dump(mode="json")
+    assert limits.items() <= stored.items()
+    assert not limits.keys() & RuntimeLimits.model_validate({}).model_dump(mode="json").keys()
+
+
 def test_float16_is_told_by_its_type_and_not_by_its_size(tmp_path: Path) -> None:
     tensor = helper.make_tensor("w", TensorProto.BFLOAT16, [3], [1.0, 2.0, 3.0])
     onnx.save(helper.make_model(helper.make_graph([], "g", [], [], [tensor])), str(tmp_path / "m.onnx"))

@@ -1,16 +1,18 @@
 """Weights in a file beside the graph stay mapped: neither the check nor a worker has a second copy of them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from models.pipelines import Array
 from models.sandbox import CpuRun
-from models.weights import lie_beside
+from models.weights import MAPPED_WEIGHTS, UNPACKED_WEIGHTS, WEIGHTS_ALONE, lie_beside
 from service.config import Provider
 from workers.runtime import OnnxRuntime
 
@@ -69,3 +71,32 @@ def test_an_empty_file_has_no_weights_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.touch()
     assert not lie_beside(path)
+
+
+def entries(options: ort.SessionOptions) -> dict[str, str]:
+    """What the options say of weights."""
+    found = {}
+    for key in MAPPED_WEIGHTS | UNPACKED_WEIGHTS:
+        with suppress(RuntimeError):  # raised for an entry that is not set
+            found[key] = options.get_session_config_entry(key)
+    return found
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("alone", [True, False])
+def test_weights_in_eight_bits_alone_are_unpacked_once_and_only_a_cpu_maps_weights_beside_a_graph(
+    alone: bool, beside: bool, on_cpu: bool, tmp_path: Path
+) -> None:
+    """No GPU is needed: these are the options of the session that a worker opens."""
+    path = written(tmp_path, beside=beside)
+    if alone:
+        model = onnx.load(str(path), load_external_data=False)
+        model.metadata_props.add(key=WEIGHTS_ALONE, value="1")
+        path.write_bytes(model.SerializeToString())
+    runtime = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=1)
+    wanted = MAPPED_WEIGHTS if beside and on_cpu else {}
+    assert entries(runtime.options(str(path), on_cpu=on_cpu)) == wanted | (UNPACKED_WEIGHTS if alone else {})
+    assert entries(runtime.load(path)._session.get_session_options()) == entries(
+        runtime.options(str(path), on_cpu=True)
+    )

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import psutil
 import pytest
+from onnx import TensorProto, helper
 
 from models.pipelines import Array
 from service.config import Provider
@@ -184,6 +185,18 @@ def test_outputs_come_by_name(tmp_path: Path) -> None:
         "more": [[2], [2]],
         "less": [[0], [0]],
     }
+
+
+def test_feeds_in_float16_are_bound_to_a_device_and_outputs_come_back_in_float16() -> None:
+    """The device is the CPU's memory: binding is the same call for CUDA's."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT16, ["rows", 2]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "half", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString(), providers=[CPU])
+    rows = np.arange(6, dtype=np.float16).reshape(2, 3).T  # not contiguous
+    found = OnnxGraph(session, 1.0, device="cpu").run({"x": rows})["y"]
+    assert found.dtype == np.float16
+    assert (found == -rows).all()
 
 
 def test_trimming_frees_what_a_large_run_left_allocated() -> None:
