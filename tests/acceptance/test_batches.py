@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -241,11 +241,17 @@ def test_a_repeated_submit_opens_one_batch(ward: httpx.Client) -> None:
     assert_problem(other, 422, "idempotency_key_reused")
 
 
-def test_the_first_answer_lists_the_columns_of_a_csv(ward: httpx.Client) -> None:
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [("csv", nights.as_csv), ("ndjson", nights.as_ndjson), ("parquet", nights.as_parquet)],
+)
+def test_the_first_answer_lists_the_columns_of_a_table(
+    form: str, written: Callable[[list[nights.Row]], bytes], ward: httpx.Client
+) -> None:
     table = [
         {name: row[name] for name in row if name != nights.FIELDS[0]} | {"remark": ""} for row in rows(3)
     ]
-    batch = opened(ward, nights.as_csv(table), id_column="case")
+    batch = opened(ward, written(table), form, id_column="case", ignore=["ward", "remark"])
     assert batch["columns"] == {
         "used": list(nights.FIELDS[1:]), "ignored": ["ward", "remark"], "absent": [nights.FIELDS[0]],
     }  # fmt: skip

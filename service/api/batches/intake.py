@@ -70,17 +70,17 @@ def checked_batch(services: Services, principal: Principal, wanted: BatchSubmit)
 def previewed_columns(
     services: Services, principal: Principal, stored: dict[str, Any], model: PublishedModel
 ) -> Columns | None:
-    """The columns of an uploaded CSV by its first line; None for other files, and where that does not tell.
+    """The columns of an uploaded table by its beginning or its footer; None for other files, and where these do not tell.
 
     `stored` is the request of a batch as it is stored.
     """
     request = BatchRequest.from_json(stored)
-    if request.upload_id is None or request.format is not BatchFormat.CSV:
+    if request.upload_id is None or request.format in ARCHIVES:
         return None
     try:
         wanted = wanted_by(request, model.pipeline)
         with UploadSource(services.uploads, principal.tenant_id, request.upload_id).open() as file:
-            return previewed(file, wanted)
+            return previewed(file, wanted, request.format)
     except (FileRefused, SourceUnavailable):
         return None
 

@@ -275,7 +275,7 @@ class BatchView(Wire):
     missing: list[str]
     decimal: str | None
     columns: ColumnsView | None = Field(
-        description="Present once the source is validated; of an uploaded CSV in the first answer, too."
+        description="Present once the source is validated; of an uploaded CSV, NDJSON or Parquet in the first answer, too."
     )
     dry_run: int | None
     options: dict[str, Any]
