@@ -10,7 +10,7 @@ sites, says which pieces of words to keep.
     python -m models.training chemical-disease-entities --data DIR
     python -m models seal --golden models/zoo/chemical-disease-entities
 
-The encoder is the first two layers of all-MiniLM-L6-v2 (Apache-2.0), frozen. About six minutes on two cores; seeds fixed.
+The encoder is the first two layers of all-MiniLM-L6-v2 (Apache-2.0), frozen. About seven minutes on two cores; seeds fixed.
 """
 
 import csv

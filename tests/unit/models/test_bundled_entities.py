@@ -46,9 +46,14 @@ def test_entities_stand_where_they_are_said_to_whatever_comes_before(before: str
 
 
 def test_texts_of_all_lengths_are_answered_together_as_alone(english: Model) -> None:
-    texts = [ENGLISH * count for count in (1, 30, 2, 7, 90)]
+    sentences = (
+        ENGLISH,
+        "Rats that received morphine had severe bradycardia. ",
+        "Levodopa caused dyskinesia in most. ",
+    )
+    texts = [sentence * count for sentence in sentences for count in (1, 50, 2, 7, 90)]
     together = english.results(*texts)
-    assert [each["windows"] > 1 for each in together] == [False, True, False, False, True]
+    assert [each["windows"] > 1 for each in together] == [False, True, False, False, True] * 3
     for text, result in zip(texts, together, strict=True):
         [alone] = english.results(text)
         assert difference(alone, result, english.manifest.runtime.tolerance) is None
@@ -70,3 +75,32 @@ def test_dna_and_french_have_no_entities(english: Model) -> None:
     french = "Le patient avait de la fièvre et de la toux depuis trois jours, sans autre plainte."
     for result in english.results("CAGGTAAGTCCTGATTACAGGCTTAACCGGTAGGTATCCATTGCAGG", french):
         assert (result["entities"], result["abstained"]) == (None, True)
+
+
+@pytest.fixture(scope="module")
+def chinese() -> Model:
+    return Model("question-entities")
+
+
+@pytest.mark.parametrize("before", ["", "\U0001f600\U00020bb7", "\uff23\uff34\u3000", "38\u2103 ", "\r\n\t"])
+def test_chinese_entities_stand_where_they_are_said_to(before: str, chinese: Model) -> None:
+    found = chinese.found(f"{before}医生说我得了糖尿病,需要挂内科吗")
+    assert {("糖尿病", "disease"), ("内科", "department")} <= found
+
+
+def test_chinese_texts_of_all_lengths_are_answered_together_as_alone(chinese: Model) -> None:
+    sentences = ("糖尿病可以手术吗,", "感冒发烧吃阿莫西林好不好,", "膝盖疼要做什么检查,")
+    texts = [sentence * count for sentence in sentences for count in (1, 60, 3, 11, 99)]
+    together = chinese.results(*texts)
+    assert [each["windows"] > 1 for each in together] == [False, True, False, False, True] * 3
+    for text, result in zip(texts, together, strict=True):
+        [alone] = chinese.results(text)
+        assert difference(alone, result, chinese.manifest.runtime.tolerance) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "?!\u3002", ENGLISH, "Ваша жалоба на сильную головную боль", "疼\x00痛", "疼" * 5_001]
+)
+def test_what_is_no_chinese_text_is_refused_at_submit(text: str, chinese: Model) -> None:
+    with pytest.raises(InputRejected):
+        chinese.pipeline.encode({"text": text})
