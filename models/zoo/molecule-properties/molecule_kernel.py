@@ -1,6 +1,7 @@
 """Kernel ridge regression on features of molecules, in numpy and as an ONNX graph."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -112,6 +113,19 @@ class Builder:
         self.nodes.append(helper.make_node(operator, names, [name], name=name, **attributes))
         return name
 
+    def counts(self, values: np.ndarray) -> str:
+        """A matrix uint8 [a,b] as float32. The file holds what is not 0, and how far each is from the one before."""
+        places = np.flatnonzero(values)
+        stops = [np.arange(start, end, 255)[1:] for start, end in pairwise([0, *places.tolist()])]
+        held = np.union1d(places, np.concatenate(stops))  # no further apart than a byte holds
+        gaps = np.diff(held, prepend=0).astype(np.uint8)
+        at = self("CumSum", self("Cast", gaps, to=TensorProto.INT64), np.int64(0))
+        told = self("Cast", values.ravel()[held], to=TensorProto.FLOAT)
+        whole = self("ConstantOfShape", np.array([values.size], np.int64))
+        return self(
+            "Reshape", self("ScatterElements", whole, at, told, axis=0), np.array(values.shape, np.int64)
+        )
+
     def squares(self, rows: str) -> str:
         """Sums of squares [n,1]."""
         return self("ReduceSumSquare", rows, np.array([1], np.int64), keepdims=1)
@@ -146,7 +160,7 @@ def _answers(add: Builder, kernel: Kernel) -> str:
     scaled = add("Div", add("Sub", logs, kernel.mean.astype(np.float32)), kernel.scale.astype(np.float32))
     described = add("Clip", scaled, np.float32(-4), np.float32(4))
     own = np.log1p(kernel.counts.astype(np.float32))
-    landmarks = add("Log", add("Add", add("Cast", kernel.counts.T.copy(), to=TensorProto.FLOAT), one))
+    landmarks = add("Log", add("Add", add.counts(kernel.counts.T), one))
     shared = add("MatMul", counts, landmarks)
     either = add("Sub", add("Add", add.squares(counts), (own**2).sum(1)[None]), shared)
     tanimoto = add("Div", shared, add("Add", either, LEAST))
