@@ -70,7 +70,7 @@ def _texts() -> Inputs:
 
 
 CASES: dict[str, tuple[KindCase, ...]] = {
-    "beat-classification": (KindCase(made_models.BEATS, made_models.recordings),),
+    "beat-classification": (golden("ecg-beats"),),
     "image-classification": (
         golden("blood-cell-type"),
         KindCase(made_models.FILMS, _files(made_models.films)),  # 16 bits and DICOM
@@ -87,7 +87,7 @@ CASES: dict[str, tuple[KindCase, ...]] = {
     "text-embedding": (KindCase(made_models.VECTORS, _texts),),
     "text-pair-classification": (golden("question-match"),),
     "timeseries-classification": (golden("icu-mortality"),),
-    "token-classification": (KindCase(made_models.ENTITIES, _texts),),
+    "token-classification": (golden("chemical-disease-entities"),),
 }
 
 

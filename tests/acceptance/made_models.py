@@ -12,17 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from models.bundle import renew_golden, seal_bundle
-from models.pipelines.beat_features import FEATURES
 from models.sandbox import CpuRun
-from models.training.synthetic_ecg import recording
 from tests.unit.models.example_bundles import manifest_table, toml
 from tests.unit.models.example_encoder import write_encoder
 from tests.unit.models.example_images import saved
-from tests.unit.models.example_texts import write_tokenizer
 from tests.unit.models.test_dicom_file import dicom
-from tests.unit.models.test_token_classification import graph as graph_of_tags
 
-BEATS, FILMS, ENTITIES, VECTORS, SUMS = "beats", "films", "entities", "vectors", "sums"
+FILMS, VECTORS, SUMS = "films", "vectors", "sums"
 TEXTS = ["fever", "no fever pain", "no rest.", "fever " * 20, "caf\u00e9", "no " * 33]
 SIDE = 8
 Feeds = Sequence[tuple[str, int, list[Any]]]  # name, element type and shape
@@ -42,46 +38,12 @@ def films() -> list[bytes]:
     ]
 
 
-def recordings() -> list[dict[str, Any]]:
-    """Electrocardiograms of several lengths, sampling rates and units, with their beats and without; one has no beats."""
-    shapes = [(9, 125.0, 1.0), (24, 250.0, 200.0), (14, 360.0, 1000.0), (40, 125.0, 200.0)]
-    found = [_recording(["n"] * (beats - 4) + ["v", "n", "s", "n"], *how) for beats, *how in shapes]
-    noise = np.random.default_rng(5).normal(0, 100, 1500)
-    return [*found, {"lead": "II", "sampling_rate": 125.0, "gain": 200.0, "samples": noise.round(2).tolist()}]
-
-
-def _recording(kinds: list[str], rate: float, gain: float) -> dict[str, Any]:
-    samples, beats = recording(kinds, rate=rate, interval_s=1.1)
-    told = {"beats": beats} if gain == 200 else {}
-    return {
-        "lead": "II",
-        "sampling_rate": rate,
-        "gain": gain,
-        "samples": (samples * gain).round(2).tolist(),
-    } | told
-
-
 def tensors() -> list[dict[str, Any]]:
     """A pair and some whole numbers: 1 to 5 of them."""
     return [
         {"pair": [0.5, row], "counts": list(range(row, row + count))}
         for row, count in enumerate((1, 3, 1, 5, 2, 3))
     ]
-
-
-def write_beats(folder: Path) -> None:
-    """How early a beat is: 1 less its interval as a share of the usual one."""
-    nodes = [
-        helper.make_node("Gather", ["features", "place"], ["interval"], axis=1),
-        helper.make_node("Cast", ["one"], ["whole"], to=TensorProto.FLOAT),
-        helper.make_node("Cast", ["none"], ["nothing"], to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["whole", "interval"], ["early"]),
-        helper.make_node("Clip", ["early", "nothing", "whole"], ["probability"]),
-    ]
-    constants: dict[str, int | list[int]] = {"place": [FEATURES.index("pre_local")], "one": 1, "none": 0}
-    feeds = [("features", TensorProto.FLOAT, ["rows", len(FEATURES)])]
-    graph = _graph(nodes, feeds, ("probability", ["rows", 1]), constants)
-    _write(folder, BEATS, "beat-classification", {}, graph, recordings())
 
 
 def write_films(folder: Path) -> None:
@@ -119,13 +81,6 @@ def write_sums(folder: Path) -> None:
     _write(folder, SUMS, "tensor", parameters, graph, tensors())
 
 
-def write_entities(folder: Path) -> None:
-    """Words that are signs or places, by a list of words."""
-    write_tokenizer(folder)
-    texts = [{"text": text} for text in TEXTS]
-    _write(folder, ENTITIES, "token-classification", {"max_windows": 4}, graph_of_tags(), texts)
-
-
 def write_vectors(folder: Path) -> None:
     """Counts of words."""
     write_encoder(folder)
@@ -135,10 +90,8 @@ def write_vectors(folder: Path) -> None:
 
 
 MADE: dict[str, Callable[[Path], None]] = {
-    BEATS: write_beats,
     FILMS: write_films,
     SUMS: write_sums,
-    ENTITIES: write_entities,
     VECTORS: write_vectors,
 }
 

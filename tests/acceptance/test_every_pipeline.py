@@ -49,7 +49,10 @@ def test_every_pipeline_has_a_case() -> None:
 def test_a_file_is_answered_as_single_jobs_are(case: KindCase, form: str, clinic: Clinic) -> None:
     results = clinic.results.get(case.model) or _one_by_one(clinic.http, case)
     clinic.results[case.model] = results
-    batch = nights.reached(clinic.http, clinic.batches[case.model, form], "completed")
+    batch_id = clinic.batches[case.model, form]
+    batch = nights.reached(
+        clinic.http, batch_id, "completed", within_s=180
+    )  # all models are loaded on the way
     assert batch["counts"]["succeeded"] == len(results), nights.lines(clinic.http, batch, "errors")
     lines = _csv_lines(clinic.http, batch) if form == "csv" else nights.lines(clinic.http, batch)
     names = [line.get("case", line.get("file")) for line in lines]
