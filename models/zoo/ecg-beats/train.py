@@ -1,7 +1,7 @@
 """Train ecg-beats.
 
 Source: MIT-BIH Arrhythmia Database, set DS1 (see models/training/heartbeats), ODC-By 1.0: 22 half-hour records, one a patient,
-each beat annotated. The folder of the data holds `ecg_mitbih`. About ten minutes on two cores; seeds fixed.
+each beat annotated. The folder of the data holds `ecg_mitbih`. About three minutes on two cores; seeds fixed.
 
 Gradient boosting on the features of the pipeline. Beats are learned at the annotated R peaks and again at those that the
 pipeline detects, so that both ways of sending a recording are known. The shipped model is the mean, in log odds, of fourteen
