@@ -70,7 +70,10 @@ def near_names(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
         if found is None:
             found = next((alone[form] for form in _lesser_forms(words) if form in alone), None)
         if found is None:
-            found = next((other for part, other in looked_at.items() if _are_slips(part, words)), None)
+            found = next(
+                (other for part, other in looked_at.items() if _are_slips(part, words, whole=part in whole)),
+                None,
+            )
         if found is None:
             found = next((other for part, other in whole.items() if _is_cut_short(part, words)), None)
         if found is not None:
@@ -140,25 +143,28 @@ def _is_cut_short(one: Words, meant: Words) -> bool:
     return told and len(short) >= needed and short.isalpha() and long.isalpha() and long.startswith(short)
 
 
-def _are_slips(one: Words, other: Words) -> bool:
+def _are_slips(one: Words, other: Words, *, whole: bool) -> bool:
+    """Whether at most two words are typing errors. `whole`: the first are a column's whole name, not a part of it."""
+    fewest = 2 if whole and len(one) == 1 else 3  # `cas` may mean `ca`, `cas_number` does not
     if len(one) == len(other):
         slips = 0
         for word, meant in zip(one, other, strict=True):
             slips += word != meant
-            if slips > 2 or not _is_slip(word, meant):
+            if slips > 2 or not _is_slip(word, meant, fewest):
                 return False
         return True
-    return _single_letters(one) == _single_letters(other) and _is_slip("".join(one), "".join(other))
+    return _single_letters(one) == _single_letters(other) and _is_slip("".join(one), "".join(other), fewest)
 
 
 def _single_letters(words: Words) -> list[str]:
     return sorted(word for word in words if len(word) == 1)
 
 
-def _is_slip(word: str, meant: str) -> bool:
+def _is_slip(word: str, meant: str, fewest: int) -> bool:
     """Whether one word is the other, or a typing error for it.
 
     In short ones letters may be swapped or doubled, or an `s` be added: `mch` is none for `mchc`, nor `ratio` for `radio`.
+    In those of less than `fewest` letters they may be swapped alone.
     """
     if word == meant or abs(len(word) - len(meant)) > 1:
         return word == meant
@@ -175,7 +181,7 @@ def _is_slip(word: str, meant: str) -> bool:
     if shortest == 4 and len(word) != len(meant) and DIGITS.search(word) and DIGITS.search(meant):
         return True  # `hba1` for `hba1c`: a name with a digit in it is no other word
     if shortest < 5:
-        return shortest > 2 and one + other in ((word[start - 1],) if end else (word[start - 1], "s"))
+        return shortest >= fewest and one + other in ((word[start - 1],) if end else (word[start - 1], "s"))
     return start > 0 and (shortest > 5 or len(one) != len(other))
 
 
