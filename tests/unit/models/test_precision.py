@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models.bundle import seal_bundle
+from models.bundle import bundled, read_manifest, seal_bundle
 from models.checking import check_bundle
 from models.manifest import RuntimeLimits
-from models.precision import held, weights_of
+from models.precision import held, precision_of, weights_of
 from tests.unit.models.example_bundles import manifest_table, toml, write_bundle
 
 FOREIGN = Path(__file__).parent / "foreign"
@@ -66,6 +66,13 @@ def test_a_manifest_that_states_another_precision_than_the_graph_has_is_refused(
 def test_a_graph_in_eight_bits_is_not_said_to_be_fp32(tmp_path: Path) -> None:
     assert held(weights_of(FOREIGN / "torch-int8.onnx")) == "int8"
     assert held(weights_of(FOREIGN / "torch-legacy.onnx")) == "fp32"
+
+
+@pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
+def test_a_bundled_model_in_lower_precision_states_it(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    found = precision_of(folder / table.file for table in manifest.graph_tables.values())
+    assert (manifest.runtime.precision or "fp32") == found
 
 
 def test_precision_is_stored_only_where_it_is_stated() -> None:
