@@ -297,16 +297,20 @@ def test_ctrl_c_ends_a_command_that_waits(stack: Stack) -> None:
 
 
 def test_the_demo_does_all_it_promises_and_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    pictures = tmp_path_factory.mktemp("pictures")
     for place in ("TMPDIR", "XDG_CACHE_HOME"):
         monkeypatch.setenv(place, str(tmp_path))
     monkeypatch.setenv("MEDQUEUE_DATABASE_URL", "postgresql://somebody-elses")
-    ended = subprocess.run([*MEDQUEUE, "demo", "--json"], capture_output=True, text=True, check=False)
+    command = [*MEDQUEUE, "demo", "--json", "--pictures", str(pictures)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     document = json.loads(ended.stdout)
     assert document["ok"] is True
     assert [step["title"] for step in document["steps"]] == [title for title, _ in STEPS]
+    drawn = {"blood-cell-detection-overlay.png", "nuclei-segmentation-overlay.png"}
+    assert {file.name for file in pictures.iterdir()} == drawn
     assert list(tmp_path.iterdir()) == []
 
 

@@ -96,9 +96,13 @@ def catalogue(tour: Tour) -> None:
 
 def every_model(tour: Tour) -> None:
     """One case of each model, its answer checked, its pictures written."""
-    kinds = {model["name"]: model["task"] for model in tour.api.models()}
+    models = {model["name"]: model for model in tour.api.models()}
     tour.say("One case of each model. An answer that is not the known one would end this demo.")
-    scored = [(case, tour.score(case)) for case in (known_cases(name)[0] for name in bundled_models())]
+    scored = []
+    for case in (known_cases(name)[0] for name in bundled_models()):
+        wanted = options_for_picture(models[case.model]["options_schema"]) if tour.pictures else {}
+        scored.append((case, tour.score(case, options=wanted)))
+    kinds = {name: model["task"] for name, model in models.items()}
     scored.sort(key=lambda each: kinds[each[0].model])
     rows = [
         (
@@ -114,6 +118,14 @@ def every_model(tour: Tour) -> None:
     for case, job in scored:
         for file in tour.keep_pictures(case, job):
             tour.say(f"The answer of {case.model}, drawn: {file}")
+
+
+def options_for_picture(schema: Json | None) -> Json:
+    """The options that have a model draw its answer; empty for one that draws nothing."""
+    properties = (schema or {}).get("properties", {})
+    if "overlay" in properties:
+        return {"overlay": True}
+    return {"files": ["overlay"]} if "files" in properties else {}
 
 
 def one_by_one(tour: Tour) -> None:
