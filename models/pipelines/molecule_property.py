@@ -3,7 +3,7 @@
 The graph takes `features` float32 [N,F] of the parent of each molecule (see molecules.Features). It gives `values` float32
 [N,T], one column a task: a number in the task's unit, or the probability of the task's positive class. A side file with
 fingerprints of the molecules that each task was trained with is the applicability domain: the model abstains from molecules
-whose nearest neighbour there is not similar enough, and from heavier ones.
+whose nearest neighbour there is not similar enough, from heavier ones, and, if the manifest says so, from small ones.
 """
 
 from __future__ import annotations
@@ -201,7 +201,9 @@ class MoleculeScoring:
         self, task: Task, parent: molecules.Parent, nearest: float, value: float | None
     ) -> dict[str, Any]:
         heavy = task.heaviest is not None and parent.weight > task.heaviest
-        reason = parent.unfit or (OUTSIDE if heavy or nearest < task.least_similarity else None)
+        small = parent.mol.GetNumHeavyAtoms() < task.fewest_atoms
+        is_outside = heavy or small or nearest < task.least_similarity
+        reason = parent.unfit or (OUTSIDE if is_outside else None)
         shared = {"similarity": nearest, "abstained": reason is not None, "abstain_reason": reason}
         return task.answer(value, shared)
 

@@ -55,6 +55,7 @@ class _TaskTable(ManifestTable):
         description="Tanimoto coefficient to the nearest of them, below which it abstains"
     )
     heaviest: float | None = Field(None, gt=0, description="mass in g/mol above which it abstains")
+    fewest_atoms: int = Field(1, ge=1, description="heavy atoms below which it abstains")
 
 
 class Regression(_TaskTable):

@@ -318,6 +318,17 @@ def test_a_task_abstains_from_heavier_molecules(folder: Path) -> None:
     assert (heavy["abstained"], light["abstained"]) == (True, False)
 
 
+def test_a_task_abstains_from_molecules_of_few_atoms(folder: Path) -> None:
+    solubility, toxic = MOLECULES["tasks"]
+    made = pipeline(tasks=[solubility, {**toxic, "fewest_atoms": 4}])
+    cases = [Case(made.encode({"smiles": each})) for each in ("CCO", "CCCO")]
+    found: list[Any] = [each.result for each in made.open(folder).score(by_weight, cases)]
+    small, large = (each["tasks"] for each in found)
+    assert small["toxic"]["abstain_reason"].startswith("unlike")
+    assert small["solubility"]["value"] is not None
+    assert not large["toxic"]["abstained"]
+
+
 def test_fingerprints_are_compared_by_tanimoto() -> None:
     one, other = np.packbits([1, 1, 0, 0, 1, 0, 0, 0]), np.packbits([1, 0, 1, 0, 1, 0, 0, 0])
     known = np.stack([one, other, np.zeros(1, np.uint8)])
