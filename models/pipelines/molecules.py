@@ -40,7 +40,15 @@ LARGEST: Final = 1e6  # of a descriptor: some, such as Ipc, grow exponentially w
 
 NO_CARBON: Final = "inorganic: no component has a carbon atom"
 METAL: Final = "it contains a metal other than Li, Na, K, Mg or Ca"
-MIXTURE: Final = "a mixture: a second component is at least half as large as the largest"
+MIXTURE: Final = "a mixture: another organic component is large, or no acid, base or ion"
+UNBALANCED: Final = "the charges do not balance: write every ion of the salt, with its charge"
+NO_IDENTIFIER: Final = "InChI cannot express it"
+# Organic counter-ions of drugs, written without charges: acids, and amines other than amides and anilines.
+COUNTER_IONS: Final = (
+    "C(=O)[OX2H1]",
+    "[S,P](=O)[OX2H1]",
+    "[NX3;!$(N-[C,S,P]=[O,N,S]);!$(N-a);!$(N~[!#6;!#1])]",
+)
 MACCS: Final = 167  # keys
 ELEMENT: Final = "it contains an element that the model does not know"
 
@@ -110,6 +118,11 @@ def read(smiles: str, limits: Limits) -> Mol:
             "No such molecule exists: an atom has too many bonds, or an aromatic ring has no double bonds."
         )
         raise _rejected(FieldCode.INVALID_SMILES, reason)
+    aromatic = (bond for bond in mol.GetBonds() if bond.GetBondType() == chem.BondType.AROMATIC)
+    if not all(bond.IsInRing() for bond in aromatic):
+        raise _rejected(
+            FieldCode.INVALID_SMILES, "An aromatic bond is in no ring: write it single or double."
+        )
     return mol
 
 
@@ -124,16 +137,18 @@ def parent_of(mol: Mol, elements: Sequence[str] = ELEMENTS) -> Parent:
     components = sorted(chem.GetMolFrags(plain, asMols=True), key=_size, reverse=True)
     largest = _uncharger().uncharge(components[0])
     chem.AssignStereochemistry(largest, cleanIt=True, force=True)
+    inchikey = chem.MolToInchiKey(largest) or None
+    unfit = _unfit(plain, largest, components, elements)
     return Parent(
         mol=largest,
         smiles=chem.MolToSmiles(largest),
-        inchikey=chem.MolToInchiKey(largest) or None,
+        inchikey=inchikey,
         formula=chem.rdMolDescriptors.CalcMolFormula(largest),
         weight=float(chem.rdMolDescriptors.CalcExactMolWt(largest)),
         charge=chem.GetFormalCharge(largest),
         components=len(components),
         written_charges=_charges(components[0]),
-        unfit=_unfit(plain, largest, components, elements),
+        unfit=unfit or (None if inchikey else NO_IDENTIFIER),
     )
 
 
@@ -201,11 +216,22 @@ def _unfit(plain: Mol, parent: Mol, components: Sequence[Mol], elements: Sequenc
         return NO_CARBON
     if {atom.GetSymbol() for atom in parent.GetAtoms()} - set(elements):
         return ELEMENT
-    heavy = parent.GetNumHeavyAtoms()
-    others = {_chem().MolToSmiles(_uncharger().uncharge(each)): each for each in components[1:]}
-    others.pop(_chem().MolToSmiles(parent), None)  # several of the same molecule to one counter-ion
-    large = [each for each in others.values() if each.GetNumHeavyAtoms() >= MIXTURE_SHARE * heavy]
-    return MIXTURE if any(map(_has_carbon, large)) else None
+    chem, same = _chem(), _chem().MolToSmiles(parent)
+    named = [(chem.MolToSmiles(_uncharger().uncharge(each)), each) for each in components[1:]]
+    others = [(name, each) for name, each in named if name != same]  # several of the same may be to one ion
+    organic = {name: each for name, each in others if _has_carbon(each)}
+    most = MIXTURE_SHARE * parent.GetNumHeavyAtoms()
+    if len(organic) > 1 or not all(
+        each.GetNumHeavyAtoms() < most and _is_counter_ion(each) for each in organic.values()
+    ):
+        return MIXTURE
+    counter = sum(chem.GetFormalCharge(each) for _, each in others)
+    return UNBALANCED if counter and chem.GetFormalCharge(plain) else None
+
+
+def _is_counter_ion(mol: Mol) -> bool:
+    """Whether an organic component may belong to a salt: an ion, an acid or a base."""
+    return bool(_chem().GetFormalCharge(mol)) or any(map(mol.HasSubstructMatch, _counter_ions()))
 
 
 def _size(mol: Mol) -> tuple[bool, int, float, str]:
@@ -244,6 +270,11 @@ def _reading(*, sanitize: bool) -> Any:
     found = _chem().SmilesParserParams()
     found.sanitize, found.allowCXSMILES, found.parseName = sanitize, False, False
     return found
+
+
+@cache
+def _counter_ions() -> tuple[Any, ...]:
+    return tuple(map(_chem().MolFromSmarts, COUNTER_IONS))
 
 
 @cache

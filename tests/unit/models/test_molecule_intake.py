@@ -28,6 +28,8 @@ def refusal(value: object) -> list[tuple[str, str]]:
         ("C1CC", "invalid_smiles"),  # a ring that is not closed
         ("c1cccc1", "invalid_smiles"),  # no double bonds can be placed
         ("C(C)(C)(C)(C)C", "invalid_smiles"),  # five bonds of carbon
+        ("C:C:C", "invalid_smiles"),  # aromatic bonds outside of a ring
+        ("c1ccccc1C:O", "invalid_smiles"),
         ("CC(=O", "invalid_smiles"),
         ("CC)C(", "invalid_smiles"),
         ("C[C", "invalid_smiles"),

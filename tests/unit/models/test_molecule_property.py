@@ -154,6 +154,11 @@ def test_charges_stay_where_no_hydrogen_atom_removes_them(folder: Path) -> None:
         ("[H][H]", molecules.NO_CARBON),
         ("CCO.CCN", molecules.MIXTURE),
         (f"{ASPIRIN}.Cn1cnc2c1c(=O)n(C)c(=O)n2C", molecules.MIXTURE),
+        ("CCCCCCO.CO.CO.CO", molecules.MIXTURE),
+        ("Cn1cnc2c1c(=O)n(C)c(=O)n2C.CO", molecules.MIXTURE),
+        (f"{ASPIRIN}.CC(=O)O.OC=O", molecules.MIXTURE),
+        ("[Na+].CCO", molecules.UNBALANCED),
+        ("[Cl-].[Cl-].C[N+](C)(C)CCO", molecules.UNBALANCED),
         ("C[As](C)C", molecules.ELEMENT),
     ],
 )
@@ -163,6 +168,29 @@ def test_what_the_model_cannot_know_is_not_scored(folder: Path, smiles: str, rea
     assert [task["abstain_reason"] for task in found["tasks"].values()] == [reason, reason]
     assert found["tasks"]["solubility"]["value"] is None
     assert found["tasks"]["toxic"]["probability"] is None
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "O=C(CCCN1CCC(O)(CC1)c1ccc(Cl)cc1)c1ccc(F)cc1.OC(=O)C=CC(=O)O",
+        "CN1CCCCC1c1ccccc1.CS(=O)(=O)O",
+        "C[NH+]1CCCCC1c1ccccc1.CS(=O)(=O)[O-]",
+        "OC(=O)Cc1ccccc1Nc1c(Cl)cccc1Cl.NC(CO)(CO)CO",
+        "CCCCCCCC(=O)[O-].CCCCCCCC(=O)[O-]",
+        "C[NH2+]CCc1ccccc1",
+    ],
+    ids=["maleate", "mesylate", "its ions", "tromethamine", "two of one ion", "an ion alone"],
+)
+def test_a_salt_of_an_organic_ion_is_no_mixture(smiles: str) -> None:
+    assert molecules.parent_of(molecules.read(smiles, LIMITS)).unfit is None
+
+
+def test_what_inchi_cannot_express_is_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = molecules.read(ASPIRIN, LIMITS)
+    assert molecules.parent_of(read).unfit is None
+    monkeypatch.setattr("rdkit.Chem.MolToInchiKey", lambda mol: "")
+    assert molecules.parent_of(read).unfit == molecules.NO_IDENTIFIER
 
 
 def not_run(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
