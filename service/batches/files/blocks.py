@@ -21,7 +21,8 @@ class RowBlock:
 
     `numbers` holds one column a field of the model, `files` one file a row, None where it could not be read, `values` one
     input a row; two of the three are empty. `carried` has `count` rows. `faults` are those that reading found, rows counted
-    from 0 within the block. Cells of an `unreadable` row (bool [count]; None: no row is) are ignored.
+    from 0 within the block. Cells of an `unreadable` row (bool [count]; None: no row is) are ignored. `decimal_mark` is of
+    the cells that `values` were made from, if they were texts.
     """
 
     first_row: int
@@ -32,6 +33,7 @@ class RowBlock:
     values: Sequence[object] = ()
     faults: CellFaults = NO_FAULTS
     unreadable: Mask | None = None
+    decimal_mark: str | None = None
 
 
 def joined(blocks: Sequence[RowBlock]) -> RowBlock:

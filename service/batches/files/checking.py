@@ -14,7 +14,7 @@ from models.field_codes import FieldCode
 from models.pipelines import Array, FieldFault, InputRejected, Pipeline, pointer_to
 from models.pipelines.columns import CellFaults, FaultFinder
 from models.pipelines.rows import FieldPipeline, FilePipeline
-from service.batches.files import problems
+from service.batches.files import numbers, problems
 from service.batches.files.blocks import RowBlock
 from service.batches.files.plans import Chunk
 
@@ -86,9 +86,19 @@ def _encoded(
                 payload = found
             else:
                 for fault in found:
-                    finder.add(np.array([row]), fault if finder.kinds < KINDS_NAMED else TOO_MANY_KINDS)
+                    told = _with_hint(fault, value, block.decimal_mark)
+                    finder.add(np.array([row]), told if finder.kinds < KINDS_NAMED else TOO_MANY_KINDS)
         payloads.append(payload)
     return payloads
+
+
+def _with_hint(fault: FieldFault, value: object, mark: str | None) -> FieldFault:
+    """The fault of an input that was made from cells, with what to do about a cell that marks a missing value."""
+    if mark is None or not isinstance(value, dict):
+        return fault
+    cell = next((cell for name, cell in value.items() if pointer_to(name) == fault.pointer), None)
+    hint = numbers.hint_of(cell, mark) if isinstance(cell, str) else None
+    return fault if hint is None else FieldFault(fault.pointer, fault.code, f"{fault.detail} {hint}.")
 
 
 def _encode(pipeline: Pipeline, value: object) -> bytes | tuple[FieldFault, ...]:

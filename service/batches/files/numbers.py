@@ -13,7 +13,7 @@ from models.pipelines.columns import Mask, NumberColumn
 DECIMAL: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 # What many files write for a missing number: suggested, never assumed.
 MARKER: Final = r"^(?i)(#?n[./ ]?a\.?|nan|null|none|nil|nd|n\.d\.|k\.? ?a\.?|missing|unknown|unbekannt|-+|\?+|\.+|\*+|\\n)$"
-DECLARE_MARKER: Final = "If it marks a missing number, declare it in `missing`"
+DECLARE_MARKER: Final = "If it marks a missing value, declare it in `missing`"
 # A number with a decimal comma, where the mark is a point.
 COMMA: Final = r"^[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
 DECLARE_COMMA: Final = "If its comma is the decimal mark, declare it in `decimal`"
@@ -80,6 +80,12 @@ def _hints(text: pa.Array, mark: str) -> list[tuple[Mask, str]]:
         (pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False), hint)
         for pattern, hint in ((MARKER, DECLARE_MARKER), other_mark)
     ]
+
+
+def hint_of(text: str, mark: str) -> str | None:
+    """The same for one cell that a model refused, whatever it takes there; None for most."""
+    found = pa.array([text.strip(" \t\n\v\f\r")])
+    return next((hint for mask, hint in _hints(found, mark) if mask[0]), None)
 
 
 def absent(count: int) -> NumberColumn:

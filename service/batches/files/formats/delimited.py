@@ -242,6 +242,7 @@ def _block(table: Table, wrong: CellFaults, layout: Layout, row: int, count: int
         values=cells.inputs_of(table, wanted, count) if by_value else (),
         faults=finder.found(),
         unreadable=unreadable,
+        decimal_mark=(wanted.decimal or ".") if by_value else None,
     )
 
 

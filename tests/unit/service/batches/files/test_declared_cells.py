@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.pipelines import InputRejected, Pipeline, load_pipeline
+from service.batches.files import checking
 from service.batches.files.layouts import BatchFormat
 from tests.unit.models.example_bundles import FEATURES, manifest
 from tests.unit.models.test_written_values import SEX, SMOKER
@@ -101,3 +102,31 @@ def test_declared_codes_are_read_in_parquet_of_any_type(sex: pa.Array, smoker: p
     first, second = read(sink.getvalue(), BatchFormat.PARQUET)
     assert first == ROW
     assert second in (["wrong_type"], ["not_allowed"])
+
+
+def refusals(content: bytes, form: BatchFormat, **options: Any) -> list[str]:
+    """What is said of the refused rows of a batch."""
+    plan = plan_of(content, form, model=MODEL, **options)
+    [block] = blocks_of(content, plan, model=MODEL)
+    found = checking.checked(MODEL, block, plan.chunks[0], None, lambda: None)
+    return [found.faults.kinds[kind].detail for kind in found.faults.faults]
+
+
+@pytest.mark.parametrize("field", ["dose", "smoker", "stage"])
+def test_an_undeclared_marker_is_refused_with_a_hint(field: str) -> None:
+    [words] = refusals(csv_file([{**ROW, field: "n/a"}]), BatchFormat.CSV)
+    assert words.endswith("If it marks a missing value, declare it in `missing`.")
+
+
+def test_another_decimal_mark_is_refused_with_a_hint() -> None:
+    [words] = refusals(csv_file([{**ROW, "dose": "1,5"}], delimiter=";"), BatchFormat.CSV)
+    assert words.endswith("If its comma is the decimal mark, declare it in `decimal`.")
+    [words] = refusals(csv_file([{**ROW, "dose": "1.5"}], delimiter=";"), BatchFormat.CSV, decimal=",")
+    assert words.endswith("leave `decimal` out if it is a point.")
+
+
+def test_values_that_are_no_cells_and_other_words_have_no_hint() -> None:
+    [words] = refusals(ndjson_file([{**ROW, "dose": "1.5"}]), BatchFormat.NDJSON)
+    assert "declare" not in words
+    [words] = refusals(csv_file([{**ROW, "dose": "much"}]), BatchFormat.CSV)
+    assert "declare" not in words
