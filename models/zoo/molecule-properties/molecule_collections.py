@@ -24,6 +24,10 @@ class Collection:
     fewest: int  # molecules that a count must occur in
     landmarks: int  # most molecules that the kernel is compared with (Nystroem's method)
     charges: bool = False  # whether the kernel sees how charges were written
+    withheld: float = (
+        0.02  # share of molecules of scaffolds that were left out that the least similarity withholds
+    )
+    fewest_atoms: int = 1  # heavy atoms below which its tasks abstain
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ SETS = {
     "esol": Collection(True, 0.5, 0.2, 8, 1000),
     "lipophilicity": Collection(True, 1.0, 0.1, 30, 4000),
     "bbbp": Collection(False, 1.0, 0.5, 16, 1000),
-    "clintox": Collection(False, 0.5, 10.0, 16, 1200, charges=True),
+    "clintox": Collection(False, 0.5, 10.0, 16, 1200, charges=True, withheld=0.25, fewest_atoms=6),
     "tox21": Collection(False, 1.0, 2.0, 30, 700),
 }
 _TOX21 = {
@@ -155,6 +159,7 @@ def tasks_toml(report: Mapping[str, object]) -> str:
         told = {"kind": "regression" if task.unit else "classification", "id": task.id, "title": task.title}
         told |= {"domain": task.collection, "least_similarity": limits["least_similarity"]}
         told |= {"heaviest": float(limits["heaviest"])}
+        told |= {"fewest_atoms": limits["fewest_atoms"]} if limits["fewest_atoms"] > 1 else {}
         told |= {"unit": task.unit} if task.unit else {"positive": task.positive, "negative": task.negative}
         name = "interval" if task.unit else "threshold"
         lines += ["[[parameters.tasks]]", *(f"{key} = {json.dumps(each)}" for key, each in told.items()), ""]

@@ -38,7 +38,6 @@ SEED = 20261129
 BITS = 2048
 LIMITS = molecules.Limits(200, 40)
 FOLDS = 5
-FALSE_ALARMS = 0.02  # of the least similarity, on scaffolds that were left out
 HEAVIEST = 0.995  # share of the training molecules that are at most as heavy as the limit
 COVERAGE = 0.9
 SAMPLE = 200  # molecules of a fold whose similarity to the others is measured
@@ -46,7 +45,8 @@ SAMPLE = 200  # molecules of a fold whose similarity to the others is measured
 
 @dataclass(frozen=True)
 class Rows:
-    """Features float32 [n,F], targets [n,T] with NaN where not measured, which are of val, scaffolds, fingerprints, masses."""
+    """Features float32 [n,F], targets [n,T] with NaN where not measured, which are of val, scaffolds, fingerprints, masses,
+    heavy atoms."""
 
     features: np.ndarray
     targets: np.ndarray
@@ -54,10 +54,11 @@ class Rows:
     scaffolds: list[str]
     prints: np.ndarray
     weights: np.ndarray
+    atoms: np.ndarray
 
 
-def described(smiles: list[str]) -> list[tuple[np.ndarray, str, np.ndarray, float] | None]:
-    """Features, scaffold, fingerprint and mass of each molecule; None for one that is not scored."""
+def described(smiles: list[str]) -> list[tuple[np.ndarray, str, np.ndarray, float, int] | None]:
+    """Features, scaffold, fingerprint, mass and heavy atoms of each molecule; None for one that is not scored."""
     features = molecules.Features(2, BITS, DESCRIPTORS, keys=True, charges=True)
     found = []
     for each in smiles:
@@ -76,6 +77,7 @@ def described(smiles: list[str]) -> list[tuple[np.ndarray, str, np.ndarray, floa
                 frame or parent.smiles,
                 molecules.fingerprint(parent.mol, 1024),
                 parent.weight,
+                parent.mol.GetNumHeavyAtoms(),
             )
         )
     return found
@@ -91,11 +93,12 @@ def read_rows(folder: Path, name: str) -> Rows:
     ]
     columns = [task.column for task in TASKS if task.collection == name]
     targets = [[float(row[column]) if row[column] else np.nan for column in columns] for row, _ in kept]
-    features, scaffolds, prints, weights = zip(*(made for _, made in kept), strict=True)
+    features, scaffolds, prints, weights, atoms = zip(*(made for _, made in kept), strict=True)
     val = np.array([row["split"] == "val" for row, _ in kept])
     return Rows(
-        np.stack(features), np.array(targets), val, list(scaffolds), np.stack(prints), np.array(weights)
-    )
+        np.stack(features), np.array(targets), val, list(scaffolds), np.stack(prints), np.array(weights),
+        np.array(atoms),
+    )  # fmt: skip
 
 
 def out_of_fold(rows: Rows, how: Collection) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +141,9 @@ def train(data: Path) -> None:
         unseen, similar = out_of_fold(rows, how)
         known[name] = rows.prints[seen]
         limits = {
-            "least_similarity": round(float(np.nanquantile(similar, FALSE_ALARMS)), 2),
+            "least_similarity": round(float(np.nanquantile(similar, how.withheld)), 2),
             "heaviest": round(float(np.quantile(rows.weights[seen], HEAVIEST))),
+            "fewest_atoms": how.fewest_atoms,
         }
         report[name] = {"molecules": int(seen.sum()), "molecules_val": int(val.sum()), **limits}
         report[name] |= domain_figures(rows, limits, alien)
@@ -196,18 +200,19 @@ def task_figures(
 def domain_figures(rows: Rows, limits: dict[str, float], alien: dict[str, list]) -> dict[str, object]:
     known = rows.prints[~rows.val]
 
-    def outside(prints: np.ndarray, weight: float) -> bool:
+    def outside(prints: np.ndarray, weight: float, atoms: int) -> bool:
         return (
             molecules.similarity(prints, known).max() < limits["least_similarity"]
             or weight > limits["heaviest"]
+            or atoms < limits["fewest_atoms"]
         )
 
     val = np.flatnonzero(rows.val)
     caught = {
-        family: np.mean([each is None or outside(each[2], each[3]) for each in found])
+        family: np.mean([each is None or outside(*each[2:]) for each in found])
         for family, found in alien.items()
     }
-    alarms = np.mean([outside(rows.prints[row], rows.weights[row]) for row in val])
+    alarms = np.mean([outside(rows.prints[row], rows.weights[row], rows.atoms[row]) for row in val])
     return {"false_alarm_rate": alarms, "catch_rate": np.mean(list(caught.values())), "caught": caught}
 
 

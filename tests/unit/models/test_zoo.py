@@ -162,6 +162,28 @@ def test_a_figure_of_a_card_is_one_that_training_wrote(folder: Path) -> None:
     assert strange == []
 
 
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "[K+].[C-]#N",
+        "ClC(Cl)=O",
+        "C[n+]1ccc(cc1)-c1cc[n+](C)cc1.[Cl-].[Cl-]",
+        "ClCCSCCCl",
+        "CCOP(=O)(C#N)N(C)C",
+        "[Na+].[O-]C(=O)CF",
+    ],
+    ids=["cyanide", "phosgene", "paraquat", "mustard gas", "tabun", "fluoroacetate"],
+)
+def test_no_poison_unlike_drugs_is_called_approved_or_not_toxic(smiles: str) -> None:
+    pytest.importorskip("rdkit", reason="the extra `chem` is not installed")
+    poison, drug = answers(
+        "molecule-properties", {"smiles": smiles}, {"smiles": "C[NH+](C)CCC=C1c2ccccc2CCc2ccccc21.[Cl-]"}
+    )
+    tasks = ("fda_approved", "clinical_toxicity")
+    assert [poison["tasks"][task]["label"] for task in tasks] == [None, None]
+    assert [drug["tasks"][task]["label"] for task in tasks] == ["approved", "not toxic"]
+
+
 def test_questions_match_the_same_in_either_order() -> None:
     [folder] = [folder for folder in bundled() if folder.name == "question-match"]
     bundle = read_bundle(folder)
