@@ -117,10 +117,13 @@ def _told(out: Output, view: Json) -> ExitCode:
 
 
 def _followed(api: ApiClient, out: Output, view: Json, folder: Path | None) -> ExitCode:
+    from service.cli.batches import tables
     from service.cli.batches.downloads import fetch_all
     from service.cli.batches.watching import advise, watch
 
     out.note(f"The batch is {view['id']}.")
+    if unused := tables.unused_columns(view):
+        out.note(unused)
     ended, code = watch(api, out, view["id"])
     if folder is not None and code is ExitCode.OK:
         fetch_all(api, out, ended, folder)

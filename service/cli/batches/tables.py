@@ -177,6 +177,16 @@ def _told(value: object) -> object:
     return value or None
 
 
+def unused_columns(view: Json) -> str:
+    """Which fields of the model have no column, and which columns are not read; empty if there is neither."""
+    columns = view.get("columns") or {}
+    said = {
+        "No column for, so missing in every row": columns.get("absent"),
+        "Columns that are not read": columns.get("ignored"),
+    }
+    return " ".join(f"{words}: {', '.join(names)}." for words, names in said.items() if names)
+
+
 def _column_names(columns: Json) -> Json:
     """How many columns were used, and which were ignored and absent."""
     named = {name: ", ".join(columns[name]) or "none" for name in ("ignored", "absent")}

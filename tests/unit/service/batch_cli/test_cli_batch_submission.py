@@ -281,3 +281,14 @@ def test_a_dry_run_says_that_nothing_was_scored(api: Api, medqueue: Run, capsys:
     written = capsys.readouterr()
     assert written.out == "completed: 48 of 50 rows good in a dry run, 2 failed, took 40 min\n"
     assert "medqueue batch results" not in written.err
+
+
+def test_fields_without_a_column_are_named_when_a_batch_is_watched(
+    api: Api, medqueue: Run, capsys: Captured
+) -> None:
+    columns = {"used": ["age"], "ignored": ["vessels"], "absent": ["ca", "thal"]}
+    api.on("POST /v1/batches", view("validating", 0, columns=columns), status=202)
+    api.on(f"GET {BATCH}", view())
+    assert medqueue("submit", "s3://w/x.csv", "--model", "m", "--watch") == 0
+    said = "No column for, so missing in every row: ca, thal. Columns that are not read: vessels.\n"
+    assert said in capsys.readouterr().err
