@@ -59,6 +59,7 @@ def classification(
         scored,
         measures,
         answered,
+        {name: table.answers >= 0 for name in measures if name not in OF_PROBABILITIES},
         curves={"table": table},
         mistakes=[_mistake(answered[row], table, row) for row in wrong],
         pictures=[
@@ -187,6 +188,13 @@ _CLASSIFIER: Mapping[str, Measure] = {
     "Brier score": _brier,
     "calibration error": _calibration,
 }
+
+# These are of every case that was scored; the others of those that got a label.
+OF_PROBABILITIES = frozenset(
+    name
+    for name, measure in [*_BINARY.items(), *_CLASSIFIER.items()]
+    if measure in {_auc, _brier, _calibration}
+)
 
 
 def _wrong(table: Classified) -> Ints:

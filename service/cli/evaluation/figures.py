@@ -16,6 +16,7 @@ from service.cli.evaluation.scoring import Scored
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 SEED = 20261128
 LEAST_ROWS = 20  # of a subgroup: intervals of fewer mean nothing
@@ -75,8 +76,13 @@ def groups(answered: Sequence[Scored]) -> Iterator[tuple[str, Ints]]:
                 yield f"{name} {value}", rows
 
 
-def figure(group: str, name: str, measure: Callable[[Ints], float], rows: Ints) -> Figure | None:
-    """A figure of some rows. `measure` takes the rows drawn. None if it is undefined, such as the AUC of one class."""
+def figure(
+    group: str, name: str, measure: Callable[[Ints], float], rows: Ints, counted: Flags | None = None
+) -> Figure | None:
+    """A figure of some rows. `measure` takes the rows drawn. None if it is undefined, such as the AUC of one class.
+
+    `counted` says which rows it is of, where `measure` leaves out others.
+    """
     try:
         value = measure(rows)
     except ValueError:
@@ -84,13 +90,17 @@ def figure(group: str, name: str, measure: Callable[[Ints], float], rows: Ints) 
     if np.isnan(value):
         return None
     low, high = interval(lambda drawn: measure(rows[drawn]), len(rows), seed=SEED)
-    return Figure(group, name, value, low, high, len(rows))
+    return Figure(group, name, value, low, high, len(rows) if counted is None else int(counted[rows].sum()))
 
 
-def figures_of(answered: Sequence[Scored], measures: Mapping[str, Callable[[Ints], float]]) -> list[Figure]:
-    """The figures of all cases, and of each subgroup."""
+def figures_of(
+    answered: Sequence[Scored],
+    measures: Mapping[str, Callable[[Ints], float]],
+    counted: Mapping[str, Flags] | None = None,
+) -> list[Figure]:
+    """The figures of all cases, and of each subgroup. `counted` by figure: see figure."""
     found = (
-        figure(group, name, measure, rows)
+        figure(group, name, measure, rows, (counted or {}).get(name))
         for group, rows in groups(answered)
         for name, measure in measures.items()
     )
@@ -108,7 +118,8 @@ def evaluation(
     scored: Sequence[Scored],
     measures: Mapping[str, Callable[[Ints], float]],
     answered: Sequence[Scored],
+    counted: Mapping[str, Flags] | None = None,
     **more: Any,
 ) -> Evaluation:
-    """The evaluation of `answered`, a part of the cases, by `measures`."""
-    return Evaluation(task, counts(scored), problems(scored), figures_of(answered, measures), **more)
+    """The evaluation of `answered`, a part of the cases, by `measures`. `counted` by figure: see figure."""
+    return Evaluation(task, counts(scored), problems(scored), figures_of(answered, measures, counted), **more)

@@ -51,6 +51,8 @@ def test_figures_of_two_classes_are_those_of_scikit_learn() -> None:
     given = np.arange(len(truth)) % 10 != 0
     called = score >= 0.5
     assert found.counts == {"cases": 200, "answered": 180, "abstained": 20, "not scored": 0}
+    rows = {figure.name: figure.rows for figure in found.figures if figure.group == "all"}
+    assert (rows["AUC"], rows["Brier score"], rows["accuracy"], rows["sensitivity"]) == (200, 200, 180, 180)
     assert value(found, "AUC") == pytest.approx(metrics.roc_auc_score(truth, score))
     assert value(found, "accuracy") == pytest.approx(metrics.accuracy_score(truth[given], called[given]))
     assert value(found, "sensitivity") == pytest.approx(metrics.recall_score(truth[given], called[given]))
