@@ -11,6 +11,8 @@ from models.training.synthetic_ecg import recording
 
 Floats = NDArray[np.float64]
 
+WAVES = ("sine", "triangle", "sawtooth", "square_wave")
+
 
 def sent(
     samples: Floats, *, gain: float = GAIN, rate: float = RATE, beats: Sequence[int] | None = None
@@ -27,6 +29,25 @@ def sent(
 
 def rhythm(beats: str, **more: Any) -> tuple[Floats, list[int]]:
     return recording(list(beats), **more)
+
+
+def stopped(samples: Floats, seconds: float) -> Floats:
+    """`samples` [n] in mV at RATE, of whose end so many seconds are a flat line."""
+    flat = round(seconds * RATE)
+    return np.append(samples[:-flat], np.full(flat, samples[-flat]))
+
+
+def wave(kind: str, seconds: float, chance: np.random.Generator) -> Floats:
+    """A recording of no heart at RATE, in mV: one of WAVES, at 0.7 to 2 Hz, with a little noise."""
+    cycles = np.arange(round(seconds * RATE)) / RATE * chance.uniform(0.7, 2) + chance.random()
+    rising = cycles % 1
+    shape = {
+        "sine": np.sin(2 * np.pi * cycles),
+        "triangle": 4 * np.abs(rising - 0.5) - 1,
+        "sawtooth": 2 * rising - 1,
+        "square_wave": np.sign(rising - 0.5),
+    }[kind]
+    return shape + 0.01 * chance.standard_normal(len(shape))
 
 
 def golden() -> list[tuple[str, object]]:
@@ -52,4 +73,9 @@ def golden() -> list[tuple[str, object]]:
             sent(rhythm("v" * 34, interval_s=0.43)[0]),
         ),
         ("noise of muscles alone, from which it abstains", sent(noise("muscle_noise", 12, chance))),
+        (
+            "eight seconds without a beat at the end, from which it abstains",
+            sent(stopped(rhythm("n" * 16)[0], 8)),
+        ),
+        ("a triangle wave, from which it abstains", sent(wave("triangle", 12, np.random.default_rng(2)))),
     ]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import sklearn
-from ecg_cases import golden
+from ecg_cases import WAVES, golden, stopped, wave
 from ecg_figures import DETECTED, GIVEN, MINUTES, Rows, figures
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -65,6 +65,7 @@ COLUMNS = [
 ]
 MINUTE = round(60 * RATE)
 NOISY = 40  # foreign recordings of each kind
+STOPPED_S = 28.0
 
 
 def pipeline() -> BeatClassification:
@@ -186,6 +187,8 @@ def unfit_shares(records: Sequence[Record]) -> dict[str, float]:
     chance = np.random.default_rng(SEED)
     kinds = {kind: [noise(kind, 60, chance) * GAIN for _ in range(NOISY)] for kind in NOISES}
     minutes = [each.samples[MINUTE * 10 : MINUTE * 11].astype(float) for each in records]
+    kinds |= {kind: [wave(kind, 60, chance) * GAIN for _ in range(NOISY)] for kind in WAVES}
+    kinds["stopped"] = [stopped(each, STOPPED_S) for each in minutes]
     kinds["inverted"], kinds["backwards"] = [-each for each in minutes], [each[::-1] for each in minutes]
     found = {
         kind: float(np.mean([read(case_of(each.tolist())).unfit is not None for each in samples]))

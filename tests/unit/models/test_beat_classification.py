@@ -193,12 +193,54 @@ def test_what_is_no_recording_is_refused_with_its_place(
 
 
 @pytest.mark.parametrize("place", [0, 700, -1])
-def test_a_sample_that_no_heart_makes_is_refused_wherever_it_is(place: int) -> None:
+@pytest.mark.parametrize("stray", [-32768, 11_000, 1e9, 1.7e308, -1.7e308])
+def test_a_sample_that_no_heart_makes_is_refused_wherever_it_is(place: int, stray: float) -> None:
     case = sent()
-    case["samples"][place] = -32768
+    case["samples"][place] = stray
     assert refusal(case) == [("/samples", "out_of_range")]
     case["samples"][place] = 4000  # 20 mV: a movement of the electrode
     assert pipeline().encode(case)
+
+
+def test_a_signal_that_jumps_between_two_stretches_is_refused() -> None:
+    case = sent()
+    case["samples"][1000:] = [each + 1e9 for each in case["samples"][1000:]]
+    assert refusal(case) == [("/samples", "out_of_range")]
+
+
+def still(start: int, end: int, noise: float = 0.0) -> tuple[dict[str, Any], list[int]]:
+    """Sixty seconds whose samples from `start` to `end` are flat, or noise of so many units; the R peaks of the others."""
+    samples, beats = recording(["n"] * 80)
+    samples = samples[:7500] * 200
+    chance = np.random.default_rng(5)
+    samples[start:end] = samples[min(end, 7499)] + noise * chance.standard_normal(end - start)
+    kept = [beat for beat in beats if not start - 20 <= beat < end + 20 and beat < 7500]
+    return sent(samples=samples.tolist()), kept
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0, 6.0])
+@pytest.mark.parametrize(("start", "end"), [(0, 3500), (3000, 6500), (4000, 7500), (6600, 7500)])
+def test_a_stretch_without_beats_is_abstained_from_wherever_it_is(start: int, end: int, noise: float) -> None:
+    case, _ = still(start, end, noise)
+    result = answer(case)
+    assert "no beat was found for" in result["abstain_reason"]
+    assert result["longest_without_beats_s"] == pytest.approx((end - start) / 125, abs=1.7)
+    assert result["heart_rate"] is None
+
+
+def test_a_short_stretch_without_beats_is_told_and_the_others_are_answered() -> None:
+    case, _ = still(7000, 7500)
+    result = answer(case)
+    assert result["abstained"] is False
+    assert 4 < result["longest_without_beats_s"] < 6
+    assert result["intervals"]["longest_s"] < 1
+
+
+def test_where_beats_are_sent_a_stretch_without_them_is_told() -> None:
+    case, beats = still(4000, 7500)
+    result = answer(case | {"beats": beats})
+    assert result["abstained"] is False
+    assert result["longest_without_beats_s"] == (7500 - beats[-1]) / 125
 
 
 def test_ten_seconds_are_read_and_nine_are_not() -> None:

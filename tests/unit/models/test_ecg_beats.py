@@ -72,6 +72,21 @@ def test_a_recording_of_no_heart_is_abstained_from(kind: str) -> None:
     assert result["beats"] is None
 
 
+@pytest.mark.parametrize("rate", [0.7, 1.0, 1.3, 1.7])
+@pytest.mark.parametrize("shape", ["sine", "triangle", "sawtooth", "square wave"])
+def test_a_wave_that_has_no_qrs_complexes_is_abstained_from(shape: str, rate: float) -> None:
+    cycles = np.arange(7500) / 125 * rate
+    rising = cycles % 1
+    shapes = {
+        "sine": np.sin(2 * np.pi * cycles),
+        "triangle": np.abs(rising - 0.5),
+        "sawtooth": rising,
+        "square wave": np.sign(rising - 0.5),
+    }
+    [result] = answers([case_of(shapes[shape])])
+    assert result["abstained"]
+
+
 def test_a_sustained_ventricular_tachycardia_is_not_called_normal() -> None:
     [result] = answers([sent("v" * 34, interval_s=0.43)])
     assert "heart rate is not between 40 and 125" in result["abstain_reason"]
