@@ -10,6 +10,7 @@ Answers for parts of a recording, such as one per beat, are another kind of resu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
@@ -17,9 +18,9 @@ from pydantic import Field, create_model, model_validator
 
 from models.field_codes import FieldCode
 from models.lazy import np
-from models.manifest import ManifestTable, Text
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import FieldFault, InputRejected, ReadFile, TensorSpec, pointer_to
+from models.pipelines.timeseries_measures import Measure, check_names, faults_of_series
 from models.pipelines.typed import TypedInput
 from models.pipelines.typed_classification import TypedClassification
 
@@ -31,25 +32,6 @@ CLOCK: Final = r"^[0-9]{2,3}:[0-5][0-9]$"
 MOST_FAULTS: Final = 100
 
 
-class Measure(ManifestTable):
-    """One parameter that is measured. `unknown` is written where a value is not known, and is read as no value."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
-    title: Text
-    unit: str = "1"
-    minimum: float
-    maximum: float
-    unknown: float | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.minimum >= self.maximum:
-            raise ValueError("minimum must be less than maximum")
-        if self.unknown is not None and self.minimum <= self.unknown <= self.maximum:
-            raise ValueError("unknown must be outside of minimum and maximum: it would be a value, too")
-        return self
-
-
 class SeriesParameters(ClassificationParameters):
     """The `[parameters]` table of a manifest of time series."""
 
@@ -57,11 +39,13 @@ class SeriesParameters(ClassificationParameters):
     hours: int = Field(48, ge=1, le=960, description="time of the latest observation")
     fewest: int = Field(1, ge=1, description="fewest known values")
     most: int = Field(10_000, ge=1, le=100_000, description="most observations")
+    shortest_hours: float = Field(0, ge=0, description="least time that some measure spans")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len({measure.name for measure in self.measures}) < len(self.measures):
-            raise ValueError("measures: give each its own name")
+        check_names(self.measures)
+        if self.shortest_hours > self.hours:
+            raise ValueError("shortest_hours must be at most hours")
         return self
 
 
@@ -88,6 +72,7 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
         self._places = {measure.name: place for place, measure in enumerate(given.measures)}
         told = "; ".join(
             f"{each.name}: {each.title}, {each.minimum:g} to {each.maximum:g} {each.unit}"
+            + (", whole" if each.whole else "")
             + ("" if each.unknown is None else f", {each.unknown:g} if unknown")
             for each in given.measures
         )
@@ -97,7 +82,12 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
         one: Any = create_model("Observation", __base__=Observation, parameter=(Annotated[str, names], ...))
         field: Any = Field(
             title="Observations",
-            description="in the order of their times",
+            description="in the order of their times"
+            + (
+                f", some parameter over at least {given.shortest_hours:g} hours"
+                if given.shortest_hours
+                else ""
+            ),
             min_length=1,
             max_length=given.most,
             examples=[self._example()],
@@ -106,14 +96,23 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
         self.input_type = create_model("SeriesInput", __base__=SeriesInput, observations=(listed, ...))
 
     def _example(self) -> list[dict[str, object]]:
-        """As many values as must be known, one a minute, each parameter in turn in the middle of its range."""
+        """As many values as must be known over as long as they must span, each parameter in turn in the middle of its range."""
         given = self.parameters
-        turns = ((minute, given.measures[minute % len(given.measures)]) for minute in range(given.fewest))
+        measures = [each for each in given.measures if each.most_change is None] or given.measures
+        number = max(given.fewest, 2 if given.shortest_hours else 1)
+        step = max(1, math.ceil(given.shortest_hours * 60 / max(number - 1, 1)))
+        turns = (
+            (
+                min(place * step, given.hours * 60),
+                measures[place % len(measures) if place < number - 1 else 0],
+            )
+            for place in range(number)
+        )
         return [
             {
                 "time": f"{minute // 60:02}:{minute % 60:02}",
                 "parameter": each.name,
-                "value": (each.minimum + each.maximum) / 2,
+                "value": math.floor(sum(each.usual) / 2) if each.whole else sum(each.usual) / 2,
             }
             for minute, each in turns
         ]
@@ -130,10 +129,8 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
             faults.append(fault)
             if len(faults) == MOST_FAULTS:
                 break
-        known = sum(self._is_known(each) for each in value.observations) if not faults else 0
-        if not faults and known < self.parameters.fewest:
-            detail = f"Only {known} values are known: send at least {self.parameters.fewest}."
-            faults.append(FieldFault("/observations", FieldCode.TOO_SHORT, detail))
+        if not faults:
+            faults.extend(self._faults_together(value))
         if faults:
             raise InputRejected(*faults)
 
@@ -147,22 +144,32 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
 
     def _summary(self, value: SeriesInput) -> Array:
         """float32 [P,8]."""
-        found: dict[int, list[tuple[float, float]]] = {}
-        for each in value.observations:
-            if self._is_known(each):
-                found.setdefault(self._places[each.parameter], []).append((_hours(each.time), each.value))
         summary = np.full((len(self._places), len(STATISTICS)), np.nan, np.float32)
         summary[:, STATISTICS.index("count")] = 0
-        for place, pairs in found.items():
+        for name, pairs in self._known(value).items():
             numbers = [number for _, number in pairs]
             mean = sum(numbers) / len(numbers)
-            summary[place] = (
+            summary[self._places[name]] = (
                 numbers[0], numbers[-1], min(numbers), max(numbers), mean, len(numbers), pairs[0][0], pairs[-1][0],
             )  # fmt: skip
         return summary
 
-    def _is_known(self, observation: Observation) -> bool:
-        return observation.value != self.parameters.measures[self._places[observation.parameter]].unknown
+    def _known(self, value: SeriesInput) -> dict[str, list[tuple[float, float]]]:
+        """The known values by parameter, with their times in hours."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for each in value.observations:
+            if each.value != self.parameters.measures[self._places[each.parameter]].unknown:
+                found.setdefault(each.parameter, []).append((_hours(each.time), each.value))
+        return found
+
+    def _faults_together(self, value: SeriesInput) -> Iterator[FieldFault]:
+        """Faults of the series as a whole."""
+        given, known = self.parameters, self._known(value)
+        if (number := sum(map(len, known.values()))) < given.fewest:
+            detail = f"Only {number} values are known: send at least {given.fewest}."
+            yield FieldFault("/observations", FieldCode.TOO_SHORT, detail)
+        else:
+            yield from faults_of_series(given.measures, known, given.shortest_hours)
 
     def _faults(self, observations: Sequence[Observation]) -> Iterator[FieldFault]:
         """Faults of single observations, and of their order."""
@@ -180,6 +187,9 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
                 limits = f"between {measure.minimum:g} and {measure.maximum:g} {measure.unit}"
                 detail = f"{measure.name} must be {limits}: compare its unit."
                 yield FieldFault(pointer_to(*at, "value"), FieldCode.OUT_OF_RANGE, detail)
+            if measure.whole and not each.value.is_integer():
+                detail = f"{measure.name} must be a whole number."
+                yield FieldFault(pointer_to(*at, "value"), FieldCode.WRONG_TYPE, detail)
             if hours > self.parameters.hours:
                 detail = f"time must be at most {self.parameters.hours:02}:00: leave later observations out."
                 yield FieldFault(pointer_to(*at, "time"), FieldCode.OUT_OF_RANGE, detail)

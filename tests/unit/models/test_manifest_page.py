@@ -44,7 +44,8 @@ from models.pipelines.text_classification import ReadingClassifierParameters, Te
 from models.pipelines.text_pair_classification import TextPairParameters
 from models.pipelines.text_vectors import EncoderParameters
 from models.pipelines.texts import ScriptParameters, TextParameters
-from models.pipelines.timeseries_classification import Measure, SeriesParameters
+from models.pipelines.timeseries_classification import SeriesParameters
+from models.pipelines.timeseries_measures import Measure
 from models.pipelines.token_classification import TokenClassificationParameters
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()

@@ -110,6 +110,59 @@ def test_a_series_needs_the_fewest_known_values() -> None:
     summary(*rows, fewest=2)
 
 
+HR, TEMP = OWN["timeseries-classification"]["measures"]
+
+
+def test_a_measure_of_whole_numbers_refuses_fractions() -> None:
+    measures = [{**HR, "whole": True}, TEMP]
+    assert refusal(("00:00", "HR", 70.5), measures=measures) == [("/observations/0/value", "wrong_type")]
+    summary(("00:00", "HR", 70.0), measures=measures)
+
+
+def test_the_middle_value_must_be_usual_and_a_single_one_need_not() -> None:
+    measures = [{**HR, "usual_minimum": 30.0, "usual_maximum": 200.0}, TEMP]
+    hours = ("00:00", "01:00", "02:00")
+    for rates in ((0.0, 0.0, 70.0), (210.0, 70.0, 220.0)):
+        rows = [(time, "HR", rate) for time, rate in zip(hours, rates, strict=True)]
+        assert refusal(*rows, measures=measures) == [("/observations", "out_of_range")]
+    for rates in ((0.0, 30.0, 70.0), (200.0, 220.0, 70.0)):
+        summary(*((time, "HR", rate) for time, rate in zip(hours, rates, strict=True)), measures=measures)
+
+
+def test_what_belongs_to_the_patient_may_differ_only_so_far() -> None:
+    measures = [HR, {**TEMP, "most_change": 1.0}]
+    assert refusal(("00:00", "Temp", 36.0), ("40:00", "Temp", 37.1), measures=measures) == [
+        ("/observations", "out_of_range")
+    ]
+    summary(("00:00", "Temp", 36.0), ("40:00", "Temp", 37.0), measures=measures)
+
+
+def test_a_measure_may_not_be_below_another() -> None:
+    measures = [{**HR, "not_below": "Temp"}, TEMP]
+    low = [("00:00", "HR", 30.0), ("00:00", "Temp", 37.0)]
+    assert refusal(*low, measures=measures) == [("/observations", "out_of_range")]
+    summary(*low, ("01:00", "HR", 44.0), measures=measures)  # the medians are equal
+    summary(("00:00", "HR", 30.0), measures=measures)
+
+
+def test_one_parameter_spans_the_shortest_hours() -> None:
+    rows = [("00:00", "Temp", 37.0), ("01:30", "HR", 70.0), ("03:29", "HR", 70.0)]
+    assert refusal(*rows, shortest_hours=2.0) == [("/observations", "too_short")]
+    unknown = ("04:00", "HR", -1.0)
+    assert refusal(*rows, unknown, shortest_hours=2.0) == [("/observations", "too_short")]
+    assert refusal(rows[0], shortest_hours=2.0) == [("/observations", "too_short")]
+    summary(*rows, ("03:30", "HR", 71.0), shortest_hours=2.0)
+
+
+@pytest.mark.parametrize(("fewest", "shortest"), [(1, 0.0), (1, 47.9), (7, 36.0), (50, 48.0)])
+def test_the_example_is_accepted(fewest: int, shortest: float) -> None:
+    measures = [{**HR, "whole": True, "usual_maximum": 199.0}, TEMP]
+    made = pipeline(measures=measures, fewest=fewest, shortest_hours=shortest)
+    example = made.input_type.model_fields["observations"].examples
+    assert example is not None
+    made.encode({"observations": example[0]})
+
+
 def by_mean(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
     return {"probability": feeds["summary"][:, :1, 4] / 400}
 
@@ -129,7 +182,15 @@ def test_the_answer_of_a_series_does_not_depend_on_its_company(rates: list[list[
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"minimum": 350.0}, "minimum"), ({"unknown": 0.0}, "unknown"), ({"name": "H R"}, "name")],
+    [
+        ({"minimum": 350.0}, "minimum"),
+        ({"unknown": 0.0}, "unknown"),
+        ({"name": "H R"}, "name"),
+        ({"usual_minimum": -1.0}, "usual_minimum"),
+        ({"usual_maximum": 400.0}, "usual_maximum"),
+        ({"not_below": "HR"}, "not_below"),
+        ({"not_below": "Puls"}, "not_below"),
+    ],
 )
 def test_a_measure_that_cannot_be_read_is_refused(change: dict[str, Any], words: str) -> None:
     one = OWN["timeseries-classification"]["measures"][0]
@@ -141,3 +202,8 @@ def test_a_measure_that_is_declared_twice_is_refused() -> None:
     one = OWN["timeseries-classification"]["measures"][0]
     with pytest.raises(ManifestInvalid, match="its own name"):
         pipeline(measures=[one, one])
+
+
+def test_a_shortest_time_that_nothing_can_have_is_refused() -> None:
+    with pytest.raises(ManifestInvalid, match="at most hours"):
+        pipeline(shortest_hours=49.0)

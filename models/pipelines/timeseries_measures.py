@@ -1,0 +1,97 @@
+"""What is measured over time, and which whole series of a patient is refused though each of its values may occur.
+
+Charts hold artefacts: a pressure of 0 while a catheter is flushed. So single values have wide ranges, and the median of a
+series the narrower, usual one: that shows a heart rate of 0 throughout, a height in metres, or glucose in mmol/L.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from models.field_codes import FieldCode
+from models.manifest import ManifestTable, Text
+from models.pipelines.contract import FieldFault
+
+Series = Mapping[str, Sequence[tuple[float, float]]]
+"""Known values by the name of their measure: (hours since the start, value), in the order of the times."""
+
+
+class Measure(ManifestTable):
+    """One parameter that is measured. `unknown` is written where a value is not known, and is read as no value."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+    title: Text
+    unit: str = "1"
+    minimum: float
+    maximum: float
+    unknown: float | None = None
+    whole: bool = Field(False, description="only whole numbers")
+    usual_minimum: float | None = Field(None, description="least median of a series")
+    usual_maximum: float | None = Field(None, description="greatest median of a series")
+    most_change: float | None = Field(None, ge=0, description="greatest difference within a series")
+    not_below: str | None = Field(None, description="the measure whose median it must reach")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.minimum >= self.maximum:
+            raise ValueError("minimum must be less than maximum")
+        if self.unknown is not None and self.minimum <= self.unknown <= self.maximum:
+            raise ValueError("unknown must be outside of minimum and maximum: it would be a value, too")
+        low, high = self.usual
+        if not self.minimum <= low < high <= self.maximum:
+            raise ValueError("usual_minimum and usual_maximum must be within minimum and maximum")
+        return self
+
+    @property
+    def usual(self) -> tuple[float, float]:
+        """The range of the median; that of a single value unless the manifest narrows it."""
+        low = self.minimum if self.usual_minimum is None else self.usual_minimum
+        return low, self.maximum if self.usual_maximum is None else self.usual_maximum
+
+
+def check_names(measures: Sequence[Measure]) -> None:
+    """ValueError if two measures have one name, or `not_below` names no other measure."""
+    names = {measure.name for measure in measures}
+    if len(names) < len(measures):
+        raise ValueError("measures: give each its own name")
+    for each in measures:
+        if each.not_below is not None and each.not_below not in names - {each.name}:
+            raise ValueError(f"measures: not_below of {each.name} must name another measure")
+
+
+def faults_of_series(
+    measures: Sequence[Measure], series: Series, shortest_hours: float
+) -> Iterator[FieldFault]:
+    """What is wrong with a series of accepted values as a whole, with `/observations` as its place."""
+    for each in measures:
+        if each.name in series:
+            yield from _faults_of_measure(each, series)
+    span = max((pairs[-1][0] - pairs[0][0] for pairs in series.values()), default=0.0)
+    if span < shortest_hours:
+        detail = (
+            f"No parameter spans more than {span:.1f} hours: send all of at least {shortest_hours:g} hours."
+        )
+        yield FieldFault("/observations", FieldCode.TOO_SHORT, detail)
+
+
+def _faults_of_measure(measure: Measure, series: Series) -> Iterator[FieldFault]:
+    values = [value for _, value in series[measure.name]]
+    middle, (low, high) = median(values), measure.usual
+    if not low <= middle <= high:
+        limits = f"between {low:g} and {high:g} {measure.unit}"
+        yield _unusual(f"The median of {measure.name} must be {limits}: compare its unit.")
+    if measure.most_change is not None and max(values) - min(values) > measure.most_change:
+        limit = f"by at most {measure.most_change:g} {measure.unit}"
+        yield _unusual(f"{measure.name} may differ {limit} in one patient: send the one that is right.")
+    if (lower := series.get(measure.not_below or "")) and middle < median([value for _, value in lower]):
+        yield _unusual(
+            f"The median of {measure.name} is less than that of {measure.not_below}: compare them."
+        )
+
+
+def _unusual(detail: str) -> FieldFault:
+    return FieldFault("/observations", FieldCode.OUT_OF_RANGE, detail)
