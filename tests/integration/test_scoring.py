@@ -166,13 +166,13 @@ def test_a_result_that_comes_after_its_lease_was_lost_is_refused_and_counted(ben
     assert counted("medqueue_jobs_fenced_off_total", model=bench.model.name) == before + 1
 
 
-@pytest.mark.parametrize("state", ["succeeded", "failed"])
-def test_ended_jobs_are_counted_by_their_state(state: str, bench: Workbench) -> None:
+@pytest.mark.parametrize(("state", "count"), [("succeeded", 2), ("failed", 1)])
+def test_ended_jobs_are_counted_by_their_state(state: str, count: int, bench: Workbench) -> None:
     before = counted("medqueue_jobs_ended_total", model=bench.model.name, state=state)
-    bench.submit(1.0, POISON)
+    bench.submit(1.0, POISON, 2.0)
     bench.graph.script = raising(RunFailed("x"), POISON)
     bench.score()
-    assert counted("medqueue_jobs_ended_total", model=bench.model.name, state=state) == before + 1
+    assert counted("medqueue_jobs_ended_total", model=bench.model.name, state=state) == before + count
 
 
 def test_on_a_gpu_a_job_is_claimed_beside_a_micro_batch_and_run_behind_it(bench: Workbench) -> None:
