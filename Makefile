@@ -61,7 +61,7 @@ train: install ## train a bundled model again, in an environment of its own: MOD
 	.venv-train/bin/python -m models.training $(MODEL) $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m models seal --golden models/zoo/$(MODEL)
 
-models-page: install ## write docs/bundled-models.md from the cards, and its pictures from the figures
+models-page: install ## write what follows from bundles: docs/bundled-models.md, its pictures, and models/zoo/digests.json
 	$(BIN)/python -m models page docs
 
 mutants: install ## change the pure parts one expression at a time: do tests notice? ROOM=models/pipelines SAMPLE=200 SEED=7; all takes hours

@@ -7,12 +7,14 @@ from pathlib import Path
 from models.bundled_page import write_page
 from models.checking import publishable, sealed
 from models.manifest import BundleRefused
+from models.release import write_digests
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 0 if the bundle is good, 1 if it is refused."""
     options = _parser().parse_args(arguments)
     if options.command == "page":
+        write_digests()
         write_page(options.docs)
         return 0
     refused = False
@@ -37,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         "--golden", action="store_true", help="first renew golden.json with the model's answers"
     )
     page = commands.add_parser(
-        "page", help="write the page of the bundled models, and its pictures, into a folder"
+        "page", help="write the page of the bundled models, its pictures, and the digests of these models"
     )
     page.add_argument("docs", type=Path, metavar="FOLDER")
     check.set_defaults(golden=False)

@@ -34,6 +34,7 @@ from models.sandbox import Sandbox, SandboxRun
 
 __all__ = [
     "CARD_NAME",
+    "ZOO",
     "Bundle",
     "BundleRefused",
     "Fault",
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 CARD_NAME = "CARD.md"
-_ZOO = Path(__file__).parent / "zoo"
+ZOO = Path(__file__).parent / "zoo"
 _LISTED_ALWAYS = (CARD_NAME, GOLDEN_NAME)
 _LEFT_OUT = frozenset((MANIFEST_NAME, "metrics.json"))  # and Python files: a bundle is data
 
@@ -95,7 +96,7 @@ class Bundle:
 
 def bundled() -> list[Path]:
     """The folders of the models that come with medqueue, sorted by name."""
-    return sorted(path.parent for path in _ZOO.glob(f"*/{MANIFEST_NAME}"))
+    return sorted(path.parent for path in ZOO.glob(f"*/{MANIFEST_NAME}"))
 
 
 def read_bundle(folder: Path) -> Bundle:

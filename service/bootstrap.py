@@ -1,13 +1,14 @@
 """Makes a fresh installation usable: schema, first tenant and key, bundled models. Safe to run at every start."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from models.bundle import Bundle, BundleRefused, bundled, read_bundle
 from models.checking import publishable
 from models.manifest import EXTRA_MISSING
+from models.release import checked
 from service import accounts, master_key, requirements
 from service.accounts import DEFAULT_TENANT, Scope
 from service.catalog import publishing
@@ -20,7 +21,6 @@ from service.schema import migrate
 from service.storage import BlobStore, FsspecBlobStore
 
 ACTOR = "bootstrap"
-CHECKS = min(os.cpu_count() or 1, 4)  # bundles that are checked at the same time
 ADMIN_KEY_FILE = "admin.key"
 
 
@@ -36,20 +36,20 @@ def bootstrap(settings: Settings, *, admin_key: bool = True) -> list[str]:
     """Migrate, make tenant `default`, publish the bundled models; with an admin key in `<data-dir>/admin.key`.
 
     The folder of a local blob store is made while no model is published; later it must be there. Returns what
-    publish_bundled does.
+    publish_bundles does.
 
     Raises SettingInvalid, or StartRefused when the blob store cannot be written.
     """
     migrate(settings.database_url)
     keyring = Keyring(settings.master_key_bytes())
-    database = Database(settings.database_url, pool_size=CHECKS)
+    database = Database(settings.database_url, pool_size=1)
     try:
         ensure_admin(database, keyring, settings.data_dir / ADMIN_KEY_FILE if admin_key else None)
         blobs = FsspecBlobStore(settings.blob_location, makes_root=not _published(database))
         fault = requirements.blob_store(blobs, settings.blob_setting, f"trials/{ACTOR}-{uuid4().hex}")
         if fault is not None:
             raise StartRefused([fault])
-        return publish_bundled(database, blobs)
+        return publish_bundles(database, blobs, bundled())
     finally:
         database.close()
 
@@ -69,24 +69,23 @@ def ensure_admin(database: Database, keyring: Keyring, path: Path | None) -> Non
         path.write_text(issued.token + "\n")
 
 
-def publish_bundled(database: Database, blobs: BlobStore) -> list[str]:
-    """Publish every bundle of models/zoo that is not published yet. Raises BundleUnusable.
+def publish_bundles(database: Database, blobs: BlobStore, folders: Iterable[Path]) -> list[str]:
+    """Publish every bundle of these that is not published yet. Raises BundleUnusable.
 
-    Bundles that need a library which is not installed are skipped: they are published by the first start that finds it.
-    Returns a sentence for each.
+    Those that are as in the release are not tried again; see models.release. Bundles that need a library which is not
+    installed are skipped: they are published by the first start that finds it. Returns a sentence for each.
     """
     published = _published(database)
-    missing = [folder for folder in bundled() if read_bundle(folder).digest not in published]
-
-    def publish(folder: Path) -> str | None:
+    skipped = []
+    for folder in folders:
         try:
-            publish_folder(database, blobs, folder, actor=ACTOR)
+            with _refusals_named(folder):
+                bundle = read_bundle(folder)
+                if bundle.digest not in published:
+                    _publish(database, blobs, checked(bundle), actor=ACTOR)
         except ExtraNotInstalled as lacking:
-            return f"skipped the model {folder.name}: {lacking.advice}"
-        return None
-
-    with ThreadPoolExecutor(CHECKS) as checks:  # each runs the graph in a process of its own
-        return [skipped for skipped in checks.map(publish, missing) if skipped is not None]
+            skipped.append(f"skipped the model {folder.name}: {lacking.advice}")
+    return skipped
 
 
 def _published(database: Database) -> set[str]:
@@ -100,13 +99,24 @@ def publish_folder(database: Database, blobs: BlobStore, folder: Path, *, actor:
 
     Raises ExtraNotInstalled, which is one, if that is its only fault.
     """
-    try:
+    with _refusals_named(folder):
         bundle = publishable(folder)
+    _publish(database, blobs, bundle, actor=actor)
+    return bundle
+
+
+def _publish(database: Database, blobs: BlobStore, bundle: Bundle, *, actor: str) -> None:
+    with database.transaction() as work:
+        publishing.publish(work, blobs, bundle, actor=actor)
+
+
+@contextmanager
+def _refusals_named(folder: Path) -> Iterator[None]:
+    """Turn BundleRefused into BundleUnusable or ExtraNotInstalled, with the name of the bundle."""
+    try:
+        yield
     except BundleRefused as refused:
         if {fault.code for fault in refused.faults} == {EXTRA_MISSING}:
             advice = refused.faults[0].detail
             raise ExtraNotInstalled(f"{folder.name} cannot be published: {advice}", advice) from None
         raise BundleUnusable(f"{folder.name} cannot be published.\n{refused}") from None
-    with database.transaction() as work:
-        publishing.publish(work, blobs, bundle, actor=actor)
-    return bundle

@@ -232,6 +232,14 @@ class Pipeline(Protocol):
 
 
 @runtime_checkable
+class NeedsExtra(Protocol):
+    """A pipeline whose scoring half needs a library that medqueue installs with one of its extras alone."""
+
+    def require_extra(self) -> None:
+        """Raises BundleRefused with the one fault EXTRA_MISSING if the library is not installed."""
+
+
+@runtime_checkable
 class SinglePass(Protocol):
     """A pipeline that scores by one run of one graph: `score` is postprocess after run after preprocess.
 

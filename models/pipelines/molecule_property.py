@@ -114,9 +114,13 @@ class MoleculeProperty(TypedPipeline[MoleculeParameters, MoleculeInput, Molecule
         if molecules.installed():
             molecules.read(value.smiles, self.parameters.limits)
 
+    def require_extra(self) -> None:
+        """See NeedsExtra: RDKit."""
+        molecules.require()
+
     def open_bundle(self, folder: Path) -> MoleculeScoring:
         """See TypedPipeline. Raises BundleRefused where RDKit is not installed, or the side file does not fit."""
-        molecules.require()
+        self.require_extra()
         return MoleculeScoring(self.parameters, self.result_type, _known(self.parameters, folder))
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from models.bundle import bundled, read_bundle
+from models.release import released
 from service.cli.up import CLIENT_VARIABLES
 from service.config import PREFIX, Settings
 
@@ -124,3 +126,9 @@ def test_the_same_gate_runs_everywhere() -> None:
     run = (ROOT / ".ci" / "run").read_text()
     assert "make check" in run
     assert "make test" in run
+
+
+def test_the_digests_of_the_release_are_those_of_the_bundled_models() -> None:
+    assert released() == {folder.name: read_bundle(folder).digest for folder in bundled()}, (
+        "run `make models-page`"
+    )
