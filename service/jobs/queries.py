@@ -215,7 +215,7 @@ def list_query(
     has its own plan.
 
     Jobs of a subject have their own index. Otherwise one index that leads with model version and state serves both
-    filters; a filter that is not set means all values.
+    filters; a filter that is not set means all values. Running jobs are in none of them: they are read by their leases.
     """
     times, params = listing.within(
         "job", before=before, created_after=wanted.created_after, created_before=wanted.created_before
@@ -230,26 +230,23 @@ def list_query(
         params["versions"] = list(wanted.model_version_ids)
     if wanted.subject is not None:
         params["subject"] = principal.cipher.blind_index(wanted.subject)
-        parts = [listing.simple("job", ["subject_digest = %(subject)s", *given, *shared])]
-    elif given:
-        parts = _parts(wanted, given, shared)
-    else:
-        parts = [listing.simple("job", shared)]
+        given += ["subject_digest = %(subject)s"]
+    parts = [listing.few("job", listing.RUNNING, [*given, *shared])]
+    if wanted.state is not JobState.RUNNING:
+        parts += [_not_running(wanted, given, shared)]
     return listing.page("job", COLUMNS, parts), params
 
 
-def _parts(wanted: JobFilter, given: list[str], shared: list[str]) -> list[str]:
-    """The running jobs, and those of each model version and state."""
-    running = listing.few("job", listing.RUNNING, [*given, *shared])
-    if wanted.state is JobState.RUNNING:
-        return [running]
+def _not_running(wanted: JobFilter, given: list[str], shared: list[str]) -> str:
+    """The jobs of the list's index: of a subject, of all, or of each model version and state."""
+    if wanted.subject is not None or not given:
+        return listing.simple("job", ["state <> 'running'", *given, *shared])
     values = {"model_version_id": "SELECT id FROM model_version", "state": NOT_RUNNING}
     if wanted.model_version_ids is not None:
         values["model_version_id"] = "SELECT unnest(%(versions)s::uuid[])"
     if wanted.state is not None:
         values["state"] = "SELECT %(state)s::job_state"
-    steps = listing.steps("job", values, shared)
-    return [steps] if wanted.state is not None else [steps, running]
+    return listing.steps("job", values, shared)
 
 
 def cancel(work: UnitOfWork, principal: Principal, job_id: UUID) -> JobView:
