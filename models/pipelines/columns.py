@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.pipelines import Array, FieldFault
-from models.pipelines.schema_columns import DerivedColumn
+from models.pipelines.schema_columns import ColumnKind, DerivedColumn
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -103,11 +103,15 @@ class FaultFinder:
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of a result with few distinct words: `codes` int32 [n] index `words`; -1 and the word None are null."""
+    """A column of a result with few distinct words: `codes` int32 [n] index `words`; -1 and the word None are null.
+
+    The words are texts, or JSON.
+    """
 
     name: str
     codes: NDArray[np.int32]
     words: tuple[str | None, ...]
+    kind: ColumnKind = ColumnKind.TEXT
 
 
 @dataclass(frozen=True)

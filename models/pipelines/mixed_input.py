@@ -60,6 +60,10 @@ class MixedInput(TableInput):
             pass
         raise InputRejected(DAMAGED)
 
+    def missing_of(self, payload: bytes) -> list[str]:
+        """See TableInput."""
+        return [name for name, stored in json.loads(payload[len(_VERSION) :]).items() if stored is None]
+
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """n stored rows -> {"features": structured array [n]}. Raises RowFault."""
         rows = []

@@ -17,6 +17,10 @@ class FieldPipeline(Protocol):
     """A pipeline whose input is a set of named numbers, and which scores by one run."""
 
     @property
+    def feeds(self) -> tuple[TensorSpec, ...]:
+        """See SinglePass."""
+
+    @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """See SinglePass."""
 
@@ -34,6 +38,9 @@ class FieldPipeline(Protocol):
 
     def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
         """Outputs -> the columns of `count` results. Raises PredictionInvalid."""
+
+    def input_columns(self, feeds: Mapping[str, Array]) -> tuple[ResultColumn, ...]:
+        """Feeds of rows without a fault -> further columns of their results, of what each input holds; often none."""
 
 
 @runtime_checkable

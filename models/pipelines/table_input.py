@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 
 from models.field_codes import FieldCode
 from models.manifest import ManifestTable, Text
-from models.pipelines.contract import FieldFault, InputRejected
+from models.pipelines.contract import Answer, Case, FieldFault, InputRejected
 from models.pipelines.features import AFeature, AnyFeature, BooleanFeature, CategoryFeature, FieldNames
+from models.pipelines.missing_fields import MISSING, with_missing
 from models.pipelines.schema_columns import MARKERS
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class TableInput:
         self._features = tuple(features)
         self._names = FieldNames(feature.name for feature in features)
         self._missing = tuple(missing)
+        self.optional: Final = tuple(feature.name for feature in features if not feature.required)
 
     def checked(self, value: object) -> dict[str, Stored]:
         """What to store of an input, field by field, in the manifest's order. Raises InputRejected with every fault."""
@@ -59,6 +61,24 @@ class TableInput:
         if faults:
             raise InputRejected(*faults)
         return {name: each for name, each in found.items() if not isinstance(each, FieldFault)}
+
+    def missing_of(self, payload: bytes) -> list[str]:
+        """The names of the fields that a stored input lacks, in the manifest's order."""
+        raise NotImplementedError
+
+    def with_missing(self, answers: list[Answer], cases: Sequence[Case]) -> list[Answer]:
+        """The answers to some cases with the fields that each lacks; see missing_fields."""
+        if not self.optional:
+            return answers
+        return [
+            answer._replace(result={**answer.result, MISSING: self.missing_of(case.payload)})
+            for answer, case in zip(answers, cases, strict=True)
+        ]
+
+    def schema_with_missing(self, schema: dict[str, object]) -> dict[str, object]:
+        """The schema of a result, with that of `missing`."""
+        description = "the fields that were absent, which the model answered without"
+        return with_missing(schema, self.optional, description)
 
     def unknown_fields(self, value: Mapping[object, object]) -> list[FieldFault]:
         """What `encode` says of the keys that are no features."""

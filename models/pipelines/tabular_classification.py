@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Any, Final
 from models.lazy import np
 from models.manifest import ModelManifest, parse_parameters
 from models.pipelines import (
+    Answer,
+    Case,
     InputRejected,
     Pipeline,
     ReadFile,
     RowFault,
+    Run,
     TensorSpec,
 )
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.features import Feature
+from models.pipelines.missing_fields import missing_column
 from models.pipelines.mixed_input import MixedInput
 from models.pipelines.table_input import DAMAGED, TableInput, TableParameters
 
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.pipelines import Array
-    from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn
+    from models.pipelines.columns import CellFaults, FaultFinder, NumberColumn, ResultColumn
 
 _NUMBERS: Final = frozenset((float, int))  # bool is an int to Python and no number to a clinician
 
@@ -48,7 +52,19 @@ class TabularParameters(TableParameters, ClassificationParameters):
         return tuple(feature for feature in self.features if isinstance(feature, Feature))
 
 
-class MixedClassification(MixedInput, ClassificationPipeline):
+class TableClassification(TableInput, ClassificationPipeline):
+    """What the classification of both kinds of tables has in common."""
+
+    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+        """One run of the graph; see Scoring."""
+        return self.with_missing(super().score(run, cases), cases)
+
+    def result_schema(self) -> dict[str, object]:
+        """JSON Schema 2020-12 of one result."""
+        return self.schema_with_missing(super().result_schema())
+
+
+class MixedClassification(MixedInput, TableClassification):
     """The pipeline of tables with other values than numbers. Immutable, so every thread may use one instance."""
 
     def __init__(self, parameters: TabularParameters) -> None:
@@ -56,7 +72,7 @@ class MixedClassification(MixedInput, ClassificationPipeline):
         ClassificationPipeline.__init__(self, parameters, self.feed)
 
 
-class TabularClassification(TableInput, ClassificationPipeline):
+class TabularClassification(TableClassification):
     """The pipeline of tables of numbers. Immutable after construction, so every thread may use one instance."""
 
     def __init__(self, parameters: TabularParameters) -> None:
@@ -71,6 +87,7 @@ class TabularClassification(TableInput, ClassificationPipeline):
         self._minima = tuple(feature.minimum for feature in self._numbers)
         self._maxima = tuple(feature.maximum for feature in self._numbers)
         self._row = struct.Struct(f"<{len(names)}d")
+        self._optional_places = [place for place, each in enumerate(self._numbers) if not each.required]
 
     def encode(self, value: object) -> bytes:
         """Check one input object and pack it as F little-endian float64. Raises InputRejected.
@@ -129,6 +146,11 @@ class TabularClassification(TableInput, ClassificationPipeline):
             for feature, number in zip(self._numbers, numbers, strict=True)
         }
 
+    def missing_of(self, payload: bytes) -> list[str]:
+        """See TableInput."""
+        numbers = self._row.unpack(payload)
+        return [self._numbers[place].name for place in self._optional_places if math.isnan(numbers[place])]
+
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """n stored rows -> {"features": float32 [n,F]}. Raises RowFault for a row of the wrong length."""
         for index, payload in enumerate(payloads):
@@ -163,6 +185,13 @@ class TabularClassification(TableInput, ClassificationPipeline):
                 else:
                     features[:, index] = _judged(feature, column, finder)
         return {"features": features}, finder.found()
+
+    def input_columns(self, feeds: Mapping[str, Array]) -> tuple[ResultColumn, ...]:
+        """See FieldPipeline: the fields that each row lacks, if any is optional."""
+        if not self.optional:
+            return ()
+        absent = np.isnan(np.asarray(feeds["features"])[:, self._optional_places])
+        return (missing_column(self.optional, absent),)
 
 
 def load(manifest: ModelManifest, read: ReadFile) -> Pipeline:  # noqa: ARG001 - it has no side files

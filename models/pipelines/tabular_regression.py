@@ -19,7 +19,16 @@ from models.lazy import np
 from models.manifest import ManifestTable, ModelManifest, Text, parse_parameters
 from models.pipelines.classification import NOVELTY
 from models.pipelines.classification_parameters import Novelty, Share
-from models.pipelines.contract import Label, Pipeline, PredictionInvalid, ReadFile, TensorSpec
+from models.pipelines.contract import (
+    Answer,
+    Case,
+    Label,
+    Pipeline,
+    PredictionInvalid,
+    ReadFile,
+    Run,
+    TensorSpec,
+)
 from models.pipelines.mixed_input import MixedInput
 from models.pipelines.one_graph import OneGraphPipeline
 from models.pipelines.table_input import TableParameters
@@ -96,7 +105,7 @@ class TabularRegression(MixedInput, OneGraphPipeline):
         OneGraphPipeline.__init__(self, self.feed, tuple(TensorSpec(name, "float32", (1,)) for name in names))
         system, code = parameters.system, parameters.code
         self._code = None if system is None or code is None else Coding(system=system, code=code)
-        self._schema = derived_schema(RegressionResult, "serialization")
+        self._schema = self.schema_with_missing(derived_schema(RegressionResult, "serialization"))
 
     def labels(self) -> list[Label]:
         """No classes."""
@@ -105,6 +114,10 @@ class TabularRegression(MixedInput, OneGraphPipeline):
     def result_schema(self) -> dict[str, object]:
         """JSON Schema 2020-12 of one result."""
         return self._schema
+
+    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+        """One run of the graph; see Scoring."""
+        return self.with_missing(super().score(run, cases), cases)
 
     def postprocess(self, outputs: Mapping[str, Array], count: int) -> list[dict[str, object]]:
         """See SinglePass."""

@@ -20,9 +20,10 @@ from models.field_codes import FieldCode
 from models.lazy import np
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import FieldFault, InputRejected, ReadFile, TensorSpec, pointer_to
+from models.pipelines.missing_fields import MISSING, with_missing
 from models.pipelines.timeseries_measures import Measure, check_names, faults_of_series
 from models.pipelines.typed import TypedInput
-from models.pipelines.typed_classification import TypedClassification
+from models.pipelines.typed_classification import ClassificationResult, TypedClassification
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array
@@ -63,8 +64,16 @@ class SeriesInput(TypedInput):
     observations: list[Observation]
 
 
+class SeriesResult(ClassificationResult):
+    """The answer for a series, with the parameters of which no value is known."""
+
+    missing: list[str]
+
+
 class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput]):
     """The pipeline. Immutable once made."""
+
+    result_type: type[SeriesResult] = SeriesResult
 
     def prepare(self, read: ReadFile) -> None:  # noqa: ARG002 - it has no side files
         """Give the input's type the manifest's parameters and limits."""
@@ -121,6 +130,18 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
     def feeds(self) -> tuple[TensorSpec, ...]:
         """See the module."""
         return (TensorSpec("summary", "float32", (len(self.parameters.measures), len(STATISTICS))),)
+
+    def result_schema(self) -> dict[str, object]:
+        """See Pipeline."""
+        return with_missing(
+            super().result_schema(), [*self._places], "the parameters of which no value is known"
+        )
+
+    def result_of(self, result: Mapping[str, object], value: SeriesInput) -> SeriesResult:
+        """See TypedClassification."""
+        known = self._known(value)
+        missing = [name for name in self._places if name not in known]
+        return SeriesResult.model_validate({**result, MISSING: missing})
 
     def check(self, value: SeriesInput) -> None:
         """Refuse what is no series of the manifest's parameters; see docs/models.md for the rules."""

@@ -81,6 +81,10 @@ class TypedClassification(
         """The feeds of some inputs, none longer than `length`, padded to it."""
         raise NotImplementedError
 
+    def result_of(self, result: Mapping[str, object], value: InputT) -> ClassificationResult:  # noqa: ARG002 - subclasses may tell of it
+        """The result for an input, of what the classifier says."""
+        return ClassificationResult.model_validate(result)
+
     # What follows.
 
     @property
@@ -122,8 +126,8 @@ class Scorer(Generic[InputT]):
                     found
                 )
         return [
-            ClassificationResult.model_validate(result)
-            for result in self._classifier.results(outputs, len(cases))
+            self._pipeline.result_of(result, value)
+            for result, value in zip(self._classifier.results(outputs, len(cases)), values, strict=True)
         ]
 
 

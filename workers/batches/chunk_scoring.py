@@ -19,11 +19,18 @@ from models.pipelines.columns import (
     Rows,
 )
 from models.pipelines.rows import FieldPipeline, FilePipeline
-from models.pipelines.schema_columns import result_columns, result_fields
+from models.pipelines.schema_columns import result_columns
 from service.batches.files.blocks import RowBlock
 from service.batches.files.checking import CheckedBlock, checked
-from service.batches.files.layouts import Layout
-from service.batches.files.outputs import OutputFormat, encoded, errors_batch, results_batch
+from service.batches.files.layouts import Layout, Wanted
+from service.batches.files.outputs import (
+    OutputFormat,
+    encoded,
+    errors_batch,
+    results_batch,
+    told_fields,
+    told_of_input,
+)
 from service.batches.files.plans import Chunk
 from service.batches.files.problems import FileProblem, FileRefused
 from workers.batches.case_scoring import CaseScorer
@@ -94,7 +101,7 @@ class ChunkScorer:
             if block.first_row != next_row:
                 raise _miscounted()
             next_row += block.count
-            good, batch, faults = self._score_block(block, chunk, layout.wanted.id_column, dry=dry)
+            good, batch, faults = self._score_block(block, chunk, layout.wanted, dry=dry)
             succeeded += good
             if batch is not None:
                 results.append(batch)
@@ -113,18 +120,18 @@ class ChunkScorer:
         )
 
     def _score_block(
-        self, block: RowBlock, chunk: Chunk, id_column: str | None, *, dry: bool
+        self, block: RowBlock, chunk: Chunk, wanted: Wanted, *, dry: bool
     ) -> tuple[int, pa.RecordBatch | None, CellFaults]:
         """The number of good rows of a block, their results, and the faults of all other wanted rows."""
-        checked_block = checked(self._pipeline, block, chunk, id_column, self._between)
+        checked_block = checked(self._pipeline, block, chunk, wanted.id_column, self._between)
         faults = checked_block.faults
         good = np.flatnonzero(~faults.any_of(block.count))
         if chunk.only is not None:
-            wanted = np.isin(np.arange(block.first_row, block.first_row + block.count), chunk.only)
-            good, faults = good[wanted[good]], faults.of_rows(wanted)
+            chosen = np.isin(np.arange(block.first_row, block.first_row + block.count), chunk.only)
+            good, faults = good[chosen[good]], faults.of_rows(chosen)
         if dry:
             return len(good), None, faults
-        columns, kept, failed = self._answers(checked_block, good, block.count)
+        columns, kept, failed = self._answers(checked_block, good, block.count, wanted)
         finder = FaultFinder()
         finder.add_all(faults)
         for place, fault in failed.items():
@@ -134,25 +141,30 @@ class ChunkScorer:
         return len(rows), results_batch(rows + block.first_row, carried, columns), finder.found()
 
     def _answers(
-        self, block: CheckedBlock, good: Rows, count: int
+        self, block: CheckedBlock, good: Rows, count: int, wanted: Wanted
     ) -> tuple[Sequence[ResultColumn], Rows, dict[int, FieldFault]]:
         """Result columns of the `good` rows, the positions of those that have a result, and the faults of the others."""
         if not isinstance(self._pipeline, FieldPipeline | FilePipeline):
-            return self._answers_by_case(block, good)
+            return self._answers_by_case(block, good, wanted)
         feeds = block.feeds
         if len(good) < count:
             feeds = {name: feed[good] for name, feed in feeds.items()}
         outputs, failed = self._run(feeds, len(good))
         kept = np.delete(np.arange(len(good)), list(failed))
-        return *self._result_columns(outputs, kept, failed), failed
+        columns, kept = self._result_columns(outputs, kept, failed)
+        if isinstance(self._pipeline, FieldPipeline) and wanted.taken:
+            if len(kept) < len(good):
+                feeds = {name: feed[kept] for name, feed in feeds.items()}
+            columns = (*columns, *told_of_input(self._pipeline, wanted, feeds))
+        return columns, kept, failed
 
     def _answers_by_case(
-        self, block: CheckedBlock, good: Rows
+        self, block: CheckedBlock, good: Rows, wanted: Wanted
     ) -> tuple[Sequence[ResultColumn], Rows, dict[int, FieldFault]]:
         assert self._cases is not None
         payloads = [payload for row in good if (payload := block.payloads[row]) is not None]
         found = dict(enumerate(self._cases.score(payloads)))
-        fields = result_fields(self._pipeline.result_schema())
+        fields = told_fields(self._pipeline, wanted)
         failed = {place: each for place, each in found.items() if isinstance(each, FieldFault)}
         while True:
             kept = [place for place in found if place not in failed]

@@ -33,7 +33,7 @@ class Wanted:
     are ignored, whatever their names. Of CSV: `missing` are the texts that mark a missing number, beside the empty
     cell, and `decimal` is the decimal mark, None for a point. `kinds` say what the cells of each field hold
     (ColumnKind's values) where rows become inputs one by one; None: numbers, read by column. `taken` are the names of
-    the columns of results, where they are derived.
+    the columns of results, where they are derived or tell what an input lacks.
     """
 
     fields: tuple[tuple[str, bool], ...] = ()

@@ -35,8 +35,8 @@ class OutputFormat(StrEnum):
 def check_names(wanted: Wanted) -> None:
     """Raises FileRefused where a carried column has the name of one of the output's own columns."""
     own = {ROW, "column", "code", "message", *wanted.taken} if wanted.taken else TAKEN
-    prefix = TAKEN_PREFIX if own is TAKEN else ROW
-    if taken := [name for name in wanted.carried if name in own or name.startswith(prefix)]:
+    prefixes = () if wanted.taken else (TAKEN_PREFIX,)
+    if taken := [name for name in wanted.carried if name in own or name.startswith(prefixes)]:
         raise FileRefused(
             FileProblem.COLUMN_TAKEN,
             f"The output has a column {taken[0]} of its own: rename the one to carry.",

@@ -3,7 +3,7 @@
 The same rows give the same bytes. No format makes a Python object per row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.pipelines import Pipeline
+from models.pipelines import Array, Pipeline, TensorSpec
 from models.pipelines.columns import (
     NO_FAULTS,
     CategoryColumn,
@@ -19,10 +19,16 @@ from models.pipelines.columns import (
     ResultColumn,
 )
 from models.pipelines.rows import FieldPipeline, FilePipeline
-from models.pipelines.schema_columns import ColumnKind, DerivedColumn, result_columns, result_fields
+from models.pipelines.schema_columns import (
+    ColumnKind,
+    DerivedColumn,
+    ResultField,
+    result_columns,
+    result_fields,
+)
 from service.batches.files.csv_lines import csv_records
 from service.batches.files.json_lines import json_lines
-from service.batches.files.layouts import Layout
+from service.batches.files.layouts import Layout, Wanted
 from service.batches.files.output_names import ROW, TAKEN_PREFIX, OutputFormat
 
 __all__ = [
@@ -33,6 +39,8 @@ __all__ = [
     "errors_schema",
     "results_batch",
     "results_schema",
+    "told_fields",
+    "told_of_input",
 ]
 
 
@@ -79,10 +87,23 @@ def errors_batch(
 def results_schema(layout: Layout, pipeline: Pipeline) -> pa.Schema:
     """The columns of results, for a file that has none."""
     if not isinstance(pipeline, FieldPipeline | FilePipeline):
-        columns = result_columns(result_fields(pipeline.result_schema()), [])
+        columns = result_columns(told_fields(pipeline, layout.wanted), [])
         return results_batch([], _no_rows(layout), columns).schema
-    outputs = {spec.name: np.empty((0, *spec.shape), spec.dtype) for spec in pipeline.outputs}
-    return results_batch([], _no_rows(layout), pipeline.result_columns(outputs, 0)).schema
+    found: list[ResultColumn] = [*pipeline.result_columns(_no_tensors(pipeline.outputs), 0)]
+    if isinstance(pipeline, FieldPipeline):
+        found += told_of_input(pipeline, layout.wanted, _no_tensors(pipeline.feeds))
+    return results_batch([], _no_rows(layout), found).schema
+
+
+def told_fields(pipeline: Pipeline, wanted: Wanted) -> list[ResultField]:
+    """The derived columns of results. A batch that was planned by an earlier release keeps the columns of that one."""
+    fields = result_fields(pipeline.result_schema())
+    return [field for field in fields if not wanted.taken or field.name in wanted.taken]
+
+
+def told_of_input(pipeline: FieldPipeline, wanted: Wanted, feeds: Mapping[str, Array]) -> list[ResultColumn]:
+    """The columns that tell of the inputs, likewise."""
+    return [column for column in pipeline.input_columns(feeds) if column.name in wanted.taken]
 
 
 def errors_schema(layout: Layout) -> pa.Schema:
@@ -98,6 +119,11 @@ def encoded(batches: Sequence[pa.RecordBatch], form: OutputFormat) -> memoryview
     return _parquet(table) if form is OutputFormat.PARQUET else _ndjson(table)
 
 
+def _no_tensors(specs: Iterable[TensorSpec]) -> dict[str, Array]:
+    """Feeds or outputs of zero rows."""
+    return {spec.name: np.empty((0, *spec.shape), spec.dtype) for spec in specs}
+
+
 def _no_rows(layout: Layout) -> pa.RecordBatch:
     if not len(layout.carried):
         return pa.RecordBatch.from_struct_array(pa.nulls(0, pa.struct([])))
@@ -108,7 +134,10 @@ def _array(column: ResultColumn, count: int) -> pa.Array:
     if isinstance(column, DerivedColumn):
         return pa.array(column.values, ARROW_TYPES[column.kind])
     if isinstance(column, CategoryColumn):
-        return _words(column.codes, column.words)
+        words = _words(column.codes, column.words)
+        if column.kind is not ColumnKind.JSON:
+            return words
+        return pa.ExtensionArray.from_storage(ARROW_TYPES[column.kind], words.dictionary_decode())
     return pa.nulls(count, pa.float64()) if column.values is None else pa.array(column.values)
 
 

@@ -269,6 +269,7 @@ def flat(result: dict[str, Any]) -> dict[str, Any]:
         "threshold": result["threshold"],
         "abstained": result["abstained"],
         "abstain_reason": result["abstain_reason"],
+        **({"missing": result["missing"]} if "missing" in result else {}),
     }
 
 

@@ -1,5 +1,7 @@
 """Numbers with their unit and interval: from a graph's outputs, or by one half width; refused where they mean nothing."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.manifest import ManifestInvalid
-from models.pipelines import Array, InputRejected, PredictionInvalid, SinglePassPipeline
+from models.pipelines import Array, Case, InputRejected, PredictionInvalid, SinglePassPipeline
 from models.pipelines.schema_columns import result_columns, result_fields
 from tests.unit.models.example_bundles import FEATURES, manifest, single_pass
 from tests.unit.models.test_written_values import SEX
@@ -94,6 +96,21 @@ def test_a_batch_has_a_column_for_each_number() -> None:
         "interval_lower": [4.0, None], "interval_upper": [7.0, None], "interval_coverage": [0.9, None],
         "abstained": [False, True], "abstain_reason": [None, "unlike the data that the model was trained on"],
     }  # fmt: skip
+
+
+def test_an_answer_tells_which_optional_fields_were_absent() -> None:
+    optional = [FEATURES[0], FEATURES[1] | {"required": False}, SEX]
+    model = pipeline(features=optional)
+
+    def run(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
+        return outputs()
+
+    inputs = [{"dose": 1, "sex": "male"}, {"dose": 1, "age": 2, "sex": "male"}]
+    answers = [each.result for each in model.open(Path()).score(run, [Case(model.encode(i)) for i in inputs])]
+    assert [answer["missing"] for answer in answers] == [["age"], []]
+    for answer in answers:
+        jsonschema.validate(answer, model.result_schema())
+    assert {field.name: field.kind for field in result_fields(model.result_schema())}["missing"] == "json"
 
 
 def test_inputs_are_those_of_every_table() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -178,6 +179,16 @@ def test_the_answer_of_a_series_does_not_depend_on_its_company(rates: list[list[
     scoring = made.open(None)  # type: ignore[arg-type]  # it opens no file
     together = [each.result for each in scoring.score(by_mean, cases)]
     assert together == [scoring.score(by_mean, [case])[0].result for case in cases]
+
+
+def test_an_answer_tells_of_which_parameters_no_value_is_known() -> None:
+    made = pipeline()
+    rows = [("00:00", "HR", 80.0), ("01:00", "Temp", 37.5)]
+    cases = [Case(made.encode(series(*rows[:count]))) for count in (1, 2)]
+    answers = [each.result for each in made.open(None).score(by_mean, cases)]  # type: ignore[arg-type]  # it opens no file
+    assert [answer["missing"] for answer in answers] == [["Temp"], []]
+    for answer in answers:
+        jsonschema.validate(answer, made.result_schema())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from models.pipelines import Pipeline
+from models.pipelines.missing_fields import MISSING
 from models.pipelines.rows import FieldPipeline, FilePipeline
 from models.pipelines.schema_columns import ColumnKind, input_fields, missing_markers, result_fields
 from service.batches.files.layouts import BatchFormat, Layout, Wanted
@@ -31,9 +32,10 @@ def wanted_of(pipeline: Pipeline, **options: Any) -> Wanted:
         return Wanted(**options)
     schema = pipeline.input_schema()
     options["missing"] = tuple(dict.fromkeys((*options.get("missing", ()), *missing_markers(schema))))
-    if isinstance(pipeline, FieldPipeline):
-        return Wanted(fields=pipeline.fields, **options)
     taken = tuple(field.name for field in result_fields(pipeline.result_schema()))
+    if isinstance(pipeline, FieldPipeline):
+        told = taken if MISSING in taken else ()
+        return Wanted(fields=pipeline.fields, taken=told, **options)
     if pipeline.binary:
         return Wanted(taken=taken, **options)
     fields = input_fields(schema)

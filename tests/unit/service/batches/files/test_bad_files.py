@@ -6,11 +6,12 @@ import struct
 import pyarrow as pa
 import pytest
 
-from models.pipelines import Pipeline
+from models.pipelines import Pipeline, load_pipeline
 from service.batches.files.formats import inspect, wanted_of
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.plans import Limits
 from service.batches.files.problems import FileProblem, FileRefused
+from tests.unit.models.example_bundles import manifest
 from tests.unit.service.batches.files.example_batches import (
     TABLES,
     MemorySource,
@@ -155,6 +156,14 @@ def test_a_column_named_twice_is_refused() -> None:
 def test_a_carried_column_may_not_have_an_outputs_name(form: BatchFormat) -> None:
     content = file_of(form, [{"label": "x", "dose": 1, "age": 2}])
     assert problem(content, form, carry=("label",)) is FileProblem.COLUMN_TAKEN
+
+
+def test_a_carried_column_may_be_named_missing_unless_the_results_have_one() -> None:
+    content = csv_file([{"missing": "x", "row_id": 3, "dose": 1, "age": 2}])
+    assert problem(content, CSV, carry=("missing",)) is FileProblem.COLUMN_TAKEN
+    strict = load_pipeline(manifest())  # requires every field
+    assert plan_of(content, CSV, model=strict, carry=("missing",)).layout.carried.names == ["missing"]
+    assert plan_of(content, CSV, carry=("row_id",)).layout.carried.names == ["row_id"]
 
 
 def test_numbers_stored_as_text_in_parquet_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pyarrow as pa
 import pytest
@@ -97,7 +98,7 @@ def test_a_batch_in_csv_has_the_rows_of_one_in_ndjson() -> None:
         lines = runs[OutputFormat.NDJSON].lines(kind)
         written = [
             {
-                name: "" if cell is None else str(cell).lower() if isinstance(cell, bool) else str(cell)
+                name: "" if cell is None else cell if isinstance(cell, str) else json.dumps(cell)
                 for name, cell in line.items()
             }
             for line in lines

@@ -1,7 +1,9 @@
 """Batches of any pipeline: rows become inputs one by one, results become columns, in every format alike."""
 
+import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +15,13 @@ from hypothesis import strategies as st
 from models.pipelines import Pipeline, load_pipeline
 from service.batches.files.formats import reader_of
 from service.batches.files.layouts import BatchFormat, Layout
-from service.batches.files.outputs import OutputFormat
+from service.batches.files.outputs import OutputFormat, results_schema
 from service.batches.files.problems import FileProblem
 from tests.unit.models.example_bundles import manifest
 from tests.unit.service.batches.files.example_batches import (
     MemorySource,
     PixelGraph,
+    chunk_scorer,
     csv_file,
     file_of,
     image,
@@ -297,8 +300,25 @@ def test_columns_of_classes_are_named_alike_however_they_are_made(output: Output
     assert derived == fast
     assert fast[0] == [
         *("row", "label", "display", "code_system", "code", "probability_well", "probability_ill"),
-        *("threshold", "abstained", "abstain_reason"),
+        *("threshold", "abstained", "abstain_reason", "missing"),
     ]
+
+
+@pytest.mark.parametrize("columns", [True, False])
+def test_a_batch_that_an_earlier_release_planned_keeps_its_columns(columns: bool) -> None:
+    model: Any = pipeline() if columns else Plain(pipeline())
+    content = csv_file([{"dose": 10, "age": 40, "marker": ""}])
+    plan = plan_of(content, BatchFormat.CSV, model=model)
+    earlier = tuple(name for name in plan.layout.wanted.taken if name != "missing")
+    wanted = replace(plan.layout.wanted, taken=() if columns else earlier)
+    layout = replace(plan.layout, wanted=wanted)
+    assert "missing" in results_schema(plan.layout, model).names
+    assert "missing" not in results_schema(layout, model).names
+    [chunk] = plan.chunks
+    scorer = chunk_scorer(model, loaded_graph(), 64, {})
+    blocks = reader_of(MemorySource(content).open(), layout, model).read(chunk)
+    found = scorer.score(chunk, blocks, layout, OutputFormat.CSV)
+    assert len(next(csv.reader([bytes(found.results).decode()]))) == len(results_schema(layout, model).names)
 
 
 def test_what_is_derived_says_what_the_columns_of_files_say() -> None:
