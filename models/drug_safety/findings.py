@@ -1,0 +1,114 @@
+"""What goes into a review of proposed drugs and what comes out: Patient, Finding, Unchecked, Review. Plain values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple
+
+Sex = Literal["female", "male"]
+
+
+class Level(StrEnum):
+    """How serious a finding is: the four levels of the ANSM's thesaurus, the most serious first."""
+
+    CONTRAINDICATED = "contraindicated"
+    NOT_RECOMMENDED = "not recommended"
+    PRECAUTION = "precaution"
+    TAKE_INTO_ACCOUNT = "take into account"
+
+
+class Kind(StrEnum):
+    """What a drug was checked for."""
+
+    ALLERGY = "allergy"
+    ALLERGY_CLASS = "allergy-class"
+    INTERACTION = "interaction"
+    DUPLICATE = "duplicate"
+    PREGNANCY = "pregnancy"
+    BREASTFEEDING = "breastfeeding"
+    RENAL = "renal"
+    AGE = "age"
+
+
+class Reason(StrEnum):
+    """Why a check could not be made."""
+
+    UNKNOWN_NAME = "unknown-name"
+    NO_ENTRY = "no-entry"
+    ROUTE_UNKNOWN = "route-unknown"
+    ALLERGIES_UNKNOWN = "allergies-unknown"
+    ALLERGY_NOT_UNDERSTOOD = "allergy-not-understood"
+    PREGNANCY_UNKNOWN = "pregnancy-unknown"
+    BREASTFEEDING_UNKNOWN = "breastfeeding-unknown"
+    RENAL_FUNCTION_UNKNOWN = "renal-function-unknown"
+    AGE_UNKNOWN = "age-unknown"
+
+
+SEVERITY: Final = {level: rank for rank, level in enumerate(Level)}  # 0 is the most serious
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is known of the patient. None is unknown: checks that need it are then listed as unchecked.
+
+    `allergies` are texts as recorded, and () says that there are none. `creatinine_clearance_ml_min` is the clearance or, for
+    lack of it, the estimated glomerular filtration rate. Raises ValueError for a number that is negative, infinite or NaN.
+    """
+
+    allergies: tuple[str, ...] | None = None
+    age_years: float | None = None
+    sex: Sex | None = None
+    pregnant: bool | None = None
+    breastfeeding: bool | None = None
+    creatinine_clearance_ml_min: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("age_years", "creatinine_clearance_ml_min"):
+            number = getattr(self, name)
+            if number is not None and not (math.isfinite(number) and number >= 0):
+                raise ValueError(f"{name} must be a number of at least 0, or None if unknown")
+
+
+class Finding(NamedTuple):
+    """One reason against a proposed drug.
+
+    `drug` and `with_` are names as they were given; `with_` is the other drug, the recorded allergy, or the fact about the
+    patient, such as "pregnancy". `condition` says when it holds, or what to do; empty means always. `mechanism` and `condition`
+    of an interaction are in the language of the source (`language`, BCP 47). `source` and `date` say where it is written.
+    """
+
+    drug: str
+    kind: Kind
+    level: Level
+    with_: str
+    condition: str
+    mechanism: str
+    rule: str
+    source: str
+    date: str
+    language: str = "en"
+
+
+class Unchecked(NamedTuple):
+    """A check that was not made of `subject`, a drug or an allergy as given. `check` None means that none was made of it."""
+
+    subject: str
+    check: Kind | None
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class Review:
+    """Proposed drugs after all checks.
+
+    `kept` are those to show, in the order proposed; they may have findings in `flagged`. `removed` are the findings that
+    removed a drug, one or more each. A drug that could not be checked is kept and stands in `unchecked`.
+    """
+
+    kept: tuple[str, ...]
+    removed: tuple[Finding, ...]
+    flagged: tuple[Finding, ...]
+    unchecked: tuple[Unchecked, ...]

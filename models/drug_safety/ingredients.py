@@ -1,0 +1,146 @@
+"""Which ingredients a name means: English and French names, brand names, products of several, codes of RxNorm.
+
+A name that the tables do not have, and whose parts they do not have, means nothing: no name is guessed from a similar one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from models.drug_safety.tables import Line, ReadFile, TableUnusable, read_table
+from models.drug_safety.words import LONGEST, key, parts, without_salts
+
+INGREDIENTS = ("ingredient", "substances", "active", "aliases", "rxnorm", "source", "date")
+PRODUCTS = ("product", "ingredients", "source", "date")
+SUBSTANCES = ("substance", "rxnorm", "classes", "source", "date")
+_RXNORM = "rxnorm:"
+
+
+@dataclass(frozen=True, eq=False)
+class Ingredient:
+    """One active ingredient, or something without one, such as dextrose (`active` is then False).
+
+    `terms` are the keys of the substances and classes that the interactions speak of; empty if they have no entry for it.
+    """
+
+    name: str
+    active: bool
+    terms: frozenset[str]
+
+
+class Ingredients:
+    """All that is known by name."""
+
+    def __init__(self, ingredients: Iterable[Ingredient], names: dict[str, tuple[Ingredient, ...]]) -> None:
+        self.all = tuple(ingredients)
+        self._names = names
+        self._exact: dict[str, tuple[Ingredient, ...]] = {
+            name: found for name, found in names.items() if not name.startswith(_RXNORM)
+        }
+
+    @classmethod
+    def read(cls, read: ReadFile, folder: str) -> Ingredients:
+        """Read the three tables of names. Raises TableUnusable."""
+        substances = read_table(read, f"{folder}/substances.csv", SUBSTANCES, ["substance"])
+        lines = read_table(read, f"{folder}/ingredients.csv", INGREDIENTS, ["ingredient", "active"])
+        products = read_table(read, f"{folder}/products.csv", PRODUCTS, ["product", "ingredients"])
+        return _Reading(substances).ingredients(lines, products)
+
+    def named(self, name: str) -> tuple[Ingredient, ...]:
+        """The ingredients of what has this name, in the order of the tables; () if it is not known.
+
+        `name` may be a code of RxNorm ("161" or "rxnorm:161"), may end in salts that no table lists ("losartan potassium"),
+        and may list several drugs ("lisinopril/hydrochlorothiazide"), of which all must be known.
+        """
+        if found := self._exact.get(name):
+            return found
+        if len(name) > LONGEST:
+            return ()
+        return self._single(name) or self._several(name)
+
+    def known(self, name: str) -> Ingredient | None:
+        """The one ingredient that a table's row means, by a name of it."""
+        found = self._names.get(key(name), ())
+        return found[0] if len(found) == 1 else None
+
+    def _single(self, name: str) -> tuple[Ingredient, ...]:
+        plain = key(name)
+        code = plain.removeprefix("rxnorm ")
+        if code.isdigit():
+            return self._names.get(_RXNORM + code, ())
+        if found := self._names.get(plain):
+            return found
+        return next((self._names[each] for each in without_salts(plain) if each in self._names), ())
+
+    def _several(self, name: str) -> tuple[Ingredient, ...]:
+        for listed in parts(name):
+            found = [self._single(part) for part in listed]
+            if all(found):
+                return tuple({id(each): each for some in found for each in some}.values())
+        return ()
+
+
+class _Reading:
+    """Reads ingredients against the substances of the interactions."""
+
+    def __init__(self, substances: list[Line]) -> None:
+        self._substances: dict[str, Line] = {}
+        for line in substances:
+            if self._substances.setdefault(key(line["substance"]), line) is not line:
+                raise line.refused("the substance is listed before: merge both rows")
+        self._names: dict[str, tuple[Ingredient, ...]] = {}
+        self._by_code: dict[str, list[Ingredient]] = {}
+        self._codes: dict[str, tuple[Ingredient, ...]] = {}
+
+    def ingredients(self, lines: list[Line], products: list[Line]) -> Ingredients:
+        found = [self._ingredient(line) for line in lines]
+        reached = {key(each) for line in lines for each in line.listed("substances")}
+        if lost := [line for name, line in self._substances.items() if name not in reached]:
+            path = lines[0].path
+            raise TableUnusable(
+                path, f"no ingredient names the substance {lost[0]['substance']!r}: add a row"
+            )
+        for line in products:
+            self._product(line)
+        # A code that several ingredients share, as kinds of insulin do, means none of them unless a row claims it.
+        shared = {_RXNORM + code: tuple(some) for code, some in self._by_code.items() if len(some) == 1}
+        return Ingredients(found, {**self._names, **shared, **self._codes})
+
+    def _ingredient(self, line: Line) -> Ingredient:
+        substances = [self._substance(line, each) for each in line.listed("substances")]
+        if line["active"] not in {"yes", "no"}:
+            raise line.refused("active must be yes or no")
+        terms = {key(each["substance"]) for each in substances}
+        terms.update(key(each) for substance in substances for each in substance.listed("classes"))
+        ingredient = Ingredient(line["ingredient"], line["active"] == "yes", frozenset(terms))
+        french = [each["substance"] for each in substances]
+        for name in [line["ingredient"], *line.listed("aliases")]:
+            self._name(line, name, (ingredient,))
+        for name in french:
+            self._names.setdefault(key(name), (ingredient,))
+        for code in {each["rxnorm"] for each in substances if each["rxnorm"]}:
+            self._by_code.setdefault(code, []).append(ingredient)
+        for code in line.listed("rxnorm"):
+            if not code.isdigit() or self._codes.setdefault(_RXNORM + code, (ingredient,)) != (ingredient,):
+                raise line.refused(f"rxnorm {code!r} is no number, or another row claims it")
+        return ingredient
+
+    def _substance(self, line: Line, name: str) -> Line:
+        if (found := self._substances.get(key(name))) is None:
+            raise line.refused(f"substances.csv has no substance {name!r}")
+        return found
+
+    def _product(self, line: Line) -> None:
+        found = []
+        for name in line.listed("ingredients"):
+            if (ingredient := self._names.get(key(name))) is None or len(ingredient) != 1:
+                raise line.refused(f"ingredients.csv has no ingredient {name!r}")
+            found.append(ingredient[0])
+        self._name(line, line["product"], tuple(found))
+
+    def _name(self, line: Line, name: str, means: tuple[Ingredient, ...]) -> None:
+        if not key(name):
+            raise line.refused(f"{name!r} has no letters or digits")
+        if self._names.setdefault(key(name), means) != means:
+            raise line.refused(f"another row has the name {name!r}: a name means one thing")
