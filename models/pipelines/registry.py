@@ -28,6 +28,7 @@ _BUILT_IN: Final = {
     "image-segmentation": "models.pipelines.image_segmentation",
     "molecule-property": "models.pipelines.molecule_property",
     "object-detection": "models.pipelines.object_detection",
+    "recommendation": "models.pipelines.recommendation",
     "semantic-search": "models.pipelines.semantic_search",
     "sequence-classification": "models.pipelines.sequence_classification",
     "tabular-classification": "models.pipelines.tabular_classification",

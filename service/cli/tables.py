@@ -179,10 +179,31 @@ def answer(job: Json) -> str:
         return (
             f"{result['display']} ({result['label']} {result['probabilities'].get(result['label'], 0):.3f})"
         )
+    if result.get("type") == "recommendation":
+        return ranking(result)
     told = {name: value for name, value in result.items() if name not in PROVENANCE}
     if told.get("artifacts"):
         told["artifacts"] = [each["name"] for each in told["artifacts"]]
     return cell_text(told)
+
+
+def ranking(result: Json) -> str:
+    """Recommended items with their first reasons, and what a rule removed, in one line."""
+    items = [
+        f"{item['rank']}. {item['display']}"
+        + (
+            f" (because of {', '.join(each['display'] for each in item['reasons'])})"
+            if item["reasons"]
+            else ""
+        )
+        for item in result["items"]
+    ]
+    removed = dict.fromkeys(
+        f"{each['display']} ({each['level']}: {each['against']})" for each in result["removed"]
+    )
+    unknown = [each["code"] for each in result["unknown"]]
+    told = {"removed": removed, "not known": unknown}
+    return "; ".join([*items, *(f"{name}: {', '.join(each)}" for name, each in told.items() if each)])
 
 
 def problem(found: Json) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance import made_models, nights
 from tests.acceptance.cases import ZOO
+from tests.unit.models.example_recommender import INPUTS
 
 Inputs = list[dict[str, Any]]
 Leaf = tuple[str, Any]
@@ -78,6 +79,7 @@ CASES: dict[str, tuple[KindCase, ...]] = {
     "image-segmentation": (golden("nuclei-segmentation"),),
     "molecule-property": (golden("molecule-properties"),),
     "object-detection": (golden("blood-cell-detection"),),
+    "recommendation": (KindCase(made_models.ITEMS, lambda: INPUTS),),
     "semantic-search": (golden("health-question-search", limit=3),),
     "sequence-classification": (golden("splice-junction"),),
     "tabular-classification": (golden("breast-cancer-wisconsin"), golden("heart-disease-cleveland")),

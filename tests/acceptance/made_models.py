@@ -16,9 +16,10 @@ from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import manifest_table, toml
 from tests.unit.models.example_encoder import write_encoder
 from tests.unit.models.example_images import saved
+from tests.unit.models.example_recommender import write_recommender
 from tests.unit.models.test_dicom_file import dicom
 
-FILMS, VECTORS, SUMS = "films", "vectors", "sums"
+FILMS, VECTORS, SUMS, ITEMS = "films", "vectors", "sums", "items"
 TEXTS = ["fever", "no fever pain", "no rest.", "fever " * 20, "caf\u00e9", "no " * 33]
 SIDE = 8
 Feeds = Sequence[tuple[str, int, list[Any]]]  # name, element type and shape
@@ -89,8 +90,14 @@ def write_vectors(folder: Path) -> None:
     seal_bundle(folder)
 
 
+def write_items(folder: Path) -> None:
+    """A linear recommender of five drugs."""
+    write_recommender(folder, ITEMS)
+
+
 MADE: dict[str, Callable[[Path], None]] = {
     FILMS: write_films,
+    ITEMS: write_items,
     SUMS: write_sums,
     VECTORS: write_vectors,
 }

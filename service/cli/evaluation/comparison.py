@@ -24,6 +24,7 @@ TYPES: Final = {
     "image-segmentation": "image-segmentation",
     "object-detection": "detections",
     "molecule-property": "molecule-property",
+    "recommendation": "recommendation",
     "semantic-search": "search",
     "tabular-regression": "regression",
     "token-classification": "entities",
@@ -49,6 +50,7 @@ def evaluated(
         "entities": lambda: entities(scored, values),
         "image-segmentation": lambda: segmentation(scored, labels, values),
         "molecule-property": lambda: tasks(scored, values),
+        "recommendation": lambda: ranking(scored, "items"),
         "regression": lambda: regression(scored),
         "search": lambda: ranking(scored),
     }

@@ -14,14 +14,15 @@ from service.cli.evaluation.scoring import Scored
 CUT = 10
 
 
-def ranking(scored: Sequence[Scored]) -> Evaluation:
-    """Compare ranked lists. A truth is a list of ids that are relevant, or a table of ids with their grades.
+def ranking(scored: Sequence[Scored], listed: str = "hits") -> Evaluation:
+    """Compare ranked lists, which answers have under the key `listed`.
 
-    A case from which the model abstained has no hit, and counts. Raises click.UsageError.
+    A truth is a list of ids that are relevant, or a table of ids with their grades. A case from which the model abstained has
+    an empty list, and counts. Raises click.UsageError.
     """
     answered = [case for case in scored if case.answer is not None]
     grades = [_grades(case) for case in answered]
-    ranks = [[str(hit["id"]) for hit in given(case)["hits"][:CUT]] for case in answered]
+    ranks = [[str(hit["id"]) for hit in given(case)[listed][:CUT]] for case in answered]
     pairs = list(zip(grades, ranks, strict=True))
     columns = {
         f"nDCG@{CUT}": np.array([_ndcg(*pair) for pair in pairs]),

@@ -17,6 +17,7 @@ from models.pipelines.classification_parameters import (
     Novelty,
     Threshold,
 )
+from models.pipelines.context_fields import CategoryField, CodesField, ContextField, NumberField
 from models.pipelines.detection_types import DetectionLabel, DetectionParameters
 from models.pipelines.ecg_input import EcgParameters
 from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, IntegerFeature, TextFeature
@@ -33,6 +34,7 @@ from models.pipelines.molecule_tasks import (
     Regression,
 )
 from models.pipelines.one_text import OneTextParameters
+from models.pipelines.recommendation import RecommendationParameters
 from models.pipelines.segmentation_types import InstanceParameters, SegmentationParameters
 from models.pipelines.semantic_search import Relevance, SearchParameters
 from models.pipelines.sequence_classification import SequenceParameters
@@ -79,6 +81,11 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `token-classification`": TokenClassificationParameters,
     "`[parameters]` of `semantic-search`": SearchParameters,
     "`[parameters.relevance]`": Relevance,
+    "`[parameters]` of `recommendation`": RecommendationParameters,
+    "A field of a recommender": ContextField,
+    "A number of a recommender": NumberField,
+    "A category of a recommender": CategoryField,
+    "Codes of a recommender": CodesField,
     "`[parameters]` of `beat-classification`": BeatParameters,
     "`[parameters.quality]`": RecordingQuality,
     "`[parameters]` of `tensor`": TensorParameters,
@@ -101,6 +108,7 @@ TABLES: dict[str, type[ManifestTable]] = {
 BASES = {EcgParameters, ManifestTable, MeasuredFeature, OneTextParameters, ReadingClassifierParameters}
 SHARED = (
     ClassificationParameters,
+    ContextField,
     TableParameters,
     FeatureTable,
     ImageFileParameters,

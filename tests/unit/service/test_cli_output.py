@@ -78,6 +78,25 @@ def test_a_json_value_in_words(value: object, words: str) -> None:
             {"label": None, "abstained": True, "abstain_reason": "too close to call"},
             "abstained: too close to call",
         ),
+        (
+            {
+                "type": "recommendation",
+                "abstained": False,
+                "items": [
+                    {"rank": 1, "display": "Furosemide", "reasons": [{"display": "Heart failure"}]},
+                    {"rank": 2, "display": "Aspirin", "reasons": []},
+                ],
+                "removed": [
+                    {"display": "Digoxin", "level": "contraindicated", "against": "verapamil"},
+                    {"display": "Digoxin", "level": "contraindicated", "against": "verapamil"},
+                ],
+                "unknown": [{"code": "Z99"}],
+            },
+            (
+                "1. Furosemide (because of Heart failure); 2. Aspirin; "
+                "removed: Digoxin (contraindicated: verapamil); not known: Z99"
+            ),
+        ),
         ({"type": "ranking", "runtime": "r", "items": [{"drug": "a"}]}, "items drug a"),
     ],
 )

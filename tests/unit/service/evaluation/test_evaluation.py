@@ -230,6 +230,14 @@ def test_answers_of_a_batch_are_compared_by_the_pipeline_that_gave_them() -> Non
     assert value(evaluated(batched, [], {}, "semantic-search"), "nDCG@10") == 0.5
 
 
+def test_recommendations_are_compared_as_ranked_lists() -> None:
+    answer = {"type": "recommendation", "items": [{"id": "b"}, {"id": "a"}], "abstained": False}
+    nothing = {"type": "recommendation", "items": [], "abstained": True}
+    told = evaluated([Scored("line 1", ["a", "c"], {}, answer), Scored("line 2", ["a"], {}, nothing)], [], {})
+    assert value(told, "recall@10") == 0.25
+    assert value(told, "reciprocal rank@10") == 0.25
+
+
 def spans(*told: tuple[int, int, str]) -> list[dict[str, Any]]:
     return [{"start": start, "end": end, "label": label} for start, end, label in told]
 

@@ -1,0 +1,236 @@
+"""What a recommender knows beside the items: fields that its manifest declares, and the columns they are fed as.
+
+A number with bins has a column for each of them, one without has a single column; a category has a column for each value.
+Codes, such as those of diagnoses, have a column for each group of a side file: a code belongs to the group that lists it, or
+that lists its category, which is the part before the dot.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, PlainValidator, model_validator
+
+from models.manifest import ManifestTable, Text
+from models.manifest_words import SNAKE_CASE, UCUM_CODE
+from models.pipelines.contract import ReadFile
+from models.pipelines.features.numbers import Bound
+from models.pipelines.item_catalogue import folded, listed, read_lines, unusable
+from models.pipelines.side_files import SideFile
+
+MOST_CODES: Final = 1000
+LONGEST_CODE: Final = 300
+_GROUPS: Final = ("group", "display", "codes")
+
+Code = Annotated[str, Field(min_length=1, max_length=LONGEST_CODE, pattern=r"\S")]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is known of a patient, and its column of the feed with the value there."""
+
+    field: str
+    code: str
+    display: str
+    column: int
+    value: float = 1.0
+
+
+class ContextField(ManifestTable):
+    """What all fields have."""
+
+    name: Annotated[str, Field(pattern=SNAKE_CASE, max_length=64)]
+    title: Text
+    type: str
+    required: bool = False
+    description: str = ""
+
+    def annotation(self) -> tuple[Any, Any]:
+        """The type of the input's field, and its default."""
+        kind, field = self._kind()
+        return (Annotated[kind, field], ...) if self.required else (Annotated[kind | None, field], None)
+
+    def _kind(self) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def columns(self, read: ReadFile) -> Columns:
+        """How its values are fed. Raises SideFileUnusable."""
+        raise NotImplementedError
+
+
+class NumberField(ContextField):
+    """A number within a range. With `bins`, its column is that of the interval it lies in, lower bound included."""
+
+    type: Literal["number"]
+    unit: Annotated[str, Field(pattern=UCUM_CODE)] = "1"
+    minimum: Bound
+    maximum: Bound
+    bins: Annotated[tuple[Bound, ...], Field(max_length=100, strict=False)] = ()
+    missing: Bound | None = None
+    example: Bound | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(low >= high for low, high in pairwise((self.minimum, *self.bins, self.maximum))):
+            raise ValueError("minimum, bins and maximum must ascend: bins are the bounds between intervals")
+        if bool(self.bins) is (self.missing is not None):
+            raise ValueError("give either bins, or `missing`, which is fed where the number is absent")
+        return self
+
+    def _kind(self) -> tuple[Any, Any]:
+        shown = [self.example] if self.example is not None else []
+        return float, Field(
+            title=self.title, description=self.description, ge=self.minimum, le=self.maximum,
+            json_schema_extra={"unit": self.unit}, examples=shown or None,
+        )  # fmt: skip
+
+    def columns(self, read: ReadFile) -> Columns:  # noqa: ARG002 - it has no side file
+        """See ContextField."""
+        return _NumberColumns(self)
+
+
+class CategoryField(ContextField):
+    """One of a closed set of texts."""
+
+    type: Literal["category"]
+    values: Annotated[tuple[Text, ...], Field(min_length=2, max_length=1000, strict=False)]
+    example: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("values: name each value once")
+        if self.example is not None and self.example not in self.values:
+            raise ValueError("example must be one of the values")
+        return self
+
+    def _kind(self) -> tuple[Any, Any]:
+        shown = [self.example] if self.example is not None else None
+        return Literal[self.values], Field(title=self.title, description=self.description, examples=shown)
+
+    def columns(self, read: ReadFile) -> Columns:  # noqa: ARG002 - it has no side file
+        """See ContextField."""
+        return _CategoryColumns(self)
+
+
+class CodesField(ContextField):
+    """A list of codes. `file` lists the groups; a code that it does not know is told, and changes nothing."""
+
+    type: Literal["codes"]
+    file: SideFile
+    category: int = Field(0, ge=0, le=20, description="length of the category of a code without a dot")
+    most: int = Field(MOST_CODES, ge=1, le=MOST_CODES)
+    example: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    def _kind(self) -> tuple[Any, Any]:
+        shown = [list(self.example)] if self.example else None
+        return list[Code], Field(
+            title=self.title, description=self.description, max_length=self.most, examples=shown
+        )
+
+    def columns(self, read: ReadFile) -> Columns:
+        """See ContextField."""
+        return _CodeColumns(self, read(self.file))
+
+
+_TYPES: Final[Mapping[str, type[ContextField]]] = {
+    "number": NumberField,
+    "category": CategoryField,
+    "codes": CodesField,
+}
+
+
+def _typed(table: object, info: Any) -> object:
+    """A table of the manifest as the field that its `type` says, so that faults name the keys of that alone."""
+    kind = table.get("type") if isinstance(table, dict) else None
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise ValueError(f"type must be one of {', '.join(_TYPES)}")
+    return _TYPES[kind].model_validate(table, context=info.context)
+
+
+AContextField = Annotated[ContextField, PlainValidator(_typed)]
+
+
+class Columns:
+    """How the values of one field are fed."""
+
+    informs = False  # whether it says enough of a patient of whom nothing else is known
+
+    def __init__(self, field: ContextField, blank: Sequence[float]) -> None:
+        self.field: Final = field
+        self.blank: Final = tuple(blank)  # what is fed where it is absent
+
+    def facts(self, value: Any) -> list[Fact]:
+        """What a value says, each column once. `value` is not None."""
+        raise NotImplementedError
+
+    def unknown(self, value: Any) -> list[str]:  # noqa: ARG002 - most fields know all that they accept
+        """What of a value is not known."""
+        return []
+
+
+class _NumberColumns(Columns):
+    def __init__(self, field: NumberField) -> None:
+        blank = [field.missing] if field.missing is not None else [0.0] * (len(field.bins) + 1)
+        super().__init__(field, blank)
+        self._bins = field.bins
+        ends = [f"below {field.bins[0]:g}"] if field.bins else []
+        ends += [f"{low:g} to below {high:g}" for low, high in pairwise(field.bins)]
+        self._displays = [*ends, *([f"from {field.bins[-1]:g}"] if field.bins else [])]
+
+    def facts(self, value: float) -> list[Fact]:
+        name, title = self.field.name, self.field.title
+        if not self._bins:
+            return [Fact(name, f"{value:g}", f"{title} {value:g}", 0, value)]
+        place = bisect_right(self._bins, value)
+        return [Fact(name, f"{value:g}", f"{title} {self._displays[place]}", place)]
+
+
+class _CategoryColumns(Columns):
+    def __init__(self, field: CategoryField) -> None:
+        super().__init__(field, [0.0] * len(field.values))
+        self._values = field.values
+
+    def facts(self, value: str) -> list[Fact]:
+        return [Fact(self.field.name, value, f"{self.field.title}: {value}", self._values.index(value))]
+
+
+class _CodeColumns(Columns):
+    informs = True
+
+    def __init__(self, field: CodesField, content: bytes) -> None:
+        self._category = field.category
+        self._groups: list[tuple[str, str]] = []
+        self._by_code: dict[str, int] = {}
+        for number, line in read_lines(content, field.file, _GROUPS, _GROUPS):
+            place = len(self._groups)
+            self._groups.append((line["group"], line["display"]))
+            for code in dict.fromkeys(map(folded, (line["group"], *listed(line["codes"])))):
+                if self._by_code.setdefault(code, place) != place:
+                    raise unusable(field.file, f"line {number}: another group lists {code!r}, too")
+        if not self._groups:
+            raise unusable(field.file, "it lists no group: add some")
+        super().__init__(field, [0.0] * len(self._groups))
+
+    def facts(self, value: Sequence[str]) -> list[Fact]:
+        found: dict[int, Fact] = {}
+        for code in value:
+            if (place := self._place(code)) is not None:
+                group, display = self._groups[place]
+                found.setdefault(place, Fact(self.field.name, group, display, place))
+        return [found[place] for place in sorted(found)]
+
+    def unknown(self, value: Sequence[str]) -> list[str]:
+        return [code for code in value if self._place(code) is None]
+
+    def _place(self, code: str) -> int | None:
+        """The group of a code: of the whole, or of its category."""
+        whole = folded(code)
+        if (place := self._by_code.get(whole)) is not None or not self._category:
+            return place
+        before, dot, _ = whole.partition(".")
+        return self._by_code.get(before if dot else whole[: self._category])

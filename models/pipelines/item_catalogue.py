@@ -1,0 +1,126 @@
+"""The catalogue of a recommender: the items that a graph ranks, in its order, with their codes and other ways to name them.
+
+A side file in CSV with a line for each item: `id`, `display`, and if wanted `system` and `code`, `also` (further names or
+codes, separated by semicolons) and `withdrawn`, which says why callers must not send the item any more. Withdrawn items are
+not ranked, and are no columns of the graph.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from models.pipelines.contract import SideFileUnusable
+from models.pipelines.typed_classification import Coding
+
+LIST: Final = ";"
+_SPACES: Final = re.compile(r"\s+")
+_NEEDED: Final = ("id", "display")
+_COLUMNS: Final = (*_NEEDED, "system", "code", "also", "withdrawn")
+
+
+def folded(name: str) -> str:
+    """A name as it is looked up: without case, and with single spaces."""
+    return _SPACES.sub(" ", name).strip().casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item. `withdrawn` is the reason, None if it is still in use."""
+
+    id: str
+    display: str
+    code: Coding | None
+    also: tuple[str, ...]
+    withdrawn: str | None
+
+    @property
+    def names(self) -> Iterator[str]:
+        """All that callers may write for it: its id, its display, `also`, and its code behind its system and a bar."""
+        yield from (self.id, self.display, *self.also)
+        if self.code is not None:
+            yield f"{self.code.system}|{self.code.code}"
+
+
+class Catalogue:
+    """The items by place and by name. Immutable."""
+
+    def __init__(self, items: Sequence[Item], path: str) -> None:
+        """Raises SideFileUnusable if a name means two items."""
+        self.items: Final = tuple(item for item in items if item.withdrawn is None)
+        self.place: Final[Mapping[str, int]] = {item.id: place for place, item in enumerate(self.items)}
+        self._by_name: dict[str, Item] = {}
+        for item in items:
+            for name in map(folded, item.names):
+                if self._by_name.setdefault(name, item) is not item:
+                    raise unusable(path, f"the name {name!r} means two items: remove it from one")
+        if not self.items:
+            raise unusable(path, "it has no item that is in use: add some")
+
+    @classmethod
+    def read(cls, content: bytes, path: str) -> Catalogue:
+        """The catalogue written in a CSV file. Raises SideFileUnusable."""
+        return cls(
+            [_item(line, number, path) for number, line in read_lines(content, path, _NEEDED, _COLUMNS)], path
+        )
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def find(self, name: str) -> Item | None:
+        """The item of this name, withdrawn ones too."""
+        return self._by_name.get(folded(name))
+
+
+def read_lines(
+    content: bytes, path: str, needed: Iterable[str], columns: Iterable[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The lines of a CSV file with a header, by number, each with all `columns`, "" where it has none.
+
+    Raises SideFileUnusable: not UTF-8, not CSV, a column missing or unknown, a needed cell empty.
+    """
+    columns, needed = list(columns), list(needed)
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        raise unusable(path, "it is not CSV in UTF-8: save it again") from None
+    header = rows[0] if rows else []
+    if not {*needed} <= {*header} or not {*header} <= {*columns} or len({*header}) < len(header):
+        raise unusable(
+            path, f"its first line must name columns: {', '.join(needed)}, and others of {', '.join(columns)}"
+        )
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise unusable(path, f"line {number} has {len(row)} cells and the header {len(header)}")
+        line = dict.fromkeys(columns, "") | {
+            name: cell.strip() for name, cell in zip(header, row, strict=True)
+        }
+        if empty := [name for name in needed if not line[name]]:
+            raise unusable(path, f"line {number} lacks {', '.join(empty)}")
+        yield number, line
+
+
+def listed(cell: str) -> tuple[str, ...]:
+    """The entries of a cell that holds several."""
+    return tuple(each.strip() for each in cell.split(LIST) if each.strip())
+
+
+def unusable(path: str, detail: str) -> SideFileUnusable:
+    """The fault of a side file that cannot be used."""
+    return SideFileUnusable(path, "side_file_unusable", detail)
+
+
+def _item(line: Mapping[str, str], number: int, path: str) -> Item:
+    if bool(line["system"]) is not bool(line["code"]):
+        raise unusable(path, f"line {number} must have both system and code, or neither")
+    return Item(
+        id=line["id"],
+        display=line["display"],
+        code=Coding(system=line["system"], code=line["code"]) if line["code"] else None,
+        also=listed(line["also"]),
+        withdrawn=line["withdrawn"] or None,
+    )

@@ -1,0 +1,128 @@
+"""`recommendation`: what somebody had and has, and what is known of him, in; ranked items out, each with its reasons.
+
+The graph takes `history` float32 [N,I], 1 for each of the I items of the catalogue that was sent, and, if the manifest
+declares fields, `context` float32 [N,C] (see context_fields). It gives `scores` float32 [N,I]. Items that were sent are not
+ranked again.
+
+Reasons need nothing of the graph: each known item and fact is left out once, and the score that an item loses is its
+contribution (occlusion, Zeiler and Fergus, ECCV 2014; of a linear model exactly its term). A rule, see recommendation_rules,
+reviews the ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import Field, create_model, model_validator
+
+from models.field_codes import FieldCode
+from models.manifest import MODEL, ManifestTable, Text
+from models.pipelines.context_fields import AContextField, Code
+from models.pipelines.contract import (
+    FieldFault,
+    GraphSpec,
+    InputRejected,
+    ReadFile,
+    TensorSpec,
+    pointer_to,
+)
+from models.pipelines.item_catalogue import Catalogue, folded
+from models.pipelines.recommendation_rules import NoRule
+from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
+from models.pipelines.recommendation_types import (
+    RecommendationInput,
+    RecommendationOptions,
+    RecommendationResult,
+)
+from models.pipelines.side_files import SideFile
+from models.pipelines.typed import TypedPipeline
+
+MOST_ITEMS: Final = 1000
+_EVER: Final = "had at any time"
+_NOW: Final = "had now, in `history` or not; if omitted, all of `history` counts as present"
+
+
+class RecommendationParameters(ManifestTable):
+    """The `[parameters]` table of a recommender's manifest."""
+
+    catalogue: SideFile = "catalogue.csv"
+    title: Text = Field("Items", description="what the items are called")
+    most: int = Field(MOST_ITEMS, ge=1, le=MOST_ITEMS, description="most items of a history")
+    context: Annotated[tuple[AContextField, ...], Field(max_length=100, strict=False)] = ()
+    example: Annotated[tuple[Text, ...], Field(min_length=1, strict=False, description="a history to show")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [HISTORY, PRESENT, *(field.name for field in self.context)]
+        if len(set(names)) < len(names):
+            raise ValueError("context: give each field its own name, other than history and present")
+        return self
+
+
+class Recommendation(
+    TypedPipeline[RecommendationParameters, RecommendationInput, RecommendationResult, RecommendationOptions]
+):
+    """The pipeline. Immutable once made."""
+
+    def prepare(self, read: ReadFile) -> None:
+        """Read the catalogue and the groups of codes, and give the input's type the manifest's fields."""
+        given = self.parameters
+        self.catalogue = Catalogue.read(read(given.catalogue), given.catalogue)
+        self.columns = tuple(field.columns(read) for field in given.context)
+        fields: dict[str, Any] = {
+            HISTORY: (Annotated[list[Code], self._items(_EVER, given.example)], []),
+            PRESENT: (Annotated[list[Code] | None, self._items(_NOW)], None),
+            **{field.name: field.annotation() for field in given.context},
+        }
+        self.input_type = create_model("RecommendationInput", __base__=RecommendationInput, **fields)
+
+    def _items(self, which: str, example: Sequence[str] = ()) -> Any:
+        return Field(
+            title=self.parameters.title,
+            description=f"{which}; ids, names or codes of the catalogue, in any order",
+            max_length=self.parameters.most,
+            examples=[list(example)] if example else None,
+        )
+
+    @property
+    def graphs(self) -> Mapping[str, GraphSpec]:
+        """See the module."""
+        items, width = len(self.catalogue), sum(len(each.blank) for each in self.columns)
+        context = (TensorSpec("context", "float32", (width,)),) if width else ()
+        feeds = (TensorSpec(HISTORY, "float32", (items,)), *context)
+        return {MODEL: GraphSpec(feeds, (TensorSpec("scores", "float32", (items,)),))}
+
+    def check(self, value: RecommendationInput) -> None:
+        """Refuse items that are withdrawn or stand twice in a list, and an input that says nothing of anybody."""
+        faults = [*self._faults(HISTORY, value.history), *self._faults(PRESENT, value.present or ())]
+        lists: list[Any] = [value.history, value.present]
+        lists += [getattr(value, each.field.name) for each in self.columns if each.informs]
+        if not any(lists):
+            names = " or ".join(each.field.name for each in self.columns if each.informs)
+            detail = f"Send at least one item of history{f', or a code of {names}' if names else ''}."
+            faults.append(FieldFault(f"/{HISTORY}", FieldCode.TOO_SHORT, detail))
+        if faults:
+            raise InputRejected(*faults)
+
+    def _faults(self, field: str, names: Sequence[str]) -> Iterator[FieldFault]:
+        seen: set[str] = set()
+        for place, name in enumerate(names):
+            pointer, item = pointer_to(field, str(place)), self.catalogue.find(name)
+            if item is not None and item.withdrawn is not None:
+                yield FieldFault(
+                    pointer, FieldCode.NOT_ALLOWED, f"{item.display} is withdrawn: {item.withdrawn}"
+                )
+            if folded(name) in seen:
+                yield FieldFault(
+                    pointer, FieldCode.DOUBLED, f"This item stands in {field} twice: send it once."
+                )
+            seen.add(folded(name))
+
+    def open_bundle(self, folder: Path) -> Recommender:  # noqa: ARG002 - a rule has files
+        """See TypedPipeline."""
+        return Recommender(self.catalogue, self.columns, NoRule())
+
+
+load = Recommendation.load

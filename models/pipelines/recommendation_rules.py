@@ -1,0 +1,55 @@
+"""Rules that review what a recommender ranks: what a rule is, and which there are.
+
+A rule is no part of a graph and comes after it. It may ask for fields of its own in the input; it takes items out or says
+what to consider, and names what it could not check. The manifest names it in `[parameters.rule]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from models.pipelines.item_catalogue import Item
+from models.pipelines.recommendation_types import Objection, Unchecked
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A ranking after a rule: what is kept, in its order; what was removed, and why; what to consider; what was not checked."""
+
+    kept: tuple[Item, ...]
+    removed: tuple[Objection, ...]
+    flagged: tuple[Objection, ...]
+    unchecked: tuple[Unchecked, ...]
+
+
+class Rule(Protocol):
+    """Reviews rankings. One instance serves all threads."""
+
+    def review(self, facts: Mapping[str, Any], present: Sequence[str], ranked: Sequence[Item]) -> Reviewed:
+        """Review the items, best first. `facts` are the input's fields, None where unknown; `present` is as callers wrote it.
+
+        An item is judged by those ranked above it alone, so that a longer ranking begins as a shorter one does.
+        """
+
+
+class RuleParameters(Protocol):
+    """The manifest's table of a rule."""
+
+    kind: str
+
+    def fields(self) -> Mapping[str, tuple[Any, Any]]:
+        """What it asks for beside the recommender's own fields: type and default of each."""
+
+    def open(self, folder: Path) -> Rule:
+        """The rule, with the files of the bundle in `folder`. Raises BundleRefused."""
+
+
+class NoRule:
+    """Keeps everything."""
+
+    def review(self, facts: Mapping[str, Any], present: Sequence[str], ranked: Sequence[Item]) -> Reviewed:  # noqa: ARG002
+        """See Rule."""
+        return Reviewed(tuple(ranked), (), (), ())

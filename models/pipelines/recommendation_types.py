@@ -1,0 +1,101 @@
+"""What a recommender answers, and what a rule that reviews its ranking says: plain typed values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from models.pipelines.context_fields import Code
+from models.pipelines.typed import TypedInput, TypedOptions, TypedResult
+from models.pipelines.typed_classification import Coding
+
+MOST_RANKED: Final = 50
+MOST_REASONS: Final = 20
+Part = Annotated[float, Field(ge=0, le=1)]
+
+
+class RecommendationInput(TypedInput):
+    """What somebody had and has. The manifest adds its fields."""
+
+    history: list[Code] = Field(default_factory=list)
+    present: list[Code] | None = None
+
+
+class RecommendationOptions(TypedOptions):
+    """How many items are ranked, and with how many reasons."""
+
+    top: Annotated[int, Field(ge=1, le=MOST_RANKED, description="most items of the answer")] = 10
+    reasons: Annotated[int, Field(ge=0, le=MOST_REASONS, description="most reasons of an item")] = 3
+    again: Annotated[
+        bool, Field(description="rank items of `history` again; those of `present` never are")
+    ] = False
+
+
+class Because(TypedResult):
+    """One thing that speaks for an item. The shares of all of them add up to 1, also of those that are not listed."""
+
+    field: Annotated[str, Field(description="`history`, or the field of the input")]
+    code: str
+    display: str
+    share: Part
+
+
+class RankedItem(TypedResult):
+    """One recommended item."""
+
+    rank: Annotated[int, Field(ge=1)]
+    id: str
+    display: str
+    code: Coding | None
+    score: Annotated[float, Field(description="what the items are ranked by; no probability")]
+    usual: Annotated[float, Field(description="the score for somebody of whom nothing is known")]
+    reasons: Annotated[list[Because], Field(description="what raises the score, the strongest first")]
+
+
+class Objection(TypedResult):
+    """What a rule has against an item."""
+
+    id: str
+    display: str
+    kind: str
+    level: str
+    against: Annotated[str, Field(description="the other item, or what is known of the patient")]
+    condition: Annotated[str, Field(description="when it holds, or what to do; empty means always")]
+    explanation: str
+    source: str
+    date: str
+    language: Annotated[str, Field(description="of condition and explanation, BCP 47")] = "en"
+
+
+class Unchecked(TypedResult):
+    """A check that a rule could not make. Without `check` none was made."""
+
+    subject: str
+    check: str | None
+    reason: str
+    detail: str
+
+
+class Unknown(TypedResult):
+    """Something of the input that the model does not know, and that changed nothing."""
+
+    field: str
+    code: str
+
+
+class RecommendationResult(TypedResult):
+    """Ranked items. Empty when the model abstained."""
+
+    type: Literal["recommendation"] = "recommendation"
+    items: list[RankedItem]
+    removed: Annotated[
+        list[Objection], Field(description="items that a rule took out, from above the last of `items`")
+    ]
+    flagged: Annotated[list[Objection], Field(description="what a rule says of `items`")]
+    unchecked: list[Unchecked]
+    rule: Annotated[str | None, Field(description="which rule reviewed the items; null if none did")]
+    unknown: list[Unknown]
+    known: Annotated[int, Field(ge=0, description="items and codes of the input that the model knows")]
+    abstained: bool
+    abstain_reason: str | None
