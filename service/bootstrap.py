@@ -1,6 +1,6 @@
 """Makes a fresh installation usable: schema, first tenant and key, bundled models. Safe to run at every start."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +24,10 @@ ACTOR = "bootstrap"
 ADMIN_KEY_FILE = "admin.key"
 
 
+def _say_nothing(_line: str) -> None:
+    """Takes lines that nobody reads."""
+
+
 class ExtraNotInstalled(BundleUnusable):
     """The bundle needs a library that is not installed. `advice` says which, and how to install it."""
 
@@ -32,11 +36,13 @@ class ExtraNotInstalled(BundleUnusable):
         self.advice = advice
 
 
-def bootstrap(settings: Settings, *, admin_key: bool = True) -> list[str]:
+def bootstrap(
+    settings: Settings, *, admin_key: bool = True, progress: Callable[[str], None] = _say_nothing
+) -> None:
     """Migrate, make tenant `default`, publish the bundled models; with an admin key in `<data-dir>/admin.key`.
 
-    The folder of a local blob store is made while no model is published; later it must be there. Returns what
-    publish_bundles does.
+    The folder of a local blob store is made while no model is published; later it must be there. `progress` gets a line
+    for each model that is published or skipped.
 
     Raises SettingInvalid, or StartRefused when the blob store cannot be written.
     """
@@ -49,7 +55,7 @@ def bootstrap(settings: Settings, *, admin_key: bool = True) -> list[str]:
         fault = requirements.blob_store(blobs, settings.blob_setting, f"trials/{ACTOR}-{uuid4().hex}")
         if fault is not None:
             raise StartRefused([fault])
-        return publish_bundles(database, blobs, bundled())
+        publish_bundles(database, blobs, bundled(), progress)
     finally:
         database.close()
 
@@ -69,23 +75,24 @@ def ensure_admin(database: Database, keyring: Keyring, path: Path | None) -> Non
         path.write_text(issued.token + "\n")
 
 
-def publish_bundles(database: Database, blobs: BlobStore, folders: Iterable[Path]) -> list[str]:
+def publish_bundles(
+    database: Database, blobs: BlobStore, folders: Iterable[Path], progress: Callable[[str], None]
+) -> None:
     """Publish every bundle of these that is not published yet. Raises BundleUnusable.
 
     Those that are as in the release are not tried again; see models.release. Bundles that need a library which is not
-    installed are skipped: they are published by the first start that finds it. Returns a sentence for each.
+    installed are skipped: they are published by the first start that finds it. `progress` gets a line for each.
     """
     published = _published(database)
-    skipped = []
     for folder in folders:
         try:
             with _refusals_named(folder):
                 bundle = read_bundle(folder)
                 if bundle.digest not in published:
                     _publish(database, blobs, checked(bundle), actor=ACTOR)
+                    progress(f"published the model {bundle.manifest.name} {bundle.manifest.version}")
         except ExtraNotInstalled as lacking:
-            skipped.append(f"skipped the model {folder.name}: {lacking.advice}")
-    return skipped
+            progress(f"skipped the model {folder.name}: {lacking.advice}")
 
 
 def _published(database: Database) -> set[str]:

@@ -33,17 +33,17 @@ def upgrade_schema(installation: Installation, out: Output) -> int:
 
 
 @db.command("bootstrap")
+@click.option("--admin-key", is_flag=True, help="Write an admin key to FOLDER/admin.key unless it exists.")
 @over_installation
-def bootstrap_installation(installation: Installation, out: Output) -> int:
+def bootstrap_installation(installation: Installation, out: Output, admin_key: bool) -> int:
     """Set up a new installation: schema, tenant, bundled models.
 
-    Existing parts are kept. `medqueue keys create` creates the first key.
+    Existing parts are kept. Without --admin-key, `medqueue keys create` creates the first key.
     """
     from service.bootstrap import bootstrap
 
     owner = installation.settings.model_copy(update={"database_url": installation.owner_url})
-    for skipped in bootstrap(owner, admin_key=False):
-        out.note(skipped)
+    bootstrap(owner, admin_key=admin_key, progress=out.note)
     return _show(installation, out)
 
 

@@ -44,7 +44,6 @@ def up(port: int, data_dir: Path, workers: int) -> int:
       medqueue up --port 8081 --data-dir /srv/medqueue --workers 4
     """
     from service import logs
-    from service.cli.installation import database_faults_explained
     from service.config import Settings
     from service.embedded import run_stack
 
@@ -52,8 +51,7 @@ def up(port: int, data_dir: Path, workers: int) -> int:
     logs.take_over(settings.log_level, process="up")
     for name in unknown_variables():
         write_error(f"{name} is not a setting and is ignored. `medqueue doctor` says more.")
-    with database_faults_explained():
-        return run_stack(settings, port=port, workers=workers, announce=_announce)
+    return run_stack(settings, port=port, workers=workers, announce=_announce)
 
 
 def unknown_variables() -> list[str]:

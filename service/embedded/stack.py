@@ -16,6 +16,7 @@ from service.embedded.errors import FolderUnusable, PortTaken, StackFailed
 from service.embedded.folder import DataFolder, write_private
 from service.embedded.leftovers import stop_leftovers
 from service.embedded.ports import keep_ports, kept_ports
+from service.embedded.preparation import prepare
 from service.embedded.processes import child_environment
 from service.embedded.programs import Program, Stage, application_programs, postgres_program, redis_program
 from service.embedded.servers import servers_in
@@ -33,13 +34,6 @@ def _to_stderr(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-def _bootstrap(settings: Settings) -> None:
-    from service.bootstrap import bootstrap
-
-    for skipped in bootstrap(settings):
-        _to_stderr(skipped)
-
-
 def run_stack(
     settings: Settings,
     *,
@@ -47,14 +41,14 @@ def run_stack(
     workers: int,
     announce: Callable[[str], None],
     progress: Callable[[str], None] = _to_stderr,
-    bootstrap: Callable[[Settings], None] = _bootstrap,
+    prepared: Callable[[DataFolder, Settings], int] = prepare,
     programs: Sequence[Program] | None = None,
 ) -> int:
     """Run the whole stack until SIGINT, SIGTERM or SIGHUP, then stop it and return 0.
 
     `announce` gets the one line `ready http://HOST:PORT` once jobs are accepted, `progress` the steps before.
-    `bootstrap` fills the database once the servers answer. `programs` replaces API, workers and scheduler. Call it
-    from the main thread.
+    `prepared` fills the database once the servers answer: if it returns another exit code than 0, everything is stopped
+    and that code returned. `programs` replaces API, workers and scheduler. Call it from the main thread.
 
     Raises StackRunning, PortTaken, FolderUnusable, ExtraMissing or StackFailed, with every process stopped.
     """
@@ -64,16 +58,16 @@ def run_stack(
     with _private_files(), _interrupted_by_signals(), folder.held():
         try:
             stop_leftovers(folder)
-            with _supervised_stack(folder, settings, workers, programs) as (supervisor, complete, owner_url):
+            with _supervised_stack(folder, settings, workers, programs) as supervisor:
                 progress("starting the servers")
-                supervisor.start(Stage.POSTGRES, START_S)
-                supervisor.start(Stage.REDIS, START_S)
+                supervisor.start(Stage.POSTGRES, START_S, progress)
+                supervisor.start(Stage.REDIS, START_S, progress)
                 progress("preparing the database")
-                bootstrap(complete.model_copy(update={"database_url": owner_url}))
-                _interrupt_system_calls()
+                if status := prepared(folder, settings):
+                    return status
                 progress("starting API, workers and scheduler")
                 keep_ports(folder, {"api": port})  # before the API answers: callers find it by this
-                supervisor.start(Stage.APPLICATION, START_S)
+                supervisor.start(Stage.APPLICATION, START_S, progress)
                 announce(f"ready {_url(settings)}")
                 supervisor.wait()
                 raise StackFailed("supervisord", "ended unexpectedly", folder.log("supervisord"))
@@ -93,8 +87,8 @@ def api_url(path: Path) -> str | None:
 @contextmanager
 def _supervised_stack(
     folder: DataFolder, settings: Settings, workers: int, programs: Sequence[Program] | None
-) -> Iterator[tuple[Supervisor, Settings, str]]:
-    """supervisord with all programs and none started, the settings completed by the servers' URLs, the owner's URL."""
+) -> Iterator[Supervisor]:
+    """supervisord with all programs and none started."""
     try:
         check_address(settings.api_host, settings.api_port)
     except SettingInvalid as error:
@@ -102,31 +96,29 @@ def _supervised_stack(
             raise PortTaken(settings.api_host, settings.api_port) from None
         raise
     _keep_master_key(folder, settings)
-    complete, owner_url, servers = _embedded_servers(folder, settings)
+    complete, servers = _embedded_servers(folder, settings)
     if programs is None:
         programs = application_programs(complete, workers, lambda: _accepts_jobs(complete))
     environment = child_environment(folder, complete.environment())
     with supervised(folder, [*servers, *programs], environment) as supervisor:
-        yield supervisor, complete, owner_url
+        yield supervisor
 
 
-def _embedded_servers(folder: DataFolder, settings: Settings) -> tuple[Settings, str, list[Program]]:
-    """The servers whose URL is not given, ready to be started; the settings that point to them, and the database's URL
-    for its owner.
-    """
+def _embedded_servers(folder: DataFolder, settings: Settings) -> tuple[Settings, list[Program]]:
+    """The servers whose URL is not given, ready to be started, and the settings that point to them."""
     if settings.database_url and settings.redis_url:
-        return settings, settings.database_url, []
-    programs, urls, owner_url = [], {}, settings.database_url
+        return settings, []
+    programs, urls = [], {}
     postgres, redis = servers_in(folder)
     if not settings.database_url:
         postgres.prepare()
         programs.append(postgres_program(postgres))
-        urls["database_url"], owner_url = postgres.url, postgres.owner_url
+        urls["database_url"] = postgres.url
     if not settings.redis_url:
         redis.prepare()
         programs.append(redis_program(redis))
         urls["redis_url"] = redis.url
-    return settings.model_copy(update=urls), owner_url, programs
+    return settings.model_copy(update=urls), programs
 
 
 def _keep_master_key(folder: DataFolder, settings: Settings) -> None:
@@ -167,12 +159,6 @@ def _private_files() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-def _interrupt_system_calls() -> None:
-    """Have stop signals end a wait for a process, whatever libraries did: RDKit leaves SIGINT restarting system calls."""
-    for number in STOP_SIGNALS:
-        signal.siginterrupt(number, True)
 
 
 @contextmanager

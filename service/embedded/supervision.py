@@ -9,7 +9,7 @@ import subprocess
 import sys
 import xmlrpc.client
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,8 +36,8 @@ class Supervisor:
     process: subprocess.Popen[bytes]
     _pids: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
-    def start(self, stage: Stage, timeout_s: float) -> None:
-        """Start the programs of a stage and wait until each is ready. Raises StackFailed."""
+    def start(self, stage: Stage, timeout_s: float, progress: Callable[[str], None]) -> None:
+        """Start the programs of a stage and wait until each is ready, which `progress` is told. Raises StackFailed."""
         waiting = [program for program in self.programs if program.stage is stage]
         if not waiting:
             return
@@ -45,7 +45,10 @@ class Supervisor:
 
         def all_ready() -> bool:
             states = self._states()
-            waiting[:] = [program for program in waiting if not self._is_ready(program, states[program.name])]
+            for program in waiting.copy():
+                if self._is_ready(program, states[program.name]):
+                    waiting.remove(program)
+                    progress(f"{program.name} is ready")
             return not waiting
 
         if not wait_until(all_ready, timeout_s):

@@ -70,7 +70,7 @@ def main(data: Path, port: int, words: list[str]) -> int:
             port=port,
             workers=2,
             announce=lambda line: print(line, flush=True),
-            bootstrap=lambda settings: None,
+            prepared=lambda folder, settings: 0,
             programs=programs(data, port, words),
         )
     except ServiceError as error:

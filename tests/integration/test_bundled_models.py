@@ -38,7 +38,11 @@ def test_the_models_of_the_release_are_published_without_a_trial(
     database: Database, blobs: MemoryBlobStore
 ) -> None:
     before_s = cpu_s_of_ended_processes()
-    assert publish_bundles(database, blobs, bundled()) == []
+    lines: list[str] = []
+    publish_bundles(database, blobs, bundled(), lines.append)
+    assert [line.rpartition(" ")[0] for line in lines] == [
+        f"published the model {folder.name}" for folder in bundled()
+    ]
     assert published(database) == [folder.name for folder in bundled()]
     assert cpu_s_of_ended_processes() == before_s
 
@@ -47,13 +51,15 @@ def test_a_model_that_lacks_its_library_is_skipped_and_published_once_it_is_ther
     database: Database, blobs: MemoryBlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [folder for folder in bundled() if folder.name in ("molecule-properties", BREAST_CANCER.name)]
+    lines: list[str] = []
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "rdkit", None)
-        [skipped] = publish_bundles(database, blobs, folders)
-    assert skipped.startswith("skipped the model molecule-properties: RDKit is not installed here")
+        publish_bundles(database, blobs, folders, lines.append)
+    assert lines[1].startswith("skipped the model molecule-properties: RDKit is not installed here")
     assert published(database) == [BREAST_CANCER.name]
     pytest.importorskip("rdkit", reason="the extra `chem` is not installed")
-    assert publish_bundles(database, blobs, folders) == []
+    publish_bundles(database, blobs, folders, lines.append)
+    assert lines[2:] == ["published the model molecule-properties 1.1.1"]
     assert published(database) == [BREAST_CANCER.name, "molecule-properties"]
 
 
@@ -65,7 +71,7 @@ def test_a_model_with_a_changed_file_is_refused_and_the_file_named(
     with pytest.raises(
         BundleUnusable, match=rf"breast-cancer-wisconsin cannot be published\.\n{name}: .*restore it"
     ):
-        publish_bundles(database, blobs, [copied])
+        publish_bundles(database, blobs, [copied], print)
     assert published(database) == []
 
 
@@ -74,7 +80,7 @@ def test_a_model_without_one_of_its_files_is_refused(
 ) -> None:
     (copied / "model.onnx").unlink()
     with pytest.raises(BundleUnusable, match=r"model\.onnx: add this file to the bundle"):
-        publish_bundles(database, blobs, [copied])
+        publish_bundles(database, blobs, [copied], print)
 
 
 def test_a_model_that_was_changed_and_sealed_again_is_tried(
@@ -85,5 +91,5 @@ def test_a_model_that_was_changed_and_sealed_again_is_tried(
     (copied / "golden.json").write_text(json.dumps(golden))
     seal_bundle(copied)
     with pytest.raises(BundleUnusable, match="golden_alone"):
-        publish_bundles(database, blobs, [copied])
+        publish_bundles(database, blobs, [copied], print)
     assert published(database) == []

@@ -19,6 +19,7 @@ import psutil
 import psycopg
 import pytest
 
+from models.bundle import bundled, read_bundle
 from service.cli.demo.steps import STEPS
 from service.embedded import server_urls
 from tests import factories
@@ -26,6 +27,7 @@ from tests import factories
 MEDQUEUE = (sys.executable, "-m", "service.cli")
 MODEL = factories.BREAST_CANCER
 READY_WITHIN_S = 120
+MOST_MEMORY_BYTES = 100 * 1024**2  # 59 MiB: it imports neither migrations nor models
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Stack:
 
     data_dir: Path
     output: Path
+    errors: Path
+    pid: int
 
     def run(self, *words: str, stdin: str = "") -> Ran:
         """Run a command that finds this stack by its folder."""
@@ -73,7 +77,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     while not (folder / "up.out").read_text() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.1)
     assert (folder / "up.out").read_text(), (folder / "up.err").read_text()
-    yield Stack(folder / "data", folder / "up.out")
+    yield Stack(folder / "data", folder / "up.out", folder / "up.err", process.pid)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
 
@@ -145,6 +149,22 @@ def _cell(value: object) -> str:
 def test_up_writes_the_ready_line_and_nothing_else_to_stdout(stack: Stack) -> None:
     port = json.loads((stack.data_dir / "run" / "ports.json").read_text())["api"]
     assert stack.output.read_text() == f"ready http://127.0.0.1:{port}\n"
+
+
+def test_up_says_what_it_does_and_what_is_ready(stack: Stack) -> None:
+    lines = stack.errors.read_text().splitlines()
+    published = [
+        f"published the model {folder.name} {read_bundle(folder).manifest.version}" for folder in bundled()
+    ]
+    servers = ["starting the servers", "postgres is ready", "redis is ready"]
+    assert lines[:-3] == [
+        *servers, "preparing the database", *published, "starting API, workers and scheduler"
+    ]  # fmt: skip
+    assert sorted(lines[-3:]) == ["api is ready", "scheduler is ready", "worker-1 is ready"]
+
+
+def test_up_needs_little_memory_beside_what_it_runs(stack: Stack) -> None:
+    assert psutil.Process(stack.pid).memory_info().rss < MOST_MEMORY_BYTES
 
 
 def test_a_models_example_can_be_submitted_and_is_answered(stack: Stack) -> None:
