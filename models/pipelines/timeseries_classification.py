@@ -20,6 +20,7 @@ from models.field_codes import FieldCode
 from models.lazy import np
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import FieldFault, InputRejected, ReadFile, TensorSpec, pointer_to
+from models.pipelines.features.written import explained
 from models.pipelines.missing_fields import MISSING, with_missing
 from models.pipelines.timeseries_measures import Measure, check_names, faults_of_series
 from models.pipelines.typed import TypedInput
@@ -79,15 +80,9 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
         """Give the input's type the manifest's parameters and limits."""
         given = self.parameters
         self._places = {measure.name: place for place, measure in enumerate(given.measures)}
-        told = "; ".join(
-            f"{each.name}: {each.title}, {each.minimum:g} to {each.maximum:g} {each.unit}"
-            + (", whole" if each.whole else "")
-            + ("" if each.unknown is None else f", {each.unknown:g} if unknown")
-            for each in given.measures
-        )
-        names: Any = Field(
-            title="Parameter", description=told, json_schema_extra={"enum": list(self._places)}
-        )
+        told = explained(list(self._places), {}, {each.name: each.range_text for each in given.measures})
+        closed: Any = {"enum": list(self._places), **told}
+        names: Any = Field(title="Parameter", json_schema_extra=closed)
         one: Any = create_model("Observation", __base__=Observation, parameter=(Annotated[str, names], ...))
         field: Any = Field(
             title="Observations",

@@ -47,6 +47,14 @@ class Measure(ManifestTable):
         return self
 
     @property
+    def range_text(self) -> str:
+        """Such as "Heart rate, 0 to 350 /min, -1 if unknown"."""
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        whole = ", whole numbers" if self.whole else ""
+        unknown = "" if self.unknown is None else f", {self.unknown:g} if unknown"
+        return f"{self.title}, {self.minimum:g} to {self.maximum:g}{unit}{whole}{unknown}"
+
+    @property
     def usual(self) -> tuple[float, float]:
         """The range of the median; that of a single value unless the manifest narrows it."""
         low = self.minimum if self.usual_minimum is None else self.usual_minimum

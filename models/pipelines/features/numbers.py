@@ -12,7 +12,14 @@ from models.manifest import Text
 from models.manifest_words import UCUM_CODE
 from models.pipelines.contract import FieldFault
 from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
-from models.pipelines.features.written import MOST_WRITTEN, check_written, choices, meant, wanted_too
+from models.pipelines.features.written import (
+    MOST_WRITTEN,
+    check_written,
+    choices,
+    explained,
+    meant,
+    wanted_too,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,7 +245,8 @@ class BooleanFeature(FeatureTable):
         if not self.written:
             return with_example(self.described("boolean"), self.example)
         allowed = choices((True, False), self._written, required=self.required)
-        return with_example({**self.described("boolean"), **allowed}, self.example)
+        told = explained((True, False), self.written, {})
+        return with_example({**self.described("boolean"), **allowed, **told}, self.example)
 
 
 def _check_order(minimum: float, maximum: float, example: float | None) -> None:

@@ -11,7 +11,14 @@ from models.field_codes import FieldCode
 from models.manifest import Text
 from models.pipelines.contract import FieldFault, pointer_to
 from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
-from models.pipelines.features.written import MOST_WRITTEN, check_written, choices, meant, wanted_too
+from models.pipelines.features.written import (
+    MOST_WRITTEN,
+    check_written,
+    choices,
+    explained,
+    meant,
+    wanted_too,
+)
 from models.pipelines.names import near_names
 
 _NAMED: Final = 20  # of many values, that many are named
@@ -24,7 +31,7 @@ class CategoryFeature(FeatureTable):
     """One of a closed set of texts, fed as it is or as its place among them, from 0.
 
     `missing` is what the graph is fed where it is absent: a text, or with `as = "index"` a whole number. `written` has
-    other ways to write a value.
+    other ways to write a value; `display` what values mean, for people.
     """
 
     type: Literal["category"]
@@ -32,6 +39,7 @@ class CategoryFeature(FeatureTable):
     fed_as: Literal["text", "index"] = Field("text", alias="as")
     missing: str | int | None = None
     written: Annotated[dict[Text, Text], Field(max_length=MOST_WRITTEN)] = Field(default_factory=dict)
+    display: dict[Text, Text] = Field(default_factory=dict)
     example: str | None = None
 
     @field_validator("missing", mode="before")
@@ -52,6 +60,8 @@ class CategoryFeature(FeatureTable):
         check_written(self.written, self.values)
         if strange := sorted({*self.written.values()} - {*self.values}):
             raise ValueError(f"written: {strange[0]!r} is none of the values")
+        if strange := sorted({*self.display} - {*self.values}):
+            raise ValueError(f"display: {strange[0]!r} is none of the values")
         if self.missing is not None and isinstance(self.missing, str) == (self.fed_as == "index"):
             raise ValueError(_MISSING)
         return self
@@ -112,7 +122,8 @@ class CategoryFeature(FeatureTable):
     def json_schema(self) -> dict[str, object]:
         """JSON Schema of the feature."""
         allowed = choices(self.values, self.written, required=self.required)
-        return with_example({**self.described("string"), **allowed}, self.example)
+        told = explained(self.values, self.written, self.display)
+        return with_example({**self.described("string"), **allowed, **told}, self.example)
 
 
 class TextFeature(FeatureTable):

@@ -11,6 +11,7 @@ Value = TypeVar("Value", str, bool)
 _WHOLE: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})")
 _MOST: Final = 10**15
 MOST_WRITTEN: Final = 1000
+VALUES: Final = "x-values"  # in the schema of a closed set: see `explained`
 
 
 def meant(value: object, written: Mapping[str, Value]) -> Value | None:
@@ -34,6 +35,27 @@ def check_written(written: Collection[str], values: Collection[str]) -> None:
             raise ValueError(f"written: {text!r} must be a text without spaces around it")
         if text in values:
             raise ValueError(f"written: {text!r} is a value itself: remove it")
+
+
+def explained(
+    values: Collection[Value], written: Mapping[str, Value], display: Mapping[str, str]
+) -> dict[str, object]:
+    """`x-values` of a JSON Schema, an annotation of ours: what each value means and how else it is written, if any is told.
+
+    A list of {"value", "display", "written"}; the latter two only where there is something to say.
+    """
+    if not written and not display:
+        return {}
+    told: list[dict[str, object]] = []
+    for value in values:
+        meaning = display.get(value) if isinstance(value, str) else None
+        codes = [text for text, meant_by_it in written.items() if meant_by_it == value]
+        told.append(
+            {"value": value}
+            | ({} if meaning is None else {"display": meaning})
+            | ({"written": codes} if codes else {})
+        )
+    return {VALUES: told}
 
 
 def choices(values: Collection[Value], written: Collection[str], *, required: bool) -> dict[str, object]:

@@ -88,6 +88,7 @@ def test_the_schema_tells_the_markers_of_absent_values() -> None:
     ("features", "more", "advice"),
     [
         ([{**SEX, "written": {"2": "other"}}], {}, "'other' is none of the values"),
+        ([{**SEX, "display": {"other": "Neither"}}], {}, "display: 'other' is none of the values"),
         ([{**SEX, "written": {"male": "female"}}], {}, "'male' is a value itself"),
         ([{**SEX, "written": {" m": "male"}}], {}, "without spaces around it"),
         ([{**SMOKER, "written": {"true": False}}], {}, "true must mean true"),

@@ -1,4 +1,4 @@
-"""What `medqueue models show` says of parts and tensors, and the example that it gives, from the schemas of pipelines."""
+"""What `medqueue models show` says of inputs of every kind, and the example that it gives, from the schemas of pipelines."""
 
 from typing import Annotated, Any
 
@@ -6,12 +6,13 @@ import pytest
 from pydantic import Field
 
 from models.manifest import ManifestTable
-from models.pipelines import no_files
+from models.pipelines import load_pipeline, no_files
 from models.pipelines.tensor import TensorParameters, Tensors
 from models.pipelines.typed import NoOptions, TypedInput, TypedPipeline, TypedResult
 from models.pipelines.typed_parts import FilePart, OptionalFilePart, OptionalResultPart, ResultPart
 from service.cli import model_tables
 from service.cli.output import Output
+from tests.unit.models.example_bundles import FEATURES, manifest
 
 
 class Parameters(ManifestTable):
@@ -73,7 +74,86 @@ def test_tensors_are_shown_with_shape_type_and_range(capsys: pytest.CaptureFixtu
     assert shown(capsys, schema) == [
         "ecg    ECG [12 x (1 to 4096) numbers, -5 to 5 mV]",
         "mask   mask [8 true or false]",
-        "words  words [2 x 3 texts]",
+        "words  words [2 x 3 texts, up to 100000 characters]",
         "codes  codes [4 whole numbers, 0 to 255]",
         "age    age [0 to 120]",
+    ]
+
+
+def of_table(*features: dict[str, Any]) -> dict[str, Any]:
+    return load_pipeline(manifest(features=[FEATURES[0], *features])).input_schema()
+
+
+def test_values_are_shown_once_with_their_codes_and_explained_below(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sex = {"name": "sex", "title": "Sex", "type": "category", "values": ["female", "male"]}
+    codes = {"written": {"0": "female", "1": "male", "F": "female"}, "required": False, "missing": ""}
+    spread = {
+        "name": "spread",
+        "title": "Spread",
+        "type": "category",
+        "values": ["I", "II"],
+        "description": "Of it.",
+    }
+    smoker = {"name": "smoker", "title": "Smoker", "type": "boolean", "written": {"1": True, "no": False}}
+    schema = of_table(sex | codes, spread | {"display": {"II": "to lymph nodes"}}, smoker)
+    assert schema["properties"]["sex"]["x-values"] == [
+        {"value": "female", "written": ["0", "F"]},
+        {"value": "male", "written": ["1"]},
+    ]
+    assert shown(capsys, schema) == [
+        "dose    Dose [0 to 50 mg]",
+        "sex     Sex [female (0, F), male (1)] (optional)",
+        "spread  Spread [I, II]",
+        "          Of it.",
+        "          II: to lymph nodes",
+        "smoker  Smoker [true (1), false (no)]",
+    ]
+
+
+def test_a_picture_is_shown_with_how_it_is_sent_and_its_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = load_pipeline(manifest("image-classification")).input_schema()
+    file, data, limits, upload, *_ = shown(capsys, schema)
+    assert file.startswith("FILE       the file itself: medqueue submit --model NAME FILE")
+    assert data == "data       PNG or JPEG file"
+    assert limits.strip().startswith("PNG or JPEG, 8 bits a sample, at least")
+    assert upload == "upload_id  Upload"
+
+
+def test_a_series_is_shown_with_what_each_observation_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = load_pipeline(manifest("timeseries-classification")).input_schema()
+    assert shown(capsys, schema) == [
+        "observations  Observations [(1 to 50) of these]",
+        "                in the order of their times",
+        "  time        Time since the start, as hours and minutes",
+        "  parameter   Parameter",
+        "                HR: Heart rate, 0 to 350 /min, -1 if unknown",
+        "                Temp: Temperature, 10 to 45 Cel",
+        "  value       Value",
+    ]
+
+
+def test_numbers_and_texts_are_shown_with_their_limits_and_defaults(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    properties = {
+        "platelets": {"title": "Platelets", "minimum": 5000, "maximum": 1500000.0, "unit": "/uL"},
+        "gain": {"title": "Gain", "exclusiveMinimum": 0, "maximum": 1e6},
+        "least": {"title": "Least", "minimum": 0.5, "default": 0.5},
+        "most": {"title": "Most", "maximum": 3, "default": None},
+        "exact": {"title": "Exact", "type": "boolean", "default": False},
+        "note": {"title": "Note", "type": "string", "minLength": 1, "maxLength": 20},
+        "site": {"title": "Site", "type": "string", "minLength": 3, "maxLength": 3},
+        "marks": {"title": "Marks", "type": ["array", "null"], "items": {"type": "integer"}, "maxItems": 9},
+    }
+    assert shown(capsys, {"type": "object", "properties": properties}) == [
+        "platelets  Platelets [5000 to 1500000 /uL]",
+        "gain       Gain [more than 0, at most 1000000]",
+        "least      Least [0.5 or more, default 0.5]",
+        "most       Most [at most 3]",
+        "exact      Exact [true or false, default false]",
+        "note       Note [1 to 20 characters]",
+        "site       Site [3 characters]",
+        "marks      Marks [(0 to 9) whole numbers]",
     ]
