@@ -1,8 +1,8 @@
 """A bundle: the folder of one model version. Reads and seals it; models.checking checks it.
 
-A bundle is manifest.toml and the files that its `[files]` table lists with their SHA-256: model.onnx, golden.json,
-CARD.md and side files. train.py and metrics.json may be in the folder but are not part of the bundle. The bundle's digest
-covers all its files, so it identifies one exact model.
+A bundle is manifest.toml and the files that its `[files]` table lists with their SHA-256: golden.json, CARD.md, side files and,
+unless written rules answer, model.onnx. train.py and metrics.json may be in the folder but are not part of the bundle. The
+bundle's digest covers all its files, so it identifies one exact model.
 """
 
 import hashlib
@@ -84,7 +84,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file of the bundle's only graph, or of the first of several."""
+        """The ONNX file of the bundle's only graph, or of the first of several. Not for a bundle without graphs."""
         return next(iter(self.graph_paths.values()))
 
     @property

@@ -29,7 +29,9 @@ class GraphUnknown(BundleRefused):
     """A pipeline runs a graph that its bundle lacks."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        reason = f"the pipeline runs a graph {name!r}, but the bundle has {', '.join(sorted(known))}: "
+        reason = (
+            f"the pipeline runs a graph {name!r}, but the bundle has {', '.join(sorted(known)) or 'none'}: "
+        )
         advice = "name one of its graphs in `run(feeds, graph=...)`"
         super().__init__(Fault(f"{MANIFEST_NAME}: graphs", "graph_name_unknown", reason + advice))
 

@@ -55,6 +55,8 @@ class GraphTables:
             written = toml_table(read_text(folder, MANIFEST_NAME))
         except BundleRefused:
             return cls({MODEL: GraphTable.model_validate({})}, told=False)
+        if written.get("method") == "rules":
+            return cls({})
         graphs = written.get("graphs") or {MODEL: written.get("graph", {})}
         try:
             read = {name: GraphTable.model_validate(table) for name, table in graphs.items()}
@@ -75,8 +77,9 @@ def check_graphs(
 
     Their tensors are compared if there is a pipeline and the manifest says what they are called.
     """
-    specs: dict[str, GraphSpec] = dict(pipeline.graphs) if pipeline is not None and tables.told else {}
-    faults = _misnamed(tables.graphs.keys(), specs.keys()) if specs else []
+    known = pipeline is not None and tables.told
+    specs: dict[str, GraphSpec] = dict(pipeline.graphs) if pipeline is not None and known else {}
+    faults = _misnamed(tables.graphs.keys(), specs.keys()) if known else []
     for name, table in tables.graphs.items():
         found = _check_one(folder, table, specs.get(name), files, sandbox)
         faults += [of_graph(each, name) for each in found] if tables.named else found
@@ -108,6 +111,12 @@ def _imprecise(folder: Path, tables: GraphTables, sandbox: Sandbox | None) -> li
 
 def _misnamed(given: Collection[str], wanted: Collection[str]) -> list[Fault]:
     """Faults of graphs that the pipeline lacks, and of graphs that it does not know."""
+    if not wanted and given:
+        reason = 'the pipeline runs no graph: write `method = "rules"`, and remove [graph], [graphs] and their files'
+        return [Fault(f"{MANIFEST_NAME}: method", "graph_name_unknown", reason)]
+    if wanted and not given:
+        reason = 'the pipeline runs a graph: remove `method = "rules"`, and add the ONNX file'
+        return [Fault(f"{MANIFEST_NAME}: method", "graph_missing", reason)]
     place = f"{MANIFEST_NAME}: graphs"
     known = ", ".join(sorted(wanted))
     lacking = [

@@ -185,6 +185,12 @@ class ModelManifest(ManifestTable):
     summary: Text
     license: Text
     runtime: RuntimeLimits = Field(default_factory=lambda: RuntimeLimits.model_validate({}))
+    # Stored only if set, because a release that does not know the key refuses it.
+    method: Literal["rules"] | None = Field(
+        None,
+        description="`rules`: written rules answer, and the bundle has no graph",
+        exclude_if=lambda method: method is None,
+    )
     graph: GraphTable | None = None
     graphs: dict[Name, GraphTable] = Field(
         default_factory=dict,
@@ -218,7 +224,9 @@ class ModelManifest(ManifestTable):
 
     @property
     def graph_tables(self) -> dict[str, GraphTable]:
-        """The graphs of the bundle by name: those of `[graphs]`, or the one of `[graph]` with its defaults."""
+        """The graphs of the bundle by name: those of `[graphs]`, or the one of `[graph]` with its defaults; none of rules."""
+        if self.method is not None:
+            return {}
         return dict(self.graphs) or {MODEL: self.graph or GraphTable.model_validate({})}
 
     @model_validator(mode="after")
@@ -227,6 +235,10 @@ class ModelManifest(ManifestTable):
             names = ", ".join(f"[graphs.{name}]" for name in self.graphs)
             raise ValueError(
                 f"[graph] is for a bundle of one graph: move its keys into {names}, and remove it"
+            )
+        if self.method is not None and (self.graph is not None or self.graphs):
+            raise ValueError(
+                'a bundle of rules has no graph: remove [graph] and [graphs], or `method = "rules"`'
             )
         return self
 

@@ -139,7 +139,8 @@ def _on_the_cpu(model: Scored) -> FittedGraphs:
 
 
 def _models() -> list[Scored]:
-    return [Scored(folder) for folder in bundled()]
+    """The bundled models that have a graph."""
+    return [model for model in map(Scored, bundled()) if model.bundle.graph_paths]
 
 
 def _gap(one: FittedGraphs, other: FittedGraphs, fed: Sequence[Mapping[str, Array]]) -> float:

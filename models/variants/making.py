@@ -236,6 +236,9 @@ def _size(folder: Path, files: Iterable[str]) -> int:
 
 def _check_suited(bundle: Bundle, scheme: Scheme) -> None:
     """Raises BundleRefused for a bundle of which no such variant can be made."""
+    if not bundle.graph_paths:
+        reason = "written rules answer, and there are no weights to make smaller. Keep the original"
+        raise BundleRefused(Fault(f"{MANIFEST_NAME}: method", "variant_gains_nothing", reason))
     precision = _precision(bundle.folder, bundle.manifest)
     if precision != "fp32":
         reason = f"most of its weights are {precision} already: make the variant of the bundle in fp32 that it comes from"

@@ -217,7 +217,8 @@ class Scorer:
             self._write_back.release(jobs)
             return
         endings += self._score_cases(loaded, cases)
-        outcome = Outcome(loaded.model.name, jobs, endings, requeues)
+        by_rules = not loaded.model.manifest.graph_tables
+        outcome = Outcome(loaded.model.name, jobs, endings, requeues, by_rules=by_rules)
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
 
     def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:

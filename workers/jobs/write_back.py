@@ -34,6 +34,7 @@ STORE_TRIES = 8
 UNCOUNTED_CAP_S = 10.0  # what the whole process waits for ends for all its jobs at once
 BLOBS_AWAY = Problem(JobProblem.BLOB_UNAVAILABLE, "The blob store does not answer.")
 NOT_NOTED = Problem(JobProblem.DATABASE_UNAVAILABLE, "Postgres does not answer.")
+BY_RULES = ("rules", "none")  # runtime and provider of results of a model without graphs
 TRIED_TOO_OFTEN = "The job has used up its attempts. An operator may look into it and requeue it."
 
 log = structlog.get_logger()
@@ -69,6 +70,7 @@ class Outcome:
     jobs: Sequence[ClaimedJob]
     endings: Sequence[Ending]
     requeues: Sequence[Requeue] = ()
+    by_rules: bool = False  # the model has no graph: nothing ran on the runtime of this worker
 
     @property
     def leases(self) -> list[Lease]:
@@ -146,7 +148,7 @@ class WriteBack:
             if missing:
                 without = {one.job.lease.id for one in missing}
                 endings = [ending for ending in endings if ending.lease.id not in without]
-            self._end(outcome.model, [*endings, *map(_quarantined, last_time)])
+            self._end(outcome, [*endings, *map(_quarantined, last_time)])
             self._put_off(outcome.model, [one for one in requeues if one not in last_time])
         finally:
             self._heartbeat.let_go()
@@ -170,15 +172,17 @@ class WriteBack:
         counts = self._gate.meets(Requirement.BLOB_STORE)
         return [Requeue(job, BLOBS_AWAY, counts=counts) for job in outcome.jobs if job.lease.id in missing]
 
-    def _end(self, model: str, endings: Sequence[Ending]) -> None:
+    def _end(self, outcome: Outcome, endings: Sequence[Ending]) -> None:
         """Write the endings; those whose lease was lost are counted."""
+        model = outcome.model
+        runtime, provider = BY_RULES if outcome.by_rules else (self._runtime, self._provider)
         if not endings:
             return
         failpoints.reach(Point.END_BEFORE)
         with logs.about_jobs(ending.lease.id for ending in endings):
             ended = self._persist(
                 lambda work: execution.end(
-                    work, endings, owner=self._owner, runtime=self._runtime, provider=self._provider
+                    work, endings, owner=self._owner, runtime=runtime, provider=provider
                 )
             )
         failpoints.reach(Point.END_AFTER)
