@@ -76,10 +76,10 @@ def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
     Example:
       medqueue jobs show 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
     """
-    from service.cli import tables
+    from service.cli import job_tables
 
     job = api.job(str(job_id))
-    out.show(job, lambda: tables.job(job))
+    out.show(job, lambda: job_tables.job(job))
     return ExitCode.OK
 
 
@@ -91,10 +91,10 @@ def cancel_job(api: ApiClient, out: Output, job_id: UUID) -> int:
 
     No result follows a cancel. Ends with 0 if the job is canceled, and with 1 if it had ended otherwise.
     """
-    from service.cli import tables
+    from service.cli import job_tables
 
     job = api.cancel(str(job_id))
-    out.show(job, lambda: tables.job(job))
+    out.show(job, lambda: job_tables.job(job))
     if job["state"] == JobState.CANCELED:
         return ExitCode.OK
     out.note("Not canceled: the job had ended before.")

@@ -204,27 +204,27 @@ def _sent(api: ApiClient, file: FileCase) -> Json:
 
 
 def _submit_one(api: ApiClient, out: Output, case: Json, key: str, wait_s: float) -> int:
-    from service.cli import tables
+    from service.cli import job_tables
 
     with out.waiting("submitting") as label:
         job = repeated_if_lost(lambda: api.submit(case, key))
         label(f"job {job['id']} is {job['state']}")
         if wait_s:
             job = _ended(api, job, wait_s)
-    out.show(job, lambda: tables.job(job))
+    out.show(job, lambda: job_tables.job(job))
     if wait_s and _pending(job):
         out.note(f"Not ended within {wait_s:g} s. See it later: medqueue jobs show {job['id']}")
     return outcome([job], waited=bool(wait_s))
 
 
 def _submit_many(api: ApiClient, out: Output, cases: list[Json], key: str, wait_s: float) -> int:
-    from service.cli import tables
+    from service.cli import job_tables
 
     with out.waiting(f"submitting {len(cases)} cases") as label:
         items = _submitted(api, cases, key)
         if wait_s:
             items = _all_ended(api, items, wait_s, label)
-    out.show({"items": items}, lambda: tables.answers(items))
+    out.show({"items": items}, lambda: job_tables.answers(items))
     return outcome(items, waited=bool(wait_s))
 
 

@@ -1,12 +1,11 @@
 """Answers of the service as a reader sees them. Everything becomes plain text first: nothing can steer a terminal."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -35,8 +34,6 @@ STYLES = {
     "dead": "red",
     "warn": "yellow",
 }
-JOB_FIELDS = ("id", "state", "model", "model_version", "kind", "priority", "attempt", "subject")
-PROVENANCE = frozenset({"type", "model_digest", "runtime", "provider"})
 FEW = 6  # of a long list, shown before "and N more"
 
 
@@ -122,25 +119,6 @@ def jobs(items: Sequence[Json]) -> RenderableType:
     )
 
 
-def job(found: Json) -> RenderableType:
-    """A job with its result or its problem."""
-    times = [
-        (name, moment(found[name])) for name in ("created_at", "started_at", "finished_at") if found[name]
-    ]
-    waits = [("not_before", moment(found["not_before"]))] if found.get("not_before") else []
-    waits += [("after", job_id) for job_id in found.get("after") or ()]
-    parts = [fields([*((name, found[name]) for name in JOB_FIELDS), *waits, *times, ("took", took(found))])]
-    if found.get("result") is not None:
-        listed = found["result"].get("artifacts") or []
-        shown = {name: value for name, value in found["result"].items() if name != "artifacts"}
-        parts += [text("\nResult", "bold"), fields(shown.items())]
-        if listed:
-            parts += [text("\nArtifacts", "bold"), artifacts(listed)]
-    if found.get("problem") is not None:
-        parts += [text("\nProblem", "bold"), fields(found["problem"].items())]
-    return Group(*parts)
-
-
 def artifacts(items: Sequence[Json]) -> RenderableType:
     """The files of a result."""
     return listing(
@@ -148,62 +126,6 @@ def artifacts(items: Sequence[Json]) -> RenderableType:
         ((each["name"], each["media_type"], each["size_bytes"], each["sha256"]) for each in items),
         empty="No artifacts.",
     )
-
-
-def answers(items: Sequence[Json]) -> RenderableType:
-    """The answers to a bulk submit: jobs, or the problems of cases that were refused; and how many of each."""
-    states = Counter(item.get("state", REFUSED) for item in items)
-    table = listing(
-        ("CASE", "STATE", "ID", "TOOK", "ANSWER"),
-        (
-            (index, item["state"], item["id"], took(item), answer(item))
-            if "state" in item
-            else (index, REFUSED, NOTHING, NOTHING, problem(item))
-            for index, item in enumerate(items)
-        ),
-        empty="No cases.",
-    )
-    return Group(table, text("\n" + ", ".join(f"{count} {state}" for state, count in states.items())))
-
-
-def answer(job: Json) -> str:
-    """A job's result in a few words, or its problem."""
-    if job.get("problem") is not None:
-        return problem(job["problem"])
-    result = job.get("result")
-    if result is None:
-        return NOTHING
-    if result.get("abstained"):
-        return f"abstained: {result.get('abstain_reason')}"
-    if result.get("display") and isinstance(result.get("probabilities"), dict):
-        return (
-            f"{result['display']} ({result['label']} {result['probabilities'].get(result['label'], 0):.3f})"
-        )
-    if result.get("type") == "recommendation":
-        return ranking(result)
-    told = {name: value for name, value in result.items() if name not in PROVENANCE}
-    if told.get("artifacts"):
-        told["artifacts"] = [each["name"] for each in told["artifacts"]]
-    return cell_text(told)
-
-
-def ranking(result: Json) -> str:
-    """Recommended items with their first reasons, and what a rule removed, in one line."""
-    items = [
-        f"{item['rank']}. {item['display']}"
-        + (
-            f" (because of {', '.join(each['display'] for each in item['reasons'])})"
-            if item["reasons"]
-            else ""
-        )
-        for item in result["items"]
-    ]
-    removed = dict.fromkeys(
-        f"{each['display']} ({each['level']}: {each['against']})" for each in result["removed"]
-    )
-    unknown = [each["code"] for each in result["unknown"]]
-    told = {"removed": removed, "not known": unknown}
-    return "; ".join([*items, *(f"{name}: {', '.join(each)}" for name, each in told.items() if each)])
 
 
 def problem(found: Json) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from models.field_codes import FieldCode
-from service.cli import tables
+from service.cli import job_tables, tables
 from service.cli.batches import watching
 from service.cli.client import ApiClient, Json
 from service.cli.demo.cases import KnownCase, bundled_models, known_cases
@@ -109,7 +109,7 @@ def every_model(tour: Tour) -> None:
             kinds[case.model],
             case.model,
             case.note,
-            shorten(tables.answer(job), LONGEST_ANSWER),
+            shorten(job_tables.answer(job), LONGEST_ANSWER),
             tables.took(job),
         )
         for case, job in scored
@@ -164,7 +164,7 @@ def image(tour: Tour) -> None:
     )
     case.verify(uploaded)
     tour.show(_answers([(case, inline), (case, uploaded)]))
-    tour.show(tables.job(uploaded))
+    tour.show(job_tables.job(uploaded))
 
 
 def stat_priority(tour: Tour) -> None:
@@ -307,7 +307,7 @@ STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
 def _answers(scored: list[tuple[KnownCase, Json]]) -> "RenderableType":
     return tables.listing(
         ("MODEL", "CASE", "ANSWER", "TOOK"),
-        ((case.model, case.note, tables.answer(job), tables.took(job)) for case, job in scored),
+        ((case.model, case.note, job_tables.answer(job), tables.took(job)) for case, job in scored),
         empty="No cases.",
     )
 

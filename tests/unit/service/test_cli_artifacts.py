@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli import main, tables
+from service.cli import job_tables, main
 from tests.unit.service.test_cli_commands import ID, KEY, RESULT, Api, job
 
 CONTENT = bytes(range(256)) * 4
@@ -117,4 +117,4 @@ def test_a_job_without_artifacts_shows_no_table_of_them(api: Api, medqueue: Run,
 
 def test_a_list_of_answers_names_the_artifacts() -> None:
     result = {"type": "segmentation", "artifacts": [LISTED, LISTED | {"name": "overlay.png"}]}
-    assert tables.answer(job(result=result)) == "artifacts mask.png, overlay.png"
+    assert job_tables.answer(job(result=result)) == "artifacts mask.png, overlay.png"

@@ -188,7 +188,7 @@ def test_submit_waits_for_the_result_and_shows_it(
     assert medqueue("submit", case, "--model", "m", "--wait", "5") == 0
     assert api.asked[1].headers["Prefer"] in {"wait=4", "wait=5"}
     shown = capsys.readouterr().out
-    assert "probabilities  benign 0.9\n" in shown
+    assert "probabilities  benign 0.900\n" in shown
     assert "took           20 ms\n" in shown
 
 

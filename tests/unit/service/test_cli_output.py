@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from service.cli import model_tables, tables
+from service.cli import job_tables, model_tables, tables
 from service.cli.errors import ApiProblem
 from service.cli.output import Output, error_text, printable
 
@@ -101,7 +101,7 @@ def test_a_json_value_in_words(value: object, words: str) -> None:
     ],
 )
 def test_an_answer_in_a_few_words(result: dict[str, object], words: str) -> None:
-    assert tables.answer({"result": result}) == words
+    assert job_tables.answer({"result": result}) == words
 
 
 def test_what_a_field_may_be_is_shown_where_its_schema_refers_to_it(

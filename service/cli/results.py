@@ -1,0 +1,297 @@
+"""Results as a reader sees them: what is nested, such as entities, boxes, beats or ranked passages, as short tables with units.
+
+`--json` writes them exactly. Kinds that are not listed here, such as those of somebody's own pipeline, get a column per key.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from rich.console import Group, RenderableType
+
+from service.cli.client import Json
+from service.cli.tables import FEW, artifacts, cell_text, fields, listing, text
+
+MOST_ROWS: Final = 20  # of a list, shown before "and N more"
+MOST_CHARACTERS: Final = 80  # of a text in a table
+ARTIFACTS: Final = "artifacts"
+
+
+class Column(NamedTuple):
+    """A column of a table: its heading, and where its value is in an item."""
+
+    heading: str
+    path: tuple[str, ...]
+    said: Callable[[Any], object] = lambda value: value
+
+
+def _number(digits: int) -> Callable[[Any], object]:
+    return lambda value: value if value is None else f"{value:.{digits}f}"
+
+
+def _code(value: Any) -> object:
+    return value["code"] if isinstance(value, Mapping) else value
+
+
+def _joined(value: Any) -> object:
+    return ", ".join(f"{part:.0f}" for part in value)
+
+
+def _most(value: Any) -> object:
+    """The greatest of some probabilities."""
+    return f"{max(value.values()):.3f}" if value else value
+
+
+def _interval(value: Any) -> object:
+    if value is None:
+        return None
+    return f"{value['lower']:.4g} to {value['upper']:.4g} ({value['coverage']:.0%})"
+
+
+def _reasons(value: Any) -> object:
+    return ", ".join(f"{each['display']} {each['share']:.0%}" for each in value)
+
+
+SHARE: Final = _number(3)
+PIXELS: Final = _number(1)
+OBJECTIONS: Final = (
+    Column("ITEM", ("display",)),
+    Column("LEVEL", ("level",)),
+    Column("AGAINST", ("against",)),
+    Column("CONDITION", ("condition",)),
+    Column("EXPLANATION", ("explanation",)),
+)
+# By the result's type and the property.
+COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
+    ("detections", "detections"): (
+        Column("FOUND", ("display",)),
+        Column("LABEL", ("label",)),
+        Column("SCORE", ("score",), SHARE),
+        *(Column(f"{edge.upper()} px", ("box", edge), PIXELS) for edge in ("left", "top", "right", "bottom")),
+    ),
+    ("image-segmentation", "classes"): (
+        Column("CLASS", ("display",)),
+        Column("LABEL", ("label",)),
+        Column("INSTANCES", ("instances",)),
+        Column("AREA px", ("area",)),
+        Column("SHARE", ("share",), SHARE),
+    ),
+    ("image-segmentation", "instances"): (
+        Column("ID", ("id",)),
+        Column("LABEL", ("label",)),
+        Column("AREA px", ("area",)),
+        Column("LEFT, TOP, WIDTH, HEIGHT px", ("box",), _joined),
+        Column("CENTRE x, y px", ("centroid",), _joined),
+        Column("PROBABILITY", ("probability",), SHARE),
+    ),
+    ("entities", "entities"): (
+        Column("TEXT", ("text",)),
+        Column("IS", ("display",)),
+        Column("LABEL", ("label",)),
+        Column("CODE", ("code",), _code),
+        Column("PROBABILITY", ("probability",), SHARE),
+        Column("START", ("start",)),
+        Column("END", ("end",)),
+    ),
+    ("search", "hits"): (
+        Column("RANK", ("rank",)),
+        Column("DOCUMENT", ("id",)),
+        Column("TITLE", ("title",)),
+        Column("SCORE", ("score",), SHARE),
+        Column("SIMILARITY", ("similarity",), SHARE),
+        Column("PASSAGE", ("text",)),
+    ),
+    ("beats", "beats"): (
+        Column("TIME s", ("time_s",), _number(3)),
+        Column("SAMPLE", ("sample",)),
+        Column("LABEL", ("label",)),
+        Column("PROBABILITY", ("probabilities",), _most),
+        Column("ABSTAINED BECAUSE", ("abstain_reason",)),
+    ),
+    ("recommendation", "items"): (
+        Column("RANK", ("rank",)),
+        Column("ITEM", ("display",)),
+        Column("CODE", ("code",), _code),
+        Column("SCORE", ("score",), SHARE),
+        Column("USUAL", ("usual",), SHARE),
+        Column("BECAUSE OF", ("reasons",), _reasons),
+    ),
+    ("recommendation", "removed"): OBJECTIONS,
+    ("recommendation", "flagged"): OBJECTIONS,
+}
+TASKS: Final = (
+    Column("TASK", ("task",)),
+    Column("ANSWER", ("answer",)),
+    Column("UNIT", ("unit",)),
+    Column("INTERVAL", ("interval",), _interval),
+    Column("PROBABILITY", ("probability",), SHARE),
+    Column("THRESHOLD", ("threshold",), SHARE),
+    Column("SIMILARITY", ("similarity",), SHARE),
+    Column("ABSTAINED BECAUSE", ("abstain_reason",)),
+)
+UNITS: Final[Mapping[tuple[str, str], str]] = {
+    ("beats", "duration_s"): "s",
+    ("beats", "longest_without_beats_s"): "s",
+    ("beats", "heart_rate"): "/min",
+    ("detections", "width"): "px",
+    ("detections", "height"): "px",
+    ("image-segmentation", "width"): "px",
+    ("image-segmentation", "height"): "px",
+    ("image-segmentation", "min_area"): "px",
+}
+
+
+def result(found: Json) -> list[RenderableType]:
+    """A result: single values first, then a table for each list of objects, then its files."""
+    kind = str(found.get("type"))
+    pairs, tables = [], list[RenderableType]()
+    for name, value in found.items():
+        if name == ARTIFACTS:
+            continue
+        if rows := _rows(kind, name, value):
+            tables.append(Group(text(f"\n{name} ({len(rows)})", "bold"), _table(kind, name, rows)))
+        else:
+            pairs.append((name, single(kind, name, value)))
+    if listed := found.get(ARTIFACTS):
+        tables += [text("\nArtifacts", "bold"), artifacts(listed)]
+    return [text("\nResult", "bold"), fields(pairs), *tables]
+
+
+def single(kind: str, name: str, value: Any) -> object:
+    """A value that is no list of objects, with its unit; probabilities are sorted, the greatest first."""
+    if name == "probabilities" and _are_shares(value):
+        ranked = sorted(value.items(), key=lambda pair: -pair[1])
+        more = f" and {len(ranked) - FEW} more" if len(ranked) > FEW else ""
+        return ", ".join(f"{label} {share:.3f}" for label, share in ranked[:FEW]) + more
+    if kind == "regression" and name == "interval":
+        return _interval(value)
+    unit = UNITS.get((kind, name))
+    return value if unit is None or value is None else f"{cell_text(value)} {unit}"
+
+
+def _are_shares(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(type(each) is float for each in value.values())
+
+
+def _rows(kind: str, name: str, value: Any) -> list[Json]:
+    """The items of a list of objects, or of an object of objects, by name; empty for anything else."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return value
+    if not isinstance(value, dict) or not value or not all(isinstance(each, dict) for each in value.values()):
+        return []
+    if (kind, name) == ("molecule-property", "tasks"):
+        return [{"task": task, "answer": task_answer(each), **each} for task, each in value.items()]
+    return [{"name": key, **each} for key, each in value.items()]
+
+
+def task_answer(found: Json) -> object:
+    """What was answered of a task: its label, or its number."""
+    return found["label"] if "label" in found else found.get("value")
+
+
+def _table(kind: str, name: str, rows: Sequence[Json]) -> RenderableType:
+    columns = _columns(kind, name, rows)
+    shown = [[_cell(row, column) for column in columns] for row in rows[:MOST_ROWS]]
+    kept = [place for place in range(len(columns)) if any(row[place] is not None for row in shown)]
+    table = listing(
+        [columns[place].heading for place in kept],
+        ([row[place] for place in kept] for row in shown),
+        empty="",
+    )
+    more = len(rows) - MOST_ROWS
+    return Group(table, text(f"and {more} more: --json has all")) if more > 0 else table
+
+
+def _columns(kind: str, name: str, rows: Sequence[Json]) -> Sequence[Column]:
+    if (kind, name) == ("molecule-property", "tasks"):
+        return TASKS
+    known = COLUMNS.get((kind, name), ())
+    if known and all({column.path[0] for column in known} <= row.keys() for row in rows):
+        return known
+    names = dict.fromkeys(key for row in rows for key in row)  # of a kind that is not ours
+    return [Column(key.upper(), (key,)) for key in names]
+
+
+def _cell(row: Json, column: Column) -> object:
+    value: Any = row
+    for key in column.path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    said = None if value is None else _said(value, column)
+    return None if said is None else shortened(said)
+
+
+def _said(value: Any, column: Column) -> object:
+    try:
+        return column.said(value)
+    except (KeyError, TypeError, ValueError):  # of somebody's own pipeline, which calls it the same
+        return value
+
+
+def shortened(value: object) -> str:
+    """A value in words on one line, cut at MOST_CHARACTERS."""
+    words = " ".join(cell_text(value).split())
+    return words if len(words) <= MOST_CHARACTERS else f"{words[: MOST_CHARACTERS - 3]}..."
+
+
+def answer(found: Json) -> str | None:
+    """A nested result in a few words; None for other kinds."""
+    in_words = _ANSWERS.get(str(found.get("type")))
+    try:
+        return None if in_words is None else in_words(found)
+    except (KeyError, TypeError, AttributeError):  # of somebody's own pipeline, which calls it the same
+        return None
+
+
+def few(words: Iterable[str]) -> str:
+    """The first of some words, and how many more there are."""
+    all_words = list(words)
+    more = f" and {len(all_words) - FEW} more" if len(all_words) > FEW else ""
+    return ", ".join(all_words[:FEW]) + more or "nothing"
+
+
+def _number_found(found: Json) -> str:
+    of_interval = "" if found["interval"] is None else f", {_interval(found['interval'])}"
+    unit = "" if found["unit"] == "1" else f" {found['unit']}"
+    return f"{cell_text(found['value'])}{unit}{of_interval}"
+
+
+def _task(name: str, found: Json) -> str:
+    unit = found.get("unit", "1")
+    reached = "abstained" if found["abstained"] else cell_text(task_answer(found))
+    return f"{name} {reached}" + ("" if unit == "1" or found["abstained"] else f" {unit}")
+
+
+def ranking(found: Json) -> str:
+    """Recommended items with their first reasons, and what a rule removed, in one line."""
+    items = [
+        f"{item['rank']}. {item['display']}"
+        + (
+            f" (because of {', '.join(each['display'] for each in item['reasons'])})"
+            if item["reasons"]
+            else ""
+        )
+        for item in found["items"]
+    ]
+    removed = dict.fromkeys(
+        f"{each['display']} ({each['level']}: {each['against']})" for each in found["removed"]
+    )
+    unknown = [each["code"] for each in found["unknown"]]
+    told = {"removed": removed, "not known": unknown}
+    return "; ".join([*items, *(f"{name}: {', '.join(each)}" for name, each in told.items() if each)])
+
+
+_ANSWERS: Final[Mapping[str, Callable[[Json], str]]] = {
+    "detections": lambda found: few(f"{count} {label}" for label, count in found["counts"].items()),
+    "image-segmentation": lambda found: few(
+        f"{each['instances']} {each['label']} ({each['share']:.1%} of the image)" for each in found["classes"]
+    ),
+    "entities": lambda found: few(f"{each['text']} ({each['label']})" for each in found["entities"]),
+    "search": lambda found: few(
+        f"{each['title'] or each['id']} ({each['score']:.3f})" for each in found["hits"]
+    ),
+    "beats": lambda found: (
+        f"{few(f'{count} {label}' for label, count in found['counts'].items())}, heart rate {found['heart_rate']:.0f} /min"
+    ),
+    "recommendation": ranking,
+    "molecule-property": lambda found: few(_task(name, each) for name, each in found["tasks"].items()),
+    "regression": _number_found,
+}

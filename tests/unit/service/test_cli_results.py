@@ -1,0 +1,136 @@
+"""Results of every kind as a reader sees them: tables with units, cut where they are long, and in a few words."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.cli import job_tables, results
+from service.cli.output import Output
+
+ZOO = Path(__file__).parents[3] / "models" / "zoo"
+
+
+def golden(model: str, kind: str) -> dict[str, Any]:
+    """The answer to the first golden case of a bundled model, with its type."""
+    cases = json.loads((ZOO / model / "golden.json").read_text())["cases"]
+    return {"type": kind, **cases[0]["expected"]}
+
+
+def shown(capsys: pytest.CaptureFixture[str], found: dict[str, Any]) -> str:
+    for part in results.result(found):
+        Output(as_json=False).print(part)
+    return capsys.readouterr().out
+
+
+def lines(capsys: pytest.CaptureFixture[str], found: dict[str, Any], heading: str) -> list[list[str]]:
+    """The rows below a heading, cell by cell."""
+    after = shown(capsys, found).split(f"\n{heading}\n")[1].split("\n\n")[0]
+    return [line.split("  ") for line in after.splitlines() if line]
+
+
+def cells(row: list[str]) -> list[str]:
+    return [cell.strip() for cell in row if cell.strip()]
+
+
+def singles(words: str) -> list[list[str]]:
+    """The lines of names and values."""
+    return [cells(line.split("  ")) for line in words.splitlines()]
+
+
+def test_boxes_are_a_table_in_pixels(capsys: pytest.CaptureFixture[str]) -> None:
+    found = golden("blood-cell-detection", "detections")
+    words = shown(capsys, found)
+    assert ["width", "480 px"] in singles(words)
+    assert ["counts", "rbc 12, wbc 1, platelets 0"] in singles(words)
+    rows = lines(capsys, found, "detections (13)")
+    assert cells(rows[0]) == ["FOUND", "LABEL", "SCORE", "LEFT px", "TOP px", "RIGHT px", "BOTTOM px"]
+    assert cells(rows[1]) == ["White blood cell", "wbc", "0.970", "99.4", "30.2", "248.0", "170.8"]
+    assert len(rows) == 14
+
+
+def test_instances_of_a_mask_are_a_table_without_their_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    found = golden("nuclei-segmentation", "image-segmentation")
+    words = shown(capsys, found)
+    assert "2662" not in words
+    assert ["min_area", "12 px"] in singles(words)
+    rows = lines(capsys, found, "instances (6)")
+    assert cells(rows[1])[:3] == ["1", "nucleus", "129"]
+    assert cells(rows[1])[-2:] == ["40, 23", "0.978"]
+    assert cells(lines(capsys, found, "classes (1)")[1]) == ["Cell nucleus", "nucleus", "6", "858", "0.112"]
+
+
+def test_tasks_of_a_molecule_are_a_table_with_units_and_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = lines(capsys, golden("molecule-properties", "molecule-property"), "tasks (17)")
+    told = {cells(row)[0]: cells(row)[1:] for row in rows}
+    assert told["solubility"][:3] == ["-1.80911", "log10(mol/L)", "-2.939 to -0.6791 (90%)"]
+    assert told["blood_brain_barrier"][:1] == ["does not cross"]
+    assert told["fda_approved"][-1].startswith("the collection was drawn from two sources")
+
+
+def test_many_beats_are_cut_and_say_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
+    found = golden("ecg-beats", "beats")
+    words = shown(capsys, found)
+    assert ["heart_rate", "74.8848 /min"] in singles(words)
+    rows = lines(capsys, found, "beats (14)")
+    assert cells(rows[0]) == ["TIME s", "SAMPLE", "LABEL", "PROBABILITY"]  # none was abstained from
+    assert cells(rows[1]) == ["1.304", "163", "n", "0.997"]
+    many = found | {"beats": found["beats"] * 3}
+    assert "and 22 more: --json has all\n" in shown(capsys, many)
+
+
+def test_passages_and_entities_are_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = lines(capsys, golden("health-question-search", "search"), "hits (10)")
+    assert cells(rows[1])[:5] == ["1", "NIHSeniorHealth_0000052-3", "Parkinson's Disease", "0.706", "0.585"]
+    assert cells(rows[1])[5].endswith("...")
+    rows = lines(capsys, golden("chemical-disease-entities", "entities"), "entities (2)")
+    assert cells(rows[2]) == ["cisplatin", "Chemical or drug", "chemical", "105590001", "0.982", "59", "68"]
+
+
+def test_probabilities_are_sorted(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {"type": "classification", "probabilities": {"well": 0.2, "ill": 0.7, "unclear": 0.1}}
+    assert "probabilities  ill 0.700, well 0.200, unclear 0.100" in shown(capsys, found)
+
+
+def test_a_kind_of_somebodys_own_gets_a_column_for_each_key(capsys: pytest.CaptureFixture[str]) -> None:
+    found: dict[str, Any] = {
+        "type": "entities",  # as ours is called, but it is another
+        "entities": [{"word": "a", "weight": 0.5}, {"word": "b" * 100, "note": {"x": 1}}],
+        "by_site": {"arm": {"dose": 1}, "leg": {"dose": 2}},
+    }
+    rows = lines(capsys, found, "entities (2)")
+    assert [cells(row) for row in rows] == [
+        ["WORD", "WEIGHT", "NOTE"],
+        ["a", "0.5", "-"],
+        ["b" * 77 + "...", "-", "x 1"],
+    ]
+    assert cells(lines(capsys, found, "by_site (2)")[2]) == ["leg", "2"]
+    known = {"display": "d", "label": "l", "score": "high", "box": {"left": "?"}}
+    rows = lines(capsys, {"type": "detections", "detections": [known]}, "detections (1)")
+    assert cells(rows[1]) == ["d", "l", "high", "?"]
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "words"),
+    [
+        ("blood-cell-detection", "detections", "12 rbc, 1 wbc, 0 platelets"),
+        ("nuclei-segmentation", "image-segmentation", "6 nucleus (11.2% of the image)"),
+        ("chemical-disease-entities", "entities", "acute renal failure (disease), cisplatin (chemical)"),
+        ("ecg-beats", "beats", "14 n, 0 s, 0 v, 0 f, heart rate 75 /min"),
+        ("diabetes-progression", "regression", "105.354, 17.22 to 194.7 (90%)"),
+    ],
+)
+def test_a_nested_answer_in_a_few_words(model: str, kind: str, words: str) -> None:
+    assert job_tables.answer({"result": golden(model, kind)}) == words
+
+
+def test_tasks_and_passages_in_a_few_words() -> None:
+    assert job_tables.answer({"result": golden("molecule-properties", "molecule-property")}) == (
+        "solubility -1.80911 log10(mol/L), lipophilicity -0.847168, blood_brain_barrier does not cross, "
+        "fda_approved abstained, clinical_toxicity abstained, tox21_nr_ar inactive and 11 more"
+    )
+    told = job_tables.answer({"result": golden("health-question-search", "search")})
+    assert told.startswith("Parkinson's Disease (0.706), Parkinson disease (0.698)")
+    assert job_tables.answer({"result": {"type": "entities", "entities": []}}) == "nothing"
+    assert job_tables.answer({"result": {"type": "entities", "spans": 3}}) == "spans 3"
