@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from models.bundle import seal_bundle
 from models.checking import check_bundle
 from models.manifest import Fault
+from models.sandbox import CpuRun
 from models.table_guess import Values, encoded_values
 from tests.unit.models.test_foreign_words import AGE, SEX, SITE, SMOKER, STAGE, VISITS, write
 
@@ -17,7 +18,7 @@ def faults(folder: Path, name: str, *features: str) -> list[Fault]:
     """Of a bundle whose golden cases have no answers, those of the values."""
     write(folder, name, features=list(features))
     seal_bundle(folder)
-    return [fault for fault in check_bundle(folder) if fault.code == "values_unknown"]
+    return [fault for fault in check_bundle(folder, CpuRun()) if fault.code == "values_unknown"]
 
 
 def test_a_misspelt_value_is_refused_with_both_lists(tmp_path: Path) -> None:

@@ -371,7 +371,7 @@ def test_what_keeps_a_bundle_from_being_sealed_is_told_as_a_check_tells_it(
 ) -> None:
     broken(folder)
     (folder / "CARD.md").write_text(" ")
-    expected = {fault for fault in check_bundle(folder) if fault.code != "digest_differs"}
+    expected = {fault for fault in check_bundle(folder, RUN) if fault.code != "digest_differs"}
     assert len(expected) >= 2
     with pytest.raises(BundleRefused) as caught:
         sealed(folder, golden=golden)

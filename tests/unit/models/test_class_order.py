@@ -17,6 +17,7 @@ from models.class_order import Classes, column_classes, order_faults, sliced_cla
 from models.graph import read_signature
 from models.manifest import Fault, GraphTable, ModelManifest
 from models.pipelines import GraphSpec, TensorSpec
+from models.sandbox import CpuRun
 from models.skeleton import write_skeleton
 from tests.unit.models.test_foreign_graphs import FILES, FLOWER, FOREIGN, ROWS, manifest_of
 
@@ -47,9 +48,9 @@ def faults(model: Path, labels: str, classes: Sequence[object] | None = None, fe
     (folder / "CARD.md").write_text("# Somebody else's model\n")
     cases = [{"input": dict(zip("abcd", row, strict=True)), "expected": {}} for row in ROWS]
     (folder / "golden.json").write_text(json.dumps({"cases": cases}))
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
-    return check_bundle(folder)
+    return check_bundle(folder, CpuRun())
 
 
 def column_of(model: Path, cut: str, column: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from models.bundle import seal_bundle
 from models.checking import check_bundle
+from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import graph, told, write_bundle
 
 
@@ -101,4 +102,4 @@ def test_weights_that_are_not_those_that_were_sealed_are_a_fault_of_their_file(
     change: Callable[[Path], None], faults: set[tuple[str, str]], folder: Path
 ) -> None:
     change(folder)
-    assert told(check_bundle(folder)) == faults
+    assert told(check_bundle(folder, CpuRun())) == faults

@@ -15,6 +15,7 @@ from models.fitting import Fitting
 from models.golden import answer
 from models.manifest import BundleRefused, GraphTable, ManifestInvalid, ModelManifest
 from models.pipelines import Array, Case, GraphSpec, TensorSpec
+from models.sandbox import CpuRun
 from models.signature import Signature, Tensor, signature_of
 from tests.unit.models.example_bundles import single_pass
 
@@ -77,7 +78,7 @@ def write(folder: Path, name: str, graph: str, parameters: str) -> Path:
         {"input": dict(zip("abcd", row, strict=True)), "expected": {}, "tolerance": 1e-4} for row in ROWS
     ]
     (folder / "golden.json").write_text(json.dumps({"cases": cases}))
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
     return folder
 
@@ -85,13 +86,13 @@ def write(folder: Path, name: str, graph: str, parameters: str) -> Path:
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_graph_is_published_unchanged(name: str, tmp_path: Path) -> None:
     assert len(manifest_of(name, *FOREIGN[name]).splitlines()) <= MOST_LINES
-    bundle = publishable(write(tmp_path, name, *FOREIGN[name]))
+    bundle = publishable(write(tmp_path, name, *FOREIGN[name]), CpuRun())
     assert bundle.model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
 
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_graph_gives_the_probabilities_of_a_bare_run(name: str, tmp_path: Path) -> None:
-    manifest = publishable(write(tmp_path, name, *FOREIGN[name])).manifest
+    manifest = publishable(write(tmp_path, name, *FOREIGN[name]), CpuRun()).manifest
     pipeline = single_pass(manifest)
     session = ort.InferenceSession(FILES / f"{name}.onnx", providers=["CPUExecutionProvider"])
     fitting = Fitting(manifest.graph_tables["model"], pipeline.graphs["model"], signature_of(session))
@@ -121,7 +122,7 @@ def bare(session: ort.InferenceSession, row: list[float], *, logits: bool) -> li
 def test_a_graph_whose_rows_sway_each_other_is_refused_unless_it_is_run_row_by_row(tmp_path: Path) -> None:
     write(tmp_path, "torch-int8", 'inputs.features = "x"', FOREIGN["torch-int8"][1])
     with pytest.raises(BundleRefused) as caught:
-        publishable(tmp_path)
+        publishable(tmp_path, CpuRun())
     assert "golden_batched" in {fault.code for fault in caught.value.faults}
 
 
@@ -143,7 +144,7 @@ def test_a_wrong_table_is_refused_by_its_key(graph: str, place: str, code: str, 
     (tmp_path / "manifest.toml").write_text(manifest_of("sklearn-tensor", graph, MASS))
     seal_bundle(tmp_path)
     with pytest.raises(BundleRefused) as caught:
-        publishable(tmp_path)
+        publishable(tmp_path, CpuRun())
     assert (f"manifest.toml: {place}", code) in {(fault.place, fault.code) for fault in caught.value.faults}
 
 

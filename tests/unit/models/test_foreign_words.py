@@ -68,9 +68,9 @@ def test_the_example_of_the_documents_serves_what_it_speaks_of(tmp_path: Path) -
     folder = write(tmp_path, "sklearn-columns")
     head = manifest_of("sklearn-columns", *FOREIGN["sklearn-columns"]).split("[parameters]")[0]
     (folder / "manifest.toml").write_text(head + block)
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
-    publishable(folder)
+    publishable(folder, CpuRun())
 
 
 def inputs(name: str) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ def write(folder: Path, name: str, **changes: Any) -> Path:
 
 def published(folder: Path, name: str) -> Path:
     write(folder, name)
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
     return folder
 
@@ -105,13 +105,13 @@ def published(folder: Path, name: str) -> Path:
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_table_with_words_is_published_unchanged(name: str, tmp_path: Path) -> None:
     assert len(manifest_of(name, *FOREIGN[name]).splitlines()) <= MOST_LINES
-    bundle = publishable(published(tmp_path, name))
+    bundle = publishable(published(tmp_path, name), CpuRun())
     assert bundle.model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
 
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_its_probabilities_are_those_that_scikit_learn_predicts(name: str, tmp_path: Path) -> None:
-    manifest = publishable(published(tmp_path, name)).manifest
+    manifest = publishable(published(tmp_path, name), CpuRun()).manifest
     pipeline = load_pipeline(manifest)
     cases = [Case(pipeline.encode(sent(case["input"]))) for case in PREDICTED[name]]
     assert len(cases) == 12
@@ -173,7 +173,9 @@ def test_features_that_do_not_meet_the_graph_are_refused_by_their_key(
     name: str, changes: dict[str, Any], words: list[str], tmp_path: Path
 ) -> None:
     write(tmp_path, name, **changes)
-    faults = [fault for fault in check_bundle(tmp_path) if fault.place == "manifest.toml: graph.inputs"]
+    faults = [
+        fault for fault in check_bundle(tmp_path, CpuRun()) if fault.place == "manifest.toml: graph.inputs"
+    ]
     for part in words:
         assert any(part in fault.detail for fault in faults), (part, faults)
 
@@ -190,9 +192,9 @@ def test_what_stands_for_an_absent_value_and_each_category_must_be_known_to_the_
     feature: str, found: list[str], tmp_path: Path
 ) -> None:
     write(tmp_path, "sklearn-codes", features=[AGE, SMOKER, feature])
-    renew_golden(tmp_path)
+    renew_golden(tmp_path, CpuRun())
     seal_bundle(tmp_path)
-    assert [fault.code for fault in check_bundle(tmp_path)] == found
+    assert [fault.code for fault in check_bundle(tmp_path)] == found  # in a sandbox, as publishing runs it
 
 
 def test_scores_beyond_probabilities_are_found_for_categories_too(tmp_path: Path) -> None:
@@ -227,8 +229,8 @@ def test_scores_beyond_probabilities_are_found_for_categories_too(tmp_path: Path
     (folder / "manifest.toml").write_text(text)
     cases = [{"input": {"stage": grade}} for grade in grades[:-1]]
     (folder / "golden.json").write_text(json.dumps({"cases": cases}))
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
     with pytest.raises(BundleRefused) as caught:
-        publishable(folder)
+        publishable(folder, CpuRun())
     assert [fault.code for fault in caught.value.faults] == ["not_a_probability"]

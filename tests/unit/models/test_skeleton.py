@@ -13,6 +13,7 @@ from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle, publishable, sealed
 from models.golden import FEWEST_CASES
 from models.manifest import FILL_IN, BundleRefused, ModelManifest
+from models.sandbox import CpuRun
 from models.skeleton import write_skeleton
 from tests.unit.models.example_bundles import graph
 from tests.unit.models.test_foreign_graphs import FILES, FOREIGN, ROWS
@@ -42,17 +43,17 @@ def test_a_skeleton_of_a_common_export_needs_no_more_than_its_places_filled_in(
 ) -> None:
     folder = started(tmp_path, name)
     fill_in(folder)
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
-    assert publishable(folder).model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
+    assert publishable(folder, CpuRun()).model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
 
 
 def test_a_skeleton_is_refused_as_long_as_a_place_is_open(tmp_path: Path) -> None:
     folder = started(tmp_path, "sklearn-tensor")
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
     with pytest.raises(BundleRefused) as caught:
-        publishable(folder)
+        publishable(folder, CpuRun())
     assert {(fault.place, fault.code) for fault in caught.value.faults} == {
         ("manifest.toml", "not_filled_in"),
         ("CARD.md", "not_filled_in"),
@@ -63,7 +64,7 @@ def test_logits_under_an_unknown_name_are_not_taken_for_probabilities(tmp_path: 
     folder = started(tmp_path, "torch-fixed")
     fill_in(folder)
     with pytest.raises(BundleRefused, match="say so with `output`"):
-        renew_golden(folder)
+        renew_golden(folder, CpuRun())
 
 
 def test_classes_that_the_graph_names_become_labels(tmp_path: Path) -> None:
@@ -317,17 +318,17 @@ def test_one_fault_of_the_manifest_is_not_told_as_others_of_the_graph(
 ) -> None:
     folder = started(tmp_path, "sklearn-zipmap")
     fill_in(folder)
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
     text = (folder / "manifest.toml").read_text()
     (folder / "manifest.toml").write_text(text.replace(right, wrong))
-    assert [fault.place for fault in check_bundle(folder)] == [place]
+    assert [fault.place for fault in check_bundle(folder, CpuRun())] == [place]
 
 
 def test_a_graph_is_compared_beside_a_fault_of_the_manifest(tmp_path: Path) -> None:
     folder = started(tmp_path, "sklearn-zipmap")
     fill_in(folder, **{'version = "1.0.0"': 'version = "one"', '"float_input"': '"another"'})
-    found = {(fault.place, fault.code) for fault in check_bundle(folder)}
+    found = {(fault.place, fault.code) for fault in check_bundle(folder, CpuRun())}
     assert found == {
         ("manifest.toml: version", "manifest_invalid"),
         ("manifest.toml: graph.inputs", "input_differs"),
@@ -342,7 +343,7 @@ def test_another_output_than_was_guessed_is_said_to_need_its_key_renamed(name: s
     other = {"logits": "probabilities", "probabilities": "logits"}[guessed]
     fill_in(folder, **{f'output = "{guessed}"': f'output = "{other}"'})
     with pytest.raises(BundleRefused) as caught:
-        renew_golden(folder)
+        renew_golden(folder, CpuRun())
     [fault] = caught.value.faults
     assert (fault.place, fault.code) == ("manifest.toml: graph.outputs", "graph_name_unknown")
     assert f"it has '{other}': rename the key `outputs.{guessed}` in [graph]" in fault.detail

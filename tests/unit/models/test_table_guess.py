@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle, publishable
 from models.manifest import FILL_IN, ModelManifest
+from models.sandbox import CpuRun
 from models.signature import Tensor
 from models.skeleton import write_skeleton
 from models.table_guess import GuessedFeature, Values, example_rows, guessed_features, is_table, mapped
@@ -48,9 +49,9 @@ def test_a_skeleton_of_a_table_with_words_needs_no_more_than_its_places_filled_i
 ) -> None:
     folder = tmp_path / "own"
     filled_in(folder, name, **changes)
-    renew_golden(folder)
+    renew_golden(folder, CpuRun())
     seal_bundle(folder)
-    assert publishable(folder).model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
+    assert publishable(folder, CpuRun()).model_path.read_bytes() == (FILES / f"{name}.onnx").read_bytes()
 
 
 def test_types_and_categories_are_read_from_the_graph(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_numbers_that_an_encoder_knows_are_the_limits(tmp_path: Path) -> None:
 def test_a_text_whose_categories_are_not_told_is_left_open(tmp_path: Path) -> None:
     left = write_skeleton(FILES / "sklearn-text.onnx", tmp_path / "own", "own").left
     assert any(what.startswith("give the values") and what.endswith("for text_in") for _, what in left)
-    assert "not_filled_in" in {fault.code for fault in check_bundle(tmp_path / "own")}
+    assert "not_filled_in" in {fault.code for fault in check_bundle(tmp_path / "own", CpuRun())}
 
 
 def test_what_may_be_the_code_of_a_category_is_said(tmp_path: Path) -> None:
@@ -269,6 +270,6 @@ def test_a_wide_table_has_examples_too() -> None:
 @pytest.mark.parametrize("name", ["sklearn-columns", "sklearn-ordinal", "sklearn-codes"])
 def test_the_cases_of_a_skeleton_differ_as_a_check_asks_for(name: str, tmp_path: Path) -> None:
     write_skeleton(FILES / f"{name}.onnx", tmp_path / "own", "own")
-    renew_golden(tmp_path / "own")
+    renew_golden(tmp_path / "own", CpuRun())
     seal_bundle(tmp_path / "own")
-    assert {fault.code for fault in check_bundle(tmp_path / "own")} == {"not_filled_in"}
+    assert {fault.code for fault in check_bundle(tmp_path / "own", CpuRun())} == {"not_filled_in"}

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from models.bundled_page import PAGE, PICTURES, bundled_page, pictures
 from models.checking import publishable
 from models.difference import difference
 from models.golden_cases import encode_cases
-from models.pipelines import Case, load_pipeline
+from models.pipelines import Answer, Case, load_pipeline
 from models.pipelines.contract import InputRejected
 from models.sandbox import CpuRun
 from service.cli import model_tables
@@ -46,6 +47,19 @@ def leaves(value: Any) -> list[Any]:
     if isinstance(value, list):
         return [leaf for part in value for leaf in leaves(part)]
     return [value]
+
+
+@lru_cache(maxsize=1)  # opened bundles are large
+def scored_alone(
+    folder: Path,
+) -> tuple[Callable[[Sequence[Case]], list[Answer]], Sequence[Case], list[dict[str, object]], float]:
+    """What scores cases of a bundled model, its golden cases, what each is answered alone, and the tolerance."""
+    bundle = read_bundle(folder)
+    pipeline = load_pipeline(bundle.manifest)
+    score = partial(pipeline.open(folder).score, fitted(folder, bundle.manifest, pipeline, CpuRun()))
+    cases = encode_cases(bundle.golden, pipeline)
+    alone = [score([case])[0].result for case in cases]
+    return score, cases, alone, bundle.manifest.runtime.tolerance
 
 
 def answers(name: str, *inputs: object) -> list[dict[str, Any]]:
@@ -96,15 +110,11 @@ def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> No
 @given(choice=st.data())
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 def test_a_row_is_scored_alike_in_any_company_and_order(folder: Path, choice: st.DataObject) -> None:
-    bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest)
-    scoring, run = pipeline.open(folder), fitted(folder, bundle.manifest, pipeline, RUN)
-    cases = encode_cases(bundle.golden, pipeline)
+    score, cases, alone, tolerance = scored_alone(folder)
     order = choice.draw(st.lists(st.integers(0, len(cases) - 1), min_size=1, max_size=40))
-    batched = scoring.score(run, [cases[place] for place in order])
+    batched = score([cases[place] for place in order])
     for row, place in enumerate(order):
-        [alone] = scoring.score(run, [cases[place]])
-        assert difference(alone.result, batched[row].result, bundle.manifest.runtime.tolerance) is None
+        assert difference(alone[place], batched[row].result, tolerance) is None
 
 
 @ZOO
