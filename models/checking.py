@@ -6,6 +6,7 @@ its files are not the sealed ones.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,15 +216,20 @@ def _check_missing(folder: Path, paths: Iterable[str]) -> list[Fault]:
 
 def _check_files(folder: Path, listed: Mapping[str, str], tables: GraphTables) -> list[Fault]:
     """Faults of files that are missing, have another digest than the one `listed`, or are not listed in the manifest."""
+    seal = f"medqueue models seal {'' if listed else '--golden '}{shlex.quote(str(folder))}"
     expected = _expected(listed, tables)
     missing = _check_missing(folder, expected)
     here = {*bundle_files(folder), *expected} - {MANIFEST_NAME} - {fault.place for fault in missing}
     unlisted = [
-        path_fault(folder, path) or Fault(path, "file_not_listed", "seal the bundle")
+        path_fault(folder, path) or Fault(path, "file_not_listed", f"seal the bundle: {seal}")
         for path in sorted(here - listed.keys())
     ]
     differing = [
-        Fault(path, "digest_differs", "the file is not the one that was sealed: restore it, or seal again")
+        Fault(
+            path,
+            "digest_differs",
+            f"the file is not the one that was sealed: restore it, or seal again: {seal}",
+        )
         for path in sorted(here & listed.keys())
         if file_digest(folder / path) != listed[path]
     ]

@@ -48,8 +48,7 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
             f"<figure><figcaption>{html.escape(name)}</figcaption>{svg}</figure>"
             for name, svg in _plots(evaluation)
         ],
-        f'<h2>Mistakes</h2><p class="note">The first {MISTAKES} of {len(evaluation.mistakes)}, the worst first.</p>',
-        _mistakes(evaluation.mistakes[:MISTAKES]),
+        f"<h2>Mistakes</h2>{_mistakes(evaluation.mistakes)}",
         gallery(evaluation.pictures),
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
@@ -63,9 +62,12 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[object, ...]]:
 
 
 def _mistakes(items: Sequence[Mapping[str, Any]]) -> str:
+    """The worst as a table, and how many there are."""
     if not items:
         return "<p>None.</p>"
-    return _table(tuple(items[0]), [[_shown(value) for value in item.values()] for item in items])
+    count = f"The first {MISTAKES} of {len(items)}" if len(items) > MISTAKES else f"{len(items)} in all"
+    rows = [[_shown(value) for value in item.values()] for item in items[:MISTAKES]]
+    return f'<p class="note">{count}, the worst first.</p>{_table(tuple(items[0]), rows)}'
 
 
 def _shown(value: object) -> object:

@@ -349,3 +349,15 @@ def test_the_command_seals_after_a_training(folder: Path, capsys: pytest.Capture
     assert "digest_differs" in written.err
     assert "golden_alone" in written.err
     assert f"dose-effect 1.0.0 {read_bundle(folder).digest}" in written.out
+
+
+def test_a_bundle_is_sealed_with_its_answers_at_first_and_without_them_later(folder: Path) -> None:
+    (folder / "own words.txt").write_text("a")
+    [fault] = check_bundle(folder, CpuRun())
+    assert (fault.place, fault.code) == ("own words.txt", "file_not_listed")
+    assert fault.detail == f"seal the bundle: medqueue models seal {folder}"
+    manifest = folder / "manifest.toml"
+    manifest.write_text(manifest.read_text().partition("[files]")[0])
+    faults = check_bundle(folder, CpuRun())
+    assert {each.code for each in faults} == {"file_not_listed"}
+    assert {each.detail for each in faults} == {f"seal the bundle: medqueue models seal --golden {folder}"}

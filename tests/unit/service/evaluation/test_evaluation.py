@@ -173,6 +173,18 @@ def test_the_page_has_every_figure_its_plots_and_no_foreign_markup() -> None:
     assert page(MODEL, "ward <1>.csv", found) == written
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"), [(50, "{} in all, the worst first."), (400, "The first 50 of {}, ")]
+)
+def test_the_page_says_how_many_mistakes_there_are(rows: int, said: str) -> None:
+    found = evaluated(binary(rows)[0], BINARY, {"M": "malignant", "B": "benign"})
+    count = len(found.mistakes)
+    assert (count > 50) == (rows == 400)
+    mistakes = page(MODEL, "ward.csv", found).partition("<h2>Mistakes</h2>")[2]
+    assert said.format(count) in mistakes
+    assert mistakes.count("<tr>") - 1 == min(count, 50)
+
+
 def test_lines_are_inputs_with_what_is_expected(tmp_path: Path) -> None:
     path = tmp_path / "cases.ndjson"
     path.write_text(
