@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 from models.bundle import bundled, read_bundle
+from service.cli import main
 from service.cli.demo.steps import STEPS
 from service.embedded import server_urls
 from tests import factories
@@ -27,6 +28,7 @@ from tests import factories
 MEDQUEUE = (sys.executable, "-m", "service.cli")
 MODEL = factories.BREAST_CANCER
 READY_WITHIN_S = 120
+Evaluate = Callable[..., Any]
 MOST_MEMORY_BYTES = 100 * 1024**2  # 59 MiB: it imports neither migrations nor models
 
 
@@ -82,6 +84,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     assert process.wait(30) == 0
 
 
+@pytest.fixture
+def evaluate(stack: Stack, logs_left_as_they_were: None, capsys: pytest.CaptureFixture[str]) -> Evaluate:
+    """`medqueue models evaluate` in this process, which imports scikit-learn once; its document."""
+
+    def run(model: str, data: Path, *options: str) -> Any:
+        words = ("models", "evaluate", model, "--json", "--data", str(data), *options)
+        code = main([*words, "--data-dir", str(stack.data_dir)])
+        written = capsys.readouterr()
+        assert code == 0, written.err
+        return json.loads(written.out)
+
+    return run
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -89,7 +105,7 @@ def free_port() -> int:
 
 
 def test_labelled_cases_are_evaluated_alike_as_table_as_jobs_and_as_batch(
-    stack: Stack, tmp_path: Path
+    evaluate: Evaluate, tmp_path: Path
 ) -> None:
     golden = json.loads((factories.ZOO / MODEL / "golden.json").read_text())["cases"]
     cases = [(case["input"], case["expected"]["label"]) for case in golden]
@@ -99,21 +115,16 @@ def test_labelled_cases_are_evaluated_alike_as_table_as_jobs_and_as_batch(
     lines = (json.dumps({"input": each, "expected": label}) for each, label in cases)
     (tmp_path / "cases.ndjson").write_text("\n".join(lines))
     values = ("--value", "m=malignant", "--value", "b=benign")
-    evaluate, path = ("models", "evaluate", MODEL, "--json", "--data"), str(tmp_path / "cases.ndjson")
-    ran = [
-        stack.run(*evaluate, str(tmp_path / "cases.csv"), "--label", "diagnosis", *values),
-        stack.run(*evaluate, path),
-        stack.run(*evaluate, path, "--batch"),
-    ]
-    assert [each.code for each in ran] == [0, 0, 0], [each.err for each in ran]
-    table, jobs, batch = (each.document for each in ran)
+    table = evaluate(MODEL, tmp_path / "cases.csv", "--label", "diagnosis", *values)
+    jobs = evaluate(MODEL, tmp_path / "cases.ndjson")
+    batch = evaluate(MODEL, tmp_path / "cases.ndjson", "--batch")
     assert table["counts"] == {"cases": len(cases), "answered": len(cases), "abstained": 0, "not scored": 0}
     assert {figure["name"]: figure["value"] for figure in table["figures"]}["accuracy"] == 1.0
     assert table["figures"] == jobs["figures"] == batch["figures"]
 
 
 def test_tasks_with_missing_truths_are_evaluated_alike_as_table_as_jobs_and_as_batch(
-    stack: Stack, tmp_path: Path
+    evaluate: Evaluate, tmp_path: Path
 ) -> None:
     name = "molecule-properties"
     golden = json.loads((factories.ZOO / name / "golden.json").read_text())["cases"][:8]
@@ -127,15 +138,10 @@ def test_tasks_with_missing_truths_are_evaluated_alike_as_table_as_jobs_and_as_b
     (tmp_path / "cases.csv").write_text("\n".join(["smiles,logs,er", *rows]))
     lines = (json.dumps({"input": {"smiles": smiles}, "expected": truth}) for smiles, truth in cases)
     (tmp_path / "cases.ndjson").write_text("\n".join(lines))
-    evaluate, path = ("models", "evaluate", name, "--json", "--data"), str(tmp_path / "cases.ndjson")
     columns = ("--task", "solubility=logs", "--task", "tox21_nr_er=er")
-    ran = [
-        stack.run(*evaluate, str(tmp_path / "cases.csv"), *columns),
-        stack.run(*evaluate, path),
-        stack.run(*evaluate, path, "--batch"),
-    ]
-    assert [each.code for each in ran] == [0, 0, 0], [each.err for each in ran]
-    table, jobs, batch = (each.document["figures"] for each in ran)
+    table = evaluate(name, tmp_path / "cases.csv", *columns)["figures"]
+    jobs = evaluate(name, tmp_path / "cases.ndjson")["figures"]
+    batch = evaluate(name, tmp_path / "cases.ndjson", "--batch")["figures"]
     assert table == jobs == batch
     found = {figure["name"]: (round(figure["value"], 5), figure["rows"]) for figure in table}
     assert found["solubility: root mean squared error"] == (0.5, 8)
