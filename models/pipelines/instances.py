@@ -113,6 +113,20 @@ def without_small(found: Array, count: int, min_area: int) -> tuple[Array, int]:
     return renumbered[found], len(order)
 
 
+def large_enough(found: Array, count: int, min_area: int, share: float) -> tuple[Array, int]:
+    """The regions of at least `min_area` pixels, and of at least `share` of the typical one's, as without_small has them.
+
+    The typical one holds the middle one of all pixels of regions, which are put in the order of their regions' areas: specks
+    hardly move it, other than the median region.
+    """
+    areas = np.sort(np.bincount(found.ravel(), minlength=count + 1)[1:])
+    if share and len(areas):
+        pixels = np.cumsum(areas)
+        typical = areas[np.searchsorted(pixels, pixels[-1] / 2)]
+        min_area = max(min_area, int(np.ceil(share * typical)))
+    return without_small(found, count, min_area)
+
+
 def measured(found: Array, count: int, classes: Array, scores: Array) -> list[Region]:
     """What is measured of each of `count` regions of `found` int32 [H,W], in the order of their numbers.
 

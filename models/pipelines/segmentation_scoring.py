@@ -9,7 +9,7 @@ from models.lazy import np
 from models.pipelines import mask_pictures
 from models.pipelines.contract import Artifact, PredictionInvalid, Run
 from models.pipelines.image_tiles import blended
-from models.pipelines.instances import Region, components, measured, run_lengths, seeded, without_small
+from models.pipelines.instances import Region, components, large_enough, measured, run_lengths, seeded
 from models.pipelines.segmentation_types import (
     CENTRE,
     IMAGE,
@@ -113,7 +113,7 @@ class Segmenter:
         return np.where(belongs, best + 1, 0).astype(np.uint8), scores
 
     def _instances(self, classes: Array, centre: Array, min_area: int) -> tuple[Array, int]:
-        """The label map int32 [H,W] of instances of `min_area` pixels or more, and how many."""
+        """The label map int32 [H,W] of instances that are large enough, and how many; see instances.large_enough."""
         rule = self._parameters.instances
         if rule.rule == "seeds":
             found, count = seeded(classes > 0, centre, rule.seed, rule.smallest_seed)
@@ -123,7 +123,7 @@ class Segmenter:
                 some, more = components(classes == number)
                 found[some > 0] = some[some > 0] + count
                 count += more
-        return without_small(found, count, min_area)
+        return large_enough(found, count, min_area, self._parameters.min_area_share)
 
     def _result(
         self, told: Mapping[str, Any], labels: Array, regions: Sequence[Region]

@@ -59,6 +59,7 @@ class SegmentationParameters(ImageFileParameters):
     std: Numbers = (1.0,)
     threshold: Share = 0.5
     min_area: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    min_area_share: Share = 0.0
     max_instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES)] = 10_000
     instances: InstanceParameters = Field(default_factory=InstanceParameters)
     novelty: Novelty | None = None

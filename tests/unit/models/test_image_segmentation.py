@@ -94,6 +94,29 @@ def test_options_change_threshold_least_area_and_overlap() -> None:
     assert areas == [[24, 160, 9], [24, 9], [24, 160], [24, 160, 9]]
 
 
+def test_instances_far_smaller_than_the_typical_one_of_the_image_are_left_out() -> None:
+    chosen: list[tuple[float, dict[str, Any]]] = [
+        (0.05, {}), (0.1, {}), (0.15, {}), (0.16, {}), (0.0, {"min_area": 20}), (0.1, {"min_area": 30}),
+    ]  # fmt: skip
+    areas = [
+        [
+            each["area"]
+            for each in scored(segmentation(min_area_share=share), png(squares()), **options)[0].result[
+                "instances"
+            ]
+        ]
+        for share, options in chosen
+    ]
+    assert areas == [
+        [24, 160, 9],
+        [24, 160],
+        [24, 160],
+        [160],
+        [24, 160],
+        [160],
+    ]  # of 160: 8, 16, 24 and 25.6 pixels
+
+
 @pytest.mark.parametrize(
     ("options", "pointer"),
     [

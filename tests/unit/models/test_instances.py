@@ -8,7 +8,14 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from models.pipelines.instances import components, measured, run_lengths, seeded, without_small
+from models.pipelines.instances import (
+    components,
+    large_enough,
+    measured,
+    run_lengths,
+    seeded,
+    without_small,
+)
 
 EIGHT = np.ones((3, 3))
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -93,6 +100,17 @@ def test_small_regions_go_and_the_others_are_numbered_in_order(mask: NDArray[np.
     assert ((kept > 0) == np.isin(found, large)).all()
     _, first = np.unique(kept[::-1][kept[::-1] > 0], return_index=True)
     assert (np.diff(first) > 0).all()
+
+
+def test_specks_are_judged_by_the_typical_region_of_their_image() -> None:
+    specks = np.zeros((12, 60), np.int32)
+    specks[0, :40:2] = specks[1, :40:2] = np.arange(1, 21)  # 20 regions of 2 pixels
+    large = specks.copy()
+    large[4:8, 0:10], large[4:8, 20:30] = 21, 22  # of 40
+    assert large_enough(specks, 20, 1, 0.1)[1] == 20
+    assert large_enough(large, 22, 1, 0.1)[1] == 2
+    assert large_enough(large, 22, 1, 0.05)[1] == 22
+    assert large_enough(np.zeros((3, 3), np.int32), 0, 1, 0.1)[1] == 0
 
 
 @given(mask=MASKS, chance=st.integers(0, 1000))
