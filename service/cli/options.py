@@ -54,37 +54,35 @@ class Moment(click.ParamType[datetime]):
             self.fail("give a time such as 2027-01-31T18:00:00Z or 2027-01-31T19:00:00+01:00", param, ctx)
 
 
-class ModelOption(click.ParamType[tuple[str, Any]]):
-    """An option of a model, `NAME=VALUE`: the value is JSON, or otherwise a string."""
+class Pair(click.ParamType[tuple[str, Any]]):
+    """Two texts joined by `=`, such as NAME=VALUE: `form` names both, `example` shows both.
 
-    name = "name=value"
+    The first `=` divides them, or with `last` the last one; the first text may then be empty. `read` makes a value of the
+    second text, which may then be empty.
+    """
+
+    def __init__(
+        self, form: str, example: str, *, last: bool = False, read: Callable[[str], Any] | None = None
+    ) -> None:
+        self.name = form.lower()
+        self._form, self._example, self._last, self._read = form, example, last, read
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, Any]:
-        """Name and value."""
-        name, equals, told = value.partition("=")
-        if not equals or not name:
-            self.fail("write it as NAME=VALUE, such as top=5", param, ctx)
-        try:
-            return name, read_json(told.encode())
-        except (JsonInvalid, UnicodeEncodeError):
-            return name, told
+        """Both parts."""
+        first, equals, second = value.rpartition("=") if self._last else value.partition("=")
+        if not equals or (not first and not self._last) or (not second and self._read is None):
+            self.fail(f"write it as {self._form}, such as {self._example}", param, ctx)
+        return first, second if self._read is None else self._read(second)
 
 
-class NamedFile(click.ParamType[tuple[str, str]]):
-    """A file that is a part of an input, `NAME=PATH`."""
-
-    name = "name=path"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Name and path."""
-        name, _, path = value.partition("=")
-        if not name or not path:
-            self.fail("write it as NAME=PATH, such as scan=chest.png", param, ctx)
-        return name, path
+def json_or_text(text: str) -> Any:
+    """The JSON value that is written, or otherwise the text."""
+    try:
+        return read_json(text.encode())
+    except (JsonInvalid, UnicodeEncodeError):
+        return text
 
 
 def each_name_once(
@@ -101,7 +99,7 @@ def each_name_once(
 model_options = click.option(
     "--option",
     "options",
-    type=ModelOption(),
+    type=Pair("NAME=VALUE", "top=5", read=json_or_text),
     multiple=True,
     callback=each_name_once,
     metavar="NAME=VALUE",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli.evaluation.command import EXTRA, ValueOfLabel
+from service.cli.evaluation.command import EXTRA, LABEL_OF_VALUE
 from service.cli.exits import ExitCode
 from service.cli.options import json_option
 from service.cli.output import Output
@@ -51,7 +51,7 @@ class _LabelledFile:
 @click.option("--data", type=existing, metavar="FILE", help="Labelled cases, to measure the figures again.")
 @click.option("--label", metavar="COLUMN", help="Column of a table that holds the truth.")
 @click.option(
-    "--value", "values", type=ValueOfLabel(), multiple=True, metavar="VALUE=LABEL",
+    "--value", "values", type=LABEL_OF_VALUE, multiple=True, metavar="VALUE=LABEL",
     help="The label that a value of the truth stands for (repeatable).",
 )  # fmt: skip
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="A column to ignore (repeatable).")

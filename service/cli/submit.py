@@ -15,7 +15,7 @@ from service.cli.batches.sources import is_batch
 from service.cli.cases import EXAMPLE_UPLOAD, STDIN, FileCase, JsonCases, read_cases, read_file
 from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
-from service.cli.options import FiniteRange, Moment, NamedFile, each_name_once, model_options, over_api
+from service.cli.options import FiniteRange, Moment, Pair, each_name_once, model_options, over_api
 from service.lifecycle import JobState, Priority
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ OF_FIELDS = {FieldCode.MISSING_FIELD, FieldCode.UNKNOWN_FIELD}  # what only mode
 @click.option(
     "--part",
     "parts",
-    type=NamedFile(),
+    type=Pair("NAME=PATH", "scan=chest.png"),
     multiple=True,
     callback=each_name_once,
     metavar="NAME=PATH",

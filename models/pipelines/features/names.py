@@ -8,6 +8,7 @@ from models.field_codes import FieldCode
 from models.pipelines.contract import FieldFault, pointer_to
 from models.pipelines.names import folded
 
+MOST_LETTERS: Final = 64  # of a key that is compared
 _NAMED: Final = 20  # a client may send any number of fields we do not know
 
 
@@ -33,6 +34,11 @@ class FieldNames:
 
     def _advice(self, key: str) -> str:
         """What to do with an unknown field. Names the model's own fields only: a key may hold anything."""
-        near = difflib.get_close_matches(folded(key), self._folded, n=1) if len(key) <= 64 else []
-        meant = f" Did you mean {self._folded[near[0]]}?" if near else ""
+        near = self.nearest(key)
+        meant = "" if near is None else f" Did you mean {near}?"
         return f"The model does not take this field: remove it.{meant}"
+
+    def nearest(self, key: str) -> str | None:
+        """The name that a key resembles most, if any."""
+        near = difflib.get_close_matches(folded(key), self._folded, n=1) if len(key) <= MOST_LETTERS else []
+        return self._folded[near[0]] if near else None

@@ -5,7 +5,13 @@ from http import HTTPStatus
 import structlog
 from flask import Flask, Response, request
 from pydantic_core import to_json
-from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from service import errors
 from service.api.http import request_ids
@@ -124,6 +130,16 @@ def _service_error(error: ServiceError) -> Response:
     return response
 
 
+def _advice(error: HTTPException, status: int) -> str:
+    """What to do about a request that no view answers."""
+    if isinstance(error, NotFound):
+        return "Nothing is at this address. /openapi.json lists the addresses, and /docs explains them: compare the path."
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        methods = ", ".join(sorted(error.valid_methods))
+        return f"This address does not take {request.method}. It takes {methods}."
+    return error.description or HTTPStatus(status).phrase
+
+
 def _http_error(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         return _service_error(errors.BodyTooLarge())
@@ -137,7 +153,7 @@ def _http_error(error: HTTPException) -> Response:
             "title": HTTPStatus(status).phrase,
             "status": status,
             "code": code,
-            "detail": error.description or HTTPStatus(status).phrase,
+            "detail": _advice(error, status),
         },
         status,
     )

@@ -16,6 +16,7 @@ from werkzeug.http import parse_list_header
 from models.field_codes import FieldCode, OtherCode
 from models.pipelines import pointer_to
 from models.strict_json import JsonInvalid, read_json
+from service.api.http.unknown_names import unknown_name
 from service.errors import (
     BodyNotJson,
     CursorInvalid,
@@ -50,7 +51,7 @@ def part_as(schema: type[Schema], part: object) -> Schema:
     try:
         return schema.model_validate(part)
     except ValidationError as error:
-        raise request_invalid(error) from None
+        raise request_invalid(error, schema) from None
 
 
 def query_as(schema: type[Schema]) -> Schema:
@@ -66,7 +67,7 @@ def query_as(schema: type[Schema]) -> Schema:
     try:
         return schema.model_validate(request.args.to_dict())
     except ValidationError as error:
-        raise request_invalid(error) from None
+        raise request_invalid(error, schema) from None
 
 
 class NoQuery(BaseModel):
@@ -75,19 +76,21 @@ class NoQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def request_invalid(error: ValidationError) -> ServiceError:
-    """What pydantic found, as a problem that names each field and never quotes a value."""
+def request_invalid(error: ValidationError, schema: type[BaseModel]) -> ServiceError:
+    """What pydantic found of a `schema`, as a problem that names each field and never quotes a value."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
     return RequestInvalid(
         errors=tuple(
-            FieldError(pointer_to(*map(str, fault["loc"])), OtherCode(fault["type"]), _words(fault))
+            FieldError(pointer_to(*map(str, fault["loc"])), OtherCode(fault["type"]), _words(fault, schema))
             for fault in found
         )
     )
 
 
-def _words(fault: ErrorDetails) -> str:
+def _words(fault: ErrorDetails, schema: type[BaseModel]) -> str:
     """What is wrong: of what our validators raise, their words alone, without "Value error, " in front."""
+    if fault["type"] == "extra_forbidden":
+        return unknown_name(schema, fault["loc"])
     words = fault["msg"]
     return (words.partition(", ")[2] or words) if fault["type"] in RAISED else words
 

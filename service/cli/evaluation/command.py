@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from service.cli.exits import ExitCode
-from service.cli.options import FiniteRange, model_options, over_api
+from service.cli.options import FiniteRange, Pair, model_options, over_api
 
 if TYPE_CHECKING:
     from service.cli.client import ApiClient, Json
@@ -20,34 +20,7 @@ if TYPE_CHECKING:
 EXTRA = "medqueue models evaluate needs scikit-learn and matplotlib: pip install 'medqueue[evaluate]'."
 
 
-class ValueOfLabel(click.ParamType[tuple[str, str]]):
-    """A value of the truth and the label that it stands for, `VALUE=LABEL`."""
-
-    name = "value=label"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Value and label."""
-        told, equals, label = value.rpartition("=")
-        if not equals or not label:
-            self.fail("write it as VALUE=LABEL, such as 1=malignant", param, ctx)
-        return told, label
-
-
-class ColumnOfTask(click.ParamType[tuple[str, str]]):
-    """A task and the column that holds its truth, `TASK=COLUMN`."""
-
-    name = "task=column"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Task and column."""
-        task, equals, column = value.partition("=")
-        if not equals or not task or not column:
-            self.fail("write it as TASK=COLUMN, such as solubility=log_solubility", param, ctx)
-        return task, column
+LABEL_OF_VALUE = Pair("VALUE=LABEL", "1=malignant", last=True)
 
 
 @click.command("evaluate")
@@ -61,11 +34,11 @@ class ColumnOfTask(click.ParamType[tuple[str, str]]):
 )
 @click.option("--label", metavar="COLUMN", help="Column of a table that holds the truth.")
 @click.option(
-    "--task", "columns", type=ColumnOfTask(), multiple=True, metavar="TASK=COLUMN",
+    "--task", "columns", type=Pair("TASK=COLUMN", "solubility=log_solubility"), multiple=True, metavar="TASK=COLUMN",
     help="Of a model with several tasks, the column of a table that holds the truth of one (repeatable).",
 )  # fmt: skip
 @click.option(
-    "--value", "values", type=ValueOfLabel(), multiple=True, metavar="VALUE=LABEL",
+    "--value", "values", type=LABEL_OF_VALUE, multiple=True, metavar="VALUE=LABEL",
     help="The label that a value of the truth stands for (repeatable).",
 )  # fmt: skip
 @click.option(

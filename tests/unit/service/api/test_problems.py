@@ -9,7 +9,7 @@ from flask import Flask, Response, abort, request
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
@@ -18,6 +18,7 @@ from models.manifest import ModelManifest
 from service import errors
 from service.api.http.problems import MAX_FIELD_ERRORS, PROBLEM_TYPE, STATUS, install, problem_of
 from service.api.http.requests import body_as, query_as, request_invalid
+from service.api.http.unknown_names import unknown_name
 from service.api.jobs.routes import EventQuery, JobQuery
 from service.api.jobs.schemas import BulkRequest, SubmitRequest
 from service.errors import FieldError, ServiceError
@@ -231,6 +232,68 @@ def test_a_refused_method_names_the_allowed_ones(client: FlaskClient) -> None:
     assert "GET" in client.put("/fails").headers["Allow"]
 
 
+def test_an_unknown_address_is_answered_with_where_the_addresses_are(client: FlaskClient) -> None:
+    found = problem(client.get("/v1/job"))
+    assert (found["code"], found["status"]) == ("not_found", 404)
+    assert found["detail"].startswith("Nothing is at this address. /openapi.json lists the addresses")
+
+
+def test_a_refused_method_is_answered_with_what_to_send_instead(client: FlaskClient) -> None:
+    found = problem(client.put("/submit"))
+    assert found["code"] == "method_not_allowed"
+    assert found["detail"] == "This address does not take PUT. It takes OPTIONS, POST."
+
+
+def advice(response: TestResponse) -> dict[str, str]:
+    """What to change by pointer."""
+    return {field["pointer"]: field["detail"] for field in problem(response)["errors"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("Priority", "priority"), ("callbackUrl", "callback_url"), ("dead_line", "deadline"), ("colour", None)],
+)
+def test_an_unknown_field_is_answered_with_the_name_it_resembles(
+    name: str, meant: str | None, client: FlaskClient
+) -> None:
+    hint = "" if meant is None else f" Did you mean {meant}?"
+    words = f"Nothing here has this name: remove it.{hint}"
+    assert advice(client.post("/submit", json=GOOD | {name: 1})) == {f"/{name}": words}
+
+
+def test_an_unknown_parameter_is_answered_with_the_name_it_resembles(client: FlaskClient) -> None:
+    words = "Nothing here has this name: remove it. Did you mean limit?"
+    assert advice(client.get("/jobs?limits=5")) == {"/limits": words}
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id_column: str = ""
+
+
+class Outer(BaseModel):
+    source: Inner | None = None
+    several: list[Inner] = []
+    other: str = ""
+
+
+@pytest.mark.parametrize(
+    ("place", "meant"),
+    [
+        (("source", "idcolumn"), " Did you mean id_column?"),
+        (("several", 3, "id-column"), " Did you mean id_column?"),
+        (("sources",), " Did you mean source?"),
+        (("other", "id_columns"), ""),
+        (("nothing", "id_columns"), ""),
+    ],
+)
+def test_an_unknown_name_inside_is_compared_with_those_of_its_place(
+    place: tuple[int | str, ...], meant: str
+) -> None:
+    assert unknown_name(Outer, place) == f"Nothing here has this name: remove it.{meant}"
+
+
 def test_a_body_past_the_limit_is_refused_with_our_code(client: FlaskClient) -> None:
     response = client.post("/submit", data=b" " * 10_001)
     assert (response.status_code, problem(response)["code"]) == (413, "body_too_large")
@@ -310,7 +373,7 @@ def test_no_combination_of_wrong_fields_gives_a_value_back(change: dict[str, Any
     try:
         SubmitRequest.model_validate_json(json.dumps(GOOD | change))
     except ValidationError as error:
-        fault = request_invalid(error)
+        fault = request_invalid(error, SubmitRequest)
         assert isinstance(fault, errors.RequestInvalid | errors.BodyNotJson)
         assert MARK not in json.dumps(problem_of(fault))
 
@@ -318,7 +381,9 @@ def test_no_combination_of_wrong_fields_gives_a_value_back(change: dict[str, Any
 def test_a_name_with_a_slash_is_escaped_in_its_pointer() -> None:
     with pytest.raises(ValidationError) as caught:
         SubmitRequest.model_validate(GOOD | {"metadata": {"a/b~c": 1}})
-    assert [field.pointer for field in request_invalid(caught.value).errors] == ["/metadata/a~1b~0c"]
+    assert [field.pointer for field in request_invalid(caught.value, SubmitRequest).errors] == [
+        "/metadata/a~1b~0c"
+    ]
 
 
 def test_a_bulk_request_of_too_many_items_is_refused(client: FlaskClient) -> None:
