@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.bootstrap import bootstrap
+from service.bootstrap import ADMIN_KEY_FILE, bootstrap, ensure_admin
 from service.cli.exits import ExitCode
 from service.config import Settings
+from service.crypto import Keyring
+from service.db import Database
 from service.embedded.commands import scheduler_command, worker_command
 from service.faults import faults_file, read_faults
 from service.process import WRONG_SETTING_STATUS
@@ -32,9 +34,9 @@ class Start:
 
 
 @pytest.fixture
-def deployed(settings: Settings) -> Settings:
-    settings.data_dir.mkdir(exist_ok=True)
-    bootstrap(settings)
+def deployed(settings: Settings, database: Database, keyring: Keyring) -> Settings:
+    """An installation without models: no process gets as far as looking for one."""
+    ensure_admin(database, keyring, settings.data_dir / ADMIN_KEY_FILE)
     return settings.model_copy(update={"worker_name": "w"})
 
 
@@ -134,6 +136,7 @@ def test_a_wrong_setting_stops_the_whole_stack(deployed: Settings, tmp_path: Pat
         "MEDQUEUE_MASTER_KEY": base64.b64encode(b"o" * 32).decode(),
         "MEDQUEUE_BLOB_URL": (tmp_path / "file").as_uri(),
     }
+    bootstrap(deployed)
     command = (str(Path(sys.executable).with_name("medqueue")), "up", "--port", str(free_port()))
     for setting, value in wrong.items():
         check(started(deployed, command, **{setting: value}), setting)
