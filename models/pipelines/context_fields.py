@@ -24,7 +24,8 @@ from models.pipelines.side_files import SideFile
 
 MOST_CODES: Final = 1000
 LONGEST_CODE: Final = 300
-_GROUPS: Final = ("group", "display", "codes")
+_NEEDED: Final = ("group", "display")
+_COLUMNS: Final = (*_NEEDED, "codes")
 
 Code = Annotated[str, Field(min_length=1, max_length=LONGEST_CODE, pattern=r"\S")]
 
@@ -206,7 +207,7 @@ class _CodeColumns(Columns):
         self._category = field.category
         self._groups: list[tuple[str, str]] = []
         self._by_code: dict[str, int] = {}
-        for number, line in read_lines(content, field.file, _GROUPS, _GROUPS):
+        for number, line in read_lines(content, field.file, _NEEDED, _COLUMNS):
             place = len(self._groups)
             self._groups.append((line["group"], line["display"]))
             for code in dict.fromkeys(map(folded, (line["group"], *listed(line["codes"])))):

@@ -28,6 +28,7 @@ from models.pipelines.contract import (
     TensorSpec,
     pointer_to,
 )
+from models.pipelines.drug_safety_rule import DrugSafetyRule
 from models.pipelines.item_catalogue import Catalogue, folded
 from models.pipelines.recommendation_rules import NoRule
 from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
@@ -51,13 +52,17 @@ class RecommendationParameters(ManifestTable):
     title: Text = Field("Items", description="what the items are called")
     most: int = Field(MOST_ITEMS, ge=1, le=MOST_ITEMS, description="most items of a history")
     context: Annotated[tuple[AContextField, ...], Field(max_length=100, strict=False)] = ()
+    rule: DrugSafetyRule | None = Field(None, description="what reviews the ranking")
     example: Annotated[tuple[Text, ...], Field(min_length=1, strict=False, description="a history to show")]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        names = [HISTORY, PRESENT, *(field.name for field in self.context)]
-        if len(set(names)) < len(names):
-            raise ValueError("context: give each field its own name, other than history and present")
+        own = [field.name for field in self.context]
+        taken = [HISTORY, PRESENT, *(self.rule.fields() if self.rule else ())]
+        if len({*own, *taken}) < len(own) + len(taken):
+            raise ValueError(f"context: give each field its own name, other than {', '.join(taken)}")
+        if self.rule and (lacking := {self.rule.age, self.rule.sex} - {None, *own}):
+            raise ValueError(f"rule: context has no field {lacking.pop()!r}")
         return self
 
 
@@ -75,6 +80,7 @@ class Recommendation(
             HISTORY: (Annotated[list[Code], self._items(_EVER, given.example)], []),
             PRESENT: (Annotated[list[Code] | None, self._items(_NOW)], None),
             **{field.name: field.annotation() for field in given.context},
+            **(given.rule.fields() if given.rule else {}),
         }
         self.input_type = create_model("RecommendationInput", __base__=RecommendationInput, **fields)
 
@@ -120,9 +126,12 @@ class Recommendation(
                 )
             seen.add(folded(name))
 
-    def open_bundle(self, folder: Path) -> Recommender:  # noqa: ARG002 - a rule has files
-        """See TypedPipeline."""
-        return Recommender(self.catalogue, self.columns, NoRule())
+    def open_bundle(self, folder: Path) -> Recommender:
+        """See TypedPipeline. Raises BundleRefused if the rule's tables cannot be used."""
+        given = self.parameters.rule
+        if given is None:
+            return Recommender(self.catalogue, self.columns, NoRule())
+        return Recommender(self.catalogue, self.columns, given.open(folder), given.kind)
 
 
 load = Recommendation.load

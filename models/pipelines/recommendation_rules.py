@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from models.pipelines.item_catalogue import Item
@@ -29,22 +28,11 @@ class Rule(Protocol):
     """Reviews rankings. One instance serves all threads."""
 
     def review(self, facts: Mapping[str, Any], present: Sequence[str], ranked: Sequence[Item]) -> Reviewed:
-        """Review the items, best first. `facts` are the input's fields, None where unknown; `present` is as callers wrote it.
+        """Review the items, best first. `facts` are the input's fields, None where unknown.
 
+        `present` are the ids of what is had now, and, of what the catalogue does not know, what the caller wrote.
         An item is judged by those ranked above it alone, so that a longer ranking begins as a shorter one does.
         """
-
-
-class RuleParameters(Protocol):
-    """The manifest's table of a rule."""
-
-    kind: str
-
-    def fields(self) -> Mapping[str, tuple[Any, Any]]:
-        """What it asks for beside the recommender's own fields: type and default of each."""
-
-    def open(self, folder: Path) -> Rule:
-        """The rule, with the files of the bundle in `folder`. Raises BundleRefused."""
 
 
 class NoRule:

@@ -175,9 +175,11 @@ class Recommender:
         """The ranking after the rule, cut behind the last item of the answer."""
         top = case.options.top
         facts = {name: getattr(case.input, name) for name in type(case.input).model_fields}
+        found = ((name, self._catalogue.find(name)) for name in present_of(case.input))
+        present = [name if item is None else item.id for name, item in found]
         number = top
         while True:
-            reviewed = self._rule.review(facts, present_of(case.input), ranked[:number])
+            reviewed = self._rule.review(facts, present, ranked[:number])
             if len(reviewed.kept) >= top or number >= len(ranked):
                 return reviewed
             number += top - len(reviewed.kept)

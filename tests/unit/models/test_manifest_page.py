@@ -19,6 +19,7 @@ from models.pipelines.classification_parameters import (
 )
 from models.pipelines.context_fields import CategoryField, CodesField, ContextField, NumberField
 from models.pipelines.detection_types import DetectionLabel, DetectionParameters
+from models.pipelines.drug_safety_rule import DrugSafetyRule
 from models.pipelines.ecg_input import EcgParameters
 from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, IntegerFeature, TextFeature
 from models.pipelines.features.numbers import MeasuredFeature
@@ -82,6 +83,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `semantic-search`": SearchParameters,
     "`[parameters.relevance]`": Relevance,
     "`[parameters]` of `recommendation`": RecommendationParameters,
+    "`[parameters.rule]`": DrugSafetyRule,
     "A field of a recommender": ContextField,
     "A number of a recommender": NumberField,
     "A category of a recommender": CategoryField,

@@ -1,0 +1,135 @@
+"""The drug safety rule of recommenders of drugs: `[parameters.rule]` with `kind = "drug-safety"`. See models.drug_safety.
+
+Items are known to it by their ids: names of ingredients, products, or codes of RxNorm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from models import drug_safety
+from models.drug_safety import DrugSafety, Finding, Level, Patient, ReadFile, TableUnusable
+from models.manifest import BundleRefused, Fault, ManifestTable
+from models.pipelines.item_catalogue import Item
+from models.pipelines.recommendation_rules import Reviewed
+from models.pipelines.recommendation_types import Objection, Unchecked
+
+_SHIPPED: Final = Path(drug_safety.__file__).parent
+_LONGEST: Final = 300
+_MOST: Final = 200
+_CLEARANCE: Final = 300.0  # ml/min: more than any kidneys clear
+_NOT_SAID: Final = "null or omitted if not known"
+
+
+class DrugSafetyRule(ManifestTable):
+    """The `[parameters.rule]` table."""
+
+    kind: Literal["drug-safety"]
+    folder: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        description="tables of the bundle's own; those of medqueue if omitted",
+    )
+    removes: Literal["contraindicated", "not recommended"] = Field(
+        "not recommended",
+        description="from which level on a drug is removed; one of a lower level is flagged",
+    )
+    age: str | None = Field(None, description="the field of `context` with the age in years")
+    sex: str | None = Field(None, description="the field of `context` with `female` and `male`")
+
+    def fields(self) -> dict[str, tuple[Any, Any]]:
+        """What it asks for: type and default of each field."""
+        text = Annotated[str, Field(min_length=1, max_length=_LONGEST, pattern=r"\S")]
+        return {
+            "allergies": _optional(list[text], "Allergies", "an empty list if there are none", max_length=_MOST),
+            "pregnant": _optional(bool, "Pregnant", ""),
+            "breastfeeding": _optional(bool, "Breastfeeding", ""),
+            "creatinine_clearance_ml_min": _optional(
+                float, "Creatinine clearance", "or the estimated glomerular filtration rate",
+                ge=0, le=_CLEARANCE, json_schema_extra={"unit": "mL/min"},
+            ),
+        }  # fmt: skip
+
+    def open(self, folder: Path) -> DrugSafetyReview:
+        """The rule with its tables. Raises BundleRefused."""
+        if self.folder is None:
+            return DrugSafetyReview(self, _shipped())
+        try:
+            return DrugSafetyReview(self, DrugSafety.read(_reading(folder), self.folder))
+        except TableUnusable as unusable:
+            raise BundleRefused(Fault(unusable.path, "side_file_unusable", unusable.detail)) from None
+
+
+class DrugSafetyReview:
+    """Reviews rankings of drugs. One instance serves all threads."""
+
+    def __init__(self, parameters: DrugSafetyRule, safety: DrugSafety) -> None:
+        self._parameters = parameters
+        self._safety = safety
+        levels = list(Level)
+        self._removing = frozenset(levels[: levels.index(Level(parameters.removes)) + 1])
+
+    def review(self, facts: Mapping[str, Any], present: Sequence[str], ranked: Sequence[Item]) -> Reviewed:
+        """See Rule."""
+        by_id = {item.id: item for item in ranked}
+        found = self._safety.review(self._patient(facts), present, list(by_id), self._removing)
+        return Reviewed(
+            tuple(by_id[name] for name in found.kept),
+            tuple(_objection(each, by_id[each.drug]) for each in found.removed),
+            tuple(_objection(each, by_id[each.drug]) for each in found.flagged),
+            tuple(
+                Unchecked(subject=each.subject, check=each.check, reason=each.reason, detail=each.detail)
+                for each in found.unchecked
+            ),
+        )
+
+    def _patient(self, facts: Mapping[str, Any]) -> Patient:
+        given, allergies = self._parameters, facts.get("allergies")
+        return Patient(
+            allergies=None if allergies is None else tuple(allergies),
+            age_years=facts.get(given.age) if given.age else None,
+            sex=facts.get(given.sex) if given.sex else None,
+            pregnant=facts.get("pregnant"),
+            breastfeeding=facts.get("breastfeeding"),
+            creatinine_clearance_ml_min=facts.get("creatinine_clearance_ml_min"),
+        )
+
+
+def _optional(kind: Any, title: str, description: str, **rules: Any) -> tuple[Any, Any]:
+    words = "; ".join(filter(None, (description, _NOT_SAID)))
+    return Annotated[kind | None, Field(title=title, description=words, **rules)], None
+
+
+def _objection(finding: Finding, item: Item) -> Objection:
+    return Objection(
+        id=item.id,
+        display=item.display,
+        kind=finding.kind,
+        level=finding.level,
+        against=finding.with_,
+        condition=finding.condition,
+        explanation=finding.mechanism,
+        source=finding.source,
+        date=finding.date,
+        language=finding.language,
+    )
+
+
+def _reading(folder: Path) -> ReadFile:
+    def read(path: str) -> bytes:
+        try:
+            return (folder / path).read_bytes()
+        except OSError:
+            raise TableUnusable(path, "the bundle lacks this table: add it and seal the bundle") from None
+
+    return read
+
+
+@cache
+def _shipped() -> DrugSafety:
+    return DrugSafety.read(_reading(_SHIPPED), "tables")

@@ -1,0 +1,164 @@
+"""The drug safety rule in a recommender: which drugs it takes out of the ranking, what it is told, and what it says."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import drug_safety
+from models.drug_safety import FILES, DrugSafety, Level, Patient
+from models.manifest import BundleRefused, ManifestInvalid
+from models.pipelines import Case, InputRejected
+from models.pipelines.drug_safety_rule import DrugSafetyReview, DrugSafetyRule
+from models.pipelines.item_catalogue import Item
+from models.pipelines.recommendation import Recommendation
+from tests.unit.models.example_recommender import IDS, recommender
+
+TABLES = Path(drug_safety.__file__).parent / "tables"
+RULE = {"kind": "drug-safety", "age": "age", "sex": "sex"}
+WARFARIN = Item("warfarin", "Warfarin", None, (), None)
+ASPIRIN = Item("aspirin", "Aspirin", None, (), None)
+
+
+def rule_of(**parameters: str) -> DrugSafetyRule:
+    return DrugSafetyRule.model_validate({"kind": "drug-safety", **parameters})
+
+
+def scored(made: Recommendation, folder: Path = Path(), options: Any = None, **fields: Any) -> Any:
+    case = Case(made.encode(fields), made.check_options(options or {}))
+    order = np.arange(len(IDS), 0, -1, dtype=np.float32)  # as the catalogue is
+    answers = made.open(folder).score(
+        lambda feeds, graph="model": {"scores": np.tile(order, (len(feeds["history"]), 1))}, [case]
+    )
+    return answers[0].result
+
+
+def test_a_contraindicated_drug_is_removed_with_its_reason_and_source() -> None:
+    found = scored(recommender(rule=RULE), history=["insulin"], present=["warfarin"], age=70.0)
+    assert "aspirin" not in [item["id"] for item in found["items"]]
+    removed = [each for each in found["removed"] if each["id"] == "aspirin"]
+    assert removed[0]["against"] == "warfarin"
+    assert (removed[0]["kind"], removed[0]["level"]) == ("interaction", "contraindicated")
+    assert all(each["source"] and each["date"] and each["language"] == "fr" for each in removed)
+    assert found["rule"] == "drug-safety"
+    assert found["unknown"] == [{"field": "present", "code": "warfarin"}]  # to the catalogue, not to the rule
+
+
+def test_a_drug_is_known_to_the_rule_by_whatever_name_the_catalogue_lists() -> None:
+    made = recommender(rule=RULE)
+    by_code = scored(made, history=["hicl:3660"], present=["hicl:3660"])
+    assert not [each for each in by_code["unchecked"] if each["subject"] == "hicl:3660"]
+    assert by_code == scored(made, history=["furosemide"], present=["furosemide"])
+
+
+def test_what_the_rule_does_not_know_is_unchecked() -> None:
+    found = scored(recommender(rule=RULE), history=["furosemide", "unheard of"])
+    assert ("unheard of", None, "unknown-name") in [
+        (each["subject"], each["check"], each["reason"]) for each in found["unchecked"]
+    ]
+
+
+def test_without_a_rule_nothing_is_removed_and_the_answer_says_so() -> None:
+    found = scored(recommender(), history=["insulin"], present=["warfarin"])
+    assert "aspirin" in [item["id"] for item in found["items"]]
+    assert (found["removed"], found["rule"]) == ([], None)
+
+
+def test_the_rule_is_told_all_that_is_known_of_the_patient() -> None:
+    seen: list[Patient] = []
+
+    class Watching(DrugSafety):
+        def __init__(self) -> None: ...
+
+        def review(self, patient: Patient, *more: Any, **others: Any) -> Any:
+            seen.append(patient)
+            return drug_safety.Review((), (), (), ())
+
+    facts = {
+        "age": 70.0, "sex": "female", "allergies": ["penicillin"], "pregnant": False, "breastfeeding": None,
+        "creatinine_clearance_ml_min": 25.0,
+    }  # fmt: skip
+    DrugSafetyReview(DrugSafetyRule.model_validate(RULE), Watching()).review(facts, [], [])
+    DrugSafetyReview(rule_of(), Watching()).review({}, [], [])
+    assert seen[0] == Patient(("penicillin",), 70.0, "female", False, None, 25.0)
+    assert seen[1] == Patient()
+
+
+def test_an_empty_list_of_allergies_means_none_and_a_missing_one_unknown() -> None:
+    made = recommender(rule=RULE)
+    assert made.read_input(made.encode({"history": ["aspirin"], "allergies": []})).allergies == []  # type: ignore[attr-defined]  # a field of the rule
+    assert made.read_input(made.encode({"history": ["aspirin"]})).allergies is None  # type: ignore[attr-defined]  # as above
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"allergies": "penicillin"}, "/allergies"),
+        ({"allergies": [""]}, "/allergies/0"),
+        ({"pregnant": "no"}, "/pregnant"),
+        ({"creatinine_clearance_ml_min": -1.0}, "/creatinine_clearance_ml_min"),
+        ({"creatinine_clearance_ml_min": 301.0}, "/creatinine_clearance_ml_min"),
+    ],
+)
+def test_what_the_rule_asks_for_is_checked_at_submit(fields: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(InputRejected) as refused:
+        recommender(rule=RULE).encode({"history": ["aspirin"], **fields})
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+def test_a_bundle_may_bring_tables_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    for name in FILES:
+        (tmp_path / "tables" / name).write_bytes((TABLES / name).read_bytes())
+    path = tmp_path / "tables" / "interactions.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        [header, *lines] = list(csv.reader(file))
+    kept = [line for line in lines if "ACETYLSALICYLIQUE" not in line[0] + line[1] + line[5]]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *kept])
+    own = rule_of(folder="tables").open(tmp_path)
+    shipped = rule_of().open(tmp_path)
+    assert shipped.review({}, ["warfarin"], [ASPIRIN]).removed[0].level == Level.CONTRAINDICATED
+    assert own.review({}, ["warfarin"], [ASPIRIN]).removed == ()
+
+
+def test_tables_that_are_missing_refuse_the_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused, match="the bundle lacks this table"):
+        recommender(rule={**RULE, "folder": "tables"}).open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{"kind": "another"}, {**RULE, "age": "years"}, {**RULE, "folder": "../tables"}, {"folder": "tables"}],
+)
+def test_a_rule_that_cannot_be_used_is_refused(rule: dict[str, Any]) -> None:
+    with pytest.raises(ManifestInvalid, match="rule"):
+        recommender(rule=rule)
+
+
+def test_a_field_of_the_context_cannot_have_the_name_of_one_of_the_rule() -> None:
+    field = {"name": "pregnant", "title": "Pregnant", "type": "category", "values": ["yes", "no"]}
+    with pytest.raises(ManifestInvalid, match="its own name"):
+        recommender(rule={"kind": "drug-safety"}, context=[field])
+    recommender(context=[field])
+
+
+def test_a_manifest_may_have_drugs_that_are_not_recommended_flagged() -> None:
+    metoprolol = Item("metoprolol", "Metoprolol", None, (), None)
+    strict = rule_of().open(Path())
+    mild = rule_of(removes="contraindicated").open(Path())
+    assert {each.level for each in strict.review({}, ["verapamil"], [metoprolol]).removed} == {
+        "not recommended"
+    }
+    found = mild.review({}, ["verapamil"], [metoprolol])
+    assert (found.kept, found.removed) == ((metoprolol,), ())
+    assert "not recommended" in {each.level for each in found.flagged}
+    assert mild.review({}, ["warfarin"], [ASPIRIN]).kept == ()
+
+
+def test_drugs_ranked_higher_count_as_taken() -> None:
+    found = rule_of().open(Path()).review({}, [], [WARFARIN, ASPIRIN])
+    assert [item.id for item in found.kept] == ["warfarin"]
+    assert {each.against for each in found.removed} == {"warfarin"}
