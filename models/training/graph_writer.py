@@ -43,13 +43,14 @@ class GraphWriter:
         )
         return output
 
-    def model(self, inputs: Mapping[str, int], outputs: Sequence[str]) -> onnx.ModelProto:
-        """The graph: float32 inputs [rows, width] by name, and float32 outputs [rows, 1]."""
+    def model(self, inputs: Mapping[str, int], outputs: Sequence[str] | Mapping[str, int]) -> onnx.ModelProto:
+        """The graph: float32 inputs [rows, width] by name, and float32 outputs, of width 1 if not given."""
+        widths = outputs if isinstance(outputs, Mapping) else dict.fromkeys(outputs, 1)
         graph = helper.make_graph(
             self._nodes,
             "model",
             [_matrix(name, width) for name, width in inputs.items()],
-            [_matrix(name, 1) for name in outputs],
+            [_matrix(name, width) for name, width in widths.items()],
             self._constants,
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]

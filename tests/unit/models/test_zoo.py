@@ -55,7 +55,7 @@ def scored_alone(
 ) -> tuple[Callable[[Sequence[Case]], list[Answer]], Sequence[Case], list[dict[str, object]], float]:
     """What scores cases of a bundled model, its golden cases, what each is answered alone, and the tolerance."""
     bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest)
+    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
     score = partial(pipeline.open(folder).score, fitted(folder, bundle.manifest, pipeline, CpuRun()))
     cases = encode_cases(bundle.golden, pipeline)
     alone = [score([case])[0].result for case in cases]
@@ -66,7 +66,7 @@ def answers(name: str, *inputs: object) -> list[dict[str, Any]]:
     """What a bundled model answers to inputs in one batch."""
     [folder] = [folder for folder in bundled() if folder.name == name]
     bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest)
+    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
     run = fitted(folder, bundle.manifest, pipeline, RUN)
     cases = [Case(pipeline.encode(value)) for value in inputs]
     return [dict(scored.result) for scored in pipeline.open(folder).score(run, cases)]
@@ -93,14 +93,14 @@ def test_a_graph_tells_no_path_of_the_machine_that_made_it(folder: Path) -> None
 def test_golden_cases_show_every_label_or_eight_of_many(folder: Path) -> None:
     bundle = read_bundle(folder)
     shown = {each for each in leaves([case.expected for case in bundle.golden]) if isinstance(each, str)}
-    labels = {label.id for label in load_pipeline(bundle.manifest).labels()}
+    labels = {label.id for label in load_pipeline(bundle.manifest, side_files(bundle.folder)).labels()}
     assert len(labels & shown) >= min(len(labels), 8)  # of many, some are too rare to be answered
 
 
 @ZOO
 def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> None:
     bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest)
+    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
     for case in bundle.golden:
         jsonschema.validate(case.input, pipeline.input_schema())
         jsonschema.validate(case.expected, pipeline.result_schema())
@@ -197,7 +197,7 @@ def test_no_poison_unlike_drugs_is_called_approved_or_not_toxic(smiles: str) -> 
 def test_questions_match_the_same_in_either_order() -> None:
     [folder] = [folder for folder in bundled() if folder.name == "question-match"]
     bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest)
+    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
     scoring, run = pipeline.open(folder), fitted(folder, bundle.manifest, pipeline, RUN)
     for case in encode_cases(bundle.golden, pipeline):
         value: Any = pipeline.decode(case.payload)

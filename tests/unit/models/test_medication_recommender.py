@@ -1,0 +1,88 @@
+"""medication-recommender: what its catalogue holds, and that no recommended drug is contraindicated beside those present."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import drug_safety
+from models.bundle import fitted, read_bundle, side_files
+from models.drug_safety import DrugSafety, Level
+from models.pipelines import Case, load_pipeline
+from models.pipelines.recommendation import Recommendation
+from models.sandbox import CpuRun
+
+FOLDER = Path(__file__).parents[3] / "models" / "zoo" / "medication-recommender"
+BUNDLE = read_bundle(FOLDER)
+PIPELINE = load_pipeline(BUNDLE.manifest, side_files(FOLDER))
+assert isinstance(PIPELINE, Recommendation)
+DRUGS = [item.id for item in PIPELINE.catalogue.items]
+SCORING = PIPELINE.open(FOLDER)
+RUN = fitted(FOLDER, BUNDLE.manifest, PIPELINE, CpuRun())
+SHIPPED = Path(drug_safety.__file__).parent
+SAFETY = DrugSafety.read(lambda path: (SHIPPED / path).read_bytes(), "tables")
+
+
+def answer(top: int = 10, **fields: Any) -> Any:
+    [found] = SCORING.score(RUN, [Case(PIPELINE.encode(fields), {"top": top})])
+    return found.result
+
+
+def ids(result: Any) -> list[str]:
+    return [item["id"] for item in result["items"]]
+
+
+def test_what_only_carries_other_drugs_is_no_item() -> None:
+    carriers = ("sodium chloride", "dextrose", "glucose", "lactated ringer", "water", "flush", "iohexol")
+    assert not [drug for drug in DRUGS if any(each in drug for each in carriers)]
+    assert len(DRUGS) > 150
+
+
+def test_the_codes_of_the_source_name_the_drugs() -> None:
+    assert ids(answer(history=["hicl:3660", "hicl:1820"])) == ids(answer(history=["furosemide", "aspirin"]))
+    assert answer(history=["rxnorm:4603"])["known"] == 1
+
+
+def test_every_drug_is_known_to_the_rule_that_reviews_it() -> None:
+    assert [drug for drug in DRUGS if not SAFETY.ingredients.named(drug)] == []
+
+
+def test_the_notice_of_the_licence_is_in_the_bundle_and_no_id_of_a_patient() -> None:
+    assert "Open Database License" in (FOLDER / "NOTICE.txt").read_text()
+    assert "NOTICE.txt" in BUNDLE.manifest.files
+    for name in ("catalogue.csv", "diagnoses.csv", "past_history.csv"):
+        with (FOLDER / name).open(encoding="utf-8", newline="") as file:
+            columns = next(csv.reader(file))
+        assert not {"patientunitstayid", "uniquepid", "hospitalid"} & {*columns}
+
+
+@given(
+    st.lists(
+        st.sampled_from([*DRUGS, "itraconazole", "ritonavir", "verapamil"]),
+        min_size=1,
+        max_size=8,
+        unique=True,
+    ),
+    st.integers(1, 50),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_recommended_drug_is_contraindicated_beside_a_present_or_another_one(
+    present: list[str], top: int
+) -> None:
+    found = ids(answer(top, present=present))
+    assert not {*found} & {*present}
+    for place, drug in enumerate(found):
+        for other in (*present, *found[:place]):
+            assert Level.CONTRAINDICATED not in {each.level for each in SAFETY.between(drug, other)}, (
+                drug,
+                other,
+            )
+
+
+def test_diabetic_ketoacidosis_is_answered_with_insulin_because_of_it() -> None:
+    found = answer(diagnoses=["E10.1"], age=30.0)
+    insulin = next(item for item in found["items"] if item["id"] == "insulin regular")
+    assert insulin["reasons"][0]["field"] == "diagnoses"
+    assert insulin["rank"] <= 5

@@ -1,0 +1,180 @@
+"""What recommenders are trained and measured with: EASE and its graph against the definition, figures by hand."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from models.training.recommenders import (
+    Floats,
+    Users,
+    ease,
+    ease_with_context,
+    measured,
+    nearest_items,
+    popularity,
+)
+from models.training.stays import (
+    codes_of,
+    diagnosis_groups,
+    frequent,
+    past_history_groups,
+    read_stays,
+    write_groups,
+)
+
+CHANCE = np.random.default_rng(7)
+ITEMS = (CHANCE.random((60, 8)) < 0.4).astype(np.float64)
+CONTEXT = (CHANCE.random((60, 5)) < 0.5).astype(np.float64)
+
+
+def ridge(given: Floats, wanted: Floats, strengths: Floats) -> Floats:
+    """Least squares with a penalty for each column, by an augmented system."""
+    rows = np.vstack([given, np.diag(np.sqrt(strengths))])
+    found: Floats = np.linalg.lstsq(rows, np.concatenate([wanted, np.zeros(len(strengths))]), rcond=None)[0]
+    return found
+
+
+def test_ease_is_a_ridge_regression_of_each_item_on_the_others() -> None:
+    model = ease(3.0)(ITEMS, CONTEXT)
+    for item in range(ITEMS.shape[1]):
+        others = np.delete(np.arange(ITEMS.shape[1]), item)
+        wanted = ridge(ITEMS[:, others], ITEMS[:, item], np.full(len(others), 3.0))
+        assert model.items[others, item] == pytest.approx(wanted)
+        assert model.items[item, item] == 0
+
+
+def test_ease_with_context_is_a_ridge_regression_on_other_items_and_facts() -> None:
+    model = ease_with_context(3.0, 5.0, 2.0, popularity_power=0.5)(ITEMS, CONTEXT)
+    joined = np.hstack([ITEMS, CONTEXT, np.ones((60, 1))])
+    strengths = np.r_[np.full(8, 3.0), np.full(5, 5.0), 1.0]
+    for item in range(ITEMS.shape[1]):
+        others = np.delete(np.arange(joined.shape[1]), item)
+        wanted = ridge(joined[:, others], ITEMS[:, item], strengths[others])
+        found = np.r_[np.delete(model.items[:, item], item), model.facts[:, item], model.offset[item]]
+        assert found == pytest.approx(wanted)
+        cold = ridge(joined[:, 8:], ITEMS[:, item], np.r_[np.full(5, 2.0), 1.0])
+        assert np.r_[model.cold[:, item], model.usual[item]] == pytest.approx(cold)
+    assert model.weights == pytest.approx(ITEMS.mean(0) ** -0.5)
+
+
+def test_the_graph_gives_the_scores_of_the_model_also_without_a_history() -> None:
+    model = ease_with_context(3.0, 5.0, 2.0, popularity_power=0.1)(ITEMS, CONTEXT)
+    history = np.vstack([ITEMS[:9], np.zeros((3, 8))])
+    session = onnxruntime.InferenceSession(
+        model.graph().SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feeds = {"history": history.astype(np.float32), "context": CONTEXT[:12].astype(np.float32)}
+    [found] = session.run(["scores"], feeds)
+    assert found == pytest.approx(model.scores(history, CONTEXT[:12]), abs=1e-5)
+    warm = history[0] @ model.items + CONTEXT[0] @ model.facts + model.offset
+    assert model.scores(history, CONTEXT[:12])[0] == pytest.approx(warm * model.weights)
+    assert model.scores(history, CONTEXT[:12])[9] == pytest.approx(
+        (CONTEXT[9] @ model.cold + model.usual) * model.weights
+    )
+
+
+def test_popularity_and_similar_items_rank_as_their_definitions_say() -> None:
+    most = np.argsort(-ITEMS.sum(0), kind="stable")
+    assert (
+        np.argsort(-popularity(ITEMS, CONTEXT).scores(ITEMS[:1], CONTEXT[:1])[0], kind="stable").tolist()
+        == most.tolist()
+    )
+    similar = nearest_items(ITEMS, CONTEXT).items
+    cosine = ITEMS[:, 1] @ ITEMS[:, 2] / np.sqrt(ITEMS[:, 1].sum() * ITEMS[:, 2].sum())
+    assert similar[1, 2] == pytest.approx(cosine)
+    assert not similar.diagonal().any()
+
+
+def test_users_of_one_group_are_in_one_fold() -> None:
+    groups = [f"patient {row // 3}" for row in range(60)]
+    folds = Users(ITEMS, CONTEXT, groups).folds(1)
+    assert set(folds) == set(range(5))
+    assert all(len({*folds[row : row + 3]}) == 1 for row in range(0, 60, 3))
+
+
+def test_each_item_is_left_out_in_turn_and_ranked_among_those_that_are_lacking() -> None:
+    items = (np.random.default_rng(3).random((40, 30)) < 0.3).astype(np.float64)
+    users = Users(items, np.zeros((40, 1)), [str(row) for row in range(40)])
+    found = measured(popularity, users, seed=1)
+    folds = users.folds(1)
+    for row in (0, 7):
+        counts = items[folds != folds[row]].mean(0)
+        had, lacking = np.flatnonzero(items[row]), np.flatnonzero(items[row] == 0)
+        ranks = [(counts[lacking] > counts[item]).sum() for item in had]
+        assert found.recall[row] == pytest.approx(np.mean([rank < 10 for rank in ranks]))
+        assert found.ndcg[row] == pytest.approx(
+            np.mean([1 / np.log2(rank + 2) if rank < 10 else 0 for rank in ranks])
+        )
+        top = np.argsort(-counts, kind="stable")[:10]
+        assert found.cold_recall[row] == pytest.approx(items[row, top].sum() / min(10, len(had)))
+    figures: dict[str, Any] = dict(found.figures(users.groups, np.ones(40, bool), seed=1))
+    low, high = figures["recall_95"]
+    assert low < np.nanmean(found.recall) < high
+
+
+STAYS = """\
+patientunitstayid,uniquepid,hospitalid,unittype,gender,age,unitadmitsource
+1,a,9,MICU,Female,> 89,Floor
+2,b,9,SICU,Male,61,
+3,c,9,SICU,,,Floor
+4,d,9,SICU,Male,50,Floor
+5,e,9,SICU,Male,50,Floor
+"""
+DIAGNOSES = "patientunitstayid,diagnosisstring,icd9code\n" + "".join(
+    f'{stay},cardiovascular|ventricular disorders|congestive heart failure,"428.0, I50.9"\n'
+    f"{stay},endocrine|glucose metabolism|diabetes mellitus,\n"
+    for stay in range(1, 6)
+)
+HISTORY = "patientunitstayid,pasthistorypath\n" + "".join(
+    f"{stay},notes/Progress Notes/Past History/Organ Systems/Cancer/{part}/lung\n"
+    for stay in range(1, 6)
+    for part in ("Metastases", "Cancer-Primary Site")
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in (("stays", STAYS), ("diagnoses", DIAGNOSES), ("past_history", HISTORY)):
+        (tmp_path / f"{name}.csv.gz").write_bytes(gzip.compress(text.encode()))
+    return tmp_path
+
+
+def test_stays_are_read_as_a_caller_sends_them(folder: Path) -> None:
+    first, second, third, *_ = read_stays(folder).values()
+    assert first.context() | {"past_history": []} == {
+        "diagnoses": ["428.0", "I50.9", "endocrine|glucose metabolism|diabetes mellitus"],
+        "past_history": [],
+        "age": 90.0,
+        "sex": "female",
+        "unit": "MICU",
+        "admitted_from": "Floor",
+    }
+    assert (second.admitted_from, third.age, third.sex) == (None, None, None)
+    assert codes_of({"icd9code": ""}) == []
+
+
+def test_groups_join_both_code_systems_and_keep_findings_apart_that_end_alike(folder: Path) -> None:
+    stays = read_stays(folder)
+    diagnoses = diagnosis_groups(folder, stays)
+    assert [(group, codes) for group, _, codes in diagnoses] == [
+        ("250", ["endocrine|glucose metabolism|diabetes mellitus"]),
+        ("428", ["I50"]),
+    ]
+    history = past_history_groups(stays)
+    assert [group for group, _, _ in history] == ["Cancer-Primary Site/lung", "Metastases/lung"]
+    assert all("lung" not in codes for _, _, codes in history)
+    write_groups(folder / "groups.csv", diagnoses)
+    assert (folder / "groups.csv").read_text().splitlines()[
+        2
+    ] == "428,Ventricular disorders: congestive heart failure,I50"
+
+
+def test_groups_and_items_of_fewer_than_five_patients_are_left_out(folder: Path) -> None:
+    stays = read_stays(folder)
+    some = {name: stay for name, stay in stays.items() if name != "5"}
+    assert past_history_groups(some) == []
+    assert frequent({name: frozenset({"x"}) for name in stays} | {"1": frozenset({"x", "y"})}, stays) == ["x"]
