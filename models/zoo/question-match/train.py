@@ -23,7 +23,7 @@ from sklearn.metrics import f1_score
 from models.training.aligned_heads import Texts, fit_aligned, logits_of
 from models.training.calibration import platt
 from models.training.eight_bits import write_graph
-from models.training.encoders import cut_tokenizer, encoder_of, vocabulary_of, write_tokenizer
+from models.training.encoders import cut_tokenizer, encoder_of, vocabulary_of, with_four_bits, write_tokenizer
 from models.training.exchanged_terms import OPPOSITES, Exchange, opposites, terms_of
 from models.training.novelty import Mahalanobis, novelty_figures
 from models.training.pair_models import Matcher
@@ -82,7 +82,7 @@ def train(data: Path) -> None:
     ]
     vocabulary = vocabulary_of(source, pairs.first + pairs.second, least=2, letters=letters)
     tokenizer = write_tokenizer(with_types(cut_tokenizer(source, vocabulary)), HERE / "tokenizer.json")
-    encoder = encoder_of(source, vocabulary, LAYERS, MAX_TOKENS)
+    encoder = with_four_bits(encoder_of(source, vocabulary, LAYERS, MAX_TOKENS))
     exchange = Exchange(terms_of(data / "zh_medical_entities" / "train.txt"), fitted.both, fitted.same)
     made = made_pairs(exchange, fitted)
     rows = fitted.joined(*made.values())

