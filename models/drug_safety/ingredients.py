@@ -1,4 +1,4 @@
-"""Which ingredients a name means: English and French names, brand names, products of several, codes of RxNorm.
+"""Which ingredients a name means: English and French names, brand names, products of several, codes.
 
 A name that the tables do not have, and whose parts they do not have, means nothing: no name is guessed from a similar one.
 """
@@ -13,6 +13,7 @@ from models.drug_safety.words import LONGEST, key, parts, without_salts
 
 INGREDIENTS = ("ingredient", "substances", "active", "aliases", "rxnorm", "source", "date")
 PRODUCTS = ("product", "ingredients", "source", "date")
+CODES = ("system", "code", "ingredients", "source", "date")
 SUBSTANCES = ("substance", "rxnorm", "classes", "source", "date")
 _RXNORM = "rxnorm:"
 
@@ -41,17 +42,18 @@ class Ingredients:
 
     @classmethod
     def read(cls, read: ReadFile, folder: str) -> Ingredients:
-        """Read the three tables of names. Raises TableUnusable."""
+        """Read the four tables of names. Raises TableUnusable."""
         substances = read_table(read, f"{folder}/substances.csv", SUBSTANCES, ["substance"])
         lines = read_table(read, f"{folder}/ingredients.csv", INGREDIENTS, ["ingredient", "active"])
         products = read_table(read, f"{folder}/products.csv", PRODUCTS, ["product", "ingredients"])
-        return _Reading(substances).ingredients(lines, products)
+        codes = read_table(read, f"{folder}/codes.csv", CODES, ["system", "code", "ingredients"])
+        return _Reading(substances).ingredients(lines, products, codes)
 
     def named(self, name: str) -> tuple[Ingredient, ...]:
         """The ingredients of what has this name, in the order of the tables; () if it is not known.
 
-        `name` may be a code of RxNorm ("161" or "rxnorm:161"), may end in salts that no table lists ("losartan potassium"),
-        and may list several drugs ("lisinopril/hydrochlorothiazide"), of which all must be known.
+        `name` may be a code of RxNorm ("161" or "rxnorm:161") or of codes.csv ("hicl:1866"), may end in salts that no table
+        lists ("losartan potassium"), and may list several drugs ("lisinopril/hydrochlorothiazide"), of which all must be known.
         """
         if found := self._exact.get(name):
             return found
@@ -59,10 +61,14 @@ class Ingredients:
             return ()
         return self._single(name) or self._several(name)
 
-    def known(self, name: str) -> Ingredient | None:
-        """The one ingredient that a table's row means, by a name of it."""
+    def member(self, line: Line, name: str) -> Ingredient:
+        """The one ingredient that a table's row names. Raises TableUnusable."""
         found = self._names.get(key(name), ())
-        return found[0] if len(found) == 1 else None
+        if len(found) != 1:
+            raise line.refused(
+                f"ingredients.csv has no ingredient {name!r}: add it there, or correct the name"
+            )
+        return found[0]
 
     def _single(self, name: str) -> tuple[Ingredient, ...]:
         plain = key(name)
@@ -93,7 +99,7 @@ class _Reading:
         self._by_code: dict[str, list[Ingredient]] = {}
         self._codes: dict[str, tuple[Ingredient, ...]] = {}
 
-    def ingredients(self, lines: list[Line], products: list[Line]) -> Ingredients:
+    def ingredients(self, lines: list[Line], products: list[Line], codes: list[Line]) -> Ingredients:
         found = [self._ingredient(line) for line in lines]
         reached = {key(each) for line in lines for each in line.listed("substances")}
         if lost := [line for name, line in self._substances.items() if name not in reached]:
@@ -102,7 +108,9 @@ class _Reading:
                 path, f"no ingredient names the substance {lost[0]['substance']!r}: add a row"
             )
         for line in products:
-            self._product(line)
+            self._product(line, line["product"])
+        for line in codes:
+            self._product(line, f"{line['system']}:{line['code']}")
         # A code that several ingredients share, as kinds of insulin do, means none of them unless a row claims it.
         shared = {_RXNORM + code: tuple(some) for code, some in self._by_code.items() if len(some) == 1}
         return Ingredients(found, {**self._names, **shared, **self._codes})
@@ -131,13 +139,13 @@ class _Reading:
             raise line.refused(f"substances.csv has no substance {name!r}")
         return found
 
-    def _product(self, line: Line) -> None:
+    def _product(self, line: Line, product: str) -> None:
         found = []
         for name in line.listed("ingredients"):
             if (ingredient := self._names.get(key(name))) is None or len(ingredient) != 1:
                 raise line.refused(f"ingredients.csv has no ingredient {name!r}")
             found.append(ingredient[0])
-        self._name(line, line["product"], tuple(found))
+        self._name(line, product, tuple(found))
 
     def _name(self, line: Line, name: str, means: tuple[Ingredient, ...]) -> None:
         if not key(name):

@@ -40,6 +40,8 @@ class Interactions:
         for ingredient in ingredients.all:
             for term in ingredient.terms:
                 self._members.setdefault(term, []).append(ingredient)
+        by_route = {end for route in ROUTES for end, _ in self._rows.get(route, ())}
+        self._by_route = frozenset(each for end in by_route for each in self._members.get(end, ()))
         self._partners: dict[Ingredient, dict[Ingredient, tuple[Interaction, ...]]] = {}
 
     @classmethod
@@ -58,7 +60,7 @@ class Interactions:
 
     def depends_on_route(self, ingredient: Ingredient) -> bool:
         """Whether there is a row on the ingredient and whatever is given by some route."""
-        return any(end in ROUTES for term in ingredient.terms for end, _ in self._rows.get(term, ()))
+        return ingredient in self._by_route
 
     def _collect(self, ingredient: Ingredient) -> dict[Ingredient, tuple[Interaction, ...]]:
         found: dict[Ingredient, dict[tuple[str, str, str], Interaction]] = {}

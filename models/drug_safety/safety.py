@@ -5,43 +5,74 @@ It stands apart from every model and runs after all of them. It knows what its t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from models.drug_safety import allergies, duplicates, limits
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Review, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.interactions import LANGUAGE, Interactions
 from models.drug_safety.tables import ReadFile
 
 # The files that `DrugSafety.read` reads from its folder.
-FILES: Final = ("ingredients.csv", "interactions.csv", "products.csv", "substances.csv")
+FILES: Final = (
+    "codes.csv",
+    "ingredients.csv",
+    "interactions.csv",
+    "products.csv",
+    "substances.csv",
+    *allergies.FILES,
+    *duplicates.FILES,
+    *limits.FILES,
+)
 REMOVING: Final = frozenset({Level.CONTRAINDICATED, Level.NOT_RECOMMENDED})
 
-_Drug = tuple[str, tuple[Ingredient, ...]]
+
+@dataclass(frozen=True, eq=False)
+class _Drug:
+    """A drug by its name as given. `shared` is what makes another drug with one of it a duplicate."""
+
+    name: str
+    ingredients: tuple[Ingredient, ...]
+    shared: frozenset[Ingredient | str]
 
 
 class DrugSafety:
     """Reviews drugs by the tables of one folder. Holds nothing of patients; one instance serves all threads."""
 
-    def __init__(self, ingredients: Ingredients, interactions: Interactions) -> None:
+    def __init__(
+        self,
+        ingredients: Ingredients,
+        interactions: Interactions,
+        known_allergies: allergies.Allergies,
+        known_duplicates: duplicates.Duplicates,
+        known_limits: limits.Limits,
+    ) -> None:
         self.ingredients = ingredients
-        self.interactions = interactions
+        self._interactions = interactions
+        self._allergies = known_allergies
+        self._duplicates = known_duplicates
+        self._limits = known_limits
 
     @classmethod
     def read(cls, read_file: ReadFile, path: str) -> DrugSafety:
         """Read the tables FILES of the folder `path`. Raises TableUnusable, which says what to change."""
         ingredients = Ingredients.read(read_file, path)
-        return cls(ingredients, Interactions.read(read_file, path, ingredients))
+        known_allergies = allergies.Allergies.read(read_file, path, ingredients)
+        known_duplicates = duplicates.Duplicates.read(read_file, path, ingredients)
+        known_limits = limits.Limits.read(read_file, path, ingredients)
+        interactions = Interactions.read(read_file, path, ingredients)
+        return cls(ingredients, interactions, known_allergies, known_duplicates, known_limits)
 
     def between(self, drug: str, other: str) -> tuple[Finding, ...]:
         """The interactions of two drugs by name, the most serious first; () if there are none or a name is not known."""
-        return tuple(
-            self._interacting((drug, self.ingredients.named(drug)), (other, self.ingredients.named(other)))
-        )
+        found = dict.fromkeys(self._interacting(self._drug(drug), self._drug(other)))
+        return tuple(sorted(found, key=_seriousness))
 
     def review(
         self,
-        patient: Patient,  # noqa: ARG002  interactions do not depend on it
+        patient: Patient,
         present: Iterable[str],
         proposed: Sequence[str],
         removing: frozenset[Level] = REMOVING,
@@ -49,46 +80,87 @@ class DrugSafety:
         """Check each proposed drug, in the order of its rank, against the patient, present drugs and those kept before it.
 
         A drug with a finding of a level in `removing` is removed; contraindicated ones always are. Names that the tables do
-        not have are kept, and listed as unchecked. The order of the present drugs makes no difference. Never raises.
+        not have are kept, and listed as unchecked. The order of the present drugs makes no difference. No text makes it raise.
         """
         review = _Reviewing(removing | {Level.CONTRAINDICATED})
-        for kind in Kind:
-            if kind is not Kind.INTERACTION and proposed:
-                review.note([Unchecked("", kind, Reason.NO_ENTRY, f"there is no table of this kind: {kind}")])
-        taken = [(name, self.ingredients.named(name)) for name in sorted(set(present))]
-        for drug in taken:
+        against = self._allergies.against(patient)
+        taken = _Taken()
+        if proposed:
+            review.note(self._allergies.unchecked(patient))
+        for name in sorted(set(present)):
+            drug = self._drug(name)
             review.note(self._unknown(drug))
+            taken.add(drug)
         for name in proposed:
-            drug = name, self.ingredients.named(name)
+            drug = self._drug(name)
             review.note(self._unknown(drug))
-            findings = [finding for other in taken for finding in self._interacting(drug, other)]
-            if review.decide(name, findings):
-                taken.append(drug)
+            review.note(self._limits.unchecked(name, drug.ingredients, patient))
+            found = [
+                *allergies.findings(name, drug.ingredients, against),
+                *self._limits.findings(name, drug.ingredients, patient),
+                *self._among(drug, taken),
+            ]
+            if review.decide(name, found):
+                taken.add(drug)
         return review.result()
 
-    def _interacting(self, drug: _Drug, other: _Drug) -> Iterable[Finding]:
-        """Once each, also if several ingredients of a product have the same row."""
-        name, ingredients = drug
-        with_, others = other
-        return dict.fromkeys(
-            Finding(name, Kind.INTERACTION, row.level, with_, *row[1:], LANGUAGE)
-            for ingredient in ingredients
-            for partners in (self.interactions.partners(ingredient),)
-            for each in others
-            for row in partners.get(each, ())
-        )
+    def _drug(self, name: str) -> _Drug:
+        ingredients = self.ingredients.named(name)
+        return _Drug(name, ingredients, self._duplicates.groups(ingredients))
 
-    def _unknown(self, drug: _Drug) -> Iterable[Unchecked]:
-        name, ingredients = drug
-        if not ingredients:
-            yield Unchecked(name, None, Reason.UNKNOWN_NAME, "no table has this name: nothing was checked")
-        for each in ingredients:
+    def _among(self, drug: _Drug, taken: _Taken) -> Iterator[Finding]:
+        """Interactions and duplicates among the drugs taken; once each, also if several ingredients have the same row."""
+        for other in taken.interacting(drug, self._interactions):
+            yield from dict.fromkeys(self._interacting(drug, other))
+        for other in taken.sharing(drug):
+            pair = drug.name, drug.ingredients, other.name, other.ingredients
+            yield from dict.fromkeys(self._duplicates.between(*pair))
+
+    def _interacting(self, drug: _Drug, other: _Drug) -> Iterator[Finding]:
+        for ingredient in drug.ingredients:
+            partners = self._interactions.partners(ingredient)
+            for each in other.ingredients:
+                for row in partners.get(each, ()):
+                    yield Finding(drug.name, Kind.INTERACTION, row.level, other.name, *row[1:], LANGUAGE)
+
+    def _unknown(self, drug: _Drug) -> Iterator[Unchecked]:
+        if not drug.ingredients:
+            yield Unchecked(
+                drug.name, None, Reason.UNKNOWN_NAME, "no table has this name: nothing was checked"
+            )
+        for each in drug.ingredients:
             if each.active and not each.terms:
                 detail = f"the interactions have no entry for {each.name}"
-                yield Unchecked(name, Kind.INTERACTION, Reason.NO_ENTRY, detail)
-            elif self.interactions.depends_on_route(each):
+                yield Unchecked(drug.name, Kind.INTERACTION, Reason.NO_ENTRY, detail)
+            elif self._interactions.depends_on_route(each):
                 detail = f"interactions of {each.name} that depend on how a drug is given were not checked"
-                yield Unchecked(name, Kind.INTERACTION, Reason.ROUTE_UNKNOWN, detail)
+                yield Unchecked(drug.name, Kind.INTERACTION, Reason.ROUTE_UNKNOWN, detail)
+
+
+class _Taken:
+    """The drugs that a proposed one is compared with: present ones, and those kept so far."""
+
+    def __init__(self) -> None:
+        self._by_ingredient: dict[Ingredient, list[_Drug]] = {}
+        self._by_shared: dict[Ingredient | str, list[_Drug]] = {}
+
+    def add(self, drug: _Drug) -> None:
+        """Compare later drugs with this one, too."""
+        for ingredient in drug.ingredients:
+            self._by_ingredient.setdefault(ingredient, []).append(drug)
+        for shared in drug.shared:
+            self._by_shared.setdefault(shared, []).append(drug)
+
+    def interacting(self, drug: _Drug, interactions: Interactions) -> Iterable[_Drug]:
+        """Those that have an interaction with the drug, each once."""
+        taken = self._by_ingredient
+        partners = (taken.keys() & interactions.partners(each).keys() for each in drug.ingredients)
+        return dict.fromkeys(other for some in partners for each in some for other in taken[each])
+
+    def sharing(self, drug: _Drug) -> Iterable[_Drug]:
+        """Those that share an ingredient or a group with the drug, each once."""
+        taken = self._by_shared
+        return dict.fromkeys(other for each in taken.keys() & drug.shared for other in taken[each])
 
 
 class _Reviewing:
@@ -117,7 +189,7 @@ class _Reviewing:
         return True
 
     def result(self) -> Review:
-        """The review as it stands."""
+        """The review of the drugs decided so far."""
         return Review(
             tuple(self._kept),
             tuple(self._removed),

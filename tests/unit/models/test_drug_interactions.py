@@ -99,6 +99,7 @@ def test_a_drug_does_not_interact_with_itself_though_its_class_does() -> None:
 def test_products_interact_through_each_ingredient() -> None:
     assert levels("Zosyn", "Vancocin") == {Level.NOT_RECOMMENDED}
     assert len(bundled().between("Zosyn", "Vancocin")) == 1  # both ingredients by the same row: said once
+    assert len(bundled().review(UNKNOWN, ["Vancocin"], ["Zosyn"]).removed) == 1
 
 
 def test_interactions_are_symmetric() -> None:

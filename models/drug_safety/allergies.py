@@ -1,0 +1,213 @@
+"""Recorded allergies: to an ingredient, to a class, to another member of a class, to a class that may cross-react.
+
+A text may list several ("PCN, SULFA"). What is in it that no table has is reported, and the rest is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
+from models.drug_safety.ingredients import Ingredient, Ingredients
+from models.drug_safety.tables import Line, ReadFile, read_table
+from models.drug_safety.words import LONGEST, key
+
+CLASSES: Final = ("class", "aliases", "members", "if_class", "if_member", "condition", "source", "date")
+CROSS: Final = ("recorded", "against", "level", "condition", "source", "date")
+FILES: Final = ("allergy_classes.csv", "allergy_cross.csv")
+_LISTED: Final = re.compile(r"[,;/&+\n]|\band\b|\bor\b", re.IGNORECASE)
+_AROUND: Final = re.compile(r"^(?:allerg(?:y|ic|ies) to |drug allergy )|(?: allerg(?:y|ies)| reaction)$")
+_BRACKETS: Final = re.compile(r"\([^()]*\)")
+_LONGEST_TEXT: Final = 10 * LONGEST
+_ONE: Final = "an allergy to an ingredient holds for everything that contains it"
+
+
+@dataclass(frozen=True)
+class Against:
+    """Why an allergy is against an ingredient."""
+
+    kind: Kind
+    level: Level
+    condition: str
+    rule: str
+    source: str
+    date: str
+
+
+_Against = dict[Ingredient, tuple[Against, ...]]
+
+
+@dataclass(frozen=True)
+class _Class:
+    line: Line
+    members: tuple[Ingredient, ...]
+    if_class: Level | None
+    if_member: Level | None
+
+    def against(self, level: Level | None, kind: Kind, but: Ingredient | None = None) -> _Against:
+        """What an allergy of the class is against, at this level."""
+        if level is None:
+            return {}
+        words = self.line["condition"], self.line["class"], self.line["source"], self.line["date"]
+        return {each: (Against(kind, level, *words),) for each in self.members if each is not but}
+
+
+class Allergies:
+    """The classes of allergens, and what an allergy to each is against."""
+
+    def __init__(
+        self, classes: Iterable[_Class], cross: Iterable[tuple[str, _Class]], known: Ingredients
+    ) -> None:
+        self._ingredients = known
+        self._classes = {key(each.line["class"]): each for each in classes}
+        self._names = {
+            key(name): each
+            for each in self._classes.values()
+            for name in [each.line["class"], *each.line.listed("aliases")]
+        }
+        self._cross: dict[str, list[_Class]] = {}
+        for recorded, each in cross:
+            self._cross.setdefault(recorded, []).append(each)
+        # Texts recur from patient to patient; no more than some are kept.
+        self._understood = lru_cache(maxsize=2048)(self._understand)
+
+    @classmethod
+    def read(cls, read: ReadFile, folder: str, ingredients: Ingredients) -> Allergies:
+        """Read both tables. Raises TableUnusable."""
+        lines = read_table(read, f"{folder}/allergy_classes.csv", CLASSES, ["class"])
+        classes: dict[str, _Class] = {}
+        names: dict[str, str] = {}
+        for line in lines:
+            for name in [line["class"], *line.listed("aliases")]:
+                if names.setdefault(key(name), line["class"]) != line["class"] or not key(name):
+                    raise line.refused(f"another row has the name {name!r}: a name means one class")
+            if key(line["class"]) in classes:
+                raise line.refused("the class is listed before: merge both rows")
+            classes[key(line["class"])] = _class(line, ingredients)
+        cross = []
+        for line in read_table(read, f"{folder}/allergy_cross.csv", CROSS, ["recorded", "against", "level"]):
+            if key(line["recorded"]) not in classes:
+                raise line.refused(f"allergy_classes.csv has no class {line['recorded']!r}")
+            rule = f"{line['recorded']} with other classes"
+            crossing = Line(line.path, line.number, {**line.cells, "class": rule})
+            members = tuple(ingredients.member(line, each) for each in line.listed("against"))
+            cross.append((key(line["recorded"]), _Class(crossing, members, None, line.word("level", Level))))
+        return cls(classes.values(), cross, ingredients)
+
+    def against(self, patient: Patient) -> dict[Ingredient, list[tuple[str, Against]]]:
+        """What the patient's allergies are against, each with the text as recorded."""
+        found: dict[Ingredient, list[tuple[str, Against]]] = {}
+        for text in sorted(set(patient.allergies or ())):
+            for ingredient, reasons in self._understood(text)[0].items():
+                found.setdefault(ingredient, []).extend((text, reason) for reason in reasons)
+        return found
+
+    def unchecked(self, patient: Patient) -> Iterator[Unchecked]:
+        """Allergies that are not known, or not understood."""
+        if patient.allergies is None:
+            yield Unchecked(
+                "", Kind.ALLERGY, Reason.ALLERGIES_UNKNOWN, "it is not known whether there are allergies"
+            )
+        for text in sorted(set(patient.allergies or ())):
+            for part in self._understood(text)[1]:
+                detail = "no table has this allergen, or this part of the text"
+                yield Unchecked(part, Kind.ALLERGY, Reason.ALLERGY_NOT_UNDERSTOOD, detail)
+
+    def _understand(self, text: str) -> tuple[_Against, tuple[str, ...]]:
+        """What a recorded text is against, and which parts of it are not understood."""
+        if (whole := self._one(text)) is not None:
+            return whole, ()
+        parts = (
+            [part.strip() for part in _LISTED.split(text) if part.strip()]
+            if len(text) <= _LONGEST_TEXT
+            else []
+        )
+        found = {part: self._one(part) for part in parts or [text]}
+        lost = tuple(part for part, one in found.items() if one is None)
+        return _merged(filter(None, found.values())), lost
+
+    def _one(self, text: str) -> _Against | None:
+        """What one allergen is against; None if it is not known."""
+        if len(text) > LONGEST:
+            return None
+        for name in (text, _BRACKETS.sub(" ", text)):
+            plain = _AROUND.sub("", key(name))
+            if (named := self._names.get(plain)) is not None:
+                return self._by_class(named)
+            if ingredients := self._ingredients.named(plain) or self._ingredients.named(name):
+                return _merged([self._by_ingredient(each) for each in ingredients])
+        return None
+
+    def _by_class(self, named: _Class) -> _Against:
+        crossing = self._cross.get(key(named.line["class"]), [])
+        return _merged(
+            [
+                named.against(named.if_class, Kind.ALLERGY_CLASS),
+                *(each.against(each.if_member, Kind.ALLERGY_CLASS) for each in crossing),
+            ]
+        )
+
+    def _by_ingredient(self, ingredient: Ingredient) -> _Against:
+        itself = Against(Kind.ALLERGY, Level.CONTRAINDICATED, "", ingredient.name, _ONE, "2026")
+        found: list[_Against] = [{ingredient: (itself,)}]
+        for name, each in self._classes.items():
+            if ingredient in each.members:
+                found.append(each.against(each.if_member, Kind.ALLERGY_CLASS, but=ingredient))
+                if each.if_member is not None:
+                    crossing = self._cross.get(name, [])
+                    found.extend(
+                        other.against(other.if_member, Kind.ALLERGY_CLASS, ingredient) for other in crossing
+                    )
+        return _merged(found)
+
+
+def findings(
+    drug: str, ingredients: Iterable[Ingredient], against: dict[Ingredient, list[tuple[str, Against]]]
+) -> Iterator[Finding]:
+    """The allergies against a drug, one finding for each recorded text: the most serious."""
+    worst: dict[str, Against] = {}
+    for ingredient in ingredients:
+        for text, reason in against.get(ingredient, ()):
+            if text not in worst or _order(reason) < _order(worst[text]):
+                worst[text] = reason
+    for text, reason in worst.items():
+        why = (
+            "the same ingredient"
+            if reason.kind is Kind.ALLERGY
+            else "the same class, or one that may cross-react"
+        )
+        yield Finding(
+            drug,
+            reason.kind,
+            reason.level,
+            text,
+            reason.condition,
+            why,
+            reason.rule,
+            reason.source,
+            reason.date,
+        )
+
+
+def _class(line: Line, ingredients: Ingredients) -> _Class:
+    members = tuple(ingredients.member(line, each) for each in line.listed("members"))
+    if members and not line["if_class"]:
+        raise line.refused("fill in if_class")
+    levels = [line.word(column, Level) if line[column] else None for column in ("if_class", "if_member")]
+    return _Class(line, members, *levels)
+
+
+def _merged(found: Iterable[_Against]) -> _Against:
+    merged: _Against = {}
+    for each in found:
+        for ingredient, reasons in each.items():
+            merged[ingredient] = (*merged.get(ingredient, ()), *reasons)
+    return merged
+
+
+def _order(reason: Against) -> tuple[int, str, str]:
+    return SEVERITY[reason.level], reason.kind, reason.rule

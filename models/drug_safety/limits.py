@@ -1,0 +1,136 @@
+"""Limits by pregnancy, breastfeeding, renal function and age, from one table each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from models.drug_safety.findings import Finding, Kind, Level, Patient, Reason, Unchecked
+from models.drug_safety.ingredients import Ingredient, Ingredients
+from models.drug_safety.tables import Line, ReadFile, read_table
+
+_ALL: Final = ("ingredients", "level", "condition", "mechanism", "source", "date")
+RENAL: Final = (*_ALL, "below_ml_min")
+AGE: Final = (*_ALL, "from_years", "below_years")
+COLUMNS: Final = {Kind.PREGNANCY: _ALL, Kind.BREASTFEEDING: _ALL, Kind.RENAL: RENAL, Kind.AGE: AGE}
+FILES: Final = tuple(f"{kind}.csv" for kind in COLUMNS)
+# Years of age in which a pregnancy that nothing is known of is asked about; males never are.
+CHILDBEARING: Final = (9.0, 60.0)
+
+
+class Limit(NamedTuple):
+    """One row: it holds from `least` up to, not including, `below`, in years or ml/min; always if both are None."""
+
+    level: Level
+    condition: str
+    mechanism: str
+    rule: str
+    source: str
+    date: str
+    least: float | None = None
+    below: float | None = None
+
+    def holds(self, number: float) -> bool:
+        """Whether the number is within the limits of the row."""
+        return (self.least is None or number >= self.least) and (self.below is None or number < self.below)
+
+
+class Limits:
+    """The rows of all four tables by ingredient."""
+
+    def __init__(self, rows: dict[Kind, dict[Ingredient, list[Limit]]]) -> None:
+        self._rows = rows
+
+    @classmethod
+    def read(cls, read: ReadFile, folder: str, ingredients: Ingredients) -> Limits:
+        """Read the four tables. Raises TableUnusable."""
+        rows: dict[Kind, dict[Ingredient, list[Limit]]] = {}
+        for kind, columns in COLUMNS.items():
+            of_kind = rows.setdefault(kind, {})
+            for line in read_table(read, f"{folder}/{kind}.csv", columns, ["ingredients", "level"]):
+                limit = _limit(line, kind)
+                for name in line.listed("ingredients"):
+                    of_kind.setdefault(ingredients.member(line, name), []).append(limit)
+        return cls(rows)
+
+    def findings(self, drug: str, ingredients: Iterable[Ingredient], patient: Patient) -> Iterator[Finding]:
+        """What the tables have against the drug for this patient."""
+        for kind, fact, limit in self._holding(ingredients, patient):
+            yield Finding(drug, kind, limit.level, fact, *limit[1:6])
+
+    def unchecked(
+        self, drug: str, ingredients: Iterable[Ingredient], patient: Patient
+    ) -> Iterator[Unchecked]:
+        """Facts about the patient that rows on the drug ask for and nothing is known of."""
+        for kind, reason in _unknown(patient):
+            if any(each in self._rows[kind] for each in ingredients):
+                yield Unchecked(drug, kind, reason, _WHY[reason])
+
+    def _holding(
+        self, ingredients: Iterable[Ingredient], patient: Patient
+    ) -> Iterator[tuple[Kind, str, Limit]]:
+        facts = _facts(patient)
+        for ingredient in ingredients:
+            for kind, (fact, number) in facts.items():
+                for limit in self._rows[kind].get(ingredient, ()):
+                    if limit.holds(number):
+                        yield kind, fact, limit
+
+
+_WHY: Final = {
+    Reason.PREGNANCY_UNKNOWN: "it is not known whether the patient is pregnant",
+    Reason.BREASTFEEDING_UNKNOWN: "it is not known whether the patient is breastfeeding",
+    Reason.RENAL_FUNCTION_UNKNOWN: "the creatinine clearance is not known",
+    Reason.AGE_UNKNOWN: "the age is not known",
+}
+
+
+def _facts(patient: Patient) -> dict[Kind, tuple[str, float]]:
+    """What is known of the patient, as a name and a number that rows are compared with."""
+    found: dict[Kind, tuple[str, float]] = {}
+    if patient.pregnant:
+        found[Kind.PREGNANCY] = ("pregnancy", 0)
+    if patient.breastfeeding:
+        found[Kind.BREASTFEEDING] = ("breastfeeding", 0)
+    if (clearance := patient.creatinine_clearance_ml_min) is not None:
+        found[Kind.RENAL] = (f"creatinine clearance {clearance:g} ml/min", clearance)
+    if patient.age_years is not None:
+        found[Kind.AGE] = (f"age {patient.age_years:g} years", patient.age_years)
+    return found
+
+
+def _unknown(patient: Patient) -> Iterator[tuple[Kind, Reason]]:
+    least, most = CHILDBEARING
+    possible = patient.sex != "male" and (patient.age_years is None or least <= patient.age_years < most)
+    if patient.pregnant is None and possible:
+        yield Kind.PREGNANCY, Reason.PREGNANCY_UNKNOWN
+    if patient.breastfeeding is None and possible:
+        yield Kind.BREASTFEEDING, Reason.BREASTFEEDING_UNKNOWN
+    if patient.creatinine_clearance_ml_min is None:
+        yield Kind.RENAL, Reason.RENAL_FUNCTION_UNKNOWN
+    if patient.age_years is None:
+        yield Kind.AGE, Reason.AGE_UNKNOWN
+
+
+def _limit(line: Line, kind: Kind) -> Limit:
+    least = line.number_in("from_years") if kind is Kind.AGE else None
+    below = (
+        line.number_in({Kind.AGE: "below_years", Kind.RENAL: "below_ml_min"}[kind])
+        if kind in _NUMBERED
+        else None
+    )
+    if kind in _NUMBERED and least is None and below is None:
+        raise line.refused("give a limit")
+    if least is not None and below is not None and least >= below:
+        raise line.refused("from_years must be less than below_years")
+    words = line["condition"], line["mechanism"], _rule(kind, least, below), line["source"], line["date"]
+    return Limit(line.word("level", Level), *words, least, below)
+
+
+_NUMBERED: Final = frozenset({Kind.AGE, Kind.RENAL})
+
+
+def _rule(kind: Kind, least: float | None, below: float | None) -> str:
+    unit = "years" if kind is Kind.AGE else "ml/min"
+    bounds = [f"from {least:g}" if least is not None else "", f"below {below:g}" if below is not None else ""]
+    return f"{kind} {' '.join(filter(None, bounds))} {unit}" if kind in _NUMBERED else str(kind)

@@ -1,0 +1,40 @@
+"""How much of a list of orders the drug safety rule understands."""
+
+import pytest
+
+from models.drug_safety.coverage import understood, understood_allergy
+from tests.unit.models.drug_tables import PACKAGE, bundled
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("hicl:1866", "known, with interactions"),
+        ("hicl:1730", "known, some ingredient has no interactions entry"),
+        ("propofol", "known, no interactions entry"),
+        ("hicl:926", "known to have no active ingredient"),
+        ("hicl:936", "known, with interactions"),
+        ("hicl:0", "unknown"),
+    ],
+)
+def test_an_order_is_counted_by_what_is_known_of_it(name: str, expected: str) -> None:
+    assert understood(bundled(), name) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("PCN, SULFA", "understood"),
+        ("PCN, mango", "understood in part"),
+        ("see cerner", "not understood"),
+        ("none", "understood"),
+    ],
+)
+def test_an_allergy_is_counted_by_what_is_understood_of_it(text: str, expected: str) -> None:
+    assert understood_allergy(bundled(), text) == expected
+
+
+def test_every_code_is_understood() -> None:
+    codes = [line.split(",")[:2] for line in (PACKAGE / "tables" / "codes.csv").read_text().splitlines()[1:]]
+    assert len(codes) > 250
+    assert [code for system, code in codes if understood(bundled(), f"{system}:{code}") == "unknown"] == []
