@@ -139,11 +139,14 @@ def test_tasks_with_missing_truths_are_evaluated_alike_as_table_as_jobs_and_as_b
     lines = (json.dumps({"input": {"smiles": smiles}, "expected": truth}) for smiles, truth in cases)
     (tmp_path / "cases.ndjson").write_text("\n".join(lines))
     columns = ("--task", "solubility=logs", "--task", "tox21_nr_er=er")
-    table = evaluate(name, tmp_path / "cases.csv", *columns)["figures"]
-    jobs = evaluate(name, tmp_path / "cases.ndjson")["figures"]
-    batch = evaluate(name, tmp_path / "cases.ndjson", "--batch")["figures"]
-    assert table == jobs == batch
-    found = {figure["name"]: (round(figure["value"], 5), figure["rows"]) for figure in table}
+    table = evaluate(name, tmp_path / "cases.csv", *columns)
+    jobs = evaluate(name, tmp_path / "cases.ndjson")
+    batch = evaluate(name, tmp_path / "cases.ndjson", "--batch")
+    assert table["figures"] == jobs["figures"] == batch["figures"]
+    assert table["tasks"] == jobs["tasks"] == batch["tasks"]
+    assert table["tasks"]["solubility"] == {"known": 8, "answered": 8, "abstained": 0}
+    assert table["tasks"]["tox21_nr_er"]["known"] == 7
+    found = {figure["name"]: (round(figure["value"], 5), figure["rows"]) for figure in table["figures"]}
     assert found["solubility: root mean squared error"] == (0.5, 8)
     assert found["tox21_nr_er: AUC"] == (1.0, 7)
 

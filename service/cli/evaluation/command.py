@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXTRA = "medqueue models evaluate needs scikit-learn and matplotlib: pip install 'medqueue[evaluate]'."
 
 
+TASK_HEAD = ("TASK", "TRUTH KNOWN", "ANSWERED", "ABSTAINED")
 LABEL_OF_VALUE = Pair("VALUE=LABEL", "1=malignant", last=True)
 
 
@@ -173,6 +174,7 @@ def _document(model: Any, found: Evaluation) -> dict[str, Any]:
         "task": found.task,
         "counts": found.counts,
         "problems": found.problems,
+        **({"tasks": {name: asdict(each) for name, each in found.tasks.items()}} if found.tasks else {}),
         "figures": [asdict(each) for each in found.figures],
         "mistakes": found.mistakes,
     }
@@ -194,4 +196,8 @@ def _tables(found: Evaluation) -> Any:
         for each in found.figures
     ]
     head = ("GROUP", "FIGURE", "VALUE", "95 % INTERVAL", "CASES")
-    return Group(fields([*found.counts.items(), *found.problems.items()]), listing(head, rows, empty=""))
+    parts = [fields([*found.counts.items(), *found.problems.items()])]
+    if found.tasks:
+        ended = [(name, *astuple(each)) for name, each in found.tasks.items()]
+        parts.append(listing(TASK_HEAD, ended, empty=""))
+    return Group(*parts, listing(head, rows, empty=""))

@@ -36,8 +36,20 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class TaskCounts:
+    """Of how many cases the truth of a task is known, and how many of those it answered and abstained from."""
+
+    known: int
+    answered: int
+    abstained: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """What came out: how many cases ended how, the figures, and what plots are drawn from."""
+    """What came out: how many cases ended how, the figures, and what plots are drawn from.
+
+    `curves` has `pairs`, truths and answers that are numbers, or `table`, a Classified; of several tasks, by task.
+    """
 
     task: str
     counts: Mapping[str, int]
@@ -46,6 +58,7 @@ class Evaluation:
     curves: Mapping[str, Any] = field(default_factory=dict)
     mistakes: Sequence[Mapping[str, Any]] = ()
     pictures: Sequence[Mistake] = ()
+    tasks: Mapping[str, TaskCounts] = field(default_factory=dict)  # of a model with several
 
 
 def problems(scored: Sequence[Scored]) -> Counter[str]:

@@ -7,6 +7,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import matplotlib as mpl
@@ -42,6 +43,7 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
         f"<h1>{html.escape(title)}</h1>",
         f'<p class="note">{NOTE}</p>',
         _table(("", "cases"), [*evaluation.counts.items(), *evaluation.problems.items()]),
+        *_tasks(evaluation),
         "<h2>Figures</h2>",
         _table(("group", "figure", "value", "95 % interval", "cases"), _rows(evaluation)),
         *[
@@ -53,6 +55,13 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _tasks(evaluation: Evaluation) -> Iterator[str]:
+    """How many cases each task of several answered and abstained from."""
+    if evaluation.tasks:
+        rows = [(name, *astuple(each)) for name, each in evaluation.tasks.items()]
+        yield _table(("task", "truth known", "answered", "abstained"), rows)
 
 
 def _rows(evaluation: Evaluation) -> Iterator[tuple[object, ...]]:
@@ -87,6 +96,9 @@ def _cell(value: object) -> str:
 
 
 def _plots(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    if evaluation.tasks:
+        yield from (plot for name, curves in evaluation.curves.items() for plot in _of_task(name, curves))
+        return
     if evaluation.task == "regression":
         truth, given = evaluation.curves["pairs"]
         yield "Answer against truth", _drawn(lambda axes: _scatter(axes, truth, given))
@@ -105,6 +117,17 @@ def _plots(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
         yield "Reliability", _drawn(lambda axes: _reliability(axes, sure, right))
     if len(table.names) <= MOST_CLASSES:
         yield "Confusion", _drawn(lambda axes: _confusion(axes, table))
+
+
+def _of_task(name: str, curves: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """One plot of one task of several: ROC of two classes, answers against truths of numbers."""
+    if "pairs" in curves:
+        yield f"{name}: answer against truth", _drawn(lambda axes: _scatter(axes, *curves["pairs"]))
+    elif "table" in curves:
+        table = curves["table"]
+        score, positive = table.probabilities[:, table.positive], table.truth == table.positive
+        if 0 < positive.sum() < len(positive):
+            yield f"{name}: ROC", _drawn(lambda axes: _roc(axes, score, positive))
 
 
 def _drawn(draw: Callable[[Axes], None]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, zip_longest
 from typing import Any, Final
@@ -20,6 +20,7 @@ from service.cli.evaluation.figures import (
     Figure,
     Floats,
     Ints,
+    TaskCounts,
     counts,
     figures_of,
     given,
@@ -38,8 +39,10 @@ UNKNOWN: Final = frozenset({"", "none", "nan"})
 class _Task:
     """The cases of one task with an answer and a truth: their figures, and what was wrong, the worst first."""
 
-    figures: Sequence[Figure]
-    mistakes: Sequence[Mapping[str, Any]]
+    counts: TaskCounts
+    figures: Sequence[Figure] = ()
+    mistakes: Sequence[Mapping[str, Any]] = ()
+    curves: Mapping[str, Any] = field(default_factory=dict)
     scores: tuple[Sequence[Scored], Floats, Ints] | None = None  # of a task with two classes
 
 
@@ -51,22 +54,31 @@ def tasks(scored: Sequence[Scored], values: Mapping[str, str]) -> Evaluation:
     answered = [case for case in scored if case.answer is not None]
     known = [match[1] for name in given(answered[0]) if (match := TASK.fullmatch(name))]
     truths = [_truths(case, known) for case in answered]
-    found: list[_Task] = []
+    by_name: dict[str, _Task] = {}
     for task in known:
         rows = [row for row, truth in enumerate(truths) if task in truth]
         cases, wanted = [answered[row] for row in rows], [truths[row][task] for row in rows]
         compare = _numbers if f"tasks_{task}_value" in given(answered[0]) else partial(_classes, values)
         if cases:
-            found.append(compare(task, cases, wanted))
-    if not found:
+            by_name[task] = compare(task, cases, wanted)
+    if not by_name:
         raise click.UsageError(f"No case has a truth: tasks are {', '.join(known)}.")
+    found = [*by_name.values()]
     mistakes = [
         each
         for each in chain.from_iterable(zip_longest(*(task.mistakes for task in found)))
         if each is not None
     ]
     figures = [*_mean_area(answered, found), *chain.from_iterable(task.figures for task in found)]
-    return Evaluation("tasks", counts(scored), problems(scored), figures, mistakes=mistakes)
+    return Evaluation(
+        "tasks",
+        counts(scored),
+        problems(scored),
+        figures,
+        curves={name: task.curves for name, task in by_name.items()},
+        mistakes=mistakes,
+        tasks={name: task.counts for name, task in by_name.items()},
+    )
 
 
 def _truths(case: Scored, known: Sequence[str]) -> dict[str, str]:
@@ -89,15 +101,17 @@ def _numbers(task: str, cases: Sequence[Scored], wanted: Sequence[str]) -> _Task
     pairs = [(case, text, _of(case, task)) for case, text in zip(cases, wanted, strict=True)]
     kept = [(case, text, answer) for case, text, answer in pairs if answer["value"] is not None]
     truth = np.array([_number(case, text, task) for case, text, _ in kept])
+    ended = TaskCounts(len(cases), len(kept), len(cases) - len(kept))
     if not kept:
-        return _Task([], [])
+        return _Task(ended)
     told = np.array([float(answer["value"]) for *_, answer in kept])
     measures = number_measures(truth, told, [bounds_of(answer) for *_, answer in kept])
     mistakes = [
         {"case": kept[row][0].place, "task": task, "truth": float(truth[row]), "answer": float(told[row])}
         for row in np.argsort(-np.abs(truth - told))
     ]
-    return _Task(_named(task, [case for case, *_ in kept], measures), mistakes)
+    figures = _named(task, [case for case, *_ in kept], measures)
+    return _Task(ended, figures, mistakes, {"pairs": (truth, told)})
 
 
 def _classes(values: Mapping[str, str], task: str, cases: Sequence[Scored], wanted: Sequence[str]) -> _Task:
@@ -105,8 +119,10 @@ def _classes(values: Mapping[str, str], task: str, cases: Sequence[Scored], want
     pairs = [(case, text, _of(case, task)) for case, text in zip(cases, wanted, strict=True)]
     kept = [(case, text, answer) for case, text, answer in pairs if answer["probability"] is not None]
     truth = np.array([_is_positive(case, values.get(text, text), task) for case, text, _ in kept], int)
+    right_or_wrong = sum(answer["positive"] is not None for *_, answer in pairs)
+    ended = TaskCounts(len(cases), right_or_wrong, len(cases) - right_or_wrong)
     if not kept:
-        return _Task([], [])
+        return _Task(ended)
     score = np.array([float(answer["probability"]) for *_, answer in kept])
     answers = np.array([-1 if answer["positive"] is None else int(answer["positive"]) for *_, answer in kept])
     table = Classified(truth, answers, np.stack([1 - score, score], axis=1), ("0", "1"), 1)
@@ -116,7 +132,8 @@ def _classes(values: Mapping[str, str], task: str, cases: Sequence[Scored], want
         for row in wrong[np.argsort(-np.abs(truth - score)[wrong], kind="stable")]
     ]
     own = [case for case, *_ in kept]
-    return _Task(_named(task, own, class_measures(table)), mistakes, (own, score, truth))
+    figures = _named(task, own, class_measures(table))
+    return _Task(ended, figures, mistakes, {"table": table}, (own, score, truth))
 
 
 def _named(

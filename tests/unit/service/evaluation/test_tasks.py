@@ -8,6 +8,8 @@ import pytest
 from sklearn import metrics
 
 from service.cli.evaluation.comparison import evaluated
+from service.cli.evaluation.figures import TaskCounts
+from service.cli.evaluation.report import page
 from service.cli.evaluation.scoring import Scored, flat
 from tests.unit.service.evaluation.reading import value
 
@@ -58,6 +60,16 @@ def test_each_task_has_the_figures_of_the_cases_whose_truth_is_known() -> None:
     assert (rows["logs: R2"], rows["er: AUC"]) == (39, 45)
     assert not any(name.startswith("mean AUC") for name in rows)
     assert {each["task"] for each in found.mistakes[:2]} == {"logs", "er"}
+    assert found.tasks == {
+        "logs": TaskCounts(known=40, answered=39, abstained=1),
+        "er": TaskCounts(known=45, answered=int(sure.sum()), abstained=45 - int(sure.sum())),
+    }
+    shown = page({"name": "m", "version": "1.0.0"}, "molecules.csv", found)
+    for name in ("logs: answer against truth", "er: ROC"):
+        assert f"<figcaption>{name}</figcaption><svg" in shown
+    assert (
+        '<td>logs</td><td class="number">40</td><td class="number">39</td><td class="number">1</td>' in shown
+    )
 
 
 def test_the_areas_of_several_tasks_have_a_mean() -> None:
