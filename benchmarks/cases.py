@@ -35,11 +35,12 @@ def parameters() -> TabularParameters:
 
 @functools.cache
 def golden_cases() -> list[GoldenCase]:
-    """The cases of golden.json."""
+    """The cases of golden.json that are answered."""
     content = json.loads((MODEL_FOLDER / "golden.json").read_text())
     return [
         GoldenCase(case["input"], case["expected"]["label"], case["expected"]["probabilities"])
         for case in content["cases"]
+        if not case["expected"]["abstained"]
     ]
 
 

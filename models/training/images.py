@@ -2,6 +2,7 @@
 
 import base64
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,11 @@ def colour_histograms(images: Pixels, levels: int = 4) -> NDArray[np.float64]:
 
 def png_input(image: Image.Image) -> dict[str, str]:
     """The input of a golden case: a PNG file in base64."""
+    return file_input(image, "PNG")
+
+
+def file_input(image: Image.Image, kind: str, **options: Any) -> dict[str, str]:
+    """The input of a golden case: a file of a kind that Pillow writes, in base64."""
     file = BytesIO()
-    image.save(file, "PNG")
+    image.save(file, kind, **options)
     return {"data": base64.b64encode(file.getvalue()).decode()}

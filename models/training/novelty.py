@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
 Floats = NDArray[np.float64]
 
@@ -13,22 +14,74 @@ SHRINKAGE = 0.1
 class Mahalanobis(nn.Module):
     """How far features [N, F] are from those of known rows: Mahalanobis distance [N, 1] (Lee et al. 2018).
 
-    The covariance is shrunk by a tenth towards a multiple of the identity (Ledoit and Wolf 2004).
+    The covariance is shrunk by a share, a tenth if omitted, towards a multiple of the identity (Ledoit and Wolf 2004).
     """
 
     mean: Tensor
     whitening: Tensor
 
-    def __init__(self, known: Floats) -> None:
+    def __init__(self, known: Floats, shrinkage: float = SHRINKAGE) -> None:
         super().__init__()
         width = known.shape[1]
         covariance = np.cov(known.astype(np.float64).T).reshape(width, width)
-        shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.eye(width) * covariance.trace() / width
+        shrunk = (1 - shrinkage) * covariance + shrinkage * np.eye(width) * covariance.trace() / width
         self.register_buffer("mean", torch.from_numpy(known.mean(0)).float())
         self.register_buffer("whitening", torch.from_numpy(np.linalg.cholesky(np.linalg.inv(shrunk))).float())
 
     def forward(self, features: Tensor) -> Tensor:
         return ((features - self.mean) @ self.whitening).pow(2).sum(1, keepdim=True).sqrt()
+
+
+class GreyNovelty(nn.Module):
+    """How far grey pictures [n,1,H,W] in 0..1 are from known ones, all of one kind and framing -> [n,1].
+
+    Mahalanobis distance of a picture's scores on the principal components of the known, what these leave over (Moghaddam and
+    Pentland, IEEE TPAMI 19:696, 1997), and its brightness, contrast and sharpness at three scales. Exposure is taken out
+    before the components are found. H and W are multiples of 4.
+    """
+
+    middle: Tensor
+    components: Tensor
+    scale: Tensor
+
+    def __init__(self, known: Tensor, parts: int = 40) -> None:
+        super().__init__()
+        flat = _without_exposure(known).flatten(1)
+        self.register_buffer("middle", flat.mean(0))
+        spread = torch.cov((flat - self.middle).T.double())
+        self.register_buffer("components", torch.linalg.eigh(spread)[1][:, -parts:].float())
+        self.register_buffer("scale", torch.ones(()))
+        features = self._features(known)
+        self.scale = features.std(0)
+        self.distance = Mahalanobis((features / self.scale).double().numpy())
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        distance: Tensor = self.distance(self._features(pictures) / self.scale)
+        return distance
+
+    def _features(self, pictures: Tensor) -> Tensor:
+        """[n,1,H,W] -> [n, parts + 6]."""
+        mean = pictures.mean((2, 3))
+        contrast = (pictures - mean[:, :, None, None]).pow(2).mean((2, 3)).sqrt()
+        even = _without_exposure(pictures)
+        centred = even.flatten(1) - self.middle
+        scores = centred @ self.components
+        left = (centred - scores @ self.components.T).pow(2).mean(1, keepdim=True)
+        sharp = [_edges(even), _edges(F.avg_pool2d(even, 2)), _edges(F.avg_pool2d(even, 4))]
+        return torch.cat([scores, (left + 1e-3).log(), mean, (contrast + 0.02).log(), *sharp], 1)
+
+
+def _without_exposure(pictures: Tensor) -> Tensor:
+    """Z-scores over each picture; an even one becomes 0."""
+    centred = pictures - pictures.mean((2, 3), keepdim=True)
+    return centred / (centred.pow(2).mean((2, 3), keepdim=True).sqrt() + 0.02)
+
+
+def _edges(grey: Tensor) -> Tensor:
+    """How much neighbours differ: [n,1,H,W] -> [n,1]."""
+    down = (grey[:, :, 1:] - grey[:, :, :-1]).abs().mean((2, 3))
+    across = (grey[:, :, :, 1:] - grey[:, :, :, :-1]).abs().mean((2, 3))
+    return (down + across + 1e-2).log()
 
 
 def novelty_figures(known: Floats, foreign: Floats, false_alarms: float = 0.01) -> dict[str, float]:

@@ -48,12 +48,19 @@ def write_report(folder: Path, report: Mapping[str, object], **texts: object) ->
 
 
 def write_golden(
-    folder: Path, cases: Sequence[tuple[str, object]], *, tolerance: float | None = None
+    folder: Path,
+    cases: Sequence[tuple[str, object]],
+    *,
+    tolerance: float | Mapping[str, float] | None = None,
 ) -> None:
     """The inputs of golden.json, each with a note; `models seal --golden` adds what the model answers.
 
-    `tolerance` is what answers may differ by on another processor; the default of a golden case if omitted.
+    `tolerance` is what answers may differ by on another processor, of all cases or by note; the default of a golden case if
+    omitted.
     """
-    more = {} if tolerance is None else {"tolerance": tolerance}
-    found = [{"note": note, "input": value, "expected": {}, **more} for note, value in cases]
+    found = []
+    for note, value in cases:
+        within = tolerance.get(note) if isinstance(tolerance, Mapping) else tolerance
+        more = {} if within is None else {"tolerance": within}
+        found.append({"note": note, "input": value, "expected": {}, **more})
     (folder / "golden.json").write_text(json.dumps({"cases": found}, indent=1, ensure_ascii=False) + "\n")

@@ -6,17 +6,16 @@ Learning Repository, doi:10.24432/C5DW2B, CC BY 4.0; here the copy in scikit-lea
     python -m models.training breast-cancer-wisconsin
     .venv/bin/python -m models seal --golden models/zoo/breast-cancer-wisconsin
 
-train.py writes model.onnx, metrics.json, manifest.toml (without digests) and the inputs of golden.json; seal
+train.py writes model.onnx, metrics.json, CARD.md, manifest.toml (without digests) and the inputs of golden.json; seal
 fills in expected results and digests. About ten seconds on one core; seeds fixed.
 """
 
-import json
-import math
 from pathlib import Path
-from string import Template
 
 import numpy as np
 import torch
+from breast_measures import feature_tables
+from breast_novelty import FOREIGN_SET, Novelty, foreign_rows, measure_novelty
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
@@ -27,9 +26,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from models.training.calibration import platt, threshold_for
-from models.training.export import OPSET, save
+from models.training.export import export, parity
 from models.training.figures import brier, calibration_error, operating_point
-from models.training.writing import write_golden
+from models.training.writing import write_golden, write_report
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -43,79 +42,7 @@ EPOCHS = 100
 # A missed cancer costs more than a second look at a benign lump: the threshold is the highest one that still
 # finds this share of the malignant rows, none of which the scoring network had seen.
 WANTED_SENSITIVITY = 0.98
-
-# Words of the source (wdbc.names). It gives no units: lengths and areas are in the scale of its own images.
-MEASURES = {
-    "radius": "radius, the mean distance from the centre to the outline. The source gives no unit.",
-    "texture": "texture, the standard deviation of grey values.",
-    "perimeter": "length of the outline. The source gives no unit.",
-    "area": "area. The source gives no unit.",
-    "smoothness": "smoothness, the local variation of radius lengths.",
-    "compactness": "compactness, perimeter squared over area, minus 1.",
-    "concavity": "concavity, how deep the dents of the outline are.",
-    "concave_points": "concave points, how many dents the outline has (scaled by the source).",
-    "symmetry": "symmetry.",
-    "fractal_dimension": "fractal dimension of the outline by the coastline approximation, minus 1.",
-}
-
-FEATURE = Template("""\
-[[parameters.features]]
-name = "$name"
-title = "$title"
-unit = "1"
-minimum = 0.0
-maximum = $maximum
-example = $example
-description = "$description"
-""")
-
-MANIFEST = Template("""\
-# Written by train.py; [files] by `python -m models seal`. Change those, not this file.
-name = "breast-cancer-wisconsin"
-version = "1.0.0"
-kind = "diagnosis"
-pipeline = "tabular-classification"
-title = "Breast mass: malignant or benign, from a fine needle aspirate"
-summary = "Probability that a breast mass is malignant, from 30 measurements of cell nuclei in one image."
-license = "CC-BY-4.0"
-
-[runtime]
-max_batch = 1024
-run_timeout_s = 10.0
-promised_s = 30.0
-tolerance = 1e-5
-
-[metrics]
-$metrics
-
-[files]
-
-[parameters]
-positive = "malignant"
-
-[parameters.threshold]
-value = $threshold
-sensitivity = $sensitivity
-specificity = $specificity
-ppv = $ppv
-prevalence = $prevalence
-source = "$protocol"
-
-[[parameters.labels]]
-id = "benign"
-display = "Benign neoplasm of breast"
-system = "http://hl7.org/fhir/sid/icd-10"
-code = "D24"
-
-[[parameters.labels]]
-id = "malignant"
-display = "Malignant neoplasm of breast, unspecified"
-system = "http://hl7.org/fhir/sid/icd-10"
-code = "C50.9"
-
-# Ranges: from 0 to twice the largest value of the 569 rows, rounded up. They catch a slipped point and
-# say nothing about biology.
-$features""")
+PROTOCOL = f"{FOLDS}-fold cross-validation, 569 rows, out-of-fold predictions, seed {SEED}"
 
 
 class TumorNetwork(nn.Module):
@@ -142,6 +69,17 @@ class TumorNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Calibrated probability [N,1] of `features` [N,30]."""
         return torch.sigmoid(self.slope * self.logits(features) + self.offset)
+
+
+class Shipped(nn.Module):
+    """What is exported: the probability [N,1] and the novelty [N,1] of measurements [N,30]."""
+
+    def __init__(self, network: TumorNetwork, novelty: Novelty) -> None:
+        super().__init__()
+        self.network, self.novelty = network, novelty
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network(features), self.novelty(features)
 
 
 def read_rows() -> tuple[Matrix, NDArray[np.int64], list[str]]:
@@ -208,9 +146,9 @@ def cross_validate(rows: Matrix, malignant: NDArray[np.int64]) -> tuple[Vector, 
 
 def measure(
     probability: Vector, malignant: NDArray[np.int64], areas: list[float], floor: list[float], at: float
-) -> dict[str, float | str]:
-    """The figures of metrics.json, all on out-of-fold predictions."""
-    figures = {
+) -> dict[str, float]:
+    """The figures of the classes, all on out-of-fold predictions."""
+    return {
         "auc_mean": float(np.mean(areas)),
         "auc_sd": float(np.std(areas, ddof=1)),
         "auc_logistic_regression": float(np.mean(floor)),
@@ -219,27 +157,6 @@ def measure(
         "brier": brier(probability, malignant),
         "calibration_error": calibration_error(probability, malignant),
     }
-    return {
-        **{name: round(figure, 4) for name, figure in figures.items()},
-        "protocol": f"{FOLDS}-fold cross-validation, 569 rows, out-of-fold predictions, seed {SEED}",
-    }
-
-
-def write_graph(network: TumorNetwork, path: Path) -> None:
-    """`network` as ONNX with any number of rows, as the exporter wrote it."""
-    example = torch.zeros(2, network.hidden.in_features)
-    program = torch.onnx.export(
-        network,
-        (example,),
-        input_names=["features"],
-        output_names=["probability"],
-        dynamic_shapes=({0: torch.export.Dim("rows")},),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    save(program.model_proto, path)
 
 
 def choose_golden(probability: Vector, at: float) -> list[int]:
@@ -250,46 +167,17 @@ def choose_golden(probability: Vector, at: float) -> list[int]:
     return list(dict.fromkeys(int(row) for row in (*spread, *nearest)))
 
 
-def plausible_maximum(largest: float) -> float:
-    """Twice the largest value seen, rounded up to two digits: a limit for slips, not of biology."""
-    step = 10.0 ** (math.floor(math.log10(2 * largest)) - 1)
-    return round(math.ceil(2 * largest / step) * step, 6)
-
-
-def describe(name: str) -> str:
-    """What a field measures, after the source's own description."""
-    measure = name.removeprefix("mean_").removeprefix("worst_").removesuffix("_error")
-    if name.startswith("mean_"):
-        return f"Mean over the cell nuclei of the image: {MEASURES[measure]}"
-    if name.startswith("worst_"):
-        return f"Mean of the three largest values among the cell nuclei of the image: {MEASURES[measure]}"
-    return f"Standard error over the cell nuclei of the image: {MEASURES[measure]}"
-
-
-def feature_table(name: str, column: Vector) -> str:
-    """One [[parameters.features]] table; the example is the median."""
-    return FEATURE.substitute(
-        name=name,
-        title=name.replace("_", " ").capitalize(),
-        maximum=plausible_maximum(float(column.max())),
-        example=f"{np.median(column):.6g}",
-        description=describe(name),
-    )
-
-
-def write_manifest(rows: Matrix, names: list[str], figures: dict[str, float | str], at: float) -> None:
-    """manifest.toml without digests: threshold, metrics and the features with their ranges."""
-    text = MANIFEST.substitute(
-        metrics="\n".join(f"{name} = {json.dumps(figure)}" for name, figure in figures.items()),
-        threshold=at,
-        sensitivity=figures["sensitivity"],
-        specificity=figures["specificity"],
-        ppv=figures["ppv"],
-        prevalence=figures["prevalence"],
-        protocol=figures["protocol"],
-        features="\n".join(feature_table(name, column) for name, column in zip(names, rows.T, strict=True)),
-    )
-    (HERE / "manifest.toml").write_text(text)
+def golden_cases(rows: Matrix, names: list[str], chosen: list[int]) -> list[tuple[str, object]]:
+    """The chosen rows, and three from which the model abstains."""
+    slip = rows[chosen[0]].copy()
+    slip[names.index("mean_area")] *= 10
+    told = [
+        *((f"row {row} of the data", rows[row]) for row in chosen),
+        (f"row {chosen[0]} with the point of its mean area slipped", slip),
+        ("nothing but zeros", np.zeros(len(names))),
+        ("drawn at random from the accepted ranges", foreign_rows(rows, names)["random"][0].round(4)),
+    ]
+    return [(note, dict(zip(names, row.tolist(), strict=True))) for note, row in told]
 
 
 def train(data: Path | None) -> None:  # noqa: ARG001 - the data come with scikit-learn
@@ -300,15 +188,23 @@ def train(data: Path | None) -> None:  # noqa: ARG001 - the data come with sciki
     slope, offset = platt(unseen, malignant)
     probability = 1 / (1 + np.exp(-(slope * unseen + offset)))
     at = threshold_for(probability, malignant, WANTED_SENSITIVITY)
-    figures = measure(probability, malignant, areas, floor, at)
 
     network = train_ensemble(rows, malignant, SEED)
     network.slope.fill_(slope)
     network.offset.fill_(offset)
-    write_graph(network, HERE / "model.onnx")
-    shipped = 1 / (1 + np.exp(-(slope * logits_of(network, rows) + offset)))
-    chosen = [(row, dict(zip(names, rows[row].tolist(), strict=True))) for row in choose_golden(shipped, at)]
-    write_golden(HERE, [(f"row {row} of the data", case) for row, case in chosen])
-    write_manifest(rows, names, figures, at)
-    (HERE / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    shipped = Shipped(network, Novelty(rows)).eval()
+    path, fed = HERE / "model.onnx", torch.tensor(rows, dtype=torch.float32)
+    export(shipped, (fed[:2],), path, inputs=["features"], outputs=["probability", "novelty"])
+    with torch.no_grad():
+        found = [each.numpy() for each in shipped(fed)]
+    figures = {
+        **measure(probability, malignant, areas, floor, at),
+        "threshold": at,
+        **measure_novelty(rows, malignant, names, shipped.novelty),
+        "parity": parity(
+            path, {"features": fed.numpy()}, dict(zip(["probability", "novelty"], found, strict=True))
+        ),
+        "protocol": PROTOCOL,
+    }
+    write_report(HERE, figures, features=feature_tables(names, rows), foreign_set=FOREIGN_SET)
+    write_golden(HERE, golden_cases(rows, names, choose_golden(found[0][:, 0].astype(np.float64), at)))
