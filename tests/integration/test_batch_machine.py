@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from service import leases
 from service.batches import sweeps
 from service.batches.chunks import ClaimedChunk
 from service.batches.steps import StepKind
@@ -75,6 +76,10 @@ class BatchMachine(RuleBasedStateMachine):
         self.nights = nights
         nights.rows("UPDATE batch SET state = 'canceled', chunks_running = 0 WHERE finished_at IS NULL")
         nights.rows("UPDATE batch_step SET state = 'skipped' WHERE state = 'queued'")
+        # As a cancel does: else a lease of an earlier example may lapse in the middle of a later one.
+        nights.rows(
+            f"UPDATE batch_chunk SET state = 'skipped', {leases.RELEASE} WHERE state IN ('queued', 'running')"
+        )
         self.model: dict[UUID, Expected] = {
             nights.planned(CHUNKS, error_limit=limit): Expected(limit) for limit in (None, 4)
         }
