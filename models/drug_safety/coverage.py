@@ -34,13 +34,11 @@ def understood(safety: DrugSafety, name: str) -> str:
         return "unknown"
     if not active:
         return "known to have no active ingredient"
+    if all(each.listed for each in active):
+        return "known, with an entry in the interactions"
     if all(each.terms for each in active):
-        return "known, with interactions"
-    return (
-        "known, some ingredient has no interactions entry"
-        if len(active) > 1
-        else "known, no interactions entry"
-    )
+        return "known, some ingredient by its classes alone"
+    return "known, some ingredient without interactions"
 
 
 def understood_allergy(safety: DrugSafety, text: str) -> str:

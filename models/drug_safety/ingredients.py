@@ -13,21 +13,25 @@ from models.drug_safety.words import LONGEST, key, parts, without_salts
 
 INGREDIENTS = ("ingredient", "substances", "active", "aliases", "rxnorm", "source", "date")
 PRODUCTS = ("product", "ingredients", "source", "date")
+ASSIGNED = ("class", "ingredients", "source", "date")
 CODES = ("system", "code", "ingredients", "source", "date")
 SUBSTANCES = ("substance", "rxnorm", "classes", "source", "date")
 _RXNORM = "rxnorm:"
+_SHORTEST_FRENCH = 3  # letters: "or" is gold in French, and a conjunction in English
 
 
 @dataclass(frozen=True, eq=False)
 class Ingredient:
     """One active ingredient, or something without one, such as dextrose (`active` is then False).
 
-    `terms` are the keys of the substances and classes that the interactions speak of; empty if they have no entry for it.
+    `terms` are the keys of the substances and classes that the interactions speak of. One that is not `listed` has no entry
+    of its own: its terms are the classes that assigned_classes.csv gives it, or none.
     """
 
     name: str
     active: bool
     terms: frozenset[str]
+    listed: bool
 
 
 class Ingredients:
@@ -42,12 +46,13 @@ class Ingredients:
 
     @classmethod
     def read(cls, read: ReadFile, folder: str) -> Ingredients:
-        """Read the four tables of names. Raises TableUnusable."""
+        """Read the tables of names and classes. Raises TableUnusable."""
         substances = read_table(read, f"{folder}/substances.csv", SUBSTANCES, ["substance"])
         lines = read_table(read, f"{folder}/ingredients.csv", INGREDIENTS, ["ingredient", "active"])
         products = read_table(read, f"{folder}/products.csv", PRODUCTS, ["product", "ingredients"])
         codes = read_table(read, f"{folder}/codes.csv", CODES, ["system", "code", "ingredients"])
-        return _Reading(substances).ingredients(lines, products, codes)
+        assigned = read_table(read, f"{folder}/assigned_classes.csv", ASSIGNED, ["class", "ingredients"])
+        return _Reading(substances, assigned).ingredients(lines, products, codes)
 
     def named(self, name: str) -> tuple[Ingredient, ...]:
         """The ingredients of what has this name, in the order of the tables; () if it is not known.
@@ -90,7 +95,7 @@ class Ingredients:
 class _Reading:
     """Reads ingredients against the substances of the interactions."""
 
-    def __init__(self, substances: list[Line]) -> None:
+    def __init__(self, substances: list[Line], assigned: list[Line]) -> None:
         self._substances: dict[str, Line] = {}
         for line in substances:
             if self._substances.setdefault(key(line["substance"]), line) is not line:
@@ -98,6 +103,13 @@ class _Reading:
         self._names: dict[str, tuple[Ingredient, ...]] = {}
         self._by_code: dict[str, list[Ingredient]] = {}
         self._codes: dict[str, tuple[Ingredient, ...]] = {}
+        self._assigned: dict[str, dict[str, Line]] = {}  # by key of an ingredient, then of a class
+        classes = {key(each) for line in substances for each in line.listed("classes")}
+        for line in assigned:
+            if key(line["class"]) not in classes:
+                raise line.refused(f"substances.csv has no class {line['class']!r}")
+            for name in line.listed("ingredients"):
+                self._assigned.setdefault(key(name), {})[key(line["class"])] = line
 
     def ingredients(self, lines: list[Line], products: list[Line], codes: list[Line]) -> Ingredients:
         found = [self._ingredient(line) for line in lines]
@@ -106,6 +118,10 @@ class _Reading:
             path = lines[0].path
             raise TableUnusable(
                 path, f"no ingredient names the substance {lost[0]['substance']!r}: add a row"
+            )
+        for unknown in self._assigned.keys() - {key(each.name) for each in found}:
+            raise next(iter(self._assigned[unknown].values())).refused(
+                f"ingredients.csv has no ingredient {unknown!r}"
             )
         for line in products:
             self._product(line, line["product"])
@@ -121,12 +137,16 @@ class _Reading:
             raise line.refused("active must be yes or no")
         terms = {key(each["substance"]) for each in substances}
         terms.update(key(each) for substance in substances for each in substance.listed("classes"))
-        ingredient = Ingredient(line["ingredient"], line["active"] == "yes", frozenset(terms))
+        terms.update(self._assigned.get(key(line["ingredient"]), ()))
+        ingredient = Ingredient(
+            line["ingredient"], line["active"] == "yes", frozenset(terms), bool(substances)
+        )
         french = [each["substance"] for each in substances]
         for name in [line["ingredient"], *line.listed("aliases")]:
             self._name(line, name, (ingredient,))
         for name in french:
-            self._names.setdefault(key(name), (ingredient,))
+            if len(key(name)) >= _SHORTEST_FRENCH:
+                self._names.setdefault(key(name), (ingredient,))
         for code in {each["rxnorm"] for each in substances if each["rxnorm"]}:
             self._by_code.setdefault(code, []).append(ingredient)
         for code in line.listed("rxnorm"):

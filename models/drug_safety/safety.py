@@ -17,6 +17,7 @@ from models.drug_safety.tables import ReadFile
 
 # The files that `DrugSafety.read` reads from its folder.
 FILES: Final = (
+    "assigned_classes.csv",
     "codes.csv",
     "ingredients.csv",
     "interactions.csv",
@@ -129,10 +130,11 @@ class DrugSafety:
                 drug.name, None, Reason.UNKNOWN_NAME, "no table has this name: nothing was checked"
             )
         for each in drug.ingredients:
-            if each.active and not each.terms:
-                detail = f"the interactions have no entry for {each.name}"
+            if each.active and not each.listed:
+                only = ": only rows on its classes were checked" if each.terms else ""
+                detail = f"the interactions have no entry for {each.name}{only}"
                 yield Unchecked(drug.name, Kind.INTERACTION, Reason.NO_ENTRY, detail)
-            elif self._interactions.depends_on_route(each):
+            if self._interactions.depends_on_route(each):
                 detail = f"interactions of {each.name} that depend on how a drug is given were not checked"
                 yield Unchecked(drug.name, Kind.INTERACTION, Reason.ROUTE_UNKNOWN, detail)
 

@@ -9,11 +9,11 @@ from tests.unit.models.drug_tables import PACKAGE, bundled
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("hicl:1866", "known, with interactions"),
-        ("hicl:1730", "known, some ingredient has no interactions entry"),
-        ("propofol", "known, no interactions entry"),
+        ("hicl:1866", "known, with an entry in the interactions"),
+        ("hicl:1730", "known, some ingredient by its classes alone"),
+        ("levetiracetam", "known, some ingredient without interactions"),
         ("hicl:926", "known to have no active ingredient"),
-        ("hicl:936", "known, with interactions"),
+        ("hicl:936", "known, with an entry in the interactions"),
         ("hicl:0", "unknown"),
     ],
 )

@@ -122,6 +122,22 @@ def test_an_ingredient_that_the_interactions_lack_is_listed() -> None:
     assert ("Norco", Kind.INTERACTION, Reason.NO_ENTRY) in [each[:3] for each in review.unchecked]
 
 
+def test_an_ingredient_without_entry_is_checked_by_its_assigned_classes() -> None:
+    review = bundled().review(
+        UNKNOWN, ["sildenafil", "warfarin"], ["isosorbide mononitrate", "ketorolac", "propofol"]
+    )
+    assert review.kept == ("propofol",)
+    assert {finding.drug: finding.level for finding in review.removed} == {
+        "isosorbide mononitrate": Level.CONTRAINDICATED,
+        "ketorolac": Level.NOT_RECOMMENDED,
+    }
+    detail = {each.subject: each.detail for each in review.unchecked if each.reason is Reason.NO_ENTRY}
+    assert (
+        detail["ketorolac"]
+        == "the interactions have no entry for ketorolac: only rows on its classes were checked"
+    )
+
+
 def test_interactions_by_route_are_listed_as_unchecked() -> None:
     review = bundled().review(UNKNOWN, ["cholestyramine"], ["digoxin"])
     assert ("cholestyramine", Kind.INTERACTION, Reason.ROUTE_UNKNOWN) in [

@@ -58,7 +58,7 @@ def read_names() -> dict[str, list[str]]:
     for some in owners.values():
         if len({ingredient for ingredient, _ in some}) == 1:
             for ingredient, french in some:
-                if bare(french) not in taken:
+                if bare(french) not in {*taken, "or"}:
                     found[ingredient].append(french)
     return found
 
@@ -71,6 +71,8 @@ def members() -> dict[str, set[str]]:
         for french in cells(row["substances"]):
             for name in [french, *classes[bare(french)]]:
                 found[bare(name)].add(row["ingredient"])
+    for row in rows("assigned_classes"):
+        found[bare(row["class"])] |= set(cells(row["ingredients"]))
     return found
 
 

@@ -37,6 +37,8 @@ TABLES = PACKAGE / "tables"
         ("renal.csv", "30,contraindicated", "-30,contraindicated", "below_ml_min must be a number of at least 0"),
         ("renal.csv", "30,contraindicated", ",contraindicated", "give a limit"),
         ("age.csv", "12,18", "18,12", "from_years must be less than below_years"),
+        ("assigned_classes.csv", "dérivés nitrés", "dérivés nitreux", "has no class 'dérivés nitreux et apparentés'"),
+        ("assigned_classes.csv", "isosorbide mononitrate", "isosorbide monoxide", "no ingredient 'isosorbide monoxide'"),
         ("codes.csv", "1866,acetaminophen", "1866,acetaminofen", "no ingredient 'acetaminofen'"),
         ("codes.csv", "hicl,83,", "hicl,57,", "a name means one thing"),
         ("substances.csv", "abatacept,", "abciximab (c 7e3b fab),", "merge both rows"),
