@@ -23,6 +23,7 @@ Load = Callable[[ModelManifest, ReadFile], Pipeline]
 # Name -> module with `load(manifest, read) -> Pipeline`. Imported when first asked for, so that a deployment without
 # images never loads Pillow.
 _BUILT_IN: Final = {
+    "advice": "models.pipelines.advice",
     "beat-classification": "models.pipelines.beat_classification",
     "image-classification": "models.pipelines.image_classification",
     "image-segmentation": "models.pipelines.image_segmentation",

@@ -22,6 +22,7 @@ class Column(NamedTuple):
     heading: str
     path: tuple[str, ...]
     said: Callable[[Any], object] = lambda value: value
+    whole: bool = False  # never cut: half a sentence of advice may say the opposite
 
 
 def _number(digits: int) -> Callable[[Any], object]:
@@ -49,6 +50,11 @@ def _interval(value: Any) -> object:
 
 def _reasons(value: Any) -> object:
     return ", ".join(f"{each['display']} {each['share']:.0%}" for each in value)
+
+
+def _fired(value: Any) -> object:
+    """What of an input made a rule of advice hold."""
+    return ", ".join(f"{each['display']} {each['value']}" for each in value)
 
 
 SHARE: Final = _number(3)
@@ -114,6 +120,26 @@ COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
         Column("SCORE", ("score",), SHARE),
         Column("USUAL", ("usual",), SHARE),
         Column("BECAUSE OF", ("reasons",), _reasons),
+    ),
+    ("advice", "seek_care"): (
+        Column("URGENCY", ("urgency",)),
+        Column("WHAT TO DO", ("text",), whole=True),
+        Column("BECAUSE OF", ("because",), _fired),
+        Column("SOURCE", ("url",), whole=True),
+    ),
+    ("advice", "items"): (
+        Column("RANK", ("rank",)),
+        Column("CATEGORY", ("category",)),
+        Column("ADVICE", ("text",), whole=True),
+        Column("BECAUSE OF", ("because",), _fired),
+        Column("UNCHECKED", ("unchecked",)),
+        Column("SOURCE", ("url",), whole=True),
+    ),
+    ("advice", "withheld"): (
+        Column("ITEM", ("id",)),
+        Column("CATEGORY", ("category",)),
+        Column("WHY", ("reason",), whole=True),
+        Column("BECAUSE OF", ("because",), _fired),
     ),
     ("recommendation", "removed"): OBJECTIONS,
     ("recommendation", "flagged"): OBJECTIONS,
@@ -216,7 +242,9 @@ def _cell(row: Json, column: Column) -> object:
     for key in column.path:
         value = value.get(key) if isinstance(value, Mapping) else None
     said = None if value is None else _said(value, column)
-    return None if said is None else shortened(said)
+    if said is None or column.whole:
+        return said
+    return shortened(said)
 
 
 def _said(value: Any, column: Column) -> object:
@@ -279,7 +307,18 @@ def ranking(found: Json) -> str:
     return "; ".join([*items, *(f"{name}: {', '.join(each)}" for name, each in told.items() if each)])
 
 
+def advice(found: Json) -> str:
+    """When to see a doctor, the first pieces of advice, and how much was withheld or could not be decided."""
+    care = [f"see a doctor ({each['urgency']}): {each['text']}" for each in found["seek_care"]]
+    items = [f"{item['rank']}. {item['text']}" for item in found["items"][:FEW]]
+    more = [f"and {count} more" for count in [len(found["items"]) - FEW] if count > 0]
+    told = {"withheld": {each["id"] for each in found["withheld"]}, "undetermined": found["undetermined"]}
+    counts = ", ".join(f"{len(each)} {name}" for name, each in told.items() if each)
+    return " ".join([*care, *(items or ["no advice"]), *more, *([f"({counts})"] if counts else [])])
+
+
 _ANSWERS: Final[Mapping[str, Callable[[Json], str]]] = {
+    "advice": advice,
     "detections": lambda found: few(f"{count} {label}" for label, count in found["counts"].items()),
     "image-segmentation": lambda found: few(
         f"{each['instances']} {each['label']} ({each['share']:.1%} of the image)" for each in found["classes"]

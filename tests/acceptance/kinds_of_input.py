@@ -71,6 +71,7 @@ def _texts() -> Inputs:
 
 
 CASES: dict[str, tuple[KindCase, ...]] = {
+    "advice": (golden("health-advice-recommender", language="zh"),),
     "beat-classification": (golden("ecg-beats"),),
     "image-classification": (
         golden("blood-cell-type"),

@@ -9,6 +9,16 @@ import pytest
 
 from models.golden_cases import GoldenCase
 from models.manifest import GraphTable, ManifestTable, ModelManifest, RuntimeLimits
+from models.pipelines.advice import AdviceParameters
+from models.pipelines.advice_catalogue import (
+    AgainstTable,
+    CatalogueTable,
+    FlagTable,
+    GroupTable,
+    ItemTable,
+    SourceTable,
+    Words,
+)
 from models.pipelines.beat_classification import BeatParameters, RecordingQuality
 from models.pipelines.classification_parameters import (
     AbstainBand,
@@ -88,6 +98,13 @@ TABLES: dict[str, type[ManifestTable]] = {
     "A number of a recommender": NumberField,
     "A category of a recommender": CategoryField,
     "Codes of a recommender": CodesField,
+    "`[parameters]` of `advice`": AdviceParameters,
+    "A catalogue of advice": CatalogueTable,
+    "A source": SourceTable,
+    "A group of conditions": GroupTable,
+    "A red flag": FlagTable,
+    "A piece of advice": ItemTable,
+    "A contraindication": AgainstTable,
     "`[parameters]` of `beat-classification`": BeatParameters,
     "`[parameters.quality]`": RecordingQuality,
     "`[parameters]` of `tensor`": TensorParameters,
@@ -107,7 +124,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.interval]`": Interval,
     "`golden.json`": GoldenCase,
 }
-BASES = {EcgParameters, ManifestTable, MeasuredFeature, OneTextParameters, ReadingClassifierParameters}
+BASES = {EcgParameters, ManifestTable, MeasuredFeature, OneTextParameters, ReadingClassifierParameters, Words}
 SHARED = (
     ClassificationParameters,
     ContextField,

@@ -134,3 +134,29 @@ def test_tasks_and_passages_in_a_few_words() -> None:
     assert told.startswith("Parkinson's Disease (0.706), Parkinson disease (0.698)")
     assert job_tables.answer({"result": {"type": "entities", "entities": []}}) == "nothing"
     assert job_tables.answer({"result": {"type": "entities", "spans": 3}}) == "spans 3"
+
+
+def advised(note: str) -> dict[str, Any]:
+    """The answer to a golden case of the bundled catalogue of advice."""
+    cases = json.loads((ZOO / "health-advice-recommender" / "golden.json").read_text())["cases"]
+    [found] = [case["expected"] for case in cases if case["note"].startswith(note)]
+    return {"type": "advice", **found}
+
+
+def test_advice_is_a_table_whose_sentences_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    found = advised("with kidney disease")
+    words = " ".join(shown(capsys, found).split())
+    assert len(found["items"]) > 3
+    assert max(len(item["text"]) for item in found["items"]) > results.MOST_CHARACTERS
+    assert all(item["text"] in words and item["url"] in words for item in found["items"])
+    assert all(each["reason"] in words for each in found["withheld"])
+    assert "High blood pressure I10, Systolic blood pressure 144 mm[Hg]" in words
+
+
+def test_advice_in_a_few_words_begins_with_when_to_see_a_doctor() -> None:
+    words = job_tables.answer({"result": advised("chest pain")})
+    assert words.startswith("see a doctor (emergency): Chest pain now may come from the heart")
+    assert "1. Eat vegetables" in words
+    assert "(2 withheld, " in words
+    nothing = advised("chest pain") | {"items": [], "withheld": [], "undetermined": []}
+    assert job_tables.answer({"result": nothing}).endswith("no advice")

@@ -1,0 +1,204 @@
+"""The bundled catalogue of advice: every item reachable, nothing contraindicated ever shown, whatever the order and company."""
+
+import random
+from typing import Any
+
+import pytest
+
+from models.bundle import read_bundle, side_files
+from models.pipelines import Case, Pipeline, Run, load_pipeline
+from models.pipelines.contract import InputRejected
+from tests.unit.models.advice_reading import FOLDER, People, Person, Reader, catalogue, named_tests
+
+TABLE = catalogue()
+ITEMS: dict[str, dict[str, Any]] = {item["id"]: item for item in TABLE["items"]}
+DRAWN = 10_000
+SEED = 20261129
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return load_pipeline(read_bundle(FOLDER).manifest, side_files(FOLDER))
+
+
+def no_run(*_: object, **__: object) -> Any:
+    raise AssertionError("written rules run no graph")
+
+
+RUN: Run = no_run
+
+
+def answers(pipeline: Pipeline, *people: Person, **options: object) -> list[dict[str, Any]]:
+    checked = pipeline.check_options(options)
+    cases = [Case(pipeline.encode(person), checked) for person in people]
+    return [dict(answer.result) for answer in pipeline.open(FOLDER).score(RUN, cases)]
+
+
+def shown(result: dict[str, Any]) -> set[str]:
+    return {item["id"] for item in result["items"]}
+
+
+def test_exactly_what_an_independent_reading_allows_is_shown_to_ten_thousand_people(
+    pipeline: Pipeline,
+) -> None:
+    people, reader = People(TABLE, SEED), Reader(TABLE)
+    drawn = [people.draw() for _ in range(DRAWN)]
+    contradicted = told = 0
+    for person, result in zip(drawn, answers(pipeline, *drawn), strict=True):
+        allowed = {name for name, item in ITEMS.items() if reader.is_shown(item, person)}
+        assert not any(reader.contradicted(ITEMS[name], person) for name in shown(result)), person
+        assert shown(result) == (set() if result["abstained"] else allowed), person
+        assert {each["id"] for each in result["withheld"]}.isdisjoint(shown(result))
+        contradicted += len({each["id"] for each in result["withheld"]})
+        told += len(allowed)
+    assert contradicted > DRAWN  # the people are such that contraindications matter
+    assert told > DRAWN
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_every_item_is_shown_to_somebody(pipeline: Pipeline, name: str) -> None:
+    people, likely = People(TABLE, SEED), named_tests(ITEMS[name]["when"])
+    tried = (people.draw(random.Random(at).sample(likely, len(likely))) for at in range(3000))
+    found = next(
+        (person for person in tried if Reader(TABLE).is_shown(ITEMS[name], person) and person["age"] >= 18),
+        None,
+    )
+    assert found is not None
+    [result] = answers(pipeline, found)
+    assert name in shown(result)
+
+
+def test_every_flag_is_raised_by_somebody_and_withholds_its_categories(pipeline: Pipeline) -> None:
+    people, raised = People(TABLE, SEED), set[str]()
+    for flag in TABLE["flags"]:
+        drawn = [people.draw(named_tests(flag["when"])) for _ in range(15)]
+        for result in answers(pipeline, *drawn):
+            now = {each["id"] for each in result["seek_care"]}
+            raised |= now
+            held = {each["id"]: each.get("withholds", []) for each in TABLE["flags"]}
+            withheld = {category for name in now for category in held[name]}
+            assert not withheld & {item["category"] for item in result["items"]}
+    assert raised == {flag["id"] for flag in TABLE["flags"]}
+
+
+def test_neither_the_order_of_conditions_nor_their_spelling_changes_the_answer(pipeline: Pipeline) -> None:
+    people, chance = People(TABLE, SEED + 1), random.Random(SEED)
+    for _ in range(200):
+        person = people.draw()
+        mixed = [code.lower() for code in (*person["conditions"], *person["conditions"][:1])]
+        chance.shuffle(mixed)
+        one, other = answers(pipeline, person, person | {"conditions": mixed})
+        assert one == other
+
+
+def test_people_in_one_batch_are_answered_as_alone(pipeline: Pipeline) -> None:
+    people = People(TABLE, SEED + 2)
+    drawn = [people.draw() for _ in range(100)]
+    assert answers(pipeline, *drawn) == [answers(pipeline, person)[0] for person in drawn]
+
+
+def test_both_languages_say_the_same_items(pipeline: Pipeline) -> None:
+    people = People(TABLE, SEED + 3)
+    for person in (people.draw() for _ in range(100)):
+        [english], [chinese] = answers(pipeline, person), answers(pipeline, person, language="zh")
+        assert [item["id"] for item in english["items"]] == [item["id"] for item in chinese["items"]]
+        assert all(
+            any("\u4e00" <= letter <= "\u9fff" for letter in item["text"]) for item in chinese["items"]
+        )
+        assert not any("\u4e00" <= letter <= "\u9fff" for item in english["items"] for letter in item["text"])
+
+
+def test_every_answer_says_that_rules_gave_it_and_nobody_reviewed_them(pipeline: Pipeline) -> None:
+    [result] = answers(pipeline, {"age": 50.0, "conditions": ["I10"]})
+    assert (result["method"], result["reviewed_by"]) == ("rules", None)
+    assert all(item["url"].startswith("http") and item["year"] >= 1990 for item in result["items"])
+
+
+def test_hypertension_with_kidney_disease_is_told_to_eat_less_salt_but_not_more_potassium(
+    pipeline: Pipeline,
+) -> None:
+    person = {
+        "age": 66.0,
+        "sex": "male",
+        "conditions": ["I10", "N18.3"],
+        "egfr": 41.0,
+        "potassium": 4.4,
+        "systolic": 142.0,
+    }
+    [result] = answers(pipeline, person)
+    assert {"hypertension-less-salt", "no-salt-substitutes", "kidney-avoid-nsaids"} <= shown(result)
+    [withheld] = [each for each in result["withheld"] if each["id"] == "hypertension-potassium"]
+    assert withheld["reason"] == "Diseased kidneys cannot excrete potassium."
+    assert [reason["value"] for reason in withheld["because"]] == ["N18.3", "41 mL/min/{1.73_m2}"]
+
+
+def test_without_laboratory_values_more_potassium_is_neither_advised_nor_excluded(pipeline: Pipeline) -> None:
+    [result] = answers(pipeline, {"age": 66.0, "sex": "male", "conditions": ["I10"]})
+    assert "hypertension-potassium" not in shown(result)
+    missing = {each["id"]: each["missing"] for each in result["undetermined"]}
+    assert missing["hypertension-potassium"] == ["egfr", "potassium"]
+
+
+def test_chest_pain_comes_first_and_stops_exercise(pipeline: Pipeline) -> None:
+    person = {
+        "age": 58.0,
+        "sex": "male",
+        "conditions": ["I25.1"],
+        "symptoms": ["chest_pain"],
+        "activity": 20.0,
+    }
+    [result] = answers(pipeline, person)
+    assert [(each["id"], each["urgency"]) for each in result["seek_care"]] == [("chest-pain", "emergency")]
+    assert not [item for item in result["items"] if item["category"] == "activity"]
+    assert "coronary-rehabilitation" in {each["id"] for each in result["withheld"]}
+
+
+@pytest.mark.parametrize(
+    ("vital", "value", "flag"),
+    [
+        ("systolic", 180.0, "blood-pressure-very-high"), ("diastolic", 120.0, "blood-pressure-very-high"),
+        ("glucose", 53.0, "glucose-very-low"), ("glucose", 301.0, "glucose-very-high"),
+        ("oxygen_saturation", 89.0, "oxygen-low"), ("potassium", 6.0, "potassium-very-high"),
+    ],
+)  # fmt: skip
+def test_dangerous_vitals_send_to_a_doctor_and_stop_exercise(
+    pipeline: Pipeline, vital: str, value: float, flag: str
+) -> None:
+    person = {"age": 50.0, "sex": "male", "conditions": ["M17"], "activity": 10.0}
+    [well], [ill] = answers(pipeline, person), answers(pipeline, person | {vital: value})
+    assert {"osteoarthritis-exercise", "activity-for-adults"} <= shown(well)
+    assert [each["id"] for each in ill["seek_care"]] == [flag]
+    assert not [item for item in ill["items"] if item["category"] == "activity"]
+
+
+def test_codes_that_the_catalogue_does_not_know_are_named(pipeline: Pipeline) -> None:
+    [result] = answers(pipeline, {"age": 40.0, "conditions": ["Z99.9", "I10", "999999990"]})
+    assert [each["code"] for each in result["unknown"]] == ["999999990", "Z99.9"]
+
+
+def test_it_abstains_of_whom_nothing_is_known_and_of_children_but_tells_red_flags(pipeline: Pipeline) -> None:
+    nothing, child = answers(
+        pipeline, {"age": 40.0, "sex": "female"}, {"age": 9.0, "conditions": ["J45"], "glucose": 50.0}
+    )
+    assert (nothing["abstained"], nothing["items"]) == (True, [])
+    assert (child["abstained"], child["items"]) == (True, [])
+    assert [each["id"] for each in child["seek_care"]] == ["glucose-very-low"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"bmi": 3.0}, "/bmi"), ({"age": 200.0}, "/age"), ({"systolic": 80.0, "diastolic": 120.0}, "/diastolic"),
+        ({"systolic": 120.0, "diastolic": 120.0}, "/diastolic"), ({"pregnant": True, "sex": "male"}, "/pregnant"),
+        ({"pregnant": True, "age": 75.0}, "/pregnant"), ({"conditions": ["hypertension"]}, "/conditions/0"),
+        ({"conditions": ["I10"] * 201}, "/conditions"), ({"smoking": "sometimes"}, "/smoking"),
+        ({"sleep": 25.0}, "/sleep"), ({"symptoms": ["cough"]}, "/symptoms/0"), ({"hba1c": 7.0}, "/hba1c"),
+        ({"temperature": 98.6}, "/temperature"), ({"oxygen_saturation": 0.97}, "/oxygen_saturation"),
+    ],
+)  # fmt: skip
+def test_absurd_and_foreign_values_are_refused(
+    pipeline: Pipeline, wrong: dict[str, Any], pointer: str
+) -> None:
+    with pytest.raises(InputRejected) as refused:
+        pipeline.encode({"age": 40.0, "conditions": ["I10"]} | wrong)
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]
