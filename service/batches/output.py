@@ -71,8 +71,11 @@ def joined(
     """Join parts and read the joined file once; returns the table to store. `schema` is for a file without rows.
 
     `rows` is counted in the file as read, not taken from the parts. `between` is called before each piece and may raise.
-    Raises PayloadUnreadable or BlobUnavailable.
+    Raises Unaccounted if a part has other columns, and PayloadUnreadable or BlobUnavailable.
     """
+    for part in parts:
+        between()
+        joins.check_columns(store, part, form, schema)
     footer = header = None
     number = FOOTER_NUMBERS[kind.part_kind]
     if form is OutputFormat.CSV:

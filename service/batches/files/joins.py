@@ -15,6 +15,8 @@ from itertools import accumulate
 from typing import Final
 
 from models.lazy import pa, pq
+from service.batches.files.accounting import Unaccounted
+from service.batches.files.output_names import OutputFormat
 from service.batches.files.parts import MAGIC, Part, PartStore
 from service.batches.files.thrift import Struct, read_struct, written_struct
 from service.crypto import FRAME_BYTES
@@ -119,6 +121,36 @@ def _size_bytes(piece: Part | memoryview) -> int:
     return piece.size_bytes if isinstance(piece, Part) else len(piece)
 
 
+def check_columns(store: PartStore, part: Part, form: OutputFormat, schema: pa.Schema) -> None:
+    """Raise Unaccounted if a part has not the columns of the file, as one from a worker of another release may not.
+
+    Of CSV it tells by the number of cells of the first record. A line of NDJSON names its values itself.
+    """
+    columns = len(schema)
+    if form is OutputFormat.CSV:
+        with store.open(part) as file:
+            columns = _cells_of_first(file)
+    elif form is OutputFormat.PARQUET:
+        groups = _footer_of_part(store, part)[ROW_GROUPS][1][1]
+        columns = len(groups[0][COLUMNS][1][1])
+    if columns != len(schema):
+        raise Unaccounted(f"a part has {columns} columns and the file {len(schema)}: run the batch again")
+
+
+def _cells_of_first(file: SealedFile) -> int:
+    """The cells of the first record of CSV, of any length."""
+    cells, in_quotes = 1, False
+    while content := file.read(FRAME_BYTES):
+        for number, piece in enumerate(content.split(b'"')):
+            in_quotes ^= number > 0
+            if not in_quotes:
+                record, end, _ = piece.partition(b"\n")
+                cells += record.count(b",")
+                if end:
+                    return cells
+    return cells
+
+
 def joined_footer(store: PartStore, parts: Sequence[Part], schema: pa.Schema) -> memoryview:
     """What follows the row groups of all parts: footer, its length, magic. `schema` is for a file without parts."""
     sink = pa.BufferOutputStream()
@@ -128,9 +160,7 @@ def joined_footer(store: PartStore, parts: Sequence[Part], schema: pa.Schema) ->
     groups: list[Struct] = []
     offset = len(MAGIC)
     for part in parts:
-        with store.open(part) as file:
-            file.seek(part.body_bytes)
-            footer = read_struct(file.read(part.size_bytes - 8 - part.body_bytes))
+        footer = _footer_of_part(store, part)
         if not groups:
             joined = dict(footer)
         for group in footer[ROW_GROUPS][1][1]:
@@ -140,6 +170,12 @@ def joined_footer(store: PartStore, parts: Sequence[Part], schema: pa.Schema) ->
     joined[ROW_GROUPS] = (joined[ROW_GROUPS][0], (12, groups))
     content = written_struct(joined)
     return memoryview(content + len(content).to_bytes(4, "little") + MAGIC)
+
+
+def _footer_of_part(store: PartStore, part: Part) -> Struct:
+    with store.open(part) as file:
+        file.seek(part.body_bytes)
+        return read_struct(file.read(part.size_bytes - 8 - part.body_bytes))
 
 
 def _footer_of(content: bytes) -> bytes:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batches.files import joins, thrift
+from service.batches.files.accounting import Unaccounted
 from service.batches.files.joins import JoinedFile, joined_footer
 from service.batches.files.layouts import BatchFormat
 from service.batches.files.outputs import OutputFormat, encoded
@@ -65,6 +66,18 @@ def test_any_range_of_a_batch_is_a_slice_of_the_whole(form: OutputFormat) -> Non
     for start in range(0, len(whole) + 50, 97):
         for length in (0, 1, 3, 500, 10**6):
             assert b"".join(joined.read(start, start + length)) == whole[start : start + length]
+
+
+@pytest.mark.parametrize("form", [OutputFormat.CSV, OutputFormat.PARQUET])
+def test_a_part_with_other_columns_than_the_file_is_refused(form: OutputFormat) -> None:
+    full = pa.record_batch(
+        {"row": [1, 2], "note": ['a "quoted", one\n' * 20_000, None], "missing": ["[]", "[]"]}
+    )
+    short = pa.record_batch({"row": [3], "note": ["b"]})
+    store, parts = stored([bytes(encoded([each], form)) for each in (full, short)])
+    joins.check_columns(store, parts[0], form, full.schema)
+    with pytest.raises(Unaccounted, match="2 columns and the file 3: run the batch again"):
+        joins.check_columns(store, parts[1], form, full.schema)
 
 
 def test_a_range_reads_its_own_parts_alone() -> None:
