@@ -56,6 +56,7 @@ def test_a_name_means_its_ingredients(name: str, expected: list[str]) -> None:
         "rxnorm:0",
         "hicl:0",
         "hicl",
+        "or",
     ],
 )
 def test_a_name_that_is_not_in_the_tables_means_nothing(name: str) -> None:
