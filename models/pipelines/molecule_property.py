@@ -3,7 +3,8 @@
 The graph takes `features` float32 [N,F] of the parent of each molecule (see molecules.Features). It gives `values` float32
 [N,T], one column a task: a number in the task's unit, or the probability of the task's positive class. A side file with
 fingerprints of the molecules that each task was trained with is the applicability domain: the model abstains from molecules
-whose nearest neighbour there is not similar enough, from heavier ones, and, if the manifest says so, from small ones.
+whose nearest neighbour there is not similar enough, from heavier ones, and, if the manifest says so, from small ones, from
+those of hardly anything but carbon and halogens, and from those with a structural alert.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field, create_model
 from models.field_codes import FieldCode
 from models.lazy import np
 from models.manifest import MODEL, BundleRefused, Fault
-from models.pipelines import molecules
+from models.pipelines import molecule_alerts, molecules
 from models.pipelines.contract import (
     Artifact,
     FieldFault,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 # What SMILES without wildcards, reactions and names is written with (Weininger 1988; opensmiles.org).
 CHARACTERS: Final = r"^[A-Za-z0-9@+\-=#$:/\\.()\[\]%]+$"
 OUTSIDE: Final = "unlike the molecules that the model was trained on"
+FEW_HETEROATOMS: Final = (
+    "of carbon, hydrogen and halogens alone, or nearly, unlike most molecules that the model was trained on"
+)
 PICTURE: Final = "molecule.svg"
 
 
@@ -59,7 +63,7 @@ class Molecule(TypedResult):
     smiles: str = Field(description="canonical SMILES of RDKit")
     inchikey: str | None = Field(description="null where InChI does not know such molecules")
     formula: str
-    weight: float = Field(description="monoisotopic mass in g/mol")
+    weight: float = Field(title="Monoisotopic mass", description="in g/mol, of the commonest isotopes")
     charge: int
     components: int = Field(description="as sent; one of them is scored")
 
@@ -137,6 +141,7 @@ class MoleculeScoring:
         self._features = molecules.Features(
             table.radius, table.bits, table.descriptors, keys=table.keys, charges=table.charges
         )
+        self._alerts = molecule_alerts.Alerts(parameters.alerts)
 
     def score(
         self, run: Run, cases: Sequence[Case]
@@ -204,12 +209,21 @@ class MoleculeScoring:
     def _answer(
         self, task: Task, parent: molecules.Parent, nearest: float, value: float | None
     ) -> dict[str, Any]:
-        heavy = task.heaviest is not None and parent.weight > task.heaviest
-        small = parent.mol.GetNumHeavyAtoms() < task.fewest_atoms
-        is_outside = heavy or small or nearest < task.least_similarity
-        reason = parent.unfit or (OUTSIDE if is_outside else None)
+        reason = parent.unfit or self._alert(task, parent) or self._outside(task, parent, nearest)
         shared = {"similarity": nearest, "abstained": reason is not None, "abstain_reason": reason}
         return task.answer(value, shared)
+
+    def _alert(self, task: Task, parent: molecules.Parent) -> str | None:
+        return self._alerts.reason(parent.mol) if task.alerts else None
+
+    def _outside(self, task: Task, parent: molecules.Parent, nearest: float) -> str | None:
+        """Why a molecule is outside of a task's applicability domain; None inside."""
+        heavy = task.heaviest is not None and parent.weight > task.heaviest
+        small = parent.mol.GetNumHeavyAtoms() < task.fewest_atoms
+        if heavy or small or nearest < task.least_similarity:
+            return OUTSIDE
+        few = molecule_alerts.heteroatoms(parent.mol) < task.fewest_heteroatoms
+        return FEW_HETEROATOMS if few else None
 
 
 def _known(parameters: MoleculeParameters, folder: Path) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from models.manifest import ManifestTable, Text
 from models.pipelines.classification_parameters import AbstainBand, Share, Threshold
+from models.pipelines.molecule_alerts import StructuralAlert
 from models.pipelines.molecules import MACCS, Limits
 from models.pipelines.tabular_regression import Interval, ResultInterval
 from models.pipelines.typed import TypedResult
@@ -56,6 +57,10 @@ class _TaskTable(ManifestTable):
     )
     heaviest: float | None = Field(None, gt=0, description="mass in g/mol above which it abstains")
     fewest_atoms: int = Field(1, ge=1, description="heavy atoms below which it abstains")
+    fewest_heteroatoms: int = Field(
+        0, ge=0, description="atoms other than carbon, hydrogen and halogens below which it abstains"
+    )
+    alerts: bool = Field(False, description="whether it abstains from molecules with one of the alerts")
 
 
 class Regression(_TaskTable):
@@ -150,12 +155,15 @@ class MoleculeParameters(ManifestTable):
     example: str = "CC(=O)Oc1ccccc1C(=O)O"
     features: MoleculeFeatures
     domain: MoleculeDomain
+    alerts: Annotated[tuple[StructuralAlert, ...], Field(max_length=200, strict=False)] = ()
     tasks: Annotated[tuple[Task, ...], Field(min_length=1, max_length=200, strict=False)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len({task.id for task in self.tasks}) < len(self.tasks):
             raise ValueError("tasks: give each task its own id")
+        if any(task.alerts for task in self.tasks) != bool(self.alerts):
+            raise ValueError("alerts: give alerts and a task with `alerts = true`, or neither")
         return self
 
     @property

@@ -28,6 +28,10 @@ class Collection:
         0.02  # share of molecules of scaffolds that were left out that the least similarity withholds
     )
     fewest_atoms: int = 1  # heavy atoms below which its tasks abstain
+    fewest_heteroatoms: int = (
+        0  # atoms other than carbon, hydrogen and halogens below which its tasks abstain
+    )
+    alerts: bool = False  # whether its tasks abstain from molecules with one of ALERTS
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,18 @@ SETS = {
     "esol": Collection(True, 0.5, 0.2, 8, 1000),
     "lipophilicity": Collection(True, 1.0, 0.1, 30, 4000),
     "bbbp": Collection(False, 1.0, 0.5, 16, 1000),
-    "clintox": Collection(False, 0.5, 10.0, 16, 1200, charges=True, withheld=0.25, fewest_atoms=6),
+    "clintox": Collection(
+        False,
+        0.5,
+        10.0,
+        16,
+        1200,
+        charges=True,
+        withheld=0.25,
+        fewest_atoms=6,
+        fewest_heteroatoms=1,
+        alerts=True,
+    ),
     "tox21": Collection(False, 1.0, 2.0, 30, 700),
 }
 _TOX21 = {
@@ -103,7 +118,39 @@ TASKS = [
     ),
 ]
 # Probabilities without an answer: the tasks of ClinTox depend on how charges were written; see the card.
+UNCLEAR = "not clear enough: in the training data approved and failed drugs differ mostly in how their charges were drawn"
 UNSURE = {"fda_approved": (0.5, 0.97), "clinical_toxicity": (0.03, 0.5)}
+# Groups of poisons that are also groups of drugs, or near them: a list of drugs and failed drugs says nothing of the poison.
+# The first three are those of schedule 1 of the Chemical Weapons Convention and of insecticides of their kind.
+_CWC = "Chemical Weapons Convention, annex on chemicals, schedule 1"
+ALERTS = [
+    (
+        "[PX4;!$(P[OX2H1,OX1-,SX2H1,SX1-])](=[OX1,SX1])[F,Cl,Br,$(C#N),$([OX2][#6]),$([SX2][#6])]",
+        "a neutral ester, halide or cyanide of phosphorus, as nerve agents and insecticides are",
+        f"{_CWC}, A.1 to A.3; organophosphates: WHO, classification of pesticides by hazard, 2019",
+    ),
+    (
+        "[NX3]([CH2][CH2][Cl,Br,I])[CH2][CH2][Cl,Br,I]",
+        "a nitrogen mustard, as chemical weapons and some drugs against cancer are",
+        f"{_CWC}, A.6",
+    ),
+    (
+        "[SX2][CH2][CH2][Cl,Br,I]",
+        "a sulfur mustard, as chemical weapons are",
+        f"{_CWC}, A.4",
+    ),
+    (
+        "[#6][NX3][NX2]=[OX1]",
+        "an N-nitroso compound, as strong carcinogens are",
+        "ICH guideline M7(R2), cohort of concern, 2023",
+    ),
+    (
+        "[CH3][NX3;H1]C(=O)O[c,$(N=C)]",
+        "a methyl carbamate, as insecticides are",
+        "carbamates: WHO, classification of pesticides by hazard, 2019",
+    ),
+]
+NO_JUDGEMENT = "and the drugs of the training data do not tell whether it is a poison"
 GOLDEN = [
     ("aspirin", "CC(=O)Oc1ccccc1C(=O)O"),
     (
@@ -116,6 +163,8 @@ GOLDEN = [
     ("benzo[a]pyrene", "c1ccc2c(c1)cc1ccc3cccc4ccc2c1c34"),
     ("haloperidol hydrochloride", "O=C(CCCN1CCC(O)(CC1)c1ccc(Cl)cc1)c1ccc(F)cc1.Cl"),
     ("ethanol", "CCO"),
+    ("sarin, a nerve agent", "CC(C)OP(C)(=O)F"),
+    ("hexane, a hydrocarbon", "CCCCCC"),
     (
         "a chain of twelve glycines, heavier than what the model knows",
         "NCC(=O)" + "NCC(=O)" * 10 + "NCC(=O)O",
@@ -150,16 +199,27 @@ def foreign() -> dict[str, list[str]]:
     }
 
 
+def alerts_toml() -> str:
+    """The tables of the manifest's alerts."""
+    lines = []
+    for smarts, what, source in ALERTS:
+        told = {"smarts": smarts, "reason": f"{what}, {NO_JUDGEMENT}", "source": source}
+        lines += ["[[parameters.alerts]]", *(f"{key} = {json.dumps(each)}" for key, each in told.items()), ""]
+    return "\n".join(lines).rstrip()
+
+
 def tasks_toml(report: Mapping[str, object]) -> str:
     """The tables of the manifest's tasks, with figures of the report."""
     figures = rounded(report)
     lines = []
     for task in TASKS:
-        limits, found = figures[task.collection], figures[task.id]
+        limits, found, how = figures[task.collection], figures[task.id], SETS[task.collection]
         told = {"kind": "regression" if task.unit else "classification", "id": task.id, "title": task.title}
         told |= {"domain": task.collection, "least_similarity": limits["least_similarity"]}
         told |= {"heaviest": float(limits["heaviest"])}
         told |= {"fewest_atoms": limits["fewest_atoms"]} if limits["fewest_atoms"] > 1 else {}
+        told |= {"fewest_heteroatoms": how.fewest_heteroatoms} if how.fewest_heteroatoms else {}
+        told |= {"alerts": True} if how.alerts else {}
         told |= {"unit": task.unit} if task.unit else {"positive": task.positive, "negative": task.negative}
         name = "interval" if task.unit else "threshold"
         lines += ["[[parameters.tasks]]", *(f"{key} = {json.dumps(each)}" for key, each in told.items()), ""]
@@ -172,7 +232,7 @@ def tasks_toml(report: Mapping[str, object]) -> str:
         ]
         if task.id in UNSURE:
             lower, upper = UNSURE[task.id]
-            reason = "the collection was drawn from two sources, and only clear cases are answered"
+            reason = UNCLEAR
             lines += [
                 "[parameters.tasks.abstain]",
                 f"lower = {lower}",

@@ -18,13 +18,25 @@ from pathlib import Path
 import numpy as np
 import onnx
 import rdkit
-from molecule_collections import DESCRIPTORS, GOLDEN, SETS, TASKS, Collection, foreign, table_of, tasks_toml
+from molecule_collections import (
+    ALERTS,
+    DESCRIPTORS,
+    GOLDEN,
+    SETS,
+    TASKS,
+    Collection,
+    alerts_toml,
+    foreign,
+    table_of,
+    tasks_toml,
+)
 from molecule_kernel import Kernel, graph_of
 from numpy.typing import NDArray
 from rdkit.Chem.Scaffolds import MurckoScaffold
 from sklearn.linear_model import Ridge
 
 from models.pipelines import InputRejected, molecules
+from models.pipelines.molecule_alerts import Alerts, StructuralAlert, heteroatoms
 from models.training.calibration import platt
 from models.training.export import parity, save
 from models.training.figures import auc_with_interval, brier, calibration_error, interval, operating_point
@@ -46,7 +58,7 @@ SAMPLE = 200  # molecules of a fold whose similarity to the others is measured
 @dataclass(frozen=True)
 class Rows:
     """Features float32 [n,F], targets [n,T] with NaN where not measured, which are of val, scaffolds, fingerprints, masses,
-    heavy atoms."""
+    heavy atoms, atoms other than carbon, hydrogen and halogens, which have a structural alert."""
 
     features: np.ndarray
     targets: np.ndarray
@@ -55,12 +67,15 @@ class Rows:
     prints: np.ndarray
     weights: np.ndarray
     atoms: np.ndarray
+    heteroatoms: np.ndarray
+    alerted: np.ndarray
 
 
-def described(smiles: list[str]) -> list[tuple[np.ndarray, str, np.ndarray, float, int] | None]:
-    """Features, scaffold, fingerprint, mass and heavy atoms of each molecule; None for one that is not scored."""
+def described(smiles: list[str]) -> list[tuple[np.ndarray, str, np.ndarray, float, int, int, bool] | None]:
+    """Features, scaffold and the rest of Rows of each molecule; None for one that is not scored."""
     features = molecules.Features(2, BITS, DESCRIPTORS, keys=True, charges=True)
-    found = []
+    tables = [StructuralAlert(smarts=smarts, reason=what, source=source) for smarts, what, source in ALERTS]
+    alerts, found = Alerts(tables), []
     for each in smiles:
         try:
             parent = molecules.parent_of(molecules.read(each, LIMITS))
@@ -78,6 +93,8 @@ def described(smiles: list[str]) -> list[tuple[np.ndarray, str, np.ndarray, floa
                 molecules.fingerprint(parent.mol, 1024),
                 parent.weight,
                 parent.mol.GetNumHeavyAtoms(),
+                heteroatoms(parent.mol),
+                alerts.reason(parent.mol) is not None,
             )
         )
     return found
@@ -93,11 +110,10 @@ def read_rows(folder: Path, name: str) -> Rows:
     ]
     columns = [task.column for task in TASKS if task.collection == name]
     targets = [[float(row[column]) if row[column] else np.nan for column in columns] for row, _ in kept]
-    features, scaffolds, prints, weights, atoms = zip(*(made for _, made in kept), strict=True)
+    features, scaffolds, prints, *rest = zip(*(made for _, made in kept), strict=True)
     val = np.array([row["split"] == "val" for row, _ in kept])
     return Rows(
-        np.stack(features), np.array(targets), val, list(scaffolds), np.stack(prints), np.array(weights),
-        np.array(atoms),
+        np.stack(features), np.array(targets), val, list(scaffolds), np.stack(prints), *map(np.array, rest),
     )  # fmt: skip
 
 
@@ -146,7 +162,7 @@ def train(data: Path) -> None:
             "fewest_atoms": how.fewest_atoms,
         }
         report[name] = {"molecules": int(seen.sum()), "molecules_val": int(val.sum()), **limits}
-        report[name] |= domain_figures(rows, limits, alien)
+        report[name] |= domain_figures(rows, how, limits, alien)
         for task, found in task_figures(name, rows, how, kernel, unseen).items():
             report[task] = report.get(task, {}) | found
         kernels.append(kernel)
@@ -168,7 +184,14 @@ def train(data: Path) -> None:
         for key in ("false_alarm_rate", "catch_rate")
     }
     listed = ", ".join(f'"{each}"' for each in DESCRIPTORS)
-    write_report(HERE, report, tasks=tasks_toml(report), table=table_of(report), descriptors=listed)
+    write_report(
+        HERE,
+        report,
+        tasks=tasks_toml(report),
+        alerts=alerts_toml(),
+        table=table_of(report),
+        descriptors=listed,
+    )
     write_golden(HERE, [(note, {"smiles": smiles}) for note, smiles in GOLDEN])
 
 
@@ -197,14 +220,18 @@ def task_figures(
     return found
 
 
-def domain_figures(rows: Rows, limits: dict[str, float], alien: dict[str, list]) -> dict[str, object]:
+def domain_figures(
+    rows: Rows, how: Collection, limits: dict[str, float], alien: dict[str, list]
+) -> dict[str, object]:
     known = rows.prints[~rows.val]
 
-    def outside(prints: np.ndarray, weight: float, atoms: int) -> bool:
+    def outside(prints: np.ndarray, weight: float, atoms: int, others: int, alerted: bool) -> bool:
         return (
             molecules.similarity(prints, known).max() < limits["least_similarity"]
             or weight > limits["heaviest"]
             or atoms < limits["fewest_atoms"]
+            or others < how.fewest_heteroatoms
+            or (how.alerts and alerted)
         )
 
     val = np.flatnonzero(rows.val)
@@ -212,7 +239,8 @@ def domain_figures(rows: Rows, limits: dict[str, float], alien: dict[str, list])
         family: np.mean([each is None or outside(*each[2:]) for each in found])
         for family, found in alien.items()
     }
-    alarms = np.mean([outside(rows.prints[row], rows.weights[row], rows.atoms[row]) for row in val])
+    columns = (rows.prints, rows.weights, rows.atoms, rows.heteroatoms, rows.alerted)
+    alarms = np.mean([outside(*(column[row] for column in columns)) for row in val])
     return {"false_alarm_rate": alarms, "catch_rate": np.mean(list(caught.values())), "caught": caught}
 
 

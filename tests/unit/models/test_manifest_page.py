@@ -37,6 +37,7 @@ from models.pipelines.features.table import FeatureTable
 from models.pipelines.image_classification import ImageParameters
 from models.pipelines.image_feed import ImageFeedParameters
 from models.pipelines.image_intake import ImageFileParameters, WindowParameters
+from models.pipelines.molecule_alerts import StructuralAlert
 from models.pipelines.molecule_tasks import (
     Classification,
     MoleculeDomain,
@@ -81,6 +82,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `molecule-property`": MoleculeParameters,
     "`[parameters.features]`": MoleculeFeatures,
     "`[parameters.domain]`": MoleculeDomain,
+    "`[[parameters.alerts]]`": StructuralAlert,
     "A regression of molecules": Regression,
     "A classification of molecules": Classification,
     "`[parameters]` of `sequence-classification`": SequenceParameters,

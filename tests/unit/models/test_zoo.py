@@ -193,10 +193,25 @@ def test_a_figure_of_a_card_is_one_that_training_wrote(folder: Path) -> None:
         "ClCCSCCCl",
         "CCOP(=O)(C#N)N(C)C",
         "[Na+].[O-]C(=O)CF",
+        "CC(C)OP(C)(=O)F",
+        "CC(C(C)(C)C)OP(C)(=O)F",
+        "CCOP(C)(=O)SCCN(C(C)C)C(C)C",
+        "CN(CCCl)CCCl",
+        "CCOP(=S)(OCC)Oc1ccc(cc1)[N+](=O)[O-]",
+        "C#N",
+        "CCCCCC",
+        "c1ccccc1",
+        "ClC(Cl)(Cl)C(c1ccc(Cl)cc1)c1ccc(Cl)cc1",
+        "CN(C)N=O",
+        "CNC(=O)ON=CC(C)(C)SC",
     ],
-    ids=["cyanide", "phosgene", "paraquat", "mustard gas", "tabun", "fluoroacetate"],
-)
-def test_no_poison_unlike_drugs_is_called_approved_or_not_toxic(smiles: str) -> None:
+    ids=[
+        "cyanide", "phosgene", "paraquat", "mustard gas", "tabun", "fluoroacetate", "sarin", "soman", "VX",
+        "mechlorethamine", "parathion", "hydrogen cyanide", "hexane", "benzene", "DDT", "nitrosodimethylamine",
+        "aldicarb",
+    ],
+)  # fmt: skip
+def test_no_known_poison_is_called_approved_or_not_toxic(smiles: str) -> None:
     pytest.importorskip("rdkit", reason="the extra `chem` is not installed")
     poison, drug = answers(
         "molecule-properties", {"smiles": smiles}, {"smiles": "C[NH+](C)CCC=C1c2ccccc2CCc2ccccc21.[Cl-]"}
