@@ -1,14 +1,20 @@
-"""A detector of inputs unlike the training data, as a part of the graph."""
+"""Detectors of inputs unlike the training data, as a part of the graph."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
 Floats = NDArray[np.float64]
 
 SHRINKAGE = 0.1
+CUT = 4.0  # spreads from the mean, beyond which ForeignOdds cuts features off
+STRENGTH = 0.01  # of ForeignOdds: the inverse of the penalty on squared weights (scikit-learn's C)
+FOLDS = 5
 
 
 class Mahalanobis(nn.Module):
@@ -82,6 +88,55 @@ def _edges(grey: Tensor) -> Tensor:
     down = (grey[:, :, 1:] - grey[:, :, :-1]).abs().mean((2, 3))
     across = (grey[:, :, :, 1:] - grey[:, :, :, :-1]).abs().mean((2, 3))
     return (down + across + 1e-2).log()
+
+
+class ForeignOdds(nn.Module):
+    """The probability [N, 1] that features [N, F] are of something foreign, were it as frequent as what is known.
+
+    A logistic regression learned from known rows and from several sets of foreign ones, each of the same weight (outlier
+    exposure: Hendrycks et al. 2019, arXiv 1812.04606). Features are standardized by the known rows, and cut off.
+    """
+
+    mean: Tensor
+    spread: Tensor
+    weights: Tensor
+    offset: Tensor
+
+    def __init__(self, known: Floats, foreign: Sequence[Floats]) -> None:
+        super().__init__()
+        mean, spread = known.mean(0), known.std(0) + 1e-3
+        rows = np.concatenate([known, *foreign])
+        share = [1.0, *(1 / len(foreign) for _ in foreign)]
+        weights = [
+            np.full(len(each), part / len(each)) for each, part in zip([known, *foreign], share, strict=True)
+        ]
+        model = LogisticRegression(C=STRENGTH, max_iter=1000).fit(
+            np.clip((rows - mean) / spread, -CUT, CUT), np.arange(len(rows)) >= len(known),
+            sample_weight=np.concatenate(weights) * len(rows) / 2,
+        )  # fmt: skip
+        for name, value in {
+            "mean": mean, "spread": spread, "weights": model.coef_.T, "offset": model.intercept_,
+        }.items():  # fmt: skip
+            self.register_buffer(name, torch.from_numpy(value).float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        cut = ((features - self.mean) / self.spread).clamp(-CUT, CUT)
+        return torch.sigmoid(cut @ self.weights + self.offset)
+
+
+@torch.no_grad()
+def foreign_limit(
+    known: Floats, groups: NDArray[np.int64], foreign: Sequence[Floats], false_alarms: float
+) -> float:
+    """From which probability of ForeignOdds on a share `false_alarms` of known rows [N,F] is taken for foreign.
+
+    By cross-validation: each row is judged by a detector that was not fitted to its group [N].
+    """
+    apart = np.zeros(len(known))
+    for fold in range(FOLDS):
+        rows = groups % FOLDS == fold
+        apart[rows] = ForeignOdds(known[~rows], foreign)(torch.from_numpy(known[rows]).float())[:, 0].numpy()
+    return round(float(np.quantile(apart, 1 - false_alarms)), 3)
 
 
 def novelty_figures(known: Floats, foreign: Floats, false_alarms: float = 0.01) -> dict[str, float]:

@@ -13,13 +13,15 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
-from models.training.novelty import Mahalanobis
+from models.training.images import ColourStatistics
+from models.training.novelty import ForeignOdds
 
 Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 SIDE = 128  # of the crops that it learns from, in pixels
 NEAR = 5  # two instances are close if both are in a square of this side
+FAR = 0.12  # the share of crops of an image that are far smaller, where it allows that
 REFLECTED = 48  # pixels of an image's reflection, beyond which no instance is thought to reach
 
 
@@ -31,7 +33,7 @@ class UNet(nn.Module):
     which dim nuclei beside bright ones are better seen.
     """
 
-    def __init__(self, widths: Sequence[int] = (16, 32, 64, 128, 192)) -> None:
+    def __init__(self, widths: Sequence[int] = (16, 32, 64, 96, 128)) -> None:
         super().__init__()
         pairs = list(pairwise(widths))
         self.stem = _convolution(4, widths[0])
@@ -44,13 +46,14 @@ class UNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.maps(images)[0]
 
-    def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits, and what the deepest stage gives, [n,widths[-1],H/16,W/16]."""
+    def maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The logits, and what the three deepest stages give, [n,widths[k],H/2^k,W/2^k]."""
         root = (images.mean(1, keepdim=True).clamp(0, 1) + 1e-3).sqrt()
         found = [self.stem(torch.cat([images, root], 1))]
         for stage in self.down:
             found.append(stage(F.max_pool2d(found[-1], 2)))
-        deepest = value = found.pop()
+        deepest = found[-3:]
+        value = found.pop()
         for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
             larger = F.interpolate(narrow(value), scale_factor=2.0, mode="bilinear", align_corners=False)
             value = up(larger + found.pop())
@@ -107,40 +110,63 @@ def close(labels: Labels) -> NDArray[np.bool_]:
 class Example:
     """An image to learn from: uint8 [6,H,W] of its three channels, instances, centres and closeness, each from 0 to 255.
 
-    `weight` is how often it is drawn beside others, `zooms` the least and the greatest logarithm of its enlargement.
+    `weight` is how often it is drawn beside others, `zooms` the least and the greatest logarithm of its enlargement, and
+    `far` those of a share FAR of its crops, if not None: as if taken at a far lower magnification.
     """
 
     maps: Tensor
     weight: float
     zooms: tuple[float, float]
+    far: tuple[float, float] | None = None
 
     @classmethod
     def of(
-        cls, image: NDArray[np.uint8], labels: Labels, weight: float, zooms: tuple[float, float]
+        cls,
+        image: NDArray[np.uint8],
+        labels: Labels,
+        weight: float,
+        zooms: tuple[float, float],
+        far: tuple[float, float] | None = None,
     ) -> "Example":
         """Of an image uint8 [H,W,3] as the graph sees it, before its scale to 0..1, and its label map [H,W]."""
         targets = np.stack([labels > 0, centres(labels), close(labels)]).astype(np.float32) * 255
         maps = np.concatenate([image.transpose(2, 0, 1), targets.astype(np.uint8)])
-        return cls(torch.from_numpy(maps), weight, zooms)
+        return cls(torch.from_numpy(maps), weight, zooms, far)
 
 
-def fit(examples: Sequence[Example], *, steps: int, batch: int, rate: float, seed: int) -> UNet:
-    """Train on crops of SIDE pixels, turned, mirrored, enlarged and recoloured; the mean of the last weights is kept."""
+def fit(
+    examples: Sequence[Example],
+    *,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    steady: float = 0.15,
+    start: UNet | None = None,
+) -> UNet:
+    """Train on crops of SIDE pixels, turned, mirrored, enlarged and recoloured; the mean of the last weights is kept.
+
+    The rate falls after the share `steady` of the steps. Training goes on from the weights of `start`, if given, and then
+    computes in bfloat16 what allows that.
+    """
     torch.manual_seed(seed)
     chance = np.random.default_rng(seed)
     weights = np.array([each.weight for each in examples])
-    network: nn.Module = UNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # of modules
+    network: nn.Module = copy.deepcopy(start or UNet())
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # of modules
     mean = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3, betas=(0.9, 0.99))
     for step in range(steps):
         along = step / steps
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 40) * _cosine(max(0.0, along - 0.15) / 0.85)
+            group["lr"] = rate * min(1, (step + 1) / 40) * _cosine(max(0.0, along - steady) / (1 - steady))
         drawn = chance.choice(len(examples), batch, p=weights / weights.sum())
         crops = torch.stack([_crop(examples[each], chance) for each in drawn])
         images = _recoloured(crops[:, :3]).contiguous(memory_format=torch.channels_last)
         network.train()
-        loss = _loss(network(images), crops[:, 3], crops[:, 4], crops[:, 5])
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=start is not None):
+            logits = network(images)
+        loss = _loss(logits.float(), crops[:, 3], crops[:, 4], crops[:, 5])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's
         nn.utils.clip_grad_norm_(network.parameters(), 2.0)
@@ -169,7 +195,8 @@ def _follow(mean: nn.Module, network: nn.Module, share: float) -> None:
 def _crop(example: Example, chance: np.random.Generator) -> Tensor:
     """A crop of all maps, float32 [6,SIDE,SIDE] in 0..1."""
     height, width = example.maps.shape[1:]
-    zoom = math.exp(chance.uniform(*example.zooms))
+    far = example.far is not None and chance.random() < FAR
+    zoom = math.exp(chance.uniform(*(example.far if far and example.far else example.zooms)))
     angle = chance.uniform(0, 2 * math.pi) if chance.random() < 0.3 else 0.0
     half = 0.45 * SIDE / zoom
     middle = [chance.uniform(min(half, side / 2), max(side - half, side / 2)) for side in (height, width)]
@@ -183,7 +210,10 @@ def _crop(example: Example, chance: np.random.Generator) -> Tensor:
     x = math.sin(angle) * down + math.cos(angle) * across + middle[1]
     top, left = (max(0, int(axis.min()) - 2) for axis in (y, x))
     part = example.maps[:, top : int(y.max()) + 3, left : int(x.max()) + 3][None].float() / 255
-    grid = torch.stack([(x - left) / part.shape[3] * 2 - 1, (y - top) / part.shape[2] * 2 - 1], -1)[None]
+    box = int(1 / zoom) if far else 1  # pixels that become one
+    part = F.avg_pool2d(part, box)
+    sides = box * part.shape[3], box * part.shape[2]
+    grid = torch.stack([(x - left) / sides[0] * 2 - 1, (y - top) / sides[1] * 2 - 1], -1)[None]
     return F.grid_sample(part, grid.float(), padding_mode="reflection", align_corners=False)[0]
 
 
@@ -222,35 +252,35 @@ def _loss(logits: Tensor, inside: Tensor, centre: Tensor, near: Tensor) -> Tenso
 
 
 class Segmentation(nn.Module):
-    """Images float32 [n,3,H,W] -> probabilities and centres [n,1,H,W], and how unlike known images they are [n,1].
+    """Images float32 [n,3,H,W] -> probabilities and centres [n,1,H,W], and how probably they are foreign [n,1]."""
 
-    The last is the Mahalanobis distance of the mean and the spread of what the deepest stage gives, to the nearest kind.
-    """
-
-    means: Tensor
-
-    def __init__(self, network: UNet, known: Sequence[Tensor], kinds: NDArray[np.int64]) -> None:
-        """`known` are images [1,3,H,W] of which `kinds` [k] are the kinds, from 0."""
+    def __init__(self, network: UNet, odds: ForeignOdds) -> None:
         super().__init__()
         self.network = network.eval()
-        with torch.no_grad():
-            features = (
-                torch.cat([_features(network.maps(each)[1]) for each in known]).numpy().astype(np.float64)
-            )
-        means = np.stack([features[kinds == kind].mean(0) for kind in range(kinds.max() + 1)])
-        self.register_buffer("means", torch.from_numpy(means).float())
-        self.distance = Mahalanobis(features - means[kinds])
+        self.colours = ColourStatistics()
+        self.odds = odds
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, deepest = self.network.maps(images)
         found = torch.sigmoid(logits)
-        features = _features(deepest)
-        distances = [self.distance(features - mean) for mean in self.means.unbind()]
-        return found[:, :1], found[:, 1:], torch.cat(distances, 1).amin(1, keepdim=True)
+        features = torch.cat([*map(_statistics, deepest), self.colours(images)], 1)
+        return found[:, :1], found[:, 1:], self.odds(features)
 
 
-def _features(deepest: Tensor) -> Tensor:
+@torch.no_grad()
+def features_of(network: UNet, feeds: Sequence[Tensor]) -> NDArray[np.float64]:
+    """What tells images [1,3,H,W] from foreign ones [n,F]: statistics of the three deepest stages, and of the colours."""
+    colours = ColourStatistics()
+    return np.concatenate(
+        [
+            torch.cat([*map(_statistics, network.eval().maps(feed)[1]), colours(feed)], 1).double().numpy()
+            for feed in feeds
+        ]
+    )
+
+
+def _statistics(stage: Tensor) -> Tensor:
     """Mean and spread of each channel [n,C,h,w] -> [n,2C]."""
-    mean = deepest.mean((2, 3))
-    spread = (deepest - mean[:, :, None, None]).pow(2).mean((2, 3))
+    mean = stage.mean((2, 3))
+    spread = (stage - mean[:, :, None, None]).pow(2).mean((2, 3))
     return torch.cat([mean, (spread + 1e-2).sqrt()], 1)
