@@ -176,6 +176,25 @@ def test_a_code_belongs_to_the_group_of_itself_or_its_category(code: str) -> Non
     assert answer(diagnoses=[code]) == answer(diagnoses=["I50"])
 
 
+@pytest.mark.parametrize("code", ["I500.1", "4281.0", "E87", "I5"])
+def test_a_longer_category_is_another_one(code: str) -> None:
+    assert answer(history=["aspirin"], diagnoses=[code])["unknown"] == [{"field": "diagnoses", "code": code}]
+
+
+@pytest.mark.parametrize(
+    ("age", "words"), [(39.9, "Age below 40"), (40.0, "Age 40 to below 65"), (65.0, "Age from 65")]
+)
+def test_a_bound_belongs_to_the_interval_above_it(age: float, words: str) -> None:
+    found = answer(history=["aspirin"], age=age, options={"reasons": 20, "top": 50})
+    told = {each["display"] for item in found["items"] for each in item["reasons"] if each["field"] == "age"}
+    assert told <= {words}
+    wanted = {39.9: 2, 40.0: 3, 65.0: 4}[age]
+    scores = ITEMS[4] + CONTEXT[wanted] + USUAL
+    assert {item["id"]: item["score"] for item in found["items"]} == pytest.approx(
+        {name: scores[place] for place, name in enumerate(IDS) if name != "aspirin"}, abs=1e-4
+    )
+
+
 def test_what_is_not_known_is_said_and_changes_nothing() -> None:
     found = answer(history=["furosemide", "unheard of"], present=["nor this"], diagnoses=["I50", "E872.0"])
     plain = answer(history=["furosemide"], present=[], diagnoses=["I50"])
