@@ -1,25 +1,23 @@
 """The drug safety rule of recommenders of drugs: `[parameters.rule]` with `kind = "drug-safety"`. See models.drug_safety.
 
-Items are known to it by their ids: names of ingredients, products, or codes of RxNorm.
+Items are known to it by their ids: names of ingredients, products, or codes of RxNorm. The tables are sealed with the bundle,
+so that an update of those that come with medqueue changes no answer of a published model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from models import drug_safety
 from models.drug_safety import DrugSafety, Finding, Level, Patient, ReadFile, TableUnusable
 from models.manifest import BundleRefused, Fault, ManifestTable
 from models.pipelines.item_catalogue import Item
 from models.pipelines.recommendation_rules import Reviewed
 from models.pipelines.recommendation_types import Objection, Unchecked
 
-_SHIPPED: Final = Path(drug_safety.__file__).parent
 _LONGEST: Final = 300
 _MOST: Final = 200
 _CLEARANCE: Final = 300.0  # ml/min: more than any kidneys clear
@@ -30,10 +28,8 @@ class DrugSafetyRule(ManifestTable):
     """The `[parameters.rule]` table."""
 
     kind: Literal["drug-safety"]
-    folder: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9][a-z0-9_-]*$",
-        description="tables of the bundle's own; those of medqueue if omitted",
+    folder: str = Field(
+        "drug_safety", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="folder of the bundle with the tables"
     )
     removes: Literal["contraindicated", "not recommended"] = Field(
         "not recommended",
@@ -57,8 +53,6 @@ class DrugSafetyRule(ManifestTable):
 
     def open(self, folder: Path) -> DrugSafetyReview:
         """The rule with its tables. Raises BundleRefused."""
-        if self.folder is None:
-            return DrugSafetyReview(self, _shipped())
         try:
             return DrugSafetyReview(self, DrugSafety.read(_reading(folder), self.folder))
         except TableUnusable as unusable:
@@ -128,8 +122,3 @@ def _reading(folder: Path) -> ReadFile:
             raise TableUnusable(path, "the bundle lacks this table: add it and seal the bundle") from None
 
     return read
-
-
-@cache
-def _shipped() -> DrugSafety:
-    return DrugSafety.read(_reading(_SHIPPED), "tables")

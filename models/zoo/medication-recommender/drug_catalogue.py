@@ -1,6 +1,7 @@
 """The files of medication-recommender: drugs, diagnoses and past history as the data have them."""
 
 import csv
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,14 +56,21 @@ def write_catalogue(path: Path, folder: Path, drugs: Sequence[str]) -> int:
     return sum(drug in codes for drug in drugs)
 
 
+def copy_tables(folder: Path) -> None:
+    """Copy the tables of the drug safety rule, which are sealed with the bundle."""
+    folder.mkdir(exist_ok=True)
+    for name in drug_safety.FILES:
+        shutil.copyfile(TABLES / name, folder / name)
+
+
 def write_notice(path: Path) -> None:
     """Write the notice that the licence of the data asks for."""
     path.write_text(
         "medication-recommender contains information from the eICU Collaborative Research Database Demo (PhysioNet;\n"
         "Pollard et al., Sci Data 5:180178, 2018), which is made available under the Open Database License 1.0 (ODbL):\n"
-        "https://opendatacommons.org/licenses/odbl/1-0/. The tables catalogue.csv, diagnoses.csv and past_history.csv and\n"
-        "the weights of model.onnx are derived from it and are made available under the same licence. They hold no row of\n"
-        "a patient.\n",
+        "https://opendatacommons.org/licenses/odbl/1-0/. The tables catalogue.csv, diagnoses.csv, past_history.csv\n"
+        "and drug_safety/codes.csv and the weights of model.onnx are derived from it and are made available under the same\n"
+        "licence. They hold no row of a patient.\n",
         encoding="utf-8",
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from drug_catalogue import RXNORM, orders, write_catalogue, write_notice
+from drug_catalogue import RXNORM, copy_tables, orders, write_catalogue, write_notice
 from medication_cases import GOLDEN
 from numpy.typing import NDArray
 from rule_figures import Reviewed
@@ -96,6 +96,7 @@ def train(data: Path) -> None:
         write_groups(HERE / f"{name}.csv", each)
     coded = write_catalogue(HERE / "catalogue.csv", data, drugs)
     write_notice(HERE / "NOTICE.txt")
+    copy_tables(HERE / "drug_safety")
     columns = [field.columns(lambda path: (HERE / path).read_bytes()) for field in fields(chosen)]
     items = np.array([[drug in ordered[stay.id] for drug in drugs] for stay in chosen], np.float64)
     context, known = zip(*(fed(columns, stay) for stay in chosen), strict=True)

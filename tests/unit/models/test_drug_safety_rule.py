@@ -16,17 +16,18 @@ from models.pipelines.item_catalogue import Item
 from models.pipelines.recommendation import Recommendation
 from tests.unit.models.example_recommender import IDS, recommender
 
-TABLES = Path(drug_safety.__file__).parent / "tables"
-RULE = {"kind": "drug-safety", "age": "age", "sex": "sex"}
+SHIPPED = Path(drug_safety.__file__).parent
+TABLES = SHIPPED / "tables"
+RULE = {"kind": "drug-safety", "folder": "tables", "age": "age", "sex": "sex"}
 WARFARIN = Item("warfarin", "Warfarin", None, (), None)
 ASPIRIN = Item("aspirin", "Aspirin", None, (), None)
 
 
 def rule_of(**parameters: str) -> DrugSafetyRule:
-    return DrugSafetyRule.model_validate({"kind": "drug-safety", **parameters})
+    return DrugSafetyRule.model_validate({"kind": "drug-safety", "folder": "tables", **parameters})
 
 
-def scored(made: Recommendation, folder: Path = Path(), options: Any = None, **fields: Any) -> Any:
+def scored(made: Recommendation, folder: Path = SHIPPED, options: Any = None, **fields: Any) -> Any:
     case = Case(made.encode(fields), made.check_options(options or {}))
     order = np.arange(len(IDS), 0, -1, dtype=np.float32)  # as the catalogue is
     answers = made.open(folder).score(
@@ -118,15 +119,15 @@ def test_a_bundle_may_bring_tables_of_its_own(tmp_path: Path) -> None:
     kept = [line for line in lines if "ACETYLSALICYLIQUE" not in line[0] + line[1] + line[5]]
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *kept])
-    own = rule_of(folder="tables").open(tmp_path)
-    shipped = rule_of().open(tmp_path)
+    own = rule_of().open(tmp_path)
+    shipped = rule_of().open(SHIPPED)
     assert shipped.review({}, ["warfarin"], [ASPIRIN]).removed[0].level == Level.CONTRAINDICATED
     assert own.review({}, ["warfarin"], [ASPIRIN]).removed == ()
 
 
 def test_tables_that_are_missing_refuse_the_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="the bundle lacks this table"):
-        recommender(rule={**RULE, "folder": "tables"}).open(tmp_path)
+        recommender(rule=RULE).open(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,8 @@ def test_a_field_of_the_context_cannot_have_the_name_of_one_of_the_rule() -> Non
 
 def test_a_manifest_may_have_drugs_that_are_not_recommended_flagged() -> None:
     metoprolol = Item("metoprolol", "Metoprolol", None, (), None)
-    strict = rule_of().open(Path())
-    mild = rule_of(removes="contraindicated").open(Path())
+    strict = rule_of().open(SHIPPED)
+    mild = rule_of(removes="contraindicated").open(SHIPPED)
     assert {each.level for each in strict.review({}, ["verapamil"], [metoprolol]).removed} == {
         "not recommended"
     }
@@ -159,6 +160,6 @@ def test_a_manifest_may_have_drugs_that_are_not_recommended_flagged() -> None:
 
 
 def test_drugs_ranked_higher_count_as_taken() -> None:
-    found = rule_of().open(Path()).review({}, [], [WARFARIN, ASPIRIN])
+    found = rule_of().open(SHIPPED).review({}, [], [WARFARIN, ASPIRIN])
     assert [item.id for item in found.kept] == ["warfarin"]
     assert {each.against for each in found.removed} == {"warfarin"}

@@ -49,6 +49,28 @@ def test_every_drug_is_known_to_the_rule_that_reviews_it() -> None:
     assert [drug for drug in DRUGS if not SAFETY.ingredients.named(drug)] == []
 
 
+def test_the_tables_of_the_rule_are_those_that_come_with_medqueue() -> None:
+    for name in drug_safety.FILES:
+        copied = (FOLDER / "drug_safety" / name).read_bytes()
+        assert copied == (SHIPPED / "tables" / name).read_bytes(), f"copy {name}, seal the bundle"
+
+
+def test_an_allergy_and_failing_kidneys_remove_drugs_that_are_ranked_without_them() -> None:
+    fields: dict[str, Any] = {
+        "history": ["vancomycin", "norepinephrine"],
+        "diagnoses": ["038.9", "486"],
+        "age": 66.0,
+    }
+    plain, warned = answer(20, **fields), answer(20, **fields, allergies=["penicillin"])
+    assert "piperacillin / tazobactam" in ids(plain)
+    assert "piperacillin / tazobactam" not in ids(warned)
+    assert {"allergy", "allergy-class"} & {each["kind"] for each in warned["removed"]}
+    assert {"allergies-unknown"} <= {each["reason"] for each in plain["unchecked"]}
+    assert "metformin" in ids(answer(50, history=["insulin regular"], diagnoses=["250"]))
+    failing = answer(50, history=["insulin regular"], diagnoses=["250"], creatinine_clearance_ml_min=15.0)
+    assert [each["kind"] for each in failing["removed"] if each["id"] == "metformin"] == ["renal"]
+
+
 def test_the_notice_of_the_licence_is_in_the_bundle_and_no_id_of_a_patient() -> None:
     assert "Open Database License" in (FOLDER / "NOTICE.txt").read_text()
     assert "NOTICE.txt" in BUNDLE.manifest.files
