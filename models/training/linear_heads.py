@@ -4,12 +4,14 @@ Both are convex and fitted to all rows at once, so a training takes seconds and 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.svm import LinearSVC
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
@@ -22,6 +24,8 @@ Tokens = Sequence[Sequence[int]]
 
 RUN_TOKENS = 4096
 MOST_ROWS = 2**16  # what 16 bits can number
+LETTERS = range(2, 6)  # of a token, that are counted together
+LEAST_TEXTS = 2  # of such letters
 
 
 @torch.no_grad()
@@ -86,20 +90,66 @@ def fit_pooled(states: Sequence[Tensor], classes: Ints, count: int, penalty: flo
     return Pooled(weights=weights, offset=offset - torch.from_numpy(mean).float() @ weights)
 
 
+def counts_of(tokens: Tokens, known: int) -> sparse.csr_matrix:
+    """How often each of the `known` tokens is in a text, over the root of its length: [N,V]."""
+    lengths = [len(each) for each in tokens]
+    rows, columns = np.repeat(np.arange(len(tokens)), lengths), np.concatenate(tokens)
+    values = np.repeat(1 / np.sqrt(np.asarray(lengths, np.float64)), lengths)
+    return sparse.csr_matrix((values, (rows, columns)), (len(tokens), known))
+
+
+def letters_of(tokenizer: Tokenizer) -> sparse.csr_matrix:
+    """How often each run of LETTERS letters is in each token of WordPiece [V,G]; a space marks where a word begins or ends."""
+    forms = [tokenizer.id_to_token(each) for each in range(tokenizer.get_vocab_size())]
+    spaced = [f"{form[2:]} " if form.startswith("##") else f" {form} " for form in forms]
+    runs = [
+        []
+        if form.startswith("[")
+        else [text[at : at + n] for n in LETTERS for at in range(len(text) - n + 1)]
+        for form, text in zip(forms, spaced, strict=True)
+    ]
+    places = {run: place for place, run in enumerate(sorted({run for each in runs for run in each}))}
+    rows = np.repeat(np.arange(len(runs)), [len(each) for each in runs])
+    columns = [places[run] for each in runs for run in each]
+    return sparse.csr_matrix((np.ones(len(columns)), (rows, columns)), (len(runs), len(places)))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a linear SVM of n-grams is fitted to: n-grams [N,R] by `places`, tokens [N,V], classes [N], and weights [N]."""
+
+    n_grams: sparse.csr_matrix
+    tokens: sparse.csr_matrix
+    classes: Ints
+    shares: Floats
+
+
 def fit_n_grams(
-    n_grams: sparse.csr_matrix, classes: Ints, count: int, places: Tensor, strength: float
+    rows: Counted, count: int, places: Tensor, letters: sparse.csr_matrix, strength: float
 ) -> NGrams:
-    """A linear SVM of n-grams [N,R], rare ones weighted up; a class without rows gets the least offset of all."""
-    texts = np.bincount(n_grams.indices, n_grams.data > 0, minlength=n_grams.shape[1])
-    rarity = np.log((1 + n_grams.shape[0]) / (1 + texts)) + 1
-    rarity /= np.sqrt((n_grams @ sparse.diags(rarity)).power(2).sum() / n_grams.shape[0])  # rows of length 1
-    machine = LinearSVC(C=strength, random_state=0).fit(n_grams @ sparse.diags(rarity), classes)
-    weights, offset = np.zeros((n_grams.shape[1], count)), np.full(count, machine.intercept_.min())
-    weights[:, machine.classes_] = machine.coef_.T * rarity[:, None]
+    """A linear SVM of n-grams and of the `letters` [V,G] of tokens, rare ones weighted up.
+
+    A token weighs what its letters do, which related words share. A class without rows gets the least offset of all.
+    """
+    lettered = rows.tokens @ letters
+    rarity = [_rarity(rows.n_grams, 1), _rarity(lettered, LEAST_TEXTS)]
+    scaled = [each @ sparse.diags(by) for each, by in zip((rows.n_grams, lettered), rarity, strict=True)]
+    machine = LinearSVC(C=strength, random_state=0)
+    machine.fit(sparse.hstack(scaled).tocsr(), rows.classes, sample_weight=rows.shares)
+    offset = np.full(count, machine.intercept_.min())
     offset[machine.classes_] = machine.intercept_
-    return NGrams(
-        places=places, weights=torch.from_numpy(weights).float(), offset=torch.from_numpy(offset).float()
-    )
+    weights = np.zeros((sum(map(len, rarity)), count))
+    weights[:, machine.classes_] = machine.coef_.T * np.concatenate(rarity)[:, None]
+    of_n_grams, of_letters = np.split(weights, [len(rarity[0])])
+    tables = {"weights": of_n_grams, "tokens": letters @ of_letters, "offset": offset}
+    return NGrams(places=places, **{name: torch.from_numpy(each).float() for name, each in tables.items()})
+
+
+def _rarity(counts: sparse.csr_matrix, least: int) -> Floats:
+    """A weight for each column, 0 where fewer than `least` rows have it; rows so weighted are of length 1 on average."""
+    texts = np.bincount(counts.indices, counts.data > 0, minlength=counts.shape[1])
+    found: Floats = (np.log((1 + counts.shape[0]) / (1 + texts)) + 1) * (texts >= least)
+    return found / np.sqrt((counts @ sparse.diags(found)).power(2).sum() / counts.shape[0])
 
 
 def _fit(

@@ -18,7 +18,6 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.optimize import minimize
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
@@ -32,7 +31,16 @@ from models.training.convolved_heads import scores_of
 from models.training.eight_bits import write_graph
 from models.training.encoders import Encoder, padded
 from models.training.figures import brier, calibration_error, interval
-from models.training.linear_heads import fit_n_grams, hashes_of, n_gram_places, n_grams_of, states_of
+from models.training.linear_heads import (
+    Counted,
+    counts_of,
+    fit_n_grams,
+    hashes_of,
+    letters_of,
+    n_gram_places,
+    n_grams_of,
+    states_of,
+)
 from models.training.novelty import Mahalanobis, novelty_figures
 from models.training.text_models import NGrams, TextClassifier
 
@@ -44,18 +52,22 @@ FEEDS = ("input_ids", "attention_mask")
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts and their classes, by number."""
+    """Texts and their classes, by number; `notes` are other texts of the same classes, which help to fit n-grams."""
 
     texts: Sequence[str]
     classes: Ints
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class NGramRecipe:
-    """N-grams of `least` texts or more, numbered by hashes below `slots`; `strength` is the C of their SVM."""
+    """N-grams of `least` texts or more, numbered by hashes below `slots`; `strength` is the C of their SVM, `note` what a
+    note counts beside a text.
+    """
 
     least: int
     strength: float
+    note: float
     slots: int = 2**18
 
 
@@ -64,7 +76,8 @@ class Recipe:
     """How a classifier is made.
 
     `head` fits the head on states to the states and classes of rows. Of `parts` parts of the training rows the first `kept` are
-    left out in turn, to fit to them what the heads must not have seen.
+    left out in turn, to fit to them what the heads must not have seen. `rival` makes a classifier of scikit-learn, with
+    which the heads are compared on the same parts.
     """
 
     encoder: Encoder
@@ -76,16 +89,18 @@ class Recipe:
     parts: int
     kept: int
     seed: int
+    rival: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)
 class Read:
-    """Rows as the heads read them: ids, states [L,H], hashes of n-grams, and classes [N]."""
+    """Rows as the heads read them: ids, states [L,H], hashes of n-grams, classes [N], and ids of notes, if there are any."""
 
     ids: list[list[int]]
     states: list[Tensor]
     hashes: list[Ints]
     classes: Ints
+    notes: list[list[int]]
 
     @property
     def means(self) -> Floats:
@@ -138,6 +153,7 @@ def train_classifier(
             )
         },
         "least_probability": least, **limits,
+        **(_beside(recipe, train, part, probabilities.argmax(1)) if recipe.rival else {}),
     }  # fmt: skip
     unclear = (found.max(1) < least) | (novelty >= limits["novelty_limit"])
     right = found.argmax(1) == held_out.classes
@@ -151,10 +167,27 @@ def train_classifier(
     }
 
 
+def _beside(recipe: Recipe, train: Rows, part: Ints, answered: Ints) -> dict[str, Any]:
+    """The accuracy of the rival on the parts that are left out, and how much greater that of the heads is."""
+    assert recipe.rival is not None
+    texts, found = np.array(train.texts, object), []
+    for each in range(recipe.kept):
+        fitted = recipe.rival().fit(texts[part != each], train.classes[part != each])
+        found.append(fitted.predict(texts[part == each]) == train.classes[part == each])
+    truth = np.concatenate([train.classes[part == each] for each in range(recipe.kept)])
+    right = np.concatenate(found)
+    gain = (answered == truth).astype(float) - right
+    return {
+        "baseline_accuracy_calibration": right.mean(),
+        "gain_calibration": gain.mean(),
+        "gain_calibration_95": interval(lambda rows: float(gain[rows].mean()), len(gain), seed=recipe.seed),
+    }
+
+
 def read_rows(recipe: Recipe, rows: Rows) -> Read:
     """What the heads read of rows; what is behind `max_tokens` of a text is left out."""
-    ids = ids_of(recipe, rows.texts)
-    return Read(ids, states_of(recipe.encoder, ids), hashes_of(ids), rows.classes)
+    ids, notes = ids_of(recipe, rows.texts), ids_of(recipe, rows.notes)
+    return Read(ids, states_of(recipe.encoder, ids), hashes_of(ids), rows.classes, notes)
 
 
 def ids_of(recipe: Recipe, texts: Sequence[str]) -> list[list[int]]:
@@ -170,12 +203,19 @@ def fitted_heads(recipe: Recipe, read: Read, rows: Ints) -> tuple[nn.Module, NGr
     if recipe.n_grams is None:
         return of_states, None
     places = n_gram_places([read.hashes[row] for row in rows], recipe.n_grams.slots, recipe.n_grams.least)
-    found = _n_grams(read, rows, places)
-    return of_states, fit_n_grams(found, classes, recipe.classes, places, recipe.n_grams.strength)
+    letters = letters_of(recipe.tokenizer)
+    counted = _counted(read, rows, places, letters.shape[0], recipe.n_grams.note)
+    return of_states, fit_n_grams(counted, recipe.classes, places, letters, recipe.n_grams.strength)
 
 
-def _n_grams(read: Read, rows: Ints, places: Tensor) -> sparse.csr_matrix:
-    return n_grams_of([read.hashes[row] for row in rows], [len(read.ids[row]) for row in rows], places)
+def _counted(read: Read, rows: Ints, places: Tensor, known: int, note: float) -> Counted:
+    """Some rows, and behind them their notes, each of which counts `note`."""
+    ids, hashes = [read.ids[row] for row in rows], [read.hashes[row] for row in rows]
+    notes = [read.notes[row] for row in rows] if read.notes and note else []
+    every = [*ids, *notes]
+    n_grams = n_grams_of([*hashes, *hashes_of(notes)], [len(each) for each in every], places)
+    shares = np.repeat([1.0, note], [len(ids), len(notes)])
+    return Counted(n_grams, counts_of(every, known), np.resize(read.classes[rows], len(every)), shares)
 
 
 def _seen(recipe: Recipe, read: Read, means: Floats, fitted: Ints, kept: Ints) -> Seen:
@@ -183,8 +223,11 @@ def _seen(recipe: Recipe, read: Read, means: Floats, fitted: Ints, kept: Ints) -
     novelty = Mahalanobis(means[fitted])(torch.from_numpy(means[kept]).float())[:, 0].double().numpy()
     scores = [scores_of(of_states, [read.states[row] for row in kept])]
     if n_grams is not None:
-        found = _n_grams(read, kept, n_grams.places)
-        scores.append(found @ n_grams.weights.double().numpy() + n_grams.offset.double().numpy())
+        weights, tokens, offset = (
+            each.double().numpy() for each in (n_grams.weights, n_grams.tokens, n_grams.offset)
+        )
+        found = _counted(read, kept, n_grams.places, len(tokens), 0)
+        scores.append(found.n_grams @ weights + found.tokens @ tokens + offset)
     return Seen(np.stack(scores, axis=1), novelty, read.classes[kept])
 
 

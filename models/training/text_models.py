@@ -48,7 +48,7 @@ def hashed_n_grams(ids: Tensor) -> list[Tensor]:
 
 
 class NGrams(Constants):
-    """Scores [N,C] from ids and mask [N,L]: each known n-gram has a weight for each class.
+    """Scores [N,C] from ids and mask [N,L]: each known n-gram has a weight for each class, and so has each of `tokens` [V,C].
 
     `places` int16 [S] has the row of `weights` [R,C], less 2^15, of each hash below S; row 0, all zeros, is of unknown
     n-grams. N-grams of equal hash share a row (Weinberger et al. 2009).
@@ -56,11 +56,13 @@ class NGrams(Constants):
 
     places: Tensor
     weights: Tensor
+    tokens: Tensor
     offset: Tensor
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        total = self.offset.expand(ids.shape[0], -1)
         norm = mask.sum(1, keepdim=True).float().clamp(min=1.0).sqrt()
+        shown = mask.unsqueeze(2).float()
+        total = self.offset + (F.embedding(ids, self.tokens) * shown).sum(1) / norm
         for length, hashed in enumerate(hashed_n_grams(ids)):
             rows = (
                 F.embedding(hashed % len(self.places), self.places.unsqueeze(1))[..., 0].to(torch.int64)
