@@ -75,6 +75,10 @@ class ClassificationOfTexts(TypedClassification[TextParametersT, InputT], Generi
         """The windows of an input."""
         raise NotImplementedError
 
+    def doubt(self, value: InputT, label: str | None) -> str | None:  # noqa: ARG002 - subclasses may look at it
+        """Why `label` is not answered although the classifier says so; None if it is."""
+        return None
+
     @property
     def feeds(self) -> tuple[TensorSpec, ...]:
         """See the module."""
@@ -99,7 +103,10 @@ class TextScorer(Generic[InputT]):
         """See TypedScoring."""
         read = [self._pipeline.read_by(self._tokenizer, case.input) for case in cases]
         results = self._classifier.results(self._outputs(run, read), len(cases))
-        return [self._result(result, text) for result, text in zip(results, read, strict=True)]
+        return [
+            self._result(result, text, case.input)
+            for result, text, case in zip(results, read, cases, strict=True)
+        ]
 
     def _outputs(self, run: Run, read: Sequence[ReadText]) -> dict[str, Array]:
         """The graph's outputs for each text: the mean over its windows, weighted by their tokens."""
@@ -117,8 +124,10 @@ class TextScorer(Generic[InputT]):
                 np.add.at(total, texts[rows], part)
         return found
 
-    def _result(self, result: dict[str, object], text: ReadText) -> ReadResult:
-        reason = text.unread(self._pipeline.parameters)
+    def _result(self, result: dict[str, object], text: ReadText, value: InputT) -> ReadResult:
+        label = result["label"]
+        assert label is None or isinstance(label, str)
+        reason = text.unread(self._pipeline.parameters) or self._pipeline.doubt(value, label)
         if reason is not None:
             result |= {
                 "label": None,

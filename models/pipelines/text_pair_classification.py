@@ -2,7 +2,8 @@
 
 The graph takes both texts as one window, in the way the tokenizer's template of a pair says; see text_classification. With
 `symmetric` each pair is read in both orders and the mean of the scores counts, so that the order never matters. The model
-abstains from a pair that has more tokens than it reads.
+abstains from a pair that has more tokens than it reads and, if the manifest says so, does not call two texts the same that
+differ in one place alone; see exchanged_words.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, create_model, model_validator
 
+from models.pipelines.exchanged_words import ExchangeParameters
 from models.pipelines.text_classification import ClassificationOfTexts, ReadingClassifierParameters
 from models.pipelines.text_tokens import ReadText, TextTokenizer
 from models.pipelines.texts import FieldName, check_texts, text_field
@@ -29,6 +31,7 @@ class TextPairParameters(ReadingClassifierParameters):
     titles: Annotated[tuple[str, ...], Two] = ("First text", "Second text")
     examples: Annotated[tuple[str, ...], Two]
     symmetric: bool = True
+    exchange: ExchangeParameters | None = None
 
     @model_validator(mode="after")
     def _check_pair(self) -> Self:
@@ -36,6 +39,8 @@ class TextPairParameters(ReadingClassifierParameters):
             raise ValueError("fields: give the two texts different names")
         if self.max_windows > 1:
             raise ValueError("max_windows: a pair is read in one window")
+        if self.exchange is not None and self.exchange.label not in {label.id for label in self.labels}:
+            raise ValueError("exchange: name one of the labels")
         return self
 
 
@@ -58,6 +63,14 @@ class TextPairClassification(ClassificationOfTexts[TextPairParameters, TextPairI
     def check(self, value: TextPairInput) -> None:
         """See texts."""
         check_texts(value.model_dump(), self.parameters.script)
+
+    def doubt(self, value: TextPairInput, label: str | None) -> str | None:
+        """See ClassificationOfTexts."""
+        exchange = self.parameters.exchange
+        if exchange is None or label != exchange.label:
+            return None
+        first, second = (getattr(value, name) for name in self.parameters.fields)
+        return exchange.reason if exchange.found_in(first, second) else None
 
     def read_by(self, tokenizer: TextTokenizer, value: TextPairInput) -> ReadText:
         """See ClassificationOfTexts: one window, or one for each order of the two texts."""

@@ -22,6 +22,42 @@ OPPOSITES = (
 )  # fmt: skip
 
 
+# Diseases and drugs that nothing was fitted to as pairs, and questions about each kind, every one in two wordings.
+NAMED = {
+    "disease": (
+        ("麻疹", "风疹"), ("甲型肝炎", "丙型肝炎"), ("肺炎", "胃炎"), ("哮喘", "支气管炎"), ("痛风", "关节炎"),
+        ("贫血", "白血病"), ("近视", "白内障"), ("湿疹", "荨麻疹"), ("胃溃疡", "胆结石"), ("偏头痛", "脑梗"),
+    ),
+    "drug": (
+        ("华法林", "阿司匹林"), ("青霉素", "头孢"), ("二甲双胍", "格列美脲"), ("布洛芬", "对乙酰氨基酚"),
+        ("氨氯地平", "美托洛尔"), ("胰岛素", "地塞米松"), ("硝苯地平", "卡托普利"), ("奥美拉唑", "多潘立酮"),
+        ("辛伐他汀", "氯吡格雷"), ("氯雷他定", "左氧氟沙星"),
+    ),
+}  # fmt: skip
+WORDINGS = {
+    "disease": (
+        ("{}怎么治疗", "怎样治好{}"), ("{}有什么症状", "{}的症状是什么"), ("得了{}怎么办", "患了{}该怎么办"),
+        ("{}会传染吗", "{}传染吗"), ("{}需要注意什么", "{}要注意哪些事"),
+    ),
+    "drug": (
+        ("{}有什么副作用", "{}的副作用是什么"), ("{}怎么吃", "{}的服用方法"), ("吃{}要注意什么", "服用{}有哪些注意事项"),
+        ("孕妇能吃{}吗", "怀孕了可以吃{}吗"), ("{}多少钱", "{}的价格"),
+    ),
+}  # fmt: skip
+
+
+def named_pairs() -> dict[str, list[Pair]]:
+    """A hundred pairs with one term exchanged, the same in other words, and the same words about one term."""
+    every = [
+        (*terms, *wording) for kind, both in NAMED.items() for terms, wording in product(both, WORDINGS[kind])
+    ]
+    return {
+        "named": [(text.format(first), text.format(second)) for first, second, text, _ in every],
+        "reworded": [(text.format(first), other.format(second)) for first, second, text, other in every],
+        "one_term": [(text.format(first), other.format(first)) for first, _, text, other in every],
+    }
+
+
 def terms_of(path: Path) -> dict[str, list[str]]:
     """The terms of each kind that a file of tagged letters names (a letter and its tag a line; B_ and I_ before the kind)."""
     found: dict[str, set[str]] = {kind: set() for kind in KINDS}

@@ -14,17 +14,20 @@ questions. Five to ten minutes on two cores; seeds fixed, but threads add in any
 """
 
 import html
+import json
 import unicodedata
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
+from models.pipelines.exchanged_words import ExchangeParameters
 from models.training.aligned_heads import Texts, fit_aligned, logits_of
 from models.training.calibration import platt
 from models.training.eight_bits import write_graph
 from models.training.encoders import cut_tokenizer, encoder_of, vocabulary_of, with_four_bits, write_tokenizer
-from models.training.exchanged_terms import OPPOSITES, Exchange, opposites, terms_of
+from models.training.exchanged_terms import OPPOSITES, Exchange, named_pairs, opposites, terms_of
 from models.training.novelty import Mahalanobis, novelty_figures
 from models.training.pair_models import Matcher
 from models.training.text_pairs import (
@@ -53,6 +56,11 @@ EXCHANGED, MOVED, OPPOSITE, EQUAL = 3000, 2000, 1500, 1500  # made pairs
 PROBES = 400  # made pairs of each kind to measure
 CRITERION = 60  # characters of a text of another kind, so that two fit into a window
 WIDTH, EPOCHS = 256, 4
+# What it never calls the same: texts that differ in one place alone, in words other than those that ask or bind.
+EXCHANGE = ExchangeParameters(
+    label="same", most=6,
+    ordinary=tuple("的了吗呢啊呀么麽嘛吧哪些里有是为什怎样如何能可以会要该应得请问想谢一个种这那它们人患者"),
+)  # fmt: skip
 
 # Made up: what the case shows, and two questions.
 PAIRS = (
@@ -67,6 +75,7 @@ PAIRS = (
     ("another type of an illness", "1型糖尿病怎么治疗", "2型糖尿病怎么治疗"),
     ("the opposite", "血糖高怎么办", "血糖低怎么办"),
     ("no questions of patients", "白日依山尽黄河入海流", "欲穷千里目更上一层楼"),
+    ("one disease in the place of another, from which it abstains", "甲型肝炎会传染吗", "丙型肝炎会传染吗"),
     ("mother and child", "孕妇有乙肝对孩子有影响吗", "妈妈乙肝会传染给宝宝吗"),
 )
 
@@ -103,6 +112,8 @@ def train(data: Path) -> None:
     found, strange = run.of_pairs(held_out.both)
     answers = Answers(threshold, GREY, limits["novelty_limit"])
     clear = answers.clear(found, strange)
+    doubted = clear & (found >= threshold) & one_place(held_out.both)
+    clear &= ~doubted
     report = {
         "rows": len(fitted.same), **{f"rows_{name}": len(each.same) for name, each in made.items()},
         "rows_calibration": len(calibration.same), "rows_held_out": len(held_out.same),
@@ -111,9 +122,20 @@ def train(data: Path) -> None:
         "grey_from": round(threshold - GREY, 2), "grey_to": round(threshold + GREY, 2), **limits,
         "foreign_probes": len(foreign),
         "held_out_novel": (strange >= limits["novelty_limit"]).mean(), "abstained": (~clear).mean(),
+        "one_place": doubted.mean(), "one_place_same": (held_out.same[doubted] == 1).mean(),
         "f1_answered": f1_score(held_out.same[clear], found[clear] >= threshold), "parity": gap, "seed": SEED,
     }  # fmt: skip
-    write_report(HERE, report, vocabulary=len(vocabulary), max_tokens=MAX_TOKENS, opposites=len(OPPOSITES))
+    write_texts(report, len(vocabulary))
+
+
+def write_texts(report: dict[str, object], known: int) -> None:
+    """Write metrics, manifest, card, and the inputs of golden.json."""
+    ordinary = json.dumps(EXCHANGE.ordinary, ensure_ascii=False)
+    exchange = f'label = "{EXCHANGE.label}"\nmost = {EXCHANGE.most}\nordinary = {ordinary}'
+    write_report(
+        HERE, report, vocabulary=known, max_tokens=MAX_TOKENS, opposites=len(OPPOSITES), exchange=exchange,
+        most=EXCHANGE.most,
+    )  # fmt: skip
     cases = [(note, {"question_a": a, "question_b": b}) for note, a, b in PAIRS]
     write_golden(HERE, cases, tolerance=TOLERANCE)
 
@@ -154,18 +176,26 @@ def probes(
         "exchanged_unknown": exchange.pairs(new, PROBES, SEED + 2, unknown=True),
         "opposite": opposites(new, PROBES, SEED + 3),
         "equal": [(text, text) for text in new[:PROBES]],
+        **named_pairs(),
     }
     report: dict[str, float] = {}
     for name, both in made.items():
         found, strange = run.of_pairs(both)
         clear = answers.clear(found, strange)
         same = (found >= answers.threshold) & clear
+        doubted = same & one_place(both)
         report |= {
             f"{name}_probes": len(both),
-            f"{name}_same": same.mean(),
-            f"{name}_abstained": (~clear).mean(),
+            f"{name}_same": (same & ~doubted).mean(),
+            f"{name}_abstained": (~clear | doubted).mean(),
+            f"{name}_one_place": doubted.mean(),
         }
     return report
+
+
+def one_place(both: Both) -> NDArray[np.bool_]:
+    """Which pairs differ in one place alone [N]."""
+    return np.array([EXCHANGE.found_in(*each) for each in both])
 
 
 def plain(text: str) -> str:

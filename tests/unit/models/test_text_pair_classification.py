@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.manifest import ManifestInvalid
 from models.pipelines import Array, Case, InputRejected, load_pipeline
+from models.pipelines.exchanged_words import ExchangeParameters
 from models.pipelines.text_pair_classification import TextPairClassification
 from tests.unit.models.example_bundles import manifest
 from tests.unit.models.example_texts import TOKENS, write_tokenizer
@@ -127,3 +128,52 @@ def test_the_tokens_of_both_texts_are_told_apart_by_type(folder: Path) -> None:
         2, TOKENS["no"], TOKENS["fever"], 3, TOKENS["cough"], 3,
     ]  # fmt: skip
     assert feeds["token_type_ids"][0, :6].tolist() == [0, 0, 0, 0, 1, 1]
+
+
+EXCHANGE = {"label": "ill", "most": 2, "ordinary": ["the", "a"], "reason": "one word differs"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ("no fever cough", "no pain cough", True),
+        ("No fever, cough!", "no PAIN cough", True),
+        ("\u9ebb\u75b9\u600e\u4e48\u6cbb", "\u98ce\u75b9\u600e\u4e48\u6cbb", True),
+        ("no fever cough", "no fever cough", False),  # nothing differs
+        ("no fever cough", "no fever the cough", False),  # a word more
+        ("no the fever cough", "no a fever cough", False),  # ordinary words
+        ("no the fever cough", "no fever pain fever cough", False),  # ordinary in one of them
+        ("fever", "pain", False),  # nothing in common
+        ("no fever a fever cough pain", "no cough cough cough cough pain", False),  # more than `most`
+        ("fever no cough pain", "pain no cough fever", False),  # in two places
+    ],
+)
+def test_texts_that_differ_in_one_place_alone_are_found(first: str, second: str, found: bool) -> None:
+    exchange = ExchangeParameters.model_validate(EXCHANGE)
+    assert exchange.found_in(first, second) is found
+    assert exchange.found_in(second, first) is found
+
+
+def test_a_pair_whose_texts_differ_in_one_place_is_not_called_the_same(folder: Path) -> None:
+    made = pipeline(exchange=EXCHANGE, symmetric=False)
+    doubted, same, other = results(
+        made, folder, ("no fever cough", "no pain cough"), ("no fever", "no fever"), ("no", "fever " * 4)
+    )
+    assert (doubted["label"], doubted["abstained"], doubted["abstain_reason"]) == (
+        None,
+        True,
+        "one word differs",
+    )
+    assert (same["label"], same["abstained"]) == ("ill", False)
+    assert other["label"] == "well"
+
+
+def test_another_label_than_the_doubted_one_is_answered(folder: Path) -> None:
+    made = pipeline(exchange=EXCHANGE | {"label": "well"}, symmetric=False)
+    [found] = results(made, folder, ("no fever cough", "no pain cough"))
+    assert (found["label"], found["abstained"]) == ("ill", False)
+
+
+def test_a_doubted_label_has_to_be_one_of_the_labels() -> None:
+    with pytest.raises(ManifestInvalid, match="exchange: name one of the labels"):
+        pipeline(exchange=EXCHANGE | {"label": "same"})
