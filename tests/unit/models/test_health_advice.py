@@ -157,7 +157,7 @@ def test_chest_pain_comes_first_and_stops_exercise(pipeline: Pipeline) -> None:
     ("vital", "value", "flag"),
     [
         ("systolic", 180.0, "blood-pressure-very-high"), ("diastolic", 120.0, "blood-pressure-very-high"),
-        ("glucose", 53.0, "glucose-very-low"), ("glucose", 301.0, "glucose-very-high"),
+        ("glucose", 53.0, "glucose-very-low"), ("glucose", 300.0, "glucose-very-high"),
         ("oxygen_saturation", 89.0, "oxygen-low"), ("potassium", 6.0, "potassium-very-high"),
     ],
 )  # fmt: skip
