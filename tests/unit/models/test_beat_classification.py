@@ -198,7 +198,23 @@ def test_a_sample_that_no_heart_makes_is_refused_wherever_it_is(place: int, stra
     case = sent()
     case["samples"][place] = stray
     assert refusal(case) == [("/samples", "out_of_range")]
-    case["samples"][place] = 4000  # 20 mV: a movement of the electrode
+    near = slice(max(place % len(case["samples"]) - 9, 0), place % len(case["samples"]) + 10)
+    case["samples"][near] = [4000] * len(case["samples"][near])  # 20 mV: a movement of the electrode
+    assert pipeline().encode(case)
+
+
+@pytest.mark.parametrize("place", [0, 1, 699, 700, -1])
+@pytest.mark.parametrize("stray_mv", [-20, -5, 5, 10, 49])
+def test_a_sample_far_from_those_beside_it_is_refused_with_its_place(place: int, stray_mv: float) -> None:
+    case = sent()
+    case["samples"][place] += stray_mv * case["gain"]
+    assert refusal(case) == [(f"/samples/{place % len(case['samples'])}", "out_of_range")]
+
+
+@pytest.mark.parametrize("mv", [2.5, -2.5])
+def test_a_sample_that_muscles_may_make_is_accepted(mv: float) -> None:
+    case = sent()
+    case["samples"][700] += mv * case["gain"]
     assert pipeline().encode(case)
 
 
