@@ -153,15 +153,19 @@ class Ranked:
         return found
 
 
-def measured(fit: Fit, users: Users, *, seed: int) -> Ranked:
-    """Cross-validated: each user is ranked for by a model that saw nobody of his group."""
+def measured(fit: Fit, users: Users, *, seed: int, sent: Floats | None = None) -> Ranked:
+    """Cross-validated: each user is ranked for by a model that saw nobody of his group.
+
+    `sent` [N,C] is the context with which users are ranked for, if it differs from that with which the models are fitted.
+    """
+    known = users.context if sent is None else sent
     folds = users.folds(seed)
     found = np.full((4, len(users.items)), np.nan)
     for fold in range(FOLDS):
         kept, held = folds != fold, np.flatnonzero(folds == fold)
         model = fit(users.items[kept], users.context[kept])
         for row in held:
-            found[:, row] = _of_user(model.scores, users.items[row], users.context[row])
+            found[:, row] = _of_user(model.scores, users.items[row], known[row])
     return Ranked(*found)
 
 

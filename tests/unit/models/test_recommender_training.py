@@ -116,6 +116,19 @@ def test_each_item_is_left_out_in_turn_and_ranked_among_those_that_are_lacking()
     assert low < np.nanmean(found.recall) < high
 
 
+def test_users_may_be_ranked_for_with_another_context_than_the_models_are_fitted_with() -> None:
+    chance = np.random.default_rng(5)
+    items, context = ((chance.random((40, width)) < 0.3).astype(np.float64) for width in (30, 4))
+    users, fit = Users(items, context, [str(row) for row in range(40)]), ease_with_context(3.0, 1.0, 1.0)
+    found = measured(fit, users, seed=1, sent=np.zeros_like(context))
+    folds = users.folds(1)
+    for row in (0, 7):
+        kept = folds != folds[row]
+        top = np.argsort(-fit(items[kept], context[kept]).usual, kind="stable")[:10]
+        assert found.cold_recall[row] == pytest.approx(items[row, top].sum() / min(10, items[row].sum()))
+    assert found.cold_recall.tolist() != measured(fit, users, seed=1).cold_recall.tolist()
+
+
 STAYS = """\
 patientunitstayid,uniquepid,hospitalid,unittype,gender,age,unitadmitsource
 1,a,9,MICU,Female,> 89,Floor
