@@ -122,7 +122,7 @@ def _size_bytes(piece: Part | memoryview) -> int:
 
 
 def check_columns(store: PartStore, part: Part, form: OutputFormat, schema: pa.Schema) -> None:
-    """Raise Unaccounted if a part has not the columns of the file, as one from a worker of another release may not.
+    """Raise Unaccounted if the columns of a part differ from the file's, as a worker of another release may have written them.
 
     Of CSV it tells by the number of cells of the first record. A line of NDJSON names its values itself.
     """
