@@ -60,6 +60,9 @@ class SequenceParameters(ClassificationParameters):
     shortest: int = Field(ge=1, le=1_000_000, description="fewest letters of a sequence")
     longest: int = Field(ge=1, le=1_000_000, description="most letters of a sequence")
     ambiguous: Share = Field(0.1, description="largest share of letters that stand for several")
+    core: tuple[int, int] | None = Field(
+        None, strict=False, description="first place and end of those where each letter must be certain"
+    )
     title: str = "Sequence"
     example: str | None = None
 
@@ -70,6 +73,10 @@ class SequenceParameters(ClassificationParameters):
         plain = _plain(self.alphabet)
         if self.letters and sorted(self.letters) != sorted(plain):
             raise ValueError(f"letters: name each of {plain} once, in the order of the graph")
+        if self.core and not (
+            self.shortest == self.longest and 0 <= self.core[0] < self.core[1] <= self.longest
+        ):
+            raise ValueError("core: give [start, end), counted from 0, within sequences of one length")
         return self
 
     @property
@@ -122,6 +129,15 @@ class SequenceClassification(TypedClassification[SequenceParameters, SequenceInp
         if sum(map(sequence.count, self._several)) > most * len(sequence):
             detail = f"At most {most:.0%} of the letters may stand for several: send a sequence that was read more surely."
             raise InputRejected(FieldFault("/sequence", FieldCode.TOO_AMBIGUOUS, detail))
+
+    def doubt(self, value: SequenceInput, label: str | None) -> str | None:  # noqa: ARG002 - of all labels
+        """See TypedClassification: no label is answered if a letter of the core stands for several."""
+        if self.parameters.core is None:
+            return None
+        start, end = self.parameters.core
+        if self._several.isdisjoint(value.sequence[start:end].upper()):
+            return None
+        return f"a letter in places {start + 1} to {end}, on which the answer rests, is not certain"
 
     def length_of(self, value: SequenceInput) -> int:
         """Its letters."""

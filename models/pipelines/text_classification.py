@@ -32,7 +32,7 @@ from models.pipelines.text_tokens import (
 )
 from models.pipelines.texts import TextParameters
 from models.pipelines.typed import InputT, NoOptions, TypedCase
-from models.pipelines.typed_classification import ClassificationResult, TypedClassification
+from models.pipelines.typed_classification import ClassificationResult, TypedClassification, without_label
 
 if TYPE_CHECKING:
     from models.pipelines.contract import Array, ReadFile
@@ -74,10 +74,6 @@ class ClassificationOfTexts(TypedClassification[TextParametersT, InputT], Generi
     def read_by(self, tokenizer: TextTokenizer, value: InputT) -> ReadText:
         """The windows of an input."""
         raise NotImplementedError
-
-    def doubt(self, value: InputT, label: str | None) -> str | None:  # noqa: ARG002 - subclasses may look at it
-        """Why `label` is not answered although the classifier says so; None if it is."""
-        return None
 
     @property
     def feeds(self) -> tuple[TensorSpec, ...]:
@@ -128,18 +124,10 @@ class TextScorer(Generic[InputT]):
         label = result["label"]
         assert label is None or isinstance(label, str)
         reason = text.unread(self._pipeline.parameters) or self._pipeline.doubt(value, label)
-        if reason is not None:
-            result |= {
-                "label": None,
-                "display": None,
-                "code": None,
-                "abstained": True,
-                "abstain_reason": reason,
-            }
         kind = self._pipeline.result_type
         reading = {"tokens": text.tokens, "truncated": text.truncated, "windows": len(text.windows)}
         known = {name: each for name, each in reading.items() if name in kind.model_fields}
-        return kind.model_validate(result | known)
+        return kind.model_validate(without_label(result, reason) | known)
 
 
 class TextClassification(OneText, ClassificationOfTexts[TextClassificationParameters, TextInput]):

@@ -65,7 +65,7 @@ class TextPairClassification(ClassificationOfTexts[TextPairParameters, TextPairI
         check_texts(value.model_dump(), self.parameters.script)
 
     def doubt(self, value: TextPairInput, label: str | None) -> str | None:
-        """See ClassificationOfTexts."""
+        """See TypedClassification."""
         exchange = self.parameters.exchange
         if exchange is None or label != exchange.label:
             return None

@@ -81,6 +81,10 @@ class TypedClassification(
         """The feeds of some inputs, none longer than `length`, padded to it."""
         raise NotImplementedError
 
+    def doubt(self, value: InputT, label: str | None) -> str | None:  # noqa: ARG002 - subclasses may look at it
+        """Why `label` is not answered although the classifier says so; None if it is."""
+        return None
+
     def result_of(self, result: Mapping[str, object], value: InputT) -> ClassificationResult:  # noqa: ARG002 - subclasses may tell of it
         """The result for an input, of what the classifier says."""
         return ClassificationResult.model_validate(result)
@@ -126,9 +130,27 @@ class Scorer(Generic[InputT]):
                     found
                 )
         return [
-            self._pipeline.result_of(result, value)
+            self._result(result, value)
             for result, value in zip(self._classifier.results(outputs, len(cases)), values, strict=True)
         ]
+
+    def _result(self, result: dict[str, object], value: InputT) -> ClassificationResult:
+        label = result["label"]
+        assert label is None or isinstance(label, str)
+        return self._pipeline.result_of(without_label(result, self._pipeline.doubt(value, label)), value)
+
+
+def without_label(result: dict[str, object], doubt: str | None) -> dict[str, object]:
+    """The result of an input, without its label if there is a `doubt`, which is the reason to abstain."""
+    if doubt is None:
+        return result
+    return result | {
+        "label": None,
+        "display": None,
+        "code": None,
+        "abstained": True,
+        "abstain_reason": doubt,
+    }
 
 
 def groups_of_length(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:

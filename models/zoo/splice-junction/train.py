@@ -273,6 +273,7 @@ def example_sequences() -> list[tuple[str, str]]:
         ("consensus of an acceptor site", acceptor),
         ("neither", exon + exon[::-1]),
         ("an unread base", donor[:3] + "N" + donor[4:]),
+        ("unread bases at the junction, from which it abstains", donor[:28] + "NNNN" + donor[32:]),
         ("small letters", acceptor.lower()),
         ("the same donor one base off", exon[:1] + donor[:-1]),
         ("its other strand, read backwards", donor[::-1].translate(str.maketrans("ACGT", "TGCA"))),

@@ -65,6 +65,19 @@ def test_an_ambiguity_code_is_fed_as_equal_shares(alphabet: str) -> None:
         assert made.feeds_of([value], 4)["sequence"].tolist() == [[pytest.approx(expected)] * 4]
 
 
+def test_nothing_is_answered_if_a_letter_of_the_core_is_ambiguous() -> None:
+    made = pipeline(shortest=8, longest=8, core=[3, 5], ambiguous=0.5)
+    sequences = ["GGGGGGGG", "GGGNGGGG", "GGGGrGGG", "GGNGGDGG"]
+    cases = [Case(made.encode({"sequence": each})) for each in sequences]
+    found: list[Any] = [each.result for each in made.open(None).score(gc_share, cases)]  # type: ignore[arg-type]  # it opens no file
+    reason = "a letter in places 4 to 5, on which the answer rests, is not certain"
+    assert [each["abstain_reason"] for each in found] == [None, reason, reason, None]
+    assert [(each["label"], each["display"], each["abstained"]) for each in found[1:3]] == [
+        (None, None, True)
+    ] * 2
+    assert [each["label"] for each in (found[0], found[3])] == ["ill", "ill"]
+
+
 def test_too_many_ambiguity_codes_are_refused() -> None:
     made = pipeline(ambiguous=0.25)
     made.encode({"sequence": "ACGN"})
@@ -165,6 +178,11 @@ def test_what_is_no_sequence_is_refused(value: object, code: str, pointer: str) 
         ({"alphabet": "xna"}, "alphabet"),
         ({"shortest": 0}, "shortest"),
         ({"ambiguous": 1.1}, "ambiguous"),
+        ({"core": [1, 2]}, "core"),  # of sequences of any length
+        ({"shortest": 8, "longest": 8, "core": [3, 3]}, "core"),
+        ({"shortest": 8, "longest": 8, "core": [3, 9]}, "core"),
+        ({"shortest": 8, "longest": 8, "core": [-1, 3]}, "core"),
+        ({"shortest": 8, "longest": 8, "core": [3]}, "core"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused_by_name(parameters: dict[str, Any], words: str) -> None:
