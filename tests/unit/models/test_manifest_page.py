@@ -31,6 +31,7 @@ from models.pipelines.context_fields import CategoryField, CodesField, ContextFi
 from models.pipelines.detection_types import DetectionLabel, DetectionParameters
 from models.pipelines.drug_safety_rule import DrugSafetyRule
 from models.pipelines.ecg_input import EcgParameters
+from models.pipelines.exchanged_words import ExchangeParameters
 from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, IntegerFeature, TextFeature
 from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
@@ -91,6 +92,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `text-classification`": TextClassificationParameters,
     "`[parameters]` of `text-embedding`": EncoderParameters,
     "`[parameters]` of `text-pair-classification`": TextPairParameters,
+    "`[parameters.exchange]`": ExchangeParameters,
     "`[parameters]` of `token-classification`": TokenClassificationParameters,
     "`[parameters]` of `semantic-search`": SearchParameters,
     "`[parameters.relevance]`": Relevance,
