@@ -1,16 +1,16 @@
 """Recorded allergies: to an ingredient, to a class, to another member of a class, to a class that may cross-react.
 
-A text may list several ("PCN, SULFA"). What is in it that no table has is reported, and the rest is checked.
+A text may list several ("PCN (rash), also SULFA"). What is in it that no table has is reported, and the rest is checked.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from models.drug_safety.allergy_text import NEGATIONS, WORDS, foreign, listed, salts
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.tables import Line, ReadFile, read_table
@@ -19,10 +19,8 @@ from models.drug_safety.words import LONGEST, key
 CLASSES: Final = ("class", "aliases", "members", "if_class", "if_member", "condition", "source", "date")
 CROSS: Final = ("recorded", "against", "level", "condition", "source", "date")
 FILES: Final = ("allergy_classes.csv", "allergy_cross.csv")
-_LISTED: Final = re.compile(r"[,;/&+\n]|\band\b|\bor\b", re.IGNORECASE)
-_AROUND: Final = re.compile(r"^(?:allerg(?:y|ic|ies) to |drug allergy )|(?: allerg(?:y|ies)| reaction)$")
-_BRACKETS: Final = re.compile(r"\([^()]*\)")
 _LONGEST_TEXT: Final = 10 * LONGEST
+_NONE: Final = "no known allergies"  # the class of what says that there are none
 _ONE: Final = "an allergy to an ingredient holds for everything that contains it"
 
 
@@ -56,6 +54,16 @@ class _Class:
         return {each: (Against(kind, level, *words),) for each in self.members if each is not but}
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What a text, or a part of one, is against; what of it is `lost`; whether it names an allergen, or says there is none."""
+
+    against: _Against
+    lost: tuple[str, ...] = ()
+    named: bool = False
+    none: bool = False
+
+
 class Allergies:
     """The classes of allergens, and what an allergy to each is against."""
 
@@ -69,6 +77,7 @@ class Allergies:
             for each in self._classes.values()
             for name in [each.line["class"], *each.line.listed("aliases")]
         }
+        self._most_words = max(known.most_words, *(len(name.split(" ")) for name in self._names))
         self._cross: dict[str, list[_Class]] = {}
         for recorded, each in cross:
             self._cross.setdefault(recorded, []).append(each)
@@ -102,45 +111,88 @@ class Allergies:
         """What the patient's allergies are against, each with the text as recorded."""
         found: dict[Ingredient, list[tuple[str, Against]]] = {}
         for text in sorted(set(patient.allergies or ())):
-            for ingredient, reasons in self._understood(text)[0].items():
+            for ingredient, reasons in self._understood(text).against.items():
                 found.setdefault(ingredient, []).extend((text, reason) for reason in reasons)
         return found
 
     def unchecked(self, patient: Patient) -> Iterator[Unchecked]:
-        """Allergies that are not known, or not understood."""
+        """Allergies that are not known, or not understood, and texts that deny others."""
         if patient.allergies is None:
             yield Unchecked(
                 "", Kind.ALLERGY, Reason.ALLERGIES_UNKNOWN, "it is not known whether there are allergies"
             )
-        for text in sorted(set(patient.allergies or ())):
-            for part in self._understood(text)[1]:
+        texts = {text: self._understood(text) for text in sorted(set(patient.allergies or ()))}
+        denied = any(each.against for each in texts.values())
+        for text, each in texts.items():
+            for part in each.lost:
                 detail = "no table has this allergen, or this part of the text"
                 yield Unchecked(part, Kind.ALLERGY, Reason.ALLERGY_NOT_UNDERSTOOD, detail)
+            if each.none and denied:
+                detail = "it says that there are no allergies, beside others that were checked: correct one"
+                yield Unchecked(text, Kind.ALLERGY, Reason.ALLERGY_NOT_UNDERSTOOD, detail)
 
-    def _understand(self, text: str) -> tuple[_Against, tuple[str, ...]]:
+    def _understand(self, text: str) -> _Read:
         """What a recorded text is against, and which parts of it are not understood."""
-        if (whole := self._one(text)) is not None:
-            return whole, ()
-        parts = (
-            [part.strip() for part in _LISTED.split(text) if part.strip()]
-            if len(text) <= _LONGEST_TEXT
-            else []
-        )
-        found = {part: self._one(part) for part in parts or [text]}
-        lost = tuple(part for part, one in found.items() if one is None)
-        return _merged(filter(None, found.values())), lost
+        if len(text) > _LONGEST_TEXT:
+            return _Read({}, lost=(text,))
+        plain = key(text)
+        whole = self._ingredients.named(plain) if plain.isdigit() else ()
+        if not foreign(text) and (whole or self._exact(plain) is not None):
+            against = self._exact(plain) or _merged(map(self._by_ingredient, whole))
+            return _Read(against, none=self._none(plain))
+        parts = {part: self._part(part) for part in listed(text)}
+        against = _merged(each.against for each in parts.values())
+        lost = [part for part, each in parts.items() if each.lost or (each.none and against)]
+        named = any(each.named for each in parts.values())
+        none = any(each.none for each in parts.values())
+        if not lost and (not named or (none and any(not each.named for each in parts.values()))):
+            lost = [text.strip() or text]  # words alone, such as a reaction
+        return _Read(against, tuple(lost), named, none and not against)
 
-    def _one(self, text: str) -> _Against | None:
-        """What one allergen is against; None if it is not known."""
-        if len(text) > LONGEST:
-            return None
-        for name in (text, _BRACKETS.sub(" ", text)):
-            plain = _AROUND.sub("", key(name))
-            if (named := self._names.get(plain)) is not None:
-                return self._by_class(named)
-            if ingredients := self._ingredients.named(plain) or self._ingredients.named(name):
-                return _merged([self._by_ingredient(each) for each in ingredients])
+    def _part(self, part: str) -> _Read:
+        """One part of a text: the names in it, the longest first, and whether words are left."""
+        words = key(part).split()
+        found: list[_Against] = []
+        left: list[str] = []
+        none, place = False, 0
+        while place < len(words):
+            name = self._name_at(words, place)
+            if name is None:
+                left += [words[place]] if words[place] not in WORDS else []
+                place += 1
+                continue
+            none |= self._none(name)
+            found.append(self._exact(name) or {})
+            place += len(name.split(" "))
+            place += self._salts(words, place)
+        if NEGATIONS.intersection(left) or (none and len(found) > 1):
+            return _Read({}, lost=(part,))
+        return _Read(_merged(found), (part,) if left or foreign(part) else (), bool(found), none)
+
+    def _name_at(self, words: list[str], place: int) -> str | None:
+        """The longest name of an allergen that begins with this word."""
+        for end in range(min(len(words), place + self._most_words), place, -1):
+            if self._exact(name := " ".join(words[place:end])) is not None:
+                return name
         return None
+
+    def _salts(self, words: list[str], place: int) -> int:
+        """How many words from here say which salt: "sodium phosphate" does, "magnesium sulfate" is another drug."""
+        number = salts(words[place:])
+        name = self._name_at(words, place) or ""
+        return 0 if " " in name and not name.startswith("sodium ") else number
+
+    def _exact(self, plain: str) -> _Against | None:
+        """What the allergen with this key is against; None if it is not known."""
+        if (named := self._names.get(plain)) is not None:
+            return self._by_class(named)
+        if ingredients := self._ingredients.exact(plain):
+            return _merged(map(self._by_ingredient, ingredients))
+        return None
+
+    def _none(self, plain: str) -> bool:
+        named = self._names.get(plain)
+        return named is not None and key(named.line["class"]) == _NONE
 
     def _by_class(self, named: _Class) -> _Against:
         crossing = self._cross.get(key(named.line["class"]), [])

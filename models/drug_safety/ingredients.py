@@ -40,6 +40,7 @@ class Ingredients:
     def __init__(self, ingredients: Iterable[Ingredient], names: dict[str, tuple[Ingredient, ...]]) -> None:
         self.all = tuple(ingredients)
         self._names = names
+        self.most_words = max(len(name.split(" ")) for name in names)
         self._exact: dict[str, tuple[Ingredient, ...]] = {
             name: found for name, found in names.items() if not name.startswith(_RXNORM)
         }
@@ -64,7 +65,16 @@ class Ingredients:
             return found
         if len(name) > LONGEST:
             return ()
-        return self._single(name) or self._several(name)
+        if found := self.exact(key(name)):
+            return found
+        return self._several(name) or self._single(name)
+
+    def exact(self, plain: str) -> tuple[Ingredient, ...]:
+        """The ingredients of what has this key, with its salt, or this code behind its system; () if it is not known."""
+        code = plain.removeprefix(_RXNORM.replace(":", " "))
+        if code != plain and code.isdigit():
+            return self._names.get(_RXNORM + code, ())
+        return self._names.get(plain, ())
 
     def member(self, line: Line, name: str) -> Ingredient:
         """The one ingredient that a table's row names. Raises TableUnusable."""

@@ -1,6 +1,8 @@
 """Allergies as they are recorded, and what the drug safety rule has against which drug."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.drug_safety import Finding, Kind, Level, Patient, Reason, Review
 from tests.unit.models.drug_tables import bundled
@@ -101,3 +103,88 @@ def test_unknown_allergies_are_listed_and_none_known_are_not() -> None:
     for allergies, listed in ((None, 1), ((), 0)):
         found = bundled().review(Patient(allergies=allergies), [], ["heparin"])
         assert len([each for each in found.unchecked if each.reason is Reason.ALLERGIES_UNKNOWN]) == listed
+
+
+def lost(*recorded: str) -> list[str]:
+    found = bundled().review(Patient(allergies=recorded), [], ["heparin"]).unchecked
+    return [each.subject for each in found if each.reason is Reason.ALLERGY_NOT_UNDERSTOOD]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "drugs"),
+    [
+        ("PCN (also morphine)", ["ampicillin", "morphine"]),
+        ("Penicillin (and aspirin, vancomycin)", ["ampicillin", "aspirin", "vancomycin"]),
+        ("PCN [morphine", ["ampicillin", "morphine"]),
+        ("codeine, magnesium sulfate", ["codeine", "magnesium sulfate"]),
+        ("codeine magnesium sulfate", ["codeine", "magnesium sulfate"]),
+        ("aspirin\nmorphine | codeine", ["aspirin", "morphine", "codeine"]),
+        ("PCN causes hives, morphine: severe itching (unknown)", ["ampicillin", "morphine"]),
+        ("Patient is allergic to aspirin with rash", ["aspirin"]),
+        ("NKDA except morphine", ["morphine"]),
+    ],
+)
+def test_every_allergen_of_a_text_counts_also_in_brackets(recorded: str, drugs: list[str]) -> None:
+    assert [drug for drug in drugs if against(recorded, drug) is None] == []
+    assert lost(recorded) in ([], ["NKDA"])
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        ("PCN (mango)", ["mango"]),
+        ("PCN (since 2003)", ["since 2003"]),
+        ("PCN morfine", ["PCN morfine"]),
+        ("PCN 吗啡", ["PCN 吗啡"]),
+        ("PCN, 吗啡", ["吗啡"]),
+        ("PCN 🥜", ["PCN 🥜"]),
+        ("no aspirin but PCN", ["no aspirin"]),
+        ("denies penicillin allergy", ["denies penicillin allergy"]),
+        ("none of the penicillins", ["none of the penicillins"]),
+        ("rash", ["rash"]),
+        ("NKDA, hives", ["NKDA, hives"]),
+        ("NKDA", []),
+        ("PCN, non-steroidal anti-inflammatory drugs", []),
+        ("NKDA except morphine", ["NKDA"]),
+        ("no known drug allergies", []),
+        ("PCN, hives", []),
+    ],
+)
+def test_what_is_not_understood_of_a_text_is_listed(recorded: str, expected: list[str]) -> None:
+    assert lost(recorded) == expected
+
+
+def test_what_is_denied_is_no_allergy() -> None:
+    assert against("no aspirin but PCN", "aspirin") is None
+    assert against("no aspirin but PCN", "ampicillin") is not None
+
+
+def test_a_text_that_denies_another_is_listed() -> None:
+    assert lost("NKDA", "penicillin") == ["NKDA"]
+    assert lost("NKDA", "latex") == []
+
+
+def test_a_salt_is_no_allergen_of_its_own() -> None:
+    assert against("dexamethasone sodium phosphate", "sodium phosphate") is None
+    assert against("losartan potassium", "potassium chloride") is None
+    assert against("losartan potassium", "losartan") is not None
+
+
+NAMES = sorted(each.name for each in bundled().ingredients.all if each.active)
+
+
+@given(
+    st.sampled_from(NAMES),
+    st.sampled_from(["PCN", "NKDA", "rash", "no aspirin", "mango", "latex", "", "dexamethasone"]),
+    st.sampled_from(
+        ["{0} ({1})", "{0} (also {1})", "({1}) {0}", "{0}, {1}", "{0}; {1}", "{0}/{1}", "{0} + {1}", "{0} & {1}",
+         "{0} and {1}", "{0}\n{1}", "{0} [{1}]", "{0} - {1}", "{0}: {1} (hives)", "{0} but {1}", "no {1}, {0}",
+         "{0} allergic to {1}", "{1} {0}", "{0}. {1} too", "{0} ({1}", "{0} except {1}"]
+    ),
+)  # fmt: skip
+@settings(max_examples=600, deadline=None)
+def test_a_drug_anywhere_in_a_text_is_found_or_listed(drug: str, other: str, form: str) -> None:
+    recorded = form.format(other, drug)
+    found = review(recorded, drug)
+    listed = any(drug in each.subject for each in found.unchecked if each.check is Kind.ALLERGY)
+    assert found.kept == () or listed, found
