@@ -41,8 +41,8 @@ batch.add_command(submit)
 def watch_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
     """Follow a batch until it has ended.
 
-    Ends with 0 when it is completed, whether or not rows failed, and with 1 when it ended otherwise. Ctrl-C ends the
-    watching, not the batch. If the service becomes unavailable, the command retries.
+    Ends with 0 when it is completed and a row was scored, and with 1 when every row failed or it ended otherwise. Ctrl-C
+    ends the watching, not the batch. If the service becomes unavailable, the command retries.
 
     \b
     Example:
@@ -51,7 +51,7 @@ def watch_batch(api: ApiClient, out: Output, batch_id: UUID) -> int:
     from service.cli.batches.watching import advise, watch
 
     view, code = watch(api, out, str(batch_id))
-    advise(out, view)
+    advise(api, out, view)
     return code
 
 
@@ -201,7 +201,7 @@ def rerun_batch(
 
     out.note(f"The new batch is {new['id']}.")
     view, code = watch(api, out, new["id"])
-    advise(out, view)
+    advise(api, out, view)
     return code
 
 

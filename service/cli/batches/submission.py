@@ -15,6 +15,7 @@ from service.cli.errors import AnswerLost, ApiProblem
 from service.cli.exits import ExitCode
 from service.cli.options import Moment, over_api
 from service.cli.submit import repeated_if_lost
+from service.lifecycle import BatchState
 
 if TYPE_CHECKING:
     from service.cli.batches.work import Work
@@ -118,15 +119,16 @@ def _told(out: Output, view: Json) -> ExitCode:
 
 def _followed(api: ApiClient, out: Output, view: Json, folder: Path | None) -> ExitCode:
     from service.cli.batches import tables
-    from service.cli.batches.downloads import fetch_all
-    from service.cli.batches.watching import advise, watch
+    from service.cli.batches.downloads import fetch_all, files_in
+    from service.cli.batches.watching import advise, explain, watch
 
     out.note(f"The batch is {view['id']}.")
     if unused := tables.unused_columns(view):
         out.note(unused)
     ended, code = watch(api, out, view["id"])
-    if folder is not None and code is ExitCode.OK:
+    if folder is not None and ended["state"] == BatchState.COMPLETED:
         fetch_all(api, out, ended, folder)
+        explain(api, out, ended, files_in(folder, ended["output"]["format"])["errors"])
     else:
-        advise(out, ended)
+        advise(api, out, ended)
     return code

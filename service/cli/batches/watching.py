@@ -15,6 +15,8 @@ from service.cli.output import console_over, printable, tolerant
 from service.lifecycle import ENDED_BATCH_STATES, BatchState
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from service.cli.client import ApiClient, Json
     from service.cli.output import Output
 
@@ -40,12 +42,20 @@ def watch(
         out.note(f"The batch continues. Watch it again: medqueue batch watch {batch_id}")
         raise
     out.show(view, lambda: tables.text(tables.outcome(view)))
-    return view, ExitCode.OK if view["state"] == BatchState.COMPLETED else ExitCode.FAILED
+    return view, exit_code(view)
 
 
-def advise(out: Output, view: Json) -> None:
-    """Suggest, beside the answer, what can be done with a batch that has ended."""
+def exit_code(view: Json) -> ExitCode:
+    """Of a batch that has ended: a failure, too, where rows failed and none was scored."""
+    counts = view["counts"]
+    nothing = counts["failed"] > 0 and not counts["succeeded"]
+    return ExitCode.OK if view["state"] == BatchState.COMPLETED and not nothing else ExitCode.FAILED
+
+
+def advise(api: ApiClient, out: Output, view: Json) -> None:
+    """Say, beside the answer, why rows of a batch that has ended failed, and suggest what can be done with it."""
     batch_id, counts = view["id"], view["counts"]
+    explain(api, out, view)
     partial = "" if view["state"] == BatchState.COMPLETED else "--partial "
     if counts["succeeded"] and not view["dry_run"]:
         out.note(f"Results: medqueue batch results {batch_id} {partial}-o FILE")
@@ -53,6 +63,15 @@ def advise(out: Output, view: Json) -> None:
         out.note(f"Rows that failed, and why: medqueue batch errors {batch_id} {partial}-o FILE")
     if counts["failed"] and not view["dry_run"]:
         out.note(f"These rows again: medqueue batch rerun {batch_id}")
+
+
+def explain(api: ApiClient, out: Output, view: Json, errors: Path | None = None) -> None:
+    """Say why rows failed, where some did. `errors` is the file of errors where it was fetched before."""
+    if view["counts"]["failed"]:
+        from service.cli.batches.faults import reasons
+
+        if why := reasons(api, out, view, errors):
+            out.note(f"Why rows failed: {why}")
 
 
 def until_ended(

@@ -10,6 +10,17 @@ Json = dict[str, Any]
 CONTENT = b'{"row": 0, "label": "benign"}\n' * 50
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FILE = {"url": f"/v1/batches/{ID}/results", "rows": 50, "size_bytes": len(CONTENT), "sha256": SHA256}
+FAULTS = b"".join(
+    b'{"row": %d, "column": "age", "code": "%s", "message": "age must be between 0 and 120."}\n' % (row, code)
+    for row, code in [(4, b"missing_field"), (7, b"out_of_range"), (7, b"out_of_range"), (9, b"out_of_range")]
+)
+WHY = "Why rows failed: out_of_range in 2 rows, missing_field in 1 row. Row 4, age: age must be between 0 and 120."
+ERRORS = {
+    "url": f"/v1/batches/{ID}/errors",
+    "rows": 4,
+    "size_bytes": len(FAULTS),
+    "sha256": hashlib.sha256(FAULTS).hexdigest(),
+}
 BATCH = f"/v1/batches/{ID}"
 
 

@@ -13,7 +13,7 @@ from service.batches.files.outputs import OutputFormat
 from service.cli.batches.sources import FORMATS, Counted, format_of
 from service.cli.batches.work import OUTPUTS
 from service.cli.batches.zones import machine_zone
-from tests.unit.service.batch_cli.batch_views import BATCH, CONTENT, FILE, view
+from tests.unit.service.batch_cli.batch_views import BATCH, CONTENT, ERRORS, FAULTS, WHY, view
 from tests.unit.service.test_cli_commands import ID, Api
 
 Json = dict[str, Any]
@@ -209,18 +209,31 @@ def test_what_is_watched_to_its_end_is_fetched_to_the_folder(
     api: Api, medqueue: Run, tmp_path: Path, capsys: Captured
 ) -> None:
     api.on("POST /v1/batches", view("validating", 0), status=202)
-    api.on(f"GET {BATCH}", view(failed=2, errors=FILE))
-    for kind in ("results", "errors"):
-        api.on(f"GET {BATCH}/{kind}", httpx.Response(200, content=CONTENT))
+    api.on(f"GET {BATCH}", view(failed=3, errors=ERRORS))
+    for kind, content in (("results", CONTENT), ("errors", FAULTS)):
+        api.on(f"GET {BATCH}/{kind}", httpx.Response(200, content=content))
     folder = tmp_path / "out"
     assert medqueue("submit", "s3://w/x.csv", "--model", "m", "--out", str(folder)) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "results.ndjson": CONTENT,
-        "errors.ndjson": CONTENT,
+        "errors.ndjson": FAULTS,
     }
     written = capsys.readouterr()
-    assert written.out == "completed: 48 of 50 rows scored, 2 failed, took 40 min\n"
-    assert "completed: 50 of 50 rows, 2 failed\n" in written.err
+    assert written.out == "completed: 47 of 50 rows scored, 3 failed, took 40 min\n"
+    assert "completed: 50 of 50 rows, 3 failed\n" in written.err
+    assert WHY in written.err
+    assert [request.url.path for request in api.asked].count(f"{BATCH}/errors") == 1
+
+
+def test_a_batch_of_which_every_row_failed_ends_with_1_and_leaves_its_errors(
+    api: Api, medqueue: Run, tmp_path: Path, capsys: Captured
+) -> None:
+    api.on("POST /v1/batches", view("validating", 0), status=202)
+    api.on(f"GET {BATCH}", view(failed=50, errors=ERRORS, results=None))
+    api.on(f"GET {BATCH}/errors", httpx.Response(200, content=FAULTS))
+    assert medqueue("submit", "s3://w/x.csv", "--model", "m", "--out", str(tmp_path / "out")) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["errors.ndjson"]
+    assert WHY in capsys.readouterr().err
 
 
 def test_the_formats_that_are_offered_are_those_there_are() -> None:

@@ -1,22 +1,27 @@
 """Watching a batch: a line for each change, a bar on a terminal, patience with a service that is away."""
 
+import csv
 import json
 import os
 import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from service.cli import main
+from service.cli.batches.faults import MOST_BYTES, in_words, lines
 from service.cli.batches.watching import BUSY_S, IDLE_S, Lines, until_ended
 from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem, Unreachable
 from service.cli.target import Target
-from tests.unit.service.batch_cli.batch_views import BATCH, FILE, view
+from tests.unit.service.batch_cli.batch_views import BATCH, ERRORS, FAULTS, WHY, view
 from tests.unit.service.test_cli_commands import ID, KEY, Api
 
 Json = dict[str, Any]
@@ -48,11 +53,57 @@ def test_a_batch_that_does_not_complete_ends_the_watching_with_1_and_says_what_c
 def test_a_completed_batch_ends_the_watching_with_0_and_tells_of_rows_that_failed(
     api: Api, medqueue: Run, capsys: Captured
 ) -> None:
-    api.on(f"GET {BATCH}", view(failed=3, errors=FILE))
+    api.on(f"GET {BATCH}", view(failed=3, errors=ERRORS))
+    api.on(f"GET {BATCH}/errors", httpx.Response(200, content=FAULTS))
     assert medqueue("watch", ID) == 0
     written = capsys.readouterr()
     assert "3 failed" in written.out
+    assert WHY in written.err
     assert f"medqueue batch errors {ID}" in written.err
+
+
+def test_a_completed_batch_of_which_every_row_failed_ends_the_watching_with_1(
+    api: Api, medqueue: Run, capsys: Captured
+) -> None:
+    api.on(f"GET {BATCH}", view(failed=50, errors=ERRORS))
+    api.on(f"GET {BATCH}/errors", httpx.Response(200, content=FAULTS))
+    assert medqueue("watch", ID) == 1
+    assert WHY in capsys.readouterr().err
+
+
+def test_a_completed_batch_without_rows_ends_the_watching_with_0(api: Api, medqueue: Run) -> None:
+    none = {"total": 0, "succeeded": 0, "failed": 0, "remaining": 0}
+    api.on(f"GET {BATCH}", view(counts=none))
+    assert medqueue("watch", ID) == 0
+
+
+@pytest.mark.parametrize("told", [{**ERRORS, "size_bytes": MOST_BYTES + 1}, None])
+def test_a_large_file_of_errors_is_not_fetched(api: Api, medqueue: Run, told: Json | None) -> None:
+    api.on(f"GET {BATCH}", view(failed=3, errors=told))
+    assert medqueue("watch", ID) == 0
+    assert {request.url.path for request in api.asked} == {BATCH}
+
+
+def test_errors_that_cannot_be_fetched_do_not_change_how_the_watching_ends(
+    api: Api, medqueue: Run, capsys: Captured
+) -> None:
+    api.on(f"GET {BATCH}", view(failed=3, errors=ERRORS))
+    api.on(f"GET {BATCH}/errors", {"code": "output_expired", "detail": "Gone."}, status=410)
+    assert medqueue("watch", ID) == 0
+    assert "could not be fetched: output_expired" in capsys.readouterr().err
+
+
+def test_the_reasons_are_read_from_every_format_of_errors(tmp_path: Path) -> None:
+    faults = [json.loads(line) for line in FAULTS.splitlines()]
+    paths = {form: tmp_path / form for form in ("ndjson", "csv", "parquet")}
+    paths["ndjson"].write_bytes(FAULTS)
+    with paths["csv"].open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, faults[0])
+        writer.writeheader()
+        writer.writerows(faults)
+    pq.write_table(pa.Table.from_pylist(faults), paths["parquet"])
+    for form, path in paths.items():
+        assert f"Why rows failed: {in_words(lines(path, form))}" == WHY
 
 
 def test_watching_as_json_writes_the_batch_and_no_line_of_progress(
@@ -154,7 +205,7 @@ def test_on_a_terminal_a_bar_shows_state_rows_failures_speed_and_end() -> None:
     code = f"""
 import httpx
 from service.cli import main
-views = {[view("running", 20, 4, expected_end="2026-11-22T22:40:00Z"), view(failed=4, errors=FILE)]!r}
+views = {[view("running", 20, 4, expected_end="2026-11-22T22:40:00Z"), view(failed=4, errors=None)]!r}
 answer = lambda request: httpx.Response(200, json=views.pop(0) if len(views) > 1 else views[0])
 words = ["batch", "watch", {ID!r}, "--url", "http://a.test", "--key", "k"]
 raise SystemExit(main(words, transport=httpx.MockTransport(answer)))
