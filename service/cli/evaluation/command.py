@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXTRA = "medqueue models evaluate needs scikit-learn and matplotlib: pip install 'medqueue[evaluate]'."
 
 
+UNSCORED_HEAD = ("NOT SCORED", "CODE", "WHY")
 TASK_HEAD = ("TASK", "TRUTH KNOWN", "ANSWERED", "ABSTAINED")
 LABEL_OF_VALUE = Pair("VALUE=LABEL", "1=malignant", last=True)
 
@@ -174,6 +175,7 @@ def _document(model: Any, found: Evaluation) -> dict[str, Any]:
         "task": found.task,
         "counts": found.counts,
         "problems": found.problems,
+        "not_scored": [asdict(each) for each in found.unscored],
         **({"tasks": {name: asdict(each) for name, each in found.tasks.items()}} if found.tasks else {}),
         "figures": [asdict(each) for each in found.figures],
         "mistakes": found.mistakes,
@@ -197,6 +199,8 @@ def _tables(found: Evaluation) -> Any:
     ]
     head = ("GROUP", "FIGURE", "VALUE", "95 % INTERVAL", "CASES")
     parts = [fields([*found.counts.items(), *found.problems.items()])]
+    if found.unscored:
+        parts.append(listing(UNSCORED_HEAD, map(astuple, found.unscored), empty=""))
     if found.tasks:
         ended = [(name, *astuple(each)) for name, each in found.tasks.items()]
         parts.append(listing(TASK_HEAD, ended, empty=""))

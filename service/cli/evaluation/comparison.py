@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -11,7 +12,7 @@ from service.cli.evaluation.beats import beats
 from service.cli.evaluation.boxes import detections
 from service.cli.evaluation.classes import classification
 from service.cli.evaluation.entities import entities
-from service.cli.evaluation.figures import Evaluation, given, problems
+from service.cli.evaluation.figures import Evaluation, given, problems, unscored
 from service.cli.evaluation.masks import segmentation
 from service.cli.evaluation.numbers import regression
 from service.cli.evaluation.rankings import ranking
@@ -40,7 +41,7 @@ def evaluated(
     """The figures of scored cases. `values` maps values of the truth to ids of labels. Raises click.UsageError."""
     first = next((case for case in scored if case.answer is not None), None)
     if first is None:
-        raise click.UsageError(f"No case was scored: {dict(problems(scored))}.")
+        raise click.UsageError(_nothing_scored(scored))
     otherwise = "classification" if labels else pipeline or "regression"
     kind = given(first).get("type") or TYPES.get(pipeline, otherwise)
     comparisons: dict[str, Callable[[], Evaluation]] = {
@@ -58,4 +59,11 @@ def evaluated(
         raise click.UsageError(
             f"Answers of the type {kind} have no comparison: compare the results yourself."
         )
-    return comparisons[kind]()
+    return replace(comparisons[kind](), unscored=unscored(scored))
+
+
+def _nothing_scored(scored: Sequence[Scored]) -> str:
+    """How many cases ended with which code, and the first of them with what to change."""
+    counts = ", ".join(f"{code} {count}" for code, count in problems(scored).most_common())
+    first = [f"  {each.case}: {each.code}. {each.detail}".rstrip() for each in unscored(scored)]
+    return "\n".join([f"No case was scored: {counts}.", *first])

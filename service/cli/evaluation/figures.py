@@ -20,6 +20,7 @@ Flags = NDArray[np.bool_]
 
 SEED = 20261128
 LEAST_ROWS = 20  # of a subgroup: intervals of fewer mean nothing
+MOST_UNSCORED = 10  # of the cases that were not scored, those that are named
 EVERYBODY = "all"
 
 
@@ -59,6 +60,22 @@ class Evaluation:
     mistakes: Sequence[Mapping[str, Any]] = ()
     pictures: Sequence[Mistake] = ()
     tasks: Mapping[str, TaskCounts] = field(default_factory=dict)  # of a model with several
+    unscored: Sequence[Unscored] = ()
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A case that was not scored: where it stands, the code of its problem, and what to change."""
+
+    case: str
+    code: str
+    detail: str
+
+
+def unscored(scored: Sequence[Scored]) -> list[Unscored]:
+    """The first cases that were not scored."""
+    found = [Unscored(case.place, case.problem, case.detail) for case in scored if case.answer is None]
+    return found[:MOST_UNSCORED]
 
 
 def problems(scored: Sequence[Scored]) -> Counter[str]:

@@ -43,6 +43,7 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
         f"<h1>{html.escape(title)}</h1>",
         f'<p class="note">{NOTE}</p>',
         _table(("", "cases"), [*evaluation.counts.items(), *evaluation.problems.items()]),
+        *_unscored(evaluation),
         *_tasks(evaluation),
         "<h2>Figures</h2>",
         _table(("group", "figure", "value", "95 % interval", "cases"), _rows(evaluation)),
@@ -55,6 +56,12 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _unscored(evaluation: Evaluation) -> Iterator[str]:
+    """The first cases that were not scored, and why."""
+    if evaluation.unscored:
+        yield _table(("not scored", "code", "why"), map(astuple, evaluation.unscored))
 
 
 def _tasks(evaluation: Evaluation) -> Iterator[str]:

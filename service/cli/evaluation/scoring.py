@@ -36,7 +36,10 @@ COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 
 @dataclass(frozen=True)
 class Scored:
-    """A labelled case with its answer, or with the code of the problem that it ended with."""
+    """A labelled case with its answer, or with the code and the detail of the problem that it ended with.
+
+    Details come from the service, which repeats no values of inputs.
+    """
 
     place: str
     truth: Any
@@ -44,6 +47,7 @@ class Scored:
     answer: Mapping[str, Any] | None
     problem: str = ""
     source: FileCase | None = None  # of which the page shows a picture
+    detail: str = ""
 
 
 def by_jobs(
@@ -88,19 +92,31 @@ def _input(api: ApiClient, case: Labelled) -> Any:
 def _of_job(api: ApiClient, case: Labelled, answer: Json, wait_s: float) -> Scored:
     """A case with the answer of its job; `answer` is the accepted job, or a problem."""
     if "state" not in answer:
-        return _without(case, str(answer.get("code", "refused")))
+        return _without(case, answer, "refused")
     job = until_ended(api, answer["id"], wait_s)
     if job["state"] == JobState.SUCCEEDED:
         return _answered(case, dict(flat(job["result"])))
-    return _without(case, str((job.get("problem") or {}).get("code", job["state"])))
+    return _without(case, job.get("problem") or {}, job["state"])
 
 
 def _answered(case: Labelled, answer: Mapping[str, Any]) -> Scored:
     return Scored(case.place, case.truth, case.groups, answer, source=_source(case))
 
 
-def _without(case: Labelled, problem: str) -> Scored:
-    return Scored(case.place, case.truth, case.groups, None, problem, _source(case))
+def _without(case: Labelled, problem: Json, otherwise: str) -> Scored:
+    """A case that ended with a problem, or with a fault of its row; `otherwise` is the code of one that has none."""
+    code = str(problem.get("code", otherwise))
+    return Scored(case.place, case.truth, case.groups, None, code, _source(case), _detail(problem))
+
+
+def _detail(problem: Json) -> str:
+    """What is wrong, after the field where one is named: the first of several."""
+    if "message" in problem:
+        where, detail = problem.get("column"), problem["message"]
+    else:
+        first = next(iter(problem.get("errors") or ()), problem)
+        where, detail = first.get("pointer"), first.get("detail", "")
+    return f"{where}: {detail}" if where else str(detail)
 
 
 def _source(case: Labelled) -> FileCase | None:
@@ -152,7 +168,7 @@ def _write_archive(path: Path, cases: Sequence[Labelled]) -> None:
 
 def _of_row(case: Labelled, row: Json | None) -> Scored:
     if row is None or _is_fault(row):
-        return _without(case, str((row or {}).get("code", "missing_from_results")))
+        return _without(case, row or {}, "missing_from_results")
     return _answered(case, row)
 
 
@@ -185,6 +201,7 @@ def of_table(
             {name: str(row.get(name)) for name in groups},
             None if _is_fault(row) else row,
             str(row["code"]) if _is_fault(row) else "",
+            detail=_detail(row) if _is_fault(row) else "",
         )
         for row in _rows(api, out, request, path)
     ]
