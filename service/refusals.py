@@ -34,12 +34,20 @@ def write_refusals(path: Path, refused: Mapping[str, Refusal]) -> None:
 
 
 def read_refusals(path: Path) -> dict[str, Refusal]:
-    """Refusals by model; none where there is no file that can be read. A worker of the previous release wrote reasons."""
+    """Refusals by model; none where there is no file that can be read."""
     try:
-        found = json.loads(path.read_text())
+        return parsed_refusals(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def parsed_refusals(text: str) -> dict[str, Refusal]:
+    """Refusals by model from JSON; none if it cannot be read. A worker of the previous release wrote reasons."""
+    try:
+        found = json.loads(text)
         return {
             str(model): Refusal(**told) if isinstance(told, dict) else Refusal(str(told))
             for model, told in found.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return {}

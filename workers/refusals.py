@@ -60,6 +60,11 @@ class Refusals:
         with self._lock:
             return {each for each, refused in self._refused.items() if self._clock() < refused.until}
 
+    def by_model(self) -> dict[str, Refusal]:
+        """Each refused model ("NAME VERSION") with its refusal, until it is lifted."""
+        with self._lock:
+            return self._by_model()
+
     def refuse(self, model: PublishedModel, reason: str, advice: str = OTHER_WORKER) -> ModelRefused:
         """Refuse a model from now on, with what an operator can do; returns the exception to raise."""
         named = f"{model.name} {model.version}"
@@ -75,11 +80,14 @@ class Refusals:
             if self._refused.pop(version_id, None) is not None:
                 self._changed()
 
+    def _by_model(self) -> dict[str, Refusal]:
+        return {refused.model: refused.refusal for refused in self._refused.values()}
+
     def _changed(self) -> None:
         MODELS_REFUSED.set(len(self._refused))
         if self._tell is None:
             return
         try:
-            self._tell({refused.model: refused.refusal for refused in self._refused.values()})
+            self._tell(self._by_model())
         except OSError as error:
             log.warning("refusals_not_written", reason=type(error).__name__)

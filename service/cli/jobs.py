@@ -174,12 +174,16 @@ def inspect_job(installation: Installation, out: Output, job_id: UUID) -> int:
     """
     from service.cli import tables
     from service.jobs import inspection
+    from service.shared_refusals import refused_by_all
 
     with installation.database.statement() as work:
         job = inspection.inspect(work, job_id)
     waits = installation.wake_up_waits(score_wake_up(job.model_version_id))
     next_steps = inspection.next_steps(
-        job, wake_up_waits=waits, max_crashes=installation.settings.max_crashes
+        job,
+        wake_up_waits=waits,
+        max_crashes=installation.settings.max_crashes,
+        refusal=refused_by_all(installation.settings.redis_url).get(f"{job.model} {job.model_version}"),
     )
     document = inspected(job, next_steps, wake_up_waits=waits)
     out.show(document, lambda: tables.fields(document.items()))

@@ -34,7 +34,7 @@ def model(found: Json) -> RenderableType:
         head,
         fields([("aliases", found["aliases"]), ("versions", versions)]),
         *_section("Problem", list(problem.items())),
-        *_section("Input", [] if problem else input_rows(found["input_schema"])),
+        *_section("Input", input_rows(found["input_schema"]) if found["input_schema"] else []),
         *_section("Options", property_rows(found.get("options_schema") or {})),
         *_section("Labels", [(label["id"], _coded(label)) for label in found["labels"]]),
         *_section("Figures", list(found["metrics"].items())),

@@ -13,6 +13,7 @@ from service.db import UnitOfWork
 from service.errors import JobNotFound
 from service.lifecycle import JobState
 from service.problem_codes import JobProblem
+from service.refusals import Refusal
 
 # Scalar subqueries rather than joins: each finds its row by key, whatever the plan.
 INSPECT = """
@@ -88,14 +89,18 @@ def inspect(work: UnitOfWork, job_id: UUID) -> Inspection:
     return rows.build(Inspection, found[0], state=JobState(found[0].state))
 
 
-def next_steps(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int) -> NextSteps:
-    """The next_steps of a job, in words. `wake_up_waits` is None if Redis does not answer."""
+def next_steps(
+    job: Inspection, *, wake_up_waits: bool | None, max_crashes: int, refusal: Refusal | None = None
+) -> NextSteps:
+    """The next_steps of a job, in words. `wake_up_waits` is None if Redis does not answer.
+
+    `refusal` is that of its model, if every live worker refuses it.
+    """
     match job.state:
         case JobState.WAITING:
             return _steps_of_waiting(job)
         case JobState.QUEUED:
-            advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it."
-            return NextSteps(f"{_claim(job, wake_up_waits)}{_crashes(job, max_crashes)}", advice)
+            return _steps_of_queued(job, wake_up_waits, max_crashes, refusal)
         case JobState.RUNNING:
             advice = (
                 f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it; a result is then refused."
@@ -110,6 +115,16 @@ def next_steps(job: Inspection, *, wake_up_waits: bool | None, max_crashes: int)
         case _:
             advice = MODEL_AT_FAULT if job.problem in OF_THE_MODEL else SUBMIT_AGAIN
             return NextSteps("Nothing: this state is final.", advice)
+
+
+def _steps_of_queued(
+    job: Inspection, wake_up_waits: bool | None, max_crashes: int, refusal: Refusal | None
+) -> NextSteps:
+    """When a job is claimed, or why it is not, and what an operator can do."""
+    advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it."
+    if refusal is not None and not job.deadline_passed:
+        return NextSteps(_refused(job, refusal), f"{refusal.advice} {advice}")
+    return NextSteps(f"{_claim(job, wake_up_waits)}{_crashes(job, max_crashes)}", advice)
 
 
 def _steps_of_waiting(job: Inspection) -> NextSteps:
@@ -129,6 +144,12 @@ def _steps_of_waiting(job: Inspection) -> NextSteps:
         advice = f"`medqueue jobs inspect {aside[0]}` says what to fix before that job is requeued. {advice}"
     waits_for = "; ".join(f"job {each['id']}, which is {each['state']}" for each in unended)
     return NextSteps(f"It waits for {waits_for}. It is queued once the last of them has succeeded.", advice)
+
+
+def _refused(job: Inspection, refusal: Refusal) -> str:
+    """Why a queued job stays queued."""
+    named = f"{job.model} {job.model_version}"
+    return f"It waits: every worker refuses {named} ({refusal.reason}). Workers try it again every minute."
 
 
 def _claim(job: Inspection, wake_up_waits: bool | None) -> str:

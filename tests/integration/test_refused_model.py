@@ -9,6 +9,8 @@ from uuid import UUID
 import pytest
 
 from models.bundle import seal_bundle
+from service.accounts import Scope
+from service.app import create_api
 from service.bootstrap import bootstrap
 from service.broker import CeleryTaskQueue
 from service.catalog import Catalog, PublishedModel, publishing
@@ -56,6 +58,16 @@ def test_a_worker_refuses_the_model_by_name_leaves_its_jobs_and_scores_others(
                 in said
             )
             assert "otherwise 1.0.0" in failed_finding(settings, capsys)
+            eventually(lambda: problem_of(settings, database, refused) is not None, within_s=15)
+            problem = problem_of(settings, database, refused)
+            assert problem is not None
+            assert problem["code"] == "model_refused"
+            assert "its golden cases come out differently on CPU" in problem["detail"]
+            assert "publish a version" in problem["detail"]
+            assert problem_of(settings, database, sound) is None
+            told = inspected(settings, capsys, left)
+            assert "every worker refuses otherwise 1.0.0 (its golden cases" in told["next"]
+            assert "publish a version" in told["advice"]
         finally:
             process.terminate()
             process.wait(30)
@@ -85,6 +97,33 @@ def state_of(database: Database, job_id: UUID) -> tuple[str, int]:
     with database.statement() as work:
         [(state, attempt)] = work.execute(STATE, (job_id,))
     return state, attempt
+
+
+def problem_of(settings: Settings, database: Database, model: PublishedModel) -> dict[str, str] | None:
+    """The model's problem in GET /v1/models, if GET /v1/models/NAME has it, too."""
+    keyring = Keyring(settings.master_key_bytes())
+    key = factories.issue_token(database, keyring, scopes=[Scope.MODELS_READ])
+    api = create_api(settings)
+    try:
+        http, headers = api.app.test_client(), {"Authorization": f"Bearer {key}"}
+        items = json.loads(http.get("/v1/models", headers=headers).data)["items"]
+        shown = json.loads(http.get(f"/v1/models/{model.name}", headers=headers).data)
+    finally:
+        api.close()
+    [listed] = [each for each in items if each["name"] == model.name]
+    assert listed["input_schema"]
+    problem: dict[str, str] | None = listed["problem"]
+    return problem if shown == listed else None
+
+
+def inspected(settings: Settings, capsys: pytest.CaptureFixture[str], job_id: UUID) -> dict[str, str]:
+    """What `jobs inspect` says."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in settings.environment().items():
+            patched.setenv(name, value)
+        main(["jobs", "inspect", str(job_id), "--json", "--data-dir", str(settings.data_dir)])
+    told: dict[str, str] = json.loads(capsys.readouterr().out)
+    return told
 
 
 def failed_finding(settings: Settings, capsys: pytest.CaptureFixture[str]) -> str:

@@ -76,7 +76,12 @@ def make_parts(settings: Settings, *, delivers: bool, scores: bool) -> Parts:
         from workers.process.scoring import make_scoring_parts
 
         scoring = make_scoring_parts(shared)
-    pulse = pulse_over(settings.redis_url, shared.owner, holds=lambda: scoring is not None and scoring.holds)
+    pulse = pulse_over(
+        settings.redis_url,
+        shared.owner,
+        holds=lambda: scoring is not None and scoring.holds,
+        refused=None if scoring is None else scoring.pool.refusals.by_model,
+    )
     if held := delivers and settings.webhooks_held:
         log.warning("webhooks_held", advice="They wait. Start without MEDQUEUE_WEBHOOKS_HELD to send them.")
     dispatcher = _dispatcher(shared) if delivers and not held else None

@@ -5,7 +5,7 @@ Sending and consuming are done by different threads. `medqueue health` reads the
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from service.broker import send_pulse
 from service.pulse import Pulse
 from service.redis_client import redis_client
 from service.redis_faults import RedisFault, fault_of
+from service.refusals import Refusal
+from service.shared_refusals import share_refusals
 
 PULSE_S = 3.0
 # A task without a job may load a large model, or wait for Postgres, whose statements end after 60 s.
@@ -146,7 +148,19 @@ class OwnPulse:
             log.warning("pulse_not_written", reason=type(error).__name__)
 
 
-def pulse_over(redis_url: str, process: str, *, holds: Callable[[], bool]) -> OwnPulse:
-    """The pulse of the named process, over Redis."""
+def pulse_over(
+    redis_url: str,
+    process: str,
+    *,
+    holds: Callable[[], bool],
+    refused: Callable[[], Mapping[str, Refusal]] | None = None,
+) -> OwnPulse:
+    """The pulse of the named process, over Redis. A worker that scores shares the models `refused` with each beat."""
     redis = redis_client(redis_url)
-    return OwnPulse(lambda: send_pulse(redis, process), holds=holds)
+
+    def send() -> None:
+        send_pulse(redis, process)
+        if refused is not None:
+            share_refusals(redis, process, refused())
+
+    return OwnPulse(send, holds=holds)

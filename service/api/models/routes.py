@@ -1,5 +1,6 @@
 """/v1/models: the catalogue."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,8 @@ from service.api.models.schemas import ModelList, ModelView
 from service.api.services import Services
 from service.catalog import Catalog, PublishedModel
 from service.errors import BlobUnavailable, ModelUnavailable, ServiceError
+from service.refusals import Refusal
+from service.shared_refusals import MODEL_REFUSED, refused_by_all
 
 log = structlog.get_logger()
 
@@ -22,7 +25,11 @@ log = structlog.get_logger()
 def blueprint(services: Services) -> Blueprint:
     """The routes of the catalogue."""
     routes = Blueprint("models", __name__, url_prefix="/v1/models")
-    catalog, most_bytes = services.catalog, services.settings.max_input_bytes
+    catalog, settings = services.catalog, services.settings
+
+    def fields(models: Iterable[PublishedModel]) -> list[dict[str, Any]]:
+        refused = refused_by_all(settings.redis_url)
+        return [_fields(catalog, model, settings.max_input_bytes, refused) for model in models]
 
     @routes.get("")
     @operation(
@@ -35,12 +42,8 @@ def blueprint(services: Services) -> Blueprint:
     def list_models() -> Response:
         services.auth.principal(Scope.MODELS_READ)
         query_as(NoQuery)
-        return answer(
-            {
-                "items": [_fields(catalog, _shown(catalog, name), most_bytes) for name in catalog.names()],
-                "next_cursor": None,
-            }
-        )
+        items = fields(_shown(catalog, name) for name in catalog.names())
+        return answer({"items": items, "next_cursor": None})
 
     @routes.get("/<reference>")
     @operation(
@@ -53,7 +56,8 @@ def blueprint(services: Services) -> Blueprint:
     def get_model(reference: str) -> Response:
         services.auth.principal(Scope.MODELS_READ)
         query_as(NoQuery)
-        return answer(_fields(catalog, catalog.resolve(reference), most_bytes))
+        [found] = fields([catalog.resolve(reference)])
+        return answer(found)
 
     return routes
 
@@ -65,8 +69,13 @@ def _shown(catalog: Catalog, name: str) -> PublishedModel:
     return next((model for model in versions if model.version == stable), versions[0])
 
 
-def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[str, Any]:
-    """A model as it is answered. This service takes files of up to `most_bytes`; the model may take less."""
+def _fields(
+    catalog: Catalog, model: PublishedModel, most_bytes: int, refused: Mapping[str, Refusal]
+) -> dict[str, Any]:
+    """A model as it is answered. This service takes files of up to `most_bytes`; the model may take less.
+
+    `refused` has the models that every worker refuses.
+    """
     manifest = model.manifest
     return {
         "name": model.name,
@@ -78,7 +87,7 @@ def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[st
         "digest": model.digest,
         "precision": manifest.runtime.precision,
         "license": manifest.license,
-        **_told_by_pipeline(model, most_bytes),
+        **_told_by_pipeline(model, most_bytes, refused),
         "metrics": manifest.metrics,
         "versions": [
             {
@@ -94,7 +103,9 @@ def _fields(catalog: Catalog, model: PublishedModel, most_bytes: int) -> dict[st
     }
 
 
-def _told_by_pipeline(model: PublishedModel, most_bytes: int) -> dict[str, Any]:
+def _told_by_pipeline(
+    model: PublishedModel, most_bytes: int, refused: Mapping[str, Refusal]
+) -> dict[str, Any]:
     """What a model takes and gives. One that cannot be used says so, and keeps no other out of the list."""
     try:
         pipeline = model.pipeline
@@ -103,7 +114,7 @@ def _told_by_pipeline(model: PublishedModel, most_bytes: int) -> dict[str, Any]:
             "result_schema": pipeline.result_schema(),
             "options_schema": pipeline.options_schema(),
             "labels": [asdict(label) for label in pipeline.labels()],
-            "problem": None,
+            "problem": _refusal(f"{model.name} {model.version}", refused),
         }
     except (ModelUnavailable, BlobUnavailable) as fault:
         problem: ServiceError = fault
@@ -112,3 +123,12 @@ def _told_by_pipeline(model: PublishedModel, most_bytes: int) -> dict[str, Any]:
         problem = ModelUnavailable(f"{model.name} {model.version}", type(fault).__name__)
     told = {"code": problem.code, "detail": problem.detail}
     return {"input_schema": {}, "result_schema": {}, "options_schema": {}, "labels": [], "problem": told}
+
+
+def _refusal(model: str, refused: Mapping[str, Refusal]) -> dict[str, str] | None:
+    """The problem of a model that no worker scores at the moment."""
+    if model not in refused:
+        return None
+    told = refused[model]
+    detail = f"Jobs of {model} are accepted and wait: every worker refuses it ({told.reason}). {told.advice}"
+    return {"code": MODEL_REFUSED, "detail": detail}

@@ -36,7 +36,8 @@ class ModelProblem(Wire):
 class ModelView(Wire):
     """A model as its `stable` version describes it, or as the requested version does.
 
-    Of one that cannot be used at the moment `problem` says so; its schemas are then empty, and it has no labels.
+    Of one that cannot be used at the moment `problem` says so. Its schemas are then empty, and it has no labels, unless
+    the code is `model_refused`: its jobs are accepted, and wait for a worker that does not refuse it.
     """
 
     name: str

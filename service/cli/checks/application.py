@@ -19,6 +19,7 @@ from service.faults import faults_file, read_faults
 from service.jobs.sweeps import LAST_SWEEP, LastSweep
 from service.pulse import Pulse, pulse_file
 from service.refusals import read_refusals, refusals_file
+from service.shared_refusals import MODEL_REFUSED
 from service.storage import FsspecBlobStore
 
 MODELS = "SELECT DISTINCT name FROM model_version ORDER BY name"
@@ -150,7 +151,15 @@ def _catalogue(examined: Examined) -> Iterator[Finding]:
             return
     yield ok("admin key", "the service takes it")
     for model in catalogue:
-        if fault := model.get("problem"):
+        fault = model.get("problem")
+        if fault and fault["code"] == MODEL_REFUSED:
+            named = f"{model['name']}@{model['version']}"
+            yield fail(
+                "models",
+                f"every worker refuses {named}",
+                f"`medqueue models show {named}` says why, and what to do.",
+            )
+        elif fault:
             found = f"the API cannot use {model['name']} {model['version']}: submits are answered with {fault['code']}"
             yield fail("models", found, UNUSABLE_ADVICE)
 

@@ -163,6 +163,21 @@ def test_models_that_the_api_cannot_use_fail_by_name(tmp_path: Path) -> None:
     assert "`model_unavailable` in the API's log" in found[2].advice
 
 
+def test_a_model_that_every_worker_refuses_fails_by_name(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").write_text("mq_old\n")
+    refused = {"code": "model_refused", "detail": "Jobs of note-risk 1.1.0 are accepted and wait."}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/readyz":
+            return httpx.Response(200, json={"status": "ready"})
+        items = [{"name": "note-risk", "version": "1.1.0", "problem": refused}]
+        return httpx.Response(200, json={"items": items, "next_cursor": None})
+
+    finding = list(application.api(examined(tmp_path, answering(answer))))[2]
+    assert (finding.status, finding.found) == (FAIL, "every worker refuses note-risk@1.1.0")
+    assert "medqueue models show note-risk@1.1.0" in finding.advice
+
+
 def test_an_admin_key_that_cannot_be_tested_is_kept(tmp_path: Path) -> None:
     (tmp_path / "admin.key").write_text("mq_old\n")
 

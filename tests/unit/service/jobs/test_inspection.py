@@ -8,6 +8,7 @@ import pytest
 
 from service.jobs.inspection import Inspection, next_steps
 from service.lifecycle import JobState
+from service.refusals import Refusal
 
 QUEUED = Inspection(
     id=UUID(int=7), tenant="ward", model_version_id=UUID(int=1), model="m", model_version="1.0.0",
@@ -100,3 +101,12 @@ def test_where_to_look_for_what_a_model_failed_of_is_said() -> None:
 def test_what_keeps_a_job_waiting_until_an_operator_decides_is_named_first() -> None:
     advice = next_steps(BEHIND_QUARANTINED, wake_up_waits=None, max_crashes=3).advice
     assert advice.startswith(f"`medqueue jobs inspect {ASIDE}` says what to fix")
+
+
+def test_a_job_whose_model_every_worker_refuses_says_why_it_waits_and_what_to_do() -> None:
+    refusal = Refusal("it cannot be loaded", "Start another worker.")
+    told = next_steps(QUEUED, wake_up_waits=False, max_crashes=3, refusal=refusal)
+    assert "every worker refuses m 1.0.0 (it cannot be loaded)" in told.next
+    assert told.advice.startswith("Start another worker. `medqueue jobs cancel")
+    late = replace(QUEUED, deadline_passed=True)
+    assert "expires it" in next_steps(late, wake_up_waits=False, max_crashes=3, refusal=refusal).next
