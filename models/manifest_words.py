@@ -19,6 +19,10 @@ FOLDER: Final = r"^[a-z0-9][a-z0-9_-]*$"
 PARAMETER: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
 LEAD: Final = r"^[A-Za-z0-9]{1,8}$"
 PATH: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
+WEB_ADDRESS: Final = r"^https?://\S+$"
+DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+ICD10_CODE: Final = r"^[A-Z][0-9][0-9A-Z]\.?[0-9A-Z]{0,4}$"
+SNOMED_CODE: Final = r"^[0-9]{6,18}$"
 
 NAME_RULE: Final = (
     "write lower-case letters and digits, in words joined by single hyphens, at most 64, such as sepsis-risk"
@@ -36,6 +40,10 @@ FORMS: Final[Mapping[str, str]] = {
     PARAMETER: "write letters, digits and _, beginning with a letter, such as HR",
     LEAD: "write 1 to 8 letters and digits, such as II or V1",
     PATH: "write a path inside the bundle: plain names with / between",
+    WEB_ADDRESS: "write an address that begins with https:// or http://, without spaces",
+    DATE: "write the date as year-month-day, such as 2026-11-30",
+    ICD10_CODE: "write an ICD-10 code or the beginning of one, such as E11 or E11.9",
+    SNOMED_CODE: "write a SNOMED CT identifier of 6 to 18 digits, such as 38341003",
 }  # what to write for a pattern that a table's field has
 Context = Mapping[str, Any]
 

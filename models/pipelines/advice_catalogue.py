@@ -22,7 +22,7 @@ from models.manifest import (
     parse_table,
     toml_table,
 )
-from models.manifest_words import KEBAB_CASE
+from models.manifest_words import DATE, ICD10_CODE, KEBAB_CASE, SNOMED_CODE, WEB_ADDRESS
 from models.pipelines.advice_patient import folded_code
 from models.pipelines.advice_rules import InGroup, Rule, read_rule
 from models.pipelines.advice_witness import witness
@@ -37,7 +37,6 @@ Clauses = Annotated[
     tuple[Text | Annotated[tuple[Text, ...], Field(min_length=1, strict=False)], ...],
     Field(min_length=1, strict=False),
 ]
-ICD10: Final = r"^[A-Z][0-9][0-9A-Z]\.?[0-9A-Z]{0,4}$"
 TableT = TypeVar("TableT", bound="ManifestTable")
 
 
@@ -58,15 +57,15 @@ class SourceTable(ManifestTable):
     name: Text
     publisher: Text
     year: Annotated[int, Field(ge=1990, le=2100)]
-    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    url: Annotated[str, Field(pattern=WEB_ADDRESS)]
     focus: Text | None = None
 
 
 class GroupTable(Words):
     """A group of conditions: prefixes of ICD-10, and concepts of SNOMED CT without those below them."""
 
-    icd10: Annotated[tuple[Annotated[str, Field(pattern=ICD10)], ...], Field(strict=False)] = ()
-    snomed: Annotated[tuple[Annotated[str, Field(pattern=r"^[0-9]{6,18}$")], ...], Field(strict=False)] = ()
+    icd10: Annotated[tuple[Annotated[str, Field(pattern=ICD10_CODE)], ...], Field(strict=False)] = ()
+    snomed: Annotated[tuple[Annotated[str, Field(pattern=SNOMED_CODE)], ...], Field(strict=False)] = ()
 
 
 class AgainstTable(Words):
@@ -106,7 +105,7 @@ class CatalogueTable(ManifestTable):
     """The file."""
 
     title: Text
-    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    date: Annotated[str, Field(pattern=DATE)]
     reviewed_by: Text | None = None
     minimum_age: Annotated[int, Field(ge=0, le=120)] = 18
     sources: dict[Id, SourceTable]
