@@ -5,6 +5,7 @@ are not built into ONNX Runtime are native code, and external data is a path tha
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -46,11 +47,15 @@ def check_graph(
 
 
 def _faults_of(path: Path, table: GraphTable, spec: GraphSpec | None, files: Collection[str]) -> list[Fault]:
-    model = onnx.ModelProto()
+    model, content = onnx.ModelProto(), path.read_bytes()
+    if not content:
+        return [_fault("onnx_invalid", "the file is empty: export the model again")]
     try:
-        model.ParseFromString(path.read_bytes())
+        model.ParseFromString(content)
     except message.DecodeError:
         return [_fault("onnx_invalid", "the file is not an ONNX model: export it again")]
+    if repeated := repeated_fault(model):
+        return [_fault("onnx_invalid", repeated)]
     # Missing files and links are reported with the files of the bundle.
     lost = {file for file in external_locations(model) & {*files} if not _is_plain(path.parent, file)}
     reach = _check_reach(model, path.parent, {*files} - lost, lost)
@@ -84,6 +89,26 @@ def node_fault(model: Any) -> str | None:
         ):
             if len(given) < least:
                 return f"a node {node.op_type} has {len(given)} {what}s and needs {least}: export the graph again"
+    return None
+
+
+def repeated_fault(model: Any) -> str | None:
+    """Says which tensor of the graph two nodes, inputs or weights give, as where a file holds a model twice; else None.
+
+    Protobuf merges messages that follow one another into one. ONNX demands static single assignment.
+    """
+    graph = model.graph
+    given = (
+        [tensor.name for tensor in graph.input],
+        [tensor.name for tensor in graph.output],
+        [tensor.name for tensor in graph.initializer]
+        + [tensor.values.name for tensor in graph.sparse_initializer]
+        + [name for node in graph.node for name in node.output if name],
+    )
+    for names in given:
+        name, times = Counter(names).most_common(1)[0] if names else ("", 1)
+        if times > 1:
+            return f"tensor {name!r} is defined {times} times, as if the file held several models: export the graph again"
     return None
 
 

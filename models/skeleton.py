@@ -19,7 +19,7 @@ from models.bundle import CARD_NAME
 from models.class_order import Classes, class_ids, column_classes
 from models.golden import FEWEST_CASES
 from models.golden_cases import GOLDEN_NAME
-from models.graph import external_locations, node_fault, read_signature
+from models.graph import external_locations, node_fault, read_signature, repeated_fault
 from models.image_guess import image_parameters
 from models.manifest import FILL_IN, MANIFEST_NAME, BundleRefused, Fault, is_name
 from models.manifest_words import NAME_RULE
@@ -80,7 +80,7 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
         signature = read_signature(model)
     except Exception as error:  # protobuf raises what it likes
         raise BundleRefused(Fault(model.name, "onnx_invalid", "the file is not an ONNX model")) from error
-    if cut := node_fault(content):
+    if cut := node_fault(content) or repeated_fault(content):
         raise BundleRefused(Fault(model.name, "onnx_invalid", cut))
     guess = _guessed(signature, content)
     with _new_folder(folder):
@@ -111,6 +111,8 @@ def _require_readable(model: Path) -> None:
         raise BundleRefused(
             Fault(model.name, "onnx_invalid", "it is not a regular file: name the ONNX file itself")
         )
+    if not found.st_size:
+        raise BundleRefused(Fault(model.name, "onnx_invalid", "the file is empty: export the model again"))
     if found.st_size > LARGEST_BYTES:
         advice = "an ONNX file holds at most 2 GiB: export the graph with its weights in separate files"
         raise BundleRefused(Fault(model.name, "onnx_invalid", advice))

@@ -67,6 +67,19 @@ def in_subgraph() -> onnx.ModelProto:
     )
 
 
+def test_an_empty_file_is_refused_as_empty(tmp_path: Path) -> None:
+    [fault] = faults_of(b"", tmp_path)
+    assert fault.code == "onnx_invalid"
+    assert fault.detail.startswith("the file is empty")
+
+
+def test_a_file_that_holds_its_model_twice_is_refused(tmp_path: Path) -> None:
+    content = graph().SerializeToString()
+    [fault] = faults_of(content * 2, tmp_path)
+    assert (fault.code, fault.place) == ("onnx_invalid", "model.onnx")
+    assert "defined 2 times, as if the file held several models" in fault.detail
+
+
 @pytest.mark.parametrize("build", [in_initializer, in_constant, in_subgraph])
 def test_weights_outside_of_the_bundle_are_refused_wherever_they_hide(
     build: Callable[[], onnx.ModelProto], tmp_path: Path

@@ -83,3 +83,19 @@ def test_a_file_that_is_no_graph_starts_no_bundle(tmp_path: Path) -> None:
     [fault] = caught.value.faults
     assert (fault.place, fault.code) == ("m.onnx", "onnx_invalid")
     assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "the file is empty"), (graph().SerializeToString() * 2, "defined 2 times")],
+    ids=["empty", "twice"],
+)
+def test_an_empty_file_and_one_that_holds_its_model_twice_start_no_bundle(
+    content: bytes, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(BundleRefused, match=words) as caught:
+        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own")
+    [fault] = caught.value.faults
+    assert (fault.place, fault.code) == ("m.onnx", "onnx_invalid")
+    assert not (tmp_path / "own").exists()
