@@ -89,13 +89,36 @@ def label_of(told: Any, place: str, labels: Sequence[Mapping[str, Any]], values:
     """The label that a truth means: by --value, or itself as id, display or code of a label. Raises click.UsageError."""
     text = str(int(told)) if isinstance(told, float) and told.is_integer() else str(told).strip()
     wanted = values.get(text, text)
+    found = _id_of(wanted, labels)
+    if found is None:
+        raise click.UsageError(
+            f"The truth of {place} is no label. Labels are {_ids(labels)}: map other values with --value VALUE=LABEL."
+        )
+    return found
+
+
+def check_values(values: Mapping[str, str], labels: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a value of the truth that was given another meaning than one of `labels`, if the model has any.
+
+    So that no case is scored in vain. Raises click.UsageError.
+    """
+    for value, meant in values.items():
+        if labels and _id_of(meant, labels) is None:
+            raise click.UsageError(
+                f"--value {value}={meant}: {meant} is no label of the model. Labels are {_ids(labels)}."
+            )
+
+
+def _id_of(name: str, labels: Sequence[Mapping[str, Any]]) -> str | None:
+    """The id of the label with this id, display or code."""
     for label in labels:
-        if wanted in {label["id"], label["display"], label.get("code")}:
+        if name in {label["id"], label["display"], label.get("code")}:
             return str(label["id"])
-    known = ", ".join(str(label["id"]) for label in labels)
-    raise click.UsageError(
-        f"The truth of {place} is no label. Labels are {known}: map other values with --value VALUE=LABEL."
-    )
+    return None
+
+
+def _ids(labels: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(str(label["id"]) for label in labels)
 
 
 def _place(answer: Mapping[str, Any], names: Sequence[str]) -> int:

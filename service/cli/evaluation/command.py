@@ -97,10 +97,12 @@ def evaluate(
       medqueue models evaluate nuclei-segmentation --data drawn.zip --batch --report nuclei.html
     """
     try:
+        from service.cli.evaluation.classes import check_values
         from service.cli.evaluation.comparison import evaluated
     except ModuleNotFoundError:
         raise click.UsageError(EXTRA) from None
     model = api.model(reference)
+    check_values(dict(values), model["labels"])
     scored = _scored(api, out, model, data, **how)
     found = evaluated(scored, model["labels"], dict(values), model["task"])
     if report is not None:

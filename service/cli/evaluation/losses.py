@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from models.bundle import BundleRefused, Fault
+from service.cli.evaluation.classes import check_values
 from service.cli.evaluation.comparison import evaluated
 from service.cli.evaluation.figures import EVERYBODY
 from service.cli.evaluation.scoring import Scored, flat
@@ -51,6 +52,7 @@ def losses(
     original: LocalModel, variant: LocalModel, cases: Sequence[LocalCase], values: Mapping[str, str]
 ) -> list[Loss]:
     """The figures of both. Raises click.UsageError where a truth does not fit the model."""
+    check_values(values, [asdict(label) for label in original.pipeline.labels()])
     before, after = (_figures(model, cases, values) for model in (original, variant))
     return [Loss(name, value, after.get(name)) for name, value in before.items()]
 

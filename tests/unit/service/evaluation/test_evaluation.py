@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from service.cli import main
 from service.cli.cases import FileCase
+from service.cli.evaluation.classes import check_values
 from service.cli.evaluation.comparison import evaluated
 from service.cli.evaluation.labelled import form_of, read_folder, read_lines
 from service.cli.evaluation.report import page
@@ -152,6 +155,30 @@ def test_a_truth_that_is_no_label_is_refused_without_quoting_it() -> None:
     ) as told:
         evaluated(cases, BINARY, {"M": "malignant"})
     assert "'B'" not in str(told.value)
+
+
+def test_a_value_that_means_no_label_is_refused_before_anything_is_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text("size,truth\n1,M\n2,B\n")
+    asked: list[str] = []
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        return httpx.Response(200, json={**MODEL, "labels": BINARY, "task": "tabular-classification"})
+
+    words = ["models", "evaluate", "m", "--data", str(tmp_path / "rows.csv"), "--label", "truth"]
+    given = ["--value", "M=C50.9", "--value", "B=foo", "--url", "http://api.test", "--key", "mq_x"]
+    assert main([*words, *given], transport=httpx.MockTransport(answered)) == 2
+    told = capsys.readouterr().err
+    assert "--value B=foo: foo is no label of the model. Labels are benign, malignant." in " ".join(
+        told.split()
+    )
+    assert asked == ["GET"]
+
+
+def test_values_of_a_model_without_labels_are_not_compared() -> None:
+    check_values({"yes": "1"}, [])
 
 
 @pytest.mark.parametrize("told", ["malignant", "Malignant", "C50.9"])
