@@ -94,6 +94,11 @@ TOO_MANY_FAULTS = FieldFault(
 )
 
 
+def invalid_json(reason: str) -> FieldFault:
+    """The fault of a line that breaks the rule of strict_json, whose `reason` quotes nothing of it."""
+    return FieldFault("", FieldCode.INVALID_JSON, f"The line is not valid JSON: {reason}.")
+
+
 def missing_id(pointer: str) -> FieldFault:
     """The fault of a row without an id."""
     return FieldFault(pointer, FieldCode.MISSING_FIELD, "The id is missing.")

@@ -13,7 +13,7 @@ from service.batches.files.layouts import BatchFormat
 from service.cli.bodies import json_bytes
 from service.cli.cases import JsonCases, read_cases
 from service.errors import BodyNotJson
-from tests.unit.service.batches.files.example_batches import errors
+from tests.unit.service.batches.files.example_batches import errors, scored, told
 
 GOOD = b'{"dose":1,"age":2}'
 # The value of `dose` in an input; what is wrong with an object stands where its key begins.
@@ -145,3 +145,32 @@ def test_numbers_are_floats_unless_what_is_written_is_asked_for() -> None:
     content = b'{"a":[1.10,2,1E400]}'
     assert read_json(content) == {"a": [1.1, 2, float("inf")]}
     assert [str(number) for number in read_json(content, written_floats=True)["a"]] == ["1.10", "2", "1E400"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"dose":1,"secret":2,"secret":3}', "an object names a field twice: name each field once."),
+        (b'{"dose":NaN,"age":2}', "expected value at column 9; NaN and Infinity are not JSON numbers."),
+        (b'{"dose":1,"age":secret}', "expected value at column 17."),
+    ],
+)
+def test_a_line_of_a_batch_is_told_what_a_single_job_would_be(line: bytes, words: str) -> None:
+    with pytest.raises(BodyNotJson) as alone:
+        body_as(Anything, line)
+    [fault] = told(scored(b"\n".join([GOOD, line, GOOD]), BatchFormat.NDJSON))
+    assert fault == (2, None, "invalid_json", f"The line is not valid JSON: {words}")
+    assert words in str(alone.value.detail).replace("line 1 column", "column")
+
+
+def test_a_line_that_is_null_is_no_object() -> None:
+    [fault] = told(scored(b"\n".join([GOOD, b"null", GOOD]), BatchFormat.NDJSON))
+    assert fault == (2, None, "invalid_json", "The line is not a JSON object.")
+
+
+def test_past_a_bound_of_different_reasons_lines_keep_their_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.batches.files.formats.json_objects.KINDS_NAMED", 2)
+    bad = [b'{"dose":' + b" " * row + b"x}" for row in range(5)]
+    assert [code for _, _, code in errors(b"\n".join([GOOD, *bad, b"[]"]), BatchFormat.NDJSON)] == [
+        *["invalid_json"] * 5, "not_an_object",
+    ]  # fmt: skip

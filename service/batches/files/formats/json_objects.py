@@ -20,6 +20,10 @@ from service.batches.files.layouts import Layout, Wanted
 
 CUSTOM_ID, INPUT = "custom_id", "input"
 KINDS_NAMED: Final = 1000
+UNNAMED: Final[Mapping[str, FieldFault]] = {
+    FieldCode.UNKNOWN_FIELD: problems.TOO_MANY_FAULTS,
+    FieldCode.INVALID_JSON: problems.INVALID_JSON,
+}
 FLOAT_MAX: Final = float(np.finfo(np.float64).max)
 
 UnknownFields = Callable[[dict[object, object]], list[FieldFault]]
@@ -73,6 +77,8 @@ class ObjectBlock:
             taken, fault = self._value(whole_line) if by_value else self._input(whole_line)
             carried.append(self._with_written_id(outer, line))
             inputs.append(taken)
+            if fault is problems.INVALID_JSON:
+                fault = _named(line)
             if fault is not None:
                 unreadable[row] = True
                 self._add(finder, row, fault)
@@ -175,9 +181,18 @@ class ObjectBlock:
 
     @staticmethod
     def _add(finder: FaultFinder, row: int, fault: FieldFault) -> None:
-        """Add a fault; past a bound, unknown keys are no longer named."""
-        named = fault if finder.kinds < KINDS_NAMED else problems.TOO_MANY_FAULTS
+        """Add a fault; past a bound, unknown keys and what breaks a line are no longer named."""
+        named = fault if finder.kinds < KINDS_NAMED else UNNAMED.get(fault.code, fault)
         finder.add(np.array([row]), named)
+
+
+def _named(line: bytes) -> FieldFault:
+    """Why a line is no JSON object, in the words of a single job's body."""
+    try:
+        read_json_line(line)
+    except JsonInvalid as error:
+        return problems.invalid_json(str(error).replace(" at line 1 column ", " at column "))
+    return problems.INVALID_JSON  # null
 
 
 def _number_column(name: str, inputs: Sequence[Mapping[str, object]]) -> NumberColumn:
