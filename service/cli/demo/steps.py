@@ -144,7 +144,7 @@ def in_bulk(tour: Tour) -> None:
     for case, job in zip(cases, ended, strict=True):
         case.verify(job)
     sizes = [_claim_size(tour.api, job) for job in ended[:: BULK // SAMPLED]]
-    labels = Counter(job["result"]["label"] for job in ended)
+    labels = Counter(job["result"]["label"] or "no answer" for job in ended)
     tour.say(f"{BULK} cases in one request, accepted in {tables.seconds(took_s)}, every answer as known.")
     tour.show(tables.fields([*labels.items(), ("scored together", f"up to {max(sizes)} jobs in one run")]))
 
