@@ -2,17 +2,30 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeGuard
+from typing import Final, TypeGuard
+
+MOST_CHARACTERS: Final = 300  # of a text about one difference or error
+_MOST_OF_A_VALUE: Final = 100
+
+
+def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+    """The text, or its beginning and an ellipsis if it has more than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def difference(expected: object, actual: object, tolerance: float, place: str = "") -> str | None:
-    """The first difference of `actual` from the subset `expected`, in words; None if there is none."""
+    """The first difference of `actual` from the subset `expected`, in words with its JSON pointer; None if there is none.
+
+    Of long values the beginning is given.
+    """
     if isinstance(expected, dict) and isinstance(actual, Mapping):
         keys = ((f"{place}/{key}", value, actual.get(key, "absent")) for key, value in expected.items())
         return next(
             filter(None, (difference(value, found, tolerance, at) for at, value, found in keys)), None
         )
-    if isinstance(expected, list) and isinstance(actual, Sequence) and len(expected) == len(actual):
+    if isinstance(expected, list) and _is_list(actual):
+        if len(expected) != len(actual):
+            return f"{place} has {len(actual)} entries, expected {len(expected)}"
         items = ((f"{place}/{index}", *pair) for index, pair in enumerate(zip(expected, actual, strict=True)))
         return next(
             filter(None, (difference(value, found, tolerance, at) for at, value, found in items)), None
@@ -21,7 +34,10 @@ def difference(expected: object, actual: object, tolerance: float, place: str = 
         same = math.isclose(expected, actual, rel_tol=0, abs_tol=tolerance)
     else:
         same = type(expected) is type(actual) and expected == actual
-    return None if same else f"{place} is {actual!r}; expected {expected!r}"
+    if same:
+        return None
+    found, wanted = (shortened(repr(value), _MOST_OF_A_VALUE) for value in (actual, expected))
+    return f"{place} is {found}; expected {wanted}"
 
 
 def deviation(expected: object, actual: object, place: str = "") -> tuple[float, str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Final
 
-from models.difference import difference
+from models.difference import difference, shortened
 from models.few_values import few_values
 from models.golden_cases import (
     GOLDEN_NAME,
@@ -72,7 +72,7 @@ def check_inputs(cases: Sequence[GoldenCase], pipeline: Pipeline) -> list[Fault]
         except InputRejected as error:
             faults.append(rejected(index, error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the code of somebody's package, which may raise anything
-            reason = f"the pipeline fails on this input: {type(error).__name__}: {error}"
+            reason = shortened(f"the pipeline fails on this input: {type(error).__name__}: {error}")
             faults.append(case_fault(index, "golden_failed", reason))
         else:
             if again != stored.payload:
@@ -138,12 +138,24 @@ def compare_golden(
         return list(error.faults)
     return [
         *(fault for index, result in enumerate(alone) for fault in _unstorable(index, result, pipeline)),
-        *_compare_expected(cases, alone, "golden_alone"),
-        *_compare_expected(cases, batched, "golden_batched"),
-        *_compare_expected(cases, turned, "golden_reordered"),
-        *_compare_with_alone(alone, batched, tolerance, "golden_batched"),
-        *_compare_with_alone(alone, turned, tolerance, "golden_reordered"),
+        *_first_of_each_case(
+            *_compare_expected(cases, alone, "golden_alone"),
+            *_compare_expected(cases, batched, "golden_batched"),
+            *_compare_expected(cases, turned, "golden_reordered"),
+        ),
+        *_first_of_each_case(
+            *_compare_with_alone(alone, batched, tolerance, "golden_batched"),
+            *_compare_with_alone(alone, turned, tolerance, "golden_reordered"),
+        ),
     ]
+
+
+def _first_of_each_case(*faults: Fault) -> list[Fault]:
+    """One fault of each case, of the simplest arrangement: a wrong answer is as wrong in the others."""
+    first: dict[str, Fault] = {}
+    for fault in faults:
+        first.setdefault(fault.place, fault)
+    return list(first.values())
 
 
 def _compare_in_company(
@@ -211,7 +223,7 @@ def answer(cases: Sequence[Case], scoring: Scoring, run: Run) -> list[Result]:
     except BundleRefused:  # the graph does not match the manifest; the fault says what to change
         raise
     except (Exception, SystemExit) as error:  # a runtime may raise anything: the bundle's fault
-        reason = f"a batch of {count} cannot be scored: {type(error).__name__}: {error}"
+        reason = shortened(f"a batch of {count} cannot be scored: {type(error).__name__}: {error}")
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", reason)) from error
     if wrong is not None:
         raise GoldenFailed(Fault(GOLDEN_NAME, "golden_failed", wrong))

@@ -8,11 +8,14 @@ from uuid import UUID
 
 import structlog
 
+from models.difference import shortened
 from service.catalog import PublishedModel
 from service.metrics import MODELS_REFUSED
 from service.refusals import Refusal
 
 REFUSED_S = 60.0  # then it is tried again: memory may be free, or a library repaired
+
+MOST_CHARACTERS = 600  # of a reason: an unknown pipeline is told with the names of all
 
 OTHER_WORKER = (
     "Its jobs wait for workers that do not refuse it: start one with another MEDQUEUE_PROVIDER, or publish a version that "
@@ -67,7 +70,7 @@ class Refusals:
 
     def refuse(self, model: PublishedModel, reason: str, advice: str = OTHER_WORKER) -> ModelRefused:
         """Refuse a model from now on, with what an operator can do; returns the exception to raise."""
-        named = f"{model.name} {model.version}"
+        named, reason = f"{model.name} {model.version}", shortened(reason, MOST_CHARACTERS)
         with self._lock:
             self._refused[model.id] = _Refused(named, Refusal(reason, advice), self._clock() + REFUSED_S)
             self._changed()

@@ -114,19 +114,18 @@ def test_a_model_that_answers_as_written_has_no_faults() -> None:
     assert faults_of(score) == []
 
 
-def test_a_wrong_answer_fails_in_every_arrangement() -> None:
+def test_a_wrong_answer_is_reported_once_though_it_fails_in_every_arrangement() -> None:
     table = json.loads(GOOD)
     table["cases"][2]["expected"]["probabilities"]["ill"] += 0.01
     faults = faults_of(score, json.dumps(table))
-    assert [fault.code for fault in faults] == ["golden_alone", "golden_batched", "golden_reordered"]
-    assert {fault.place for fault in faults} == {"golden.json: case 2"}
+    assert [(fault.place, fault.code) for fault in faults] == [("golden.json: case 2", "golden_alone")]
     assert "/probabilities/ill is" in faults[0].detail
 
 
 @pytest.mark.parametrize(
     ("run", "codes"),
     [
-        (mixing_rows, {"golden_batched", "golden_reordered"}),
+        (mixing_rows, {"golden_batched"}),
         (knowing_the_order, {"golden_reordered"}),
         (not_finite, {"golden_failed"}),
         (too_few_rows, {"golden_failed"}),
@@ -164,8 +163,8 @@ def test_a_case_has_the_artifacts_alone_that_it_has_in_a_batch_and_that_it_expec
             return [answer._replace(artifacts=made) for answer in SCORING.score(run, cases)]
 
     faults = check_golden(parse_golden(GOOD), PIPELINE, Drawing(), 1e-5, score)
-    assert {fault.code for fault in faults} == {"golden_batched", "golden_reordered"}
-    assert "/artifacts is" in faults[0].detail
+    assert {fault.code for fault in faults} == {"golden_batched"}
+    assert faults[0].detail.startswith("/artifacts has 1 entries, expected 2 as when scored alone")
     table = json.loads(GOOD)
     table["cases"][1]["expected"]["artifacts"] = [{"name": "mask.png"}, {"name": "note.csv"}]
     (alone, *_) = check_golden(parse_golden(json.dumps(table)), PIPELINE, Drawing(), 1e-5, score)
@@ -181,7 +180,7 @@ def test_a_case_has_the_artifacts_alone_that_it_has_in_a_batch_and_that_it_expec
 
 def test_a_batch_must_agree_with_its_rows_more_closely_than_with_the_expectation() -> None:
     faults = faults_of(slightly_off_in_a_batch, GOOD.replace('"input"', '"tolerance": 0.1, "input"'))
-    assert {fault.code for fault in faults} == {"golden_batched", "golden_reordered"}
+    assert {fault.code for fault in faults} == {"golden_batched"}
     assert "the manifest tolerates 1e-05" in faults[0].detail
 
 
@@ -278,7 +277,7 @@ def test_a_file_that_is_not_golden_json_is_refused(text: str) -> None:
 )
 def test_a_difference_is_found_and_named(expected: object, actual: object, where: str | None) -> None:
     found = difference(expected, actual, 1e-4)
-    assert (found and found.split(" is ")[0]) == where
+    assert (found and found.split()[0]) == where
 
 
 def test_a_file_is_given_to_the_pipeline_as_bytes() -> None:
@@ -357,3 +356,25 @@ def test_renewing_keeps_the_keys_a_case_expects_and_its_notes() -> None:
     first, second, *_ = json.loads(renewed_golden(json.dumps(table), PIPELINE, SCORING, score))["cases"]
     assert (first["expected"], first["note"], first["tolerance"]) == ({"label": "well"}, "the youngest", 0.01)
     assert second["expected"]["probabilities"]["ill"] == round(float(1 / (1 + np.exp(1.3))), 7)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "words"),
+    [
+        ({"flagged": [0] * 42}, {"flagged": [0] * 45}, "/flagged has 45 entries, expected 42"),
+        ({"a": [{"b": 1.0}, {"b": 2.0}]}, {"a": [{"b": 1.0}, {"b": 2.5}]}, "/a/1/b is 2.5; expected 2.0"),
+        ({"a": {}}, {"a": "y" * 40_000}, f"/a is '{'y' * 96}...; expected {{}}"),
+    ],
+)
+def test_the_first_difference_has_its_pointer_and_is_short(
+    expected: object, actual: object, words: str
+) -> None:
+    assert difference(expected, actual, 0) == words
+
+
+def test_a_long_error_of_a_run_is_shortened() -> None:
+    def failing(feeds: Mapping[str, Array], graph: str = "model") -> Outputs:
+        raise ValueError("x" * 40_000)
+
+    [fault] = faults_of(failing)
+    assert len(fault.detail) == 300

@@ -28,6 +28,12 @@ def test_what_is_refused_is_written_down_until_it_is_lifted(tmp_path: Path, mode
     assert read_refusals(path) == {}
 
 
+def test_a_long_reason_is_shortened(model: PublishedModel) -> None:
+    refusals = Refusals()
+    refusals.refuse(model, "x" * 40_000)
+    assert refusals.by_model()["m 1.0.0"].reason == "x" * 597 + "..."
+
+
 def test_a_folder_that_cannot_be_written_to_stops_no_worker(tmp_path: Path, model: PublishedModel) -> None:
     (tmp_path / "run").write_text("no folder")
     refusals = Refusals(partial(write_refusals, refusals_file(tmp_path, "worker-1")))
