@@ -45,6 +45,13 @@ class Alerts:
         return next((reason for pattern, reason in self._patterns if mol.HasSubstructMatch(pattern)), None)
 
 
+def rotatable_bonds(mol: Mol) -> int:
+    """How many single bonds between heavy atoms turn freely, those of amides apart: RDKit's strict count (Veber 2002)."""
+    from rdkit.Chem.rdMolDescriptors import CalcNumRotatableBonds
+
+    return int(CalcNumRotatableBonds(mol))
+
+
 def heteroatoms(mol: Mol) -> int:
     """How many atoms of a molecule are neither carbon, hydrogen nor halogens."""
     return sum(atom.GetAtomicNum() not in CARBON_AND_HALOGENS for atom in mol.GetAtoms())

@@ -4,7 +4,7 @@ The graph takes `features` float32 [N,F] of the parent of each molecule (see mol
 [N,T], one column a task: a number in the task's unit, or the probability of the task's positive class. A side file with
 fingerprints of the molecules that each task was trained with is the applicability domain: the model abstains from molecules
 whose nearest neighbour there is not similar enough, from heavier ones, and, if the manifest says so, from small ones, from
-those of hardly anything but carbon and halogens, and from those with a structural alert.
+those of long chains, from those of hardly anything but carbon and halogens, and from those with a structural alert.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ CHARACTERS: Final = r"^[A-Za-z0-9@+\-=#$:/\\.()\[\]%]+$"
 OUTSIDE: Final = "unlike the molecules that the model was trained on"
 FEW_HETEROATOMS: Final = (
     "of carbon, hydrogen and halogens alone, or nearly, unlike most molecules that the model was trained on"
+)
+LONG_CHAIN: Final = (
+    "of more rotatable bonds, such as those of a long chain, "
+    "than nearly all molecules that the model was trained on"
 )
 PICTURE: Final = "molecule.svg"
 
@@ -222,6 +226,9 @@ class MoleculeScoring:
         small = parent.mol.GetNumHeavyAtoms() < task.fewest_atoms
         if heavy or small or nearest < task.least_similarity:
             return OUTSIDE
+        most = task.most_rotatable_bonds
+        if most is not None and molecule_alerts.rotatable_bonds(parent.mol) > most:
+            return LONG_CHAIN
         few = molecule_alerts.heteroatoms(parent.mol) < task.fewest_heteroatoms
         return FEW_HETEROATOMS if few else None
 

@@ -60,6 +60,11 @@ class _TaskTable(ManifestTable):
     fewest_heteroatoms: int = Field(
         0, ge=0, description="atoms other than carbon, hydrogen and halogens below which it abstains"
     )
+    most_rotatable_bonds: int | None = Field(
+        None,
+        ge=0,
+        description="rotatable bonds above which it abstains: a fingerprint does not see how long a chain is",
+    )
     alerts: bool = Field(False, description="whether it abstains from molecules with one of the alerts")
 
 

@@ -171,6 +171,7 @@ GOLDEN = [
     ),
     ("cisplatin, a metal complex", "[NH3][Pt]([NH3])(Cl)Cl"),
     ("two drugs at once", "CC(=O)Oc1ccccc1C(=O)O.Cn1cnc2c1c(=O)n(C)c(=O)n2C"),
+    ("tetracontane, a chain longer than those that the model knows", "C" * 40),
     ("table salt", "[Na+].[Cl-]"),
 ]
 _METALS = ("Fe", "Co", "Ni", "Cu", "Zn", "Ru", "Rh", "Pd", "Pt", "Au", "Hg", "Mn")
@@ -219,6 +220,7 @@ def tasks_toml(report: Mapping[str, object]) -> str:
         told |= {"heaviest": float(limits["heaviest"])}
         told |= {"fewest_atoms": limits["fewest_atoms"]} if limits["fewest_atoms"] > 1 else {}
         told |= {"fewest_heteroatoms": how.fewest_heteroatoms} if how.fewest_heteroatoms else {}
+        told |= {"most_rotatable_bonds": limits["most_rotatable_bonds"]}
         told |= {"alerts": True} if how.alerts else {}
         told |= {"unit": task.unit} if task.unit else {"positive": task.positive, "negative": task.negative}
         name = "interval" if task.unit else "threshold"

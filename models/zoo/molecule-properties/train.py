@@ -36,7 +36,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from sklearn.linear_model import Ridge
 
 from models.pipelines import InputRejected, molecules
-from models.pipelines.molecule_alerts import Alerts, StructuralAlert, heteroatoms
+from models.pipelines.molecule_alerts import Alerts, StructuralAlert, heteroatoms, rotatable_bonds
 from models.training.calibration import platt
 from models.training.export import parity, save
 from models.training.figures import auc_with_interval, brier, calibration_error, interval, operating_point
@@ -50,7 +50,7 @@ SEED = 20261129
 BITS = 2048
 LIMITS = molecules.Limits(200, 40)
 FOLDS = 5
-HEAVIEST = 0.995  # share of the training molecules that are at most as heavy as the limit
+HEAVIEST = 0.995  # share of the training molecules that are within the limits of mass and of rotatable bonds
 COVERAGE = 0.9
 SAMPLE = 200  # molecules of a fold whose similarity to the others is measured
 
@@ -58,7 +58,8 @@ SAMPLE = 200  # molecules of a fold whose similarity to the others is measured
 @dataclass(frozen=True)
 class Rows:
     """Features float32 [n,F], targets [n,T] with NaN where not measured, which are of val, scaffolds, fingerprints, masses,
-    heavy atoms, atoms other than carbon, hydrogen and halogens, which have a structural alert."""
+    heavy atoms, atoms other than carbon, hydrogen and halogens, which have a structural alert,
+    rotatable bonds."""
 
     features: np.ndarray
     targets: np.ndarray
@@ -69,9 +70,12 @@ class Rows:
     atoms: np.ndarray
     heteroatoms: np.ndarray
     alerted: np.ndarray
+    rotatable: np.ndarray
 
 
-def described(smiles: list[str]) -> list[tuple[np.ndarray, str, np.ndarray, float, int, int, bool] | None]:
+def described(
+    smiles: list[str],
+) -> list[tuple[np.ndarray, str, np.ndarray, float, int, int, bool, int] | None]:
     """Features, scaffold and the rest of Rows of each molecule; None for one that is not scored."""
     features = molecules.Features(2, BITS, DESCRIPTORS, keys=True, charges=True)
     tables = [StructuralAlert(smarts=smarts, reason=what, source=source) for smarts, what, source in ALERTS]
@@ -95,6 +99,7 @@ def described(smiles: list[str]) -> list[tuple[np.ndarray, str, np.ndarray, floa
                 parent.mol.GetNumHeavyAtoms(),
                 heteroatoms(parent.mol),
                 alerts.reason(parent.mol) is not None,
+                rotatable_bonds(parent.mol),
             )
         )
     return found
@@ -160,6 +165,7 @@ def train(data: Path) -> None:
             "least_similarity": round(float(np.nanquantile(similar, how.withheld)), 2),
             "heaviest": round(float(np.quantile(rows.weights[seen], HEAVIEST))),
             "fewest_atoms": how.fewest_atoms,
+            "most_rotatable_bonds": int(np.ceil(np.quantile(rows.rotatable[seen], HEAVIEST))),
         }
         report[name] = {"molecules": int(seen.sum()), "molecules_val": int(val.sum()), **limits}
         report[name] |= domain_figures(rows, how, limits, alien)
@@ -225,13 +231,15 @@ def domain_figures(
 ) -> dict[str, object]:
     known = rows.prints[~rows.val]
 
-    def outside(prints: np.ndarray, weight: float, atoms: int, others: int, alerted: bool) -> bool:
+    def outside(prints: np.ndarray, weight: float, *counts: int) -> bool:
+        atoms, others, alerted, rotatable = counts
         return (
             molecules.similarity(prints, known).max() < limits["least_similarity"]
             or weight > limits["heaviest"]
             or atoms < limits["fewest_atoms"]
             or others < how.fewest_heteroatoms
             or (how.alerts and alerted)
+            or rotatable > limits["most_rotatable_bonds"]
         )
 
     val = np.flatnonzero(rows.val)
@@ -239,7 +247,7 @@ def domain_figures(
         family: np.mean([each is None or outside(*each[2:]) for each in found])
         for family, found in alien.items()
     }
-    columns = (rows.prints, rows.weights, rows.atoms, rows.heteroatoms, rows.alerted)
+    columns = (rows.prints, rows.weights, rows.atoms, rows.heteroatoms, rows.alerted, rows.rotatable)
     alarms = np.mean([outside(*(column[row] for column in columns)) for row in val])
     return {"false_alarm_rate": alarms, "catch_rate": np.mean(list(caught.values())), "caught": caught}
 

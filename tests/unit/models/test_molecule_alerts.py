@@ -1,4 +1,4 @@
-"""Molecules from which single tasks abstain: those with a structural alert, and those of carbon and halogens alone."""
+"""Molecules from which single tasks abstain: those with an alert, those of carbon and halogens alone, and long chains."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from models.manifest import BundleRefused, ManifestInvalid
-from models.pipelines import Case
-from models.pipelines.molecule_property import FEW_HETEROATOMS
+from models.pipelines import Case, molecules
+from models.pipelines.molecule_property import FEW_HETEROATOMS, LONG_CHAIN
 from tests.unit.models.example_bundles import MOLECULES
-from tests.unit.models.test_molecule_property import by_weight, pipeline
+from tests.unit.models.test_molecule_property import LIMITS, by_weight, pipeline
 
 pytest.importorskip("rdkit", reason="the extra `chem` is not installed")
 
@@ -29,6 +29,20 @@ def test_a_task_abstains_from_molecules_of_carbon_and_halogens_alone(folder: Pat
     assert [each["toxic"]["abstained"] for each in found] == [True, True, False]
     assert found[0]["toxic"]["abstain_reason"] == FEW_HETEROATOMS
     assert [each["solubility"]["value"] is None for each in found] == [False] * 3
+
+
+def test_a_task_abstains_from_chains_longer_than_those_it_knows_though_their_bits_are_the_same(
+    tmp_path: Path,
+) -> None:
+    prints = [molecules.fingerprint(molecules.parent_of(molecules.read("C" * 16, LIMITS)).mol, 256)]
+    np.savez(tmp_path / "known.npz", drugs=np.stack(prints))
+    solubility, toxic = MOLECULES["tasks"]
+    made = pipeline(tasks=[solubility, {**toxic, "most_rotatable_bonds": 13}])
+    cases = [Case(made.encode({"smiles": "C" * length})) for length in (16, 17)]
+    found: list[Any] = [each.result["tasks"] for each in made.open(tmp_path).score(by_weight, cases)]
+    assert [each["toxic"]["similarity"] for each in found] == [1.0, 1.0]
+    assert [each["toxic"]["abstain_reason"] for each in found] == [None, LONG_CHAIN]
+    assert [each["solubility"]["value"] is None for each in found] == [False, False]
 
 
 ALERT = {"smarts": "P(=O)F", "reason": "like a nerve agent", "source": "made up"}
