@@ -35,7 +35,7 @@ MEASURES = [
     Measure("AST", "Aspartate transaminase", "[IU]/L", 0, 50000),
     Measure("Bilirubin", "Bilirubin", "mg/dL", 0, 50),
     Measure("BUN", "Blood urea nitrogen", "mg/dL", 0, 300),
-    Measure("Cholesterol", "Cholesterol", "mg/dL", 0, 1000),
+    Measure("Cholesterol", "Cholesterol", "mg/dL", 0, 1000, usual_minimum=15),
     Measure("Creatinine", "Creatinine", "mg/dL", 0, 25),
     Measure("DiasABP", "Diastolic arterial pressure, invasive", "mm[Hg]", 0, 300),
     Measure("FiO2", "Fraction of inspired oxygen", "1", 0.15, 1),

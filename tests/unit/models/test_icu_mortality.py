@@ -43,6 +43,7 @@ def refusals(rows: list[Row]) -> set[str]:
         all_of("Lactate", lambda value: value * 9 + 20),
         with_one("Bilirubin", 3.0 * 17.1),  # umol/L
         with_one("Glucose", 7.0),  # mmol/L
+        with_one("Cholesterol", 5.2),  # mmol/L
         with_one("Age", 20),
         with_one("Gender", 1),
         with_one("Height", 160, 170),
