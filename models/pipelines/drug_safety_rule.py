@@ -13,8 +13,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from models.drug_safety import DrugSafety, Finding, Level, Patient, ReadFile, TableUnusable
+from models.drug_safety.ingredients import Ingredients
 from models.manifest import BundleRefused, Fault, ManifestTable
-from models.pipelines.item_catalogue import Item
+from models.pipelines.item_catalogue import Item, Parts, unusable
 from models.pipelines.recommendation_rules import Reviewed
 from models.pipelines.recommendation_types import Objection, Unchecked
 
@@ -51,12 +52,20 @@ class DrugSafetyRule(ManifestTable):
             ),
         }  # fmt: skip
 
+    def parts(self, read: ReadFile) -> Parts:
+        """Which ingredients a name has, by the tables: brands, salts and products of several too. Raises SideFileUnusable."""
+        try:
+            known = Ingredients.read(read, self.folder)
+        except TableUnusable as wrong:
+            raise unusable(wrong.path, wrong.detail) from None
+        return lambda name: frozenset(each.name for each in known.named(name))
+
     def open(self, folder: Path) -> DrugSafetyReview:
         """The rule with its tables. Raises BundleRefused."""
         try:
             return DrugSafetyReview(self, DrugSafety.read(_reading(folder), self.folder))
-        except TableUnusable as unusable:
-            raise BundleRefused(Fault(unusable.path, "side_file_unusable", unusable.detail)) from None
+        except TableUnusable as wrong:
+            raise BundleRefused(Fault(wrong.path, "side_file_unusable", wrong.detail)) from None
 
 
 class DrugSafetyReview:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,15 @@ LIST: Final = ";"
 _SPACES: Final = re.compile(r"\s+")
 _NEEDED: Final = ("id", "display")
 _COLUMNS: Final = (*_NEEDED, "system", "code", "also", "withdrawn")
+
+
+# What a name is made of, as the ingredients of a drug; empty if it is not known.
+Parts = Callable[[str], frozenset[str]]
+
+
+def no_parts(_: str) -> frozenset[str]:
+    """Nothing is made of anything."""
+    return frozenset()
 
 
 def folded(name: str) -> str:
@@ -49,8 +58,8 @@ class Item:
 class Catalogue:
     """The items by place and by name. Immutable."""
 
-    def __init__(self, items: Sequence[Item], path: str) -> None:
-        """Raises SideFileUnusable if a name means two items."""
+    def __init__(self, items: Sequence[Item], path: str, parts: Parts = no_parts) -> None:
+        """Raises SideFileUnusable if a name means two items. Names that no item has mean those of the same `parts`."""
         self.items: Final = tuple(item for item in items if item.withdrawn is None)
         self.place: Final[Mapping[str, int]] = {item.id: place for place, item in enumerate(self.items)}
         self._by_name: dict[str, Item] = {}
@@ -58,15 +67,19 @@ class Catalogue:
             for name in map(folded, item.names):
                 if self._by_name.setdefault(name, item) is not item:
                     raise unusable(path, f"the name {name!r} means two items: remove it from one")
+        self._parts = parts
+        self._by_parts: dict[frozenset[str], Item | None] = {}  # None: several items have these
+        for item in items:
+            made_of = parts(item.id)
+            self._by_parts[made_of] = None if made_of in self._by_parts else item
         if not self.items:
             raise unusable(path, "it has no item that is in use: add some")
 
     @classmethod
-    def read(cls, content: bytes, path: str) -> Catalogue:
+    def read(cls, content: bytes, path: str, parts: Parts = no_parts) -> Catalogue:
         """The catalogue written in a CSV file. Raises SideFileUnusable."""
-        return cls(
-            [_item(line, number, path) for number, line in read_lines(content, path, _NEEDED, _COLUMNS)], path
-        )
+        lines = read_lines(content, path, _NEEDED, _COLUMNS)
+        return cls([_item(line, number, path) for number, line in lines], path, parts)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -74,6 +87,22 @@ class Catalogue:
     def find(self, name: str) -> Item | None:
         """The item of this name, withdrawn ones too."""
         return self._by_name.get(folded(name))
+
+    def meant(self, name: str) -> tuple[Item, ...]:
+        """The items that a name means, withdrawn ones too: that of the name, that of all its parts, or those of each part."""
+        if (item := self.find(name)) is not None:
+            return (item,)
+        if not (made_of := self._parts(name)):
+            return ()
+        if (item := self._by_parts.get(made_of)) is not None:
+            return (item,)
+        found = (self._by_parts.get(frozenset([each])) for each in sorted(made_of))
+        return tuple(item for item in found if item is not None)
+
+    def same(self, name: str) -> Hashable:
+        """Equal for names that mean the same items. A code stands for itself: other systems have several for one item."""
+        items = () if ":" in name else self.meant(name)
+        return frozenset(item.id for item in items) or folded(name)
 
 
 def read_lines(

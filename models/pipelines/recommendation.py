@@ -11,7 +11,7 @@ reviews the ranking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -29,7 +29,7 @@ from models.pipelines.contract import (
     pointer_to,
 )
 from models.pipelines.drug_safety_rule import DrugSafetyRule
-from models.pipelines.item_catalogue import Catalogue, folded
+from models.pipelines.item_catalogue import Catalogue, no_parts
 from models.pipelines.recommendation_rules import NoRule
 from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
 from models.pipelines.recommendation_types import (
@@ -74,7 +74,8 @@ class Recommendation(
     def prepare(self, read: ReadFile) -> None:
         """Read the catalogue and the groups of codes, and give the input's type the manifest's fields."""
         given = self.parameters
-        self.catalogue = Catalogue.read(read(given.catalogue), given.catalogue)
+        parts = given.rule.parts(read) if given.rule else no_parts
+        self.catalogue = Catalogue.read(read(given.catalogue), given.catalogue, parts)
         self.columns = tuple(field.columns(read) for field in given.context)
         fields: dict[str, Any] = {
             HISTORY: (Annotated[list[Code], self._items(_EVER, given.example)], []),
@@ -113,18 +114,17 @@ class Recommendation(
             raise InputRejected(*faults)
 
     def _faults(self, field: str, names: Sequence[str]) -> Iterator[FieldFault]:
-        seen: set[str] = set()
+        seen: set[Hashable] = set()
         for place, name in enumerate(names):
-            pointer, item = pointer_to(field, str(place)), self.catalogue.find(name)
-            if item is not None and item.withdrawn is not None:
-                yield FieldFault(
-                    pointer, FieldCode.NOT_ALLOWED, f"{item.display} is withdrawn: {item.withdrawn}"
-                )
-            if folded(name) in seen:
-                yield FieldFault(
-                    pointer, FieldCode.DOUBLED, f"This item stands in {field} twice: send it once."
-                )
-            seen.add(folded(name))
+            pointer = pointer_to(field, str(place))
+            for item in self.catalogue.meant(name):
+                if item.withdrawn is not None:
+                    detail = f"{item.display} is withdrawn: {item.withdrawn}"
+                    yield FieldFault(pointer, FieldCode.NOT_ALLOWED, detail)
+            if (same := self.catalogue.same(name)) in seen:
+                detail = f"This item stands in {field} twice, perhaps by another name: send it once."
+                yield FieldFault(pointer, FieldCode.DOUBLED, detail)
+            seen.add(same)
 
     def open_bundle(self, folder: Path) -> Recommender:
         """See TypedPipeline. Raises BundleRefused if the rule's tables cannot be used."""

@@ -93,11 +93,10 @@ class Recommender:
         unknown: list[Unknown] = []
         for field, names in ((HISTORY, value.history), (PRESENT, value.present)):
             for name in names or ():
-                item = self._catalogue.find(name)
-                if item is None:
+                found = [item for item in self._catalogue.meant(name) if item.withdrawn is None]
+                if not found:
                     unknown.append(Unknown(field=field, code=name))
-                else:
-                    places.add(self._catalogue.place[item.id])
+                places.update(self._catalogue.place[item.id] for item in found)
         context, counted = [], len(places)
         for each in self._columns:
             given = getattr(value, each.field.name)
@@ -167,7 +166,7 @@ class Recommender:
     def _ranked(self, case: Case, scores: Array) -> list[Item]:
         """All items that may be recommended, the best first; of equal ones the first of the catalogue."""
         sent = [*present_of(case.input), *([] if case.options.again else case.input.history)]
-        apart = {item.id for name in sent if (item := self._catalogue.find(name)) is not None}
+        apart = {item.id for name in sent for item in self._catalogue.meant(name)}
         order = np.argsort(-scores, kind="stable").tolist()
         return [item for place in order if (item := self._catalogue.items[place]).id not in apart]
 

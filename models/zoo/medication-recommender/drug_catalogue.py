@@ -16,10 +16,13 @@ RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 TABLES = Path(drug_safety.__file__).parent / "tables"
 # The interactions' reference has these under the code of a salt, a mixture or another insulin.
 NOT_THAT_CODE = frozenset(("heparin", "docusate", "insulin detemir"))
-# Drugs that were withdrawn from the market of the United States for safety, with the year (21 CFR 216.24, FDA).
+# Drugs that were withdrawn from the market of the United States for safety, with the year (21 CFR 216.24, FDA), and brands.
 WITHDRAWN = {
-    "rofecoxib": 2004, "valdecoxib": 2005, "cerivastatin": 2001, "troglitazone": 2000, "terfenadine": 1998, "astemizole": 1999,
-    "propoxyphene": 2010, "sibutramine": 2010, "drotrecogin alfa": 2011, "pergolide": 2007, "grepafloxacin": 1999,
+    "rofecoxib": (2004, "vioxx"), "valdecoxib": (2005, "bextra"), "cerivastatin": (2001, "baycol"),
+    "troglitazone": (2000, "rezulin"), "terfenadine": (1998, "seldane; seldane-d"), "astemizole": (1999, "hismanal"),
+    "propoxyphene": (2010, "darvon; darvon-n; darvocet; darvocet-n; dextropropoxyphene"),
+    "sibutramine": (2010, "meridia"), "drotrecogin alfa": (2011, "xigris"), "pergolide": (2007, "permax"),
+    "grepafloxacin": (1999, "raxar"),
 }  # fmt: skip
 
 
@@ -50,9 +53,9 @@ def write_catalogue(path: Path, folder: Path, drugs: Sequence[str]) -> int:
             names = [name for name in WRITTEN[drug] if ":" not in name and folded(name) != folded(drug)]
             names += [f"hicl:{each}" for each in source_codes[drug]] + ([f"rxnorm:{code}"] if code else [])
             writer.writerow((drug, _display(drug), RXNORM if code else "", code, "; ".join(names), ""))
-        for drug, year in WITHDRAWN.items():
+        for drug, (year, brands) in WITHDRAWN.items():
             reason = f"from the market of the United States, in {year}. Send what is given in its place, or leave it out"
-            writer.writerow((drug, _display(drug), "", "", "", reason))
+            writer.writerow((drug, _display(drug), "", "", brands, reason))
     return sum(drug in codes for drug in drugs)
 
 

@@ -17,6 +17,7 @@ from models.manifest import ModelManifest
 from models.pipelines import Array, load_pipeline
 from models.pipelines.recommendation import Recommendation
 from models.sandbox import CpuRun
+from tests.unit.models.drug_tables import PACKAGE
 from tests.unit.models.example_bundles import manifest_table, toml
 
 ATC = "http://www.whocc.no/atc"
@@ -90,7 +91,9 @@ INPUTS: list[dict[str, Any]] = [
 
 
 def read(path: str) -> bytes:
-    """The side files."""
+    """The side files, and the tables of the drug safety rule."""
+    if path.startswith("tables/"):
+        return (PACKAGE / path).read_bytes()
     return {"catalogue.csv": CATALOGUE, "groups.csv": GROUPS}[path].encode()
 
 

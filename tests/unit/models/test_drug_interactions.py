@@ -143,3 +143,28 @@ def test_interactions_by_route_are_listed_as_unchecked() -> None:
     assert ("cholestyramine", Kind.INTERACTION, Reason.ROUTE_UNKNOWN) in [
         each[:3] for each in review.unchecked
     ]
+
+
+IRREVERSIBLE = ["phenelzine", "Nardil", "tranylcypromine", "Parnate", "isocarboxazid", "Marplan"]
+ONLY_B = ["selegiline", "Eldepryl", "Emsam", "rasagiline", "Azilect", "Xadago"]
+SEROTONERGIC = [
+    "sertraline", "citalopram", "fluoxetine", "venlafaxine", "duloxetine", "amitriptyline", "mirtazapine", "trazodone",
+    "vilazodone", "tramadol", "meperidine", "methadone", "dextromethorphan", "sumatriptan", "linezolid", "bupropion",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("present", IRREVERSIBLE + ONLY_B)
+def test_serotonergic_drugs_are_removed_beside_an_inhibitor_of_monoamine_oxidase(present: str) -> None:
+    for drug in SEROTONERGIC:
+        found = bundled().review(Patient(allergies=()), [present], [drug])
+        assert [each.with_ for each in found.removed[:1]] == [present], drug
+        if present in IRREVERSIBLE and drug == "sertraline":
+            assert found.removed[0].level is Level.CONTRAINDICATED
+
+
+def test_an_inhibitor_without_an_entry_is_said_to_have_none() -> None:
+    found = bundled().review(Patient(allergies=()), ["Parnate", "Marplan", "Nardil"], [])
+    assert {each.subject for each in found.unchecked if each.reason is Reason.NO_ENTRY} == {
+        "Parnate",
+        "Marplan",
+    }

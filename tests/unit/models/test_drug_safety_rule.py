@@ -11,6 +11,7 @@ from models import drug_safety
 from models.drug_safety import FILES, DrugSafety, Level, Patient
 from models.manifest import BundleRefused, ManifestInvalid
 from models.pipelines import Case, InputRejected
+from models.pipelines.contract import SideFileUnusable
 from models.pipelines.drug_safety_rule import DrugSafetyReview, DrugSafetyRule
 from models.pipelines.item_catalogue import Item
 from models.pipelines.recommendation import Recommendation
@@ -59,6 +60,47 @@ def test_what_the_rule_does_not_know_is_unchecked() -> None:
     assert ("unheard of", None, "unknown-name") in [
         (each["subject"], each["check"], each["reason"]) for each in found["unchecked"]
     ]
+
+
+def test_a_brand_is_the_item_of_its_ingredient() -> None:
+    made = recommender(rule=RULE)
+    by_brand = scored(made, history=["Lopressor", "Novolin R"], present=["Lopressor"])
+    assert by_brand["known"] == 1
+    found = scored(made, history=["aspirin"], present=["Lopressor", "Klor-Con"])
+    assert not {"metoprolol", "potassium chloride"} & {item["id"] for item in found["items"]}
+    assert found["unknown"] == []
+
+
+def test_a_product_of_several_counts_as_each() -> None:
+    found = scored(recommender(rule=RULE), history=["Excedrin extra strength"])
+    assert found["known"] == 1
+    assert "aspirin" not in [item["id"] for item in found["items"]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"present": ["aspirin", "VIOXX 12"]}, None),
+        ({"history": ["furosemide", "Frusemide"]}, ("/history/1", "doubled")),
+        ({"history": ["calcium citrate", "calcium acetate"]}, None),
+        ({"history": ["metoprolol tartrate", "metoprolol"]}, ("/history/1", "doubled")),
+        ({"history": ["furosemide", "hicl:3660"]}, None),
+        ({"present": ["rofecoxib sodium"]}, ("/present/0", "not_allowed")),
+    ],
+)
+def test_names_of_one_drug_are_one_item(fields: dict[str, Any], wanted: tuple[str, str] | None) -> None:
+    made = recommender(rule=RULE)
+    if wanted is None:
+        made.encode(fields)
+        return
+    with pytest.raises(InputRejected) as refused:
+        made.encode(fields)
+    assert [(fault.pointer, str(fault.code)) for fault in refused.value.faults] == [wanted]
+
+
+def test_tables_of_names_that_cannot_be_used_refuse_the_bundle() -> None:
+    with pytest.raises(SideFileUnusable, match="not UTF-8"):
+        rule_of().parts(lambda _: b"\xff")
 
 
 def test_without_a_rule_nothing_is_removed_and_the_answer_says_so() -> None:

@@ -4,13 +4,14 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import drug_safety
 from models.bundle import fitted, read_bundle, side_files
 from models.drug_safety import DrugSafety, Level
-from models.pipelines import Case, load_pipeline
+from models.pipelines import Case, InputRejected, load_pipeline
 from models.pipelines.recommendation import Recommendation
 from models.sandbox import CpuRun
 
@@ -108,3 +109,27 @@ def test_diabetic_ketoacidosis_is_answered_with_insulin_because_of_it() -> None:
     insulin = next(item for item in found["items"] if item["id"] == "insulin regular")
     assert insulin["reasons"][0]["field"] == "diagnoses"
     assert insulin["rank"] <= 5
+
+
+def test_what_is_present_by_brand_is_never_ranked_and_counts_as_known() -> None:
+    fields: dict[str, Any] = {"history": ["metoprolol"], "diagnoses": ["428.0"]}
+    found = answer(50, **fields, present=["metoprolol", "Lasix", "Coumadin", "Hyzaar"])
+    assert not {"furosemide", "warfarin", "losartan", "hydrochlorothiazide"} & {*ids(found)}
+    assert found["unknown"] == []
+    named = answer(
+        50, **fields, present=["metoprolol", "furosemide", "warfarin", "losartan", "hydrochlorothiazide"]
+    )
+    assert ids(found) == ids(named)
+
+
+def test_a_withdrawn_drug_is_refused_by_brand_too() -> None:
+    for present in (["Vioxx"], ["Darvocet"]):
+        with pytest.raises(InputRejected) as refused:
+            PIPELINE.encode({"history": ["aspirin"], "present": present})
+        assert [str(fault.code) for fault in refused.value.faults] == ["not_allowed"]
+
+
+def test_a_withdrawn_drug_that_was_stored_before_is_unknown_to_the_model() -> None:
+    stored = b'\x01{"history":["aspirin"],"present":["Vioxx"]}'
+    [found] = SCORING.score(RUN, [Case(stored, {})])
+    assert {"field": "present", "code": "Vioxx"} in found.result["unknown"]  # type: ignore[operator]  # a list
