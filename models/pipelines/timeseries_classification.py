@@ -11,7 +11,9 @@ Answers for parts of a recording, such as one per beat, are another kind of resu
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import Field, create_model, model_validator
@@ -140,11 +142,7 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
 
     def check(self, value: SeriesInput) -> None:
         """Refuse what is no series of the manifest's parameters; see docs/models.md for the rules."""
-        faults = []
-        for fault in self._faults(value.observations):
-            faults.append(fault)
-            if len(faults) == MOST_FAULTS:
-                break
+        faults = _counted(self._faults(value.observations))
         if not faults:
             faults.extend(self._faults_together(value))
         if faults:
@@ -187,36 +185,47 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
         else:
             yield from faults_of_series(given.measures, known, given.shortest_hours)
 
-    def _faults(self, observations: Sequence[Observation]) -> Iterator[FieldFault]:
-        """Faults of single observations, and of their order."""
+    def _faults(self, observations: Sequence[Observation]) -> Iterator[tuple[str, FieldFault]]:
+        """Faults of single observations, with the parameter that they are of, and of their order, with ""."""
         before, seen = 0.0, set()
         for place, each in enumerate(observations):
             at = ("observations", str(place))
             if each.parameter not in self._places:
-                names = ", ".join(self._places)
-                yield FieldFault(
-                    pointer_to(*at, "parameter"), FieldCode.NOT_ALLOWED, f"parameter must be one of {names}."
-                )
+                detail = f"parameter must be one of {', '.join(self._places)}."
+                yield each.parameter, FieldFault(pointer_to(*at, "parameter"), FieldCode.NOT_ALLOWED, detail)
                 continue
             measure, hours = self.parameters.measures[self._places[each.parameter]], _hours(each.time)
-            if each.value != measure.unknown and not measure.minimum <= each.value <= measure.maximum:
-                limits = f"between {measure.minimum:g} and {measure.maximum:g} {measure.unit}"
-                detail = f"{measure.name} must be {limits}: compare its unit."
-                yield FieldFault(pointer_to(*at, "value"), FieldCode.OUT_OF_RANGE, detail)
-            if measure.whole and not each.value.is_integer():
-                detail = f"{measure.name} must be a whole number."
-                yield FieldFault(pointer_to(*at, "value"), FieldCode.WRONG_TYPE, detail)
+            for code, detail in measure.faults(each.value):
+                yield measure.name, FieldFault(pointer_to(*at, "value"), code, detail)
             if hours > self.parameters.hours:
                 detail = f"time must be at most {self.parameters.hours:02}:00: leave later observations out."
-                yield FieldFault(pointer_to(*at, "time"), FieldCode.OUT_OF_RANGE, detail)
+                yield "", FieldFault(pointer_to(*at, "time"), FieldCode.OUT_OF_RANGE, detail)
             if hours < before:
                 detail = "It is earlier than the one before: sort the observations by time."
-                yield FieldFault(pointer_to(*at, "time"), FieldCode.OUT_OF_ORDER, detail)
+                yield "", FieldFault(pointer_to(*at, "time"), FieldCode.OUT_OF_ORDER, detail)
             if (key := (each.time, each.parameter, each.value)) in seen:
                 detail = "This observation is given twice: send it once."
-                yield FieldFault(pointer_to(*at), FieldCode.DOUBLED, detail)
+                yield "", FieldFault(pointer_to(*at), FieldCode.DOUBLED, detail)
             seen.add(key)
             before = hours
+
+
+def _counted(faults: Iterator[tuple[str, FieldFault]]) -> list[FieldFault]:
+    """Each fault once, at its first observation, with the number of observations that have it; at most MOST_FAULTS."""
+    first: dict[tuple[str, str], FieldFault] = {}
+    counts = Counter[tuple[str, str]]()
+    for name, fault in faults:
+        first.setdefault((name, fault.detail), fault)
+        counts[name, fault.detail] += 1
+    return [
+        fault if counts[key] == 1 else _of_several(fault, counts[key])
+        for key, fault in islice(first.items(), MOST_FAULTS)
+    ]
+
+
+def _of_several(fault: FieldFault, count: int) -> FieldFault:
+    detail = f"{fault.detail} {count} observations have this fault, and this is the first of them."
+    return FieldFault(fault.pointer, fault.code, detail)
 
 
 def _hours(time: str) -> float:

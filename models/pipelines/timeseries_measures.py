@@ -12,6 +12,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from models import units
 from models.field_codes import FieldCode
 from models.manifest import ManifestTable, Text
 from models.pipelines.contract import FieldFault
@@ -49,10 +50,17 @@ class Measure(ManifestTable):
     @property
     def range_text(self) -> str:
         """Such as "Heart rate, 0 to 350 /min, -1 if unknown"."""
-        unit = "" if self.unit == "1" else f" {self.unit}"
         whole = ", whole numbers" if self.whole else ""
         unknown = "" if self.unknown is None else f", {self.unknown:g} if unknown"
-        return f"{self.title}, {self.minimum:g} to {self.maximum:g}{unit}{whole}{unknown}"
+        return f"{self.title}, {self.minimum:g} to {self.maximum:g}{units.after(self.unit)}{whole}{unknown}"
+
+    def faults(self, value: float) -> Iterator[tuple[FieldCode, str]]:
+        """What is wrong with a single value."""
+        if value != self.unknown and not self.minimum <= value <= self.maximum:
+            limits = f"between {self.minimum:g} and {self.maximum:g}{units.after(self.unit)}"
+            yield FieldCode.OUT_OF_RANGE, f"{self.name} must be {limits}: compare its unit."
+        if self.whole and not value.is_integer():
+            yield FieldCode.WRONG_TYPE, f"{self.name} must be a whole number."
 
     @property
     def usual(self) -> tuple[float, float]:
@@ -90,10 +98,10 @@ def _faults_of_measure(measure: Measure, series: Series) -> Iterator[FieldFault]
     values = [value for _, value in series[measure.name]]
     middle, (low, high) = median(values), measure.usual
     if not low <= middle <= high:
-        limits = f"between {low:g} and {high:g} {measure.unit}"
+        limits = f"between {low:g} and {high:g}{units.after(measure.unit)}"
         yield _unusual(f"The median of {measure.name} must be {limits}: compare its unit.")
     if measure.most_change is not None and max(values) - min(values) > measure.most_change:
-        limit = f"by at most {measure.most_change:g} {measure.unit}"
+        limit = f"by at most {measure.most_change:g}{units.after(measure.unit)}"
         yield _unusual(f"{measure.name} may differ {limit} in one patient: send the one that is right.")
     if (lower := series.get(measure.not_below or "")) and middle < median([value for _, value in lower]):
         yield _unusual(

@@ -105,6 +105,47 @@ def test_every_wrong_observation_is_told() -> None:
     ]
 
 
+def details(rows: list[Row], **parameters: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InputRejected) as refused:
+        pipeline(**parameters).encode(series(*rows))
+    return [(fault.pointer, fault.detail) for fault in refused.value.faults]
+
+
+def test_a_fault_of_many_observations_is_reported_once_for_each_parameter_with_their_number() -> None:
+    rows = [(f"{hour:02}:00", "Temp", 98.6) for hour in range(21)] + [("21:00", "HR", 999.0)]
+    many = "21 observations have this fault, and this is the first of them."
+    assert details(rows) == [
+        ("/observations/0/value", f"Temp must be between 10 and 45 Cel: compare its unit. {many}"),
+        ("/observations/21/value", "HR must be between 0 and 350 /min: compare its unit."),
+    ]
+
+
+def test_times_out_of_order_are_reported_once_with_their_number() -> None:
+    rows = [(f"{hour:02}:00", ("HR", "Temp")[hour % 2], 38.0) for hour in reversed(range(9))]
+    [(pointer, detail)] = details(rows)
+    assert pointer == "/observations/1/time"
+    assert "8 observations" in detail
+
+
+def test_each_unknown_parameter_is_reported() -> None:
+    rows = [(f"{hour:02}:00", ("Puls", "BP")[hour % 2], 38.0) for hour in range(4)]
+    found = details(rows)
+    assert [pointer for pointer, _ in found] == ["/observations/0/parameter", "/observations/1/parameter"]
+    assert all("2 observations" in detail for _, detail in found)
+
+
+def test_a_number_without_a_unit_is_written_without_one() -> None:
+    measures = [{**HR, "unit": "1", "usual_minimum": 30.0, "most_change": 20.0}, TEMP]
+    assert details([("00:00", "HR", 999.0)], measures=measures)[0][1] == (
+        "HR must be between 0 and 350: compare its unit."
+    )
+    changing = [("00:00", "HR", 0.0), ("01:00", "HR", 29.0)]
+    assert [detail for _, detail in details(changing, measures=measures)] == [
+        "The median of HR must be between 30 and 350: compare its unit.",
+        "HR may differ by at most 20 in one patient: send the one that is right.",
+    ]
+
+
 def test_a_series_needs_the_fewest_known_values() -> None:
     rows = [("00:00", "HR", 70.0), ("01:00", "HR", 71.0), ("02:00", "HR", -1.0)]
     assert refusal(*rows, fewest=3) == [("/observations", "too_short")]
