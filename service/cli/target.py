@@ -28,9 +28,13 @@ def find_target(data_dir: Path, url: str | None, key: str | None) -> Target:
         if not key:
             raise click.UsageError("--url needs --key, or MEDQUEUE_KEY.")
         return Target(url.rstrip("/"), _plain(key))
-    from service.embedded import api_url
+    from service.embedded import api_url, is_starting
 
     found = api_url(data_dir)
+    if found is None and is_starting(data_dir):
+        raise StackNotFound(
+            f"The stack on {data_dir} is still starting. Wait until `medqueue up` prints `ready`, then repeat the command."
+        )
     if found is None:
         raise StackNotFound(
             f"No stack has run on {data_dir}. Start one with `medqueue up`, or name one with --data-dir, "

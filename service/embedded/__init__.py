@@ -8,7 +8,7 @@ from service.embedded.commands import api_command, scheduler_command, worker_com
 from service.embedded.errors import ExtraMissing, FolderUnusable, PortTaken, StackFailed, StackRunning
 from service.embedded.programs import Program, Stage
 from service.embedded.servers import ServerUrls, embedded_servers, server_urls
-from service.embedded.stack import api_url, run_stack
+from service.embedded.stack import api_url, is_starting, run_stack
 
 __all__ = [
     "ExtraMissing",
@@ -22,6 +22,7 @@ __all__ = [
     "api_command",
     "api_url",
     "embedded_servers",
+    "is_starting",
     "run_stack",
     "scheduler_command",
     "server_urls",

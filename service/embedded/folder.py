@@ -88,7 +88,7 @@ class DataFolder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StackRunning(self.root, _pid_in(self.run / "lock")) from None
+                raise StackRunning(self.root, self.holder()) from None
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
@@ -97,6 +97,10 @@ class DataFolder:
                 yield
             finally:
                 shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def holder(self) -> int | None:
+        """The pid of who holds the folder, or held it last; None before the first."""
+        return _pid_in(self.run / "lock")
 
     def _make(self) -> None:
         try:

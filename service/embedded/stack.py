@@ -84,6 +84,22 @@ def api_url(path: Path) -> str | None:
     return None if port is None else f"http://127.0.0.1:{port}"
 
 
+def is_starting(path: Path) -> bool:
+    """Whether a process that lives holds a data folder of which no API has started yet. Takes no lock: `up` may want it."""
+    holder = DataFolder.at(path).holder()
+    return holder is not None and api_url(path) is None and _lives(holder)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
+
+
 @contextmanager
 def _supervised_stack(
     folder: DataFolder, settings: Settings, workers: int, programs: Sequence[Program] | None

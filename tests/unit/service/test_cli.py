@@ -26,6 +26,7 @@ from service.cli.errors import (
 from service.cli.exits import ExitCode, exit_code_of
 from service.cli.keys import SCOPES
 from service.embedded import PortTaken
+from service.embedded.folder import DataFolder
 from service.pulse import Pulse, pulse_file
 from service.refusals import Refusal, refusals_file, write_refusals
 
@@ -311,6 +312,20 @@ def test_health_without_a_name_asks_every_process_of_the_data_folder(
         assert main(words) == 1
         assert f"{name} is not ready" in capsys.readouterr().err
         (tmp_path / "run" / f"{name}.ready").touch()
+
+
+def test_a_stack_that_is_still_starting_is_not_one_that_has_never_run(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    words = ["models", "list", "--data-dir", str(tmp_path)]
+    with DataFolder.at(tmp_path).held():
+        assert main(words) == 3
+        assert "is still starting. Wait until `medqueue up` prints `ready`" in capsys.readouterr().err
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "run" / "lock").write_text(f"{ended.pid}\n")
+    assert main(words) == 3
+    assert f"No stack has run on {tmp_path}" in capsys.readouterr().err
 
 
 def test_the_doctor_says_that_no_stack_has_run(tmp_path: Path, capsys: Captured) -> None:
