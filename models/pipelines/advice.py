@@ -13,6 +13,7 @@ from typing import Annotated, Final, TypedDict
 
 from pydantic import Field
 
+from models import units
 from models.manifest import ManifestTable
 from models.pipelines.advice_catalogue import Against, Catalogue, Flag, Item, Language, SourceTable
 from models.pipelines.advice_decisions import Shown, sort_out
@@ -177,7 +178,9 @@ class _Words:
         else:
             field = test.field
             value = self._facts.values[field.name] if isinstance(test, Compares) else test.value
-            written = f"{value:g} {field.unit}" if isinstance(value, float) else str(value).lower()
+            written = (
+                f"{value:g}{units.after(field.unit)}" if isinstance(value, float) else str(value).lower()
+            )
             yield Reason(field=field.name, value=written, display=field.titles[self._language])
 
     def care(self, flag: Flag) -> CareAdvice:

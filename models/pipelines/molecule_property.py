@@ -67,7 +67,9 @@ class Molecule(TypedResult):
     smiles: str = Field(description="canonical SMILES of RDKit")
     inchikey: str | None = Field(description="null where InChI does not know such molecules")
     formula: str
-    weight: float = Field(title="Monoisotopic mass", description="in g/mol, of the commonest isotopes")
+    weight: float = Field(
+        title="Monoisotopic mass", description="in u, of the commonest isotopes; not the average molar mass"
+    )
     charge: int
     components: int = Field(description="as sent; one of them is scored")
 
@@ -102,7 +104,9 @@ class MoleculeProperty(TypedPipeline[MoleculeParameters, MoleculeInput, Molecule
         self.input_type = create_model(
             "MoleculeInput", __base__=MoleculeInput, smiles=(Annotated[str, field], ...)
         )
-        tasks: Any = {task.id: (task.result, Field(title=task.title)) for task in given.tasks}
+        tasks: Any = {
+            task.id: (task.result, Field(title=task.title, description=_about(task))) for task in given.tasks
+        }
         named = create_model("Tasks", __base__=TypedResult, **tasks)
         self.result_type = create_model("MoleculeResult", __base__=MoleculeResult, tasks=(named, ...))
 
@@ -231,6 +235,11 @@ class MoleculeScoring:
             return LONG_CHAIN
         few = molecule_alerts.heteroatoms(parent.mol) < task.fewest_heteroatoms
         return FEW_HETEROATOMS if few else None
+
+
+def _about(task: Task) -> str | None:
+    """Which class a probability is of, for the schema of results."""
+    return f"`probability` is that of: {task.positive}" if isinstance(task, Classification) else None
 
 
 def _known(parameters: MoleculeParameters, folder: Path) -> dict[str, Array]:

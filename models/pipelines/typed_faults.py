@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 from pydantic import ValidationError
 from pydantic_core.core_schema import ErrorType
 
+from models import units
 from models.field_codes import FieldCode, OtherCode
 from models.pipelines.contract import FieldFault, pointer_to
 from models.pipelines.features.names import FieldNames
@@ -273,7 +274,7 @@ def _count(schema: Schema, least: str, most: str, what: str) -> str:
 
 
 def _range(schema: Schema) -> str:
-    unit = "" if schema.get("unit", "1") == "1" else f" {schema['unit']}"
+    unit = units.after(schema.get("unit"))
     low, high = schema.get("minimum"), schema.get("maximum")
     rules = []
     if low is not None and high is not None:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from rich.console import Group, RenderableType
 
+from models import units
 from service.cli.client import Json
 from service.cli.tables import FEW, artifacts, cell_text, fields, listing, text
 
@@ -46,6 +47,10 @@ def _interval(value: Any) -> object:
     if value is None:
         return None
     return f"{value['lower']:.4g} to {value['upper']:.4g} ({value['coverage']:.0%})"
+
+
+def _unit(value: Any) -> object:
+    return value if units.has_unit(value) else None
 
 
 def _reasons(value: Any) -> object:
@@ -147,13 +152,14 @@ COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
 TASKS: Final = (
     Column("TASK", ("task",)),
     Column("ANSWER", ("answer",)),
-    Column("UNIT", ("unit",)),
+    Column("UNIT", ("unit",), _unit),
     Column("INTERVAL", ("interval",), _interval),
-    Column("PROBABILITY", ("probability",), SHARE),
-    Column("THRESHOLD", ("threshold",), SHARE),
+    Column("PROBABILITY OF POSITIVE CLASS", ("probability",), SHARE),
+    Column("POSITIVE FROM", ("threshold",), SHARE),
     Column("SIMILARITY", ("similarity",), SHARE),
     Column("ABSTAINED BECAUSE", ("abstain_reason",)),
 )
+MOLECULE: Final = {"weight": "monoisotopic mass (u)"}
 UNITS: Final[Mapping[tuple[str, str], str]] = {
     ("beats", "duration_s"): "s",
     ("beats", "longest_without_beats_s"): "s",
@@ -190,6 +196,10 @@ def single(kind: str, name: str, value: Any) -> object:
         return ", ".join(f"{label} {share:.3f}" for label, share in ranked[:FEW]) + more
     if kind == "regression" and name == "interval":
         return _interval(value)
+    if kind == "regression" and name == "unit":
+        return _unit(value)
+    if (kind, name) == ("molecule-property", "molecule") and isinstance(value, Mapping):
+        return {MOLECULE.get(key, key): part for key, part in value.items()}
     unit = UNITS.get((kind, name))
     return value if unit is None or value is None else f"{cell_text(value)} {unit}"
 
@@ -278,14 +288,13 @@ def few(words: Iterable[str]) -> str:
 
 def _number_found(found: Json) -> str:
     of_interval = "" if found["interval"] is None else f", {_interval(found['interval'])}"
-    unit = "" if found["unit"] == "1" else f" {found['unit']}"
-    return f"{cell_text(found['value'])}{unit}{of_interval}"
+    return f"{cell_text(found['value'])}{units.after(found['unit'])}{of_interval}"
 
 
 def _task(name: str, found: Json) -> str:
-    unit = found.get("unit", "1")
-    reached = "abstained" if found["abstained"] else cell_text(task_answer(found))
-    return f"{name} {reached}" + ("" if unit == "1" or found["abstained"] else f" {unit}")
+    if found["abstained"]:
+        return f"{name} abstained"
+    return f"{name} {cell_text(task_answer(found))}{units.after(found.get('unit'))}"
 
 
 def ranking(found: Json) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from models import units
 from models.pipelines.features.written import VALUES
 from models.pipelines.parts import PartKind, part_kind
 from service.cli.client import Json
@@ -119,8 +120,7 @@ def _length(rule: Json) -> str:
 def _range(rule: Json, otherwise: str = "") -> str:
     """What a field may be: `0 to 57 mm`, `female (0), male (1)`, `1 to 200 characters`, or `otherwise`."""
     words = _values(rule) or _limits(rule) or _characters(rule) or otherwise
-    unit = rule.get("unit")
-    words = words if unit in {None, "", "1"} else f"{words} {unit}".strip()
+    words = f"{words}{units.after(rule.get('unit'))}".strip()
     return ", ".join(filter(None, (words, _default(rule))))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from models import units
 from models.field_codes import FieldCode
 from models.manifest import Text
 from models.manifest_words import UCUM_CODE
@@ -43,8 +44,7 @@ class MeasuredFeature(FeatureTable):
     maximum: float
 
     def _range_text(self, number: str) -> str:
-        unit = "" if self.unit == "1" else f" {self.unit}"
-        return f"between {self.minimum:{number}} and {self.maximum:{number}}{unit}"
+        return f"between {self.minimum:{number}} and {self.maximum:{number}}{units.after(self.unit)}"
 
     @property
     def range_text(self) -> str:
@@ -61,7 +61,7 @@ class MeasuredFeature(FeatureTable):
 
     def measured(self, json_type: str, example: float | None) -> dict[str, object]:
         """JSON Schema of the feature. `unit` is an annotation of ours: the UCUM code."""
-        unit = "" if self.unit == "1" else f" Unit: {self.unit}."
+        unit = f" Unit: {self.unit}." if units.has_unit(self.unit) else ""
         schema = self.described(json_type, minimum=self.minimum, maximum=self.maximum, unit=self.unit)
         schema["description"] = f"{self.description}{unit}".strip()
         return schema if example is None else {**schema, "examples": [example]}

@@ -46,6 +46,14 @@ def pipeline(**parameters: Any) -> MoleculeProperty:
     return made
 
 
+def test_the_schema_says_which_class_a_probability_is_of() -> None:
+    schema: Any = pipeline().result_schema()
+    told = [each.get("description") for each in schema["$defs"]["Tasks"]["properties"].values()]
+    positive = [getattr(task, "positive", None) for task in pipeline().parameters.tasks]
+    assert told == [name and f"`probability` is that of: {name}" for name in positive]
+    assert any(told)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made: Path = tmp_path_factory.mktemp("molecules")

@@ -54,11 +54,11 @@ def test_instances_of_a_mask_are_a_table_without_their_runs(capsys: pytest.Captu
     found = golden("nuclei-segmentation", "image-segmentation")
     words = shown(capsys, found)
     assert "2662" not in words
-    assert ["min_area", "12 px"] in singles(words)
+    assert ["min_area", "3 px"] in singles(words)
     rows = lines(capsys, found, "instances (6)")
     assert cells(rows[1])[:3] == ["1", "nucleus", "129"]
-    assert cells(rows[1])[-2:] == ["40, 23", "0.978"]
-    assert cells(lines(capsys, found, "classes (1)")[1]) == ["Cell nucleus", "nucleus", "6", "858", "0.112"]
+    assert cells(rows[1])[-2:] == ["40, 23", "0.977"]
+    assert cells(lines(capsys, found, "classes (1)")[1]) == ["Cell nucleus", "nucleus", "6", "870", "0.113"]
 
 
 def test_tasks_of_a_molecule_are_a_table_with_units_and_intervals(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,21 @@ def test_tasks_of_a_molecule_are_a_table_with_units_and_intervals(capsys: pytest
     told = {cells(row)[0]: cells(row)[1:] for row in rows}
     assert told["solubility"][:3] == ["-1.80911", "log10(mol/L)", "-2.939 to -0.6791 (90%)"]
     assert told["blood_brain_barrier"][:1] == ["does not cross"]
-    assert told["fda_approved"][-1].startswith("the collection was drawn from two sources")
+    assert told["fda_approved"][-1].startswith("not clear enough: in the training data")
+    assert told["lipophilicity"][1] == "-"
+    head = cells(rows[0])
+    assert head[4:6] == ["PROBABILITY OF POSITIVE CLASS", "POSITIVE FROM"]
+    mass = golden("molecule-properties", "molecule-property")["molecule"]["weight"]
+    assert f"monoisotopic mass (u) {mass:.6g}" in shown(
+        capsys, golden("molecule-properties", "molecule-property")
+    )
+
+
+def test_a_number_without_a_unit_has_no_row_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    found = golden("diabetes-progression", "regression")
+    assert found["unit"] == "1"
+    assert "unit" not in [name for name, *_ in filter(None, singles(shown(capsys, found)))]
+    assert ["unit", "mm"] in singles(shown(capsys, {**found, "unit": "mm"}))
 
 
 def test_many_beats_are_cut_and_say_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +129,7 @@ def test_a_kind_of_somebodys_own_gets_a_column_for_each_key(capsys: pytest.Captu
     ("model", "kind", "words"),
     [
         ("blood-cell-detection", "detections", "12 rbc, 1 wbc, 0 platelets"),
-        ("nuclei-segmentation", "image-segmentation", "6 nucleus (11.2% of the image)"),
+        ("nuclei-segmentation", "image-segmentation", "6 nucleus (11.3% of the image)"),
         ("chemical-disease-entities", "entities", "acute renal failure (disease), cisplatin (chemical)"),
         ("ecg-beats", "beats", "14 n, 0 s, 0 v, 0 f, heart rate 75 /min"),
         ("diabetes-progression", "regression", "105.354, 17.22 to 194.7 (90%)"),
