@@ -29,8 +29,11 @@ from pathlib import Path
 from models.manifest import ModelManifest
 from models.pipelines import load_pipeline
 zoo = Path("models/zoo")
-texts = {path.parent.name: path.read_text() for path in zoo.glob("*/manifest.toml")}
-pipelines = {name: load_pipeline(ModelManifest.parse(text)) for name, text in texts.items()}
+def reader(folder):
+    return lambda name: (folder / name).read_bytes()
+folders = [path.parent for path in zoo.glob("*/manifest.toml")]
+manifests = {folder: ModelManifest.parse((folder / "manifest.toml").read_text()) for folder in folders}
+pipelines = {folder.name: load_pipeline(manifest, reader(folder)) for folder, manifest in manifests.items()}
 cases = json.loads((zoo / "breast-cancer-wisconsin/golden.json").read_text())["cases"]
 assert pipelines["breast-cancer-wisconsin"].encode(cases[0]["input"])
 for pipeline in pipelines.values():
