@@ -215,15 +215,15 @@ class Job(Row):
             "promise_at",
             postgresql_where=text("state = 'queued' AND overdue_at IS NULL"),
         ),
-        # Those of lists leave out what runs, so that a claim adds no entry.
+        # Without those that run, so that a claim adds no entry.
         Index("ix_job_newest", "tenant_id", "created_at", "id", postgresql_where=text("state <> 'running'")),
         Index(
             *("ix_job_listed", "tenant_id", "model_version_id", "state", "created_at", "id"),
             postgresql_where=text("state <> 'running'"),
         ),
         Index(
-            *("ix_job_subject_newest", "tenant_id", "subject_digest", "created_at", "id"),
-            postgresql_where=text("subject_digest IS NOT NULL AND state <> 'running'"),
+            *("ix_job_subject_created", "tenant_id", "subject_digest", "created_at", "id"),
+            postgresql_where=text("subject_digest IS NOT NULL"),
         ),
         Index(
             "uq_job_idempotency",

@@ -215,7 +215,8 @@ def list_query(
     has its own plan.
 
     Jobs of a subject have their own index. Otherwise one index that leads with model version and state serves both
-    filters; a filter that is not set means all values. Running jobs are in none of them: they are read by their leases.
+    filters; a filter that is not set means all values. Running jobs are in neither of the last two,
+    but read by their leases.
     """
     times, params = listing.within(
         "job", before=before, created_after=wanted.created_after, created_before=wanted.created_before
@@ -230,17 +231,18 @@ def list_query(
         params["versions"] = list(wanted.model_version_ids)
     if wanted.subject is not None:
         params["subject"] = principal.cipher.blind_index(wanted.subject)
-        given += ["subject_digest = %(subject)s"]
-    parts = [listing.few("job", listing.RUNNING, [*given, *shared])]
-    if wanted.state is not JobState.RUNNING:
-        parts += [_not_running(wanted, given, shared)]
+        parts = [listing.simple("job", ["subject_digest = %(subject)s", *given, *shared])]
+    else:
+        parts = [listing.few("job", listing.RUNNING, [*given, *shared])]
+        if wanted.state is not JobState.RUNNING:
+            parts += [_not_running(wanted, given, shared)]
     return listing.page("job", COLUMNS, parts), params
 
 
 def _not_running(wanted: JobFilter, given: list[str], shared: list[str]) -> str:
-    """The jobs of the list's index: of a subject, of all, or of each model version and state."""
-    if wanted.subject is not None or not given:
-        return listing.simple("job", ["state <> 'running'", *given, *shared])
+    """The jobs of the lists' indexes: of all, or of each model version and state."""
+    if not given:
+        return listing.simple("job", ["state <> 'running'", *shared])
     values = {"model_version_id": "SELECT id FROM model_version", "state": NOT_RUNNING}
     if wanted.model_version_ids is not None:
         values["model_version_id"] = "SELECT unnest(%(versions)s::uuid[])"
