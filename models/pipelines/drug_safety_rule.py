@@ -7,6 +7,7 @@ so that an update of those that come with medqueue changes no answer of a publis
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -53,12 +54,19 @@ class DrugSafetyRule(ManifestTable):
         }  # fmt: skip
 
     def parts(self, read: ReadFile) -> Parts:
-        """Which ingredients a name has, by the tables: brands, salts and products of several too. Raises SideFileUnusable."""
-        try:
-            known = Ingredients.read(read, self.folder)
-        except TableUnusable as wrong:
-            raise unusable(wrong.path, wrong.detail) from None
-        return lambda name: frozenset(each.name for each in known.named(name))
+        """Which ingredients a name has, by the tables: brands, salts and products of several too.
+
+        They take some megabytes: they are read for the first name that is no item's. It raises SideFileUnusable.
+        """
+
+        @cache
+        def known() -> Ingredients:
+            try:
+                return Ingredients.read(read, self.folder)
+            except TableUnusable as wrong:
+                raise unusable(wrong.path, wrong.detail) from None
+
+        return lambda name: frozenset(each.name for each in known().named(name))
 
     def open(self, folder: Path) -> DrugSafetyReview:
         """The rule with its tables. Raises BundleRefused."""

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from models.pipelines.contract import SideFileUnusable
@@ -68,12 +69,18 @@ class Catalogue:
                 if self._by_name.setdefault(name, item) is not item:
                     raise unusable(path, f"the name {name!r} means two items: remove it from one")
         self._parts = parts
-        self._by_parts: dict[frozenset[str], Item | None] = {}  # None: several items have these
-        for item in items:
-            made_of = parts(item.id)
-            self._by_parts[made_of] = None if made_of in self._by_parts else item
+        self._all = tuple(items)
         if not self.items:
             raise unusable(path, "it has no item that is in use: add some")
+
+    @cached_property
+    def _by_parts(self) -> Mapping[frozenset[str], Item | None]:
+        """The items by what they are made of; None where several are. Found out when a name first asks for it."""
+        found: dict[frozenset[str], Item | None] = {}
+        for item in self._all:
+            made_of = self._parts(item.id)
+            found[made_of] = None if made_of in found else item
+        return found
 
     @classmethod
     def read(cls, content: bytes, path: str, parts: Parts = no_parts) -> Catalogue:

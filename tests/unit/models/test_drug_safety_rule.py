@@ -98,9 +98,10 @@ def test_names_of_one_drug_are_one_item(fields: dict[str, Any], wanted: tuple[st
     assert [(fault.pointer, str(fault.code)) for fault in refused.value.faults] == [wanted]
 
 
-def test_tables_of_names_that_cannot_be_used_refuse_the_bundle() -> None:
+def test_tables_of_names_are_read_for_the_first_name_and_refused_if_they_cannot_be_used() -> None:
+    parts = rule_of().parts(lambda _: b"\xff")
     with pytest.raises(SideFileUnusable, match="not UTF-8"):
-        rule_of().parts(lambda _: b"\xff")
+        parts("Lasix")
 
 
 def test_without_a_rule_nothing_is_removed_and_the_answer_says_so() -> None:
