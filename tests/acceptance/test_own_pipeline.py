@@ -110,7 +110,7 @@ def test_the_command_line_submits_and_shows_it(clinic: PackagedModel) -> None:
     assert NAME in clinic.medqueue("models", "list")
     shown = clinic.medqueue("models", "show", NAME)
     assert "age   Age [0 to 120 a] (optional)" in shown
-    assert "top  How many labels are ranked [1 to 10]" in shown
+    assert "top  How many labels are ranked [1 to 10, default 2]" in shown
     assert json.loads(clinic.medqueue("models", "show", NAME, "--example")) == {"text": "acute chest pain"}
 
 

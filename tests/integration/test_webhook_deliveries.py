@@ -55,7 +55,11 @@ def test_a_claim_brings_what_is_sent_where_and_signed_with_what(hooks: Hooks) ->
     assert (claimed.traceparent, claimed.callback, claimed.tries) == ("00-trace", None, 0)
     event = claimed.event
     assert (event.type, event.job_id, event.detail["code"]) == ("job.failed", job_id, "model_failed")
-    assert (event.model, event.model_version, event.kind) == (hooks.model.name, "1.0.0", "diagnosis")
+    assert (event.model, event.model_version, event.kind) == (
+        hooks.model.name,
+        hooks.model.version,
+        "diagnosis",
+    )
     (secret_id,) = claimed.secrets
     opened = endpoints.open_secret(
         hooks.caller.cipher, claimed.tenant_id, secret_id, claimed.secrets[secret_id]

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterable
-from importlib.metadata import entry_points
 from typing import Any
 
 import jsonschema
@@ -17,8 +16,6 @@ from models.pipelines import (
     Label,
     PredictionInvalid,
     TensorSpec,
-    load_pipeline,
-    registered_pipelines,
 )
 from models.pipelines.columns import CategoryColumn, ResultColumn
 from models.pipelines.rows import FieldPipeline
@@ -390,10 +387,3 @@ def test_an_unknown_pipeline_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ManifestInvalid, match="tabular-classification") as caught:
         single_pass(type(manifest()).model_validate(table))
     assert caught.value.faults[0].code == "unknown_pipeline"
-
-
-@pytest.mark.parametrize(
-    "name", sorted(set(registered_pipelines()) - entry_points(group="medqueue.pipelines").names)
-)
-def test_every_built_in_pipeline_can_be_loaded(name: str) -> None:
-    assert load_pipeline(manifest(name)).graphs

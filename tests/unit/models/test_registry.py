@@ -1,18 +1,20 @@
-"""Pipelines of installed packages: found by name, never in place of a built-in one, and faults that name the package."""
+"""Pipelines, built in and of packages: found by name, a built-in one first, and faults that name the package."""
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from models.bundle import side_files
+from models.bundle import ZOO, read_bundle, side_files
 from models.checking import check_bundle
 from models.manifest import BundleRefused, Fault, ModelManifest
-from models.pipelines import load_pipeline, registered_pipelines
+from models.pipelines import ReadFile, load_pipeline, no_files, registered_pipelines
 from models.pipelines.contract import SIDE_FILE_BYTES, Pipeline
 from models.pipelines.registry import name_faults
 from models.pipelines.side_files import missing, too_large
 from models.sandbox import CpuRun
+from tests.unit.models.example_bundles import manifest as example
 from tests.unit.models.example_bundles import manifest_table, told, toml, write_bundle
 from tests.unit.models.plug_ins import WORDS, install
 
@@ -251,3 +253,16 @@ def test_a_check_tells_of_a_bundle_that_its_pipeline_cannot_open(site: Path, tmp
     found = {(fault.place, fault.code) for fault in check_bundle(folder, CpuRun())}
     assert ("CARD.md", "file_not_listed") in found
     assert ("manifest.toml: parameters", "bundle_not_opened") in found
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(registered_pipelines()) - entry_points(group="medqueue.pipelines").names)
+)
+def test_every_built_in_pipeline_can_be_loaded(name: str) -> None:
+    made = example(name)
+    files: ReadFile = no_files
+    if bundled := {"advice": "health-advice-recommender", "recommendation": "medication-recommender"}.get(
+        name
+    ):
+        made, files = read_bundle(ZOO / bundled).manifest, side_files(ZOO / bundled)
+    assert bool(load_pipeline(made, files).graphs) == (name != "advice")  # which has rules and no graph
