@@ -14,6 +14,7 @@ from models.manifest import BundleRefused, ModelManifest
 from models.pipelines import Pipeline, ReadFile, SideFileUnusable, load_pipeline
 from models.pipelines.contract import SIDE_FILE_BYTES
 from models.pipelines.side_files import missing, too_large
+from service import process
 from service.errors import ModelUnavailable
 from service.storage import BlobStore
 
@@ -49,9 +50,12 @@ class Intake:
         name, version = self._manifest.name, self._manifest.version
         if self._reason is None or self._clock() >= self._faulty_until:
             try:
-                return load_pipeline(self._manifest, self._read)
+                pipeline = load_pipeline(self._manifest, self._read)
             except BundleRefused as refused:
                 self._reason = str(refused)
+            else:
+                process.give_back()
+                return pipeline
             self._faulty_until = self._clock() + TRY_AGAIN_S
             log.error("model_unavailable", model=name, version=version, reason=self._reason)
         raise ModelUnavailable(f"{name} {version}", self._reason)
