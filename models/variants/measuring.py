@@ -82,23 +82,16 @@ def cpu_ms(models: Sequence[LocalModel], cases: Sequence[Case]) -> list[float]:
     They take turns with the same batch of at most MOST_ROWS cases; the median of ROUNDS rounds.
     """
     batch = [cases[at % len(cases)] for at in range(min(MOST_ROWS, models[0].manifest.runtime.max_batch))]
-    repeats = [_repeats(model, batch) for model in models]
-    rounds = [
-        [_timed(model, batch, times) for model, times in zip(models, repeats, strict=True)]
-        for _ in range(ROUNDS)
-    ]
+    for model in models:
+        model.answers(batch)  # the first is slower than all others
+    rounds = [[_timed(model, batch) for model in models] for _ in range(ROUNDS)]
     return [1000 * median(times) / len(batch) for times in zip(*rounds, strict=True)]
 
 
-def _repeats(model: LocalModel, batch: Sequence[Case]) -> int:
-    """How often a batch is repeated to take ROUND_S. The model is warm afterwards."""
-    _timed(model, batch, 1)
-    return max(1, math.ceil(ROUND_S / max(_timed(model, batch, 1), 1e-4)))
-
-
-def _timed(model: LocalModel, batch: Sequence[Case], times: int) -> float:
-    """CPU seconds of one batch."""
-    began = time.process_time()
-    for _ in range(times):
+def _timed(model: LocalModel, batch: Sequence[Case]) -> float:
+    """CPU seconds of one batch, of which as many are scored as take ROUND_S by the clock; it may advance by ticks."""
+    times, taken, began = 0, 0.0, time.process_time()
+    while taken < ROUND_S:
         model.answers(batch)
-    return (time.process_time() - began) / times
+        times, taken = times + 1, time.process_time() - began
+    return taken / times
