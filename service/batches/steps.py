@@ -146,7 +146,7 @@ SELECT batch_id FROM delayed
 AWAIT_SOURCE = f"""
 WITH {settling.HELD}, waiting AS (
     UPDATE batch_step SET state = 'queued', attempt = batch_step.attempt - 1,
-        available_at = now() + make_interval(secs => %(delay_s)s), {leases.RELEASE},
+        available_at = least(now() + make_interval(secs => %(delay_s)s), batch.source_by), {leases.RELEASE},
         problem = jsonb_build_object('code', '{BatchProblem.SOURCE_AWAITED}',
             'detail', 'The source does not exist yet. The batch waits for it until '
             || to_char(batch.source_by AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '.')

@@ -111,8 +111,8 @@ class StepWorker:
 
     def _await_source(self, step: ClaimedStep) -> None:
         """Check again later for a source that does not exist yet. This uses up no attempt."""
-        services, delay_s = self._services, min(WAIT_STEP_S, step.source_left_s)
-        services.write(lambda work: steps.await_source(work, step, delay_s=delay_s, owner=services.owner))
+        services = self._services
+        services.write(lambda work: steps.await_source(work, step, delay_s=WAIT_STEP_S, owner=services.owner))
         log.info("batch_source_awaited", batch=str(step.batch_id), left_s=round(step.source_left_s))
 
     def _validate(self, step: ClaimedStep) -> None:
