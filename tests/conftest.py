@@ -19,6 +19,7 @@ from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.embedded import ServerUrls, embedded_servers
+from service.redis_client import redis_client
 from service.schema import migrate
 from tests import older_postgres
 from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
@@ -111,7 +112,9 @@ def blobs() -> MemoryBlobStore:
 
 @pytest.fixture
 def settings(database_url: str, servers: ServerUrls, tmp_path: Path) -> Settings:
-    """Settings of a process over this test's servers and folder."""
+    """Settings of a process over this test's servers and folder. Redis forgets the workers of earlier tests."""
+    with redis_client(servers.redis_url) as redis:
+        redis.flushdb()
     (tmp_path / "data" / "blobs").mkdir(parents=True)
     return Settings(
         database_url=database_url,
