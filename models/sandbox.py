@@ -153,19 +153,21 @@ class CpuRun:
         if model_path not in self._sessions:
             beside = {path for path in self._sessions if path.parent == model_path.parent}
             self._sessions = {path: self._sessions[path] for path in beside}
-            self._sessions[model_path] = self._opened(model_path)
+            self._sessions[model_path] = cpu_session(model_path, optimized=self._optimized)
 
-    def _opened(self, model_path: Path) -> Any:
-        import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        if not self._optimized:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4  # what is wrong comes back as a fault, not on stderr
-        for key, value in session_entries(model_path).items():
-            options.add_session_config_entry(key, value)
-        return onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
+def cpu_session(model_path: Path, *, threads: int = 1, optimized: bool = True) -> Any:
+    """A session of ONNX Runtime on the CPU whose products are a worker's. Raises OSError, and what ONNX Runtime raises."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what is wrong comes back as a fault, not on stderr
+    for key, value in session_entries(model_path).items():
+        options.add_session_config_entry(key, value)
+    return onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
 
 
 class SandboxRun:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from models.pipelines.search_index import SearchIndex
 from models.pipelines.semantic_search import SearchParameters
 from models.pipelines.text_tokens import ReadText
 from models.pipelines.text_vectors import TextEncoder
+from models.sandbox import cpu_session
 from models.search.building import Passages, divided, write_index
 from models.search.bundles import encode
 from models.search.documents import Document
@@ -27,9 +27,7 @@ class Encoding:
 
     def __init__(self, graph: Path, bundle: Path, parameters: SearchParameters, kept: Path) -> None:
         """`bundle` is the folder with the tokenizer."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 2
-        self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self._session = cpu_session(graph, threads=2)
         self._encoder = TextEncoder(bundle, parameters)
         self._bundle, self._parameters = bundle, parameters
         kept.mkdir(exist_ok=True)

@@ -17,7 +17,6 @@ from string import Template
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -36,6 +35,7 @@ from models.pipelines.token_classification import (
     most_likely_tags,
 )
 from models.pipelines.typed import NoOptions, TypedCase
+from models.sandbox import cpu_session
 from models.training.calibration import softmax
 from models.training.eight_bits import write_graph
 from models.training.encoders import padded
@@ -151,10 +151,7 @@ class Served:
     """The pipeline with the graph in `folder`, as it will be served."""
 
     def __init__(self, folder: Path, parameters: TokenClassificationParameters) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        path = str(folder / "model.onnx")
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = cpu_session(folder / "model.onnx", threads=torch.get_num_threads())
         self.kinds = [label.id for label in parameters.labels]
         self._pipeline = TokenClassification(parameters, lambda _: b"")
         self._tagger = self._pipeline.open_bundle(folder)

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from models.sandbox import cpu_session
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -73,10 +75,7 @@ def parity(
 
     Raises ValueError where it is more than `within`.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    given = session.run(list(wanted), dict(feeds))
+    given = cpu_session(path).run(list(wanted), dict(feeds))
     gaps = [
         np.abs(found.astype(np.float64) - right.astype(np.float64)).max()
         for found, right in zip(given, wanted.values(), strict=True)

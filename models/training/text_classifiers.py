@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -26,6 +25,7 @@ from sklearn.svm import LinearSVC
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from models.sandbox import cpu_session
 from models.training.calibration import least_probability, softmax
 from models.training.convolved_heads import scores_of
 from models.training.eight_bits import write_graph
@@ -250,9 +250,7 @@ class OnnxModel:
 
     def __init__(self, recipe: Recipe, path: Path) -> None:
         self._recipe = recipe
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = cpu_session(path)
 
     def of_texts(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         """Probabilities [N,C] and novelty [N]."""

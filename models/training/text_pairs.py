@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -17,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from models.sandbox import cpu_session
 from models.training.figures import brier, calibration_error, interval, operating_point
 
 Floats = NDArray[np.float64]
@@ -91,9 +91,7 @@ class OnnxMatcher:
 
     def __init__(self, path: Path, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = cpu_session(path)
 
     def of_pairs(self, pairs: Both) -> tuple[Floats, Floats]:
         """Probabilities [N] and novelty [N]."""

@@ -8,7 +8,6 @@ from models.manifest import Precision
 from models.variants.activations import PRODUCTS, Feeds, quantized
 from models.variants.eight_bits import with_int8_weights
 from models.variants.half import with_float16
-from models.weights import WEIGHTS_ALONE
 
 LEAST: Final = 512  # numbers of a tensor that is worth a scale and a node of its own
 
@@ -39,9 +38,7 @@ def _half(said: str, *, among: Collection[str] | None) -> Attempt:
 
 
 def _with_weights_alone(model: Any) -> Any:
-    found = with_int8_weights(model, least=LEAST, kernels=True)
-    found.metadata_props.add(key=WEIGHTS_ALONE, value="1")
-    return found
+    return with_int8_weights(model, least=LEAST, kernels=True)
 
 
 SCHEMES: Final[Mapping[str, Scheme]] = {

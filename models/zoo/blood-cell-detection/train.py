@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from models.detection_figures import Boxes, Matches, average_precisions, count_errors, counts, matched
 from models.pipelines.image_fitting import Fitting
+from models.sandbox import cpu_session
 from models.training.calibration import platt
 from models.training.detectors import STRIDE, Decoded, Detector, loss_of, targets_of, with_suppression
 from models.training.export import export, parity, save
@@ -145,7 +145,7 @@ def write_graph(detector: Detector, slopes: Floats, offsets: Floats, fed: Pixels
 
 def found_by(path: Path, photographs: Photographs) -> list[Boxes]:
     """The boxes of photographs, in their pixels, by the graph that is shipped."""
-    session, found = onnxruntime.InferenceSession(path), []
+    session, found = cpu_session(path, threads=2), []
     for row, picture in enumerate(as_feed(photographs.fed())):
         edges, scores, labels = (
             each[0] for each in session.run(["boxes", "scores", "labels"], {"image": picture[None].numpy()})

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from foreign_images import Foreign, foreign_images
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from models.pipelines.image_segmentation import ImageSegmentation
 from models.pipelines.segmentation_scoring import levels
 from models.pipelines.segmentation_types import SegmentationParameters
 from models.pipelines.side_files import no_files
+from models.sandbox import cpu_session
 from models.training.export import export, parity
 from models.training.figures import brier, calibration_error
 from models.training.images import png_input
@@ -116,7 +116,7 @@ class Scored(NamedTuple):
 
 def scorer(path: Path) -> Callable[[Pixels], Scored]:
     """What scores an image uint8 [H,W,3] by the pipeline with the exported graph."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = cpu_session(path, threads=2)
     scoring = ImageSegmentation(PARAMETERS, no_files).open(HERE)
 
     def run(feeds: Any, graph: str = "") -> Any:  # noqa: ARG001 - there is one
