@@ -53,18 +53,22 @@ class _Source:
 
 
 class Feeding:
-    """Immutable. `faults` lists where feeds and inputs do not match; `fed` may be called if there are none."""
+    """Immutable. `faults` lists where feeds and inputs do not match; `fed` may be called if there are none.
+
+    `feeds` are those that the graph takes: all but optional ones that it has no input for.
+    """
 
     def __init__(self, table: GraphTable, feeds: Sequence[TensorSpec], inputs: Sequence[Tensor]) -> None:
         self._mapped = table.inputs
         self._inputs = {tensor.name: tensor for tensor in inputs}
+        self.feeds: Final = [spec for spec in feeds if not spec.optional or self._is_taken(spec)]
         self._known = [name for spec in feeds for name in (spec.name, *(each.name for each in spec.columns))]
         self._astray = sorted(self._mapped.keys() - set(self._known))
-        targets = [(name, source) for spec in feeds for name, source in self._targets(spec).items()]
+        targets = [(name, source) for spec in self.feeds for name, source in self._targets(spec).items()]
         self._sources = dict(targets)
         self.faults: Final = [
             *(unknown("inputs", name, self._known) for name in self._astray),
-            *(found for spec in feeds for found in self._contradictions(spec)),
+            *(found for spec in self.feeds for found in self._contradictions(spec)),
             *self._unfed(),
             *(found for name, source in targets for found in self._unfit(name, source)),
             *_fed_twice([name for name, _ in targets]),
@@ -82,6 +86,9 @@ class Feeding:
         for name, source in self._sources.items():
             for place, column in enumerate(source.columns):
                 yield name, place if len(source.columns) > 1 else None, column
+
+    def _is_taken(self, spec: TensorSpec) -> bool:
+        return spec.name in self._mapped or spec.name in self._inputs
 
     def _targets(self, spec: TensorSpec) -> dict[str, _Source]:
         """Input of the graph -> what of this feed it is fed; empty if the keys are contradictory."""

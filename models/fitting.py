@@ -65,7 +65,7 @@ class Fitting:
         if faults:
             raise ManifestInvalid(*faults)
         one_row = table.row_by_row or any(tensor.shape[:1] == (1,) for tensor in signature.inputs)
-        self._one_row = one_row and not any(feed.lone for feed in spec.feeds)
+        self._one_row = one_row and not any(feed.lone for feed in self._feeding.feeds)
 
     def run(self, run: Run, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Call `run` with the graph's inputs; returns its outputs as the pipeline's. Raises what `run` raises."""

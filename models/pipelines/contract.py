@@ -116,7 +116,7 @@ class TensorSpec:
     array [N] of such fields, and its dtype ROW; a text has the dtype "string". `values` are those that a column of a
     closed set may be fed, but for what stands for an absent one. An `exact` feed goes to no input that holds less than its
     dtype. `one_of` are the labels of an output of one score, which is that of `positive`. A `lone` feed is of one row in
-    each run, and goes to inputs without an axis of rows, too.
+    each run, and goes to inputs without an axis of rows, too. An `optional` feed is left out of a graph without such an input.
     """
 
     name: str
@@ -127,6 +127,7 @@ class TensorSpec:
     values: tuple[str, ...] | tuple[int, ...] = ()
     exact: bool = False
     lone: bool = False
+    optional: bool = False
     one_of: tuple[str, ...] = field(default=(), compare=False)
     positive: str | None = field(default=None, compare=False)
 

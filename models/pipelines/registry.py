@@ -36,6 +36,7 @@ _BUILT_IN: Final = {
     "tabular-regression": "models.pipelines.tabular_regression",
     "tensor": "models.pipelines.tensor",
     "text-classification": "models.pipelines.text_classification",
+    "text-generation": "models.pipelines.text_generation",
     "text-pair-classification": "models.pipelines.text_pair_classification",
     "text-embedding": "models.pipelines.text_embedding",
     "timeseries-classification": "models.pipelines.timeseries_classification",

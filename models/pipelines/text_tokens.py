@@ -111,6 +111,11 @@ class TextTokenizer:
         every = [_window(found, (first, second))]
         return ReadText(every, every[0].tokens, self._share_unknown(every), truncated=bool(found.overflowing))
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """The text that tokens stand for, without special ones and white space around it."""
+        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text.strip()
+
     def _share_unknown(self, windows: Sequence[Window]) -> float:
         tokens = sum(each.tokens for each in windows)
         return sum(each.ids.count(self._unknown) for each in windows) / tokens if tokens else 1.0

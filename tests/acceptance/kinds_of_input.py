@@ -70,6 +70,10 @@ def _texts() -> Inputs:
     return [{"text": text} for text in made_models.TEXTS]
 
 
+def _prompts() -> Inputs:
+    return [{"text": " ".join(["no", "fever", "cough", "pain"][:count])} for count in (1, 2, 3, 4, 2, 1)]
+
+
 CASES: dict[str, tuple[KindCase, ...]] = {
     "advice": (golden("health-advice-recommender", language="zh"),),
     "beat-classification": (golden("ecg-beats"),),
@@ -88,6 +92,7 @@ CASES: dict[str, tuple[KindCase, ...]] = {
     "tensor": (KindCase(made_models.SUMS, made_models.tensors),),
     "text-classification": (golden("note-section"), golden("trial-criterion")),
     "text-embedding": (KindCase(made_models.VECTORS, _texts),),
+    "text-generation": (KindCase(made_models.WORDS, _prompts, {"beams": 2, "max_new_tokens": 8}),),
     "text-pair-classification": (golden("question-match"),),
     "timeseries-classification": (golden("icu-mortality"),),
     "token-classification": (golden("chemical-disease-entities"),),

@@ -14,12 +14,13 @@ from PIL import Image
 from models.bundle import renew_golden, seal_bundle
 from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import manifest_table, toml
+from tests.unit.models.example_decoders import write_generator
 from tests.unit.models.example_encoder import write_encoder
 from tests.unit.models.example_images import saved
 from tests.unit.models.example_recommender import write_recommender
 from tests.unit.models.test_dicom_file import dicom
 
-FILMS, VECTORS, SUMS, ITEMS = "films", "vectors", "sums", "items"
+FILMS, VECTORS, SUMS, ITEMS, WORDS = "films", "vectors", "sums", "items", "words"
 TEXTS = ["fever", "no fever pain", "no rest.", "fever " * 20, "caf\u00e9", "no " * 33]
 SIDE = 8
 Feeds = Sequence[tuple[str, int, list[Any]]]  # name, element type and shape
@@ -90,6 +91,14 @@ def write_vectors(folder: Path) -> None:
     seal_bundle(folder)
 
 
+def write_words(folder: Path) -> None:
+    """A decoder alone, of random weights, that goes on with a text."""
+    write_generator(folder, "alone")
+    manifest = (folder / "manifest.toml").read_text().replace('"dose-effect"', f'"{WORDS}"', 1)
+    (folder / "manifest.toml").write_text(manifest)
+    seal_bundle(folder)
+
+
 def write_items(folder: Path) -> None:
     """A linear recommender of five drugs."""
     write_recommender(folder, ITEMS)
@@ -100,6 +109,7 @@ MADE: dict[str, Callable[[Path], None]] = {
     ITEMS: write_items,
     SUMS: write_sums,
     VECTORS: write_vectors,
+    WORDS: write_words,
 }
 
 

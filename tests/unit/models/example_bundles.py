@@ -102,6 +102,14 @@ OWN: dict[str, dict[str, Any]] = {
         "encoder": "words",
         "dimension": 12,
     },
+    "text-generation": {
+        "longest": 200,
+        "vocabulary": 12,
+        "max_tokens": 16,
+        "example": "no fever",
+        "end": [3],
+        "max_new_tokens": 12,
+    },
     "text-pair-classification": {
         "longest": 200,
         "vocabulary": 12,
@@ -158,6 +166,7 @@ WITHOUT_CLASSES = {
     "tabular-regression",
     "tensor",
     "text-embedding",
+    "text-generation",
     "token-classification",
     "molecule-property",
 }

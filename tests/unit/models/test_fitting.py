@@ -180,3 +180,38 @@ def test_the_types_of_a_session_are_told_in_numpys_words() -> None:
             Tensor("g", "seq(tensor(float))", (None,)),
         ),
     )
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_an_optional_feed_goes_to_graphs_that_have_an_input_for_it(taken: bool) -> None:
+    places = TensorSpec("places", "int64", (-1,), optional=True)
+    inputs = (ROWS, *([Tensor("at", "int64", (None, None))] if taken else []))
+    table = GraphTable.model_validate({"inputs": {"places": "at"}} if taken else {})
+    found = Fitting(
+        table,
+        GraphSpec((FEED, places), (SCORE,)),
+        Signature(inputs, (Tensor("score", "float32", (None, 1)),)),
+    )
+    fed: list[set[str]] = []
+
+    def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        fed.append(set(feeds))
+        return {"score": np.zeros((3, 1), np.float32)}
+
+    found.run(run, FED | {"places": np.zeros((3, 4), np.int64)})
+    assert fed == [{"rows", "at"} if taken else {"rows"}]
+
+
+def test_an_optional_feed_that_is_mapped_to_no_input_is_a_fault() -> None:
+    places = TensorSpec("places", "int64", (-1,), optional=True)
+    table = GraphTable.model_validate({"inputs": {"places": "elsewhere"}})
+    with pytest.raises(ManifestInvalid, match="'places' is mapped to 'elsewhere'"):
+        Fitting(table, GraphSpec((FEED, places), ()), Signature((ROWS,), ()))
+
+
+def test_a_lone_feed_that_a_graph_lacks_leaves_it_to_be_run_row_by_row() -> None:
+    branch = TensorSpec("branch", "bool", (), lone=True, optional=True)
+    one = Tensor("rows", "float32", (1, 2))
+    assert Fitting(
+        GraphTable.model_validate({}), GraphSpec((FEED, branch), ()), Signature((one,), ())
+    ).one_row

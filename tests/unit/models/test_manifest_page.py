@@ -28,6 +28,7 @@ from models.pipelines.classification_parameters import (
     Threshold,
 )
 from models.pipelines.context_fields import CategoryField, CodesField, ContextField, NumberField
+from models.pipelines.decoder_graphs import CacheParameters, DecoderParameters
 from models.pipelines.detection_types import DetectionLabel, DetectionParameters
 from models.pipelines.drug_safety_rule import DrugSafetyRule
 from models.pipelines.ecg_input import EcgParameters
@@ -56,6 +57,7 @@ from models.pipelines.tabular_classification import TabularParameters
 from models.pipelines.tabular_regression import Interval, RegressionParameters
 from models.pipelines.tensor import TensorParameters, TensorTable
 from models.pipelines.text_classification import ReadingClassifierParameters, TextClassificationParameters
+from models.pipelines.text_generation import Confidence, GenerationParameters
 from models.pipelines.text_pair_classification import TextPairParameters
 from models.pipelines.text_vectors import EncoderParameters
 from models.pipelines.texts import ScriptParameters, TextParameters
@@ -91,6 +93,9 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.script]`": ScriptParameters,
     "`[parameters]` of `text-classification`": TextClassificationParameters,
     "`[parameters]` of `text-embedding`": EncoderParameters,
+    "`[parameters]` of `text-generation`": GenerationParameters,
+    "`[parameters.cache]`": CacheParameters,
+    "`[parameters.confidence]`": Confidence,
     "`[parameters]` of `text-pair-classification`": TextPairParameters,
     "`[parameters.exchange]`": ExchangeParameters,
     "`[parameters]` of `token-classification`": TokenClassificationParameters,
@@ -128,7 +133,15 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.interval]`": Interval,
     "`golden.json`": GoldenCase,
 }
-BASES = {EcgParameters, ManifestTable, MeasuredFeature, OneTextParameters, ReadingClassifierParameters, Words}
+BASES = {
+    DecoderParameters,
+    EcgParameters,
+    ManifestTable,
+    MeasuredFeature,
+    OneTextParameters,
+    ReadingClassifierParameters,
+    Words,
+}
 SHARED = (
     ClassificationParameters,
     ContextField,

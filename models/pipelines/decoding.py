@@ -1,0 +1,186 @@
+"""How the tokens of an answer are chosen from the scores of a decoder: greedily, by beam search, or by sampling.
+
+Knows no graph: a decoder is what continues sequences by a token and scores all tokens that may follow. Sums of logarithms are
+float64. Nothing that is chosen for one request depends on the other requests of its run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from models.lazy import np
+from models.pipelines.contract import PredictionInvalid
+
+if TYPE_CHECKING:
+    from models.pipelines.contract import Array
+
+Finish = Literal["end", "stop", "length"]
+
+
+class Decoder(Protocol):
+    """Sequences of one length that are continued together, each by one token at a time."""
+
+    def begin(self) -> Array:
+        """The scores (logits) float [N,V] of the first token of each of the N answers."""
+
+    def go_on(self, parents: Sequence[int], tokens: Sequence[int]) -> Array:
+        """Continue sequence `parents[i]` by `tokens[i]`; the scores [M,V] of what follows. A sequence not named is dropped."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the tokens of one answer are chosen.
+
+    `ends` are the tokens that end an answer, at least one. `stops` tells whether some tokens' text has come to a stop word.
+    Sampling if `temperature` is above 0, among the fewest tokens that have `top_p` of the probability together (nucleus
+    sampling, Holtzman et al. 2020); otherwise beam search of `beams`, which is greedy for 1. No run of `no_repeat` tokens
+    occurs twice, if not 0.
+    """
+
+    max_new_tokens: int
+    ends: Collection[int]
+    beams: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    no_repeat: int = 0
+    stops: Callable[[Sequence[int]], bool] | None = None
+
+
+class Written(NamedTuple):
+    """The tokens of an answer, without the one that ended it, the sum of their logarithms of probability, and why it ended."""
+
+    tokens: tuple[int, ...]
+    log_probability: float
+    finish: Finish
+
+    @property
+    def mean(self) -> float:
+        """The mean logarithm of a token's probability, that of the ending one included: what beams are compared by."""
+        return self.log_probability / max(1, len(self.tokens) + (self.finish == "end"))
+
+
+class _Live(NamedTuple):
+    tokens: tuple[int, ...]
+    log_probability: float
+
+
+@dataclass
+class Answering:
+    """One answer while it is written: up to `beams` live sequences, fewer with each that has ended."""
+
+    choice: Choice
+    live: list[_Live] = field(default_factory=lambda: [_Live((), 0.0)])
+    ended: list[Written] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._chance = np.random.default_rng(self.choice.seed)
+
+    def extend(self, scores: Array) -> tuple[list[int], list[int]]:
+        """Choose what follows each live sequence, by their scores [K,V]: the parents and tokens of those that live on.
+
+        Raises PredictionInvalid for scores that are not finite.
+        """
+        if not np.isfinite(scores).all():
+            raise PredictionInvalid((0,), "a score of a token is not finite")
+        logs = _log_softmax(np.asarray(scores, np.float64))
+        for row, each in enumerate(self.live):
+            banned = _repeating(each.tokens, self.choice.no_repeat)
+            logs[row, banned] = -np.inf
+        if self.choice.temperature > 0:
+            chosen = [(0, self._drawn(logs[0]))]
+        else:
+            chosen = _best(
+                np.array([each.log_probability for each in self.live])[:, None] + logs,
+                self.choice.beams - len(self.ended),
+            )
+        return self._follow(chosen, logs)
+
+    def best(self) -> Written:
+        """The most probable ended answer, by the mean over its tokens; the first of several."""
+        return max(self.ended, key=lambda each: each.mean)
+
+    def _follow(self, chosen: Sequence[tuple[int, int]], logs: Array) -> tuple[list[int], list[int]]:
+        before, self.live = self.live, []
+        parents, tokens = [], []
+        for row, token in chosen:
+            total = before[row].log_probability + float(logs[row, token])
+            if token in self.choice.ends:
+                self.ended.append(Written(before[row].tokens, total, "end"))
+                continue
+            grown = (*before[row].tokens, token)
+            if self.choice.stops is not None and self.choice.stops(grown):
+                self.ended.append(Written(grown, total, "stop"))
+            elif len(grown) == self.choice.max_new_tokens:
+                self.ended.append(Written(grown, total, "length"))
+            else:
+                self.live.append(_Live(grown, total))
+                parents.append(row)
+                tokens.append(token)
+        return parents, tokens
+
+    def _drawn(self, logs: Array) -> int:
+        """A token drawn from the nucleus of the distribution at the temperature."""
+        heated = np.exp(_log_softmax(logs[None] / self.choice.temperature))[0]
+        order = np.argsort(-heated, kind="stable")
+        reached = np.cumsum(heated[order])
+        kept = int(np.searchsorted(reached, self.choice.top_p * reached[-1])) + 1
+        place = np.searchsorted(reached[:kept], self._chance.random() * reached[:kept][-1], side="right")
+        return int(order[min(int(place), kept - 1)])
+
+
+def write(decoder: Decoder, choices: Sequence[Choice]) -> list[Written]:
+    """An answer for each of the decoder's sequences, chosen as `choices` say. Raises PredictionInvalid, naming the row.
+
+    All live sequences of all answers run together; one that has ended leaves.
+    """
+    answers = [Answering(choice) for choice in choices]
+    scores = decoder.begin()
+    if len(scores) != len(choices):
+        reason = f"the decoder gives scores of {len(scores)} rows for {len(choices)}"
+        raise PredictionInvalid(tuple(range(len(choices))), reason)
+    while True:
+        parents, tokens, start = list[int](), list[int](), 0
+        for index, answer in enumerate(answers):
+            count = len(answer.live)
+            if not count:
+                continue
+            try:
+                of_these, chosen = answer.extend(scores[start : start + count])
+            except PredictionInvalid as invalid:
+                raise PredictionInvalid((index,), invalid.reason) from None
+            parents += [start + row for row in of_these]
+            tokens += chosen
+            start += count
+        if not tokens:
+            return [answer.best() for answer in answers]
+        scores = decoder.go_on(parents, tokens)
+
+
+def _log_softmax(scores: Array) -> Array:
+    """Logarithms of probabilities [K,V], of scores that may be -inf but not all of a row."""
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    logs: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logs
+
+
+def _best(totals: Array, count: int) -> list[tuple[int, int]]:
+    """The places of the `count` greatest of `totals` [K,V], the greatest first; of equal ones the first in order."""
+    flat = totals.reshape(-1)
+    count = min(count, int(np.isfinite(flat).sum()))  # at least one: a token that ends is never a repetition
+    least = np.partition(flat, -count)[-count]
+    places = np.flatnonzero(flat >= least)
+    order = places[np.argsort(-flat[places], kind="stable")][:count]
+    rows, tokens = np.divmod(order, totals.shape[1])
+    return list(zip(rows.tolist(), tokens.tolist(), strict=True))
+
+
+def _repeating(tokens: Sequence[int], length: int) -> list[int]:
+    """The tokens that would end a run of `length` tokens which the sequence has already."""
+    if not length or len(tokens) < length:
+        return []
+    head = tuple(tokens[len(tokens) - length + 1 :])
+    starts = range(len(tokens) - length + 1)
+    return [tokens[at + length - 1] for at in starts if tuple(tokens[at : at + length - 1]) == head]
