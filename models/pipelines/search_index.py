@@ -35,7 +35,7 @@ ARRAYS: Final = {
 DOCUMENTS: Final = "documents.arrow"
 COLUMNS: Final = ["id", "title", "url", "text", "codes"]
 BATCH: Final = 64  # documents of a batch of the Arrow file
-BLOCK: Final = 4096  # passages that are compared at once
+BLOCK: Final = 1024  # passages that are compared at once: their float32 numbers stay in the cache
 CANDIDATES: Final = 200  # documents that an approximate search ranks, by each of its two measures
 K1: Final = 0.9  # of BM25, with B: the defaults of Anserini, not tuned here
 B: Final = 0.4
@@ -68,10 +68,12 @@ class SearchIndex:
         self._arrays = {each: self._array(folder, each) for each in ARRAYS}
         self._documents = self._table(folder)
         self._check(dimension, vocabulary)
-        passages = self._arrays["passages"]
-        self._by_document = np.argsort(passages[:, 0], kind="stable").astype(np.int32)
-        counts = np.bincount(passages[:, 0], minlength=self.documents)
+        owners, lengths = self._arrays["passages"][:, 0], self._arrays["lengths"]
+        self._by_document = np.argsort(owners, kind="stable").astype(np.int32)
+        counts = np.bincount(owners, minlength=self.documents)
         self._first = np.concatenate([[0], np.cumsum(counts)])
+        mean = max(float(lengths.mean()), 1.0)
+        self._norms = (K1 * (1 - B + B * lengths / mean)).astype(np.float32)
 
     @property
     def documents(self) -> int:
@@ -109,7 +111,7 @@ class SearchIndex:
             products = self._products(question, slice(None))[rows]
         else:
             documents = self._candidates(question, words, probes)
-            rows = np.concatenate([self._by_document[self._span(int(each))] for each in documents])
+            rows = self._by_document[_joined(self._first[documents], self._first[documents + 1])]
             products = self._products(question, rows)
         ends = np.cumsum(self._first[documents + 1] - self._first[documents])
         starts = np.concatenate([[0], ends[:-1]])
@@ -132,16 +134,11 @@ class SearchIndex:
         """Documents to rank, in ascending order: the nearest of the cells that are nearest, and the best by BM25."""
         cells = self._arrays["cells"]
         near = np.argsort(-(self._arrays["centres"] @ question), kind="stable")[:probes]
-        rows = np.concatenate([np.arange(cells[each], cells[each + 1]) for each in near])
-        scores = np.concatenate([self._products(question, slice(*cells[each : each + 2])) for each in near])
-        nearest = rows[_greatest(scores, 2 * CANDIDATES)]
+        rows = _joined(cells[near], cells[near + 1])
+        nearest = rows[_greatest(self._products(question, rows), 2 * CANDIDATES)]
         worded = _greatest(words, CANDIDATES)
         documents = np.concatenate([self._arrays["passages"][nearest, 0], worded[words[worded] > 0]])
         return np.unique(documents).astype(np.int64)
-
-    def _span(self, document: int) -> slice:
-        """Where the passages of a document are in the order by document."""
-        return slice(self._first[document], self._first[document + 1])
 
     def _products(self, question: Array, passages: Any) -> Array:
         """float32: the products of some passages with the question, a block at a time."""
@@ -155,18 +152,15 @@ class SearchIndex:
 
     def _bm25(self, tokens: Sequence[int]) -> Array:
         """float32 [N]."""
-        terms, lengths = self._arrays["terms"], self._arrays["lengths"]
-        found = np.zeros(len(lengths), np.float32)
-        mean = max(float(lengths.mean()), 1.0)
+        terms, found = self._arrays["terms"], np.zeros(self.documents, np.float32)
         for token in sorted(set(tokens)):
             span = slice(*terms[token : token + 2])
             documents, counts = (
                 self._arrays["postings"][span],
                 self._arrays["counts"][span].astype(np.float32),
             )
-            rarity = np.log1p((len(lengths) - len(documents) + 0.5) / (len(documents) + 0.5))
-            norms = K1 * (1 - B + B * lengths[documents] / mean)
-            found[documents] += rarity * counts * (K1 + 1) / (counts + norms)
+            rarity = np.float32(np.log1p((len(found) - len(documents) + 0.5) / (len(documents) + 0.5)))
+            found[documents] += rarity * counts * (K1 + 1) / (counts + self._norms[documents])
         return found
 
     def _array(self, folder: Path, name: str) -> Array:
@@ -180,7 +174,7 @@ class SearchIndex:
         narrow = name == "postings" and found.dtype == "uint16"
         if not (found.dtype == dtype or narrow) or found.ndim != dimensions:
             raise self._refused(path, f"it is no array of {dtype} with {dimensions} dimensions")
-        return found
+        return found.view(np.ndarray)  # still mapped; each slice of a memmap makes a costly object
 
     def _table(self, folder: Path) -> Any:
         path = f"{self._name}/{DOCUMENTS}"
@@ -228,3 +222,10 @@ def _greatest(scores: Array, count: int) -> Array:
     least = np.partition(scores, len(scores) - count)[len(scores) - count]
     above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
     return np.sort(np.concatenate([above, equal[: count - len(above)]]))
+
+
+def _joined(starts: Array, ends: Array) -> Array:
+    """The numbers of several spans, one after another."""
+    lengths = ends - starts
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())

@@ -50,7 +50,13 @@ class SearchParameters(EncoderParameters):
         "index"
     )
     lexical: Annotated[float, Field(ge=0, le=10, description="weight of BM25 beside the similarity")] = 0.0
-    probes: Annotated[int, Field(ge=1, description="cells that an approximate search looks into")] = 32
+    probes: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="cells that a search which is not `exact` looks into; 0 compares all passages every time",
+        ),
+    ] = 32
     relevance: Relevance | None = None
 
 
@@ -133,7 +139,7 @@ class Searcher:
 
     def _result(self, case: Case, text: ReadText, vector: Array) -> SearchResult:
         given, options = self._parameters, case.options
-        probes = None if options.exact else given.probes
+        probes = None if options.exact else given.probes or None
         ranking = self._index.best(
             vector, text.token_ids, limit=options.limit, lexical=given.lexical, probes=probes
         )
@@ -143,7 +149,7 @@ class Searcher:
             best_similarity=round(ranking.similarity, DECIMALS),
             abstained=reason is not None,
             abstain_reason=reason,
-            exact=options.exact,
+            exact=probes is None,
             documents=self._index.documents,
             tokens=text.tokens,
             windows=len(text.windows),

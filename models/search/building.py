@@ -25,6 +25,7 @@ MOST_WINDOWS: Final = 1000  # of a document
 PER_CELL: Final = 128  # passages of a cell, on average
 ROUNDS: Final = 10  # of k-means
 SAMPLE: Final = 256  # passages of the sample for k-means, by cell
+AT_ONCE: Final = 2**26  # products of vectors and centres in memory: all of a large collection need tens of GB
 SEED: Final = 20261128
 LEVEL: Final = 19  # of zstd
 SCHEMA: Final = pa.schema(
@@ -102,12 +103,21 @@ def cells_of(vectors: Array) -> tuple[Array, Array]:
     sample = vectors[np.sort(chance.permutation(len(vectors))[: SAMPLE * count])]
     centres = sample[np.sort(chance.permutation(len(sample))[:count])]
     for _ in range(ROUNDS):
-        cell = np.argmax(sample @ centres.T, axis=1)
+        cell = nearest(sample, centres)
         sums = np.zeros_like(centres)
         np.add.at(sums, cell, sample)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         centres = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), centres)
-    return centres.astype(np.float32), np.argmax(vectors @ centres.T, axis=1)
+    return centres.astype(np.float32), nearest(vectors, centres)
+
+
+def nearest(vectors: Array, centres: Array, at_once: int = AT_ONCE) -> Array:
+    """The centre of the greatest product with each vector [P], with `at_once` products in memory."""
+    step = max(1, at_once // len(centres))
+    parts = [
+        np.argmax(vectors[start : start + step] @ centres.T, axis=1) for start in range(0, len(vectors), step)
+    ]
+    return np.concatenate(parts)
 
 
 def _postings(terms: Sequence[Counter[int]], vocabulary: int) -> tuple[Array, Array, Array]:

@@ -38,6 +38,7 @@ INDEX: Final = "index"
 AT_ONCE: Final = 256  # passages that are encoded together
 LEAST_RECALL: Final = 0.99  # of an approximate search against the exact one, among the first ten
 PROBES: Final = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+SMALL: Final = 4096  # passages: fewer are all compared, which is quicker (decision 14)
 SAMPLE: Final = 200  # documents whose beginnings are the questions that recall is measured with
 BEGINNING: Final = 120  # code points of such a question
 TOP: Final = 10
@@ -126,8 +127,13 @@ def encode(read: Sequence[ReadText], vectors: Vectors, progress: Progress) -> Ar
 def chosen_probes(
     folder: Path, parameters: SearchParameters, documents: Sequence[Document], vectors: Vectors
 ) -> tuple[int, float]:
-    """The fewest cells of PROBES with a recall of LEAST_RECALL, and that recall, as measured with beginnings of documents."""
+    """The fewest cells of PROBES with a recall of LEAST_RECALL, and that recall, as measured with beginnings of documents.
+
+    0 for a SMALL collection, whose passages are all compared.
+    """
     index = SearchIndex(folder, INDEX, dimension=parameters.dimension, vocabulary=parameters.vocabulary)
+    if index.passages < SMALL:
+        return 0, 1.0
     encoder = TextEncoder(folder, parameters)
     chosen = np.random.default_rng(SEED).permutation(len(documents))[:SAMPLE]
     read = [encoder.read(documents[each].text[:BEGINNING]) for each in sorted(chosen)]
@@ -184,11 +190,18 @@ def _write_texts(
     source = encoder.manifest
     card = template.substitute(
         rounded, name=about.name, title=about.title, license=about.license, made_on=about.made_on.isoformat(),
-        probes=parameters.probes, encoder=parameters.encoder, source=f"{source.name} {source.version}",
+        compared=_compared(parameters.probes), encoder=parameters.encoder, source=f"{source.name} {source.version}",
         source_license=source.license, digest=encoder.digest,
         abstains="never" if relevance is None else f"where the best similarity is below {relevance.limit}",
     )  # fmt: skip
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
+
+
+def _compared(probes: int) -> str:
+    """Which passages a search compares, for the card."""
+    if not probes:
+        return "all passages"
+    return f"the passages of the {probes} nearest cells of the index, with the option `exact` all of them"
 
 
 def _manifest(encoder: Bundle, parameters: SearchParameters, about: About, figures: Mapping[str, Any]) -> str:

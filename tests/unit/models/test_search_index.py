@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.bundle import BundleRefused
 from models.pipelines.search_index import ARRAYS, SearchIndex
-from models.search.building import Passages, cells_of, write_index
+from models.search.building import Passages, cells_of, nearest, write_index
 from models.search.documents import Document
 
 SIZE, WORDS, DOCUMENTS = 16, 30, 300
@@ -137,6 +137,19 @@ def test_cells_hold_the_vectors_that_are_nearest() -> None:
     assert len(centres) == 7
     np.testing.assert_array_equal(cell, np.argmax(vectors @ centres.T, axis=1))
     np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 20, 699])
+def test_vectors_are_assigned_to_centres_a_part_at_a_time(at_once: int) -> None:
+    vectors, centres = unit(np.random.default_rng(2), 100), unit(np.random.default_rng(3), 7)
+    wanted = np.argmax(vectors @ centres.T, axis=1)
+    np.testing.assert_array_equal(nearest(vectors, centres, at_once), wanted)
+
+
+def test_what_is_read_of_an_index_stays_mapped(collection: Collection) -> None:
+    vectors = collection.index._arrays["vectors"]
+    assert isinstance(vectors.base, np.memmap)
+    assert type(vectors) is np.ndarray
 
 
 def opened(folder: Path, *, dimension: int = SIZE, vocabulary: int = WORDS) -> str:

@@ -87,7 +87,7 @@ def test_the_best_passages_are_found(made: Path) -> None:
     assert first["start"] == len("Fever rest fever rest fever rest fever. ")
     assert first["similarity"] == pytest.approx(result["best_similarity"], abs=1e-5)
     assert [hit["rank"] for hit in result["hits"]] == [1, 2, 3, 4]
-    assert (result["exact"], result["documents"], result["abstained"]) == (False, 4, False)
+    assert (result["exact"], result["documents"], result["abstained"]) == (True, 4, False)
 
 
 def test_options_limit_the_answer_and_search_exactly(made: Path) -> None:
@@ -96,6 +96,27 @@ def test_options_limit_the_answer_and_search_exactly(made: Path) -> None:
     assert result["exact"] is True
     whole, near = search(made, "cough", exact=True), search(made, "cough")
     assert ids(whole[0]) == ids(near[0])
+
+
+def test_a_manifest_with_cells_to_look_into_makes_searches_approximate(made: Path) -> None:
+    run = fitted(made, read_bundle(made).manifest, with_parameters(made), CpuRun())
+    for probes, options, exact in ((0, {}, True), (1, {}, False), (1, {"exact": True}, True)):
+        pipeline = with_parameters(made, probes=probes)
+        case = Case(pipeline.encode({"text": "cough"}), pipeline.check_options(options))
+        [answer] = pipeline.open(made).score(run, [case])
+        assert answer.result["exact"] is exact
+
+
+@pytest.mark.parametrize(("rows", "compared"), [(4095, "all passages"), (4096, "nearest cells of the index")])
+def test_passages_of_a_small_collection_are_all_compared(tmp_path: Path, rows: int, compared: str) -> None:
+    words = ("fever", "cough", "pain", "rest", "no")
+    notes = "\n".join(" ".join(words[row // 5**place % 5] for place in range(6)) for row in range(rows))
+    (tmp_path / "many.csv").write_text(f"text\n{notes}\n")
+    status, told = command(tmp_path, "--license", "CC0-1.0", notes="many.csv")
+    assert (status, told["passages"]) == (ExitCode.OK, rows)
+    manifest = read_bundle(tmp_path / "bundle").manifest
+    assert (manifest.parameters["probes"] == 0) == (compared == "all passages")
+    assert compared in " ".join((tmp_path / "bundle" / "CARD.md").read_text().split())
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"limit": 101}, {"exact": 1}, {"top": 3}])
