@@ -31,6 +31,7 @@ from models.bundle import (
     seal_bundle,
     side_files,
 )
+from models.example_case import example_faults
 from models.golden import TOO_FEW, check_golden, check_inputs
 from models.golden_cases import GOLDEN_NAME, GoldenCase, parse_golden
 from models.graph import MODEL_NAME
@@ -131,6 +132,8 @@ def _examined(
     faults += [] if parameters is None else name_faults(parameters.pipeline)
     faults += [] if pipeline is None else _check_schemas(pipeline)
     refused = [] if pipeline is None or golden is None else check_inputs(golden, pipeline)
+    if manifest and pipeline and golden is not None and not refused:
+        faults += example_faults(manifest, golden, pipeline)
     files = list(bundle_files(folder)) if manifest is None or sealing else list(manifest.files)
     at_fault = check_graphs(folder, tables, pipeline, files, sandbox)
     faults += at_fault + refused

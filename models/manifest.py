@@ -191,6 +191,12 @@ class ModelManifest(ManifestTable):
         description="`rules`: written rules answer, and the bundle has no graph",
         exclude_if=lambda method: method is None,
     )
+    example_case: int | None = Field(
+        None,
+        ge=0,
+        description="which case of golden.json, counted from 0, is shown as the example of an input",
+        exclude_if=lambda number: number is None,
+    )
     graph: GraphTable | None = None
     graphs: dict[Name, GraphTable] = Field(
         default_factory=dict,

@@ -6,19 +6,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
 from pydantic_core import to_json
 
-from models.manifest import ModelManifest
+from models.golden_cases import GOLDEN_NAME, parse_golden
+from models.manifest import BundleRefused, ModelManifest
 from models.pipelines import FieldFault, InputRejected, Pipeline, ReadFile, no_files, pointer_to
 from models.pipelines.parts import FileChecker
 from service import rows
 from service.catalog.intake import Intake, published_files
 from service.db import Database, UnitOfWork
-from service.errors import FieldError, InputInvalid, ModelNotFound
+from service.errors import FieldError, InputInvalid, ModelNotFound, ModelUnavailable
 from service.problem_codes import JobProblem
 from service.rows import Row
 from service.storage import BlobStore
@@ -72,6 +74,26 @@ class PublishedModel:
     def pipeline(self) -> Pipeline:
         """The pipeline of this version, made when first asked for. Raises ModelUnavailable or BlobUnavailable."""
         return self._intake.pipeline()
+
+    def input_schema(self, most_bytes: int) -> dict[str, object]:
+        """The schema of an input for readers who accept files of up to `most_bytes`, with the example that the manifest names.
+
+        Raises ModelUnavailable or BlobUnavailable.
+        """
+        pipeline = self.pipeline
+        schema = pipeline.input_schema(most_bytes if pipeline.binary or pipeline.parts else None)
+        return schema if self._example is None else {**schema, "examples": [self._example]}
+
+    @cached_property
+    def _example(self) -> Any:
+        """The input of the golden case that the manifest names as the example; None if it names none."""
+        number = self.manifest.example_case
+        if number is None:
+            return None
+        try:
+            return parse_golden(self.read(GOLDEN_NAME).decode())[number].input
+        except BundleRefused as refused:
+            raise ModelUnavailable(f"{self.name} {self.version}", str(refused)) from None
 
     def encode(self, value: object) -> bytes:
         """Canonical stored bytes of one input.

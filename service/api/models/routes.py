@@ -110,7 +110,7 @@ def _told_by_pipeline(
     try:
         pipeline = model.pipeline
         return {
-            "input_schema": pipeline.input_schema(most_bytes if pipeline.binary or pipeline.parts else None),
+            "input_schema": model.input_schema(most_bytes),
             "result_schema": pipeline.result_schema(),
             "options_schema": pipeline.options_schema(),
             "labels": [asdict(label) for label in pipeline.labels()],

@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import jsonschema
 import pytest
@@ -16,16 +18,18 @@ from models.bundle import Bundle, bundled, fitted, graph_files, read_bundle, sid
 from models.bundled_page import PAGE, PICTURES, bundled_page, pictures
 from models.checking import publishable
 from models.difference import difference
-from models.golden_cases import encode_cases
+from models.golden_cases import as_sent, encode_cases
 from models.pipelines import Answer, Case, load_pipeline
 from models.pipelines.contract import InputRejected
 from models.sandbox import CpuRun
+from service.catalog import PublishedModel
 from service.cli import model_tables
 
 ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
 RUN = CpuRun()
 DOCS = Path(__file__).parents[3] / "docs"
 PICTURE_BYTES = 20_000
+MOST_BYTES = 20_000_000  # of a file that a caller sends
 ZOO_BYTES = 100_000_000  # a clone holds them all
 # What the tables of parameters repeat of metrics.json, and the limits that a card names.
 STATED = {
@@ -130,14 +134,15 @@ def test_a_row_is_scored_alike_in_any_company_and_order(folder: Path, choice: st
 
 
 @ZOO
-def test_the_example_that_is_shown_of_an_input_is_accepted_and_scored(folder: Path) -> None:
+def test_the_example_that_is_shown_of_an_input_is_answered(folder: Path) -> None:
     bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest, side_files(folder))
-    if pipeline.binary:
-        return
-    payload = pipeline.encode(model_tables.example(pipeline.input_schema()))
-    run = fitted(folder, bundle.manifest, pipeline, RUN)
-    assert len(pipeline.open(folder).score(run, [Case(payload)])) == 1
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    model = PublishedModel(UUID(int=1), bundle.manifest, bundle.digest, bundle.card, at, side_files(folder))
+    example = model_tables.example(model.input_schema(MOST_BYTES))
+    payload = model.encode(as_sent(example, model.pipeline))
+    run = fitted(folder, bundle.manifest, model.pipeline, RUN)
+    [answer] = model.pipeline.open(folder).score(run, [Case(payload)])
+    assert answer.result.get("abstained") is not True, answer.result.get("abstain_reason")
 
 
 def tables(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,9 @@
 """References to models, and bundles fetched from the blob store. Publishing: integration."""
 
+import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +19,7 @@ from models.pipelines import FieldFault
 from service.api.http.schemas import Reference
 from service.catalog import ALIAS, DEFAULT_ALIAS, REFERENCE, PublishedModel, field_errors
 from service.catalog.bundles import fetch
-from service.errors import BlobUnavailable, BundleUnusable, InputInvalid
+from service.errors import BlobUnavailable, BundleUnusable, InputInvalid, ModelUnavailable
 from tests import factories
 from tests.fakes import MemoryBlobStore
 
@@ -202,3 +205,27 @@ def test_several_processes_that_fetch_at_once_all_get_the_bundle(tmp_path: Path)
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda _: fetch(blobs, MODEL, tmp_path).digest, range(8)))
     assert set(found) == {MODEL.digest}
+
+
+def test_the_example_that_a_manifest_names_is_shown_in_place_of_the_schemas(
+    shown: Callable[[bytes], PublishedModel],
+) -> None:
+    content = (factories.bundle().folder / "golden.json").read_bytes()
+    case = json.loads(content)["cases"][3]["input"]
+    assert shown(content).input_schema(1_000)["examples"] == [case]
+    assert MODEL.input_schema(1_000).get("examples") != [case]
+
+
+def test_a_model_whose_example_cannot_be_read_is_unavailable(
+    shown: Callable[[bytes], PublishedModel],
+) -> None:
+    with pytest.raises(ModelUnavailable) as raised:
+        shown(b"{").input_schema(1_000)
+    assert "golden.json: not JSON" in raised.value.reason
+
+
+@pytest.fixture
+def shown() -> Callable[[bytes], PublishedModel]:
+    """The model with its fourth golden case as an example, if this is its golden.json."""
+    manifest = MODEL.manifest.model_copy(update={"example_case": 3})
+    return lambda content: replace(MODEL, manifest=manifest, read={"golden.json": content}.__getitem__)
