@@ -276,7 +276,8 @@ def result_json(result: object) -> bytes:
     """A result, or a part of one, as JSON. Raises PredictionInvalid for what JSON cannot hold, such as NaN."""
     try:
         content = to_json(result)
-        again = to_json(from_json(content, allow_inf_nan=False))  # as those who read it will
+        read = from_json(content, allow_inf_nan=False)  # as those who read it will
+        again = content if read == result else to_json(read)
         if has_digits(content, LONG_NUMBER):  # perhaps in a text
             json.loads(content)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError):
