@@ -22,6 +22,7 @@ from service.jobs import queries, sweeps
 from service.lifecycle import JobState
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import MAX_ATTEMPTS, RETRY_BASE_S, Workbench, counted, publish, workbench
+from workers.runtime import RunFailed
 
 
 class Open(Protocol):
@@ -317,6 +318,27 @@ def test_a_job_canceled_during_a_long_run_is_known_as_lost(opened: Open) -> None
         bench.graph.script = linger
         bench.score()
         assert bench.heartbeat.lost == {job_id}
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_nothing_more_is_run_for_jobs_that_were_all_canceled(opened: Open, every: bool) -> None:
+    with opened(lease_s=0.6) as bench:
+        first, second = bench.submit(1.0, 2.0)
+        canceled = [first, second] if every else [first]
+
+        def linger(_: Mapping[str, Array]) -> None:
+            bench.graph.script, until = None, time.monotonic() + 5
+            for job_id in canceled:
+                with bench.database.transaction() as work:
+                    queries.cancel(work, bench.caller, job_id)
+            while bench.heartbeat.lost != set(canceled) and time.monotonic() < until:
+                time.sleep(0.02)
+            raise RunFailed  # so that each is run again, alone
+
+        bench.graph.script = linger
+        bench.score()
+        assert bench.graph.batch_sizes == ([2] if every else [2, 1])
+        assert bench.outcomes([first, second]) == ["canceled", "canceled" if every else "succeeded"]
 
 
 def test_a_job_that_waits_for_company_is_scored_with_it(opened: Open) -> None:

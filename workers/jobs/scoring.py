@@ -70,6 +70,10 @@ RAISED_BY_SIGNALS = (KeyboardInterrupt, WorkerTerminate, WorkerShutdown)
 log = structlog.get_logger()
 
 
+class JobsLost(Exception):
+    """No job of a run is this worker's any more: all were canceled, or taken over by others."""
+
+
 class Scorer:
     """Scores micro-batches, one at a time."""
 
@@ -238,6 +242,9 @@ class Scorer:
             ]
         except tuple(ALONE_AT_FAULT) as fault:
             return self._narrow_down(loaded, cases, fault)
+        except JobsLost:
+            log.info("run_abandoned", model=loaded.model.name, jobs=len(cases))
+            return []
         return [self._succeeded(loaded, *each) for each in zip(cases, answers, strict=True)]
 
     def _narrow_down(self, loaded: LoadedModel, cases: list[OpenedJob], fault: Exception) -> list[Ending]:
@@ -264,6 +271,8 @@ class Scorer:
         except RowFault as fault:
             check_row(fault, len(cases))
             raise
+        except JobsLost:
+            raise
         except (OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, *RAISED_BY_SIGNALS) as fault:
             if len(cases) == 1:
                 log_cause(fault, model=loaded.model.name)
@@ -281,12 +290,17 @@ class Scorer:
         return answers
 
     def _runner(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> Run:
-        """The function by which the pipeline runs its graphs: each run waits its turn and is a step with its own limit."""
+        """The function by which the pipeline runs its graphs: each run waits its turn and is a step with its own limit.
+
+        It raises JobsLost instead if none of the cases is held any more, so that a text of many runs ends with its job.
+        """
         limit_s, ids = loaded.model.manifest.runtime.run_timeout_s, [case.job.lease.id for case in cases]
 
         def run(feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
             if self.runtime.provider != CPU:
                 self._arbiter.wait()
+            if self._heartbeat.lost.issuperset(ids):
+                raise JobsLost
             self._heartbeat.step(limit_s, loaded.graphs.stop)
             failpoints.reach(Point.RUN_BEFORE, ids)
             started = time.perf_counter()
