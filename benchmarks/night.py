@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
@@ -21,6 +20,7 @@ from PIL import Image
 from models.bundle import Bundle, read_bundle
 from models.golden_cases import encode_cases
 from models.pipelines import load_pipeline
+from models.sandbox import cpu_session
 
 ZOO = Path(__file__).parent.parent / "models" / "zoo"
 TABULAR, IMAGES = "breast-cancer-wisconsin", "pneumonia-xray-28"
@@ -83,13 +83,10 @@ def in_process(score: Callable[[Path], Bare], path: Path) -> Bare:
 
 
 class Session:
-    """A session of one thread that keeps the time of its runs."""
+    """A worker's session of one thread, with the same products; it keeps the time of its runs."""
 
     def __init__(self, model: str) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        path = str(bundle_of(model).model_path)
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = cpu_session(bundle_of(model).model_path)
         self.run_s = 0.0
 
     def run(self, feeds: dict[str, Any]) -> Any:

@@ -48,8 +48,7 @@ class Device:
     def session(self, path: Path, *, allow_tf32: bool = False) -> ort.InferenceSession:
         """A bare session with the workers' options."""
         providers = [(CUDA, cuda_options(allow_tf32=allow_tf32)), CPU] if self.on_cuda else [CPU]
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options = self.runtime().options(str(path), on_cpu=not self.on_cuda)
         return ort.InferenceSession(str(path), options, providers=providers)
 
     def used_mb(self) -> float:
