@@ -40,6 +40,7 @@ Ints = NDArray[np.int64]
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261129
+TOLERANCE = 1e-3  # of pixels: float32 moves by steps of 3e-5 from 256 pixels on, and sums round otherwise on another processor
 SHAPE = HEIGHT, WIDTH
 EPOCHS = 48
 BATCH = 8
@@ -341,7 +342,7 @@ def golden_cases(photographs: Photographs) -> list[tuple[str, object]]:
         ("the first upside down", jpeg_input(one.transpose(Image.Transpose.ROTATE_180))),
         ("the first on its side, which is stretched", jpeg_input(one.transpose(Image.Transpose.ROTATE_90))),
         ("the left two thirds of the second", jpeg_input(two.crop((0, 0, 320, 360)))),
-        ("the third without its lower part", jpeg_input(three.crop((0, 0, 480, 270)))),
+        ("the third without its lower part", jpeg_input(three.crop((0, 0, 480, 264)))),
         ("a drawing, from which it abstains", png_input(drawn_smear((320, 240), cells, 1))),
         ("grey, from which it abstains", jpeg_input(one.convert("L"))),
         ("one colour, from which it abstains", png_input(Image.new("RGB", (160, 120), (197, 190, 190)))),
@@ -387,4 +388,4 @@ def finish(data: Path, photographs: Photographs, detector: Detector) -> None:
         "torch": torch.__version__,
     }  # fmt: skip
     write_report(HERE, report, foreign_set=FOREIGN_SET)
-    write_golden(HERE, golden_cases(photographs))
+    write_golden(HERE, golden_cases(photographs), tolerance=TOLERANCE)

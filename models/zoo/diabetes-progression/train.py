@@ -32,6 +32,7 @@ Floats = NDArray[np.float64]
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261129
+TOLERANCE = 1e-3  # of the value: float32 moves by steps of 3e-5 from 256 on, and sums round otherwise on another processor
 COVERAGE = 0.9
 OUTER, INNER, REPEATS = 5, 10, 3
 FALSE_ALARMS = 0.02
@@ -189,7 +190,7 @@ def train(data: Path | None) -> None:  # noqa: ARG001 - the data come with sciki
     gap = write_graph(model, detector, rows)
     figures = {**report(found, rows, truth), **limits, **caught, "parity": gap, "protocol": PROTOCOL}
     write_report(HERE, figures, foreign_set=FOREIGN_SET)
-    write_golden(HERE, golden(rows))
+    write_golden(HERE, golden(rows), tolerance=TOLERANCE)
 
 
 def write_graph(model: CrossConformal, detector: Detector, rows: Floats) -> float:

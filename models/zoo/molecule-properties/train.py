@@ -47,6 +47,7 @@ Ints = NDArray[np.int64]
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261129
+TOLERANCE = 1e-3  # sums over 2,048 bits round otherwise on another processor: values moved by 1e-5
 BITS = 2048
 LIMITS = molecules.Limits(200, 40)
 FOLDS = 5
@@ -198,7 +199,7 @@ def train(data: Path) -> None:
         table=table_of(report),
         descriptors=listed,
     )
-    write_golden(HERE, [(note, {"smiles": smiles}) for note, smiles in GOLDEN])
+    write_golden(HERE, [(note, {"smiles": smiles}) for note, smiles in GOLDEN], tolerance=TOLERANCE)
 
 
 def task_figures(
