@@ -6,7 +6,7 @@ ranked again.
 
 Reasons need nothing of the graph: each known item and fact is left out once, and the score that an item loses is its
 contribution (occlusion, Zeiler and Fergus, ECCV 2014; of a linear model exactly its term). A rule, see recommendation_rules,
-reviews the ranking.
+reviews the ranking; of services, the manifest may add places where they are, see place_search.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from models.pipelines.contract import (
 )
 from models.pipelines.drug_safety_rule import DrugSafetyRule
 from models.pipelines.item_catalogue import Catalogue, no_parts
+from models.pipelines.place_search import PlaceSearch
+from models.pipelines.place_types import PlacedInput, PlacedOptions, PlacedResult
+from models.pipelines.placed_recommendation import PlacedRecommender
 from models.pipelines.recommendation_rules import NoRule
 from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
 from models.pipelines.recommendation_types import (
@@ -53,12 +56,13 @@ class RecommendationParameters(ManifestTable):
     most: int = Field(MOST_ITEMS, ge=1, le=MOST_ITEMS, description="most items of a history")
     context: Annotated[tuple[AContextField, ...], Field(max_length=100, strict=False)] = ()
     rule: DrugSafetyRule | None = Field(None, description="what reviews the ranking")
+    places: PlaceSearch | None = Field(None, description="where the recommended services are")
     example: Annotated[tuple[Text, ...], Field(min_length=1, strict=False, description="a history to show")]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         own = [field.name for field in self.context]
-        taken = [HISTORY, PRESENT, *(self.rule.fields() if self.rule else ())]
+        taken = [*_base_of(self).model_fields, *(self.rule.fields() if self.rule else ())]
         if len({*own, *taken}) < len(own) + len(taken):
             raise ValueError(f"context: give each field its own name, other than {', '.join(taken)}")
         if self.rule and (lacking := {self.rule.age, self.rule.sex} - {None, *own}):
@@ -83,7 +87,11 @@ class Recommendation(
             **{field.name: field.annotation() for field in given.context},
             **(given.rule.fields() if given.rule else {}),
         }
-        self.input_type = create_model("RecommendationInput", __base__=RecommendationInput, **fields)
+        if given.places:
+            self.services = given.places.catalogue(read, [item.id for item in self.catalogue.items])
+            fields["service"] = given.places.service_field(self.services)
+            self.result_type, self.options_type = PlacedResult, PlacedOptions
+        self.input_type = create_model("RecommendationInput", __base__=_base_of(given), **fields)
 
     def _items(self, which: str, example: Sequence[str] = ()) -> Any:
         return Field(
@@ -106,9 +114,14 @@ class Recommendation(
         faults = [*self._faults(HISTORY, value.history), *self._faults(PRESENT, value.present or ())]
         lists: list[Any] = [value.history, value.present]
         lists += [getattr(value, each.field.name) for each in self.columns if each.informs]
+        places = self.parameters.places
+        if places and isinstance(value, PlacedInput):
+            faults += places.faults(value)
+            lists.append(value.service)
         if not any(lists):
             names = " or ".join(each.field.name for each in self.columns if each.informs)
-            detail = f"Send at least one item of history{f', or a code of {names}' if names else ''}."
+            others = [f"a code of {names}"] * bool(names) + ["a service"] * bool(places)
+            detail = f"Send at least {', or '.join(['one item of history', *others])}."
             faults.append(FieldFault(f"/{HISTORY}", FieldCode.TOO_SHORT, detail))
         if faults:
             raise InputRejected(*faults)
@@ -126,12 +139,16 @@ class Recommendation(
                 yield FieldFault(pointer, FieldCode.DOUBLED, detail)
             seen.add(same)
 
-    def open_bundle(self, folder: Path) -> Recommender:
-        """See TypedPipeline. Raises BundleRefused if the rule's tables cannot be used."""
-        given = self.parameters.rule
-        if given is None:
-            return Recommender(self.catalogue, self.columns, NoRule())
-        return Recommender(self.catalogue, self.columns, given.open(folder), given.kind)
+    def open_bundle(self, folder: Path) -> Recommender | PlacedRecommender:
+        """See TypedPipeline. Raises BundleRefused if the rule's tables or the places cannot be used."""
+        rule, places = self.parameters.rule, self.parameters.places
+        reviewing = (NoRule(), None) if rule is None else (rule.open(folder), rule.kind)
+        recommender = Recommender(self.catalogue, self.columns, *reviewing)
+        return PlacedRecommender(recommender, places.open(folder, self.services)) if places else recommender
+
+
+def _base_of(parameters: RecommendationParameters) -> type[RecommendationInput]:
+    return PlacedInput if parameters.places else RecommendationInput
 
 
 load = Recommendation.load

@@ -57,6 +57,11 @@ def _reasons(value: Any) -> object:
     return ", ".join(f"{each['display']} {each['share']:.0%}" for each in value)
 
 
+def _texts(value: Any) -> object:
+    """The texts of reasons."""
+    return ", ".join(each["text"] for each in value)
+
+
 def _fired(value: Any) -> object:
     """What of an input made a rule of advice hold."""
     return ", ".join(f"{each['display']} {each['value']}" for each in value)
@@ -125,6 +130,14 @@ COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
         Column("SCORE", ("score",), SHARE),
         Column("USUAL", ("usual",), SHARE),
         Column("BECAUSE OF", ("reasons",), _reasons),
+    ),
+    ("recommendation", "places"): (
+        Column("RANK", ("rank",)),
+        Column("PLACE", ("name",)),
+        Column("ADDRESS", ("address",)),
+        Column("DISTANCE km", ("distance_km",), _number(1)),
+        Column("BECAUSE OF", ("reasons",), _texts, whole=True),
+        Column("NOT KNOWN", ("unknown",)),
     ),
     ("advice", "seek_care"): (
         Column("URGENCY", ("urgency",)),
@@ -298,7 +311,7 @@ def _task(name: str, found: Json) -> str:
 
 
 def ranking(found: Json) -> str:
-    """Recommended items with their first reasons, and what a rule removed, in one line."""
+    """Recommended items with their first reasons, the first places, and what a rule removed, in one line."""
     items = [
         f"{item['rank']}. {item['display']}"
         + (
@@ -312,8 +325,15 @@ def ranking(found: Json) -> str:
         f"{each['display']} ({each['level']}: {each['against']})" for each in found["removed"]
     )
     unknown = [each["code"] for each in found["unknown"]]
-    told = {"removed": removed, "not known": unknown}
-    return "; ".join([*items, *(f"{name}: {', '.join(each)}" for name, each in told.items() if each)])
+    search = found.get("place_search") or {}
+    told = {
+        "places": [f"{each['name']} ({_texts(each['reasons'])})" for each in found.get("places", [])[:FEW]],
+        "no place": [search["none_because"]] if search.get("none_because") else [],
+        "removed": removed,
+        "not known": unknown,
+    }
+    first = [search["first"]] if search.get("first") else []
+    return "; ".join([*first, *items, *(f"{name}: {', '.join(each)}" for name, each in told.items() if each)])
 
 
 def advice(found: Json) -> str:

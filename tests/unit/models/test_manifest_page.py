@@ -48,6 +48,7 @@ from models.pipelines.molecule_tasks import (
     Regression,
 )
 from models.pipelines.one_text import OneTextParameters
+from models.pipelines.place_search import PlaceSearch, PlaceWeights
 from models.pipelines.recommendation import RecommendationParameters
 from models.pipelines.segmentation_types import InstanceParameters, SegmentationParameters
 from models.pipelines.semantic_search import Relevance, SearchParameters
@@ -103,6 +104,8 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.relevance]`": Relevance,
     "`[parameters]` of `recommendation`": RecommendationParameters,
     "`[parameters.rule]`": DrugSafetyRule,
+    "`[parameters.places]`": PlaceSearch,
+    "`[parameters.places.weights]`": PlaceWeights,
     "A field of a recommender": ContextField,
     "A number of a recommender": NumberField,
     "A category of a recommender": CategoryField,
