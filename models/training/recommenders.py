@@ -134,9 +134,9 @@ class Users:
 class Ranked:
     """Figures of each user, NaN where there are none: leaving out each item in turn, and from what is known of him alone."""
 
-    recall: Floats  # share of the items that are among the first TOP when they alone are left out
+    recall: Floats  # share of the items that are among the first `top` when they alone are left out
     ndcg: Floats
-    cold_recall: Floats  # share of the first TOP, or of all if there are fewer, that the user had
+    cold_recall: Floats  # share of the first `top`, or of all if there are fewer, that the user had
     cold_ndcg: Floats
 
     def figures(self, groups: Sequence[str], chosen: NDArray[np.bool_], *, seed: int) -> dict[str, object]:
@@ -153,7 +153,7 @@ class Ranked:
         return found
 
 
-def measured(fit: Fit, users: Users, *, seed: int, sent: Floats | None = None) -> Ranked:
+def measured(fit: Fit, users: Users, *, seed: int, sent: Floats | None = None, top: int = TOP) -> Ranked:
     """Cross-validated: each user is ranked for by a model that saw nobody of his group.
 
     `sent` [N,C] is the context with which users are ranked for, if it differs from that with which the models are fitted.
@@ -165,14 +165,14 @@ def measured(fit: Fit, users: Users, *, seed: int, sent: Floats | None = None) -
         kept, held = folds != fold, np.flatnonzero(folds == fold)
         model = fit(users.items[kept], users.context[kept])
         for row in held:
-            found[:, row] = _of_user(model.scores, users.items[row], known[row])
+            found[:, row] = _of_user(model.scores, users.items[row], known[row], top)
     return Ranked(*found)
 
 
 Score = Callable[[Floats, Floats], Floats]
 
 
-def _of_user(score: Score, had: Floats, known: Floats) -> tuple[float, float, float, float]:
+def _of_user(score: Score, had: Floats, known: Floats, top: int) -> tuple[float, float, float, float]:
     items = np.flatnonzero(had)
     recall = ndcg = float("nan")
     if len(items) > 1:
@@ -182,12 +182,12 @@ def _of_user(score: Score, had: Floats, known: Floats) -> tuple[float, float, fl
         own = scores[np.arange(len(items)), items]
         scores[left_out > 0] = -np.inf
         ranks = (scores > own[:, None]).sum(1)
-        recall = float((ranks < TOP).mean())
-        ndcg = float(np.where(ranks < TOP, 1 / np.log2(ranks + 2), 0).mean())
+        recall = float((ranks < top).mean())
+        ndcg = float(np.where(ranks < top, 1 / np.log2(ranks + 2), 0).mean())
     if not len(items):
         return recall, ndcg, recall, ndcg
     [cold] = score(np.zeros((1, len(had))), known[None])
-    hits = had[np.argsort(-cold, kind="stable")[:TOP]] > 0
-    gains = 1 / np.log2(np.arange(TOP) + 2)
-    most = min(TOP, len(items))
+    hits = had[np.argsort(-cold, kind="stable")[:top]] > 0
+    gains = 1 / np.log2(np.arange(len(hits)) + 2)
+    most = min(top, len(items))
     return recall, ndcg, float(hits.sum() / most), float((hits * gains).sum() / gains[:most].sum())

@@ -8,8 +8,7 @@ EASE on drugs and context together, in closed form, against popularity, similari
 five-fold cross-validation in which no patient is in two folds. The drug safety rule reviews what is ranked.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +19,13 @@ from numpy.typing import NDArray
 from rule_figures import Reviewed
 
 from models.drug_safety import Level
-from models.pipelines.context_fields import CategoryField, CodesField, Columns, ContextField, NumberField
-from models.training.export import parity, save
+from models.pipelines.context_fields import Columns
+from models.training.export import save
 from models.training.figures import interval
 from models.training.recommenders import (
     FOLDS,
     TOP,
     Fit,
-    Linear,
     Users,
     ease,
     ease_with_context,
@@ -35,20 +33,21 @@ from models.training.recommenders import (
     nearest_items,
     popularity,
 )
-from models.training.stays import (
-    Stay,
-    diagnosis_groups,
-    frequent,
-    past_history_groups,
-    read_stays,
-    write_groups,
+from models.training.stay_recommenders import (
+    by_subgroup,
+    context_columns,
+    context_texts,
+    fed,
+    graph_parity,
+    share_abstained,
+    write_context,
 )
+from models.training.stays import Stay, frequent, read_stays
 from models.training.writing import write_golden, write_report
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261129
 MANY = 10  # drugs of a stay, from which on ten recommendations can all be right
-BINS = (30.0, 45.0, 55.0, 65.0, 75.0, 85.0)
 CHOSEN = ease_with_context(100.0, 150.0, 60.0, popularity_power=0.1)
 MODELS: dict[str, Fit] = {
     "popularity": popularity,
@@ -58,47 +57,16 @@ MODELS: dict[str, Fit] = {
 }
 
 
-def fields(stays: Sequence[Stay]) -> list[ContextField]:
-    """The context of the manifest."""
-    units, sources = (
-        sorted({stay.unit for stay in stays}),
-        sorted({stay.admitted_from or "" for stay in stays} - {""}),
-    )
-    return [
-        CodesField(name="diagnoses", title="Diagnoses", type="codes", file="diagnoses.csv", category=3),
-        CodesField(name="past_history", title="Past history", type="codes", file="past_history.csv"),
-        NumberField(name="age", title="Age", type="number", unit="a", minimum=15.0, maximum=120.0, bins=BINS),
-        CategoryField(name="sex", title="Sex", type="category", values=("female", "male")),
-        CategoryField(name="unit", title="Unit", type="category", values=tuple(units)),
-        CategoryField(name="admitted_from", title="Admitted from", type="category", values=tuple(sources)),
-    ]
-
-
-def fed(columns: Sequence[Columns], stay: Stay) -> tuple[list[float], int]:
-    """What the pipeline feeds of a stay's context [C], and how many of its codes the model knows."""
-    row, known = [], 0
-    for each in columns:
-        values, value = list(each.blank), stay.context()[each.field.name]
-        facts = [] if value is None else each.facts(value)
-        for fact in facts:
-            values[fact.column] = fact.value
-        row += values
-        known += len(facts) if each.informs else 0
-    return row, known
-
-
 def train(data: Path) -> None:
     """Write everything of the bundle that comes from the data."""
     stays = read_stays(data)
     ordered, counts = orders(data)
     drugs, chosen = frequent(ordered, stays), [stay for name, stay in stays.items() if name in ordered]
-    groups = diagnosis_groups(data, stays), past_history_groups(stays)
-    for name, each in zip(("diagnoses", "past_history"), groups, strict=True):
-        write_groups(HERE / f"{name}.csv", each)
+    groups = write_context(HERE, data, stays)
     coded = write_catalogue(HERE / "catalogue.csv", data, drugs)
     write_notice(HERE / "NOTICE.txt")
     copy_tables(HERE / "drug_safety")
-    columns = [field.columns(lambda path: (HERE / path).read_bytes()) for field in fields(chosen)]
+    columns = context_columns(HERE, chosen)
     items = np.array([[drug in ordered[stay.id] for drug in drugs] for stay in chosen], np.float64)
     context, known = zip(*(fed(columns, stay) for stay in chosen), strict=True)
     users = Users(items, np.array(context), [stay.patient for stay in chosen])
@@ -112,13 +80,11 @@ def train(data: Path) -> None:
     )
     report |= {
         "stays": len(chosen), "patients": len(set(users.groups)), "drugs": len(drugs), "coded": coded,
-        "diagnosis_groups": len(groups[0]), "past_history_groups": len(groups[1]), "orders": counts,
-        "abstained": _abstained(columns, stays, ordered, drugs), "abstained_cold": float((~informed).mean()),
-        "parity": _parity(model, users), "seed": SEED,
+        "diagnosis_groups": groups["diagnoses"], "past_history_groups": groups["past_history"], "orders": counts,
+        "abstained": share_abstained(columns, stays, ordered, drugs), "abstained_cold": float((~informed).mean()),
+        "parity": graph_parity(HERE / "model.onnx", model, users), "seed": SEED,
     }  # fmt: skip
-    write_report(
-        HERE, report, rxnorm=RXNORM, bins=list(BINS), **{each.field.name: _values(each) for each in columns}
-    )
+    write_report(HERE, report, rxnorm=RXNORM, **context_texts(columns))
     write_golden(HERE, GOLDEN)
 
 
@@ -139,25 +105,8 @@ def figures(users: Users, informed: NDArray[np.bool_], stays: Sequence[Stay]) ->
             seed=SEED,  # type: ignore[misc]  # mypy does not infer the default
         )
         print(name, found[name], found[f"{name}_cold_of_many"], flush=True)
-    parts = {name: np.array([chosen(stay) for stay in stays]) for name, chosen in SUBGROUPS.items()}
-    found["subgroups"] = {
-        name: {"stays": int(part.sum())} | ranked.figures(users.groups, part, seed=SEED)
-        for name, part in parts.items()
-    }
+    found["subgroups"] = by_subgroup(CHOSEN, users, informed, stays, seed=SEED)
     return found
-
-
-SUBGROUPS: dict[str, Callable[[Stay], bool]] = {
-    "women": lambda stay: stay.sex == "female",
-    "men": lambda stay: stay.sex == "male",
-    "under_50": lambda stay: stay.age is not None and stay.age < 50,
-    "from_50_to_69": lambda stay: stay.age is not None and 50 <= stay.age < 70,
-    "from_70": lambda stay: stay.age is not None and stay.age >= 70,
-    "mixed_units": lambda stay: stay.unit == "Med-Surg ICU",
-    "medical_units": lambda stay: stay.unit == "MICU",
-    "cardiac_units": lambda stay: stay.unit in {"Cardiac ICU", "CCU-CTICU", "CSICU", "CTICU"},
-    "surgical_units": lambda stay: stay.unit in {"SICU", "Neuro ICU"},
-}  # by what is compared
 
 
 def reviewed(users: Users, drugs: Sequence[str]) -> dict[str, object]:
@@ -208,31 +157,3 @@ def _by_icd_10(
         "icd_10_recall": float(np.nanmean(ranked.recall)),
         "icd_10_cold_recall": float(np.nanmean(ranked.cold_recall[informed])),
     }
-
-
-def _abstained(
-    columns: Sequence[Columns],
-    stays: Mapping[str, Stay],
-    ordered: Mapping[str, frozenset[str]],
-    drugs: Sequence[str],
-) -> float:
-    """The share of all stays, also of those without a named drug, of whose drugs and context the model knows nothing."""
-    unknown = [
-        stay.id
-        for stay in stays.values()
-        if not (fed(columns, stay)[1] or ordered.get(stay.id, frozenset()) & {*drugs})
-    ]
-    return len(unknown) / len(stays)
-
-
-def _parity(model: Linear, users: Users) -> float:
-    """The greatest difference of the graph, also for no history at all."""
-    history = np.vstack([users.items[:200], np.zeros_like(users.items[:50])])
-    context = np.vstack([users.context[:200], users.context[:50]])
-    feeds = {"history": history.astype(np.float32), "context": context.astype(np.float32)}
-    return parity(HERE / "model.onnx", feeds, {"scores": model.scores(history, context)})
-
-
-def _values(columns: Columns) -> str:
-    """The values of a category, as TOML."""
-    return json.dumps(list(getattr(columns.field, "values", ())))
