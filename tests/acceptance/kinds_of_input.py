@@ -84,7 +84,11 @@ CASES: dict[str, tuple[KindCase, ...]] = {
     "image-segmentation": (golden("nuclei-segmentation"),),
     "molecule-property": (golden("molecule-properties"),),
     "object-detection": (golden("blood-cell-detection"),),
-    "recommendation": (golden("medication-recommender"), KindCase(made_models.ITEMS, lambda: INPUTS)),
+    "recommendation": (
+        golden("medication-recommender"),
+        golden("care-service-recommender", places=3),
+        KindCase(made_models.ITEMS, lambda: INPUTS),
+    ),
     "semantic-search": (golden("health-question-search", limit=3),),
     "sequence-classification": (golden("splice-junction"),),
     "tabular-classification": (golden("breast-cancer-wisconsin"), golden("heart-disease-cleveland")),

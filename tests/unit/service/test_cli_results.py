@@ -167,6 +167,32 @@ def test_advice_is_a_table_whose_sentences_are_never_cut(capsys: pytest.CaptureF
     assert "High blood pressure I10, Systolic blood pressure 144 mm[Hg]" in words
 
 
+def placed(note: str) -> dict[str, Any]:
+    """The answer to a golden case of the bundled recommender of services."""
+    cases = json.loads((ZOO / "care-service-recommender" / "golden.json").read_text())["cases"]
+    [found] = [case["expected"] for case in cases if case["note"].startswith(note)]
+    return dict(found)
+
+
+def test_places_are_a_table_with_reasons_and_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    found = placed("a doctor in Dublin")
+    words = shown(capsys, found)
+    first, *_ = found["places"]
+    assert "DISTANCE km" in words
+    assert first["name"] in words
+    assert first["reasons"][0]["text"] in words
+    assert "opening hours are not known" in " ".join(words.split())
+
+
+def test_an_emergency_in_a_few_words_begins_with_what_to_do_first() -> None:
+    words = job_tables.answer({"result": placed("a stroke in Liverpool")})
+    assert words.startswith("Call 999 or 112 first")
+    assert "places: " in words
+    assert "no place: no hospital within 50 km" in job_tables.answer(
+        {"result": placed("latitude and longitude") | {"abstained": False}}
+    )
+
+
 def test_advice_in_a_few_words_begins_with_when_to_see_a_doctor() -> None:
     words = job_tables.answer({"result": advised("chest pain")})
     assert words.startswith("see a doctor (emergency): Chest pain now may come from the heart")
