@@ -34,14 +34,19 @@ def share_refusals(redis: Redis, worker: str, refused: Mapping[str, Refusal]) ->
     pipeline.execute()
 
 
-def refused_by_all(redis_url: str) -> dict[str, Refusal]:
-    """The models ("NAME VERSION") that every live worker refuses, each with one worker's reason; none without Redis."""
+def refused_by_each(redis_url: str) -> list[dict[str, Refusal]] | None:
+    """The models ("NAME VERSION") that each live worker refuses; None without Redis."""
     try:
         with redis_client(redis_url, timeout_s=TIMEOUT_S) as redis:
-            told = _shared(redis)
+            return _shared(redis)
     except (RedisError, OSError, ValueError) as error:  # ValueError: there is no address
         log.warning("refusals_not_read", reason=type(error).__name__)
-        return {}
+        return None
+
+
+def refused_by_all(redis_url: str) -> dict[str, Refusal]:
+    """The models that every live worker refuses, each with one worker's reason; none without Redis."""
+    told = refused_by_each(redis_url)
     if not told:
         return {}
     first, *others = told

@@ -74,6 +74,10 @@ class ApiClient:
         """The whole trail of a job, oldest first."""
         return self._pages(f"/v1/jobs/{job_id}/events", {}, None)
 
+    def delay(self, job_id: str) -> Json:
+        """Why a job has not started."""
+        return self._call("GET", f"/v1/jobs/{job_id}/delay")
+
     def cancel(self, job_id: str) -> Json:
         """Cancel a job; returns the job."""
         return self._call("POST", f"/v1/jobs/{job_id}/cancel")

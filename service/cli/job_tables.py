@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 
-from service.cli import results
+from service.cli import results, tables
 from service.cli.client import Json
 from service.cli.tables import NOTHING, REFUSED, cell_text, fields, listing, moment, problem, text, took
 
@@ -20,12 +20,19 @@ def job(found: Json) -> RenderableType:
     ]
     waits = [("not_before", moment(found["not_before"]))] if found.get("not_before") else []
     waits += [("after", job_id) for job_id in found.get("after") or ()]
+    waits += [("delay", found["delay"]["detail"])] if found.get("delay") else []
     parts = [fields([*((name, found[name]) for name in JOB_FIELDS), *waits, *times, ("took", took(found))])]
     if found.get("result") is not None:
         parts += results.result(found["result"])
     if found.get("problem") is not None:
         parts += [text("\nProblem", "bold"), fields(found["problem"].items())]
     return Group(*parts)
+
+
+def trail(events: Sequence[Json], delay: Json) -> RenderableType:
+    """The audit trail of a job, and why it has not started."""
+    told = [] if delay["detail"] is None else [text(f"\n{delay['detail']}")]
+    return Group(tables.events(events), *told)
 
 
 def answers(items: Sequence[Json]) -> RenderableType:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from service.jobs.inspection import Inspection, NextSteps
 
 STDOUT = "-"
+UNSTARTED = (JobState.WAITING, JobState.QUEUED)
 job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
 
 
@@ -68,7 +69,7 @@ def list_jobs(
 @job_argument
 @over_api
 def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
-    """Show a job with its result.
+    """Show a job with its result or, before it has started, why it waits.
 
     Reading a result is recorded in the job's audit trail.
 
@@ -79,6 +80,8 @@ def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
     from service.cli import job_tables
 
     job = api.job(str(job_id))
+    if job["state"] in UNSTARTED:
+        job |= {"delay": api.delay(str(job_id))}
     out.show(job, lambda: job_tables.job(job))
     return ExitCode.OK
 
@@ -105,14 +108,14 @@ def cancel_job(api: ApiClient, out: Output, job_id: UUID) -> int:
 @job_argument
 @over_api
 def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
-    """Show the audit trail of a job, oldest first.
+    """Show the audit trail of a job, oldest first, and why it waits if it has not started.
 
     With --json each event carries its leaf hash.
     """
-    from service.cli import tables
+    from service.cli import job_tables
 
-    found = api.events(str(job_id))
-    out.show({"items": found}, lambda: tables.events(found))
+    found, delay = api.events(str(job_id)), api.delay(str(job_id))
+    out.show({"items": found, "delay": delay}, lambda: job_tables.trail(found, delay))
     return ExitCode.OK
 
 

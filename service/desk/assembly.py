@@ -12,6 +12,7 @@ from service.desk.waiting import Waiting
 from service.jobs import admission
 from service.jobs.admission import Admission, Tally
 from service.jobs.artifacts import ArtifactStore
+from service.shared_refusals import refused_by_each
 from service.uploads import Uploads
 from service.webhooks.receivers import Receivers
 
@@ -41,6 +42,7 @@ def desk_over(
         admission=bounds,
         waiting=waiting,
         artifact_store=artifact_store,
+        workers=partial(refused_by_each, settings.redis_url),
     )
 
 

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -26,11 +26,14 @@ from service.errors import (
     PayloadUnreadable,
     ServiceError,
 )
-from service.jobs import artifacts, queries
+from service.jobs import artifacts, delays, queries
 from service.jobs.admission import Admission
 from service.jobs.artifacts import ArtifactStore, StoredArtifact
+from service.jobs.delays import Delay
 from service.jobs.queries import JobFilter, JobView, Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
+from service.lifecycle import JobState
+from service.refusals import Refusal
 
 
 class Desk:
@@ -45,7 +48,9 @@ class Desk:
         admission: Admission,
         waiting: Waiting,
         artifact_store: ArtifactStore,
+        workers: Callable[[], Sequence[Mapping[str, Refusal]] | None],
     ) -> None:
+        """`workers` tells the models that each live worker refuses; None if that is not known."""
         self._database = database
         self._catalog = catalog
         self._intake = intake
@@ -53,6 +58,7 @@ class Desk:
         self._store = JobStore(database, admission)
         self._waiting = waiting
         self._artifact_store = artifact_store
+        self._workers = workers
         self._reads = Combiner(partial(_read_all, database), limit=COMBINED, for_all=(DatabaseUnavailable,))
 
     def submit(
@@ -193,6 +199,15 @@ class Desk:
         principal.require(Scope.JOBS_READ)
         with self._database.transaction() as work:
             return queries.events(work, principal, job_id, after=after, limit=limit)
+
+    def delay(self, principal: Principal, job_id: UUID) -> Delay:
+        """Why a job has not started. Raises JobNotFound."""
+        principal.require(Scope.JOBS_READ)
+        with self._database.statement() as work:
+            job = delays.pending(work, principal, job_id)
+        model = self._catalog.version(job.model_version_id)
+        workers = self._workers() if job.state is JobState.QUEUED else None
+        return delays.delay(job, f"{model.name} {model.version}", workers)
 
     def artifact(self, principal: Principal, job_id: UUID, name: str) -> StoredArtifact:
         """A file of a job's result, without its content. Raises ArtifactNotFound."""

@@ -11,12 +11,14 @@ from uuid import UUID
 from service import rows
 from service.db import UnitOfWork
 from service.errors import JobNotFound
+from service.jobs import delays
+from service.jobs.predecessors import PREDECESSORS
 from service.lifecycle import JobState
 from service.problem_codes import JobProblem
 from service.refusals import Refusal
 
 # Scalar subqueries rather than joins: each finds its row by key, whatever the plan.
-INSPECT = """
+INSPECT = f"""
 SELECT id, (SELECT name FROM tenant WHERE tenant.id = job.tenant_id) AS tenant, model_version_id,
        (SELECT name FROM model_version WHERE model_version.id = job.model_version_id) AS model,
        (SELECT version FROM model_version WHERE model_version.id = job.model_version_id) AS model_version,
@@ -24,9 +26,7 @@ SELECT id, (SELECT name FROM tenant WHERE tenant.id = job.tenant_id) AS tenant, 
        extract(epoch FROM lease_expires_at - now())::float AS lease_remaining_s,
        available_at, extract(epoch FROM available_at - now())::float AS available_in_s,
        deadline_at AS deadline, coalesce(deadline_at <= now(), false) AS deadline_passed, problem->>'code' AS problem,
-       (SELECT coalesce(jsonb_agg(jsonb_build_object('id', predecessor_id, 'state',
-                (SELECT state FROM job AS predecessor WHERE predecessor.id = predecessor_id)) ORDER BY position), '[]')
-        FROM job_after WHERE job_id = job.id) AS after,
+       {PREDECESSORS} AS after,
        (SELECT count(*) FROM job_result WHERE job_id = job.id) AS results,
        (SELECT count(*) FROM audit_event WHERE audit_event.job_id = job.id) AS events
 FROM job WHERE id = %(id)s
@@ -123,7 +123,8 @@ def _steps_of_queued(
     """When a job is claimed, or why it is not, and what an operator can do."""
     advice = f"`medqueue jobs cancel {job.id}` with a key of its tenant ends it."
     if refusal is not None and not job.deadline_passed:
-        return NextSteps(_refused(job, refusal), f"{refusal.advice} {advice}")
+        why = delays.refused(f"{job.model} {job.model_version}", refusal)
+        return NextSteps(why, f"{refusal.advice} {advice}")
     return NextSteps(f"{_claim(job, wake_up_waits)}{_crashes(job, max_crashes)}", advice)
 
 
@@ -142,14 +143,7 @@ def _steps_of_waiting(job: Inspection) -> NextSteps:
     aside = [each["id"] for each in unended if each["state"] == JobState.QUARANTINED]
     if aside:
         advice = f"`medqueue jobs inspect {aside[0]}` says what to fix before that job is requeued. {advice}"
-    waits_for = "; ".join(f"job {each['id']}, which is {each['state']}" for each in unended)
-    return NextSteps(f"It waits for {waits_for}. It is queued once the last of them has succeeded.", advice)
-
-
-def _refused(job: Inspection, refusal: Refusal) -> str:
-    """Why a queued job stays queued."""
-    named = f"{job.model} {job.model_version}"
-    return f"It waits: every worker refuses {named} ({refusal.reason}). Workers try it again every minute."
+    return NextSteps(delays.waits_for(unended), advice)
 
 
 def _claim(job: Inspection, wake_up_waits: bool | None) -> str:

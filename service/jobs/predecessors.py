@@ -39,6 +39,12 @@ FOUND = """
 SELECT id, state::text AS state, depth, abstained, model_version_id FROM job
 WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s
 """
+# `id` and `state` of each predecessor of the row `job`: a subquery, which finds its rows by key whatever the plan.
+PREDECESSORS = """
+(SELECT coalesce(jsonb_agg(jsonb_build_object('id', predecessor_id, 'state',
+        (SELECT state FROM job AS predecessor WHERE predecessor.id = predecessor_id)) ORDER BY position), '[]')
+ FROM job_after WHERE job_id = job.id)
+""".strip()
 RECORD = """
 INSERT INTO job_after (job_id, predecessor_id, position)
 SELECT * FROM unnest(%(job_ids)s::uuid[], %(predecessor_ids)s::uuid[], %(positions)s::smallint[])

@@ -10,11 +10,14 @@ from uuid_utils.compat import uuid7
 
 from service.crypto import Keyring
 from service.db import Database
-from service.errors import AfterUnsuitable
+from service.errors import AfterUnsuitable, JobNotFound
+from service.jobs import delays
+from service.jobs.delays import Delay
 from service.jobs.execution import Ending
 from service.jobs.predecessors import MOST_DEPTH
-from service.lifecycle import JobState
+from service.lifecycle import JobState, Priority
 from service.queue import score_wake_up
+from service.refusals import Refusal
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import chains as bench
 from tests.integration.chains import Chains
@@ -269,3 +272,38 @@ def test_the_database_refuses_the_other_ways_out_of_waiting(
     with pytest.raises(psycopg.Error) as refused:
         chains.rows("UPDATE job SET state = %s WHERE id = %s", next_state, job)
     assert refused.value.sqlstate == "MQ002"
+
+
+def why(chains: Chains, job_id: UUID, workers: list[dict[str, Refusal]] | None = None) -> Delay:
+    """Why a job has not started."""
+    with chains.database.statement() as work:
+        job = delays.pending(work, chains.caller, job_id)
+    return delays.delay(job, "m 1.0.0", workers)
+
+
+def test_a_waiting_job_names_the_jobs_and_the_time_that_it_waits_for(chains: Chains) -> None:
+    first, second = chains.submit(), chains.submit()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    job = chains.submit(first, second, not_before=later)
+    told = why(chains, job)
+    assert [each["id"] for each in told.after] == [str(first), str(second)]
+    assert (told.state, told.code) == ("waiting", "predecessors")
+    assert f"job {first}, which is queued; job {second}, which is queued" in str(told.detail)
+    chains.succeed(first, second)
+    assert why(chains, job).code == "start_time"
+    assert later.isoformat(timespec="seconds") in str(why(chains, job).detail)
+    assert why(chains, first) == Delay(JobState.SUCCEEDED)
+
+
+def test_a_queued_job_has_its_place_among_those_of_its_model_by_priority(chains: Chains) -> None:
+    first, second, urgent = chains.submit(), chains.submit(), chains.submit(priority=Priority.STAT)
+    assert [why(chains, job).ahead for job in (urgent, first, second)] == [0, 1, 2]
+    assert why(chains, second).code == "queue"
+    chains.claim(limit=2)
+    assert (why(chains, first).code, why(chains, second).ahead) == (None, 0)
+
+
+def test_why_a_job_waits_is_told_to_its_own_tenant_alone(chains: Chains) -> None:
+    job = chains.submit()
+    with pytest.raises(JobNotFound):
+        why(chains.of_other_tenant(), job)

@@ -15,7 +15,7 @@ from service.accounts import Principal
 from service.catalog import PublishedModel
 from service.crypto import Keyring
 from service.db import Database, UnitOfWork
-from service.jobs import artifacts, execution, inputs, predecessors, queries, submission, sweeps
+from service.jobs import artifacts, delays, execution, inputs, predecessors, queries, submission, sweeps
 from service.jobs.artifacts import ArtifactStore
 from service.leases import Lease
 from tests import factories
@@ -245,6 +245,13 @@ def test_reading_a_job_touches_one_row(full: tuple[Database, Principal, Publishe
         "known_tags": [None],
     }
     assert rows_touched(database, queries.READ, params) == 1
+
+
+def test_a_place_in_the_queue_is_counted_so_far(full: tuple[Database, Principal, PublishedModel]) -> None:
+    database, caller, _ = full
+    with database.statement() as work:
+        [last] = work.execute("SELECT id FROM job WHERE attempt = 0 ORDER BY rank_at DESC LIMIT 1")
+    assert rows_touched(database, delays.PENDING, {"id": last.id, "tenant_id": caller.tenant_id}) <= 1001
 
 
 def test_plans_made_on_an_empty_table_are_good_when_it_is_large(template: Any) -> None:

@@ -79,6 +79,13 @@ BULK_ANSWER: dict[str, Any] = {"items": [ACCEPTED]}
 RESULTS: dict[str, Any] = {"items": [SUCCEEDED]}
 RESULTS_REQUEST: dict[str, Any] = {"a job": {"summary": "The jobs of a bulk submit", "value": {"ids": [ID]}}}
 CANCELED: dict[str, Any] = ACCEPTED | {"state": "canceled", "finished_at": AT}
+DELAY: dict[str, Any] = {
+    "state": "queued",
+    "code": "queue",
+    "detail": "It is queued: 12 jobs of its model are before it.",
+    "ahead": 12,
+    "after": [],
+}
 EVENTS: dict[str, Any] = {
     "items": [
         {

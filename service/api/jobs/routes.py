@@ -29,6 +29,7 @@ from service.api.jobs.schemas import (
     BulkAnswer,
     BulkOfCases,
     BulkRequest,
+    DelayView,
     EventList,
     JobList,
     JobView,
@@ -79,6 +80,7 @@ def blueprint(services: Services) -> Blueprint:
     routes.get("/<uuid:job_id>")(views.get_job)
     routes.post("/<uuid:job_id>/cancel")(views.cancel_job)
     routes.get("/<uuid:job_id>/events")(views.get_events)
+    routes.get("/<uuid:job_id>/delay")(views.get_delay)
     return routes
 
 
@@ -217,6 +219,20 @@ class JobViews:
         after = cursor_id("events", query.cursor)
         events = services.desk.events(principal, job_id, after=after, limit=query.limit + 1)
         return page_of("events", events, query.limit, asdict)
+
+    @operation(
+        "Read why a job has not started",
+        example=examples.DELAY,
+        scope=Scope.JOBS_READ,
+        answers={200: DelayView},
+        problems=(404, 422),
+    )
+    def get_delay(self, job_id: UUID) -> Response:
+        """What a job waits for, or its place in the queue."""
+        services = self._services
+        principal = services.auth.principal(Scope.JOBS_READ)
+        query_as(NoQuery)
+        return answer(asdict(services.desk.delay(principal, job_id)))
 
 
 def _cases(body: bytes) -> list[SubmitRequest | ServiceError]:

@@ -15,6 +15,7 @@ from pydantic import (
 
 from service.api.http.schemas import Problem, Reference, Time, Wire
 from service.desk import JobRequest
+from service.jobs.delays import MOST_COUNTED, DelayCode
 from service.jobs.predecessors import MOST_PREDECESSORS
 from service.lifecycle import JobState, Origin, Priority
 
@@ -177,6 +178,25 @@ class BulkAnswer(Wire):
     """One answer per item, in order: the job, or the problem that kept it out."""
 
     items: list[JobView | Problem]
+
+
+class PredecessorView(Wire):
+    """A job that another waits for."""
+
+    id: UUID
+    state: JobState
+
+
+class DelayView(Wire):
+    """Why a job has not started."""
+
+    state: JobState
+    code: DelayCode | None = Field(description="None for a job that has started or ended.")
+    detail: str | None = Field(description="The same in words.")
+    ahead: int | None = Field(
+        description=f"How many queued jobs of its model are claimed first, counted up to {MOST_COUNTED:,}."
+    )
+    after: list[PredecessorView] = Field(description="The jobs that keep it waiting.")
 
 
 class EventView(Wire):

@@ -419,6 +419,7 @@ def test_the_whole_trail_of_a_job_is_shown(api: Api, medqueue: Run, capsys: Capt
         {"items": [event], "next_cursor": "c"},
         {"items": [event | {"action": "job.succeeded", "detail": {}}], "next_cursor": None},
     )
+    api.on(f"GET /v1/jobs/{ID}/delay", {"state": "succeeded", "code": None, "detail": None})
     assert medqueue("jobs", "events", ID) == 0
     _, first, second = capsys.readouterr().out.splitlines()
     assert first.split(maxsplit=4)[2:] == ["job.claimed", "worker:w1", "claim_size 3"]
@@ -604,3 +605,34 @@ def test_health_of_the_api_is_1_when_it_takes_no_jobs(
     api.on("GET /readyz", readyz)
     assert main(["health", "api", "--url", "http://api.test"], transport=httpx.MockTransport(api)) == 1
     assert words in capsys.readouterr().err
+
+
+DELAY = {"state": "queued", "code": "queue", "detail": "12 jobs are before it.", "ahead": 12, "after": []}
+
+
+@pytest.mark.parametrize("state", ["queued", "waiting"])
+def test_a_job_that_has_not_started_says_why(api: Api, medqueue: Run, capsys: Captured, state: str) -> None:
+    api.on(f"GET /v1/jobs/{ID}", job(state))
+    api.on(f"GET /v1/jobs/{ID}/delay", DELAY)
+    assert medqueue("jobs", "show", ID) == 0
+    assert "12 jobs are before it." in capsys.readouterr().out
+    assert medqueue("jobs", "show", ID, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["delay"] == DELAY
+
+
+@pytest.mark.parametrize("state", ["running", "succeeded"])
+def test_of_other_jobs_no_delay_is_asked_for(api: Api, medqueue: Run, state: str) -> None:
+    api.on(f"GET /v1/jobs/{ID}", job(state))
+    assert medqueue("jobs", "show", ID) == 0
+    assert [request.url.path for request in api.asked] == [f"/v1/jobs/{ID}"]
+
+
+def test_the_trail_of_a_job_ends_with_why_it_has_not_started(
+    api: Api, medqueue: Run, capsys: Captured
+) -> None:
+    api.on(f"GET /v1/jobs/{ID}/events", {"items": [], "next_cursor": None})
+    api.on(f"GET /v1/jobs/{ID}/delay", DELAY, DELAY | {"code": None, "detail": None})
+    assert medqueue("jobs", "events", ID) == 0
+    assert "12 jobs are before it." in capsys.readouterr().out
+    assert medqueue("jobs", "events", ID) == 0
+    assert "None" not in capsys.readouterr().out

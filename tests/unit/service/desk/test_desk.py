@@ -34,7 +34,7 @@ class Refusing(Intake):
 
 
 def desk(error: ServiceError | None = None) -> Desk:
-    unused = dict.fromkeys(("catalog", "admission", "waiting", "artifact_store"), UNUSED)
+    unused = dict.fromkeys(("catalog", "admission", "waiting", "artifact_store", "workers"), UNUSED)
     return Desk(UNUSED, intake=Refusing(error or ModelNotFound()), **unused)
 
 
@@ -65,7 +65,7 @@ class Checking(Refusing):
 
 def test_refused_inputs_are_not_kept() -> None:
     """Large ones would stay for a long time: the garbage of processes that have started is hardly ever looked through."""
-    unused = dict.fromkeys(("catalog", "admission", "waiting", "artifact_store"), UNUSED)
+    unused = dict.fromkeys(("catalog", "admission", "waiting", "artifact_store", "workers"), UNUSED)
     checking = Desk(UNUSED, intake=Checking(ModelNotFound()), **unused)
     given = Input()
     watched = weakref.ref(given)
