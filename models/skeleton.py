@@ -17,23 +17,30 @@ import onnx
 
 from models.bundle import CARD_NAME
 from models.class_order import Classes, class_ids, column_classes
+from models.column_ranges import with_ranges
 from models.golden import FEWEST_CASES
 from models.golden_cases import GOLDEN_NAME
 from models.graph import external_locations, node_fault, read_signature, repeated_fault
 from models.image_guess import image_parameters
 from models.manifest import FILL_IN, MANIFEST_NAME, BundleRefused, Fault, is_name
 from models.manifest_words import NAME_RULE
+from models.open_ranges import WHY
 from models.regression import is_regression
 from models.signature import CLASS_MAPS, Signature, Tensor
-from models.table_guess import example_rows, guessed_features, is_table, mapped
+from models.table_guess import GuessedFeature, example_rows, guessed_features, is_table, mapped
 from models.tensor_guess import guessed_tensors
 from models.text_guess import TOKENIZER, beside, guessed_text, is_text
 
 MODEL_NAME: Final = "model.onnx"
 TENSORS: Final = "tensor"  # the pipeline for all that no other knows
+TABLE: Final = "tabular-classification"
 REGRESSION: Final = "tabular-regression"
 TEXTS: Final = "text-classification"
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
+FILL_RANGES: Final = (
+    'give each number its range, as in { name = "age", title = "Age", unit = "a", minimum = 18.0, maximum = 110.0 }:\n'
+    f"# without it, {WHY}"
+)
 # Where something remains to be done, and what.
 Left = tuple[str, str]
 
@@ -69,8 +76,11 @@ class _Guess:
     classes: Classes = ()  # of the graph, where they are not the ids of labels
 
 
-def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
-    """Write a bundle for the ONNX file `model` into the new `folder`. Raises BundleRefused or FileExistsError."""
+def write_skeleton(model: Path, folder: Path, name: str, data: Path | None = None) -> Skeleton:
+    """Write a bundle for the ONNX file `model` into the new `folder`, for a table with the ranges of the rows in `data`.
+
+    Raises BundleRefused or FileExistsError.
+    """
     if not is_name(name):
         advice = f"no model can be called {name!r}: give another by --name: {NAME_RULE}"
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: name", "manifest_invalid", advice))
@@ -82,7 +92,7 @@ def write_skeleton(model: Path, folder: Path, name: str) -> Skeleton:
         raise BundleRefused(Fault(model.name, "onnx_invalid", "the file is not an ONNX model")) from error
     if cut := node_fault(content) or repeated_fault(content):
         raise BundleRefused(Fault(model.name, "onnx_invalid", cut))
-    guess = _guessed(signature, content)
+    guess = _guessed(signature, content, data)
     with _new_folder(folder):
         shutil.copyfile(model, folder / MODEL_NAME)
         for location in sorted(external_locations(content)):
@@ -145,15 +155,15 @@ def _copy_beside(source: Path, folder: Path, location: str) -> None:
     shutil.copyfile(path, folder / location)
 
 
-def _guessed(signature: Signature, content: Any) -> _Guess:
-    """The pipeline that the shapes suggest. Raises BundleRefused if there is none."""
+def _guessed(signature: Signature, content: Any, data: Path | None) -> _Guess:
+    """The pipeline that the shapes suggest. Raises BundleRefused if there is none, or if `data` does not fit it."""
     inputs = signature.inputs
     if is_text(signature):
         guess = _of_text(inputs, content.graph)
     elif is_regression(signature, content.graph):
-        guess = _of_regression(signature, content.graph)
+        guess = _of_regression(signature, content.graph, data)
     elif is_table(inputs):
-        guess = _of_table(inputs, content.graph)
+        guess = _of_table(inputs, content.graph, data)
     elif len(inputs) == 1 and (parameters := image_parameters(inputs[0])):
         guess = _of_image(inputs[0], parameters)
     else:
@@ -163,21 +173,26 @@ def _guessed(signature: Signature, content: Any) -> _Guess:
     if any(tensor.shape[:1] == (1,) for tensor in inputs):
         advice = "the graph takes one row at a time, so batches gain nothing: say so, or export it with a dynamic first axis"
         guess.left.append((CARD_NAME, advice))
+    if data is not None and guess.pipeline not in (TABLE, REGRESSION):
+        reason = f"the graph takes no table but is one of {guess.pipeline}: leave the file out"
+        raise BundleRefused(Fault(data.name, "data_unusable", reason))
     return guess
 
 
-def _of_table(inputs: Sequence[Tensor], graph: Any) -> _Guess:
+def _of_table(inputs: Sequence[Tensor], graph: Any, data: Path | None) -> _Guess:
     features = guessed_features(inputs, graph)
-    guess = _Guess("tabular-classification", mapped(features, inputs))
+    features = features if data is None else with_ranges(features, data)
+    guess = _Guess(TABLE, mapped(features, inputs))
     guess.examples = example_rows(features, FEWEST_CASES)
     lines = ",\n".join(f"  {feature}" for feature in features)
-    plain = all(feature.type == "number" and feature.title == feature.name for feature in features)
+    plain = all(feature.open and feature.title == feature.name for feature in features)
+    guess.parameters += _on_ranges(features, data)
     guess.parameters.append(
         f"features = [{', '.join(map(str, features))}]" if plain else f"features = [\n{lines},\n]"
     )
     place = f"{MANIFEST_NAME}: parameters.features"
     advice = (
-        "check the names and their order; add title, unit and range if you can"
+        "check the names and their order; give titles and units, and each number its minimum and maximum"
         if features
         else "the graph does not specify its columns: name each"
     )
@@ -196,12 +211,20 @@ def _of_table(inputs: Sequence[Tensor], graph: Any) -> _Guess:
     return guess
 
 
-def _of_regression(signature: Signature, graph: Any) -> _Guess:
+def _on_ranges(features: Sequence[GuessedFeature], data: Path | None) -> Iterator[str]:
+    """Comments for the manifest: where ranges are from, and what lacks one."""
+    if data is not None:
+        yield f"# minimum and maximum are those of {data.name}: widen them to what is plausible"
+    if any(feature.open for feature in features):
+        yield f"# {FILL_RANGES}"
+
+
+def _of_regression(signature: Signature, graph: Any, data: Path | None) -> _Guess:
     """A graph of numbers that are no scores: of one number a row of a table, or any. Raises BundleRefused."""
     given = [tensor for tensor in signature.outputs if tensor.element in _NUMBERS]
     place = f"{MANIFEST_NAME}: parameters"
     if is_table(signature.inputs) and len(given) == 1 and given[0].shape[1:] in ((), (1,)):
-        guess = _of_table(signature.inputs, graph)
+        guess = _of_table(signature.inputs, graph, data)
         guess.pipeline, guess.outputs = REGRESSION, {"value": given[0].name}
         guess.parameters.insert(0, f'title = "{FILL_IN}"')
         guess.left.append(

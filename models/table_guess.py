@@ -45,10 +45,17 @@ class GuessedFeature:
     input: str
     type: str
     values: Values = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is a number without a range."""
+        return self.type in ("number", "integer") and not self.values and self.minimum is None
 
     def __str__(self) -> str:
         """As TOML on one line."""
-        if self.type == "number" and self.title == self.name:
+        if self.type == "number" and self.title == self.name and self.open:
             return _quoted(self.name)
         keys = [f"name = {_quoted(self.name)}", f"title = {_quoted(self.title)}"]
         if self.type != "number":
@@ -57,11 +64,15 @@ class GuessedFeature:
             keys.append(f"values = [{', '.join(_quoted(str(value)) for value in self.values or (FILL_IN,))}]")
         elif self.values:
             keys.append(f"minimum = {min(self.values)}, maximum = {max(self.values)}")
+        elif not self.open and self.type in ("number", "integer"):
+            keys.append(f"minimum = {json.dumps(self.minimum)}, maximum = {json.dumps(self.maximum)}")
         return f"{{ {', '.join(keys)} }}"
 
     @property
     def examples(self) -> tuple[object, ...]:
         """A few example values."""
+        if self.minimum is not None and self.maximum is not None:
+            return tuple(dict.fromkeys((self.minimum, self.maximum)))
         return self.values or _EXAMPLES[self.type]
 
 
@@ -89,7 +100,7 @@ def guessed_features(inputs: Sequence[Tensor], graph: Any) -> list[GuessedFeatur
             title = (
                 f"feature_{column + 1}" if alone else tensor.name + (f"_{column + 1}" if width > 1 else "")
             )
-            name = _named(title, {each.name for each in found})
+            name = feature_name(title, {each.name for each in found})
             kind = _TYPES[tensor.element]
             coded = kind in ("category", "integer")
             values = _values(graph, tensor.name, column if width > 1 else None) if coded else ()
@@ -123,8 +134,8 @@ def _width(tensor: Tensor) -> int | None:
             return None
 
 
-def _named(title: str, taken: Iterable[str]) -> str:
-    """A name for a feature that is not in `taken`."""
+def feature_name(title: str, taken: Iterable[str]) -> str:
+    """A name for a feature with this title that is not in `taken`."""
     plain = unicodedata.normalize("NFKD", title.casefold()).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST] or "feature"
     name = name if name[0].isalpha() else f"feature_{name}"

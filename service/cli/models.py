@@ -77,8 +77,14 @@ def show_model(api: ApiClient, out: Output, reference: str, part: str | None) ->
     metavar="MODEL.onnx",
 )
 @click.option("--name", help="Name of the model; by default the folder's.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="ROWS.csv",
+    help="Rows of a table, from which names and ranges of columns are taken; no row is kept.",
+)
 @json_option
-def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> int:
+def new_bundle(folder: Path, model: Path, name: str | None, data: Path | None, as_json: bool) -> int:
     """Create a bundle from an ONNX file; list what is left to fill in.
 
     Reads the graph, guesses the pipeline, and writes manifest.toml, golden.json and CARD.md into the new FOLDER.
@@ -87,6 +93,7 @@ def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> in
     \b
     Example:
       medqueue models new sepsis-risk --from exported.onnx
+      medqueue models new sepsis-risk --from exported.onnx --data training-rows.csv
     """
     from models.bundle import BundleRefused
     from models.skeleton import write_skeleton
@@ -94,7 +101,7 @@ def new_bundle(folder: Path, model: Path, name: str | None, as_json: bool) -> in
 
     out = Output(as_json=as_json)
     try:
-        found = write_skeleton(model, folder, name or folder.name)
+        found = write_skeleton(model, folder, name or folder.name, data)
     except FileExistsError:
         raise click.UsageError(f"{folder} is there already: name a new folder.") from None
     except BundleRefused as refused:
@@ -200,8 +207,11 @@ def check_bundle(folder: Path, as_json: bool) -> int:
 
 
 def _show_check(check: Callable[[], Bundle], out: Output) -> int:
-    """Show the bundle that `check` gives, or the faults that it is refused for."""
+    """Show the bundle that `check` gives and what is remarkable of it, or the faults that it is refused for."""
+    from models.bundle import side_files
     from models.manifest import BundleRefused
+    from models.open_ranges import open_ranges
+    from models.pipelines import load_pipeline
     from service.cli import tables
 
     try:
@@ -211,10 +221,13 @@ def _show_check(check: Callable[[], Bundle], out: Output) -> int:
         out.show({"publishable": False, "faults": faults}, lambda: tables.faults(faults))
         return ExitCode.FAILED
     known = {"name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest}
+    remarks = open_ranges(load_pipeline(bundle.manifest, side_files(bundle.folder)))
     out.show(
-        {"publishable": True, "faults": [], **known},
+        {"publishable": True, "faults": [], **known, "remarks": [asdict(each) for each in remarks]},
         lambda: tables.fields([*known.items(), ("publishable", "yes")]),
     )
+    for remark in remarks:
+        out.note(f"Remark: {remark}")
     return ExitCode.OK
 
 

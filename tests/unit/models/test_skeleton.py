@@ -363,3 +363,26 @@ def test_names_of_classes_that_are_no_text_are_guessed_from(tmp_path: Path) -> N
     onnx.save(helper.make_model(helper.make_graph([scored], "g", [given], [answered])), tmp_path / "m.onnx")
     assert write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own").pipeline == "tabular-classification"
     assert 'labels = ["class__", "b"]' in (tmp_path / "own" / "manifest.toml").read_text()
+
+
+def test_a_skeleton_of_a_table_asks_for_ranges_or_has_those_of_a_file(tmp_path: Path) -> None:
+    advice = "# give each number its range"
+    assert advice in (started(tmp_path, "sklearn-tensor") / "manifest.toml").read_text()
+    data = tmp_path / "rows.csv"
+    data.write_text("length,width,petal,stem\n" + "".join(f"{row},2.5,{row / 2},0\n" for row in range(10)))
+    folder = tmp_path / "own"
+    write_skeleton(FILES / "sklearn-tensor.onnx", folder, "own", data)
+    text = (folder / "manifest.toml").read_text()
+    assert "# minimum and maximum are those of rows.csv: widen them" in text
+    assert advice in text, "two columns are all alike"
+    features = ModelManifest.parse(text).parameters["features"]
+    assert features[0] == {"name": "length", "title": "length", "minimum": 0.0, "maximum": 9.0}
+    assert features[1] == "width"
+
+
+def test_rows_are_refused_for_a_graph_that_takes_none(tmp_path: Path) -> None:
+    onnx.save(image_graph(["n", 3, 64, 64]), tmp_path / "m.onnx")
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(BundleRefused, match="the graph takes no table"):
+        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own", tmp_path / "rows.csv")
+    assert not (tmp_path / "own").exists()

@@ -1,5 +1,8 @@
 """What `medqueue models show` says of inputs of every kind, and the example that it gives, from the schemas of pipelines."""
 
+import json
+import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -10,9 +13,9 @@ from models.pipelines import load_pipeline, no_files
 from models.pipelines.tensor import TensorParameters, Tensors
 from models.pipelines.typed import NoOptions, TypedInput, TypedPipeline, TypedResult
 from models.pipelines.typed_parts import FilePart, OptionalFilePart, OptionalResultPart, ResultPart
-from service.cli import model_tables
+from service.cli import main, model_tables
 from service.cli.output import Output
-from tests.unit.models.example_bundles import FEATURES, manifest
+from tests.unit.models.example_bundles import FEATURES, manifest, write_bundle
 
 
 class Parameters(ManifestTable):
@@ -157,3 +160,18 @@ def test_numbers_and_texts_are_shown_with_their_limits_and_defaults(
         "site       Site [3 characters]",
         "marks      Marks [(0 to 9) whole numbers]",
     ]
+
+
+def test_a_check_remarks_on_numbers_without_a_range(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_bundle(tmp_path / "dose-effect")
+    assert main(["models", "check", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["remarks"] == []
+    manifest_file = folder / "manifest.toml"
+    manifest_file.write_text(re.sub(r"('|\")?maximum('|\")? = 120(\.0)?,? ?", "", manifest_file.read_text()))
+    assert main(["models", "seal", str(folder)]) == 0
+    assert "Remark: manifest.toml: parameters.features: age may be any number" in capsys.readouterr().err
+    assert main(["models", "check", str(folder), "--json"]) == 0
+    [remark] = json.loads(capsys.readouterr().out)["remarks"]
+    assert remark["code"] == "range_open"
