@@ -76,10 +76,14 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Members:
-    """The files of a chunk, a row each, and their carried columns as one Arrow IPC message."""
+    """The files of a chunk, a row each, and their carried columns as one Arrow IPC message.
+
+    `details` says of files with a fault by their place in the chunk, from 0, what is wrong with their line of the index.
+    """
 
     files: tuple[Member, ...]
     carried: bytes
+    details: tuple[tuple[int, str], ...] = ()
 
 
 Place = RowGroups | ByteRange | Members
@@ -220,6 +224,7 @@ def _place_table(place: Place) -> dict[str, Any]:
         return {
             "files": [list(file) for file in place.files],
             "carried": base64.b64encode(place.carried).decode(),
+            **({"details": place.details} if place.details else {}),
         }
     return {"groups" if isinstance(place, RowGroups) else "range": list(place)}
 
@@ -229,4 +234,8 @@ def _place(table: dict[str, Any]) -> Place:
         return RowGroups(*table["groups"])
     if "range" in table:
         return ByteRange(*table["range"])
-    return Members(tuple(Member(*file) for file in table["files"]), base64.b64decode(table["carried"]))
+    return Members(
+        tuple(Member(*file) for file in table["files"]),
+        base64.b64decode(table["carried"]),
+        tuple((row, detail) for row, detail in table.get("details", ())),
+    )

@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,7 @@ from service.batches.files.problems import FileProblem, FileRefused
 
 INDEX_NAMES: Final = ("index.csv", "index.ndjson", "index.jsonl")
 INDEX_BYTES: Final = 64 * 1024 * 1024
+MOST_DETAILED: Final = 1000  # lines of an index; of more, the code alone says what is wrong
 # What Finder and Explorer add to archives without being asked.
 CLUTTER: Final = re.compile(r"(^|/)(__MACOSX/.*|\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
 UNSAFE: Final = re.compile(r"^(/|[A-Za-z]:)|(^|/)\.\.(/|$)|[\x00-\x1f]")
@@ -76,7 +78,11 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchForma
         found = _looked_up(table[FILE_COLUMN], files)
     places = [_with_fault(place, fault) for place, fault in zip(found, faults, strict=True)]
     batch = pa.record_batch(table)
-    chunks = _planned(places, batch, limits)
+    faulty = ((row, fault) for row, fault in enumerate(faults) if fault is not None)
+    details = {
+        row: f"Row {row + 1} of {index_name}: {fault.detail}" for row, fault in islice(faulty, MOST_DETAILED)
+    }
+    chunks = _planned(places, details, batch, limits)
     if wanted.id_column is not None:
         finder = DuplicateFinder()
         ids = id_texts(table[wanted.id_column])
@@ -109,10 +115,12 @@ class ArchiveReader:
         assert isinstance(chunk.place, Members)
         finder = FaultFinder()
         files: list[bytes | None] = []
+        details = dict(chunk.place.details)
         for row, member in enumerate(chunk.place.files[start:end]):
             content, fault = self._read(member)
             files.append(content)
             if fault is not None:
+                fault = replace(fault, detail=details.get(start + row, fault.detail))
                 finder.add(np.array([row]), fault)
         unreadable = np.array([content is None for content in files])
         finder.add_all(id_faults(carried, self._layout.wanted))
@@ -336,27 +344,32 @@ def _fault(code: str) -> FieldFault:
     return known[code]
 
 
-def _planned(places: Sequence[Member], carried: pa.RecordBatch, limits: Limits) -> tuple[Chunk, ...]:
-    """Chunks of up to `limits.rows` files and about `limits.size_bytes` of archive."""
+def _planned(
+    places: Sequence[Member], details: Mapping[int, str], carried: pa.RecordBatch, limits: Limits
+) -> tuple[Chunk, ...]:
+    """Chunks of up to `limits.rows` files and about `limits.size_bytes` of archive. `details` are by row, from 0."""
     chunks: list[Chunk] = []
     start, size_bytes = 0, 0
     for row, place in enumerate(places):
         if row > start and (
             row - start == limits.rows or size_bytes + place.packed_bytes > limits.size_bytes
         ):
-            chunks.append(_chunk(len(chunks), start, places[start:row], carried))
+            chunks.append(_chunk(len(chunks), start, places[start:row], details, carried))
             start, size_bytes = row, 0
         size_bytes += place.packed_bytes
     if start < len(places):
-        chunks.append(_chunk(len(chunks), start, places[start:], carried))
+        chunks.append(_chunk(len(chunks), start, places[start:], details, carried))
     return tuple(chunks)
 
 
-def _chunk(number: int, start: int, places: Sequence[Member], carried: pa.RecordBatch) -> Chunk:
+def _chunk(
+    number: int, start: int, places: Sequence[Member], details: Mapping[int, str], carried: pa.RecordBatch
+) -> Chunk:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, carried.schema) as stream:
         stream.write_batch(carried.slice(start, len(places)))
-    place = Members(tuple(places), sink.getvalue().to_pybytes())
+    told = tuple((row, details[start + row]) for row in range(len(places)) if start + row in details)
+    place = Members(tuple(places), sink.getvalue().to_pybytes(), told)
     return Chunk(number, start + 1, len(places), place)
 
 

@@ -2,12 +2,14 @@
 
 import io
 import tarfile
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from service.batches.files.formats import archives
 from service.batches.files.layouts import BatchFormat
-from service.batches.files.plans import Plan
+from service.batches.files.plans import Chunk, Plan
 from service.batches.files.problems import FileProblem
 from tests.unit.service.batches.files.example_batches import (
     blocks_of,
@@ -35,6 +37,15 @@ def faults_of(content: bytes, **options: Any) -> list[tuple[int, str]]:
         (block.first_row + int(row), block.faults.kinds[kind].code)
         for block in blocks_of(content, plan, **images())
         for row, kind in zip(block.faults.rows, block.faults.faults, strict=True)
+    ]
+
+
+def details_of(content: bytes, plan: Plan) -> list[str]:
+    """What is said of each row's fault."""
+    return [
+        block.faults.kinds[kind].detail
+        for block in blocks_of(content, plan, **images())
+        for kind in block.faults.faults
     ]
 
 
@@ -68,6 +79,40 @@ def test_lines_of_an_ndjson_index_that_cannot_be_read_are_errors_of_their_rows(n
     content = archive((name, lines))
     assert faults_of(content) == [(2, "invalid_json"), (3, "not_an_object")]
     assert files_of(content, plan_of(content, ZIP, **images())) == [image(1), None, None, image(0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "told"),
+    [
+        (
+            "index.ndjson",
+            b'{"file": "1.png"}\n{"file": "0.png", "file": "1.png"}\n{"file": NaN}\n',
+            ("Row 2 of index.ndjson: The line is not valid JSON: an object names a field twice", "Row 3 of "),
+        ),
+        (
+            "index.csv",
+            b"file,side\n0.png,left\n1.png\n2.png,left,\n",
+            ("Row 2 of index.csv: The row and the header have different", "Row 3 of index.csv: The row and"),
+        ),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named_with_its_index_and_why(
+    name: str, lines: bytes, told: tuple[str, str]
+) -> None:
+    content = archive((name, lines))
+    plan = plan_of(content, ZIP, **images())
+    stored = replace(plan, chunks=tuple(Chunk.from_bytes(chunk.as_bytes()) for chunk in plan.chunks))
+    first, second = details_of(content, stored)
+    assert first.startswith(told[0])
+    assert second.startswith(told[1])
+
+
+def test_of_very_many_lines_that_cannot_be_read_the_first_are_told_why() -> None:
+    lines = b'{"file": \n' * (archives.MOST_DETAILED + 1)
+    content = archive(("index.ndjson", b'{"file": "1.png"}\n' + lines))
+    details = details_of(content, plan_of(content, ZIP, **images()))
+    assert details[-2].startswith(f"Row {archives.MOST_DETAILED + 1} of index.ndjson: ")
+    assert details[-1] == "The line is not a JSON object."
 
 
 @pytest.mark.parametrize("name", ["INDEX.CSV", "Index.csv", "index.NDJSON"])
