@@ -63,28 +63,48 @@ def matched(found: Boxes, drawn: Boxes, least: float = LEAST_OVERLAP) -> Matches
     return Matches(found.labels, scores, right, drawn.labels)
 
 
-def average_precision(scores: Floats, right: Flags, drawn: int) -> float:
-    """Area under the curve of precision over recall, precision being the best at that recall or beyond (VOC from 2010 on).
+def precision_by_recall(scores: Floats, right: Flags, drawn: int) -> tuple[Floats, Floats]:
+    """Recall and precision [n] as boxes of lower scores are taken in: the best precision at that recall or beyond.
 
-    Scores and whether right [n] of all boxes of a class, of which `drawn` were to be found. NaN if none was.
+    As in VOC from 2010 on. Scores and whether right [n] of all boxes of a class, of which `drawn` (not 0) were to be found.
     """
+    hits = np.cumsum(right[np.argsort(-scores, kind="stable")])
+    precision = hits / np.arange(1, len(hits) + 1)
+    return hits / drawn, np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def average_precision(scores: Floats, right: Flags, drawn: int) -> float:
+    """Area under the curve of precision_by_recall; NaN if no box was to be found."""
     if not drawn:
         return float("nan")
-    hits = right[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    best = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(best[hits].sum() / drawn)
+    recall, precision = precision_by_recall(scores, right, drawn)
+    return float(np.diff(recall, prepend=0.0) @ precision)
+
+
+def precision_curves(images: Sequence[Matches], classes: int) -> dict[int, tuple[Floats, Floats]]:
+    """The precision_by_recall of each class that was drawn and found in the images, by its number."""
+    labels, scores, right, drawn = _joined(images)
+    return {
+        kind: precision_by_recall(scores[labels == kind], right[labels == kind], int((drawn == kind).sum()))
+        for kind in range(classes)
+        if (drawn == kind).any() and (labels == kind).any()
+    }
 
 
 def average_precisions(images: Sequence[Matches], classes: int) -> Floats:
     """Average precision of each class [C] over the images; its mean over the classes that occur is mAP@.5."""
-    labels, scores, right, drawn = (np.concatenate([each[place] for each in images]) for place in range(4))
+    labels, scores, right, drawn = _joined(images)
     return np.array(
         [
             average_precision(scores[labels == kind], right[labels == kind], int((drawn == kind).sum()))
             for kind in range(classes)
         ]
     )
+
+
+def _joined(images: Sequence[Matches]) -> tuple[Ints, Floats, Flags, Ints]:
+    labels, scores, right, drawn = (np.concatenate([each[place] for each in images]) for place in range(4))
+    return labels, scores, right, drawn
 
 
 def counts(labels: Sequence[Ints], classes: int) -> Ints:

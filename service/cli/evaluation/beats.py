@@ -13,7 +13,9 @@ from models.training.heartbeats import NEAR_S, jk_index, kappa, paired
 from service.cli.evaluation.classes import Classified, label_of, measures_of, precision, recall
 from service.cli.evaluation.figures import Evaluation, Floats, Ints, evaluation, given
 from service.cli.evaluation.scoring import Scored
+from service.cli.evaluation.traces import trace
 
+MOST_TRACES: Final = 24  # of a page
 ECTOPIC: Final = ("s", "v")  # ids of labels that jk is of, whatever their case
 
 
@@ -52,13 +54,22 @@ def beats(
         "beats found": lambda rows: _ratio(counted[rows, 2].sum(), counted[rows, 0].sum()),
         "found that are beats": lambda rows: _ratio(counted[rows, 2].sum(), counted[rows, 1].sum()),
     }
-    mistakes = [
-        each
+    wrong = [
+        (case, each)
         for case, recording in zip(answered, recordings, strict=True)
         for each in _mistakes(case, recording)
     ]
-    mistakes.sort(key=lambda each: -each["probability"])
-    return evaluation("beats", scored, measures, answered, curves={"table": table}, mistakes=mistakes)
+    wrong.sort(key=lambda each: -each[1]["probability"])
+    shown = (trace(case.input, each["sample"], _caption(each)) for case, each in wrong[:MOST_TRACES])
+    return evaluation(
+        "beats",
+        scored,
+        measures,
+        answered,
+        curves={"table": table},
+        mistakes=[each for _, each in wrong],
+        traces=[each for each in shown if each is not None],
+    )
 
 
 def _compared(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> _Recording:
@@ -157,3 +168,7 @@ def _mistakes(case: Scored, recording: _Recording) -> list[dict[str, Any]]:
         }
         for row in np.flatnonzero((table.answers >= 0) & (table.answers != table.truth))
     ]
+
+
+def _caption(mistake: Mapping[str, Any]) -> str:
+    return "{case}, sample {sample}: truth {truth}, answer {answer} ({probability:.3f})".format(**mistake)

@@ -10,7 +10,14 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from models.detection_figures import Boxes, Matches, average_precisions, counts, matched
+from models.detection_figures import (
+    Boxes,
+    Matches,
+    average_precisions,
+    counts,
+    matched,
+    precision_curves,
+)
 from service.cli.evaluation.classes import label_of
 from service.cli.evaluation.figures import Evaluation, Floats, Ints, evaluation, given
 from service.cli.evaluation.gallery import Marks, Mistake
@@ -55,12 +62,14 @@ def detections(
         raise click.UsageError("The model abstained from every case.")
     names = [str(label["id"]) for label in labels]
     images = [_compared(case, names, labels, values) for case in answered]
+    curves = precision_curves([image.matches for image in images], len(names))
     worst = sorted(images, key=lambda image: -(image.made_up + image.missed))
     return evaluation(
         "detection",
         scored,
         _measures(images, names),
         answered,
+        curves={"boxes": {names[place]: curve for place, curve in curves.items()}},
         mistakes=[_mistake(image) for image in worst],
         pictures=[
             Mistake(image.case.source, _caption(image), partial(_marks, image))

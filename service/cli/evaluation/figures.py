@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.training.figures import interval
 from service.cli.evaluation.gallery import Mistake
 from service.cli.evaluation.scoring import Scored
+from service.cli.evaluation.traces import Trace
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,7 +50,8 @@ class TaskCounts:
 class Evaluation:
     """What came out: how many cases ended how, the figures, and what plots are drawn from.
 
-    `curves` has `pairs`, truths and answers that are numbers, or `table`, a Classified; of several tasks, by task.
+    `curves` has `pairs`, truths and answers that are numbers, `table`, a Classified, or `boxes`, recall and precision by the
+    name of a class; of several tasks, by task.
     """
 
     task: str
@@ -59,6 +61,7 @@ class Evaluation:
     curves: Mapping[str, Any] = field(default_factory=dict)
     mistakes: Sequence[Mapping[str, Any]] = ()
     pictures: Sequence[Mistake] = ()
+    traces: Sequence[Trace] = ()
     tasks: Mapping[str, TaskCounts] = field(default_factory=dict)  # of a model with several
     unscored: Sequence[Unscored] = ()
 

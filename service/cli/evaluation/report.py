@@ -1,5 +1,5 @@
 """The HTML page of an evaluation: tables, and plots as SVG inside the page. It holds truths and answers, and of
-inputs pictures alone (see gallery)."""
+inputs pictures (see gallery) and parts of signals (see traces) alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -18,14 +19,16 @@ from numpy.typing import NDArray
 
 from service.cli.evaluation.figures import Evaluation
 from service.cli.evaluation.gallery import gallery
+from service.cli.evaluation.traces import Trace
 
 NOTE = (
     "Scored through the running service. Intervals are those of the percentile bootstrap over cases. "
-    "This page holds truths and answers of cases, and of images small copies: keep it as you keep the data."
+    "This page holds truths and answers of cases, small copies of images, and parts of signals: keep it as you keep the data."
 )
 MISTAKES = 50
 MOST_CLASSES = 40  # of a confusion matrix that can be read
 BINS = 10
+SQUARE, STRIP = (4.4, 4.0), (4.4, 1.9)  # inches
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; margin: 1rem 0; }
@@ -53,6 +56,7 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
         ],
         f"<h2>Mistakes</h2>{_mistakes(evaluation.mistakes)}",
         gallery(evaluation.pictures),
+        *_traces(evaluation.traces),
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
@@ -110,6 +114,9 @@ def _plots(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
         truth, given = evaluation.curves["pairs"]
         yield "Answer against truth", _drawn(lambda axes: _scatter(axes, truth, given))
         return
+    if "boxes" in evaluation.curves:
+        boxes = evaluation.curves["boxes"]
+        yield "Precision and recall of the boxes that are answered", _drawn(lambda axes: _boxes(axes, boxes))
     if "table" not in evaluation.curves:
         return
     table = evaluation.curves["table"]
@@ -137,10 +144,19 @@ def _of_task(name: str, curves: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{name}: ROC", _drawn(lambda axes: _roc(axes, score, positive))
 
 
-def _drawn(draw: Callable[[Axes], None]) -> str:
-    """A plot as an SVG element: text stays text, and the same data give the same bytes."""
+def _traces(traces: Sequence[Trace]) -> Iterator[str]:
+    """The signals around the worst mistakes."""
+    if traces:
+        yield "<h2>Signals of mistakes</h2>"
+    for each in traces:
+        svg = _drawn(partial(_trace, shown=each), STRIP)
+        yield f'<figure class="mistake"><figcaption>{html.escape(each.caption)}</figcaption>{svg}</figure>'
+
+
+def _drawn(draw: Callable[[Axes], None], size: tuple[float, float] = SQUARE) -> str:
+    """A plot of this size in inches as an SVG element: text stays text, and the same data give the same bytes."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "medqueue"}):
-        plot = Plot(figsize=(4.4, 4.0), layout="constrained")
+        plot = Plot(figsize=size, layout="constrained")
         draw(plot.subplots())
         written = io.StringIO()
         plot.savefig(written, format="svg", metadata={"Date": None})
@@ -163,6 +179,21 @@ def _precision_recall(axes: Axes, score: NDArray[np.float64], positive: NDArray[
     axes.plot(recall, precision)
     axes.axhline(positive.mean(), linestyle=":", color="grey")
     axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+
+
+def _boxes(axes: Axes, curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
+    """Of each class to the recall of its threshold: boxes of lower scores are not answered."""
+    for name, (recall, precision) in curves.items():
+        axes.plot([0, *recall], [precision[0], *precision], label=name, drawstyle="steps-pre")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+    if curves:
+        axes.legend(loc="lower left")
+
+
+def _trace(axes: Axes, shown: Trace) -> None:
+    axes.plot(shown.times_s, shown.values_mv, linewidth=0.8)
+    axes.axvline(shown.beat_s, linestyle=":", color="grey")
+    axes.set(xlabel="s", ylabel="mV")
 
 
 def _reliability(axes: Axes, score: NDArray[np.float64], right: NDArray[np.bool_]) -> None:

@@ -38,7 +38,8 @@ COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 class Scored:
     """A labelled case with its answer, or with the code and the detail of the problem that it ended with.
 
-    Details come from the service, which repeats no values of inputs.
+    Details come from the service, which repeats no values of inputs. `input` is that of a line of JSON, of which the page
+    may show a part.
     """
 
     place: str
@@ -48,6 +49,7 @@ class Scored:
     problem: str = ""
     source: FileCase | None = None  # of which the page shows a picture
     detail: str = ""
+    input: Any = None
 
 
 def by_jobs(
@@ -100,7 +102,9 @@ def _of_job(api: ApiClient, case: Labelled, answer: Json, wait_s: float) -> Scor
 
 
 def _answered(case: Labelled, answer: Mapping[str, Any]) -> Scored:
-    return Scored(case.place, case.truth, case.groups, answer, source=_source(case))
+    source = _source(case)
+    given = case.input if source is None else None
+    return Scored(case.place, case.truth, case.groups, answer, source=source, input=given)
 
 
 def _without(case: Labelled, problem: Json, otherwise: str) -> Scored:

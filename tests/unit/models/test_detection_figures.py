@@ -11,6 +11,7 @@ from models.detection_figures import (
     counts,
     matched,
     overlaps,
+    precision_curves,
 )
 
 SQUARE = [0.0, 0.0, 10.0, 10.0]
@@ -86,3 +87,13 @@ def test_errors_of_counts_are_absolute_and_by_class() -> None:
     found = counts([np.array([0, 0, 1]), np.array([], np.int64)], 2)
     assert found.tolist() == [[2, 1], [0, 0]]
     assert count_errors(found, np.array([[3, 1], [2, 0]])).tolist() == [1.5, 0.0]
+
+
+def test_a_class_that_was_not_drawn_or_not_found_has_no_curve() -> None:
+    one = matched(
+        boxes(SQUARE, BESIDE, labels=[0, 1], scores=[0.9, 0.8]), boxes(SQUARE, BESIDE, labels=[0, 2])
+    )
+    curves = precision_curves([one, one], 4)
+    assert {kind: (recall.tolist(), precision.tolist()) for kind, (recall, precision) in curves.items()} == {
+        0: ([0.5, 1.0], [1.0, 1.0])
+    }

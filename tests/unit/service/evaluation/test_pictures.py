@@ -180,7 +180,20 @@ def test_boxes_are_compared_by_average_precision_and_counts() -> None:
     assert value(found, "precision") == pytest.approx(3 / 4)
     assert value(found, "count error of red in an image") == 0
     assert found.mistakes[0] == {"case": "first", "found": 2, "made up": 1, "missed": 1}
-    left, right, *_ = pictures(page(MODEL, "folder", found))
+    curves = {
+        name: (recall.tolist(), precision.tolist())
+        for name, (recall, precision) in found.curves["boxes"].items()
+    }
+    assert curves == {
+        "red": (
+            [pytest.approx(1 / 3)] * 2 + [pytest.approx(2 / 3)],
+            [1, pytest.approx(2 / 3), pytest.approx(2 / 3)],
+        ),
+        "white": ([1], [1]),
+    }
+    shown = page(MODEL, "folder", found)
+    assert "<figcaption>Precision and recall of the boxes that are answered</figcaption><svg" in shown
+    left, right, *_ = pictures(shown)
     assert left[10, 10].tolist() == right[1, 20].tolist() == [255, 0, 200]
     assert left[1, 20].tolist() == [9, 9, 9]
 

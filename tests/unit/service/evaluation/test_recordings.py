@@ -1,6 +1,7 @@
 """Evaluations of recordings: beats beside annotated ones, and bodies that hold few of them."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from service.cli.evaluation.comparison import evaluated
 from service.cli.evaluation.labelled import Labelled
 from service.cli.evaluation.report import page
 from service.cli.evaluation.scoring import Scored
+from service.cli.evaluation.traces import trace
 from tests.unit.service.evaluation.reading import value
 
 BEATS = [{"id": each, "display": each.upper()} for each in "nsv"]
@@ -62,6 +64,27 @@ def test_beats_are_compared_with_the_annotated_ones_near_them() -> None:
     assert "Confusion" in page({"name": "m", "version": "1.0.0"}, "beats.ndjson", told)
 
 
+def test_the_page_draws_the_signal_around_a_beat_with_a_wrong_class() -> None:
+    sent = {"lead": "MLII", "sampling_rate": 100, "gain": 200, "samples": list(range(1000))}
+    wrong = heard("line 1", rhythm((100, "n"), (500, "s")), (100, "n"), (500, "v"))
+    told = evaluated([replace(wrong, input=sent)], BEATS, {}, "beat-classification")
+    [drawn] = told.traces
+    assert drawn.caption == "line 1, sample 500: truth s, answer v (1.000)"
+    assert (drawn.beat_s, drawn.times_s[0], drawn.times_s[-1]) == (5.0, 3.5, 6.5)
+    assert (drawn.values_mv[0], drawn.values_mv[-1]) == (350 / 200, 650 / 200)
+    shown = page({"name": "m", "version": "1.0.0"}, "beats.ndjson", told)
+    assert "<figcaption>line 1, sample 500: truth s, answer v (1.000)</figcaption><svg" in shown
+    assert evaluated([wrong], BEATS, {}, "beat-classification").traces == []
+
+
+def test_a_signal_is_drawn_from_its_start_where_a_beat_is_near_it() -> None:
+    sent = {"sampling_rate": 100, "gain": 1, "samples": list(range(120))}
+    near = trace(sent, 20, "")
+    assert near is not None
+    assert near.values_mv.tolist() == list(range(120))
+    assert near.times_s[0] == 0
+
+
 @pytest.mark.parametrize("truth", ["n", [], [{"sample": 1}], [{"sample": "1", "label": "n"}], [1], None])
 def test_a_truth_that_is_no_list_of_beats_is_refused(truth: Any) -> None:
     with pytest.raises(click.UsageError, match="What is expected of line 9 is no list"):
@@ -96,3 +119,20 @@ def test_jobs_are_submitted_in_bodies_of_bounded_size(monkeypatch: pytest.Monkey
     told = scoring.by_jobs(service, service, {"model": "x"}, cases, 1)
     assert service.sizes == [3, 1, 1, 2, 1]
     assert [(each.place, each.problem) for each in told] == [(case.place, case.input) for case in cases]
+
+
+class Sure(Bulks):
+    """A service that answers every job the same."""
+
+    def submit_bulk(self, jobs: list[Any], _key: str) -> list[Any]:
+        return [{"state": "queued", "id": str(number)} for number in range(len(jobs))]
+
+    def job(self, job_id: str, *, wait_s: float = 0) -> Any:
+        return {"id": job_id, "state": "succeeded", "result": {"beats": None}}
+
+
+def test_the_input_of_a_line_stays_with_its_answer() -> None:
+    service: Any = Sure()
+    case = Labelled("line 1", {"samples": [1.0]}, "n")
+    [told] = scoring.by_jobs(service, service, {"model": "x"}, [case], 1)
+    assert told.input is case.input
