@@ -29,13 +29,12 @@ from models.regression import is_regression
 from models.signature import CLASS_MAPS, Signature, Tensor
 from models.table_guess import GuessedFeature, example_rows, guessed_features, is_table, mapped
 from models.tensor_guess import guessed_tensors
-from models.text_guess import TOKENIZER, beside, guessed_text, is_text
+from models.text_guess import TEXTS, TOKENIZER, WRITERS, TextTable, beside, text_table
 
 MODEL_NAME: Final = "model.onnx"
 TENSORS: Final = "tensor"  # the pipeline for all that no other knows
 TABLE: Final = "tabular-classification"
 REGRESSION: Final = "tabular-regression"
-TEXTS: Final = "text-classification"
 LARGEST_BYTES: Final = 2 * 1024**3  # protobuf's limit
 FILL_RANGES: Final = (
     'give each number its range, as in { name = "age", title = "Age", unit = "a", minimum = 18.0, maximum = 110.0 }:\n'
@@ -92,12 +91,12 @@ def write_skeleton(model: Path, folder: Path, name: str, data: Path | None = Non
         raise BundleRefused(Fault(model.name, "onnx_invalid", "the file is not an ONNX model")) from error
     if cut := node_fault(content) or repeated_fault(content):
         raise BundleRefused(Fault(model.name, "onnx_invalid", cut))
-    guess = _guessed(signature, content, data)
+    guess = _guessed(signature, content, model.parent, data)
     with _new_folder(folder):
         shutil.copyfile(model, folder / MODEL_NAME)
         for location in sorted(external_locations(content)):
             _copy_beside(model.parent, folder, location)
-        if guess.pipeline == TEXTS and (tokenizer := beside(model)):
+        if guess.pipeline in (TEXTS, WRITERS) and (tokenizer := beside(model)):
             shutil.copyfile(tokenizer, folder / TOKENIZER)
         (folder / MANIFEST_NAME).write_text(_manifest(name, guess), encoding="utf-8")
         (folder / GOLDEN_NAME).write_text(_golden(guess.examples), encoding="utf-8")
@@ -155,11 +154,11 @@ def _copy_beside(source: Path, folder: Path, location: str) -> None:
     shutil.copyfile(path, folder / location)
 
 
-def _guessed(signature: Signature, content: Any, data: Path | None) -> _Guess:
+def _guessed(signature: Signature, content: Any, folder: Path, data: Path | None) -> _Guess:
     """The pipeline that the shapes suggest. Raises BundleRefused if there is none, or if `data` does not fit it."""
     inputs = signature.inputs
-    if is_text(signature):
-        guess = _of_text(inputs, content.graph)
+    if table := text_table(signature, content.graph, folder):
+        guess = _of_text(table)
     elif is_regression(signature, content.graph):
         guess = _of_regression(signature, content.graph, data)
     elif is_table(inputs):
@@ -168,7 +167,7 @@ def _guessed(signature: Signature, content: Any, data: Path | None) -> _Guess:
         guess = _of_image(inputs[0], parameters)
     else:
         guess = _of_tensors(signature, content.graph)
-    if guess.pipeline not in (TENSORS, REGRESSION):
+    if guess.pipeline not in (TENSORS, REGRESSION, WRITERS):
         _add_output(guess, signature, content)
     if any(tensor.shape[:1] == (1,) for tensor in inputs):
         advice = "the graph takes one row at a time, so batches gain nothing: say so, or export it with a dynamic first axis"
@@ -283,25 +282,10 @@ def _of_image(first: Tensor, parameters: Sequence[str]) -> _Guess:
     return guess
 
 
-def _of_text(inputs: Sequence[Tensor], graph: Any) -> _Guess:
-    found, place = guessed_text(inputs, graph), f"{MANIFEST_NAME}: parameters"
-    guess = _Guess(TEXTS)
-    guess.examples = [{"text": FILL_IN}] * FEWEST_CASES
-    guess.parameters += [
-        "longest = 20000",
-        f"vocabulary = {found.vocabulary or 1}",
-        f"max_tokens = {found.max_tokens}",
-        f"token_types = {str(found.token_types).lower()}",
-        f'example = "{FILL_IN}"',
-    ]
-    guess.left += [
-        (TOKENIZER, "the model's own; it is copied if it is beside the ONNX file"),
-        (
-            f"{place}.vocabulary, max_tokens",
-            "check what was read from the graph's tables; give the script, too",
-        ),
-        (f"{place}.example", "a text to show, made up"),
-    ]
+def _of_text(table: TextTable) -> _Guess:
+    guess = _Guess(table.pipeline, examples=[{"text": FILL_IN}] * FEWEST_CASES, parameters=[*table.lines])
+    guess.left.append((TOKENIZER, "the model's own; it is copied if it is beside the ONNX file"))
+    guess.left += [(f"{MANIFEST_NAME}: parameters.{keys}", advice) for keys, advice in table.left]
     return guess
 
 

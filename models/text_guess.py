@@ -1,12 +1,19 @@
 """What can be read from a graph of texts, as Hugging Face exports it: its vocabulary, and how many tokens it takes."""
 
+from __future__ import annotations
+
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from models.manifest import FILL_IN
 from models.signature import Signature, Tensor
 
+TEXTS: Final = "text-classification"
+WRITERS: Final = "text-generation"
 TOKENIZER: Final = "tokenizer.json"
 IDS: Final = "input_ids"
 TYPES: Final = "token_type_ids"
@@ -14,6 +21,48 @@ _INPUTS: Final = frozenset((IDS, "attention_mask", TYPES))
 _STEP: Final = 16  # of max_tokens
 _MOST: Final = 512  # where the graph tells nothing: BERT's
 _SHORT: Final = 4096  # rows of a table of positions, at most
+_KEYS: Final = "past_key_values."
+_CONFIGS: Final = ("generation_config.json", "config.json")  # what exporters write beside a graph
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A pipeline, lines of its `[parameters]`, and what remains to be done: keys and advice."""
+
+    pipeline: str
+    lines: tuple[str, ...]
+    left: tuple[tuple[str, str], ...]
+
+
+def text_table(signature: Signature, graph: Any, folder: Path) -> TextTable | None:
+    """What to write for a graph of texts that was exported into `folder`; None for other graphs."""
+    if cache := guessed_cache(signature):
+        return _of_decoder(cache, guessed_text(signature.inputs, graph), end_tokens(folder))
+    if not is_text(signature):
+        return None
+    found = guessed_text(signature.inputs, graph)
+    lines = [f"max_tokens = {found.max_tokens}", f"token_types = {str(found.token_types).lower()}"]
+    advice = "check what was read from the graph's tables; give the script, too"
+    return _table(TEXTS, found, lines, ("vocabulary, max_tokens", advice))
+
+
+def _of_decoder(cache: CacheGuess, found: TextGuess, ends: Sequence[int]) -> TextTable:
+    """Half of the positions for what is read, the rest for what is written."""
+    half = max(_STEP, found.max_tokens // 2 // _STEP * _STEP)
+    lines = [
+        f"max_tokens = {half}",
+        f"max_new_tokens = {max(1, found.max_tokens - half)}",
+        f"cache = {{ layers = {cache.layers}, heads = {cache.heads}, head_size = {cache.head_size} }}",
+        f"end = {[*ends]}",
+    ]
+    advice = "check what was read from the graph's tables: tokens, and the positions that the model has"
+    end = "check the tokens that end an answer" if ends else "give the tokens that end an answer"
+    return _table(WRITERS, found, lines, ("vocabulary, max_tokens, max_new_tokens", advice), ("end", end))
+
+
+def _table(pipeline: str, found: TextGuess, lines: Sequence[str], *left: tuple[str, str]) -> TextTable:
+    first, last = ("longest = 20000", f"vocabulary = {found.vocabulary or 1}"), f'example = "{FILL_IN}"'
+    return TextTable(pipeline, (*first, *lines, last), (*left, ("example", "a text to show, made up")))
 
 
 @dataclass(frozen=True)
@@ -31,6 +80,37 @@ def is_text(signature: Signature) -> bool:
     whole = all(tensor.element in {"int64", "int32"} and len(tensor.shape) == 2 for tensor in inputs)
     scores = any(word in tensor.name.lower() for tensor in signature.outputs for word in ("logit", "prob"))
     return whole and scores and {IDS, "attention_mask"} <= {tensor.name for tensor in inputs} <= _INPUTS
+
+
+@dataclass(frozen=True)
+class CacheGuess:
+    """The keys and values that a decoder takes: how many layers, of how many heads of which size."""
+
+    layers: int
+    heads: int
+    head_size: int
+
+
+def guessed_cache(signature: Signature) -> CacheGuess | None:
+    """The cache of a decoder alone, as Optimum and onnxruntime-genai's builder name its tensors; None for other graphs."""
+    names = {tensor.name for tensor in signature.outputs}
+    keys = [each for each in signature.inputs if each.name.startswith(_KEYS) and each.name.endswith(".key")]
+    alone = all(each.name == f"{_KEYS}{layer}.key" for layer, each in enumerate(keys))
+    if not (keys and alone and "logits" in names and IDS in {each.name for each in signature.inputs}):
+        return None
+    _, heads, _, size = keys[0].shape if len(keys[0].shape) == 4 else (None, None, None, None)
+    return None if heads is None or size is None else CacheGuess(len(keys), heads, size)
+
+
+def end_tokens(folder: Path) -> list[int]:
+    """The tokens that end an answer, if a file of the export in `folder` names them."""
+    for name in _CONFIGS:
+        with suppress(OSError, ValueError, AttributeError):
+            found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
+            every = found if isinstance(found, list) else [found]
+            if all(type(each) is int and each >= 0 for each in every):
+                return every
+    return []
 
 
 def guessed_text(inputs: Sequence[Tensor], graph: Any) -> TextGuess:

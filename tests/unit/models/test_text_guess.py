@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from models.checking import sealed
 from models.manifest import FILL_IN
 from models.skeleton import write_skeleton
+from tests.unit.models.example_decoders import CACHE, decoder_graph, lone_graph
 from tests.unit.models.example_texts import TOKENS, write_tokenizer
 
 
@@ -67,3 +69,36 @@ def test_a_graph_of_tokens_that_gives_no_scores_is_served_as_tensors(tmp_path: P
     folder = started(tmp_path, graph("vectors_of_texts"))
     assert 'pipeline = "tensor"' in (folder / "manifest.toml").read_text()
     assert not (folder / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize("ends", [3, [3]])
+def test_an_exported_decoder_needs_only_its_places_filled_in(tmp_path: Path, ends: object) -> None:
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "config.json").write_text(json.dumps({"eos_token_id": ends, "model_type": "gpt2"}))
+    folder = started(tmp_path, lone_graph())
+    for name in ("manifest.toml", "CARD.md"):
+        (folder / name).write_text((folder / name).read_text().replace(FILL_IN, "Filled in"))
+    texts = ["fever", "no fever", "cough", "no cough", "pain."]
+    (folder / "golden.json").write_text(json.dumps({"cases": [{"input": {"text": each}} for each in texts]}))
+    manifest = sealed(folder, golden=True).manifest
+    assert manifest.pipeline == "text-generation"
+    limits = [manifest.parameters[name] for name in ("vocabulary", "max_tokens", "max_new_tokens")]
+    assert (manifest.parameters["cache"], manifest.parameters["end"], limits) == (CACHE, [3], [12, 32, 32])
+
+
+@pytest.mark.parametrize("written", [None, "no JSON", "[]", '{"eos_token_id": "</s>"}'])
+def test_tokens_that_end_an_answer_must_be_given_where_no_file_names_them(
+    tmp_path: Path, written: str | None
+) -> None:
+    (tmp_path / "export").mkdir()
+    if written is not None:
+        (tmp_path / "export" / "generation_config.json").write_text(written)
+    folder = write_tokenizer(tmp_path / "export")
+    onnx.save(lone_graph(), str(folder / "model.onnx"))
+    left = write_skeleton(folder / "model.onnx", tmp_path / "writer", "writer").left
+    assert ("manifest.toml: parameters.end", "give the tokens that end an answer") in left
+
+
+def test_half_of_a_model_of_encoder_and_decoder_is_no_decoder_alone(tmp_path: Path) -> None:
+    folder = started(tmp_path, decoder_graph(past=True))
+    assert 'pipeline = "tensor"' in (folder / "manifest.toml").read_text()
