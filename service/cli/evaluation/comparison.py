@@ -18,6 +18,7 @@ from service.cli.evaluation.numbers import regression
 from service.cli.evaluation.rankings import ranking
 from service.cli.evaluation.scoring import Scored
 from service.cli.evaluation.tasks import tasks
+from service.cli.evaluation.texts import texts
 
 # The type of the answers of a pipeline: results of batches do not hold it.
 TYPES: Final = {
@@ -28,6 +29,7 @@ TYPES: Final = {
     "recommendation": "recommendation",
     "semantic-search": "search",
     "tabular-regression": "regression",
+    "text-generation": "text",
     "token-classification": "entities",
 }
 
@@ -54,6 +56,7 @@ def evaluated(
         "recommendation": lambda: ranking(scored, "items"),
         "regression": lambda: regression(scored),
         "search": lambda: ranking(scored),
+        "text": lambda: texts(scored),
     }
     if kind not in comparisons:
         raise click.UsageError(
