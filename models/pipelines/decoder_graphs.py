@@ -107,7 +107,7 @@ class LoneDecoder:
         """See decoding.Decoder."""
         last = np.array(tokens, np.int64)[:, None]
         self._ids = np.concatenate([self._ids[parents], last], axis=1)
-        self._cache = {name: _taken(value, parents) for name, value in self._cache.items()}
+        self._cache = _taken(self._cache, parents)
         return self._scores(last if self._given.cache else self._ids, first=False)
 
     def _scores(self, ids: Array, *, first: bool) -> Array:
@@ -156,8 +156,7 @@ class DecoderOfStates:
         """See decoding.Decoder."""
         last = np.array(tokens, np.int64)[:, None]
         self._ids = np.concatenate([self._ids[parents], last], axis=1)
-        self._own = {name: _taken(value, parents) for name, value in self._own.items()}
-        self._seen = {name: _taken(value, parents) for name, value in self._seen.items()}
+        self._own, self._seen = _taken(self._own, parents), _taken(self._seen, parents)
         ids = last if self._given.cache else self._ids
         return self._taken_from(self._run(self._feeds(ids, {}, first=False), self._further))
 
@@ -222,8 +221,9 @@ def _last_scores(given: Mapping[str, Array], vocabulary: int) -> Array:
     return scores
 
 
-def _taken(value: Array, parents: Sequence[int]) -> Array:
-    """The rows of `value` that are continued, in their order; the same array if they all are."""
-    if len(parents) == len(value) and all(place == row for place, row in enumerate(parents)):
-        return value
-    return value[list(parents)]
+def _taken(values: dict[str, Array], parents: Sequence[int]) -> dict[str, Array]:
+    """The rows of each of `values` that are continued, in their order; the same arrays if they all are."""
+    places = list(parents)
+    if all(len(value) == len(places) for value in values.values()) and places == list(range(len(places))):
+        return values
+    return {name: value[places] for name, value in values.items()}

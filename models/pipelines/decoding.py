@@ -78,24 +78,18 @@ class Answering:
     def __post_init__(self) -> None:
         self._chance = np.random.default_rng(self.choice.seed)
 
-    def extend(self, scores: Array) -> tuple[list[int], list[int]]:
-        """Choose what follows each live sequence, by their scores [K,V]: the parents and tokens of those that live on.
-
-        Raises PredictionInvalid for scores that are not finite.
-        """
-        if not np.isfinite(scores).all():
-            raise PredictionInvalid((0,), "a score of a token is not finite")
-        logs = _log_softmax(np.asarray(scores, np.float64))
+    def extend(self, logs: Array) -> tuple[list[int], list[int]]:
+        """Choose what follows each live sequence, by logarithms of probabilities [K,V]: parents and tokens of what lives on."""
         for row, each in enumerate(self.live):
             banned = _repeating(each.tokens, self.choice.no_repeat)
-            logs[row, banned] = -np.inf
+            logs[row, banned] = -np.inf  # its caller's, and of this step alone
         if self.choice.temperature > 0:
             chosen = [(0, self._drawn(logs[0]))]
+        elif self.choice.beams == 1:
+            chosen = [(0, int(logs[0].argmax()))]
         else:
-            chosen = _best(
-                np.array([each.log_probability for each in self.live])[:, None] + logs,
-                self.choice.beams - len(self.ended),
-            )
+            totals = logs + np.array([[each.log_probability] for each in self.live])
+            chosen = _best(totals, self.choice.beams - len(self.ended))
         return self._follow(chosen, logs)
 
     def best(self) -> Written:
@@ -123,7 +117,7 @@ class Answering:
 
     def _drawn(self, logs: Array) -> int:
         """A token drawn from the nucleus of the distribution at the temperature."""
-        heated = np.exp(_log_softmax(logs[None] / self.choice.temperature))[0]
+        heated = np.exp(_log_softmax(logs[None].astype(np.float64) / self.choice.temperature))[0]
         order = np.argsort(-heated, kind="stable")
         reached = np.cumsum(heated[order])
         kept = int(np.searchsorted(reached, self.choice.top_p * reached[-1])) + 1
@@ -142,28 +136,29 @@ def write(decoder: Decoder, choices: Sequence[Choice]) -> list[Written]:
         reason = f"the decoder gives scores of {len(scores)} rows for {len(choices)}"
         raise PredictionInvalid(tuple(range(len(choices))), reason)
     while True:
-        parents, tokens, start = list[int](), list[int](), 0
-        for index, answer in enumerate(answers):
-            count = len(answer.live)
-            if not count:
-                continue
-            try:
-                of_these, chosen = answer.extend(scores[start : start + count])
-            except PredictionInvalid as invalid:
-                raise PredictionInvalid((index,), invalid.reason) from None
+        live = [(index, answer, len(answer.live)) for index, answer in enumerate(answers) if answer.live]
+        if not live:
+            return [answer.best() for answer in answers]
+        finite = np.isfinite(scores).all(axis=1)
+        if not finite.all():
+            owners = np.repeat([index for index, *_ in live], [count for *_, count in live])
+            raise PredictionInvalid(tuple(set(owners[~finite].tolist())), "a score of a token is not finite")
+        logs, start = _log_softmax(np.asarray(scores, np.float32)), 0
+        parents, tokens = list[int](), list[int]()
+        for _, answer, count in live:
+            of_these, chosen = answer.extend(logs[start : start + count])
             parents += [start + row for row in of_these]
             tokens += chosen
             start += count
-        if not tokens:
-            return [answer.best() for answer in answers]
-        scores = decoder.go_on(parents, tokens)
+        if tokens:
+            scores = decoder.go_on(parents, tokens)
 
 
 def _log_softmax(scores: Array) -> Array:
     """Logarithms of probabilities [K,V], of scores that may be -inf but not all of a row."""
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    logs: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return logs
+    shifted: Array = scores - scores.max(axis=1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted
 
 
 def _best(totals: Array, count: int) -> list[tuple[int, int]]:
