@@ -157,10 +157,10 @@ class PlaceFinder:
 
     def find(
         self, value: PlacedInput, recommended: str | None, most: int
-    ) -> tuple[list[RankedPlace], PlaceSearchResult | None]:
+    ) -> tuple[list[RankedPlace], PlaceSearchResult]:
         """The places for the service that is wanted, or else for the recommended one."""
         if value.latitude is None or value.longitude is None:
-            return [], None
+            return [], self._told(value, None, 0, "no coordinates were sent: send latitude and longitude")
         name = value.service or recommended
         if name is None:
             return [], self._told(value, None, 0, "no service is wanted and none is recommended: send one")

@@ -95,7 +95,9 @@ class PlaceSearchResult(TypedResult):
         str | None,
         Field(description="asked for, or else recommended first; in an emergency its kind of place"),
     ]
-    kind: Annotated[str | None, Field(description="the kind of place that has it")]
+    kind: Annotated[
+        str | None, Field(description="the kind of place that has it; null if no place was looked for")
+    ]
     within_km: float
     none_because: Annotated[str | None, Field(description="why no place is named; null if some are")]
     kind_unknown: Annotated[
@@ -109,4 +111,4 @@ class PlacedResult(RecommendationResult):
     """Ranked items, and ranked places for the first of them or for the service that was asked for."""
 
     places: list[RankedPlace]
-    place_search: Annotated[PlaceSearchResult | None, Field(description="null if no coordinates were sent")]
+    place_search: PlaceSearchResult

@@ -45,7 +45,7 @@ class PlacedRecommender:
         answered = {name: getattr(ranked, name) for name in RecommendationResult.model_fields}
         if places and ranked.abstained:
             answered |= {"abstained": False, "abstain_reason": None}
-        elif ranked.abstained and value.service is not None and search is not None:
+        elif ranked.abstained and value.service is not None:
             answered["abstain_reason"] = search.none_because
         return PlacedResult(
             **{**answered, "unknown": [*ranked.unknown, *unknown]}, places=places, place_search=search

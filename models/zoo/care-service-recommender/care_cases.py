@@ -2,6 +2,18 @@
 
 GOLDEN: list[tuple[str, dict[str, object]]] = [
     (
+        "a stroke in Liverpool, an emergency: hospitals with an emergency department",
+        {
+            "diagnoses": ["434.91"],
+            "age": 77.0,
+            "sex": "female",
+            "latitude": 53.4108,
+            "longitude": -2.9779,
+            "urgency": "emergency",
+            "at": "2026-12-01T22:15:00Z",
+        },
+    ),
+    (
         "acute kidney failure in septic shock, intensivists already asked",
         {
             "history": ["critical care"],
@@ -42,18 +54,6 @@ GOLDEN: list[tuple[str, dict[str, object]]] = [
             "present": [],
             "age": 82.0,
             "sex": "female",
-        },
-    ),
-    (
-        "a stroke in Liverpool, an emergency: hospitals with an emergency department",
-        {
-            "diagnoses": ["434.91"],
-            "age": 77.0,
-            "sex": "female",
-            "latitude": 53.4108,
-            "longitude": -2.9779,
-            "urgency": "emergency",
-            "at": "2026-12-01T22:15:00Z",
         },
     ),
     (

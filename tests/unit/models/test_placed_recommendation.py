@@ -118,9 +118,10 @@ def test_without_anything_of_the_patient_places_alone_are_an_answer(folder: Path
     assert found["places"][0]["open"] is None
 
 
-def test_without_coordinates_nothing_is_said_of_places(folder: Path) -> None:
+def test_without_coordinates_no_place_is_named_and_it_is_said_why(folder: Path) -> None:
     found = answer(folder, history=["furosemide"])
-    assert (found["places"], found["place_search"]) == ([], None)
+    assert (found["places"], found["place_search"]["kind"], found["abstained"]) == ([], None, False)
+    assert found["place_search"]["none_because"] == "no coordinates were sent: send latitude and longitude"
 
 
 def test_what_is_closed_is_ranked_behind_and_more_so_if_it_is_urgent(folder: Path) -> None:
