@@ -19,6 +19,7 @@ class Plan:
     batch_rows: int = 2_000_000
     batch_images: int = 20_000
     batch_cases: int = 20_000
+    searches: int = 2_000
     probe_jobs: int = 200
     probe_per_s: float = 20.0
     load_s: float = 10.0
@@ -35,6 +36,7 @@ QUICK = Plan(
     batch_rows=200_000,
     batch_images=3_000,
     batch_cases=1_000,
+    searches=200,
     probe_jobs=60,
     load_s=3.0,
     rest_s=2.0,

@@ -50,6 +50,12 @@ TARGETS = (
         0.85,
         at_least=True,
     ),
+    Target(
+        "documents of exact searches that approximate ones find, as a share",
+        "search_recall",
+        0.98,
+        at_least=True,
+    ),
     Target("most memory of a process while a batch of rows runs, in MB", "batch_rows_mb", 600.0),
     Target("growth of single jobs' p95 beside a batch, less a micro-batch, in ms", "batch_delay_ms", 20.0),
     Target("mean batch size with many clients", "mean_batch", 4.0, at_least=True),

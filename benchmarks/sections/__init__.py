@@ -6,6 +6,7 @@ from benchmarks.sections.half_load import HALF_LOAD
 from benchmarks.sections.idle import IDLE
 from benchmarks.sections.kinds import BATCHES_OF_KINDS
 from benchmarks.sections.many_clients import MANY_CLIENTS
+from benchmarks.sections.searches import SEARCHES
 from benchmarks.sections.section import Section
 from benchmarks.sections.webhooks import WEBHOOKS
 
@@ -18,6 +19,7 @@ SECTIONS: tuple[Section, ...] = (
     BATCH_ROWS,
     BATCH_IMAGES,
     *BATCHES_OF_KINDS,
+    SEARCHES,
 )
 
 __all__ = ["SECTIONS", "Section"]
