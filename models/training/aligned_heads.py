@@ -16,6 +16,7 @@ from models.training.batches import batches
 from models.training.encoders import Encoder
 from models.training.linear_heads import states_of
 from models.training.pair_models import Alignment
+from models.training.quick_products import quick_products
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -65,7 +66,7 @@ def fit_aligned(
     targets = torch.tensor(same).float() * (1 - SMOOTHING) + SMOOTHING / 2
     for _ in range(epochs):
         for rows in batches(_lengths(texts, pairs), BATCH, chance):
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with quick_products():
                 logits = head(*_joined(texts, [pairs[row] for row in rows]))
             loss = F.binary_cross_entropy_with_logits(logits.float(), targets[rows])
             optimiser.zero_grad()

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
 from models.training.batches import batches
+from models.training.quick_products import quick_products
 from models.training.text_models import Averaged, Convolved
 
 Floats = NDArray[np.float64]
@@ -43,7 +44,7 @@ def fit_convolved(
     targets = torch.from_numpy(classes)
     for _ in range(epochs):
         for rows in batches([len(each) for each in states], BATCH, chance):
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with quick_products():
                 scores = model(*_padded([states[row] for row in rows]))
             loss = F.cross_entropy(scores.float(), targets[rows], label_smoothing=SMOOTHING)
             optimiser.zero_grad()

@@ -16,6 +16,7 @@ from models.training.encoders import Encoder, padded
 from models.training.entities import IGNORED, Tagged, tags_of, together
 from models.training.entity_lexicon import Lexicon, Named
 from models.training.entity_models import Known, Pieces, Sizes
+from models.training.quick_products import quick_products
 
 RUN_TOKENS = 8192
 FOLDS = 10
@@ -137,7 +138,7 @@ def _states_of(recipe: Recipe, ids: Sequence[list[int]]) -> list[Tensor]:
     states: list[Tensor] = [torch.empty(0)] * len(ids)
     for rows in runs([len(each) for each in ids], RUN_TOKENS):
         given, mask = padded([ids[row] for row in rows])
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with quick_products():
             found = recipe.encoder(recipe.rows[given], mask)
         for place, row in enumerate(rows):
             states[row] = found[place, : len(ids[row])].bfloat16().clone()

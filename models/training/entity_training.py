@@ -53,6 +53,7 @@ from models.training.entity_samples import (
     together_padded,
 )
 from models.training.novelty import Mahalanobis
+from models.training.quick_products import quick_products
 
 Floats = NDArray[np.float64]
 FEEDS = ("input_ids", "attention_mask")
@@ -99,7 +100,7 @@ def fitted_head(
 
 def _loss(head: Head, samples: Sequence[Sample], pieces: Pieces) -> Tensor:
     states, known, mask, tags = together_padded(samples, pieces)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with quick_products():
         logits = head(states, known, mask)
     return F.cross_entropy(logits.float().flatten(0, 1), tags.flatten(), ignore_index=IGNORED)
 

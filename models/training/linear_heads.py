@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
 from models.training.encoders import Encoder, padded
+from models.training.quick_products import quick_products
 from models.training.text_models import HASHES, NGrams, Pooled, hashed_n_grams, pooled
 
 Floats = NDArray[np.float64]
@@ -30,7 +31,7 @@ LEAST_TEXTS = 2  # of such letters
 
 @torch.no_grad()
 def states_of(encoder: Encoder, tokens: Tokens) -> list[Tensor]:
-    """The states bfloat16 [L,H] of each text. Products are in bfloat16, which costs a quarter of float32."""
+    """The states bfloat16 [L,H] of each text. See quick_products."""
     encoder.eval()
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
     found = [torch.empty(0)] * len(tokens)
@@ -39,7 +40,7 @@ def states_of(encoder: Encoder, tokens: Tokens) -> list[Tensor]:
         while len(rows) > 1 and len(rows) * len(tokens[rows[-1]]) > RUN_TOKENS * 3 // 2:
             rows.pop()
         order = order[len(rows) :]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with quick_products():
             states = encoder(*padded([tokens[row] for row in rows])).bfloat16()
         for row, each in zip(rows, states, strict=True):
             found[row] = each[: len(tokens[row])].clone()

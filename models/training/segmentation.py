@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
 from models.training.images import ColourStatistics
 from models.training.novelty import ForeignOdds
+from models.training.quick_products import quick_products
 
 Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -164,7 +165,7 @@ def fit(
         crops = torch.stack([_crop(examples[each], chance) for each in drawn])
         images = _recoloured(crops[:, :3]).contiguous(memory_format=torch.channels_last)
         network.train()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=start is not None):
+        with quick_products(wanted=start is not None):
             logits = network(images)
         loss = _loss(logits.float(), crops[:, 3], crops[:, 4], crops[:, 5])
         optimizer.zero_grad()

@@ -32,6 +32,7 @@ from models.training.export import export, parity, save
 from models.training.figures import brier, calibration_error, interval, share
 from models.training.images import ColourStatistics, as_feed, png_input
 from models.training.novelty import Mahalanobis, novelty_figures
+from models.training.quick_products import quick_products
 from models.training.smears import CLASSES, drawn_cell
 from models.training.writing import write_golden, write_report
 
@@ -102,7 +103,7 @@ def fit(photographs: Photographs, seed: int) -> Detector:
             wanted = targets_of(
                 [each for _, each in views], (HEIGHT // STRIDE, WIDTH // STRIDE), len(CLASSES)
             )
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with quick_products():
                 centres, edges = detector(torch.stack([image for image, _ in views]))
             loss = loss_of(centres.float(), edges.float(), wanted)
             optimiser.zero_grad()

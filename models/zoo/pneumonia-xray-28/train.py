@@ -32,6 +32,7 @@ from models.training.figures import auc_with_interval, brier, calibration_error,
 from models.training.grey_changes import Ranges, augment
 from models.training.images import Residual
 from models.training.novelty import GreyNovelty
+from models.training.quick_products import quick_products
 from models.training.writing import write_golden, write_report
 
 Floats = NDArray[np.float64]
@@ -171,7 +172,7 @@ def batch_loss(network: Network, images: Tensor, labels: Tensor, weights: Tensor
     """Smoothed cross-entropy in which both classes weigh the same, whatever their shares."""
     targets = labels * (1 - SMOOTHING) + SMOOTHING / 2
     images = augment(images, TRAINING)
-    with torch.autocast("cpu", torch.bfloat16):
+    with quick_products():
         evidence = network(images.contiguous(memory_format=torch.channels_last))
     logits = evidence.float().mean((1, 2, 3))
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
