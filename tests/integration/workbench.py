@@ -101,9 +101,11 @@ class Workbench:
             *(self.model.encode({"dose": dose, "age": age}) for dose in doses), caller=caller
         )
 
-    def submit_payloads(self, *payloads: bytes, caller: Principal | None = None) -> list[UUID]:
-        """Jobs with these stored inputs."""
-        jobs = [NewJob(caller or self.caller, self.model, payload=payload) for payload in payloads]
+    def submit_payloads(
+        self, *payloads: bytes, caller: Principal | None = None, model: PublishedModel | None = None
+    ) -> list[UUID]:
+        """Jobs with these stored inputs, of the bench's model or another."""
+        jobs = [NewJob(caller or self.caller, model or self.model, payload=payload) for payload in payloads]
         with self.database.statement() as work:
             return [job.id for job in submission.submit(work, jobs)]
 
