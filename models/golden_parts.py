@@ -8,13 +8,14 @@ from models.field_codes import FieldCode
 from models.pipelines import (
     FieldFault,
     InputRejected,
+    Part,
     PartKind,
     Pipeline,
     PredictionInvalid,
     pointer_to,
     result_json,
 )
-from models.pipelines.parts import FileChecker
+from models.pipelines.parts import FileChecker, ResultFault, result_fault
 
 _FORMS: Final = {
     PartKind.FILE: 'give the file as {"data": base64}',
@@ -38,12 +39,21 @@ def golden_part(pipeline: Pipeline, name: str, value: object) -> bytes:
     found = file_bytes(value) if part.kind is PartKind.FILE else _result(value)
     if not isinstance(found, bytes):
         raise InputRejected(FieldFault(pointer_to(name), FieldCode.WRONG_TYPE, _FORMS[part.kind]))
-    if part.types and isinstance(value, dict) and value["result"].get("type") not in part.types:
-        words = f"give a result whose type is {' or '.join(part.types)}"
-        raise InputRejected(FieldFault(pointer_to(name, "result", "type"), FieldCode.NOT_ALLOWED, words))
+    if part.kind is PartKind.RESULT and isinstance(value, dict):
+        _check_result(part, name, value["result"])
     if part.kind is PartKind.FILE and isinstance(pipeline, FileChecker):
         _check_file(pipeline, name, found)
     return found
+
+
+def _check_result(part: Part, name: str, result: dict[str, object]) -> None:
+    fault = result_fault(part, result)
+    if fault is ResultFault.TYPE:
+        words = f"give a result whose type is {' or '.join(part.types)}"
+        raise InputRejected(FieldFault(pointer_to(name, "result", "type"), FieldCode.NOT_ALLOWED, words))
+    if fault is not None:
+        words = f"give a result whose model did not abstain: {fault}"
+        raise InputRejected(FieldFault(pointer_to(name, "result", "abstained"), FieldCode.NOT_ALLOWED, words))
 
 
 def _check_file(pipeline: FileChecker, name: str, content: bytes) -> None:

@@ -35,7 +35,7 @@ from models.pipelines.contract import (
     result_json,
     score_in_one_pass,
 )
-from models.pipelines.parts import Part, PartKind
+from models.pipelines.parts import Part, PartKind, Source
 from models.pipelines.registry import load_pipeline, registered_pipelines
 from models.pipelines.side_files import SideFile, no_files
 
@@ -65,6 +65,7 @@ __all__ = [
     "SideFileUnusable",
     "SinglePass",
     "SinglePassPipeline",
+    "Source",
     "TensorSpec",
     "load_pipeline",
     "no_files",

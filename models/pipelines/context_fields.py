@@ -147,6 +147,8 @@ _TYPES: Final[Mapping[str, type[ContextField]]] = {
 
 def _typed(table: object, info: Any) -> object:
     """A table of the manifest as the field that its `type` says, so that faults name the keys of that alone."""
+    if isinstance(table, ContextField):
+        return table
     kind = table.get("type") if isinstance(table, dict) else None
     if not isinstance(kind, str) or kind not in _TYPES:
         raise ValueError(f"type must be one of {', '.join(_TYPES)}")

@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from models.field_codes import Code, FieldCode
 from models.manifest import MODEL, BundleRefused, Fault
-from models.pipelines.parts import Part
+from models.pipelines.parts import Part, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,11 +164,15 @@ class Artifact:
 
 
 class Case(NamedTuple):
-    """One stored input: the bytes from `encode`, the options from `check_options`, and the parts stored separately."""
+    """One stored input: the bytes from `encode`, the options from `check_options`, and the parts stored separately.
+
+    `sources` names the jobs of those parts that are results of other jobs; a part of a golden case has none.
+    """
 
     payload: bytes
     options: Mapping[str, object] = _NOTHING
     parts: Mapping[str, bytes] = _NOTHING
+    sources: Mapping[str, Source] = MappingProxyType({})
 
 
 class Answer(NamedTuple):

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from models.pipelines.contract import SideFileUnusable
+from models.field_codes import FieldCode
+from models.pipelines.contract import FieldFault, SideFileUnusable, pointer_to
 from models.pipelines.typed_classification import Coding
 
 LIST: Final = ";"
@@ -105,6 +106,20 @@ class Catalogue:
             return (item,)
         found = (self._by_parts.get(frozenset([each])) for each in sorted(made_of))
         return tuple(item for item in found if item is not None)
+
+    def faults(self, field: str, names: Sequence[str]) -> Iterator[FieldFault]:
+        """Of a list of names that was sent as `field`: items that are withdrawn, or stand in it twice."""
+        seen: set[Hashable] = set()
+        for place, name in enumerate(names):
+            pointer = pointer_to(field, str(place))
+            for item in self.meant(name):
+                if item.withdrawn is not None:
+                    detail = f"{item.display} is withdrawn: {item.withdrawn}"
+                    yield FieldFault(pointer, FieldCode.NOT_ALLOWED, detail)
+            if (same := self.same(name)) in seen:
+                detail = f"This item stands in {field} twice, perhaps by another name: send it once."
+                yield FieldFault(pointer, FieldCode.DOUBLED, detail)
+            seen.add(same)
 
     def same(self, name: str) -> Hashable:
         """Equal for names that mean the same items. A code stands for itself: other systems have several for one item."""

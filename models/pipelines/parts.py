@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 
 class PartKind(StrEnum):
@@ -26,6 +26,15 @@ class Part:
     kind: PartKind
     required: bool = True
     types: tuple[str, ...] = ()
+
+
+class Source(NamedTuple):
+    """Whose result a part is: the id of the job, and name, version and digest of the model that gave it."""
+
+    job: str
+    model: str
+    version: str
+    digest: str
 
 
 @runtime_checkable
@@ -51,6 +60,20 @@ def take_apart(value: object, parts: Mapping[str, Part]) -> tuple[object, dict[s
     rest = {name: each for name, each in value.items() if name not in parts}
     sent = {name: value.get(name) for name, part in parts.items()}
     return rest, {name: each for name, each in sent.items() if each is not None or parts[name].required}
+
+
+class ResultFault(StrEnum):
+    """Why the result of another job cannot be read as a part."""
+
+    TYPE = "its type is none of those that the model takes"
+    ABSTAINED = "its model abstained: it holds no answer to go on with"
+
+
+def result_fault(part: Part, result: Mapping[str, object]) -> ResultFault | None:
+    """Why a result cannot be read as this part; None if it can."""
+    if part.types and result.get("type") not in part.types:
+        return ResultFault.TYPE
+    return ResultFault.ABSTAINED if result.get("abstained") is True else None
 
 
 def result_type(schema: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ reviews the ranking; of services, the manifest may add places where they are, se
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -26,7 +26,6 @@ from models.pipelines.contract import (
     InputRejected,
     ReadFile,
     TensorSpec,
-    pointer_to,
 )
 from models.pipelines.drug_safety_rule import DrugSafetyRule
 from models.pipelines.item_catalogue import Catalogue, no_parts
@@ -111,7 +110,10 @@ class Recommendation(
 
     def check(self, value: RecommendationInput) -> None:
         """Refuse items that are withdrawn or stand twice in a list, and an input that says nothing of anybody."""
-        faults = [*self._faults(HISTORY, value.history), *self._faults(PRESENT, value.present or ())]
+        faults = [
+            *self.catalogue.faults(HISTORY, value.history),
+            *self.catalogue.faults(PRESENT, value.present or ()),
+        ]
         lists: list[Any] = [value.history, value.present]
         lists += [getattr(value, each.field.name) for each in self.columns if each.informs]
         places = self.parameters.places
@@ -126,25 +128,16 @@ class Recommendation(
         if faults:
             raise InputRejected(*faults)
 
-    def _faults(self, field: str, names: Sequence[str]) -> Iterator[FieldFault]:
-        seen: set[Hashable] = set()
-        for place, name in enumerate(names):
-            pointer = pointer_to(field, str(place))
-            for item in self.catalogue.meant(name):
-                if item.withdrawn is not None:
-                    detail = f"{item.display} is withdrawn: {item.withdrawn}"
-                    yield FieldFault(pointer, FieldCode.NOT_ALLOWED, detail)
-            if (same := self.catalogue.same(name)) in seen:
-                detail = f"This item stands in {field} twice, perhaps by another name: send it once."
-                yield FieldFault(pointer, FieldCode.DOUBLED, detail)
-            seen.add(same)
-
     def open_bundle(self, folder: Path) -> Recommender | PlacedRecommender:
         """See TypedPipeline. Raises BundleRefused if the rule's tables or the places cannot be used."""
-        rule, places = self.parameters.rule, self.parameters.places
-        reviewing = (NoRule(), None) if rule is None else (rule.open(folder), rule.kind)
-        recommender = Recommender(self.catalogue, self.columns, *reviewing)
+        places, recommender = self.parameters.places, self.recommender(folder)
         return PlacedRecommender(recommender, places.open(folder, self.services)) if places else recommender
+
+    def recommender(self, folder: Path) -> Recommender:
+        """What ranks items and has the rule review them. Raises BundleRefused if its tables cannot be used."""
+        rule = self.parameters.rule
+        reviewing = (NoRule(), None) if rule is None else (rule.open(folder), rule.kind)
+        return Recommender(self.catalogue, self.columns, *reviewing)
 
 
 def _base_of(parameters: RecommendationParameters) -> type[RecommendationInput]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,6 +34,7 @@ from models.pipelines.contract import (
     Scoring,
     pointer_to,
 )
+from models.pipelines.parts import Source
 from models.pipelines.side_files import READ
 from models.pipelines.typed_faults import MOST, field_faults
 from models.pipelines.typed_parts import parts_of
@@ -89,11 +91,12 @@ OptionsT_contra = TypeVar("OptionsT_contra", bound=TypedOptions, contravariant=T
 
 
 class TypedCase(NamedTuple, Generic[InputT_co, OptionsT_co]):
-    """One stored input, decoded, with the options of its job."""
+    """One stored input, decoded, with the options of its job; parts and sources as in Case."""
 
     input: InputT_co
     options: OptionsT_co
     parts: Mapping[str, bytes]
+    sources: Mapping[str, Source] = MappingProxyType({})
 
 
 class TypedScoring(Protocol[InputT_contra, ResultT_co, OptionsT_contra]):
@@ -237,7 +240,7 @@ class _CheckedScoring(Generic[ParametersT, InputT, ResultT, OptionsT]):
             read = self._pipeline.read_input(case.payload)
         except InputRejected as rejected:
             raise RowFault(index, rejected.faults[0]) from None
-        return TypedCase(read, self._pipeline.read_options(case.options), case.parts)
+        return TypedCase(read, self._pipeline.read_options(case.options), case.parts, case.sources)
 
     def _answers(self, found: Sequence[ResultT | tuple[ResultT, Sequence[Artifact]]]) -> list[Answer]:
         """The results as they are stored. Raises PredictionInvalid for those that do not fit their type."""

@@ -19,12 +19,16 @@ INSERT INTO job_input (job_id, name, tenant_id, payload, upload_id, source_job_i
 SELECT * FROM unnest(%(job_ids)b::uuid[], %(names)s::text[], %(tenant_ids)b::uuid[], %(payloads)b::bytea[],
                      %(upload_ids)s::uuid[], %(source_job_ids)s::uuid[])
 """
-# The result by a scalar subquery: it is found by its key, whatever the plan.
+# Result and model by scalar subqueries: they are found by their keys, whatever the plan.
 READ = """
 SELECT job_id, name, payload, upload_id, source_job_id, (
     SELECT payload FROM job_result
     WHERE job_result.job_id = job_input.source_job_id AND job_result.tenant_id = job_input.tenant_id
-) AS result
+) AS result, (
+    SELECT jsonb_build_object('model', name, 'version', version, 'digest', digest) FROM model_version WHERE id = (
+        SELECT model_version_id FROM job WHERE job.id = job_input.source_job_id AND job.tenant_id = job_input.tenant_id
+    )
+) AS source
 FROM job_input WHERE job_id = ANY (%(job_ids)s)
 """
 
@@ -41,7 +45,7 @@ class NewPart:
 
 @dataclass(frozen=True)
 class StoredPart:
-    """A part of a job, still sealed. `result` is that of the source job; None where it is gone."""
+    """A part of a job, still sealed. `result` is that of the source job, and `source` its model; None where they are gone."""
 
     job_id: UUID
     name: str
@@ -49,6 +53,7 @@ class StoredPart:
     upload_id: UUID | None
     source_job_id: UUID | None
     result: bytes | None
+    source: Mapping[str, str] | None  # model, version and digest
 
 
 def store(work: UnitOfWork, new: Iterable[tuple[UUID, Principal, Sequence[NewPart]]]) -> None:

@@ -16,7 +16,7 @@ from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.problem_codes import JobProblem
 from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
-from workers.jobs.parts import READ_STEP_S, PartReader, PartUnfit
+from workers.jobs.parts import READ_STEP_S, PartReader, PartUnfit, sources
 from workers.jobs.write_back import BLOBS_AWAY, Requeue
 from workers.pool import LoadedModel
 
@@ -69,7 +69,8 @@ class InputReader:
         for job in jobs:
             try:
                 payload, options = self._payload(job), self._options(job) or defaults
-                cases.append(OpenedJob(job, Case(payload, options, self._parts.opened(job, loaded, stored))))
+                parts = self._parts.opened(job, loaded, stored)
+                cases.append(OpenedJob(job, Case(payload, options, parts, sources(job, stored))))
             except PartUnfit as unfit:
                 endings.append(Ending(job.lease, problem=unfit.problem, quarantined=unfit.quarantined))
             except PayloadUnreadable:

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
-from models.pipelines import Part
+from models.pipelines import Part, Source
+from models.pipelines.parts import ResultFault, result_fault
 from service.accounts import TenantCiphers
 from service.db import Database
 from service.jobs import inputs
@@ -32,6 +33,14 @@ SOURCE_UNFIT = Problem(
     JobProblem.SOURCE_RESULT_UNFIT,
     "A result that this job reads is of a type that the model does not take. Name a job of another model.",
 )
+
+
+SOURCE_ABSTAINED = Problem(
+    JobProblem.SOURCE_RESULT_UNFIT,
+    "The model of a result that this job reads abstained, so there is no answer to go on with. Read that job for the reason, "
+    "and name one that has an answer.",
+)
+_UNFIT = {ResultFault.TYPE: SOURCE_UNFIT, ResultFault.ABSTAINED: SOURCE_ABSTAINED}
 
 
 class PartUnfit(Exception):
@@ -84,9 +93,18 @@ class PartReader:
         if part.result is None:
             raise PartUnfit(SOURCE_GONE)
         content = inputs.open_result(cipher, job.tenant_id, part)
-        if wanted.types and from_json(content).get("type") not in wanted.types:
-            raise PartUnfit(SOURCE_UNFIT, quarantined=False)
+        if (fault := result_fault(wanted, from_json(content))) is not None:
+            raise PartUnfit(_UNFIT[fault], quarantined=False)
         return content
+
+
+def sources(job: ClaimedJob, stored: Stored) -> dict[str, Source]:
+    """The jobs whose results are parts of a job, by name of the part."""
+    return {
+        each.name: Source(job=str(each.source_job_id), **each.source)
+        for each in stored.get(job.lease.id, ())
+        if each.source is not None
+    }
 
 
 def _lacking(wanted: Mapping[str, Part], found: Sequence[StoredPart]) -> set[str]:
