@@ -23,6 +23,7 @@ WEB_ADDRESS: Final = r"^https?://\S+$"
 DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 ICD10_CODE: Final = r"^[A-Z][0-9][0-9A-Z]\.?[0-9A-Z]{0,4}$"
 SNOMED_CODE: Final = r"^[0-9]{6,18}$"
+DIGEST: Final = r"^sha256:[0-9a-f]{64}$"
 
 NAME_RULE: Final = (
     "write lower-case letters and digits, in words joined by single hyphens, at most 64, such as sepsis-risk"
@@ -44,6 +45,7 @@ FORMS: Final[Mapping[str, str]] = {
     DATE: "write the date as year-month-day, such as 2026-11-30",
     ICD10_CODE: "write an ICD-10 code or the beginning of one, such as E11 or E11.9",
     SNOMED_CODE: "write a SNOMED CT identifier of 6 to 18 digits, such as 38341003",
+    DIGEST: "write sha256: and the 64 hex digits of the bundle's digest, as `medqueue models check` says them",
 }  # what to write for a pattern that a table's field has
 Context = Mapping[str, Any]
 

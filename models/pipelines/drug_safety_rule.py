@@ -76,6 +76,14 @@ class DrugSafetyRule(ManifestTable):
             raise BundleRefused(Fault(wrong.path, "side_file_unusable", wrong.detail)) from None
 
 
+def opened_ingredients(folder: Path, rule: DrugSafetyRule) -> Ingredients:
+    """What the rule's tables know by name. Raises BundleRefused."""
+    try:
+        return Ingredients.read(_reading(folder), rule.folder)
+    except TableUnusable as wrong:
+        raise BundleRefused(Fault(wrong.path, "side_file_unusable", wrong.detail)) from None
+
+
 class DrugSafetyReview:
     """Reviews rankings of drugs. One instance serves all threads."""
 

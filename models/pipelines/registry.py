@@ -41,6 +41,7 @@ _BUILT_IN: Final = {
     "text-embedding": "models.pipelines.text_embedding",
     "timeseries-classification": "models.pipelines.timeseries_classification",
     "token-classification": "models.pipelines.token_classification",
+    "treatment-plan": "models.pipelines.treatment_plan",
 }
 _IMPORTED: Final[dict[str, str]] = {}  # package -> the version whose code this process runs
 

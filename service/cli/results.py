@@ -159,6 +159,17 @@ COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
         Column("WHY", ("reason",), whole=True),
         Column("BECAUSE OF", ("because",), _fired),
     ),
+    ("treatment_plan", "diagnoses"): (
+        Column("DIAGNOSIS", ("display",)),
+        Column("LABEL", ("label",)),
+        Column("PROBABILITY", ("probability",), SHARE),
+        Column("CODE", ("code",), _code),
+        Column("MODEL", ("model",)),
+        Column("VERSION", ("model_version",)),
+        Column("JOB", ("job",)),
+        Column("USED BY", ("used_by",)),
+        Column("NOT USED BECAUSE", ("unrecognised",), whole=True),
+    ),
     ("recommendation", "removed"): OBJECTIONS,
     ("recommendation", "flagged"): OBJECTIONS,
 }
@@ -186,19 +197,25 @@ UNITS: Final[Mapping[tuple[str, str], str]] = {
 
 
 def result(found: Json) -> list[RenderableType]:
-    """A result: single values first, then a table for each list of objects, then its files."""
+    """A result: single values first, then a table for each list of objects, then results within it, then its files."""
+    return [text("\nResult", "bold"), *_shown(found)]
+
+
+def _shown(found: Json) -> list[RenderableType]:
     kind = str(found.get("type"))
     pairs, tables = [], list[RenderableType]()
     for name, value in found.items():
         if name == ARTIFACTS:
             continue
-        if rows := _rows(kind, name, value):
+        if isinstance(value, Mapping) and value.get("type") in _ANSWERS:
+            tables += [text(f"\n{name.capitalize()}", "bold cyan"), *_shown(dict(value))]
+        elif rows := _rows(kind, name, value):
             tables.append(Group(text(f"\n{name} ({len(rows)})", "bold"), _table(kind, name, rows)))
         else:
             pairs.append((name, single(kind, name, value)))
     if listed := found.get(ARTIFACTS):
         tables += [text("\nArtifacts", "bold"), artifacts(listed)]
-    return [text("\nResult", "bold"), fields(pairs), *tables]
+    return [fields(pairs), *tables]
 
 
 def single(kind: str, name: str, value: Any) -> object:
@@ -346,6 +363,14 @@ def advice(found: Json) -> str:
     return " ".join([*care, *(items or ["no advice"]), *more, *([f"({counts})"] if counts else [])])
 
 
+def plan(found: Json) -> str:
+    """The diagnoses that a plan follows, and each of its sections, in one line."""
+    used = few(each["display"] or each["label"] for each in found["diagnoses"] if each["used_by"])
+    sections = {name: part for name, part in found.items() if isinstance(part, dict) and "type" in part}
+    told = [f"{name}: {_ANSWERS[part['type']](part)}" for name, part in sections.items()]
+    return ". ".join([f"after {used}", *told])
+
+
 _ANSWERS: Final[Mapping[str, Callable[[Json], str]]] = {
     "advice": advice,
     "detections": lambda found: few(f"{count} {label}" for label, count in found["counts"].items()),
@@ -362,4 +387,5 @@ _ANSWERS: Final[Mapping[str, Callable[[Json], str]]] = {
     "recommendation": ranking,
     "molecule-property": lambda found: few(_task(name, each) for name, each in found["tasks"].items()),
     "regression": _number_found,
+    "treatment_plan": plan,
 }

@@ -21,6 +21,12 @@ def golden(index: int = 0) -> dict[str, Any]:
     return copy.deepcopy(_golden()[index % len(_golden())])
 
 
+def golden_cases(model: str) -> list[dict[str, Any]]:
+    """All golden cases of a bundled model."""
+    found: list[dict[str, Any]] = json.loads((ZOO / model / "golden.json").read_text())["cases"]
+    return found
+
+
 def submission(index: int = 0, **fields: Any) -> dict[str, Any]:
     """The body of a good submit of the tabular model; `fields` are added or replaced."""
     return {"model": BREAST_CANCER, "input": golden(index)["input"], **fields}
@@ -52,4 +58,4 @@ def image(side: int = 64, kind: str = "PNG", seed: int = 1) -> bytes:
 
 @cache
 def _golden() -> Any:
-    return json.loads((ZOO / BREAST_CANCER / "golden.json").read_text())["cases"]
+    return golden_cases(BREAST_CANCER)

@@ -45,6 +45,7 @@ class Result(TypedResult):
     first_label: str
     scan: str
     prior: str | None
+    source: list[str] | None
     score: float
 
 
@@ -58,6 +59,7 @@ class Scoring:
                 first_label=finding["label"],
                 scan=case.parts["scan"].decode(),
                 prior=case.parts["prior"].decode() if "prior" in case.parts else None,
+                source=list(case.sources["finding"]) if case.sources else None,
                 score=float(score[0]),
             )
             for case, finding, score in zip(cases, found, scores, strict=True)

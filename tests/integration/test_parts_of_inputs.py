@@ -99,6 +99,19 @@ def test_a_case_is_scored_with_its_file_and_the_result_that_it_names(
     assert len(bench.blobs.blobs) == len([name for name in bench.blobs.blobs if "models" in name]) + 1
 
 
+def test_a_case_is_told_whose_result_it_reads(desk: Desk, bench: Workbench, looking: PublishedModel) -> None:
+    first, other = bench.submit(50.0, 20.0)
+    bench.score()
+    ids = [desk.submit(bench.caller, look(each)).id for each in (first, other)]
+    score(bench, looking)
+    [model] = bench.rows(
+        "SELECT name, version, digest FROM model_version WHERE id = %s", bench.view(first).model_version_id
+    )
+    assert [result_of(bench, job_id)["source"] for job_id in ids] == [
+        [str(job_id), *model] for job_id in (first, other)
+    ]
+
+
 def test_jobs_of_one_claim_each_get_their_own_parts(
     desk: Desk, bench: Workbench, looking: PublishedModel
 ) -> None:
@@ -269,20 +282,30 @@ def test_a_job_whose_source_is_restored_is_scored_after_a_requeue(
     assert result_of(bench, job_id)["scan"] == SCAN.decode()
 
 
-def test_a_result_whose_type_only_the_worker_sees_is_not_scored_with(
-    desk: Desk, bench: Workbench, looking: PublishedModel
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ({"type": "regression"}, "of a type that the model does not take"),
+        ({"type": "classification", "label": None, "abstained": True}, "abstained"),
+    ],
+)
+def test_a_result_that_only_the_worker_sees_to_be_unfit_is_not_scored_with(
+    desk: Desk, bench: Workbench, looking: PublishedModel, result: dict[str, Any], words: str
 ) -> None:
-    """A model whose schema does not say what its results are: the worker looks before it scores."""
+    """Of a model whose schema does not say what its results are, or that abstained unnoticed: the worker looks itself."""
     first = first_job(bench)
     job_id = desk.submit(bench.caller, look(first)).id
     sealed = bench.caller.cipher.seal(
-        json.dumps({"type": "regression"}).encode(),
+        json.dumps(result).encode(),
         f"job_result.payload|{bench.caller.tenant_id}|{first}".encode(),
     )
     bench.rows("UPDATE job_result SET payload = %s WHERE job_id = %s", sealed, first)
     score(bench, looking)
     assert bench.outcomes([job_id]) == ["source_result_unfit"]
-    assert bench.view(job_id).state is JobState.FAILED
+    view = bench.view(job_id)
+    assert view.state is JobState.FAILED
+    assert view.problem is not None
+    assert words in view.problem["detail"]
 
 
 def test_an_upload_whose_blob_is_gone_puts_the_job_back(

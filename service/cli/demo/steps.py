@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from models.field_codes import FieldCode
+from models.pipelines.parts import PartKind, part_kind
 from service.cli import job_tables, tables
 from service.cli.batches import watching
 from service.cli.client import ApiClient, Json
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 BIOPSY = "breast-cancer-wisconsin"
 XRAY = "pneumonia-xray-28"
+PLAN = "treatment-plan-recommender"
 WAIT_S = 30.0
 ONE_BY_ONE = 5
 BULK = 300
@@ -100,6 +102,8 @@ def every_model(tour: Tour) -> None:
     tour.say("One case of each model. An answer that is not the known one would end this demo.")
     scored = []
     for case in (known_cases(name)[0] for name in bundled_models()):
+        if reads_results(models[case.model]["input_schema"]):
+            continue  # it needs another job: see the plan
         wanted = options_for_picture(models[case.model]["options_schema"]) if tour.pictures else {}
         scored.append((case, tour.score(case, options=wanted)))
     kinds = {name: model["task"] for name, model in models.items()}
@@ -118,6 +122,11 @@ def every_model(tour: Tour) -> None:
     for case, job in scored:
         for file in tour.keep_pictures(case, job):
             tour.say(f"The answer of {case.model}, drawn: {file}")
+
+
+def reads_results(schema: Json) -> bool:
+    """Whether an input of this schema names other jobs, whose results are read."""
+    return any(part_kind(each) is PartKind.RESULT for each in schema.get("properties", {}).values())
 
 
 def options_for_picture(schema: Json | None) -> Json:
@@ -165,6 +174,35 @@ def image(tour: Tour) -> None:
     case.verify(uploaded)
     tour.show(_answers([(case, inline), (case, uploaded)]))
     tour.show(job_tables.job(uploaded))
+
+
+def plan(tour: Tour) -> None:
+    """A diagnosis, and a plan that waits for it, submitted together; a drug that the patient must not get is removed."""
+    xray = next(case for case in known_cases(XRAY) if case.expected["label"] == "pneumonia")
+    diagnosis = tour.submit(xray)
+    patient = {"age": 66.0, "sex": "male", "unit": "MICU", "interventions": ["mechanical ventilation"],
+               "drugs": ["norepinephrine", "propofol"], "diagnoses": ["A41.9"], "allergies": ["penicillin"]}  # fmt: skip
+    wanted = {"model": PLAN, "input": {"diagnosis": {"job": diagnosis["id"]}, **patient}}
+    accepted = tour.api.submit(wanted)
+    if accepted["state"] != "waiting":
+        raise DemoFailed(f"The plan is {accepted['state']} when it is submitted.")
+    job = until_ended(tour.api, accepted["id"], WAIT_S)
+    read = tour.api.job(diagnosis["id"])
+    xray.verify(read)
+    if job["state"] != "succeeded" or not job["result"]["diagnoses"][0]["used_by"]:
+        raise DemoFailed(f"Job {job['id']} of {PLAN} is {job['state']}: {job.get('problem')}")
+    removed = [each for each in job["result"]["drugs"]["removed"] if each["against"] == "penicillin"]
+    if not removed:
+        raise DemoFailed("No drug was removed although the patient is allergic to penicillin.")
+    tour.say(
+        "An X-ray and, before anybody knows what it shows, a plan for the same patient: it waits for the answer."
+    )
+    tour.show(tables.fields([
+        ("the X-ray shows", job_tables.answer(read)),
+        ("the plan was", f"{accepted['state']}, after {', '.join(accepted['after'])}"),
+        *((f"{each['display']} was removed", f"{each['level']}: {each['explanation']}") for each in removed),
+    ]))  # fmt: skip
+    tour.show(job_tables.job(job))
 
 
 def stat_priority(tour: Tour) -> None:
@@ -296,6 +334,7 @@ STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
     ("One patient after another", one_by_one),
     ("A whole ward at once", in_bulk),
     ("An image", image),
+    ("A diagnosis, and a plan that waits for it", plan),
     ("A stat case overtakes", stat_priority),
     ("A slip of the pen", slip_of_the_pen),
     ("The audit trail", trail),

@@ -49,6 +49,7 @@ from models.pipelines.molecule_tasks import (
 )
 from models.pipelines.one_text import OneTextParameters
 from models.pipelines.place_search import PlaceSearch, PlaceWeights
+from models.pipelines.plan_parameters import AdviceSection, DrugSection, Origin, PlanParameters, Section
 from models.pipelines.recommendation import RecommendationParameters
 from models.pipelines.segmentation_types import InstanceParameters, SegmentationParameters
 from models.pipelines.semantic_search import Relevance, SearchParameters
@@ -123,6 +124,11 @@ TABLES: dict[str, type[ManifestTable]] = {
     "A tensor": TensorTable,
     "`[parameters]` of `timeseries-classification`": SeriesParameters,
     "A measure": Measure,
+    "`[parameters]` of `treatment-plan`": PlanParameters,
+    "A section of a plan": Section,
+    "Drugs in a plan": DrugSection,
+    "Advice in a plan": AdviceSection,
+    "The origin of a section": Origin,
     "A feature": FeatureTable,
     "A number": Feature,
     "A whole number": IntegerFeature,
@@ -153,6 +159,7 @@ SHARED = (
     ImageFileParameters,
     ImageFeedParameters,
     LabelParameters,
+    Section,
     TextParameters,
     EncoderParameters,
 )

@@ -261,8 +261,11 @@ def test_a_check_tells_of_a_bundle_that_its_pipeline_cannot_open(site: Path, tmp
 def test_every_built_in_pipeline_can_be_loaded(name: str) -> None:
     made = example(name)
     files: ReadFile = no_files
-    if bundled := {"advice": "health-advice-recommender", "recommendation": "medication-recommender"}.get(
-        name
-    ):
+    own = {
+        "advice": "health-advice-recommender",
+        "recommendation": "medication-recommender",
+        "treatment-plan": "treatment-plan-recommender",
+    }
+    if bundled := own.get(name):
         made, files = read_bundle(ZOO / bundled).manifest, side_files(ZOO / bundled)
     assert bool(load_pipeline(made, files).graphs) == (name != "advice")  # which has rules and no graph

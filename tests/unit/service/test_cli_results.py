@@ -200,3 +200,35 @@ def test_advice_in_a_few_words_begins_with_when_to_see_a_doctor() -> None:
     assert "(2 withheld, " in words
     nothing = advised("chest pain") | {"items": [], "withheld": [], "undetermined": []}
     assert job_tables.answer({"result": nothing}).endswith("no advice")
+
+
+def test_a_plan_is_a_table_of_diagnoses_and_the_tables_of_each_section(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = golden("treatment-plan-recommender", "treatment_plan")
+    words = shown(capsys, found)
+    headings = [
+        line for line in words.splitlines() if line in {"Interventions", "Drugs", "Services", "Advice"}
+    ]
+    assert headings == [
+        name.capitalize() for name in ("interventions", "drugs", "services", "advice") if found[name]
+    ]
+    assert cells(lines(capsys, found, "diagnoses (1)")[1])[:3] == [
+        "Pneumonia, unspecified",
+        "pneumonia",
+        "0.970",
+    ]
+    assert "Piperacillin / tazobactam" in words.split("\nDrugs\n")[1].split("\nremoved (")[1]
+    told = results.answer(found)
+    assert told is not None
+    assert told.startswith("after Pneumonia, unspecified. interventions: 1. ")
+    assert "removed: Piperacillin / tazobactam (contraindicated: penicillin)" in told
+    unknown = {
+        **found,
+        "drugs": None,
+        "interventions": None,
+        "services": None,
+        "advice": None,
+        "abstained": True,
+    }
+    assert results.answer(unknown) == "after Pneumonia, unspecified"

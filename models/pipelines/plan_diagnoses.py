@@ -1,0 +1,79 @@
+"""The answers of diagnosis jobs as a treatment plan reads them: a label with the code that its model's manifest declares.
+
+A label becomes a condition by its code alone, and only if the plan's manifest lists the code's system: nothing is guessed from
+the name of a label. Every label that becomes none says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.field_codes import FieldCode
+from models.pipelines.contract import FieldFault, RowFault, pointer_to
+from models.pipelines.parts import Source
+from models.pipelines.recommendation_types import Part
+from models.pipelines.typed import TypedInput
+from models.pipelines.typed_classification import Coding
+from models.pipelines.typed_parts import OptionalResultPart, ResultOf, ResultPart
+
+NO_CODE: Final = "the manifest of its model declares no code for this label"
+OTHER_SYSTEM: Final = "the plan takes no conditions from codes of {system}"
+UNKNOWN_CODE: Final = "no section of the plan knows this code"
+UNUSABLE: Final = "The result that is named here holds no answer of a classifier: name another job."
+
+_Diagnosis = ResultOf("classification")
+
+
+class Diagnosed(TypedInput):
+    """The diagnosis jobs of an input. Each is waited for; one that fails, is canceled or abstains ends the plan."""
+
+    diagnosis: Annotated[ResultPart, _Diagnosis, Field(title="Diagnosis job")]
+    diagnosis_2: Annotated[OptionalResultPart, _Diagnosis, Field(title="Second diagnosis job")]
+    diagnosis_3: Annotated[OptionalResultPart, _Diagnosis, Field(title="Third diagnosis job")]
+    diagnosis_4: Annotated[OptionalResultPart, _Diagnosis, Field(title="Fourth diagnosis job")]
+
+
+PARTS: Final = tuple(Diagnosed.model_fields)
+
+
+class Answered(BaseModel):
+    """What is read of a classifier's result: a label; the rest is for those who read that job."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    label: str
+    display: str | None = None
+    code: Coding | None = None
+    probabilities: Mapping[str, Part] = Field(default_factory=dict)
+
+    def condition(self, systems: tuple[str, ...]) -> str | None:
+        """The code, if it is of one of these systems."""
+        return self.code.code if self.code is not None and self.code.system in systems else None
+
+    def reason(self, systems: tuple[str, ...], *, known: bool) -> str | None:
+        """Why the label is no condition of the plan; None if it is one. `known`: some section knows the code."""
+        if self.code is None:
+            return NO_CODE
+        if self.code.system not in systems:
+            return OTHER_SYSTEM.format(system=self.code.system)
+        return None if known else UNKNOWN_CODE
+
+
+def read_answers(
+    index: int, parts: Mapping[str, bytes], sources: Mapping[str, Source]
+) -> list[tuple[str, Answered, Source | None]]:
+    """The answers of a case's diagnosis jobs, in the order of PARTS. Raises RowFault for one without a label."""
+    found = []
+    for name in PARTS:
+        if name in parts:
+            try:
+                answered = Answered.model_validate_json(parts[name])
+            except ValidationError:
+                raise RowFault(
+                    index, FieldFault(pointer_to(name), FieldCode.RESULT_UNFIT, UNUSABLE)
+                ) from None
+            found.append((name, answered, sources.get(name)))
+    return found
