@@ -328,7 +328,7 @@ def _task(name: str, found: Json) -> str:
 
 
 def ranking(found: Json) -> str:
-    """Recommended items with their first reasons, the first places, and what a rule removed, in one line."""
+    """The first places, recommended items with their first reasons, and what a rule removed, in one line."""
     items = [
         f"{item['rank']}. {item['display']}"
         + (
@@ -343,13 +343,14 @@ def ranking(found: Json) -> str:
     )
     unknown = [each["code"] for each in found["unknown"]]
     search = found.get("place_search") or {}
+    places = [f"{each['name']} ({_texts(each['reasons'])})" for each in found.get("places", [])[:FEW]]
     told = {
-        "places": [f"{each['name']} ({_texts(each['reasons'])})" for each in found.get("places", [])[:FEW]],
         "no place": [search["none_because"]] if search.get("none_because") else [],
         "removed": removed,
         "not known": unknown,
     }
-    first = [search["first"]] if search.get("first") else []
+    first = [search["first"].rstrip(".")] if search.get("first") else []
+    first += [f"places: {', '.join(places)}"] if places else []
     return "; ".join([*first, *items, *(f"{name}: {', '.join(each)}" for name, each in told.items() if each)])
 
 

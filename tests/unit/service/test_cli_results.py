@@ -186,8 +186,10 @@ def test_places_are_a_table_with_reasons_and_what_is_not_known(capsys: pytest.Ca
 
 def test_an_emergency_in_a_few_words_begins_with_what_to_do_first() -> None:
     words = job_tables.answer({"result": placed("a stroke in Liverpool")})
-    assert words.startswith("Call 999 or 112 first")
-    assert "places: " in words
+    assert words.startswith(
+        "Call 999 or 112 first, in the United Kingdom and in Ireland; places: Royal Liverpool"
+    )
+    assert "; 1. Internal medicine (because of " in words
     assert "no place: no hospital within 50 km" in job_tables.answer(
         {"result": placed("latitude and longitude") | {"abstained": False}}
     )
