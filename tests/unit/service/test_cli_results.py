@@ -96,7 +96,7 @@ def test_many_beats_are_cut_and_say_how_many_more(capsys: pytest.CaptureFixture[
 
 def test_passages_and_entities_are_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
     rows = lines(capsys, golden("health-question-search", "search"), "hits (10)")
-    assert cells(rows[1])[:5] == ["1", "NIHSeniorHealth_0000052-3", "Parkinson's Disease", "0.706", "0.585"]
+    assert cells(rows[1])[:5] == ["1", "NIHSeniorHealth_0000052-3", "Parkinson's Disease", "0.704", "0.584"]
     assert cells(rows[1])[5].endswith("...")
     rows = lines(capsys, golden("chemical-disease-entities", "entities"), "entities (2)")
     assert cells(rows[2]) == ["cisplatin", "Chemical or drug", "chemical", "105590001", "0.982", "59", "68"]
@@ -145,7 +145,7 @@ def test_tasks_and_passages_in_a_few_words() -> None:
         "fda_approved abstained, clinical_toxicity abstained, tox21_nr_ar inactive and 11 more"
     )
     told = job_tables.answer({"result": golden("health-question-search", "search")})
-    assert told.startswith("Parkinson's Disease (0.706), Parkinson disease (0.698)")
+    assert told.startswith("Parkinson's Disease (0.704), Parkinson disease (0.698)")
     assert job_tables.answer({"result": {"type": "entities", "entities": []}}) == "nothing"
     assert job_tables.answer({"result": {"type": "entities", "spans": 3}}) == "spans 3"
 
