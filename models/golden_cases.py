@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from models.difference import shortened
 from models.golden_parts import file_bytes, golden_part
 from models.manifest import BundleRefused, Fault, ManifestTable, parse_table
 from models.pipelines import Case, FieldFault, InputRejected, Pipeline
@@ -29,24 +30,33 @@ class GoldenCase(ManifestTable):
     note: str = ""
 
 
-class _GoldenFile(ManifestTable):
-    cases: Annotated[tuple[GoldenCase, ...], Field(strict=False)]
-
-
 class _CaseToRenew(GoldenCase):
     """A case that may have no expected result yet."""
 
     expected: dict[str, Any] = Field(default_factory=dict)
 
 
-class _FileToRenew(ManifestTable):
+class _GoldenFile(ManifestTable):
     cases: Annotated[tuple[_CaseToRenew, ...], Field(strict=False)]
 
 
 def parse_golden(text: str, *, renewing: bool = False) -> tuple[GoldenCase, ...]:
     """The cases written in `text` (JSON); for `renewing` they may lack the answer. Raises BundleRefused."""
-    file: type[_GoldenFile | _FileToRenew] = _FileToRenew if renewing else _GoldenFile
-    return parse_table(file, golden_table(text), file=GOLDEN_NAME, code="golden_invalid").cases
+    cases = parse_table(_GoldenFile, golden_table(text), file=GOLDEN_NAME, code="golden_invalid").cases
+    unanswered = [place for place, case in enumerate(cases) if "expected" not in case.model_fields_set]
+    if unanswered and not renewing:
+        raise GoldenFailed(*(_without_answer(place, cases[place]) for place in unanswered))
+    return cases
+
+
+def _without_answer(index: int, case: GoldenCase) -> Fault:
+    note = f" ({shortened(case.note)})" if case.note else ""
+    detail = (
+        f"case {index} of the list, counted from 0{note}, does not say what the model must answer: write the part of the "
+        'result that must come out, such as "expected": {"label": "benign"}, or let `medqueue models seal --golden` write '
+        "what the model answers now, and check that it is right"
+    )
+    return Fault(f"{GOLDEN_NAME}: cases[{index}].expected", "golden_invalid", detail)
 
 
 def golden_table(text: str) -> Any:

@@ -346,8 +346,24 @@ def test_a_case_that_is_renewed_may_lack_its_answer() -> None:
         case.pop("expected", None)
     renewed = renewed_golden(json.dumps(table), PIPELINE, SCORING, score)
     assert faults_of(score, renewed) == []
-    with pytest.raises(BundleRefused):
+
+
+def test_a_case_without_its_answer_is_named_with_what_to_write() -> None:
+    table = golden_table()
+    del table["cases"][1]["expected"]
+    table["cases"][1]["note"] = "the youngest"
+    with pytest.raises(BundleRefused) as caught:
         parse_golden(json.dumps(table))
+    [fault] = caught.value.faults
+    assert (fault.place, fault.code) == ("golden.json: cases[1].expected", "golden_invalid")
+    for words in (
+        "case 1",
+        "counted from 0",
+        "the youngest",
+        '"expected": {"label"',
+        "medqueue models seal --golden",
+    ):
+        assert words in fault.detail
 
 
 def test_renewing_keeps_the_keys_a_case_expects_and_its_notes() -> None:
