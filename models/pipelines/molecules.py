@@ -41,14 +41,21 @@ LARGEST: Final = 1e6  # of a descriptor: some, such as Ipc, grow exponentially w
 NO_CARBON: Final = "inorganic: no component has a carbon atom"
 METAL: Final = "it contains a metal other than Li, Na, K, Mg or Ca"
 MIXTURE: Final = "a mixture: another organic component is large, or no acid, base or ion"
+RADICAL: Final = "a radical: write the hydrogen atoms or the charge of the atom with an unpaired electron"
+CARBOCATION: Final = "an ion with a charge at a carbon atom, as no molecule of the training data has"
+NEUTRAL_ATOM: Final = (
+    "a neutral atom of a metal or halogen beside what makes no salt with it: write ions with charges"
+)
 UNBALANCED: Final = "the charges do not balance: write every ion of the salt, with its charge"
 NO_IDENTIFIER: Final = "InChI cannot express it"
 # Organic counter-ions of drugs, written without charges: acids, and amines other than amides and anilines.
+ACIDS: Final = ("C(=O)[OX2H1]", "[S,P](=O)[OX2H1]")
 COUNTER_IONS: Final = (
-    "C(=O)[OX2H1]",
-    "[S,P](=O)[OX2H1]",
+    *ACIDS,
     "[NX3;!$(N-[C,S,P]=[O,N,S]);!$(N-a);!$(N~[!#6;!#1])]",
 )
+NITROXIDE: Final = "[OX1]N"  # stable radicals, as probes are
+HALOGENS: Final = frozenset(("F", "Cl", "Br", "I"))
 MACCS: Final = 167  # keys
 ELEMENT: Final = "it contains an element that the model does not know"
 
@@ -117,6 +124,13 @@ def read(smiles: str, limits: Limits) -> Mol:
         reason = (
             "No such molecule exists: an atom has too many bonds, or an aromatic ring has no double bonds."
         )
+        raise _rejected(FieldCode.INVALID_SMILES, reason)
+    masses = chem.GetPeriodicTable()
+    if any(
+        atom.GetIsotope() and not masses.GetMassForIsotope(atom.GetAtomicNum(), atom.GetIsotope())
+        for atom in mol.GetAtoms()
+    ):
+        reason = "An element has no isotope of the mass that is written before it: compare the number."
         raise _rejected(FieldCode.INVALID_SMILES, reason)
     aromatic = (bond for bond in mol.GetBonds() if bond.GetBondType() == chem.BondType.AROMATIC)
     if not all(bond.IsInRing() for bond in aromatic):
@@ -216,6 +230,8 @@ def _unfit(plain: Mol, parent: Mol, components: Sequence[Mol], elements: Sequenc
         return NO_CARBON
     if {atom.GetSymbol() for atom in parent.GetAtoms()} - set(elements):
         return ELEMENT
+    if strange := _strange_atoms(parent, components[1:]):
+        return strange
     chem, same = _chem(), _chem().MolToSmiles(parent)
     named = [(chem.MolToSmiles(_uncharger().uncharge(each)), each) for each in components[1:]]
     others = [(name, each) for name, each in named if name != same]  # several of the same may be to one ion
@@ -227,6 +243,26 @@ def _unfit(plain: Mol, parent: Mol, components: Sequence[Mol], elements: Sequenc
         return MIXTURE
     counter = sum(chem.GetFormalCharge(each) for _, each in others)
     return UNBALANCED if counter and chem.GetFormalCharge(plain) else None
+
+
+def _strange_atoms(parent: Mol, others: Sequence[Mol]) -> str | None:
+    """Why a parent is no usual molecule, or one of the `others` beside it no ion, by single atoms.
+
+    Salts that are written as neutral atoms stand in collections: [Na] beside an acid, [Cl] beside a molecule with nitrogen.
+    """
+    stable = {place for match in parent.GetSubstructMatches(_pattern(NITROXIDE)) for place in match}
+    if any(atom.GetNumRadicalElectrons() and atom.GetIdx() not in stable for atom in parent.GetAtoms()):
+        return RADICAL
+    if any(atom.GetAtomicNum() == CARBON and atom.GetFormalCharge() > 0 for atom in parent.GetAtoms()):
+        return CARBOCATION
+    alone = [each.GetAtomWithIdx(0) for each in others if each.GetNumAtoms() == 1]
+    neutral = {atom.GetSymbol() for atom in alone if not atom.GetFormalCharge() and not atom.GetTotalNumHs()}
+    has_acid = any(parent.HasSubstructMatch(_pattern(acid)) for acid in ACIDS)
+    if (neutral & COUNTER_METALS and not has_acid) or (
+        neutral & HALOGENS and not parent.HasSubstructMatch(_pattern("[#7]"))
+    ):
+        return NEUTRAL_ATOM
+    return None
 
 
 def _is_counter_ion(mol: Mol) -> bool:
@@ -273,8 +309,13 @@ def _reading(*, sanitize: bool) -> Any:
 
 
 @cache
+def _pattern(smarts: str) -> Any:
+    return _chem().MolFromSmarts(smarts)
+
+
+@cache
 def _counter_ions() -> tuple[Any, ...]:
-    return tuple(map(_chem().MolFromSmarts, COUNTER_IONS))
+    return tuple(map(_pattern, COUNTER_IONS))
 
 
 @cache

@@ -33,6 +33,8 @@ def refusal(value: object) -> list[tuple[str, str]]:
         ("CC(=O", "invalid_smiles"),
         ("CC)C(", "invalid_smiles"),
         ("C[C", "invalid_smiles"),
+        ("[300CH4]", "invalid_smiles"),  # no such isotope
+        ("[2CH4]", "invalid_smiles"),
         ("C[C[C]]", "invalid_smiles"),
         ("[(C)]", "invalid_smiles"),
         ("C[#0]C", "invalid_smiles"),

@@ -168,6 +168,15 @@ def test_charges_stay_where_no_hydrogen_atom_removes_them(folder: Path) -> None:
         ("[Na+].CCO", molecules.UNBALANCED),
         ("[Cl-].[Cl-].C[N+](C)(C)CCO", molecules.UNBALANCED),
         ("C[As](C)C", molecules.ELEMENT),
+        ("[CH3]", molecules.RADICAL),
+        ("[CH2]c1ccccc1", molecules.RADICAL),
+        ("[Na].O=C([O])c1ccccc1", molecules.RADICAL),
+        ("C[C+](C)C", molecules.CARBOCATION),
+        ("[Na].CCO", molecules.NEUTRAL_ATOM),
+        ("[Mg].c1ccccc1C", molecules.NEUTRAL_ATOM),
+        ("[Cl].CCCCO", molecules.NEUTRAL_ATOM),
+        ("[Na]", molecules.NO_CARBON),
+        ("CC(=O)O[Na]", molecules.ELEMENT),
     ],
 )
 def test_what_the_model_cannot_know_is_not_scored(folder: Path, smiles: str, reason: str) -> None:
@@ -187,10 +196,18 @@ def test_what_the_model_cannot_know_is_not_scored(folder: Path, smiles: str, rea
         "OC(=O)Cc1ccccc1Nc1c(Cl)cccc1Cl.NC(CO)(CO)CO",
         "CCCCCCCC(=O)[O-].CCCCCCCC(=O)[O-]",
         "C[NH2+]CCc1ccccc1",
+        "[Na].CC(=O)Oc1ccccc1C(=O)O",
+        "[Cl].CC(C)NCC(O)COc1cccc2ccccc12",
+        "CC1(C)CCCC(C)(C)N1[O]",
+        "[O-][n+]1ccccc1",
+        "CC[N+]#[C-]",
     ],
-    ids=["maleate", "mesylate", "its ions", "tromethamine", "two of one ion", "an ion alone"],
-)
-def test_a_salt_of_an_organic_ion_is_no_mixture(smiles: str) -> None:
+    ids=[
+        "maleate", "mesylate", "its ions", "tromethamine", "two of one ion", "an ion alone", "an acid and sodium as an atom",
+        "an amine and chlorine as an atom", "a nitroxide", "an N-oxide", "an isocyanide",
+    ],
+)  # fmt: skip
+def test_what_stands_in_collections_is_scored(smiles: str) -> None:
     assert molecules.parent_of(molecules.read(smiles, LIMITS)).unfit is None
 
 
