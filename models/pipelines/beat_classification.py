@@ -6,8 +6,10 @@ the caller sends, or are detected. The graph takes one row a beat, of what the m
 around the R peak in mV less their median, and `typical` float32 [N,W], the recording's typical beat.
 
 A recording is abstained from as a whole where its beats cannot be told: too few, too little alike, a heart rate out of bounds,
-positions that do not lie on beats, none for long where they are detected, or what is found is no QRS complex. How long the
-longest stretch without a beat is, the start and the end of the recording included, is always told.
+positions that do not lie on beats, none for long where they are detected, or what is found is no QRS complex; and where the
+signal is clipped, flat for long, or of frequencies that show another sampling rate. Beats beside a flat stretch are abstained
+from one by one, since their intervals are not known. How long the longest stretch without a beat is, the start and the end of
+the recording included, is always told.
 """
 
 from __future__ import annotations
@@ -19,17 +21,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Se
 from pydantic import Field, model_validator
 
 from models.lazy import np
-from models.manifest import MODEL, ManifestTable, Text
-from models.pipelines import beat_features, ecg_input
+from models.manifest import MODEL
+from models.pipelines import beat_features, ecg_input, recording_faults
 from models.pipelines.beat_features import FEATURES
 from models.pipelines.classification import Classifier
 from models.pipelines.classification_parameters import Share
 from models.pipelines.contract import GraphSpec, Label, PredictionInvalid, ReadFile, Run, TensorSpec
 from models.pipelines.ecg_input import EcgInput, EcgParameters
-from models.pipelines.qrs_shape import has_complexes
 from models.pipelines.r_peaks import r_peaks
+from models.pipelines.recording_quality import (
+    RecordingQuality,
+    longest_without,
+    unfit_pause,
+    unfit_places,
+    unfit_signal,
+)
 from models.pipelines.signals import resampled, without_wander
 from models.pipelines.typed import NoOptions, TypedCase, TypedPipeline, TypedResult
+from models.pipelines.typed_classification import without_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,44 +50,8 @@ if TYPE_CHECKING:
 
 ROWS: Final = 1024  # beats of one run
 WANDER_S: Final = 0.8
-NEAR_S: Final = (
-    0.15  # a beat that was sent and one that was detected are the same within this: ANSI/AAMI EC57
-)
-FEWEST_BEATS: Final = 5
-SLOWEST, FASTEST = 25.0, 250.0  # beats a minute
-# Of a stretch without a beat: a tenth of the recording, within these. A pause of 4 s is an asystole (Clifford et al., Computing
-# in Cardiology 42:273, 2015); where beats are detected in half an hour of DS1 of the MIT-BIH database, the longest is of 8.1 s.
-LEAST_PAUSE_S, MOST_PAUSE_S = 3.0, 10.0
 FOLLOWING: Final = ("heart_rate", "intervals", "counts", "beats_abstained", "abstained_share", "beats")
-TOO_FEW: Final = f"fewer than {FEWEST_BEATS} beats were found"
-OTHER_RATE: Final = "the heart rate is not between {:g} and {:g} beats a minute: compare the sampling rate"
-NOT_ON_BEATS: Final = "the beats that were sent do not lie on beats of the signal"
-PAUSE: Final = "no beat was found for {:.1f} s from {:.1f} s on: a pause of the heart, or no signal"
-NO_COMPLEXES: Final = "what was found lacks the shape of QRS complexes"
-
-
-class RecordingQuality(ManifestTable):
-    """From which recordings the model abstains as a whole, and what that costs.
-
-    `least_agreement` is of the median correlation of the QRS complexes with the typical one, `slowest` and `fastest` of the
-    median heart rate, in beats a minute. `false_alarm_rate` is the share of
-    recordings of the intended kind that are abstained from, `catch_rate` that of `foreign_set`.
-    """
-
-    least_agreement: Annotated[float, Field(ge=0, le=1)]
-    slowest: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] = SLOWEST
-    fastest: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] = FASTEST
-    false_alarm_rate: Share
-    catch_rate: Share
-    foreign_set: Text
-    source: Text
-    reason: Text = "its beats have no shape in common"
-
-    @model_validator(mode="after")
-    def _check_rates(self) -> Self:
-        if self.slowest >= self.fastest:
-            raise ValueError("slowest must be less than fastest")
-        return self
+BESIDE_FLAT: Final = "beside a flat line of {:g} s or more: how long its intervals are is not known"
 
 
 class BeatParameters(EcgParameters):
@@ -168,17 +141,23 @@ class BeatClassification(TypedPipeline[BeatParameters, EcgInput, BeatsResult, No
 
 
 class Reading(NamedTuple):
-    """A recording before its graph runs: the samples that its beats are at, why none of them is scored, and feeds [b,...]."""
+    """A recording before its graph runs: the samples that its beats are at, why none of them is scored, and feeds [b,...].
+
+    `doubtful` [b] are the beats beside a flat stretch.
+    """
 
     places: Ints
     unfit: str | None
     feeds: Mapping[str, Array]
+    doubtful: NDArray[np.bool_]
 
 
 def read_beats(value: EcgInput, given: BeatParameters) -> Reading:
     """Find a recording's beats, and describe them."""
-    signal = np.array(value.samples, np.float64) / value.gain
-    signal = without_wander(resampled(signal, value.sampling_rate, given.rate), given.rate, WANDER_S)
+    samples = np.array(value.samples, np.float64)
+    signal = without_wander(
+        resampled(samples / value.gain, value.sampling_rate, given.rate), given.rate, WANDER_S
+    )
     scale = value.sampling_rate / given.rate
     detected = r_peaks(signal, given.rate)
     if value.beats is None:
@@ -187,52 +166,28 @@ def read_beats(value: EcgInput, given: BeatParameters) -> Reading:
     else:
         places = np.array(value.beats, np.int64)
         local = np.minimum(np.rint(places / scale).astype(np.int64), len(signal) - 1)
-    if unfit := _unfit_rhythm(value, given, places, local, detected):
-        return Reading(places, unfit, {})
+    flat = recording_faults.flat_stretches(samples, value.sampling_rate)
+    doubtful = recording_faults.beside(places, flat)
+    unfit = (
+        given.quality.unfit_rate(local, given.rate)
+        or (
+            unfit_pause(places, len(samples), value.sampling_rate)
+            if value.beats is None
+            else unfit_places(local, detected, given.rate)
+        )
+        or unfit_signal(samples, value.sampling_rate, flat)
+    )
+    if unfit is not None:
+        return Reading(places, unfit, {}, doubtful)
     beats = beat_features.cut(signal, local, given.rate)
-    if beat_features.agreement(beats, given.rate) < given.quality.least_agreement:
-        return Reading(places, given.quality.reason, {})
-    if not has_complexes(signal, detected, given.rate):
-        return Reading(places, NO_COMPLEXES, {})
+    if unfit := given.quality.unfit_shape(signal, beats, detected, given.rate):
+        return Reading(places, unfit, {}, doubtful)
     feeds = {
         "features": beat_features.features(beats, local, given.rate),
         "window": beats.windows,
         "typical": np.broadcast_to(beats.typical, beats.windows.shape),
     }
-    return Reading(places, None, {name: feeds[name].astype(np.float32) for name in given.feeds})
-
-
-def longest_without(places: Ints, count: int) -> tuple[int, int]:
-    """The longest stretch of `count` samples without one of `places` [b], as (its first sample, how many)."""
-    ends = np.concatenate([[0], places, [count]])
-    longest = int(np.diff(ends).argmax())
-    return int(ends[longest]), int(ends[longest + 1] - ends[longest])
-
-
-def _unfit_rhythm(
-    value: EcgInput, given: BeatParameters, places: Ints, local: Ints, detected: Ints
-) -> str | None:
-    """Why a recording with beats at `places` [b], or `local` [b] at the graph's rate, is not scored, whatever their shape."""
-    if len(local) < FEWEST_BEATS:
-        return TOO_FEW
-    slowest, fastest = given.quality.slowest, given.quality.fastest
-    if not slowest <= 60 * given.rate / float(np.median(np.diff(local))) <= fastest:
-        return OTHER_RATE.format(slowest, fastest)
-    if value.beats is not None:
-        return NOT_ON_BEATS if _share_near(local, detected, NEAR_S * given.rate) < 0.5 else None
-    start, samples = longest_without(places, len(value.samples))
-    most = min(max(len(value.samples) / value.sampling_rate / 10, LEAST_PAUSE_S), MOST_PAUSE_S)
-    seconds = samples / value.sampling_rate
-    return PAUSE.format(seconds, start / value.sampling_rate) if seconds > most else None
-
-
-def _share_near(places: Ints, others: Ints, within: float) -> float:
-    """The share of `places` with one of `others` near it."""
-    if not len(others):
-        return 0.0
-    behind = np.searchsorted(others, places)
-    left, right = others[np.maximum(behind - 1, 0)], others[np.minimum(behind, len(others) - 1)]
-    return float((np.minimum(np.abs(places - left), np.abs(places - right)) <= within).mean())
+    return Reading(places, None, {name: feeds[name].astype(np.float32) for name in given.feeds}, doubtful)
 
 
 class BeatScoring:
@@ -287,9 +242,11 @@ class BeatScoring:
                 results = self._classifier.results(outputs, len(places))
             except PredictionInvalid as invalid:
                 raise PredictionInvalid((row,), invalid.reason) from None
-            for place, result in zip(places, results, strict=True):
+            doubtful = reading.doubtful[start : start + ROWS].tolist()
+            for place, result, doubt in zip(places, results, doubtful, strict=True):
+                known = without_label(result, BESIDE_FLAT.format(recording_faults.FLAT_S) if doubt else None)
                 told = {
-                    name: result[name] for name in ("label", "probabilities", "abstained", "abstain_reason")
+                    name: known[name] for name in ("label", "probabilities", "abstained", "abstain_reason")
                 }
                 yield Beat.model_validate({"sample": place, "time_s": place / rate, **told})
 
