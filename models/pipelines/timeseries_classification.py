@@ -24,6 +24,7 @@ from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import FieldFault, InputRejected, ReadFile, TensorSpec, pointer_to
 from models.pipelines.features.written import explained
 from models.pipelines.missing_fields import MISSING, with_missing
+from models.pipelines.timeseries_completeness import Completeness
 from models.pipelines.timeseries_measures import Measure, check_names, faults_of_series
 from models.pipelines.typed import TypedInput
 from models.pipelines.typed_classification import ClassificationResult, TypedClassification
@@ -44,12 +45,15 @@ class SeriesParameters(ClassificationParameters):
     fewest: int = Field(1, ge=1, description="fewest known values")
     most: int = Field(10_000, ge=1, le=100_000, description="most observations")
     shortest_hours: float = Field(0, ge=0, description="least time that some measure spans")
+    completeness: Completeness | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_names(self.measures)
         if self.shortest_hours > self.hours:
             raise ValueError("shortest_hours must be at most hours")
+        if self.completeness is not None:
+            self.completeness.check(self.measures, self.hours)
         return self
 
 
@@ -102,11 +106,20 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
         self.input_type = create_model("SeriesInput", __base__=SeriesInput, observations=(listed, ...))
 
     def _example(self) -> list[dict[str, object]]:
-        """As many values as must be known over as long as they must span, each parameter in turn in the middle of its range."""
+        """As many values as must be known over as long as they must span, each parameter in turn in the middle of its range.
+
+        Where the model does not answer without some parameters, those; what belongs to the patient once, at the start.
+        """
         given = self.parameters
-        measures = [each for each in given.measures if each.most_change is None] or given.measures
-        number = max(given.fewest, 2 if given.shortest_hours else 1)
-        step = max(1, math.ceil(given.shortest_hours * 60 / max(number - 1, 1)))
+        needed, hours = given.completeness.least if given.completeness is not None else (set(self._places), 1)
+        lasting = [each for each in given.measures if each.name in needed and each.most_change is not None]
+        measures = [each for each in given.measures if each.name in needed and each.most_change is None]
+        if not measures or given.completeness is None:
+            lasting, measures = [], measures or list(given.measures)
+        number = max(given.fewest, hours, 2 if given.shortest_hours else 1)
+        if given.completeness is not None:
+            number = max(number, len(measures) + 1)
+        step = max(1, math.ceil(max(given.shortest_hours, hours - 1) * 60 / max(number - 1, 1)))
         turns = (
             (
                 min(place * step, given.hours * 60),
@@ -118,9 +131,9 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
             {
                 "time": f"{minute // 60:02}:{minute % 60:02}",
                 "parameter": each.name,
-                "value": math.floor(sum(each.usual) / 2) if each.whole else sum(each.usual) / 2,
+                "value": each.middle,
             }
-            for minute, each in turns
+            for minute, each in [*((0, each) for each in lasting), *turns]
         ]
 
     @property
@@ -134,9 +147,21 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
             super().result_schema(), [*self._places], "the parameters of which no value is known"
         )
 
+    def doubt(self, value: SeriesInput, label: str | None) -> str | None:  # noqa: ARG002 - whatever it is
+        """Why a series is not answered: too little was measured, or a parameter looks to be in another unit."""
+        given, known = self.parameters, self.known(value)
+        lacking = given.completeness.lacks(known) if given.completeness is not None else None
+        strange = [
+            doubt
+            for each in given.measures
+            if each.name in known
+            for doubt in each.doubts([number for _, number in known[each.name]])
+        ]
+        return "; ".join(filter(None, [lacking, *strange])) or None
+
     def result_of(self, result: Mapping[str, object], value: SeriesInput) -> SeriesResult:
         """See TypedClassification."""
-        known = self._known(value)
+        known = self.known(value)
         missing = [name for name in self._places if name not in known]
         return SeriesResult.model_validate({**result, MISSING: missing})
 
@@ -160,7 +185,7 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
         """float32 [P,8]."""
         summary = np.full((len(self._places), len(STATISTICS)), np.nan, np.float32)
         summary[:, STATISTICS.index("count")] = 0
-        for name, pairs in self._known(value).items():
+        for name, pairs in self.known(value).items():
             numbers = [number for _, number in pairs]
             mean = sum(numbers) / len(numbers)
             summary[self._places[name]] = (
@@ -168,8 +193,8 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
             )  # fmt: skip
         return summary
 
-    def _known(self, value: SeriesInput) -> dict[str, list[tuple[float, float]]]:
-        """The known values by parameter, with their times in hours."""
+    def known(self, value: SeriesInput) -> dict[str, list[tuple[float, float]]]:
+        """The known values of an accepted input by parameter: (hours since the start, value), in the order of the times."""
         found: dict[str, list[tuple[float, float]]] = {}
         for each in value.observations:
             if each.value != self.parameters.measures[self._places[each.parameter]].unknown:
@@ -178,7 +203,7 @@ class TimeseriesClassification(TypedClassification[SeriesParameters, SeriesInput
 
     def _faults_together(self, value: SeriesInput) -> Iterator[FieldFault]:
         """Faults of the series as a whole."""
-        given, known = self.parameters, self._known(value)
+        given, known = self.parameters, self.known(value)
         if (number := sum(map(len, known.values()))) < given.fewest:
             detail = f"Only {number} values are known: send at least {given.fewest}."
             yield FieldFault("/observations", FieldCode.TOO_SHORT, detail)

@@ -1,11 +1,14 @@
 """What is measured over time, and which whole series of a patient is refused though each of its values may occur.
 
 Charts hold artefacts: a pressure of 0 while a catheter is flushed. So single values have wide ranges, and the median of a
-series the narrower, usual one: that shows a heart rate of 0 throughout, a height in metres, or glucose in mmol/L.
+series the narrower, usual one: that shows a heart rate of 0 throughout, a height in metres, or glucose in mmol/L. Where the
+values of another unit may occur, their decimals tell: urea of 7.1 mmol/L where BUN is charted in whole mg/dL. What only few
+patients have is no fault but a doubt: from such a series the model abstains.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Annotated, Self
@@ -19,6 +22,32 @@ from models.pipelines.contract import FieldFault
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 """Known values by the name of their measure: (hours since the start, value), in the order of the times."""
+
+
+class SuspectUnit(ManifestTable):
+    """Another unit that a measure may have been sent in: its values are accepted, but few patients have such a series.
+
+    Suspected from a median of `from_median` on, or up to `to_median`; with `whole` only if no value has a fraction.
+    """
+
+    unit: Text
+    from_median: float | None = None
+    to_median: float | None = None
+    whole: bool = Field(False, description="only of whole numbers")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.from_median is None) == (self.to_median is None):
+            raise ValueError("give one of from_median and to_median")
+        return self
+
+    def suspects(self, values: Sequence[float]) -> bool:
+        """Whether a series of values, not empty, may be in this unit."""
+        middle = median(values)
+        beyond = (
+            middle <= self.to_median if self.to_median is not None else middle >= (self.from_median or 0.0)
+        )
+        return beyond and not (self.whole and has_decimals(values, 0, share=0.0))
 
 
 class Measure(ManifestTable):
@@ -35,6 +64,8 @@ class Measure(ManifestTable):
     usual_maximum: float | None = Field(None, description="greatest median of a series")
     most_change: float | None = Field(None, ge=0, description="greatest difference within a series")
     not_below: str | None = Field(None, description="the measure whose median it must reach")
+    decimals: int | None = Field(None, ge=0, le=9, description="most decimals of most values of a series")
+    suspect_units: Annotated[tuple[SuspectUnit, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -67,6 +98,30 @@ class Measure(ManifestTable):
         """The range of the median; that of a single value unless the manifest narrows it."""
         low = self.minimum if self.usual_minimum is None else self.usual_minimum
         return low, self.maximum if self.usual_maximum is None else self.usual_maximum
+
+    @property
+    def middle(self) -> float:
+        """The middle of the usual range, with no more decimals than are accepted."""
+        low, high = self.usual
+        if self.whole:
+            return math.floor((low + high) / 2)
+        return round((low + high) / 2, 9 if self.decimals is None else self.decimals)
+
+    def doubts(self, values: Sequence[float]) -> Iterator[str]:
+        """In which other units a series of accepted values, not empty, may be, in words."""
+        for each in self.suspect_units:
+            if each.suspects(values):
+                alone = " of whole numbers alone" if each.whole else ""
+                own = units.after(self.unit)
+                yield (
+                    f"{self.name} looks to be in {each.unit} instead of{own}: a median of {median(values):g}{alone} is rare"
+                )
+
+
+def has_decimals(values: Sequence[float], decimals: int, *, share: float) -> bool:
+    """Whether more than a share of the values, not empty, have more decimals than so many; float noise is none."""
+    longer = sum(not math.isclose(value, round(value, decimals), rel_tol=1e-9) for value in values)
+    return longer > share * len(values)
 
 
 def check_names(measures: Sequence[Measure]) -> None:
@@ -103,6 +158,12 @@ def _faults_of_measure(measure: Measure, series: Series) -> Iterator[FieldFault]
     if measure.most_change is not None and max(values) - min(values) > measure.most_change:
         limit = f"by at most {measure.most_change:g}{units.after(measure.unit)}"
         yield _unusual(f"{measure.name} may differ {limit} in one patient: send the one that is right.")
+    if measure.decimals is not None and has_decimals(values, measure.decimals, share=0.5):
+        detail = (
+            f"Most values of {measure.name} have more than {measure.decimals} decimals, as values of another unit have: "
+            f"send them in{units.after(measure.unit)}, rounded to {measure.decimals} decimals."
+        )
+        yield FieldFault("/observations", FieldCode.INVALID_VALUE, detail)
     if (lower := series.get(measure.not_below or "")) and middle < median([value for _, value in lower]):
         yield _unusual(
             f"The median of {measure.name} is less than that of {measure.not_below}: compare them."

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from models.bundle import bundled, read_bundle
-from models.pipelines import InputRejected, load_pipeline
+from models.bundle import bundled, fitted, read_bundle
+from models.pipelines import Case, InputRejected, load_pipeline
+from models.sandbox import CpuRun
 
 Row = dict[str, Any]
 [FOLDER] = [folder for folder in bundled() if folder.name == "icu-mortality"]
@@ -42,12 +43,12 @@ def refusals(rows: list[Row]) -> set[str]:
         all_of("Age", lambda _: 5),
         all_of("Lactate", lambda value: value * 9 + 20),
         with_one("Bilirubin", 3.0 * 17.1),  # umol/L
-        with_one("Glucose", 7.0),  # mmol/L
+        all_of("Glucose", lambda value: round(value / 18.02, 1)),  # mmol/L
         with_one("Cholesterol", 5.2),  # mmol/L
         with_one("Age", 20),
         with_one("Gender", 1),
         with_one("Height", 160, 170),
-        with_one("NIDiasABP", 180),  # above the systolic pressure
+        all_of("NIDiasABP", lambda _: 180),  # above the systolic pressure
         with_one("SysABP", 60) + with_one("DiasABP", 120)[-1:],
     ],
 )
@@ -77,3 +78,64 @@ def test_a_part_of_a_stay_is_refused(first: str, end: str) -> None:
 )
 def test_stays_as_the_files_have_them_are_accepted(rows: list[Row]) -> None:
     PIPELINE.encode({"observations": rows})
+
+
+def answer(rows: list[Row]) -> dict[str, Any]:
+    run = fitted(FOLDER, read_bundle(FOLDER).manifest, PIPELINE, CpuRun())
+    [found] = PIPELINE.open(FOLDER).score(run, [Case(PIPELINE.encode({"observations": rows}))])
+    return dict(found.result)
+
+
+def test_heart_rate_alone_is_not_answered() -> None:
+    rows = [{"time": f"{hour:02}:00", "parameter": "HR", "value": 80} for hour in range(48)]
+    found = answer(rows)
+    assert (found["label"], found["abstained"]) == (None, True)
+    assert "1 of 14 bedside measurements" in found["abstain_reason"]
+    assert "0 of 22 laboratory values" in found["abstain_reason"]
+
+
+@pytest.mark.parametrize(
+    ("without", "reason"),
+    [
+        ({"Age"}, "of age and sex"),
+        ({"BUN", "K", "Na"}, "laboratory values"),
+        ({"HR", "Temp", "GCS"}, "bedside measurements"),
+    ],
+)
+def test_a_stay_that_lacks_what_nearly_all_have_is_not_answered(without: set[str], reason: str) -> None:
+    assert answer(STAY)["abstain_reason"] is None
+    assert reason in answer([row for row in STAY if row["parameter"] not in without])["abstain_reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "decimals"),
+    [
+        ("BUN", 0.357, 1),  # mmol/L of urea
+        ("BUN", 0.357, 9),
+        ("NISysABP", 0.1333, 1),  # kPa
+        ("NIMAP", 0.1333, 1),
+        ("Creatinine", 0.0884, 3),  # mmol/L
+        ("Lactate", 9.008, 2),  # mg/dL
+        ("Weight", 2.2046, 2),  # pounds
+    ],
+)
+def test_values_of_a_wrong_unit_are_refused_by_their_decimals_or_each_other(
+    name: str, factor: float, decimals: int
+) -> None:
+    wrong = all_of(name, lambda value: round((value + 0.3 * (name == "Weight")) * factor, decimals))
+    assert refusals(wrong) <= {"invalid_value", "out_of_range"}
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "unit"),
+    [("Lactate", 9.008, "mg/dL"), ("Weight", 3.6, "pounds"), ("Mg", 0.6, "mmol/L")],
+)
+def test_values_that_few_patients_have_are_not_answered(name: str, factor: float, unit: str) -> None:
+    reason = answer(all_of(name, lambda value: round(value * factor)))["abstain_reason"]
+    assert f"{name} looks to be in {unit}" in reason
+
+
+def test_bilirubin_and_troponin_of_whole_numbers_look_to_be_in_molar_units() -> None:
+    assert "Bilirubin looks to be in umol/L" in answer(with_one("Bilirubin", 12))["abstain_reason"]
+    assert "TroponinT looks to be in ng/L" in answer(with_one("TroponinT", 14))["abstain_reason"]
+    assert answer(with_one("Bilirubin", 0.7))["abstain_reason"] is None

@@ -19,7 +19,7 @@ from models.pipelines.advice_catalogue import (
     SourceTable,
     Words,
 )
-from models.pipelines.beat_classification import BeatParameters, RecordingQuality
+from models.pipelines.beat_classification import BeatParameters
 from models.pipelines.classification_parameters import (
     AbstainBand,
     ClassificationParameters,
@@ -51,6 +51,7 @@ from models.pipelines.one_text import OneTextParameters
 from models.pipelines.place_search import PlaceSearch, PlaceWeights
 from models.pipelines.plan_parameters import AdviceSection, DrugSection, Origin, PlanParameters, Section
 from models.pipelines.recommendation import RecommendationParameters
+from models.pipelines.recording_quality import RecordingQuality
 from models.pipelines.segmentation_types import InstanceParameters, SegmentationParameters
 from models.pipelines.semantic_search import Relevance, SearchParameters
 from models.pipelines.sequence_classification import SequenceParameters
@@ -64,7 +65,8 @@ from models.pipelines.text_pair_classification import TextPairParameters
 from models.pipelines.text_vectors import EncoderParameters
 from models.pipelines.texts import ScriptParameters, TextParameters
 from models.pipelines.timeseries_classification import SeriesParameters
-from models.pipelines.timeseries_measures import Measure
+from models.pipelines.timeseries_completeness import Completeness, MeasureGroup
+from models.pipelines.timeseries_measures import Measure, SuspectUnit
 from models.pipelines.token_classification import TokenClassificationParameters
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
@@ -129,6 +131,9 @@ TABLES: dict[str, type[ManifestTable]] = {
     "Drugs in a plan": DrugSection,
     "Advice in a plan": AdviceSection,
     "The origin of a section": Origin,
+    "`[parameters.completeness]`": Completeness,
+    "A group of measures": MeasureGroup,
+    "A suspect unit": SuspectUnit,
     "A feature": FeatureTable,
     "A number": Feature,
     "A whole number": IntegerFeature,

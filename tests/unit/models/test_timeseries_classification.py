@@ -187,6 +187,66 @@ def test_a_measure_may_not_be_below_another() -> None:
     summary(("00:00", "HR", 30.0), measures=measures)
 
 
+def test_values_with_more_decimals_than_are_charted_are_refused() -> None:
+    measures = [{**HR, "decimals": 0}, {**TEMP, "decimals": 1}]
+    hours = ("00:00", "01:00", "02:00")
+    for name, values in (("HR", (7.1, 6.2, 70.0)), ("Temp", (37.22, 36.61, 37.1))):
+        rows = [(time, name, value) for time, value in zip(hours, values, strict=True)]
+        assert refusal(*rows, measures=measures) == [("/observations", "invalid_value")]
+    for name, values in (("HR", (7.1, 62.0, 70.0)), ("Temp", (0.1 + 36.2, 36.6, 37.1))):
+        summary(*((time, name, value) for time, value in zip(hours, values, strict=True)), measures=measures)
+
+
+def answer(*rows: Row, **parameters: Any) -> dict[str, Any]:
+    made = pipeline(**parameters)
+    [found] = made.open(None).score(by_mean, [Case(made.encode(series(*rows)))])  # type: ignore[arg-type]  # it opens no file
+    jsonschema.validate(found.result, made.result_schema())
+    return dict(found.result)
+
+
+def test_the_model_abstains_from_a_series_that_looks_to_be_in_another_unit() -> None:
+    suspect = [{"unit": "Hz", "to_median": 4.0}, {"unit": "per hour", "from_median": 200.0, "whole": True}]
+    measures = [{**HR, "suspect_units": suspect}, TEMP]
+    for rates, unit in (((1.2, 1.3, 90.0), "Hz"), ((240.0, 300.0, 201.0), "per hour")):
+        rows = [(f"0{hour}:00", "HR", rate) for hour, rate in enumerate(rates)]
+        found = answer(*rows, measures=measures)
+        assert (found["label"], found["abstained"]) == (None, True)
+        assert f"HR looks to be in {unit} instead of /min" in found["abstain_reason"]
+    for rates in ((1.2, 60.0, 90.0), (240.0, 300.5, 201.0)):
+        rows = [(f"0{hour}:00", "HR", rate) for hour, rate in enumerate(rates)]
+        assert answer(*rows, measures=measures)["abstain_reason"] is None
+
+
+ENOUGH = {
+    "groups": [{"title": "vital signs", "measures": ["HR", "Temp"], "fewest": 2}], "fewest_hours": 2,
+    "false_alarm_rate": 0.01, "catch_rate": 1.0, "foreign_set": "parts of series", "source": "others",
+}  # fmt: skip
+
+
+def test_the_model_abstains_where_too_little_was_measured() -> None:
+    few = answer(("00:00", "HR", 70.0), ("01:00", "HR", 71.0), completeness=ENOUGH)
+    assert (few["label"], few["abstained"]) == (None, True)
+    assert "1 of 2 vital signs, at least 2 needed" in few["abstain_reason"]
+    short = answer(("01:00", "HR", 70.0), ("01:59", "Temp", 37.0), completeness=ENOUGH)
+    assert "values in 1 different hours, at least 2 needed" in short["abstain_reason"]
+    whole = answer(("01:59", "HR", 70.0), ("02:00", "Temp", 37.0), completeness=ENOUGH)
+    assert (whole["label"] is None, whole["abstained"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"groups": [{"title": "x", "measures": ["Puls"], "fewest": 1}]}, "Puls is no measure"),
+        ({"groups": [{"title": "x", "measures": ["HR"], "fewest": 2}]}, "at most the number"),
+        ({"groups": [{"title": "x", "measures": ["HR", "HR"], "fewest": 1}]}, "name each once"),
+        ({"fewest_hours": 49}, "fewest_hours"),
+    ],
+)
+def test_a_completeness_that_no_series_has_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ManifestInvalid, match=words):
+        pipeline(completeness={**ENOUGH, **change})
+
+
 def test_one_parameter_spans_the_shortest_hours() -> None:
     rows = [("00:00", "Temp", 37.0), ("01:30", "HR", 70.0), ("03:29", "HR", 70.0)]
     assert refusal(*rows, shortest_hours=2.0) == [("/observations", "too_short")]
@@ -197,12 +257,15 @@ def test_one_parameter_spans_the_shortest_hours() -> None:
 
 
 @pytest.mark.parametrize(("fewest", "shortest"), [(1, 0.0), (1, 47.9), (7, 36.0), (50, 48.0)])
-def test_the_example_is_accepted(fewest: int, shortest: float) -> None:
+@pytest.mark.parametrize("least", [{}, {"completeness": ENOUGH}])
+def test_the_example_is_accepted_and_answered(fewest: int, shortest: float, least: dict[str, Any]) -> None:
     measures = [{**HR, "whole": True, "usual_maximum": 199.0}, TEMP]
-    made = pipeline(measures=measures, fewest=fewest, shortest_hours=shortest)
+    made = pipeline(measures=measures, fewest=fewest, shortest_hours=shortest, **least)
     example = made.input_type.model_fields["observations"].examples
     assert example is not None
-    made.encode({"observations": example[0]})
+    payload = made.encode({"observations": example[0]})
+    [found] = made.open(None).score(by_mean, [Case(payload)])  # type: ignore[arg-type]  # it opens no file
+    assert found.result["abstain_reason"] is None
 
 
 def by_mean(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
@@ -242,6 +305,8 @@ def test_an_answer_tells_of_which_parameters_no_value_is_known() -> None:
         ({"usual_maximum": 400.0}, "usual_maximum"),
         ({"not_below": "HR"}, "not_below"),
         ({"not_below": "Puls"}, "not_below"),
+        ({"suspect_units": [{"unit": "Hz"}]}, "from_median"),
+        ({"suspect_units": [{"unit": "Hz", "from_median": 3.0, "to_median": 4.0}]}, "from_median"),
     ],
 )
 def test_a_measure_that_cannot_be_read_is_refused(change: dict[str, Any], words: str) -> None:

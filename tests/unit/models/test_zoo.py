@@ -36,6 +36,7 @@ ZOO_BYTES = 100_000_000  # a clone holds them all
 STATED = {
     "threshold": ("sensitivity", "specificity", "ppv", "prevalence"),
     "novelty": ("limit", "false_alarm_rate", "catch_rate"),
+    "completeness": ("false_alarm_rate", "catch_rate"),
 }
 LIMITS = {"threshold": ("value",), "abstain": ("upper",), "novelty": ("limit",)}
 
