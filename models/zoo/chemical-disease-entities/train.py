@@ -78,10 +78,7 @@ CASES = (
 
 def train(data: Path) -> None:
     """Write model.onnx, tokenizer.json, metrics.json, manifest.toml, CARD.md and the inputs of golden.json."""
-    sentences, held_out = (
-        read_tagged(data / "bc5cdr" / f"{part}.tsv", KINDS, parted="\t", joined=" ")
-        for part in ("train", "devel")
-    )
+    sentences, _ = read_parts(data)
     source = minilm()
     vocabulary = vocabulary_of(data, source, sentences)
     table, rows, forms = cased(source, vocabulary)
@@ -89,24 +86,47 @@ def train(data: Path) -> None:
     parameters = parameters_of(HERE, len(rows))
     encoder = with_four_bits(encoder_of(source, vocabulary, LAYERS, parameters.max_tokens)).eval()
     recipe = Recipe(encoder, rows, forms, parameters, EPOCHS, SEEDS)
-    tokenizer = plain_tokenizer(source)
-    documents, held_documents = (
-        passages(part, [len(tokenizer.encode(each.text).ids) for each in part], PASSAGE)
-        for part in (sentences, held_out)
-    )
-    report = train_tagger(HERE, recipe, documents)
-    served = Served(HERE, parameters_of(HERE, len(rows), report["novelty_limit"]))
-    groups = [place for place, each in enumerate(held_documents) for _ in each]
+    report = train_tagger(HERE, recipe, documents_of(sentences, source))
+    write_figures(data, report, pieces=len(vocabulary))
+    write_golden(HERE, [(note, {"text": text}) for note, text in CASES])
+
+
+def measure(data: Path) -> None:
+    """Write metrics.json, manifest.toml and CARD.md with the figures of the graph that is there."""
+    pieces = len(vocabulary_of(data, minilm(), read_parts(data)[0]))
+    write_figures(data, json.loads((HERE / "metrics.json").read_text()), pieces=pieces)
+
+
+def write_figures(data: Path, report: dict[str, Any], *, pieces: int) -> None:
+    """Write the report of the training with the figures of its graph, and of a dictionary beside it."""
+    sentences, held_out = read_parts(data)
+    documents = documents_of(held_out, minilm())
+    vocabulary = Tokenizer.from_file(str(HERE / "tokenizer.json")).get_vocab_size()
+    served = Served(HERE, parameters_of(HERE, vocabulary, report["novelty_limit"]))
+    groups = [place for place, each in enumerate(documents) for _ in each]
     report |= served_figures(served, held_out, foreign(data), groups, SEED)
-    whole = [together(each) for each in held_documents]
+    whole = [together(each) for each in documents]
     report["passages"] = figures(
         served.found([each.text for each in whole]), whole, served.kinds, len(whole), SEED
     )
     dictionary = Dictionary(sentences, blanks=True)
     plain = figures([dictionary.found(each.text) for each in held_out], held_out, KINDS, groups, SEED)
     report |= {f"baseline_{name}": plain[name] for name in ("f1", "precision", "recall")}
-    write_report(HERE, report, vocabulary=len(rows), pieces=len(vocabulary))
-    write_golden(HERE, [(note, {"text": text}) for note, text in CASES])
+    write_report(HERE, report, vocabulary=vocabulary, pieces=pieces)
+
+
+def read_parts(data: Path) -> list[list[Tagged]]:
+    """The sentences to train with, and those held out."""
+    return [
+        read_tagged(data / "bc5cdr" / f"{part}.tsv", KINDS, parted="\t", joined=" ")
+        for part in ("train", "devel")
+    ]
+
+
+def documents_of(sentences: Sequence[Tagged], source: Pretrained) -> list[list[Tagged]]:
+    """Sentences in passages of about an abstract."""
+    tokenizer = plain_tokenizer(source)
+    return passages(sentences, [len(tokenizer.encode(each.text).ids) for each in sentences], PASSAGE)
 
 
 def vocabulary_of(data: Path, source: Pretrained, sentences: Sequence[Tagged]) -> list[int]:

@@ -12,15 +12,17 @@ The encoder is the first two layers of multilingual-e5-small (MIT), frozen, with
 About ten minutes on two cores; seeds fixed.
 """
 
+import json
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from models.training.encoders import Pretrained, encoder_of, with_four_bits, write_tokenizer
-from models.training.entities import Dictionary, figures, read_tagged
+from models.training.entities import Dictionary, Tagged, figures, read_tagged
 from models.training.entity_samples import Recipe
 from models.training.entity_training import Served, parameters_of, served_figures, train_tagger
 from models.training.wheels import multilingual_e5
@@ -60,10 +62,7 @@ CASES = (
 
 def train(data: Path) -> None:
     """Write model.onnx, tokenizer.json, metrics.json, manifest.toml, CARD.md and the inputs of golden.json."""
-    texts, held_out = (
-        read_tagged(data / "zh_medical_entities" / f"{part}.txt", KINDS, parted=" ", joined="")
-        for part in ("train", "dev")
-    )
+    texts, _ = read_parts(data)
     source = multilingual_e5()
     letters = letters_of(source, (each.text for each in texts))
     write_tokenizer(tokenizer_of(source, letters), HERE / "tokenizer.json")
@@ -75,13 +74,33 @@ def train(data: Path) -> None:
     encoder = with_four_bits(encoder_of(source, vocabulary, LAYERS, parameters.max_tokens)).eval()
     recipe = Recipe(encoder, torch.arange(len(pieces)), forms, parameters, EPOCHS, SEEDS)
     report = train_tagger(HERE, recipe, [[each] for each in texts])
-    served = Served(HERE, parameters_of(HERE, len(pieces), report["novelty_limit"]))
+    write_figures(data, report)
+    write_golden(HERE, [(note, {"text": text}) for note, text in CASES])
+
+
+def measure(data: Path) -> None:
+    """Write metrics.json, manifest.toml and CARD.md with the figures of the graph that is there."""
+    write_figures(data, json.loads((HERE / "metrics.json").read_text()))
+
+
+def write_figures(data: Path, report: dict[str, Any]) -> None:
+    """Write the report of the training with the figures of its graph, and of a dictionary beside it."""
+    texts, held_out = read_parts(data)
+    vocabulary = Tokenizer.from_file(str(HERE / "tokenizer.json")).get_vocab_size()
+    served = Served(HERE, parameters_of(HERE, vocabulary, report["novelty_limit"]))
     report |= served_figures(served, held_out, {"criteria": criteria(data)}, len(held_out), SEED)
     dictionary = Dictionary(texts, blanks=False)
     plain = figures([dictionary.found(each.text) for each in held_out], held_out, KINDS, len(held_out), SEED)
     report |= {f"baseline_{name}": plain[name] for name in ("f1", "precision", "recall", "f1_by_type")}
-    write_report(HERE, report, vocabulary=len(pieces))
-    write_golden(HERE, [(note, {"text": text}) for note, text in CASES])
+    write_report(HERE, report, vocabulary=vocabulary)
+
+
+def read_parts(data: Path) -> list[list[Tagged]]:
+    """The texts to train with, and those held out."""
+    return [
+        read_tagged(data / "zh_medical_entities" / f"{part}.txt", KINDS, parted=" ", joined="")
+        for part in ("train", "dev")
+    ]
 
 
 def letters_of(source: Pretrained, texts: Iterable[str]) -> list[str]:
