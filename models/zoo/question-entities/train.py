@@ -25,6 +25,7 @@ from models.training.encoders import Pretrained, encoder_of, with_four_bits, wri
 from models.training.entities import Dictionary, Tagged, figures, read_tagged
 from models.training.entity_samples import Recipe
 from models.training.entity_training import Served, parameters_of, served_figures, train_tagger
+from models.training.simplified import in_gb2312, with_simplified
 from models.training.wheels import multilingual_e5
 from models.training.writing import write_golden, write_report
 
@@ -65,7 +66,7 @@ def train(data: Path) -> None:
     texts, _ = read_parts(data)
     source = multilingual_e5()
     letters = letters_of(source, (each.text for each in texts))
-    write_tokenizer(tokenizer_of(source, letters), HERE / "tokenizer.json")
+    write_tokenizer(with_simplified(tokenizer_of(source, letters)), HERE / "tokenizer.json")
     pieces = [*SPECIAL, *letters]
     forms = torch.tensor([form_of(piece) for piece in pieces])
     parameters = parameters_of(HERE, len(pieces))
@@ -149,11 +150,3 @@ def criteria(data: Path) -> list[str]:
     """Criteria of clinical trials: Chinese and medical, but no questions of patients."""
     lines = (data / "zh_trial_criteria" / "dev.txt").read_text(encoding="utf-8").splitlines()
     return [line.split("\t")[1] for line in lines[:FOREIGN]]
-
-
-def in_gb2312(letter: str) -> bool:
-    try:
-        letter.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -31,6 +31,7 @@ from models.training.encoders import cut_tokenizer, encoder_of, vocabulary_of, w
 from models.training.exchanged_terms import OPPOSITES, Exchange, named_pairs, opposites, terms_of
 from models.training.novelty import Mahalanobis, novelty_figures
 from models.training.pair_models import Matcher
+from models.training.simplified import in_gb2312, with_simplified
 from models.training.text_pairs import (
     OUTPUTS,
     Answers,
@@ -89,7 +90,9 @@ def train(data: Path) -> None:
         piece for piece, _ in source.tokenizer["model"]["vocab"] if len(piece) == 1 and in_gb2312(piece)
     ]
     vocabulary = vocabulary_of(source, pairs.first + pairs.second, least=2, letters=letters)
-    tokenizer = write_tokenizer(with_types(cut_tokenizer(source, vocabulary)), HERE / "tokenizer.json")
+    tokenizer = write_tokenizer(
+        with_simplified(with_types(cut_tokenizer(source, vocabulary))), HERE / "tokenizer.json"
+    )
     encoder = with_four_bits(encoder_of(source, vocabulary, LAYERS, MAX_TOKENS))
     exchange = Exchange(terms_of(data / "zh_medical_entities" / "train.txt"), fitted.both, fitted.same)
     made = made_pairs(exchange, fitted)
@@ -221,11 +224,3 @@ def one_place(both: Both) -> NDArray[np.bool_]:
 
 def plain(text: str) -> str:
     return unicodedata.normalize("NFKC", html.unescape(text)).lower()
-
-
-def in_gb2312(letter: str) -> bool:
-    try:
-        letter.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return True

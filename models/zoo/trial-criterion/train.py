@@ -22,6 +22,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from models.training.convolved_heads import fit_several
 from models.training.encoders import cut_tokenizer, encoder_of, vocabulary_of, with_four_bits, write_tokenizer
+from models.training.simplified import in_gb2312, with_simplified
 from models.training.text_classifiers import Recipe, Rows, baseline, label_tables, train_classifier
 from models.training.wheels import multilingual_e5
 from models.training.writing import write_golden, write_report
@@ -73,7 +74,7 @@ def train(data: Path) -> None:
     ]
     recipe = Recipe(
         encoder=with_four_bits(encoder_of(source, vocabulary, LAYERS, MAX_TOKENS)),
-        tokenizer=write_tokenizer(table, HERE / "tokenizer.json"), classes=len(names), max_tokens=MAX_TOKENS,
+        tokenizer=write_tokenizer(with_simplified(table), HERE / "tokenizer.json"), classes=len(names), max_tokens=MAX_TOKENS,
         head=partial(fit_several, count=len(names), width=WIDTH, epochs=EPOCHS, seeds=SEEDS), n_grams=None,
         parts=10, kept=1, seed=SEED,
     )  # fmt: skip
@@ -105,14 +106,6 @@ def questions(data: Path) -> list[str]:
 def plain(text: str) -> str:
     """A text as the baseline reads it."""
     return unicodedata.normalize("NFKC", html.unescape(text)).lower().strip()
-
-
-def in_gb2312(letter: str) -> bool:
-    try:
-        letter.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def id_of(name: str) -> str:
