@@ -21,10 +21,15 @@ Floats = NDArray[np.float32]
 FEEDS = ("input_ids", "attention_mask")
 
 
-def write_sentence_graph(source: Pretrained, path: Path, projection: Floats | None = None) -> None:
-    """`input_ids` and `attention_mask` int64 [N,L] to `vector` float32 [N,H]. `projection` is the linear map [H,H]."""
+def write_sentence_graph(
+    source: Pretrained, path: Path, most_tokens: int, projection: Floats | None = None
+) -> None:
+    """`input_ids` and `attention_mask` int64 [N,L] to `vector` float32 [N,H]; L is at most `most_tokens`.
+
+    `projection` is the linear map [H,H].
+    """
     made = _Writing(source)
-    states = made.embedded()
+    states = made.embedded(most_tokens)
     for layer in range(source.layers):
         states = made.layer(states, f"layers.{layer}.")
     made.pooled(states, projection)
@@ -47,7 +52,7 @@ class _Writing:
         )
         self._bias = self._node("Mul", hidden, self._constant(np.float32(-10000)))
 
-    def embedded(self) -> str:
+    def embedded(self, most_tokens: int) -> str:
         """Words and positions, [N,L,H]."""
         words, scales = _eight_bits(_numbers(self._source.words), axis=1)
         rows = self._node(
@@ -55,6 +60,7 @@ class _Writing:
         )
         rows = self._node("Mul", rows, self._node("Gather", self._constant(scales), "input_ids"))
         places = _numbers(self._source.weights["positions"]) + _numbers(self._source.weights["kind"])
+        places = places[:most_tokens]
         length = self._node("Slice", self._node("Shape", "input_ids"), self._axes(1), self._axes(2))
         first = self._node("Slice", self._constant(places), self._axes(0), length, self._axes(0))
         return self._norm(self._node("Add", rows, first), "norm")

@@ -82,17 +82,17 @@ def template_parameters() -> SearchParameters:
 
 def train(data: Path) -> None:
     """Write everything of the bundle that comes from the data, except for what `models seal` adds."""
-    source = minilm()
+    source, most_tokens = minilm(), template_parameters().max_tokens
     write_tokenizer({**source.tokenizer, "truncation": None, "padding": None}, HERE / "tokenizer.json")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_sentence_graph(source, work / "base.onnx")
+        write_sentence_graph(source, work / "base.onnx", most_tokens)
         encoding = Encoding(work / "base.onnx", HERE, template_parameters(), KEPT)
         documents, asked = read_medquad(data / "medquad")
         plain = encoding.collection(documents)
         read, vectors = encoding.texts([each.text for each in asked])
         projection = projection_for(asked, vectors, plain)
-        write_sentence_graph(source, HERE / "model.onnx", projection)
+        write_sentence_graph(source, HERE / "model.onnx", most_tokens, projection)
         questions, collection = Questions(projected(vectors, projection), read), plain.moved(projection)
         report: dict[str, object] = {"documents": len(documents), "passages": len(plain.passages.places)}
         report |= chosen_weight(collection, asked, questions, work)
