@@ -189,6 +189,13 @@ class StackKeeping(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no t
         return path
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse parameters in a set: each process would collect them in another order, and then none runs a test."""
+    for marker in metafunc.definition.iter_markers("parametrize"):
+        if any(isinstance(values, set | frozenset) for values in (*marker.args, *marker.kwargs.values())):
+            raise pytest.UsageError(f"{metafunc.definition.nodeid}: sort the set of its parameters")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StackKeeping:
     """For runs in several processes."""
     return StackKeeping(config, log)

@@ -68,7 +68,7 @@ def test_a_deadline_that_has_passed_comes_before_every_other_reason(state: JobSt
     assert delay(late, MODEL, []).code is DelayCode.DEADLINE_PASSED
 
 
-@pytest.mark.parametrize("state", set(JobState) - {JobState.QUEUED, JobState.WAITING})
+@pytest.mark.parametrize("state", sorted({*JobState} - {JobState.QUEUED, JobState.WAITING}))
 def test_a_job_that_has_started_or_ended_has_no_delay(state: JobState) -> None:
     assert delay(replace(QUEUED, state=state, deadline_passed=True), MODEL, []) == Delay(state)
 
