@@ -14,6 +14,7 @@ from benchmarks.gpu.bundles import FITS, LARGEST, write_greedy, write_lasting
 from benchmarks.gpu.device import CheckFailed, Device
 from benchmarks.gpu.scored import Scored
 from models.bundle import bundled
+from models.manifest import MODEL
 from models.pipelines import Array
 from service.config import Provider
 from workers.fitted import FittedGraphs
@@ -139,8 +140,8 @@ def _on_the_cpu(model: Scored) -> FittedGraphs:
 
 
 def _models() -> list[Scored]:
-    """The bundled models that have a graph."""
-    return [model for model in map(Scored, bundled()) if model.bundle.graph_paths]
+    """The bundled models of one graph; those of several copy graphs of others."""
+    return [model for model in map(Scored, bundled()) if model.bundle.graph_paths.keys() == {MODEL}]
 
 
 def _gap(one: FittedGraphs, other: FittedGraphs, fed: Sequence[Mapping[str, Array]]) -> float:

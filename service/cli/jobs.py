@@ -69,7 +69,7 @@ def list_jobs(
 @job_argument
 @over_api
 def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
-    """Show a job with its result or, before it has started, why it waits.
+    """Show a job with its result, or why it has not started.
 
     Reading a result is recorded in the job's audit trail.
 
@@ -108,7 +108,7 @@ def cancel_job(api: ApiClient, out: Output, job_id: UUID) -> int:
 @job_argument
 @over_api
 def list_events(api: ApiClient, out: Output, job_id: UUID) -> int:
-    """Show the audit trail of a job, oldest first, and why it waits if it has not started.
+    """Show the audit trail of a job, and why it has not started.
 
     With --json each event carries its leaf hash.
     """

@@ -26,7 +26,7 @@ from service.config import Settings
 from service.embedded import api_command, embedded_servers
 
 WORKERS, THREADS, WAITERS = 2, 6, 4
-API_MB = 100
+API_MB = 120
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def methods(api: Api) -> set[bytes]:
 
 
 def test_an_api_process_stays_within_its_memory(api: Api) -> None:
-    """Measured: 70 MB beside what it shares with others."""
+    """Measured: 102 MB beside what it shares with others, with 23 bundled models published."""
     for _ in range(50):
         for path in ("/readyz", "/metrics", "/v1/models", "/v1/jobs", "/v1/batches", "/openapi.json"):
             assert api.get(path)[0] == 200
