@@ -14,7 +14,7 @@ def rounded(value: object) -> object:
         return {str(key): rounded(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [rounded(each) for each in value]
-    return value if isinstance(value, int | str) else round(float(value), DIGITS)  # type: ignore[arg-type]  # a number of numpy
+    return value if value is None or isinstance(value, int | str) else round(float(value), DIGITS)  # type: ignore[arg-type]  # a number of numpy
 
 
 def flat(report: Mapping[str, object]) -> dict[str, object]:

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import sklearn
 from ecg_cases import WAVES, golden, stopped, wave
+from ecg_faults import centroids, fault_figures, faults_table, limits, limits_of_folds, strange_minutes
 from ecg_figures import DETECTED, GIVEN, MINUTES, Rows, figures
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -26,9 +27,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.manifest import ModelManifest
+from models.pipelines import InputRejected
 from models.pipelines.beat_classification import BeatClassification, Reading, read_beats
 from models.pipelines.beat_features import FEATURES, OF_RECORDING
-from models.pipelines.signals import resampled
 from models.training.boosted_trees import baseline_of, trees_of
 from models.training.calibration import softmax, temperature
 from models.training.export import OPSET, parity, save
@@ -43,7 +44,7 @@ from models.training.heartbeats import (
     paired,
     read_records,
 )
-from models.training.writing import write_golden, write_report
+from models.training.writing import rounded, write_golden, write_report
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -70,7 +71,8 @@ STOPPED_S = 28.0
 
 def pipeline() -> BeatClassification:
     """The pipeline with the manifest's parameters; figures of `quality` are not known yet."""
-    table = tomllib.loads((HERE / "manifest.template.toml").read_text().replace(" = $", " = 0.0 # $"))
+    text = (HERE / "manifest.template.toml").read_text().replace("most_centroid_hz =", "# ")
+    table = tomllib.loads(text.replace(" = $", " = 0.0 # $"))
     made = BeatClassification.load(ModelManifest.model_validate(table), lambda _: b"")
     assert isinstance(made, BeatClassification)
     return made
@@ -189,35 +191,50 @@ def unfit_shares(records: Sequence[Record]) -> dict[str, float]:
     minutes = [each.samples[MINUTE * 10 : MINUTE * 11].astype(float) for each in records]
     kinds |= {kind: [wave(kind, 60, chance) * GAIN for _ in range(NOISY)] for kind in WAVES}
     kinds["stopped"] = [stopped(each, STOPPED_S) for each in minutes]
-    kinds["inverted"], kinds["backwards"] = [-each for each in minutes], [each[::-1] for each in minutes]
-    found = {
-        kind: float(np.mean([read(case_of(each.tolist())).unfit is not None for each in samples]))
-        for kind, samples in kinds.items()
-    }
-    for name, rate in (("half_the_rate", RATE * 2), ("twice_the_rate", RATE / 2)):
-        # Samples that were taken at `rate`, sent as if at RATE.
-        taken = [resampled(each, RATE, rate).tolist() for each in minutes]
-        found[name] = float(np.mean([read(case_of(each)).unfit is not None for each in taken]))
-    return found
+    return {kind: float(np.mean([is_unfit(each) for each in samples])) for kind, samples in kinds.items()}
+
+
+def is_unfit(samples: Floats) -> bool:
+    """Whether a recording at RATE is refused or abstained from."""
+    try:
+        return read(case_of(samples.tolist())).unfit is not None
+    except InputRejected:
+        return True
+
+
+def answers(features: Floats) -> Ints:
+    """The classes [b] that the graph answers."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"features": features})[0].argmax(1))
 
 
 def train(data: Path) -> None:
     """Write everything of the bundle that comes from the data."""
     records = list(read_records(data / "ecg_mitbih"))
     rows, minutes, unfit = read_rows(records)
-    fold = np.array([[each.name in names for names in FOLDS].index(True) for each in records])[rows.record]
-    members, odds, plain = fitted(rows, fold)
+    fold = np.array([[each.name in names for names in FOLDS].index(True) for each in records])
+    members, odds, plain = fitted(rows, fold[rows.record])
     given = (rows.way == GIVEN) & (rows.truth < ANSWERED)
     heat = temperature(odds[given], rows.truth[given])
     save(graph_of(members, heat), HERE / "model.onnx")
     some = rows.features[:: len(rows.features) // 500]
     wanted = np.mean([each._raw_predict(some[:, COLUMNS]) for each in members], 0) / heat
-    caught = unfit_shares(records)
+    caught, spectra = unfit_shares(records), centroids(records)
+    bounds = limits_of_folds(spectra, fold)
+    faults = fault_figures(records, bounds, lambda samples: read(case_of(samples.tolist())), answers)
+    unfit += strange_minutes(spectra, bounds)
+    least, most = limits(spectra)
     report = figures(rows, softmax(odds / heat), plain, records) | {
         "records": len(records), "beats": len(given[rows.way == GIVEN]), "temperature": heat,
         "minutes_sent": minutes, "false_alarm_rate": unfit / minutes,
         "catch_rate": float(np.mean([caught[kind] for kind in NOISES])), "abstained_from": caught,
+        "least_centroid_hz": least, "most_centroid_hz": most, "faults": faults,
         "parity": parity(HERE / "model.onnx", {"features": some}, {"logits": wanted}),
     }  # fmt: skip
-    write_report(HERE, report | {"scikit_learn": sklearn.__version__, "seed": SEED})
+    report |= {"scikit_learn": sklearn.__version__, "seed": SEED}
+    told = rounded(faults)
+    assert isinstance(told, dict)
+    write_report(HERE, report, faults_table=faults_table(told))
     write_golden(HERE, golden())

@@ -59,7 +59,7 @@ SETS = {
         1200,
         charges=True,
         withheld=0.25,
-        fewest_atoms=6,
+        fewest_atoms=12,
         fewest_heteroatoms=1,
         alerts=True,
     ),

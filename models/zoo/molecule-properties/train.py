@@ -24,6 +24,7 @@ from molecule_collections import (
     GOLDEN,
     SETS,
     TASKS,
+    UNSURE,
     Collection,
     alerts_toml,
     foreign,
@@ -60,7 +61,7 @@ SAMPLE = 200  # molecules of a fold whose similarity to the others is measured
 class Rows:
     """Features float32 [n,F], targets [n,T] with NaN where not measured, which are of val, scaffolds, fingerprints, masses,
     heavy atoms, atoms other than carbon, hydrogen and halogens, which have a structural alert,
-    rotatable bonds."""
+    rotatable bonds, the skeletons of their InChIKeys."""
 
     features: np.ndarray
     targets: np.ndarray
@@ -72,11 +73,12 @@ class Rows:
     heteroatoms: np.ndarray
     alerted: np.ndarray
     rotatable: np.ndarray
+    skeletons: np.ndarray
 
 
 def described(
     smiles: list[str],
-) -> list[tuple[np.ndarray, str, np.ndarray, float, int, int, bool, int] | None]:
+) -> list[tuple[np.ndarray, str, np.ndarray, float, int, int, bool, int, str] | None]:
     """Features, scaffold and the rest of Rows of each molecule; None for one that is not scored."""
     features = molecules.Features(2, BITS, DESCRIPTORS, keys=True, charges=True)
     tables = [StructuralAlert(smarts=smarts, reason=what, source=source) for smarts, what, source in ALERTS]
@@ -101,6 +103,7 @@ def described(
                 heteroatoms(parent.mol),
                 alerts.reason(parent.mol) is not None,
                 rotatable_bonds(parent.mol),
+                str(parent.inchikey).partition("-")[0],
             )
         )
     return found
@@ -172,6 +175,8 @@ def train(data: Path) -> None:
         report[name] |= domain_figures(rows, how, limits, alien)
         for task, found in task_figures(name, rows, how, kernel, unseen).items():
             report[task] = report.get(task, {}) | found
+        if name == "clintox":
+            report["chemicals"] = chemical_figures(collections, how, kernel, limits)
         kernels.append(kernel)
         print(name, "done", flush=True)
     save(graph_of(kernels, collections["esol"].features.shape[1]), HERE / "model.onnx")
@@ -227,30 +232,63 @@ def task_figures(
     return found
 
 
+def outside(
+    rows: Rows, how: Collection, limits: dict[str, float], prints: np.ndarray, weight: float, *counts: int
+) -> bool:
+    """Whether a molecule is outside of the applicability domain of a collection's tasks."""
+    atoms, others, alerted, rotatable = counts
+    return bool(
+        molecules.similarity(prints, rows.prints[~rows.val]).max() < limits["least_similarity"]
+        or weight > limits["heaviest"]
+        or atoms < limits["fewest_atoms"]
+        or others < how.fewest_heteroatoms
+        or (how.alerts and alerted)
+        or rotatable > limits["most_rotatable_bonds"]
+    )
+
+
+def columns_of(rows: Rows, row: int) -> tuple[object, ...]:
+    """What decides whether one of the rows is outside."""
+    columns = (rows.prints, rows.weights, rows.atoms, rows.heteroatoms, rows.alerted, rows.rotatable)
+    return tuple(column[row] for column in columns)
+
+
 def domain_figures(
     rows: Rows, how: Collection, limits: dict[str, float], alien: dict[str, list]
 ) -> dict[str, object]:
-    known = rows.prints[~rows.val]
-
-    def outside(prints: np.ndarray, weight: float, *counts: int) -> bool:
-        atoms, others, alerted, rotatable = counts
-        return (
-            molecules.similarity(prints, known).max() < limits["least_similarity"]
-            or weight > limits["heaviest"]
-            or atoms < limits["fewest_atoms"]
-            or others < how.fewest_heteroatoms
-            or (how.alerts and alerted)
-            or rotatable > limits["most_rotatable_bonds"]
-        )
-
-    val = np.flatnonzero(rows.val)
     caught = {
-        family: np.mean([each is None or outside(*each[2:]) for each in found])
+        family: np.mean([each is None or outside(rows, how, limits, *each[2:8]) for each in found])
         for family, found in alien.items()
     }
-    columns = (rows.prints, rows.weights, rows.atoms, rows.heteroatoms, rows.alerted, rows.rotatable)
-    alarms = np.mean([outside(*(column[row] for column in columns)) for row in val])
-    return {"false_alarm_rate": alarms, "catch_rate": np.mean(list(caught.values())), "caught": caught}
+    alarms = np.mean([outside(rows, how, limits, *columns_of(rows, row)) for row in np.flatnonzero(rows.val)])
+    small = np.mean(rows.atoms[~rows.val] < limits["fewest_atoms"])
+    return {
+        "false_alarm_rate": alarms,
+        "catch_rate": np.mean(list(caught.values())),
+        "caught": caught,
+        "small": small,
+    }
+
+
+def chemical_figures(
+    collections: dict[str, Rows], how: Collection, kernel: Kernel, limits: dict[str, float]
+) -> dict[str, object]:
+    """How chemicals of ESOL that are neither in ClinTox nor in BBBP are answered by the tasks of ClinTox.
+
+    Shares called approved and not toxic; and those that would be if small molecules were answered from 6 heavy atoms on.
+    """
+    drugs, rows, found = collections["clintox"], collections["esol"], {}
+    known = {*drugs.skeletons, *collections["bbbp"].skeletons}
+    chosen = [row for row, skeleton in enumerate(rows.skeletons) if skeleton not in known]
+    approved, toxic = kernel.answers(rows.features[chosen]).T
+    said = {
+        "approved": approved >= UNSURE["fda_approved"][1],
+        "not_toxic": toxic < UNSURE["clinical_toxicity"][0],
+    }
+    for name, bounds in (("", limits), ("_from_6_atoms", limits | {"fewest_atoms": 6})):
+        inside = np.array([not outside(drugs, how, bounds, *columns_of(rows, row)) for row in chosen])
+        found |= {f"{key}{name}": np.mean(answered & inside) for key, answered in said.items()}
+    return {"molecules": len(chosen), **found}
 
 
 def baseline(rows: Rows, place: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from models.bundle import bundled, fitted, read_bundle
 from models.difference import difference
-from models.pipelines import Case, load_pipeline
+from models.pipelines import Case, InputRejected, load_pipeline
 from models.sandbox import CpuRun
 from models.training.heartbeats import NOISES, jk_index, kappa, noise, paired, table_of
 from models.training.synthetic_ecg import recording
@@ -79,7 +79,7 @@ def test_a_wave_that_has_no_qrs_complexes_is_abstained_from(shape: str, rate: fl
     rising = cycles % 1
     shapes = {
         "sine": np.sin(2 * np.pi * cycles),
-        "triangle": np.abs(rising - 0.5),
+        "triangle": 2 * np.abs(rising - 0.5),
         "sawtooth": rising,
         "square wave": np.sign(rising - 0.5),
     }
@@ -109,3 +109,20 @@ def test_the_index_is_half_of_kappa_and_an_eighth_of_the_shares_of_s_and_v() -> 
     assert kappa(table) == pytest.approx((8 / 12 - chance) / (1 - chance))
     assert jk_index(table) == pytest.approx(kappa(table) / 2 + (1 / 2 + 3 / 4 + 1 / 2 + 3 / 4) / 8)
     assert jk_index(np.diag([5.0, 4, 3, 2])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("factor", [10, 0.1])
+def test_a_gain_that_is_wrong_by_ten_is_refused(factor: float) -> None:
+    case = sent("n" * 20)
+    with pytest.raises(InputRejected) as refused:
+        PIPELINE.encode({**case, "gain": case["gain"] / factor})
+    assert [fault.code for fault in refused.value.faults] == ["out_of_range"]
+
+
+def test_a_clipped_recording_is_abstained_from_and_an_inverted_one_answered_alike() -> None:
+    samples, _ = recording(list("nnnnnvnnnnnvnnnn" * 2))
+    plain, inverted, clipped = answers(
+        [case_of(samples), case_of(-samples), case_of(np.minimum(samples, 0.6 * samples.max()))]
+    )
+    assert letters(inverted) == letters(plain)
+    assert "clipped" in clipped["abstain_reason"]

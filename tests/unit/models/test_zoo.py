@@ -222,11 +222,15 @@ def test_a_figure_of_a_card_is_one_that_training_wrote(folder: Path) -> None:
         "ClC(Cl)(Cl)C(c1ccc(Cl)cc1)c1ccc(Cl)cc1",
         "CN(C)N=O",
         "CNC(=O)ON=CC(C)(C)SC",
+        "Oc1ccccc1",
+        "Cc1ccccc1O",
+        "Oc1ccccc1O",
+        "O=[N+]([O-])c1ccccc1",
     ],
     ids=[
         "cyanide", "phosgene", "paraquat", "mustard gas", "tabun", "fluoroacetate", "sarin", "soman", "VX",
         "mechlorethamine", "parathion", "hydrogen cyanide", "hexane", "benzene", "DDT", "nitrosodimethylamine",
-        "aldicarb",
+        "aldicarb", "phenol", "cresol", "catechol", "nitrobenzene",
     ],
 )  # fmt: skip
 def test_no_known_poison_is_called_approved_or_not_toxic(smiles: str) -> None:
