@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from models.drug_safety.allergy_text import NEGATIONS, WORDS, foreign, listed, salts
+from models.drug_safety.allergy_text import NEGATIONS, SET_APART, WORDS, foreign, listed, salts
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.tables import Line, ReadFile, read_table
@@ -164,7 +164,9 @@ class Allergies:
             none |= self._none(name)
             found.append(self._exact(name) or {})
             place += len(name.split(" "))
-            place += self._salts(words, place)
+            number = self._salts(words, place)
+            left += words[place : place + number] if SET_APART.search(part) else []
+            place += number
         if NEGATIONS.intersection(left) or (none and len(found) > 1):
             return _Read({}, lost=(part,))
         return _Read(_merged(found), (part,) if left or foreign(part) else (), bool(found), none)

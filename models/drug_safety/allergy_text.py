@@ -16,6 +16,8 @@ _BETWEEN: Final = re.compile(
     r"|\b(?:and|or|also|plus|but|however|besides|except(?:ing)?(?: for)?|other than)\b",
     re.IGNORECASE,
 )
+# What may set a salt apart from the name before it: "PCN - potassium" may be two allergens.
+SET_APART: Final = re.compile(r":|\s[-\u2013\u2014]\s")
 # What names no allergen and changes nothing.
 _AROUND: Final = """
     a allergen allergens allergic allergies allergy an as at by cause caused causes causing developed develops drug drugs et

@@ -148,6 +148,9 @@ def test_every_allergen_of_a_text_counts_also_in_brackets(recorded: str, drugs: 
         ("NKDA except morphine", ["NKDA"]),
         ("no known drug allergies", []),
         ("PCN, hives", []),
+        ("PCN - potassium", ["PCN - potassium"]),
+        ("PCN: potassium (hives)", ["PCN: potassium"]),
+        ("losartan potassium: hives", []),
     ],
 )
 def test_what_is_not_understood_of_a_text_is_listed(recorded: str, expected: list[str]) -> None:
