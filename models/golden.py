@@ -35,7 +35,7 @@ from models.pipelines import (
     SinglePass,
 )
 from models.pipelines.artifacts import LISTING, answer_fault
-from models.pipelines.schema_columns import stored_result
+from models.pipelines.schema_columns import integer_fields, stored_result
 from models.row_mixing import answers_in_company
 
 FEWEST_CASES: Final = 5
@@ -242,7 +242,7 @@ def _refused(answer: Answer) -> str | None:
 def _unstorable(index: int, result: Result, pipeline: Pipeline) -> list[Fault]:
     """The fault of an answer that fails a job."""
     try:
-        stored_result(result, pipeline.result_schema)
+        stored_result(result, integer_fields(pipeline.result_schema()))
     except PredictionInvalid as invalid:
         reason = f"a job with this answer is refused (prediction_invalid): {invalid.reason}"
         return [case_fault(index, "golden_failed", reason)]

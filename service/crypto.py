@@ -52,6 +52,15 @@ def _place(column: str, tenant_id: UUID) -> str:
     return f"{column}|{tenant_id}|"
 
 
+def new_nonces(count: int) -> Iterator[bytes]:
+    """Nonces for `count` values that are sealed now.
+
+    Drawn together: os.urandom lets other threads run, and to get the interpreter back takes longer than to seal. None is kept
+    for later, which a fork or a snapshot of the machine would double.
+    """
+    return (nonce for (nonce,) in struct.iter_unpack(f"{NONCE_BYTES}s", os.urandom(NONCE_BYTES * count)))
+
+
 class Cipher:
     """Seals and opens under one 256-bit key. Safe to share between threads."""
 
@@ -59,9 +68,9 @@ class Cipher:
         self._aead = AESGCM(key)
         self._index_key = hmac.digest(key, b"medqueue blind index", "sha256")
 
-    def seal(self, plaintext: bytes, bound_to: bytes) -> bytes:
-        """Encrypt `plaintext`; only the same `bound_to` opens it."""
-        nonce = os.urandom(NONCE_BYTES)
+    def seal(self, plaintext: bytes, bound_to: bytes, nonce: bytes | None = None) -> bytes:
+        """Encrypt `plaintext`; only the same `bound_to` opens it. `nonce` is one of `new_nonces` that was never used."""
+        nonce = nonce or os.urandom(NONCE_BYTES)
         return VERSION + nonce + self._aead.encrypt(nonce, plaintext, bound_to)
 
     def open(self, sealed: bytes, bound_to: bytes) -> bytes:

@@ -7,25 +7,17 @@ share; what a claim selects and what completion stores belongs to the table's ow
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from service.db import UnitOfWork
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """A claimed row and the fence under which it was claimed."""
 
     id: UUID
     fence: int
-
-    @cached_property
-    def id_text(self) -> str:
-        """The id as text, made once: it is needed for every sealed value of the row."""
-        return str(self.id)
 
 
 CLAIM = """state = 'running', fence = {t}.fence + 1, attempt = {t}.attempt + 1,

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from uuid import UUID
@@ -16,6 +17,7 @@ from models.bundle import Bundle, opened
 from models.golden_cases import GoldenCase, GoldenFailed
 from models.manifest import BundleRefused
 from models.pipelines import Pipeline, Scoring
+from models.pipelines.schema_columns import ResultField, integer_fields
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
 from service.errors import BlobUnavailable, BundleUnusable, ModelNotFound, ModelUnavailable
@@ -44,6 +46,11 @@ class LoadedModel:
     batch_limit: int
     golden: Sequence[GoldenCase] = ()
     retries_first: bool = True
+
+    @cached_property
+    def result_integers(self) -> tuple[ResultField, ...]:
+        """The fields of a result that must fit into the integer columns of a batch."""
+        return integer_fields(self.pipeline.result_schema())
 
 
 class ModelPool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -132,15 +132,19 @@ def result_columns(
     )
 
 
-def stored_result(result: Mapping[str, Any], schema: Callable[[], Schema]) -> bytes:
+def integer_fields(schema: Schema) -> tuple[ResultField, ...]:
+    """Those columns of a result of which a column holds less than JSON does."""
+    return tuple(field for field in result_fields(schema) if field.kind is ColumnKind.INTEGER)
+
+
+def stored_result(result: Mapping[str, Any], integers: Sequence[ResultField]) -> bytes:
     """A job's result as JSON. Raises PredictionInvalid for what JSON cannot hold, and for what no batch can.
 
-    Only of integers does a column hold less than JSON does; the schema is asked for where there is such a one.
+    `integers` are the `integer_fields` of the result's schema.
     """
     content = result_json(result)
-    if has_digits(content, LONG_DIGITS) and LONG_INTEGER.search(content):  # perhaps in a text or a list
-        fields = [field for field in result_fields(schema()) if field.kind is ColumnKind.INTEGER]
-        result_columns(fields, [result])
+    if integers and has_digits(content, LONG_DIGITS) and LONG_INTEGER.search(content):  # perhaps in a text
+        result_columns(integers, [result])
     return content
 
 

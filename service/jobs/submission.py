@@ -16,7 +16,7 @@ from service import rows
 from service.accounts import Principal
 from service.audit import Action
 from service.catalog import PublishedModel
-from service.crypto import binding
+from service.crypto import binding, new_nonces
 from service.db import Param, UnitOfWork
 from service.errors import AfterUnsuitable, IdempotencyKeyReused
 from service.jobs import inputs, predecessors
@@ -175,8 +175,8 @@ def submit(
     """
     ids, waiting_for = [uuid7() for _ in new_jobs], [job.predecessors for job in new_jobs]
     given = [
-        _row(job_id, job, idempotency, depth=held.depth(after))
-        for job_id, job, after in zip(ids, new_jobs, waiting_for, strict=True)
+        _row(job_id, job, idempotency, nonce, depth=held.depth(after))
+        for job_id, job, after, nonce in zip(ids, new_jobs, waiting_for, new_nonces(len(ids)), strict=True)
     ]
     if len(given) == 1:
         stored = work.execute(SUBMIT_ONE, given[0])
@@ -215,8 +215,10 @@ def submit_after(
     return [refusal or next(stored) for refusal in refusals]
 
 
-def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None, *, depth: int) -> dict[str, Param]:
-    """The values for COLUMN_TYPES; payload, options, context and callback are sealed."""
+def _row(
+    job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None, nonce: bytes, *, depth: int
+) -> dict[str, Param]:
+    """The values for COLUMN_TYPES; payload (with `nonce`), options, context and callback are sealed."""
     cipher, tenant_id = job.principal.cipher, job.principal.tenant_id
     payload, callback = job.payload, job.callback
     return {
@@ -231,7 +233,7 @@ def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None, *, depth
         "upload_id": job.upload_id,
         "payload": None
         if payload is None
-        else cipher.seal(payload, binding("job.payload", tenant_id, job_id)),
+        else cipher.seal(payload, binding("job.payload", tenant_id, job_id), nonce),
         "context": _sealed_context(job_id, job),
         "subject_digest": None if job.subject is None else cipher.blind_index(job.subject),
         "idempotency_digest": idempotency and idempotency.of_item(job.position),
@@ -251,7 +253,7 @@ def _row(job_id: UUID, job: NewJob, idempotency: IdempotencyKey | None, *, depth
 def _column(name: str, given: Sequence[dict[str, Param]]) -> Param:
     """One column of several jobs. One that is null throughout is passed as null, which `unnest` fills up with nulls."""
     values = [row[name] for row in given]
-    return None if values.count(None) == len(values) else values
+    return None if values[0] is None and values.count(None) == len(values) else values
 
 
 def _sealed_context(job_id: UUID, job: NewJob) -> bytes | None:

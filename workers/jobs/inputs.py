@@ -31,9 +31,10 @@ NOT_OPENED = Problem(
 
 
 class OpenedJob(NamedTuple):
-    """A claimed job with its input opened."""
+    """A claimed job with its input opened. `id_text` is its id, which each sealed value of the job is bound to."""
 
     job: ClaimedJob
+    id_text: str
     case: Case
 
 
@@ -62,15 +63,18 @@ class InputReader:
         Raises DatabaseUnavailable.
         """
         defaults = loaded.pipeline.check_options({})
-        stored = self._parts.stored(loaded, jobs)
+        has_parts, stored = bool(loaded.pipeline.parts), self._parts.stored(loaded, jobs)
         cases: list[OpenedJob] = []
         endings: list[Ending] = []
         requeues: list[Requeue] = []
         for job in jobs:
+            id_text = str(job.lease.id)
             try:
-                payload, options = self._payload(job), self._options(job) or defaults
-                parts = self._parts.opened(job, loaded, stored)
-                cases.append(OpenedJob(job, Case(payload, options, parts, sources(job, stored))))
+                case = Case(self._payload(job, id_text), self._options(job, id_text) or defaults)
+                if has_parts:
+                    parts = self._parts.opened(job, loaded, stored)
+                    case = case._replace(parts=parts, sources=sources(job, stored))
+                cases.append(OpenedJob(job, id_text, case))
             except PartUnfit as unfit:
                 endings.append(Ending(job.lease, problem=unfit.problem, quarantined=unfit.quarantined))
             except PayloadUnreadable:
@@ -96,19 +100,19 @@ class InputReader:
         self._gate.look()
         return self._gate.meets(Requirement.BLOB_STORE)
 
-    def _payload(self, job: ClaimedJob) -> bytes:
+    def _payload(self, job: ClaimedJob, id_text: str) -> bytes:
         if job.payload is None:
             assert job.upload_id is not None
             self._heartbeat.step(READ_STEP_S)
             return b"".join(self._uploads.read(job.tenant_id, job.upload_id))
         return self._ciphers.of(job.tenant_id).open(
-            job.payload, binding("job.payload", job.tenant_id, job.lease.id_text)
+            job.payload, binding("job.payload", job.tenant_id, id_text)
         )
 
-    def _options(self, job: ClaimedJob) -> dict[str, object] | None:
+    def _options(self, job: ClaimedJob, id_text: str) -> dict[str, object] | None:
         """The job's options, as the pipeline's `check_options` returned them; None without options."""
         if job.options is None:
             return None
-        bound_to = binding("job.options", job.tenant_id, job.lease.id_text)
+        bound_to = binding("job.options", job.tenant_id, id_text)
         options: dict[str, object] = from_json(self._ciphers.of(job.tenant_id).open(job.options, bound_to))
         return options

@@ -76,8 +76,6 @@ class PartReader:
         Raises PartUnfit, PayloadUnreadable, UploadNotFound, BlobMissing or BlobUnavailable.
         """
         wanted = loaded.pipeline.parts
-        if not wanted:
-            return {}
         found = stored.get(job.lease.id, ())
         if {each.name for each in found} - wanted.keys() or _lacking(wanted, found):
             raise PartUnfit(NOT_THE_PARTS)

@@ -20,7 +20,7 @@ from models.pipelines.schema_columns import stored_result
 from service import failpoints, logs
 from service.accounts import TenantCiphers
 from service.catalog import PublishedModel
-from service.crypto import binding
+from service.crypto import binding, new_nonces
 from service.db import Database
 from service.errors import BlobUnavailable, BundleUnusable, DatabaseUnavailable, ServiceError
 from service.failpoints import Point
@@ -245,7 +245,8 @@ class Scorer:
         except JobsLost:
             log.info("run_abandoned", model=loaded.model.name, jobs=len(cases))
             return []
-        return [self._succeeded(loaded, *each) for each in zip(cases, answers, strict=True)]
+        nonces = new_nonces(len(cases))
+        return [self._succeeded(loaded, *each) for each in zip(cases, answers, nonces, strict=True)]
 
     def _narrow_down(self, loaded: LoadedModel, cases: list[OpenedJob], fault: Exception) -> list[Ending]:
         """Score the halves of a batch that failed; a case that fails alone is at fault."""
@@ -313,11 +314,11 @@ class Scorer:
 
         return run
 
-    def _succeeded(self, loaded: LoadedModel, case: OpenedJob, answer: Answer) -> Ending:
+    def _succeeded(self, loaded: LoadedModel, case: OpenedJob, answer: Answer, nonce: bytes) -> Ending:
         """The ending of a job with its sealed result, which lists the artifacts; those are sealed separately."""
         job, result, cipher = case.job, answer.result, self._ciphers.of(case.job.tenant_id)
         try:
-            content = stored_result(result, loaded.pipeline.result_schema)
+            content = stored_result(result, loaded.result_integers)
         except PredictionInvalid as fault:
             log_cause(fault, model=loaded.model.name, jobs=[str(job.lease.id)])
             return Ending(job.lease, problem=BAD_PREDICTION)
@@ -327,8 +328,8 @@ class Scorer:
                 return Ending(job.lease, problem=TOO_LARGE, quarantined=True)
             made = self._artifacts.prepare(cipher, job.tenant_id, job.lease, answer.artifacts)
             content = to_json(result | {LISTING: [new.listing for new in made]})
-        bound_to = binding("job_result.payload", job.tenant_id, job.lease.id_text)
-        payload, abstained = cipher.seal(content, bound_to), result.get("abstained") is True
+        bound_to = binding("job_result.payload", job.tenant_id, case.id_text)
+        payload, abstained = cipher.seal(content, bound_to, nonce), result.get("abstained") is True
         return Ending(job.lease, payload=payload, abstained=abstained, artifacts=made)
 
 

@@ -14,6 +14,7 @@ from models.pipelines.schema_columns import (
     DerivedColumn,
     InputField,
     input_fields,
+    integer_fields,
     result_columns,
     result_fields,
     stored_result,
@@ -229,7 +230,7 @@ def test_keys_that_are_no_texts_are_written_as_texts_where_none_is_lost() -> Non
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**40])
 def test_an_integer_that_no_column_holds_is_no_prediction_of_a_job_either(number: int) -> None:
     with pytest.raises(PredictionInvalid):
-        stored_result({"count": number}, lambda: NESTED)
+        stored_result({"count": number}, integer_fields(NESTED))
     with pytest.raises(PredictionInvalid):
         result_columns(result_fields(NESTED), [{"count": number}])
 
@@ -245,16 +246,17 @@ def test_an_integer_that_no_column_holds_is_no_prediction_of_a_job_either(number
     ],
 )
 def test_a_result_that_a_batch_holds_is_one_of_a_job(result: dict[str, Any]) -> None:
-    assert json.loads(stored_result(result, lambda: NESTED)) == result
+    assert json.loads(stored_result(result, integer_fields(NESTED))) == result
     assert result_columns(result_fields(NESTED), [result])
 
 
 @pytest.mark.parametrize("share", [0.00012345678901234567, 0.12345678901234567, 1.2345678901234567e-07, 0.0])
 def test_a_fraction_is_no_integer_however_many_digits_it_has(share: float) -> None:
-    def schema() -> dict[str, Any]:
-        raise AssertionError("asked for without need")
-
-    assert json.loads(stored_result({"share": share}, schema)) == {"share": share}
+    integers = integer_fields({"type": "object", "properties": {"share": {"type": "integer"}}})
+    assert [field.name for field in integers] == ["share"]
+    with pytest.raises(PredictionInvalid):
+        result_columns(integers, [{"share": share}])
+    assert json.loads(stored_result({"share": share}, integers)) == {"share": share}
 
 
 def nested(levels: int) -> Any:

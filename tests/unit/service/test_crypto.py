@@ -16,6 +16,7 @@ from service.crypto import (
     Cipher,
     Keyring,
     binding,
+    new_nonces,
     sha256_hex,
 )
 from service.errors import PayloadUnreadable
@@ -52,6 +53,15 @@ def frames(sealed: bytes) -> tuple[bytes, list[bytes]]:
 @given(st.binary(max_size=2000), st.binary(max_size=100))
 def test_a_sealed_value_opens_at_its_place(content: bytes, place: bytes) -> None:
     assert cipher.open(cipher.seal(content, place), place) == content
+
+
+def test_values_sealed_together_have_a_nonce_each() -> None:
+    nonces = [*new_nonces(1000)]
+    assert len({*nonces, *new_nonces(1000)}) == 2000
+    assert {len(nonce) for nonce in nonces} == {NONCE_BYTES}
+    sealed = cipher.seal(b"a value", PLACE, nonces[0])
+    assert sealed[1 : 1 + NONCE_BYTES] == nonces[0]
+    assert cipher.open(sealed, PLACE) == b"a value"
 
 
 @pytest.mark.parametrize(
