@@ -1,6 +1,6 @@
 """Figures of a model on data that it was not fitted to, with intervals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,26 @@ def interval(figure: Callable[[Ints], float], groups: Sequence[object] | int, *,
     photograph), or is the number of rows where each stands for itself. A draw for which the figure is undefined (one
     class alone, say: ValueError or NaN) is left out.
     """
-    chance = np.random.default_rng(seed)
-    members = _members(groups)
     drawn = []
-    for _ in range(RESAMPLES):
-        chosen = chance.integers(0, len(members), len(members))
+    for rows in resamples(groups, seed=seed):
         try:
-            drawn.append(figure(np.concatenate([members[each] for each in chosen])))
+            drawn.append(figure(rows))
         except ValueError:
             continue
+    return middle_95(drawn)
+
+
+def resamples(groups: Sequence[object] | int, *, seed: int) -> Iterator[Ints]:
+    """The rows of each resample of whole groups, int64 [n]; see interval."""
+    chance = np.random.default_rng(seed)
+    members = _members(groups)
+    for _ in range(RESAMPLES):
+        chosen = chance.integers(0, len(members), len(members))
+        yield np.concatenate([members[each] for each in chosen])
+
+
+def middle_95(drawn: Sequence[float] | Floats) -> list[float]:
+    """The limits of the middle 95 % of the figures drawn; those that are NaN do not count."""
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return [float(low), float(high)]
 

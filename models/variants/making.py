@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnx
 
 from models.bundle import CARD_NAME, Bundle, BundleRefused, Fault, graph_files, read_bundle, read_text
 from models.checking import publishable, sealed
+from models.derived import copy_files, new_folder
 from models.golden_cases import GOLDEN_NAME, encode_cases, golden_table
 from models.manifest import MANIFEST_NAME, ModelManifest, Precision, toml_table
 from models.pipelines import Case
@@ -28,7 +28,6 @@ from models.weights import lie_beside
 OLDEST: Final = 13  # operator set of ONNX whose DequantizeLinear has a scale for each channel
 # Kernels add in another order for another size of a batch. float16 has 11 significant bits: four steps of 2^-11 below 1.
 FP16_ROUNDING: Final = 2**-9
-TEMPLATE: Final = ".template."  # in the names of files from which a training script writes manifest and card
 
 Figures = Mapping[str, float | str]
 # (the original, the variant) -> figures of the variant. Raises BundleRefused where they lose too much.
@@ -58,14 +57,10 @@ def write_variant(
     measure: Measure | None = None,
 ) -> tuple[Bundle, Gain]:
     """Write and seal a variant of the bundle `source` in the new `folder`. Raises BundleRefused, or FileExistsError."""
-    if folder.exists():
-        raise FileExistsError(folder)
-    bundle = publishable(source)
-    _check_suited(bundle, scheme)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
-        written = _Writing(bundle, Path(made, "bundle"), scheme, version).written(calibration, measure)
-        Path(made, "bundle").rename(folder)
+    with new_folder(folder) as made:
+        bundle = publishable(source)
+        _check_suited(bundle, scheme)
+        written = _Writing(bundle, made, scheme, version).written(calibration, measure)
     return read_bundle(folder), written
 
 
@@ -107,13 +102,9 @@ class _Writing:
         return self._bundle.manifest.runtime.variant_tolerance
 
     def _copy_files(self) -> None:
-        """Every file of the bundle but those that differ, and the templates of a training script."""
+        """Every file of the bundle but those that differ."""
         own = {*graph_files(self._bundle.manifest), GOLDEN_NAME, CARD_NAME}
-        self._folder.mkdir()
-        for path in self._bundle.manifest.files:
-            (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
-            if path not in own and TEMPLATE not in path:
-                shutil.copyfile(self._bundle.folder / path, self._folder / path)
+        copy_files(self._bundle, self._folder, apart=own)
 
     def _write_manifest(self, figures: Figures | None) -> None:
         """The manifest: another version and precision. Figures that were not measured again say whose they are."""

@@ -14,6 +14,7 @@ from service.cli.exits import ExitCode
 from service.cli.options import InOrder, json_option, over_api, over_installation
 from service.cli.output import Output
 from service.cli.quantizing import quantize
+from service.cli.refitting.command import refit
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
@@ -233,6 +234,7 @@ def _show_check(check: Callable[[], Bundle], out: Output) -> int:
 
 models.add_command(evaluate)
 models.add_command(quantize)
+models.add_command(refit)
 
 
 @models.command("publish")

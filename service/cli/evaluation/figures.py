@@ -51,7 +51,7 @@ class Evaluation:
     """What came out: how many cases ended how, the figures, and what plots are drawn from.
 
     `curves` has `pairs`, truths and answers that are numbers, `table`, a Classified, or `boxes`, recall and precision by the
-    name of a class; of several tasks, by task.
+    name of a class; of several tasks, by task. `measures` are the figures of any rows of `answered`, by the name of the figure.
     """
 
     task: str
@@ -64,6 +64,8 @@ class Evaluation:
     traces: Sequence[Trace] = ()
     tasks: Mapping[str, TaskCounts] = field(default_factory=dict)  # of a model with several
     unscored: Sequence[Unscored] = ()
+    measures: Mapping[str, Callable[[Ints], float]] = field(default_factory=dict)  # of rows of `answered`
+    answered: Sequence[Scored] = ()
 
 
 @dataclass(frozen=True)
@@ -155,4 +157,7 @@ def evaluation(
     **more: Any,
 ) -> Evaluation:
     """The evaluation of `answered`, a part of the cases, by `measures`. `counted` by figure: see figure."""
-    return Evaluation(task, counts(scored), problems(scored), figures_of(answered, measures, counted), **more)
+    figures = figures_of(answered, measures, counted)
+    return Evaluation(
+        task, counts(scored), problems(scored), figures, measures=measures, answered=answered, **more
+    )

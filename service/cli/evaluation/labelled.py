@@ -74,12 +74,20 @@ def read_objects(lines: Iterable[bytes]) -> Iterator[tuple[str, Mapping[str, Any
             continue
         place = f"line {number}"
         try:
-            value = read_json(content)
-        except JsonInvalid as error:
-            raise click.UsageError(f"{place} is not JSON: {error}.") from None
-        if not isinstance(value, dict):
-            raise click.UsageError(f"{place} is not an object.")
-        yield place, value
+            yield place, read_object(content)
+        except ValueError as wrong:
+            raise click.UsageError(f"{place} {wrong}") from None
+
+
+def read_object(content: bytes) -> Mapping[str, Any]:
+    """The JSON object of a line. Raises ValueError, which quotes nothing."""
+    try:
+        value = read_json(content)
+    except JsonInvalid as error:
+        raise ValueError(f"is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise ValueError("is not an object.")  # noqa: TRY004 - of what is read, not of an argument
+    return value
 
 
 def _line(place: str, value: Mapping[str, Any], groups: Sequence[str]) -> Labelled:

@@ -1,4 +1,4 @@
-"""Reads the cases of a file, and scores them in this process instead of the service: for variants that are not published.
+"""Reads the cases of a file to be scored in this process instead of the service: for variants and refits.
 
 Files are those of `medqueue models evaluate`, read by the same rules: tables, lines, folders of files, files with an index.
 """
@@ -29,6 +29,15 @@ class LocalCase:
     place: str
     case: Case
     truth: Any = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class RefusedCase:
+    """A case of a file that is no input of the model: where it stands, and why. Quotes no value."""
+
+    place: str
+    reason: str
 
 
 def read_cases(
@@ -38,29 +47,67 @@ def read_cases(
 
     Raises click.UsageError, which quotes no value, for a file that cannot be read or whose first faulty case the model refuses.
     """
+    found = []
+    for each in read_every_case(path, pipeline, label, ignore):
+        if isinstance(each, RefusedCase):
+            raise click.UsageError(f"{each.place} {each.reason}")
+        found.append(each)
+    return found
+
+
+def read_every_case(
+    path: Path, pipeline: Pipeline, label: str | None, ignore: Sequence[str] = (), group: str | None = None
+) -> list[LocalCase | RefusedCase]:
+    """The same, with the cases that the model refuses. `group` is a column, or a key beside `input`, whose values name groups.
+
+    Raises click.UsageError for a file that cannot be read.
+    """
     form = labelled.form_of(path)
+    found: list[LocalCase | RefusedCase]
     if form in labelled.TABLES:
-        found = list(_table(path, pipeline, form, label, ignore))
-    elif form in {"folder", labelled.INDEXED}:
-        files = labelled.read_folder(path) if form == "folder" else read_indexed(path, ())
+        found = list(_table(path, pipeline, form, label=label, ignore=ignore, group=group))
+    elif form == "folder":
+        if group is not None:
+            raise click.UsageError("A folder tells no groups.")
+        files = labelled.read_folder(path)
         found = [_encoded(each.place, each.input, pipeline, each.truth) for each in files]
+    elif form == labelled.INDEXED:
+        cases = read_indexed(path, () if group is None else (group,))
+        found = [
+            _encoded(each.place, each.input, pipeline, each.truth, each.groups.get(group or ""))
+            for each in cases
+        ]
     else:
-        found = list(_lines(path, pipeline))
+        found = list(_lines(path, pipeline, group))
     if not found:
         raise click.UsageError(f"{path} holds no case.")
     return found
 
 
-def _lines(path: Path, pipeline: Pipeline) -> Iterator[LocalCase]:
+def _lines(path: Path, pipeline: Pipeline, group: str | None) -> Iterator[LocalCase | RefusedCase]:
     """Lines of {"input": ..., "expected": ...}, of which the second may be missing."""
     with path.open("rb") as lines:
-        for place, value in labelled.read_objects(lines):
+        for number, content in enumerate(lines, start=1):
+            if not content.strip():
+                continue
+            place = f"line {number}"
+            try:
+                value = labelled.read_object(content)
+            except ValueError as wrong:
+                yield RefusedCase(place, str(wrong))
+                continue
             if "input" not in value:
-                raise click.UsageError(f'{place} is not {{"input": ..., "expected": ...}}.')
-            yield _encoded(place, value["input"], pipeline, value.get(labelled.EXPECTED))
+                yield RefusedCase(place, 'is not {"input": ..., "expected": ...}.')
+            elif group is not None and value.get(group) is None:
+                yield RefusedCase(place, f"lacks {group}, which --group names.")
+            else:
+                named = None if group is None else str(value[group])
+                yield _encoded(place, value["input"], pipeline, value.get(labelled.EXPECTED), named)
 
 
-def _encoded(place: str, value: Any, pipeline: Pipeline, truth: Any) -> LocalCase:
+def _encoded(
+    place: str, value: Any, pipeline: Pipeline, truth: Any, group: str | None = None
+) -> LocalCase | RefusedCase:
     if isinstance(value, FileCase):
         with value.open() as opened:
             value = {"data": opened.read()}
@@ -70,11 +117,11 @@ def _encoded(place: str, value: Any, pipeline: Pipeline, truth: Any) -> LocalCas
             f"{place}: the model's input has parts that no file gives: do without this file."
         )
     try:
-        return LocalCase(place, Case(pipeline.encode(_sent(rest, pipeline)), {}, {}), truth)
+        return LocalCase(place, Case(pipeline.encode(_sent(rest, pipeline)), {}, {}), truth, group)
     except InputRejected as rejected:
         first = rejected.faults[0]
         reason = f"{first.pointer} {first.detail}".lstrip()
-        raise click.UsageError(f"{place} is no input of the model: {reason}") from None
+        return RefusedCase(place, f"is no input of the model: {reason}")
 
 
 def _sent(value: Any, pipeline: Pipeline) -> Any:
@@ -88,8 +135,8 @@ def _sent(value: Any, pipeline: Pipeline) -> Any:
 
 
 def _table(
-    path: Path, pipeline: Pipeline, form: str, label: str | None, ignore: Sequence[str]
-) -> Iterator[LocalCase]:
+    path: Path, pipeline: Pipeline, form: str, *, label: str | None, ignore: Sequence[str], group: str | None
+) -> Iterator[LocalCase | RefusedCase]:
     """The rows of a table, read as a batch's are."""
     from service.batches.files.formats import inspect, reader_of, wanted_of
     from service.batches.files.layouts import BatchFormat
@@ -97,32 +144,40 @@ def _table(
     from service.batches.files.sources import UriSource
 
     whole = path.resolve()
+    carried = tuple(dict.fromkeys(name for name in (label, group) if name is not None))
     try:
         source = UriSource(whole.as_uri(), [whole.parent.as_uri()])
-        wanted = wanted_of(pipeline, carry=() if label is None else (label,), ignore=tuple(ignore))
+        wanted = wanted_of(pipeline, carry=carried, ignore=tuple(ignore))
         plan = inspect(source, BatchFormat(form), wanted)
         with source.open() as file:
             reader = reader_of(file, plan.layout, pipeline)
             for chunk in plan.chunks:
                 for block in reader.read(chunk):
-                    yield from _rows(block, pipeline, wanted.field_names, label)
+                    yield from _rows(block, pipeline, wanted.field_names, label, group)
     except FileRefused as refused:
         raise click.UsageError(f"{path} cannot be read: {refused.detail} [{refused.problem}]") from None
 
 
 def _rows(
-    block: RowBlock, pipeline: Pipeline, names: Sequence[str], label: str | None
-) -> Iterator[LocalCase]:
-    truths = [None] * block.count if label is None else block.carried.column(label).to_pylist()
+    block: RowBlock, pipeline: Pipeline, names: Sequence[str], label: str | None, group: str | None
+) -> Iterator[LocalCase | RefusedCase]:
+    truths, groups = _carried(block, label), _carried(block, group)
     faulty = block.faults.any_of(block.count)
-    for row, truth in enumerate(truths):
+    for row, (truth, named) in enumerate(zip(truths, groups, strict=True)):
         place = f"row {block.first_row + row}"
         unreadable = block.unreadable is not None and block.unreadable[row]
         wrong = any(each.wrong_type is not None and each.wrong_type[row] for each in block.numbers)
         if faulty[row] or unreadable or wrong:
-            raise click.UsageError(f"{place} cannot be read: `medqueue batch submit --dry-run` says why.")
-        value = block.values[row] if block.values else _numbers(block, row, names)
-        yield _encoded(place, value, pipeline, truth)
+            yield RefusedCase(place, "cannot be read: `medqueue batch submit --dry-run` says why.")
+        elif group is not None and named is None:
+            yield RefusedCase(place, f"lacks {group}, which --group names.")
+        else:
+            value = block.values[row] if block.values else _numbers(block, row, names)
+            yield _encoded(place, value, pipeline, truth, None if named is None else str(named))
+
+
+def _carried(block: RowBlock, name: str | None) -> Sequence[Any]:
+    return [None] * block.count if name is None else block.carried.column(name).to_pylist()
 
 
 def _numbers(block: RowBlock, row: int, names: Sequence[str]) -> Mapping[str, float | None]:

@@ -76,27 +76,32 @@ def check_losses(found: Sequence[Loss], bound: float) -> None:
 def as_metrics(found: Sequence[Loss], cases: int, source: str) -> dict[str, float | str]:
     """The figures of the variant as a manifest's metrics."""
     figures: dict[str, float | str] = {
-        _key(each.name): round(each.after, 5) for each in found if each.after is not None
+        key_of(each.name): round(each.after, 5) for each in found if each.after is not None
     }
     return {**figures, "cases": cases, "measured_with": source}
 
 
 def written(figure: float | None) -> str:
-    """A figure of a variant as it is shown."""
+    """A figure as it is shown."""
     return "undefined" if figure is None else f"{figure:.5g}"
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
+    """The name of a figure as a key of a manifest's metrics."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def _figures(model: LocalModel, cases: Sequence[LocalCase], values: Mapping[str, str]) -> dict[str, float]:
     labels = [asdict(label) for label in model.pipeline.labels()]
-    scored = [each for start in range(0, len(cases), ROWS_AT_ONCE)
-              for each in _scored(model, cases[start : start + ROWS_AT_ONCE])]  # fmt: skip
-    found = evaluated(scored, labels, values, model.manifest.pipeline)
+    found = evaluated(scored_here(model, cases), labels, values, model.manifest.pipeline)
     answered = found.counts["answered"] / found.counts["cases"]
     return {ANSWERED: answered} | {each.name: each.value for each in found.figures if each.group == EVERYBODY}
+
+
+def scored_here(model: LocalModel, cases: Sequence[LocalCase]) -> list[Scored]:
+    """The cases with their answers."""
+    parts = (cases[start : start + ROWS_AT_ONCE] for start in range(0, len(cases), ROWS_AT_ONCE))
+    return [each for part in parts for each in _scored(model, part)]
 
 
 def _scored(model: LocalModel, cases: Sequence[LocalCase]) -> list[Scored]:

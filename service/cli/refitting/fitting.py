@@ -1,0 +1,167 @@
+"""One refit: the rows are accounted, the change that suits the model's kind is fitted, both versions are measured."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from models.bundle import Bundle, BundleRefused, Fault, file_digest
+from models.manifest import MANIFEST_NAME
+from models.pipelines import TensorSpec
+from models.refits.making import Change, Report, write_refit
+from models.refits.recalibration import recalibration, scores_of
+from models.variants.measuring import LocalModel
+from service.cli.evaluation import labelled
+from service.cli.evaluation.classes import check_values, label_of
+from service.cli.evaluation.gains import Comparison, as_metrics, as_table, check_gains, compared
+from service.cli.refitting.rows import Row, RowFile, Rows, Split, accounted
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for: see the options of the command."""
+
+    parent: Bundle
+    folder: Path
+    version: str
+    data: Path
+    values: Mapping[str, str]
+    label: str | None
+    ignore: Sequence[str]
+    group: str | None
+    apart: Path | None
+    share: float
+    seed: int
+
+    def file(self, path: Path) -> RowFile:
+        """One of the files, which are read alike."""
+        return RowFile(path, self.label, self.ignore, self.group)
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A refit that was written and checked."""
+
+    bundle: Bundle
+    said: str
+    rows: Rows
+    comparison: Comparison
+    document: Mapping[str, object]
+
+
+def refitted(asked: Asked) -> Refit:
+    """Raises click.UsageError for files that cannot be used, BundleRefused for models, FileExistsError."""
+    parent = LocalModel(asked.parent.folder)
+    scores = _scores(parent)
+    _check_files(asked)
+    check_values(asked.values, [asdict(label) for label in parent.pipeline.labels()])
+    split = Split(None if asked.apart is None else asked.file(asked.apart), asked.share, asked.seed)
+    rows = accounted(parent, asked.file(asked.data), split, lambda told: _place(told, parent, asked.values))
+    change = _recalibrated(asked.parent, parent, scores, rows.used)
+    found: list[tuple[Comparison, Report]] = []
+
+    def measure(old: LocalModel, new: LocalModel) -> Report:
+        comparison = compared(old, new, [row.case for row in rows.held_out], asked.values)
+        check_gains(comparison.gains)
+        found.append((comparison, _report(asked, change, rows, comparison)))
+        return found[0][1]
+
+    bundle = write_refit(
+        asked.parent.folder, asked.folder, lambda _: change, version=asked.version, measure=measure
+    )
+    comparison, report = found[0]
+    return Refit(bundle, change.said, rows, comparison, report.document)
+
+
+def _scores(parent: LocalModel) -> TensorSpec:
+    """Raises BundleRefused for a model of a kind that cannot be refitted."""
+    scores = scores_of(parent.pipeline)
+    classes = parent.pipeline.result_schema().get("properties", {})
+    if scores is None or not isinstance(classes, Mapping) or "probabilities" not in classes:
+        reason = (
+            f"models of `{parent.manifest.pipeline}` cannot be refitted: those are that answer one class with its "
+            "probabilities, of tables, images, series, sequences and texts. Train it again"
+        )
+        raise BundleRefused(Fault(f"{MANIFEST_NAME}: pipeline", "refit_unsuited", reason))
+    return scores
+
+
+def _check_files(asked: Asked) -> None:
+    for path in (asked.data, *([] if asked.apart is None else [asked.apart])):
+        is_table = labelled.form_of(path) in labelled.TABLES
+        if is_table and asked.label is None:
+            raise click.UsageError("Name the column that holds the truth with --label COLUMN.")
+        if not is_table and asked.label is not None:
+            raise click.UsageError("--label is for tables: lines name the truth `expected`.")
+
+
+def _place(told: Any, parent: LocalModel, values: Mapping[str, str]) -> int:
+    """The place of the label that a truth means. Raises ValueError."""
+    labels = [asdict(label) for label in parent.pipeline.labels()]
+    names = [label["id"] for label in labels]
+    truth = told.get("label") if isinstance(told, dict) else told
+    try:
+        return names.index(label_of(truth, "", labels, values))
+    except click.UsageError:
+        raise ValueError(
+            f"has a truth that is no label ({', '.join(names)}): map it with --value VALUE=LABEL."
+        ) from None
+
+
+def _recalibrated(bundle: Bundle, parent: LocalModel, scores: TensorSpec, rows: Sequence[Row]) -> Change:
+    labels = parent.pipeline.labels()
+    probabilities = np.array([[row.answer[f"probability_{label.id}"] for label in labels] for row in rows])
+    positive = next((place for place, label in enumerate(labels) if label.positive), None)
+    truth = np.array([int(row.truth) for row in rows])
+    return recalibration(bundle, scores, probabilities, truth, positive)
+
+
+def _report(asked: Asked, change: Change, rows: Rows, found: Comparison) -> Report:
+    counts = rows.counts()
+    files = {path.name: _digest(path) for path in (asked.data, asked.apart) if path is not None}
+    sources = ", ".join(f"{name} ({digest})" for name, digest in files.items())
+    source = f"{counts['held_out']} rows held out from {', '.join(files)}"
+    reasons = Counter(each.reason for each in rows.refused)
+    document = {
+        "parent": {"version": asked.parent.manifest.version, "digest": asked.parent.digest},
+        "files": files,
+        "change": change.said,
+        "rows": counts,
+        "refused": [asdict(each) for each in rows.refused],
+        "held_out": "a file of its own" if asked.apart else {"share": asked.share, "seed": asked.seed},
+        "figures": [asdict(each) for each in found.gains],
+        "share_answered": {"parent": found.answered[0], "refit": found.answered[1]},
+    }
+    card = (
+        f"Rows: {counts['rows']} of {sources}; {counts['used']} were used to fit, {counts['held_out']} held out to measure, "
+        f"{counts['refused']} refused{_told(reasons)}. Figures of the rows held out, with 95 % intervals by resampling "
+        f"{'groups' if asked.group else 'rows'}; a gain above 0 is better.\n\n{as_table(found)}"
+    )
+    metrics = as_metrics(found) | {
+        **{f"rows_{name}": number for name, number in counts.items() if name != "rows"},
+        "parent": asked.parent.manifest.version,
+        "protocol": source,
+    }
+    threshold = {**found.threshold, "source": source}
+    return Report(metrics, document, card, {"threshold": threshold} if found.threshold else {})
+
+
+def _told(reasons: Counter[str]) -> str:
+    told = "; ".join(f"{count}: {reason.rstrip('.')}" for reason, count in reasons.most_common(10))
+    return f" ({told})" if told else ""
+
+
+def _digest(path: Path) -> str:
+    """The digest of a file; of a folder that of the digests of its files, by name."""
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    lines = "".join(f"{file_digest(each)}  {each.relative_to(path).as_posix()}\n" for each in files)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
