@@ -58,13 +58,10 @@ def raised(version: str, taken: Collection[str]) -> str:
     return found
 
 
-def write_refit(
-    parent: Path, folder: Path, change: Callable[[Bundle], Change], *, version: str, measure: Measure
-) -> Bundle:
+def write_refit(parent: Path, folder: Path, found: Change, *, version: str, measure: Measure) -> Bundle:
     """Write and seal a refit of the bundle in `parent` into the new `folder`. Raises BundleRefused, or FileExistsError."""
     with new_folder(folder) as made:
         bundle = read_bundle(parent)
-        found = change(bundle)
         copy_files(bundle, made, apart={*found.graphs, *found.files, CARD_NAME})
         _write_changed(made, found)
         table = _changed(toml_table(read_text(parent, MANIFEST_NAME)), found, version)

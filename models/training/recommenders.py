@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from models.training.figures import interval
 from models.training.graph_writer import GraphWriter
@@ -30,6 +31,27 @@ class Linear:
     usual: Floats
     weights: Floats
 
+    @classmethod
+    def of_graph(cls, model: onnx.ModelProto) -> "Linear":
+        """The model of a graph that `graph` wrote. Raises ValueError for any other graph."""
+        known = {
+            each.name: numpy_helper.to_array(each).astype(np.float64) for each in model.graph.initializer
+        }
+        found = [
+            known[name]
+            for node in model.graph.node
+            for name in node.input
+            if name in known and known[name].ndim
+        ]
+        shapes = [each.ndim for each in found]
+        if shapes != [2, 2, 1, 2, 1, 1, 1]:
+            raise ValueError("the graph is not that of a linear recommender")
+        items, facts, offset, cold, usual, _, weights = found
+        linear = cls(items, facts, offset, cold, usual, weights)
+        if _operators(linear.graph()) != _operators(model):
+            raise ValueError("the graph is not that of a linear recommender")
+        return linear
+
     def scores(self, history: Floats, context: Floats) -> Floats:
         """[N,I] of histories [N,I] and contexts [N,C]."""
         warm = history @ self.items + context @ self.facts + self.offset
@@ -46,6 +68,14 @@ class Linear:
         graph.add("Mul", chosen, graph.constant(self.weights), name="scores")
         width, number = self.facts.shape
         return graph.model({"history": number, "context": width}, {"scores": number})
+
+
+def _operators(model: onnx.ModelProto) -> list[tuple[object, ...]]:
+    """What the operators of a graph are, and which tensors they take and give."""
+    return [
+        (node.op_type, node.domain, *node.input, *node.output, *map(str, node.attribute))
+        for node in model.graph.node
+    ]
 
 
 Fit = Callable[[Floats, Floats], Linear]
@@ -165,14 +195,15 @@ def measured(fit: Fit, users: Users, *, seed: int, sent: Floats | None = None, t
         kept, held = folds != fold, np.flatnonzero(folds == fold)
         model = fit(users.items[kept], users.context[kept])
         for row in held:
-            found[:, row] = _of_user(model.scores, users.items[row], known[row], top)
+            found[:, row] = ranked_for(model.scores, users.items[row], known[row], top)
     return Ranked(*found)
 
 
 Score = Callable[[Floats, Floats], Floats]
 
 
-def _of_user(score: Score, had: Floats, known: Floats, top: int) -> tuple[float, float, float, float]:
+def ranked_for(score: Score, had: Floats, known: Floats, top: int) -> tuple[float, float, float, float]:
+    """The figures of one user with items [I] and facts [C], in the order of Ranked."""
     items = np.flatnonzero(had)
     recall = ndcg = float("nan")
     if len(items) > 1:

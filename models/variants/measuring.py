@@ -23,7 +23,10 @@ Result = Mapping[str, object]
 
 
 class LocalModel:
-    """A bundle on the CPU, in one thread. `recorded` has what each graph was fed, if that is asked for."""
+    """A bundle on the CPU, in one thread.
+
+    `run` runs its graphs as its pipeline does. `recorded` has what each graph was fed, if that is asked for.
+    """
 
     def __init__(self, folder: Path, *, recording: bool = False, optimized: bool = True) -> None:
         """Raises BundleRefused. `optimized`: whether ONNX Runtime may replace operators by others."""
@@ -34,11 +37,11 @@ class LocalModel:
         self._recording = recording
         self._cpu = CpuRun(optimized=optimized)
         self._scoring = opened(folder, self.pipeline)
-        self._run = fitted(folder, self.manifest, self.pipeline, self._graph)
+        self.run = fitted(folder, self.manifest, self.pipeline, self._graph)
 
     def answers(self, cases: Sequence[Case]) -> list[Result]:
         """The results of cases that are scored as one batch. Raises BundleRefused."""
-        return answer(cases, self._scoring, self._run)
+        return answer(cases, self._scoring, self.run)
 
     def alone(self, case: Case) -> Result | None:
         """The result of one case; None if it has none."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,13 +11,15 @@ import numpy as np
 from models.bundle import BundleRefused, Fault
 from models.training.figures import middle_95, operating_point, resamples
 from service.cli.evaluation.comparison import evaluated
-from service.cli.evaluation.figures import EVERYBODY, SEED, Evaluation, Ints
+from service.cli.evaluation.figures import EVERYBODY, SEED, Evaluation, Floats, Ints
 from service.cli.evaluation.losses import ANSWERED, LESS_IS_BETTER, key_of, scored_here
 
 if TYPE_CHECKING:
     from models.variants.measuring import LocalModel
     from service.cli.evaluation.classes import Classified
     from service.cli.evaluation.local import LocalCase
+
+Measure = Callable[[Ints], float]
 
 DIGITS: Final = 4
 # A loss below the digits that are shown is none: probabilities are rounded before they are recalibrated.
@@ -53,11 +55,11 @@ class Gain:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The gains of a refit, the shares of cases that both answer, and what its threshold costs if it has one."""
+    """The gains of a refit; of classifiers the shares of cases that both answer, and what the refit's threshold costs."""
 
     gains: Sequence[Gain]
-    answered: tuple[float, float]
-    threshold: Mapping[str, float]
+    answered: tuple[float, float] | None = None
+    threshold: Mapping[str, float] = field(default_factory=dict)
 
 
 def compared(
@@ -76,38 +78,54 @@ def compared(
         )
         raise BundleRefused(Fault("metrics", "refit_loses", reason))
     groups = {case.place: case.group for case in cases}
-    known = [groups[place] for place in places]
-    drawn = list(resamples(len(places) if None in known else known, seed=SEED))
-    shares = (_share_answered(old), _share_answered(new))
-    return Comparison(_gains(old, new, drawn), shares, _costs(new, refit))
-
-
-def _gains(old: Evaluation, new: Evaluation, drawn: Sequence[Ints]) -> list[Gain]:
-    """The figures that both have of everybody."""
+    drawn = _drawn([groups[place] for place in places])
     defined = [
         {each.name for each in found.figures if each.group == EVERYBODY} & found.measures.keys()
         for found in (old, new)
     ]
-    return [_gain(old, new, name, drawn) for name in old.measures if name in defined[0] & defined[1]]
+    names = [name for name in old.measures if name in defined[0] & defined[1]]
+    gains = [_gain(name, old.measures[name], new.measures[name], drawn) for name in names]
+    return Comparison(gains, (_share_answered(old), _share_answered(new)), _costs(new, refit))
 
 
-def _gain(old: Evaluation, new: Evaluation, name: str, drawn: Sequence[Ints]) -> Gain:
-    everybody = np.arange(len(old.answered))
-    before, after = (
-        np.array([_value(found, name, rows) for rows in (everybody, *drawn)]) for found in (old, new)
-    )
+def compared_columns(
+    old: Mapping[str, Floats], new: Mapping[str, Floats], groups: Sequence[str | None]
+) -> Comparison:
+    """The means of figures [N] by name, of the same rows. A row whose figure is NaN does not count."""
+    drawn = _drawn(groups)
+    means = {name: (_mean_of(old[name]), _mean_of(new[name])) for name in old if np.isfinite(old[name]).any()}
+    return Comparison([_gain(name, *both, drawn) for name, both in means.items()])
+
+
+def _mean_of(column: Floats) -> Measure:
+    def measure(rows: Ints) -> float:
+        chosen = column[rows]
+        known = chosen[np.isfinite(chosen)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    return measure
+
+
+def _drawn(groups: Sequence[str | None]) -> list[Ints]:
+    """All rows, then those of each resample, of whole groups where every row has one."""
+    known = len(groups) if None in groups else groups
+    return [np.arange(len(groups)), *resamples(known, seed=SEED)]
+
+
+def _gain(name: str, old: Measure, new: Measure, drawn: Sequence[Ints]) -> Gain:
+    before, after = (np.array([_value(measure, rows) for rows in drawn]) for measure in (old, new))
     sign = -1.0 if name.partition(" of ")[0].endswith(LESS_IS_BETTER) else 1.0
     return Gain(name, *(_estimate(each) for each in (before, after, sign * (after - before))))
 
 
-def _value(found: Evaluation, name: str, rows: Ints) -> float:
+def _value(measure: Measure, rows: Ints) -> float:
     try:
-        return found.measures[name](rows)
+        return measure(rows)
     except ValueError:
         return float("nan")
 
 
-def _estimate(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Estimate:
+def _estimate(values: Floats) -> Estimate:
     """Of a figure, followed by those of the resamples."""
     return Estimate(float(values[0]), *middle_95(values[1:]))
 
@@ -154,7 +172,9 @@ def as_metrics(found: Comparison) -> dict[str, float | str]:
         key, refit = key_of(each.name), each.refit
         metrics |= {key: refit.value, f"{key}_95_low": refit.low, f"{key}_95_high": refit.high}
         metrics[f"{key}_parent"] = each.parent.value
-    metrics[key_of(ANSWERED)], metrics[f"{key_of(ANSWERED)}_parent"] = found.answered[1], found.answered[0]
+    if found.answered is not None:
+        key = key_of(ANSWERED)
+        metrics[f"{key}_parent"], metrics[key] = found.answered
     return {name: round(float(value), DIGITS) for name, value in metrics.items()}
 
 
@@ -162,5 +182,7 @@ def as_table(found: Comparison) -> str:
     """The figures as a table of the card."""
     head = "| figure | parent | refit | gain |\n|---|---|---|---|\n"
     rows = [f"| {each.name} | {each.parent} | {each.refit} | {each.gain} |\n" for each in found.gains]
-    before, after = found.answered
-    return f"{head}{''.join(rows)}| {ANSWERED} | {before:.4f} | {after:.4f} | |\n"
+    if found.answered is not None:
+        before, after = found.answered
+        rows.append(f"| {ANSWERED} | {before:.4f} | {after:.4f} | |\n")
+    return f"{head}{''.join(rows)}"

@@ -44,6 +44,10 @@ existing = click.Path(exists=True, path_type=Path)
     help="Share of the rows that is held out to measure with.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of rows held out.")
+@click.option(
+    "--parent-rows", type=click.IntRange(min=1), metavar="N",
+    help="Of a recommender that was never refitted: how many users it was trained on, as its card says.",
+)  # fmt: skip
 @click.option("--version", help="Version of the refit; by default the next minor one.")
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path), metavar="FOLDER", help="The folder to create."
@@ -62,15 +66,17 @@ def refit(
 ) -> int:
     """Make a new version of a published model from labelled rows (operator).
 
-    Recalibrates probabilities to the rows. Each row is used, held out or refused, and counted so; refused rows are listed with
-    their line and the reason. The old and the new version are measured on the rows held out. If no figure is worse beyond its
-    interval, the new version is checked and published under the alias `candidate`; `stable` stays where it is until
-    `medqueue models promote`. FILE is a table, NDJSON lines, or a folder, as for `models evaluate`.
+    Recalibrates probabilities to the rows, or updates the matrices of a recommender. Each row is used, held out or refused,
+    and counted so; refused rows are listed with their line and the reason. The old and the new version are measured on the
+    rows held out. If no figure is worse beyond its interval, the new version is checked and published under the alias
+    `candidate`; `stable` stays where it is until `medqueue models promote`. FILE is a table, NDJSON lines, or a folder, as for
+    `models evaluate`; of a recommender lines, whose `expected` lists items that were had beside `history`.
 
     \b
     Examples:
       medqueue models refit sepsis-risk --data ward.csv --label sepsis --group patient
       medqueue models refit sepsis-risk@1.2.0 --data january.ndjson --held-out february.ndjson
+      medqueue models refit medication-recommender --data stays.ndjson --group hospital --parent-rows 1399
     """
     from models.bundle import BundleRefused
     from service.cli import tables

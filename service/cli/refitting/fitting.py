@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
-import numpy as np
 
 from models.bundle import Bundle, BundleRefused, Fault, file_digest
 from models.manifest import MANIFEST_NAME
-from models.pipelines import TensorSpec
+from models.pipelines.recommendation import Recommendation
 from models.refits.making import Change, Report, write_refit
-from models.refits.recalibration import recalibration, scores_of
+from models.refits.recalibration import scores_of
 from models.variants.measuring import LocalModel
 from service.cli.evaluation import labelled
-from service.cli.evaluation.classes import check_values, label_of
-from service.cli.evaluation.gains import Comparison, as_metrics, as_table, check_gains, compared
-from service.cli.refitting.rows import Row, RowFile, Rows, Split, accounted
+from service.cli.evaluation.gains import Comparison, as_metrics, as_table, check_gains
+from service.cli.refitting.classes import Classes
+from service.cli.refitting.recommending import Recommending
+from service.cli.refitting.rows import ReadsRows, RowFile, Rows, RowT, Split, accounted
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Asked:
     apart: Path | None
     share: float
     seed: int
+    parent_rows: int | None
 
     def file(self, path: Path) -> RowFile:
         """One of the files, which are read alike."""
@@ -51,46 +52,55 @@ class Refit:
 
     bundle: Bundle
     said: str
-    rows: Rows
+    rows: Rows[Any]
     comparison: Comparison
     document: Mapping[str, object]
+
+
+class Kind(ReadsRows[RowT], Protocol[RowT]):
+    """How models of one kind are refitted."""
+
+    def change(self, rows: Sequence[RowT]) -> Change:
+        """What is fitted to the rows. Raises BundleRefused."""
+
+    def compared(self, parent: LocalModel, refit: LocalModel, rows: Sequence[RowT]) -> Comparison:
+        """The figures of both on the rows. Raises BundleRefused."""
 
 
 def refitted(asked: Asked) -> Refit:
     """Raises click.UsageError for files that cannot be used, BundleRefused for models, FileExistsError."""
     parent = LocalModel(asked.parent.folder)
-    scores = _scores(parent)
+    kind = _kind(asked, parent)
     _check_files(asked)
-    check_values(asked.values, [asdict(label) for label in parent.pipeline.labels()])
     split = Split(None if asked.apart is None else asked.file(asked.apart), asked.share, asked.seed)
-    rows = accounted(parent, asked.file(asked.data), split, lambda told: _place(told, parent, asked.values))
-    change = _recalibrated(asked.parent, parent, scores, rows.used)
+    rows = accounted(parent.pipeline, asked.file(asked.data), split, kind)
+    change = kind.change(rows.used)
     found: list[tuple[Comparison, Report]] = []
 
     def measure(old: LocalModel, new: LocalModel) -> Report:
-        comparison = compared(old, new, [row.case for row in rows.held_out], asked.values)
+        comparison = kind.compared(old, new, rows.held_out)
         check_gains(comparison.gains)
         found.append((comparison, _report(asked, change, rows, comparison)))
         return found[0][1]
 
-    bundle = write_refit(
-        asked.parent.folder, asked.folder, lambda _: change, version=asked.version, measure=measure
-    )
+    bundle = write_refit(asked.parent.folder, asked.folder, change, version=asked.version, measure=measure)
     comparison, report = found[0]
     return Refit(bundle, change.said, rows, comparison, report.document)
 
 
-def _scores(parent: LocalModel) -> TensorSpec:
+def _kind(asked: Asked, parent: LocalModel) -> Kind[Any]:
     """Raises BundleRefused for a model of a kind that cannot be refitted."""
+    if isinstance(parent.pipeline, Recommendation):
+        return Recommending(asked.parent, parent, asked.parent_rows)
     scores = scores_of(parent.pipeline)
-    classes = parent.pipeline.result_schema().get("properties", {})
-    if scores is None or not isinstance(classes, Mapping) or "probabilities" not in classes:
-        reason = (
-            f"models of `{parent.manifest.pipeline}` cannot be refitted: those are that answer one class with its "
-            "probabilities, of tables, images, series, sequences and texts. Train it again"
-        )
-        raise BundleRefused(Fault(f"{MANIFEST_NAME}: pipeline", "refit_unsuited", reason))
-    return scores
+    properties = parent.pipeline.result_schema().get("properties", {})
+    if scores is not None and isinstance(properties, Mapping) and "probabilities" in properties:
+        return Classes(asked.parent, parent, scores, asked.values)
+    reason = (
+        f"models of `{parent.manifest.pipeline}` cannot be refitted: those are that answer one class with its probabilities, "
+        "of tables, images, series, sequences and texts, and recommenders of items. Train it again"
+    )
+    raise BundleRefused(Fault(f"{MANIFEST_NAME}: pipeline", "refit_unsuited", reason))
 
 
 def _check_files(asked: Asked) -> None:
@@ -102,28 +112,7 @@ def _check_files(asked: Asked) -> None:
             raise click.UsageError("--label is for tables: lines name the truth `expected`.")
 
 
-def _place(told: Any, parent: LocalModel, values: Mapping[str, str]) -> int:
-    """The place of the label that a truth means. Raises ValueError."""
-    labels = [asdict(label) for label in parent.pipeline.labels()]
-    names = [label["id"] for label in labels]
-    truth = told.get("label") if isinstance(told, dict) else told
-    try:
-        return names.index(label_of(truth, "", labels, values))
-    except click.UsageError:
-        raise ValueError(
-            f"has a truth that is no label ({', '.join(names)}): map it with --value VALUE=LABEL."
-        ) from None
-
-
-def _recalibrated(bundle: Bundle, parent: LocalModel, scores: TensorSpec, rows: Sequence[Row]) -> Change:
-    labels = parent.pipeline.labels()
-    probabilities = np.array([[row.answer[f"probability_{label.id}"] for label in labels] for row in rows])
-    positive = next((place for place, label in enumerate(labels) if label.positive), None)
-    truth = np.array([int(row.truth) for row in rows])
-    return recalibration(bundle, scores, probabilities, truth, positive)
-
-
-def _report(asked: Asked, change: Change, rows: Rows, found: Comparison) -> Report:
+def _report(asked: Asked, change: Change, rows: Rows[Any], found: Comparison) -> Report:
     counts = rows.counts()
     files = {path.name: _digest(path) for path in (asked.data, asked.apart) if path is not None}
     sources = ", ".join(f"{name} ({digest})" for name, digest in files.items())
@@ -137,7 +126,7 @@ def _report(asked: Asked, change: Change, rows: Rows, found: Comparison) -> Repo
         "refused": [asdict(each) for each in rows.refused],
         "held_out": "a file of its own" if asked.apart else {"share": asked.share, "seed": asked.seed},
         "figures": [asdict(each) for each in found.gains],
-        "share_answered": {"parent": found.answered[0], "refit": found.answered[1]},
+        "share_answered": found.answered and dict(zip(("parent", "refit"), found.answered, strict=True)),
     }
     card = (
         f"Rows: {counts['rows']} of {sources}; {counts['used']} were used to fit, {counts['held_out']} held out to measure, "

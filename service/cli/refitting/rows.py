@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import click
 import numpy as np
 
-from models.pipelines.classification_parameters import Novelty
+from models.pipelines import Pipeline
 from service.cli.evaluation.local import LocalCase, RefusedCase, read_every_case
-from service.cli.evaluation.losses import scored_here
-
-if TYPE_CHECKING:
-    from models.variants.measuring import LocalModel
 
 LEAST_ROWS: Final = 50  # of each part: intervals of fewer say nothing
-LEAST_OF_CLASS: Final = (
-    20  # of each of two classes, in each part: ten events for each number fitted (Peduzzi et al. 1996)
-)
-NOVEL: Final = "is unlike the data that the model was trained on, and it abstains from it."
 
 
 @dataclass(frozen=True)
 class Row:
-    """A case with its parent's answer, and its truth as the fit takes it: the place of a label, or a number."""
+    """A case that can be used. Of each stratum, such as a label, the same share is held out."""
 
     case: LocalCase
-    answer: Mapping[str, Any]
-    truth: float
+    stratum: Hashable
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+class ReadsRows(Protocol[RowT]):
+    """What turns the cases of a file into rows that a kind of model is fitted with."""
+
+    def rows(self, cases: Sequence[LocalCase]) -> Sequence[RowT | RefusedCase]:
+        """Each case as a row, or why it is none, in order."""
+
+    def lacking(self, part: Sequence[RowT]) -> str:
+        """What is missing from enough rows to fit or to measure with; empty if nothing is."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,11 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Generic[RowT]):
     """Every row of the files, in exactly one of the three."""
 
-    used: Sequence[Row]
-    held_out: Sequence[Row]
+    used: Sequence[RowT]
+    held_out: Sequence[RowT]
     refused: Sequence[RefusedCase]
 
     def counts(self) -> dict[str, int]:
@@ -67,15 +70,11 @@ class Rows:
         return {"rows": sum(parts.values()), **parts}
 
 
-# The truth of a case as the fit takes it. Raises ValueError with the reason where it is none, quoting nothing.
-ReadTruth = Callable[[Any], float]
-
-
-def accounted(parent: LocalModel, told: RowFile, split: Split, truth: ReadTruth) -> Rows:
+def accounted(pipeline: Pipeline, told: RowFile, split: Split, kind: ReadsRows[RowT]) -> Rows[RowT]:
     """Every row of the files. Raises click.UsageError for files that cannot be read, and for too few rows."""
-    known, refused = _scored(parent, told, truth, "")
+    known, refused = _read(pipeline, told, kind, "")
     if split.apart is not None:
-        held, more = _scored(parent, split.apart, truth, f"{split.apart.path.name}: ")
+        held, more = _read(pipeline, split.apart, kind, f"{split.apart.path.name}: ")
         rows = Rows(known, held, [*refused, *more])
     else:
         out = _held_out(known, split)
@@ -84,47 +83,23 @@ def accounted(parent: LocalModel, told: RowFile, split: Split, truth: ReadTruth)
             [row for row, away in zip(known, out, strict=True) if away],
             refused,
         )
-    _check_enough(rows, classes=len(parent.pipeline.labels()))
+    _check_enough(rows, kind)
     return rows
 
 
-def _scored(
-    parent: LocalModel, told: RowFile, truth: ReadTruth, before: str
-) -> tuple[list[Row], list[RefusedCase]]:
-    """The rows of a file with the parent's answers, and those that are refused; `before` precedes their places."""
-    every = read_every_case(told.path, parent.pipeline, told.label, told.ignore, told.group)
-    refused = [
-        RefusedCase(f"{before}{each.place}", each.reason) for each in every if isinstance(each, RefusedCase)
+def _read(
+    pipeline: Pipeline, told: RowFile, kind: ReadsRows[RowT], before: str
+) -> tuple[list[RowT], list[RefusedCase]]:
+    """The rows of a file, and the cases that are refused; `before` precedes their places."""
+    every = [
+        replace(each, place=f"{before}{each.place}")
+        for each in read_every_case(told.path, pipeline, told.label, told.ignore, told.group)
     ]
-    cases = [
-        LocalCase(f"{before}{each.place}", each.case, each.truth, each.group)
-        for each in every
-        if isinstance(each, LocalCase)
-    ]
-    found = []
-    for case, scored in zip(cases, scored_here(parent, cases), strict=True):
-        try:
-            found.append(_row(case, scored.answer, truth, _novelty(parent)))
-        except ValueError as wrong:
-            refused.append(RefusedCase(case.place, str(wrong)))
-    return found, refused
-
-
-def _row(case: LocalCase, answer: Mapping[str, Any] | None, truth: ReadTruth, novelty: str | None) -> Row:
-    """Raises ValueError with the reason."""
-    if case.truth is None or case.truth == "":
-        raise ValueError("has no truth.")
-    if answer is None:
-        raise ValueError("is an input on which the model fails.")
-    if answer.get("abstained") and answer.get("abstain_reason") == novelty:
-        raise ValueError(NOVEL)
-    return Row(case, answer, truth(case.truth))
-
-
-def _novelty(parent: LocalModel) -> str | None:
-    """The reason that the model gives where an input is unlike its training data."""
-    table = parent.manifest.parameters.get("novelty")
-    return None if table is None else Novelty.model_validate(table).reason
+    found = kind.rows([each for each in every if isinstance(each, LocalCase)])
+    return (
+        [each for each in found if not isinstance(each, RefusedCase)],
+        [each for each in (*every, *found) if isinstance(each, RefusedCase)],
+    )
 
 
 def _held_out(rows: Sequence[Row], split: Split) -> Sequence[bool]:
@@ -133,7 +108,7 @@ def _held_out(rows: Sequence[Row], split: Split) -> Sequence[bool]:
     grouped = any(row.case.group is not None for row in rows)
     members: dict[Hashable, list[int]] = {}
     for place, row in enumerate(rows):
-        members.setdefault(row.case.group if grouped else row.truth, []).append(place)
+        members.setdefault(row.case.group if grouped else row.stratum, []).append(place)
     out = np.zeros(len(rows), np.bool_)
     if grouped:
         names = list(members)
@@ -147,23 +122,18 @@ def _held_out(rows: Sequence[Row], split: Split) -> Sequence[bool]:
     return out.tolist()
 
 
-def _check_enough(rows: Rows, *, classes: int) -> None:
-    """Raises click.UsageError where a part has too few rows, or one class only."""
+def _check_enough(rows: Rows[RowT], kind: ReadsRows[RowT]) -> None:
+    """Raises click.UsageError where a part has too few rows, or too little of what its kind needs."""
     for name, part in (("used to fit", rows.used), ("held out", rows.held_out)):
-        found = Counter(row.truth for row in part)
-        lacking = ""
-        if len(part) < LEAST_ROWS:
-            lacking = f"{LEAST_ROWS} rows or more are needed"
-        elif classes and len(found) < 2:
-            lacking = "all of them have one label, and two or more are needed"
-        elif classes == 2 and min(found.values()) < LEAST_OF_CLASS:
-            lacking = f"{min(found.values())} of them have one of the labels, and {LEAST_OF_CLASS} are needed"
-        if lacking:
-            raise click.UsageError(f"{len(part)} rows would be {name}: {lacking}.{_first_refused(rows)}")
+        few = f"{LEAST_ROWS} rows or more are needed" if len(part) < LEAST_ROWS else ""
+        if lacking := few or kind.lacking(part):
+            raise click.UsageError(
+                f"{len(part)} rows would be {name}: {lacking}.{_first_refused(rows.refused)}"
+            )
 
 
-def _first_refused(rows: Rows) -> str:
-    if not rows.refused:
+def _first_refused(refused: Sequence[RefusedCase]) -> str:
+    if not refused:
         return ""
-    first = rows.refused[0]
-    return f" {len(rows.refused)} rows were refused, the first: {first.place} {first.reason}"
+    first = refused[0]
+    return f" {len(refused)} rows were refused, the first: {first.place} {first.reason}"

@@ -8,8 +8,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from models.refits.linear_recommender import (
+    COLD_STRENGTH,
+    FACT_STRENGTH,
+    ITEM_STRENGTH,
+    assumed_gram,
+    gram_of,
+    updated,
+)
 from models.training.recommenders import (
     Floats,
+    Linear,
     Users,
     ease,
     ease_with_context,
@@ -191,3 +200,36 @@ def test_groups_and_items_of_fewer_than_five_patients_are_left_out(folder: Path)
     some = {name: stay for name, stay in stays.items() if name != "5"}
     assert past_history_groups(some) == []
     assert frequent({name: frozenset({"x"}) for name in stays} | {"1": frozenset({"x", "y"})}, stays) == ["x"]
+
+
+def test_a_model_is_read_back_from_its_graph() -> None:
+    model = ease_with_context(3.0, 5.0, 2.0, popularity_power=0.5)(ITEMS, CONTEXT)
+    read = Linear.of_graph(model.graph())
+    assert read.scores(ITEMS, CONTEXT) == pytest.approx(model.scores(ITEMS, CONTEXT), abs=1e-5)
+    other = model.graph()
+    other.graph.node[-1].op_type = "Add"
+    with pytest.raises(ValueError, match="not that of a linear recommender"):
+        Linear.of_graph(other)
+
+
+def test_an_update_by_parts_is_a_training_on_all_users() -> None:
+    fit = ease_with_context(ITEM_STRENGTH, FACT_STRENGTH, COLD_STRENGTH, popularity_power=0.1)
+    found, gram = fit(ITEMS[:20], CONTEXT[:20]), gram_of(ITEMS[:20], CONTEXT[:20])
+    for start in (20, 40):
+        some = slice(start, start + 20)
+        found = updated(found, gram, ITEMS[some], CONTEXT[some])
+        gram += gram_of(ITEMS[some], CONTEXT[some])
+    wanted = fit(ITEMS, CONTEXT)
+    for name in ("items", "facts", "offset", "cold", "usual"):
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=1e-12)
+    assert not found.items.diagonal().any()
+
+
+def test_a_parent_of_many_users_is_moved_less() -> None:
+    parent = ease(100.0)(ITEMS[:30], CONTEXT[:30])
+    few, many = (
+        updated(parent, assumed_gram(ITEMS[30:], CONTEXT[30:], count), ITEMS[30:], CONTEXT[30:])
+        for count in (30, 30_000)
+    )
+    moved = [np.abs(each.items - parent.items).max() for each in (few, many)]
+    assert moved[0] > 10 * moved[1] > 0

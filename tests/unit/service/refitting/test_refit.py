@@ -14,8 +14,9 @@ from models.checking import check_bundle
 from models.golden_cases import encode_cases
 from models.manifest import toml_table
 from models.variants.measuring import LocalModel
+from service.cli.refitting.classes import LEAST_OF_CLASS
 from service.cli.refitting.fitting import Asked, Refit, refitted
-from service.cli.refitting.rows import LEAST_OF_CLASS, LEAST_ROWS
+from service.cli.refitting.rows import LEAST_ROWS
 from tests.unit.service.refitting.ward import FOLDER, as_lines, as_table, ward
 
 Cases = list[dict[str, Any]]
@@ -32,7 +33,7 @@ def ask(tmp_path: Path) -> Ask:
     def asked(path: Path, **more: Any) -> Asked:
         plain = Asked(
             parent=read_bundle(FOLDER), folder=tmp_path / "refit", version="9.0.0", data=path, values={},
-            label=None, ignore=(), group=None, apart=None, share=0.4, seed=0,
+            label=None, ignore=(), group=None, apart=None, share=0.4, seed=0, parent_rows=None,
         )  # fmt: skip
         return replace(plain, **more)
 
@@ -52,7 +53,7 @@ def made(cases: Cases, tmp_path_factory: pytest.TempPathFactory) -> Refit:
     asked = Asked(
         parent=read_bundle(FOLDER), folder=folder / "refit", version="9.0.0",
         data=as_lines(folder / "ward.ndjson", cases, *wrong), values={}, label=None, ignore=(), group=None, apart=None,
-        share=0.4, seed=0,
+        share=0.4, seed=0, parent_rows=None,
     )  # fmt: skip
     return refitted(asked)
 

@@ -1,0 +1,111 @@
+"""`medqueue models refit` of a recommender: matrices are updated by users of whom nothing but sums of products is kept."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+
+from models.bundle import BundleRefused, bundled, read_bundle
+from models.checking import check_bundle
+from models.refits.linear_recommender import GRAM_NAME, gram_of, read_gram
+from models.refits.recommenders import linear_of
+from service.cli.refitting.fitting import Asked, Refit, refitted
+from tests.unit.models.example_recommender import write_recommender
+from tests.unit.service.refitting.ward import as_lines
+
+FOLDER = next(folder for folder in bundled() if folder.name == "medication-recommender")
+HABITS = (
+    ["alteplase", "bumetanide", "citalopram", "digoxin"],
+    ["gabapentin", "hydralazine", "levetiracetam", "sertraline"],
+)
+
+
+def users(count: int, *, seed: int = 1) -> list[dict[str, Any]]:
+    """Users of a ward with two habits of its own, of each of which they have three drugs; one of them is expected."""
+    chance = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        habit = HABITS[int(chance.integers(2))]
+        drugs = [habit[place] for place in chance.permutation(len(habit))[:3]]
+        sent = {"history": drugs[:2], "age": float(chance.integers(40, 80)), "sex": "female"}
+        found.append({"input": sent, "expected": drugs[2:], "patient": f"p{number}"})
+    return found
+
+
+def asked(folder: Path, data: Path, **more: Any) -> Asked:
+    plain = Asked(
+        parent=read_bundle(FOLDER), folder=folder, version="9.0.0", data=data, values={}, label=None, ignore=(),
+        group="patient", apart=None, share=0.4, seed=0, parent_rows=1399,
+    )  # fmt: skip
+    return replace(plain, **more)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Refit:
+    folder = tmp_path_factory.mktemp("refit")
+    nobody = {"input": {"history": ["bedaquiline"]}, "expected": [], "patient": "x"}
+    unknown = {"input": {"history": ["digoxin"]}, "expected": ["no-such-drug"], "patient": "y"}
+    lines = as_lines(folder / "ward.ndjson", [*users(300), nobody, unknown])
+    return refitted(asked(folder / "refit", lines))
+
+
+def test_the_ward_is_learnt_and_each_row_accounted(made: Refit) -> None:
+    gains = {each.name: each for each in made.comparison.gains}
+    assert gains["recall@10"].gain.low > 0.2
+    assert made.rows.counts() == {"rows": 302, "used": 180, "held_out": 120, "refused": 2}
+    assert [(each.place, each.reason) for each in made.rows.refused] == [
+        ("line 301", "has no item of the catalogue."),
+        ("line 302", "expects an item that the catalogue lacks."),
+    ]
+
+
+def test_the_bundle_is_whole_and_its_card_states_the_figures(made: Refit) -> None:
+    assert check_bundle(made.bundle.folder) == []
+    recall = made.comparison.gains[0]
+    assert made.bundle.manifest.metrics["recall_10"] == round(recall.refit.value, 4)
+    assert f"| recall@10 | {recall.parent} | {recall.refit} |" in made.bundle.card
+    assert "updated by 180 users, after 1399 users assumed" in made.bundle.card
+    assert json.loads((made.bundle.folder / "metrics.json").read_text())["rows"] == made.rows.counts()
+
+
+def test_sums_of_products_are_kept_and_no_row(made: Refit) -> None:
+    gram = read_gram((made.bundle.folder / GRAM_NAME).read_bytes())
+    items = np.array([row.items for row in made.rows.used])
+    context = np.array([row.context for row in made.rows.used])
+    assert gram == pytest.approx(gram_of(items, context) * (1 + 1399 / 180), rel=1e-5)
+    assert gram[-1, -1] == pytest.approx(180 + 1399)
+
+
+def test_a_refit_is_refitted_from_its_own_sums(made: Refit, tmp_path: Path) -> None:
+    lines = as_lines(tmp_path / "more.ndjson", users(200, seed=2))
+    second = refitted(
+        asked(tmp_path / "second", lines, parent=made.bundle, version="9.1.0", parent_rows=None)
+    )
+    assert "after its sums of products" in second.said
+    gram = read_gram((second.bundle.folder / GRAM_NAME).read_bytes())
+    assert gram[-1, -1] == pytest.approx(180 + 1399 + 120)
+
+
+def test_how_many_users_the_parent_had_must_be_said(tmp_path: Path) -> None:
+    lines = as_lines(tmp_path / "ward.ndjson", users(4))
+    with pytest.raises(click.UsageError, match="--parent-rows"):
+        refitted(asked(tmp_path / "refit", lines, parent_rows=None))
+
+
+def test_users_with_one_item_measure_nothing(tmp_path: Path) -> None:
+    lone = [{"input": {"history": ["digoxin"]}, "patient": str(number)} for number in range(200)]
+    with pytest.raises(
+        click.UsageError, match="0 of them have two items of the catalogue, and 50 are needed"
+    ):
+        refitted(asked(tmp_path / "refit", as_lines(tmp_path / "lone.ndjson", lone)))
+
+
+def test_a_graph_of_another_form_is_named(tmp_path: Path) -> None:
+    folder = write_recommender(tmp_path / "example")
+    with pytest.raises(BundleRefused) as caught:
+        linear_of(read_bundle(folder))
+    assert [fault.code for fault in caught.value.faults] == ["refit_unsuited"]
