@@ -61,17 +61,22 @@ def fitted(probabilities: Floats, truth: Ints, positive: int | None) -> Calibrat
 
     Raises BundleRefused where the probabilities fall as the truth rises: labels are exchanged, or the model does not suit.
     """
-    if positive is None:
-        return Calibration(1 / temperature(np.log(np.clip(probabilities, SUREST, 1)), truth))
-    known = np.clip(probabilities[:, positive], SUREST, 1 - SUREST)
-    slope, offset = platt(np.log(known / (1 - known)), (truth == positive).astype(np.int64))
-    if slope <= 0:
+    found = calibrated_to(probabilities, truth, positive)
+    if found.scale <= 0:
         reason = (
             "the more probable the model finds the positive label, the rarer it is in these rows: look whether --value "
             "exchanges the labels; if not, the model does not suit these rows"
         )
         raise BundleRefused(Fault("data", "refit_contradicts", reason))
-    return Calibration(slope, offset, positive)
+    return found
+
+
+def calibrated_to(probabilities: Floats, truth: Ints, positive: int | None) -> Calibration:
+    """The same, whatever it is."""
+    if positive is None:
+        return Calibration(1 / temperature(np.log(np.clip(probabilities, SUREST, 1)), truth))
+    known = np.clip(probabilities[:, positive], SUREST, 1 - SUREST)
+    return Calibration(*platt(np.log(known / (1 - known)), (truth == positive).astype(np.int64)), positive)
 
 
 def calibrate_graph(model: onnx.ModelProto, output: str, form: str, found: Calibration) -> str:

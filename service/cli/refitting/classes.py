@@ -11,10 +11,10 @@ import click
 import numpy as np
 
 from models.bundle import Bundle
-from models.pipelines import TensorSpec
+from models.pipelines import Array, TensorSpec
 from models.pipelines.classification_parameters import Novelty
+from models.refits.classifiers import TABLES, Answered, refit_classifier
 from models.refits.making import Change
-from models.refits.recalibration import recalibration
 from models.variants.measuring import LocalModel
 from service.cli.evaluation.classes import check_values, label_of
 from service.cli.evaluation.gains import Comparison, compared
@@ -86,10 +86,21 @@ class Classes:
 
     def change(self, rows: Sequence[ClassifiedRow]) -> Change:
         """What is fitted to the rows. Raises BundleRefused."""
-        stated = np.array([[row.answer[f"probability_{name}"] for name in self._names] for row in rows])
-        positive = next((place for place, label in enumerate(self._labels) if label["positive"]), None)
-        truth = np.array([row.stratum for row in rows])
-        return recalibration(self._bundle, self._scores, stated, truth, positive)
+        answered = Answered(
+            feeds=self._feeds(rows) if self._bundle.manifest.pipeline == TABLES else (),
+            probabilities=np.array(
+                [[row.answer[f"probability_{name}"] for name in self._names] for row in rows]
+            ),
+            truth=np.array([row.stratum for row in rows]),
+            groups=[row.case.group or place for place, row in enumerate(rows)],
+            positive=next((place for place, label in enumerate(self._labels) if label["positive"]), None),
+        )
+        return refit_classifier(self._bundle, self._scores, answered)
+
+    def _feeds(self, rows: Sequence[ClassifiedRow]) -> list[Mapping[str, Array]]:
+        recording = LocalModel(self._bundle.folder, recording=True)
+        scored_here(recording, [row.case for row in rows])
+        return recording.recorded[self._bundle.model_path]
 
     def compared(self, parent: LocalModel, refit: LocalModel, rows: Sequence[ClassifiedRow]) -> Comparison:
         """The figures of both on the rows. Raises BundleRefused."""

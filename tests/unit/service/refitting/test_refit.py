@@ -85,6 +85,11 @@ def test_probabilities_come_nearer_to_the_ward_and_answers_stay(made: Refit, cas
     ) > 0.1  # fmt: skip
 
 
+def test_a_blend_says_why_its_weights_stay(made: Refit) -> None:
+    assert "weights unchanged: the graph does not end in one linear layer" in made.said
+    assert made.said in made.bundle.card
+
+
 def test_the_bundle_passes_the_check_with_golden_answers_of_its_own(made: Refit) -> None:
     assert check_bundle(made.bundle.folder) == []
     parent = read_bundle(FOLDER)
