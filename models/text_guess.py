@@ -21,6 +21,7 @@ _INPUTS: Final = frozenset((IDS, "attention_mask", TYPES))
 _STEP: Final = 16  # of max_tokens
 _MOST: Final = 512  # where the graph tells nothing: BERT's
 _SHORT: Final = 4096  # rows of a table of positions, at most
+_COUNTS_MASK: Final = "GroupQueryAttention"  # of ONNX Runtime, in graphs of onnxruntime-genai's builder
 _KEYS: Final = "past_key_values."
 _CONFIGS: Final = ("generation_config.json", "config.json")  # what exporters write beside a graph
 
@@ -37,7 +38,8 @@ class TextTable:
 def text_table(signature: Signature, graph: Any, folder: Path) -> TextTable | None:
     """What to write for a graph of texts that was exported into `folder`; None for other graphs."""
     if cache := guessed_cache(signature):
-        return _of_decoder(cache, guessed_text(signature.inputs, graph), end_tokens(folder))
+        padding = takes_left_padding(signature.inputs, graph)
+        return _of_decoder(cache, guessed_text(signature.inputs, graph), end_tokens(folder), padding=padding)
     if not is_text(signature):
         return None
     found = guessed_text(signature.inputs, graph)
@@ -46,7 +48,7 @@ def text_table(signature: Signature, graph: Any, folder: Path) -> TextTable | No
     return _table(TEXTS, found, lines, ("vocabulary, max_tokens", advice))
 
 
-def _of_decoder(cache: CacheGuess, found: TextGuess, ends: Sequence[int]) -> TextTable:
+def _of_decoder(cache: CacheGuess, found: TextGuess, ends: Sequence[int], *, padding: bool) -> TextTable:
     """Half of the positions for what is read, the rest for what is written."""
     half = max(_STEP, found.max_tokens // 2 // _STEP * _STEP)
     lines = [
@@ -54,6 +56,7 @@ def _of_decoder(cache: CacheGuess, found: TextGuess, ends: Sequence[int]) -> Tex
         f"max_new_tokens = {max(1, found.max_tokens - half)}",
         f"cache = {{ layers = {cache.layers}, heads = {cache.heads}, head_size = {cache.head_size} }}",
         f"end = {[*ends]}",
+        *(["left_padding = true"] if padding else []),
     ]
     advice = "check what was read from the graph's tables: tokens, and the positions that the model has"
     end = "check the tokens that end an answer" if ends else "give the tokens that end an answer"
@@ -100,6 +103,12 @@ def guessed_cache(signature: Signature) -> CacheGuess | None:
         return None
     _, heads, _, size = keys[0].shape if len(keys[0].shape) == 4 else (None, None, None, None)
     return None if heads is None or size is None else CacheGuess(len(keys), heads, size)
+
+
+def takes_left_padding(inputs: Sequence[Tensor], graph: Any) -> bool:
+    """Whether texts of a decoder may be padded in front; not if it counts its mask instead of reading it."""
+    counts = any(node.op_type == _COUNTS_MASK for node in graph.node)
+    return not counts and {"attention_mask", "position_ids"} <= {tensor.name for tensor in inputs}
 
 
 def end_tokens(folder: Path) -> list[int]:

@@ -59,6 +59,11 @@ class Heartbeat:
             self._next_beat = time.monotonic() + self._beat_s
             self._begin_step(step_s, None)
 
+    def change(self, held: Sequence[Lease]) -> None:
+        """Renew these instead, as some have joined or left: the next beat and the step are as they were."""
+        with self._condition:
+            self._held = tuple(held)
+
     def step(self, step_s: float, on_overrun: Callable[[], None] | None = None) -> None:
         """Report progress; the next step may take `step_s` seconds, after which `on_overrun` is called once."""
         with self._condition:
@@ -134,5 +139,4 @@ class Heartbeat:
             log.warning("leases_not_renewed", table=self._table, held=len(held))
             return
         with self._condition:
-            if self._held == tuple(held):
-                self.lost = {lease.id for lease in held} - kept
+            self.lost = {lease.id for lease in set(held).intersection(self._held)} - kept

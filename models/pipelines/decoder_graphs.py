@@ -11,7 +11,8 @@ A decoder with a cache takes, of each layer, `past_key_values.N.key` and `.value
 `.value`; behind an encoder, `.N.decoder.` has such a pair and, where the cache is `cross`, `.N.encoder.` another. Without a
 cache, all tokens are run again for each new one.
 
-Sequences of one run have the same length, so nothing is padded but what an encoder reads, with a mask.
+What an encoder reads is padded, with a mask. Sequences of a decoder have the same length in one run; with `left_padding`, the
+shorter ones stand behind columns of nothing, which the decoder's mask hides, so that others may join them between two tokens.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pydantic import Field, model_validator
 from models.lazy import np
 from models.manifest import MODEL, ManifestTable
 from models.pipelines.contract import ANY_LENGTH, GraphSpec, PredictionInvalid, Run, TensorSpec
+from models.pipelines.decoder_rows import PAST, READ_MASK, Tokens, as_read, joined, taken
 from models.pipelines.one_text import OneTextParameters
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ WITH_PAST: Final = "decoder-with-past"
 LOGITS: Final = "logits"
 STATES: Final = "encoder_hidden_states"
 PAIR: Final = ("key", "value")
+_PLACES: Final = "position_ids"
+_OWN_MASK: Final = "decoder_attention_mask"
 
 
 class CacheParameters(ManifestTable):
@@ -55,6 +59,12 @@ class DecoderParameters(OneTextParameters):
     start: Annotated[
         int | None, Field(ge=0, description="token that the decoder behind an encoder begins with")
     ] = None
+    left_padding: Annotated[
+        bool,
+        Field(
+            description="whether the decoder takes mask and positions and reads nothing that the mask hides in front of a text"
+        ),
+    ] = False
     end: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...],
         Field(min_length=1, strict=False, description="tokens that end an answer"),
@@ -73,13 +83,18 @@ class DecoderParameters(OneTextParameters):
 def decoder_graphs(names: frozenset[str], given: DecoderParameters) -> dict[str, GraphSpec]:
     """What is fed to the graphs of a bundle that has those called `names`, and read from them."""
     if ENCODER not in names:
-        own = _cache("", given)
-        feeds = [*_ids("input_ids"), *_optional(*_ids("attention_mask", "position_ids")), *own[0]]
+        own, placed = _cache("", given), _ids("attention_mask", _PLACES)
+        feeds = [*_ids("input_ids"), *(placed if given.left_padding else _optional(*placed)), *own[0]]
         return {MODEL: GraphSpec((*feeds, _BRANCH), (_LOGITS, *own[1]))}
     states = TensorSpec(STATES, "float32", (ANY_LENGTH, ANY_LENGTH))
     read = GraphSpec(_ids("input_ids", "attention_mask"), (_last_hidden_state(),))
     own, cross = _cache(f".{DECODER}", given), _cache(f".{ENCODER}", given)
-    asked = (*_ids("input_ids"), *_optional(*_ids("encoder_attention_mask")))
+    placed = _ids(_OWN_MASK, _PLACES)
+    asked = (
+        *_ids("input_ids"),
+        *_optional(*_ids("encoder_attention_mask")),
+        *(placed if given.left_padding else _optional(*placed)),
+    )
     past = (*own[0], *cross[0])
     if WITH_PAST not in names:
         merged = GraphSpec((*asked, states, *past, _BRANCH), (_LOGITS, *own[1], *cross[1]))
@@ -90,33 +105,35 @@ def decoder_graphs(names: frozenset[str], given: DecoderParameters) -> dict[str,
 
 
 class LoneDecoder:
-    """A decoder alone, and its sequences: prompts of one length [N,L]. See decoding.Decoder."""
+    """A decoder alone, and its sequences: prompts of one length [N,L]. See decoding.JoinedDecoder."""
 
     def __init__(self, run: Run, given: DecoderParameters, prompts: Array) -> None:
         self._run = run
         self._given = given
-        self._ids = prompts
+        self._tokens = Tokens(prompts)
         self._cache: dict[str, Array] = {}
 
     def begin(self) -> Array:
         """See decoding.Decoder."""
-        self._cache = _empty("", self._given, len(self._ids))
-        return self._scores(self._ids, first=True)
+        self._cache = _empty("", self._given, len(self._tokens.ids))
+        return self._scores(self._tokens.ids, first=True)
 
     def go_on(self, parents: Sequence[int], tokens: Sequence[int]) -> Array:
         """See decoding.Decoder."""
-        last = np.array(tokens, np.int64)[:, None]
-        self._ids = np.concatenate([self._ids[parents], last], axis=1)
-        self._cache = _taken(self._cache, parents)
-        return self._scores(last if self._given.cache else self._ids, first=False)
+        cut = self._tokens.continued(parents, tokens)
+        self._cache = taken(self._cache, parents, cut)
+        return self._scores(self._tokens.ids[:, -1:] if self._given.cache else self._tokens.ids, first=False)
+
+    def join(self, other: LoneDecoder) -> None:
+        """See decoding.JoinedDecoder."""
+        length = self._tokens.join(other._tokens)
+        self._cache = joined(self._cache, other._cache, length)
 
     def _scores(self, ids: Array, *, first: bool) -> Array:
-        rows, length = self._ids.shape
-        start = length - ids.shape[1]
         feeds = {
             "input_ids": ids,
-            "attention_mask": np.ones((rows, length), np.int64),
-            "position_ids": np.tile(np.arange(start, length, dtype=np.int64), (rows, 1)),
+            "attention_mask": self._tokens.mask,
+            _PLACES: self._tokens.places(ids.shape[1]),
             _BRANCH.name: np.array([not first]),
             **self._cache,
         }
@@ -126,7 +143,10 @@ class LoneDecoder:
 
 
 class DecoderOfStates:
-    """A decoder that reads an encoder's states, and its sequences. `read` are the encoder's feeds [N,L]."""
+    """A decoder that reads an encoder's states, and its sequences. `read` are the encoder's feeds [N,L].
+
+    See decoding.JoinedDecoder.
+    """
 
     def __init__(
         self, run: Run, given: DecoderParameters, names: frozenset[str], read: Mapping[str, Array]
@@ -135,7 +155,7 @@ class DecoderOfStates:
         self._given = given
         self._further = WITH_PAST if WITH_PAST in names else DECODER
         self._read = read
-        self._ids = np.full((len(read["input_ids"]), 1), given.start, np.int64)
+        self._tokens = Tokens(np.full((len(read["input_ids"]), 1), given.start, np.int64))
         self._own: dict[str, Array] = {}
         self._seen: dict[
             str, Array
@@ -144,24 +164,38 @@ class DecoderOfStates:
     def begin(self) -> Array:
         """See decoding.Decoder."""
         states = self._run(self._read, ENCODER)["last_hidden_state"]
-        self._seen = {STATES: np.asarray(states), "encoder_attention_mask": self._read["attention_mask"]}
-        rows = len(self._ids)
+        self._seen = {STATES: np.asarray(states), READ_MASK: self._read["attention_mask"]}
+        rows = len(self._tokens.ids)
         self._own = _empty(f".{DECODER}", self._given, rows)
         cross = _empty(f".{ENCODER}", self._given, rows)
-        given = self._run(self._feeds(self._ids, cross, first=True), DECODER)
+        given = self._run(self._feeds(self._tokens.ids, cross, first=True), DECODER)
         self._seen |= {name: np.asarray(given[_present(name)]) for name in cross}
         return self._taken_from(given)
 
     def go_on(self, parents: Sequence[int], tokens: Sequence[int]) -> Array:
         """See decoding.Decoder."""
-        last = np.array(tokens, np.int64)[:, None]
-        self._ids = np.concatenate([self._ids[parents], last], axis=1)
-        self._own, self._seen = _taken(self._own, parents), _taken(self._seen, parents)
-        ids = last if self._given.cache else self._ids
+        cut = self._tokens.continued(parents, tokens)
+        self._own, self._seen = taken(self._own, parents, cut), as_read(taken(self._seen, parents))
+        ids = self._tokens.ids[:, -1:] if self._given.cache else self._tokens.ids
         return self._taken_from(self._run(self._feeds(ids, {}, first=False), self._further))
 
+    def join(self, other: DecoderOfStates) -> None:
+        """See decoding.JoinedDecoder."""
+        length = self._tokens.join(other._tokens)
+        self._own = joined(self._own, other._own, length)
+        read = max(each._seen[READ_MASK].shape[1] for each in (self, other))
+        self._seen = joined(self._seen, other._seen, read, behind=True)
+
     def _feeds(self, ids: Array, cross: Mapping[str, Array], *, first: bool) -> dict[str, Array]:
-        return {"input_ids": ids, **self._seen, **self._own, **cross, _BRANCH.name: np.array([not first])}
+        return {
+            "input_ids": ids,
+            _OWN_MASK: self._tokens.mask,
+            _PLACES: self._tokens.places(ids.shape[1]),
+            **self._seen,
+            **self._own,
+            **cross,
+            _BRANCH.name: np.array([not first]),
+        }
 
     def _taken_from(self, given: Mapping[str, Array]) -> Array:
         """The scores [N,V] of the last token. Where a decoder gives keys and values of the states again, they are ignored."""
@@ -191,14 +225,14 @@ def _cache(part: str, given: DecoderParameters) -> tuple[tuple[TensorSpec, ...],
     if given.cache is None or (part == f".{ENCODER}" and not given.cache.cross):
         return (), ()
     shape = (given.cache.heads, ANY_LENGTH, given.cache.head_size)
-    names = [f"past_key_values.{layer}{part}.{each}" for layer in range(given.cache.layers) for each in PAIR]
+    names = [f"{PAST}.{layer}{part}.{each}" for layer in range(given.cache.layers) for each in PAIR]
     return tuple(TensorSpec(name, "float32", shape) for name in names), tuple(
         TensorSpec(_present(name), "float32", shape) for name in names
     )
 
 
 def _present(past: str) -> str:
-    return past.replace("past_key_values", "present")
+    return past.replace(PAST, "present")
 
 
 def _empty(part: str, given: DecoderParameters, rows: int) -> dict[str, Array]:
@@ -219,11 +253,3 @@ def _last_scores(given: Mapping[str, Array], vocabulary: int) -> Array:
         reason = f"the graph scores {scores.shape[1]} tokens, and the vocabulary has {vocabulary}"
         raise PredictionInvalid(tuple(range(len(scores))), reason)
     return scores
-
-
-def _taken(values: dict[str, Array], parents: Sequence[int]) -> dict[str, Array]:
-    """The rows of each of `values` that are continued, in their order; the same arrays if they all are."""
-    places = list(parents)
-    if all(len(value) == len(places) for value in values.values()) and places == list(range(len(places))):
-        return values
-    return {name: value[places] for name, value in values.items()}

@@ -6,9 +6,9 @@ float64. Nothing that is chosen for one request depends on the other requests of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, cast
 
 from models.lazy import np
 from models.pipelines.contract import PredictionInvalid
@@ -27,6 +27,13 @@ class Decoder(Protocol):
 
     def go_on(self, parents: Sequence[int], tokens: Sequence[int]) -> Array:
         """Continue sequence `parents[i]` by `tokens[i]`; the scores [M,V] of what follows. A sequence not named is dropped."""
+
+
+class JoinedDecoder(Decoder, Protocol):
+    """A decoder that another's sequences join, of whatever length they are."""
+
+    def join(self, other: Self) -> None:
+        """Take in the sequences of `other`, which has begun, behind its own."""
 
 
 @dataclass(frozen=True)
@@ -125,33 +132,75 @@ class Answering:
         return int(order[min(int(place), kept - 1)])
 
 
-def write(decoder: Decoder, choices: Sequence[Choice]) -> list[Written]:
-    """An answer for each of the decoder's sequences, chosen as `choices` say. Raises PredictionInvalid, naming the row.
+class Writing:
+    """Answers that are written together, each under a number: all their live sequences run at once.
 
-    All live sequences of all answers run together; one that has ended leaves.
+    One that has ended leaves. Others join if the decoder lets them.
     """
-    answers = [Answering(choice) for choice in choices]
-    scores = decoder.begin()
-    if len(scores) != len(choices):
-        reason = f"the decoder gives scores of {len(scores)} rows for {len(choices)}"
-        raise PredictionInvalid(tuple(range(len(choices))), reason)
-    while True:
-        live = [(index, answer, len(answer.live)) for index, answer in enumerate(answers) if answer.live]
-        if not live:
-            return [answer.best() for answer in answers]
-        finite = np.isfinite(scores).all(axis=1)
-        if not finite.all():
-            owners = np.repeat([index for index, *_ in live], [count for *_, count in live])
-            raise PredictionInvalid(tuple(set(owners[~finite].tolist())), "a score of a token is not finite")
-        logs, start = _log_softmax(np.asarray(scores, np.float32)), 0
-        parents, tokens = list[int](), list[int]()
-        for _, answer, count in live:
-            of_these, chosen = answer.extend(logs[start : start + count])
-            parents += [start + row for row in of_these]
-            tokens += chosen
+
+    def __init__(self) -> None:
+        self._decoder: Decoder | None = None
+        self._scores: Array = np.zeros((0, 0), np.float32)
+        self._answers: dict[int, Answering] = {}
+
+    @property
+    def numbers(self) -> Collection[int]:
+        """Of the answers that have not ended."""
+        return self._answers.keys()
+
+    def join(self, decoder: Decoder, choices: Mapping[int, Choice]) -> None:
+        """Begin an answer for each of the decoder's sequences, beside those there are.
+
+        Unless it is the first or all others have ended, the decoder must be one that joins the first.
+        """
+        scores = decoder.begin()
+        if len(scores) != len(choices):
+            reason = f"the decoder gives scores of {len(scores)} rows for {len(choices)}"
+            raise PredictionInvalid(tuple(choices), reason)
+        if self._answers:
+            cast("JoinedDecoder", self._decoder).join(cast("JoinedDecoder", decoder))
+            self._scores = np.concatenate([self._scores, scores])
+        else:
+            self._decoder, self._scores = decoder, scores
+        self._answers |= {number: Answering(choice) for number, choice in choices.items()}
+
+    def step(self, given_up: Collection[int] = ()) -> dict[int, Written]:
+        """Continue each live sequence by a token; the answers that end by it. Those `given_up` leave without one.
+
+        Raises PredictionInvalid, naming the numbers of the answers.
+        """
+        self._check_scores()
+        logs, start = _log_softmax(np.asarray(self._scores, np.float32)), 0
+        parents, tokens, ended = list[int](), list[int](), dict[int, Written]()
+        for number, answer in list(self._answers.items()):
+            count = len(answer.live)
+            if number not in given_up:
+                of_these, chosen = answer.extend(logs[start : start + count])
+                parents += [start + row for row in of_these]
+                tokens += chosen
+            if number in given_up or not answer.live:
+                del self._answers[number]
+                if number not in given_up:
+                    ended[number] = answer.best()
             start += count
-        if tokens:
-            scores = decoder.go_on(parents, tokens)
+        if tokens and self._decoder is not None:
+            self._scores = self._decoder.go_on(parents, tokens)
+        return ended
+
+    def _check_scores(self) -> None:
+        finite = np.isfinite(self._scores).all(axis=1)
+        if not finite.all():
+            owners = np.repeat([*self._answers], [len(answer.live) for answer in self._answers.values()])
+            raise PredictionInvalid(tuple(set(owners[~finite].tolist())), "a score of a token is not finite")
+
+
+def write(decoder: Decoder, choices: Sequence[Choice]) -> list[Written]:
+    """An answer for each of the decoder's sequences, chosen as `choices` say. Raises PredictionInvalid, naming the row."""
+    writing, found = Writing(), dict[int, Written]()
+    writing.join(decoder, dict(enumerate(choices)))
+    while writing.numbers:
+        found |= writing.step()
+    return [found[row] for row in range(len(choices))]
 
 
 def _log_softmax(scores: Array) -> Array:

@@ -2,7 +2,8 @@
 
 The graphs are those of `decoder_graphs`: a decoder alone, or one behind an encoder, with or without a cache of keys and values.
 How tokens are chosen is in `decoding`. The decoder runs once for each token, so the worker's heartbeat, turns and limits hold
-for each; jobs whose texts have the same length run together, and one that has ended leaves the run.
+for each; jobs whose texts have the same length run together, and one that has ended leaves the run. With `left_padding`, those
+of any length do, and waiting ones join between two tokens (continuous batching).
 
 The model abstains from a text that it cannot read to the end, from one with too many tokens that its vocabulary lacks and,
 with `confidence`, from answers of which it is not sure.
@@ -10,113 +11,41 @@ with `confidence`, from answers of which it is not sure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Self
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model
 
 from models.field_codes import FieldCode
 from models.lazy import np
-from models.manifest import MANIFEST_NAME, Fault, ManifestInvalid, ManifestTable, ModelManifest, Text
-from models.pipelines.classification_parameters import Share
-from models.pipelines.contract import FieldFault, GraphSpec, InputRejected, PredictionInvalid, Run, pointer_to
+from models.manifest import MANIFEST_NAME, Fault, ManifestInvalid, ModelManifest
+from models.pipelines.arrivals import AllAtOnce, Arrivals
+from models.pipelines.contract import FieldFault, GraphSpec, InputRejected, Run, pointer_to
 from models.pipelines.decoder_graphs import (
     ENCODER,
     DecoderOfStates,
-    DecoderParameters,
     LoneDecoder,
     decoder_graphs,
 )
-from models.pipelines.decoding import Choice, Decoder, Finish, Written, write
-from models.pipelines.one_text import Count, OneText, TextInput, TokenCount, Truncated
+from models.pipelines.decoding import Choice, Decoder, Writing, Written
+from models.pipelines.generation_types import (
+    MOST_BEAMS,
+    GenerationOptions,
+    GenerationParameters,
+    TextGenerated,
+    beams_of,
+)
+from models.pipelines.one_text import OneText, TextInput
 from models.pipelines.text_tokens import ReadText, TextTokenizer, feeds_of_windows
 from models.pipelines.texts import STEP
-from models.pipelines.typed import TypedCase, TypedOptions, TypedPipeline, TypedResult
+from models.pipelines.typed import TypedCase, TypedPipeline
 
 if TYPE_CHECKING:
     from models.pipelines.contract import ReadFile
 
-MOST_BEAMS: Final = 16
-MOST_TOKENS: Final = 65_536
 RUN_TOKENS: Final = 16_384  # most tokens whose keys and values one run keeps, unless one answer has more
-LARGEST_SEED: Final = 2**32 - 1
 DECIMALS: Final = 6
-
-StopWord = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-class Confidence(ManifestTable):
-    """Below which mean logarithm of a token's probability the model abstains, and what that costs and catches."""
-
-    limit: Annotated[float, Field(le=0)]
-    false_alarm_rate: Share
-    catch_rate: Share
-    foreign_set: Text
-    source: Text
-    reason: Text = "the model is not sure enough of any answer"
-
-
-class GenerationParameters(DecoderParameters):
-    """The `[parameters]` table of a text generation manifest."""
-
-    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS, description="most tokens of an answer")]
-    beams: Annotated[int, Field(ge=1, le=MOST_BEAMS, description="beams where a job does not say")] = 1
-    token_budget: Annotated[
-        int, Field(ge=1, le=1_000_000, description="most tokens of all beams of an answer together")
-    ] = 4096
-    no_repeat: Annotated[
-        int, Field(ge=0, le=100, description="length of runs of tokens that no answer has twice; 0 for none")
-    ] = 0
-    confidence: Confidence | None = None
-
-    @model_validator(mode="after")
-    def _check_budget(self) -> Self:
-        if self.beams * self.max_new_tokens > self.token_budget:
-            raise ValueError("token_budget: at least beams times max_new_tokens")
-        return self
-
-
-class GenerationOptions(TypedOptions):
-    """How the answer is written. Without a temperature, by beam search; the manifest limits tokens and beams."""
-
-    max_new_tokens: int = 1
-    beams: int = 1
-    temperature: Annotated[
-        float, Field(ge=0, le=2, description="above 0 the answer is sampled: the higher, the more freely")
-    ] = 0.0
-    top_p: Annotated[
-        float,
-        Field(gt=0, le=1, description="share of the probability that is sampled from, the likeliest first"),
-    ] = 1.0
-    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, description="of a sample: the same gives the same")] = 0
-    stop: Annotated[
-        tuple[StopWord, ...],
-        Field(max_length=8, strict=False, description="texts before which the answer is cut off"),
-    ] = ()
-
-
-class TextGenerated(TypedResult):
-    """A text. It is null when the model abstained."""
-
-    type: Literal["text"] = "text"
-    text: str | None
-    finish: Annotated[
-        Finish | None,
-        Field(
-            description="`end`: the model ended it; `stop`: a stop word; `length`: cut off by max_new_tokens"
-        ),
-    ]
-    new_tokens: Annotated[Count, Field(description="of the answer")]
-    mean_log_probability: Annotated[
-        float | None, Field(le=0, description="of the answer's tokens, by the model: natural logarithm")
-    ]
-    seed: Annotated[int | None, Field(description="of a sampled answer")]
-    abstained: bool
-    abstain_reason: str | None
-    tokens: TokenCount
-    truncated: Truncated
-
 
 Case = TypedCase[TextInput, GenerationOptions]
 
@@ -182,6 +111,16 @@ class TextGeneration(
         return Writer(self.parameters, self.names, TextTokenizer(folder, self.parameters))
 
 
+class _Prompt(NamedTuple):
+    """A case that was read. `length` is in tokens, as the graph is fed it; `unread`: why it must not be answered."""
+
+    number: int
+    options: GenerationOptions
+    text: ReadText
+    length: int
+    unread: str | None
+
+
 class Writer:
     """What scores."""
 
@@ -194,49 +133,77 @@ class Writer:
 
     def score(self, run: Run, cases: Sequence[Case]) -> list[TextGenerated]:
         """See TypedScoring."""
-        read = [self._tokenizer.read(getattr(case.input, self._parameters.field)) for case in cases]
-        unread = [text.unread(self._parameters) for text in read]
-        written: dict[int, Written] = {}
-        for rows in self._runs(read, cases, [row for row, reason in enumerate(unread) if reason is None]):
-            decoder = self._decoder(run, [read[row] for row in rows])
-            try:
-                answers = write(decoder, [self._choice(cases[row].options) for row in rows])
-            except PredictionInvalid as invalid:
-                raise PredictionInvalid(tuple(rows[row] for row in invalid.rows), invalid.reason) from None
-            written |= dict(zip(rows, answers, strict=True))
-        return [
-            self._result(case, text, reason, written.get(row))
-            for row, (case, text, reason) in enumerate(zip(cases, read, unread, strict=True))
-        ]
+        arrivals = AllAtOnce[Case, TextGenerated](cases)
+        self.score_arrivals(run, arrivals)
+        return arrivals.answers
 
-    def _runs(self, read: Sequence[ReadText], cases: Sequence[Case], rows: list[int]) -> Iterator[list[int]]:
-        """The cases of each run: of one length to the graph, and of no more than RUN_TOKENS."""
-        groups: dict[int, list[int]] = {}
-        for row in rows:
-            groups.setdefault(self._length(read[row]), []).append(row)
-        for length in sorted(groups):
-            some, total = list[int](), 0
-            for row in groups[length]:
-                options = cases[row].options
-                tokens = beams_of(options) * (length + options.max_new_tokens)
-                if some and total + tokens > RUN_TOKENS:
-                    yield some
-                    some, total = [], 0
-                some.append(row)
-                total += tokens
-            yield some
+    def score_arrivals(self, run: Run, arrivals: Arrivals[Case, TextGenerated]) -> None:
+        """See ContinuousScoring."""
+        writing, written, waiting, taken = Writing(), dict[int, _Prompt](), list[_Prompt](), 0
+        while True:
+            cases = () if waiting else arrivals.take()
+            for prompt in self._read(cases, taken):
+                if prompt.unread is None:
+                    waiting.append(prompt)
+                else:
+                    arrivals.give(prompt.number, self._result(prompt))
+            taken += len(cases)
+            begun = self._next(written.values(), waiting)
+            waiting = [prompt for prompt in waiting if prompt not in begun]
+            self._begin(run, writing, begun)
+            written |= {prompt.number: prompt for prompt in begun}
+            if not written:
+                if cases:  # all of which it abstains from
+                    continue
+                return
+            given_up = written.keys() & arrivals.given_up()
+            for number, found in writing.step(given_up).items():
+                arrivals.give(number, self._result(written.pop(number), found))
+            written = {number: written[number] for number in written if number not in given_up}
 
-    def _length(self, text: ReadText) -> int:
-        """Of a text in its run. An encoder's mask allows for padding, to the next multiple of STEP."""
-        length = len(text.windows[0].ids)
-        return -(-length // STEP) * STEP if ENCODER in self._names else length
+    def _read(self, cases: Sequence[Case], first: int) -> Iterator[_Prompt]:
+        for number, case in enumerate(cases, first):
+            text = self._tokenizer.read(getattr(case.input, self._parameters.field))
+            length = len(text.windows[0].ids)
+            if ENCODER in self._names:  # its mask allows for padding
+                length = -(-length // STEP) * STEP
+            yield _Prompt(number, case.options, text, length, text.unread(self._parameters))
 
-    def _decoder(self, run: Run, texts: Sequence[ReadText]) -> Decoder:
-        windows = [text.windows[0] for text in texts]
-        if ENCODER in self._names:
-            feeds = feeds_of_windows(windows, self._length(texts[0]), self._parameters)
-            return DecoderOfStates(run, self._parameters, self._names, feeds)
-        return LoneDecoder(run, self._parameters, np.array([window.ids for window in windows], np.int64))
+    def _next(self, written: Collection[_Prompt], waiting: Sequence[_Prompt]) -> list[_Prompt]:
+        """The prompts whose answers are begun now: those that fit beside the others, at least one if there are none.
+
+        Without left padding those of the least length, once there are no others.
+        """
+        if not self._parameters.left_padding:
+            if written:
+                return []
+            shortest = min((prompt.length for prompt in waiting), default=0)
+            waiting = [prompt for prompt in waiting if prompt.length == shortest]
+        chosen = list[_Prompt]()
+        for prompt in waiting:
+            every = [*written, *chosen, prompt]
+            rows = sum(beams_of(each.options) for each in every)
+            tokens = rows * max(each.length + each.options.max_new_tokens for each in every)
+            if tokens > RUN_TOKENS and len(every) > 1:
+                break
+            chosen.append(prompt)
+        return chosen
+
+    def _begin(self, run: Run, writing: Writing, prompts: Sequence[_Prompt]) -> None:
+        """Have those of one length join together: in their first run nothing is padded but what an encoder reads."""
+        groups: dict[int, list[_Prompt]] = {}
+        for prompt in prompts:
+            groups.setdefault(prompt.length, []).append(prompt)
+        for length, some in groups.items():
+            windows = [prompt.text.windows[0] for prompt in some]
+            decoder: Decoder
+            if ENCODER in self._names:
+                feeds = feeds_of_windows(windows, length, self._parameters)
+                decoder = DecoderOfStates(run, self._parameters, self._names, feeds)
+            else:
+                ids = np.array([window.ids for window in windows], np.int64)
+                decoder = LoneDecoder(run, self._parameters, ids)
+            writing.join(decoder, {prompt.number: self._choice(prompt.options) for prompt in some})
 
     def _choice(self, options: GenerationOptions) -> Choice:
         def stops(tokens: Sequence[int]) -> bool:
@@ -254,31 +221,26 @@ class Writer:
             stops=stops if options.stop else None,
         )
 
-    def _result(self, case: Case, text: ReadText, reason: str | None, found: Written | None) -> TextGenerated:
-        reason = reason or self._doubt(found)
+    def _result(self, prompt: _Prompt, found: Written | None = None) -> TextGenerated:
+        reason, options = prompt.unread or self._doubt(found), prompt.options
         answered = None if found is None or reason else self._tokenizer.text_of(found.tokens)
-        for word in case.options.stop if answered else ():
+        for word in options.stop if answered else ():
             answered = answered and answered.partition(word)[0].rstrip()
         return TextGenerated(
             text=answered,
             finish=None if found is None else found.finish,
             new_tokens=0 if found is None else len(found.tokens),
             mean_log_probability=None if found is None else min(0.0, round(found.mean, DECIMALS)),
-            seed=case.options.seed if case.options.temperature > 0 else None,
+            seed=options.seed if options.temperature > 0 else None,
             abstained=reason is not None,
             abstain_reason=reason,
-            tokens=text.tokens,
-            truncated=text.truncated,
+            tokens=prompt.text.tokens,
+            truncated=prompt.text.truncated,
         )
 
     def _doubt(self, found: Written | None) -> str | None:
         limits = self._parameters.confidence
         return limits.reason if limits and found and found.mean < limits.limit else None
-
-
-def beams_of(options: GenerationOptions) -> int:
-    """The beams of a job: 1 of a sample."""
-    return 1 if options.temperature > 0 else options.beams
 
 
 def _whole(most: int, description: str) -> Any:

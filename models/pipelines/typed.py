@@ -19,6 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticSerializationError, to_json
 
 from models.field_codes import FieldCode
 from models.manifest import ManifestTable, ModelManifest, parse_parameters
+from models.pipelines.arrivals import Arrivals, ReadArrivals
 from models.pipelines.contract import (
     Answer,
     Artifact,
@@ -210,7 +211,9 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
 
     def open(self, folder: Path) -> Scoring:
         """See Pipeline."""
-        return _CheckedScoring(self, self.open_bundle(folder))
+        opened = self.open_bundle(folder)
+        kind = _CheckedContinuousScoring if hasattr(opened, "score_arrivals") else _CheckedScoring
+        return kind(self, opened)
 
 
 class _CheckedScoring(Generic[ParametersT, InputT, ResultT, OptionsT]):
@@ -261,6 +264,17 @@ class _CheckedScoring(Generic[ParametersT, InputT, ResultT, OptionsT]):
         if wrong:
             raise PredictionInvalid(tuple(wrong), reason)
         return answers
+
+
+class _CheckedContinuousScoring(_CheckedScoring[ParametersT, InputT, ResultT, OptionsT]):
+    """The same of a pipeline whose `score_arrivals` lets cases join; see ContinuousScoring."""
+
+    def score_arrivals(self, run: Run, arrivals: Arrivals[Case, Answer]) -> None:
+        """See ContinuousScoring."""
+        typed = ReadArrivals[TypedCase[InputT, OptionsT], ResultT](
+            arrivals, self._typed, lambda result: self._answers([result])[0]
+        )
+        self._scoring.score_arrivals(run, typed)  # type: ignore[attr-defined]  # it has it, or this were another class
 
 
 TypeT = TypeVar("TypeT", bound=BaseModel)

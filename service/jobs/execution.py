@@ -37,6 +37,7 @@ WITH alone AS MATERIALIZED (
 ), picked AS MATERIALIZED (SELECT id FROM alone UNION ALL SELECT id FROM fresh
 ), claimed AS (
     UPDATE job SET {leases.claim_clause("job")}, claim_size = (SELECT count(*) FROM picked)
+        + CASE WHEN EXISTS (SELECT FROM alone) THEN 0 ELSE %(beside)s END
     WHERE job.id = ANY (ARRAY(SELECT id FROM picked))
     RETURNING job.id, job.tenant_id, job.fence, job.attempt, job.claim_size, job.payload, job.upload_id, job.options,
         job.rank_at
@@ -167,15 +168,18 @@ def claim(
     owner: str,
     lease_s: float,
     retries_first: bool,
+    beside: int = 0,
 ) -> list[ClaimedJob]:
     """Claim up to `limit` fresh jobs in rank order, or one that was claimed before, alone.
 
     With `retries_first`, a retry that is due is claimed before fresh jobs; without it, only fresh jobs are considered.
+    Fresh ones run with so many others `beside` them, which count as if they were of the same claim: no crash is theirs alone.
     """
     claimed = work.execute(
         CLAIM,
         {
             "retries_first": retries_first,
+            "beside": beside,
             "model_version_id": model_version_id,
             "limit": limit,
             "owner": owner,

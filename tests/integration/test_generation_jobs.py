@@ -14,11 +14,13 @@ from service.config import Provider
 from service.crypto import Keyring
 from service.db import Database
 from service.embedded import ServerUrls
-from service.jobs import queries
+from service.jobs import queries, submission, sweeps
+from service.jobs.submission import NewJob
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import Workbench, workbench
 from tests.unit.models.example_decoders import write_generator
-from workers.runtime import OnnxRuntime
+from workers.jobs import joining
+from workers.runtime import OnnxRuntime, RunFailed
 
 NAME, TOKENS = "words", 12
 
@@ -41,7 +43,7 @@ def bench(
 @pytest.fixture
 def words(bench: Workbench, tmp_path: Path) -> PublishedModel:
     """The published model, loaded, whose graph the worker runs."""
-    folder = write_generator(tmp_path / NAME, "alone")
+    folder = write_generator(tmp_path / NAME, "alone, left padding")
     manifest = folder / "manifest.toml"
     manifest.write_text(manifest.read_text().replace('"dose-effect"', f'"{NAME}"', 1))
     with bench.database.transaction() as work:
@@ -55,10 +57,25 @@ def words(bench: Workbench, tmp_path: Path) -> PublishedModel:
 
 def scored(bench: Workbench, model: PublishedModel, *texts: str) -> list[UUID]:
     """Jobs of these texts, scored together."""
-    ids = bench.submit_payloads(*(model.encode({"text": text}) for text in texts), model=model)
-    bench.scorer.score(model.id)
-    bench.write_back.wait()
+    ids = submitted(bench, model, *texts)
+    bench.score_model(model)
     return ids
+
+
+def submitted(bench: Workbench, model: PublishedModel, *texts: str, **options: object) -> list[UUID]:
+    """Jobs of these texts with these options."""
+    checked = model.pipeline.check_options(options)
+    jobs = [
+        NewJob(bench.caller, model, payload=model.encode({"text": text}), options=checked) for text in texts
+    ]
+    with bench.database.statement() as work:
+        return [job.id for job in submission.submit(work, jobs)]
+
+
+def text_of(bench: Workbench, job_id: UUID) -> object:
+    result = bench.view(job_id).result
+    assert result is not None
+    return result.content["text"]
 
 
 def test_each_token_is_a_step_of_the_heartbeat(bench: Workbench, words: PublishedModel) -> None:
@@ -96,3 +113,111 @@ def test_a_text_ends_between_two_tokens_once_all_of_its_jobs_are_canceled(
         "canceled" if each in canceled else "succeeded" for each in ids
     ]
     assert (len(bench.graph.batch_sizes) == 3) is every
+
+
+@pytest.fixture
+def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "LOOK_S", 0.0)
+
+
+def joining_at(bench: Workbench, model: PublishedModel, run: int, text: str, **options: object) -> list[UUID]:
+    """Submit a job once the graph has run so many times; the list that its id will be in."""
+    found = list[UUID]()
+
+    def script(_: Mapping[str, Array]) -> None:
+        if len(bench.graph.batch_sizes) == run:
+            found.extend(submitted(bench, model, text, **options))
+
+    bench.graph.script = script
+    return found
+
+
+@pytest.mark.usefixtures("looks_at_once")
+def test_a_job_joins_between_two_tokens_and_is_written_back_before_the_others(
+    bench: Workbench, words: PublishedModel
+) -> None:
+    late = joining_at(bench, words, 2, "pain", max_new_tokens=3)
+    submits, early = bench.graph.script, list[list[str]]()
+
+    def script(feeds: Mapping[str, Array]) -> None:
+        assert submits is not None
+        submits(feeds)
+        early.append(bench.outcomes([first, *late]))
+
+    bench.graph.script = script
+    [first] = submitted(bench, words, "no fever")
+    assert bench.score_model(words) == 1
+    bench.graph.script = None
+    assert ["running", "succeeded"] in early
+    assert max(bench.graph.batch_sizes) == 2
+    again = [
+        *submitted(bench, words, "no fever"), *submitted(bench, words, "pain", max_new_tokens=3)
+    ]  # fmt: skip
+    while bench.score_model(words):
+        pass
+    assert [text_of(bench, job_id) for job_id in [first, *late]] == [text_of(bench, each) for each in again]
+    for job_id in [first, *late]:
+        assert bench.actions(job_id)[:3] == ["job.submitted", "job.claimed", "job.succeeded"]
+
+
+@pytest.mark.usefixtures("looks_at_once")
+def test_a_crash_is_counted_against_no_job_that_others_may_have_joined(
+    bench: Workbench, words: PublishedModel
+) -> None:
+    late = joining_at(bench, words, 2, "pain")
+    submits = bench.graph.script
+
+    def script(feeds: Mapping[str, Array]) -> None:
+        assert submits is not None
+        submits(feeds)
+        if len(feeds["input_ids"]) == 2:
+            raise KeyboardInterrupt
+
+    bench.graph.script = script
+    [first] = submitted(bench, words, "no fever")
+    with pytest.raises(KeyboardInterrupt):
+        bench.score_model(words)
+    bench.graph.script = None
+    bench.lapse(first, *late)
+    with bench.database.transaction() as work:
+        sweeps.rescue(work, max_crashes=3)
+    counted = "SELECT crash_count, state::text FROM job WHERE id = ANY(%s)"
+    assert bench.rows(counted, [first, *late]) == [(0, "queued")] * 2
+    assert [bench.score_model(words), bench.score_model(words)] == [1, 1]
+    sizes = "SELECT claim_size FROM job WHERE id = ANY(%s)"
+    assert bench.rows(sizes, [first, *late]) == [(1,)] * 2
+    assert bench.outcomes([first, *late]) == ["succeeded"] * 2
+
+
+@pytest.mark.usefixtures("looks_at_once")
+def test_jobs_that_fail_together_are_scored_by_themselves(bench: Workbench, words: PublishedModel) -> None:
+    late = joining_at(bench, words, 2, "pain")
+    bench.graph.faults = {2: RunFailed()}
+    [first] = submitted(bench, words, "no fever")
+    assert bench.score_model(words) == 1
+    assert bench.outcomes([first, *late]) == ["succeeded"] * 2
+
+
+@pytest.mark.usefixtures("looks_at_once")
+@pytest.mark.parametrize(
+    "why", ["the worker stops", "others have joined for long enough", "there is no room"]
+)
+def test_no_job_joins_if(
+    why: str, bench: Workbench, words: PublishedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = joining_at(bench, words, 2, "pain")
+    submits = bench.graph.script
+
+    def script(feeds: Mapping[str, Array]) -> None:
+        assert submits is not None
+        submits(feeds)
+        bench.scorer.stopping = why == "the worker stops"
+
+    bench.graph.script = script
+    if why == "others have joined for long enough":
+        monkeypatch.setattr(joining, "JOIN_S", 0.0)
+    most = words.manifest.runtime.max_batch
+    texts = ["no fever"] * (most if why == "there is no room" else 1)
+    first = submitted(bench, words, *texts)
+    bench.score_model(words)
+    assert bench.outcomes([*first, *late]) == [*["succeeded"] * len(first), "queued"]

@@ -91,7 +91,11 @@ class Workbench:
 
     def score(self) -> int:
         """One micro-batch, written back."""
-        claimed = self.scorer.score(self.model.id)
+        return self.score_model(self.model)
+
+    def score_model(self, model: PublishedModel) -> int:
+        """One micro-batch of another model, written back."""
+        claimed = self.scorer.score(model.id)
         self.write_back.wait()
         return claimed
 

@@ -10,7 +10,7 @@ from models.field_codes import FieldCode, OtherCode
 from models.pipelines import Answer, Case, FieldFault, PredictionInvalid, RowFault, Run, Scoring
 from workers.batches.lease_keeper import LeaseLost, Stopping
 from workers.jobs.answers import check_answers, check_row, log_cause
-from workers.jobs.scoring import ALONE_AT_FAULT, UNREADABLE
+from workers.jobs.problems import ALONE_AT_FAULT, UNREADABLE
 from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
 
 ARTIFACTS_NOT_KEPT = FieldFault(

@@ -35,7 +35,7 @@ from service.batches.files.plans import Chunk
 from service.batches.files.problems import FileProblem, FileRefused
 from workers.batches.case_scoring import CaseScorer
 from workers.jobs.answers import log_cause
-from workers.jobs.scoring import ALONE_AT_FAULT, BAD_PREDICTION
+from workers.jobs.problems import ALONE_AT_FAULT, BAD_PREDICTION
 from workers.runtime import Graph, OutOfMemory
 
 log = structlog.get_logger()

@@ -6,7 +6,9 @@ memory is halved too, and the smaller size is remembered.
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -15,6 +17,7 @@ from pydantic_core import to_json
 
 from models.manifest import MODEL
 from models.pipelines import Answer, Array, PredictionInvalid, RowFault, Run
+from models.pipelines.arrivals import ContinuousScoring
 from models.pipelines.artifacts import LISTING
 from models.pipelines.schema_columns import stored_result
 from service import failpoints, logs
@@ -28,9 +31,8 @@ from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import execution
 from service.jobs.artifacts import ArtifactStore, NewArtifact
-from service.jobs.execution import ClaimedJob, Ending, Problem
+from service.jobs.execution import ClaimedJob, Ending
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
-from service.problem_codes import JobProblem
 from service.queue import TaskQueue, score_wake_up
 from service.uploads import Uploads
 from workers.arbiter import GraphArbiter
@@ -38,7 +40,9 @@ from workers.heartbeat import Heartbeat
 from workers.jobs.answers import check_answers, check_row, log_cause
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
 from workers.jobs.inputs import InputReader, OpenedJob
+from workers.jobs.joining import JobsLost, JoiningJobs, Steps
 from workers.jobs.parts import READ_STEP_S
+from workers.jobs.problems import ALONE_AT_FAULT, BAD_PREDICTION, UNREADABLE
 from workers.jobs.write_back import Outcome, WriteBack
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
@@ -46,32 +50,11 @@ from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
 
 REFUSED_WAKE_S = 0.25
 
-UNREADABLE = Problem(JobProblem.INPUT_UNREADABLE, "The stored input cannot be read. Submit the case again.")
-MODEL_FAILED = Problem(
-    JobProblem.MODEL_FAILED,
-    "The model fails on this input. Check the input; if it is right, tell the model's publisher.",
-)
-TIMED_OUT = Problem(
-    JobProblem.RUN_TIMED_OUT, "The model took longer for this input than its manifest allows."
-)
-NO_MEMORY = Problem(JobProblem.OUT_OF_MEMORY, "The model runs out of memory on this input alone.")
-BAD_PREDICTION = Problem(
-    JobProblem.PREDICTION_INVALID, "The model's output is not a valid prediction, such as NaN."
-)
-# The problem of a case that fails alone, by fault.
-ALONE_AT_FAULT: dict[type[Exception], Problem] = {
-    OutOfMemory: NO_MEMORY,
-    PredictionInvalid: BAD_PREDICTION,
-    RunFailed: MODEL_FAILED,
-    RunTimedOut: TIMED_OUT,
-}
 RAISED_BY_SIGNALS = (KeyboardInterrupt, WorkerTerminate, WorkerShutdown)
 
+ScoredT = TypeVar("ScoredT")
+
 log = structlog.get_logger()
-
-
-class JobsLost(Exception):
-    """No job of a run is this worker's any more: all were canceled, or taken over by others."""
 
 
 class Scorer:
@@ -148,7 +131,10 @@ class Scorer:
         BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
         self._heartbeat.hold([job.lease for job in jobs], step_s=READ_STEP_S)
         try:
-            self._score_claimed(loaded, jobs)
+            if _lets_join(loaded) and jobs[0].attempt == 1:
+                self._score_with_joining(loaded, jobs)
+            else:
+                self._score_claimed(loaded, jobs)
         finally:
             self._heartbeat.let_go()
         return len(jobs)
@@ -199,16 +185,20 @@ class Scorer:
         if 0 < waiting < loaded.batch_limit:
             time.sleep(wait_ms / 1000)
 
-    def _claim_once(self, loaded: LoadedModel, *, retries_first: bool) -> list[ClaimedJob]:
+    def _claim_once(
+        self, loaded: LoadedModel, *, retries_first: bool, limit: int = 0, beside: int = 0
+    ) -> list[ClaimedJob]:
+        """Claim at most `limit`, or a batch. One job at least counts as `beside` jobs that others may join."""
         failpoints.reach(Point.CLAIM_BEFORE)
         with self._database.statement() as work:
             jobs = execution.claim(
                 work,
                 model_version_id=loaded.model.id,
-                limit=loaded.batch_limit,
+                limit=limit or loaded.batch_limit,
                 owner=self._owner,
                 lease_s=self._lease_s,
                 retries_first=retries_first,
+                beside=beside or int(_lets_join(loaded)),
             )
         failpoints.reach(Point.CLAIM_AFTER)
         return jobs
@@ -224,6 +214,63 @@ class Scorer:
         by_rules = not loaded.model.manifest.graph_tables
         outcome = Outcome(loaded.model.name, jobs, endings, requeues, by_rules=by_rules)
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
+
+    def _score_with_joining(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
+        """Score claimed jobs while others join them; each is written back once it has its answer.
+
+        Those without one, as a run failed, are scored in halves by themselves, which shows whose fault it is.
+        """
+        steps = Steps(
+            partial(self._claim_joining, loaded),
+            partial(self._inputs.open, loaded),
+            partial(self._succeeded, loaded),
+        )
+        joining = JoiningJobs(
+            loaded.model.name,
+            loaded.batch_limit,
+            steps,
+            heartbeat=self._heartbeat,
+            write_back=self._write_back,
+        )
+        joining.add(jobs)
+        joining.end(self._answered(loaded, joining))
+
+    def _answered(self, loaded: LoadedModel, joining: JoiningJobs) -> list[Ending]:
+        """Have the pipeline answer jobs; the endings of those to which it gave none."""
+        first = joining.unanswered
+        try:
+            with logs.about_jobs(case.job.lease.id for case in first):
+                self._guarded(loaded, len(first), lambda: self._let_join(loaded, joining))
+        except JobsLost:
+            if joining.fault is not None:
+                raise joining.fault from None
+            log.info("run_abandoned", model=loaded.model.name, jobs=len(joining.unanswered))
+            return []
+        except tuple(ALONE_AT_FAULT) as fault:
+            if left := joining.unanswered:
+                return self._narrow_down(loaded, left, fault)
+        except RowFault:
+            pass
+        return self._score_cases(loaded, joining.unanswered)
+
+    def _let_join(self, loaded: LoadedModel, joining: JoiningJobs) -> None:
+        assert isinstance(loaded.scoring, ContinuousScoring)
+        self._heartbeat.step(READ_STEP_S)
+        loaded.scoring.score_arrivals(self._runner(loaded, joining.ids), joining)
+
+    def _claim_joining(self, loaded: LoadedModel, room: int, beside: int) -> list[ClaimedJob]:
+        """Claim fresh jobs that join `beside` others; none if the worker stops, or Postgres is unavailable."""
+        if self.stopping or not self._gate.open:
+            return []
+        try:
+            jobs = self._claim_once(loaded, retries_first=False, limit=room, beside=beside)
+        except DatabaseUnavailable:
+            return []
+        if jobs:
+            BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
+        if len(jobs) == room:
+            self._queue.wake(score_wake_up(loaded.model.id))
+        return jobs
 
     def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
         """Score cases together; if that fails, in halves, down to the case at fault."""
@@ -266,36 +313,42 @@ class Scorer:
         return self._score_cases(loaded, cases[:middle]) + self._score_cases(loaded, cases[middle:])
 
     def _run(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
-        """Have the pipeline score the cases. What it raises unexpectedly counts as the model's failure."""
+        """Have the pipeline score the cases."""
         try:
-            return self._run_steps(loaded, cases)
+            return self._guarded(loaded, len(cases), lambda: self._run_steps(loaded, cases))
         except RowFault as fault:
             check_row(fault, len(cases))
             raise
-        except JobsLost:
+
+    def _guarded(self, loaded: LoadedModel, count: int, score: Callable[[], ScoredT]) -> ScoredT:
+        """What the pipeline gives for `count` cases. What it raises unexpectedly counts as the model's failure."""
+        try:
+            return score()
+        except (RowFault, JobsLost):
             raise
         except (OutOfMemory, PredictionInvalid, RunFailed, RunTimedOut, *RAISED_BY_SIGNALS) as fault:
-            if len(cases) == 1:
+            if count == 1:
                 log_cause(fault, model=loaded.model.name)
             raise
         except MemoryError as fault:
             raise OutOfMemory from fault
         except BaseException as fault:
-            log.error("pipeline_failed", model=loaded.model.name, cases=len(cases), exc_info=fault)
+            log.error("pipeline_failed", model=loaded.model.name, cases=count, exc_info=fault)
             raise RunFailed(type(fault).__name__) from fault
 
     def _run_steps(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
         self._heartbeat.step(READ_STEP_S)
-        answers = loaded.scoring.score(self._runner(loaded, cases), [each.case for each in cases])
+        ids = [case.job.lease.id for case in cases]
+        answers = loaded.scoring.score(self._runner(loaded, ids), [each.case for each in cases])
         check_answers(answers, len(cases))
         return answers
 
-    def _runner(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> Run:
+    def _runner(self, loaded: LoadedModel, ids: Collection[UUID]) -> Run:
         """The function by which the pipeline runs its graphs: each run waits its turn and is a step with its own limit.
 
-        It raises JobsLost instead if none of the cases is held any more, so that a text of many runs ends with its job.
+        It raises JobsLost instead if none of the jobs `ids` is held any more, so that a text of many runs ends with its job.
         """
-        limit_s, ids = loaded.model.manifest.runtime.run_timeout_s, [case.job.lease.id for case in cases]
+        limit_s = loaded.model.manifest.runtime.run_timeout_s
 
         def run(feeds: Mapping[str, Array], graph: str = MODEL) -> dict[str, Array]:
             if self.runtime.provider != CPU:
@@ -331,6 +384,11 @@ class Scorer:
         bound_to = binding("job_result.payload", job.tenant_id, case.id_text)
         payload, abstained = cipher.seal(content, bound_to, nonce), result.get("abstained") is True
         return Ending(job.lease, payload=payload, abstained=abstained, artifacts=made)
+
+
+def _lets_join(loaded: LoadedModel) -> bool:
+    """Whether other jobs may join the model's runs."""
+    return loaded.batch_limit > 1 and isinstance(loaded.scoring, ContinuousScoring)
 
 
 def model_fault(model: PublishedModel, error: Exception) -> Fault:

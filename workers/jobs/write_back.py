@@ -117,6 +117,11 @@ class WriteBack:
         else:
             self._write(outcome)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written."""
+        return self._last is None or self._last.done()
+
     def wait(self) -> None:
         """Return once nothing is being written. Raises any unexpected error of the last write."""
         if self._last is not None:

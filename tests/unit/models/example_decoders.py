@@ -95,10 +95,19 @@ class _Nodes:
 
 
 def _decoder_nodes(
-    nodes: _Nodes, *, behind_encoder: bool, past: bool, mask: str, renew: bool, places: str = ""
+    nodes: _Nodes,
+    *,
+    behind_encoder: bool,
+    past: bool,
+    mask: str,
+    renew: bool,
+    places: str = "",
+    own_mask: str = "",
+    by_place: bool = False,
 ) -> list[str]:
     """The nodes of a decoder; the names of its logits and, by layer, of own keys and values, then those of states.
 
+    `by_place`: what stands behind a token is told by its place, as by graphs that take no left padding.
     With `past` its keys and values of before are inputs. `renew`: those of states are computed, not taken from inputs.
     """
     own, cross = (".decoder", ".encoder") if behind_encoder else ("", "")
@@ -109,17 +118,16 @@ def _decoder_nodes(
         else nodes.add("Sub", length, length)
     )
     total = nodes.add("Add", before, length)
-    if not places:
-        steps = nodes.add("Range", nodes.add("Squeeze", before), nodes.add("Squeeze", total), "one")
-        places = nodes.add("Unsqueeze", steps, "zero")
+    steps = nodes.add("Range", nodes.add("Squeeze", before), nodes.add("Squeeze", total), "one")
+    columns = nodes.add("Unsqueeze", steps, "zero")
     hidden = nodes.add(
-        "Add", nodes.add("Gather", "words", "input_ids"), nodes.add("Gather", "places", places)
+        "Add", nodes.add("Gather", "words", "input_ids"), nodes.add("Gather", "places", places or columns)
     )
     keys = nodes.add("Range", "none", nodes.add("Squeeze", total), "one")
-    late = nodes.add("Greater", keys, nodes.add("Unsqueeze", places, "last"))
+    late = nodes.add("Greater", keys, nodes.add("Unsqueeze", places if by_place else columns, "last"))
     unseen = nodes.add("Unsqueeze", nodes.add("Where", late, "low", "nought"), "one_axis")
-    if mask and not behind_encoder:
-        unseen = nodes.add("Add", unseen, _masked(nodes, mask))
+    if own_mask:
+        unseen = nodes.add("Add", unseen, _masked(nodes, own_mask))
     outside = _masked(nodes, mask) if behind_encoder else ""
     presents, crossed = list[str](), list[str]()
     for layer in range(LAYERS):
@@ -157,13 +165,18 @@ def _presents(behind_encoder: bool, *, cross: bool) -> list[str]:
 
 
 def lone_graph(
-    *, cached: bool = True, masked: bool = True, placed: bool = True, merged: bool = False
+    *,
+    cached: bool = True,
+    masked: bool = True,
+    placed: bool = True,
+    merged: bool = False,
+    by_place: bool = False,
 ) -> onnx.ModelProto:
     """A decoder alone, as Optimum's and onnxruntime-genai's exports of causal models; `merged` with `use_cache_branch`."""
     nodes = _Nodes()
     made = _decoder_nodes(
-        nodes, behind_encoder=False, past=cached, mask="attention_mask" if masked else "", renew=False,
-        places="position_ids" if placed else "",
+        nodes, behind_encoder=False, past=cached, mask="", renew=False, places="position_ids" if placed else "",
+        own_mask="attention_mask" if masked else "", by_place=by_place,
     )  # fmt: skip
     names = ["logits", *(_presents(behind_encoder=False, cross=False) if cached else [])]
     inputs = [
@@ -183,16 +196,23 @@ def encoder_graph() -> onnx.ModelProto:
     return _model(nodes, made, ["last_hidden_state"], [_ids("input_ids"), _ids("attention_mask")])
 
 
-def decoder_graph(*, past: bool, cross: bool = True) -> onnx.ModelProto:
-    """One of the two split decoders; without `cross` one that takes its own keys and values alone."""
+def decoder_graph(*, past: bool, cross: bool = True, padded: bool = False) -> onnx.ModelProto:
+    """One of the two split decoders; without `cross` one that takes its own keys and values alone.
+
+    `padded`: it takes the mask and places of its own tokens, too.
+    """
     nodes = _Nodes()
     renew = not past or not cross
-    made = _decoder_nodes(nodes, behind_encoder=True, past=past, mask="encoder_attention_mask", renew=renew)
+    made = _decoder_nodes(
+        nodes, behind_encoder=True, past=past, mask="encoder_attention_mask", renew=renew,
+        places="position_ids" if padded else "", own_mask="decoder_attention_mask" if padded else "",
+    )  # fmt: skip
     names = ["logits", *_presents(behind_encoder=True, cross=cross and not past)]
     pasts = [
         each.replace("present", "past_key_values") for each in _presents(behind_encoder=True, cross=cross)
     ]
     inputs = [_ids("input_ids"), _ids("encoder_attention_mask"), *([_states()] if renew else [])]
+    inputs += [_ids("decoder_attention_mask"), _ids("position_ids")] if padded else []
     return _model(nodes, made, names, [*inputs, *(_values(pasts) if past else [])])
 
 
@@ -280,6 +300,7 @@ LAYOUTS: dict[str, tuple[dict[str, onnx.ModelProto], dict[str, Any]]] = {
     "alone": ({"model": lone_graph()}, {"cache": CACHE}),
     "alone, ids and cache only": ({"model": lone_graph(masked=False, placed=False)}, {"cache": CACHE}),
     "alone, merged": ({"model": lone_graph(merged=True)}, {"cache": CACHE}),
+    "alone, left padding": ({"model": lone_graph()}, {"cache": CACHE, "left_padding": True}),
     "alone, without a cache": ({"model": lone_graph(cached=False)}, {}),
     "behind an encoder, merged": (
         {"encoder": encoder_graph(), "decoder": merged_graph()},
@@ -296,6 +317,14 @@ LAYOUTS: dict[str, tuple[dict[str, onnx.ModelProto], dict[str, Any]]] = {
     "behind an encoder, own cache": (
         {"encoder": encoder_graph(), "decoder": decoder_graph(past=True, cross=False)},
         {"cache": CACHE | {"cross": False}, "start": START},
+    ),
+    "behind an encoder, left padding": (
+        {
+            "encoder": encoder_graph(),
+            "decoder": decoder_graph(past=False, padded=True),
+            "decoder-with-past": decoder_graph(past=True, padded=True),
+        },
+        {"cache": CACHE, "start": START, "left_padding": True},
     ),
 }
 

@@ -14,7 +14,7 @@ from models.fitting import Fitting
 from models.manifest import GraphTable, ModelManifest
 from models.pipelines import Array, PredictionInvalid
 from models.pipelines.decoder_graphs import DecoderOfStates, LoneDecoder, decoder_graphs
-from models.pipelines.decoding import Choice, Decoder, Written, write
+from models.pipelines.decoding import Choice, Decoder, Writing, Written, write
 from models.pipelines.text_generation import TextGeneration
 from models.signature import signature_of
 from tests.unit.models.example_bundles import manifest_table
@@ -127,6 +127,42 @@ def test_an_answer_is_that_of_a_plain_search_without_a_cache(
     found = write(decoder(layout, prompts), choices[: len(prompts)])
     wanted = [plain_search(layout, *each) for each in zip(prompts, choices, strict=False)]
     assert all(map(same, found, wanted))
+
+
+JOINING = st.lists(
+    st.tuples(st.lists(TOKENS, min_size=1, max_size=6), CHOICES, st.integers(0, 4)), min_size=1, max_size=6
+)
+
+
+@pytest.mark.parametrize(
+    "layout", ["alone, left padding", "alone, without a cache", "behind an encoder, left padding"]
+)
+@settings(max_examples=25)
+@given(joining=JOINING)
+def test_an_answer_that_joins_others_between_two_tokens_is_that_of_a_plain_search(
+    layout: str, joining: list[tuple[list[int], Choice, int]]
+) -> None:
+    writing, found = Writing(), dict[int, Written]()
+    for number, (prompt, choice, steps) in enumerate(joining):
+        for _ in range(steps if writing.numbers else 0):
+            found |= writing.step()
+        writing.join(decoder(layout, [prompt]), {number: choice})
+    while writing.numbers:
+        found |= writing.step()
+    wanted = [plain_search(layout, prompt, choice) for prompt, choice, _ in joining]
+    assert all(same(found[number], each) for number, each in enumerate(wanted))
+
+
+def test_an_answer_that_is_given_up_leaves_the_others_as_they_were() -> None:
+    choices = [Choice(9, (END,), beams=beams) for beams in (2, 3, 1)]
+    prompts = [[4, 5], [6, 4], [9, 5]]
+    wanted = write(decoder("alone", prompts), choices)
+    writing, found = Writing(), dict[int, Written]()
+    writing.join(decoder("alone", prompts), dict(enumerate(choices)))
+    for step in range(9):
+        found |= writing.step({1} if step > 1 else ())
+    assert sorted(found) == [0, 2]
+    assert all(same(found[number], wanted[number]) for number in found)
 
 
 @pytest.mark.parametrize("layout", ["alone", "behind an encoder, merged"])

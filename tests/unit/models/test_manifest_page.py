@@ -36,6 +36,7 @@ from models.pipelines.exchanged_words import ExchangeParameters
 from models.pipelines.features import BooleanFeature, CategoryFeature, Feature, IntegerFeature, TextFeature
 from models.pipelines.features.numbers import MeasuredFeature
 from models.pipelines.features.table import FeatureTable
+from models.pipelines.generation_types import Confidence, GenerationParameters
 from models.pipelines.image_classification import ImageParameters
 from models.pipelines.image_feed import ImageFeedParameters
 from models.pipelines.image_intake import ImageFileParameters, WindowParameters
@@ -60,7 +61,6 @@ from models.pipelines.tabular_classification import TabularParameters
 from models.pipelines.tabular_regression import Interval, RegressionParameters
 from models.pipelines.tensor import TensorParameters, TensorTable
 from models.pipelines.text_classification import ReadingClassifierParameters, TextClassificationParameters
-from models.pipelines.text_generation import Confidence, GenerationParameters
 from models.pipelines.text_pair_classification import TextPairParameters
 from models.pipelines.text_vectors import EncoderParameters
 from models.pipelines.texts import ScriptParameters, TextParameters

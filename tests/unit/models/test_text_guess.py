@@ -10,7 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.checking import sealed
 from models.manifest import FILL_IN
+from models.signature import Tensor
 from models.skeleton import write_skeleton
+from models.text_guess import takes_left_padding
 from tests.unit.models.example_decoders import CACHE, decoder_graph, lone_graph
 from tests.unit.models.example_texts import TOKENS, write_tokenizer
 
@@ -84,6 +86,18 @@ def test_an_exported_decoder_needs_only_its_places_filled_in(tmp_path: Path, end
     assert manifest.pipeline == "text-generation"
     limits = [manifest.parameters[name] for name in ("vocabulary", "max_tokens", "max_new_tokens")]
     assert (manifest.parameters["cache"], manifest.parameters["end"], limits) == (CACHE, [3], [12, 32, 32])
+    assert manifest.parameters["left_padding"] is True
+
+
+def test_a_decoder_is_padded_only_if_it_takes_positions_and_reads_its_mask(tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    folder = started(tmp_path / "without", lone_graph(placed=False))
+    assert "left_padding" not in (folder / "manifest.toml").read_text()
+    counting = lone_graph().graph
+    counting.node.append(helper.make_node("GroupQueryAttention", [], ["made"], domain="com.microsoft"))
+    tokens = [Tensor(name, "int64", (None, None)) for name in ("input_ids", "attention_mask", "position_ids")]
+    assert takes_left_padding(tokens, lone_graph().graph)
+    assert not takes_left_padding(tokens, counting)
 
 
 @pytest.mark.parametrize("written", [None, "no JSON", "[]", '{"eos_token_id": "</s>"}'])

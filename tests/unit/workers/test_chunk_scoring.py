@@ -35,7 +35,7 @@ from tests.unit.service.batches.files.example_batches import (
     zip_file,
 )
 from workers.batches.chunk_scoring import ChunkScorer
-from workers.jobs.scoring import MODEL_FAILED
+from workers.jobs.problems import MODEL_FAILED
 from workers.runtime import OutOfMemory, RunFailed
 
 

@@ -143,6 +143,31 @@ def test_what_was_lost_is_forgotten_with_the_next_hold(book: LeaseBook, heartbea
     assert heartbeat.lost == set()
 
 
+def test_leases_that_join_and_leave_are_renewed_at_the_next_beat(
+    book: LeaseBook, heartbeat: Heartbeat
+) -> None:
+    first, second, third = leases(3)
+    began = time.monotonic()
+    heartbeat.hold([first], step_s=LONG_S)
+    heartbeat.change([first, second])
+    while time.monotonic() < began + 0.8 * BEAT_S:  # each of which would put off the beat if it began anew
+        heartbeat.change([second, third])
+    until(lambda: book.renewals)
+    at, ids, _ = book.renewals[0]
+    assert at - began <= BEAT_S + LATE_S
+    assert set(ids) == {second.id, third.id}
+
+
+def test_a_lease_that_is_lost_stays_lost_while_others_join(book: LeaseBook, heartbeat: Heartbeat) -> None:
+    kept, taken, joined = leases(3)
+    book.taken.add(taken.id)
+    heartbeat.hold([kept, taken], step_s=LONG_S)
+    until(lambda: heartbeat.lost)
+    heartbeat.change([kept, taken, joined])
+    until(lambda: len(book.renewals) == 3)
+    assert heartbeat.lost == {taken.id}
+
+
 def test_while_postgres_is_away_nothing_counts_as_lost(book: LeaseBook, heartbeat: Heartbeat) -> None:
     book.away = True
     heartbeat.hold(leases(), step_s=LONG_S)
