@@ -147,6 +147,10 @@ class Settings(BaseModel):
     lease_s: Annotated[
         float, Field(ge=0.5, le=3600, description="How long a claim holds without a heartbeat.")
     ] = 15.0
+    join_s: Annotated[
+        float,
+        Field(ge=0, le=600, description="How long jobs join texts that are being written; 0: not at all."),
+    ] = 5.0
     max_crashes: Annotated[
         int, Field(ge=1, le=20, description="Crashes while claimed alone before a job is quarantined.")
     ] = 3

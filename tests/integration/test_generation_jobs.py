@@ -202,9 +202,7 @@ def test_jobs_that_fail_together_are_scored_by_themselves(bench: Workbench, word
 @pytest.mark.parametrize(
     "why", ["the worker stops", "others have joined for long enough", "there is no room"]
 )
-def test_no_job_joins_if(
-    why: str, bench: Workbench, words: PublishedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_job_joins_if(why: str, bench: Workbench, words: PublishedModel) -> None:
     late = joining_at(bench, words, 2, "pain")
     submits = bench.graph.script
 
@@ -215,7 +213,7 @@ def test_no_job_joins_if(
 
     bench.graph.script = script
     if why == "others have joined for long enough":
-        monkeypatch.setattr(joining, "JOIN_S", 0.0)
+        bench.scorer._join_s = 0.0
     most = words.manifest.runtime.max_batch
     texts = ["no fever"] * (most if why == "there is no room" else 1)
     first = submitted(bench, words, *texts)

@@ -187,6 +187,7 @@ def workbench(
     urls: tuple[str, str],
     *,
     lease_s: float = 30.0,
+    join_s: float = 5.0,
     chance: float = 0.5,
     pause: Callable[[float], None] = time.sleep,
     **runtime: Any,
@@ -227,6 +228,7 @@ def workbench(
         write_back=write_back,
         arbiter=arbiter,
         lease_s=lease_s,
+        join_s=join_s,
     )
     pool.get(model.id)
     scripted.batch_sizes.clear()

@@ -1,8 +1,8 @@
 """The jobs of a model that are scored while others join them: claims between two steps, and writes back what has its answer.
 
-Others join at most JOIN_S long, so that this worker comes to the jobs of other models and to retries; the texts that are being
-written then are written to their ends. The jobs that this worker holds are in the scoring heartbeat until their write-back
-holds them in its own.
+Others join for MEDQUEUE_JOIN_S only, so that this worker comes to the jobs of other models and to retries; what is being scored
+then is scored to its end. The jobs that this worker holds are in the scoring heartbeat until their write-back holds them in
+its own.
 """
 
 import time
@@ -19,7 +19,6 @@ from workers.jobs.answers import check_answers
 from workers.jobs.inputs import OpenedJob
 from workers.jobs.write_back import Outcome, Requeue, WriteBack
 
-JOIN_S = 5.0
 LOOK_S = 0.1  # between two looks for jobs that wait
 
 Opened = tuple[list[OpenedJob], list[Ending], list[Requeue]]
@@ -41,14 +40,22 @@ class Steps:
     end: Callable[[OpenedJob, Answer], Ending]
 
 
+@dataclass(frozen=True)
+class Joining:
+    """How many jobs are scored together, and for how many seconds from the first on others join."""
+
+    room: int
+    join_s: float
+
+
 class JoiningJobs:
-    """The arrivals (models.pipelines.arrivals) of a model's jobs, at most `room` at once."""
+    """The arrivals (models.pipelines.arrivals) of a model's jobs."""
 
     def __init__(
-        self, model: str, room: int, steps: Steps, *, heartbeat: Heartbeat, write_back: WriteBack
+        self, model: str, limits: Joining, steps: Steps, *, heartbeat: Heartbeat, write_back: WriteBack
     ) -> None:
         self._model = model
-        self._room = room
+        self._limits = limits
         self._steps = steps
         self._heartbeat = heartbeat
         self._write_back = write_back
@@ -125,8 +132,8 @@ class JoiningJobs:
             self._write_back.store(self._outcome(), behind=False)
 
     def _join(self) -> None:
-        now, room = time.monotonic(), self._room - len(self._taken)
-        if room > 0 and self._looks_at <= now < self._began + JOIN_S and self._taken:
+        now, room = time.monotonic(), self._limits.room - len(self._taken)
+        if room > 0 and self._looks_at <= now < self._began + self._limits.join_s and self._taken:
             self._looks_at = now + LOOK_S
             if jobs := self._steps.claim(room, len(self._taken)):
                 self.add(jobs)

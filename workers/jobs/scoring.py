@@ -40,7 +40,7 @@ from workers.heartbeat import Heartbeat
 from workers.jobs.answers import check_answers, check_row, log_cause
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
 from workers.jobs.inputs import InputReader, OpenedJob
-from workers.jobs.joining import JobsLost, JoiningJobs, Steps
+from workers.jobs.joining import JobsLost, Joining, JoiningJobs, Steps
 from workers.jobs.parts import READ_STEP_S
 from workers.jobs.problems import ALONE_AT_FAULT, BAD_PREDICTION, UNREADABLE
 from workers.jobs.write_back import Outcome, WriteBack
@@ -76,6 +76,7 @@ class Scorer:
         write_back: WriteBack,
         arbiter: GraphArbiter,
         lease_s: float,
+        join_s: float = 0.0,
         gate: Gate | None = None,
     ) -> None:
         self._gate = gate or Gate(owner, tuple)
@@ -92,6 +93,7 @@ class Scorer:
         self._write_back = write_back
         self._arbiter = arbiter
         self._lease_s = lease_s
+        self._join_s = join_s
         self.stopping = False
         self._handed_on: dict[UUID, float] = {}
         self._one_at_a_time = threading.Lock()
@@ -227,7 +229,7 @@ class Scorer:
         )
         joining = JoiningJobs(
             loaded.model.name,
-            loaded.batch_limit,
+            Joining(loaded.batch_limit, self._join_s),
             steps,
             heartbeat=self._heartbeat,
             write_back=self._write_back,

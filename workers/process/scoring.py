@@ -113,6 +113,7 @@ def _scorer(
         arbiter=arbiter,
         gate=shared.gate,
         lease_s=settings.lease_s,
+        join_s=settings.join_s,
     )
 
 
