@@ -1,6 +1,9 @@
-"""The problems that end jobs whose case a worker cannot score."""
+"""Why a worker cannot score a case, which ends its job, or the jobs of a model, which wait."""
 
 from models.pipelines import PredictionInvalid
+from service.catalog import PublishedModel
+from service.errors import ServiceError
+from service.faults import Fault, Requirement
 from service.jobs.execution import Problem
 from service.problem_codes import JobProblem
 from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
@@ -24,3 +27,11 @@ ALONE_AT_FAULT: dict[type[Exception], Problem] = {
     RunFailed: MODEL_FAILED,
     RunTimedOut: TIMED_OUT,
 }
+
+
+def model_fault(model: PublishedModel, error: Exception) -> Fault:
+    """Why the jobs of a model wait on this worker."""
+    words = error.detail.rstrip(".") if isinstance(error, ServiceError) else type(error).__name__
+    advice = "Repair the blob store, or publish the bundle again; until then its jobs wait."
+    cause = f"{model.name} {model.version} does not load: {words}"
+    return Fault(Requirement.MODELS, "MEDQUEUE_BLOB_URL", cause, advice)

@@ -22,12 +22,10 @@ from models.pipelines.artifacts import LISTING
 from models.pipelines.schema_columns import stored_result
 from service import failpoints, logs
 from service.accounts import TenantCiphers
-from service.catalog import PublishedModel
 from service.crypto import binding, new_nonces
 from service.db import Database
-from service.errors import BlobUnavailable, BundleUnusable, DatabaseUnavailable, ServiceError
+from service.errors import BlobUnavailable, BundleUnusable, DatabaseUnavailable
 from service.failpoints import Point
-from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs import execution
 from service.jobs.artifacts import ArtifactStore, NewArtifact
@@ -42,7 +40,7 @@ from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
 from workers.jobs.inputs import InputReader, OpenedJob
 from workers.jobs.joining import JobsLost, Joining, JoiningJobs, Steps
 from workers.jobs.parts import READ_STEP_S
-from workers.jobs.problems import ALONE_AT_FAULT, BAD_PREDICTION, UNREADABLE
+from workers.jobs.problems import ALONE_AT_FAULT, BAD_PREDICTION, UNREADABLE, model_fault
 from workers.jobs.write_back import Outcome, WriteBack
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
@@ -391,11 +389,3 @@ class Scorer:
 def _lets_join(loaded: LoadedModel) -> bool:
     """Whether other jobs may join the model's runs."""
     return loaded.batch_limit > 1 and isinstance(loaded.scoring, ContinuousScoring)
-
-
-def model_fault(model: PublishedModel, error: Exception) -> Fault:
-    """Why the jobs of a model wait on this worker."""
-    words = error.detail.rstrip(".") if isinstance(error, ServiceError) else type(error).__name__
-    advice = "Repair the blob store, or publish the bundle again; until then its jobs wait."
-    cause = f"{model.name} {model.version} does not load: {words}"
-    return Fault(Requirement.MODELS, "MEDQUEUE_BLOB_URL", cause, advice)

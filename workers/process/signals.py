@@ -87,7 +87,7 @@ class Process:
 
     def _warm_up(self, parts: Parts, scoring: ScoringParts) -> None:
         """Load the models last asked for, or one of all. While none loads, this worker could do nothing, so it retries."""
-        from workers.jobs.scoring import model_fault
+        from workers.jobs.problems import model_fault
         from workers.runtime import describe
 
         failed: set[UUID] = set()
