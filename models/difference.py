@@ -6,6 +6,7 @@ from typing import Final, TypeGuard
 
 MOST_CHARACTERS: Final = 300  # of a text about one difference or error
 _MOST_OF_A_VALUE: Final = 100
+_BINARY: Final = 1e-9  # of the tolerance: two decimals that lie a tolerance apart may be further apart as floats
 
 
 def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
@@ -31,7 +32,7 @@ def difference(expected: object, actual: object, tolerance: float, place: str = 
             filter(None, (difference(value, found, tolerance, at) for at, value, found in items)), None
         )
     if _is_number(expected) and _is_number(actual):
-        same = math.isclose(expected, actual, rel_tol=0, abs_tol=tolerance)
+        same = math.isclose(expected, actual, rel_tol=0, abs_tol=tolerance * (1 + _BINARY))
     else:
         same = type(expected) is type(actual) and expected == actual
     if same:

@@ -280,6 +280,14 @@ def test_a_difference_is_found_and_named(expected: object, actual: object, where
     assert (found and found.split()[0]) == where
 
 
+def test_decimals_a_tolerance_apart_are_alike_whatever_floats_make_of_them() -> None:
+    """A share that is rounded to four decimals is one step off where sums of another processor cross a boundary."""
+    assert abs(0.3001 - 0.3002) > 1e-4
+    steps = [(step / 10_000, (step + 1) / 10_000) for step in range(10_000)]
+    assert [pair for pair in steps if difference(*pair, 1e-4) is not None] == []
+    assert difference(0.3001, 0.3003, 1e-4) == " is 0.3003; expected 0.3001"
+
+
 def test_a_file_is_given_to_the_pipeline_as_bytes() -> None:
     pipeline = load_pipeline(manifest("image-classification"))
     file = png(gradient(9, 9))
