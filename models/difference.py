@@ -6,7 +6,7 @@ from typing import Final, TypeGuard
 
 MOST_CHARACTERS: Final = 300  # of a text about one difference or error
 _MOST_OF_A_VALUE: Final = 100
-_BINARY: Final = 1e-9  # of the tolerance: two decimals that lie a tolerance apart may be further apart as floats
+_BINARY: Final = 1e-9  # of the tolerance: floats lie further apart than the decimals they stand for
 
 
 def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
