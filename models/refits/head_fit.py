@@ -53,10 +53,11 @@ class Fitted:
         groups = [group for group, chosen in zip(self.groups, rows, strict=True) if chosen]
         return Fitted(self.features[rows], self.logits[rows], self.truth[rows], groups)
 
-    def folds(self) -> Ints:
-        """The fold [N] of each row."""
-        names, places = np.unique(np.array([str(each) for each in self.groups]), return_inverse=True)
-        return np.random.default_rng(SEED).permutation(len(names))[places] % FOLDS
+
+def folds_of(groups: Sequence[object]) -> Ints:
+    """The fold [N] of each row; those of one group are in one fold."""
+    names, places = np.unique(np.array([str(each) for each in groups]), return_inverse=True)
+    return np.random.default_rng(SEED).permutation(len(names))[places] % FOLDS
 
 
 def best_step(rows: Fitted, free: tuple[int, ...], *, offset: bool, positive: int | None) -> Step | None:
@@ -64,7 +65,7 @@ def best_step(rows: Fitted, free: tuple[int, ...], *, offset: bool, positive: in
 
     None unless it is less than that of recalibration alone by more than a standard error (Breiman et al., CART, 1984).
     """
-    folds = rows.folds()
+    folds = folds_of(rows.groups)
     recalibrated = np.zeros_like(rows.logits)
     unseen = {strength: np.zeros_like(rows.logits) for strength in STRENGTHS}
     for fold in range(FOLDS):

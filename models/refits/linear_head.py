@@ -1,7 +1,7 @@
 """The last linear layer of a graph: found behind the scores, its inputs computed, a step added to its weights in the file.
 
 Found are a product with constant weights (MatMul or Gemm) whose result is the output, but for one constant that is added and a
-logistic function or softmax; and the linear classifier of ONNX-ML, as scikit-learn's converter writes it.
+logistic function or softmax; and the linear classifier and regressor of ONNX-ML, as scikit-learn's converter writes them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from models.sandbox import CpuRun
 
 Floats = NDArray[np.float64]
 
+VALUE: Final = "value"  # the form of the number of a regression
 _PASSED: Final = frozenset(("Identity", "Cast"))  # between the layer and the output
 _ACTIVATION: Final = {"probability": "Sigmoid", "probabilities": "Softmax"}  # of the forms of scores
-_LINEAR: Final = "LinearClassifier"
+_LINEAR: Final = frozenset(("LinearClassifier", "LinearRegressor"))
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Head:
     """A last layer: scores = features @ weights + offset. `free` are the columns of logits [N,C] that a step moves.
 
     `tensors` are the initializers of weights and, if there is one, of the offset; `flipped` weights are [K,D]. Without them the
-    layer is a linear classifier of ONNX-ML, whose second of two rows is the first with the other sign if `free` is one column.
+    layer is a linear classifier or regressor of ONNX-ML; the rows of a `pair` are the same with opposite signs.
     """
 
     features: str
@@ -40,6 +41,7 @@ class Head:
     node: int
     tensors: tuple[str, ...] = ()
     flipped: bool = False
+    pair: bool = False
 
     @property
     def has_offset(self) -> bool:
@@ -56,7 +58,7 @@ class Head:
                 new = (old.astype(np.float64) + move.reshape(old.shape)).astype(old.dtype)
                 tensor.CopyFrom(numpy_helper.from_array(new, name))
             return
-        if len(self.free) == 1:
+        if self.pair:
             step, shift = np.hstack([-step, step]), np.r_[-shift, shift]
         known = {each.name: each for each in model.graph.node[self.node].attribute}
         for name, move in (("coefficients", step.T.ravel()), ("intercepts", shift)):
@@ -77,8 +79,8 @@ def head_of(model: onnx.ModelProto, output: str, form: str, positive: int | None
         elif node.op_type == "Add" and not offset and activation is None:
             offset = next((name for name in node.input if _weights(model, name) is not None), "")
             output = next((name for name in node.input if name != offset), "")
-        elif node.op_type == _LINEAR and not offset:
-            return _classifier(node, place, output, form)
+        elif node.op_type in _LINEAR and not offset:
+            return _of_ml(node, place, output, form)
         elif node.op_type in {"MatMul", "Gemm"} and activation is None:
             return _product(model, place, offset, form, positive)
         else:
@@ -106,16 +108,22 @@ def _product(model: onnx.ModelProto, place: int, offset: str, form: str, positiv
     free = tuple(range(number))
     if form in {"probability", "logit"}:
         free = () if positive is None or number != 1 else (positive,)
+    if form == VALUE and number != 1:
+        free = ()
     return Head(node.input[0], free, place, tensors, flipped) if free else None
 
 
-def _classifier(node: onnx.NodeProto, place: int, output: str, form: str) -> Head | None:
+def _of_ml(node: onnx.NodeProto, place: int, output: str, form: str) -> Head | None:
     told = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    rows, transform = len(told.get("intercepts", ())), told.get("post_transform")
+    rows, transform = len(told.get("intercepts", ())), told.get("post_transform", b"NONE")
+    if node.op_type == "LinearRegressor":
+        return (
+            Head(node.input[0], (0,), place) if rows == 1 and transform == b"NONE" and form == VALUE else None
+        )
     if form != "probabilities" or output not in node.output[1:] or rows < 2:
         return None
     if transform == b"LOGISTIC" and rows == 2:
-        return Head(node.input[0], (1,), place)
+        return Head(node.input[0], (1,), place, pair=True)
     return Head(node.input[0], tuple(range(rows)), place) if transform == b"SOFTMAX" else None
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Measure = Callable[[Ints], float]
 
+COVERAGE: Final = "coverage of the interval"
 DIGITS: Final = 4
 # A loss below the digits that are shown is none: probabilities are rounded before they are recalibrated.
 LEAST_LOSS: Final = 0.5 * 10**-DIGITS
@@ -49,17 +50,23 @@ class Gain:
 
     @property
     def is_loss(self) -> bool:
-        """Whether all of the interval of the difference is on the worse side."""
-        return self.gain.high < -LEAST_LOSS
+        """Whether all of the interval of the difference is on the worse side.
+
+        An interval that holds more often is only wider: its coverage is compared with what the manifest states.
+        """
+        return self.name != COVERAGE and self.gain.high < -LEAST_LOSS
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The gains of a refit; of classifiers the shares of cases that both answer, and what the refit's threshold costs."""
+    """The gains of a refit, and of models that abstain the shares of cases that both answer.
+
+    `stated` are the figures that the manifest's tables of parameters state, by table.
+    """
 
     gains: Sequence[Gain]
     answered: tuple[float, float] | None = None
-    threshold: Mapping[str, float] = field(default_factory=dict)
+    stated: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def compared(
@@ -85,7 +92,9 @@ def compared(
     ]
     names = [name for name in old.measures if name in defined[0] & defined[1]]
     gains = [_gain(name, old.measures[name], new.measures[name], drawn) for name in names]
-    return Comparison(gains, (_share_answered(old), _share_answered(new)), _costs(new, refit))
+    costs, coverage = _costs(new, refit), _coverage(gains, refit)
+    stated = {name: each for name, each in (("threshold", costs), ("interval", coverage)) if each}
+    return Comparison(gains, (_share_answered(old), _share_answered(new)), stated)
 
 
 def compared_columns(
@@ -147,6 +156,18 @@ def _costs(new: Evaluation, refit: LocalModel) -> dict[str, float]:
         reason = "no held-out case reaches the threshold, so its predictive value cannot be measured: hold out more"
         raise BundleRefused(Fault("parameters.threshold", "refit_unmeasured", reason))
     return {name: round(value, DIGITS) for name, value in wanted.items()}
+
+
+def _coverage(gains: Sequence[Gain], refit: LocalModel) -> dict[str, float]:
+    """How often the interval held. Raises BundleRefused where that is less than is stated, beyond the figure's interval."""
+    found = next((each.refit for each in gains if each.name == COVERAGE), None)
+    if found is None:
+        return {}
+    stated = refit.manifest.parameters["interval"]["coverage"]
+    if found.high < stated:
+        reason = f"the interval holds {found} of the values, and {stated:g} are stated: give more rows"
+        raise BundleRefused(Fault(f"metrics: {COVERAGE}", "refit_loses", reason))
+    return {"measured": round(found.value, DIGITS)}
 
 
 def check_gains(found: Sequence[Gain]) -> None:

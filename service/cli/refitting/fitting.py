@@ -14,12 +14,14 @@ import click
 from models.bundle import Bundle, BundleRefused, Fault, file_digest
 from models.manifest import MANIFEST_NAME
 from models.pipelines.recommendation import Recommendation
+from models.pipelines.tabular_regression import TabularRegression
 from models.refits.making import Change, Report, write_refit
 from models.refits.recalibration import scores_of
 from models.variants.measuring import LocalModel
 from service.cli.evaluation import labelled
 from service.cli.evaluation.gains import Comparison, as_metrics, as_table, check_gains
 from service.cli.refitting.classes import Classes
+from service.cli.refitting.numbers import Numbers
 from service.cli.refitting.recommending import Recommending
 from service.cli.refitting.rows import ReadsRows, RowFile, Rows, RowT, Split, accounted
 
@@ -92,18 +94,24 @@ def _kind(asked: Asked, parent: LocalModel) -> Kind[Any]:
     """Raises BundleRefused for a model of a kind that cannot be refitted."""
     if isinstance(parent.pipeline, Recommendation):
         return Recommending(asked.parent, parent, asked.parent_rows)
+    if isinstance(parent.pipeline, TabularRegression):
+        return Numbers(asked.parent, parent)
     scores = scores_of(parent.pipeline)
     properties = parent.pipeline.result_schema().get("properties", {})
     if scores is not None and isinstance(properties, Mapping) and "probabilities" in properties:
         return Classes(asked.parent, parent, scores, asked.values)
     reason = (
         f"models of `{parent.manifest.pipeline}` cannot be refitted: those are that answer one class with its probabilities, "
-        "of tables, images, series, sequences and texts, and recommenders of items. Train it again"
+        "of tables, images, series, sequences and texts, regressions of tables, and recommenders of items. Train it again"
     )
     raise BundleRefused(Fault(f"{MANIFEST_NAME}: pipeline", "refit_unsuited", reason))
 
 
 def _check_files(asked: Asked) -> None:
+    if asked.apart is not None and _digest(asked.apart) == _digest(asked.data):
+        raise click.UsageError(
+            "--held-out names the rows of --data: hold out others, or leave it out for a share."
+        )
     for path in (asked.data, *([] if asked.apart is None else [asked.apart])):
         is_table = labelled.form_of(path) in labelled.TABLES
         if is_table and asked.label is None:
@@ -138,8 +146,8 @@ def _report(asked: Asked, change: Change, rows: Rows[Any], found: Comparison) ->
         "parent": asked.parent.manifest.version,
         "protocol": source,
     }
-    threshold = {**found.threshold, "source": source}
-    return Report(metrics, document, card, {"threshold": threshold} if found.threshold else {})
+    stated = {name: {**figures, "source": source} for name, figures in found.stated.items()}
+    return Report(metrics, document, card, stated)
 
 
 def _told(reasons: Counter[str]) -> str:

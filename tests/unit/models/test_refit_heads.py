@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from models.bundle import ZOO
-from models.refits.head_fit import STRENGTHS, Fitted, best_step, stepped
+from models.refits.head_fit import STRENGTHS, Fitted, best_step, folds_of, stepped
 from models.refits.linear_head import features_of, head_of, output_of
 from models.training.calibration import softmax
 from tests.unit.models.example_bundles import graph
@@ -98,8 +98,6 @@ def test_a_ward_that_the_parent_knows_is_left_to_recalibration() -> None:
 
 
 def test_folds_divide_no_group() -> None:
-    rows = rows_of(60, weight=0)
-    grouped = Fitted(rows.features, rows.logits, rows.truth, [place // 3 for place in range(60)])
-    folds = grouped.folds().reshape(20, 3)
+    folds = folds_of([place // 3 for place in range(60)]).reshape(20, 3)
     assert (folds == folds[:, :1]).all()
     assert set(folds.ravel()) == set(range(5))

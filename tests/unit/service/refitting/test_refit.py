@@ -152,6 +152,12 @@ def test_a_refit_that_is_worse_beyond_its_interval_is_not_made(
     assert not (tmp_path / "refit").exists()
 
 
+def test_rows_are_not_held_out_from_themselves(ask: Ask, cases: Cases, tmp_path: Path) -> None:
+    data = as_lines(tmp_path / "ward.ndjson", cases)
+    with pytest.raises(click.UsageError, match="--held-out names the rows of --data"):
+        refitted(ask(data, apart=as_lines(tmp_path / "copy.ndjson", cases)))
+
+
 def test_exchanged_labels_are_noticed(ask: Ask, cases: Cases, tmp_path: Path) -> None:
     data = as_lines(tmp_path / "ward.ndjson", cases)
     with pytest.raises(BundleRefused) as caught:
