@@ -6,12 +6,13 @@ medqueue starts; a bundle with another digest was changed since.
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 from models.bundle import ZOO, Bundle, bundled, read_bundle, side_files
 from models.checking import publishable
 from models.pipelines import load_pipeline
 from models.pipelines.contract import NeedsExtra
+from models.pipelines.registry import NEEDING_EXTRAS
 
 _DIGESTS: Final = ZOO / "digests.json"
 
@@ -31,11 +32,11 @@ def write_digests() -> None:
 def checked(bundle: Bundle) -> Bundle:
     """A bundle that may be published. Raises BundleRefused with every fault found.
 
-    One of the release is not tried again: only the library that its pipeline may need is looked for.
+    One of the release is not tried again, nor its pipeline made: only the library that this may need is looked for.
     """
     if bundle.digest not in released().values():
         return publishable(bundle.folder)
-    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
-    if isinstance(pipeline, NeedsExtra):
-        pipeline.require_extra()
+    if bundle.manifest.pipeline in NEEDING_EXTRAS:
+        pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
+        cast(NeedsExtra, pipeline).require_extra()
     return bundle

@@ -43,6 +43,7 @@ _BUILT_IN: Final = {
     "token-classification": "models.pipelines.token_classification",
     "treatment-plan": "models.pipelines.treatment_plan",
 }
+NEEDING_EXTRAS: Final = frozenset({"molecule-property"})  # those of the built-in ones that are NeedsExtra
 _IMPORTED: Final[dict[str, str]] = {}  # package -> the version whose code this process runs
 
 

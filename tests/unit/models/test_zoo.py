@@ -20,8 +20,9 @@ from models.checking import publishable
 from models.difference import difference
 from models.golden_cases import as_sent, encode_cases
 from models.pipelines import Answer, Case, PartKind, load_pipeline
-from models.pipelines.contract import InputRejected
+from models.pipelines.contract import InputRejected, NeedsExtra
 from models.pipelines.parts import take_apart
+from models.pipelines.registry import NEEDING_EXTRAS
 from models.sandbox import CpuRun
 from service.catalog import PublishedModel
 from service.cli import model_tables
@@ -81,6 +82,13 @@ def answers(name: str, *inputs: object) -> list[dict[str, Any]]:
 
 def test_the_models_the_readme_speaks_of_are_there() -> None:
     assert {"breast-cancer-wisconsin", "pneumonia-xray-28"} <= {folder.name for folder in bundled()}
+
+
+@ZOO
+def test_a_start_knows_whether_a_bundled_model_needs_an_extra(folder: Path) -> None:
+    manifest = read_bundle(folder).manifest
+    pipeline = load_pipeline(manifest, side_files(folder))
+    assert isinstance(pipeline, NeedsExtra) == (manifest.pipeline in NEEDING_EXTRAS)
 
 
 @ZOO

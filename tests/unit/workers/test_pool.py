@@ -211,6 +211,13 @@ def test_warming_up_where_nothing_was_asked_for_loads_one_stable_model(
     assert models_in.used_mb == 10
 
 
+def test_warming_up_where_nothing_was_asked_for_loads_a_small_model(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    shelf.put(small_bundle(tmp_path / "d", "d", max_batch=1024))
+    assert pool(shelf, runtime, tmp_path).warm_up() == ["d"]
+
+
 def test_warming_up_loads_another_model_where_none_that_was_asked_for_can_be_loaded(
     shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
