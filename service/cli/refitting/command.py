@@ -64,14 +64,14 @@ def refit(
     values: tuple[tuple[str, str], ...],
     **how: Any,
 ) -> int:
-    """Make a new version of a published model from labelled rows (operator).
+    """Refit a published model to labelled rows (operator).
 
-    Recalibrates probabilities to the rows, moves the last linear layer of a table, or updates the matrices of a recommender.
-    Each row is used, held out or refused, and counted so; refused rows are listed with their line and the reason. The old and
-    the new version are measured on the rows held out. If no figure is worse beyond its interval, the new version is checked
-    and published under the alias `candidate`; `stable` stays where it is until `medqueue models promote`. FILE is a table,
-    NDJSON lines, or a folder, as for `models evaluate`; of a recommender lines, whose `expected` lists items that were had
-    beside `history`.
+    Makes a new version: probabilities are recalibrated, the last linear layer of a table moves, or the matrices of a
+    recommender are updated. Each row is used, held out or refused, and counted so; refused rows are listed with their line and
+    the reason. The old and the new version are measured on the rows held out. If no figure is worse beyond its interval, the
+    new version is checked and published under the alias `candidate`; `stable` stays where it is until `medqueue models
+    promote`. FILE is a table, NDJSON lines, or a folder, as for `models evaluate`; of a recommender lines, whose `expected`
+    lists items that were had beside `history`.
 
     \b
     Examples:
