@@ -7,7 +7,6 @@ memory is halved too, and the smaller size is remembered.
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -221,9 +220,9 @@ class Scorer:
         Those without one, as a run failed, are scored in halves by themselves, which shows whose fault it is.
         """
         steps = Steps(
-            partial(self._claim_joining, loaded),
-            partial(self._inputs.open, loaded),
-            partial(self._succeeded, loaded),
+            lambda room, beside: self._claim_joining(loaded, room, beside),
+            lambda some: self._inputs.open(loaded, some),
+            lambda case, answer: self._succeeded(loaded, case, answer),
         )
         joining = JoiningJobs(
             loaded.model.name,
@@ -367,7 +366,9 @@ class Scorer:
 
         return run
 
-    def _succeeded(self, loaded: LoadedModel, case: OpenedJob, answer: Answer, nonce: bytes) -> Ending:
+    def _succeeded(
+        self, loaded: LoadedModel, case: OpenedJob, answer: Answer, nonce: bytes | None = None
+    ) -> Ending:
         """The ending of a job with its sealed result, which lists the artifacts; those are sealed separately."""
         job, result, cipher = case.job, answer.result, self._ciphers.of(case.job.tenant_id)
         try:
