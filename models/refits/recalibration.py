@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 
 from models.bundle import Bundle
@@ -26,7 +27,8 @@ def recalibration(
 ) -> Change:
     """Fit to the answers of the bundle for rows: probabilities [N, C], truth [N], the places of labels. Raises BundleRefused.
 
-    The threshold and the grey zone of a positive label move with its probability, so that the same cases reach them.
+    The threshold and the grey zone of a positive label move with its probability, so that the same cases reach them; without
+    one the grey zone moves so that as many of the rows lie in it.
     """
     found = fitted(probabilities, truth, positive)
     table = bundle.manifest.graph_tables[MODEL]
@@ -36,14 +38,27 @@ def recalibration(
         said=f"probabilities recalibrated ({found}), weights unchanged",
         graphs={table.file: model},
         outputs={scores.name: output},
-        parameters=_moved(bundle.manifest.parameters, found) if positive is not None else {},
+        parameters=_moved(bundle.manifest.parameters, found, probabilities),
     )
 
 
-def _moved(parameters: Mapping[str, Any], found: Calibration) -> dict[str, dict[str, float]]:
+def _moved(
+    parameters: Mapping[str, Any], found: Calibration, probabilities: Floats
+) -> dict[str, dict[str, float]]:
     limits = {"threshold": ("value",), "abstain": ("lower", "upper")}
+    old, new = probabilities.max(1), np.sort(found.probabilities(probabilities).max(1))
+
+    def moved(limit: float) -> float:
+        if found.positive is not None:
+            return found.threshold(limit)
+        below = int((old < limit).sum())
+        if below == len(new):
+            return limit
+        least = float(np.floor(new[below] * 1e4) / 1e4)
+        return least if below else min(limit, least)
+
     return {
-        name: {key: found.threshold(parameters[name][key]) for key in keys}
+        name: {key: moved(parameters[name][key]) for key in keys}
         for name, keys in limits.items()
         if name in parameters
     }

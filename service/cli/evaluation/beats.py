@@ -20,7 +20,7 @@ ECTOPIC: Final = ("s", "v")  # ids of labels that jk is of, whatever their case
 
 
 @dataclass(frozen=True)
-class _Recording:
+class Recording:
     """The beats of a recording that were found and have a class, at `samples` [n]; how many are true, found, and both."""
 
     table: Classified
@@ -41,7 +41,7 @@ def beats(
     answered = [case for case in scored if case.answer is not None and given(case)["beats"]]
     if not answered:
         raise click.UsageError("The model abstained from every recording.")
-    recordings = [_compared(case, labels, values) for case in answered]
+    recordings = [matched(case, labels, values) for case in answered]
     table = _joined([each.table for each in recordings])
     ends = np.cumsum([len(each.table) for each in recordings])
     places = np.split(np.arange(len(table)), ends[:-1])
@@ -72,7 +72,8 @@ def beats(
     )
 
 
-def _compared(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> _Recording:
+def matched(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> Recording:
+    """The beats of one recording that was answered; see beats. Raises click.UsageError."""
     names = [str(label["id"]) for label in labels]
     true = sorted(_truth(case), key=lambda each: int(each["sample"]))
     told = given(case)["beats"]
@@ -96,7 +97,7 @@ def _compared(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping
         None,
     )
     samples = np.array([answer["sample"] for answer, _ in kept], int)
-    return _Recording(table, samples, len(true), len(told), int((pairs >= 0).sum()))
+    return Recording(table, samples, len(true), len(told), int((pairs >= 0).sum()))
 
 
 def _truth(case: Scored) -> Sequence[Mapping[str, Any]]:
@@ -156,7 +157,7 @@ def _ratio(part: Any, whole: Any) -> float:
     return float(part / whole) if whole else float("nan")
 
 
-def _mistakes(case: Scored, recording: _Recording) -> list[dict[str, Any]]:
+def _mistakes(case: Scored, recording: Recording) -> list[dict[str, Any]]:
     table = recording.table
     return [
         {

@@ -20,7 +20,7 @@ from service.cli.evaluation.classes import check_values, label_of
 from service.cli.evaluation.gains import Comparison, compared
 from service.cli.evaluation.local import LocalCase, RefusedCase
 from service.cli.evaluation.losses import scored_here
-from service.cli.refitting.rows import Row
+from service.cli.refitting.rows import LEAST_ROWS, Row
 
 LEAST_OF_CLASS: Final = (
     20  # of each of two classes, in each part: ten events for each number fitted (Peduzzi et al. 1996)
@@ -38,6 +38,8 @@ class ClassifiedRow(Row):
 
 class Classes:
     """The refit of one such model. Raises click.UsageError for values that mean no label of it."""
+
+    least = LEAST_ROWS
 
     def __init__(
         self, bundle: Bundle, parent: LocalModel, scores: TensorSpec, values: Mapping[str, str]

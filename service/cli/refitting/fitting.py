@@ -13,6 +13,7 @@ import click
 
 from models.bundle import Bundle, BundleRefused, Fault, file_digest
 from models.manifest import MANIFEST_NAME
+from models.pipelines.beat_classification import BeatClassification
 from models.pipelines.recommendation import Recommendation
 from models.pipelines.tabular_regression import TabularRegression
 from models.refits.making import Change, Report, write_refit
@@ -23,6 +24,7 @@ from service.cli.evaluation.gains import Comparison, as_metrics, as_table, check
 from service.cli.refitting.classes import Classes
 from service.cli.refitting.numbers import Numbers
 from service.cli.refitting.recommending import Recommending
+from service.cli.refitting.recordings import Recordings
 from service.cli.refitting.rows import ReadsRows, RowFile, Rows, RowT, Split, accounted
 
 
@@ -97,12 +99,15 @@ def _kind(asked: Asked, parent: LocalModel) -> Kind[Any]:
     if isinstance(parent.pipeline, TabularRegression):
         return Numbers(asked.parent, parent)
     scores = scores_of(parent.pipeline)
+    if scores is not None and isinstance(parent.pipeline, BeatClassification):
+        return Recordings(asked.parent, parent, scores, asked.values)
     properties = parent.pipeline.result_schema().get("properties", {})
     if scores is not None and isinstance(properties, Mapping) and "probabilities" in properties:
         return Classes(asked.parent, parent, scores, asked.values)
     reason = (
         f"models of `{parent.manifest.pipeline}` cannot be refitted: those are that answer one class with its probabilities, "
-        "of tables, images, series, sequences and texts, regressions of tables, and recommenders of items. Train it again"
+        "of tables, images, series, sequences, texts and beats, regressions of tables, and recommenders of items. Train it "
+        "again"
     )
     raise BundleRefused(Fault(f"{MANIFEST_NAME}: pipeline", "refit_unsuited", reason))
 

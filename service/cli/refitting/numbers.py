@@ -17,7 +17,7 @@ from service.cli.evaluation.gains import Comparison, compared
 from service.cli.evaluation.local import LocalCase, RefusedCase
 from service.cli.evaluation.losses import scored_here
 from service.cli.refitting.classes import NOVEL
-from service.cli.refitting.rows import Row
+from service.cli.refitting.rows import LEAST_ROWS, Row
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class NumberRow(Row):
 
 class Numbers:
     """The refit of one such model."""
+
+    least = LEAST_ROWS
 
     def __init__(self, bundle: Bundle, parent: LocalModel) -> None:
         self._bundle = bundle

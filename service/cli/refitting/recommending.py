@@ -40,6 +40,8 @@ class UserRow(Row):
 class Recommending:
     """The refit of one such model. Raises BundleRefused for other graphs, click.UsageError where --parent-rows is missing."""
 
+    least = LEAST_ROWS
+
     def __init__(self, bundle: Bundle, parent: LocalModel, users: int | None) -> None:
         assert isinstance(parent.pipeline, Recommendation)
         self._bundle = bundle

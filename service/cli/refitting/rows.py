@@ -13,7 +13,7 @@ import numpy as np
 from models.pipelines import Pipeline
 from service.cli.evaluation.local import LocalCase, RefusedCase, read_every_case
 
-LEAST_ROWS: Final = 50  # of each part: intervals of fewer say nothing
+LEAST_ROWS: Final = 50  # of each part, unless a row holds many cases: intervals of fewer say nothing
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ RowT = TypeVar("RowT", bound=Row)
 
 
 class ReadsRows(Protocol[RowT]):
-    """What turns the cases of a file into rows that a kind of model is fitted with."""
+    """What turns the cases of a file into rows that a kind of model is fitted with, of which each part needs the `least`."""
+
+    least: int
 
     def rows(self, cases: Sequence[LocalCase]) -> Sequence[RowT | RefusedCase]:
         """Each case as a row, or why it is none, in order."""
@@ -125,7 +127,7 @@ def _held_out(rows: Sequence[Row], split: Split) -> Sequence[bool]:
 def _check_enough(rows: Rows[RowT], kind: ReadsRows[RowT]) -> None:
     """Raises click.UsageError where a part has too few rows, or too little of what its kind needs."""
     for name, part in (("used to fit", rows.used), ("held out", rows.held_out)):
-        few = f"{LEAST_ROWS} rows or more are needed" if len(part) < LEAST_ROWS else ""
+        few = f"{kind.least} rows or more are needed" if len(part) < kind.least else ""
         if lacking := few or kind.lacking(part):
             raise click.UsageError(
                 f"{len(part)} rows would be {name}: {lacking}.{_first_refused(rows.refused)}"

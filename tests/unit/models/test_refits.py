@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 from models.bundle import BundleRefused
 from models.refits.calibrating import Calibration, calibrate_graph, fitted
 from models.refits.making import raised
+from models.refits.recalibration import _moved
 from models.sandbox import CpuRun
 from models.training.calibration import softmax
 
@@ -133,3 +134,16 @@ def test_maps_and_old_operator_sets_are_refused_with_advice() -> None:
 def test_the_version_is_the_next_minor_one_that_is_free() -> None:
     assert raised("1.0.2", set()) == "1.1.0"
     assert raised("1.0.2-fp16", {"1.1.0", "1.2.0"}) == "1.3.0"
+
+
+def test_a_grey_zone_without_a_positive_label_holds_as_many_rows() -> None:
+    stated = softmax(THREE)
+    moved = _moved({"abstain": {"lower": 0.0, "upper": 0.6}}, WARMER, stated)["abstain"]
+    calibrated = WARMER.probabilities(stated).max(1)
+    assert moved["lower"] == 0
+    assert moved["upper"] < 0.6
+    assert (calibrated < moved["upper"]).sum() == pytest.approx((stated.max(1) < 0.6).sum(), abs=1)
+    none_below = _moved({"abstain": {"lower": 0.0, "upper": 0.7}}, Calibration(0.1), softmax(50 * THREE))[
+        "abstain"
+    ]
+    assert none_below["upper"] < 0.7

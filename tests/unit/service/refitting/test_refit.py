@@ -201,7 +201,9 @@ def test_a_table_that_lacks_what_is_named_is_refused(
         refitted(ask(table, **told))
 
 
-@pytest.mark.parametrize("name", ["chemical-disease-entities", "ecg-beats", "health-advice-recommender"])
+@pytest.mark.parametrize(
+    "name", ["chemical-disease-entities", "health-advice-recommender", "treatment-plan-recommender"]
+)
 def test_a_kind_that_cannot_be_refitted_is_named(name: str, ask: Ask, cases: Cases, tmp_path: Path) -> None:
     folder = next(each for each in bundled() if each.name == name)
     data = as_lines(tmp_path / "ward.ndjson", cases[:1])
