@@ -19,6 +19,7 @@ from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.embedded import ServerUrls, embedded_servers
+from service.process import settle
 from service.redis_client import redis_client
 from service.schema import migrate
 from tests import older_postgres
@@ -152,6 +153,11 @@ def pytest_configure() -> None:
     """Let Ctrl-C reach the processes of tests: what a script starts in the background inherits that it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of collected tests out of garbage collections: each model that a test loads causes one."""
+    settle()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
