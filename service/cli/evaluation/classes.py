@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from models.training.figures import area, brier, calibration_error, share
-from service.cli.evaluation.figures import Evaluation, Floats, Ints, evaluation, given
+from service.cli.evaluation.figures import Evaluation, Flags, Floats, Ints, evaluation, given
 from service.cli.evaluation.gallery import Mistake
 from service.cli.evaluation.scoring import Scored
 
@@ -59,7 +59,7 @@ def classification(
         scored,
         measures,
         answered,
-        {name: table.answers >= 0 for name in measures if name not in OF_PROBABILITIES},
+        answered_rows(table),
         curves={"table": table},
         mistakes=[_mistake(answered[row], table, row) for row in wrong],
         pictures=[
@@ -74,6 +74,12 @@ def measures_of(table: Classified) -> dict[str, Callable[[Ints], float]]:
     """The figures of a classifier, each of some rows."""
     kinds = _CLASSIFIER if table.positive is None else _BINARY
     return {name: partial(_of_rows, measure, table) for name, measure in kinds.items()}
+
+
+def answered_rows(table: Classified) -> dict[str, Flags]:
+    """Of the figures that are of the rows with an answer alone, by name: which rows those are [N]."""
+    kinds = _CLASSIFIER if table.positive is None else _BINARY
+    return {name: table.answers >= 0 for name in kinds if name not in OF_PROBABILITIES}
 
 
 def _of_rows(measure: Measure, table: Classified, rows: Ints) -> float:

@@ -133,13 +133,15 @@ def figures_of(
     measures: Mapping[str, Callable[[Ints], float]],
     counted: Mapping[str, Flags] | None = None,
 ) -> list[Figure]:
-    """The figures of all cases, and of each subgroup. `counted` by figure: see figure."""
+    """The figures of all cases, and of each subgroup those of LEAST_ROWS cases or more. `counted` by figure: see figure."""
     found = (
         figure(group, name, measure, rows, (counted or {}).get(name))
         for group, rows in groups(answered)
         for name, measure in measures.items()
     )
-    return [each for each in found if each is not None]
+    return [
+        each for each in found if each is not None and (each.group == EVERYBODY or each.rows >= LEAST_ROWS)
+    ]
 
 
 def given(case: Scored) -> Mapping[str, Any]:

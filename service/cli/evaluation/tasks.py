@@ -13,11 +13,12 @@ import click
 import numpy as np
 
 from models.training.figures import area
-from service.cli.evaluation.classes import Classified
+from service.cli.evaluation.classes import Classified, answered_rows
 from service.cli.evaluation.classes import measures_of as class_measures
 from service.cli.evaluation.figures import (
     Evaluation,
     Figure,
+    Flags,
     Floats,
     Ints,
     TaskCounts,
@@ -132,14 +133,22 @@ def _classes(values: Mapping[str, str], task: str, cases: Sequence[Scored], want
         for row in wrong[np.argsort(-np.abs(truth - score)[wrong], kind="stable")]
     ]
     own = [case for case, *_ in kept]
-    figures = _named(task, own, class_measures(table))
+    figures = _named(task, own, class_measures(table), answered_rows(table))
     return _Task(ended, figures, mistakes, {"table": table}, (own, score, truth))
 
 
 def _named(
-    task: str, cases: Sequence[Scored], measures: Mapping[str, Callable[[Ints], float]]
+    task: str,
+    cases: Sequence[Scored],
+    measures: Mapping[str, Callable[[Ints], float]],
+    counted: Mapping[str, Flags] | None = None,
 ) -> list[Figure]:
-    return figures_of(cases, {f"{task}: {name}": measure for name, measure in measures.items()})
+    """The figures of one task, after whose name they are called. `counted` by figure: see figure."""
+    return figures_of(
+        cases,
+        {f"{task}: {name}": measure for name, measure in measures.items()},
+        {f"{task}: {name}": rows for name, rows in (counted or {}).items()},
+    )
 
 
 def _mean_area(answered: Sequence[Scored], found: Sequence[_Task]) -> list[Figure]:
@@ -156,7 +165,9 @@ def _mean_area(answered: Sequence[Scored], found: Sequence[_Task]) -> list[Figur
         often = np.bincount(rows, minlength=len(answered))
         return float(np.mean(list(_areas(columns, often))))
 
-    return figures_of(answered, {"mean AUC of tasks": mean})
+    name, compared = "mean AUC of tasks", np.zeros(len(answered), np.bool_)
+    compared[np.concatenate([rows for rows, *_ in columns])] = True
+    return figures_of(answered, {name: mean}, {name: compared})
 
 
 def _areas(columns: Sequence[tuple[Ints, Floats, Ints]], often: Ints) -> Iterator[float]:

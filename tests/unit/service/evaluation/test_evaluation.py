@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,13 @@ def test_figures_of_two_classes_are_those_of_scikit_learn() -> None:
     assert value(found, "Brier score") == pytest.approx(metrics.brier_score_loss(truth, score))
     odd = np.arange(len(truth)) % 2 == 1
     assert value(found, "AUC", "site x") == pytest.approx(metrics.roc_auc_score(truth[odd], score[odd]))
+
+
+def test_a_figure_of_a_subgroup_is_left_out_if_too_few_of_its_cases_were_answered() -> None:
+    cases = [replace(case, groups={"site": "x" if row < 22 else "y"}) for row, case in enumerate(binary()[0])]
+    found = evaluated(cases, BINARY, {"M": "malignant", "B": "benign"})
+    rows = {figure.name: figure.rows for figure in found.figures if figure.group == "site x"}
+    assert rows == {"AUC": 22, "Brier score": 22, "calibration error": 22}
 
 
 def test_figures_of_several_classes_are_those_of_scikit_learn() -> None:

@@ -57,7 +57,9 @@ def test_each_task_has_the_figures_of_the_cases_whose_truth_is_known() -> None:
         metrics.recall_score(truth[sure], scores[sure] > 0.5)
     )
     rows = {figure.name: figure.rows for figure in found.figures}
-    assert (rows["logs: R2"], rows["er: AUC"]) == (39, 45)
+    assert (rows["logs: R2"], rows["er: AUC"], rows["er: Brier score"]) == (39, 45, 45)
+    of_answers = {rows[f"er: {name}"] for name in ("accuracy", "sensitivity", "specificity", "F1")}
+    assert of_answers == {int(sure.sum())}
     assert not any(name.startswith("mean AUC") for name in rows)
     assert {each["task"] for each in found.mistakes[:2]} == {"logs", "er"}
     assert found.tasks == {
@@ -83,6 +85,8 @@ def test_the_areas_of_several_tasks_have_a_mean() -> None:
         }  # fmt: skip
         known = {"a": int(truth[0, row])} if row % 2 else {"a": int(truth[0, row]), "b": int(truth[1, row])}
         cases.append(Scored(f"row {row}", known, {}, dict(flat({"tasks": found, "abstained": False}))))
+    unknown = {"tasks": found, "abstained": False}
+    cases.append(Scored("row 80", {"a": None}, {}, dict(flat(unknown))))
     areas = (
         metrics.roc_auc_score(truth[0], scores[0]),
         metrics.roc_auc_score(truth[1, ::2], scores[1, ::2]),
@@ -91,6 +95,7 @@ def test_the_areas_of_several_tasks_have_a_mean() -> None:
     assert value(told, "mean AUC of tasks") == pytest.approx(np.mean(areas))
     [mean] = [figure for figure in told.figures if figure.name == "mean AUC of tasks"]
     assert (mean.low or 0) < mean.value < (mean.high or 0)
+    assert mean.rows == 80
 
 
 @pytest.mark.parametrize(
