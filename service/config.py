@@ -149,7 +149,11 @@ class Settings(BaseModel):
     ] = 15.0
     join_s: Annotated[
         float,
-        Field(ge=0, le=600, description="How long jobs join texts that are being written; 0: not at all."),
+        Field(
+            ge=0,
+            le=600,
+            description="How long jobs join texts that are being written while other models wait; 0: none join.",
+        ),
     ] = 5.0
     max_crashes: Annotated[
         int, Field(ge=1, le=20, description="Crashes while claimed alone before a job is quarantined.")

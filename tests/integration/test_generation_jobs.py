@@ -219,3 +219,18 @@ def test_no_job_joins_if(why: str, bench: Workbench, words: PublishedModel) -> N
     first = submitted(bench, words, *texts)
     bench.score_model(words)
     assert bench.outcomes([*first, *late]) == [*["succeeded"] * len(first), "queued"]
+
+
+@pytest.mark.usefixtures("looks_at_once")
+@pytest.mark.parametrize(("others", "state"), [(False, "succeeded"), (True, "queued")])
+def test_jobs_join_as_long_as_no_other_model_has_work(
+    bench: Workbench, words: PublishedModel, monkeypatch: pytest.MonkeyPatch, others: bool, state: str
+) -> None:
+    monkeypatch.setattr(joining, "PERIODS", 10**9)
+    bench.scorer._join_s = 1e-6
+    late = joining_at(bench, words, 2, "pain")
+    if others:
+        bench.submit(1.0)
+    [first] = submitted(bench, words, "no fever")
+    bench.score_model(words)
+    assert bench.outcomes([first, *late]) == ["succeeded", state]

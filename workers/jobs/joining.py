@@ -1,8 +1,8 @@
 """The jobs of a model that are scored while others join them: claims between two steps, and writes back what has its answer.
 
-Others join for MEDQUEUE_JOIN_S only, so that this worker comes to the jobs of other models and to retries; what is being scored
-then is scored to its end. The jobs that this worker holds are in the scoring heartbeat until their write-back holds them in
-its own.
+Others join until after MEDQUEUE_JOIN_S other models have work for this worker, and PERIODS times as long at most, so that it
+comes to retries; what is being scored then is scored to its end. The jobs that this worker holds are in the scoring heartbeat
+until their write-back holds them in its own.
 """
 
 import time
@@ -19,6 +19,7 @@ from workers.jobs.answers import check_answers
 from workers.jobs.inputs import OpenedJob
 from workers.jobs.write_back import Outcome, Requeue, WriteBack
 
+PERIODS = 10
 LOOK_S = 0.1  # between two looks for jobs that wait
 
 Opened = tuple[list[OpenedJob], list[Ending], list[Requeue]]
@@ -32,17 +33,18 @@ class JobsLost(Exception):
 class Steps:
     """What is done with jobs: `claim` claims at most so many that run beside so many others, and `open` opens their inputs.
 
-    `end` makes the ending of a job by its answer.
+    `end` makes the ending of a job by its answer. `others_wait`: whether other models have jobs that wait.
     """
 
     claim: Callable[[int, int], list[ClaimedJob]]
     open: Callable[[Sequence[ClaimedJob]], Opened]
     end: Callable[[OpenedJob, Answer], Ending]
+    others_wait: Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class Joining:
-    """How many jobs are scored together, and for how many seconds from the first on others join."""
+    """How many jobs are scored together, and for how many seconds others join whatever else there is to do."""
 
     room: int
     join_s: float
@@ -68,6 +70,8 @@ class JoiningJobs:
         self._requeues: list[Requeue] = []
         self._began = time.monotonic()
         self._looks_at = self._began + LOOK_S
+        self._closes_at = self._began + limits.join_s
+        self._closed = False
         self.fault: BaseException | None = None  # of what is not the pipeline's
 
     @property
@@ -133,10 +137,18 @@ class JoiningJobs:
 
     def _join(self) -> None:
         now, room = time.monotonic(), self._limits.room - len(self._taken)
-        if room > 0 and self._looks_at <= now < self._began + self._limits.join_s and self._taken:
+        if room > 0 and now >= self._looks_at and self._taken and self._is_open(now):
             self._looks_at = now + LOOK_S
             if jobs := self._steps.claim(room, len(self._taken)):
                 self.add(jobs)
+
+    def _is_open(self, now: float) -> bool:
+        """Whether others may join at this time."""
+        if now >= self._closes_at and not self._closed:
+            last = now >= self._began + PERIODS * self._limits.join_s
+            self._closed = last or self._steps.others_wait()
+            self._closes_at = now + self._limits.join_s
+        return not self._closed
 
     def _write(self) -> None:
         """Write back what has ended, in the background, unless that is still writing what ended before."""

@@ -26,7 +26,7 @@ from service.db import Database
 from service.errors import BlobUnavailable, BundleUnusable, DatabaseUnavailable
 from service.failpoints import Point
 from service.gate import Gate
-from service.jobs import execution
+from service.jobs import execution, sweeps
 from service.jobs.artifacts import ArtifactStore, NewArtifact
 from service.jobs.execution import ClaimedJob, Ending
 from service.metrics import BATCH_LIMIT, BATCH_SIZE, RUN_SECONDS
@@ -223,14 +223,10 @@ class Scorer:
             lambda room, beside: self._claim_joining(loaded, room, beside),
             lambda some: self._inputs.open(loaded, some),
             lambda case, answer: self._succeeded(loaded, case, answer),
+            lambda: self._others_wait(loaded),
         )
-        joining = JoiningJobs(
-            loaded.model.name,
-            Joining(loaded.batch_limit, self._join_s),
-            steps,
-            heartbeat=self._heartbeat,
-            write_back=self._write_back,
-        )
+        limits, name = Joining(loaded.batch_limit, self._join_s), loaded.model.name
+        joining = JoiningJobs(name, limits, steps, heartbeat=self._heartbeat, write_back=self._write_back)
         joining.add(jobs)
         joining.end(self._answered(loaded, joining))
 
@@ -270,6 +266,14 @@ class Scorer:
         if len(jobs) == room:
             self._queue.wake(score_wake_up(loaded.model.id))
         return jobs
+
+    def _others_wait(self, loaded: LoadedModel) -> bool:
+        """Whether there are jobs of other models that could be claimed."""
+        try:
+            with self._database.statement() as work:
+                return any(version_id != loaded.model.id for version_id in sweeps.with_work(work))
+        except DatabaseUnavailable:
+            return False
 
     def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
         """Score cases together; if that fails, in halves, down to the case at fault."""
