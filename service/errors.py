@@ -95,7 +95,7 @@ class ArtifactNotFound(NotFound):
 
 
 class ModelNotFound(NotFound):
-    """There is no such model, version or alias. GET /v1/models lists what is published."""
+    """There is no such model, version or alias. GET /v1/models or `medqueue models list` lists what is published."""
 
     code = "model_not_found"
 

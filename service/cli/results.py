@@ -14,7 +14,9 @@ from service.cli.tables import FEW, artifacts, cell_text, fields, listing, text
 
 MOST_ROWS: Final = 20  # of a list, shown before "and N more"
 MOST_CHARACTERS: Final = 80  # of a text in a table
+CUT: Final = "..."  # stands for the rest of it
 ARTIFACTS: Final = "artifacts"
+ABSTENTION: Final = ("abstained", "abstain_reason")
 
 
 class Column(NamedTuple):
@@ -112,6 +114,7 @@ COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
         Column("RANK", ("rank",)),
         Column("DOCUMENT", ("id",)),
         Column("TITLE", ("title",)),
+        Column("LINK", ("url",), whole=True),
         Column("SCORE", ("score",), SHARE),
         Column("SIMILARITY", ("similarity",), SHARE),
         Column("PASSAGE", ("text",)),
@@ -204,6 +207,8 @@ def result(found: Json) -> list[RenderableType]:
 def _shown(found: Json) -> list[RenderableType]:
     kind = str(found.get("type"))
     pairs, tables = [], list[RenderableType]()
+    if found.get("abstained") is True:  # read before the numbers that are then no answer
+        found = {name: found[name] for name in ABSTENTION if name in found} | found
     for name, value in found.items():
         if name == ARTIFACTS:
             continue
@@ -263,8 +268,10 @@ def _table(kind: str, name: str, rows: Sequence[Json]) -> RenderableType:
         ([row[place] for place in kept] for row in shown),
         empty="",
     )
-    more = len(rows) - MOST_ROWS
-    return Group(table, text(f"and {more} more: --json has all")) if more > 0 else table
+    notes = [f"and {len(rows) - MOST_ROWS} more: --json has all"] if len(rows) > MOST_ROWS else []
+    if any(isinstance(cell, str) and cell.endswith(CUT) for row in shown for cell in row):
+        notes.append(f"texts are cut at {MOST_CHARACTERS} characters: --json has the whole ones")
+    return Group(table, *map(text, notes)) if notes else table
 
 
 def _columns(kind: str, name: str, rows: Sequence[Json]) -> Sequence[Column]:
@@ -297,7 +304,7 @@ def _said(value: Any, column: Column) -> object:
 def shortened(value: object) -> str:
     """A value in words on one line, cut at MOST_CHARACTERS."""
     words = " ".join(cell_text(value).split())
-    return words if len(words) <= MOST_CHARACTERS else f"{words[: MOST_CHARACTERS - 3]}..."
+    return words if len(words) <= MOST_CHARACTERS else f"{words[: MOST_CHARACTERS - len(CUT)]}{CUT}"
 
 
 def answer(found: Json) -> str | None:

@@ -13,11 +13,21 @@ from models.pipelines.columns import Mask, NumberColumn
 DECIMAL: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 # What many files write for a missing number: suggested, never assumed.
 MARKER: Final = r"^(?i)(#?n[./ ]?a\.?|nan|null|none|nil|nd|n\.d\.|k\.? ?a\.?|missing|unknown|unbekannt|-+|\?+|\.+|\*+|\\n)$"
-DECLARE_MARKER: Final = "If it marks a missing value, declare it in `missing`"
+DECLARE_MARKER: Final = (
+    "If it marks a missing value, declare it: `missing` in the request, `--missing` in the command"
+)
 # A number with a decimal comma, where the mark is a point.
 COMMA: Final = r"^[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
-DECLARE_COMMA: Final = "If its comma is the decimal mark, declare it in `decimal`"
+DECLARE_COMMA: Final = (
+    "If its comma is the decimal mark, declare it: `decimal` in the request, `--decimal ,` in the command"
+)
 DECLARE_POINT: Final = "The decimal mark is declared to be a comma: leave `decimal` out if it is a point"
+# Digits in groups of three: a thousands separator, or three decimals. Nobody can tell which, so neither is suggested alone.
+GROUPED: Final = {
+    ".": r"^[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$",
+    ",": r"^[+-]?[0-9]{1,3}(\.[0-9]{3})+(,[0-9]*)?$",
+}
+REMOVE_GROUPS: Final = "If its {} separates thousands, take it out of the file: 7{}861 would be read as 7.861"
 NOT_FINITE: Final = r"^(?i)[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)$"
 
 
@@ -75,11 +85,19 @@ def from_text(column: pa.Array, missing_as: Sequence[str] = (), mark: str = ".")
 
 def _hints(text: pa.Array, mark: str) -> list[tuple[Mask, str]]:
     """What to do about cells that are no numbers."""
-    other_mark = (COMMA, DECLARE_COMMA) if mark == "." else (DECIMAL, DECLARE_POINT)
+    pattern, hint = (COMMA, DECLARE_COMMA) if mark == "." else (DECIMAL, DECLARE_POINT)
+    groups = REMOVE_GROUPS.format(*(("comma", ",") if mark == "." else ("point", ".")))
+    found = [_matching(text, each) for each in (MARKER, GROUPED[mark], pattern)]
     return [
-        (pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False), hint)
-        for pattern, hint in ((MARKER, DECLARE_MARKER), other_mark)
+        (found[0], DECLARE_MARKER),
+        (found[1] & found[2], f"{groups}. {hint}"),
+        (found[1] & ~found[2], groups),
+        (found[2] & ~found[1], hint),
     ]
+
+
+def _matching(text: pa.Array, pattern: str) -> Mask:
+    return np.asarray(pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False))
 
 
 def hint_of(text: str, mark: str) -> str | None:

@@ -27,6 +27,8 @@ BY_SUFFIX = {
     ".zip": "zip",
     ".tar": "tar",
 }
+SPREADSHEETS = frozenset({".xlsx", ".xls", ".xlsm", ".ods"})
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,19 @@ def format_of(name: str, given: str | None) -> str:
     path = urlsplit(name).path if "://" in name else name
     found = BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
     if found is None:
-        raise click.UsageError(
-            f"The format cannot be detected from the file's name. Give it with --format: {', '.join(FORMATS)}."
-        )
+        raise click.UsageError(_no_format(PurePosixPath(path).suffix.lower()))
     return found
+
+
+def _no_format(suffix: str) -> str:
+    """What to do about a file that is no batch by its name."""
+    if suffix in SPREADSHEETS:
+        return "Spreadsheets are not read: save the sheet as CSV, with one row of column names and a row for each case."
+    if suffix in IMAGES:
+        return (
+            "A batch of images is a .zip or .tar with an index; a single image is sent by `medqueue submit`."
+        )
+    return f"The format cannot be detected from the file's name. Give it with --format: {', '.join(FORMATS)}."
 
 
 def is_batch(name: str) -> bool:

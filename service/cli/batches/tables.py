@@ -181,7 +181,7 @@ def unused_columns(view: Json) -> str:
     """Which fields of the model have no column, and which columns are not read; empty if there is neither."""
     columns = view.get("columns") or {}
     said = {
-        "No column for, so missing in every row": columns.get("absent"),
+        "The file has no column for these fields of the model": columns.get("absent"),
         "Columns that are not read": columns.get("ignored"),
     }
     return " ".join(f"{words}: {', '.join(names)}." for words, names in said.items() if names)

@@ -50,6 +50,24 @@ def test_boxes_are_a_table_in_pixels(capsys: pytest.CaptureFixture[str]) -> None
     assert len(rows) == 14
 
 
+def test_an_abstention_comes_before_the_numbers_that_are_then_no_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answered = golden("breast-cancer-wisconsin", "classification")
+    found = answered | {"label": None, "display": None, "abstained": True, "abstain_reason": "unlike"}
+    told = [line[0] for line in singles(shown(capsys, found)) if line]
+    assert told.index("abstained") < told.index("abstain_reason") < told.index("probabilities")
+
+
+def test_hits_of_a_search_have_their_link_and_say_that_passages_are_cut(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = golden("health-question-search", "search")
+    words = shown(capsys, found)
+    assert all(hit["url"] in words for hit in found["hits"])
+    assert "texts are cut at 80 characters: --json has the whole ones" in words
+
+
 def test_instances_of_a_mask_are_a_table_without_their_runs(capsys: pytest.CaptureFixture[str]) -> None:
     found = golden("nuclei-segmentation", "image-segmentation")
     words = shown(capsys, found)
@@ -99,8 +117,10 @@ def test_many_beats_are_cut_and_say_how_many_more(capsys: pytest.CaptureFixture[
 
 def test_passages_and_entities_are_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
     rows = lines(capsys, golden("health-question-search", "search"), "hits (10)")
-    assert cells(rows[1])[:5] == ["1", "NIHSeniorHealth_0000052-3", "Parkinson's Disease", "0.704", "0.584"]
-    assert cells(rows[1])[5].endswith("...")
+    link = "http://nihseniorhealth.gov/parkinsonsdisease/toc.html"
+    assert cells(rows[1])[:4] == ["1", "NIHSeniorHealth_0000052-3", "Parkinson's Disease", link]
+    assert cells(rows[1])[4:6] == ["0.704", "0.584"]
+    assert cells(rows[1])[6].endswith("...")
     rows = lines(capsys, golden("chemical-disease-entities", "entities"), "entities (2)")
     assert cells(rows[2]) == ["cisplatin", "Chemical or drug", "chemical", "105590001", "0.982", "59", "68"]
 
@@ -117,7 +137,7 @@ def test_a_kind_of_somebodys_own_gets_a_column_for_each_key(capsys: pytest.Captu
         "by_site": {"arm": {"dose": 1}, "leg": {"dose": 2}},
     }
     rows = lines(capsys, found, "entities (2)")
-    assert [cells(row) for row in rows] == [
+    assert [cells(row) for row in rows[:3]] == [
         ["WORD", "WEIGHT", "NOTE"],
         ["a", "0.5", "-"],
         ["b" * 77 + "...", "-", "x 1"],

@@ -252,6 +252,14 @@ def test_a_suffix_of_the_host_tells_nothing() -> None:
         format_of("https://files.zip/x", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("b.xlsx", "save the sheet as CSV"), ("scan.png", "medqueue submit")]
+)
+def test_a_file_of_no_format_is_told_what_to_do_with_it(name: str, said: str) -> None:
+    with pytest.raises(click.UsageError, match=said):
+        format_of(name, None)
+
+
 def test_an_upload_tells_how_far_it_is(ward: str) -> None:
     told: list[int] = []
     with Path(ward).open("rb") as opened:
@@ -303,5 +311,5 @@ def test_fields_without_a_column_are_named_when_a_batch_is_watched(
     api.on("POST /v1/batches", view("validating", 0, columns=columns), status=202)
     api.on(f"GET {BATCH}", view())
     assert medqueue("submit", "s3://w/x.csv", "--model", "m", "--watch") == 0
-    said = "No column for, so missing in every row: ca, thal. Columns that are not read: vessels.\n"
+    said = "The file has no column for these fields of the model: ca, thal. Columns that are not read: vessels.\n"
     assert said in capsys.readouterr().err

@@ -58,7 +58,7 @@ def test_a_marker_of_a_required_number_is_missing_too() -> None:
 def test_an_undeclared_marker_is_an_error_with_a_hint(cell: str) -> None:
     ((row, column, code, message),) = markers("0.5", cell)
     assert (row, column, code) == (2, "marker", "wrong_type")
-    assert "declare it in `missing`" in message
+    assert "declare it: `missing` in the request" in message
 
 
 def test_markers_are_none_of_texts_to_carry() -> None:

@@ -115,14 +115,26 @@ def refusals(content: bytes, form: BatchFormat, **options: Any) -> list[str]:
 @pytest.mark.parametrize("field", ["dose", "smoker", "stage"])
 def test_an_undeclared_marker_is_refused_with_a_hint(field: str) -> None:
     [words] = refusals(csv_file([{**ROW, field: "n/a"}]), BatchFormat.CSV)
-    assert words.endswith("If it marks a missing value, declare it in `missing`.")
+    assert words.endswith("declare it: `missing` in the request, `--missing` in the command.")
 
 
 def test_another_decimal_mark_is_refused_with_a_hint() -> None:
     [words] = refusals(csv_file([{**ROW, "dose": "1,5"}], delimiter=";"), BatchFormat.CSV)
-    assert words.endswith("If its comma is the decimal mark, declare it in `decimal`.")
+    assert words.endswith("declare it: `decimal` in the request, `--decimal ,` in the command.")
     [words] = refusals(csv_file([{**ROW, "dose": "1.5"}], delimiter=";"), BatchFormat.CSV, decimal=",")
     assert words.endswith("leave `decimal` out if it is a point.")
+
+
+@pytest.mark.parametrize("cell", ["7.861", "-1.000.000", "7.861,5"])
+def test_points_that_may_separate_thousands_are_not_taken_for_the_decimal_mark(cell: str) -> None:
+    [words] = refusals(csv_file([{**ROW, "dose": cell}], delimiter=";"), BatchFormat.CSV, decimal=",")
+    assert "If its point separates thousands, take it out of the file" in words
+
+
+@pytest.mark.parametrize("cell", ["7,861", "1,000,000", "7,861.5"])
+def test_commas_that_may_separate_thousands_are_not_taken_for_the_decimal_mark(cell: str) -> None:
+    [words] = refusals(csv_file([{**ROW, "dose": cell}], delimiter=";"), BatchFormat.CSV)
+    assert "If its comma separates thousands, take it out of the file" in words
 
 
 def test_values_that_are_no_cells_and_other_words_have_no_hint() -> None:
