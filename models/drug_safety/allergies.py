@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from models.drug_safety.allergy_text import NEGATIONS, SET_APART, WORDS, foreign, listed, salts
+from models.drug_safety.allergy_text import NAME, SET_APART, WORDS, denied, foreign, listed, salts
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.tables import Line, ReadFile, read_table
@@ -56,12 +56,16 @@ class _Class:
 
 @dataclass(frozen=True)
 class _Read:
-    """What a text, or a part of one, is against; what of it is `lost`; whether it names an allergen, or says there is none."""
+    """What a text, or a part of one, is against; what of it is `lost`; whether it names an allergen, or says there is none.
+
+    `denied`: it plainly says that what it is against is no allergy.
+    """
 
     against: _Against
     lost: tuple[str, ...] = ()
     named: bool = False
     none: bool = False
+    denied: bool = False
 
 
 class Allergies:
@@ -140,8 +144,9 @@ class Allergies:
         if not foreign(text) and (whole or self._exact(plain) is not None):
             against = self._exact(plain) or _merged(map(self._by_ingredient, whole))
             return _Read(against, none=self._none(plain))
-        parts = {part: self._part(part) for part in listed(text)}
-        against = _merged(each.against for each in parts.values())
+        read = [(part, self._part(part)) for part in listed(text)]
+        parts = dict(read)
+        against = _merged(each.against for each in _holding([each for _, each in read]))
         lost = [part for part, each in parts.items() if each.lost or (each.none and against)]
         named = any(each.named for each in parts.values())
         none = any(each.none for each in parts.values())
@@ -154,22 +159,28 @@ class Allergies:
         words = key(part).split()
         found: list[_Against] = []
         left: list[str] = []
+        said: list[str] = []  # the whole part, with NAME for what it names
         none, place = False, 0
         while place < len(words):
             name = self._name_at(words, place)
             if name is None:
                 left += [words[place]] if words[place] not in WORDS else []
+                said.append(words[place])
                 place += 1
                 continue
             none |= self._none(name)
+            said += name.split() if self._none(name) else [NAME]
             found.append(self._exact(name) or {})
             place += len(name.split(" "))
             number = self._salts(words, place)
             left += words[place : place + number] if SET_APART.search(part) else []
             place += number
-        if NEGATIONS.intersection(left) or (none and len(found) > 1):
-            return _Read({}, lost=(part,))
-        return _Read(_merged(found), (part,) if left or foreign(part) else (), bool(found), none)
+        if none and len(found) > 1:
+            left.append(part)  # none, beside one
+            none = False
+        denial = denied(said)
+        lost = (part,) if left or denial or foreign(part) else ()
+        return _Read(_merged(found), lost, bool(found), none, denial)
 
     def _name_at(self, words: list[str], place: int) -> str | None:
         """The longest name of an allergen that begins with this word."""
@@ -245,6 +256,14 @@ def findings(
             reason.source,
             reason.date,
         )
+
+
+def _holding(parts: list[_Read]) -> Iterator[_Read]:
+    """The parts whose allergies count: "tolerates penicillin (hives)" denies nothing beyond doubt."""
+    for place, each in enumerate(parts):
+        after = parts[place + 1] if place + 1 < len(parts) else None
+        if not each.denied or (after is not None and not after.named):
+            yield each
 
 
 def _class(line: Line, ingredients: Ingredients) -> _Class:

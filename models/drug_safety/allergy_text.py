@@ -35,11 +35,24 @@ _REACTIONS: Final = """
     welts wheeze wheezing
 """
 WORDS: Final = frozenset([*_AROUND.split(), *_REACTIONS.split()])
-# What turns the meaning of a part round: nothing in it is read.
-_TURNED: Final = """
-    denied denies didn doesn isn negative never nil no non not ok okay tolerate tolerated tolerates wasn without
-"""
-NEGATIONS: Final = frozenset(_TURNED.split())
+# What denies an allergy beyond doubt, in a part of a text that says nothing else; NAME stands for each allergen.
+NAME: Final = "*"
+_NAMES: Final = r"\*(?: \*)*"
+_ALLERGY: Final = "(?:allergy|allergies|sensitivity|reaction|reactions)"
+_DENIED: Final = re.compile(
+    r"(?:the )?(?:(?:patient|pt|he|she) )?(?:"
+    rf"(?:has |had |with )?no (?:known )?(?:history of |hx of )?(?:drug )?{_ALLERGY} (?:to|with) {_NAMES}"
+    rf"|(?:has |had |with )?no (?:known )?{_NAMES} {_ALLERGY}"
+    rf"|(?:is |was )?not allergic to {_NAMES}"
+    rf"|(?:denies|denied) (?:any )?(?:{_ALLERGY} to {_NAMES}|{_NAMES} {_ALLERGY})"
+    rf"|(?:tolerates|tolerated) {_NAMES}(?: well)?"
+    r")"
+)
+
+
+def denied(words: list[str]) -> bool:
+    """Whether the words, with NAME in place of allergens, plainly deny an allergy to these. Doubt is no denial."""
+    return _DENIED.fullmatch(" ".join(words)) is not None
 
 
 def listed(text: str) -> list[str]:

@@ -157,9 +157,36 @@ def test_what_is_not_understood_of_a_text_is_listed(recorded: str, expected: lis
     assert lost(recorded) == expected
 
 
-def test_what_is_denied_is_no_allergy() -> None:
-    assert against("no aspirin but PCN", "aspirin") is None
-    assert against("no aspirin but PCN", "ampicillin") is not None
+@pytest.mark.parametrize(
+    "recorded",
+    ["no allergy to penicillin", "no known allergies to PCN", "Denies penicillin allergy", "denies any allergy to PCN",
+     "patient is not allergic to penicillin", "no penicillin allergy", "vancomycin; tolerates penicillin",
+     "tolerated PCN well"],
+)  # fmt: skip
+def test_what_is_plainly_denied_is_no_allergy_and_is_listed(recorded: str) -> None:
+    assert against(recorded, "ampicillin") is None
+    assert against(recorded, "piperacillin/tazobactam") is None
+    assert lost(recorded)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    ["penicillin rash no anaphylaxis", "Penicillin. Denies latex allergy", "penicillin - hives without anaphylaxis",
+     "Non-severe rash to penicillin", "does not tolerate penicillin", "Cannot tolerate penicillin", "never give penicillin",
+     "NO PENICILLIN", "penicillin not tolerated", "penicillin non-anaphylactic", "penicillin ok? No: anaphylaxis",
+     "penicillin - patient denies other allergies", "no longer tolerates penicillin", "tolerates penicillin (hives)",
+     "none of the penicillins", "penicillin: none", "denies penicillin", "no allergy to penicillin? anaphylaxis"],
+)  # fmt: skip
+def test_a_doubtful_denial_leaves_the_allergy(recorded: str) -> None:
+    finding = against(recorded, "ampicillin")
+    assert finding is not None
+    assert finding.level is Level.CONTRAINDICATED
+
+
+def test_a_denial_is_of_the_allergen_that_it_names() -> None:
+    recorded = "no allergy to aspirin but PCN"
+    assert against(recorded, "aspirin") is None
+    assert against(recorded, "ampicillin") is not None
 
 
 def test_a_text_that_denies_another_is_listed() -> None:
