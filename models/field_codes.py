@@ -55,6 +55,7 @@ class FieldCode(StrEnum):
     TRANSPARENT_IMAGE = "transparent_image"
     IMAGE_TOO_LARGE = "image_too_large"
     IMAGE_TOO_SMALL = "image_too_small"
+    WRONG_PROPORTIONS = "wrong_proportions"
     UNSUPPORTED_BIT_DEPTH = "unsupported_bit_depth"
     UNSUPPORTED_COLOR = "unsupported_color"
     UNSUPPORTED_ENCODING = "unsupported_encoding"

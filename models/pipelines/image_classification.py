@@ -46,6 +46,9 @@ class ImageParameters(ImageFeedParameters, ClassificationParameters):
             raise ValueError(
                 'shorter_side is for `fit = "crop"`, and at least as long as each side of the graph'
             )
+        height, width = self.sides
+        if (taken := self.proportions) and not taken.narrowest <= width / height <= taken.widest:
+            raise ValueError("proportions must include those of size")
         return self
 
     @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MEDIA_TYPES: dict[Format, str] = {"PNG": "image/png", "JPEG": "image/jpeg", "DICOM": "application/dicom"}
 _BYTE = 8
+_ON_ITS_SIDE = 5  # Exif's orientations from here on turn an image by a quarter
 _DEPTHS = "8 bits a sample, or 16 bits grey,"
 
 
@@ -36,6 +37,16 @@ class WindowParameters(ManifestTable):
     width: Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 
+class ProportionParameters(ManifestTable):
+    """Which files are taken by their width divided by their height, upright; both bounds are. Squares always are.
+
+    A file of other proportions is a strip, or was squashed: what is seen in it has another shape than in the training data.
+    """
+
+    narrowest: Annotated[float, Field(gt=0, le=1)]
+    widest: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
 class ImageFileParameters(ManifestTable):
     """The parameters that every pipeline of images has."""
 
@@ -45,6 +56,7 @@ class ImageFileParameters(ManifestTable):
     formats: Annotated[tuple[Format, ...], Field(min_length=1, strict=False)] = ("PNG", "JPEG")
     window: WindowParameters | None = None
     modalities: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    proportions: ProportionParameters | None = None
 
     @model_validator(mode="after")
     def _check_modalities(self) -> Self:
@@ -105,6 +117,11 @@ class ImageIntake:
                 f"Each side must have at least {smallest} pixels: send the original image.",
             ),
             (
+                not self._proportioned(image),
+                FieldCode.WRONG_PROPORTIONS,
+                f"The image must be {self._proportions()}: send it as it was taken, or cut it, without squashing it.",
+            ),
+            (
                 image.bit_depth > _BYTE and not self._windowed(image),
                 FieldCode.UNSUPPORTED_BIT_DEPTH,
                 "More than 8 bits a sample need a window to be seen: apply it and send 8 bits.",
@@ -125,6 +142,20 @@ class ImageIntake:
             return True
         return self._parameters.window is not None and image.format == "PNG" and image.colour == "grey"
 
+    def _proportioned(self, image: ImageFile) -> bool:
+        """Whether a file has the manifest's proportions; one without pixels is refused as too small."""
+        allowed, shorter = self._parameters.proportions, min(image.width, image.height)
+        if allowed is None or not shorter:
+            return True
+        width, height = (
+            (image.height, image.width) if image.orientation >= _ON_ITS_SIDE else (image.width, image.height)
+        )
+        return allowed.narrowest * height <= width <= allowed.widest * height
+
+    def _proportions(self) -> str:
+        allowed = self._parameters.proportions
+        return "" if allowed is None else f"{allowed.narrowest:g} to {allowed.widest:g} times as wide as high"
+
     def schema(self, most_bytes: int | None = None) -> dict[str, object]:
         """JSON Schema 2020-12 of one input: a file in base64, or the id of an upload."""
         parameters = self._parameters
@@ -133,11 +164,12 @@ class ImageIntake:
         media_types = [_MEDIA_TYPES[name] for name in parameters.formats]
         any_type = "image/*" if "DICOM" not in parameters.formats else "application/octet-stream"
         depths = _DEPTHS if parameters.window is not None else "8 bits a sample,"
+        proportions = f", {self._proportions()}" if parameters.proportions is not None else ""
         data: dict[str, object] = {
             "type": "string",
             "title": f"{formats} file",
             "description": f"{formats}, {depths} at least {self._smallest} pixels a side, "
-            f"at most {parameters.max_pixels} pixels and {limit} bytes.",
+            f"at most {parameters.max_pixels} pixels and {limit} bytes{proportions}.",
             "contentEncoding": "base64",
             "maxLength": 4 * math.ceil(limit / 3),
             "contentMediaType": media_types[0] if len(media_types) == 1 else any_type,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 from xray_cases import golden_cases, tolerances
+from xray_framing import framing_report
 from xray_novelty import FOREIGN_SET, detector_of, novelty_report
 
 from models.training.calibration import platt
@@ -260,7 +261,15 @@ def train(data: Path) -> None:
 
 
 def ship(model: Ensemble, val: Split, threshold: float, report: Mapping[str, object]) -> None:
-    """Write the bundle's files; `report` are the figures but those of the classes of val."""
+    """Write the bundle's files; `report` are the figures but those of the classes of val and of other framings."""
+
+    def score(images: NDArray[np.float32]) -> tuple[Floats, Floats]:
+        with torch.no_grad():
+            probability, _, novelty = model(torch.from_numpy(images))
+        return probability[:, 0].double().numpy(), novelty[:, 0].double().numpy()
+
+    limit = report["novelty_limit"]
+    assert isinstance(limit, float)
     path, outputs = HERE / "model.onnx", ["probability", "cam", "novelty"]
     export(model, (val.images[:4],), path, inputs=["image"], outputs=outputs)
     with torch.no_grad():
@@ -276,6 +285,7 @@ def ship(model: Ensemble, val: Split, threshold: float, report: Mapping[str, obj
                 **operating_point(probabilities, val.truth, 0.5),
             },
             **report,
+            **framing_report(score, val, threshold, limit),
             "calibration": {"slope": model.calibration.slope, "offset": model.calibration.offset},
             "parity": parity(path, {"image": val.images.numpy()}, answers),
             "seed": SEED,

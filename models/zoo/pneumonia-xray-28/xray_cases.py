@@ -10,8 +10,8 @@ def golden_cases() -> list[tuple[str, object]]:
     """Drawn here, because no training image may be in the repository; what the model says of them is no diagnosis."""
     clear, hazy = (drawn_chest(SIDE, SIDE, haze, 1) for haze in (0.0, 1.0))
     wide, tall, large = (
-        drawn_chest(96, 64, 0.9, 2),
-        drawn_chest(80, 112, 0.6, 3),
+        drawn_chest(96, 80, 0.9, 2),
+        drawn_chest(88, 108, 0.6, 3),
         drawn_chest(120, 120, 0.4, 4),
     )
     lying, upright = tall.transpose(Image.Transpose.ROTATE_90), Image.Exif()

@@ -264,6 +264,33 @@ def test_a_format_the_model_does_not_take_is_refused() -> None:
     assert faults(png(GREY), formats=["JPEG"]) == {"wrong_format": "Send JPEG."}
 
 
+def taken(file: bytes, narrowest: float, widest: float) -> bytes:
+    """`file`, if a manifest of these proportions takes it. Raises InputRejected."""
+    table = {"narrowest": narrowest, "widest": widest}
+    return single_pass(manifest("image-classification", size=8, proportions=table)).encode(file)
+
+
+def test_a_strip_or_a_squashed_picture_is_refused_by_the_proportions_of_the_manifest() -> None:
+    for width, height in ((80, 100), (100, 80), (90, 90)):
+        file = png(gradient(width, height))
+        assert taken(file, 0.8, 1.25) == file
+    for width, height in ((79, 100), (100, 79), (300, 12)):
+        strip = png(gradient(width, height))
+        assert PIPELINE.encode(strip) == strip
+        assert faults(strip, size=8, proportions={"narrowest": 0.8, "widest": 1.25}) == {
+            "wrong_proportions": "The image must be 0.8 to 1.25 times as wide as high: send it as it was taken, or cut it, "
+            "without squashing it."
+        }
+
+
+def test_proportions_are_those_of_the_upright_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = saved(Image.fromarray(gradient(40, 60)), "JPEG", exif=exif.tobytes())
+    assert taken(lying, 1, 1.5) == lying
+    assert set(faults(lying, size=8, proportions={"narrowest": 0.66, "widest": 1})) == {"wrong_proportions"}
+
+
 def test_all_that_a_header_tells_is_reported_together() -> None:
     deep = saved(Image.fromarray(np.zeros((4, 9000), np.uint16)), "PNG")
     assert faults(deep) == {
@@ -354,6 +381,8 @@ def outcome(file: bytes) -> str:
         ({"max_pixels": 0}, "parameters.max_pixels"),
         ({"max_bytes": 0}, "parameters.max_bytes"),
         ({"size": 2049}, "parameters.size"),
+        ({"proportions": {"narrowest": 1.1, "widest": 1.5}}, "parameters.proportions.narrowest"),
+        ({"size": [8, 16], "proportions": {"narrowest": 0.8, "widest": 1.5}}, "must include those of size"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(parameters: dict[str, Any], advice: str) -> None:

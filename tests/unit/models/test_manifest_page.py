@@ -39,7 +39,7 @@ from models.pipelines.features.table import FeatureTable
 from models.pipelines.generation_types import Confidence, GenerationParameters
 from models.pipelines.image_classification import ImageParameters
 from models.pipelines.image_feed import ImageFeedParameters
-from models.pipelines.image_intake import ImageFileParameters, WindowParameters
+from models.pipelines.image_intake import ImageFileParameters, ProportionParameters, WindowParameters
 from models.pipelines.molecule_alerts import StructuralAlert
 from models.pipelines.molecule_tasks import (
     Classification,
@@ -80,6 +80,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters]` of `tabular-regression`": RegressionParameters,
     "`[parameters]` of every pipeline of images": ImageFileParameters,
     "`[parameters.window]`": WindowParameters,
+    "`[parameters.proportions]`": ProportionParameters,
     "`[parameters]` of every graph that takes an image": ImageFeedParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
     "`[parameters]` of `image-segmentation`": SegmentationParameters,
