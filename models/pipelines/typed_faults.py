@@ -3,7 +3,8 @@
 No fault contains a value, and no message a key that the schema does not name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, get_args
 
@@ -21,6 +22,8 @@ FORM: Final = (
     "x-form"  # in the schema of a text: its pattern in words, as the end of "a text of 4 characters"
 )
 MOST: Final = 100  # faults of one value: a list may hold any number of wrong elements
+MOST_ALIKE: Final = 3  # elements of lists with the same fault that are told one by one
+LONGEST_EXAMPLE: Final = 40  # characters of an example in a message
 MOST_READ: Final = 10_000  # of pydantic's errors, each of which takes a kilobyte once it is read
 _CODES: Final[Mapping[str, FieldCode]] = {
     "missing": FieldCode.MISSING_FIELD,
@@ -58,19 +61,47 @@ def field_faults(error: ValidationError, value: object, schema: Schema) -> list[
     if error.error_count() > MOST_READ:
         words = f"More than {MOST_READ} values do not fit: compare the input with the model's schema."
         return [FieldFault("", FieldCode.INPUT_UNFIT, words)]
+    errors = error.errors()
+    alike = Counter(map(_kind_of, errors))
     found: dict[tuple[str, ...], list[FieldFault]] = {}
-    unknown: dict[tuple[str, ...], list[str]] = {}
-    for each in error.errors():
+    unknown: dict[
+        tuple[str, ...], dict[str, int]
+    ] = {}  # by object: its keys, with how many elements have them
+    for each in _once(errors, alike):
         path = _path(each["loc"], value, absent=each["type"] == "missing")
         if each["type"] == "extra_forbidden":
-            unknown.setdefault(path[:-1], []).append(path[-1])
+            unknown.setdefault(path[:-1], {})[path[-1]] = alike[_kind_of(each)]
         elif path in found or len(found) < MOST:
             path = _with_tag(each, path, schema, value)
-            found.setdefault(path, []).append(_fault(each, path, schema, value))
+            fault = _fault(each, path, schema, value)
+            found.setdefault(path, []).append(_of_many(fault, alike[_kind_of(each)]))
     faults = [_merged(several) for several in found.values()]
     for path, keys in unknown.items():
         faults += _unknown(path, keys, schema, value)
     return faults[:MOST]
+
+
+def _kind_of(found: Any) -> tuple[object, ...]:
+    """What equal errors of the elements of lists have in common: the type, and the place but for numbers of elements."""
+    own = "" if found["type"] in _KNOWN - _OWN_WORDS else found["msg"]
+    return (found["type"], own, *("#" if isinstance(step, int) else (step,) for step in found["loc"]))
+
+
+def _once(errors: Sequence[Any], alike: Mapping[tuple[object, ...], int]) -> Iterator[Any]:
+    """Errors, of those that many elements of lists have alike the first."""
+    told = set()
+    for each in errors:
+        kind = _kind_of(each)
+        if alike[kind] <= MOST_ALIKE or kind not in told:
+            yield each
+        told.add(kind)
+
+
+def _of_many(fault: FieldFault, count: int) -> FieldFault:
+    if count <= MOST_ALIKE:
+        return fault
+    detail = f"{fault.detail} {count} elements have this fault, and this is the first of them."
+    return FieldFault(fault.pointer, fault.code, detail)
 
 
 def described(schema: Schema, root: Schema) -> str:
@@ -139,14 +170,16 @@ def _merged(faults: list[FieldFault]) -> FieldFault:
     return next((fault for fault in faults if fault.code != FieldCode.WRONG_TYPE), faults[0])
 
 
-def _unknown(path: tuple[str, ...], keys: list[str], root: Schema, value: object) -> list[FieldFault]:
+def _unknown(path: tuple[str, ...], keys: Mapping[str, int], root: Schema, value: object) -> list[FieldFault]:
     """What is said of the `keys` of the object at `path` that its schema does not name."""
     _, schema = _place(path, root, value)
     branches = _branches(schema, root, _at(path, value))
     names = FieldNames(dict(chain.from_iterable(each.get("properties", {}).items() for each in branches)))
-    prefix = pointer_to(*path)
+    prefix, counts = pointer_to(*path), {pointer_to(key): count for key, count in keys.items()}
     return [
-        FieldFault(f"{prefix}{fault.pointer}", fault.code, fault.detail)
+        _of_many(
+            FieldFault(f"{prefix}{fault.pointer}", fault.code, fault.detail), counts.get(fault.pointer, 1)
+        )
         for fault in names.unknown(dict.fromkeys(keys))
     ]
 
@@ -260,6 +293,9 @@ def _text(schema: Schema) -> str:
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
     pattern = f" that matches {schema['pattern']}" if "pattern" in schema else ""
+    if pattern and (example := next(iter(schema.get("examples", ())), "")):
+        short = len(str(example)) <= LONGEST_EXAMPLE
+        pattern = f" such as {example}" if short else pattern
     pattern = schema.get(FORM, pattern)
     return f"a text{_count(schema, 'minLength', 'maxLength', 'characters')}{pattern}"
 

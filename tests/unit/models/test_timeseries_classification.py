@@ -324,3 +324,16 @@ def test_a_measure_that_is_declared_twice_is_refused() -> None:
 def test_a_shortest_time_that_nothing_can_have_is_refused() -> None:
     with pytest.raises(ManifestInvalid, match="at most hours"):
         pipeline(shortest_hours=49.0)
+
+
+def test_what_every_observation_has_wrong_is_told_once_with_an_example() -> None:
+    rows: list[dict[str, Any]] = [
+        {"time": str(minute), "parameter": "HR", "value": None} for minute in range(50)
+    ]
+    with pytest.raises(InputRejected) as refused:
+        pipeline().encode({"observations": rows})
+    several = "50 elements have this fault, and this is the first of them."
+    assert [(fault.pointer, fault.detail) for fault in refused.value.faults] == [
+        ("/observations/0/time", f"time must be a text such as 00:07. {several}"),
+        ("/observations/0/value", f"value must be a number. {several}"),
+    ]

@@ -48,6 +48,8 @@ ROOT = {"$defs": {"Dose": {"type": "number", "minimum": 0, "maximum": 50, "unit"
         ({"type": "string", "minLength": 1, "maxLength": 9}, "a text of 1 to 9 characters"),
         ({"type": "string", "minLength": 3, "maxLength": 3}, "a text of 3 characters"),
         ({"type": "string", "maxLength": 9, "pattern": "^[A-Z]$"}, "a text of at most 9 characters that matches ^[A-Z]$"),
+        ({"type": "string", "pattern": "^[0-9]{2}$", "examples": ["07"]}, "a text such as 07"),
+        ({"type": "string", "pattern": "^[0-9]*$", "examples": ["0" * 41]}, "a text that matches ^[0-9]*$"),
         ({"type": "string", "format": "date"}, "a date such as 2026-03-01"),
         ({"type": "string", "format": "uuid"}, "a UUID"),
         ({"type": "string", "format": "unknown"}, "a text"),
@@ -203,13 +205,37 @@ def test_faults_come_in_the_order_of_the_fields_and_what_is_unknown_last() -> No
     ]  # fmt: skip
 
 
+def test_a_fault_of_many_elements_of_a_list_is_told_once() -> None:
+    assert [pointer for pointer, _, _ in faults({"nested": [[1, 5], [2, 3]]})] == [
+        "/nested/0/0", "/nested/1/0", "/nested/1/1",
+    ]  # fmt: skip
+    wanted = "each of nested must be an integer, a multiple of 5."
+    assert faults({"nested": [[5, 1], [2, 3, 4], [None]]}) == [
+        (
+            "/nested/0/1",
+            "out_of_range",
+            f"{wanted} 4 elements have this fault, and this is the first of them.",
+        ),
+        ("/nested/2/0", "wrong_type", wanted),
+    ]
+
+
+def test_a_key_of_many_elements_that_is_not_known_is_told_once() -> None:
+    organs = [{"kind": "liver", "size": 1, "unit": "cm"}] * 5
+    with pytest.raises(ValidationError) as caught:
+        Unions.model_validate_json(to_json({"organs": organs}))
+    [found] = field_faults(caught.value, {"organs": organs}, UNIONS)
+    assert (found.pointer, found.code) == ("/organs/0/unit", "unknown_field")
+    assert found.detail.endswith("remove it. 5 elements have this fault, and this is the first of them.")
+
+
 def test_of_countless_faults_a_hundred_are_told() -> None:
-    assert len(faults({"nested": [[1] * 100]})) == 100
-    assert len(faults({"nested": [[1] * 101]})) == 100
+    assert len(faults({"named": {f"key {number}": 1 for number in range(100)}})) == 100
+    assert len(faults({"named": {f"key {number}": 1 for number in range(101)}})) == 100
 
 
 def test_faults_past_counting_are_told_as_one() -> None:
-    assert len(faults({"nested": [[1] * 10_000]})) == 100
+    assert len(faults({"nested": [[1] * 10_000]})) == 1
     [(pointer, code, detail)] = faults({"nested": [[1] * 10_001]})
     assert (pointer, code) == ("", "input_unfit")
     assert "10000 values" in detail
