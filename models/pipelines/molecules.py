@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from models.field_codes import FieldCode
 from models.lazy import np
 from models.manifest import EXTRA_MISSING, MANIFEST_NAME, BundleRefused, Fault
+from models.pipelines import molecule_salts
 from models.pipelines.contract import FieldFault, InputRejected
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ LARGEST: Final = 1e6  # of a descriptor: some, such as Ipc, grow exponentially w
 
 NO_CARBON: Final = "inorganic: no component has a carbon atom"
 METAL: Final = "it contains a metal other than Li, Na, K, Mg or Ca"
-MIXTURE: Final = "a mixture: another organic component is large, or no acid, base or ion"
+MIXTURE: Final = (
+    "a mixture: another component is large, or neither water nor a usual counter-ion of drugs; "
+    "send what is meant alone"
+)
 RADICAL: Final = "a radical: write the hydrogen atoms or the charge of the atom with an unpaired electron"
 CARBOCATION: Final = "an ion with a charge at a carbon atom, as no molecule of the training data has"
 NEUTRAL_ATOM: Final = (
@@ -48,12 +52,8 @@ NEUTRAL_ATOM: Final = (
 )
 UNBALANCED: Final = "the charges do not balance: write every ion of the salt, with its charge"
 NO_IDENTIFIER: Final = "InChI cannot express it"
-# Organic counter-ions of drugs, written without charges: acids, and amines other than amides and anilines.
+# Of molecules that a neutral atom of a metal may be the salt of.
 ACIDS: Final = ("C(=O)[OX2H1]", "[S,P](=O)[OX2H1]")
-COUNTER_IONS: Final = (
-    *ACIDS,
-    "[NX3;!$(N-[C,S,P]=[O,N,S]);!$(N-a);!$(N~[!#6;!#1])]",
-)
 NITROXIDE: Final = "[OX1]N"  # stable radicals, as probes are
 HALOGENS: Final = frozenset(("F", "Cl", "Br", "I"))
 MACCS: Final = 167  # keys
@@ -149,7 +149,7 @@ def parent_of(mol: Mol, elements: Sequence[str] = ELEMENTS) -> Parent:
         atom.SetAtomMapNum(0)
     plain = chem.RemoveHs(mol.GetMol())
     components = sorted(chem.GetMolFrags(plain, asMols=True), key=_size, reverse=True)
-    largest = _uncharger().uncharge(components[0])
+    largest = _uncharged(components[0])
     chem.AssignStereochemistry(largest, cleanIt=True, force=True)
     inchikey = chem.MolToInchiKey(largest) or None
     unfit = _unfit(plain, largest, components, elements)
@@ -233,12 +233,14 @@ def _unfit(plain: Mol, parent: Mol, components: Sequence[Mol], elements: Sequenc
     if strange := _strange_atoms(parent, components[1:]):
         return strange
     chem, same = _chem(), _chem().MolToSmiles(parent)
-    named = [(chem.MolToSmiles(_uncharger().uncharge(each)), each) for each in components[1:]]
+    named = [(chem.MolToSmiles(_uncharged(each)), each) for each in components[1:]]
     others = [(name, each) for name, each in named if name != same]  # several of the same may be to one ion
     organic = {name: each for name, each in others if _has_carbon(each)}
     most = MIXTURE_SHARE * parent.GetNumHeavyAtoms()
-    if len(organic) > 1 or not all(
-        each.GetNumHeavyAtoms() < most and _is_counter_ion(each) for each in organic.values()
+    if (
+        len(organic) > 1
+        or any(each.GetNumHeavyAtoms() >= most for each in organic.values())
+        or not all(_is_counter_ion(each) for _, each in others)
     ):
         return MIXTURE
     counter = sum(chem.GetFormalCharge(each) for _, each in others)
@@ -266,8 +268,13 @@ def _strange_atoms(parent: Mol, others: Sequence[Mol]) -> str | None:
 
 
 def _is_counter_ion(mol: Mol) -> bool:
-    """Whether an organic component may belong to a salt: an ion, an acid or a base."""
-    return bool(_chem().GetFormalCharge(mol)) or any(map(mol.HasSubstructMatch, _counter_ions()))
+    """Whether a component is a metal that occurs as one, or listed in molecule_salts."""
+    alone = mol.GetNumAtoms() == 1 and mol.GetAtomWithIdx(0).GetSymbol() in COUNTER_METALS
+    return alone or molecule_salts.is_usual(mol, _uncharged)
+
+
+def _uncharged(mol: Mol) -> Mol:
+    return _uncharger().uncharge(mol)
 
 
 def _size(mol: Mol) -> tuple[bool, int, float, str]:
@@ -311,11 +318,6 @@ def _reading(*, sanitize: bool) -> Any:
 @cache
 def _pattern(smarts: str) -> Any:
     return _chem().MolFromSmarts(smarts)
-
-
-@cache
-def _counter_ions() -> tuple[Any, ...]:
-    return tuple(map(_pattern, COUNTER_IONS))
 
 
 @cache
