@@ -21,7 +21,6 @@ from models.pipelines.advice_patient import (
     CONDITIONS,
     FIELDS,
     Person,
-    cannot_be_pregnant,
     check_person,
     folded_code,
     says_nothing,
@@ -37,6 +36,7 @@ from models.pipelines.advice_results import (
 )
 from models.pipelines.advice_rules import Compares, Facts, InGroup, Rule, Test
 from models.pipelines.contract import GraphSpec, ReadFile, Run
+from models.pipelines.pregnancy import cannot_be_pregnant
 from models.pipelines.recommendation_types import Unknown
 from models.pipelines.side_files import SideFile
 from models.pipelines.typed import TypedCase, TypedOptions, TypedPipeline
@@ -144,7 +144,7 @@ class Adviser:
 def facts_of(catalogue: Catalogue, person: Person) -> Facts:
     """What is known of a person. Whoever cannot be pregnant is not; every other absent value stays unknown."""
     values = {name: getattr(person, name) for name in FIELDS}
-    if person.pregnant is None and cannot_be_pregnant(person):
+    if person.pregnant is None and cannot_be_pregnant(person.sex, person.age):
         values["pregnant"] = False
     groups: dict[str, tuple[str, ...]] = {}
     for code in _codes(person):

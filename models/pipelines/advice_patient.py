@@ -12,18 +12,18 @@ from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from models.field_codes import FieldCode
 from models.pipelines.contract import FieldFault, InputRejected
+from models.pipelines.pregnancy import contradictions
 from models.pipelines.typed import TypedInput
 
 MOST_CONDITIONS: Final = 200
 # ICD-10 (with or without the dot, WHO's or a national one), or a concept of SNOMED CT, which is all digits.
 CODE_PATTERN: Final = r"^([A-Za-z][0-9][0-9A-Za-z](\.?[0-9A-Za-z]{1,4})?|[0-9]{6,18})$"
-OLDEST_PREGNANT: Final = 60
-YOUNGEST_PREGNANT: Final = 10
 
 Condition = Annotated[str, StringConstraints(pattern=CODE_PATTERN)]
 Symptom = Literal[
@@ -56,6 +56,18 @@ def _number(title: str, unit: str, least: float, most: float, description: str =
     return Field(title=title, description=description, ge=least, le=most, json_schema_extra={"unit": unit})
 
 
+def _laboratory(title: str, unit: str, least: float, most: float, conversion: str) -> tuple[Any, ...]:
+    """A quantity that is also reported in another unit; all usual values in that lie below `least`."""
+
+    def in_the_unit(value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
+            detail = f"{title} must be a number between {least:g} and {most:g} {unit}: {conversion}."
+            raise PydanticCustomError(FieldCode.OUT_OF_RANGE.value, "{detail}", {"detail": detail})
+        return value
+
+    return _number(title, unit, least, most, conversion), BeforeValidator(in_the_unit)
+
+
 class Person(TypedInput):
     """One adult. Whatever is left out is unknown; lists are taken as complete."""
 
@@ -80,13 +92,26 @@ class Person(TypedInput):
     ] = None
     temperature: Annotated[float | None, _number("Body temperature", "Cel", 28, 44)] = None
     bmi: Annotated[float | None, _number("Body mass index", "kg/m2", 9, 120)] = None
-    glucose: Annotated[float | None, _number("Blood glucose", "mg/dL", 10, 2000, "1 mmol/L is 18 mg/dL")] = (
-        None
-    )
-    ldl: Annotated[float | None, _number("LDL cholesterol", "mg/dL", 5, 1000)] = None
+    # Meters show glucose up to 33.3 mmol/L; LDL cholesterol above 20 mmol/L is unheard of; 2.5 mL/s is a usual filtration rate.
+    glucose: Annotated[
+        float | None,
+        *_laboratory(
+            "Blood glucose",
+            "mg/dL",
+            35,
+            2000,
+            "multiply mmol/L by 18.02; a glucose that is really lower is an emergency, so call for help",
+        ),
+    ] = None
+    ldl: Annotated[
+        float | None, *_laboratory("LDL cholesterol", "mg/dL", 20, 1000, "multiply mmol/L by 38.67")
+    ] = None
     potassium: Annotated[float | None, _number("Potassium in serum", "mmol/L", 1, 12)] = None
     egfr: Annotated[
-        float | None, _number("Estimated glomerular filtration rate", "mL/min/{1.73_m2}", 1, 200)
+        float | None,
+        *_laboratory(
+            "Estimated glomerular filtration rate", "mL/min/{1.73_m2}", 3, 200, "multiply mL/s by 60"
+        ),
     ] = None
     smoking: Annotated[Literal["never", "former", "current"] | None, Field(title="Smoking")] = None
     alcohol: Annotated[
@@ -170,16 +195,10 @@ def check_person(person: Person) -> None:
     if person.systolic is not None and person.diastolic is not None and person.systolic <= person.diastolic:
         detail = "The diastolic pressure must be below the systolic one: check whether they were exchanged."
         faults.append(FieldFault("/diastolic", FieldCode.INVALID_VALUE, detail))
-    if person.pregnant and cannot_be_pregnant(person):
-        detail = f"Correct age, sex or this: only women of {YOUNGEST_PREGNANT} to {OLDEST_PREGNANT} years can be pregnant here."
-        faults.append(FieldFault("/pregnant", FieldCode.INVALID_VALUE, detail))
+    codes = {CONDITIONS: person.conditions}
+    faults += contradictions(person.pregnant, person.sex, person.age, codes)
     if faults:
         raise InputRejected(*faults)
-
-
-def cannot_be_pregnant(person: Person) -> bool:
-    """Of the sex or of an age that leaves no doubt."""
-    return person.sex == "male" or not YOUNGEST_PREGNANT <= person.age <= OLDEST_PREGNANT
 
 
 def says_nothing(person: Person) -> bool:

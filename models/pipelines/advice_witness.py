@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from models.pipelines.advice_patient import FIELDS, OLDEST_PREGNANT, YOUNGEST_PREGNANT, Known, Person
+from models.pipelines.advice_patient import FIELDS, Known, Person
 from models.pipelines.advice_rules import Compares, Facts, InGroup, Is, Rule, Test
+from models.pipelines.pregnancy import OLDEST_PREGNANT, YOUNGEST_PREGNANT
 
 Literal = tuple[Test, bool]  # a test, and whether it is to hold
 Codes = Mapping[str, Sequence[str]]  # the codes of each group of conditions, each valid as a code of a person

@@ -11,7 +11,7 @@ reviews the ranking; of services, the manifest may add places where they are, se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -32,6 +32,7 @@ from models.pipelines.item_catalogue import Catalogue, no_parts
 from models.pipelines.place_search import PlaceSearch
 from models.pipelines.place_types import PlacedInput, PlacedOptions, PlacedResult
 from models.pipelines.placed_recommendation import PlacedRecommender
+from models.pipelines.pregnancy import contradictions
 from models.pipelines.recommendation_rules import NoRule
 from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
 from models.pipelines.recommendation_types import (
@@ -125,8 +126,18 @@ class Recommendation(
             others = [f"a code of {names}"] * bool(names) + ["a service"] * bool(places)
             detail = f"Send at least {', or '.join(['one item of history', *others])}."
             faults.append(FieldFault(f"/{HISTORY}", FieldCode.TOO_SHORT, detail))
+        faults += self.contradictions({name: getattr(value, name) for name in type(value).model_fields})
         if faults:
             raise InputRejected(*faults)
+
+    def contradictions(self, facts: Mapping[str, Any]) -> Iterator[FieldFault]:
+        """What an input says of pregnancy beside what cannot be, where a rule reviews drugs."""
+        if (rule := self.parameters.rule) is not None:
+            age, sex = (facts.get(name) if name else None for name in (rule.age, rule.sex))
+            codes = {
+                name: facts[name] or () for name in (each.field.name for each in self.columns if each.informs)
+            }
+            yield from contradictions(facts.get("pregnant"), sex, age, codes)
 
     def open_bundle(self, folder: Path) -> Recommender | PlacedRecommender:
         """See TypedPipeline. Raises BundleRefused if the rule's tables or the places cannot be used."""

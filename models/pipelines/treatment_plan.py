@@ -88,11 +88,12 @@ class TreatmentPlan(TypedPipeline[PlanParameters, Diagnosed, TreatmentPlanResult
             faults += section.catalogue.faults(name, facts[name])
         if DRUGS in self.sections:
             faults += self.sections[DRUGS].catalogue.faults(DRUGS_PRESENT, facts[DRUGS_PRESENT] or ())
+            faults += self.sections[DRUGS].contradictions(facts)
         if self._catalogue is not None:
             try:
                 check_person(person_of(facts, (), ()))
             except InputRejected as refused:
-                faults += refused.faults
+                faults += [each for each in refused.faults if each not in faults]
         if faults:
             raise InputRejected(*faults)
 

@@ -22,9 +22,10 @@ from example_people import example_people
 
 from models.pipelines.advice import Adviser, facts_of
 from models.pipelines.advice_catalogue import Catalogue
-from models.pipelines.advice_patient import CODE_PATTERN, FIELDS, Person, cannot_be_pregnant
+from models.pipelines.advice_patient import CODE_PATTERN, FIELDS, Person
 from models.pipelines.advice_results import AdviceResult
 from models.pipelines.advice_rules import Compares, InGroup, Test
+from models.pipelines.pregnancy import cannot_be_pregnant
 from models.training.figures import interval
 from models.training.writing import write_golden, write_report
 
@@ -218,7 +219,9 @@ def drawn(catalogue: Catalogue, chance: random.Random) -> Person:
     if known.get("diastolic", 0) >= known.get("systolic", 300):
         del known["diastolic"]
     person = Person.model_validate(fitting(known))
-    return person.model_copy(update={"pregnant": None}) if cannot_be_pregnant(person) else person
+    return (
+        person.model_copy(update={"pregnant": None}) if cannot_be_pregnant(person.sex, person.age) else person
+    )
 
 
 def every_test(catalogue: Catalogue) -> list[Test]:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.pipelines.pregnancy import says_pregnant
+
 FOLDER = Path(__file__).parents[3] / "models" / "zoo" / "health-advice-recommender"
 RANGES = {
     "systolic": (50, 300), "diastolic": (20, 200), "heart_rate": (20, 300), "oxygen_saturation": (40, 100),
-    "temperature": (28, 44), "bmi": (9, 120), "glucose": (10, 2000), "ldl": (5, 1000), "potassium": (1, 12), "egfr": (1, 200),
+    "temperature": (28, 44), "bmi": (9, 120), "glucose": (35, 2000), "ldl": (20, 1000), "potassium": (1, 12), "egfr": (3, 200),
     "alcohol": (0, 7000), "activity": (0, 10080), "sleep": (0, 24),
 }  # fmt: skip
 LISTS = ("symptoms", "medicines")
@@ -149,5 +151,9 @@ class People:
             del person[self._chance.choice(["systolic", "diastolic"])]
         if person.get("pregnant") and (person.get("sex") == "male" or not 10 <= person["age"] <= 60):
             person["sex"], person["age"] = "female", 30.0
+        if any(map(says_pregnant, person["conditions"])):
+            unlikely = person.get("sex") == "male" or not 10 <= person["age"] <= 60
+            person |= {"sex": "female", "age": 30.0} if unlikely else {}
+            person |= {"pregnant": True} if person.get("pregnant") is False else {}
         assert all(re.fullmatch(r"[A-Z0-9.]+", code) for code in person["conditions"])
         return person

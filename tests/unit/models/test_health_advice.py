@@ -202,3 +202,34 @@ def test_absurd_and_foreign_values_are_refused(
     with pytest.raises(InputRejected) as refused:
         pipeline.encode({"age": 40.0, "conditions": ["I10"]} | wrong)
     assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "factor"),
+    [
+        ("glucose", 18.0, "18.02"),
+        ("glucose", 33.3, "18.02"),
+        ("ldl", 5.0, "38.67"),
+        ("ldl", 13, "38.67"),
+        ("egfr", 1.5, "60"),
+    ],
+)
+def test_a_value_in_another_unit_is_refused_with_both_units_and_the_factor(
+    pipeline: Pipeline, field: str, value: float, factor: str
+) -> None:
+    with pytest.raises(InputRejected) as refused:
+        pipeline.encode({"age": 50.0, "conditions": ["I10"], field: value})
+    [fault] = refused.value.faults
+    assert (fault.pointer, str(fault.code)) == (f"/{field}", "out_of_range")
+    assert factor in fault.detail
+    assert any(unit in fault.detail for unit in ("mg/dL: multiply mmol/L", "m2}: multiply mL/s"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("temperature", 98.6), ("systolic", 16.0), ("oxygen_saturation", 0.95)]
+)
+def test_degrees_fahrenheit_kilopascals_and_fractions_are_out_of_range(
+    pipeline: Pipeline, field: str, value: float
+) -> None:
+    with pytest.raises(InputRejected):
+        pipeline.encode({"age": 50.0, "conditions": ["I10"], field: value})

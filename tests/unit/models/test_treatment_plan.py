@@ -162,6 +162,9 @@ def test_options_reach_every_section() -> None:
         ({"interventions": ["x"] * 201}, ("/interventions", "too_long")),
         ({"systolic": 80.0, "diastolic": 120.0}, ("/diastolic", "invalid_value")),
         ({"pregnant": True, "sex": "male"}, ("/pregnant", "invalid_value")),
+        ({"diagnoses": ["J18.9", "O24.4"], "sex": "male"}, ("/diagnoses/1", "invalid_value")),
+        ({"diagnoses": ["O24.4"], "age": 30.0, "pregnant": False}, ("/diagnoses/0", "invalid_value")),
+        ({"glucose": 18.0}, ("/glucose", "out_of_range")),
         ({"conditions": ["J18.9"]}, ("/conditions", "unknown_field")),
     ],
 )
