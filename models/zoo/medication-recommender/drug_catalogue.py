@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from drug_names import LEFT_OUT, WRITTEN, ingredient_of
+from drug_names import LEFT_OUT, NO_NAME, WRITTEN, ingredient_of
 
 from models import drug_safety
 from models.pipelines.item_catalogue import folded
@@ -50,7 +50,8 @@ def write_catalogue(path: Path, folder: Path, drugs: Sequence[str]) -> int:
         writer.writerow(("id", "display", "system", "code", "also", "withdrawn"))
         for drug in drugs:
             code = codes.get(drug, "")
-            names = [name for name in WRITTEN[drug] if ":" not in name and folded(name) != folded(drug)]
+            written = [name for name in WRITTEN[drug] if ":" not in name and name not in NO_NAME]
+            names = [name for name in written if folded(name) != folded(drug)]
             names += [f"hicl:{each}" for each in source_codes[drug]] + ([f"rxnorm:{code}"] if code else [])
             writer.writerow((drug, _display(drug), RXNORM if code else "", code, "; ".join(names), ""))
         for drug, (year, brands) in WITHDRAWN.items():

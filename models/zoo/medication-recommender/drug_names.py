@@ -184,6 +184,10 @@ LEFT_OUT: Final = frozenset(
         *("iopamidol glass", "iodine iohexol", "optiray", "definity", "azithromycin pantoprazole"),
     )
 )
+# Names of the data that are a part of a name elsewhere, or a form: nobody means one drug by them.
+NO_NAME: Final = frozenset(
+    ("adult", "carbonate", "ferrous", "hydroxide", "oxide", "pneumococcal", "syrg", "vitamin")
+)
 _OF: Final = {name: ingredient for ingredient, names in WRITTEN.items() for name in (ingredient, *names)}
 _WORD: Final = re.compile(r"[a-z]+")
 
