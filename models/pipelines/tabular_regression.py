@@ -5,7 +5,8 @@ where the manifest's interval has no `half_width`; and `novelty` [N,1] where the
 
 The interval is a conformal one: it holds the true value in `coverage` of cases like those it was calibrated with, whatever
 the model (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005). A graph may give that of any method, such as
-CV+ (Barber et al., Ann Stat 49:486, 2021); split conformal prediction needs the half width alone.
+CV+ (Barber et al., Ann Stat 49:486, 2021); split conformal prediction needs the half width alone. Where the manifest gives the
+range of the number, the interval is cut there, which loses no true value within the range.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from models.pipelines.contract import (
 )
 from models.pipelines.mixed_input import MixedInput
 from models.pipelines.one_graph import OneGraphPipeline
+from models.pipelines.schema_columns import COLUMN
 from models.pipelines.table_input import TableParameters
 from models.pipelines.typed import TypedResult
-from models.pipelines.typed_classification import Coding
 from models.pipelines.typed_schemas import derived_schema
 
 if TYPE_CHECKING:
@@ -55,13 +56,27 @@ class Interval(ManifestTable):
     half_width: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
 
 
+class ValueRange(ManifestTable):
+    """The least and the greatest true value, in the unit of the answer."""
+
+    minimum: Annotated[float, Field(allow_inf_nan=False)]
+    maximum: Annotated[float, Field(allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.minimum >= self.maximum:
+            raise ValueError("minimum must be less than maximum")
+        return self
+
+
 class RegressionParameters(TableParameters):
-    """The `[parameters]` table of a tabular regression manifest. `unit` is a UCUM code ("1": none)."""
+    """The `[parameters]` table of a tabular regression manifest. `title` is the quantity, `unit` a UCUM code ("1": none)."""
 
     title: Text
     unit: Annotated[str, Field(pattern=r"^\S+$")] = "1"
     system: Annotated[str | None, Field(pattern=r"^(https?://|urn:)\S+$")] = None
     code: Text | None = None
+    range: ValueRange | None = None
     interval: Interval | None = None
     novelty: Novelty | None = None
 
@@ -80,13 +95,29 @@ class ResultInterval(TypedResult):
     coverage: float
 
 
+class ResultRange(TypedResult):
+    """The least and the greatest true value that the manifest states."""
+
+    minimum: float
+    maximum: float
+
+
+class ResultCoding(TypedResult):
+    """A code in a code system, in batches the columns `code_system` and `code`, as those of classes are."""
+
+    system: str
+    code: Annotated[str, Field(json_schema_extra={COLUMN: "code"})]
+
+
 class RegressionResult(TypedResult):
-    """The answer of a regression. `value` and `interval` are null when the model abstained."""
+    """The answer of a regression. `value` and `interval` are null when the model abstained, `range` where none is known."""
 
     type: Literal["regression"] = "regression"
+    quantity: str
     value: float | None
     unit: str
-    code: Coding | None
+    range: ResultRange | None
+    code: ResultCoding | None
     interval: ResultInterval | None
     abstained: bool
     abstain_reason: str | None
@@ -104,7 +135,9 @@ class TabularRegression(MixedInput, OneGraphPipeline):
         names = (VALUE, *self._limits, *novelty)
         OneGraphPipeline.__init__(self, self.feed, tuple(TensorSpec(name, "float32", (1,)) for name in names))
         system, code = parameters.system, parameters.code
-        self._code = None if system is None or code is None else Coding(system=system, code=code)
+        self._code = None if system is None or code is None else ResultCoding(system=system, code=code)
+        known = parameters.range
+        self._range = None if known is None else ResultRange(minimum=known.minimum, maximum=known.maximum)
         self._schema = self.schema_with_missing(derived_schema(RegressionResult, "serialization"))
 
     def labels(self) -> list[Label]:
@@ -144,15 +177,24 @@ class TabularRegression(MixedInput, OneGraphPipeline):
         told, novelty = self._parameters.interval, self._parameters.novelty
         interval = None
         if told is not None and not novel:
+            lower, upper = self._cut(value, lower, upper)
             interval = ResultInterval(lower=lower, upper=upper, coverage=told.coverage)
         return RegressionResult(
+            quantity=self._parameters.title,
             value=None if novel else value,
             unit=self._parameters.unit,
+            range=self._range,
             code=self._code,
             interval=interval,
             abstained=novel,
             abstain_reason=novelty.reason if novelty is not None and novel else None,
         )
+
+    def _cut(self, value: float, lower: float, upper: float) -> tuple[float, float]:
+        """The part of an interval within the range, if there is one; it holds a value beyond the range all the same."""
+        if self._range is None:
+            return lower, upper
+        return min(value, max(lower, self._range.minimum)), max(value, min(upper, self._range.maximum))
 
 
 def load(manifest: ModelManifest, read: ReadFile) -> Pipeline:  # noqa: ARG001 - it has no side files

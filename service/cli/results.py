@@ -46,9 +46,7 @@ def _most(value: Any) -> object:
 
 
 def _interval(value: Any) -> object:
-    if value is None:
-        return None
-    return f"{value['lower']:.4g} to {value['upper']:.4g} ({value['coverage']:.0%})"
+    return value and f"{value['lower']:.4g} to {value['upper']:.4g} ({value['coverage']:.0%})"
 
 
 def _unit(value: Any) -> object:
@@ -186,6 +184,11 @@ TASKS: Final = (
     Column("SIMILARITY", ("similarity",), SHARE),
     Column("ABSTAINED BECAUSE", ("abstain_reason",)),
 )
+REGRESSION: Final[Mapping[str, Callable[[Any], object]]] = {
+    "interval": _interval,
+    "range": lambda value: value and f"{value['minimum']:.4g} to {value['maximum']:.4g}",
+    "unit": _unit,
+}
 MOLECULE: Final = {"weight": "monoisotopic mass (u)"}
 UNITS: Final[Mapping[tuple[str, str], str]] = {
     ("beats", "duration_s"): "s",
@@ -229,10 +232,8 @@ def single(kind: str, name: str, value: Any) -> object:
         ranked = sorted(value.items(), key=lambda pair: -pair[1])
         more = f" and {len(ranked) - FEW} more" if len(ranked) > FEW else ""
         return ", ".join(f"{label} {share:.3f}" for label, share in ranked[:FEW]) + more
-    if kind == "regression" and name == "interval":
-        return _interval(value)
-    if kind == "regression" and name == "unit":
-        return _unit(value)
+    if kind == "regression" and name in REGRESSION:
+        return REGRESSION[name](value)
     if (kind, name) == ("molecule-property", "molecule") and isinstance(value, Mapping):
         return {MOLECULE.get(key, key): part for key, part in value.items()}
     unit = UNITS.get((kind, name))
@@ -289,9 +290,7 @@ def _cell(row: Json, column: Column) -> object:
     for key in column.path:
         value = value.get(key) if isinstance(value, Mapping) else None
     said = None if value is None else _said(value, column)
-    if said is None or column.whole:
-        return said
-    return shortened(said)
+    return said if said is None or column.whole else shortened(said)
 
 
 def _said(value: Any, column: Column) -> object:
@@ -325,7 +324,8 @@ def few(words: Iterable[str]) -> str:
 
 def _number_found(found: Json) -> str:
     of_interval = "" if found["interval"] is None else f", {_interval(found['interval'])}"
-    return f"{cell_text(found['value'])}{units.after(found['unit'])}{of_interval}"
+    of_what = f"{found['quantity']}: " if "quantity" in found else ""  # not in older results
+    return f"{of_what}{cell_text(found['value'])}{units.after(found['unit'])}{of_interval}"
 
 
 def _task(name: str, found: Json) -> str:

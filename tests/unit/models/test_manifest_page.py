@@ -58,7 +58,7 @@ from models.pipelines.semantic_search import Relevance, SearchParameters
 from models.pipelines.sequence_classification import SequenceParameters
 from models.pipelines.table_input import TableParameters
 from models.pipelines.tabular_classification import TabularParameters
-from models.pipelines.tabular_regression import Interval, RegressionParameters
+from models.pipelines.tabular_regression import Interval, RegressionParameters, ValueRange
 from models.pipelines.tensor import TensorParameters, TensorTable
 from models.pipelines.text_classification import ReadingClassifierParameters, TextClassificationParameters
 from models.pipelines.text_pair_classification import TextPairParameters
@@ -146,6 +146,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.abstain]`": AbstainBand,
     "`[parameters.novelty]`": Novelty,
     "`[parameters.interval]`": Interval,
+    "`[parameters.range]`": ValueRange,
     "`golden.json`": GoldenCase,
 }
 BASES = {

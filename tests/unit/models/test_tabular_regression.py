@@ -23,7 +23,8 @@ NOVELTY = {
     "source": "made up",
 }
 ANSWER = {
-    "type": "regression", "value": 5.0, "unit": "mmol/L", "code": {"system": "http://loinc.org", "code": "2345-7"},
+    "type": "regression", "quantity": "Glucose", "value": 5.0, "unit": "mmol/L", "range": None,
+    "code": {"system": "http://loinc.org", "code": "2345-7"},
     "interval": {"lower": 4.0, "upper": 7.0, "coverage": 0.9}, "abstained": False, "abstain_reason": None,
 }  # fmt: skip
 
@@ -64,6 +65,22 @@ def test_one_half_width_makes_every_interval() -> None:
     ]
 
 
+def test_an_interval_is_cut_at_the_range_that_the_manifest_gives() -> None:
+    model = pipeline(range={"minimum": 4.5, "maximum": 5.5})
+    first, _ = model.postprocess(outputs(), 2)
+    assert first["interval"] == {"lower": 4.5, "upper": 5.5, "coverage": 0.9}
+    assert (first["value"], first["range"]) == (5.0, {"minimum": 4.5, "maximum": 5.5})
+    beyond, _ = model.postprocess(outputs(value=[6.0, 6.0]), 2)
+    assert beyond["interval"] == {"lower": 4.5, "upper": 6.0, "coverage": 0.9}  # it holds the value
+    jsonschema.validate(beyond, model.result_schema())
+
+
+def test_a_range_goes_up() -> None:
+    with pytest.raises(ManifestInvalid) as caught:
+        pipeline(range={"minimum": 5.5, "maximum": 5.5})
+    assert "minimum must be less than maximum" in caught.value.faults[0].detail
+
+
 def test_without_an_interval_there_is_none() -> None:
     model = pipeline(interval=None, system=None, code=None)
     assert [spec.name for spec in model.outputs] == ["value", "novelty"]
@@ -92,7 +109,8 @@ def test_a_batch_has_a_column_for_each_number() -> None:
     schema = pipeline().result_schema()
     columns = result_columns(result_fields(schema), pipeline().postprocess(outputs(), 2))
     assert {column.name: list(column.values) for column in columns} == {
-        "value": [5.0, None], "unit": ["mmol/L"] * 2, "code_system": ["http://loinc.org"] * 2, "code_code": ["2345-7"] * 2,
+        "quantity": ["Glucose"] * 2, "value": [5.0, None], "unit": ["mmol/L"] * 2, "range_minimum": [None] * 2,
+        "range_maximum": [None] * 2, "code_system": ["http://loinc.org"] * 2, "code": ["2345-7"] * 2,
         "interval_lower": [4.0, None], "interval_upper": [7.0, None], "interval_coverage": [0.9, None],
         "abstained": [False, True], "abstain_reason": [None, "unlike the data that the model was trained on"],
     }  # fmt: skip

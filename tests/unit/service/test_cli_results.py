@@ -97,6 +97,12 @@ def test_tasks_of_a_molecule_are_a_table_with_units_and_intervals(capsys: pytest
     )
 
 
+def test_a_number_has_the_quantity_and_the_range_that_it_lies_in(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = singles(shown(capsys, golden("diabetes-progression", "regression")))
+    assert ["quantity", "Progression of diabetes one year after the findings"] in rows
+    assert ["range", "25 to 346"] in rows
+
+
 def test_a_number_without_a_unit_has_no_row_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     found = golden("diabetes-progression", "regression")
     assert found["unit"] == "1"
@@ -155,7 +161,11 @@ def test_a_kind_of_somebodys_own_gets_a_column_for_each_key(capsys: pytest.Captu
         ("nuclei-segmentation", "image-segmentation", "6 nucleus (11.3% of the image)"),
         ("chemical-disease-entities", "entities", "acute renal failure (disease), cisplatin (chemical)"),
         ("ecg-beats", "beats", "14 n, 0 s, 0 v, 0 f, heart rate 75 /min"),
-        ("diabetes-progression", "regression", "105.354, 17.22 to 194.7 (90%)"),
+        (
+            "diabetes-progression",
+            "regression",
+            "Progression of diabetes one year after the findings: 105.354, 25 to 194.7 (90%)",
+        ),
     ],
 )
 def test_a_nested_answer_in_a_few_words(model: str, kind: str, words: str) -> None:
