@@ -6,10 +6,10 @@ the caller sends, or are detected. The graph takes one row a beat, of what the m
 around the R peak in mV less their median, and `typical` float32 [N,W], the recording's typical beat.
 
 A recording is abstained from as a whole where its beats cannot be told: too few, too little alike, a heart rate out of bounds,
-positions that do not lie on beats, none for long where they are detected, or what is found is no QRS complex; and where the
-signal is clipped, flat for long, or of frequencies that show another sampling rate. Beats beside a flat stretch are abstained
-from one by one, since their intervals are not known. How long the longest stretch without a beat is, the start and the end of
-the recording included, is always told.
+positions that do not lie on beats or leave out many, none for long where they are detected, or what is found is no QRS
+complex; and where the signal is clipped, flat for long, or of frequencies that show another sampling rate. Beats beside a flat
+stretch are abstained from one by one, since their intervals are not known. How long the longest stretch
+without a beat is, the start and the end of the recording included, is always told.
 """
 
 from __future__ import annotations

@@ -307,6 +307,14 @@ def test_a_heart_rate_that_the_model_was_not_trained_with_is_abstained_from(
         assert f"between {low} and {high} beats a minute" in result["abstain_reason"]
 
 
+@pytest.mark.parametrize("kept", [slice(None, None, 2), slice(None, 18), slice(9, None)])
+def test_a_recording_of_which_many_beats_were_not_sent_is_abstained_from(kept: slice) -> None:
+    _, beats = recording(RHYTHM)
+    result = answer(sent(beats=beats[kept]))
+    assert "beats that the signal shows were sent" in result["abstain_reason"]
+    assert answer(sent(beats=[*beats[:5], *beats[6:]]))["abstained"] is False
+
+
 def test_beats_of_another_recording_are_abstained_from() -> None:
     _, beats = recording(RHYTHM)
     shifted = [beat + 50 for beat in beats[:-1]]
