@@ -2,10 +2,9 @@
 
 Parsed by pydicom, which is asked for the elements below and nothing else: no name, date or other identifying element is
 ever turned into a value, so no warning can quote one. What would need a guess is refused: a file without a window, compressed
-pixels, several frames, lookup tables, pixels that are not square.
+pixels, several frames, lookup tables, pixels that are not square; and what dicom_display finds.
 """
 
-import math
 from io import BytesIO
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from models.field_codes import FieldCode
+from models.pipelines.dicom_display import check_display, check_window
 from models.pipelines.image_header import Colour, ImageFile, ImageRefused, damaged, truncated
 
 Window = tuple[float, float]  # centre and width
@@ -37,7 +37,7 @@ _ELEMENTS: Final = (
     "Modality", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns",
     "PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
-    "ModalityLUTSequence", "VOILUTSequence", "PixelData",
+    "ModalityLUTSequence", "VOILUTSequence", "PixelData", "PresentationLUTShape", "PatientOrientation",
 )  # fmt: skip
 _SHAPES: Final = ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio")
 _SQUARE: Final = 0.01  # difference of the sides of a pixel that counts as rounding
@@ -65,6 +65,8 @@ def decode_dicom(image: ImageFile, window: Window | None) -> Image.Image:
         return Image.fromarray(np.asarray(pixel_array(elements), np.uint8))  # luma and chroma as RGB, too
     values = apply_modality_lut(pixel_array(elements), elements)
     shown = _windowed(values, _voi(elements, window))
+    if window is None:
+        check_window(values, shown)
     if elements.PhotometricInterpretation == "MONOCHROME1":
         shown = 255 - shown
     return Image.fromarray(shown)
@@ -121,7 +123,8 @@ def _header(elements: Dataset, content: bytes) -> ImageFile:
         raise _unwindowed("has a lookup table in place of a window")
     if ("RescaleSlope" in elements) != ("RescaleIntercept" in elements):
         raise damaged("only one of rescale slope and intercept")
-    if not math.isfinite(slope := float(elements.get("RescaleSlope", 1))) or not slope:
+    check_display(elements)
+    if not float(elements.get("RescaleSlope", 1)):
         raise damaged("a header without meaning")
     _check_shape(elements)
     samples = 1 if colour == "grey" else 3

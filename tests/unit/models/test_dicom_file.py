@@ -228,6 +228,60 @@ def test_a_file_that_would_need_a_guess_is_refused_with_the_reason(file: bytes, 
 
 
 @pytest.mark.parametrize(
+    ("elements", "tag"),
+    [
+        ({"WindowCenter": "nan"}, "0028,1050"),
+        ({"WindowWidth": "inf"}, "0028,1051"),
+        ({"WindowWidth": "1e400"}, "0028,1051"),
+        ({"WindowWidth": 0}, "0028,1051"),
+        ({"WindowWidth": 0.5}, "0028,1051"),
+        ({"WindowWidth": 0, "VOILUTFunction": "LINEAR_EXACT"}, "0028,1051"),
+        ({"WindowCenter": [100, 200]}, "0028,1051"),
+        ({"WindowWidth": None}, "0028,1051"),
+        ({"WindowCenter": 1e6}, "0028,1050"),
+        ({"WindowCenter": -1e6}, "0028,1050"),
+        ({"RescaleSlope": 1, "RescaleIntercept": "nan"}, "0028,1052"),
+        ({"RescaleSlope": 1, "RescaleIntercept": "1e400"}, "0028,1052"),
+        ({"RescaleSlope": "inf", "RescaleIntercept": 0}, "0028,1053"),
+        ({"PresentationLUTShape": "INVERSE"}, "2050,0020"),
+        ({"PresentationLUTShape": "IDENTITY", "PhotometricInterpretation": "MONOCHROME1"}, "2050,0020"),
+        ({"PatientOrientation": ["L", "H"]}, "0020,0020"),
+        ({"PatientOrientation": ["F", "R"]}, "0020,0020"),
+        ({"PatientOrientation": ["HL", "LF"]}, "0020,0020"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # pydicom's, of such values
+def test_a_display_that_has_no_meaning_or_contradicts_itself_is_refused_by_its_tag(
+    elements: dict[str, Any], tag: str
+) -> None:
+    file = dicom(DEEP, **{"WindowCenter": 1000, "WindowWidth": 4000, **elements})
+    with pytest.raises(InputRejected) as caught:
+        pipeline().encode(file)
+    [fault] = caught.value.faults
+    assert tag in fault.detail
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"PresentationLUTShape": "IDENTITY", "PatientOrientation": ["L", "F"]},
+        {"PresentationLUTShape": "INVERSE", "PhotometricInterpretation": "MONOCHROME1"},
+        {"WindowCenter": [1000, 50], "WindowWidth": [4000, 10]},
+        {"PatientOrientation": ["R", "F"]},
+        {"PatientOrientation": None},
+    ],
+)
+def test_a_display_that_agrees_with_itself_is_taken(elements: dict[str, Any]) -> None:
+    file = dicom(DEEP, **{"WindowCenter": 1000, "WindowWidth": 4000, "PatientOrientation": "", **elements})
+    assert pipeline().encode(file) == file
+
+
+def test_an_even_picture_is_within_its_window() -> None:
+    file = dicom(np.zeros((8, 8), np.uint16), WindowCenter=1000, WindowWidth=100)
+    assert pipeline().encode(file) == file
+
+
+@pytest.mark.parametrize(
     "name",
     ["image_dfl.dcm", "JPEG2000.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm", "MR_small_jpeg_ls_lossless.dcm"],
 )
