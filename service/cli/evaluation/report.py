@@ -23,8 +23,16 @@ from service.cli.evaluation.traces import Trace
 
 NOTE = (
     "Scored through the running service. Intervals are those of the percentile bootstrap over cases. "
-    "This page holds truths and answers of cases, small copies of images, and parts of signals: keep it as you keep the data."
+    "This page holds truths and answers of cases{inputs}: keep it as you keep the data."
 )
+OF_CALIBRATION = (
+    "The calibration error may lie at the lower end of its interval, or below: cases drawn again are fewer different ones in "
+    "each bin, so that their mean probability and their share differ more."
+)
+HEADINGS = {
+    "probability": "probability of the answer",
+    "probability_positive": "probability of the positive class",
+}
 MISTAKES = 50
 MOST_CLASSES = 40  # of a confusion matrix that can be read
 BINS = 10
@@ -44,12 +52,13 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
     title = f"{model['name']} {model['version']} on {data}"
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f'<p class="note">{NOTE}</p>',
+        f'<p class="note">{NOTE.format(inputs=_inputs(evaluation))}</p>',
         _table(("", "cases"), [*evaluation.counts.items(), *evaluation.problems.items()]),
         *_unscored(evaluation),
         *_tasks(evaluation),
         "<h2>Figures</h2>",
         _table(("group", "figure", "value", "95 % interval", "cases"), _rows(evaluation)),
+        *_of_calibration(evaluation),
         *[
             f"<figure><figcaption>{html.escape(name)}</figcaption>{svg}</figure>"
             for name, svg in _plots(evaluation)
@@ -60,6 +69,17 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _inputs(evaluation: Evaluation) -> str:
+    """What of the inputs the page shows."""
+    pictures = ", small copies of images" if evaluation.pictures else ""
+    return pictures + (", parts of signals" if evaluation.traces else "")
+
+
+def _of_calibration(evaluation: Evaluation) -> Iterator[str]:
+    if any(each.name.endswith("calibration error") for each in evaluation.figures):
+        yield f'<p class="note">{OF_CALIBRATION}</p>'
 
 
 def _unscored(evaluation: Evaluation) -> Iterator[str]:
@@ -86,8 +106,13 @@ def _mistakes(items: Sequence[Mapping[str, Any]]) -> str:
     if not items:
         return "<p>None.</p>"
     count = f"The first {MISTAKES} of {len(items)}" if len(items) > MISTAKES else f"{len(items)} in all"
-    rows = [[_shown(value) for value in item.values()] for item in items[:MISTAKES]]
-    return f'<p class="note">{count}, the worst first.</p>{_table(tuple(items[0]), rows)}'
+    shown = items[:MISTAKES]
+    names = tuple(
+        dict.fromkeys(name for item in shown for name in item)
+    )  # tasks of numbers and of classes differ
+    rows = [[_shown(item.get(name, "")) for name in names] for item in shown]
+    head = [HEADINGS.get(name, name) for name in names]
+    return f'<p class="note">{count}, the worst first.</p>{_table(head, rows)}'
 
 
 def _shown(value: object) -> object:
@@ -122,13 +147,17 @@ def _plots(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     table = evaluation.curves["table"]
     if table.positive is not None:
         score, positive = table.probabilities[:, table.positive], table.truth == table.positive
+        label = table.names[table.positive]
         if 0 < positive.sum() < len(positive):
-            yield "ROC", _drawn(lambda axes: _roc(axes, score, positive))
-            yield "Precision and recall", _drawn(lambda axes: _precision_recall(axes, score, positive))
-        yield "Reliability", _drawn(lambda axes: _reliability(axes, score, positive))
+            yield "ROC", _drawn(lambda axes: _roc(axes, score, positive, label))
+            yield "Precision and recall", _drawn(lambda axes: _precision_recall(axes, score, positive, label))
+        yield "Reliability", _drawn(lambda axes: _reliability(axes, score, positive, label, label))
     else:
         sure, right = table.probabilities.max(1), table.probabilities.argmax(1) == table.truth
-        yield "Reliability", _drawn(lambda axes: _reliability(axes, sure, right))
+        yield (
+            "Reliability",
+            _drawn(lambda axes: _reliability(axes, sure, right, "the likeliest class", "right")),
+        )
     if len(table.names) <= MOST_CLASSES:
         yield "Confusion", _drawn(lambda axes: _confusion(axes, table))
 
@@ -141,7 +170,7 @@ def _of_task(name: str, curves: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         table = curves["table"]
         score, positive = table.probabilities[:, table.positive], table.truth == table.positive
         if 0 < positive.sum() < len(positive):
-            yield f"{name}: ROC", _drawn(lambda axes: _roc(axes, score, positive))
+            yield f"{name}: ROC", _drawn(lambda axes: _roc(axes, score, positive, "the positive class"))
 
 
 def _traces(traces: Sequence[Trace]) -> Iterator[str]:
@@ -163,22 +192,24 @@ def _drawn(draw: Callable[[Axes], None], size: tuple[float, float] = SQUARE) -> 
     return written.getvalue()[written.getvalue().index("<svg") :]
 
 
-def _roc(axes: Axes, score: NDArray[np.float64], positive: NDArray[np.bool_]) -> None:
+def _roc(axes: Axes, score: NDArray[np.float64], positive: NDArray[np.bool_], label: str) -> None:
     from sklearn.metrics import roc_curve
 
     false_alarms, found, _ = roc_curve(positive, score)
     axes.plot(false_alarms, found)
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity")
+    axes.set(xlabel="1 - specificity", ylabel=f"sensitivity for {label}")
 
 
-def _precision_recall(axes: Axes, score: NDArray[np.float64], positive: NDArray[np.bool_]) -> None:
+def _precision_recall(
+    axes: Axes, score: NDArray[np.float64], positive: NDArray[np.bool_], label: str
+) -> None:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(positive, score)
     axes.plot(recall, precision)
     axes.axhline(positive.mean(), linestyle=":", color="grey")
-    axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+    axes.set(xlabel=f"recall of {label}", ylabel=f"precision of {label}", ylim=(0, 1.02))
 
 
 def _boxes(axes: Axes, curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
@@ -196,13 +227,15 @@ def _trace(axes: Axes, shown: Trace) -> None:
     axes.set(xlabel="s", ylabel="mV")
 
 
-def _reliability(axes: Axes, score: NDArray[np.float64], right: NDArray[np.bool_]) -> None:
+def _reliability(
+    axes: Axes, score: NDArray[np.float64], right: NDArray[np.bool_], of_what: str, being: str
+) -> None:
     places = np.minimum((score * BINS).astype(int), BINS - 1)
     bins = np.unique(places)
     means = [score[places == place].mean() for place in bins]
     axes.plot(means, [right[places == place].mean() for place in bins], marker="o")
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
-    axes.set(xlabel="probability", ylabel="share that is so", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel=f"probability of {of_what}", ylabel=f"share that is {being}", xlim=(0, 1), ylim=(0, 1))
 
 
 def _confusion(axes: Axes, table: Any) -> None:
@@ -211,7 +244,11 @@ def _confusion(axes: Axes, table: Any) -> None:
     axes.imshow(counts, cmap="Blues")
     if len(table.names) <= 12:
         for row, column in np.ndindex(counts.shape):
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8)
+            count = counts[row, column]
+            shade = (
+                "white" if count > counts.max() / 2 else "black"
+            )  # of the number, on a dark cell or a light one
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=shade)
     axes.set_xticks(range(len(table.names) + 1), [*table.names, "abstained"], rotation=90, fontsize=7)
     axes.set_yticks(range(len(table.names)), table.names, fontsize=7)
     axes.set(xlabel="answer", ylabel="truth")

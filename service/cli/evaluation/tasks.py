@@ -129,7 +129,13 @@ def _classes(values: Mapping[str, str], task: str, cases: Sequence[Scored], want
     table = Classified(truth, answers, np.stack([1 - score, score], axis=1), ("0", "1"), 1)
     wrong = np.flatnonzero((answers >= 0) & (answers != truth))
     mistakes = [
-        {"case": kept[row][0].place, "task": task, "truth": int(truth[row]), "answer": float(score[row])}
+        {
+            "case": kept[row][0].place,
+            "task": task,
+            "truth": int(truth[row]),
+            "answer": int(answers[row]),
+            "probability_positive": float(score[row]),
+        }
         for row in wrong[np.argsort(-np.abs(truth - score)[wrong], kind="stable")]
     ]
     own = [case for case, *_ in kept]

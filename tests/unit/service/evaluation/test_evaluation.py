@@ -10,14 +10,15 @@ import click
 import httpx
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from sklearn import metrics
 
 from service.cli import main
 from service.cli.cases import FileCase
-from service.cli.evaluation.classes import check_values
+from service.cli.evaluation.classes import Classified, check_values
 from service.cli.evaluation.comparison import evaluated
 from service.cli.evaluation.labelled import form_of, read_folder, read_lines
-from service.cli.evaluation.report import page
+from service.cli.evaluation.report import _confusion, page
 from service.cli.evaluation.scoring import Scored, flat, with_point
 from tests.unit.service.evaluation.reading import value
 
@@ -206,6 +207,28 @@ def test_the_page_has_every_figure_its_plots_and_no_foreign_markup() -> None:
     assert "<b>" not in written
     assert "ward &lt;1&gt;.csv" in written
     assert page(MODEL, "ward <1>.csv", found) == written
+
+
+def test_the_page_says_of_which_label_a_probability_and_an_axis_are() -> None:
+    shown = page(MODEL, "rows.csv", evaluated(binary()[0], BINARY, {"M": "malignant", "B": "benign"}))
+    assert "<th>probability of the answer</th>" in shown
+    for axis in ("sensitivity for", "recall of", "precision of", "probability of", "share that is"):
+        assert f">{axis} malignant</text>" in shown
+    assert "The calibration error may lie at the lower end of its interval" in shown
+    assert "images" not in shown
+    assert "signals" not in shown
+
+
+def test_numbers_on_dark_cells_of_a_confusion_are_white() -> None:
+    plot = Figure()
+    axes = plot.subplots()
+    table = Classified(np.array([0] * 9 + [1]), np.array([0] * 9 + [1]), np.ones((10, 2)), ("a", "b"), 1)
+    _confusion(axes, table)
+    assert {each.get_text(): each.get_color() for each in axes.texts} == {
+        "9": "white",
+        "1": "black",
+        "0": "black",
+    }
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,13 @@ def test_each_task_has_the_figures_of_the_cases_whose_truth_is_known() -> None:
         "logs": TaskCounts(known=40, answered=39, abstained=1),
         "er": TaskCounts(known=45, answered=int(sure.sum()), abstained=45 - int(sure.sum())),
     }
+    wrong = next(each for each in found.mistakes if each["task"] == "er")
+    assert wrong["answer"] == 1 - wrong["truth"] == int(wrong["probability_positive"] > 0.5)
     shown = page({"name": "m", "version": "1.0.0"}, "molecules.csv", found)
     for name in ("logs: answer against truth", "er: ROC"):
         assert f"<figcaption>{name}</figcaption><svg" in shown
+    assert "<th>probability of the positive class</th>" in shown
+    assert ">sensitivity for the positive class</text>" in shown
     assert (
         '<td>logs</td><td class="number">40</td><td class="number">39</td><td class="number">1</td>' in shown
     )
