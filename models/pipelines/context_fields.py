@@ -7,6 +7,7 @@ that lists its category, which is the part before the dot.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,13 @@ MOST_CODES: Final = 1000
 LONGEST_CODE: Final = 300
 _NEEDED: Final = ("group", "display")
 _COLUMNS: Final = (*_NEEDED, "codes")
+
+# What belongs to its category is one whole code, as of ICD-10 or ICD-9-CM, and no text that begins like one.
+_ONE_CODE: Final = re.compile(
+    r"[0-9]{2,4}(\.?[0-9]{1,2})?|[a-z][0-9a-z]{1,3}(\.[0-9a-z]{1,4})?|[a-z][0-9a-z]{2,6}"
+)
+# Without a dot, "E8700" is a cut in ICD-9-CM and would be a disorder of electrolytes in ICD-10: neither is guessed.
+_EXTERNAL_CAUSE: Final = re.compile(r"e[89][0-9]{2,3}")
 
 Code = Annotated[str, Field(min_length=1, max_length=LONGEST_CODE, pattern=r"\S")]
 
@@ -235,5 +243,7 @@ class _CodeColumns(Columns):
         whole = folded(code)
         if (place := self._by_code.get(whole)) is not None or not self._category:
             return place
+        if not _ONE_CODE.fullmatch(whole) or _EXTERNAL_CAUSE.fullmatch(whole):
+            return None
         before, dot, _ = whole.partition(".")
         return self._by_code.get(before if dot else whole[: self._category])

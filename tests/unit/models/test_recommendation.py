@@ -176,6 +176,26 @@ def test_a_code_belongs_to_the_group_of_itself_or_its_category(code: str) -> Non
     assert answer(diagnoses=[code]) == answer(diagnoses=["I50"])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I50.9,E11.9",
+        "I50.9 E11.9",
+        "I50 ruled out",
+        "I50?",
+        "no I50",
+        "I50.",
+        "I50.9.1",
+        "42801234",
+        "E8700",
+        "E870",
+    ],
+)
+def test_a_text_that_is_not_one_code_is_of_no_category(text: str) -> None:
+    """Without a dot E8700 is a cut in ICD-9-CM, and would be a disorder of electrolytes in ICD-10."""
+    assert answer(history=["aspirin"], diagnoses=[text])["unknown"] == [{"field": "diagnoses", "code": text}]
+
+
 @pytest.mark.parametrize("code", ["I500.1", "4281.0", "E87", "I5"])
 def test_a_longer_category_is_another_one(code: str) -> None:
     assert answer(history=["aspirin"], diagnoses=[code])["unknown"] == [{"field": "diagnoses", "code": code}]
