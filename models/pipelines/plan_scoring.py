@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +15,7 @@ from models.pipelines.plan_advice import Medicines, for_advice, person_of
 from models.pipelines.plan_diagnoses import Answered, read_answers
 from models.pipelines.plan_parameters import ADVICE, DRUGS
 from models.pipelines.plan_results import DiagnosisRead, MadeOf, TreatmentPlanResult
+from models.pipelines.plan_unread import CLEARANCE, clearance_of, unread
 from models.pipelines.recommendation import Recommendation
 from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
 from models.pipelines.recommendation_types import RecommendationOptions, RecommendationResult, Unknown
@@ -123,6 +124,8 @@ class Planner:
             HISTORY: facts[name],
             PRESENT: facts[self._plan.present] if name == DRUGS else None,
         }
+        if name == DRUGS:
+            given[CLEARANCE] = clearance_of(facts)
         options = RecommendationOptions(top=patient.options.top, reasons=patient.options.reasons)
         return TypedCase(section.input_type.model_construct(**given), options, {})
 
@@ -133,13 +136,26 @@ class Planner:
         return TreatmentPlanResult(
             diagnoses=[self._read(patient, *each) for each in patient.answers],
             interventions=found.get("interventions"),
-            drugs=found.get("drugs"),
+            drugs=self._reviewed(patient, found.get("drugs")),
             services=found.get("services"),
             advice=None if ranked is None else self._advised(patient, patient.options.language),
             made_of=self._made_of,
             abstained=ranked is None,
             abstain_reason=NO_CONDITION if ranked is None else None,
         )
+
+    def _reviewed(self, patient: _Patient, drugs: RecommendationResult | None) -> RecommendationResult | None:
+        """The section of drugs, with what of the input its rule did not read."""
+        if drugs is None:
+            return None
+        told = unread(patient.facts, patient.codes, set(self._medicines(patient)))
+        return drugs.model_copy(update={"unchecked": [*drugs.unchecked, *told]})
+
+    def _medicines(self, patient: _Patient) -> Iterator[str]:
+        """The groups of medicines that the present drugs are of."""
+        had = patient.facts[self._plan.present]
+        if self._advice is not None:
+            yield from self._advice.medicines.of(patient.facts[DRUGS] if had is None else had)
 
     def _read(self, patient: _Patient, part: str, answered: Answered, source: Source | None) -> DiagnosisRead:
         condition = answered.condition(patient.systems)
@@ -162,8 +178,7 @@ class Planner:
         if self._advice is None:
             return None
         conditions, others = for_advice(patient.codes)
-        had = patient.facts[self._plan.present]
-        medicines = self._advice.medicines.of(patient.facts[DRUGS] if had is None else had)
-        advised = self._advice.adviser.advise(person_of(patient.facts, conditions, medicines), language)
+        person = person_of(patient.facts, conditions, self._medicines(patient))
+        advised = self._advice.adviser.advise(person, language)
         told = [Unknown(field=self._plan.parameters.diagnoses, code=code) for code in others]
         return advised.model_copy(update={"unknown": [*advised.unknown, *told]})

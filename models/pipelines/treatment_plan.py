@@ -26,6 +26,7 @@ from models.pipelines.plan_diagnoses import Diagnosed
 from models.pipelines.plan_parameters import DRUGS, PlanParameters
 from models.pipelines.plan_results import TreatmentPlanResult
 from models.pipelines.plan_scoring import AdviceSource, Planner
+from models.pipelines.plan_unread import kidney_faults
 from models.pipelines.recommendation import Recommendation
 from models.pipelines.recommendation_types import MOST_RANKED, MOST_REASONS
 from models.pipelines.typed import TypedOptions, TypedPipeline
@@ -89,6 +90,7 @@ class TreatmentPlan(TypedPipeline[PlanParameters, Diagnosed, TreatmentPlanResult
         if DRUGS in self.sections:
             faults += self.sections[DRUGS].catalogue.faults(DRUGS_PRESENT, facts[DRUGS_PRESENT] or ())
             faults += self.sections[DRUGS].contradictions(facts)
+            faults += kidney_faults(facts)
         if self._catalogue is not None:
             try:
                 check_person(person_of(facts, (), ()))

@@ -137,11 +137,37 @@ def test_drugs_that_are_present_count_for_the_advice_by_brand_too() -> None:
     assert stopped == without
 
 
+def test_the_filtration_rate_stands_for_a_clearance_that_is_not_sent() -> None:
+    sent = {"diagnoses": ["E11.9", "N18.6"], "allergies": [], "options": {"top": 40}}
+    with_rate, with_clearance = (
+        plan(**sent, **known)["drugs"] for known in ({"egfr": 8.0}, {"creatinine_clearance_ml_min": 8.0})
+    )
+    assert [each for each in with_rate["unchecked"] if each["check"] == "renal"] == []
+    assert "renal" in {each["kind"] for each in with_rate["removed"] + with_rate["flagged"]}
+    assert with_rate["flagged"] == with_clearance["flagged"]
+    assert with_rate["items"] == with_clearance["items"]
+    assert plan(**sent, egfr=80.0, creatinine_clearance_ml_min=100.0)["drugs"]["items"]
+
+
+def test_what_the_rule_of_drugs_does_not_read_of_the_input_is_unchecked() -> None:
+    sent: dict[str, Any] = {"diagnoses": ["E87.5"], "potassium": 7.5, "symptoms": ["chest_pain"]}
+    drugs = plan(**sent, medicines=["vitamin_k_antagonist", "insulin"], drugs=["insulin regular"])["drugs"]
+    told = {each["subject"] for each in drugs["unchecked"] if each["reason"] == "not-read"}
+    assert told == {"potassium", "symptoms", "diagnoses", "vitamin_k_antagonist"}
+    named = plan(**sent, medicines=["vitamin_k_antagonist"], drugs_present=["Coumadin"])["drugs"]
+    assert "vitamin_k_antagonist" not in {each["subject"] for each in named["unchecked"]}
+
+
 def test_codes_that_advice_cannot_read_are_told_and_not_taken_for_others() -> None:
     """E880 is a fall on stairs in ICD-9, and would be a metabolic disorder in ICD-10."""
     unknown = plan(answered("J18.9"), diagnoses=["E880", "250.00"])["advice"]["unknown"]
     assert {"field": "diagnoses", "code": "E880"} in unknown
     assert {"field": "diagnoses", "code": "250.00"} in unknown
+
+
+def test_a_code_without_a_dot_that_two_systems_have_is_unknown() -> None:
+    """E8700 is a cut in ICD-9-CM, and would be a disorder of electrolytes in ICD-10."""
+    assert PIPELINE.diagnoses.unknown(["E87.0", "E8700", "E87", "N179"]) == ["E8700"]
 
 
 def test_options_reach_every_section() -> None:
@@ -165,6 +191,7 @@ def test_options_reach_every_section() -> None:
         ({"diagnoses": ["J18.9", "O24.4"], "sex": "male"}, ("/diagnoses/1", "invalid_value")),
         ({"diagnoses": ["O24.4"], "age": 30.0, "pregnant": False}, ("/diagnoses/0", "invalid_value")),
         ({"glucose": 18.0}, ("/glucose", "out_of_range")),
+        ({"egfr": 8.0, "creatinine_clearance_ml_min": 150.0}, ("/egfr", "invalid_value")),
         ({"conditions": ["J18.9"]}, ("/conditions", "unknown_field")),
     ],
 )
