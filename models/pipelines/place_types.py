@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field, Strict
+from pydantic_core import PydanticCustomError
 
 from models.pipelines.context_fields import Code
 from models.pipelines.recommendation_types import (
@@ -18,14 +20,28 @@ from models.places import Urgency
 
 MOST_PLACES: Final = 20
 MOST_VISITS: Final = 1000
+_NUMBER: Final = re.compile(r"\s*[+-]?[0-9]*[.]?[0-9]+\s*")
 _TOGETHER: Final = "WGS 84; latitude and longitude go together, and without them no place is named"
+
+
+def _written(value: object) -> object:
+    """A date or time as a text by ISO 8601; pydantic would read seconds since 1970 in a number, and in one as a text."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        raise PydanticCustomError(
+            "wrong_format", "Write dates and times as in ISO 8601: 2026-12-01T10:30:00Z."
+        )
+    if isinstance(value, bool | int | float):
+        raise PydanticCustomError(
+            "wrong_type", "Send it as a text by ISO 8601, such as 2026-12-01T10:30:00Z."
+        )
+    return value
 
 
 class Visit(TypedInput):
     """One earlier visit to a place."""
 
     place: Annotated[Code, Field(description="id of the place")]
-    date: date
+    date: Annotated[date, Strict(False), BeforeValidator(_written)]
 
 
 class PlacedInput(RecommendationInput):
@@ -45,7 +61,8 @@ class PlacedInput(RecommendationInput):
         Field(title="Urgency", description="an emergency asks for places with an emergency department alone"),
     ] = Urgency.ROUTINE.value
     at: Annotated[
-        AwareDatetime | None,
+        Annotated[AwareDatetime, Strict(False)] | None,
+        BeforeValidator(_written),
         Field(
             title="Time", examples=["2026-12-01T10:30:00Z"],
             description="when the place is wanted, with its offset from UTC; if omitted, opening hours are not considered",

@@ -101,6 +101,8 @@ def evaluate(
         from service.cli.evaluation.comparison import evaluated
     except ModuleNotFoundError:
         raise click.UsageError(EXTRA) from None
+    if report is not None and not report.absolute().parent.is_dir():
+        raise click.UsageError(f"--report {report}: there is no folder {report.parent}; make it first.")
     model = api.model(reference)
     check_values(dict(values), model["labels"])
     scored = _scored(api, out, model, data, **how)

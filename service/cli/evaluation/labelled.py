@@ -31,7 +31,11 @@ class Labelled:
 
 
 def form_of(data: Path) -> str:
-    """What `data` is: `indexed`, `folder`, or a format of batches. Raises click.UsageError for another file."""
+    """What `data` is: `indexed`, `folder`, or a format of batches. Raises click.UsageError for others and empty ones."""
+    if data.is_file() and not data.stat().st_size:
+        raise click.UsageError(
+            f"{data} is empty: it needs a header and a row for each case, or a case a line."
+        )
     if data.suffix.lower() == ".zip" or any((data / name).is_file() for name in INDEXES):
         return INDEXED
     if data.is_dir():

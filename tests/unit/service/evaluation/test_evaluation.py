@@ -186,6 +186,25 @@ def test_a_value_that_means_no_label_is_refused_before_anything_is_scored(
     assert asked == ["GET"]
 
 
+@pytest.mark.parametrize(
+    ("content", "report", "said"),
+    [("", "page.html", "rows.csv is empty"), ("size,truth\n1,M\n", "none/page.html", "make it first")],
+)
+def test_an_empty_file_and_a_report_without_a_folder_are_refused_before_anything_is_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, report: str, said: str
+) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        assert request.method == "GET"
+        return httpx.Response(200, json={**MODEL, "labels": BINARY, "task": "tabular-classification"})
+
+    words = ["models", "evaluate", "m", "--data", str(tmp_path / "rows.csv"), "--label", "truth"]
+    given = ["--report", str(tmp_path / report), "--url", "http://api.test", "--key", "mq_x"]
+    assert main([*words, *given], transport=httpx.MockTransport(answered)) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_values_of_a_model_without_labels_are_not_compared() -> None:
     check_values({"yes": "1"}, [])
 
