@@ -1,12 +1,14 @@
 """Names and ranges of a table's columns from a file of rows, such as those that the model was trained with.
 
-Reads CSV with a header. A range is of the values in the file; whether others are plausible, only a person can know.
+Reads CSV with a header, also with semicolons or tabs and decimal commas. A range is of the values in the file; whether others
+are plausible, only a person can know.
 """
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +16,26 @@ from models.manifest import BundleRefused, Fault
 from models.table_guess import GuessedFeature, feature_name
 
 FEWEST_ROWS: Final = 10
+DELIMITERS: Final = ",;\t|"
+COMMA: Final = re.compile(r"[+-]?[0-9]+,(?![0-9]{3}$)[0-9]+")  # 10,000 may be ten thousand
 Column = list[float] | None  # None: some value is no number
 
 
-def with_ranges(features: Sequence[GuessedFeature], data: Path) -> list[GuessedFeature]:
+@dataclass(frozen=True)
+class RowsFile:
+    """A CSV file of rows: the character between its fields, detected if None, and its decimal mark."""
+
+    path: Path
+    delimiter: str | None = None
+    decimal: str = "."
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.path.name
+
+
+def with_ranges(features: Sequence[GuessedFeature], data: RowsFile) -> list[GuessedFeature]:
     """The features with the ranges of the columns of `data` that are called alike; numbers in other columns have none.
 
     If the graph does not name its columns, and the file has as many, they are taken in order, with the file's names.
@@ -54,11 +72,13 @@ def _ranged(feature: GuessedFeature, column: Column) -> GuessedFeature:
     return replace(feature, minimum=kind(low), maximum=kind(high))
 
 
-def _read(data: Path) -> tuple[list[str], list[Column]]:
+def _read(data: RowsFile) -> tuple[list[str], list[Column]]:
     """The names of the columns and their numbers; an empty field is none. Raises BundleRefused."""
     try:
-        with data.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
+        with data.path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            rows = csv.reader(file, delimiter=data.delimiter or _delimiter(first, data.decimal), strict=True)
             header = next(rows, [])
             lines = [row for row in rows if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -67,26 +87,33 @@ def _read(data: Path) -> tuple[list[str], list[Column]]:
         raise _refused(data, f"give a header and at least {FEWEST_ROWS} rows; it has {len(lines)}")
     if any(len(row) != len(header) for row in lines):
         raise _refused(
-            data, "its rows differ in their number of fields: write it with a comma between fields"
+            data, "its rows differ in their number of fields: say with --delimiter what stands between them"
         )
-    return header, [_numbers(column) for column in zip(*lines, strict=True)]
+    if data.decimal == "." and any(COMMA.fullmatch(text.strip()) for row in lines for text in row):
+        raise _refused(data, "it has numbers with a decimal comma: add --decimal ,")
+    return header, [_numbers(column, data.decimal) for column in zip(*lines, strict=True)]
 
 
-def _numbers(column: Sequence[str]) -> Column:
+def _delimiter(header: str, decimal: str) -> str:
+    """The likeliest delimiter of a file: the one that is the most frequent in its header."""
+    return max(DELIMITERS.replace(decimal, ""), key=header.count)
+
+
+def _numbers(column: Sequence[str], decimal: str) -> Column:
     try:
-        return list(_finite(column))
+        return list(_finite(column, decimal))
     except ValueError:
         return None
 
 
-def _finite(column: Sequence[str]) -> Iterator[float]:
+def _finite(column: Sequence[str], decimal: str) -> Iterator[float]:
     """The numbers of a column. Raises ValueError at a field that holds none."""
     for text in filter(None, map(str.strip, column)):
-        number = float(text)
-        if not math.isfinite(number):
+        number = float(text.replace(decimal, "."))
+        if not math.isfinite(number) or (decimal != "." and "." in text):
             raise ValueError(text)
         yield number
 
 
-def _refused(data: Path, reason: str) -> BundleRefused:
+def _refused(data: RowsFile, reason: str) -> BundleRefused:
     return BundleRefused(Fault(data.name, "data_unusable", reason))

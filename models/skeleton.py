@@ -17,7 +17,7 @@ import onnx
 
 from models.bundle import CARD_NAME
 from models.class_order import Classes, class_ids, column_classes
-from models.column_ranges import with_ranges
+from models.column_ranges import RowsFile, with_ranges
 from models.golden import FEWEST_CASES
 from models.golden_cases import GOLDEN_NAME
 from models.graph import external_locations, node_fault, read_signature, repeated_fault
@@ -75,7 +75,7 @@ class _Guess:
     classes: Classes = ()  # of the graph, where they are not the ids of labels
 
 
-def write_skeleton(model: Path, folder: Path, name: str, data: Path | None = None) -> Skeleton:
+def write_skeleton(model: Path, folder: Path, name: str, data: RowsFile | None = None) -> Skeleton:
     """Write a bundle for the ONNX file `model` into the new `folder`, for a table with the ranges of the rows in `data`.
 
     Raises BundleRefused or FileExistsError.
@@ -154,7 +154,7 @@ def _copy_beside(source: Path, folder: Path, location: str) -> None:
     shutil.copyfile(path, folder / location)
 
 
-def _guessed(signature: Signature, content: Any, folder: Path, data: Path | None) -> _Guess:
+def _guessed(signature: Signature, content: Any, folder: Path, data: RowsFile | None) -> _Guess:
     """The pipeline that the shapes suggest. Raises BundleRefused if there is none, or if `data` does not fit it."""
     inputs = signature.inputs
     if table := text_table(signature, content.graph, folder):
@@ -178,7 +178,7 @@ def _guessed(signature: Signature, content: Any, folder: Path, data: Path | None
     return guess
 
 
-def _of_table(inputs: Sequence[Tensor], graph: Any, data: Path | None) -> _Guess:
+def _of_table(inputs: Sequence[Tensor], graph: Any, data: RowsFile | None) -> _Guess:
     features = guessed_features(inputs, graph)
     features = features if data is None else with_ranges(features, data)
     guess = _Guess(TABLE, mapped(features, inputs))
@@ -210,7 +210,7 @@ def _of_table(inputs: Sequence[Tensor], graph: Any, data: Path | None) -> _Guess
     return guess
 
 
-def _on_ranges(features: Sequence[GuessedFeature], data: Path | None) -> Iterator[str]:
+def _on_ranges(features: Sequence[GuessedFeature], data: RowsFile | None) -> Iterator[str]:
     """Comments for the manifest: where ranges are from, and what lacks one."""
     if data is not None:
         yield f"# minimum and maximum are those of {data.name}: widen them to what is plausible"
@@ -218,7 +218,7 @@ def _on_ranges(features: Sequence[GuessedFeature], data: Path | None) -> Iterato
         yield f"# {FILL_RANGES}"
 
 
-def _of_regression(signature: Signature, graph: Any, data: Path | None) -> _Guess:
+def _of_regression(signature: Signature, graph: Any, data: RowsFile | None) -> _Guess:
     """A graph of numbers that are no scores: of one number a row of a table, or any. Raises BundleRefused."""
     given = [tensor for tensor in signature.outputs if tensor.element in _NUMBERS]
     place = f"{MANIFEST_NAME}: parameters"

@@ -11,7 +11,7 @@ import click
 
 from service.cli.evaluation.command import evaluate
 from service.cli.exits import ExitCode
-from service.cli.options import InOrder, json_option, over_api, over_installation
+from service.cli.options import Delimiter, InOrder, json_option, over_api, over_installation
 from service.cli.output import Output
 from service.cli.quantizing import quantize
 from service.cli.refitting.command import refit
@@ -84,8 +84,26 @@ def show_model(api: ApiClient, out: Output, reference: str, part: str | None) ->
     metavar="ROWS.csv",
     help="Rows of a table, from which names and ranges of columns are taken; no row is kept.",
 )
+@click.option(
+    "--decimal", type=click.Choice([".", ","]), help="Decimal mark of the rows; a point if omitted."
+)
+@click.option(
+    "--delimiter",
+    type=Delimiter(),
+    metavar="D",
+    help="Between the fields of the rows: a character, or `tab`; detected if omitted.",
+)
 @json_option
-def new_bundle(folder: Path, model: Path, name: str | None, data: Path | None, as_json: bool) -> int:
+def new_bundle(
+    folder: Path,
+    *,
+    model: Path,
+    name: str | None,
+    data: Path | None,
+    decimal: str | None,
+    delimiter: str | None,
+    as_json: bool,
+) -> int:
     """Create a bundle from an ONNX file; list what is left to fill in.
 
     Reads the graph, guesses the pipeline, and writes manifest.toml, golden.json and CARD.md into the new FOLDER.
@@ -95,14 +113,19 @@ def new_bundle(folder: Path, model: Path, name: str | None, data: Path | None, a
     Example:
       medqueue models new sepsis-risk --from exported.onnx
       medqueue models new sepsis-risk --from exported.onnx --data training-rows.csv
+      medqueue models new sepsis-risk --from exported.onnx --data rows.csv --delimiter ';' --decimal ,
     """
     from models.bundle import BundleRefused
+    from models.column_ranges import RowsFile
     from models.skeleton import write_skeleton
     from service.cli import tables
 
+    if data is None and (decimal or delimiter):
+        raise click.UsageError("--decimal and --delimiter are of the rows in --data: name the file.")
     out = Output(as_json=as_json)
+    rows = None if data is None else RowsFile(data, delimiter, decimal or ".")
     try:
-        found = write_skeleton(model, folder, name or folder.name, data)
+        found = write_skeleton(model, folder, name or folder.name, rows)
     except FileExistsError:
         raise click.UsageError(f"{folder} is there already: name a new folder.") from None
     except BundleRefused as refused:

@@ -188,3 +188,16 @@ def over_installation(function: Callable[..., int]) -> Callable[..., int]:
             return function(installation, Output(as_json=as_json), **values)
 
     return run
+
+
+class Delimiter(click.ParamType[str]):
+    r"""One character; a tab may be written `tab` or `\t`."""
+
+    name = "character"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The character."""
+        character = "\t" if value in {"tab", r"\t"} else str(value)
+        if len(character) != 1:
+            self.fail("give one character, or `tab`", param, ctx)
+        return character

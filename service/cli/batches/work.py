@@ -13,13 +13,12 @@ import click
 
 from service.cli.batches.sources import FORMATS, format_of
 from service.cli.batches.zones import machine_zone
-from service.cli.options import model_options
+from service.cli.options import Delimiter, model_options
 
 if TYPE_CHECKING:
     from service.cli.client import Json
 
 OUTPUTS = ("ndjson", "parquet", "csv")  # a test compares them with OutputFormat
-TAB = "\t"
 ARCHIVES = frozenset({"zip", "tar"})
 
 
@@ -110,19 +109,6 @@ class OnError(click.ParamType[Any]):
         if not (value.isascii() and value.isdecimal() and len(value) <= MOST_DIGITS) or not int(value):
             self.fail("say continue, stop, or after how many failed rows to stop, such as 100", param, ctx)
         return {"stop_after": int(value)}
-
-
-class Delimiter(click.ParamType[str]):
-    r"""One character; a tab may be written `tab` or `\t`."""
-
-    name = "character"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The character."""
-        character = TAB if value in {"tab", r"\t"} else str(value)
-        if len(character) != 1:
-            self.fail("give one character, or `tab`", param, ctx)
-        return character
 
 
 WORK_OPTIONS = (

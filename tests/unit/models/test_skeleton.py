@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle, publishable, sealed
+from models.column_ranges import RowsFile
 from models.golden import FEWEST_CASES
 from models.manifest import FILL_IN, BundleRefused, ModelManifest
 from models.sandbox import CpuRun
@@ -371,7 +372,7 @@ def test_a_skeleton_of_a_table_asks_for_ranges_or_has_those_of_a_file(tmp_path: 
     data = tmp_path / "rows.csv"
     data.write_text("length,width,petal,stem\n" + "".join(f"{row},2.5,{row / 2},0\n" for row in range(10)))
     folder = tmp_path / "own"
-    write_skeleton(FILES / "sklearn-tensor.onnx", folder, "own", data)
+    write_skeleton(FILES / "sklearn-tensor.onnx", folder, "own", RowsFile(data))
     text = (folder / "manifest.toml").read_text()
     assert "# minimum and maximum are those of rows.csv: widen them" in text
     assert advice in text, "two columns are all alike"
@@ -384,5 +385,5 @@ def test_rows_are_refused_for_a_graph_that_takes_none(tmp_path: Path) -> None:
     onnx.save(image_graph(["n", 3, 64, 64]), tmp_path / "m.onnx")
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     with pytest.raises(BundleRefused, match="the graph takes no table"):
-        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own", tmp_path / "rows.csv")
+        write_skeleton(tmp_path / "m.onnx", tmp_path / "own", "own", RowsFile(tmp_path / "rows.csv"))
     assert not (tmp_path / "own").exists()
