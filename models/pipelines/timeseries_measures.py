@@ -2,7 +2,8 @@
 
 Charts hold artefacts: a pressure of 0 while a catheter is flushed. So single values have wide ranges, and the median of a
 series the narrower, usual one: that shows a heart rate of 0 throughout, a height in metres, or glucose in mmol/L. Where the
-values of another unit may occur, their decimals tell: urea of 7.1 mmol/L where BUN is charted in whole mg/dL. What only few
+values of another unit may occur, their decimals tell together with a low median: urea of 7.1 and 6.4 mmol/L where BUN is
+charted in whole mg/dL. Decimals alone tell nothing: one hospital charts a weight as 72.3 kg, another as 72.26. What only few
 patients have is no fault but a doubt: from such a series the model abstains.
 """
 
@@ -22,6 +23,10 @@ from models.pipelines.contract import FieldFault
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 """Known values by the name of their measure: (hours since the start, value), in the order of the times."""
+
+FEWEST_LONGER = (
+    2  # different values: in set A of the 2012 challenge, all series with more decimals had a single value
+)
 
 
 class SuspectUnit(ManifestTable):
@@ -65,6 +70,9 @@ class Measure(ManifestTable):
     most_change: float | None = Field(None, ge=0, description="greatest difference within a series")
     not_below: str | None = Field(None, description="the measure whose median it must reach")
     decimals: int | None = Field(None, ge=0, le=9, description="most decimals of most values of a series")
+    decimals_to_median: float | None = Field(
+        None, description="greatest median at which more decimals are those of another unit"
+    )
     suspect_units: Annotated[tuple[SuspectUnit, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
@@ -76,6 +84,8 @@ class Measure(ManifestTable):
         low, high = self.usual
         if not self.minimum <= low < high <= self.maximum:
             raise ValueError("usual_minimum and usual_maximum must be within minimum and maximum")
+        if (self.decimals is None) != (self.decimals_to_median is None):
+            raise ValueError("give decimals and decimals_to_median together, or neither")
         return self
 
     @property
@@ -106,6 +116,14 @@ class Measure(ManifestTable):
         if self.whole:
             return math.floor((low + high) / 2)
         return round((low + high) / 2, 9 if self.decimals is None else self.decimals)
+
+    def has_decimals_of_another_unit(self, values: Sequence[float]) -> bool:
+        """Whether most of the values, not empty, have more decimals than are charted, several differ, and the median is low."""
+        if self.decimals is None or self.decimals_to_median is None:
+            return False
+        longer = {value for value in values if has_decimals([value], self.decimals, share=0.0)}
+        several = len(longer) >= FEWEST_LONGER and has_decimals(values, self.decimals, share=0.5)
+        return several and median(values) <= self.decimals_to_median
 
     def doubts(self, values: Sequence[float]) -> Iterator[str]:
         """In which other units a series of accepted values, not empty, may be, in words."""
@@ -158,10 +176,13 @@ def _faults_of_measure(measure: Measure, series: Series) -> Iterator[FieldFault]
     if measure.most_change is not None and max(values) - min(values) > measure.most_change:
         limit = f"by at most {measure.most_change:g}{units.after(measure.unit)}"
         yield _unusual(f"{measure.name} may differ {limit} in one patient: send the one that is right.")
-    if measure.decimals is not None and has_decimals(values, measure.decimals, share=0.5):
+    if measure.has_decimals_of_another_unit(values):
+        plural = "" if measure.decimals == 1 else "s"
+        longer = f"more than {measure.decimals} decimal{plural}" if measure.decimals else "decimals"
+        places = f"{measure.decimals} decimal{plural}" if measure.decimals else "whole numbers"
         detail = (
-            f"Most values of {measure.name} have more than {measure.decimals} decimals, as values of another unit have: "
-            f"send them in{units.after(measure.unit)}, rounded to {measure.decimals} decimals."
+            f"Most values of {measure.name} have {longer}, and their median is low, which suggests another unit: "
+            f"send them in{units.after(measure.unit)}, rounded to {places}."
         )
         yield FieldFault("/observations", FieldCode.INVALID_VALUE, detail)
     if (lower := series.get(measure.not_below or "")) and middle < median([value for _, value in lower]):

@@ -10,7 +10,8 @@ class Measure(NamedTuple):
 
     Its range holds every value of the training set but decimal points that were left out. The usual range of the median leaves
     out what no patient of that set had for two days, with some room, or what is another unit. `decimals` are those that its
-    values have there, of measures that another unit might be accepted of.
+    values have there (of creatinine one more), of measures that a unit with smaller numbers might be accepted of, and
+    `decimals_to_median` lies above the medians in that unit: of urea in mmol/L, pressures in kPa, enzymes in ukat/L.
     """
 
     name: str
@@ -25,22 +26,53 @@ class Measure(NamedTuple):
     most_change: float | None = None
     not_below: str | None = None
     decimals: int | None = None
+    decimals_to_median: float | None = None
 
 
 MEASURES = [
     Measure("Age", "Age", "a", 0, 120, usual_minimum=16, most_change=10),
     Measure("Gender", "Gender: 0 female, 1 male", "1", 0, 1, whole=True, most_change=0),
     Measure("Height", "Height", "cm", 0, 450, usual_minimum=100, most_change=0),
-    Measure("Weight", "Weight", "kg", 0, 400, usual_minimum=20, decimals=1),
+    Measure("Weight", "Weight", "kg", 0, 400, usual_minimum=20),
     Measure("Albumin", "Albumin", "g/dL", 0, 10),
-    Measure("ALP", "Alkaline phosphatase", "[IU]/L", 0, 5000, decimals=0),
-    Measure("ALT", "Alanine transaminase", "[IU]/L", 0, 30000, decimals=0),
-    Measure("AST", "Aspartate transaminase", "[IU]/L", 0, 50000, decimals=0),
-    Measure("Bilirubin", "Bilirubin", "mg/dL", 0, 50, decimals=1),
-    Measure("BUN", "Blood urea nitrogen", "mg/dL", 0, 300, decimals=0),
+    Measure(
+        "ALP", "Alkaline phosphatase", "[IU]/L", 0, 5000, usual_minimum=8, decimals=0, decimals_to_median=30
+    ),
+    Measure(
+        "ALT",
+        "Alanine transaminase",
+        "[IU]/L",
+        0,
+        30000,
+        usual_minimum=1.5,
+        decimals=0,
+        decimals_to_median=100,
+    ),
+    Measure(
+        "AST",
+        "Aspartate transaminase",
+        "[IU]/L",
+        0,
+        50000,
+        usual_minimum=3,
+        decimals=0,
+        decimals_to_median=100,
+    ),
+    Measure("Bilirubin", "Bilirubin", "mg/dL", 0, 50),
+    Measure("BUN", "Blood urea nitrogen", "mg/dL", 0, 300, decimals=0, decimals_to_median=50),
     Measure("Cholesterol", "Cholesterol", "mg/dL", 0, 1000, usual_minimum=15),
-    Measure("Creatinine", "Creatinine", "mg/dL", 0, 25, decimals=1),
-    Measure("DiasABP", "Diastolic arterial pressure, invasive", "mm[Hg]", 0, 300, decimals=0),
+    Measure(
+        "Creatinine", "Creatinine", "mg/dL", 0, 25, usual_minimum=0.12, decimals=2, decimals_to_median=0.5
+    ),
+    Measure(
+        "DiasABP",
+        "Diastolic arterial pressure, invasive",
+        "mm[Hg]",
+        0,
+        300,
+        decimals=0,
+        decimals_to_median=20,
+    ),
     Measure("FiO2", "Fraction of inspired oxygen", "1", 0.15, 1),
     Measure("GCS", "Glasgow coma score", "1", 3, 15, whole=True),
     Measure("Glucose", "Glucose", "mg/dL", 5, 2000, usual_minimum=30),
@@ -48,29 +80,64 @@ MEASURES = [
     Measure("HCT", "Haematocrit", "%", 3, 80, usual_minimum=12),
     Measure("HR", "Heart rate", "/min", 0, 350, usual_minimum=30, usual_maximum=200),
     Measure("K", "Potassium", "mmol/L", 0.5, 30, usual_minimum=1.5, usual_maximum=10),
-    Measure("Lactate", "Lactate", "mmol/L", 0, 30, usual_maximum=25, decimals=1),
-    Measure("MAP", "Mean arterial pressure, invasive", "mm[Hg]", 0, 350, not_below="DiasABP", decimals=0),
+    Measure("Lactate", "Lactate", "mmol/L", 0, 30, usual_maximum=25),
+    Measure(
+        "MAP",
+        "Mean arterial pressure, invasive",
+        "mm[Hg]",
+        0,
+        350,
+        not_below="DiasABP",
+        decimals=0,
+        decimals_to_median=25,
+    ),
     Measure("MechVent", "Mechanical ventilation: 1", "1", 0, 1, whole=True),
-    Measure("Mg", "Magnesium", "mg/dL", 0, 15, usual_minimum=0.4, usual_maximum=8, decimals=1),
+    Measure(
+        "Mg",
+        "Magnesium",
+        "mg/dL",
+        0,
+        15,
+        usual_minimum=0.4,
+        usual_maximum=8,
+        decimals=1,
+        decimals_to_median=1.5,
+    ),
     Measure("Na", "Sodium", "mmol/L", 80, 200, usual_minimum=100, usual_maximum=185),
-    Measure("NIDiasABP", "Diastolic arterial pressure, cuff", "mm[Hg]", 0, 300, decimals=0),
+    Measure(
+        "NIDiasABP", "Diastolic arterial pressure, cuff", "mm[Hg]", 0, 300, decimals=0, decimals_to_median=20
+    ),
     Measure("NIMAP", "Mean arterial pressure, cuff", "mm[Hg]", 0, 350, not_below="NIDiasABP"),
     Measure(
-        "NISysABP", "Systolic arterial pressure, cuff", "mm[Hg]", 0, 350, not_below="NIDiasABP", decimals=0
+        "NISysABP",
+        "Systolic arterial pressure, cuff",
+        "mm[Hg]",
+        0,
+        350,
+        not_below="NIDiasABP",
+        decimals=0,
+        decimals_to_median=30,
     ),
-    Measure("PaCO2", "Arterial carbon dioxide", "mm[Hg]", 0, 200, usual_minimum=10, decimals=0),
-    Measure("PaO2", "Arterial oxygen", "mm[Hg]", 0, 800, usual_minimum=20, decimals=0),
+    Measure("PaCO2", "Arterial carbon dioxide", "mm[Hg]", 0, 200, usual_minimum=10),
+    Measure("PaO2", "Arterial oxygen", "mm[Hg]", 0, 800, usual_minimum=20, decimals=0, decimals_to_median=60),
     Measure("pH", "Arterial pH", "[pH]", 6, 8.5, usual_minimum=6.7, usual_maximum=7.9),
     Measure("Platelets", "Platelets", "10*3/uL", 0, 3000),
     Measure("RespRate", "Respiration rate", "/min", 0, 120, usual_minimum=5, usual_maximum=60),
     Measure("SaO2", "Oxygen saturation", "%", 10, 100, usual_minimum=40),
     Measure(
-        "SysABP", "Systolic arterial pressure, invasive", "mm[Hg]", 0, 350, not_below="DiasABP", decimals=0
+        "SysABP",
+        "Systolic arterial pressure, invasive",
+        "mm[Hg]",
+        0,
+        350,
+        not_below="DiasABP",
+        decimals=0,
+        decimals_to_median=30,
     ),
     Measure("Temp", "Temperature", "Cel", -20, 45, None, usual_minimum=30, usual_maximum=42),
     Measure("TroponinI", "Troponin I", "ug/L", 0, 100),
-    Measure("TroponinT", "Troponin T", "ug/L", 0, 50, decimals=2),
-    Measure("Urine", "Urine since the last value", "mL", 0, 15000, decimals=0),
+    Measure("TroponinT", "Troponin T", "ug/L", 0, 50),
+    Measure("Urine", "Urine since the last value", "mL", 0, 15000, decimals=0, decimals_to_median=2),
     Measure("WBC", "White blood cells", "10*3/uL", 0, 500),
 ]
 

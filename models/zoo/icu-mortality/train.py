@@ -6,16 +6,18 @@ Parameter, Value) and `Outcomes-a.txt`. About five minutes on one core; seeds fi
 
 Gradient boosting on summaries of each parameter, of all patients whose single values are within the ranges. Figures are
 of those whose whole series the pipeline accepts, too. From which stays it abstains, because too little was measured or a
-parameter looks to be in another unit, is chosen on four fifths of the patients and measured on the others. The shipped
+parameter looks to be in another unit, is chosen on four fifths of the patients and measured on the others. `measure` counts
+that again, with the rules of today, and leaves the figures of probabilities as they were measured in training. The shipped
 model is the mean, in log odds, of five ensembles of trees, each trained without a fifth of the patients; every figure is
 of the ensemble that did not see the patient.
 """
 
 import csv
 import gzip
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn
@@ -216,7 +218,7 @@ def train(data: Path) -> None:
     limit = round(float(np.quantile(scores.novelty, 1 - FALSE_ALARMS)), 3)
     report = figures(found[accepted], truth[accepted], scores.plain[accepted]) | {
         "patients": len(truth), "refused": refused, "deaths": int(truth.sum()), "novelty_limit": limit,
-        "scored": int(accepted.sum()), "scored_deaths": int(truth[accepted].sum()),
+        "accepted": int(accepted.sum()), "scored": int(accepted.sum()), "scored_deaths": int(truth[accepted].sum()),
         "false_alarm_rate": float((scores.novelty[accepted] >= limit).mean()),
         "catch_rate": float((novelty_of(drawn(summary), center, spread) >= limit).mean()),
         "subgroups": subgroups(summary[accepted], found[accepted], truth[accepted]),
@@ -225,25 +227,37 @@ def train(data: Path) -> None:
     save(graph_of(scores.members, slope, offset, center, spread), HERE / "model.onnx")
     report["parity"] = parity_of(summary[:400], scores.members, (slope, offset), (center, spread))
     report |= {"scikit_learn": sklearn.__version__, "seed": SEED}
-    usable, told = usable_of(stays), rounded(report)
+    write(report, usable_of(stays))
+    write_golden(HERE, GOLDEN)
+
+
+def write(report: Mapping[str, object], usable: Sequence[Stay]) -> None:
+    """Write metrics, manifest and card, with limits that are chosen on accepted stays."""
+    told, enough = rounded(report), limits(usable)
     assert isinstance(told, dict)
-    enough = limits(usable)
     write_report(
         HERE, report, measures=measures_toml(suspect_units(usable)), shortest_hours=float(SHORTEST_HOURS),
         completeness=toml(enough), units_table=units_table(told["wrong_units"]),
         incomplete_table=incomplete_table(told["incomplete"]),
         **{f"fewest_{number}": each.fewest for number, each in enumerate(enough.groups)}, fewest_hours=enough.fewest_hours,
     )  # fmt: skip
-    write_golden(HERE, GOLDEN)
+
+
+def measure(data: Path) -> None:
+    """Count again which stays are refused, and from which it abstains for its input, by the ranges and rules of today."""
+    stays, refused = read_stays(data)
+    usable, report = usable_of(stays), json.loads((HERE / "metrics.json").read_text())
+    counts, _, _ = doubted(stays)
+    for kind, share_caught in counts.pop("caught").items():
+        report["incomplete"][kind]["abstained"] = share_caught
+    write(report | counts | {"accepted": len(usable), "refused": refused}, usable)
 
 
 def abstentions(stays: Stays, scores: Scores, scaling: tuple[float, float], novel: Rule) -> dict[str, object]:
     """From which accepted stays it abstains, as they are, incomplete, and in wrong units; limits are of other folds."""
-    usable, truth = usable_of(stays), stays.truth[stays.accepted]
-    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(truth, truth))
-    caught, missed = completeness_figures(usable, NAMES, folds, SEED)
-    strict = pipeline(measures=[each._asdict() for each in MEASURES], shortest_hours=SHORTEST_HOURS)
-    wrong_units, suspected = unit_figures(strict.parameters.measures, usable, folds)
+    truth = stays.truth[stays.accepted]
+    counts, missed, suspected = doubted(stays)
+    caught = counts.pop("caught")
     found, died = risk(scores.odds[stays.accepted], *scaling), truth == 1
     abstained, threshold = novel[stays.accepted] | missed | suspected, threshold_of(found, truth)
     answered = ~abstained
@@ -255,12 +269,25 @@ def abstentions(stays: Stays, scores: Scores, scaling: tuple[float, float], nove
         for kind, odds in scores.incomplete.items()
     }
     return {
-        "too_little_measured": share(missed), "too_little_measured_died": share(missed[died]),
-        "suspected_unchanged": share(suspected), "abstained": share(abstained), "abstained_died": share(abstained[died]),
+        **counts, "abstained": share(abstained), "abstained_died": share(abstained[died]),
         "answered_auc": auc_with_interval(found[answered], truth[answered], int(answered.sum()), seed=SEED)[0],
         "answered_event_1": event_1(found[answered], truth[answered], threshold),
-        "incomplete": incomplete, "wrong_units": wrong_units,
+        "incomplete": incomplete,
     }  # fmt: skip
+
+
+def doubted(stays: Stays) -> tuple[dict[str, Any], Rule, Rule]:
+    """Figures of accepted stays, and of which too little is measured or a unit looks wrong [n]; limits are of other folds."""
+    usable, truth = usable_of(stays), stays.truth[stays.accepted]
+    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(truth, truth))
+    caught, missed = completeness_figures(usable, NAMES, folds, SEED)
+    strict = pipeline(measures=[each._asdict() for each in MEASURES], shortest_hours=SHORTEST_HOURS)
+    wrong_units, suspected = unit_figures(strict.parameters.measures, usable, folds)
+    counts = {
+        "too_little_measured": share(missed), "too_little_measured_died": share(missed[truth == 1]),
+        "suspected_unchanged": share(suspected), "wrong_units": wrong_units, "caught": caught,
+    }  # fmt: skip
+    return counts, missed, suspected
 
 
 def usable_of(stays: Stays) -> list[Stay]:

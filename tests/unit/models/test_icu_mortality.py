@@ -1,7 +1,8 @@
 """The bundled model of stays in intensive care refuses what is no stay of two days, or no patient at all."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ STAY: list[Row] = json.loads((FOLDER / "golden.json").read_text())["cases"][0]["
 LATE = "47:58"
 
 
-def all_of(name: str, change: Callable[[float], float]) -> list[Row]:
-    return [{**row, "value": change(row["value"])} if row["parameter"] == name else row for row in STAY]
+def all_of(name: str, change: Callable[[float], float], rows: Sequence[Row] = STAY) -> list[Row]:
+    return [{**row, "value": change(row["value"])} if row["parameter"] == name else row for row in rows]
 
 
 def with_one(name: str, *values: float) -> list[Row]:
@@ -70,6 +71,8 @@ def test_a_part_of_a_stay_is_refused(first: str, end: str) -> None:
 @pytest.mark.parametrize(
     "rows",
     [
+        with_one("Weight", 72.26),  # decimals alone are no sign of another unit
+        all_of("Lactate", lambda value: value + 0.31),
         with_one("HR", 0),  # an artefact, as the charts have
         with_one("NISysABP", 0),
         with_one("Age", 74),  # stays of the files have several
@@ -115,14 +118,15 @@ def test_a_stay_that_lacks_what_nearly_all_have_is_not_answered(without: set[str
         ("NISysABP", 0.1333, 1),  # kPa
         ("NIMAP", 0.1333, 1),
         ("Creatinine", 0.0884, 3),  # mmol/L
-        ("Lactate", 9.008, 2),  # mg/dL
-        ("Weight", 2.2046, 2),  # pounds
+        ("ALT", 1 / 60, 2),  # ukat/L
     ],
 )
 def test_values_of_a_wrong_unit_are_refused_by_their_decimals_or_each_other(
     name: str, factor: float, decimals: int
 ) -> None:
-    wrong = all_of(name, lambda value: round((value + 0.3 * (name == "Weight")) * factor, decimals))
+    rows = with_one("ALT", 30) if name == "ALT" else STAY
+    more = cycle((0, 2))  # the values of a patient differ
+    wrong = all_of(name, lambda value: round((value + next(more)) * factor, decimals), rows)
     assert refusals(wrong) <= {"invalid_value", "out_of_range"}
 
 

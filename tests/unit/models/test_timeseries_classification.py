@@ -1,5 +1,6 @@
 """Series of measurements: what the graph is fed, and which series are refused with which words."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -187,14 +188,35 @@ def test_a_measure_may_not_be_below_another() -> None:
     summary(("00:00", "HR", 30.0), measures=measures)
 
 
-def test_values_with_more_decimals_than_are_charted_are_refused() -> None:
-    measures = [{**HR, "decimals": 0}, {**TEMP, "decimals": 1}]
+def test_values_with_more_decimals_than_are_charted_are_refused_if_several_are_low() -> None:
+    measures = [
+        {**HR, "decimals": 0, "decimals_to_median": 10},
+        {**TEMP, "decimals": 1, "decimals_to_median": 37},
+    ]
     hours = ("00:00", "01:00", "02:00")
-    for name, values in (("HR", (7.1, 6.2, 70.0)), ("Temp", (37.22, 36.61, 37.1))):
+    for name, values, told in (
+        ("HR", (7.1, 6.2, 70.0), "have decimals, and their median is low, .*rounded to whole numbers"),
+        ("Temp", (36.22, 36.61, 36.1), "have more than 1 decimal, .*rounded to 1 decimal"),
+    ):
         rows = [(time, name, value) for time, value in zip(hours, values, strict=True)]
         assert refusal(*rows, measures=measures) == [("/observations", "invalid_value")]
-    for name, values in (("HR", (7.1, 62.0, 70.0)), ("Temp", (0.1 + 36.2, 36.6, 37.1))):
-        summary(*((time, name, value) for time, value in zip(hours, values, strict=True)), measures=measures)
+        with pytest.raises(InputRejected) as caught:
+            summary(*rows, measures=measures)
+        assert re.search(told, caught.value.faults[0].detail)
+    for name, several in (
+        ("HR", (7.1, 62.0, 70.0)),  # few have decimals
+        ("HR", (7.1, 7.1, 7.1)),  # one value, copied
+        ("HR", (71.5, 62.5, 70.5)),  # too high for the other unit
+        ("Temp", (0.1 + 36.2, 36.6, 36.1)),
+    ):
+        rows = [(time, name, value) for time, value in zip(hours, several, strict=True)]
+        summary(*rows, measures=measures)
+
+
+def test_decimals_tell_another_unit_together_with_a_median_alone() -> None:
+    with pytest.raises(ManifestInvalid) as caught:
+        pipeline(measures=[{**HR, "decimals": 0}, TEMP])
+    assert "decimals and decimals_to_median together" in caught.value.faults[0].detail
 
 
 def answer(*rows: Row, **parameters: Any) -> dict[str, Any]:
