@@ -46,6 +46,13 @@ def test_the_codes_of_the_source_name_the_drugs() -> None:
     assert answer(history=["rxnorm:4603"])["known"] == 1
 
 
+@pytest.mark.parametrize(
+    "word", ["adult", "carbonate", "ferrous", "hydroxide", "oxide", "pneumococcal", "syrg", "vitamin"]
+)
+def test_a_part_of_a_name_is_no_drug(word: str) -> None:
+    assert answer(history=[word])["unknown"] == [{"field": "history", "code": word}]
+
+
 def test_every_drug_is_known_to_the_rule_that_reviews_it() -> None:
     assert [drug for drug in DRUGS if not SAFETY.ingredients.named(drug)] == []
 
