@@ -17,11 +17,12 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, PlainValidator, model_validator
 
 from models.manifest import ManifestTable, Text
-from models.manifest_words import SNAKE_CASE, UCUM_CODE
+from models.manifest_words import SNAKE_CASE
 from models.pipelines.contract import ReadFile
 from models.pipelines.features.numbers import Bound
 from models.pipelines.item_catalogue import folded, listed, read_lines, unusable
 from models.pipelines.side_files import SideFile
+from models.ucum import Unit
 
 MOST_CODES: Final = 1000
 LONGEST_CODE: Final = 300
@@ -75,7 +76,7 @@ class NumberField(ContextField):
     """A number within a range. With `bins`, its column is that of the interval it lies in, lower bound included."""
 
     type: Literal["number"]
-    unit: Annotated[str, Field(pattern=UCUM_CODE)] = "1"
+    unit: Unit = "1"
     minimum: Bound
     maximum: Bound
     bins: Annotated[tuple[Bound, ...], Field(max_length=100, strict=False)] = ()

@@ -36,6 +36,7 @@ from models.pipelines.schema_columns import COLUMN
 from models.pipelines.table_input import TableParameters
 from models.pipelines.typed import TypedResult
 from models.pipelines.typed_schemas import derived_schema
+from models.ucum import Unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +74,7 @@ class RegressionParameters(TableParameters):
     """The `[parameters]` table of a tabular regression manifest. `title` is the quantity, `unit` a UCUM code ("1": none)."""
 
     title: Text
-    unit: Annotated[str, Field(pattern=r"^\S+$")] = "1"
+    unit: Unit = "1"
     system: Annotated[str | None, Field(pattern=r"^(https?://|urn:)\S+$")] = None
     code: Text | None = None
     range: ValueRange | None = None

@@ -20,6 +20,7 @@ from models import units
 from models.field_codes import FieldCode
 from models.manifest import ManifestTable, Text
 from models.pipelines.contract import FieldFault
+from models.ucum import Unit
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 """Known values by the name of their measure: (hours since the start, value), in the order of the times."""
@@ -60,7 +61,7 @@ class Measure(ManifestTable):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
     title: Text
-    unit: str = "1"
+    unit: Unit = "1"
     minimum: float
     maximum: float
     unknown: float | None = None

@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from models import units
 from models.field_codes import FieldCode
 from models.manifest import Text
-from models.manifest_words import UCUM_CODE
 from models.pipelines.contract import FieldFault
 from models.pipelines.features.table import FeatureTable, Stored, check_missing, with_example
 from models.pipelines.features.written import (
@@ -21,6 +20,7 @@ from models.pipelines.features.written import (
     meant,
     wanted_too,
 )
+from models.ucum import Unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ Whole = Annotated[int, Field(ge=-MOST_WHOLE, le=MOST_WHOLE)]
 class MeasuredFeature(FeatureTable):
     """A feature with a unit and a range. `unit` is a UCUM code ("1": none)."""
 
-    unit: Annotated[str, Field(pattern=UCUM_CODE)] = "1"
+    unit: Unit = "1"
     minimum: float
     maximum: float
 
