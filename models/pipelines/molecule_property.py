@@ -68,7 +68,9 @@ class Molecule(TypedResult):
     inchikey: str | None = Field(description="null where InChI does not know such molecules")
     formula: str
     weight: float = Field(
-        title="Monoisotopic mass", description="in u, of the commonest isotopes; not the average molar mass"
+        title="Monoisotopic mass",
+        description="in u, of the commonest isotopes; not the average molar mass",
+        json_schema_extra={"unit": "u"},
     )
     charge: int
     components: int = Field(description="as sent; one of them is scored")

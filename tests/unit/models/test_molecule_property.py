@@ -46,6 +46,12 @@ def pipeline(**parameters: Any) -> MoleculeProperty:
     return made
 
 
+def test_the_weight_of_a_molecule_has_its_name_and_unit_in_the_schema() -> None:
+    schema: Any = pipeline().result_schema()
+    weight = schema["$defs"]["Molecule"]["properties"]["weight"]
+    assert (weight["title"], weight["unit"]) == ("Monoisotopic mass", "u")
+
+
 def test_the_schema_says_which_class_a_probability_is_of() -> None:
     schema: Any = pipeline().result_schema()
     told = [each.get("description") for each in schema["$defs"]["Tasks"]["properties"].values()]
