@@ -242,7 +242,11 @@ def _refused(answer: Answer) -> str | None:
 def _unstorable(index: int, result: Result, pipeline: Pipeline) -> list[Fault]:
     """The fault of an answer that fails a job."""
     try:
-        stored_result(result, integer_fields(pipeline.result_schema()))
+        integers = integer_fields(pipeline.result_schema())
+    except (Exception, SystemExit):  # noqa: BLE001  an author's own: the check of schemas tells of it
+        integers = ()
+    try:
+        stored_result(result, integers)
     except PredictionInvalid as invalid:
         reason = f"a job with this answer is refused (prediction_invalid): {invalid.reason}"
         return [case_fault(index, "golden_failed", reason)]

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from uuid import UUID
@@ -36,7 +35,8 @@ log = structlog.get_logger()
 class LoadedModel:
     """A published model in memory, its bundle opened by its pipeline. `batch_limit` shrinks when a run is out of memory.
 
-    `golden` are rows to measure with. `retries_first`: whether the next claim takes jobs claimed before, or fresh ones.
+    `golden` are rows to measure with, `integers` the fields of a result that a batch has integer columns for.
+    `retries_first`: whether the next claim takes jobs claimed before, or fresh ones.
     """
 
     model: PublishedModel
@@ -46,11 +46,7 @@ class LoadedModel:
     batch_limit: int
     golden: Sequence[GoldenCase] = ()
     retries_first: bool = True
-
-    @cached_property
-    def result_integers(self) -> tuple[ResultField, ...]:
-        """The fields of a result that must fit into the integer columns of a batch."""
-        return integer_fields(self.pipeline.result_schema())
+    integers: Sequence[ResultField] = ()
 
 
 class ModelPool:
@@ -204,11 +200,20 @@ class ModelPool:
                 raise OutOfMemory from refused
             raise self.refusals.refuse(model, str(refused), MEND) from refused
 
+    def _integers(self, model: PublishedModel) -> Sequence[ResultField]:
+        """The integers among a result's fields. Raises ModelRefused if the schema of an author's own pipeline is none."""
+        try:
+            return integer_fields(model.pipeline.result_schema())
+        except Exception as fault:
+            reason = f"its result schema cannot be read ({type(fault).__name__})"
+            raise self.refusals.refuse(model, reason, MEND) from fault
+
     def _take_in(self, model: PublishedModel, bundle: Bundle, graph: Graphs) -> LoadedModel:
         began = time.perf_counter()
         scoring = self._opened(model, bundle)
         largest = model.manifest.runtime.max_batch
-        loaded = LoadedModel(model, model.pipeline, scoring, graph, largest, bundle.golden)
+        integers = self._integers(model)
+        loaded = LoadedModel(model, model.pipeline, scoring, graph, largest, bundle.golden, integers=integers)
         self._try_out(loaded, bundle)
         self.refusals.lift(model.id)
         with self._lock:

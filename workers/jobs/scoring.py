@@ -376,7 +376,7 @@ class Scorer:
         """The ending of a job with its sealed result, which lists the artifacts; those are sealed separately."""
         job, result, cipher = case.job, answer.result, self._ciphers.of(case.job.tenant_id)
         try:
-            content = stored_result(result, loaded.result_integers)
+            content = stored_result(result, loaded.integers)
         except PredictionInvalid as fault:
             log_cause(fault, model=loaded.model.name, jobs=[str(job.lease.id)])
             return Ending(job.lease, problem=BAD_PREDICTION)

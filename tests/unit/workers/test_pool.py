@@ -218,6 +218,18 @@ def test_warming_up_where_nothing_was_asked_for_loads_a_small_model(
     assert pool(shelf, runtime, tmp_path).warm_up() == ["d"]
 
 
+def test_a_model_whose_result_schema_cannot_be_read_is_refused(
+    shelf: Shelf,
+    runtime: CountingRuntime,
+    models: list[PublishedModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(type(models[0].pipeline), "result_schema", lambda _self: None)
+    with pytest.raises(ModelRefused, match="its result schema cannot be read"):
+        pool(shelf, runtime, tmp_path).get(models[0].id)
+
+
 def test_warming_up_loads_another_model_where_none_that_was_asked_for_can_be_loaded(
     shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
 ) -> None:
