@@ -101,9 +101,13 @@ def test_a_canceled_diagnosis_fails_its_plan_and_is_refused_afterwards(http: htt
     assert _refusal(http, body(diagnosis)) == [("/input/diagnosis/job", "predecessor_unfit")]
 
 
-def test_an_abstained_diagnosis_fails_its_plan_and_is_refused_afterwards(http: httpx.Client) -> None:
-    diagnosis = submit(http, xray(None))["id"]
-    failed = ended(http, submit(http, body(diagnosis))["id"])
+def test_an_abstained_diagnosis_fails_its_plan_and_is_refused_afterwards(
+    http: httpx.Client, stack: Stack
+) -> None:
+    with stack.workers_paused():  # or it may have abstained before the plan is submitted
+        diagnosis = submit(http, xray(None))["id"]
+        plan = submit(http, body(diagnosis))["id"]
+    failed = ended(http, plan)
     assert (failed["state"], failed["problem"]["code"]) == ("failed", "predecessor_failed")
     assert "abstained" in failed["problem"]["detail"]
     assert _refusal(http, body(diagnosis)) == [("/input/diagnosis/job", "predecessor_unfit")]
