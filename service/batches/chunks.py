@@ -262,7 +262,7 @@ def open_seek(cipher: Cipher, tenant_id: UUID, chunk_id: UUID, sealed: bytes) ->
 
 def _held(chunk: ClaimedChunk, owner: str) -> dict[str, Param]:
     """The parameters of settling.HELD and settling.LOCKED, and the chunk's holder."""
-    return {**vars(chunk.lease), "batch_id": chunk.batch_id, "actor": f"worker:{owner}"}
+    return {**chunk.lease._asdict(), "batch_id": chunk.batch_id, "actor": f"worker:{owner}"}
 
 
 def _table(part: dict[str, Any] | None) -> Jsonb | None:

@@ -269,7 +269,7 @@ def _claimed(row: Row) -> ClaimedStep:
 
 def _held(step: ClaimedStep, owner: str) -> dict[str, Param]:
     """The parameters of settling.HELD and settling.LOCKED, and the step's holder."""
-    return {**vars(step.lease), "batch_id": step.batch_id, "actor": f"worker:{owner}"}
+    return {**step.lease._asdict(), "batch_id": step.batch_id, "actor": f"worker:{owner}"}
 
 
 def validated(
@@ -344,7 +344,7 @@ def complete(work: UnitOfWork, step: ClaimedStep, joined: Joined, *, owner: str)
 
 def note_errors(work: UnitOfWork, step: ClaimedStep, chunk_id: UUID, errors: dict[str, Any]) -> bool:
     """Record the part with the errors of a chunk that was set aside; returns whether the step was still held."""
-    noted = {**vars(step.lease), "chunk_id": chunk_id, "errors": Jsonb(errors)}
+    noted = {**step.lease._asdict(), "chunk_id": chunk_id, "errors": Jsonb(errors)}
     return bool(work.execute(NOTE_ERRORS, noted))
 
 
@@ -356,7 +356,7 @@ def measured(work: UnitOfWork, model_version_id: UUID) -> Measured | None:
 
 def release(work: UnitOfWork, step: ClaimedStep) -> bool:
     """Return a step as it was before its claim; returns whether it was still held."""
-    return bool(work.execute(RELEASE, vars(step.lease)))
+    return bool(work.execute(RELEASE, step.lease._asdict()))
 
 
 def put_off(
