@@ -124,7 +124,7 @@ def test_a_claim_touches_no_more_rows_than_it_claims(
 ) -> None:
     database, _, model = full
     for retries_first in (True, False):
-        params = {"retries_first": retries_first, "model_version_id": model.id, "limit": LIMIT}
+        params = {"retries_first": retries_first, "model_version_id": model.id, "limit": LIMIT, "beside": 0}
         claimant = {"owner": "w1", "lease_s": 30.0, "actor": "worker:w1"}
         assert rows_touched(database, execution.CLAIM, params | claimant) <= LIMIT
 

@@ -116,7 +116,7 @@ def test_what_a_manifest_does_not_allow_is_a_fault_and_no_variant(
         (("--to", "fp16", "--dynamic"), "are for --to int8"),
         (("--to", "int8", "--dynamic", "--calibration", "{data}"), "choose it or --dynamic"),
         (("--to", "int8", "--calibration", "{data}.missing"), "does not exist"),
-        (("--to", "int8", "--calibration", "{empty}"), "holds no case"),
+        (("--to", "int8", "--calibration", "{empty}"), "is empty: it needs"),
         (("--to", "fp16", "--label", "is"), "--data"),
         (("--to", "fp16", "--data", "{table}"), "--label COLUMN"),
         (("--to", "fp16", "--data", "{table}", "--label", "was"), "There is no column was"),
@@ -177,7 +177,7 @@ def test_files_of_a_folder_are_read_and_an_odd_one_is_named(tmp_path: Path) -> N
 def test_files_with_an_index_are_read_with_their_truth(tmp_path: Path) -> None:
     folder = next(each for each in bundled() if each.name == "pneumonia-xray-28")
     pipeline = load_pipeline(read_bundle(folder).manifest, side_files(folder))
-    Image.new("L", (40, 30), 100).save(tmp_path / "a.png")
+    Image.new("L", (40, 36), 100).save(tmp_path / "a.png")
     lines(tmp_path / "index.ndjson", {"file": "a.png", "expected": "normal"})
     (case,) = read_cases(tmp_path, pipeline, None)
     assert (case.place, case.truth) == ("a.png", "normal")
