@@ -27,7 +27,9 @@ GROUPED: Final = {
     ".": r"^[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$",
     ",": r"^[+-]?[0-9]{1,3}(\.[0-9]{3})+(,[0-9]*)?$",
 }
-REMOVE_GROUPS: Final = "If its {} separates thousands, take it out of the file: 7{}861 would be read as 7.861"
+REMOVE_GROUPS: Final = (
+    "If its {} separates thousands, take it out of the file: 7{}861 would be read as less than 8"
+)
 NOT_FINITE: Final = r"^(?i)[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)$"
 
 

@@ -128,7 +128,10 @@ def test_another_decimal_mark_is_refused_with_a_hint() -> None:
 @pytest.mark.parametrize("cell", ["7.861", "-1.000.000", "7.861,5"])
 def test_points_that_may_separate_thousands_are_not_taken_for_the_decimal_mark(cell: str) -> None:
     [words] = refusals(csv_file([{**ROW, "dose": cell}], delimiter=";"), BatchFormat.CSV, decimal=",")
-    assert "If its point separates thousands, take it out of the file" in words
+    assert (
+        "If its point separates thousands, take it out of the file: 7.861 would be read as less than 8"
+        in words
+    )
 
 
 @pytest.mark.parametrize("cell", ["7,861", "1,000,000", "7,861.5"])
