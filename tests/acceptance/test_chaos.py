@@ -1,4 +1,4 @@
-"""Workers killed, Redis flushed, the stack stopped, all amid 1,000 jobs: none is lost, none ends twice.
+"""Workers killed, Redis flushed, the stack stopped, all amid hundreds of jobs: none is lost, none ends twice.
 
 Beside HTTP it uses the pid files of the data folder, and the address of its Redis.
 """
@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,9 +32,24 @@ from tests.acceptance.calls import (
 )
 from tests.acceptance.stack import STOPS_WITHIN_S, Stack, eventually
 
-JOBS = 1000
-KILLS = 10
-FLUSHED_AFTER = (2, 5, 8)
+
+@dataclass(frozen=True)
+class Chaos:
+    """How much of it."""
+
+    jobs: int
+    kills: int
+    flushed_after: tuple[int, ...]
+
+
+SHORT = Chaos(jobs=400, kills=4, flushed_after=(1, 2))
+FULL = Chaos(jobs=1000, kills=10, flushed_after=(2, 5, 8))
+
+
+@pytest.fixture
+def chaos(full: bool) -> Chaos:
+    """With `--faults full` as much as is promised."""
+    return FULL if full else SHORT
 
 
 def wave(size: int) -> list[dict[str, Any]]:
@@ -79,15 +95,15 @@ def assert_ended_once(http: httpx.Client, jobs: dict[str, Job]) -> list[list[str
 
 
 @pytest.mark.timeout(300)
-def test_ten_killed_workers_and_three_flushes_lose_no_job(
-    rough_stack: Stack, rough_http: httpx.Client
+def test_killed_workers_and_flushes_lose_no_job(
+    rough_stack: Stack, rough_http: httpx.Client, chaos: Chaos
 ) -> None:
     sent: list[str] = []
     with redis.Redis.from_url(server_urls(rough_stack.data).redis_url) as broker:
-        for number in range(KILLS):
-            sent += [job["id"] for job in submit_many(rough_http, wave(JOBS // KILLS))]
+        for number in range(chaos.kills):
+            sent += [job["id"] for job in submit_many(rough_http, wave(chaos.jobs // chaos.kills))]
             kill_a_worker_at_work(rough_stack, rough_http)
-            if number in FLUSHED_AFTER:
+            if number in chaos.flushed_after:
                 broker.flushall()
     trails = assert_ended_once(rough_http, all_ended(rough_http, sent, within_s=90))
     assert any("job.rescued" in trail for trail in trails), "no kill met a running job: nothing shown"
@@ -116,12 +132,12 @@ def test_a_killed_postgres_loses_no_job_that_was_accepted(
 
 
 @pytest.mark.timeout(300)
-def test_stopping_and_starting_amid_a_thousand_jobs_loses_none(rough_stack: Stack) -> None:
+def test_stopping_and_starting_amid_many_jobs_loses_none(rough_stack: Stack, chaos: Chaos) -> None:
     sent: list[str] = []
     stopping = threading.Event()
     submitting = threading.Thread(target=submit_until_refused, args=(rough_stack, sent, stopping))
     submitting.start()
-    eventually(lambda: len(sent) >= JOBS, within_s=60)
+    eventually(lambda: len(sent) >= chaos.jobs, within_s=60)
     stopping.set()
     stopped_at = datetime.now(UTC)
     took_s = rough_stack.stop()

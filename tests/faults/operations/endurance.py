@@ -17,7 +17,7 @@ from tests.faults.arena import Arena, meanwhile
 from tests.faults.report import Report
 from tests.faults.test_scenarios_workers import bodies, outcomes
 
-JOBS, WAVES = 300, 6
+JOBS, WAVES = 120, 6
 NAMED_WITHIN_S = 15.0
 ENDS_WITHIN_S = 60.0
 
@@ -33,7 +33,7 @@ def endured(
     lasts_s: float = 0.0,
     swept_meanwhile: bool = False,
 ) -> None:
-    """Submit 300 jobs during a fault; one of `words` must be said of it in time, and every job must succeed.
+    """Submit 120 jobs during a fault; one of `words` must be said of it in time, and every job must succeed.
 
     `scored_meanwhile`: they must end before it is mended, and no process of ours may end. Else they may be refused or wait
     until then. `swept_meanwhile`: the scheduler must sweep on. The fault lasts for `lasts_s` seconds at least.

@@ -40,6 +40,10 @@ class Reader:
 
     def __init__(self, table: dict[str, Any]) -> None:
         self.table = table
+        self._prefixes = {
+            name: tuple(prefix.replace(".", "") for prefix in listed.get("icd10", ()))
+            for name, listed in table["groups"].items()
+        }
 
     def is_shown(self, item: dict[str, Any], person: Person) -> bool:
         """Whether the item fits for certain and nothing speaks against it; only `if_known` may speak in doubt."""
@@ -94,10 +98,10 @@ class Reader:
         return False if name == "pregnant" and value is None and unlikely else value
 
     def _falls(self, code: str, group: str) -> bool:
-        listed, bare = self.table["groups"][group], code.replace(".", "").upper()
+        bare = code.replace(".", "").upper()
         if bare.isdigit():
-            return bare in listed.get("snomed", ())
-        return any(bare.startswith(prefix.replace(".", "")) for prefix in listed.get("icd10", ()))
+            return bare in self.table["groups"][group].get("snomed", ())
+        return bare.startswith(self._prefixes[group])
 
 
 class People:

@@ -1,7 +1,7 @@
 """How tokens are chosen: compared with a slow plain search that runs all tokens again for each new one, without a cache."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,11 @@ def decoder(layout: str, prompts: Sequence[Sequence[int]]) -> Decoder:
 
 def logs_after(layout: str, prompt: Sequence[int], tokens: Sequence[int]) -> Array:
     """The logarithms [V] of the probabilities of what follows, by plain numpy."""
+    return _logs_after(layout, tuple(prompt), tuple(tokens))
+
+
+@lru_cache(maxsize=1000)
+def _logs_after(layout: str, prompt: tuple[int, ...], tokens: tuple[int, ...]) -> Array:
     behind = "encoder" in layout
     scores = plain_scores([START, *tokens], prompt) if behind else plain_scores([*prompt, *tokens])
     shifted = scores - scores.max()
