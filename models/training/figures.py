@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import binomtest, rankdata
 from sklearn.metrics import confusion_matrix
 
 Floats = NDArray[np.float64]
@@ -50,6 +50,15 @@ def _members(groups: Sequence[object] | int) -> list[Ints]:
     numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.cumsum(np.bincount(numbers))[:-1])
+
+
+def share_95(found: NDArray[np.bool_]) -> list[float]:
+    """95 % interval of the share of rows [n] that are true (Wilson, J Am Stat Assoc 22:209, 1927).
+
+    Resamples of rows that are all true, or all false, would leave it no width.
+    """
+    limits = binomtest(int(found.sum()), len(found)).proportion_ci(method="wilson")
+    return [float(limits.low), float(limits.high)]
 
 
 def area(scores: Floats, truth: NDArray[np.bool_] | Ints) -> float:

@@ -52,7 +52,7 @@ class GreyNovelty(nn.Module):
 
     def __init__(self, known: Tensor, parts: int = 40) -> None:
         super().__init__()
-        flat = _without_exposure(known).flatten(1)
+        flat = without_exposure(known).flatten(1)
         self.register_buffer("middle", flat.mean(0))
         spread = torch.cov((flat - self.middle).T.double())
         self.register_buffer("components", torch.linalg.eigh(spread)[1][:, -parts:].float())
@@ -69,7 +69,7 @@ class GreyNovelty(nn.Module):
         """[n,1,H,W] -> [n, parts + 6]."""
         mean = pictures.mean((2, 3))
         contrast = (pictures - mean[:, :, None, None]).pow(2).mean((2, 3)).sqrt()
-        even = _without_exposure(pictures)
+        even = without_exposure(pictures)
         centred = even.flatten(1) - self.middle
         scores = centred @ self.components
         left = (centred - scores @ self.components.T).pow(2).mean(1, keepdim=True)
@@ -77,7 +77,7 @@ class GreyNovelty(nn.Module):
         return torch.cat([scores, (left + 1e-3).log(), mean, (contrast + 0.02).log(), *sharp], 1)
 
 
-def _without_exposure(pictures: Tensor) -> Tensor:
+def without_exposure(pictures: Tensor) -> Tensor:
     """Z-scores over each picture; an even one becomes 0."""
     centred = pictures - pictures.mean((2, 3), keepdim=True)
     return centred / (centred.pow(2).mean((2, 3), keepdim=True).sqrt() + 0.02)

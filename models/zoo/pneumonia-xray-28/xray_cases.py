@@ -26,6 +26,7 @@ def golden_cases() -> list[tuple[str, object]]:
         ("grey stored as colours", png_input(large.convert("RGB"))),
         ("a palette of 32 greys", png_input(large.quantize(32))),
         ("upside down, from which it abstains", png_input(large.transpose(Image.Transpose.ROTATE_180))),
+        ("the middle of it, from which it abstains", png_input(large.crop((24, 24, 96, 96)))),
         ("all black, from which it abstains", png_input(Image.new("L", (40, 40)))),
         ("an even grey, from which it abstains", png_input(Image.new("L", (40, 40), 128))),
     ]  # fmt: skip

@@ -61,7 +61,7 @@ FOREIGN = {
 def test_what_is_no_chest_x_ray_gets_no_answer(name: str) -> None:
     [result] = answers(FOREIGN[name])
     assert (result["label"], result["abstained"]) == (None, True)
-    assert "unlike the upright frontal chest X-rays" in result["abstain_reason"]
+    assert "unlike the whole, upright frontal chest X-rays" in result["abstain_reason"]
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,19 @@ def test_a_chest_is_answered_alike_a_little_brighter_or_flatter(note: str) -> No
     found = answers(upright, grey(values + 12), grey(values - 12), grey(128 + (values - 128) * 0.85))
     assert len({result["label"] for result in found}) == 1
     assert found[0]["label"] is not None
+
+
+@pytest.mark.parametrize("share", [0.6, 0.5, 0.4])
+def test_a_part_of_a_chest_gets_no_answer(share: float) -> None:
+    whole = drawn("grey stored as colours")
+    edge = whole.width * (1 - share) / 2
+    part = whole.crop((round(edge), round(edge), round(whole.width - edge), round(whole.width - edge)))
+    found = answers(whole, part)
+    assert [result["abstained"] for result in found] == [False, True]
+    assert "unlike the whole, upright" in found[1]["abstain_reason"]
+
+
+def test_a_coarse_picture_of_a_whole_chest_is_not_taken_for_a_part() -> None:
+    whole = drawn("grey stored as colours")
+    coarse = whole.resize((14, 14), Image.Resampling.BICUBIC).resize(whole.size, Image.Resampling.BICUBIC)
+    assert [result["abstained"] for result in answers(whole, coarse)] == [False, False]
