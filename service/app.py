@@ -22,6 +22,7 @@ from service.api.http.request_ids import RequestIds
 from service.api.jobs import artifacts as job_artifacts
 from service.api.jobs import results as job_results
 from service.api.jobs import routes as jobs
+from service.api.jobs import texts as job_texts
 from service.api.models import routes as models
 from service.api.services import Services
 from service.api.webhooks import deliveries as webhook_deliveries
@@ -141,6 +142,7 @@ def flask_app(services: Services) -> Flask:
         jobs,
         job_results,
         job_artifacts,
+        job_texts,
         batches,
         batch_schedules,
         uploads,

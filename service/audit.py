@@ -51,6 +51,7 @@ class Action(StrEnum):
     JOB_OVERDUE = "job.overdue"
     RESULT_READ = "result.read"
     ARTIFACT_READ = "artifact.read"
+    TEXT_READ = "text.read"
     BATCH_OPENED = "batch.opened"
     BATCH_VALIDATED = "batch.validated"
     BATCH_STARTED = "batch.started"

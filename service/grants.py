@@ -19,6 +19,7 @@ PROCESSES: Mapping[str, str] = {
     "job": "SELECT INSERT UPDATE",
     "job_after": "SELECT INSERT",
     "job_input": "SELECT INSERT",
+    "job_partial_text": "SELECT INSERT UPDATE DELETE",
     "job_result": "SELECT INSERT",
     "key_check": "SELECT INSERT",
     "last_sweep": "SELECT INSERT UPDATE",

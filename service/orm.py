@@ -323,6 +323,17 @@ class JobResult(Row):
     payload: Mapped[bytes]
 
 
+class JobPartialText(Row):
+    """What a running job has written so far, sealed by service.crypto; see service.jobs.partial_texts. Not logged."""
+
+    __tablename__ = "job_partial_text"
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    fence: Mapped[int] = mapped_column(BigInteger)
+    payload: Mapped[bytes]
+
+
 class Artifact(Row):
     """A file of a job's result: a small one is `content`, sealed by service.crypto, another a blob with a data key of its own.
 

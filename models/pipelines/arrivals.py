@@ -6,7 +6,7 @@ two steps, and its place is another's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from models.pipelines.contract import Answer, Case, Run
@@ -28,6 +28,12 @@ class Arrivals(Protocol[CaseT_co, AnswerT_contra]):
 
     def given_up(self) -> Collection[int]:
         """Cases that nobody waits for any more, as their jobs were canceled; they need no answer."""
+
+    def show(self, so_far: Callable[[], Mapping[int, str]]) -> None:
+        """Have those who follow see how far answers have come: by case, a text that the answer may begin with.
+
+        Called between steps; `so_far` is called only now and then.
+        """
 
 
 @runtime_checkable
@@ -72,6 +78,10 @@ class ReadArrivals(Generic[CaseT, AnswerT]):
         """See Arrivals."""
         return self._stored.given_up()
 
+    def show(self, so_far: Callable[[], Mapping[int, str]]) -> None:
+        """See Arrivals."""
+        self._stored.show(so_far)
+
 
 class AllAtOnce(Generic[CaseT, AnswerT]):
     """Cases that are all there from the beginning, and their answers."""
@@ -98,3 +108,6 @@ class AllAtOnce(Generic[CaseT, AnswerT]):
     def given_up(self) -> Collection[int]:
         """See Arrivals."""
         return ()
+
+    def show(self, so_far: Callable[[], Mapping[int, str]]) -> None:
+        """See Arrivals. Nobody follows."""

@@ -103,6 +103,14 @@ class Answering:
         """The most probable ended answer, by the mean over its tokens; the first of several."""
         return max(self.ended, key=lambda each: each.mean)
 
+    def settled(self) -> tuple[int, ...]:
+        """The tokens that all sequences begin with, so that the answer will, too."""
+        first, *others = {each.tokens for each in self.live} | {each.tokens for each in self.ended}
+        alike = (
+            at for at, token in enumerate(first) if any(each[at : at + 1] != (token,) for each in others)
+        )
+        return first[: next(alike, len(first))]
+
     def _follow(self, chosen: Sequence[tuple[int, int]], logs: Array) -> tuple[list[int], list[int]]:
         before, self.live = self.live, []
         parents, tokens = [], []
@@ -147,6 +155,10 @@ class Writing:
     def numbers(self) -> Collection[int]:
         """Of the answers that have not ended."""
         return self._answers.keys()
+
+    def settled(self) -> dict[int, tuple[int, ...]]:
+        """The tokens that each answer will begin with, as far as they are known."""
+        return {number: answer.settled() for number, answer in self._answers.items()}
 
     def join(self, decoder: Decoder, choices: Mapping[int, Choice]) -> None:
         """Begin an answer for each of the decoder's sequences, beside those there are.

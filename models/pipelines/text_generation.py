@@ -12,6 +12,7 @@ with `confidence`, from answers of which it is not sure.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Self
 
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 RUN_TOKENS: Final = 16_384  # most tokens whose keys and values one run keeps, unless one answer has more
 DECIMALS: Final = 6
+UNFINISHED: Final = (
+    "\N{REPLACEMENT CHARACTER} \n"  # at the end of a text that goes on: half a character, or space
+)
 
 Case = TypedCase[TextInput, GenerationOptions]
 
@@ -160,6 +164,7 @@ class Writer:
             for number, found in writing.step(given_up).items():
                 arrivals.give(number, self._result(written.pop(number), found))
             written = {number: written[number] for number in written if number not in given_up}
+            arrivals.show(partial(self._so_far, writing, written))
 
     def _read(self, cases: Sequence[Case], first: int) -> Iterator[_Prompt]:
         for number, case in enumerate(cases, first):
@@ -220,6 +225,17 @@ class Writer:
             no_repeat=self._parameters.no_repeat,
             stops=stops if options.stop else None,
         )
+
+    def _so_far(self, writing: Writing, prompts: Mapping[int, _Prompt]) -> dict[int, str]:
+        """The beginnings of the texts, as far as no stop word may cut them."""
+        found = {}
+        for number, tokens in writing.settled().items():
+            text = self._tokenizer.text_of(tokens).rstrip(UNFINISHED)
+            for word in prompts[number].options.stop:
+                begun = next((n for n in range(len(word) - 1, 0, -1) if text.endswith(word[:n])), 0)
+                text = text[: len(text) - begun].rstrip()
+            found[number] = text
+        return found
 
     def _result(self, prompt: _Prompt, found: Written | None = None) -> TextGenerated:
         reason, options = prompt.unread or self._doubt(found), prompt.options

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from typing import Annotated
 from uuid import UUID
 
-from flask import Blueprint, Response, request, stream_with_context
+from flask import Blueprint, Response, request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from service.accounts import Principal, Scope
-from service.api.http import parameters
+from service.api.http import event_streams, parameters
+from service.api.http.event_streams import KEEP_ALIVE_S, KEPT_ALIVE, MEDIA
 from service.api.http.examples import AT, ID
 from service.api.http.operations import operation
 from service.api.http.requests import preferred_wait_s, query_as
@@ -26,10 +27,7 @@ from service.webhooks import feed
 from service.webhooks.feed import Place
 from service.webhooks.messages import Event
 
-MEDIA = "text/event-stream"
 PAGE = 100
-RETRY_MS, RETRY_WHEN_FULL_MS = 1000, 5000
-KEEP_ALIVE_S = 10.0
 AGAIN_S = 0.25  # after an announcement without an event: an older transaction may still hold it back
 CATCH_UP_S = 10.0  # past its time, for a reader that is behind
 PACE_S = 0.1  # between two reads: announcements may come by the thousand
@@ -85,8 +83,7 @@ def blueprint(services: Services) -> Blueprint:
         after = _start(services, principal, resumed)
         types = tuple(query.types.split(",")) if query.types else PUBLISHED_ACTIONS
         stream = Stream(services, principal, types, after, until=time.monotonic() + wait_s)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return Response(stream_with_context(stream.run()), headers=headers, mimetype=MEDIA)
+        return event_streams.streamed(stream.run())
 
     return routes
 
@@ -121,7 +118,7 @@ class Stream:
     def run(self) -> Iterator[bytes]:
         """The stream's bytes. When too many requests wait already, it ends with the events that there are."""
         with self._services.waiting.place() as placed:
-            yield self._told(f"retry: {RETRY_MS if placed else RETRY_WHEN_FULL_MS}\n{self._place()}\n")
+            yield self._told(f"{event_streams.opening(placed=placed)}{self._place()}\n")
             try:
                 yield from self._follow(wait=placed)
             except ServiceError:  # Postgres is unavailable, or the key has ended: the next connection says so
@@ -140,7 +137,7 @@ class Stream:
             if not wait or now >= self._until:
                 return
             if now - self._spoke >= KEEP_ALIVE_S:
-                yield self._told(f": still here\n{self._place()}\n")
+                yield self._told(f"{KEPT_ALIVE}{self._place()}\n")
             longest_s = AGAIN_S if called and not events else REREAD_S
             called = waiting.wait_for_news(heard, min(longest_s, self._until - now))
             if called:
@@ -156,7 +153,7 @@ class Stream:
 
     def _message(self, event: Event) -> str:
         body = event.body(self._services.settings.public_location).decode()
-        return f"id: {event.id}\nevent: {event.type}\ndata: {body}\n\n"
+        return event_streams.message(event.id, event.type, body)
 
     def _place(self) -> str:
         """A line that says where to resume, for a reader that has received no event yet."""

@@ -228,21 +228,32 @@ class ApiClient:
     @contextmanager
     def follow(self, event_types: Sequence[str], last_id: str | None) -> Iterator[Iterator[str]]:
         """The lines of the feed of events, from behind `last_id`, until the service ends the stream."""
-        headers = {} if last_id is None else {"Last-Event-ID": last_id}
         params = {"types": ",".join(event_types)} if event_types else {}
-        timeout = _timeout(WORK_TIMEOUT_S)
-        with self._reaching(WORK_TIMEOUT_S), self._http.stream(
-            "GET", "/v1/events", params=params, headers=headers, timeout=timeout
-        ) as response:  # fmt: skip
-            if not response.is_success:
-                response.read()
-                raise _problem(response)
-            yield response.iter_lines()
+        with self._stream("/v1/events", params, last_id) as lines:
+            yield lines
+
+    @contextmanager
+    def follow_text(self, job_id: str, last_id: str | None) -> Iterator[Iterator[str]]:
+        """The same of the stream of a job's text."""
+        with self._stream(f"/v1/jobs/{job_id}/text", {}, last_id) as lines:
+            yield lines
 
     def probe(self, path: str) -> tuple[int, Json]:
         """Status and content of a probe such as /readyz, whatever the status."""
         response = self._send("GET", path)
         return response.status_code, self._content(response)
+
+    @contextmanager
+    def _stream(self, path: str, params: Json, last_id: str | None) -> Iterator[Iterator[str]]:
+        headers = {} if last_id is None else {"Last-Event-ID": last_id}
+        timeout = _timeout(WORK_TIMEOUT_S)
+        with self._reaching(WORK_TIMEOUT_S), self._http.stream(
+            "GET", path, params=params, headers=headers, timeout=timeout
+        ) as response:  # fmt: skip
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            yield response.iter_lines()
 
     def _pages(self, path: str, params: Json, limit: int | None) -> list[Json]:
         """Items of a list, page by page, up to `limit`; all without one."""

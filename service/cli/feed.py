@@ -1,10 +1,10 @@
 """Reads a stream of server-sent events (HTML Standard, 9.2.6), and resumes after the last one if it breaks."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from service.cli.client import ApiClient
 from service.cli.errors import ApiProblem, Unreachable
 
 RETRY_S = 1.0
@@ -43,18 +43,20 @@ def messages(lines: Iterator[str]) -> Iterator[Message]:
 
 
 def follow(
-    api: ApiClient,
-    event_types: Sequence[str],
+    connect: Callable[[str | None], AbstractContextManager[Iterator[str]]],
     *,
     note: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Message]:
-    """Events from now on, without end, over as many connections as it takes. Raises ApiProblem when refused."""
+    """Events without end, over as many connections as it takes. Raises ApiProblem when refused.
+
+    `connect` opens the stream behind the id of an event, or where a stream begins.
+    """
     last_id: str | None = None
     retry_s, broke = RETRY_S, 0
     while True:
         try:
-            with api.follow(event_types, last_id) as lines:
+            with connect(last_id) as lines:
                 for message in messages(lines):
                     broke = 0
                     retry_s = RETRY_S if message.retry_ms is None else message.retry_ms / 1000

@@ -1,4 +1,4 @@
-"""`medqueue jobs`: list, show, cancel, the trail and the artifacts of each; requeue for operators."""
+"""`medqueue jobs`: list, show, watch, cancel, the trail and the artifacts of each; requeue for operators."""
 
 from __future__ import annotations
 
@@ -84,6 +84,24 @@ def show_job(api: ApiClient, out: Output, job_id: UUID) -> int:
         job |= {"delay": api.delay(str(job_id))}
     out.show(job, lambda: job_tables.job(job))
     return ExitCode.OK
+
+
+@jobs.command("watch")
+@job_argument
+@over_api
+def watch_job(api: ApiClient, out: Output, job_id: UUID) -> int:
+    """Follow a job until it has ended, and show its text as it comes.
+
+    Ends with 0 if the job succeeded, otherwise with 1. Ctrl-C stops watching, not the job. With --json a line of JSON for
+    each event. Reading a text is recorded in the job's audit trail.
+
+    \b
+    Example:
+      medqueue jobs watch 0199f2f0-5b1e-7c70-8a3b-2f6f0c3f9d11
+    """
+    from service.cli.watching import watch
+
+    return watch(api, out, str(job_id))
 
 
 @jobs.command("cancel")

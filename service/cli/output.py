@@ -45,6 +45,10 @@ class Output:
         """Write the one JSON document of a command."""
         _write(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
+    def write_piece(self, text: str) -> None:
+        """Write a piece of a text that goes on, at once."""
+        _write(printable(text), end="")
+
     def note(self, text: str) -> None:
         """A note in addition to the answer, on stderr."""
         write_error(text)
@@ -91,10 +95,10 @@ def console_over(stream: TextIO) -> "Console":
     return console
 
 
-def _write(text: str) -> None:
+def _write(text: str, end: str = "\n") -> None:
     """Write and flush, so that a reader who has gone is noticed here and not at the interpreter's end."""
     stream = tolerant(sys.stdout)
-    stream.write(text + "\n")
+    stream.write(text + end)
     stream.flush()
 
 

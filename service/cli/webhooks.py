@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -198,7 +199,7 @@ def listen(api: ApiClient, out: Output, *, forward: str, event_types: tuple[str,
 
     with Forwarder(forward) as forwarder:
         _line(out, {"forward": forward, "secret": forwarder.secret}, f"signed with {forwarder.secret}")
-        for message in follow(api, event_types, note=out.note):
+        for message in follow(partial(api.follow, event_types), note=out.note):
             outcome = forwarder.send(message)
             told = {
                 "id": message.id,

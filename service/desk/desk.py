@@ -26,14 +26,17 @@ from service.errors import (
     PayloadUnreadable,
     ServiceError,
 )
-from service.jobs import artifacts, delays, queries
+from service.jobs import artifacts, delays, partial_texts, queries
 from service.jobs.admission import Admission
 from service.jobs.artifacts import ArtifactStore, StoredArtifact
 from service.jobs.delays import Delay
+from service.jobs.partial_texts import Progress
 from service.jobs.queries import JobFilter, JobView, Reading
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
 from service.lifecycle import JobState
 from service.refusals import Refusal
+
+WRITES_TEXTS = "text-generation"
 
 
 class Desk:
@@ -160,6 +163,21 @@ class Desk:
         if isinstance(job, PayloadUnreadable):
             raise job
         return job
+
+    def progress(self, principal: Principal, job_id: UUID, *, recorded: bool) -> Progress:
+        """How far a job has come, with the text that it has written so far, and all of it once it has succeeded.
+
+        Reading a text is recorded; one that is not finished, unless that was `recorded` before. Raises JobNotFound or
+        PayloadUnreadable.
+        """
+        principal.require(Scope.JOBS_READ)
+        with self._database.statement() as work:
+            found = partial_texts.read(work, principal, job_id, recorded=recorded)
+        model = self._catalog.version(found.model_version_id)
+        if found.state is not JobState.SUCCEEDED or model.manifest.pipeline != WRITES_TEXTS:
+            return found
+        result = self.read(principal, job_id).result
+        return replace(found, text=(result and result.content.get("text")) or "")
 
     def read_many(self, principal: Principal, job_ids: Sequence[UUID]) -> list[JobView | ServiceError]:
         """Jobs with their results, in the order asked for, or why there is none; read in one statement."""

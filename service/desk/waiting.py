@@ -49,7 +49,7 @@ class Waiting:
         """
         with self.place() as placed:
             if placed:
-                with self._listening(str(job_id)) as event:
+                with self.listening(str(job_id)) as event:
                     self._wait(event, time.monotonic() + timeout_s, has_ended)
         return placed
 
@@ -87,7 +87,8 @@ class Waiting:
                 return
 
     @contextmanager
-    def _listening(self, job_id: str) -> Iterator[threading.Event]:
+    def listening(self, job_id: str) -> Iterator[threading.Event]:
+        """An event that is set once the end of this job is announced, or was announced lately."""
         event = threading.Event()
         with self._lock:
             if job_id in self._ended:

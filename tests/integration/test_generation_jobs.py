@@ -1,5 +1,6 @@
 """Jobs whose answer is written token by token: each token is a step of the heartbeat, and a cancellation ends the text."""
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,8 +15,13 @@ from service.config import Provider
 from service.crypto import Keyring
 from service.db import Database
 from service.embedded import ServerUrls
-from service.jobs import queries, submission, sweeps
+from service.errors import DatabaseUnavailable, JobNotFound
+from service.jobs import partial_texts, queries, submission, sweeps
+from service.jobs.partial_texts import Progress
 from service.jobs.submission import NewJob
+from service.leases import Lease
+from service.lifecycle import JobState
+from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration.workbench import Workbench, workbench
 from tests.unit.models.example_decoders import write_generator
@@ -234,3 +240,128 @@ def test_jobs_join_as_long_as_no_other_model_has_work(
     [first] = submitted(bench, words, "no fever")
     bench.score_model(words)
     assert bench.outcomes([first, *late]) == ["succeeded", state]
+
+
+@pytest.fixture
+def shows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "SHOW_S", 0.0)
+
+
+def progress(bench: Workbench, job_id: UUID, *, recorded: bool = True) -> Progress:
+    with bench.database.statement() as work:
+        return partial_texts.read(work, bench.caller, job_id, recorded=recorded)
+
+
+def looking(bench: Workbench, *job_ids: UUID) -> dict[UUID, list[Progress]]:
+    """Read the progress of jobs before each run of the graph; the lists that it will be in."""
+    found: dict[UUID, list[Progress]] = {job_id: [] for job_id in job_ids}
+
+    def script(_: Mapping[str, Array]) -> None:
+        for job_id, seen in found.items():
+            seen.append(progress(bench, job_id))
+
+    bench.graph.script = script
+    return found
+
+
+def kept(bench: Workbench) -> list[UUID]:
+    return [row.job_id for row in bench.rows("SELECT job_id FROM job_partial_text")]
+
+
+def swept(bench: Workbench) -> None:
+    with bench.database.statement() as work:
+        partial_texts.sweep(work)
+
+
+@pytest.mark.usefixtures("shows_at_once")
+def test_what_a_job_has_written_so_far_is_read_sealed_while_it_runs_and_removed_after_it(
+    bench: Workbench, words: PublishedModel
+) -> None:
+    ids = submitted(bench, words, "no fever", "rest rest fever")
+    found = looking(bench, *ids)
+    bench.score_model(words)
+    for job_id in ids:
+        texts = [each.text for each in found[job_id] if each.state is JobState.RUNNING]
+        assert len(set(texts)) > 3
+        assert all(later.startswith(text) for text, later in itertools.pairwise(texts))
+        assert str(text_of(bench, job_id)).startswith(texts[-1])
+        assert progress(bench, job_id).text == "", "it has ended"
+    [*payloads] = bench.rows("SELECT payload FROM job_partial_text")
+    assert all(b"fever" not in row.payload for row in payloads)
+    swept(bench)
+    assert kept(bench) == []
+
+
+@pytest.mark.usefixtures("shows_at_once")
+def test_what_a_lost_attempt_had_written_is_gone_and_the_next_one_begins_again(
+    bench: Workbench, words: PublishedModel
+) -> None:
+    [job_id] = submitted(bench, words, "no fever")
+
+    def dies(_: Mapping[str, Array]) -> None:
+        if progress(bench, job_id).text:
+            raise KeyboardInterrupt
+
+    bench.graph.script = dies
+    with pytest.raises(KeyboardInterrupt):
+        bench.score_model(words)
+    held = Lease(job_id, progress(bench, job_id).fence)
+    assert progress(bench, job_id).text
+    bench.lapse(job_id)
+    with bench.database.transaction() as work:
+        sweeps.rescue(work, max_crashes=3)
+    assert progress(bench, job_id).text == ""
+    found = looking(bench, job_id)[job_id]
+    bench.score_model(words)
+    first, *_, last = found
+    assert (first.text, first.fence, last.fence) == ("", held.fence + 1, held.fence + 1)
+    assert last.text
+    bench.graph.script = None
+    with bench.database.statement() as work:
+        partial_texts.write(work, [(held, b"late")])
+    assert bench.rows("SELECT fence FROM job_partial_text") == [(held.fence + 1,)]
+
+
+@pytest.mark.usefixtures("shows_at_once")
+def test_a_sweep_leaves_the_texts_of_running_jobs(bench: Workbench, words: PublishedModel) -> None:
+    [job_id] = submitted(bench, words, "no fever")
+    left = list[list[UUID]]()
+
+    def sweeps_each_time(_: Mapping[str, Array]) -> None:
+        swept(bench)
+        left.append(kept(bench))
+
+    bench.graph.script = sweeps_each_time
+    bench.score_model(words)
+    assert left[-1] == [job_id]
+
+
+@pytest.mark.usefixtures("shows_at_once")
+def test_a_text_is_written_to_its_end_though_no_part_of_it_can_be_stored(
+    bench: Workbench, words: PublishedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(partial_texts, "write", unavailable)
+    [job_id] = scored(bench, words, "no fever")
+    assert bench.outcomes([job_id]) == ["succeeded"]
+    assert kept(bench) == []
+
+
+@pytest.mark.usefixtures("shows_at_once")
+def test_reading_a_text_is_recorded_once_and_another_tenant_reads_none(
+    bench: Workbench, words: PublishedModel
+) -> None:
+    [job_id] = submitted(bench, words, "no fever")
+    stranger = factories.principal(bench.database, bench.keyring, tenant="stranger")
+
+    def reads(_: Mapping[str, Array]) -> None:
+        recorded = "text.read" in bench.actions(job_id)
+        progress(bench, job_id, recorded=recorded)
+        with pytest.raises(JobNotFound), bench.database.statement() as work:
+            partial_texts.read(work, stranger, job_id, recorded=False)
+
+    bench.graph.script = reads
+    bench.score_model(words)
+    assert bench.actions(job_id).count("text.read") == 1

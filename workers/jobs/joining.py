@@ -6,7 +6,7 @@ until their write-back holds them in its own.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,6 +21,8 @@ from workers.jobs.write_back import Outcome, Requeue, WriteBack
 
 PERIODS = 10
 LOOK_S = 0.1  # between two looks for jobs that wait
+SHOW_S = 0.25  # between two looks at what was written so far
+SHOWN_PER_S = 65_536  # characters of it that are stored in a second: longer texts are shown less often
 
 Opened = tuple[list[OpenedJob], list[Ending], list[Requeue]]
 
@@ -33,12 +35,14 @@ class JobsLost(Exception):
 class Steps:
     """What is done with jobs: `claim` claims at most so many that run beside so many others, and `open` opens their inputs.
 
-    `end` makes the ending of a job by its answer. `others_wait`: whether other models have jobs that wait.
+    `end` makes the ending of a job by its answer, and `show` has others see what jobs have written so far. `others_wait`:
+    whether other models have jobs that wait.
     """
 
     claim: Callable[[int, int], list[ClaimedJob]]
     open: Callable[[Sequence[ClaimedJob]], Opened]
     end: Callable[[OpenedJob, Answer], Ending]
+    show: Callable[[Sequence[tuple[OpenedJob, str]]], None]
     others_wait: Callable[[], bool]
 
 
@@ -70,6 +74,8 @@ class JoiningJobs:
         self._requeues: list[Requeue] = []
         self._began = time.monotonic()
         self._looks_at = self._began + LOOK_S
+        self._shows_at = self._began + SHOW_S
+        self._shown: Mapping[int, str] = {}
         self._closes_at = self._began + limits.join_s
         self._closed = False
         self.fault: BaseException | None = None  # of what is not the pipeline's
@@ -127,6 +133,18 @@ class JoiningJobs:
             self._given_up |= gone.keys()
             self._let_go([each.job.lease.id for each in gone.values()])
         return self._given_up
+
+    def show(self, so_far: Callable[[], Mapping[int, str]]) -> None:
+        """See Arrivals."""
+        if time.monotonic() < self._shows_at:
+            return
+        before, self._shown = self._shown, so_far()
+        news = {number: text for number, text in self._shown.items() if text != before.get(number, "")}
+        if texts := [(self._taken[number], text) for number, text in news.items() if number in self._taken]:
+            with self._apart():
+                self._steps.show(texts)
+        size = sum(len(text) for text in news.values())
+        self._shows_at = time.monotonic() + max(SHOW_S, size / SHOWN_PER_S)
 
     def end(self, endings: Sequence[Ending]) -> None:
         """Write back all that is left, with the endings of the jobs that got theirs otherwise."""

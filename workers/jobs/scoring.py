@@ -38,6 +38,7 @@ from workers.jobs.answers import check_answers, check_row, log_cause
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
 from workers.jobs.inputs import InputReader, OpenedJob
 from workers.jobs.joining import JobsLost, Joining, JoiningJobs, Steps
+from workers.jobs.partial_texts import PartialTexts
 from workers.jobs.parts import READ_STEP_S
 from workers.jobs.problems import ALONE_AT_FAULT, BAD_PREDICTION, UNREADABLE, model_fault
 from workers.jobs.write_back import Outcome, WriteBack
@@ -86,6 +87,7 @@ class Scorer:
         self._artifact_limits = artifact_limits
         self._ciphers = ciphers
         self._inputs = InputReader(database, uploads, ciphers, self._gate, heartbeat)
+        self._partial_texts = PartialTexts(database, ciphers)
         self._heartbeat = heartbeat
         self._write_back = write_back
         self._arbiter = arbiter
@@ -130,7 +132,7 @@ class Scorer:
         BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
         self._heartbeat.hold([job.lease for job in jobs], step_s=READ_STEP_S)
         try:
-            if _lets_join(loaded) and jobs[0].attempt == 1:
+            if isinstance(loaded.scoring, ContinuousScoring):
                 self._score_with_joining(loaded, jobs)
             else:
                 self._score_claimed(loaded, jobs)
@@ -215,7 +217,7 @@ class Scorer:
         self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
 
     def _score_with_joining(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
-        """Score claimed jobs while others join them; each is written back once it has its answer.
+        """Score claimed jobs while others join them, unless it is a retry; each is written back once it has its answer.
 
         Those without one, as a run failed, are scored in halves by themselves, which shows whose fault it is.
         """
@@ -223,9 +225,11 @@ class Scorer:
             lambda room, beside: self._claim_joining(loaded, room, beside),
             lambda some: self._inputs.open(loaded, some),
             lambda case, answer: self._succeeded(loaded, case, answer),
+            self._partial_texts.store,
             lambda: self._others_wait(loaded),
         )
-        limits, name = Joining(loaded.batch_limit, self._join_s), loaded.model.name
+        room = loaded.batch_limit if jobs[0].attempt == 1 else 1
+        limits, name = Joining(room, self._join_s), loaded.model.name
         joining = JoiningJobs(name, limits, steps, heartbeat=self._heartbeat, write_back=self._write_back)
         joining.add(jobs)
         joining.end(self._answered(loaded, joining))

@@ -16,7 +16,7 @@ from service.batches import schedules
 from service.batches import sweeps as batches
 from service.errors import DatabaseUnavailable, ServiceError
 from service.failpoints import Point
-from service.jobs import artifacts, sweeps
+from service.jobs import artifacts, partial_texts, sweeps
 from service.jobs.sweeps import Passed
 from service.metrics import (
     CHUNKS_QUARANTINED,
@@ -61,6 +61,7 @@ def sweeps_of(parts: Parts) -> dict[str, Callable[[], bool]]:
         "batches": _batches,
         "schedules": _schedules,
         "artifacts": _artifacts,
+        "partial_texts": _partial_texts,
     }
     return {name: _quiet(name, partial(sweep, parts)) for name, sweep in sweeps.items()}
 
@@ -199,6 +200,12 @@ def _artifacts(parts: Parts) -> None:
     removed = artifacts.remove_due(parts.database, parts.blobs)
     if removed:
         log.info("artifacts_removed", blobs=removed)
+
+
+def _partial_texts(parts: Parts) -> None:
+    """Remove what jobs had written that do not run any more. Safe twice: a removed text is not found again."""
+    with parts.database.statement() as work:
+        partial_texts.sweep(work)
 
 
 def _pulse(parts: Parts, process: str) -> None:

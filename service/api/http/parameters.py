@@ -55,6 +55,16 @@ LAST_EVENT_ID = Parameter(
         "examples": ["01a20178-34e2-71dd-924c-9e5807b634d9"],
     },
 )
+LAST_PIECE_ID = Parameter(
+    "Last-Event-ID",
+    "header",
+    "Resumes after this id of the job's stream. If omitted, the stream starts with the beginning of the text.",
+    {
+        "type": "string",
+        "pattern": "^([0-9]{1,18}-[0-9]{1,9}-[0-9a-f]{8}|ended)$",
+        "examples": ["1-42-9f0c22e1"],
+    },
+)
 PREFER_STREAM = Parameter(
     "Prefer",
     "header",

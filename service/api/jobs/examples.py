@@ -40,6 +40,10 @@ SUBMIT: dict[str, Any] = {
         },
     },
 }
+TEXT = (
+    'retry: 1000\n\nid: 1-15-f2c80f0e\nevent: text.appended\ndata: {"text":"He denies fever"}\n\n'
+    'id: ended\nevent: job.succeeded\ndata: {"state":"succeeded","abstained":false}\n\n'
+)
 BULK: dict[str, Any] = {"two cases": {"summary": "Two cases at once", "value": {"jobs": [CASE, CASE]}}}
 
 ACCEPTED: dict[str, Any] = {

@@ -152,8 +152,12 @@ def test_an_answer_that_joins_others_between_two_tokens_is_that_of_a_plain_searc
         for _ in range(steps if writing.numbers else 0):
             found |= writing.step()
         writing.join(decoder(layout, [prompt]), {number: choice})
+    settled = [writing.settled()]
     while writing.numbers:
         found |= writing.step()
+        settled.append(writing.settled())
+    for number, tokens in (each for step in settled for each in step.items()):
+        assert found[number].tokens[: len(tokens)] == tokens
     wanted = [plain_search(layout, prompt, choice) for prompt, choice, _ in joining]
     assert all(same(found[number], each) for number, each in enumerate(wanted))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.bundle import fitted, read_manifest, renew_golden, seal_bundle
 from models.checking import check_bundle
 from models.manifest import BundleRefused, ManifestInvalid, ModelManifest
-from models.pipelines import Answer, Array, Case, InputRejected, PredictionInvalid, load_pipeline
+from models.pipelines import Array, Case, InputRejected, PredictionInvalid, load_pipeline
 from models.pipelines.text_generation import RUN_TOKENS, TextGeneration
 from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import manifest, manifest_table
@@ -248,62 +248,6 @@ def test_an_answer_does_not_depend_on_its_company(
             result["mean_log_probability"] = pytest.approx(result["mean_log_probability"], abs=1e-5)
         assert found["text"] == alone.result["text"]
         assert found["finish"] == alone.result["finish"]
-
-
-class Later:
-    """Cases of which each arrives once the graph has run so many times; answers in the order in which they are given."""
-
-    def __init__(self, run: Any, cases: list[Case], after: list[int]) -> None:
-        self.rows: list[int] = []
-        self.given: dict[int, Answer] = {}
-        self._waiting = list(zip(cases, after, strict=True))
-        self._run = run
-
-    def run(self, feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
-        self.rows.append(len(feeds["input_ids"]))
-        found: Mapping[str, Array] = self._run(feeds, graph)
-        return found
-
-    def take(self) -> list[Case]:
-        here = [case for case, after in self._waiting if after <= len(self.rows)]
-        self._waiting = self._waiting[len(here) :]
-        return here
-
-    def give(self, number: int, answer: Answer) -> None:
-        assert number not in self.given
-        self.given[number] = answer
-
-    def given_up(self) -> list[int]:
-        return []
-
-
-def test_a_text_joins_others_between_two_tokens_and_leaves_before_them(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    made, scoring, run = scored("alone, left padding", tmp_path_factory)
-    options = [{"max_new_tokens": 12}, {"max_new_tokens": 4}, {"max_new_tokens": 4}]
-    texts = ["rest rest fever", "no", "pain cough rest no fever"]
-    cases = [
-        Case(made.encode({"text": text}), made.check_options(each))
-        for text, each in zip(texts, options, strict=True)
-    ]
-    arrivals = Later(run, cases, [0, 2, 3])
-    scoring.score_arrivals(arrivals.run, arrivals)
-    wanted = [scoring.score(run, [case])[0].result["text"] for case in cases]
-    assert [arrivals.given[number].result["text"] for number in range(3)] == wanted
-    assert [*arrivals.given] == [1, 2, 0]
-    assert max(arrivals.rows) == 3
-
-
-def test_a_text_that_is_not_read_is_answered_at_once_and_the_next_is_taken(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    made, scoring, run = scored("alone, left padding", tmp_path_factory)
-    cases = [Case(made.encode({"text": text})) for text in ("fever " * 30, "no fever")]
-    arrivals = Later(run, cases, [0, 0])
-    arrivals.take = lambda: [cases[len(arrivals.given)]] if len(arrivals.given) < 2 else []  # type: ignore[method-assign]
-    scoring.score_arrivals(arrivals.run, arrivals)
-    assert [arrivals.given[number].result["abstained"] for number in range(2)] == [True, False]
 
 
 def test_left_padding_needs_a_graph_that_takes_mask_and_positions(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ CALLS: dict[str, tuple[float, Callable[[ApiClient], object]]] = {
     "upload": (60, lambda api: api.upload([b"x"])),
     "file": (60, lambda api: api.file("/f").__enter__()),
     "feed": (60, lambda api: api.follow([], None).__enter__()),
+    "text": (60, lambda api: api.follow_text("7", None).__enter__()),
 }
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -229,7 +230,7 @@ def followed(client: ApiClient, pauses: int, *types: str) -> tuple[list[str | No
             raise EndOfTestError
 
     with suppress(EndOfTestError):
-        for message in follow(client, types, note=notes.append, pause=pause):
+        for message in follow(partial(client.follow, types), note=notes.append, pause=pause):
             ids.append(message.id)  # noqa: PERF401  kept when the pause raises
     assert len(paused) == pauses
     return ids, paused, notes
@@ -266,7 +267,7 @@ def test_a_service_that_is_away_is_asked_again_ever_less_often_and_told_of_once(
 def test_a_refusal_ends_the_following(api: Api, client: ApiClient) -> None:
     api.on("GET /v1/events", {"code": "key_invalid", "detail": "Check it."}, status=401)
     with pytest.raises(ApiProblem):
-        next(follow(client, (), note=print))
+        next(follow(partial(client.follow, ()), note=print))
 
 
 def test_an_event_is_forwarded_as_a_signed_webhook() -> None:
