@@ -179,7 +179,7 @@ class ModelManifest(ManifestTable):
 
     name: Name
     version: Annotated[str, Field(pattern=SEMVER, max_length=64)]
-    kind: Literal["diagnosis", "recommendation"]
+    kind: Literal["diagnosis", "recommendation", "generation"]
     pipeline: Name
     title: Text
     summary: Text

@@ -11,11 +11,11 @@ from models.pipelines.classification_parameters import Share
 from models.pipelines.decoder_graphs import DecoderParameters
 from models.pipelines.decoding import Finish
 from models.pipelines.one_text import Count, TokenCount, Truncated
+from models.pipelines.seeded_noise import LARGEST_SEED
 from models.pipelines.typed import TypedOptions, TypedResult
 
 MOST_BEAMS: Final = 16
 MOST_TOKENS: Final = 65_536
-LARGEST_SEED: Final = 2**32 - 1
 
 StopWord = Annotated[str, Field(min_length=1, max_length=100)]
 

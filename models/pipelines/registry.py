@@ -26,6 +26,7 @@ _BUILT_IN: Final = {
     "advice": "models.pipelines.advice",
     "beat-classification": "models.pipelines.beat_classification",
     "image-classification": "models.pipelines.image_classification",
+    "image-generation": "models.pipelines.image_generation",
     "image-segmentation": "models.pipelines.image_segmentation",
     "molecule-property": "models.pipelines.molecule_property",
     "object-detection": "models.pipelines.object_detection",

@@ -33,7 +33,9 @@ def jobs() -> None:
 @jobs.command("list")
 @click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only these.")
 @click.option("--model", metavar="NAME[@VERSION]", help="Only of this model, or of one version of it.")
-@click.option("--kind", type=click.Choice(["diagnosis", "recommendation"]), help="Only of such models.")
+@click.option(
+    "--kind", type=click.Choice(["diagnosis", "recommendation", "generation"]), help="Only of such models."
+)
 @click.option("--subject", metavar="TEXT", help="Only of this patient reference, exactly as submitted.")
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most this many."

@@ -190,14 +190,12 @@ REGRESSION: Final[Mapping[str, Callable[[Any], object]]] = {
     "unit": _unit,
 }
 MOLECULE: Final = {"weight": "monoisotopic mass (u)"}
+IMAGES: Final = ("detections", "image-generation", "image-segmentation")
 UNITS: Final[Mapping[tuple[str, str], str]] = {
+    **{(kind, side): "px" for kind in IMAGES for side in ("width", "height")},
     ("beats", "duration_s"): "s",
     ("beats", "longest_without_beats_s"): "s",
     ("beats", "heart_rate"): "/min",
-    ("detections", "width"): "px",
-    ("detections", "height"): "px",
-    ("image-segmentation", "width"): "px",
-    ("image-segmentation", "height"): "px",
     ("image-segmentation", "min_area"): "px",
 }
 
@@ -382,6 +380,9 @@ def plan(found: Json) -> str:
 _ANSWERS: Final[Mapping[str, Callable[[Json], str]]] = {
     "advice": advice,
     "detections": lambda found: few(f"{count} {label}" for label, count in found["counts"].items()),
+    "image-generation": lambda found: (
+        f"{found['count']} synthetic of {found['label']}, seed {found['seed']}: {found['notice']}"
+    ),
     "image-segmentation": lambda found: few(
         f"{each['instances']} {each['label']} ({each['share']:.1%} of the image)" for each in found["classes"]
     ),

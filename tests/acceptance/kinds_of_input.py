@@ -81,6 +81,7 @@ CASES: dict[str, tuple[KindCase, ...]] = {
         golden("blood-cell-type"),
         KindCase(made_models.FILMS, _files(made_models.films)),  # 16 bits and DICOM
     ),
+    "image-generation": (golden("xray-generator", inline=True),),
     "image-segmentation": (golden("nuclei-segmentation"),),
     "molecule-property": (golden("molecule-properties"),),
     "object-detection": (golden("blood-cell-detection"),),

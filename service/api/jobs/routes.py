@@ -53,7 +53,7 @@ class JobQuery(BaseModel):
 
     state: JobState | None = None
     model: Reference | None = None
-    kind: str | None = Field(None, pattern="^(diagnosis|recommendation)$")
+    kind: str | None = Field(None, pattern="^(diagnosis|recommendation|generation)$")
     subject: str | None = Field(None, min_length=1, max_length=200)
     created_after: Time | None = None
     created_before: Time | None = None

@@ -23,6 +23,7 @@ from service.cli.evaluation.texts import texts
 # The type of the answers of a pipeline: results of batches do not hold it.
 TYPES: Final = {
     "beat-classification": "beats",
+    "image-generation": "image-generation",
     "image-segmentation": "image-segmentation",
     "object-detection": "detections",
     "molecule-property": "molecule-property",

@@ -132,6 +132,7 @@ OWN: dict[str, dict[str, Any]] = {
             "place",
         ],
     },
+    "image-generation": {"labels": ["clear", "hazy"], "width": 6, "height": 4, "noise": [3]},
     "image-segmentation": {"labels": ["nucleus"], "tile": 32, "multiple": 16, "overlap": 8},
     "sequence-classification": {"alphabet": "dna", "shortest": 4, "longest": 40},
     "molecule-property": MOLECULES,
@@ -160,6 +161,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
 }  # by pipeline: parameters that only it has
 WITHOUT_CLASSES = {
+    "image-generation",
     "image-segmentation",
     "object-detection",
     "semantic-search",

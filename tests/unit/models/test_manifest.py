@@ -59,7 +59,7 @@ def test_a_manifest_cannot_be_changed() -> None:
     [
         ({"name": "Dose_Effect"}, "name", "lower-case letters and digits"),
         ({"version": "1.0"}, "version", "three numbers"),
-        ({"kind": "oracle"}, "kind", "it must be 'diagnosis' or 'recommendation'"),
+        ({"kind": "oracle"}, "kind", "it must be 'diagnosis', 'recommendation' or 'generation'"),
         ({"title": ""}, "title", "it is empty"),
         ({"colour": "red"}, "colour", "remove this key"),
         ({"runtime": {"max_batch": "64"}}, "runtime.max_batch", "write a whole number"),

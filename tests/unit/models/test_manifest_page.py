@@ -39,6 +39,7 @@ from models.pipelines.features.table import FeatureTable
 from models.pipelines.generation_types import Confidence, GenerationParameters
 from models.pipelines.image_classification import ImageParameters
 from models.pipelines.image_feed import ImageFeedParameters
+from models.pipelines.image_generation import ImageGenerationParameters
 from models.pipelines.image_intake import ImageFileParameters, ProportionParameters, WindowParameters
 from models.pipelines.molecule_alerts import StructuralAlert
 from models.pipelines.molecule_tasks import (
@@ -83,6 +84,7 @@ TABLES: dict[str, type[ManifestTable]] = {
     "`[parameters.proportions]`": ProportionParameters,
     "`[parameters]` of every graph that takes an image": ImageFeedParameters,
     "`[parameters]` of `image-classification`": ImageParameters,
+    "`[parameters]` of `image-generation`": ImageGenerationParameters,
     "`[parameters]` of `image-segmentation`": SegmentationParameters,
     "`[parameters.instances]`": InstanceParameters,
     "`[parameters]` of `object-detection`": DetectionParameters,

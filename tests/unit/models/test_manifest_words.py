@@ -29,7 +29,7 @@ def said(refused: BundleRefused) -> dict[str, str]:
     [
         ({"version": "1.0"}, "version", "write three numbers joined by dots, such as 1.0.0"),
         ({"name": "A b"}, "name", "write lower-case letters and digits, in words joined by single hyphens"),
-        ({"kind": "diagnosi"}, "kind", "it must be 'diagnosis' or 'recommendation'"),
+        ({"kind": "diagnosi"}, "kind", "it must be 'diagnosis', 'recommendation' or 'generation'"),
         ({"title": ""}, "title", "it is empty"),
         ({"summary": 3}, "summary", "write a string, in quotes"),
         ({"runtime": {"max_batch": 0}}, "runtime.max_batch", "write a number of at least 1"),

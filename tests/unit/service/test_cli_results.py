@@ -159,6 +159,11 @@ def test_a_kind_of_somebodys_own_gets_a_column_for_each_key(capsys: pytest.Captu
     [
         ("blood-cell-detection", "detections", "12 rbc, 1 wbc, 0 platelets"),
         ("nuclei-segmentation", "image-segmentation", "6 nucleus (11.3% of the image)"),
+        (
+            "xray-generator",
+            "image-generation",
+            "1 synthetic of pneumonia, seed 7: Made up by a model: it shows no patient and is no finding.",
+        ),
         ("chemical-disease-entities", "entities", "acute renal failure (disease), cisplatin (chemical)"),
         ("ecg-beats", "beats", "14 n, 0 s, 0 v, 0 f, heart rate 75 /min"),
         (
