@@ -384,3 +384,9 @@ def test_a_truth_that_ranks_nothing_is_refused(truth: Any) -> None:
 def test_answers_of_another_kind_are_not_compared() -> None:
     with pytest.raises(click.UsageError, match="type embedding"):
         evaluated([Scored("line 1", 1, {}, {"type": "embedding", "vector": [1.0]})], [], {})
+
+
+def test_pictures_that_a_model_made_up_have_no_truth_to_be_compared_with() -> None:
+    drawn = [Scored("row 1", "pneumonia", {}, {"label": "pneumonia", "synthetic": True})]
+    with pytest.raises(click.UsageError, match="image-generation have no comparison"):
+        evaluated(drawn, BINARY, {}, "image-generation")

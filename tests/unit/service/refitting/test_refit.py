@@ -202,7 +202,13 @@ def test_a_table_that_lacks_what_is_named_is_refused(
 
 
 @pytest.mark.parametrize(
-    "name", ["chemical-disease-entities", "health-advice-recommender", "treatment-plan-recommender"]
+    "name",
+    [
+        "chemical-disease-entities",
+        "health-advice-recommender",
+        "treatment-plan-recommender",
+        "xray-generator",
+    ],
 )
 def test_a_kind_that_cannot_be_refitted_is_named(name: str, ask: Ask, cases: Cases, tmp_path: Path) -> None:
     folder = next(each for each in bundled() if each.name == name)
