@@ -32,10 +32,11 @@ def interval(figure: Callable[[Ints], float], groups: Sequence[object] | int, *,
 def resamples(groups: Sequence[object] | int, *, seed: int) -> Iterator[Ints]:
     """The rows of each resample of whole groups, int64 [n]; see interval."""
     chance = np.random.default_rng(seed)
-    members = _members(groups)
+    members = [] if isinstance(groups, int) else _members(groups)
+    count = groups if isinstance(groups, int) else len(members)
     for _ in range(RESAMPLES):
-        chosen = chance.integers(0, len(members), len(members))
-        yield np.concatenate([members[each] for each in chosen])
+        chosen = chance.integers(0, count, count)
+        yield np.concatenate([members[each] for each in chosen]) if members else chosen
 
 
 def middle_95(drawn: Sequence[float] | Floats) -> list[float]:
@@ -44,9 +45,7 @@ def middle_95(drawn: Sequence[float] | Floats) -> list[float]:
     return [float(low), float(high)]
 
 
-def _members(groups: Sequence[object] | int) -> list[Ints]:
-    if isinstance(groups, int):
-        return list(np.arange(groups)[:, None])
+def _members(groups: Sequence[object]) -> list[Ints]:
     numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.cumsum(np.bincount(numbers))[:-1])
