@@ -25,13 +25,15 @@ def text_of(tokens: int) -> str:
     return " ".join(WORDS[place % len(WORDS)] for place in range(tokens))
 
 
-def write_slow_writer(folder: Path) -> Path:
-    """The sealed bundle in `folder`, which is returned."""
+def write_slow_writer(folder: Path, rounds: int = ROUNDS) -> Path:
+    """The sealed bundle in `folder`, which is returned. `rounds` of arithmetic make a token slow."""
     write_tokenizer(folder)
-    manifest = manifest_table("text-generation", max_new_tokens=MOST, max_tokens=16) | {"name": NAME}
+    manifest = manifest_table("text-generation", max_new_tokens=MOST, max_tokens=16, left_padding=True) | {
+        "name": NAME
+    }
     (folder / "manifest.toml").write_text(toml(manifest))
     (folder / "CARD.md").write_text(f"# {NAME}\n\nMade up for tests.\n")
-    (folder / "model.onnx").write_bytes(_graph().SerializeToString())
+    (folder / "model.onnx").write_bytes(_graph(rounds).SerializeToString())
     cases = [
         {"input": {"text": text}, "options": {"max_new_tokens": tokens}, "expected": {}}
         for text, tokens in CASES
@@ -42,12 +44,12 @@ def write_slow_writer(folder: Path) -> Path:
     return folder
 
 
-def _graph() -> onnx.ModelProto:
+def _graph(rounds: int) -> onnx.ModelProto:
     last = len(TOKENS) - 1
     following = np.arange(1, len(TOKENS) + 1)
     following[last] = TOKENS[WORDS[0]]
     values: dict[str, Any] = {
-        "following": following, "depth": np.array(len(TOKENS)), "rounds": np.array(ROUNDS), "on": np.array(True),
+        "following": following, "depth": np.array(len(TOKENS)), "rounds": np.array(rounds), "on": np.array(True),
         "bounds": np.array([0, 20], np.float32), "nothing": np.array(0, np.float32),
         "mixing": np.random.default_rng(5).normal(scale=WIDTH**-0.5, size=(WIDTH, WIDTH)).astype(np.float32),
     }  # fmt: skip
@@ -72,7 +74,11 @@ def _graph() -> onnx.ModelProto:
         helper.make_node("OneHot", ["next", "depth", "bounds"], ["scores"], axis=-1),
         helper.make_node("Cast", ["input_ids"], ["numbers"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["numbers"], ["mean"], keepdims=0),
-        helper.make_node("Add", ["mixing", "mean"], ["begun"]),
+        helper.make_node("Cast", ["attention_mask"], ["seen"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["seen"], ["share"], keepdims=0),
+        helper.make_node("Cast", ["position_ids"], ["places"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["places"], ["place"], keepdims=0),
+        helper.make_node("Sum", ["mixing", "mean", "share", "place"], ["begun"]),
         helper.make_node("Loop", ["rounds", "on", "begun"], ["done"], body=body),
         helper.make_node("ReduceMean", ["done"], ["worked"], keepdims=0),
         helper.make_node("Mul", ["worked", "nothing"], ["no_difference"]),
@@ -81,7 +87,10 @@ def _graph() -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         NAME,
-        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["rows", "length"])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["rows", "length"])
+            for name in ("input_ids", "attention_mask", "position_ids")
+        ],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", "length", len(TOKENS)])],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
     )

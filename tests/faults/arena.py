@@ -21,6 +21,8 @@ from redis.exceptions import RedisError
 from service.failpoints import Effect, Point
 from service.lifecycle import PUBLISHED_ACTIONS
 from service.queue import QueueName
+from tests.acceptance import slow_writer
+from tests.acceptance.slow_writer import write_slow_writer
 from tests.acceptance.stack import MEDQUEUE, RECEIVERS_HERE, Stack, eventually
 from tests.faults import drawing, trouble
 from tests.faults.checker import Verdict, check
@@ -171,7 +173,7 @@ class Arena:
 
 @contextlib.contextmanager
 def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, str]) -> Iterator[Arena]:
-    """A running stack with failpoints, the troublesome model and one that makes artifacts."""
+    """A running stack with failpoints, the troublesome model, one that makes artifacts and one that writes texts."""
     from service.embedded import server_urls
 
     tokens = folder / "tokens"
@@ -192,6 +194,7 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
     try:
         publish(stack, write_trouble(folder / "trouble"), trouble.NAME)
         publish(stack, write_drawing(folder / "drawing"), drawing.NAME)
+        publish(stack, write_slow_writer(folder / "writer", rounds=2), slow_writer.NAME)
         database_url = settings.get("MEDQUEUE_DATABASE_URL") or server_urls(stack.data).database_url
         redis_url = settings.get("MEDQUEUE_REDIS_URL") or server_urls(stack.data).redis_url
         with Receiver() as receiver:

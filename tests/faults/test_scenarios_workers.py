@@ -17,7 +17,7 @@ from service.embedded.commands import worker_command
 from service.failpoints import Effect, Point
 from tests.acceptance import cases
 from tests.acceptance.stack import eventually
-from tests.faults import drawing, trouble
+from tests.faults import drawing, trouble, writing
 from tests.faults.arena import BATCH_POINTS, LEASE_S, OPEN_JOBS, SETTLES_WITHIN_S, Arena, meanwhile
 from tests.faults.load import together
 from tests.faults.report import Report
@@ -60,33 +60,54 @@ def test_s1_killed_workers(arena: Arena, report: Report, full: bool) -> None:
     jobs, kills, every_s = (10_000, 50, 2.5) if full else (400, 3, 1.5)
     chance = arena.chance("s1")
     waves = int(kills * every_s / 0.1)
+    texts: list[str] = []
     with report.scenario(arena, "S1 workers killed") as found:
-        with meanwhile(lambda: in_waves(arena, jobs // waves, waves, every_s=0.1)):
+        with (
+            meanwhile(lambda: in_waves(arena, jobs // waves, waves, every_s=0.1)),
+            meanwhile(lambda: texts.extend(texts_in_turn(arena, kills * 3, every_s=every_s / 3))),
+        ):
+            writing.kill_a_writer(arena)
             for _ in range(kills):
                 time.sleep(chance.uniform(0.2, 2 * every_s - 0.2))
                 arena.kill(chance.choice(arena.stack.worker_names))
-        found["faults"] = f"{kills} SIGKILLs of random workers"
+        found["faults"] = f"{kills} SIGKILLs of random workers, one of a worker that writes"
         found["all ended after the last kill"] = f"{arena.settle():.1f} s"
+        found["texts written"] = writing.checked(arena, texts)
+
+
+def texts_in_turn(arena: Arena, count: int, *, every_s: float) -> Iterator[str]:
+    """Submit texts, and cases that wait for them; the ids of the texts."""
+    load = arena.load()
+    for number in range(count):
+        yield writing.text_and_follower(load, number)
+        time.sleep(every_s)
 
 
 def test_s2_exits_at_every_point(arena: Arena, report: Report, full: bool) -> None:
     """API, workers and scheduler each exit at one of their points after the other, in three lanes side by side."""
     rounds = 100 if full else 1
+    texts: list[str] = []
     with report.scenario(arena, "S2 exits at every point") as found:
         with warm_processes(arena):
-            together([partial(exits, arena, lane, points, rounds) for lane, points in LANES.items()])
+            together([partial(exits, arena, lane, points, rounds, texts) for lane, points in LANES.items()])
+        found["texts written"] = writing.checked(arena, texts)
         found["faults"] = f"{rounds} exits at each of {len(JOB_POINTS)} points"
 
 
-def exits(arena: Arena, lane: str, points: Sequence[Point], rounds: int) -> None:
-    """Exit at each of these points so many times, in random order, with work enough that a process comes there."""
-    load = arena.load()
+def exits(arena: Arena, lane: str, points: Sequence[Point], rounds: int, texts: list[str]) -> None:
+    """Exit at each of these points so many times, in random order, with work enough that a process comes there.
+
+    A text is written beside every second point of workers; its id goes into `texts`.
+    """
+    load, writes = arena.load(), arena.load()
     order = [*points] * rounds
     arena.chance(f"s2/{lane}").shuffle(order)
     wave = 0
-    for point in order:
+    for number, point in enumerate(order):
         # Workers that die three times a second end fewer jobs than they are brought, and a backlog shows nothing more.
         eventually(lambda: arena.scalar(OPEN_JOBS) <= BACKLOG, within_s=SETTLES_WITHIN_S)
+        if lane == "worker" and number % 2 == 0:
+            texts.append(writing.text_and_follower(writes, len(texts)))
         token = arena.put_token(point)
         job = trouble.body(trouble.LASTS if point in LONG else 5.0)
         if point is Point.ARTIFACTS_WRITTEN:
