@@ -14,8 +14,8 @@ from typing import Any, Final
 INTERVAL: Final = "_95"
 # Words by which metrics.json names what a figure is compared with, before or after the figure's own name.
 BASELINES: Final = (
-    "baseline", "bm25", "forest", "forest_of_three", "gradient_boosting", "histogram", "logistic", "logistic_regression",
-    "majority", "otsu", "random_forest", "ridge", "svm", "tfidf",
+    "baseline", "bm25", "forest", "forest_of_three", "gradient_boosting", "histogram", "lead", "logistic",
+    "logistic_regression", "majority", "otsu", "random_forest", "retrieval", "ridge", "svm", "tfidf",
 )  # fmt: skip
 _CAPITALS: Final = {"auc": "AUC", "f1": "F1", "ppv": "PPV", "npv": "NPV", "ece": "ECE", "rmse": "RMSE", "mae": "MAE",
                     "r2": "R²", "ap": "AP", "map": "mAP", "ndcg": "nDCG"}  # fmt: skip

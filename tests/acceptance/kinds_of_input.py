@@ -97,7 +97,10 @@ CASES: dict[str, tuple[KindCase, ...]] = {
     "tensor": (KindCase(made_models.SUMS, made_models.tensors),),
     "text-classification": (golden("note-section"), golden("trial-criterion")),
     "text-embedding": (KindCase(made_models.VECTORS, _texts),),
-    "text-generation": (KindCase(made_models.WORDS, _prompts, {"beams": 2, "max_new_tokens": 8}),),
+    "text-generation": (
+        golden("note-writer"),
+        KindCase(made_models.WORDS, _prompts, {"beams": 2, "max_new_tokens": 8}),
+    ),
     "text-pair-classification": (golden("question-match"),),
     "timeseries-classification": (golden("icu-mortality"),),
     "treatment-plan": (),  # its inputs name other jobs, so no file can hold them: see test_plans

@@ -1,0 +1,175 @@
+"""The bundled writer of notes: its words are those of the dialogue, negations stay, and what is no dialogue has no note."""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.bundle import bundled, fitted, read_bundle, side_files
+from models.difference import difference
+from models.golden_cases import encode_cases
+from models.pipelines import Case, InputRejected, load_pipeline
+from models.sandbox import CpuRun
+from models.training.made_up import drugs_of, numbers_of
+from models.training.rouge import words_of
+
+ADDED = {"no"}  # the one word of its own
+NO = re.compile(r"\b(no|not|never|don't)\b", re.IGNORECASE)
+
+
+class Writer:
+    """The bundled model, opened."""
+
+    def __init__(self) -> None:
+        [folder] = [each for each in bundled() if each.name == "note-writer"]
+        bundle = read_bundle(folder)
+        self.manifest = bundle.manifest
+        self.pipeline = load_pipeline(bundle.manifest, side_files(folder))
+        self._scoring = self.pipeline.open(folder)
+        self._run = fitted(folder, bundle.manifest, self.pipeline, CpuRun())
+        golden: list[Any] = [
+            self.pipeline.decode(each.payload) for each in encode_cases(bundle.golden, self.pipeline)
+        ]
+        self.dialogues: list[str] = [each["dialogue"] for each in golden]
+
+    def results(self, *dialogues: str, **options: object) -> list[dict[str, Any]]:
+        checked = self.pipeline.check_options(options)
+        cases = [Case(self.pipeline.encode({"dialogue": each}), checked) for each in dialogues]
+        return [dict(each.result) for each in self._scoring.score(self._run, cases)]
+
+    def note(self, *turns: str, **options: object) -> str:
+        [result] = self.results("\n".join(turns), **options)
+        assert result["abstained"] is False, result
+        return str(result["text"])
+
+
+@lru_cache(maxsize=1)
+def writer() -> Writer:
+    """The model, opened once."""
+    return Writer()
+
+
+def spoken(dialogue: str) -> set[str]:
+    """The words of a dialogue, and its numbers in digits."""
+    return set(words_of(dialogue)) | numbers_of(dialogue)
+
+
+OPTIONS: Sequence[dict[str, object]] = (
+    {}, {"beams": 4}, {"temperature": 1.0, "seed": 1}, {"temperature": 2.0, "seed": 2, "top_p": 0.9}, {"max_new_tokens": 5},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_no_word_number_or_drug_is_made_up_however_a_note_is_written(options: dict[str, object]) -> None:
+    dialogues = writer().dialogues
+    written = [
+        (each["text"], dialogue)
+        for each, dialogue in zip(writer().results(*dialogues, **options), dialogues, strict=True)
+        if each["text"]
+    ]
+    assert len(written) >= 4  # a sample is answered if it is likely enough
+    for text, dialogue in written:
+        assert set(words_of(text)) <= spoken(dialogue) | ADDED
+        assert numbers_of(text) <= numbers_of(dialogue)
+        assert drugs_of(text) <= drugs_of(dialogue)
+
+
+TURNS = (
+    "Doctor: Any pain?",
+    "Patient: No.",
+    "Patient: Yes, 7.5 mg of it.",
+    "Doctor: Lung cancer.",
+    "Guest_family: Never.",
+)
+
+
+@given(st.lists(st.sampled_from(TURNS), max_size=9))
+@settings(max_examples=25, deadline=None)
+def test_turns_in_any_order_have_a_note_of_their_words_or_none(turns: list[str]) -> None:
+    dialogue = "\n".join(["Doctor: How are you?", *turns])
+    [result] = writer().results(dialogue)
+    assert set(words_of(result["text"] or "")) <= spoken(dialogue) | ADDED
+
+
+@pytest.mark.parametrize("answer", ["No.", "No, I do not.", "Never.", "Nope, none."])
+def test_what_was_asked_and_denied_has_a_no_in_front(answer: str) -> None:
+    note = writer().note("Doctor: Do you have any drug allergies?", f"Patient: {answer}")
+    assert re.match(r"No\b.* allergies", note), note
+
+
+def test_what_was_asked_and_confirmed_has_no_no() -> None:
+    note = writer().note(
+        "Doctor: Do you have any drug allergies?", "Patient: Yes, penicillin gives me a rash."
+    )
+    assert "penicillin" in note.lower()
+    assert not NO.search(note)
+
+
+@pytest.mark.parametrize(
+    "said", ["I don't smoke or drink alcohol.", "I have never smoked tobacco.", "I do not use any drugs."]
+)
+def test_a_negation_stays_with_what_it_denies(said: str) -> None:
+    note = writer().note("Doctor: Tell me about your habits.", f"Patient: {said}")
+    assert NO.search(note), note
+
+
+def test_numbers_in_words_are_written_in_digits_and_whole() -> None:
+    note = writer().note(
+        "Doctor: How old are you?",
+        "Patient: I am seventy six years old, with back pain for twenty-two years.",
+    )
+    assert numbers_of(note) <= {"76", "22"}
+    assert "76" in note
+
+
+def test_the_point_of_a_decimal_is_not_the_end_of_a_sentence() -> None:
+    note = writer().note(
+        "Doctor: Which medicines do you take?", "Patient: Warfarin 7.5 mg. Two tablets of aspirin."
+    )
+    assert "7.5" in note
+    assert "5.2" not in note.replace(" ", "")
+
+
+FOREIGN = [
+    "Anaemia is a condition in which the blood does not carry enough oxygen to the rest of the body.",
+    "Shares fell on Monday as investors waited for the bank's decision about interest rates.",
+    "Alice: Did you see the match last night?\nBob: Yes, it was a great goal in the last minute.",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN, ids=range(len(FOREIGN)))
+def test_a_text_without_turns_of_doctor_or_patient_has_no_note(text: str) -> None:
+    [result] = writer().results(text)
+    assert (result["text"], result["abstained"]) == (None, True)
+
+
+def test_a_dialogue_that_is_too_long_to_be_read_has_no_note() -> None:
+    [result] = writer().results("Doctor: Any pain?\nPatient: Yes, in my back.\n" * 60)
+    assert (result["text"], result["abstained"], result["truncated"]) == (None, True, True)
+
+
+def test_a_dialogue_in_chinese_is_refused() -> None:
+    with pytest.raises(InputRejected):
+        writer().results("医生:最近总是咳嗽还发烧吗?\n患者:是的,已经三天了,晚上更厉害,吃了药也没有用。")
+
+
+def test_beams_write_together_what_they_write_alone() -> None:
+    dialogues = writer().dialogues
+    together = writer().results(*dialogues, beams=4)
+    for dialogue, found in zip(dialogues, together, strict=True):
+        [alone] = writer().results(dialogue, beams=4)
+        assert difference(alone, found, writer().manifest.runtime.tolerance) is None
+
+
+def test_notes_are_better_than_both_baselines_beyond_chance() -> None:
+    [folder] = [each for each in bundled() if each.name == "note-writer"]
+    figures = json.loads((folder / "metrics.json").read_text())
+    for name in ("lead", "retrieval"):
+        low, high = figures[f"gain_on_{name}_95"]
+        assert 0 < low < figures[f"gain_on_{name}"] < high
+    assert figures["unsupported_numbers"] == figures["unsupported_drugs"] == 0
