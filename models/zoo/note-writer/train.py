@@ -204,7 +204,7 @@ def unsupported(found: Sequence[dict[str, Any]], rows: Sequence[Row]) -> dict[st
 def written(run: Run, rows: Sequence[Row], tokenizer: Tokenizer) -> list[dict[str, Any]]:
     """What the bundle answers to each dialogue, whatever its confidence."""
     table: dict[str, Any] = {
-        "name": "note-writer", "version": "1.0.0", "kind": "diagnosis", "pipeline": "text-generation", "title": "t",
+        "name": "note-writer", "version": "1.0.0", "kind": "generation", "pipeline": "text-generation", "title": "t",
         "summary": "t", "license": "t",
         "graphs": {name: {"file": f"{name}.onnx"} for name in ("encoder", "decoder")},
         "parameters": {

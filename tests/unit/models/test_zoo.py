@@ -36,7 +36,7 @@ MOST_BYTES = 20_000_000  # of a file that a caller sends
 ZOO_BYTES = {
     "diagnosis": 100_000_000,
     "recommendation": 5_000_000,
-    "generation": 3_000_000,
+    "generation": 10_000_000,
 }  # a clone holds them all
 # What the tables of parameters repeat of metrics.json, and the limits that a card names.
 STATED = {
