@@ -34,8 +34,8 @@ def foreign_pictures(data: Path, fit: Fit, seed: int) -> dict[str, Pixels]:
         "blood_smears": (each.photograph for each in smears(data / "bccd", "val")),
         "nuclei": (Image.open(path) for path in sorted((data / "nuclei" / "images").iterdir())),
         "photographs": _photographs(side, chance),
-        "scans": _scans(side),
-        "text": (_page(chance) for _ in range(COUNT)),
+        "scans": scans(side),
+        "text": (printed_page(chance) for _ in range(COUNT)),
         "noise": (_noise(chance) for _ in range(COUNT)),
         "gradients": (_gradient(chance) for _ in range(COUNT)),
         "even_greys": (Image.new("L", (side, side), grey) for grey in range(0, 256, 4)),
@@ -75,7 +75,7 @@ def _photographs(smallest: int, chance: np.random.Generator) -> Iterator[Image.I
             yield picture.crop((left, top, left + side, top + side))
 
 
-def _scans(smallest: int) -> Iterator[Image.Image]:
+def scans(smallest: int) -> Iterator[Image.Image]:
     """The first frame of each readable test file of pydicom, windowed from its 1st to its 99th percentile."""
     for path in sorted((Path(pydicom.__file__).parent / "data").rglob("*.dcm")):
         try:
@@ -94,7 +94,7 @@ def _scans(smallest: int) -> Iterator[Image.Image]:
             yield Image.fromarray((shares * 255).astype(np.uint8))
 
 
-def _page(chance: np.random.Generator) -> Image.Image:
+def printed_page(chance: np.random.Generator) -> Image.Image:
     """A printed page."""
     side, height = int(chance.integers(100, 800)), int(chance.integers(10, 40))
     page = Image.new("L", (side, side), int(chance.integers(200, 256)))

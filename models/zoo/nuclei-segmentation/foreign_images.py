@@ -1,7 +1,7 @@
 """Pictures of other things than microscope images of nuclei: to learn from what is foreign, and to judge what has learned it.
 
 The folder of the data holds `bccd` (photographs of blood smears, MIT) and `pneumoniamnist` (chest X-rays, CC BY 4.0); more
-pictures lie in the package scikit-image: `pip install --no-deps scikit-image==0.26.0`. Nothing of them is shipped.
+pictures lie in the packages pydicom and scikit-image: `pip install --no-deps scikit-image==0.26.0`. Nothing of them is shipped.
 """
 
 from importlib.metadata import distribution
@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+from models.training.foreign_pictures import printed_page, scans
 
 Pixels = NDArray[np.uint8]
 
@@ -25,14 +27,17 @@ PICTURES = (
 
 
 class Foreign(NamedTuple):
-    """Pictures uint8 [H,W,3] of one set: those to learn from, and others to judge by."""
+    """Pictures uint8 [H,W,3] of one set: those to learn from, if any, and others to judge by."""
 
     learned: list[Pixels]
     judged: list[Pixels]
 
 
 def foreign_images(data: Path, chance: np.random.Generator) -> dict[str, Foreign]:
-    """The sets `smears`, `chests`, `pictures` and `drawn` (noise, stripes and writing), of many sizes."""
+    """The sets `smears`, `chests`, `pictures`, `drawn` (noise, stripes and small writing), `pages` and `scans`, of many sizes.
+
+    Printed pages in letters of 10 to 40 pixels, and the test files of pydicom, are only to judge by.
+    """
     names = [(data / "bccd" / f"{part}.txt").read_text().split()[:COUNT] for part in ("train", "val")]
     smears = [
         [Image.open(data / "bccd" / "images" / f"{name}.jpg").convert("RGB") for name in part]
@@ -47,7 +52,14 @@ def foreign_images(data: Path, chance: np.random.Generator) -> dict[str, Foreign
     opened = [Image.open(folder / name).convert("RGB") for name in PICTURES]
     pictures = [[each for each in opened[first::2] for _ in range(4)] for first in range(2)]
     drawn = [[_drawn(number, chance) for number in range(COUNT)] for _ in range(2)]
-    sets = {"smears": smears, "chests": chests, "pictures": pictures, "drawn": drawn}
+    printer = np.random.default_rng(
+        COUNT
+    )  # its own, so that what is learned does not depend on what is judged
+    sets = {
+        "smears": smears, "chests": chests, "pictures": pictures, "drawn": drawn,
+        "pages": [[], [printed_page(printer).convert("RGB") for _ in range(COUNT)]],
+        "scans": [[], [each.convert("RGB") for each in scans(64)]],
+    }  # fmt: skip
     return {
         name: Foreign(*([_view(picture, number) for number, picture in enumerate(part)] for part in parts))
         for name, parts in sets.items()

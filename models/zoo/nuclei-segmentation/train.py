@@ -32,7 +32,7 @@ from models.pipelines.segmentation_types import SegmentationParameters
 from models.pipelines.side_files import no_files
 from models.sandbox import cpu_session
 from models.training.export import export, parity
-from models.training.figures import brier, calibration_error
+from models.training.figures import brier, calibration_error, share_95
 from models.training.images import png_input
 from models.training.mask_figures import mask_figures, otsu
 from models.training.novelty import ForeignOdds, foreign_limit
@@ -55,7 +55,8 @@ FALSE_ALARMS = 0.01  # of the novelty limit, on images for training
 OUTPUTS = ("probabilities", "centre", "novelty")
 FOREIGN_SET = (
     "photographs of blood smears, chest X-rays, drawn noise, stripes and writing, and pictures of people, things and textures, "
-    "of which the detector learned from others"
+    "of which the detector learned from others; printed pages, and CT, MR and other test files of pydicom, of which it learned "
+    "from none"
 )
 PROTOCOL = (
     "validation images of BBBC038, of other fields of view than those for training; looked at while novelty was "
@@ -245,6 +246,7 @@ def finish(
         "novelty_limit": limit, "false_alarm_rate": float((novelty >= limit).mean()),
         "catch_rate": float(np.concatenate([*caught.values()]).mean()),
         **{f"catch_rate_{name}": float(each.mean()) for name, each in caught.items()},
+        **{f"catch_rate_{name}_95": share_95(each) for name, each in caught.items()},
         **{f"catch_rate_{name}_unlearned": each for name, each in unlearned.items()},
         "parity": parity(path, {"image": checked.numpy()}, wanted),
         "protocol": PROTOCOL, "seed": SEED, "torch": torch.__version__,
@@ -263,19 +265,20 @@ def detector(
     """The detector of foreign images, its limit, and what share of each set one finds that has not learned from that set."""
     feeds = [feed for image in learned for feed in (as_feed(part_of(image, chance)), as_feed(image.image))]
     known, groups = features_of(network, feeds), np.repeat(fields, 2)
-    rows = {name: features_of(network, [*map(as_feed, each.learned)]) for name, each in foreign.items()}
+    learnable = {name: each for name, each in foreign.items() if each.learned}
+    rows = {name: features_of(network, [*map(as_feed, each.learned)]) for name, each in learnable.items()}
 
     def learned_from(names: Sequence[str]) -> tuple[ForeignOdds, float]:
         some = [rows[name] for name in names]
         return ForeignOdds(known, some), foreign_limit(known, groups, some, FALSE_ALARMS)
 
     unlearned = {}
-    for name, each in foreign.items():
-        odds, limit = learned_from([other for other in foreign if other != name])
+    for name, each in learnable.items():
+        odds, limit = learned_from([other for other in learnable if other != name])
         seen = torch.from_numpy(features_of(network, [*map(as_feed, each.judged)])).float()
         with torch.no_grad():
             unlearned[name] = float((odds(seen) >= limit).float().mean())
-    return *learned_from([*foreign]), unlearned
+    return *learned_from([*learnable]), unlearned
 
 
 def part_of(image: Nuclei, chance: np.random.Generator) -> Pixels:
