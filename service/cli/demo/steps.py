@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from service.cli.demo.cases import KnownCase, bundled_models, known_cases
 from service.cli.demo.errors import DemoFailed
 from service.cli.demo.receiver import Receiver
 from service.cli.errors import ApiProblem
+from service.cli.feed import follow
 from service.cli.waiting import until_ended
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 BIOPSY = "breast-cancer-wisconsin"
 XRAY = "pneumonia-xray-28"
 PLAN = "treatment-plan-recommender"
+WRITER = "note-writer"
 WAIT_S = 30.0
 ONE_BY_ONE = 5
 BULK = 300
@@ -205,6 +208,26 @@ def plan(tour: Tour) -> None:
     tour.show(job_tables.job(job))
 
 
+def note(tour: Tour) -> None:
+    """A note is read while it is written; its pieces are the text of the answer."""
+    case = max(known_cases(WRITER), key=lambda case: len(case.expected["text"] or ""))
+    began, job_id = time.perf_counter(), tour.submit(case)["id"]
+    pieces = []
+    for message in follow(partial(tour.api.follow_text, job_id), note=tour.say):
+        told = json.loads(message.data)
+        if message.event == "text.appended":
+            pieces.append((tables.seconds(time.perf_counter() - began), told["text"]))
+        elif message.event == "text.discarded":  # its worker was lost, and another one begins again
+            pieces.clear()
+        else:
+            break
+    case.verify(tour.api.job(job_id))
+    if "".join(text for _, text in pieces) != case.expected["text"]:
+        raise DemoFailed(f"The text of job {job_id} that came in pieces is not that of its answer.")
+    tour.say("A dialogue between doctor and patient; the words for the note arrive as they are written.")
+    tour.show(tables.listing(("AFTER", "WRITTEN"), pieces, empty=""))
+
+
 def stat_priority(tour: Tour) -> None:
     """An urgent job does not wait behind a backlog."""
     case = known_cases(XRAY)[0]
@@ -335,6 +358,7 @@ STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
     ("A whole ward at once", in_bulk),
     ("An image", image),
     ("A diagnosis, and a plan that waits for it", plan),
+    ("A note, while it is written", note),
     ("A stat case overtakes", stat_priority),
     ("A slip of the pen", slip_of_the_pen),
     ("The audit trail", trail),
