@@ -25,6 +25,7 @@ from service.schema import migrate
 from tests import older_postgres
 from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
+from tests.server_folders import server_folder
 
 TEMPLATE = "medqueue_template"
 
@@ -41,10 +42,10 @@ def _logs_as_in_production() -> None:
 
 
 @pytest.fixture(scope="session")
-def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUrls]:
+def servers(request: pytest.FixtureRequest) -> Iterator[ServerUrls]:
     """Postgres and Redis on free ports. Postgres does not wait for the disk: no test pulls the plug on it."""
     programs = request.config.getoption("--postgres-programs")
-    with embedded_servers(tmp_path_factory.mktemp("servers"), fsync=False) as urls:
+    with server_folder() as folder, embedded_servers(folder, fsync=False) as urls:
         if programs is None:
             yield urls
         else:

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from service.embedded.waiting import wait_until
+from tests import server_folders
 
 MAJORS = (15, 16, 17)
 SETTINGS = {
@@ -102,7 +103,9 @@ def empty(programs: Path) -> Iterator[Cluster]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     account = "postgres" if os.geteuid() == 0 else None
-    cluster = Cluster(programs, Path(mkdtemp(prefix="older-postgres-")), port, account)
+    cluster = Cluster(
+        programs, Path(mkdtemp(prefix="older-postgres-", dir=server_folders.parent())), port, account
+    )
     cluster.own(cluster.folder)
     try:
         yield cluster

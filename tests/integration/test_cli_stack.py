@@ -338,7 +338,11 @@ def test_the_demo_does_all_it_promises_and_leaves_nothing(
     document = json.loads(ended.stdout)
     assert document["ok"] is True
     assert [step["title"] for step in document["steps"]] == [title for title, _ in STEPS]
-    drawn = {"blood-cell-detection-overlay.png", "nuclei-segmentation-overlay.png"}
+    drawn = {
+        "blood-cell-detection-overlay.png",
+        "nuclei-segmentation-overlay.png",
+        "xray-generator-synthetic-7-pneumonia.png",
+    }
     assert {file.name for file in pictures.iterdir()} == drawn
     assert list(tmp_path.iterdir()) == []
 
