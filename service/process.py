@@ -4,21 +4,15 @@ import ctypes
 import gc
 from contextlib import suppress
 
-YOUNG_OBJECTS = 50_000
 # Exit statuses of every process of ours; docs/cli.md lists all of the command line's.
 WRONG_SETTING_STATUS = 2
 INTERNAL_STATUS = 70
 
 
 def settle() -> None:
-    """Exclude what was made so far from garbage collection, and let it run less often.
-
-    A request or a batch makes thousands of short-lived objects and hardly a cycle; walking all modules for them took
-    a fifth of the CPU of bulk submits.
-    """
+    """Exclude what was made so far from garbage collection: walking all modules took a fifth of the CPU of bulk submits."""
     give_back()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
 def give_back() -> None:

@@ -70,3 +70,9 @@ def test_a_scheduler_loads_nothing_that_scores() -> None:
 
 def test_the_command_line_can_still_draw_tables() -> None:
     assert "rich" in loaded("service, service.cli.tables")
+
+
+@pytest.mark.parametrize("module", ["service.serving", "service.cli", "workers.process.tasks"])
+def test_garbage_is_collected_seldom_while_a_process_starts(module: str) -> None:
+    collections = loaded(module, "import gc; print(gc.get_stats()[0]['collections'], 'collections')")
+    assert min(int(word) for word in collections if word.isdigit()) < 25
