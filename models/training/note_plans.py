@@ -5,7 +5,9 @@ part of the encoder's graph. A note has words of the dialogue in their order and
 
 - a full stop where a new turn begins, and a comma between clauses of one turn;
 - a negation of a clause (`no`, `not`, `don't`), which is kept wherever a word behind it in its clause is;
-- `no` in front of what is kept of a question that is answered by a negation; of one that nobody answers nothing is kept;
+- what turns the meaning of a clause, as relatives, allergies and what was stopped, which is kept wherever a word of it is;
+- `no` in front of what is kept of a question that is answered by a negation. Of a question of yes or no that is answered by
+  neither, or that nobody answers, nothing is kept: its words would say that it is so;
 - what stands inside of words as `year-old` and `10/10`, and all of a number of which a part is kept.
 """
 
@@ -23,6 +25,16 @@ from models.training.note_texts import POINT
 SPEAKERS = ("doctor", "patient", "guest")
 NEGATIONS = (
     "no", "not", "never", "none", "nothing", "nobody", "neither", "nor", "without", "denies", "nope", "nah", "cannot",
+    "negative", "denied",
+)  # fmt: skip
+TURNING = (
+    "mother", "mom", "father", "dad", "parents", "brother", "sister", "siblings", "aunt", "uncle", "cousin", "son", "daughter",
+    "grandmother", "grandfather", "grandparents", "wife", "husband", "family", "allergic", "allergy", "allergies", "stopped",
+    "quit", "former", "formerly", "ruled",
+)  # fmt: skip
+POLAR = (
+    "do", "does", "did", "are", "is", "was", "were", "am", "have", "has", "had", "can", "could", "will", "would",
+    "any", "anything", "anyone", "anybody",
 )  # fmt: skip
 CLAUSE_ENDS = (".", ",", "?", "!", ";")
 GLUE = ("-", "/", "'", POINT, "%")
@@ -145,7 +157,8 @@ class Wording(nn.Module):
         glue = self.any_of(ids, GLUE) & inside & behind(kept, 1) & ahead(kept, 1)
         clause = torch.cumsum(((stops & ~glue) | turns.begins).to(ids.dtype), 1)
         negations = self.negations(ids)[0] & inside & later(kept, clause)
-        kept = kept | glue | negations
+        turning = self.any_of(ids, TURNING) & inside & any_of_group(kept, clause)
+        kept = kept | glue | negations | turning
         before = latest(kept)
         comma = stops & ~kept & (before > latest(stops & ~kept | turns.names)) & later(kept, turns.number)
         full = (turns.begins | (ids == self.end)) & (before > latest(turns.begins))
@@ -155,7 +168,7 @@ class Wording(nn.Module):
             out = torch.where(which, self._id[name], out)
         between = comma | full | no
         whole = between | glue | self.continues[ids] | numeral | any_of_group(negations | no, turns.number)
-        fixed = whole | ahead(self.continues[ids] | glue, 1) | behind(glue, 1)
+        fixed = whole | turning | ahead(self.continues[ids] | glue, 1) | behind(glue, 1)
         sure = torch.where(fixed, torch.ones_like(sure), sure.clamp(min=LEAST_SURE))
         return self.listed(kept | between, out, sure)
 
@@ -182,7 +195,8 @@ class Wording(nn.Module):
         """Whether a token is in a question of the doctor's that the next turn denies; and in one that nobody answers.
 
         A turn denies if its first clause, or what is behind an `Oh,`, has a negation early, without a `yes` in front. It
-        does not answer if that is of knowledge, as in "not sure".
+        does not answer if that is of knowledge, as in "not sure"; nor, if the question begins as one of yes or no, if it has
+        neither.
         """
         stops, colon = self.any_of(ids, CLAUSE_ENDS), self.any_of(ids, [":"]) & turns.names
         spoken = latest(colon)
@@ -196,7 +210,9 @@ class Wording(nn.Module):
         question = (same & self.any_of(ids, ["?"])[:, None, :]).any(2) & (turns.speaker == 1)
         of_answer = (denied & ~unknown, denied & unknown, agreed)
         no, unsure, yes = ((following & which[:, None, :]).any(2) for which in of_answer)
-        return question & no & ~yes, question & ((unsure & ~yes) | (number == number.amax(1, keepdim=True)))
+        polar = any_of_group(self.any_of(ids, POLAR) & behind(stops | colon, 1), number)
+        left_open = (unsure & ~yes) | (number == number.amax(1, keepdim=True)) | (polar & ~yes & ~no)
+        return question & no & ~yes, question & left_open
 
 
 def behind(values: Tensor, steps: int) -> Tensor:

@@ -173,3 +173,32 @@ def test_notes_are_better_than_both_baselines_beyond_chance() -> None:
         low, high = figures[f"gain_on_{name}_95"]
         assert 0 < low < figures[f"gain_on_{name}"] < high
     assert figures["unsupported_numbers"] == figures["unsupported_drugs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "kept"),
+    [
+        ("Do you have asthma?", "My doctor ruled that out.", "asthma"),
+        ("Do you take warfarin?", "I stopped it last year.", "warfarin"),
+        ("Does anyone in your family have leukemia?", "My mother had breast cancer.", "leukemia"),
+    ],
+)
+def test_a_question_that_is_neither_confirmed_nor_denied_leaves_no_word(
+    asked: str, said: str, kept: str
+) -> None:
+    [result] = writer().results(f"Doctor: {asked}\nPatient: {said}")
+    assert kept not in (result["text"] or "").lower()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "meant"),
+    [
+        ("Does anyone in your family have cancer?", "My mother had breast cancer.", "mother"),
+        ("Does your mother have diabetes?", "Yes, she does.", "mother"),
+        ("Are you allergic to penicillin?", "Not that I know of.", "no allergic"),
+        ("Do you smoke?", "I quit ten years ago.", "quit"),
+        ("Do you have asthma?", "Negative.", "no asthma"),
+    ],
+)
+def test_what_turns_the_meaning_of_a_clause_is_kept_with_it(asked: str, said: str, meant: str) -> None:
+    assert meant in writer().note(f"Doctor: {asked}", f"Patient: {said}").lower()
