@@ -51,7 +51,7 @@ Context = Mapping[str, Any]
 
 
 def _bound(name: str, words: str) -> Callable[[Context], str]:
-    return lambda context: f"{words} {context[name]:g}"
+    return lambda context: f"{words} {context[name]:.15g}"
 
 
 def _length(context: Context) -> str:

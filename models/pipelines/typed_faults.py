@@ -21,6 +21,7 @@ Schema = Mapping[str, Any]
 FORM: Final = (
     "x-form"  # in the schema of a text: its pattern in words, as the end of "a text of 4 characters"
 )
+EXACT: Final = ".15g"  # of a bound: six digits would give another one, such as 4.29497e+09 for 4294967295
 MOST: Final = 100  # faults of one value: a list may hold any number of wrong elements
 MOST_ALIKE: Final = 3  # elements of lists with the same fault that are told one by one
 LONGEST_EXAMPLE: Final = 40  # characters of an example in a message
@@ -314,14 +315,14 @@ def _range(schema: Schema) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     rules = []
     if low is not None and high is not None:
-        rules.append(f"between {low:g} and {high:g}")
+        rules.append(f"between {low:{EXACT}} and {high:{EXACT}}")
     elif low is not None:
-        rules.append(f"of at least {low:g}")
+        rules.append(f"of at least {low:{EXACT}}")
     elif high is not None:
-        rules.append(f"of at most {high:g}")
+        rules.append(f"of at most {high:{EXACT}}")
     if (above := schema.get("exclusiveMinimum")) is not None:
-        rules.append(f"greater than {above:g}")
+        rules.append(f"greater than {above:{EXACT}}")
     if (below := schema.get("exclusiveMaximum")) is not None:
-        rules.append(f"less than {below:g}")
+        rules.append(f"less than {below:{EXACT}}")
     text = f" {' and '.join(rules)}{unit}" if rules else (f" in{unit}" if unit else "")
-    return f"{text}, a multiple of {schema['multipleOf']:g}" if "multipleOf" in schema else text
+    return f"{text}, a multiple of {schema['multipleOf']:{EXACT}}" if "multipleOf" in schema else text

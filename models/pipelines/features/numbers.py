@@ -49,7 +49,7 @@ class MeasuredFeature(FeatureTable):
     @property
     def range_text(self) -> str:
         """Such as "between 0 and 50 mm"."""
-        return self._range_text("g")
+        return self._range_text(".15g")
 
     def not_finite(self) -> FieldFault:
         """The message for NaN and infinities."""

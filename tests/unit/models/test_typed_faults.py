@@ -23,8 +23,10 @@ ROOT = {"$defs": {"Dose": {"type": "number", "minimum": 0, "maximum": 50, "unit"
     [
         ({"type": "number"}, "a number"),
         ({"type": "number", "minimum": 0}, "a number of at least 0"),
-        ({"type": "number", "maximum": 1e6}, "a number of at most 1e+06"),
+        ({"type": "number", "maximum": 1e6}, "a number of at most 1000000"),
         ({"type": "number", "minimum": 0, "maximum": 2.5}, "a number between 0 and 2.5"),
+        ({"type": "integer", "minimum": 0, "maximum": 4294967295}, "an integer between 0 and 4294967295"),
+        ({"type": "number", "maximum": 1234567.25}, "a number of at most 1234567.25"),
         ({"type": "number", "exclusiveMinimum": 0}, "a number greater than 0"),
         ({"type": "number", "exclusiveMaximum": 1}, "a number less than 1"),
         ({"type": "number", "exclusiveMinimum": 0, "maximum": 9}, "a number of at most 9 and greater than 0"),
