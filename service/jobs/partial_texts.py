@@ -27,7 +27,6 @@ WITH held AS (
 INSERT INTO job_partial_text (job_id, fence, payload)
 SELECT job.id, job.fence, held.payload FROM job JOIN held ON {leases.held_clause("job")} ORDER BY job.id
 ON CONFLICT (job_id) DO UPDATE SET fence = excluded.fence, payload = excluded.payload
-WHERE job_partial_text.fence <= excluded.fence
 """
 
 # The text by a scalar subquery: it is found by its key, whatever the plan.
