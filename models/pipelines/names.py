@@ -8,6 +8,8 @@ Digits, first letters and single-letter words must be the same, and so must part
 `hyper` and `hypo`.
 """
 
+import functools
+import operator
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -21,8 +23,9 @@ BRACKETED: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|\{[^}]*\}")
 HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 LONGEST: Final = 200
 MOST_WORDS: Final = 20  # of names with more, only the whole is looked at
-# With more pairs of names than this, only names that fold to the same are found, since each pair is checked for typing errors.
-PAIRS: Final = 1_000_000
+# With more pairs of names than this, only names that fold to the same are found, since each pair is checked for typing errors
+# and abbreviations: 300,000 similar ones take two CPU seconds.
+PAIRS: Final = 300_000
 # Words that make of a name that of something else: whom or when it is of, how it spreads, how it is measured.
 SOMETHING_ELSE: Final = frozenset(
     ("id", "sd", "se", "sem", "std", "error", "date", "unit", "units", "flag", "comment", "note")
@@ -63,6 +66,7 @@ def near_names(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
             known.setdefault(form, name)
     alone = {form: name for words, name in whole.items() for form in (*_forms(words), _by_looks(words))}
     looked_at = next((each for each in (parts, whole) if len(wanted) * len(each) <= PAIRS), {})
+    outlines = [(part, *_outline(part)) for part in looked_at]
     near = {}
     for name in wanted:
         words = _words(name)
@@ -70,11 +74,15 @@ def near_names(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
         if found is None:
             found = next((alone[form] for form in _lesser_forms(words) if form in alone), None)
         if found is None:
-            found = next(
-                (other for part, other in looked_at.items() if _are_slips(part, words, whole=part in whole)),
-                None,
+            length, letters = _outline(words)
+            slips = (
+                looked_at[part]
+                for part, its_length, its_letters in outlines
+                if abs(its_length - length) <= 2 and (its_letters ^ letters).bit_count() <= 4  # of two words
+                if _are_slips(part, words, whole=part in whole)
             )
-        if found is None:
+            found = next(slips, None)
+        if found is None and looked_at:
             found = next((other for part, other in whole.items() if _is_cut_short(part, words)), None)
         if found is not None:
             near[name] = found
@@ -123,6 +131,12 @@ def _lesser_forms(words: Words) -> Iterator[object]:
     for part in _parts(words):
         if any(len(word) > 2 for word in part):
             yield "".join(part)
+
+
+def _outline(words: Words) -> tuple[int, int]:
+    """The number of characters, and a bit for each that occurs: a typing error changes one of the first, two of the second."""
+    joined = "".join(words)
+    return len(joined), functools.reduce(operator.or_, (1 << (ord(letter) & 63) for letter in joined), 0)
 
 
 def _by_looks(words: Words) -> tuple[str, ...]:
