@@ -46,6 +46,7 @@ PLANS = {
 SETTINGS = PLANS | {"statement_timeout": "60000", "idle_in_transaction_session_timeout": "60000"}
 
 SAME_FAULT_LOGGED_EVERY_S = 30.0
+POOL = "medqueue.pool"  # in the notes that SQLAlchemy keeps of a connection: from which pool it was taken
 
 Param = Any
 
@@ -200,8 +201,8 @@ class Database:
             pool_recycle=1800,
         )
         sa.event.listen(self._engine, "checkout", _refuse_closed)
-        sa.event.listen(self._engine, "checkout", lambda *_: DB_CONNECTIONS.inc())
-        sa.event.listen(self._engine, "checkin", lambda *_: DB_CONNECTIONS.dec())
+        sa.event.listen(self._engine, "checkout", self._taken)
+        sa.event.listen(self._engine, "checkin", self._returned)
         DB_CONNECTIONS_LIMIT.inc(pool_size)
 
     def transaction(self) -> UnitOfWork:
@@ -221,8 +222,20 @@ class Database:
         self._last_fault = fault, now
         log.warning("database_unavailable", cause=fault.value, found=fault.found)
 
+    def _taken(self, _: object, record: sa.pool.ConnectionPoolEntry, __: object) -> None:
+        DB_CONNECTIONS.inc()
+        record.info[POOL] = self._engine.pool
+
+    def _returned(
+        self, connection: "psycopg.Connection[TupleRow] | None", record: sa.pool.ConnectionPoolEntry
+    ) -> None:
+        """Close a connection that was in use while its pool was disposed of: nobody takes it from there again."""
+        DB_CONNECTIONS.dec()
+        if connection is not None and record.info.get(POOL) is not self._engine.pool:
+            connection.close()
+
     def close(self) -> None:
-        """Close the pooled connections."""
+        """Close the pooled connections, those in use once they are given back."""
         self._engine.dispose()
 
 

@@ -1,5 +1,7 @@
 """The pool over real Postgres: a restart of Postgres costs no caller an error once it is back."""
 
+import psycopg
+
 from service.db import Database
 
 # Waits until they are gone: a connection that breaks between its check and its use does cost an error.
@@ -23,3 +25,12 @@ def test_a_connection_that_postgres_has_closed_is_not_used_again(database_url: s
         assert work.execute("SELECT 3") == [(3,)]
     idle.close()
     killer.close()
+
+
+def test_a_connection_that_a_thread_still_uses_is_closed_when_it_is_given_back(database_url: str) -> None:
+    database = Database(database_url)
+    with database.transaction() as work:
+        driver = work.session.connection().connection.driver_connection
+        database.close()
+    assert isinstance(driver, psycopg.Connection)
+    assert driver.closed
