@@ -30,6 +30,7 @@ from models.signature import CLASS_MAPS, Signature, Tensor
 from models.table_guess import GuessedFeature, example_rows, guessed_features, is_table, mapped
 from models.tensor_guess import guessed_tensors
 from models.text_guess import TEXTS, TOKENIZER, WRITERS, TextTable, beside, text_table
+from models.toml_text import quoted
 
 MODEL_NAME: Final = "model.onnx"
 TENSORS: Final = "tensor"  # the pipeline for all that no other knows
@@ -336,7 +337,7 @@ def _manifest(name: str, guess: _Guess) -> str:
     lines = [
         f'name = "{name}"',
         'version = "1.0.0"',
-        'kind = "diagnosis"',
+        f'kind = "{"generation" if guess.pipeline == WRITERS else "diagnosis"}"',
         f'pipeline = "{guess.pipeline}"',
         *(f'{key} = "{FILL_IN}"' for key in ("title", "summary", "license")),
         "",
@@ -353,7 +354,7 @@ def _manifest(name: str, guess: _Guess) -> str:
 
 def _renamed(side: str, names: Mapping[str, str]) -> Iterator[str]:
     for name, tensor in names.items():
-        yield f"{side}.{name} = {json.dumps(tensor, ensure_ascii=False)}"
+        yield f"{side}.{quoted(name)} = {json.dumps(tensor, ensure_ascii=False)}"
 
 
 def _golden(examples: Sequence[object]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from models.manifest import MANIFEST_NAME, Fault
 from models.pipelines import ANY_LENGTH, TensorSpec
+from models.toml_text import quoted
 
 _NAMED = 20  # names listed at most
 _PLACE = f"{MANIFEST_NAME}: graph."
@@ -23,9 +24,7 @@ def unlike(side: str, spec: TensorSpec, reason: str) -> Fault:
 
 def unknown(side: str, name: str, known: Iterable[str]) -> Fault:
     """The fault of a key of the `[graph]` table that maps no tensor of the pipeline."""
-    detail = (
-        f"the pipeline knows no {name!r}; it has {listed(known)}: rename the key `{side}.{name}` in [graph]"
-    )
+    detail = f"the pipeline knows no {name!r}; it has {listed(known)}: rename the key `{side}.{quoted(name)}` in [graph]"
     return fault(side, "graph_name_unknown", detail)
 
 
@@ -33,10 +32,10 @@ def missing(side: str, spec: TensorSpec, tensors: Iterable[str], written: str | 
     """What to write if the graph has no tensor of the pipeline's name, or of the one `written` for it in the manifest."""
     known = list(tensors)
     if written is None:
-        return f"is missing: the graph's {side} are {listed(known)}, so write `{side}.{spec.name} = ...` in [graph]"
+        return f"is missing: the graph's {side} are {listed(known)}, so write `{side}.{quoted(spec.name)} = ...` in [graph]"
     others = f"is mapped to {written!r}, and the graph's {side} are {listed(known)}: "
     remove = "remove" if spec.name in known else "correct"
-    return f"{others}{remove} the key `{side}.{spec.name}` in [graph]"
+    return f"{others}{remove} the key `{side}.{quoted(spec.name)}` in [graph]"
 
 
 def other_shape(lengths: Sequence[int | None]) -> str:

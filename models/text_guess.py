@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,21 +40,30 @@ def text_table(signature: Signature, graph: Any, folder: Path) -> TextTable | No
     if cache := guessed_cache(signature):
         padding = takes_left_padding(signature.inputs, graph)
         return _of_decoder(cache, guessed_text(signature.inputs, graph), end_tokens(folder), padding=padding)
+    found = guessed_text(signature.inputs, graph)
+    if is_writer(signature, {found.vocabulary, known_tokens(folder)}):
+        padding = takes_left_padding(signature.inputs, graph)
+        return _of_decoder(None, found, end_tokens(folder), padding=padding)
     if not is_text(signature):
         return None
-    found = guessed_text(signature.inputs, graph)
     lines = [f"max_tokens = {found.max_tokens}", f"token_types = {str(found.token_types).lower()}"]
     advice = "check what was read from the graph's tables; give the script, too"
     return _table(TEXTS, found, lines, ("vocabulary, max_tokens", advice))
 
 
-def _of_decoder(cache: CacheGuess, found: TextGuess, ends: Sequence[int], *, padding: bool) -> TextTable:
+def _of_decoder(
+    cache: CacheGuess | None, found: TextGuess, ends: Sequence[int], *, padding: bool
+) -> TextTable:
     """Half of the positions for what is read, the rest for what is written."""
     half = max(_STEP, found.max_tokens // 2 // _STEP * _STEP)
     lines = [
         f"max_tokens = {half}",
         f"max_new_tokens = {max(1, found.max_tokens - half)}",
-        f"cache = {{ layers = {cache.layers}, heads = {cache.heads}, head_size = {cache.head_size} }}",
+        *(
+            [f"cache = {{ layers = {cache.layers}, heads = {cache.heads}, head_size = {cache.head_size} }}"]
+            if cache
+            else []
+        ),
         f"end = {[*ends]}",
         *(["left_padding = true"] if padding else []),
     ]
@@ -83,6 +92,25 @@ def is_text(signature: Signature) -> bool:
     whole = all(tensor.element in {"int64", "int32"} and len(tensor.shape) == 2 for tensor in inputs)
     scores = any(word in tensor.name.lower() for tensor in signature.outputs for word in ("logit", "prob"))
     return whole and scores and {IDS, "attention_mask"} <= {tensor.name for tensor in inputs} <= _INPUTS
+
+
+def is_writer(signature: Signature, vocabularies: Collection[int | None]) -> bool:
+    """Whether the graph is a decoder without a cache: it scores, for each token, all those of one of these vocabularies."""
+    names = {tensor.name for tensor in signature.inputs}
+    logits = [tensor.shape for tensor in signature.outputs if tensor.name == "logits"]
+    scores = any(len(shape) == 3 and shape[2] is not None and shape[2] in vocabularies for shape in logits)
+    return scores and IDS in names <= {IDS, "attention_mask", "position_ids"}
+
+
+def known_tokens(folder: Path) -> int | None:
+    """How many tokens the tokenizer of the export in `folder` has; None if there is none that can be read."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        content = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
+        ids = [each["id"] for each in content.get("added_tokens", ())]
+        vocabulary = content["model"]["vocab"]
+        ids += vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        return 1 + int(max(ids))
+    return None
 
 
 @dataclass(frozen=True)

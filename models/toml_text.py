@@ -17,17 +17,18 @@ def _lines(table: Mapping[str, Any], name: str = "") -> list[str]:
     """The lines of a table: first its values, then the tables in it."""
     nested = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     lines = [
-        f"{_key(key)} = {_value(value)}"
+        f"{quoted(key)} = {_value(value)}"
         for key, value in table.items()
         if key not in nested and value is not None
     ]
     for key, value in nested.items():
-        path = f"{name}.{_key(key)}" if name else _key(key)
+        path = f"{name}.{quoted(key)}" if name else quoted(key)
         lines += ["", f"[{path}]", *_lines(value, path)]
     return lines
 
 
-def _key(key: str) -> str:
+def quoted(key: str) -> str:
+    """A key as TOML takes it: in quotes unless it has only letters, digits, `_` and `-`."""
     return key if _BARE.fullmatch(key) else json.dumps(key)
 
 
@@ -36,7 +37,7 @@ def _value(value: Any) -> str:
     match value:
         case Mapping():
             inside = ", ".join(
-                f"{_key(key)} = {_value(each)}" for key, each in value.items() if each is not None
+                f"{quoted(key)} = {_value(each)}" for key, each in value.items() if each is not None
             )
             return f"{{ {inside} }}" if inside else "{}"
         case list() | tuple():

@@ -1,6 +1,7 @@
 """Feeds of a pipeline and inputs of a graph: which column goes where, as what type, and what is said where they do not meet."""
 
 import re
+import tomllib
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,13 @@ def test_a_type_that_does_not_convert_is_refused_with_what_to_write(
     [fault] = feeding(MIXED, own_inputs(**{column: element})).faults
     assert (fault.place, fault.code) == ("manifest.toml: graph.inputs", "input_differs")
     assert re.search(words, fault.detail), fault.detail
+
+
+def test_a_name_with_dots_is_shown_as_the_manifest_must_write_it() -> None:
+    fed = feeding(TensorSpec("past_key_values.0.key", "float32", (2,)), [])
+    [fault] = fed.faults
+    assert 'so write `inputs."past_key_values.0.key" = ...` in [graph]' in fault.detail
+    assert tomllib.loads('inputs."past_key_values.0.key" = "k"') == {"inputs": {"past_key_values.0.key": "k"}}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Bundles of text classifiers started from an ONNX file and the tokenizer beside it."""
 
 import json
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.checking import sealed
 from models.manifest import FILL_IN
-from models.signature import Tensor
+from models.signature import Signature, Tensor
 from models.skeleton import write_skeleton
-from models.text_guess import takes_left_padding
+from models.text_guess import is_writer, known_tokens, takes_left_padding
 from tests.unit.models.example_decoders import CACHE, decoder_graph, lone_graph
 from tests.unit.models.example_texts import TOKENS, write_tokenizer
 
@@ -83,10 +85,45 @@ def test_an_exported_decoder_needs_only_its_places_filled_in(tmp_path: Path, end
     texts = ["fever", "no fever", "cough", "no cough", "pain."]
     (folder / "golden.json").write_text(json.dumps({"cases": [{"input": {"text": each}} for each in texts]}))
     manifest = sealed(folder, golden=True).manifest
-    assert manifest.pipeline == "text-generation"
+    assert (manifest.kind, manifest.pipeline) == ("generation", "text-generation")
     limits = [manifest.parameters[name] for name in ("vocabulary", "max_tokens", "max_new_tokens")]
     assert (manifest.parameters["cache"], manifest.parameters["end"], limits) == (CACHE, [3], [12, 32, 32])
     assert manifest.parameters["left_padding"] is True
+
+
+@pytest.mark.parametrize(("masked", "placed"), [(False, False), (True, False), (True, True)])
+def test_a_decoder_without_a_cache_writes_texts_too(tmp_path: Path, masked: bool, placed: bool) -> None:
+    folder = started(tmp_path, lone_graph(cached=False, masked=masked, placed=placed))
+    manifest = tomllib.loads((folder / "manifest.toml").read_text())
+    assert (manifest["kind"], manifest["pipeline"]) == ("generation", "text-generation")
+    assert manifest["parameters"]["vocabulary"] == len(TOKENS)
+    assert "cache" not in manifest["parameters"]
+    assert manifest["parameters"].get("left_padding", False) is placed
+    assert (folder / "tokenizer.json").exists()
+
+
+def test_scores_of_each_token_that_are_not_of_the_vocabulary_are_no_text() -> None:
+    tokens, scores = Tensor("input_ids", "int64", (None, None)), Tensor("logits", "float32", (None, None, 12))
+    assert is_writer(Signature((tokens,), (scores,)), {12, None})
+    assert not is_writer(Signature((tokens,), (scores,)), {13, None})
+    assert not is_writer(Signature((tokens,), (replace(scores, shape=(None, 12)),)), {12})
+    assert not is_writer(Signature((tokens,), (replace(scores, shape=(None, None, None)),)), {12, None})
+
+
+@pytest.mark.parametrize(
+    ("content", "known"),
+    [
+        ('{"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": [{"id": 2}]}', 3),
+        ('{"model": {"vocab": [["a", 0.5], ["b", 0.5]]}}', 2),
+        ('{"model": {}}', None), ("[]", None), ("no JSON", None), (None, None),
+    ],
+)  # fmt: skip
+def test_the_tokens_of_a_tokenizer_are_counted_with_those_added(
+    tmp_path: Path, content: str | None, known: int | None
+) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    assert known_tokens(tmp_path) == known
 
 
 def test_a_decoder_is_padded_only_if_it_takes_positions_and_reads_its_mask(tmp_path: Path) -> None:
