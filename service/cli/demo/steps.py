@@ -224,7 +224,10 @@ def note(tour: Tour) -> None:
     case.verify(tour.api.job(job_id))
     if "".join(text for _, text in pieces) != case.expected["text"]:
         raise DemoFailed(f"The text of job {job_id} that came in pieces is not that of its answer.")
-    tour.say("A dialogue between doctor and patient; the words for the note arrive as they are written.")
+    tour.say(
+        "A dialogue between doctor and patient. Its note can be followed while it is written: what is new is sent up to four "
+        "times a second, so a note that takes less arrives in one piece."
+    )
     tour.show(tables.listing(("AFTER", "WRITTEN"), pieces, empty=""))
 
 
