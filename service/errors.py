@@ -172,6 +172,12 @@ class BodyTooLarge(ServiceError):
     code = "body_too_large"
 
 
+class RequestTooCostly(ServiceError):
+    """Checking the items before this one took the time that one request may take. Send those that are left in another one."""
+
+    code = "request_too_costly"
+
+
 class BodyIncomplete(ServiceError):
     """The body is empty or ended before its announced length. Send all of it again."""
 

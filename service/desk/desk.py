@@ -24,6 +24,7 @@ from service.errors import (
     JobNotFound,
     ModelNotFound,
     PayloadUnreadable,
+    RequestTooCostly,
     ServiceError,
 )
 from service.jobs import artifacts, delays, partial_texts, queries
@@ -37,6 +38,7 @@ from service.lifecycle import JobState
 from service.refusals import Refusal
 
 WRITES_TEXTS = "text-generation"
+CHECKING_S = 5.0  # of CPU, for the items of one request: whoever sends costly ones sends them in several
 
 
 class Desk:
@@ -101,7 +103,9 @@ class Desk:
     ) -> list[Accepted | ServiceError]:
         """Check many cases and store the good ones together; the outcome of each, in order.
 
-        An item that is an error already is returned in its place. Raises IdempotencyKeyReused, TenantQueueFull, QueueFull or
+        An item that is an error already is returned in its place. Once the checks have taken CHECKING_S, the outcome of the
+        items that are left is RequestTooCostly: with the same idempotency key they are checked when the request is repeated.
+        Raises IdempotencyKeyReused, TenantQueueFull, QueueFull or
         DatabaseUnavailable; then nothing is stored.
         """
         principal.require(Scope.JOBS_WRITE)
@@ -109,8 +113,12 @@ class Desk:
             **self._store.earlier(principal, idempotency, count=len(wanted))
         }
         until, jobs = self._intake.lookup_deadline(), list[NewJob]()
+        began_s = time.thread_time()
         for position, item in enumerate(wanted):
             if position in answers:
+                continue
+            if time.thread_time() - began_s > CHECKING_S:
+                answers[position] = RequestTooCostly()
                 continue
             checked = self._checked(principal, item, until, traceparent, position)
             if isinstance(checked, NewJob):

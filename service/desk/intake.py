@@ -1,5 +1,6 @@
 """From a case that a caller wants scored to a checked job: model, input, deadline, callback."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
@@ -24,6 +25,7 @@ from service.jobs.submission import NewJob
 from service.uploads import Uploads
 
 FIRST_YEAR, LATEST_YEAR = 2000, 9000
+REMEMBERED = 4096  # uploads that a process found to fit a model
 
 
 class Intake:
@@ -33,6 +35,9 @@ class Intake:
         self._catalog = catalog
         self._files = Files(uploads, most_bytes=most_bytes)
         self._callbacks = callbacks
+        self._fit = OrderedDict[
+            tuple[UUID, UUID], None
+        ]()  # uploads never change: each is decoded once for a model
 
     def lookup_deadline(self) -> float:
         """Until when the callback URLs of one request may be looked up."""
@@ -107,9 +112,17 @@ class Intake:
             return model.encode(value), None, ()
         file = self._files.sent(principal, value, "/input")
         if isinstance(file, UUID):
-            model.encode(self._files.content(principal, file))
+            self._check_upload(principal, model, file)
             return None, file, ()
         return model.encode(file), None, ()
+
+    def _check_upload(self, principal: Principal, model: PublishedModel, upload_id: UUID) -> None:
+        """Raises InputInvalid."""
+        if (model.id, upload_id) not in self._fit:
+            model.encode(self._files.content(principal, upload_id))
+            self._fit[model.id, upload_id] = None
+            while len(self._fit) > REMEMBERED:
+                self._fit.popitem(last=False)
 
 
 def check_deadline(deadline: datetime) -> None:

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from service.catalog import Catalog
 from service.config import Settings
 from service.desk import Desk, JobRequest, JobSearch, desk_over
 from service.desk.waiting import REREAD_S, Waiting
-from service.errors import IdempotencyKeyReused, InputInvalid, JobNotFound, ModelNotFound
+from service.errors import IdempotencyKeyReused, InputInvalid, JobNotFound, ModelNotFound, RequestTooCostly
 from service.jobs.artifacts import ArtifactStore
 from service.jobs.queries import JobView
 from service.jobs.submission import Accepted, IdempotencyKey
@@ -97,6 +98,22 @@ def test_of_many_cases_each_has_its_answer_in_its_place(desk: Desk, bench: Workb
     assert isinstance(ended, JobView)
     assert ended.state is JobState.SUCCEEDED
     assert isinstance(missing, JobNotFound)
+
+
+def test_a_request_whose_items_cost_too_much_is_checked_in_part_and_ends_when_it_is_repeated(
+    desk: Desk, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each item costs a second by a clock that the test drives."""
+    cpu_s = count()
+    monkeypatch.setattr("service.desk.desk.time.thread_time", lambda: float(next(cpu_s)))
+    wanted, key = [case(bench, float(dose)) for dose in range(12)], IdempotencyKey("night", b"digest")
+    first = desk.submit_many(bench.caller, wanted, idempotency=key)
+    assert [isinstance(each, Accepted) for each in first] == [True] * 5 + [False] * 7
+    assert all(isinstance(each, RequestTooCostly) for each in first[5:])
+    for _ in range(2):
+        last = desk.submit_many(bench.caller, wanted, idempotency=key)
+    assert all(isinstance(each, Accepted) for each in last)
+    assert bench.score() + bench.score() == 12
 
 
 def test_a_repeated_submit_is_answered_as_the_first_one_and_stores_nothing(

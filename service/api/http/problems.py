@@ -62,6 +62,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TenantQueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.RequestTooCostly: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.ContentTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.TransitionRefused: HTTPStatus.CONFLICT,
     errors.TooManyEndpoints: HTTPStatus.CONFLICT,

@@ -68,6 +68,23 @@ class TwoUploads(Uploads):
         yield self._files[upload_id]
 
 
+class CountedUploads(Uploads):
+    """One upload, and how often its content was read."""
+
+    def __init__(self, content: bytes = IMAGE) -> None:
+        self.reads = 0
+        self._content = content
+
+    def size_bytes(self, tenant_id: UUID, upload_id: UUID) -> int:
+        """See Uploads."""
+        return len(self._content)
+
+    def read(self, tenant_id: UUID, upload_id: UUID) -> Iterator[bytes]:
+        """See Uploads."""
+        self.reads += 1
+        yield self._content
+
+
 def checked(pipeline: str, wanted: JobRequest, limit_bytes: int = LIMIT_BYTES) -> NewJob:
     """The job that a case of this pipeline's example model becomes. No case here has a callback."""
     callbacks: Any = None
@@ -208,6 +225,25 @@ def test_an_image_may_come_as_its_bytes() -> None:
 def test_an_image_may_have_been_uploaded_before() -> None:
     found = image({"upload_id": str(STORED)})
     assert (found.payload, found.upload_id) == (None, STORED)
+
+
+def test_an_upload_is_decoded_once_however_often_it_is_named() -> None:
+    uploads = CountedUploads()
+    callbacks: Any = None
+    intake = Intake(OneModel(manifest("image-classification")), uploads, callbacks, most_bytes=LIMIT_BYTES)
+    wanted = JobRequest("a", {"upload_id": str(STORED)})
+    jobs = [intake.checked(CALLER, wanted, look_up_until=0.0) for _ in range(256)]
+    assert {job.upload_id for job in jobs} == {STORED}
+    assert uploads.reads == 1
+
+
+def test_an_upload_that_is_unfit_stays_so() -> None:
+    uploads = CountedUploads(b"no image")
+    callbacks: Any = None
+    intake = Intake(OneModel(manifest("image-classification")), uploads, callbacks, most_bytes=LIMIT_BYTES)
+    for _ in range(2):
+        with pytest.raises(InputInvalid):
+            intake.checked(CALLER, JobRequest("a", {"upload_id": str(STORED)}), look_up_until=0.0)
 
 
 @pytest.mark.parametrize(
