@@ -171,6 +171,29 @@ def tenant_named(work: UnitOfWork, name: str) -> UUID:
     return found
 
 
+def list_tenants(work: UnitOfWork) -> list[Tenant]:
+    """All tenants, oldest first."""
+    return list(work.session.scalars(sa.select(Tenant).order_by(Tenant.created_at, Tenant.id)))
+
+
+def weigh_tenant(work: UnitOfWork, *, name: str, weight: int, actor: str) -> None:
+    """Set how many of a tenant's jobs a worker takes in each turn, 1 to 100, from its next claim on. Raises NotFound."""
+    tenant_id = tenant_named(work, name)
+    tenant = work.session.get_one(Tenant, tenant_id)
+    if tenant.weight == weight:
+        return
+    tenant.weight = weight
+    work.session.flush()
+    audit.append(
+        work,
+        audit.Action.TENANT_WEIGHED,
+        actor=actor,
+        tenant_id=tenant_id,
+        subject=f"tenant:{name}",
+        detail={"weight": weight},
+    )
+
+
 def list_keys(work: UnitOfWork) -> list[tuple[ApiKey, str]]:
     """All keys, oldest first, each with its tenant's name. Secrets are not stored."""
     query = (

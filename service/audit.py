@@ -85,6 +85,7 @@ class Action(StrEnum):
     MODEL_PUBLISHED = "model.published"
     MODEL_PROMOTED = "model.promoted"
     TENANT_CREATED = "tenant.created"
+    TENANT_WEIGHED = "tenant.weighed"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
 

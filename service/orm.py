@@ -70,15 +70,24 @@ class Row(DeclarativeBase):
     }
 
 
+NOT_READ_BACK = {"eager_defaults": False}  # rows are stored before a migration has added a column, too
+
+
 class Tenant(Row):
-    """An organisation whose jobs, keys and data are kept apart from all others."""
+    """An organisation whose jobs, keys and data are kept apart from all others.
+
+    `weight` is how many of its jobs a worker takes in each turn, when several tenants have some queued for a model.
+    """
 
     __tablename__ = "tenant"
+    __table_args__ = (CheckConstraint("weight BETWEEN 1 AND 100", name="weight"),)
+    __mapper_args__ = NOT_READ_BACK
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
     name: Mapped[str] = mapped_column(unique=True)
     data_key: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    weight: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
 
 
 class KeyCheck(Row):
@@ -190,8 +199,9 @@ class Job(Row):
         CheckConstraint("attempt >= 0 AND crash_count >= 0 AND fence >= attempt", name="counters"),
         CheckConstraint("(idempotency_digest IS NULL) = (request_digest IS NULL)", name="idempotency"),
         Index(
-            "ix_job_fresh",
+            "ix_job_fresh_of_tenant",
             "model_version_id",
+            "tenant_id",
             "rank_at",
             "id",
             postgresql_where=text("state = 'queued' AND attempt = 0"),

@@ -96,7 +96,7 @@ def claimed(
 ) -> list[ClaimedJob]:
     """A claim by `owner`."""
     with database.statement() as work:
-        return execution.claim(
+        claim = execution.claim(
             work,
             model_version_id=model.id,
             limit=limit,
@@ -104,3 +104,4 @@ def claimed(
             lease_s=lease_s,
             retries_first=retries_first,
         )
+    return list(claim.jobs)

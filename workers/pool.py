@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from uuid import UUID
@@ -20,9 +20,11 @@ from models.pipelines.schema_columns import ResultField, integer_fields
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
 from service.errors import BlobUnavailable, BundleUnusable, ModelNotFound, ModelUnavailable
+from service.jobs.execution import FIRST_IN_RING
 from service.metrics import BATCH_LIMIT, MODELS_LOADED_MB
 from service.storage import BlobStore
 from workers.fitted import FittedGraphs, Graphs, fitted
+from workers.pace import Pace
 from workers.provider import ProviderUnavailable
 from workers.refusals import MEND, MORE_MEMORY, ModelRefused, Refusals
 from workers.runtime import CPU, OutOfMemory, Runtime
@@ -36,7 +38,8 @@ class LoadedModel:
     """A published model in memory, its bundle opened by its pipeline. `batch_limit` shrinks when a run is out of memory.
 
     `golden` are rows to measure with, `integers` the fields of a result that a batch has integer columns for.
-    `retries_first`: whether the next claim takes jobs claimed before, or fresh ones.
+    `retries_first`: whether the next claim takes jobs claimed before, or fresh ones. `last_tenant`: whose fresh job was
+    claimed last, after whom the next claim goes on.
     """
 
     model: PublishedModel
@@ -46,7 +49,14 @@ class LoadedModel:
     batch_limit: int
     golden: Sequence[GoldenCase] = ()
     retries_first: bool = True
+    last_tenant: UUID = FIRST_IN_RING
     integers: Sequence[ResultField] = ()
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def claim_limit(self) -> int:
+        """How many jobs a claim may take: a micro-batch that does not take long."""
+        return self.pace.limit(self.batch_limit)
 
 
 class ModelPool:

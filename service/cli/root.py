@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli import db, doctor, health, jobs, keys, models, recovery, submit, up, webhooks
+from service.cli import db, doctor, health, jobs, keys, models, recovery, submit, tenants, up, webhooks
 from service.cli.batches import command as batches
 from service.cli.demo import command as demo
 from service.cli.errors import ApiProblem
@@ -80,6 +80,7 @@ for command in (
     models.models,
     webhooks.webhooks,
     keys.keys,
+    tenants.tenants,
     db.db,
     doctor.doctor,
     health.health,

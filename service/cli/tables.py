@@ -205,6 +205,15 @@ def _titled(found: Json) -> str:
     return f"(cannot be used) {found['title']}" if found.get("problem") else str(found["title"])
 
 
+def tenants(items: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Tenants and their weights."""
+    return listing(
+        ("ID", "NAME", "WEIGHT", "CREATED"),
+        ((tenant["id"], tenant["name"], tenant["weight"], moment(tenant["created_at"])) for tenant in items),
+        empty="No tenants.",
+    )
+
+
 def keys(items: Sequence[Mapping[str, Any]]) -> RenderableType:
     """API keys."""
     return listing(

@@ -26,7 +26,8 @@ SELECT state::text AS state, model_version_id, attempt, available_at,
        coalesce(deadline_at <= now(), false) AS deadline_passed, {PREDECESSORS} AS after,
        CASE WHEN state = 'queued' AND attempt = 0 THEN (SELECT count(*) FROM (
            SELECT FROM job AS earlier
-           WHERE earlier.model_version_id = job.model_version_id AND earlier.state = 'queued' AND earlier.attempt = 0
+           WHERE earlier.model_version_id = job.model_version_id AND earlier.tenant_id = job.tenant_id
+               AND earlier.state = 'queued' AND earlier.attempt = 0
                AND (earlier.rank_at, earlier.id) < (job.rank_at, job.id)
            ORDER BY earlier.rank_at, earlier.id LIMIT {MOST_COUNTED}) AS counted) END AS ahead
 FROM job WHERE id = %(id)s AND tenant_id = %(tenant_id)s
@@ -49,8 +50,9 @@ class DelayCode(StrEnum):
 class Pending:
     """What the database knows of a job that has not started; of any other, its state. `available_in_s` is negative when past.
 
-    `ahead` is the number of jobs of its model that are claimed first, at most MOST_COUNTED; None of one that was claimed
-    before. `after` has `id` and `state` of each job that it waits for, or waited for.
+    `ahead` is the number of its tenant's jobs of its model that are claimed first, at most MOST_COUNTED; None of one that was
+    claimed before. Tenants take turns, so those of others are no measure of the wait.
+    `after` has `id` and `state` of each job that it waits for, or waited for.
     """
 
     state: JobState
@@ -139,9 +141,7 @@ def _not_scored(model: str, workers: Sequence[Mapping[str, Refusal]]) -> str | N
 
 def _place(ahead: int) -> str:
     if ahead == 0:
-        return "It is queued: of its model it is the next that a worker takes."
+        return "It is queued: of your jobs of its model it is the next that a worker takes."
     number = f"at least {ahead:,}" if ahead >= MOST_COUNTED else str(ahead)
     one = ahead == 1
-    return (
-        f"It is queued: {number} {'job' if one else 'jobs'} of its model {'is' if one else 'are'} before it."
-    )
+    return f"It is queued: {number} of your jobs of its model {'is' if one else 'are'} before it."

@@ -6,6 +6,7 @@ from the answer.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -19,21 +20,67 @@ from service.leases import Lease
 from service.lifecycle import JobState
 from service.webhooks import planning
 
-# Fresh jobs are claimed together, in rank order. Jobs claimed before (crashed, retried) are claimed alone, so that a job
-# that kills its worker cannot take others down twice. The condition on `alone` skips the second scan if the first found
-# a job. The picked ids are passed on as an array: with a join, a generic plan expects a tenth of the queue and reads all
-# of it.
+# Fresh jobs are claimed together. Jobs claimed before (crashed, retried) are claimed alone, so that a job that kills its
+# worker cannot take others down twice. The condition on `alone` skips the rest if the first found a job. The picked ids are
+# passed on as an array: with a join, a generic plan expects a tenth of the queue and reads all of it.
+#
+# Tenants with fresh jobs stand in a ring, in the order of their ids. A claim goes around it from the tenant after the last
+# one served, and each turn takes as many jobs of a tenant as its weight says, in rank order, until the claim is full
+# (deficit round robin: Shreedhar and Varghese, 1996). Turns of a large claim are longer in proportion, so that it serves at
+# most TURNS tenants. `ring` finds each next tenant by one step into the index, and ends once the turns fill the claim. If
+# they do not, there are few tenants, and `shares` says how many jobs each gets in further turns, by reading no more of each
+# than the claim holds. Neither grows with the number of tenants or of their jobs.
+TURNS: Final = 16
+FRESH_OF = """model_version_id = %(model_version_id)s AND state = 'queued' AND attempt = 0
+            AND (deadline_at IS NULL OR deadline_at > now())"""
 CLAIM = f"""
-WITH alone AS MATERIALIZED (
+WITH RECURSIVE alone AS MATERIALIZED (
     SELECT id FROM job
     WHERE %(retries_first)s AND model_version_id = %(model_version_id)s AND state = 'queued' AND attempt > 0
         AND available_at <= now() AND (deadline_at IS NULL OR deadline_at > now())
     ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), steps AS (
+    SELECT 0 AS place, %(after)s::uuid AS tenant_id, 0 AS turn, 0 AS taken, 0 AS filled, false AS wrapped
+    WHERE NOT EXISTS (SELECT FROM alone)
+    UNION ALL
+    SELECT steps.place + 1, next.tenant_id, next.turn, waiting.jobs, steps.filled + waiting.jobs, next.wrapped
+    FROM steps, LATERAL (
+        SELECT tenant_id, wrapped,
+            (SELECT weight FROM tenant WHERE tenant.id = found.tenant_id) * ((%(limit)s + {TURNS - 1}) / {TURNS}) AS turn
+        FROM (
+            (SELECT tenant_id, steps.wrapped AS wrapped FROM job
+            WHERE {FRESH_OF} AND tenant_id > steps.tenant_id ORDER BY tenant_id LIMIT 1)
+            UNION ALL
+            (SELECT tenant_id, true FROM job
+            WHERE {FRESH_OF} AND NOT steps.wrapped ORDER BY tenant_id LIMIT 1)
+        ) AS found LIMIT 1
+    ) AS next, LATERAL (
+        SELECT CASE next.turn WHEN 1 THEN 1 ELSE (SELECT count(*)::int FROM (
+            SELECT FROM job WHERE {FRESH_OF} AND tenant_id = next.tenant_id ORDER BY rank_at, id LIMIT next.turn
+        ) AS of_turn) END AS jobs
+    ) AS waiting
+    WHERE steps.filled < %(limit)s AND NOT (next.wrapped AND next.tenant_id > %(after)s)
+), ring AS MATERIALIZED (SELECT place, tenant_id, turn, taken, filled FROM steps WHERE place > 0
+), size AS MATERIALIZED (SELECT count(*) AS tenants, max(filled) >= %(limit)s AS is_filled FROM ring
+), shares AS MATERIALIZED (
+    SELECT tenant_id, CASE WHEN is_filled THEN taken - greatest(0, filled - %(limit)s) ELSE %(limit)s END::bigint AS jobs, place
+    FROM ring, size WHERE is_filled OR tenants = 1
+    UNION ALL
+    SELECT tenant_id, count(*), max(number) FROM (
+        SELECT tenant_id, row_number() OVER (ORDER BY round, place) AS number FROM (
+            SELECT ring.tenant_id, ring.place, (row_number() OVER (PARTITION BY ring.place) - 1) / ring.turn AS round
+            FROM size, ring, LATERAL (
+                SELECT FROM job WHERE {FRESH_OF} AND tenant_id = ring.tenant_id
+                ORDER BY rank_at, id LIMIT %(limit)s + 1 - size.tenants
+            ) AS waiting
+            WHERE NOT is_filled AND tenants > 1
+        ) AS rounds ORDER BY round, place LIMIT %(limit)s
+    ) AS taken GROUP BY tenant_id
 ), fresh AS MATERIALIZED (
-    SELECT id FROM job
-    WHERE model_version_id = %(model_version_id)s AND state = 'queued' AND attempt = 0
-        AND (deadline_at IS NULL OR deadline_at > now()) AND NOT EXISTS (SELECT FROM alone)
-    ORDER BY rank_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    SELECT job.id FROM shares, LATERAL (
+        SELECT id FROM job WHERE {FRESH_OF} AND tenant_id = shares.tenant_id
+        ORDER BY rank_at, id LIMIT shares.jobs FOR UPDATE SKIP LOCKED
+    ) AS job
 ), picked AS MATERIALIZED (SELECT id FROM alone UNION ALL SELECT id FROM fresh
 ), claimed AS (
     UPDATE job SET {leases.claim_clause("job")}, claim_size = (SELECT count(*) FROM picked)
@@ -47,13 +94,16 @@ WITH alone AS MATERIALIZED (
            jsonb_build_object('attempt', attempt, 'fence', fence, 'claim_size', claim_size)
     FROM claimed
 )
-SELECT id, tenant_id, fence, attempt, payload, upload_id, options FROM claimed ORDER BY rank_at, id
+SELECT id, tenant_id, fence, attempt, payload, upload_id, options,
+    (SELECT tenant_id FROM shares ORDER BY place DESC LIMIT 1) AS last_tenant,
+    (SELECT coalesce(sum(jobs), 0) FROM shares)::int AS in_turn
+FROM claimed ORDER BY rank_at, id
 """
 
 FRESH = """
 SELECT count(*) AS jobs FROM (
     SELECT FROM job WHERE model_version_id = %(model_version_id)s AND state = 'queued' AND attempt = 0
-    ORDER BY rank_at, id LIMIT %(most)s
+    ORDER BY tenant_id, rank_at, id LIMIT %(most)s
 ) AS waiting
 """
 
@@ -130,6 +180,21 @@ class ClaimedJob:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """The jobs of a claim. `last_tenant` was served last, None if no fresh job was claimed: the next claim goes on after it.
+
+    `is_full`: there may be more to claim, because as many were in turn as were asked for, or because a retry came first.
+    """
+
+    jobs: Sequence[ClaimedJob] = ()
+    last_tenant: UUID | None = None
+    is_full: bool = False
+
+
+FIRST_IN_RING: Final = UUID(int=0)
+
+
+@dataclass(frozen=True)
 class Problem:
     """Why a job could not be scored: a stable code and what to do. Never contains an input's value."""
 
@@ -168,17 +233,20 @@ def claim(
     owner: str,
     lease_s: float,
     retries_first: bool,
+    after: UUID = FIRST_IN_RING,
     beside: int = 0,
-) -> list[ClaimedJob]:
-    """Claim up to `limit` fresh jobs in rank order, or one that was claimed before, alone.
+) -> Claim:
+    """Claim up to `limit` fresh jobs, or one that was claimed before, alone.
 
-    With `retries_first`, a retry that is due is claimed before fresh jobs; without it, only fresh jobs are considered.
+    Tenants take turns, from the next `after` this one, each with as many jobs as its weight; those of one are claimed in rank
+    order. With `retries_first`, a retry that is due is claimed before fresh jobs; without it, only fresh jobs are considered.
     Fresh ones run with so many others `beside` them, which count as if they were of the same claim: no crash is theirs alone.
     """
     claimed = work.execute(
         CLAIM,
         {
             "retries_first": retries_first,
+            "after": after,
             "beside": beside,
             "model_version_id": model_version_id,
             "limit": limit,
@@ -187,7 +255,11 @@ def claim(
             "actor": f"worker:{owner}",
         },
     )
-    return [rows.build(ClaimedJob, row, lease=Lease(row.id, row.fence)) for row in claimed]
+    if not claimed:
+        return Claim()
+    jobs = [rows.build(ClaimedJob, row, lease=Lease(row.id, row.fence)) for row in claimed]
+    first = claimed[0]
+    return Claim(jobs, first.last_tenant, is_full=first.last_tenant is None or first.in_turn >= limit)
 
 
 def fresh_count(work: UnitOfWork, *, model_version_id: UUID, most: int) -> int:

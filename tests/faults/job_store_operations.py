@@ -166,7 +166,7 @@ class Claim:
 
     def run(self, work: UnitOfWork) -> list[Lease]:
         """See Operation."""
-        jobs = execution.claim(
+        claim = execution.claim(
             work,
             model_version_id=self.model.id,
             limit=self.limit,
@@ -174,7 +174,7 @@ class Claim:
             lease_s=LEASE_S,
             retries_first=self.retries_first,
         )
-        return [job.lease for job in jobs]
+        return [job.lease for job in claim.jobs]
 
     def waits_for(self, store: Store) -> list[int]:
         """See Operation."""

@@ -136,6 +136,22 @@ def test_an_empty_database_is_behind_until_it_is_upgraded(
     assert medqueue("db", "check")[0] == 0
 
 
+def test_a_tenants_weight_is_set_shown_and_in_the_trail(medqueue: Run, database: Database) -> None:
+    medqueue("keys", "create", "--name", "x", "--scope", "admin", "--tenant", "ward", "--new-tenant")
+    assert medqueue("tenants", "weigh", "ward", "4")[:2] == (0, {"name": "ward", "weight": 4})
+    medqueue("tenants", "weigh", "ward", "4")
+    _, listed, _ = medqueue("tenants", "list")
+    assert [(each["name"], each["weight"]) for each in listed["items"]] == [("ward", 4)]
+    with database.statement() as work:
+        events = work.execute("SELECT object, detail FROM audit_event WHERE action = 'tenant.weighed'")
+    assert events == [("tenant:ward", {"weight": 4})]
+
+
+@pytest.mark.parametrize(("words", "status"), [(("typo", "4"), 4), (("ward", "0"), 2), (("ward", "101"), 2)])
+def test_a_weight_that_cannot_be_set_is_refused(medqueue: Run, words: tuple[str, str], status: int) -> None:
+    assert medqueue("tenants", "weigh", *words)[0] == status
+
+
 @pytest.mark.parametrize("line", ["db check", "keys list", "models promote m 1.0.0"])
 def test_a_database_that_does_not_answer_ends_with_3(
     medqueue: Run, monkeypatch: pytest.MonkeyPatch, line: str

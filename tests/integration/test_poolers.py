@@ -100,7 +100,7 @@ def test_many_clients_live_through_jobs_over_fewer_connections(pooled: Database)
                     held = execution.claim(
                         work, model_version_id=model.id, limit=4, owner="w1", lease_s=30.0, retries_first=True
                     )
-                endings = [execution.Ending(job.lease, payload=b"x") for job in held]
+                endings = [execution.Ending(job.lease, payload=b"x") for job in held.jobs]
                 with pooled.statement() as work:
                     ended.extend(execution.end(work, endings, owner="w1", runtime="r", provider="p"))
                 with pooled.transaction() as work:

@@ -39,7 +39,7 @@ class Steps:
     whether other models have jobs that wait.
     """
 
-    claim: Callable[[int, int], list[ClaimedJob]]
+    claim: Callable[[int, int], Sequence[ClaimedJob]]
     open: Callable[[Sequence[ClaimedJob]], Opened]
     end: Callable[[OpenedJob, Answer], Ending]
     show: Callable[[Sequence[tuple[OpenedJob, str]]], None]

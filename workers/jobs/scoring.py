@@ -47,6 +47,7 @@ from workers.refusals import ModelRefused
 from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
 
 REFUSED_WAKE_S = 0.25
+CASE_STEP_S = 2.0  # for each case that a pipeline reads before its first run
 
 RAISED_BY_SIGNALS = (KeyboardInterrupt, WorkerTerminate, WorkerShutdown)
 
@@ -165,16 +166,12 @@ class Scorer:
         self._gate.note(subject, None)
         return loaded
 
-    def _claim(self, loaded: LoadedModel) -> list[ClaimedJob]:
-        """Claim jobs; retries and fresh jobs alternate in going first. A full claim sends the next wake-up at once."""
+    def _claim(self, loaded: LoadedModel) -> Sequence[ClaimedJob]:
+        """Claim jobs; retries and fresh jobs alternate in going first."""
         self._wait_to_fill_batch(loaded)
         loaded.retries_first = not loaded.retries_first
         jobs = self._claim_once(loaded, retries_first=loaded.retries_first)
-        if not jobs and not loaded.retries_first:
-            jobs = self._claim_once(loaded, retries_first=True)
-        if jobs and (len(jobs) >= loaded.batch_limit or jobs[0].attempt > 1):
-            self._queue.wake(score_wake_up(loaded.model.id))
-        return jobs
+        return jobs or (() if loaded.retries_first else self._claim_once(loaded, retries_first=True))
 
     def _wait_to_fill_batch(self, loaded: LoadedModel) -> None:
         """Delay a claim that would not fill a batch, for models that ask for it. No lease is held in the meantime."""
@@ -188,21 +185,25 @@ class Scorer:
 
     def _claim_once(
         self, loaded: LoadedModel, *, retries_first: bool, limit: int = 0, beside: int = 0
-    ) -> list[ClaimedJob]:
-        """Claim at most `limit`, or a batch. One job at least counts as `beside` jobs that others may join."""
+    ) -> Sequence[ClaimedJob]:
+        """Claim at most `limit`, or a batch, beside others; a full claim sends the next wake-up at once."""
         failpoints.reach(Point.CLAIM_BEFORE)
         with self._database.statement() as work:
-            jobs = execution.claim(
+            claim = execution.claim(
                 work,
                 model_version_id=loaded.model.id,
-                limit=limit or loaded.batch_limit,
+                limit=limit or loaded.claim_limit,
                 owner=self._owner,
                 lease_s=self._lease_s,
                 retries_first=retries_first,
+                after=loaded.last_tenant,
                 beside=beside or int(_lets_join(loaded)),
             )
         failpoints.reach(Point.CLAIM_AFTER)
-        return jobs
+        loaded.last_tenant = claim.last_tenant or loaded.last_tenant
+        if claim.is_full:
+            self._queue.wake(score_wake_up(loaded.model.id))
+        return claim.jobs
 
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
         """Score claimed jobs. A full batch is stored while the next one is scored, since there is more to do."""
@@ -211,10 +212,10 @@ class Scorer:
         except DatabaseUnavailable:
             self._write_back.release(jobs)
             return
+        is_full, by_rules = len(jobs) >= loaded.claim_limit > 1, not loaded.model.manifest.graph_tables
         endings += self._score_cases(loaded, cases)
-        by_rules = not loaded.model.manifest.graph_tables
         outcome = Outcome(loaded.model.name, jobs, endings, requeues, by_rules=by_rules)
-        self._write_back.store(outcome, behind=len(jobs) >= loaded.batch_limit > 1)
+        self._write_back.store(outcome, behind=is_full)
 
     def _score_with_joining(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
         """Score claimed jobs while others join them, unless it is a retry; each is written back once it has its answer.
@@ -257,18 +258,16 @@ class Scorer:
         self._heartbeat.step(READ_STEP_S)
         loaded.scoring.score_arrivals(self._runner(loaded, joining.ids), joining)
 
-    def _claim_joining(self, loaded: LoadedModel, room: int, beside: int) -> list[ClaimedJob]:
+    def _claim_joining(self, loaded: LoadedModel, room: int, beside: int) -> Sequence[ClaimedJob]:
         """Claim fresh jobs that join `beside` others; none if the worker stops, or Postgres is unavailable."""
         if self.stopping or not self._gate.open:
-            return []
+            return ()
         try:
             jobs = self._claim_once(loaded, retries_first=False, limit=room, beside=beside)
         except DatabaseUnavailable:
-            return []
+            return ()
         if jobs:
             BATCH_SIZE.labels(loaded.model.name).observe(len(jobs))
-        if len(jobs) == room:
-            self._queue.wake(score_wake_up(loaded.model.id))
         return jobs
 
     def _others_wait(self, loaded: LoadedModel) -> bool:
@@ -344,9 +343,10 @@ class Scorer:
             raise RunFailed(type(fault).__name__) from fault
 
     def _run_steps(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
-        self._heartbeat.step(READ_STEP_S)
-        ids = [case.job.lease.id for case in cases]
-        answers = loaded.scoring.score(self._runner(loaded, ids), [each.case for each in cases])
+        self._heartbeat.step(READ_STEP_S + CASE_STEP_S * len(cases))
+        run, started = self._runner(loaded, [case.job.lease.id for case in cases]), time.perf_counter()
+        answers = loaded.scoring.score(run, [each.case for each in cases])
+        loaded.pace.took(len(cases), time.perf_counter() - started)
         check_answers(answers, len(cases))
         return answers
 

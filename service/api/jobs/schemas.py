@@ -194,7 +194,8 @@ class DelayView(Wire):
     code: DelayCode | None = Field(description="None for a job that has started or ended.")
     detail: str | None = Field(description="The same in words.")
     ahead: int | None = Field(
-        description=f"How many queued jobs of its model are claimed first, counted up to {MOST_COUNTED:,}."
+        description="How many of the tenant's queued jobs of its model are claimed first, counted up to "
+        f"{MOST_COUNTED:,}. Tenants take turns."
     )
     after: list[PredecessorView] = Field(description="The jobs that keep it waiting.")
 

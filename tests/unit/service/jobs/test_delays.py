@@ -27,10 +27,10 @@ REFUSES = {MODEL: Refusal("its golden cases come out differently on CPU")}
 @pytest.mark.parametrize(
     ("ahead", "words"),
     [
-        (0, "of its model it is the next"),
-        (1, "1 job of its model is before it"),
-        (12, "12 jobs of its model are before it"),
-        (MOST_COUNTED, "at least 1,000 jobs of its model are before it"),
+        (0, "of your jobs of its model it is the next"),
+        (1, "1 of your jobs of its model is before it"),
+        (12, "12 of your jobs of its model are before it"),
+        (MOST_COUNTED, "at least 1,000 of your jobs of its model are before it"),
     ],
 )
 def test_a_queued_job_is_told_its_place(ahead: int, words: str) -> None:
