@@ -95,7 +95,7 @@ def _of_day(cron: str, day: datetime) -> bool:
 
 def _matches(cron: str, shown: datetime) -> bool:
     minutes, hours = _times(cron)
-    return shown.minute in minutes and shown.hour in hours and _of_day(cron, shown)
+    return shown.hour in hours and shown.minute in minutes and _of_day(cron, shown)
 
 
 @cache
@@ -112,22 +112,39 @@ def _wall(zone: ZoneInfo, first: datetime, last: datetime) -> list[tuple[datetim
     return [(instant, instant.astimezone(zone).replace(tzinfo=None, fold=0)) for instant in instants]
 
 
-def _reckoned(cron: str, wall: list[tuple[datetime, datetime]]) -> list[datetime]:
-    """When cron runs, read off the wall."""
+@lru_cache(maxsize=1)
+def _first_shown(zone: ZoneInfo, first: datetime, last: datetime) -> dict[datetime, datetime]:
+    """When the clock on the wall first shows each time that it shows in [first, last), by that time in order."""
+    found: dict[datetime, datetime] = {}
+    for instant, shown in _wall(zone, first, last):
+        found.setdefault(shown, instant)
+    return dict(sorted(found.items()))
+
+
+def _reckoned(cron: str, zone: ZoneInfo, first: datetime, last: datetime) -> list[datetime]:
+    """When cron runs in [first, last), read off the wall."""
     if cron.startswith("*") or cron.split()[1].startswith("*"):
-        return [instant for instant, shown in wall if _matches(cron, shown)]
-    first_shown: dict[datetime, datetime] = {}
-    for instant, shown in wall:
-        first_shown.setdefault(shown, instant)
+        return [instant for instant, shown in _wall(zone, first, last) if _matches(cron, shown)]
+    first_shown = _first_shown(zone, first, last)
     days = {shown.date() for shown in first_shown}
     runs = set()
-    for before, after in pairwise(sorted(first_shown)):
+    for before, after in pairwise(first_shown):
         if _matches(cron, before):
             runs.add(first_shown[before])
-        left_out = [before + MINUTE * step for step in range(1, int((after - before) / MINUTE))]
-        if any(_matches(cron, shown) and shown.date() in days for shown in left_out):
-            runs.add(first_shown[after])
+        if after - before > MINUTE:
+            left_out = [before + MINUTE * step for step in range(1, int((after - before) / MINUTE))]
+            if any(_matches(cron, shown) and shown.date() in days for shown in left_out):
+                runs.add(first_shown[after])
     return sorted(runs)
+
+
+@lru_cache(maxsize=1)
+def _jump(zone: ZoneInfo, first: datetime, last: datetime) -> datetime:
+    """When the clock on the wall of [first, last) is changed; the middle of it if it is not."""
+    for (_, shown), (instant, shown_then) in pairwise(_wall(zone, first, last)):
+        if shown_then - shown != MINUTE:
+            return instant
+    return first + (last - first) / 2
 
 
 def _changes(zone: ZoneInfo, first: datetime, last: datetime) -> Iterator[datetime]:
@@ -140,15 +157,21 @@ def _changes(zone: ZoneInfo, first: datetime, last: datetime) -> Iterator[dateti
 
 
 def assert_as_reckoned(zone: ZoneInfo, change: datetime, *, cron: str) -> None:
-    """Both functions against the list: all runs of three days, and the latest at each quarter of an hour near the change."""
+    """Both functions against the list: all runs of three days, and the latest run at moments of 36 hours.
+
+    What the latest run is changes at runs alone: it is asked for at each and a minute before, and each quarter of an hour
+    from two hours before the clocks change to six after.
+    """
     first, last = change - 2 * DAY, change + 3 * DAY
-    wall = _wall(zone, first, last)
-    expected = [run for run in _reckoned(cron, wall) if first + DAY <= run < last - DAY]
+    expected = [run for run in _reckoned(cron, zone, first, last) if first + DAY <= run < last - DAY]
     run, found = first + DAY - MINUTE, []
     while expected and (run := next_run(cron, zone, run)) < last - DAY:
         found.append(run)
     assert found == expected, (zone.key, cron)
-    for now in (change + 15 * MINUTE * number for number in range(-24, 120)):
+    moments = {_jump(zone, first, last) + 15 * MINUTE * number for number in range(-8, 25)}
+    near = [run for run in expected if change - DAY / 4 <= run < change + 5 * DAY / 4]
+    moments |= {moment for run in near[:: len(near) // 24 + 1] for moment in (run - MINUTE, run)}
+    for now in sorted(moments):
         passed = [run for run in expected if run <= now]
         if passed:
             assert latest_run(cron, zone, now) == passed[-1], (zone.key, cron, now)
