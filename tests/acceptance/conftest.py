@@ -6,7 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.acceptance import own_pipeline
+from tests.acceptance.packaged import PackagedModel, served
 from tests.acceptance.stack import STOPS_WITHIN_S, Stack
+from tests.integration import parts_pipeline
 from tests.web_files import WebFiles, web_files
 
 # Short leases, so that what a killed worker held is soon rescued; limits that are quick to reach, but for the queue's not
@@ -82,6 +85,17 @@ def rough_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # A worker that stands still while another one starts may lose its lease: what it held has crashed as well.
     settings = {**QUICK_TO_TEST, "MEDQUEUE_MAX_CRASHES": "20"}
     yield from _running(Stack(tmp_path_factory.mktemp("rough") / "data", settings, workers=2))
+
+
+@pytest.fixture(scope="package")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackagedModel]:
+    """A stack with two installed packages: the pipeline of docs/models.md, and one whose inputs have parts."""
+    folder = tmp_path_factory.mktemp("clinic")
+    own_pipeline.write_package(folder / "report-triage")
+    own_pipeline.install(folder / "report-triage", folder / "site")
+    bundles = own_pipeline.write_bundle(folder / "bundle"), parts_pipeline.written(folder / "site")
+    with served(folder, folder / "site", *bundles) as made:
+        yield made
 
 
 @pytest.fixture(scope="package")

@@ -1,4 +1,4 @@
-"""A stack in whose environment a package with a pipeline is installed, and its bundle published."""
+"""A stack in whose environment packages with pipelines are installed, and their bundles published."""
 
 import json
 import os
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from tests.acceptance.stack import MEDQUEUE, Stack
 
@@ -45,15 +43,14 @@ class PackagedModel:
 
 
 @contextmanager
-def served(folder: Path, site: Path, bundle: Path) -> Iterator[PackagedModel]:
-    """Start a stack in `folder` with the packages in `site`, and seal and publish the bundle."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(site))
-        made = PackagedModel(Stack(folder / ".medqueue"), folder, site)
-        try:
-            made.stack.start()
+def served(folder: Path, site: Path, *bundles: Path) -> Iterator[PackagedModel]:
+    """Start a stack in `folder` with the packages in `site`, and seal and publish the bundles."""
+    made = PackagedModel(Stack(folder / ".medqueue", {"PYTHONPATH": str(site)}), folder, site)
+    try:
+        made.stack.start()
+        for bundle in bundles:
             made.medqueue("models", "seal", "--golden", str(bundle), at=False)
             made.medqueue("models", "publish", str(bundle))
-            yield made
-        finally:
-            made.stack.kill()
+        yield made
+    finally:
+        made.stack.kill()

@@ -11,20 +11,11 @@ import pytest
 
 from tests.acceptance import cases, nights
 from tests.acceptance.calls import assert_problem, job_of, scored
-from tests.acceptance.own_pipeline import TEXTS, expected, install, write_bundle, write_package
-from tests.acceptance.packaged import PackagedModel, served
+from tests.acceptance.own_pipeline import TEXTS, expected, write_bundle
+from tests.acceptance.packaged import PackagedModel
 
 NAME = "report-urgency"
 FOREIGN = {"model_digest", "runtime", "provider"}  # what every result has beside the pipeline's
-
-
-@pytest.fixture(scope="module")
-def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackagedModel]:
-    folder = tmp_path_factory.mktemp("clinic")
-    write_package(folder / "report-triage")
-    install(folder / "report-triage", folder / "site")
-    with served(folder, folder / "site", write_bundle(folder / "bundle")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,10 @@ import pytest
 
 from tests.acceptance import cases, nights
 from tests.acceptance.calls import actions, assert_problem, ended, job_of, scored, submit
-from tests.acceptance.packaged import PackagedModel, served
-from tests.integration import parts_pipeline
+from tests.acceptance.packaged import PackagedModel
 from tests.integration.parts_pipeline import NAME, SCAN, file_part
 
 ID = "01a20178-34e2-71dd-924c-9e5807b634d9"
-
-
-@pytest.fixture(scope="module")
-def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackagedModel]:
-    folder = tmp_path_factory.mktemp("clinic")
-    with served(folder, folder, parts_pipeline.written(folder)) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
