@@ -45,7 +45,9 @@ test: install ## all tests, in three processes: much of a test is waiting
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 faults: install ## every fault scenario in full (hours), write docs/reliability-report.md; SEED=N repeats a run
-	$(BIN)/python -m pytest -s tests/faults tests/acceptance/test_batch_chaos.py tests/acceptance/test_chaos.py --faults full --fault-seed $(SEED) \
+	$(BIN)/python -m pytest -s tests/faults tests/acceptance/test_batch_chaos.py tests/acceptance/test_chaos.py \
+		tests/acceptance/test_openapi.py tests/integration/test_older_postgres.py \
+		tests/integration/test_cli_stack.py::test_a_demo_that_is_interrupted_leaves_nothing_either --faults full --fault-seed $(SEED) \
 		--fault-report docs/reliability-report.md
 
 check: install ## lint, format, types, imports, migrations

@@ -14,19 +14,24 @@ import pytest
 from tests.acceptance.stack import Stack
 
 SEED = 20261122
-EXAMPLES = 25  # of one operation and phase
+EXAMPLES, MORE_EXAMPLES = 10, 25  # of one operation and phase; more with `--faults full`
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
-# What the document cannot say: which inputs a model takes, which cursors a list has made, where receivers and files may
-# be, and that one time lies before another. So good data may be refused there. And a bulk request answers 200
-# with a problem for each case that is refused.
-CONFIGURATION = f"""\
+
+def configured(examples: int) -> str:
+    """The configuration of Schemathesis.
+
+    What the document cannot say: which inputs a model takes, which cursors a list has made, where receivers and files may
+    be, and that one time lies before another. So good data may be refused there. And a bulk request answers 200
+    with a problem for each case that is refused.
+    """
+    return f"""\
 seed = {SEED}
 continue-on-failure = true
 request-timeout = 60.0
 
 [generation]
-max-examples = {EXAMPLES}
+max-examples = {examples}
 database = "none"
 no-shrink = true
 
@@ -63,10 +68,10 @@ def key(stack: Stack) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_the_service_does_what_its_document_says(stack: Stack, key: str, tmp_path: Path) -> None:
+def test_the_service_does_what_its_document_says(stack: Stack, key: str, tmp_path: Path, full: bool) -> None:
     """No 5xx; statuses, types, headers and bodies as documented; bad data refused; keys and methods checked."""
     configuration = tmp_path / "schemathesis.toml"
-    configuration.write_text(CONFIGURATION)
+    configuration.write_text(configured(MORE_EXAMPLES if full else EXAMPLES))
     command = [
         str(SCHEMATHESIS), "--config-file", str(configuration), "run", f"{stack.url}/openapi.json",
         "--header", f"Authorization: Bearer {key}", "--checks", "all", "--no-color",
