@@ -4,7 +4,8 @@ import os
 import random
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -41,16 +42,24 @@ def _logs_as_in_production() -> None:
     structlog.contextvars.clear_contextvars()  # a request that a test made in this thread keeps its id until the next
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _kept_from_garbage_collections() -> Iterator[None]:
+    """What a module of tests leaves is walked once: each model that a later test loads causes a collection."""
+    yield
+    settle()
+
+
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[ServerUrls]:
     """Postgres and Redis on free ports. Postgres does not wait for the disk: no test pulls the plug on it."""
     programs = request.config.getoption("--postgres-programs")
     with server_folder() as folder, embedded_servers(folder, fsync=False) as urls:
         if programs is None:
-            yield urls
+            with closing(_administration(urls.database_url)):
+                yield urls
         else:
-            with older_postgres.running(programs) as database_url:
-                yield ServerUrls(database_url, urls.redis_url)
+            with older_postgres.running(programs) as url, closing(_administration(url)):
+                yield ServerUrls(url, urls.redis_url)
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +79,12 @@ def fresh_database(servers: ServerUrls, template: str = "template1") -> Iterator
         yield url_of(servers, name)
     finally:
         _run(servers, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@cache
+def _administration(database_url: str) -> psycopg.Connection:
+    """A connection to the server, kept: a new one costs Postgres more than half of what a new database does."""
+    return psycopg.connect(database_url, autocommit=True)
 
 
 @pytest.fixture
@@ -133,8 +148,7 @@ def url_of(servers: ServerUrls, name: str) -> str:
 
 
 def _run(servers: ServerUrls, statement: str) -> None:
-    with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute(statement.encode())
+    _administration(servers.database_url).execute(statement.encode())
 
 
 @pytest.fixture(autouse=True)
