@@ -33,6 +33,7 @@ class FieldCode(StrEnum):
     PREDECESSOR_UNFIT = "predecessor_unfit"
     CHAIN_TOO_LONG = "chain_too_long"
     RESULT_UNFIT = "result_unfit"
+    OTHER_SUBJECT = "other_subject"
     EXPLAIN_UNSUPPORTED = "explain_unsupported"
     ONLY_OF_CSV = "only_of_csv"
     ONLY_OF_ARCHIVES = "only_of_archives"

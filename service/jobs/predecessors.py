@@ -36,7 +36,7 @@ SELECT id FROM job WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s AND fo
 FOR SHARE SKIP LOCKED
 """
 FOUND = """
-SELECT id, state::text AS state, depth, abstained, model_version_id FROM job
+SELECT id, state::text AS state, depth, abstained, model_version_id, subject_digest FROM job
 WHERE id = ANY (%(ids)s) AND tenant_id = %(tenant_id)s
 """
 # `id` and `state` of each predecessor of the row `job`: a subquery, which finds its rows by key whatever the plan.
@@ -89,6 +89,7 @@ class Predecessor:
     depth: int
     abstained: bool | None
     model_version_id: UUID
+    subject_digest: bytes | None
 
     @property
     def ended(self) -> bool:
@@ -113,9 +114,15 @@ class Predecessors:
 
     found: Mapping[UUID, Predecessor]
 
-    def refusal(self, after: Mapping[UUID, str]) -> AfterUnsuitable | None:
-        """Why a job cannot wait for these, which the request names at these JSON pointers; None when it can."""
+    def refusal(
+        self, after: Mapping[UUID, str], sources: Mapping[UUID, str], subject: bytes | None
+    ) -> AfterUnsuitable | None:
+        """Why a job cannot wait for these, which the request names at these JSON pointers; None when it can.
+
+        It reads the results of `sources`, which are among them, for the subject with the digest `subject`, if it has one.
+        """
         faults = [fault for job_id, pointer in after.items() if (fault := self._fault(pointer, job_id))]
+        faults += self._other_subjects(sources, subject)
         return AfterUnsuitable(errors=tuple(faults)) if faults else None
 
     def depth(self, after: Collection[UUID]) -> int:
@@ -124,6 +131,23 @@ class Predecessors:
             return 0
         unended = [self.found[job_id].depth for job_id in after if not self.found[job_id].ended]
         return 1 + max(unended, default=0)
+
+    def _other_subjects(self, sources: Mapping[UUID, str], subject: bytes | None) -> list[FieldError]:
+        """The sources that have another subject than the job or, if it has none, than the first of them that has one."""
+        known = [
+            (pointer, self.found[job_id].subject_digest)
+            for job_id, pointer in sources.items()
+            if job_id in self.found and self.found[job_id].subject_digest is not None
+        ]
+        of, wanted = "the job to submit", subject
+        if known and subject is None:
+            of, wanted = known[0]
+        words = f"This job has another subject than {of}. Name jobs of one patient alone, or correct the `subject`."
+        return [
+            FieldError(pointer, FieldCode.OTHER_SUBJECT, words)
+            for pointer, digest in known
+            if digest != wanted
+        ]
 
     def _fault(self, pointer: str, job_id: UUID) -> FieldError | None:
         predecessor = self.found.get(job_id)

@@ -131,10 +131,21 @@ class NewJob(NamedTuple):
         if not (self.after or self.parts):
             return {}
         named = {job_id: f"/after/{number}" for number, job_id in enumerate(self.after)}
+        return named | self.sources | named
+
+    @property
+    def sources(self) -> dict[UUID, str]:
+        """The jobs whose results are parts of the input, in order, each with the JSON pointer by which the input names it."""
+        named = dict[UUID, str]()
         for part in self.parts:
             if part.source_job_id is not None:
                 named.setdefault(part.source_job_id, pointer_to("input", part.name, "job"))
         return named
+
+    @property
+    def subject_digest(self) -> bytes | None:
+        """The keyed digest of the subject, by which jobs of one subject are found."""
+        return None if self.subject is None else self.principal.cipher.blind_index(self.subject)
 
 
 @dataclass(frozen=True)
@@ -209,7 +220,7 @@ def submit_after(
     """
     named = {job_id for job in new_jobs for job_id in job.predecessors}
     held = predecessors.hold(work, new_jobs[0].principal.tenant_id, named)
-    refusals = [held.refusal(job.predecessors) for job in new_jobs]
+    refusals = [held.refusal(job.predecessors, job.sources, job.subject_digest) for job in new_jobs]
     fit = [job for job, refusal in zip(new_jobs, refusals, strict=True) if refusal is None]
     stored = iter(submit(work, fit, idempotency, held) if fit else ())
     return [refusal or next(stored) for refusal in refusals]
@@ -235,7 +246,7 @@ def _row(
         if payload is None
         else cipher.seal(payload, binding("job.payload", tenant_id, job_id), nonce),
         "context": _sealed_context(job_id, job),
-        "subject_digest": None if job.subject is None else cipher.blind_index(job.subject),
+        "subject_digest": job.subject_digest,
         "idempotency_digest": idempotency and idempotency.of_item(job.position),
         "request_digest": idempotency and idempotency.request_digest,
         "callback_endpoint_id": callback and callback.endpoint_id,

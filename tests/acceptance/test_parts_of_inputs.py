@@ -76,6 +76,17 @@ def test_many_are_submitted_and_refused_each_for_itself(http: httpx.Client) -> N
     ]
 
 
+def test_a_result_is_not_read_for_another_patient(http: httpx.Client) -> None:
+    first = submit(http, subject="patient-A")["id"]
+    refused = http.post("/v1/jobs", json=body(first, subject="patient-C"))
+    (error,) = assert_problem(refused, 422, "after_unsuitable")["errors"]
+    assert (error["pointer"], error["code"]) == ("/input/finding/job", "other_subject")
+    assert "patient-" not in refused.text
+    for subject in ("patient-A", None):
+        assert ended(http, submit(http, body(first, subject=subject))["id"])["state"] == "succeeded"
+    assert submit(http, after=[first], subject="patient-C")["after"] == [first]
+
+
 def test_a_first_job_that_ends_without_a_result_fails_what_would_read_it(http: httpx.Client) -> None:
     first = submit(http, not_before="2099-01-01T00:00:00Z")["id"]
     second = submit(http, body(first))["id"]

@@ -137,6 +137,15 @@ def test_a_job_that_is_no_diagnosis_of_a_classifier_is_refused_at_submit(
     assert _refusal(http, body(good, other)) == [("/input/diagnosis_2/job", "result_unfit")]
 
 
+@pytest.mark.parametrize("subject", ["patient-A", "patient-B", None])
+def test_diagnoses_of_two_patients_make_no_plan(http: httpx.Client, subject: str | None) -> None:
+    diagnoses = [submit(http, xray("pneumonia") | {"subject": f"patient-{each}"})["id"] for each in "AB"]
+    wrong = "diagnosis" if subject == "patient-B" else "diagnosis_2"
+    assert _refusal(http, body(*diagnoses) | {"subject": subject}) == [
+        (f"/input/{wrong}/job", "other_subject")
+    ]
+
+
 def test_a_plan_names_a_diagnosis_job_or_is_refused(http: httpx.Client) -> None:
     diagnosis = submit(http, xray("pneumonia"))["id"]
     wanted = body() | {"after": [diagnosis]}
