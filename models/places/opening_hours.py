@@ -2,6 +2,8 @@
 
 Rules are separated by semicolons, and a later one replaces an earlier one on its days. Public and school holidays are read
 over, as nobody tells when they are. Months, weeks, sunrise and comments are not understood: such hours count as unknown.
+Days without a rule are closed beside others with hours. The specification does not say so; rules that only close some days, as
+"Mo off" alone, suggest hours on the others that are not told, so they count as unknown too.
 Source: the specification at https://wiki.openstreetmap.org/wiki/Key:opening_hours/specification.
 """
 
@@ -60,16 +62,17 @@ def minute_of_week(local: datetime) -> int:
 def read_hours(text: str) -> Schedule | None:
     """The schedule of a text; None if it is not understood, or not whole."""
     days: list[list[Span]] = [[] for _ in DAYS]
-    told = False
+    told: set[int] = set()
     for rule in filter(None, (part.strip() for part in text.split(";"))):
         found = _read_rule(rule)
         if found is None:
             return None
         chosen, spans = found
-        told = told or bool(chosen)
+        told.update(chosen)
         for day in chosen:
             days[day] = [(day * DAY + start, day * DAY + end) for start, end in spans]
-    return Schedule(_joined([span for spans in days for span in spans])) if told else None
+    whole = _joined([span for spans in days for span in spans])
+    return Schedule(whole) if whole or len(told) == len(DAYS) else None
 
 
 def _read_rule(rule: str) -> tuple[list[int], list[Span]] | None:

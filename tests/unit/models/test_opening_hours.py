@@ -36,6 +36,8 @@ def words(hours: str, time: str) -> str:
         ("Mo-Fr 09:00-17:00; PH off", ["Mo 10:00"], ["Su 10:00"]),
         ("Mo-Fr,PH 09:00-17:00", ["Mo 10:00"], ["Su 10:00"]),
         ("off", [], ["Mo 10:00"]),
+        ("Mo-Su closed", [], ["Mo 10:00"]),
+        ("Sa-Su off; Mo-Fr closed", [], ["Mo 10:00"]),
     ],
 )
 def test_hours_are_read_as_openstreetmap_means_them(
@@ -52,7 +54,7 @@ def test_hours_are_read_as_openstreetmap_means_them(
     [
         "", "on request", "Apr-Sep Mo-Fr 08:00-18:00", "sunrise-sunset", "Mo-Fr 08:00+", "Mo 25:00-26:00", "Mo 08:00-08:00",
         "Mo 08:00-12:61", "Mo-Xx 08:00-12:00", "PH off", "week 1-9 Mo 08:00-10:00", 'Mo 08:00-12:00 "by appointment"',
-        "Mo 08:00-12:00, Tu 09:00-10:00", "Mo 08:00 - 49:00", ";",
+        "Mo 08:00-12:00, Tu 09:00-10:00", "Mo 08:00 - 49:00", ";", "Mo off", "Mo-Fr closed; Su off", "Su off; PH off",
     ],
 )  # fmt: skip
 def test_what_is_not_understood_whole_counts_as_unknown(hours: str) -> None:
