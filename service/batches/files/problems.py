@@ -44,12 +44,13 @@ GONE = "The source no longer exists. Restore it, or submit the batch again."
 
 
 class FileRefused(Exception):
-    """The file cannot be scored. `row`, counted from 1, is where the fault was detected; the detail names it too."""
+    """The file cannot be scored. `row`, counted from 1, is where the fault was detected, 0 the header; the detail names it."""
 
     def __init__(self, problem: FileProblem, detail: str, *, row: int | None = None) -> None:
         self.problem = problem
         self.row = row
-        self.detail = detail if row is None else f"Row {row}: {detail}"
+        place = "Header: " if row == 0 else "" if row is None else f"Row {row}: "
+        self.detail = f"{place}{detail}"
         super().__init__(f"{problem}: {self.detail}")
 
 

@@ -123,6 +123,12 @@ def test_the_row_is_named_where_text_stops_being_utf8() -> None:
     content = csv_file([{"name": "x", "dose": 1, "age": 2}] * 50) + b"M\xfcller,1,2\n"
     refused = refusal(content, CSV, carry=("name",))
     assert (refused.problem, refused.row) == (FileProblem.NOT_UTF8, 51)
+    assert refused.detail.startswith("Row 51: The text is not UTF-8")
+
+
+def test_a_header_that_is_not_utf8_is_called_so() -> None:
+    refused = refusal("gewicht,größe\n70,170\n".encode("latin-1"), CSV)
+    assert refused.detail.startswith("Header: The text is not UTF-8")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_header() -> None:
