@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from service.cli.client import ApiClient, Json
     from service.cli.output import Output
 
-VOID = "The text above is void: the attempt that wrote it was lost, or the job ended without it."
+# Written behind the text, wherever that goes: notes on stderr do not reach what reads the text through a pipe.
+VOID = "[The text above is void: the attempt that wrote it was lost, or the job ended without it.]"
+ABSTAINED = "[The model abstained: {reason}. There is no answer, and no text above is one.]"
 
 
 def watch(
@@ -26,6 +28,8 @@ def watch(
     tell = _tell_json if out.as_json else _tell
     for message in follow(partial(api.follow_text, job_id), note=out.note, pause=pause):
         told = json.loads(message.data)
+        if told.get("abstained"):
+            told["abstain_reason"] = (api.job(job_id)["result"] or {}).get("abstain_reason")
         tell(out, message.event, told)
         if "state" in told:
             out.note(f"Its answer: medqueue jobs show {job_id}")
@@ -41,8 +45,10 @@ def _tell(out: Output, event: str, told: Json) -> None:
     if event == "text.appended":
         out.write_piece(told["text"])
         return
-    out.write_piece("\n")
     if event == "text.discarded":
-        out.note(VOID)
+        out.write_piece(f"\n{VOID}\n")
+    elif told["abstained"]:
+        out.write_piece(f"{ABSTAINED.format(reason=told['abstain_reason'])}\n")
     else:
-        out.note(f"The job has ended: {told['state']}{', the model abstained' if told['abstained'] else ''}.")
+        out.write_piece("\n")
+        out.note(f"The job has ended: {told['state']}.")

@@ -11,7 +11,7 @@ from service.cli import main
 from service.cli.client import ApiClient
 from service.cli.output import Output
 from service.cli.target import Target
-from service.cli.watching import watch
+from service.cli.watching import ABSTAINED, VOID, watch
 from tests.unit.service.test_cli_commands import ID, KEY, Api
 from tests.unit.service.test_cli_webhooks import stream
 
@@ -31,10 +31,11 @@ def ended(state: str = "succeeded", *, abstained: bool = False) -> str:
 def watched() -> Callable[..., int]:
     def run(*streams: str, as_json: bool = False) -> int:
         api = Api()
+        api.on(f"GET /v1/jobs/{ID}", {"id": ID, "result": {"text": None, "abstain_reason": "it is not sure"}})
         api.on(ROUTE, *(stream(f"retry: 0\n\n{each}") for each in streams))
         with ApiClient(Target("http://api.test", KEY), httpx.MockTransport(api)) as client:
             code = watch(client, Output(as_json=as_json), ID, pause=lambda _: None)
-        lasts = [request.headers.get("Last-Event-ID") for request in api.asked]
+        lasts = [each.headers.get("Last-Event-ID") for each in api.asked if each.url.path.endswith("text")]
         assert lasts == [None, *(each.rpartition("id: ")[2].split("\n")[0] for each in streams[:-1])]
         return code
 
@@ -56,8 +57,7 @@ def test_a_text_that_begins_again_is_said_to_be_void(watched: Callable[..., int]
     void = message("0-0-00000000", "text.discarded", "{}")
     assert watched(appended("1-2-0", "no") + void + appended("2-5-0", "fever") + ended()) == 0
     shown = capsys.readouterr()
-    assert shown.out == "no\nfever\n"
-    assert "The text above is void" in shown.err
+    assert shown.out == f"no\n{VOID}\nfever\n"
 
 
 @pytest.mark.parametrize("state", ["failed", "canceled", "expired", "quarantined"])
@@ -65,9 +65,17 @@ def test_a_job_that_does_not_succeed_ends_with_1(watched: Callable[..., int], st
     assert watched(ended(state)) == 1
 
 
-def test_an_abstention_is_told(watched: Callable[..., int], capsys: Captured) -> None:
-    assert watched(ended(abstained=True)) == 0
-    assert "the model abstained" in capsys.readouterr().err
+def test_an_abstention_is_told_with_its_reason_where_the_text_was(
+    watched: Callable[..., int], capsys: Captured
+) -> None:
+    """Through a pipe, too: a text that was taken back stood there as if it had succeeded."""
+    void = message("0-0-00000000", "text.discarded", "{}")
+    assert watched(appended("1-2-0", "no") + void + ended(abstained=True)) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"no\n{VOID}\n{ABSTAINED.format(reason='it is not sure')}\n"
+    assert "succeeded" not in shown.err
+    assert watched(ended(abstained=True), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["abstain_reason"] == "it is not sure"
 
 
 def test_with_json_each_event_is_a_line(watched: Callable[..., int], capsys: Captured) -> None:
