@@ -36,6 +36,7 @@ from models.golden import TOO_FEW, check_golden, check_inputs
 from models.golden_cases import GOLDEN_NAME, GoldenCase, parse_golden
 from models.graph import MODEL_NAME
 from models.graph_faults import GraphTables, check_graphs
+from models.longest_texts import check_longest
 from models.manifest import (
     FILL_IN,
     MANIFEST_NAME,
@@ -245,6 +246,7 @@ def _check_answers(scored: _Scorable, scoring: Scoring, run: Run) -> list[Fault]
     faults = check_golden(scored.golden, pipeline, scoring, runtime.tolerance, run)
     if any(fault.code == "golden_failed" for fault in faults):
         return faults
+    faults += check_longest(pipeline, run)
     try:
         return faults + check_probabilities(pipeline, runtime.max_batch, run)
     except BundleRefused as refused:  # such as a run of a graph that the bundle lacks

@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 from models.lazy import np
 from models.manifest import MODEL, ManifestTable
 from models.pipelines.contract import ANY_LENGTH, GraphSpec, PredictionInvalid, Run, TensorSpec
-from models.pipelines.decoder_rows import PAST, READ_MASK, Tokens, as_read, joined, taken
+from models.pipelines.decoder_rows import PAST, READ_MASK, Tokens, as_read, joined, lengthened, taken
 from models.pipelines.one_text import OneTextParameters
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class DecoderParameters(OneTextParameters):
         known = self.vocabulary
         if any(token >= known for token in (*self.end, self.start or 0)):
             raise ValueError("start, end: tokens of the vocabulary, counted from 0")
+        if len({*self.end}) < len(self.end):
+            raise ValueError("end: name each token once")
         return self
 
 
@@ -128,6 +130,11 @@ class LoneDecoder:
         """See decoding.JoinedDecoder."""
         length = self._tokens.join(other._tokens)
         self._cache = joined(self._cache, other._cache, length)
+
+    def lengthen(self, length: int) -> None:
+        """Stand behind `length` tokens without having run them, for a trial of what comes then."""
+        self._tokens.lengthen(length)
+        self._cache = lengthened(self._cache, length)
 
     def _scores(self, ids: Array, *, first: bool) -> Array:
         feeds = {
@@ -185,6 +192,11 @@ class DecoderOfStates:
         self._own = joined(self._own, other._own, length)
         read = max(each._seen[READ_MASK].shape[1] for each in (self, other))
         self._seen = joined(self._seen, other._seen, read, behind=True)
+
+    def lengthen(self, length: int) -> None:
+        """See LoneDecoder."""
+        self._tokens.lengthen(length)
+        self._own = lengthened(self._own, length)
 
     def _feeds(self, ids: Array, cross: Mapping[str, Array], *, first: bool) -> dict[str, Array]:
         return {

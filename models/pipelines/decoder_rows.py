@@ -43,6 +43,10 @@ class Tokens:
         self.ids = np.column_stack([self.ids[list(parents), cut:], tokens])
         return cut
 
+    def lengthen(self, length: int) -> None:
+        """Have `length` tokens, of which the new ones are the last one again."""
+        self.ids = np.pad(self.ids, ((0, 0), (0, length - self.ids.shape[1])), mode="edge")
+
     def join(self, other: Tokens) -> int:
         """Take in others behind these; the length of all."""
         length: int = max(self.ids.shape[1], other.ids.shape[1])
@@ -73,6 +77,11 @@ def as_read(seen: dict[str, Array]) -> dict[str, Array]:
         name: value[:, :, :length] if name.startswith(PAST) else value[:, :length]
         for name, value in seen.items()
     }
+
+
+def lengthened(cache: Mapping[str, Array], length: int) -> dict[str, Array]:
+    """Keys and values [N,H,P,D] of `length` tokens, of which the first have zeros."""
+    return {name: _lengthened(value, 2, length) for name, value in cache.items()}
 
 
 def joined(

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import Field, create_model
 
+from models.pipelines.text_tokens import longest_feeds
 from models.pipelines.texts import FieldName, TextParameters, check_texts, text_field
 from models.pipelines.typed import TypedInput
 
 if TYPE_CHECKING:
-    from models.pipelines.contract import ReadFile
+    from models.pipelines.contract import ReadFile, Run
 
 Count = Annotated[int, Field(ge=0)]
 TokenCount = Annotated[Count, Field(description="of the text, as the model's tokenizer cuts it")]
@@ -47,6 +48,10 @@ class OneText:
         given = self.parameters
         fields: dict[str, Any] = {given.field: (text_field(given, given.title, given.example), ...)}
         self.input_type = create_model(self.input_type.__name__, __base__=self.input_type, **fields)
+
+    def try_longest(self: _Pipeline, run: Run) -> None:
+        """See longest_texts."""
+        run(longest_feeds(self.parameters))
 
     def check(self: _Pipeline, value: TypedInput) -> None:
         """See texts."""

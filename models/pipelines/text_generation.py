@@ -38,7 +38,7 @@ from models.pipelines.generation_types import (
     beams_of,
 )
 from models.pipelines.one_text import OneText, TextInput
-from models.pipelines.text_tokens import ReadText, TextTokenizer, feeds_of_windows
+from models.pipelines.text_tokens import ReadText, TextTokenizer, feeds_of_windows, longest_feeds
 from models.pipelines.texts import STEP
 from models.pipelines.typed import TypedCase, TypedPipeline
 
@@ -109,6 +109,20 @@ class TextGeneration(
             name = "beams" if "beams" in checked else "max_new_tokens"
             _refuse([name], f"{most}: send fewer of either.", FieldCode.OUT_OF_RANGE)
         return checked
+
+    def try_longest(self, run: Run) -> None:
+        """See longest_texts: the longest text and, of the longest answer, the last token, with an empty cache of the others."""
+        given, feeds = self.parameters, longest_feeds(self.parameters)
+        decoder: DecoderOfStates | LoneDecoder
+        if ENCODER in self.names:
+            decoder, before = DecoderOfStates(run, given, self.names, feeds), given.max_new_tokens - 1
+        else:
+            decoder = LoneDecoder(run, given, feeds["input_ids"][:, :1])
+            before = given.max_tokens + given.max_new_tokens - 2
+        decoder.begin()
+        if before:
+            decoder.lengthen(before)
+            decoder.go_on([0], [given.vocabulary - 1])
 
     def open_bundle(self, folder: Path) -> Writer:
         """See TypedPipeline. Raises BundleRefused if the tokenizer is damaged or another model's."""

@@ -14,12 +14,12 @@ from pydantic import Field, create_model, model_validator
 
 from models.pipelines.exchanged_words import ExchangeParameters
 from models.pipelines.text_classification import ClassificationOfTexts, ReadingClassifierParameters
-from models.pipelines.text_tokens import ReadText, TextTokenizer
+from models.pipelines.text_tokens import ReadText, TextTokenizer, longest_feeds
 from models.pipelines.texts import FieldName, check_texts, text_field
 from models.pipelines.typed import TypedInput
 
 if TYPE_CHECKING:
-    from models.pipelines.contract import ReadFile
+    from models.pipelines.contract import ReadFile, Run
 
 Two: Any = Field(min_length=2, max_length=2, strict=False)
 
@@ -63,6 +63,10 @@ class TextPairClassification(ClassificationOfTexts[TextPairParameters, TextPairI
     def check(self, value: TextPairInput) -> None:
         """See texts."""
         check_texts(value.model_dump(), self.parameters.script)
+
+    def try_longest(self, run: Run) -> None:
+        """See longest_texts."""
+        run(longest_feeds(self.parameters))
 
     def doubt(self, value: TextPairInput, label: str | None) -> str | None:
         """See TypedClassification."""

@@ -127,6 +127,13 @@ def text_feeds(parameters: TextParameters) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(name, "int64", (ANY_LENGTH,)) for name in names)
 
 
+def longest_feeds(parameters: TextParameters) -> dict[str, Array]:
+    """The feeds of one text of `max_tokens` tokens, int64 [1,L]: the last of the vocabulary, which pads nothing."""
+    tokens = parameters.max_tokens
+    filled = {"input_ids": parameters.vocabulary - 1, "attention_mask": 1, "token_type_ids": 0}
+    return {spec.name: np.full((1, tokens), filled[spec.name], np.int64) for spec in text_feeds(parameters)}
+
+
 def runs_of_windows(windows: Sequence[Window]) -> Iterator[tuple[list[int], int]]:
     """The indexes of windows by run, with the length that they are padded to.
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from models.bundle import fitted, read_manifest, renew_golden, seal_bundle
 from models.checking import check_bundle
-from models.manifest import BundleRefused, ManifestInvalid, ModelManifest
+from models.manifest import BundleRefused, ManifestInvalid, ModelManifest, toml_table
 from models.pipelines import Array, Case, InputRejected, PredictionInvalid, load_pipeline
 from models.pipelines.text_generation import RUN_TOKENS, TextGeneration
 from models.sandbox import CpuRun
-from tests.unit.models.example_bundles import manifest, manifest_table
-from tests.unit.models.example_decoders import CACHE, LAYOUTS, lone_graph, write_generator
+from tests.unit.models.example_bundles import manifest, manifest_table, toml
+from tests.unit.models.example_decoders import CACHE, LAYOUTS, PLACES, lone_graph, write_generator
 from tests.unit.models.example_texts import TOKENS, write_tokenizer
 
 # As somebody writes it for a model that Optimum or onnxruntime-genai exported.
@@ -282,6 +282,7 @@ def test_a_run_keeps_no_more_tokens_than_its_limit(folder: Path) -> None:
     [
         ({"end": []}, "end"),
         ({"end": [12]}, ""),
+        ({"end": [3, 3]}, ""),
         ({"cache": {"layers": 2, "heads": 2}}, "cache.head_size"),
         ({"max_windows": 2}, ""),
         ({"beams": 16, "token_budget": 100}, ""),
@@ -305,6 +306,27 @@ def test_a_decoder_behind_an_encoder_needs_the_token_that_it_begins_with() -> No
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_bundle_of_each_layout_is_publishable(layout: str, tmp_path: Path) -> None:
     assert check_bundle(write_generator(tmp_path / "bundle", layout)) == []
+
+
+@pytest.mark.parametrize("layout", ["alone", "alone, without a cache", "behind an encoder, split"])
+@pytest.mark.parametrize(("more", "codes"), [(0, []), (1, ["longest_text_failed"])])
+def test_more_tokens_than_the_graph_has_places_for_are_refused(
+    layout: str, more: int, codes: list[str], tmp_path: Path
+) -> None:
+    """A text longer than the golden ones, or a longer answer, failed in the worker."""
+    most = PLACES if "encoder" in layout else PLACES - 15  # the last token of an answer is not run
+    folder = write_generator(tmp_path / "bundle", layout, max_tokens=16, max_new_tokens=most)
+    path, golden = folder / "manifest.toml", folder / "golden.json"
+    table = toml_table(path.read_text())
+    table["parameters"]["max_new_tokens"] += more
+    del table["files"]
+    path.write_text(toml(table))
+    cases = json.loads(golden.read_text())["cases"]
+    short = [case | {"options": case.get("options", {}) | {"max_new_tokens": 2}} for case in cases]
+    golden.write_text(json.dumps({"cases": short}))
+    renew_golden(folder, CpuRun())
+    seal_bundle(folder)
+    assert [fault.code for fault in check_bundle(folder)] == codes
 
 
 def test_a_decoder_of_other_heads_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
