@@ -50,6 +50,17 @@ class Report:
 Measure = Callable[[LocalModel, LocalModel], Report]
 
 
+def is_above(version: str, parent: str) -> bool:
+    """Whether a version is above its parent's, by the precedence of https://semver.org/#spec-item-11."""
+    return _precedence(version) > _precedence(parent)
+
+
+def _precedence(version: str) -> tuple[object, ...]:
+    numbers, _, early = version.partition("+")[0].partition("-")
+    parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in early.split(".")]
+    return (*map(int, numbers.split(".")), not early, parts)
+
+
 def raised(version: str, taken: Collection[str]) -> str:
     """The version after `version` that is not taken: the next minor one."""
     major, minor = map(int, _NUMBERS.match(version).groups())  # type: ignore[union-attr]  # the manifest is of this form

@@ -49,6 +49,9 @@ def test_what_cannot_be_refitted_publishes_nothing(
     code, _, stderr = medqueue("models", "refit", NAME, "--data", data, *out)
     assert (code, "50 rows or more are needed" in stderr) == (2, True)
     assert medqueue("models", "refit", NAME, "--data", data, *out, "--version", published)[0] == 2
+    for version, why in (("0.9.0", "is not above"), ("next", "is no version such as")):
+        code, _, stderr = medqueue("models", "refit", NAME, "--data", data, *out, "--version", version)
+        assert (code, why in stderr) == (2, True)
     (tmp_path / "refit").mkdir()
     more = str(as_lines(tmp_path / "more.ndjson", ward()))
     code, _, stderr = medqueue("models", "refit", NAME, "--data", more, *out)

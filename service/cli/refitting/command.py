@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -108,7 +109,8 @@ def _parent(
     installation: Installation, reference: str, version: str | None, cache: Path
 ) -> tuple[Bundle, str]:
     """The published bundle, and the version of its refit. Raises ModelNotFound, BundleUnusable and click.UsageError."""
-    from models.refits.making import raised
+    from models.manifest_words import SEMVER
+    from models.refits.making import is_above, raised
     from service.catalog import Catalog
     from service.catalog.bundles import fetch
 
@@ -117,6 +119,11 @@ def _parent(
     taken = {each.version for each in catalog.versions_of(model.name)}
     if version in taken:
         raise click.UsageError(f"{model.name} {version} is published already: name another --version.")
+    if version is not None and re.match(SEMVER, version) is None:
+        raise click.UsageError(f"{version} is no version such as 1.2.0: name another --version.")
+    if version is not None and not is_above(version, model.version):
+        reason = f"{version} is not above {model.version}, which it is made of: name a later --version."
+        raise click.UsageError(reason)
     return fetch(installation.blobs, model, cache), version or raised(model.version, taken)
 
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from models.bundle import BundleRefused
 from models.refits.calibrating import Calibration, calibrate_graph, fitted
-from models.refits.making import raised
+from models.refits.making import is_above, raised
 from models.refits.recalibration import _moved
 from models.sandbox import CpuRun
 from models.training.calibration import softmax
@@ -134,6 +134,15 @@ def test_maps_and_old_operator_sets_are_refused_with_advice() -> None:
 def test_the_version_is_the_next_minor_one_that_is_free() -> None:
     assert raised("1.0.2", set()) == "1.1.0"
     assert raised("1.0.2-fp16", {"1.1.0", "1.2.0"}) == "1.3.0"
+
+
+def test_versions_are_compared_by_their_precedence() -> None:
+    """The example of https://semver.org/#spec-item-11, and numbers that a comparison of texts gets wrong."""
+    early = ("alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11", "rc.1")
+    ordered = [*(f"1.0.0-{each}" for each in early), "1.0.0", "1.9.0", "1.10.0", "10.0.0"]
+    for place, version in enumerate(ordered):
+        assert [is_above(version, other) for other in ordered] == [place > at for at in range(len(ordered))]
+    assert not is_above("1.0.0+b", "1.0.0+a")
 
 
 def test_a_grey_zone_without_a_positive_label_holds_as_many_rows() -> None:
