@@ -79,12 +79,14 @@ def _line(stay: Stay, drugs: Sequence[str]) -> str:
 
 
 def _starts(hospitals: Sequence[str]) -> list[int]:
-    """Where the parts after the first third begin, and the end; a part is whole hospitals."""
+    """Where the parts after the first third begin, and the end; a part is whole hospitals, and the last has what is left."""
     starts, least = [], len(hospitals) // 3
     for place in range(1, len(hospitals)):
         if place >= least and hospitals[place] != hospitals[place - 1]:
             starts.append(place)
             least = place + PART
+    if len(hospitals) - starts[-1] < PART:
+        del starts[-1]
     return [*starts, len(hospitals)]
 
 

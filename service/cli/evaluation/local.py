@@ -98,7 +98,7 @@ def _lines(path: Path, pipeline: Pipeline, group: str | None) -> Iterator[LocalC
                 continue
             if "input" not in value:
                 yield RefusedCase(place, 'is not {"input": ..., "expected": ...}.')
-            elif group is not None and value.get(group) is None:
+            elif group is not None and _is_blank(value.get(group)):
                 yield RefusedCase(place, f"lacks {group}, which --group names.")
             else:
                 named = None if group is None else str(value[group])
@@ -169,11 +169,16 @@ def _rows(
         wrong = any(each.wrong_type is not None and each.wrong_type[row] for each in block.numbers)
         if faulty[row] or unreadable or wrong:
             yield RefusedCase(place, "cannot be read: `medqueue batch submit --dry-run` says why.")
-        elif group is not None and named is None:
+        elif group is not None and _is_blank(named):
             yield RefusedCase(place, f"lacks {group}, which --group names.")
         else:
             value = block.values[row] if block.values else _numbers(block, row, names)
             yield _encoded(place, value, pipeline, truth, None if named is None else str(named))
+
+
+def _is_blank(group: object) -> bool:
+    """Whether it names no group: rows of nobody in particular do not belong together."""
+    return group is None or not str(group).strip()
 
 
 def _carried(block: RowBlock, name: str | None) -> Sequence[Any]:

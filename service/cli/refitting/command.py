@@ -160,7 +160,8 @@ def _tables(asked: Asked, found: Refit) -> Any:
         "digest": found.bundle.digest,
         "alias": CANDIDATE,
         "change": found.said,
-        "rows": f"{counts['rows']}: {counts['used']} used, {counts['held_out']} held out, {counts['refused']} refused",
+        "rows": f"{counts['rows']}: {counts['used']} used, {counts['held_out']} held out, {counts['refused']} refused"
+        + (f"; {found.rows.repeated} of them repeat another" if found.rows.repeated else ""),
     }
     gains = [
         (each.name, str(each.parent), str(each.refit), str(each.gain)) for each in found.comparison.gains

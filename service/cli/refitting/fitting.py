@@ -136,6 +136,7 @@ def _report(asked: Asked, change: Change, rows: Rows[Any], found: Comparison) ->
         "files": files,
         "change": change.said,
         "rows": counts,
+        "repeated": rows.repeated,
         "refused": [asdict(each) for each in rows.refused],
         "held_out": "a file of its own" if asked.apart else {"share": asked.share, "seed": asked.seed},
         "figures": [asdict(each) for each in found.gains],
@@ -143,8 +144,8 @@ def _report(asked: Asked, change: Change, rows: Rows[Any], found: Comparison) ->
     }
     card = (
         f"Rows: {counts['rows']} of {sources}; {counts['used']} were used to fit, {counts['held_out']} held out to measure, "
-        f"{counts['refused']} refused{_told(reasons)}. Figures of the rows held out, with 95 % intervals by resampling "
-        f"{'groups' if asked.group else 'rows'}; a gain above 0 is better.\n\n{as_table(found)}"
+        f"{counts['refused']} refused{_told(reasons)}.{_repeated(rows.repeated)} Figures of the rows held out, with 95 % "
+        f"intervals by resampling {'groups' if asked.group else 'rows'}; a gain above 0 is better.\n\n{as_table(found)}"
     )
     metrics = as_metrics(found) | {
         **{f"rows_{name}": number for name, number in counts.items() if name != "rows"},
@@ -153,6 +154,12 @@ def _report(asked: Asked, change: Change, rows: Rows[Any], found: Comparison) ->
     }
     stated = {name: {**figures, "source": source} for name, figures in found.stated.items()}
     return Report(metrics, document, card, stated)
+
+
+def _repeated(count: int) -> str:
+    if not count:
+        return ""
+    return f" {count} of the rows used or held out repeat another of their part; rows of one content are resampled as one."
 
 
 def _told(reasons: Counter[str]) -> str:

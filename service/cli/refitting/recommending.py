@@ -36,6 +36,11 @@ class UserRow(Row):
     items: Floats
     context: Floats
 
+    @property
+    def content(self) -> bytes:
+        """Items and context: users who differ in what is expected alone are two."""
+        return self.items.tobytes() + self.context.tobytes()
+
 
 class Recommending:
     """The refit of one such model. Raises BundleRefused for other graphs, click.UsageError where --parent-rows is missing."""

@@ -81,7 +81,10 @@ def test_an_interval_that_the_graph_gives_is_left_to_training(tmp_path: Path) ->
     folder = next(each for each in bundled() if each.name == "diabetes-progression")
     bundle = read_bundle(folder)
     fed = bundle.golden[0].input
-    lines = [{"input": fed | {"age": 20 + number % 60}, "expected": number} for number in range(200)]
+    lines = [
+        {"input": fed | {"age": 20 + number % 60, "bmi": 20 + number / 10}, "expected": number}
+        for number in range(200)
+    ]
     with pytest.raises(BundleRefused) as caught:
         refitted(
             replace(

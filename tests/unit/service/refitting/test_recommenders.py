@@ -18,6 +18,8 @@ from tests.unit.models.example_recommender import write_recommender
 from tests.unit.service.refitting.ward import as_lines
 
 FOLDER = next(folder for folder in bundled() if folder.name == "medication-recommender")
+UNITS = ("CCU-CTICU", "CSICU", "CTICU", "Cardiac ICU", "MICU", "Med-Surg ICU", "Neuro ICU", "SICU")
+SOURCES = ("Direct Admit", "Emergency Department", "Floor", "ICU", "Operating Room", "Other Hospital", "PACU")
 HABITS = (
     ["alteplase", "bumetanide", "citalopram", "digoxin"],
     ["gabapentin", "hydralazine", "levetiracetam", "sertraline"],
@@ -31,9 +33,20 @@ def users(count: int, *, seed: int = 1) -> list[dict[str, Any]]:
     for number in range(count):
         habit = HABITS[int(chance.integers(2))]
         drugs = [habit[place] for place in chance.permutation(len(habit))[:3]]
-        sent = {"history": drugs[:2], "age": float(chance.integers(40, 80)), "sex": "female"}
-        found.append({"input": sent, "expected": drugs[2:], "patient": f"p{number}"})
+        found.append({"input": person(number, drugs[:2]), "expected": drugs[2:], "patient": f"p{number}"})
     return found
+
+
+def person(number: int, history: list[str]) -> dict[str, Any]:
+    """An input that no other number of 400 has."""
+    rest, unit = divmod(number, len(UNITS))
+    rest, source = divmod(rest, len(SOURCES))
+    return {
+        "history": history,
+        "age": 40.0 + 10 * rest,
+        "unit": UNITS[unit],
+        "admitted_from": SOURCES[source],
+    }
 
 
 def asked(folder: Path, data: Path, **more: Any) -> Asked:
@@ -97,7 +110,7 @@ def test_how_many_users_the_parent_had_must_be_said(tmp_path: Path) -> None:
 
 
 def test_users_with_one_item_measure_nothing(tmp_path: Path) -> None:
-    lone = [{"input": {"history": ["digoxin"]}, "patient": str(number)} for number in range(200)]
+    lone = [{"input": person(number, ["digoxin"]), "patient": str(number)} for number in range(200)]
     with pytest.raises(
         click.UsageError, match="0 of them have two items of the catalogue, and 50 are needed"
     ):

@@ -32,7 +32,11 @@ def recordings(count: int, *, wrong: float) -> list[dict[str, Any]]:
             }
             for beat in case.expected["beats"]
         ]
-        found.append({"input": case.input, "expected": beats, "patient": f"p{number}"})
+        samples = [
+            case.input["samples"][0] + 1e-3 * number,
+            *case.input["samples"][1:],
+        ]  # or they were copies
+        found.append({"input": case.input | {"samples": samples}, "expected": beats, "patient": f"p{number}"})
     return found
 
 

@@ -16,7 +16,7 @@ from models.manifest import toml_table
 from models.variants.measuring import LocalModel
 from service.cli.refitting.classes import LEAST_OF_CLASS
 from service.cli.refitting.fitting import Asked, Refit, refitted
-from service.cli.refitting.rows import LEAST_ROWS
+from service.cli.refitting.rows import LEAST_GROUPS, LEAST_ROWS
 from tests.unit.service.refitting.ward import FOLDER, as_lines, as_table, ward
 
 Cases = list[dict[str, Any]]
@@ -144,7 +144,7 @@ def test_a_refit_that_is_worse_beyond_its_interval_is_not_made(
     ask: Ask, cases: Cases, tmp_path: Path
 ) -> None:
     data = as_lines(tmp_path / "ward.ndjson", cases)
-    elsewhere = as_lines(tmp_path / "elsewhere.ndjson", ward(slope=1.0, offset=2.0))
+    elsewhere = as_lines(tmp_path / "elsewhere.ndjson", ward(slope=1.0, offset=2.0, seed=8))
     with pytest.raises(BundleRefused) as caught:
         refitted(ask(data, apart=elsewhere))
     assert {fault.code for fault in caught.value.faults} == {"refit_loses"}
@@ -163,6 +163,73 @@ def test_exchanged_labels_are_noticed(ask: Ask, cases: Cases, tmp_path: Path) ->
     with pytest.raises(BundleRefused) as caught:
         refitted(ask(data, values={"malignant": "benign", "benign": "malignant"}))
     assert [fault.code for fault in caught.value.faults] == ["refit_contradicts"]
+
+
+def repeated(cases: Cases, times: int) -> Cases:
+    return [case for case in cases for _ in range(times)]
+
+
+def test_copies_of_one_row_say_no_more_than_the_row(ask: Ask, cases: Cases, tmp_path: Path) -> None:
+    """300 copies of each of two patients, one of each label, were a candidate whose intervals had no width."""
+    both = [next(case for case in cases if case["expected"] == label) for label in ("benign", "malignant")]
+    copies = as_lines(tmp_path / "copies.ndjson", repeated(both, 300))
+    with pytest.raises(click.UsageError, match=r"0 rows would be used to fit.* 598 rows repeat another"):
+        refitted(ask(copies, share=0.5))
+    named = [case | {"patient": str(number)} for number, case in enumerate(repeated(both, 300))]
+    with pytest.raises(click.UsageError, match=r"only 2 of them are different, and 50"):
+        refitted(ask(as_lines(tmp_path / "named.ndjson", named), group="patient"))
+
+
+def test_a_row_is_held_out_with_its_copies_and_resampled_with_them(
+    ask: Ask, cases: Cases, tmp_path: Path, made: Refit
+) -> None:
+    found = refitted(ask(as_lines(tmp_path / "five.ndjson", repeated(cases, 5))))
+    parts = [{row.digest for row in part} for part in (found.rows.used, found.rows.held_out)]
+    assert not parts[0] & parts[1]
+    assert (*map(len, parts), found.rows.repeated) == (
+        359,
+        241,
+        2400,
+    )  # whole rows of each label: one more held out
+    assert "2400 of the rows used or held out repeat another" in found.bundle.card
+    assert json.loads((found.bundle.folder / "metrics.json").read_text())["repeated"] == 2400
+    width, once = (
+        each.comparison.gains[0].refit.high - each.comparison.gains[0].refit.low for each in (found, made)
+    )
+    assert width == pytest.approx(once, rel=0.3)
+
+
+def test_rows_held_out_that_repeat_fitted_ones_are_refused(ask: Ask, cases: Cases, tmp_path: Path) -> None:
+    data = as_lines(tmp_path / "ward.ndjson", cases[:400])
+    apart = as_lines(tmp_path / "later.ndjson", cases[380:])
+    found = refitted(ask(data, apart=apart))
+    assert found.rows.counts() == {"rows": 620, "used": 400, "held_out": 200, "refused": 20}
+    assert found.rows.refused[0].place == "later.ndjson: line 1"
+    assert found.rows.refused[0].reason == "repeats a row that is used to fit."
+
+
+@pytest.mark.parametrize("count", [1, 2, LEAST_GROUPS])
+def test_few_groups_are_refused_in_the_name_of_their_column(
+    ask: Ask, cases: Cases, tmp_path: Path, count: int
+) -> None:
+    grouped = [case | {"ward": str(number % count)} for number, case in enumerate(cases)]
+    data = as_lines(tmp_path / "ward.ndjson", grouped)
+    with pytest.raises(
+        click.UsageError, match=r"ward, which --group names, has too few different values in them \(\d\)"
+    ):
+        refitted(ask(data, group="ward"))
+
+
+@pytest.mark.parametrize("nothing", [None, "", " "])
+def test_a_group_column_that_is_empty_is_named(
+    ask: Ask, cases: Cases, tmp_path: Path, nothing: str | None
+) -> None:
+    data = as_lines(tmp_path / "ward.ndjson", [case | {"ward": nothing} for case in cases])
+    with pytest.raises(click.UsageError, match=r"the first: line 1 lacks ward, which --group names"):
+        refitted(ask(data, group="ward"))
+    table = as_table(tmp_path / "ward.csv", [case | {"patient": nothing} for case in cases])
+    with pytest.raises(click.UsageError, match=r"the first: row 1 lacks patient, which --group names"):
+        refitted(ask(table, label="is", values={"M": "malignant", "B": "benign"}, group="patient"))
 
 
 def test_files_that_say_too_little_are_refused(ask: Ask, cases: Cases, tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ FOLDER = next(folder for folder in bundled() if folder.name == NAME)
 SEED = 7
 
 
-def ward(count: int = 600, *, slope: float = 0.4, offset: float = -1.0) -> list[dict[str, Any]]:
+def ward(
+    count: int = 600, *, slope: float = 0.4, offset: float = -1.0, seed: int = SEED
+) -> list[dict[str, Any]]:
     """Labelled cases. In the ward the log odds of the disease are `slope` times those that the model states, and `offset`."""
     model = LocalModel(FOLDER)
     inputs = [case.input for case in read_bundle(FOLDER).golden if not case.expected["abstained"]]
-    rows, chance = np.array([list(each.values()) for each in inputs]), np.random.default_rng(SEED)
+    rows, chance = np.array([list(each.values()) for each in inputs]), np.random.default_rng(seed)
     one, shares = chance.integers(0, len(rows), count), chance.uniform(0, 1, (count, 1))
     other = (one + chance.integers(1, len(rows), count)) % len(rows)
     mixed = shares * rows[one] + (1 - shares) * rows[other]
