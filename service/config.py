@@ -71,7 +71,7 @@ class Settings(BaseModel):
     ] = 64
     max_waiters: Annotated[
         int, Field(ge=0, le=500, description="Requests of one API process that may wait.")
-    ] = 24
+    ] = 32
     max_wait_s: Annotated[float, Field(gt=0, le=300, description="Longest wait granted to Prefer: wait.")] = (
         60.0
     )

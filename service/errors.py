@@ -172,6 +172,12 @@ class BodyTooLarge(ServiceError):
     code = "body_too_large"
 
 
+class TenantBusy(ServiceError):
+    """The tenant has as many requests open as it may have at once. Nothing was accepted; try again once others have ended."""
+
+    code = "tenant_busy"
+
+
 class RequestTooCostly(ServiceError):
     """Checking the items before this one took the time that one request may take. Send those that are left in another one."""
 

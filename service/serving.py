@@ -4,6 +4,7 @@ Owns the server's options. The application is made in each server process, by se
 """
 
 import os
+import resource
 import tempfile
 
 from service import logs
@@ -13,7 +14,11 @@ from service.errors import SettingInvalid
 from service.storage import FsspecBlobStore
 from service.writable import data_dir
 
-CONNECTIONS = 2048  # of one server process, open at the same time; idle ones count
+# Of one server process, open at the same time; idle ones count. More than one address can open to a port (28,232 by Linux'
+# ip_local_port_range), so that none keeps the others out.
+CONNECTIONS = 32_768
+SPARE_FILES = 1024  # that a process opens beside connections
+HEADERS_WITHIN_MS = 10_000
 RESPAWN_S = 0.5
 STOP_S = 3
 
@@ -43,7 +48,10 @@ def serve(settings: Settings) -> None:
     """Run granian: it takes the connections, a bounded number of threads runs the requests."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
     from granian.log import LogLevels
+
+    connections = allow_connections()
 
     Granian(
         "service.wsgi:app",
@@ -54,14 +62,22 @@ def serve(settings: Settings) -> None:
         websockets=False,
         workers=settings.api_workers,
         blocking_threads=settings.api_threads + SPARE_THREADS,
-        backlog=CONNECTIONS,
-        backpressure=CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
+        backlog=connections,
+        backpressure=connections,
         respawn_failed_workers=True,
         respawn_interval=RESPAWN_S,
         workers_kill_timeout=STOP_S,
         log_level=LogLevels.warning,
         log_dictconfig=logs.PROPAGATED,
     ).serve()
+
+
+def allow_connections() -> int:
+    """Let this process and its children open as many files as the system allows; how many of them may be connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return CONNECTIONS if most == resource.RLIM_INFINITY else min(CONNECTIONS, max(1, most - SPARE_FILES))
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Stream:
 
     def run(self) -> Iterator[bytes]:
         """The stream's bytes. When too many requests wait already, it ends with the events that there are."""
-        with self._services.waiting.place() as placed:
+        with self._services.waiting.place(self._principal.tenant_id) as placed:
             yield self._told(f"{event_streams.opening(placed=placed)}{self._place()}\n")
             try:
                 yield from self._follow(wait=placed)

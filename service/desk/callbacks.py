@@ -37,7 +37,7 @@ class Callbacks:
         return self._clock() + LOOKUPS_S
 
     def of(self, principal: Principal, url: str, *, until: float) -> Callback:
-        """A callback to this URL. Raises UrlRefused, CallbackSecretMissing, TooManyEndpoints or ServerBusy."""
+        """A callback to this URL. Raises UrlRefused, CallbackSecretMissing, TooManyEndpoints or TenantBusy."""
         try:
             target = self._receivers.read(url)
         except UrlRefused as refusal:
@@ -57,7 +57,7 @@ class Callbacks:
         """The endpoint of an origin, or why it has none. Temporary faults are not cached."""
         found: UUID | ServiceError
         try:
-            self._receivers.look_up(target, until - self._clock())
+            self._receivers.look_up(principal.tenant_id, target, until - self._clock())
             found = self._endpoint(principal, target.origin)
         except UrlRefused as refusal:
             found = pointing_to(refusal, CALLBACK_URL)

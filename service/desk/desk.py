@@ -141,7 +141,9 @@ class Desk:
             with self._database.statement() as work:
                 return queries.has_ended(work, principal, job_id)
 
-        return (may_have_ended and has_ended()) or self._waiting.wait(job_id, wait_s, has_ended)
+        return (may_have_ended and has_ended()) or self._waiting.wait(
+            principal.tenant_id, job_id, wait_s, has_ended
+        )
 
     def wait_for_all(self, principal: Principal, job_ids: Sequence[UUID], wait_s: float) -> bool:
         """Wait until all of these jobs have ended or `wait_s` is over; False when too many requests wait already.
@@ -155,7 +157,7 @@ class Desk:
                 return queries.youngest_unended(work, principal, ids)
 
         while (job_id := unended()) is not None and (left_s := until - time.monotonic()) > 0:
-            if not self._waiting.wait(job_id, left_s, lambda: unended() is None):
+            if not self._waiting.wait(principal.tenant_id, job_id, left_s, lambda: unended() is None):
                 return False
         return True
 

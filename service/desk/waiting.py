@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from service.metrics import WAITERS, WAITS_REFUSED
+from service.shares import Shares
 
 REREAD_S = 2.0
 REREAD_UNHEARD_S = 0.5  # while announcements are not heard, as without Redis
@@ -19,7 +20,7 @@ class Waiting:
 
     def __init__(self, limit: int) -> None:
         self.hears: Callable[[], bool] = lambda: True
-        self._places = threading.BoundedSemaphore(limit) if limit else None
+        self._shares = Shares(limit, multiple=3)
         self._lock = threading.Lock()
         self._events: dict[str, list[threading.Event]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -41,31 +42,28 @@ class Waiting:
             self._announcements += 1
             self._announced.notify_all()
 
-    def wait(self, job_id: UUID, timeout_s: float, has_ended: Callable[[], bool]) -> bool:
+    def wait(self, tenant_id: UUID, job_id: UUID, timeout_s: float, has_ended: Callable[[], bool]) -> bool:
         """Wait until the end of the job is announced or `timeout_s` is over; False when too many requests wait already.
 
         `has_ended` reads the database: every REREAD_S seconds, in case an announcement was lost, and more often while
         none is heard.
         """
-        with self.place() as placed:
+        with self.place(tenant_id) as placed:
             if placed:
                 with self.listening(str(job_id)) as event:
                     self._wait(event, time.monotonic() + timeout_s, has_ended)
         return placed
 
     @contextmanager
-    def place(self) -> Iterator[bool]:
-        """A place among the waiting requests for the duration of the block; False when there is none."""
-        if self._places is None or not self._places.acquire(blocking=False):
-            WAITS_REFUSED.inc()
-            yield False
-            return
-        WAITERS.inc()
-        try:
-            yield True
-        finally:
-            WAITERS.dec()
-            self._places.release()
+    def place(self, tenant_id: UUID) -> Iterator[bool]:
+        """A tenant's place among the waiting requests for the duration of the block; False when there is none."""
+        with self._shares.place(tenant_id) as placed:
+            (WAITERS if placed else WAITS_REFUSED).inc()
+            try:
+                yield placed
+            finally:
+                if placed:
+                    WAITERS.dec()
 
     @property
     def announcements(self) -> int:

@@ -8,14 +8,16 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
+from uuid import UUID
 
 from models.field_codes import OtherCode
 from service import egress
 from service.egress import EgressRules, Resolve, Target
-from service.errors import FieldError, ServerBusy, ServiceError, UrlRefused
+from service.errors import FieldError, ServiceError, TenantBusy, UrlRefused
+from service.shares import Shares
 
 LOOKUP_S = 3.0
-LOOKUPS_AT_ONCE = 8
+LOOKUPS_AT_ONCE = 16
 SLOW = f"its host name does not resolve within {LOOKUP_S:.0f} s; check its DNS servers"
 URL = "/url"
 
@@ -33,13 +35,13 @@ class Receivers:
         self._rules = rules
         self._resolve = resolve
         self._lookup_s = lookup_s
-        self._slots = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
+        self._shares = Shares(LOOKUPS_AT_ONCE, multiple=1)
 
-    def judge(self, url: str) -> Target:
-        """An endpoint's URL, read and looked up. Raises UrlRefused, pointing to it, or ServerBusy."""
+    def judge(self, tenant_id: UUID, url: str) -> Target:
+        """An endpoint's URL, read and looked up for a tenant. Raises UrlRefused, pointing to it, or TenantBusy."""
         try:
             target = egress.target_of(url, self._rules)
-            self.look_up(target, self._lookup_s)
+            self.look_up(tenant_id, target, self._lookup_s)
         except UrlRefused as refusal:
             raise pointing_to(refusal, URL) from None
         return target
@@ -48,26 +50,28 @@ class Receivers:
         """A URL, checked as far as possible without looking its host name up. Raises UrlRefused."""
         return egress.target_of(url, self._rules)
 
-    def look_up(self, target: Target, within_s: float) -> None:
-        """Check what the host name of a target resolves to. Raises UrlRefused, or ServerBusy when too many look-ups run."""
+    def look_up(self, tenant_id: UUID, target: Target, within_s: float) -> None:
+        """Check what the host name of a target resolves to. Raises UrlRefused, or TenantBusy when too many look-ups run."""
         until = time.monotonic() + min(within_s, self._lookup_s)
-        if within_s <= 0 or not self._slots.acquire(timeout=min(within_s, self._lookup_s)):
-            raise ServerBusy("Too many host names are being looked up at once. Send it again shortly.")
+        if within_s <= 0 or not self._shares.take(tenant_id, wait_s=min(within_s, self._lookup_s)):
+            raise TenantBusy("Too many host names are being looked up at once. Send it again shortly.")
         answer: Future[object] = Future()
-        threading.Thread(target=self._answer, args=(target, answer), name="look-up", daemon=True).start()
+        threading.Thread(
+            target=self._answer, args=(tenant_id, target, answer), name="look-up", daemon=True
+        ).start()
         try:
             answer.result(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError:
             raise UrlRefused(SLOW) from None
 
-    def _answer(self, target: Target, answer: Future[object]) -> None:
+    def _answer(self, tenant_id: UUID, target: Target, answer: Future[object]) -> None:
         """Look up in a thread of its own, which holds its slot for as long as the resolver takes."""
         try:
             answer.set_result(egress.resolved(target, self._rules, self._resolve))
         except BaseException as fault:  # noqa: BLE001 - raised in the waiting thread
             answer.set_exception(fault)
         finally:
-            self._slots.release()
+            self._shares.leave(tenant_id)
 
 
 def pointing_to(refusal: ServiceError, pointer: str) -> ServiceError:

@@ -1,110 +1,29 @@
 """The API as it is started: several server processes behind one address, held threads, strange requests."""
 
-import base64
 import collections
 import http.client
 import json
-import os
 import random
 import signal
 import socket
 import string
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
 import pytest
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
-from service.bootstrap import ADMIN_KEY_FILE, bootstrap
-from service.config import Settings
-from service.embedded import api_command, embedded_servers
+from tests.integration.api_processes import Api, eventually_ready, running_api
 
 WORKERS, THREADS, WAITERS = 2, 6, 4
 API_MB = 120
 
 
-@dataclass(frozen=True)
-class Api:
-    """A running API."""
-
-    process: psutil.Process
-    port: int
-    key: str
-    log: Path
-
-    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        """An answer, over a connection of its own."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request(method, path, headers={"Authorization": f"Bearer {self.key}", **headers})
-            answer = connection.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-
-    def counted(self, name: str) -> float:
-        """The sum of a metric's series."""
-        text = self.get("/metrics")[2].decode()
-        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
-
-    def families(self) -> list[Metric]:
-        """The metrics as a scraper reads them."""
-        return list(text_string_to_metric_families(self.get("/metrics")[2].decode()))
-
-    def series(self) -> int:
-        """How many series there are."""
-        return sum(not line.startswith(b"#") for line in self.get("/metrics")[2].splitlines())
-
-
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("api")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
-    with embedded_servers(folder / "servers", fsync=False) as urls:
-        settings = Settings(
-            database_url=urls.database_url,
-            redis_url=urls.redis_url,
-            data_dir=folder,
-            master_key=base64.b64encode(bytes(range(32))).decode(),
-            api_port=port,
-            api_workers=WORKERS,
-            api_threads=THREADS,
-            max_waiters=WAITERS,
-        )
-        bootstrap(settings)
-        log = folder / "api.log"
-        environment = {"PATH": os.environ["PATH"], **settings.environment()}
-        with (
-            log.open("wb") as written,
-            subprocess.Popen(
-                api_command(), env=environment, stdout=written, stderr=subprocess.STDOUT, cwd=folder
-            ) as process,
-        ):
-            running = Api(
-                psutil.Process(process.pid), port, (folder / ADMIN_KEY_FILE).read_text().strip(), log
-            )
-            try:
-                eventually_ready(running)
-                yield running
-            finally:
-                process.terminate()
-                process.wait(20)
-
-
-def eventually_ready(api: Api) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            if api.get("/readyz")[0] == 200 and len(api.process.children()) == WORKERS:
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(api.log.read_text())
+    with running_api(folder, api_workers=WORKERS, api_threads=THREADS, max_waiters=WAITERS) as running:
+        yield running
 
 
 def held_requests(api: Api, path: str, count: int, stack: ExitStack) -> list[socket.socket]:

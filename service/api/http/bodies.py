@@ -1,6 +1,5 @@
 """Reads request bodies: whole, within their limit, and without letting slow senders take every thread."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,8 +11,9 @@ from service.errors import (
     BodyTooLarge,
     ContentTypeUnsupported,
     LengthRequired,
-    ServerBusy,
+    TenantBusy,
 )
+from service.shares import Shares
 
 JSON = "application/json"
 PART_BYTES = 256 * 1024
@@ -21,22 +21,19 @@ SLOT_WAIT_S = 1.0
 
 
 class Bodies:
-    """Bodies being read, bounded in number for all callers and for each key: a slow sender holds a thread."""
+    """Bodies being read, bounded in number for all callers and for each tenant: a slow sender holds a thread."""
 
     def __init__(self, *, slots: int, limit_bytes: int) -> None:
-        self._all = threading.BoundedSemaphore(slots)
-        self._of_key: dict[str, threading.BoundedSemaphore] = {}
-        self._slots_of_key = max(1, slots // 2)
+        self._shares = Shares(slots, multiple=1)
         self._limit_bytes = limit_bytes
-        self._lock = threading.Lock()
 
     def json(self, principal: Principal) -> bytes:
-        """The body of a JSON request. Raises ContentTypeUnsupported, BodyTooLarge, BodyIncomplete or ServerBusy."""
+        """The body of a JSON request. Raises ContentTypeUnsupported, BodyTooLarge, BodyIncomplete or TenantBusy."""
         if request.mimetype != JSON and not request.mimetype.endswith("+json"):
             raise ContentTypeUnsupported(f"Send the body as {JSON}.")
         _refuse_encoding()
         request.max_content_length = self._limit_bytes + 1
-        with self._slot(principal.key_id):
+        with self._slot(principal):
             body = request.get_data(cache=False)
         if len(body) > self._limit_bytes:
             raise BodyTooLarge(f"The body may have up to {self._limit_bytes} bytes.")
@@ -45,7 +42,7 @@ class Bodies:
         return body
 
     def file(self, principal: Principal, limit_bytes: int) -> Iterator[bytes]:
-        """The body of an upload, part by part. Raises LengthRequired, BodyTooLarge, BodyIncomplete or ServerBusy.
+        """The body of an upload, part by part. Raises LengthRequired, BodyTooLarge, BodyIncomplete or TenantBusy.
 
         Its length must be announced: a chunked body that breaks off cannot be told from a whole one.
         """
@@ -56,7 +53,7 @@ class Bodies:
             raise BodyTooLarge(f"An upload may have up to {limit_bytes} bytes.")
         request.max_content_length = limit_bytes + 1
         received = 0
-        with self._slot(principal.key_id):
+        with self._slot(principal):
             while part := request.stream.read(PART_BYTES):
                 received += len(part)
                 yield part
@@ -64,20 +61,11 @@ class Bodies:
             raise BodyIncomplete
 
     @contextmanager
-    def _slot(self, key_id: str) -> Iterator[None]:
-        with self._lock:
-            own = self._of_key.setdefault(key_id, threading.BoundedSemaphore(self._slots_of_key))
-        if not own.acquire(timeout=SLOT_WAIT_S):
-            raise ServerBusy
-        try:
-            if not self._all.acquire(timeout=SLOT_WAIT_S):
-                raise ServerBusy
-            try:
-                yield
-            finally:
-                self._all.release()
-        finally:
-            own.release()
+    def _slot(self, principal: Principal) -> Iterator[None]:
+        with self._shares.place(principal.tenant_id, wait_s=SLOT_WAIT_S) as placed:
+            if not placed:
+                raise TenantBusy
+            yield
 
 
 def _refuse_encoding() -> None:

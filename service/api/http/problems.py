@@ -61,6 +61,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.ServerBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TenantQueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TenantBusy: HTTPStatus.TOO_MANY_REQUESTS,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.RequestTooCostly: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.ContentTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -100,7 +100,8 @@ def blueprint(services: Services) -> Blueprint:
         progress = services.desk.progress(principal, job_id, recorded=False)
         if last == ENDED and progress.state in ENDED_STATES:
             return Response(status=204)
-        return event_streams.streamed(TextStream(services, job_id, seen, until=until).run(progress))
+        stream = TextStream(services, principal.tenant_id, job_id, seen, until=until)
+        return event_streams.streamed(stream.run(progress))
 
     return routes
 
@@ -108,8 +109,11 @@ def blueprint(services: Services) -> Blueprint:
 class TextStream:
     """One reader of a text, until the job has ended, its time is over, its key is revoked or it disconnects."""
 
-    def __init__(self, services: Services, job_id: UUID, seen: Seen, *, until: float) -> None:
+    def __init__(
+        self, services: Services, tenant_id: UUID, job_id: UUID, seen: Seen, *, until: float
+    ) -> None:
         self._services = services
+        self._tenant_id = tenant_id
         self._job_id = job_id
         self._seen = seen
         self._until = until
@@ -117,7 +121,7 @@ class TextStream:
 
     def run(self, progress: Progress) -> Iterator[bytes]:
         """The stream's bytes, beginning with this progress. When too many requests wait already, it ends with that."""
-        with self._services.waiting.place() as placed:
+        with self._services.waiting.place(self._tenant_id) as placed:
             yield f"{event_streams.opening(placed=placed)}\n".encode()
             try:
                 yield from self._follow(progress, wait=placed)

@@ -77,7 +77,7 @@ class EndpointViews:
         services = self._services
         principal = services.auth.principal(Scope.WEBHOOKS_WRITE)
         wanted = body_as(EndpointRequest, services.bodies.json(principal))
-        services.receivers.judge(wanted.url)
+        services.receivers.judge(principal.tenant_id, wanted.url)
         with services.database.transaction() as work:
             endpoint, secret = endpoints.create(
                 work,
@@ -137,7 +137,7 @@ class EndpointViews:
         principal = services.auth.principal(Scope.WEBHOOKS_WRITE)
         wanted = body_as(EndpointChange, services.bodies.json(principal))
         if wanted.url is not None:
-            services.receivers.judge(wanted.url)
+            services.receivers.judge(principal.tenant_id, wanted.url)
         with services.database.transaction() as work:
             changed = endpoints.change(
                 work,

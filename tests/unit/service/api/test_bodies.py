@@ -24,7 +24,7 @@ from service.errors import (
     BodyTooLarge,
     ContentTypeUnsupported,
     LengthRequired,
-    ServerBusy,
+    TenantBusy,
 )
 
 LIMIT_BYTES = 1000
@@ -32,8 +32,8 @@ JSON = "application/json"
 app = Flask(__name__)
 
 
-def caller(key_id: str = "0123456789ab") -> Principal:
-    return Principal(key_id, UUID(int=1), frozenset(), Cipher(bytes(32)))
+def caller(tenant: str = "a") -> Principal:
+    return Principal("0123456789ab", UUID(int=ord(tenant)), frozenset(), Cipher(bytes(32)))
 
 
 def bodies(slots: int = 4) -> Bodies:
@@ -175,13 +175,13 @@ class SlowSender(io.RawIOBase):
 
 
 @contextmanager
-def slow_body_of(key_id: str, to: Bodies) -> Iterator[None]:
-    """While this lasts, a caller with this key sends a body and does not come to an end."""
+def slow_body_of(tenant: str, to: Bodies) -> Iterator[None]:
+    """While this lasts, a caller of this tenant sends a body and does not come to an end."""
     sender = SlowSender()
 
     def read() -> None:
         with request(io.BufferedReader(sender), 2, CONTENT_TYPE=JSON):
-            to.json(caller(key_id))
+            to.json(caller(tenant))
 
     thread = threading.Thread(target=read)
     thread.start()
@@ -191,22 +191,22 @@ def slow_body_of(key_id: str, to: Bodies) -> Iterator[None]:
     thread.join(5)
 
 
-def sent_by(key_id: str, to: Bodies, body: bytes = b"{}") -> bytes:
+def sent_by(tenant: str, to: Bodies, body: bytes = b"{}") -> bytes:
     with request(io.BytesIO(body), len(body), CONTENT_TYPE=JSON):
-        return to.json(caller(key_id))
+        return to.json(caller(tenant))
 
 
-def test_one_slow_key_leaves_room_for_the_others() -> None:
+def test_one_slow_tenant_leaves_room_for_the_others() -> None:
     to = bodies(slots=2)
     with slow_body_of("a", to):
-        with pytest.raises(ServerBusy):
+        with pytest.raises(TenantBusy):
             sent_by("a", to)
         assert sent_by("b", to) == b"{}"
 
 
 def test_slow_senders_together_take_no_more_than_the_bound() -> None:
     to = bodies(slots=2)
-    with slow_body_of("a", to), slow_body_of("b", to), pytest.raises(ServerBusy):
+    with slow_body_of("a", to), slow_body_of("b", to), pytest.raises(TenantBusy):
         sent_by("c", to)
 
 

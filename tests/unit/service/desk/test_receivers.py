@@ -16,9 +16,10 @@ from service.crypto import Cipher
 from service.db import Database
 from service.desk.callbacks import LOOKUPS_S, REMEMBER_REFUSED_S, REMEMBER_S, Callbacks
 from service.egress import EgressRules
-from service.errors import CallbackSecretMissing, ServerBusy, TooManyEndpoints, UrlRefused
+from service.errors import CallbackSecretMissing, TenantBusy, TooManyEndpoints, UrlRefused
 from service.webhooks.receivers import LOOKUPS_AT_ONCE, Receivers
 
+TENANT = UUID(int=9)
 PUBLIC, PRIVATE = "93.184.215.14", "10.0.0.7"
 ADDRESSES = {"good.example": [PUBLIC], "inside.example": [PRIVATE], "mixed.example": [PUBLIC, PRIVATE]}
 CALLER = Principal("0123456789ab", UUID(int=1), frozenset({Scope.JOBS_WRITE}), Cipher(bytes(32)))
@@ -92,7 +93,7 @@ def refusal(judge: Callable[[], object], pointer: str) -> UrlRefused:
 
 
 def test_a_good_url_is_read_and_looked_up(receivers: Receivers, resolver: Resolver) -> None:
-    assert receivers.judge("https://Good.example/hook?token=1").origin == "https://good.example"
+    assert receivers.judge(TENANT, "https://Good.example/hook?token=1").origin == "https://good.example"
     assert resolver.asked == ["good.example"]
 
 
@@ -115,7 +116,7 @@ def test_a_good_url_is_read_and_looked_up(receivers: Receivers, resolver: Resolv
 def test_a_bad_url_is_refused_with_the_reason_and_not_repeated(
     receivers: Receivers, resolver: Resolver, url: str, code: str, says: str, looked_up: int
 ) -> None:
-    error = refusal(lambda: receivers.judge(url), "/url")
+    error = refusal(lambda: receivers.judge(TENANT, url), "/url")
     assert error.code == code
     assert says in error.detail
     assert "hunter2" not in error.detail
@@ -124,19 +125,20 @@ def test_a_bad_url_is_refused_with_the_reason_and_not_repeated(
 
 def test_a_resolver_that_hangs_is_waited_for_a_moment_only(receivers: Receivers, resolver: Resolver) -> None:
     resolver.hangs.set()
-    assert "within" in refusal(lambda: receivers.judge("https://good.example"), "/url").detail
+    assert "within" in refusal(lambda: receivers.judge(TENANT, "https://good.example"), "/url").detail
 
 
 def test_lookups_that_hang_do_not_take_ever_more_threads(receivers: Receivers, resolver: Resolver) -> None:
     resolver.hangs.set()
-    for _ in range(LOOKUPS_AT_ONCE):
-        refusal(lambda: receivers.judge("https://good.example"), "/url")
-    with pytest.raises(ServerBusy):
-        receivers.judge("https://good.example")
-    assert len(resolver.asked) == LOOKUPS_AT_ONCE
+    for _ in range(LOOKUPS_AT_ONCE // 2):
+        refusal(lambda: receivers.judge(TENANT, "https://good.example"), "/url")
+    with pytest.raises(TenantBusy):
+        receivers.judge(TENANT, "https://good.example")
+    assert len(resolver.asked) == LOOKUPS_AT_ONCE // 2
+    assert "within" in refusal(lambda: receivers.judge(UUID(int=8), "https://good.example"), "/url").detail
     resolver.hangs.clear()
     resolver.goes_on.set()
-    assert receivers.judge("https://good.example").host == "good.example"
+    assert receivers.judge(TENANT, "https://good.example").host == "good.example"
 
 
 @dataclass
@@ -224,7 +226,7 @@ def test_too_many_origins_are_refused_until_there_is_room(bench: Bench) -> None:
 def test_one_request_has_so_long_for_all_its_lookups_together(bench: Bench, resolver: Resolver) -> None:
     until = bench.callbacks.lookup_deadline()
     bench.now += LOOKUPS_S
-    with pytest.raises(ServerBusy):
+    with pytest.raises(TenantBusy):
         bench.callbacks.of(CALLER, "https://good.example", until=until)
     assert resolver.asked == []
     bench.of("https://good.example")

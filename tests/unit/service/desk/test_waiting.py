@@ -15,6 +15,7 @@ from service.metrics import REGISTRY
 LONG_S = 20.0
 AT_ONCE_S = 1.0
 JOB, OTHER = uuid4(), uuid4()
+TENANT = UUID(int=9)
 
 
 def never() -> bool:
@@ -35,7 +36,7 @@ def waits(
 
     def wait() -> bool:
         started.set()
-        return waiting.wait(job, LONG_S, has_ended)
+        return waiting.wait(TENANT, job, LONG_S, has_ended)
 
     future = pool.submit(wait)
     started.wait()
@@ -76,7 +77,7 @@ def test_an_announcement_that_came_before_the_wait_is_not_missed() -> None:
     waiting = Waiting(1)
     waiting.ended([str(JOB)])
     started = time.monotonic()
-    assert waiting.wait(JOB, LONG_S, never) is True
+    assert waiting.wait(TENANT, JOB, LONG_S, never) is True
     assert time.monotonic() - started < AT_ONCE_S
 
 
@@ -85,19 +86,19 @@ def test_announcements_are_remembered_up_to_a_bound() -> None:
     waiting.ended([str(JOB)])
     waiting.ended([str(uuid4()) for _ in range(REMEMBERED)])
     started = time.monotonic()
-    waiting.wait(JOB, 0.1, never)
+    waiting.wait(TENANT, JOB, 0.1, never)
     assert time.monotonic() - started >= 0.1
 
 
 def test_a_lost_announcement_is_made_up_for_by_reading_again() -> None:
     started = time.monotonic()
-    assert Waiting(1).wait(JOB, LONG_S, lambda: True) is True
+    assert Waiting(1).wait(TENANT, JOB, LONG_S, lambda: True) is True
     assert time.monotonic() - started < REREAD_S + AT_ONCE_S
 
 
 def test_a_wait_ends_when_its_time_is_over() -> None:
     started = time.monotonic()
-    assert Waiting(1).wait(JOB, 0.1, never) is True
+    assert Waiting(1).wait(TENANT, JOB, 0.1, never) is True
     assert 0.1 <= time.monotonic() - started < AT_ONCE_S
 
 
@@ -106,7 +107,7 @@ def test_past_the_bound_a_request_is_answered_at_once_and_counted(threads: Threa
     waiter = waits(threads, waiting, JOB)
     refused = gauge("medqueue_waits_refused_total")
     started = time.monotonic()
-    assert waiting.wait(OTHER, LONG_S, never) is False
+    assert waiting.wait(TENANT, OTHER, LONG_S, never) is False
     assert time.monotonic() - started < AT_ONCE_S
     assert gauge("medqueue_waits_refused_total") == refused + 1
     waiting.ended([str(JOB)])
@@ -114,12 +115,12 @@ def test_past_the_bound_a_request_is_answered_at_once_and_counted(threads: Threa
 
 
 def test_with_a_bound_of_none_nobody_waits() -> None:
-    assert Waiting(0).wait(JOB, LONG_S, never) is False
+    assert Waiting(0).wait(TENANT, JOB, LONG_S, never) is False
 
 
 def test_a_place_is_given_back_after_a_wait() -> None:
     waiting = Waiting(1)
-    assert [waiting.wait(JOB, 0.001, never) for _ in range(3)] == [True] * 3
+    assert [waiting.wait(TENANT, JOB, 0.001, never) for _ in range(3)] == [True] * 3
 
 
 def test_a_place_is_given_back_when_the_database_is_away() -> None:
@@ -128,8 +129,8 @@ def test_a_place_is_given_back_when_the_database_is_away() -> None:
 
     waiting, before = Waiting(1), gauge("medqueue_waiting_requests")
     with pytest.raises(DatabaseUnavailable):
-        waiting.wait(JOB, 0.001, fails)
-    assert waiting.wait(JOB, 0.001, never) is True
+        waiting.wait(TENANT, JOB, 0.001, fails)
+    assert waiting.wait(TENANT, JOB, 0.001, never) is True
     assert gauge("medqueue_waiting_requests") == before
 
 
@@ -160,14 +161,14 @@ def test_news_that_came_between_reading_and_waiting_is_not_missed() -> None:
 
 def test_followers_and_those_who_wait_for_a_job_share_the_places() -> None:
     waiting, before = Waiting(1), gauge("medqueue_waiting_requests")
-    with waiting.place() as placed:
+    with waiting.place(TENANT) as placed:
         assert placed
         assert gauge("medqueue_waiting_requests") == before + 1
-        assert waiting.wait(JOB, LONG_S, never) is False
-        with waiting.place() as second:
+        assert waiting.wait(TENANT, JOB, LONG_S, never) is False
+        with waiting.place(TENANT) as second:
             assert not second
     assert gauge("medqueue_waiting_requests") == before
-    assert waiting.wait(JOB, 0.001, never) is True
+    assert waiting.wait(TENANT, JOB, 0.001, never) is True
 
 
 def test_while_announcements_are_not_heard_the_database_is_read_more_often(
