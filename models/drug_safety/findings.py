@@ -30,6 +30,7 @@ class Kind(StrEnum):
     BREASTFEEDING = "breastfeeding"
     RENAL = "renal"
     AGE = "age"
+    DIAGNOSIS = "diagnosis"
 
 
 class Reason(StrEnum):
@@ -44,6 +45,8 @@ class Reason(StrEnum):
     BREASTFEEDING_UNKNOWN = "breastfeeding-unknown"
     RENAL_FUNCTION_UNKNOWN = "renal-function-unknown"
     AGE_UNKNOWN = "age-unknown"
+    DIAGNOSES_UNKNOWN = "diagnoses-unknown"
+    NOT_READ = "not-read"
 
 
 SEVERITY: Final = {level: rank for rank, level in enumerate(Level)}  # 0 is the most serious
@@ -54,7 +57,8 @@ class Patient:
     """What is known of the patient. None is unknown: checks that need it are then listed as unchecked.
 
     `allergies` are texts as recorded, and () says that there are none. `creatinine_clearance_ml_min` is the clearance or, for
-    lack of it, the estimated glomerular filtration rate. Raises ValueError for a number that is negative, infinite or NaN.
+    lack of it, the estimated glomerular filtration rate. `diagnoses` are codes of ICD-10-CM or ICD-9-CM, and () says that
+    there are none; potassium is that in serum. Raises ValueError for a number that is negative, infinite or NaN.
     """
 
     allergies: tuple[str, ...] | None = None
@@ -63,9 +67,11 @@ class Patient:
     pregnant: bool | None = None
     breastfeeding: bool | None = None
     creatinine_clearance_ml_min: float | None = None
+    diagnoses: tuple[str, ...] | None = None
+    potassium_mmol_l: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("age_years", "creatinine_clearance_ml_min"):
+        for name in ("age_years", "creatinine_clearance_ml_min", "potassium_mmol_l"):
             number = getattr(self, name)
             if number is not None and not (math.isfinite(number) and number >= 0):
                 raise ValueError(f"{name} must be a number of at least 0, or None if unknown")

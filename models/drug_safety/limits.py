@@ -14,8 +14,8 @@ RENAL: Final = (*_ALL, "below_ml_min")
 AGE: Final = (*_ALL, "from_years", "below_years")
 COLUMNS: Final = {Kind.PREGNANCY: _ALL, Kind.BREASTFEEDING: _ALL, Kind.RENAL: RENAL, Kind.AGE: AGE}
 FILES: Final = tuple(f"{kind}.csv" for kind in COLUMNS)
-# Years of age in which a pregnancy that nothing is known of is asked about; males never are.
-CHILDBEARING: Final = (9.0, 60.0)
+# Years of age, both included, in which somebody may be pregnant; males never are.
+CHILDBEARING: Final = (10.0, 60.0)
 
 
 class Limit(NamedTuple):
@@ -101,7 +101,7 @@ def _facts(patient: Patient) -> dict[Kind, tuple[str, float]]:
 
 def _unknown(patient: Patient) -> Iterator[tuple[Kind, Reason]]:
     least, most = CHILDBEARING
-    possible = patient.sex != "male" and (patient.age_years is None or least <= patient.age_years < most)
+    possible = patient.sex != "male" and (patient.age_years is None or least <= patient.age_years <= most)
     if patient.pregnant is None and possible:
         yield Kind.PREGNANCY, Reason.PREGNANCY_UNKNOWN
     if patient.breastfeeding is None and possible:

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from models.drug_safety import allergies, duplicates, limits
+from models.drug_safety import allergies, diagnoses, duplicates, limits
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Review, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.interactions import LANGUAGE, Interactions
 from models.drug_safety.tables import ReadFile
 
-# The files that `DrugSafety.read` reads from its folder.
+# The files that `DrugSafety.read` reads from its folder; that of diagnoses only if it is to.
 FILES: Final = (
     "assigned_classes.csv",
     "codes.csv",
@@ -23,6 +23,7 @@ FILES: Final = (
     "interactions.csv",
     "products.csv",
     "substances.csv",
+    diagnoses.FILE,
     *allergies.FILES,
     *duplicates.FILES,
     *limits.FILES,
@@ -49,22 +50,36 @@ class DrugSafety:
         known_allergies: allergies.Allergies,
         known_duplicates: duplicates.Duplicates,
         known_limits: limits.Limits,
+        *,
+        known_diagnoses: diagnoses.Diagnoses | None = None,
     ) -> None:
         self.ingredients = ingredients
         self._interactions = interactions
         self._allergies = known_allergies
         self._duplicates = known_duplicates
         self._limits = known_limits
+        self._diagnoses = known_diagnoses
 
     @classmethod
-    def read(cls, read_file: ReadFile, path: str) -> DrugSafety:
-        """Read the tables FILES of the folder `path`. Raises TableUnusable, which says what to change."""
+    def read(cls, read_file: ReadFile, path: str, *, with_diagnoses: bool = True) -> DrugSafety:
+        """Read the tables FILES of the folder `path`. Raises TableUnusable, which says what to change.
+
+        Bundles from before the rule read diagnoses lack the table of these, and are read without it.
+        """
         ingredients = Ingredients.read(read_file, path)
         known_allergies = allergies.Allergies.read(read_file, path, ingredients)
         known_duplicates = duplicates.Duplicates.read(read_file, path, ingredients)
         known_limits = limits.Limits.read(read_file, path, ingredients)
         interactions = Interactions.read(read_file, path, ingredients)
-        return cls(ingredients, interactions, known_allergies, known_duplicates, known_limits)
+        of_diagnoses = diagnoses.Diagnoses.read(read_file, path, ingredients) if with_diagnoses else None
+        return cls(
+            ingredients,
+            interactions,
+            known_allergies,
+            known_duplicates,
+            known_limits,
+            known_diagnoses=of_diagnoses,
+        )
 
     def between(self, drug: str, other: str) -> tuple[Finding, ...]:
         """The interactions of two drugs by name, the most serious first; () if there are none or a name is not known."""
@@ -88,6 +103,7 @@ class DrugSafety:
         taken = _Taken()
         if proposed:
             review.note(self._allergies.unchecked(patient))
+            review.note(self._unread(patient))
         for name in sorted(set(present)):
             drug = self._drug(name)
             review.note(self._unknown(drug))
@@ -96,9 +112,12 @@ class DrugSafety:
             drug = self._drug(name)
             review.note(self._unknown(drug))
             review.note(self._limits.unchecked(name, drug.ingredients, patient))
+            if self._diagnoses is not None:
+                review.note(self._diagnoses.unchecked(name, drug.ingredients, patient))
             found = [
                 *allergies.findings(name, drug.ingredients, against),
                 *self._limits.findings(name, drug.ingredients, patient),
+                *self._by_diagnosis(drug, patient),
                 *self._among(drug, taken),
             ]
             if review.decide(name, found):
@@ -116,6 +135,16 @@ class DrugSafety:
         for other in taken.sharing(drug):
             pair = drug.name, drug.ingredients, other.name, other.ingredients
             yield from dict.fromkeys(self._duplicates.between(*pair))
+
+    def _by_diagnosis(self, drug: _Drug, patient: Patient) -> Iterator[Finding]:
+        if self._diagnoses is not None:
+            yield from self._diagnoses.findings(drug.name, drug.ingredients, patient)
+
+    def _unread(self, patient: Patient) -> Iterator[Unchecked]:
+        """That no table has all that diagnoses forbid."""
+        if patient.diagnoses:
+            detail = diagnoses.NONE_READ if self._diagnoses is None else diagnoses.SOME_READ
+            yield Unchecked("diagnoses", None, Reason.NOT_READ, detail)
 
     def _interacting(self, drug: _Drug, other: _Drug) -> Iterator[Finding]:
         for ingredient in drug.ingredients:

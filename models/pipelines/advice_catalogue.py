@@ -72,10 +72,12 @@ class AgainstTable(Words):
     """When an item must not be shown, and the reason that is shown instead.
 
     If a value it asks for is absent, the item is undetermined; with `if_known` it is shown, and names the value as unchecked.
+    `instead` are items that stand in its place: the reason holds only where one of them is shown.
     """
 
     when: Clauses
     if_known: bool = False
+    instead: Annotated[tuple[Id, ...], Field(strict=False)] = ()
 
 
 class FlagTable(Words):
@@ -165,7 +167,9 @@ class Catalogue:
         table = parse_table(CatalogueTable, written, file=file, code=INVALID)
         reader = _Reader(table, file)
         flags, items = reader.flags(), reader.items()
-        faults = reader.faults or [*reader.unused(flags, items), *reader.unreachable(flags, items)]
+        faults = reader.faults or [
+            *reader.unused(flags, items), *reader.misplaced(items), *reader.unreachable(flags, items)
+        ]  # fmt: skip
         if faults:
             raise ManifestInvalid(*faults)
         return cls(table, flags, items)
@@ -234,6 +238,17 @@ class _Reader:
             yield Fault(f"{self._file}: sources.{name}", INVALID, "nothing cites it: remove it")
         for name in sorted(self._table.groups.keys() - asked):
             yield Fault(f"{self._file}: groups.{name}", INVALID, "no rule asks for it: remove it")
+
+    def misplaced(self, items: Sequence[Item]) -> Iterator[Fault]:
+        """Faults of items that stand in place of others and are not decided before them."""
+        order = [item.table.id for item in sorted(items, key=lambda item: item.table.priority)]
+        for index, item in enumerate(items):
+            earlier = order[: order.index(item.table.id)]
+            for name in (name for each in item.table.unless for name in each.instead if name not in earlier):
+                reason = (
+                    f"no item {name!r} comes before this one: name one of a lower priority, or put it before"
+                )
+                yield Fault(f"{self._file}: items[{index}].unless", INVALID, reason)
 
     def unreachable(self, flags: Sequence[Flag], items: Sequence[Item]) -> Iterator[Fault]:
         """Faults of items and flags that nobody could be shown."""

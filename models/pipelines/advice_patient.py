@@ -12,11 +12,12 @@ from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from models.field_codes import FieldCode
+from models.pipelines.code_systems import SYSTEMS, without_system
 from models.pipelines.contract import FieldFault, InputRejected
 from models.pipelines.pregnancy import contradictions
 from models.pipelines.typed import TypedInput
@@ -24,8 +25,25 @@ from models.pipelines.typed import TypedInput
 MOST_CONDITIONS: Final = 200
 # ICD-10 (with or without the dot, WHO's or a national one), or a concept of SNOMED CT, which is all digits.
 CODE_PATTERN: Final = r"^([A-Za-z][0-9][0-9A-Za-z](\.?[0-9A-Za-z]{1,4})?|[0-9]{6,18})$"
+_NO_CODE: Final = (
+    "Write one code of ICD-10, such as I10 or E11.9, or of SNOMED CT, such as 38341003; the URI of its system and a bar may "
+    "stand before it, as in http://hl7.org/fhir/sid/icd-10|I10. Nothing may follow the code."
+)
 
-Condition = Annotated[str, StringConstraints(pattern=CODE_PATTERN)]
+
+def _code(value: Any) -> Any:
+    """A code without its system, so that a code is checked and told apart from others in one spelling."""
+    if not isinstance(value, str):
+        return value
+    bare = without_system(value)
+    if re.fullmatch(CODE_PATTERN, bare) is None:
+        raise PydanticCustomError(FieldCode.WRONG_FORMAT.value, "{detail}", {"detail": _NO_CODE})
+    return bare
+
+
+_SYSTEM: Final = "|".join(map(re.escape, SYSTEMS))
+_SCHEMA: Final = {"type": "string", "pattern": rf"^(({_SYSTEM})\|)?{CODE_PATTERN.removeprefix('^')}"}
+Condition = Annotated[str, BeforeValidator(_code), WithJsonSchema(_SCHEMA)]
 Symptom = Literal[
     "black_or_bloody_stools",
     "breathlessness_at_rest",
@@ -75,7 +93,8 @@ class Person(TypedInput):
         list[Condition],
         Field(
             title="Conditions",
-            description="codes of ICD-10 (I10, E11.9) or SNOMED CT (38341003); empty: none is known",
+            description="codes of ICD-10 (I10, E11.9) or SNOMED CT (38341003), also behind the URI of the system and a bar; "
+            "empty: none is known",
             max_length=MOST_CONDITIONS,
             examples=[["I10", "E11.9"]],
         ),

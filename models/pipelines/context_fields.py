@@ -2,7 +2,8 @@
 
 A number with bins has a column for each of them, one without has a single column; a category has a column for each value.
 Codes, such as those of diagnoses, have a column for each group of a side file: a code belongs to the group that lists it, or
-that lists its category, which is the part before the dot.
+that lists the longest beginning of it, down to its category, which is the part before the dot. What a group names under
+`except` belongs to none, although a shorter code of it is listed: hyperkalemia is no reason for what is given for hypokalemia.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from models.manifest import ManifestTable, Text
 from models.manifest_words import SNAKE_CASE
+from models.pipelines.code_systems import without_system
 from models.pipelines.contract import ReadFile
 from models.pipelines.features.numbers import Bound
 from models.pipelines.item_catalogue import folded, listed, read_lines, unusable
@@ -27,7 +29,7 @@ from models.ucum import Unit
 MOST_CODES: Final = 1000
 LONGEST_CODE: Final = 300
 _NEEDED: Final = ("group", "display")
-_COLUMNS: Final = (*_NEEDED, "codes")
+_COLUMNS: Final = (*_NEEDED, "codes", "except")
 
 # What belongs to its category is one whole code, as of ICD-10 or ICD-9-CM, and no text that begins like one.
 _ONE_CODE: Final = re.compile(
@@ -41,7 +43,7 @@ Code = Annotated[str, Field(min_length=1, max_length=LONGEST_CODE, pattern=r"\S"
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that is known of a patient, and its column of the feed with the value there."""
+    """One thing that is known of a patient, and its column of the feed with the value there. `code` is what the caller sent."""
 
     field: str
     code: str
@@ -216,35 +218,42 @@ class _CodeColumns(Columns):
 
     def __init__(self, field: CodesField, content: bytes) -> None:
         self._category = field.category
-        self._groups: list[tuple[str, str]] = []
-        self._by_code: dict[str, int] = {}
+        self._displays: list[str] = []
+        self._by_code: dict[str, int | None] = {}  # None: of no group, whatever lists a shorter code
         for number, line in read_lines(content, field.file, _NEEDED, _COLUMNS):
-            place = len(self._groups)
-            self._groups.append((line["group"], line["display"]))
-            for code in dict.fromkeys(map(folded, (line["group"], *listed(line["codes"])))):
-                if self._by_code.setdefault(code, place) != place:
-                    raise unusable(field.file, f"line {number}: another group lists {code!r}, too")
-        if not self._groups:
+            place = len(self._displays)
+            self._displays.append(line["display"])
+            own = dict.fromkeys((line["group"], *listed(line["codes"])), place)
+            for name, of in {**own, **dict.fromkeys(listed(line["except"]))}.items():
+                code = folded(name)
+                if self._by_code.setdefault(code, of) != of:
+                    raise unusable(field.file, f"line {number}: {code!r} is listed before, for another group")
+        if not self._displays:
             raise unusable(field.file, "it lists no group: add some")
-        super().__init__(field, [0.0] * len(self._groups))
+        super().__init__(field, [0.0] * len(self._displays))
 
     def facts(self, value: Sequence[str]) -> list[Fact]:
-        found: dict[int, Fact] = {}
+        sent: dict[int, set[str]] = {}
         for code in value:
             if (place := self._place(code)) is not None:
-                group, display = self._groups[place]
-                found.setdefault(place, Fact(self.field.name, group, display, place))
-        return [found[place] for place in sorted(found)]
+                sent.setdefault(place, set()).add(code)
+        name = self.field.name
+        return [
+            Fact(name, ", ".join(sorted(sent[place])), self._displays[place], place) for place in sorted(sent)
+        ]
 
     def unknown(self, value: Sequence[str]) -> list[str]:
         return [code for code in value if self._place(code) is None]
 
     def _place(self, code: str) -> int | None:
-        """The group of a code: of the whole, or of its category."""
-        whole = folded(code)
-        if (place := self._by_code.get(whole)) is not None or not self._category:
-            return place
+        """The group of a code: of the whole, or of the longest beginning of it that is listed."""
+        whole = folded(without_system(code) if self._category else code)
+        if whole in self._by_code or not self._category:
+            return self._by_code.get(whole)
         if not _ONE_CODE.fullmatch(whole) or _EXTERNAL_CAUSE.fullmatch(whole):
             return None
-        before, dot, _ = whole.partition(".")
-        return self._by_code.get(before if dot else whole[: self._category])
+        before, dot, after = whole.partition(".")
+        if not dot:
+            before, after = whole[: self._category], whole[self._category :]
+        shorter = [f"{before}.{after[:length]}" for length in range(len(after), 0, -1)]
+        return next((self._by_code[each] for each in (*shorter, before) if each in self._by_code), None)

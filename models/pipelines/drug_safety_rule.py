@@ -16,6 +16,8 @@ from pydantic import Field
 from models.drug_safety import DrugSafety, Finding, Level, Patient, ReadFile, TableUnusable
 from models.drug_safety.ingredients import Ingredients
 from models.manifest import BundleRefused, Fault, ManifestTable
+from models.pipelines.advice_patient import FIELDS
+from models.pipelines.code_systems import without_system
 from models.pipelines.item_catalogue import Item, Parts, unusable
 from models.pipelines.recommendation_rules import Reviewed
 from models.pipelines.recommendation_types import Objection, Unchecked
@@ -23,6 +25,8 @@ from models.pipelines.recommendation_types import Objection, Unchecked
 _LONGEST: Final = 300
 _MOST: Final = 200
 _CLEARANCE: Final = 300.0  # ml/min: more than any kidneys clear
+POTASSIUM: Final = "potassium"
+DIAGNOSES: Final = "diagnoses"  # the field of `context` that manifests from before rules read it have
 _NOT_SAID: Final = "null or omitted if not known"
 
 
@@ -39,11 +43,15 @@ class DrugSafetyRule(ManifestTable):
     )
     age: str | None = Field(None, description="the field of `context` with the age in years")
     sex: str | None = Field(None, description="the field of `context` with `female` and `male`")
+    diagnoses: str | None = Field(
+        None,
+        description="the field of `context` with codes of ICD-10-CM and ICD-9-CM, for the table of diagnoses",
+    )
 
     def fields(self) -> dict[str, tuple[Any, Any]]:
         """What it asks for: type and default of each field."""
         text = Annotated[str, Field(min_length=1, max_length=_LONGEST, pattern=r"\S")]
-        return {
+        found = {
             "allergies": _optional(list[text], "Allergies", "an empty list if there are none", max_length=_MOST),
             "pregnant": _optional(bool, "Pregnant", ""),
             "breastfeeding": _optional(bool, "Breastfeeding", ""),
@@ -52,6 +60,13 @@ class DrugSafetyRule(ManifestTable):
                 ge=0, le=_CLEARANCE, json_schema_extra={"unit": "mL/min"},
             ),
         }  # fmt: skip
+        if self.diagnoses is not None:
+            limits = FIELDS[POTASSIUM]
+            unit = {"unit": limits.unit}
+            found[POTASSIUM] = _optional(
+                float, limits.titles["en"], "", ge=limits.least, le=limits.most, json_schema_extra=unit
+            )
+        return found
 
     def parts(self, read: ReadFile) -> Parts:
         """Which ingredients a name has, by the tables: brands, salts and products of several too.
@@ -71,7 +86,8 @@ class DrugSafetyRule(ManifestTable):
     def open(self, folder: Path) -> DrugSafetyReview:
         """The rule with its tables. Raises BundleRefused."""
         try:
-            return DrugSafetyReview(self, DrugSafety.read(_reading(folder), self.folder))
+            tables = DrugSafety.read(_reading(folder), self.folder, with_diagnoses=self.diagnoses is not None)
+            return DrugSafetyReview(self, tables)
         except TableUnusable as wrong:
             raise BundleRefused(Fault(wrong.path, "side_file_unusable", wrong.detail)) from None
 
@@ -109,6 +125,7 @@ class DrugSafetyReview:
 
     def _patient(self, facts: Mapping[str, Any]) -> Patient:
         given, allergies = self._parameters, facts.get("allergies")
+        diagnoses = facts.get(given.diagnoses or DIAGNOSES)
         return Patient(
             allergies=None if allergies is None else tuple(allergies),
             age_years=facts.get(given.age) if given.age else None,
@@ -116,6 +133,8 @@ class DrugSafetyReview:
             pregnant=facts.get("pregnant"),
             breastfeeding=facts.get("breastfeeding"),
             creatinine_clearance_ml_min=facts.get("creatinine_clearance_ml_min"),
+            potassium_mmol_l=facts.get(POTASSIUM) if given.diagnoses else None,
+            diagnoses=None if diagnoses is None else tuple(map(without_system, diagnoses)),
         )
 
 

@@ -7,7 +7,7 @@ has each of them, is read by the intake half, too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -21,6 +21,7 @@ from models.manifest_words import PATH
 from models.pipelines.contract import FieldFault, ReadFile, pointer_to
 from models.pipelines.item_catalogue import read_lines, unusable
 from models.pipelines.place_types import PlacedInput, PlaceReason, PlaceSearchResult, RankedPlace
+from models.pipelines.pregnancy import cannot_be_pregnant
 from models.pipelines.side_files import SideFile
 from models.places import FileUnusable, Found, Places, Ranked, Schedule, Urgency, Wanted, Weights, read_places
 from models.places.opening_hours import minute_of_week
@@ -29,6 +30,8 @@ from models.places.ranking import FARTHEST_KM
 _COLUMNS: Final = ("service", "display", "kind")
 _YEARS: Final = range(2000, 2100)
 _KM: Final = 1000
+GROWN_UP: Final = 16.0  # years: up to his 16th birthday a patient is a child in the hospitals of both countries (NHS England)
+_ONLY: Final = {"children": "children", "maternity": "births and women's diseases"}
 Kilometres = Annotated[float, Field(ge=0, le=FARTHEST_KM)]
 
 
@@ -63,6 +66,9 @@ class PlaceSearch(ManifestTable):
     within_km: float = Field(50.0, gt=0, le=FARTHEST_KM, description="how far a place may be")
     emergency: Text = Field(description="what to do first in an emergency")
     source: Text = Field(description="where the places are from, with the notice of their licence")
+    listed: str = Field("", description="how many places of which kind the file has; callers are told")
+    age: str | None = Field(None, description="the field of `context` with the age in years")
+    sex: str | None = Field(None, description="the field of `context` with `female` and `male`")
     weights: PlaceWeights = Field(default_factory=PlaceWeights)
 
     @model_validator(mode="after")
@@ -86,9 +92,8 @@ class PlaceSearch(ManifestTable):
 
     def service_field(self, services: Mapping[str, Service]) -> tuple[Any, Any]:
         """The type of the input's field for the service that is wanted, and its default."""
-        described = Field(
-            title="Service", description="which places are wanted for; if omitted, the first recommended one"
-        )
+        words = "which places are wanted for; if omitted, the first recommended one"
+        described = Field(title="Service", description=f"{words}. {self.listed}" if self.listed else words)
         return Annotated[Literal[tuple(services)] | None, described], None
 
     def faults(self, value: PlacedInput) -> Iterator[FieldFault]:
@@ -168,6 +173,7 @@ class PlaceFinder:
         wanted = Wanted(
             service.kind, service.id, value.latitude, value.longitude, Urgency(value.urgency),
             None if value.at is None else minute_of_week(self._table.local(value.at)), visits.counts,
+            self._not_for(value),
         )  # fmt: skip
         found = self._places.find(wanted, most)
         words = _Words(service, wanted, visits)
@@ -175,6 +181,12 @@ class PlaceFinder:
         unknown = self._places.number_within(None, wanted.latitude, wanted.longitude)
         reason = None if ranked else self._none_because(wanted, service, found, most)
         return ranked, self._told(value, service, unknown, reason)
+
+    def _not_for(self, value: PlacedInput) -> frozenset[str]:
+        """Of which places that are for some patients alone this one is none."""
+        age, sex = (getattr(value, name) if name else None for name in (self._table.age, self._table.sex))
+        found = {"children"} if age is not None and age >= GROWN_UP else set()
+        return frozenset(found | ({"maternity"} if cannot_be_pregnant(sex, age) else set()))
 
     def _wanted(self, name: str, value: PlacedInput) -> Service:
         """The service of a name; in an emergency that nobody asked for one in, any place of its kind."""
@@ -198,6 +210,7 @@ class PlaceFinder:
             kind=service.kind if service else None,
             within_km=self._table.within_km,
             none_because=reason,
+            listed=self._places.number(service.kind) if service else None,
             kind_unknown=unknown,
             first=self._table.emergency if Urgency(value.urgency) is Urgency.EMERGENCY else None,
             source=self._table.source,
@@ -207,15 +220,23 @@ class PlaceFinder:
         kind, distance = service.kind, f"{self._table.within_km:g} km"
         if not most:
             return "the job asked for no places"
+        number = self._places.number(kind)
+        if not number:
+            return f"the list has no {kind} anywhere"
         if found.within:
-            lacking = "an emergency department" if wanted.urgency is Urgency.EMERGENCY else service.display
-            return f"each {kind} within {distance} that is listed is known to lack {lacking}"
-        told = f"no {kind} within {distance} is listed"
+            if not self._places.find(replace(wanted, not_for=frozenset()), 1).ranked:
+                return self._lacking(wanted, service)
+            return f"each {kind} within {distance} that is listed is for others alone, by age or sex"
+        told = f"no {kind} within {distance} is listed, and {number:,} anywhere"
         if abs(wanted.longitude) <= 90 and self._places.number_within(
             kind, wanted.longitude, wanted.latitude
         ):
             return f"{told}; with latitude and longitude exchanged there would be some: check their order"
-        return f"{told}: check the coordinates; the places are those of `source` alone"
+        return f"{told}: `source` may lack nearer ones, or the coordinates are wrong"
+
+    def _lacking(self, wanted: Wanted, service: Service) -> str:
+        lacking = "an emergency department" if wanted.urgency is Urgency.EMERGENCY else service.display
+        return f"each {service.kind} within {self._table.within_km:g} km that is listed is known to lack {lacking}"
 
 
 class _Visits:
@@ -276,6 +297,8 @@ class _Words:
 
     def _unknown(self, found: Ranked) -> Iterator[str]:
         place = found.place
+        if place.only is not None:
+            yield f"by its name it is for {_ONLY[place.only]} alone: whether it takes this patient is not known"
         if self._is_special and not place.services:
             yield f"whether it has {self._service.display} is not known"
         if self._is_emergency:

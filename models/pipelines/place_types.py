@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, Strict
@@ -37,6 +37,22 @@ def _written(value: object) -> object:
     return value
 
 
+def _written_with_offset(value: object) -> object:
+    """A time as `_written`, refused with what to add where it lacks its offset from UTC."""
+    value = _written(value)
+    if isinstance(value, str):
+        try:
+            lacks_offset = datetime.fromisoformat(value.strip()).tzinfo is None
+        except ValueError:
+            return value
+        if lacks_offset:
+            raise PydanticCustomError(
+                "wrong_format",
+                "The offset from UTC is missing: add Z for UTC, or one such as +01:00, as in 2026-12-01T10:30:00Z.",
+            )
+    return value
+
+
 class Visit(TypedInput):
     """One earlier visit to a place."""
 
@@ -62,7 +78,7 @@ class PlacedInput(RecommendationInput):
     ] = Urgency.ROUTINE.value
     at: Annotated[
         Annotated[AwareDatetime, Strict(False)] | None,
-        BeforeValidator(_written),
+        BeforeValidator(_written_with_offset),
         Field(
             title="Time", examples=["2026-12-01T10:30:00Z"],
             description="when the place is wanted, with its offset from UTC; if omitted, opening hours are not considered",
@@ -117,6 +133,9 @@ class PlaceSearchResult(TypedResult):
     ]
     within_km: float
     none_because: Annotated[str | None, Field(description="why no place is named; null if some are")]
+    listed: Annotated[
+        int | None, Field(description="places of this kind in the file, wherever they are; null like `kind`")
+    ]
     kind_unknown: Annotated[
         int, Field(ge=0, description="places within the distance that were passed over: of unknown kind")
     ]

@@ -11,6 +11,7 @@ from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.words import key
 from models.manifest import MANIFEST_NAME, BundleRefused, Fault
 from models.pipelines.advice_patient import FIELDS, Person
+from models.pipelines.code_systems import without_system
 from models.pipelines.plan_parameters import AdviceSection
 
 # What a plan has from its context and its rule, or makes itself.
@@ -42,8 +43,9 @@ def person_of(facts: Mapping[str, Any], conditions: Iterable[str], medicines: It
 
 def for_advice(codes: Sequence[str]) -> tuple[list[str], list[str]]:
     """The codes that are of ICD-10, and the others, which advice does not know."""
-    known = [code for code in codes if _ICD_10.fullmatch(code.strip())]
-    return [code.strip() for code in known], [code for code in codes if code not in known]
+    bare = {code: without_system(code).strip() for code in codes}
+    known = [code for code in codes if _ICD_10.fullmatch(bare[code])]
+    return list(dict.fromkeys(bare[code] for code in known)), [code for code in codes if code not in known]
 
 
 class Medicines:

@@ -148,7 +148,9 @@ class Planner:
         """The section of drugs, with what of the input its rule did not read."""
         if drugs is None:
             return None
-        told = unread(patient.facts, patient.codes, set(self._medicines(patient)))
+        rule = self._plan.sections[DRUGS].parameters.rule
+        read = rule.fields() if rule else ()
+        told = unread(patient.facts, set(self._medicines(patient)), read)
         return drugs.model_copy(update={"unchecked": [*drugs.unchecked, *told]})
 
     def _medicines(self, patient: _Patient) -> Iterator[str]:

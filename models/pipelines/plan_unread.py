@@ -36,20 +36,13 @@ def kidney_faults(facts: Mapping[str, Any]) -> Iterator[FieldFault]:
         yield FieldFault(f"/{EGFR}", FieldCode.INVALID_VALUE, detail)
 
 
-def unread(
-    facts: Mapping[str, Any], conditions: Collection[str], groups: Collection[str]
-) -> Iterator[Unchecked]:
-    """Fields and conditions that the rule does not read; `groups` are those of medicines that the present drugs are of."""
+def unread(facts: Mapping[str, Any], groups: Collection[str], read: Collection[str]) -> Iterator[Unchecked]:
+    """Fields that the rule does not read, which asks for `read`; `groups` are those of medicines of the present drugs."""
     for group in facts.get(MEDICINES) or ():
         if group not in groups:
             detail = "a group names no drug, so interactions with it were not checked: send the drug in drugs_present"
             yield Unchecked(subject=group, check="interaction", reason=NOT_READ, detail=detail)
     for name in advice_fields():
-        if name not in (EGFR, MEDICINES) and facts.get(name) not in (None, []):
+        if name not in (EGFR, MEDICINES, *read) and facts.get(name) not in (None, []):
             detail = "the rule that reviews drugs does not read this field: advice alone does"
             yield Unchecked(subject=name, check=None, reason=NOT_READ, detail=detail)
-    if conditions:
-        detail = (
-            "the rule that reviews drugs reads no diagnoses: a drug that one of them forbids may be shown"
-        )
-        yield Unchecked(subject="diagnoses", check=None, reason=NOT_READ, detail=detail)

@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from models.drug_safety.limits import CHILDBEARING
 from models.field_codes import FieldCode
+from models.pipelines.code_systems import without_system
 from models.pipelines.contract import FieldFault, pointer_to
 
-OLDEST_PREGNANT: Final = 60
-YOUNGEST_PREGNANT: Final = 10
+YOUNGEST_PREGNANT, OLDEST_PREGNANT = map(int, CHILDBEARING)
 # ICD-10, chapter XV before labour, and Z33 to Z35 and Z3A (weeks of gestation).
 _ICD_10: Final = re.compile(r"(?:O(?:09|1[0-6]|2[0-9]|3[0-6]|4[0-8])|Z(?:33|34|35|3A))\w{0,4}")
 # What ICD-10-CM has among these for childbirth and the puerperium.
@@ -26,7 +27,7 @@ _SNOMED: Final = frozenset(("77386006", "72892002", "11687002"))
 
 def says_pregnant(code: str) -> bool:
     """Whether a code of ICD-10, ICD-9-CM or SNOMED CT says that somebody is pregnant now."""
-    plain = code.strip().replace(".", "").upper()
+    plain = without_system(code).strip().replace(".", "").upper()
     pregnant = _ICD_10.fullmatch(plain) and not _LATER.fullmatch(plain)
     return bool(pregnant) or plain in _SNOMED or _ICD_9.fullmatch(plain) is not None
 

@@ -65,7 +65,10 @@ class RecommendationParameters(ManifestTable):
         taken = [*_base_of(self).model_fields, *(self.rule.fields() if self.rule else ())]
         if len({*own, *taken}) < len(own) + len(taken):
             raise ValueError(f"context: give each field its own name, other than {', '.join(taken)}")
-        if self.rule and (lacking := {self.rule.age, self.rule.sex} - {None, *own}):
+        placed = self.places
+        if placed and (gone := {placed.age, placed.sex} - {None, *own}):
+            raise ValueError(f"places: context has no field {gone.pop()!r}")
+        if self.rule and (lacking := {self.rule.age, self.rule.sex, self.rule.diagnoses} - {None, *own}):
             raise ValueError(f"rule: context has no field {lacking.pop()!r}")
         return self
 

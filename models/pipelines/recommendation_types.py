@@ -36,7 +36,9 @@ class Because(TypedResult):
     """One thing that speaks for an item. The shares of all of them add up to 1, also of those that are not listed."""
 
     field: Annotated[str, Field(description="`history`, or the field of the input")]
-    code: str
+    code: Annotated[
+        str, Field(description="id of the item, or what was sent: of codes all that are of one group")
+    ]
     display: str
     share: Part
 

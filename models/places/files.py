@@ -1,7 +1,7 @@
 """The file of places: CSV with a line for each, with `id`, `name`, `latitude` and `longitude` (degrees, WGS 84).
 
-If known it has `kind`, `services`, `emergency`, `opening_hours`, `address` and `phone`. An empty cell means that it is not
-known, never that there is none.
+If known it has `kind`, `services`, `emergency`, `opening_hours`, `address`, `phone` and `only`, which is `children` or
+`maternity` where it is for these alone. An empty cell means that it is not known, never that there is none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _NEEDED: Final = ("id", "name", "latitude", "longitude")
-COLUMNS: Final = (*_NEEDED, "kind", "services", "emergency", "opening_hours", "address", "phone")
+COLUMNS: Final = (*_NEEDED, "kind", "services", "emergency", "opening_hours", "address", "phone", "only")
+_ONLY: Final = frozenset(("", "children", "maternity"))
 _EMERGENCY: Final[Mapping[str, bool | None]] = {"": None, "yes": True, "no": False}
 
 
@@ -36,6 +37,7 @@ class Place:
     opening_hours: str | None = None
     address: str | None = None
     phone: str | None = None
+    only: str | None = None  # for whom alone it is: "children" or "maternity"
 
 
 def read_places(content: bytes) -> list[Place]:
@@ -73,6 +75,8 @@ def _place(line: Mapping[str, str], number: int) -> Place:
         raise FileUnusable(f"line {number} lacks {', '.join(empty)}")
     if line["emergency"] not in _EMERGENCY:
         raise FileUnusable(f"line {number}: emergency must be yes, no or empty")
+    if line["only"] not in _ONLY:
+        raise FileUnusable(f"line {number}: only must be children, maternity or empty")
     return Place(
         id=line["id"],
         name=line["name"],
@@ -84,6 +88,7 @@ def _place(line: Mapping[str, str], number: int) -> Place:
         opening_hours=line["opening_hours"] or None,
         address=line["address"] or None,
         phone=line["phone"] or None,
+        only=line["only"] or None,
     )
 
 

@@ -49,7 +49,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is looked for. `minute` is that of the week, local; None if the time is not known. `visits` by id of the place."""
+    """What is looked for. `minute` is that of the week, local; None if the time is not known. `visits` by id of the place.
+
+    Places that are `only` for one of `not_for` are not for the patient.
+    """
 
     kind: str
     service: str
@@ -58,6 +61,7 @@ class Wanted:
     urgency: Urgency = Urgency.ROUTINE
     minute: int | None = None
     visits: Mapping[str, int] = field(default_factory=dict)
+    not_for: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,11 @@ class Places:
             return Found((), 0)
         return group.find(wanted, most, self.weights, self.within_m)
 
+    def number(self, kind: str) -> int:
+        """How many places of a kind there are anywhere."""
+        group = self._of_kind.get(kind)
+        return 0 if group is None else len(group)
+
     def number_within(self, kind: str | None, latitude: float, longitude: float) -> int:
         """How many places of a kind lie within the distance; those of None have an unknown one."""
         group = self._of_kind.get(kind)
@@ -119,6 +128,10 @@ class _Group:
         self._schedules = [None if text is None else read_hours(text) for text in texts]
         self._hours = _Hours(self._schedules)
         self._services, self._services_of = _numbered([place.services for place in places])
+        self._only, self._only_of = _numbered([place.only for place in places])
+
+    def __len__(self) -> int:
+        return len(self._places)
 
     def within(self, latitude: float, longitude: float, most_m: int) -> tuple[Ints, Floats]:
         """The rows of the places within a distance, and of a few behind it, and their chords."""
@@ -150,8 +163,8 @@ class _Group:
         return metres_from(latitude, longitude, self._latitudes[rows], self._longitudes[rows])
 
     def _allowed(self, wanted: Wanted, rows: Ints) -> NDArray[np.bool_]:
-        """Which may be named: not those known to lack the service, nor, in an emergency, the department."""
-        allowed = np.ones(len(rows), np.bool_)
+        """Which may be named: not those for others, nor known to lack the service or, in an emergency, the department."""
+        allowed = np.array([each not in wanted.not_for for each in self._only], np.bool_)[self._only_of[rows]]
         if wanted.urgency is Urgency.EMERGENCY:
             allowed &= self._emergency[rows] != 0
         if wanted.service != wanted.kind:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.pipelines.context_fields import CategoryField, CodesField, Columns, ContextField, NumberField
 from models.training.export import parity
 from models.training.recommenders import Fit, Floats, Linear, Users, measured
-from models.training.stays import Stay, diagnosis_groups, past_history_groups, write_groups
+from models.training.stays import Stay, diagnosis_groups, groups_text, past_history_groups
 
 BINS = (30.0, 45.0, 55.0, 65.0, 75.0, 85.0)
 SUBGROUPS: dict[str, Callable[[Stay], bool]] = {
@@ -26,11 +26,11 @@ SUBGROUPS: dict[str, Callable[[Stay], bool]] = {
 }  # by what is compared
 
 
-def write_context(folder: Path, data: Path, stays: Mapping[str, Stay]) -> dict[str, int]:
+def write_context(folder: Path, stays: Mapping[str, Stay]) -> dict[str, int]:
     """Write the groups of diagnoses and past history into a bundle; how many there are of each."""
-    groups = {"diagnoses": diagnosis_groups(data, stays), "past_history": past_history_groups(stays)}
+    groups = {"diagnoses": diagnosis_groups(stays), "past_history": past_history_groups(stays)}
     for name, each in groups.items():
-        write_groups(folder / f"{name}.csv", each)
+        (folder / f"{name}.csv").write_text(groups_text(each), encoding="utf-8", newline="")
     return {name: len(each) for name, each in groups.items()}
 
 

@@ -6,27 +6,51 @@ stay (drugs, treatments, consultants) each recommender reads itself. Records are
 
 import csv
 import gzip
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+from models.pipelines.context_fields import CodesField
+from models.pipelines.item_catalogue import listed
 
 LEAST_PATIENTS = 5  # of an item or a group, so that no file of a bundle tells of single patients
 OLDEST = 90.0  # ages above 89 are written "> 89"
 NOTES = "notes/Progress Notes/Past History/"
-# ICD-9 and ICD-10 categories of diagnoses that the data name without a code.
-UNCODED = {
-    "endocrine|glucose metabolism|diabetes mellitus": "250",
-    "endocrine|glucose metabolism|diabetes mellitus|Type II": "250",
-    "endocrine|glucose metabolism|diabetes mellitus|Type I": "250",
-    "hematology|bleeding and red blood cell disorders|anemia": "285",
-    "cardiovascular|shock / hypotension|hypotension / pressor dependent": "458",
-    "cardiovascular|chest pain / ASHD|coronary artery disease": "414",
-    "cardiovascular|chest pain / ASHD|acute coronary syndrome": "411",
-    "cardiovascular|ventricular disorders|cardiomyopathy": "425",
-    "gastrointestinal|pancreatic disease|pancreatitis": "577",
-    "endocrine|glucose metabolism|hyperglycemia|suspected": "790",
+GROUPS = Path(__file__).with_name("diagnosis_groups.csv")
+# Diagnoses whose codes in the data say something else than their words, with the codes of what they say; by a part of the name.
+CORRECTED: dict[str, tuple[str, ...]] = {
+    "hyponatremia": ("276.1", "E87.1"),
+    "hypokalemia": ("276.8", "E87.6"),
+    "hypomagnesemia": ("E83.42",),
+    "hypermagnesemia": ("E83.41",),
+    "hypophosphatemia": (),
+    "bacteremia": ("790.7", "R78.81"),
+    "septic shock": ("785.52", "R65.21"),
+    "hypovolemic shock": ("R57.1",),
+    "coumadin administration": ("D68.32",),
+    "hypercoagulable state": ("289.81", "D68.69"),
+    "leukocytosis": ("288.60", "D72.829"),
+    "agitation": ("R45.1",),
+    "rhabdomyolysis": ("728.88", "M62.82"),
+    "obstructive uropathy": ("599.60", "N13.9"),
+    "atrial flutter": ("427.32", "I48.92"),
+    "ARDS": ("J80",),
+    "esophageal CA": ("150.9", "C15.9"),
+    "s/p kidney transplant": ("V42.0", "Z94.0"),
+    "chest wall trauma": (),
 }
+
+
+class Group(NamedTuple):
+    """A group of diagnoses or findings, fed as one column. `excluded` codes are of none, whatever lists a shorter code."""
+
+    id: str
+    display: str
+    codes: Sequence[str]
+    excluded: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -72,38 +96,35 @@ def read_stays(folder: Path) -> dict[str, Stay]:
     return {row["patientunitstayid"]: _stay(row, diagnoses, history) for row in rows(folder, "stays")}
 
 
-def codes_of(row: Mapping[str, str]) -> list[str]:
+def codes_of(row: Mapping[str, str]) -> Sequence[str]:
     """The codes of a row of diagnoses: of ICD-9, ICD-10, both or none."""
+    for part in row["diagnosisstring"].split("|"):
+        if part in CORRECTED:
+            return CORRECTED[part]
     return [code.strip() for code in row["icd9code"].split(",") if code.strip()]
 
 
-def diagnosis_groups(folder: Path, stays: Mapping[str, Stay]) -> list[tuple[str, str, list[str]]]:
-    """Groups of diagnoses: (id, display, codes), each of LEAST_PATIENTS or more.
-
-    A group is a category of ICD-9, the digits before the point, with the categories of ICD-10 that most often stand beside it;
-    and a name for each diagnosis that has no code.
-    """
-    beside: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    names: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    patients: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows(folder, "diagnoses"):
-        name, categories = row["diagnosisstring"], [code.partition(".")[0] for code in codes_of(row)]
-        group = next((each for each in categories if each.isdigit()), None) or UNCODED.get(name, name)
-        for each in categories or [name]:
-            beside[each][group] += 1
-        names[group][name] += 1
-        patients[group].add(stays[row["patientunitstayid"]].patient)
-    codes: defaultdict[str, list[str]] = defaultdict(list)
-    for code in sorted(beside):
-        codes[beside[code].most_common(1)[0][0]].append(code)
-    kept = sorted(group for group in patients if len(patients[group]) >= LEAST_PATIENTS)
-    return [
-        (group, _display(names[group]), [code for code in codes[group] if code != group]) for group in kept
-    ]
+def diagnosis_groups(stays: Mapping[str, Stay]) -> list[Group]:
+    """The groups of GROUPS, and one for each diagnosis that has no code, that LEAST_PATIENTS or more have."""
+    with GROUPS.open(encoding="utf-8", newline="") as file:
+        found = [
+            Group(row["group"], row["display"], listed(row["codes"]), listed(row["except"]))
+            for row in csv.DictReader(file)
+        ]
+    names = {name for stay in stays.values() for name in stay.diagnoses if "|" in name and ";" not in name}
+    named = names - {code for group in found for code in group.codes}
+    found += [Group(name, _display(name), ()) for name in sorted(named)]
+    field = CodesField(name="diagnoses", title="Diagnoses", type="codes", file=GROUPS.name, category=3)
+    columns = field.columns(lambda _: groups_text(found).encode())
+    patients: defaultdict[int, set[str]] = defaultdict(set)
+    for stay in stays.values():
+        for fact in columns.facts(sorted(stay.diagnoses)):
+            patients[fact.column].add(stay.patient)
+    return [group for place, group in enumerate(found) if len(patients[place]) >= LEAST_PATIENTS]
 
 
-def past_history_groups(stays: Mapping[str, Stay]) -> list[tuple[str, str, list[str]]]:
-    """Groups of past history: (id, display, codes), one for each finding of LEAST_PATIENTS or more.
+def past_history_groups(stays: Mapping[str, Stay]) -> list[Group]:
+    """Groups of past history, one for each finding of LEAST_PATIENTS or more.
 
     A finding is the last two parts of its path, such as "Metastases/lung"; the last alone is a code where it is the only one.
     """
@@ -120,7 +141,7 @@ def past_history_groups(stays: Mapping[str, Stay]) -> list[tuple[str, str, list[
     kept = sorted(name for name in patients if len(patients[name]) >= LEAST_PATIENTS)
     lone = {name for names in of_last.values() if len(names) == 1 for name in names}
     return [
-        (name, name.replace("/", ": "), sorted(paths[name]) + [name.rpartition("/")[2]] * (name in lone))
+        Group(name, name.replace("/", ": "), sorted(paths[name]) + [name.rpartition("/")[2]] * (name in lone))
         for name in kept
     ]
 
@@ -134,13 +155,15 @@ def frequent(items: Mapping[str, frozenset[str]], stays: Mapping[str, Stay]) -> 
     return sorted(item for item in patients if len(patients[item]) >= LEAST_PATIENTS)
 
 
-def write_groups(path: Path, groups: Iterable[tuple[str, str, list[str]]]) -> None:
-    """Write groups as the side file that a recommender reads, without codes that hold its separator, a semicolon."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("group", "display", "codes"))
-        for group, display, codes in groups:
-            writer.writerow((group, display, "; ".join(code for code in codes if ";" not in code)))
+def groups_text(groups: Iterable[Group]) -> str:
+    """Groups as the side file that a recommender reads, without codes that hold its separator, a semicolon."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("group", "display", "codes", "except"))
+    for group in groups:
+        codes = "; ".join(code for code in group.codes if ";" not in code)
+        writer.writerow((group.id, group.display, codes, "; ".join(group.excluded)))
+    return text.getvalue()
 
 
 def _stay(row: Mapping[str, str], diagnoses: Mapping[str, set[str]], history: Mapping[str, set[str]]) -> Stay:
@@ -158,8 +181,7 @@ def _stay(row: Mapping[str, str], diagnoses: Mapping[str, set[str]], history: Ma
     )
 
 
-def _display(names: Counter[str]) -> str:
-    """The most frequent diagnosis of a group, by the last two parts of its name."""
-    parts = names.most_common(1)[0][0].split("|")[-2:]
-    text = ": ".join(parts)
+def _display(name: str) -> str:
+    """The last two parts of a diagnosis's name."""
+    text = ": ".join(name.split("|")[-2:])
     return text[0].upper() + text[1:]

@@ -32,6 +32,14 @@ GONE = re.compile(
 )
 # What the data say of emergency departments; other words, such as "maternity", say that there is one for some alone.
 EMERGENCY = {"Yes": "yes", "True": "yes", "No": "no", "suspended": "no"}
+# For whom alone a place is, as its name says; two in Dublin are maternity hospitals by the law that founded them.
+ONLY = {
+    "children": re.compile(r"\b(child|children|childrens|paediatric|pa?ediatrics)\b", re.IGNORECASE),
+    "maternity": re.compile(
+        r"\b(maternity|women|womens|obstetrics?|birth(ing)? (cent(re|er)|unit)|rotunda hospital|lying-in)\b",
+        re.IGNORECASE,
+    ),
+}
 GENERAL = {
     "hospital": "Hospital", "doctor": "Doctor (general practice)", "pharmacy": "Pharmacy", "hospice": "Hospice",
     "dentist": "Dentist",
@@ -49,6 +57,8 @@ def write_places(path: Path, folder: Path) -> dict[str, int]:
     departments = Counter(place["emergency"] for place in found if place["kind"] == "hospital")
     return {
         "all": len(found), **{kind: kinds[kind] for kind in (*KINDS, "unknown")},
+        "for_children": sum(place["only"] == "children" for place in found),
+        "maternity": sum(place["only"] == "maternity" for place in found),
         "hospitals_with_department": departments["yes"], "hospitals_without_department": departments["no"],
     }  # fmt: skip
 
@@ -66,6 +76,13 @@ def kind_of(name: str) -> str:
     """The kind of place that a name says; "" for none, and for several."""
     found = [kind for kind, words in KINDS.items() if words.search(name)]
     return found[0] if len(found) == 1 else ""
+
+
+def only_for(name: str) -> str:
+    """For whom alone a place is by its name, people's names such as that of Dr Child aside; "" if for everybody."""
+    if kind_of(name) == "doctor":
+        return ""
+    return next((whom for whom, words in ONLY.items() if words.search(name)), "")
 
 
 def _places(folder: Path, country: str) -> Iterator[dict[str, str]]:
@@ -87,4 +104,5 @@ def _place(row: Mapping[str, str], country: str) -> dict[str, str]:
         "emergency": EMERGENCY.get(row["emergency"], ""),
         "address": ", ".join(dict.fromkeys(filter(None, map(str.strip, parts)))),
         "phone": row["phone"].strip(),
+        "only": only_for(row["name"]),
     }

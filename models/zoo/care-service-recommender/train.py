@@ -60,7 +60,7 @@ def train(data: Path) -> None:
     asked, counts = consulted(data)
     services = frequent(asked, stays)
     chosen = [stay for name, stay in stays.items() if asked.get(name, frozenset()) & {*services}]
-    groups = write_context(HERE, data, stays)
+    groups = write_context(HERE, stays)
     write_catalogue(HERE / "catalogue.csv", services)
     places = write_places(HERE / "places.csv", data.parent / "providers_osm")
     write_services(HERE / "services.csv", services)

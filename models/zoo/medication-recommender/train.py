@@ -62,7 +62,7 @@ def train(data: Path) -> None:
     stays = read_stays(data)
     ordered, counts = orders(data)
     drugs, chosen = frequent(ordered, stays), [stay for name, stay in stays.items() if name in ordered]
-    groups = write_context(HERE, data, stays)
+    groups = write_context(HERE, stays)
     coded = write_catalogue(HERE / "catalogue.csv", data, drugs)
     write_notice(HERE / "NOTICE.txt")
     copy_tables(HERE / "drug_safety")

@@ -70,6 +70,28 @@ def test_exchanged_coordinates_name_no_place() -> None:
     assert "exchanged" in found["abstain_reason"]
 
 
+def test_a_man_of_sixty_is_sent_to_no_hospital_for_births_or_children() -> None:
+    dublin = {"latitude": 53.3498, "longitude": -6.2603}
+    sent: dict[str, Any] = {"diagnoses": ["I21.4"], "age": 60.0, **dublin}
+    man = answer({"places": 20}, sex="male", **sent)
+    names = [place["name"] for place in man["places"]]
+    assert len(names) == 20
+    assert not [
+        name for name in names if any(word in name for word in ("Child", "Rotunda", "Coombe", "Matern"))
+    ]
+    unknown = answer({"places": 20}, **{key: value for key, value in sent.items() if key != "age"})
+    warned = [place["name"] for place in unknown["places"] if "by its name" in " ".join(place["unknown"])]
+    assert {"Rotunda Hospital", "Temple Street Childrens University Hospital"} <= {*warned}
+
+
+def test_a_kind_of_which_the_list_has_next_to_none_is_not_promised() -> None:
+    found = answer(service="pharmacy", **LIVERPOOL)
+    assert "no pharmacy within 50 km is listed, and 1 anywhere" in found["abstain_reason"]
+    described = PIPELINE.input_schema()["properties"]["service"]["description"]  # type: ignore[index]  # a schema
+    assert "only 31 hospices, 7 dentists and 1 pharmacy" in described
+    assert "pharmac" not in BUNDLE.manifest.summary
+
+
 def test_an_unknown_service_is_refused() -> None:
     with pytest.raises(InputRejected) as refused:
         PIPELINE.encode({"service": "acupuncture", **LIVERPOOL})

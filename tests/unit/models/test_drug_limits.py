@@ -14,6 +14,7 @@ WOMAN = Patient(
     pregnant=False,
     breastfeeding=False,
     creatinine_clearance_ml_min=100,
+    diagnoses=(),
 )
 
 
@@ -86,7 +87,7 @@ def test_a_fact_that_a_limit_asks_for_and_nobody_knows_is_listed(
     assert (drug, reason) in [(each.subject, each.reason) for each in found.unchecked]
 
 
-@pytest.mark.parametrize("facts", [{"sex": "male"}, {"age_years": 60}, {"age_years": 8}])
+@pytest.mark.parametrize("facts", [{"sex": "male"}, {"age_years": 60.1}, {"age_years": 9.9}])
 def test_pregnancy_is_not_asked_about_where_there_is_none(facts: dict[str, object]) -> None:
     found = bundled().review(patient(pregnant=None, breastfeeding=None, **facts), [], ["enalapril"])
     assert found.unchecked == ()

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from models.bundle import read_bundle, side_files
+from models.drug_safety import Patient as DrugPatient
 from models.pipelines import Case, Pipeline, Run, load_pipeline
 from models.pipelines.contract import InputRejected
+from models.pipelines.pregnancy import cannot_be_pregnant
 from tests.unit.models.advice_reading import FOLDER, People, Person, Reader, catalogue, named_tests
+from tests.unit.models.drug_tables import bundled
 
 TABLE = catalogue()
 ITEMS: dict[str, dict[str, Any]] = {item["id"]: item for item in TABLE["items"]}
@@ -233,3 +236,73 @@ def test_degrees_fahrenheit_kilopascals_and_fractions_are_out_of_range(
 ) -> None:
     with pytest.raises(InputRejected):
         pipeline.encode({"age": 50.0, "conditions": ["I10"], field: value})
+
+
+def test_advice_in_place_of_other_advice_is_named_only_where_it_is_shown(pipeline: Pipeline) -> None:
+    woman = {"age": 60.0, "sex": "female", "conditions": ["I10"]}
+    unknown, denied, pregnant, older = answers(
+        pipeline,
+        woman,
+        woman | {"pregnant": False},
+        woman | {"age": 35.0, "pregnant": True},
+        woman | {"age": 61.0},
+    )
+    missing = {each["id"]: each["missing"] for each in unknown["undetermined"]}
+    assert missing["salt-for-adults"] == missing["hypertension-less-salt"] == ["pregnant"]
+    for result in (denied, older):
+        assert "hypertension-less-salt" in shown(result)
+        assert "salt-for-adults" in {each["id"] for each in result["withheld"]}
+    reasons = {each["id"]: each["reason"] for each in pregnant["withheld"]}
+    assert reasons["salt-for-adults"] == reasons["hypertension-less-salt"]
+    people = People(TABLE, SEED + 4)
+    instead = {reason["en"]: {*reason["instead"]} for item in ITEMS.values()
+               for reason in item.get("unless", ()) if "instead" in reason}  # fmt: skip
+    assert instead
+    for result in answers(pipeline, *(people.draw() for _ in range(500))):
+        told = {each["id"]: each["reason"] for each in result["withheld"] if each["reason"] in instead}
+        for name in told:
+            stands = {other for reason in ITEMS[name]["unless"] for other in reason.get("instead", ())}
+            assert stands & shown(result)
+
+
+def test_no_text_sends_people_to_advice_that_may_not_be_shown() -> None:
+    texts = [
+        reason["en"]
+        for item in ITEMS.values()
+        for reason in item.get("unless", ())
+        if "instead" not in reason
+    ]
+    assert [text for text in texts if "see the advice" in text or "advice for" in text] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "http://hl7.org/fhir/sid/icd-10|I10",
+        "http://hl7.org/fhir/sid/icd-10-cm|i10",
+        "http://snomed.info/sct|38341003",
+    ],
+)
+def test_a_condition_may_stand_behind_the_address_of_its_system(pipeline: Pipeline, code: str) -> None:
+    [plain], [addressed] = (
+        answers(pipeline, {"age": 50.0, "sex": "male", "conditions": [each]}) for each in ("I10", code)
+    )
+    assert shown(addressed) == shown(plain)
+    assert addressed["unknown"] == []
+
+
+@pytest.mark.parametrize("code", ["I10-", "hypertension", "http://example.org|I10", "I10, E11.9", ""])
+def test_what_is_no_code_is_refused_with_what_to_write(pipeline: Pipeline, code: str) -> None:
+    with pytest.raises(InputRejected) as refused:
+        pipeline.encode({"age": 50.0, "conditions": ["E11.9", code]})
+    [fault] = refused.value.faults
+    assert (fault.pointer, str(fault.code)) == ("/conditions/1", "wrong_format")
+    assert "such as I10 or E11.9" in fault.detail
+    assert "^" not in fault.detail
+
+
+@pytest.mark.parametrize(("age", "asked"), [(9.9, False), (10.0, True), (60.0, True), (60.1, False)])
+def test_advice_and_drugs_ask_about_pregnancy_at_the_same_ages(age: float, asked: bool) -> None:
+    assert cannot_be_pregnant("female", age) is not asked
+    review = bundled().review(DrugPatient(allergies=(), sex="female", age_years=age), [], ["enalapril"])
+    assert ("pregnancy-unknown" in {each.reason for each in review.unchecked}) is asked

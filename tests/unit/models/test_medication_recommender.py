@@ -79,6 +79,35 @@ def test_an_allergy_and_failing_kidneys_remove_drugs_that_are_ranked_without_the
     assert [each["kind"] for each in failing["removed"] if each["id"] == "metformin"] == ["renal"]
 
 
+def test_hyperkalemia_is_named_as_such_and_never_a_reason_for_potassium() -> None:
+    assert "potassium chloride" in ids(answer(3, history=["metoprolol"]))
+    for sent in ({"diagnoses": ["E87.5"]}, {"diagnoses": ["276.7"]}, {"potassium": 6.5}):
+        found = answer(50, history=["metoprolol"], allergies=[], **sent)
+        named = {each["display"] for item in found["items"] for each in item["reasons"]}
+        assert not [display for display in named if "hypo" in display.lower()]
+        assert "potassium chloride" not in ids(found)
+        [removed] = [each for each in found["removed"] if each["id"] == "potassium chloride"]
+        assert (removed["kind"], removed["level"]) == ("diagnosis", "contraindicated")
+    missing = answer(50, history=["metoprolol"], diagnoses=["E87.6"])
+    [potassium] = [item for item in missing["items"] if item["id"] == "potassium chloride"]
+    assert (potassium["rank"], potassium["reasons"][0]["code"]) == (1, "E87.6")
+
+
+def test_electrolytes_are_never_shown_beside_failing_kidneys_without_a_word() -> None:
+    found = answer(50, diagnoses=["N17.9"], creatinine_clearance_ml_min=8.0, allergies=[])
+    flagged = {each["id"] for each in found["flagged"]}
+    for drug in ("potassium chloride", "magnesium sulfate", "potassium phosphate / sodium phosphate"):
+        assert drug not in ids(found) or drug in flagged
+
+
+def test_what_the_rule_reads_of_diagnoses_is_told_and_heart_failure_warns_of_diltiazem() -> None:
+    found = answer(50, diagnoses=["I50.9", "I48.0"])
+    assert [each["reason"] for each in found["unchecked"] if each["subject"] == "diagnoses"] == ["not-read"]
+    [warned] = [each for each in found["flagged"] if (each["id"], each["kind"]) == ("diltiazem", "diagnosis")]
+    assert (warned["level"], warned["against"]) == ("not recommended", "heart failure (I50.9)")
+    assert "diltiazem" not in ids(answer(50, diagnoses=["I50.22", "I48.0"]))
+
+
 def test_the_notice_of_the_licence_is_in_the_bundle_and_no_id_of_a_patient() -> None:
     assert "Open Database License" in (FOLDER / "NOTICE.txt").read_text()
     assert "NOTICE.txt" in BUNDLE.manifest.files

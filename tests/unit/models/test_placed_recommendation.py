@@ -85,7 +85,7 @@ def test_places_are_named_for_the_first_recommended_service(folder: Path) -> Non
     found = answer(folder, history=["furosemide"], diagnoses=["E10"], at=TUESDAY, **HERE)
     assert found["items"][0]["id"] == "insulin"
     assert found["place_search"] == {
-        "service": "insulin", "kind": "hospital", "within_km": 50.0, "none_because": None, "kind_unknown": 1,
+        "service": "insulin", "kind": "hospital", "within_km": 50.0, "none_because": None, "listed": 4, "kind_unknown": 1,
         "first": None, "source": "OpenStreetMap, ODbL 1.0",
     }  # fmt: skip
     assert ids(found) == ["royal", "bridge", "odd"]  # day is known to have aspirin alone
@@ -108,6 +108,62 @@ def test_the_service_that_is_asked_for_goes_before_the_recommended_one(folder: P
     assert texts(found, "corner") == ["1.0 km", "open at all hours"]
     assert unknown(found, "corner") == []
     assert found["items"]
+
+
+def only(folder: Path, **fields: Any) -> Any:
+    """An answer where the nearest hospitals are for children, and for births."""
+    header, *lines = FILE.splitlines()
+    nearest = ["kids,Kids Hospital,53.4108,-2.9779,hospital,,,,,,children"]
+    nearest += ["births,Rotunda Hospital,53.4108,-2.9780,hospital,,,,,,maternity"]
+    (folder / "places.csv").write_text(
+        "\n".join([header + ",only", *nearest, *(line + "," for line in lines)])
+    )
+    told = {"age": "age", "sex": "sex"}
+    made = placed(**told)
+    [found] = made.open(folder).score(linear, [Case(made.encode({**HERE, **fields}), {})])
+    return found.result
+
+
+@pytest.mark.parametrize(
+    ("fields", "first"),
+    [
+        ({"age": 60.0, "sex": "male"}, ["day", "royal"]),
+        ({"age": 61.0, "sex": "female"}, ["day", "royal"]),
+        ({"age": 31.0, "sex": "female"}, ["births", "day"]),
+        ({"sex": "male"}, ["kids", "day"]),
+        ({}, ["kids", "births"]),
+    ],
+)
+def test_a_place_that_is_for_others_alone_is_not_named(
+    folder: Path, fields: dict[str, Any], first: list[str]
+) -> None:
+    found = only(folder, service="hospital", **fields)
+    assert ids(found)[:2] == first
+    warned = {
+        place["id"] for place in found["places"] if "by its name it is for" in " ".join(place["unknown"])
+    }
+    assert warned == {"kids", "births"} & {*ids(found)}
+
+
+def test_where_every_place_is_for_others_the_answer_says_so(folder: Path) -> None:
+    (folder / "places.csv").write_text(
+        "id,name,latitude,longitude,kind,only\nkids,Kids Hospital,53.4108,-2.9779,hospital,children\n"
+    )
+    made = placed(age="age")
+    case = Case(made.encode({**HERE, "service": "hospital", "age": 60.0}), {})
+    [found] = made.open(folder).score(linear, [case])
+    assert found.result["abstain_reason"] == (
+        "each hospital within 50 km that is listed is for others alone, by age or sex"
+    )
+
+
+def test_a_kind_of_which_none_is_near_tells_how_many_are_listed_anywhere(folder: Path) -> None:
+    far = answer(folder, service="pharmacy", latitude=51.5, longitude=-0.1)
+    assert far["abstain_reason"].startswith("no pharmacy within 50 km is listed, and 1 anywhere: ")
+    assert far["place_search"]["listed"] == 1
+    none = answer(folder, service="doctor", **HERE)
+    assert none["abstain_reason"] == "the list has no doctor anywhere"
+    assert none["place_search"]["listed"] == 0
 
 
 def test_without_anything_of_the_patient_places_alone_are_an_answer(folder: Path) -> None:
@@ -188,7 +244,10 @@ def test_far_from_all_places_nothing_is_named_and_exchanged_coordinates_are_noti
     assert "exchanged" in exchanged["abstain_reason"]
     at_sea = answer(folder, service="hospital", latitude=0, longitude=0)
     assert at_sea["abstain_reason"] == at_sea["place_search"]["none_because"]
-    assert "no hospital within 50 km is listed: check the coordinates" in at_sea["abstain_reason"]
+    assert (
+        "no hospital within 50 km is listed, and 4 anywhere: `source` may lack nearer ones"
+        in at_sea["abstain_reason"]
+    )
     still = answer(folder, history=["furosemide"], latitude=0, longitude=0)
     assert still["items"]
     assert not still["abstained"]
@@ -198,7 +257,7 @@ def test_far_from_all_places_nothing_is_named_and_exchanged_coordinates_are_noti
 def test_a_kind_without_places_and_places_that_lack_the_service_are_said(folder: Path) -> None:
     assert (
         answer(folder, service="doctor", **HERE)["place_search"]["none_because"]
-        == "no doctor within 50 km is listed: check the coordinates; the places are those of `source` alone"
+        == "the list has no doctor anywhere"
     )
     far: dict[str, Any] = {"latitude": 53.411, "longitude": -2.9779}
     (folder / "places.csv").write_text("\n".join(FILE.splitlines()[:1] + FILE.splitlines()[2:3]) + "\n")
@@ -237,7 +296,7 @@ def test_the_number_of_places_may_be_chosen(folder: Path) -> None:
         ({"at": "1764585000", **HERE}, [("/at", "wrong_format")]),
         ({"at": 1764585000, **HERE}, [("/at", "wrong_type")]),
         ({"at": TUESDAY, "visits": [{"place": "royal", "date": "1764547200"}], **HERE}, [("/visits/0/date", "wrong_format")]),
-        ({"at": "2026-12-01T10:30:00", **HERE}, [("/at", "wrong_type")]),
+        ({"at": "2026-12-01T10:30:00", **HERE}, [("/at", "wrong_format")]),
         ({"at": "1826-12-01T10:30:00Z", **HERE}, [("/at", "out_of_range")]),
         ({"at": TUESDAY, "visits": [{"place": "royal", "date": "2026-12-02"}], **HERE}, [("/visits/0/date", "out_of_range")]),
         ({"at": TUESDAY, "visits": [{"place": "royal", "date": "2026-02-30"}], **HERE}, [("/visits/0/date", "wrong_format")]),
@@ -262,12 +321,6 @@ def test_an_input_without_items_codes_and_service_is_refused() -> None:
         refused.value.faults[0].detail
         == "Send at least one item of history, or a code of diagnoses, or a service."
     )
-
-
-def test_a_time_without_an_offset_is_told_how_to_be_written() -> None:
-    with pytest.raises(InputRejected) as refused:
-        PIPELINE.encode({"service": "hospital", "at": "2026-12-01T10:30:00", **HERE})
-    assert "2026-03-01T12:00:00Z" in refused.value.faults[0].detail
 
 
 def test_a_stored_input_is_read_back(folder: Path) -> None:
@@ -304,3 +357,10 @@ def test_wrong_tables_are_refused(folder: Path) -> None:
     (folder / "places.csv").unlink()
     with pytest.raises(BundleRefused, match="lacks this file"):
         PIPELINE.open(folder)
+
+
+@pytest.mark.parametrize("at", ["2026-12-01T10:30:00", "2026-12-01 10:30", "2026-12-01"])
+def test_a_time_without_its_offset_is_refused_with_what_is_missing(at: str) -> None:
+    with pytest.raises(InputRejected) as refused:
+        PIPELINE.encode({"at": at, **HERE})
+    assert "offset from UTC is missing" in refused.value.faults[0].detail

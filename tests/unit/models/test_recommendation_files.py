@@ -71,7 +71,7 @@ def test_groups_that_share_a_code_are_refused() -> None:
         return b"group,display,codes\na,A,250\nb,B,250\n" if path == "groups.csv" else read(path)
 
     table = manifest_table("recommendation") | {"parameters": PARAMETERS}
-    with pytest.raises(SideFileUnusable, match="another group lists '250'"):
+    with pytest.raises(SideFileUnusable, match=r"line 3: .250. is listed before"):
         load_pipeline(ModelManifest.model_validate(table), reading)
 
 

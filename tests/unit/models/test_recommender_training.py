@@ -30,9 +30,9 @@ from models.training.stays import (
     codes_of,
     diagnosis_groups,
     frequent,
+    groups_text,
     past_history_groups,
     read_stays,
-    write_groups,
 )
 
 CHANCE = np.random.default_rng(7)
@@ -176,23 +176,29 @@ def test_stays_are_read_as_a_caller_sends_them(folder: Path) -> None:
         "admitted_from": "Floor",
     }
     assert (second.admitted_from, third.age, third.sex) == (None, None, None)
-    assert codes_of({"icd9code": ""}) == []
+    assert codes_of({"diagnosisstring": "a|b", "icd9code": ""}) == []
+
+
+def test_codes_that_contradict_the_words_of_a_diagnosis_are_corrected() -> None:
+    row = {"diagnosisstring": "renal|electrolyte imbalance|hyponatremia", "icd9code": "276.1, E87.0, E87.1"}
+    assert codes_of(row) == ("276.1", "E87.1")
+    moderate = {"diagnosisstring": "renal|hypokalemia|moderate", "icd9code": "276.7, E87.8"}
+    assert codes_of(moderate) == ("276.8", "E87.6")
+    assert codes_of(row | {"diagnosisstring": "renal|electrolyte imbalance|hypernatremia"})[1] == "E87.0"
 
 
 def test_groups_join_both_code_systems_and_keep_findings_apart_that_end_alike(folder: Path) -> None:
     stays = read_stays(folder)
-    diagnoses = diagnosis_groups(folder, stays)
-    assert [(group, codes) for group, _, codes in diagnoses] == [
-        ("250", ["endocrine|glucose metabolism|diabetes mellitus"]),
-        ("428", ["I50"]),
+    diagnoses = diagnosis_groups(stays)
+    assert [(group.id, group.display) for group in diagnoses] == [
+        ("250", "Diabetes mellitus"),
+        ("428", "Heart failure"),
     ]
+    assert {"E11", "endocrine|glucose metabolism|diabetes mellitus"} <= {*diagnoses[0].codes}
     history = past_history_groups(stays)
-    assert [group for group, _, _ in history] == ["Cancer-Primary Site/lung", "Metastases/lung"]
-    assert all("lung" not in codes for _, _, codes in history)
-    write_groups(folder / "groups.csv", diagnoses)
-    assert (folder / "groups.csv").read_text().splitlines()[
-        2
-    ] == "428,Ventricular disorders: congestive heart failure,I50"
+    assert [group.id for group in history] == ["Cancer-Primary Site/lung", "Metastases/lung"]
+    assert all("lung" not in group.codes for group in history)
+    assert groups_text(diagnoses).splitlines()[2] == "428,Heart failure,402.01; 402.11; 402.91; I11.0; I50,"
 
 
 def test_groups_and_items_of_fewer_than_five_patients_are_left_out(folder: Path) -> None:

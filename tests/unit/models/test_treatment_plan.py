@@ -153,9 +153,23 @@ def test_what_the_rule_of_drugs_does_not_read_of_the_input_is_unchecked() -> Non
     sent: dict[str, Any] = {"diagnoses": ["E87.5"], "potassium": 7.5, "symptoms": ["chest_pain"]}
     drugs = plan(**sent, medicines=["vitamin_k_antagonist", "insulin"], drugs=["insulin regular"])["drugs"]
     told = {each["subject"] for each in drugs["unchecked"] if each["reason"] == "not-read"}
-    assert told == {"potassium", "symptoms", "diagnoses", "vitamin_k_antagonist"}
+    assert told == {"symptoms", "diagnoses", "vitamin_k_antagonist"}
     named = plan(**sent, medicines=["vitamin_k_antagonist"], drugs_present=["Coumadin"])["drugs"]
     assert "vitamin_k_antagonist" not in {each["subject"] for each in named["unchecked"]}
+
+
+def test_diagnoses_of_jobs_and_the_potassium_forbid_drugs_as_those_that_are_sent_do() -> None:
+    options = {"top": 50}
+    for found in (
+        plan(answered("E87.5"), options=options, allergies=[]),
+        plan(answered("J18.9"), options=options, allergies=[], potassium=6.5),
+        plan(answered("J18.9"), options=options, allergies=[], diagnoses=[f"{ICD_10}|E87.5"]),
+    ):
+        assert "potassium chloride" not in ids(found["drugs"])
+        [removed] = [each for each in found["drugs"]["removed"] if each["id"] == "potassium chloride"]
+        assert removed["against"].startswith("hyperkalemia (")
+        told = [each for each in found["drugs"]["unchecked"] if each["subject"] == "diagnoses"]
+        assert len(told) == 1
 
 
 def test_codes_that_advice_cannot_read_are_told_and_not_taken_for_others() -> None:
@@ -167,7 +181,7 @@ def test_codes_that_advice_cannot_read_are_told_and_not_taken_for_others() -> No
 
 def test_a_code_without_a_dot_that_two_systems_have_is_unknown() -> None:
     """E8700 is a cut in ICD-9-CM, and would be a disorder of electrolytes in ICD-10."""
-    assert PIPELINE.diagnoses.unknown(["E87.0", "E8700", "E87", "N179"]) == ["E8700"]
+    assert PIPELINE.diagnoses.unknown(["E87.0", "E8700", "N179"]) == ["E8700"]
 
 
 def test_options_reach_every_section() -> None:

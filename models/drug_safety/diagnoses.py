@@ -1,0 +1,96 @@
+"""Diagnoses that forbid a drug, or ask for care with it: a table of codes of ICD-10-CM and ICD-9-CM, by beginnings of codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
+from models.drug_safety.ingredients import Ingredient, Ingredients
+from models.drug_safety.tables import ReadFile, read_table
+
+FILE: Final = "diagnoses.csv"
+COLUMNS: Final = ("ingredients", "codes", "diagnosis", "level", "condition", "mechanism", "source", "date")
+HYPERKALEMIA_MMOL_L: Final = 5.5  # and more (UK Kidney Association, guideline on hyperkalaemia, 2023)
+HYPOKALEMIA_MMOL_L: Final = 3.5  # below (Kardalas et al., Endocr Connect 7:R135, 2018)
+_NO_DOT: Final = re.compile(r"[0-9A-Z][0-9][0-9A-Z]{2,5}")
+_UNKNOWN: Final = "it is not known which diagnoses the patient has"
+SOME_READ: Final = (
+    "the rule reads the diagnoses of its table alone: a drug that another one forbids may be shown"
+)
+NONE_READ: Final = (
+    "the rule that reviews drugs reads no diagnoses: a drug that one of them forbids may be shown"
+)
+
+
+class Row(NamedTuple):
+    """One row. `codes` are beginnings of codes, in upper case, with their dots."""
+
+    codes: tuple[str, ...]
+    diagnosis: str
+    level: Level
+    condition: str
+    mechanism: str
+    source: str
+    date: str
+
+
+class Diagnoses:
+    """The rows by ingredient."""
+
+    def __init__(self, rows: dict[Ingredient, list[Row]]) -> None:
+        self._rows = rows
+
+    @classmethod
+    def read(cls, read: ReadFile, folder: str, ingredients: Ingredients) -> Diagnoses:
+        """Read the table. Raises TableUnusable."""
+        rows: dict[Ingredient, list[Row]] = {}
+        filled = ["ingredients", "codes", "diagnosis", "level"]
+        for line in read_table(read, f"{folder}/{FILE}", COLUMNS, filled):
+            words = line["condition"], line["mechanism"], line["source"], line["date"]
+            codes = tuple(map(plain, line.listed("codes")))
+            row = Row(codes, line["diagnosis"], line.word("level", Level), *words)
+            for name in line.listed("ingredients"):
+                rows.setdefault(ingredients.member(line, name), []).append(row)
+        return cls(rows)
+
+    def findings(self, drug: str, ingredients: Iterable[Ingredient], patient: Patient) -> Iterator[Finding]:
+        """What the table has against the drug: of each code of the patient, the most serious row."""
+        rows = [row for each in ingredients for row in self._rows.get(each, ())]
+        for code, known_by in _known(patient):
+            holding = [row for row in rows if plain(code).startswith(row.codes)]
+            if holding:
+                row = min(holding, key=lambda each: SEVERITY[each.level])
+                fact = f"{row.diagnosis} ({known_by})"
+                rule = f"{Kind.DIAGNOSIS} {row.diagnosis}"
+                yield Finding(
+                    drug, Kind.DIAGNOSIS, row.level, fact, row.condition, row.mechanism, rule, *row[5:]
+                )
+
+    def unchecked(
+        self, drug: str, ingredients: Iterable[Ingredient], patient: Patient
+    ) -> Iterator[Unchecked]:
+        """That nothing is known of diagnoses that rows on the drug ask for."""
+        if patient.diagnoses is None and any(each in self._rows for each in ingredients):
+            yield Unchecked(drug, Kind.DIAGNOSIS, Reason.DIAGNOSES_UNKNOWN, _UNKNOWN)
+
+
+def _known(patient: Patient) -> Iterator[tuple[str, str]]:
+    """The codes of what a patient has, and by what it is known: as they were sent, and what the potassium says."""
+    yield from ((code, code) for code in patient.diagnoses or ())
+    potassium = patient.potassium_mmol_l
+    if potassium is not None and potassium >= HYPERKALEMIA_MMOL_L:
+        yield "E87.5", f"potassium {potassium:g} mmol/L"
+    if potassium is not None and potassium < HYPOKALEMIA_MMOL_L:
+        yield "E87.6", f"potassium {potassium:g} mmol/L"
+
+
+def plain(code: str) -> str:
+    """A code in upper case and with its dot, behind the third character.
+
+    A code of an accident in ICD-9-CM that lacks its dot, such as E8750, may thus be taken for a disease of ICD-10-CM: a check
+    too many does less harm than one too few.
+    """
+    bare = code.strip().upper()
+    return bare if "." in bare or not _NO_DOT.fullmatch(bare) else f"{bare[:3]}.{bare[3:]}"
