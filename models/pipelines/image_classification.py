@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from models.lazy import np
 from models.manifest import ModelManifest, parse_parameters
-from models.pipelines import InputRejected, ReadFile, RowFault, TensorSpec
+from models.pipelines import Answer, Case, InputRejected, ReadFile, RowFault, Run, TensorSpec
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.image_feed import ImageFeedParameters, Side
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from models.pipelines import Array
+
+
+SYNTHETIC: Final = "synthetic"
 
 
 class ImageParameters(ImageFeedParameters, ClassificationParameters):
@@ -74,6 +77,18 @@ class ImageClassification(ClassificationPipeline):
     def decode(self, payload: bytes) -> dict[str, str]:
         """The stored file as it was sent, in base64."""
         return shown(payload)
+
+    def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
+        """See Scoring. The result of a picture that its file says is made up has `synthetic`: it is no finding of a patient."""
+        from models.pipelines.image_file import says_synthetic  # Pillow, when there is a file
+
+        answers = super().score(run, cases)
+        return [
+            answer._replace(result={**answer.result, SYNTHETIC: True})
+            if says_synthetic(case.payload)
+            else answer
+            for case, answer in zip(cases, answers, strict=True)
+        ]
 
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """n stored files -> {"image": float32 [n,C,H,W] or [n,H,W,C]}. Raises RowFault."""

@@ -14,8 +14,9 @@ from PIL import Image
 from models.field_codes import FieldCode
 from models.pipelines import jpeg_file, png_file
 from models.pipelines.image_header import ImageFile, ImageRefused
+from models.pipelines.synthetic_marks import is_marked
 
-__all__ = ["ImageFile", "ImageRefused", "decode_image", "read_image"]
+__all__ = ["ImageFile", "ImageRefused", "decode_image", "read_image", "says_synthetic"]
 
 # As in dicom_file, which is imported when there is such a file.
 _DICOM: Final = b"DICM"
@@ -47,6 +48,13 @@ def read_image(content: bytes) -> ImageFile:
     raise ImageRefused(
         FieldCode.NOT_AN_IMAGE, "The file is neither PNG nor JPEG nor DICOM: send one of these."
     )
+
+
+def says_synthetic(content: bytes) -> bool:
+    """Whether the metadata of a PNG or JPEG file say that a model or a program made its picture up. Raises ImageRefused."""
+    if content.startswith(png_file.SIGNATURE):
+        return any(map(is_marked, png_file.texts_in(content)))
+    return content.startswith(jpeg_file.SIGNATURE) and any(map(is_marked, jpeg_file.texts_in(content)))
 
 
 def decode_image(image: ImageFile, mode: Literal["L", "RGB"], window: Window | None = None) -> Image.Image:

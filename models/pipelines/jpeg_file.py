@@ -107,6 +107,11 @@ def read_jpeg(content: bytes) -> ImageFile:
     )
 
 
+def texts_in(content: bytes) -> Iterator[bytes]:
+    """The segments of metadata of a JPEG file. Raises ImageRefused."""
+    return (segment.body for segment in _segments_of(content) if segment.marker in _METADATA)
+
+
 def decode_jpeg(image: ImageFile) -> Image.Image:
     """Every pixel, as stored. Raises ImageRefused, and what simplejpeg and Pillow raise."""
     try:

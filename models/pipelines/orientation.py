@@ -216,7 +216,7 @@ def in_png_text(kind: bytes, body: bytes) -> int | None:
     raw = _RAW_PROFILE.fullmatch(keyword)
     if keyword != _XMP_KEYWORD and raw is None:
         return None
-    text = _png_text(kind, rest)
+    text = png_text(kind, rest)
     if raw is None:
         return in_xmp(text)
     shape = _RAW_TEXT.fullmatch(text)
@@ -236,10 +236,10 @@ def in_png_property(kind: bytes, body: bytes) -> int | None:
     keyword, _, rest = body.partition(b"\0")
     if keyword.strip().lower() not in _ORIENTATION_KEYWORDS:
         return None
-    return _stated(_png_text(kind, rest).decode("ascii", "replace"))
+    return _stated(png_text(kind, rest).decode("ascii", "replace"))
 
 
-def _png_text(kind: bytes, rest: bytes) -> bytes:
+def png_text(kind: bytes, rest: bytes) -> bytes:
     """The text of a chunk, behind its keyword, decompressed."""
     packed = kind == b"zTXt"
     if kind == b"zTXt":

@@ -22,6 +22,7 @@ from models.pipelines.typed_parts import OptionalResultPart, ResultOf, ResultPar
 NO_CODE: Final = "the manifest of its model declares no code for this label"
 OTHER_SYSTEM: Final = "the plan takes no conditions from codes of {system}"
 UNKNOWN_CODE: Final = "no section of the plan knows this code"
+DRAWN: Final = "the picture is marked as made up by a model or a program: it shows no patient"
 UNUSABLE: Final = "The result that is named here holds no answer of a classifier: name another job."
 
 _Diagnosis = ResultOf("classification")
@@ -48,13 +49,17 @@ class Answered(BaseModel):
     display: str | None = None
     code: Coding | None = None
     probabilities: Mapping[str, Part] = Field(default_factory=dict)
+    synthetic: bool = False
 
     def condition(self, systems: tuple[str, ...]) -> str | None:
         """The code, if it is of one of these systems."""
-        return self.code.code if self.code is not None and self.code.system in systems else None
+        known = self.code is not None and self.code.system in systems
+        return self.code.code if self.code is not None and known and not self.synthetic else None
 
     def reason(self, systems: tuple[str, ...], *, known: bool) -> str | None:
         """Why the label is no condition of the plan; None if it is one. `known`: some section knows the code."""
+        if self.synthetic:
+            return DRAWN
         if self.code is None:
             return NO_CODE
         if self.code.system not in systems:

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from typing import Final, NamedTuple
 
@@ -18,11 +19,12 @@ from models.pipelines.image_header import (
     MOST_PARTS,
     Colour,
     ImageFile,
+    ImageRefused,
     damaged,
     truncated,
     unsupported,
 )
-from models.pipelines.orientation import agreed, in_png_property, in_png_text, in_tiff, unclear
+from models.pipelines.orientation import agreed, in_png_property, in_png_text, in_tiff, png_text, unclear
 from models.pipelines.png_colour import check_colour
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -87,6 +89,15 @@ def read_png(content: bytes) -> ImageFile:
         palette_size=palette_size,
         content=SIGNATURE + b"".join(chunk.whole for chunk in chunks if chunk.kind in _KEPT),
     )
+
+
+def texts_in(content: bytes) -> Iterator[bytes]:
+    """What the chunks of text of a PNG file say: keyword, a zero byte, and the text, but for one that cannot be read."""
+    for chunk in _chunks(content):
+        if chunk.kind in _TEXTS:
+            keyword, _, rest = chunk.body.partition(b"\0")
+            with suppress(ImageRefused):
+                yield keyword + b"\0" + png_text(chunk.kind, rest)
 
 
 def decode_png(image: ImageFile) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,18 @@ XMP: Final = (
     'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>'
     "</rdf:RDF></x:xmpmeta>"
 )
+
+
+# Of the same vocabulary: what a model or an algorithm created, alone or in part of a composite.
+_SOURCES: Final = re.compile(
+    rb"digitalsourcetype/(trainedAlgorithmicMedia|compositeWithTrainedAlgorithmicMedia|algorithmicMedia|compositeSynthetic)"
+)
+_TEXT: Final = re.compile(rb"synthetic\0\s*(true|yes|1)\s*", re.IGNORECASE)
+
+
+def is_marked(text: bytes) -> bool:
+    """Whether a text of a file's metadata says that its picture is made up; of PNG behind its keyword and a zero byte."""
+    return _SOURCES.search(text) is not None or _TEXT.fullmatch(text) is not None
 
 
 def synthetic_png(seed: int, label: str, pixels: Array, texts: Mapping[str, str]) -> Artifact:
