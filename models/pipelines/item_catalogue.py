@@ -109,17 +109,17 @@ class Catalogue:
 
     def faults(self, field: str, names: Sequence[str]) -> Iterator[FieldFault]:
         """Of a list of names that was sent as `field`: items that are withdrawn, or stand in it twice."""
-        seen: set[Hashable] = set()
+        seen: dict[Hashable, int] = {}
         for place, name in enumerate(names):
             pointer = pointer_to(field, str(place))
             for item in self.meant(name):
                 if item.withdrawn is not None:
                     detail = f"{item.display} is withdrawn: {item.withdrawn}"
                     yield FieldFault(pointer, FieldCode.NOT_ALLOWED, detail)
-            if (same := self.same(name)) in seen:
-                detail = f"This item stands in {field} twice, perhaps by another name: send it once."
+            if (first := seen.setdefault(self.same(name), place)) != place:
+                twin = pointer_to(field, str(first))
+                detail = f"This item stands in {field} twice, at {twin} too, perhaps by another name: send it once."
                 yield FieldFault(pointer, FieldCode.DOUBLED, detail)
-            seen.add(same)
 
     def same(self, name: str) -> Hashable:
         """Equal for names that mean the same items. A code stands for itself: other systems have several for one item."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from service.cli.batches.work import Work
     from service.cli.client import ApiClient, Json
     from service.cli.output import Output
+
+
+NO_BATCH: Final = "model_has_parts"  # of a problem: no other file or command makes a batch of this model
 
 
 @click.command("submit")
@@ -103,8 +106,8 @@ def _accepted(
         raise AnswerLost(
             f"{lost.detail} Repeat the command {repeat}: what was stored is not stored twice."
         ) from None
-    except ApiProblem:
-        if uploaded:
+    except ApiProblem as refused:
+        if uploaded and refused.code != NO_BATCH:
             out.note(f"The file is uploaded. To use it, correct the command and give {again}.")
         raise
 

@@ -176,8 +176,8 @@ def check_gains(found: Sequence[Gain]) -> None:
         Fault(
             f"metrics: {each.name}",
             "refit_loses",
-            f"it changes from {each.parent} to {each.refit}, a loss whose interval leaves no doubt: keep the parent, or give "
-            "more rows",
+            f"it changes from {each.parent} to {each.refit}, a loss whose interval leaves no doubt. If the parent was trained "
+            "on held-out rows, every refit looks worse: hold out others. Otherwise keep the parent, or give more rows",
         )
         for each in found
         if each.is_loss

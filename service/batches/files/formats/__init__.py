@@ -26,7 +26,10 @@ ARCHIVES = frozenset((BatchFormat.ZIP, BatchFormat.TAR))
 def wanted_of(pipeline: Pipeline, **options: Any) -> Wanted:
     """What a pipeline wants of a file, and the caller's options (see Wanted). Raises FileRefused where no file can give it."""
     if pipeline.parts:
-        words = f"The model's input has parts that no file gives ({', '.join(pipeline.parts)}): submit its cases as jobs."
+        words = (
+            f"No batch can hold cases of this model: no file gives {', '.join(pipeline.parts)} of its input. Submit each "
+            "case as a job: POST /v1/jobs or /v1/jobs/bulk, or `medqueue submit`."
+        )
         raise FileRefused(FileProblem.MODEL_HAS_PARTS, words)
     if isinstance(pipeline, FilePipeline):
         return Wanted(**options)

@@ -188,6 +188,18 @@ def test_a_refused_batch_ends_with_4_and_says_how_to_use_the_upload_again(
     assert f"upload:{ID} in place of the file, --format csv" in written
 
 
+def test_of_a_model_that_no_batch_can_hold_the_upload_is_of_no_use(
+    api: Api, medqueue: Run, ward: str, capsys: Captured
+) -> None:
+    api.on("POST /v1/uploads", {"id": ID}, status=201)
+    refusal = {"code": "model_has_parts", "detail": "No batch can hold cases of this model."}
+    api.on("POST /v1/batches", refusal, status=422)
+    assert medqueue("submit", ward, "--model", "treatment-plan-recommender") != 0
+    written = capsys.readouterr().err
+    assert "No batch can hold cases of this model." in written
+    assert "upload:" not in written
+
+
 def test_a_lost_answer_is_asked_for_once_more_under_the_same_key(api: Api, medqueue: Run) -> None:
     api.on("POST /v1/batches", httpx.ReadError("gone"), view("validating", 0))
     assert medqueue("submit", "s3://w/x.csv", "--model", "m") == 0

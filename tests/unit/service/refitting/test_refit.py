@@ -148,6 +148,7 @@ def test_a_refit_that_is_worse_beyond_its_interval_is_not_made(
     with pytest.raises(BundleRefused) as caught:
         refitted(ask(data, apart=elsewhere))
     assert {fault.code for fault in caught.value.faults} == {"refit_loses"}
+    assert all("trained on held-out rows" in fault.detail for fault in caught.value.faults)
     assert "metrics: Brier score" in {fault.place for fault in caught.value.faults}
     assert not (tmp_path / "refit").exists()
 
