@@ -47,7 +47,7 @@ WITH live AS MATERIALIZED (
         SELECT FROM model_version AS version WHERE (%(scorable)b::uuid[] IS NULL OR id = ANY (%(scorable)b::uuid[]))
             AND coalesce(
             (SELECT true FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt = 0
-             ORDER BY rank_at, id LIMIT 1),
+             ORDER BY tenant_id, rank_at, id LIMIT 1),
             (SELECT true FROM job WHERE model_version_id = version.id AND state = 'queued' AND attempt > 0
                 AND available_at <= now() ORDER BY available_at LIMIT 1), false)
     )
