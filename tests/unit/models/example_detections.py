@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -13,6 +12,7 @@ from models.manifest import MODEL
 from models.pipelines import Answer, Array, Case, load_pipeline
 from tests.unit.models.example_bundles import manifest
 from tests.unit.models.example_images import gradient, png
+from tests.unit.models.schemas import assert_fits
 
 GRAPH = (40, 80)  # height and width that the graph takes
 LABELS = [
@@ -71,7 +71,7 @@ def scored(
     cases = [Case(told.encode(file), chosen) for file in files]
     found: list[Answer] = told.open(Path()).score(run, cases)
     for each in found:
-        jsonschema.validate(each.result, told.result_schema())
+        assert_fits(each.result, told.result_schema())
     return found
 
 

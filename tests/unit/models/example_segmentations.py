@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jsonschema
 import numpy as np
 
 from models.pipelines import Array, Artifact, Case, load_pipeline
@@ -11,6 +10,7 @@ from models.pipelines.artifacts import answer_fault
 from models.pipelines.image_segmentation import ImageSegmentation
 from tests.unit.models.example_bundles import manifest
 from tests.unit.models.example_images import Pixels
+from tests.unit.models.schemas import assert_fits
 
 Graph = Callable[[Mapping[str, Array], str], Mapping[str, Array]]
 
@@ -48,7 +48,7 @@ def scored(
     cases = [Case(pipeline.encode(file), told) for file in files]
     answers = pipeline.open(None).score(run, cases)  # type: ignore[arg-type]  # it reads no file
     for answer in answers:
-        jsonschema.validate(answer.result, pipeline.result_schema())
+        assert_fits(answer.result, pipeline.result_schema())
         assert answer_fault(answer) is None
     return [Segmented(*answer) for answer in answers]
 

@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,6 +21,7 @@ from models.pipelines.synthetic_marks import XMP_KEYWORD, synthetic_png
 from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import manifest
 from tests.unit.models.example_generator import write_image_generator
+from tests.unit.models.schemas import assert_fits
 
 Wanted = Mapping[str, Any]
 NOISE_OF_SEVEN = [-0.4586592, -1.2938583, 0.2517836, 0.8746514]
@@ -46,7 +46,7 @@ def drawn(pipeline: ImageGeneration, *wanted: Wanted, **options: Any) -> list[An
     told = pipeline.check_options(options)
     answers = pipeline.open(None).score(stripes, [Case(pipeline.encode(each), told) for each in wanted])  # type: ignore[arg-type]  # it reads no file
     for answer in answers:
-        jsonschema.validate(answer.result, pipeline.result_schema())
+        assert_fits(answer.result, pipeline.result_schema())
         assert answer_fault(answer) is None
     return answers
 

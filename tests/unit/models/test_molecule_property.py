@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import onnx
 import pytest
@@ -32,6 +31,7 @@ from models.pipelines import (
 from models.pipelines.molecule_property import MoleculeProperty
 from service.bootstrap import ExtraNotInstalled, publish_folder
 from tests.unit.models.example_bundles import MOLECULES, manifest, manifest_table, toml
+from tests.unit.models.schemas import assert_fits
 
 pytest.importorskip("rdkit", reason="the extra `chem` is not installed")
 
@@ -94,7 +94,7 @@ def answers(
 
 def result(folder: Path, smiles: str, run: Run = by_weight) -> Any:
     [answer] = answers(folder, smiles, run=run)
-    jsonschema.validate(answer.result, pipeline().result_schema())
+    assert_fits(answer.result, pipeline().result_schema())
     return answer.result
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,6 +35,7 @@ from tests.unit.models.example_recommender import (
     recommender,
     write_recommender,
 )
+from tests.unit.models.schemas import assert_fits
 
 PIPELINE = recommender()
 
@@ -44,7 +44,7 @@ def answers(*inputs: Mapping[str, Any], run: Run = linear, **options: Any) -> li
     cases = [Case(PIPELINE.encode(each), PIPELINE.check_options(options)) for each in inputs]
     found = [answer.result for answer in PIPELINE.open(Path()).score(run, cases)]
     for each in found:
-        jsonschema.validate(each, PIPELINE.result_schema())
+        assert_fits(each, PIPELINE.result_schema())
     return found
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from models.manifest import ManifestInvalid
 from models.pipelines import Array, Case, InputRejected, PredictionInvalid, SinglePassPipeline
 from models.pipelines.schema_columns import result_columns, result_fields
 from tests.unit.models.example_bundles import FEATURES, manifest, single_pass
+from tests.unit.models.schemas import assert_fits
 from tests.unit.models.test_written_values import SEX
 
 INTERVAL = {"coverage": 0.9, "measured": 0.91, "method": "CV+", "source": "made up for tests"}
@@ -46,14 +46,14 @@ def outputs(**changes: list[float]) -> dict[str, Array]:
 def test_the_graphs_numbers_become_a_value_with_unit_code_and_interval() -> None:
     answer, _ = pipeline().postprocess(outputs(), 2)
     assert answer == ANSWER
-    jsonschema.validate(answer, pipeline().result_schema())
+    assert_fits(answer, pipeline().result_schema())
 
 
 def test_an_input_unlike_the_training_data_gets_neither_value_nor_interval() -> None:
     _, answer = pipeline().postprocess(outputs(), 2)
     assert (answer["value"], answer["interval"], answer["abstained"]) == (None, None, True)
     assert answer["abstain_reason"] == "unlike the data that the model was trained on"
-    jsonschema.validate(answer, pipeline().result_schema())
+    assert_fits(answer, pipeline().result_schema())
 
 
 def test_one_half_width_makes_every_interval() -> None:
@@ -72,7 +72,7 @@ def test_an_interval_is_cut_at_the_range_that_the_manifest_gives() -> None:
     assert (first["value"], first["range"]) == (5.0, {"minimum": 4.5, "maximum": 5.5})
     beyond, _ = model.postprocess(outputs(value=[6.0, 6.0]), 2)
     assert beyond["interval"] == {"lower": 4.5, "upper": 6.0, "coverage": 0.9}  # it holds the value
-    jsonschema.validate(beyond, model.result_schema())
+    assert_fits(beyond, model.result_schema())
 
 
 def test_a_range_goes_up() -> None:
@@ -127,7 +127,7 @@ def test_an_answer_tells_which_optional_fields_were_absent() -> None:
     answers = [each.result for each in model.open(Path()).score(run, [Case(model.encode(i)) for i in inputs])]
     assert [answer["missing"] for answer in answers] == [["age"], []]
     for answer in answers:
-        jsonschema.validate(answer, model.result_schema())
+        assert_fits(answer, model.result_schema())
     assert {field.name: field.kind for field in result_fields(model.result_schema())}["missing"] == "json"
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ from models.pipelines import Array, Case, InputRejected, PredictionInvalid, load
 from models.pipelines.tensor import FLOATS, INTEGERS, Tensors
 from models.signature import Signature, Tensor
 from tests.unit.models.example_bundles import manifest_table
+from tests.unit.models.schemas import assert_fits
 
 PAIR = {"name": "pair", "shape": [2], "unit": "mm", "title": "A pair", "minimum": -100.0, "maximum": 100.0}
 WORDS = {"name": "words", "dtype": "int64", "shape": [-1]}
@@ -207,8 +207,8 @@ def test_results_fit_their_schema_and_inputs_theirs() -> None:
         "type": "tensor",
         "outputs": {"total": 1.0, "boxes": [[0, 1, 2, 3], [4, 5, 6, 7]]},
     }
-    jsonschema.validate(answer.result, made.result_schema())
-    jsonschema.validate(value, made.input_schema())
+    assert_fits(answer.result, made.result_schema())
+    assert_fits(value, made.input_schema())
     schema: Any = made.input_schema()
     assert (schema["properties"]["pair"]["unit"], schema["properties"]["pair"]["title"]) == ("mm", "A pair")
     for example in schema["examples"]:

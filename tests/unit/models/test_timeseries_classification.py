@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from models.manifest import ManifestInvalid
 from models.pipelines import Array, Case, InputRejected, load_pipeline
 from models.pipelines.timeseries_classification import STATISTICS, TimeseriesClassification
 from tests.unit.models.example_bundles import OWN, manifest
+from tests.unit.models.schemas import assert_fits
 
 Row = tuple[str, str, float]
 
@@ -222,7 +222,7 @@ def test_decimals_tell_another_unit_together_with_a_median_alone() -> None:
 def answer(*rows: Row, **parameters: Any) -> dict[str, Any]:
     made = pipeline(**parameters)
     [found] = made.open(None).score(by_mean, [Case(made.encode(series(*rows)))])  # type: ignore[arg-type]  # it opens no file
-    jsonschema.validate(found.result, made.result_schema())
+    assert_fits(found.result, made.result_schema())
     return dict(found.result)
 
 
@@ -314,7 +314,7 @@ def test_an_answer_tells_of_which_parameters_no_value_is_known() -> None:
     answers = [each.result for each in made.open(None).score(by_mean, cases)]  # type: ignore[arg-type]  # it opens no file
     assert [answer["missing"] for answer in answers] == [["Temp"], []]
     for answer in answers:
-        jsonschema.validate(answer, made.result_schema())
+        assert_fits(answer, made.result_schema())
 
 
 @pytest.mark.parametrize(

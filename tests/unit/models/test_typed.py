@@ -35,6 +35,7 @@ from models.pipelines.typed import (
     TypedResult,
 )
 from tests.unit.models.example_bundles import manifest_table
+from tests.unit.models.schemas import assert_fits
 
 
 class Parameters(ManifestTable):
@@ -328,7 +329,7 @@ def test_cases_are_scored_with_their_input_and_options_typed() -> None:
     assert second.result == {"type": "echo", "length": 30.0, "top": 3}
     assert second.artifacts == (Artifact("note.txt", "text/plain", b"long"),)
     for each in (first, second):
-        jsonschema.validate(each.result, ECHO.result_schema())
+        assert_fits(each.result, ECHO.result_schema())
 
 
 def test_a_result_that_does_not_fit_its_type_is_no_prediction() -> None:

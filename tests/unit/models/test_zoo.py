@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +26,7 @@ from models.pipelines.registry import NEEDING_EXTRAS
 from models.sandbox import CpuRun
 from service.catalog import PublishedModel
 from service.cli import model_tables
+from tests.unit.models.schemas import assert_fits
 
 ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
 RUN = CpuRun()
@@ -139,20 +139,13 @@ def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> No
         for name, part in pipeline.parts.items()
         if part.kind is PartKind.RESULT
     }
-    fits_input, fits_result = map(checking, (pipeline.input_schema(), pipeline.result_schema()))
+    takes, answers = pipeline.input_schema(), pipeline.result_schema()
     for case in bundle.golden:
         sent = (
             {name: results.get(name, value) for name, value in case.input.items()} if results else case.input
         )
-        fits_input.validate(sent)
-        fits_result.validate({name: value for name, value in case.expected.items() if name != LISTING})
-
-
-def checking(schema: dict[str, Any]) -> jsonschema.protocols.Validator:
-    """What checks values against a schema, which must be one."""
-    kind = jsonschema.validators.validator_for(schema)
-    kind.check_schema(schema)
-    return kind(schema)
+        assert_fits(sent, takes)
+        assert_fits({name: value for name, value in case.expected.items() if name != LISTING}, answers)
 
 
 @ZOO
