@@ -34,6 +34,7 @@ WAVES = {
 }
 PAUSE = {"n": 1.0, "s": 1.05, "v": 1.35, "f": 1.02}  # of the interval after a beat, in usual intervals
 EARLY = {"n": 1.0, "s": 0.68, "v": 0.65, "f": 0.98}  # of the interval before it
+REACH = 12  # widths: what a wave adds beyond is below 1e-31 mV
 
 
 def recording(
@@ -54,9 +55,11 @@ def recording(
     samples = noise_mv * chance.standard_normal(len(clock)) + 0.05 * np.sin(2 * np.pi * 0.25 * clock)
     for time, beat in zip(times, beats, strict=True):
         for after, height, width in WAVES[beat]:
-            samples += (
+            first, last = (int((time + after + sign * REACH * width) * rate) for sign in (-1, 1))
+            near = slice(max(first, 0), max(last, 0) + 1)
+            samples[near] += (
                 height
                 * (1 + 0.03 * chance.standard_normal())
-                * np.exp(-(((clock - time - after) / width) ** 2) / 2)
+                * np.exp(-(((clock[near] - time - after) / width) ** 2) / 2)
             )
     return samples, [round(time * rate) for time in times]
