@@ -111,7 +111,7 @@ def test_a_batch_of_such_a_model_is_refused_with_what_to_do(http: httpx.Client) 
     content = b'{"custom_id": "1", "input": {"age": 61}}\n'
     wanted = nights.body(nights.upload(http, content), "ndjson", model=NAME)
     problem = assert_problem(http.post(nights.BATCHES, json=wanted), 422, "model_has_parts")
-    assert "submit its cases as jobs" in problem["detail"]
+    assert "Submit each case as a job" in problem["detail"]
     assert problem["errors"][0]["pointer"] == "/model"
 
 
