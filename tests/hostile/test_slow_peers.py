@@ -24,7 +24,7 @@ from tests.integration.api_processes import Api, running_api
 
 PICTURE_BYTES = 32 * 2**20
 REQUESTS = 40
-PROBE_WITHIN_S = 0.2
+BUSY_S = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +140,9 @@ def submits(api: Api, key: str) -> Callable[[], int]:
 def test_another_tenant_submits_and_probes_are_answered(
     api: Api, quiet_key: str, loud_keys: list[str], picture: str, attack: str
 ) -> None:
-    submit = submits(api, quiet_key)
-    before_s = p95_s(submit, 202)
+    """Each takes at most three times as long as without the attack, or what a busy machine may add."""
+    submit, probe = submits(api, quiet_key), lambda: api.get("/healthz")[0]
+    before_s, probed_s = p95_s(submit, 202), p95_s(probe, 200)
     with ExitStack() as stack:
         if attack in {"unread", "all"}:
             unread(api, picture, 64, stack)
@@ -150,9 +151,8 @@ def test_another_tenant_submits_and_probes_are_answered(
         if attack in {"idle", "all"}:
             idle(api, 4000, stack)
         time.sleep(1)
-        assert p95_s(lambda: api.get("/healthz")[0], 200) < PROBE_WITHIN_S
-        during_s = p95_s(submit, 202)
-        assert during_s < max(3 * before_s, 0.1), (before_s, during_s)
+        assert p95_s(probe, 200) < max(3 * probed_s, BUSY_S)
+        assert p95_s(submit, 202) < max(3 * before_s, BUSY_S)
         assert api.get("/readyz")[0] == 200
     assert api.get("/v1/models")[0] == 200
 

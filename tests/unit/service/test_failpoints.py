@@ -71,7 +71,7 @@ def test_a_token_lets_a_process_stand_still_until_it_is_continued(tmp_path: Path
 
 
 def test_off_a_point_costs_next_to_nothing() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(100_000):
         failpoints.reach(Point.RUN_BEFORE)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
