@@ -17,6 +17,7 @@ from service.api.batches import schedules as batch_schedules
 from service.api.http import openapi, problems
 from service.api.http.auth import Authenticator
 from service.api.http.bodies import Bodies
+from service.api.http.downloads import Downloads
 from service.api.http.places import Places
 from service.api.http.request_ids import RequestIds
 from service.api.jobs import artifacts as job_artifacts
@@ -105,6 +106,7 @@ def create_api(settings: Settings) -> Api:
             limit_bytes=settings.max_body_bytes,
         ),
         receivers=receivers,
+        downloads=Downloads(max(1, settings.api_threads // 4)),
     )
     listener = EndedListener(settings.redis_url, waiting.ended)
     waiting.hears = lambda: listener.hears

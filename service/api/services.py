@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from service.api.http.auth import Authenticator
 from service.api.http.bodies import Bodies
+from service.api.http.downloads import Downloads
 from service.batches.roots import Roots
 from service.catalog import Catalog
 from service.config import Settings
@@ -32,3 +33,4 @@ class Services:
     waiting: Waiting
     bodies: Bodies
     receivers: Receivers
+    downloads: Downloads

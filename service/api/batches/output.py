@@ -106,12 +106,12 @@ def respond(services: Services, batch_id: UUID, kind: OutputKind) -> Response:
     asked = _Asked(services, principal, batch_id, kind, stored, BatchRequest.from_json(opened))
     table = stored.results if kind is OutputKind.RESULTS else stored.errors
     if table is not None:
-        return _whole(asked, table)
+        return services.downloads.held(principal, lambda: _whole(asked, table))
     if stored.state not in ENDED_BATCH_STATES:
         raise OutputNotReady
     if not partial:
         raise OutputIncomplete
-    return _partial(asked)
+    return services.downloads.held(principal, lambda: _partial(asked))
 
 
 def _whole(asked: _Asked, table: dict[str, Any]) -> Response:

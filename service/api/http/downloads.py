@@ -1,12 +1,19 @@
-"""A stored file as an answer: whole or a range, with a strong entity tag. Readings are recorded before the first byte."""
+"""A stored file as an answer: whole or a range, with a strong entity tag. Readings are recorded before the first byte.
+
+A reader holds some megabytes of the file, so tenants share fewer places for files than for other requests.
+"""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Response, request
 
+from service.accounts import Principal
 from service.api.http.ranges import ByteRange, wanted_range
+from service.errors import TenantBusy
+from service.shares import Shares
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,30 @@ def file_headers(name: str, media_type: str) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-cache",
     }
+
+
+class Downloads:
+    """Files being read: at most `places` at a time."""
+
+    def __init__(self, places: int) -> None:
+        self._shares = Shares(places, multiple=3)
+
+    def held(self, principal: Principal, answer: Callable[[], Response]) -> Response:
+        """The answer, which holds a place of the caller's tenant until its last byte. Raises TenantBusy."""
+        if not self._shares.take(principal.tenant_id):
+            raise TenantBusy(
+                "The tenant reads as many files as it may at once. Try again once others are read."
+            )
+        try:
+            response = answer()
+        except BaseException:
+            self._shares.leave(principal.tenant_id)
+            raise
+        if response.is_streamed:
+            response.call_on_close(partial(self._shares.leave, principal.tenant_id))
+        else:
+            self._shares.leave(principal.tenant_id)
+        return response
 
 
 def respond(

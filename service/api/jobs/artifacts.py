@@ -8,8 +8,7 @@ from flask import Blueprint, Response
 
 from service.accounts import Scope
 from service.api.http import parameters
-from service.api.http.downloads import StoredFile
-from service.api.http.downloads import respond as respond_with
+from service.api.http.downloads import StoredFile, respond
 from service.api.http.operations import operation
 from service.api.http.requests import NoQuery, query_as
 from service.api.services import Services
@@ -37,9 +36,10 @@ def blueprint(services: Services) -> Blueprint:
         query_as(NoQuery)
         desk = services.desk
         found = desk.artifact(principal, job_id, name)
-        return respond_with(
-            StoredFile(found.name, found.media_type, found.size_bytes, found.sha256),
-            lambda detail: _reader(desk.open_artifact(principal, found, detail)),
+        file = StoredFile(found.name, found.media_type, found.size_bytes, found.sha256)
+        return services.downloads.held(
+            principal,
+            lambda: respond(file, lambda detail: _reader(desk.open_artifact(principal, found, detail))),
         )
 
     return routes
