@@ -90,7 +90,7 @@ def create_api(settings: Settings) -> Api:
         uploads=uploads,
         blobs=blobs,
         gate=gate,
-        auth=Authenticator(database, keyring, cache_s=settings.cache_s, places=settings.api_threads),
+        auth=Authenticator(database, keyring, cache_s=settings.cache_s),
         desk=desk_over(
             settings,
             database,
@@ -161,7 +161,6 @@ def flask_app(services: Services) -> Flask:
     app.before_request(_start_clock)
     app.before_request(partial(_refuse_without_key, services.gate))
     app.after_request(_count)
-    app.after_request(services.auth.answered)
     app.wsgi_app = RequestIds(Places(app.wsgi_app, services.settings.api_threads))  # type: ignore[method-assign]
     return app
 

@@ -173,7 +173,7 @@ class BodyTooLarge(ServiceError):
 
 
 class TenantBusy(ServiceError):
-    """The tenant has as many requests open as it may have at once. Nothing was accepted; try again once others have ended."""
+    """The tenant sends or reads as much as it may at once. Nothing was accepted; try again once other requests have ended."""
 
     code = "tenant_busy"
 

@@ -1,33 +1,23 @@
-"""Who is calling: authenticates the bearer key of a request, and caches what was found for a moment.
-
-A request whose caller is known holds one of the places that tenants share until it is answered, a streamed answer until its
-last byte: a tenant whose readers or senders are slow keeps others neither from submits nor from reading.
-"""
+"""Who is calling: authenticates the bearer key of a request, and caches what was found for a moment."""
 
 import hashlib
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 
-from flask import Response, g, request
+from flask import request
 
 from service import accounts
 from service.accounts import Principal, Scope
 from service.crypto import Keyring
 from service.db import Database
-from service.errors import KeyInvalid, KeyMissing, TenantBusy
-from service.shares import Shares
+from service.errors import KeyInvalid, KeyMissing
 
 REMEMBERED = 4096
-PLACE = "tenant_place"  # in what Flask keeps of a request
 
 
 class Authenticator:
-    """Turns the Authorization header into a Principal. What a key is, good or bad, is remembered for `cache_s`.
-
-    At most `places` requests of all tenants together are under way.
-    """
+    """Turns the Authorization header into a Principal. What a key is, good or bad, is remembered for `cache_s`."""
 
     def __init__(
         self,
@@ -35,7 +25,6 @@ class Authenticator:
         keyring: Keyring,
         *,
         cache_s: float,
-        places: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -44,10 +33,9 @@ class Authenticator:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[bytes, tuple[float, Principal | None]] = {}
-        self._shares = Shares(places, multiple=3)
 
     def principal(self, scope: Scope) -> Principal:
-        """The caller of this request. Raises KeyMissing, KeyInvalid, ScopeMissing or TenantBusy."""
+        """The caller of this request. Raises KeyMissing, KeyInvalid or ScopeMissing."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if not token:
             raise KeyMissing
@@ -55,20 +43,7 @@ class Authenticator:
             raise KeyInvalid
         found = self._of_token(token.strip())
         found.require(scope)
-        if PLACE not in g:
-            if not self._shares.take(found.tenant_id):
-                raise TenantBusy
-            setattr(g, PLACE, found.tenant_id)
         return found
-
-    def answered(self, response: Response) -> Response:
-        """Give the place of this request back, after the last byte if its answer is streamed."""
-        tenant_id = g.get(PLACE)
-        if tenant_id is not None and response.is_streamed:
-            response.call_on_close(partial(self._shares.leave, tenant_id))
-        elif tenant_id is not None:
-            self._shares.leave(tenant_id)
-        return response
 
     def _of_token(self, token: str) -> Principal:
         digest, now = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest(), self._clock()
