@@ -23,10 +23,13 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 VALUES = {word: value for value, word in enumerate(ONES)} | {
     word: 10 * value for value, word in enumerate(TENS, 2)
 }
+_YEAR: Final = re.compile(
+    rf"\b(nineteen|twenty|two thousand(?: and)?) ({'|'.join(VALUES)})\b(?: ({'|'.join(ONES[1:10])})\b)?"
+)
 
 
 def numbers_of(text: str) -> set[str]:
-    """The numbers of a text, in digits: those up to 99 also where they are written in words."""
+    """The numbers of a text, in digits: those up to 99 and years also where they are written in words."""
     found, words = set[str](), re.findall(r"[a-z]+|\d+", text.lower())
     for word, behind in zip_longest(words, words[1:], fillvalue=""):
         if word.isdecimal():
@@ -35,6 +38,16 @@ def numbers_of(text: str) -> set[str]:
             found.add(str(VALUES[word]))
             if VALUES[word] >= 20 and 0 < VALUES.get(behind, 0) < 10:
                 found.add(str(VALUES[word] + VALUES[behind]))
+    return found | _years(" ".join(words))
+
+
+def _years(text: str) -> set[str]:
+    """Years in words: `nineteen eighty four`, `twenty twelve`, `two thousand and eight`."""
+    found = set[str]()
+    for century, tens, ones in _YEAR.findall(text):
+        year = VALUES[tens] + (VALUES.get(ones, 0) if VALUES[tens] >= 20 else 0)
+        if year >= 10 or century.startswith("two"):  # not twenty six
+            found.add(str({"nineteen": 1900}.get(century, 2000) + year))
     return found
 
 

@@ -6,6 +6,7 @@ Their tensors have the names of Optimum's exports. The decoder's cache holds how
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import onnx
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.training.encoders import padded
-from models.training.export import export, parity, save
+from models.training.export import OPSET, parity, save
 from models.training.note_writing import Planner
 from models.variants.eight_bits import with_int8_weights
 
@@ -80,7 +81,7 @@ def write_graphs(folder: Path, planner: Planner, dialogues: Sequence[Sequence[in
     )
     with torch.no_grad():
         plans = planner(ids, mask)
-    decoder_graph = PlanDecoder(len(planner.wording.continues))
+    decoder_graph = PlanDecoder(planner.wording.vocabulary)
     rows = len(dialogues)
     key = torch.zeros(rows, 1, 3, 1)
     key[:, 0, 2, 0] = 1
@@ -97,6 +98,24 @@ def write_graphs(folder: Path, planner: Planner, dialogues: Sequence[Sequence[in
     return max(gap, _written(folder / "decoder.onnx", decoder_graph, feeds, names, dynamic))
 
 
+def traced(
+    model: nn.Module,
+    feeds: Mapping[str, Tensor],
+    path: Path,
+    names: Sequence[str],
+    dynamic: Sequence[Mapping[int, str]],
+) -> None:
+    """Write a model as it runs on an example: the rules are thousands of small steps, whose shapes another way of exporting
+    reasons about for minutes. Dimensions of one name are equal, which is not checked here."""
+    out = BytesIO()
+    torch.onnx.export(
+        model.eval(), tuple(feeds.values()), out, input_names=list(feeds), output_names=list(names),
+        dynamic_axes={name: dict(each) for name, each in zip(feeds, dynamic, strict=True)},
+        dynamo=False, opset_version=OPSET, do_constant_folding=False,
+    )  # fmt: skip
+    save(onnx.load_from_string(out.getvalue()), path)
+
+
 def _written(
     path: Path,
     model: nn.Module,
@@ -104,7 +123,7 @@ def _written(
     names: Sequence[str],
     dynamic: Sequence[Mapping[int, str]],
 ) -> float:
-    export(model, tuple(feeds.values()), path, inputs=list(feeds), outputs=names, dynamic=dynamic)
+    traced(model, feeds, path, names, dynamic)
     with torch.no_grad():
         given = model(*feeds.values())
     every = given if isinstance(given, tuple) else (given,)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.training.made_up import ONES, TENS
+from models.training.spoken_numbers import ODD_NUMBER, ODD_SIGN, digit_rules
 
 POINT: Final = "\u00b7"  # what the point of a decimal is read as
+ODD: Final = "\u00a7"  # what a number is read as that is not plain, as `.25`, `-2.5` and `<3`
 COMMON: Final = frozenset(
     re.findall(
         r"\S+",
@@ -29,25 +30,24 @@ COMMON: Final = frozenset(
 
 
 def note_tokenizer(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A `tokenizer.json` of word pieces in small letters that reads numbers from 2 to 99 as digits, and writes sentences.
+    """A `tokenizer.json` of word pieces in small letters that reads numbers as `spoken_numbers` says, and writes sentences.
 
-    "Thirty two" and "thirty-two" are read as "32"; "one" stays, as it is seldom a number. The point of "7.5" is read as another
-    mark than the end of a sentence.
+    "Thirty two" and "thirty-two" are read as "32". The point of "7.5" is read as another mark than the end of a sentence,
+    and a number that is not plain as a mark, of whose sentence nothing may be kept.
     """
-    rules = [
-        *((f"{ten}[ -]{one}", 10 * tens + ones) for tens, ten in enumerate(TENS, 2) for ones, one in enumerate(ONES[1:10], 1)),
-        *((ten, 10 * tens) for tens, ten in enumerate(TENS, 2)),
-        *((one, ones) for ones, one in enumerate(ONES[2:], 2)),
-    ]  # fmt: skip
-    numbers = [_replace(rf"(?i)\b{words}\b", str(number)) for words, number in rules]
+    numbers = [_replace(pattern, content) for pattern, content in digit_rules()]
     capitals = [_replace(f"(?<=^|[.] ){letter}", letter.upper()) for letter in string.ascii_lowercase]
     marks = [_replace(f" ?{mark} ?", mark) for mark in ("-", "/", "'")]
-    marks += [_replace(f" ?{POINT} ?", "."), _replace(r"\bi\b", "I")]
+    marks += [_replace(f" ?{POINT} ?", "."), _replace(r"\bi\b", "I"), _replace(r"(?<=\d) : (?=\d)", ":")]
     quotes = [_replace("[\u2018\u2019]", "'")]
+    odd = [_replace(pattern, f" {ODD} ") for pattern in (ODD_NUMBER, ODD_SIGN)]
     points = [_replace(r"(?<=\d)\.(?=\d)", POINT), _replace(r"(?<=\d),(?=\d{3})", "")]
     return {
         **table,
-        "normalizer": {"type": "Sequence", "normalizers": [*quotes, *points, *numbers, table["normalizer"]]},
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [*quotes, *odd, *points, *numbers, table["normalizer"]],
+        },
         "decoder": {
             "type": "Sequence",
             "decoders": [table["decoder"], {"type": "Fuse"}, *marks, *capitals],

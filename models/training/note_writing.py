@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's usual name
 
 from models.training.encoders import Encoder, mean_state, padded
-from models.training.note_plans import CLAUSE_ENDS, Turns, Wording, ahead, behind
+from models.training.note_plans import Wording
+from models.training.note_tensors import ahead, behind
+from models.training.note_words import CLAUSE_ENDS, Turns
 
 HIDDEN = 128  # of the network that estimates a word's chance
 PENALTY = 1000.0  # of the regression of a note's length
@@ -101,7 +103,7 @@ class Planner(nn.Module):
 
     def features(self, ids: Tensor, mask: Tensor, states: Tensor) -> Features:
         """The features of a dialogue whose encoder gives these states."""
-        turns = self.wording.turns(ids)
+        turns = self.wording.turns(ids)  # of names of one piece, by which it was fitted
         first, ends = ~self.wording.continues[ids], self.wording.any_of(ids, CLAUSE_ENDS)
         around = self.surroundings(states, mask, first, ends, turns)
         seen = torch.where(
@@ -116,7 +118,7 @@ class Planner(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         found = self.features(ids, mask, self.encoder(ids, mask))
         chance = torch.sigmoid(self.chance(found.around)[..., 0])
-        length = self.longer * torch.expm1(self.length(found.whole)[:, 0].clamp(min=0.1, max=6.0))
+        length = self.longer * (torch.exp(self.length(found.whole)[:, 0].clamp(min=0.1, max=6.0)) - 1)
         plan = self.wording(ids, mask, chance, length)
         return torch.stack([plan.ids.float(), plan.sure], 2)
 

@@ -41,11 +41,14 @@ from models.training.encoders import (
     with_four_bits,
     write_tokenizer,
 )
+from models.training.foreign_dialogues import dialogues as foreign_dialogues
 from models.training.linear_heads import states_of
 from models.training.made_up import drugs_of, numbers_of
+from models.training.note_denials import RULED
+from models.training.note_faults import faults_of
 from models.training.note_graphs import write_graphs
 from models.training.note_plans import Wording
-from models.training.note_texts import POINT, kept_by_people, mean_interval, note_tokenizer
+from models.training.note_texts import ODD, POINT, kept_by_people, mean_interval, note_tokenizer
 from models.training.note_writing import Examples, Planner, Surroundings, fit
 from models.training.rouge import rouge_1, rouge_2, words_of
 from models.training.wheels import minilm
@@ -86,6 +89,8 @@ def train(data: Path) -> None:
         "longer": planner.longer,
         "seed": SEED,
     }
+    report["other_languages"] = len(foreign_dialogues())
+    report["read_as_other_languages"] = not_english(planner, tokenizer, [row.dialogue for row in held_out])
     foreign = [text[:FOREIGN_CHARACTERS] for text in answers(data, 20, FOREIGN)]
     report |= measured(tokenizer, known, apart, held_out, foreign)
     known_tokens = tokenizer.get_vocab_size()
@@ -94,6 +99,15 @@ def train(data: Path) -> None:
     write_report(HERE, report, **texts, **ends)
     notes = [each.split("\n", 1) for each in DIALOGUES.strip().removeprefix("# ").split("\n\n# ")]
     write_golden(HERE, [(note, {"dialogue": dialogue}) for note, dialogue in notes])
+
+
+def not_english(planner: Planner, tokenizer: Tokenizer, dialogues: Sequence[str]) -> float:
+    """The share of dialogues of which nothing is kept because too few of their words are English."""
+    wording, found = planner.wording, list[bool]()
+    for dialogue in dialogues:
+        ids, mask = padded([tokenizer.encode(dialogue).ids[:MAX_TOKENS]])
+        found.append(bool(wording.is_english(ids, mask, wording.turns(ids))[0]))
+    return 1 - float(np.mean(found))
 
 
 def planned(planner: Planner, tokenizer: Tokenizer, rows: Sequence[Row], longer: float) -> float:
@@ -113,13 +127,14 @@ def planned(planner: Planner, tokenizer: Tokenizer, rows: Sequence[Row], longer:
 
 def trained(rows: Sequence[Row], others: Sequence[str]) -> tuple[Planner, Tokenizer]:
     """The model, fitted to `rows`, and its tokenizer, which knows the frequent words of `others`, too."""
-    source = minilm()
-    source = replace(source, tokenizer=note_tokenizer(source.tokenizer))
-    letters = string.printable + POINT
+    plain = minilm()
+    source = replace(plain, tokenizer=note_tokenizer(plain.tokenizer))
+    letters = string.printable + POINT + ODD
     vocabulary = sorted(
         {
             *vocabulary_of(source, [text for row in rows for text in row], least=1, letters=letters),
             *vocabulary_of(source, others, least=3, letters=letters),
+            *vocabulary_of(plain, sorted(RULED), least=1, letters=letters),
         }
     )
     tokenizer = write_tokenizer(cut_tokenizer(source, vocabulary), HERE / "tokenizer.json")
@@ -160,12 +175,14 @@ def measured(
     unsure = [doubted(each, limit) for each in found]
     sure = [score for score, doubt in zip(ours, unsure, strict=True) if not doubt]
     others = written(run, [Row(text, "") for text in foreign], tokenizer)
+    languages = written(run, [Row(text, "") for text in foreign_dialogues()], tokenizer)
     report: dict[str, object] = {
         "protocol": "the validation part of MTS-Dialog, on which nothing was fitted, scored by the ONNX files",
         "rows": len(known), "rows_apart": len(apart), "rows_held_out": len(held_out), "rows_foreign": len(foreign),
         "turns": turns, "rouge_1_apart": float(np.mean(rouge(tuned, apart))),
         "rouge_1_95": mean_interval(ours, SEED), "rouge_1_answered": float(np.mean(sure)), "abstained": float(np.mean(unsure)),
         "confidence_limit": round(limit, 4), "catch_rate": float(np.mean([doubted(each, limit) for each in others])),
+        "other_languages_abstained": float(np.mean([doubted(each, limit) for each in languages])),
     }  # fmt: skip
     for name, notes in texts.items():
         report[f"rouge_1{name}"] = float(np.mean(scores[name]))
@@ -176,7 +193,21 @@ def measured(
                 f"gain_on{name}": float(np.mean(gains)),
                 f"gain_on{name}_95": mean_interval(gains, SEED),
             }
-    return report | unsupported(found, held_out)
+    return report | unsupported(found, held_out) | denials(found, held_out)
+
+
+def denials(found: Sequence[dict[str, Any]], rows: Sequence[Row]) -> dict[str, object]:
+    """Denials in the notes, and those that were lost or added; and the same of the notes that people wrote."""
+    report: dict[str, object] = {}
+    for name, notes in (
+        ("", [each["text"] or "" for each in found]),
+        ("_of_people", [row.note for row in rows]),
+    ):
+        faults = [faults_of(row.dialogue, note) for row, note in zip(rows, notes, strict=True)]
+        report[f"denials{name}"] = sum(len(each.denials) for each in faults)
+        report[f"denials_lost{name}"] = sum(len(each.lost) for each in faults)
+        report[f"denials_added{name}"] = sum(len(each.added) for each in faults)
+    return report
 
 
 def doubted(found: dict[str, Any], limit: float) -> bool:
@@ -321,6 +352,22 @@ Doctor: Chest pain or shortness of breath?
 Patient: No.
 Doctor: Nausea, vomiting or diarrhea?
 Patient: No.
+
+# a denial after statements
+Doctor: You have a fracture of the left wrist. We will put it in a cast. Does that worry you?
+Patient: No.
+
+# an instruction
+Doctor: You need to take your insulin every day and stop smoking. Any questions?
+Patient: No.
+
+# numbers in words
+Doctor: How high was it?
+Patient: My blood pressure was one forty five over ninety, and my sugar was two hundred fifty.
+
+# another language
+Doctor: Seit wann haben Sie Fieber?
+Patient: Seit gestern.
 
 # no dialogue
 Anaemia is a condition in which the blood does not carry enough oxygen to the rest of the body.

@@ -15,7 +15,9 @@ from models.difference import difference
 from models.golden_cases import encode_cases
 from models.pipelines import Case, InputRejected, load_pipeline
 from models.sandbox import CpuRun
+from models.training.foreign_dialogues import dialogues
 from models.training.made_up import drugs_of, numbers_of
+from models.training.note_faults import faults_of
 from models.training.rouge import words_of
 
 ADDED = {"no"}  # the one word of its own
@@ -195,10 +197,198 @@ def test_a_question_that_is_neither_confirmed_nor_denied_leaves_no_word(
     [
         ("Does anyone in your family have cancer?", "My mother had breast cancer.", "mother"),
         ("Does your mother have diabetes?", "Yes, she does.", "mother"),
-        ("Are you allergic to penicillin?", "Not that I know of.", "no allergic"),
         ("Do you smoke?", "I quit ten years ago.", "quit"),
-        ("Do you have asthma?", "Negative.", "no asthma"),
+        ("Do you have asthma?", "Nah.", "no asthma"),
     ],
 )
 def test_what_turns_the_meaning_of_a_clause_is_kept_with_it(asked: str, said: str, meant: str) -> None:
     assert meant in writer().note(f"Doctor: {asked}", f"Patient: {said}").lower()
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("You have a fracture of the left wrist. We will put it in a cast.", "Does that worry you?"),
+        ("You need to take your insulin every day and stop smoking.", "Any questions?"),
+        ("I refer you for physical therapy, three times a week.", "Is that okay?"),
+        ("Please do the exercises at home and keep to your diet.", "Do you have any other questions for me?"),
+    ],
+)
+@pytest.mark.parametrize("answer", ["No.", "No, I don't.", "Nope."])
+def test_a_no_denies_nothing_but_what_was_asked(said: str, asked: str, answer: str) -> None:
+    [result] = writer().results(f"Doctor: {said} {asked}\nPatient: {answer}")
+    assert not NO.search(result["text"] or ""), result
+    assert not faults_of(f"Doctor: {said}", result["text"] or "").added
+
+
+@pytest.mark.parametrize(
+    "advice", ["Do not take aspirin.", "Stop smoking and avoid alcohol.", "Never use cocaine."]
+)
+def test_an_instruction_is_kept_as_it_was_given_or_not_at_all(advice: str) -> None:
+    dialogue = f"Doctor: You have a stomach ulcer. {advice} Is that okay?\nPatient: No."
+    [result] = writer().results(dialogue)
+    found = faults_of(dialogue, result["text"] or "")
+    assert (found.lost, found.added) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I have no clue.",
+        "No idea.",
+        "No problem.",
+        "No, I mean yes.",
+        "No, just a little.",
+        "I don't know.",
+        "Not sure.",
+        "Not really.",
+        "Not that I know of.",
+        "Absolutely not.",
+        "Absolutely no.",
+        "Certainly not.",
+        "Surely not.",
+        "Right, no.",
+        "Incorrect.",
+        "That's false.",
+        "Wrong.",
+        "Actually a lot.",
+        "No, I do.",
+        "Never took place.",
+        "I doubt it.",
+        "Not yet.",
+        "None whatsoever.",
+        "Thankfully not.",
+    ],
+)
+def test_an_answer_that_is_neither_plain_yes_nor_plain_no_leaves_no_word_of_the_question(answer: str) -> None:
+    [result] = writer().results(f"Doctor: Have you had any surgeries in the past?\nPatient: {answer}")
+    assert "surger" not in (result["text"] or "").lower()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["Do you not see the swelling on your right hand?", "Isn't your right hand swollen with swelling?"],
+)
+@pytest.mark.parametrize("answer", ["No.", "Yes.", "No, I don't."])
+def test_a_question_with_a_negation_leaves_no_word(asked: str, answer: str) -> None:
+    [result] = writer().results(f"Doctor: {asked}\nPatient: {answer}")
+    assert "swelling" not in (result["text"] or "").lower()
+
+
+SENTENCES = (
+    "You have a fracture of the left wrist.", "You don't have diabetes.", "Stop taking warfarin.",
+    "I have chest pain, but no fever.", "I never had surgery.", "I can't sleep because of the cough.",
+    "My mother denies alcohol.", "I used to smoke, but I quit.",
+)  # fmt: skip
+QUESTIONS = (
+    "Any questions?", "Is that okay?", "Do you have asthma or allergies?", "Don't you have headaches?", "Vomiting or nausea?",
+    "Have you noticed any rash on your arms?", "What about back pain?", "Do you smoke? Do you drink?", "",
+)  # fmt: skip
+ANSWERS = (
+    "No.", "Yes.", "No, I don't.", "No, just sometimes.", "I don't think so.", "No idea.", "Never.", "Nope, none.",
+    "Yes, but not often.", "No, I have neck pain.", "It comes and goes.", "Not that I know of.",
+)  # fmt: skip
+EXCHANGES = st.builds(
+    lambda said, asked, answer, then: f"Doctor: {said} {asked}\nPatient: {answer} {then}",
+    st.sampled_from(SENTENCES), st.sampled_from(QUESTIONS), st.sampled_from(ANSWERS), st.sampled_from((*SENTENCES, "")),
+)  # fmt: skip
+
+
+@given(st.lists(EXCHANGES, min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_no_denial_is_lost_or_added_in_generated_dialogues(exchanges: list[str]) -> None:
+    dialogue = "\n".join(exchanges)
+    for options in ({}, {"temperature": 1.0, "seed": 5}):
+        [result] = writer().results(dialogue, **options)
+        found = faults_of(dialogue, result["text"] or "")
+        assert (found.lost, found.added) == ([], []), (dialogue, result["text"])
+
+
+def test_no_denial_is_lost_or_added_in_the_validation_part() -> None:
+    [folder] = [each for each in bundled() if each.name == "note-writer"]
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["denials_lost"] == figures["denials_added"] == 0
+    assert figures["denials"] > 20
+
+
+@pytest.mark.parametrize("dialogue", dialogues(), ids=range(len(dialogues())))
+def test_a_dialogue_in_another_language_has_no_note(dialogue: str) -> None:
+    [result] = writer().results(dialogue)
+    assert (result["text"], result["abstained"]) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I take .25 mg of Xanax twice a day.",
+        "I take Xanax,.25 mg, twice a day.",
+        "I take digoxin .125 milligrams.",
+        "The T-score is -2.5 on the scan.",
+        "The temperature was \u22122 degrees Celsius.",
+        "My potassium was <3 and my sodium >150.",
+        "My potassium was < 3 on the test.",
+        "I take \u00bd tablet of metoprolol.",
+        "I take 1\u00bd tablets of warfarin.",
+        "I take 0,5 mg of lorazepam.",
+        "It was 1,5 mg of lorazepam.",
+        "I take \u0665 mg of warfarin.",
+        "I take 5\u00b5g of vitamin D.",
+        "I take 3 \u00d7 2 tablets of aspirin.",
+        "My blood count was 4.5x10^9 on the test.",
+        "I take 20 mg.5 mg was before.",
+        "I take 5mg/kg of it.",
+    ],
+)
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
+def test_a_number_that_is_not_plain_is_never_in_a_note(said: str, options: dict[str, object]) -> None:
+    [result] = writer().results(
+        f"Doctor: Tell me what you take.\nPatient: I have back pain. {said} It helps me.", **options
+    )
+    assert not re.search(r"[0-9\u00bd\u0665\u00a7]|\bmg\b", result["text"] or ""), result["text"]
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("I take 7.5 mg of warfarin.", "7.5 mg"), ("I take 1,000 mg of metformin.", "1000 mg"),
+        ("I take 1 000 mg of metformin.", "1 000 mg"), ("I take 10mg of warfarin.", "10mg"),
+        ("I take 1/2 tablet of metoprolol.", "1/2"), ("My INR was 2.0-3.0 on warfarin.", "2.0-3.0"),
+    ],
+)  # fmt: skip
+def test_a_plain_number_is_kept_as_it_stands(said: str, written: str) -> None:
+    assert written in writer().note("Doctor: Which medicines do you take at home?", f"Patient: {said}")
+
+
+@pytest.mark.parametrize(
+    "dialogue",
+    [
+        "Doctor: What about your mother?\nPatient: Breast cancer and diabetes.",
+        "Doctor: And your father?\nPatient: He died of cancer, of the breast.",
+        "Doctor: How is your family?\nPatient: My brother is well. She had breast cancer since she was five.",
+        "Doctor: Your chart says you have breast cancer.\nPatient: That's not me, that's my husband's chart.",
+        "Doctor: I will prescribe this for the breast cancer, 500 mg a day.\nPatient: I'm allergic to it.",
+        "Doctor: You don't have breast cancer, do you?\nPatient: Yes, I do.",
+        "Doctor: No breast cancer?\nPatient: No.",
+        "Doctor: Neither your mother nor father had breast cancer?\nPatient: Neither. But I do.",
+        "Doctor: Did you have pain or breast cancer?\nPatient: Yes.",
+        "Doctor: Which of these did you have?\nPatient: Pain yes, breast cancer no.",
+        "Doctor: Do you have a history of breast cancer?\nPatient: Never. Well, I had a lump last week.",
+    ],
+)
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
+def test_nothing_is_kept_of_what_is_contradicted_or_of_somebody_else(
+    dialogue: str, options: dict[str, object]
+) -> None:
+    [result] = writer().results(dialogue, **options)
+    assert "cancer" not in (result["text"] or "").lower(), result["text"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["If I had a stroke I would know.", "I take less than two pills of it.", "I had half a bottle of wine."],
+)
+def test_a_sentence_that_a_word_reverses_is_kept_whole_or_not_at_all(said: str) -> None:
+    [result] = writer().results(f"Doctor: How are you doing today?\nPatient: I have back pain. {said}")
+    note = (result["text"] or "").lower()
+    whole = said.lower().replace(" two ", " 2 ")
+    assert not re.search("stroke|pills|wine", note) or whole in note, note
