@@ -81,7 +81,7 @@ PLACES = (
 
 def left_of(note: str, number: Number) -> str | None:
     """What a note has of a number, if that is neither nothing nor all of it."""
-    plain = re.sub(r"[., ]+", " ", note.lower().replace("-", " "))
+    plain = re.sub(r"[., ]+", " ", note.lower().replace("-", " ")).replace(" %", "%")
     for written in sorted(number[1], key=len, reverse=True):
         form = re.sub(r"[., ]+", " ", written.lower().replace("-", " "))
         if (found := re.sub(rf"(?<![a-z0-9]){re.escape(form)}(?![a-z0-9])", " ", plain, count=1)) != plain:
