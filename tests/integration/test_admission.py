@@ -32,8 +32,8 @@ def test_queued_jobs_are_counted_by_tenant_and_in_all(
     model = factories.published(database, blobs)
     first, second = (factories.principal(database, keyring, tenant=name) for name in ("first", "second"))
     factories.submitted(database, first, model, 5)
-    (canceled, *_) = factories.submitted(database, second, model, 2)
     (running, put_off) = factories.claimed(database, model, limit=2)
+    (canceled, *_) = factories.submitted(database, second, model, 2)
     with database.statement() as work:
         execution.retry(work, [put_off.lease], [600.0], owner="w1", code="x")
     with database.transaction() as work:
