@@ -53,7 +53,7 @@ SELECT EXISTS (
         SELECT FROM first_tenants, LATERAL (
             SELECT available_at, deadline_at FROM job
             WHERE model_version_id = version.id AND state = 'queued' AND attempt = 0 AND tenant_id = first_tenants.tenant_id
-            ORDER BY rank_at, id LIMIT 5
+            ORDER BY rank_at, id LIMIT 100
         ) AS first_in_line
         WHERE available_at < now() - make_interval(secs => %(stalled_s)s) AND (deadline_at IS NULL OR deadline_at > now())
     ) OR EXISTS (

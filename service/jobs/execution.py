@@ -96,7 +96,8 @@ WITH RECURSIVE alone AS MATERIALIZED (
 )
 SELECT id, tenant_id, fence, attempt, payload, upload_id, options,
     (SELECT tenant_id FROM shares ORDER BY place DESC LIMIT 1) AS last_tenant,
-    (SELECT coalesce(sum(jobs), 0) FROM shares)::int AS in_turn
+    (SELECT CASE tenants WHEN 1 THEN (SELECT count(*) FROM fresh) ELSE (SELECT sum(jobs) FROM shares) END FROM size)::int
+        AS in_turn
 FROM claimed ORDER BY rank_at, id
 """
 

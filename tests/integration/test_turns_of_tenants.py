@@ -79,6 +79,15 @@ def test_a_job_behind_another_tenants_flood_is_in_the_first_claim(ward: Ward) ->
     assert job in {each.lease.id for each in ward.claim(16).jobs}
 
 
+def test_a_claim_is_full_when_more_may_be_left(ward: Ward) -> None:
+    loud, quiet, *_ = ward.callers
+    ward.submit(loud, 21)
+    assert [ward.claim(8).is_full for _ in range(3)] == [True, True, False]
+    ward.submit(loud, 9)
+    ward.submit(quiet, 1)
+    assert [ward.claim(8).is_full for _ in range(2)] == [True, False]
+
+
 def test_a_claim_of_one_job_goes_to_the_other_tenant_next(ward: Ward) -> None:
     loud, quiet, *_ = ward.callers
     ward.submit(loud, 50)
