@@ -16,6 +16,7 @@ from models.bundle import Bundle, opened
 from models.golden_cases import GoldenCase, GoldenFailed
 from models.manifest import BundleRefused
 from models.pipelines import Pipeline, Scoring
+from models.pipelines.arrivals import ContinuousScoring
 from models.pipelines.schema_columns import ResultField, integer_fields
 from service.catalog import Catalog, PublishedModel
 from service.catalog.bundles import fetch
@@ -57,6 +58,11 @@ class LoadedModel:
     def claim_limit(self) -> int:
         """How many jobs a claim may take: a micro-batch that does not take long."""
         return self.pace.limit(self.batch_limit)
+
+    @property
+    def lets_join(self) -> bool:
+        """Whether other jobs may join the model's runs."""
+        return self.batch_limit > 1 and isinstance(self.scoring, ContinuousScoring)
 
 
 class ModelPool:

@@ -50,6 +50,15 @@ def read_image(content: bytes) -> ImageFile:
     )
 
 
+def pixels_of(content: bytes) -> int:
+    """How many pixels a file says that it has; 0 of one that is no image. No pixel is decoded."""
+    try:
+        image = read_image(content)
+    except ImageRefused:
+        return 0
+    return image.width * image.height
+
+
 def says_synthetic(content: bytes) -> bool:
     """Whether the metadata of a PNG or JPEG file say that a model or a program made its picture up. Raises ImageRefused."""
     if content.startswith(png_file.SIGNATURE):

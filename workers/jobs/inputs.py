@@ -18,6 +18,7 @@ from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.jobs.parts import READ_STEP_S, PartReader, PartUnfit, sources
 from workers.jobs.write_back import BLOBS_AWAY, Requeue
+from workers.pace import PixelBudget
 from workers.pool import LoadedModel
 
 UPLOAD_GONE = Problem(
@@ -38,6 +39,18 @@ class OpenedJob(NamedTuple):
     case: Case
 
 
+class Opened(NamedTuple):
+    """What became of claimed jobs: cases, endings of those whose input is lost, and such as cannot be read now.
+
+    `late` are the last ones, which were not read because those before have as many pixels as a micro-batch may.
+    """
+
+    cases: list[OpenedJob]
+    endings: list[Ending]
+    requeues: list[Requeue]
+    late: Sequence[ClaimedJob] = ()
+
+
 class InputReader:
     """Reads and opens inputs, options and parts."""
 
@@ -55,25 +68,23 @@ class InputReader:
         self._heartbeat = heartbeat
         self._parts = PartReader(database, uploads, ciphers, heartbeat)
 
-    def open(
-        self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]
-    ) -> tuple[list[OpenedJob], list[Ending], list[Requeue]]:
-        """Decrypt the inputs; returns the cases, endings of jobs whose input is lost, and jobs that cannot be read now.
-
-        Raises DatabaseUnavailable.
-        """
+    def open(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> Opened:
+        """Decrypt the inputs. Raises DatabaseUnavailable."""
         defaults = loaded.pipeline.check_options({})
         has_parts, stored = bool(loaded.pipeline.parts), self._parts.stored(loaded, jobs)
         cases: list[OpenedJob] = []
         endings: list[Ending] = []
         requeues: list[Requeue] = []
-        for job in jobs:
+        budget = PixelBudget(loaded.pipeline)
+        for number, job in enumerate(jobs):
             id_text = str(job.lease.id)
             try:
                 case = Case(self._payload(job, id_text), self._options(job, id_text) or defaults)
                 if has_parts:
                     parts = self._parts.opened(job, loaded, stored)
                     case = case._replace(parts=parts, sources=sources(job, stored))
+                if not budget.takes(case.payload):
+                    return Opened(cases, endings, requeues, jobs[number:])
                 cases.append(OpenedJob(job, id_text, case))
             except PartUnfit as unfit:
                 endings.append(Ending(job.lease, problem=unfit.problem, quarantined=unfit.quarantined))
@@ -88,7 +99,7 @@ class InputReader:
                 requeues.append(Requeue(job, UPLOAD_GONE, counts=True))
             except BlobUnavailable:
                 requeues.append(Requeue(job, BLOBS_AWAY, counts=self._blobs_answer()))
-        return cases, endings, requeues
+        return Opened(cases, endings, requeues)
 
     def _has_the_key(self) -> bool:
         """Check again whether this process has the right master key: if so, a payload that does not open is damaged."""

@@ -197,7 +197,7 @@ class Scorer:
                 lease_s=self._lease_s,
                 retries_first=retries_first,
                 after=loaded.last_tenant,
-                beside=beside or int(_lets_join(loaded)),
+                beside=beside or int(loaded.lets_join),
             )
         failpoints.reach(Point.CLAIM_AFTER)
         loaded.last_tenant = claim.last_tenant or loaded.last_tenant
@@ -208,10 +208,14 @@ class Scorer:
     def _score_claimed(self, loaded: LoadedModel, jobs: Sequence[ClaimedJob]) -> None:
         """Score claimed jobs. A full batch is stored while the next one is scored, since there is more to do."""
         try:
-            cases, endings, requeues = self._inputs.open(loaded, jobs)
+            cases, endings, requeues, late = self._inputs.open(loaded, jobs)
         except DatabaseUnavailable:
             self._write_back.release(jobs)
             return
+        if late:
+            self._queue.wake(score_wake_up(loaded.model.id))
+            self._write_back.release(late)
+            jobs = jobs[: -len(late)]
         is_full, by_rules = len(jobs) >= loaded.claim_limit > 1, not loaded.model.manifest.graph_tables
         endings += self._score_cases(loaded, cases)
         outcome = Outcome(loaded.model.name, jobs, endings, requeues, by_rules=by_rules)
@@ -224,7 +228,7 @@ class Scorer:
         """
         steps = Steps(
             lambda room, beside: self._claim_joining(loaded, room, beside),
-            lambda some: self._inputs.open(loaded, some),
+            lambda some: self._inputs.open(loaded, some)[:3],
             lambda case, answer: self._succeeded(loaded, case, answer),
             self._partial_texts.store,
             lambda: self._others_wait(loaded),
@@ -393,8 +397,3 @@ class Scorer:
         bound_to = binding("job_result.payload", job.tenant_id, case.id_text)
         payload, abstained = cipher.seal(content, bound_to, nonce), result.get("abstained") is True
         return Ending(job.lease, payload=payload, abstained=abstained, artifacts=made)
-
-
-def _lets_join(loaded: LoadedModel) -> bool:
-    """Whether other jobs may join the model's runs."""
-    return loaded.batch_limit > 1 and isinstance(loaded.scoring, ContinuousScoring)
