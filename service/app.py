@@ -41,6 +41,7 @@ from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs.artifacts import ArtifactStore
 from service.metrics import REQUEST_SECONDS, REQUESTS
+from service.slow_peers import SlowPeers
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.receivers import Receivers
@@ -58,9 +59,11 @@ class Api:
     queue: CeleryTaskQueue
     listener: EndedListener
     gate: Gate
+    slow_peers: SlowPeers
 
     def close(self) -> None:
         """Stop the threads and close the connections."""
+        self.slow_peers.close()
         self.gate.close()
         self.listener.close()
         self.queue.close()
@@ -110,7 +113,9 @@ def create_api(settings: Settings) -> Api:
     )
     listener = EndedListener(settings.redis_url, waiting.ended)
     waiting.hears = lambda: listener.hears
-    return Api(flask_app(services), database, queue, listener, gate)
+    slow_peers = SlowPeers(settings.api_port, bodies_since=services.bodies.awaited_since)
+    slow_peers.start()
+    return Api(flask_app(services), database, queue, listener, gate, slow_peers)
 
 
 def _gate(settings: Settings, database: Database, keyring: Keyring, blobs: BlobStore) -> Gate:

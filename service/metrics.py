@@ -50,6 +50,12 @@ REQUESTS_REFUSED = Counter(
     "Requests answered 503 because every thread was held.",
     registry=REGISTRY,
 )
+CONNECTIONS_ENDED = Counter(
+    "medqueue_http_connections_ended_total",
+    "Connections ended because the peer did not read, did not send, or had too many.",
+    ["reason"],
+    registry=REGISTRY,
+)
 JOBS_SUBMITTED = Counter("medqueue_jobs_submitted_total", "Jobs accepted.", ["model"], registry=REGISTRY)
 SUBMITS_REFUSED = Counter(
     "medqueue_submits_refused_total",

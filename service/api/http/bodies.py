@@ -1,7 +1,9 @@
 """Reads request bodies: whole, within their limit, and without letting slow senders take every thread."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 
 from flask import request
 
@@ -26,6 +28,11 @@ class Bodies:
     def __init__(self, *, slots: int, limit_bytes: int) -> None:
         self._shares = Shares(slots, multiple=1)
         self._limit_bytes = limit_bytes
+        self._awaited: dict[int, tuple[str, float]] = {}  # by thread
+
+    def awaited_since(self, address: str) -> list[float]:
+        """Since when each body that is being read from this address has been awaited, as time.monotonic tells it."""
+        return [since for peer, since in self._awaited.copy().values() if peer == address]
 
     def json(self, principal: Principal) -> bytes:
         """The body of a JSON request. Raises ContentTypeUnsupported, BodyTooLarge, BodyIncomplete or TenantBusy."""
@@ -65,7 +72,11 @@ class Bodies:
         with self._shares.place(principal.tenant_id, wait_s=SLOT_WAIT_S) as placed:
             if not placed:
                 raise TenantBusy
-            yield
+            self._awaited[get_ident()] = (request.remote_addr or "", time.monotonic())
+            try:
+                yield
+            finally:
+                del self._awaited[get_ident()]
 
 
 def _refuse_encoding() -> None:
