@@ -139,6 +139,12 @@ BATCH_ROWS = Counter(
     ["model", "outcome"],
     registry=REGISTRY,
 )
+PARSING_CHILDREN_KILLED = Counter(
+    "medqueue_parsing_children_killed_total",
+    "Processes that ended while they parsed a file: past a limit, or in a crash.",
+    ["reason"],
+    registry=REGISTRY,
+)
 BATCH_CHUNKS = Counter(
     "medqueue_batch_chunks_total",
     "Chunks of batches let go of: done, released, put_off, failed or fenced_off.",

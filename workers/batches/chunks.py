@@ -13,8 +13,8 @@ import structlog
 from service import failpoints
 from service.batches import chunks
 from service.batches.chunks import ClaimedChunk, Scored
-from service.batches.files.blocks import Reader, RowBlock
-from service.batches.files.formats import reader_of
+from service.batches.files.apart.reading import ApartReader, reader_of
+from service.batches.files.blocks import RowBlock
 from service.batches.files.layouts import Layout
 from service.batches.files.parts import PartKind, PartStore
 from service.batches.files.plans import Chunk, read_head
@@ -45,7 +45,7 @@ class _Open:
     identity: Identity
     source: Source
     file: io.RawIOBase
-    reader: Reader
+    reader: ApartReader
     store: PartStore
     next_chunk: int = 0
 
@@ -219,4 +219,5 @@ class ChunkWorker:
     def _forget(self, batch_id: UUID) -> None:
         found = self._open.pop(batch_id, None)
         if found is not None:
+            found.reader.close()
             found.file.close()

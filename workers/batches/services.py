@@ -191,6 +191,10 @@ class WatchedFile(io.RawIOBase):
         """See RawIOBase."""
         return True
 
+    def fileno(self) -> int:
+        """See sources.Guarded."""
+        return self._file.fileno()
+
     def tell(self) -> int:
         """See RawIOBase."""
         return self._file.tell()

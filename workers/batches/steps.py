@@ -18,7 +18,7 @@ from service import failpoints
 from service.batches import chunks, output, steps
 from service.batches.files import accounting
 from service.batches.files.accounting import Unaccounted
-from service.batches.files.formats import inspect
+from service.batches.files.apart.reading import inspect
 from service.batches.files.formats.carrying import record_batch
 from service.batches.files.layouts import Layout
 from service.batches.files.outputs import (

@@ -47,6 +47,27 @@ class Wanted:
     kinds: tuple[str, ...] | None = None
     taken: tuple[str, ...] = ()
 
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values, without options that are not set."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if value not in (None, ()) or name not in LATER_OPTIONS or (name == "kinds" and value is not None)
+        }
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> Self:
+        """What `as_json` gave, after a round trip through JSON."""
+        return cls(
+            **{
+                **table,
+                "fields": tuple((name, required) for name, required in table["fields"]),
+                "carry": tuple(table["carry"]),
+                **{name: tuple(table.get(name, ())) for name in ("ignore", "missing", "taken")},
+                "kinds": None if (kinds := table.get("kinds")) is None else tuple(kinds),
+            }
+        )
+
     @property
     def by_value(self) -> bool:
         """Whether each row becomes an input of its own."""
@@ -97,25 +118,12 @@ class Layout:
         """The same as JSON values. Options that are not set are left out: a worker of the previous release reads the rest."""
         schema = base64.b64encode(self.carried.serialize()).decode()
         table = asdict(replace(self, carried=None))
-        wanted = {
-            name: value
-            for name, value in table["wanted"].items()
-            if value not in (None, ()) or name not in LATER_OPTIONS or (name == "kinds" and value is not None)
-        }
-        return {**table, "wanted": wanted, "carried": schema}
+        return {**table, "wanted": self.wanted.as_json(), "carried": schema}
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> Self:
         """What `as_json` gave, after a round trip through JSON."""
-        wanted = Wanted(
-            **{
-                **table["wanted"],
-                "fields": tuple((name, required) for name, required in table["wanted"]["fields"]),
-                "carry": tuple(table["wanted"]["carry"]),
-                **{name: tuple(table["wanted"].get(name, ())) for name in ("ignore", "missing", "taken")},
-                "kinds": None if (kinds := table["wanted"].get("kinds")) is None else tuple(kinds),
-            }
-        )
+        wanted = Wanted.from_json(table["wanted"])
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(table["carried"])))
         lists = {name: tuple(table[name]) for name in ("columns", "mixed")}
         return cls(

@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from models.lazy import np
 from service.batches.files.columns import Columns
@@ -145,6 +145,22 @@ class Inspected(NamedTuple):
     rows: int
     chunks: tuple[Chunk, ...]
     columns: Columns | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values, without its chunks."""
+        columns = None if self.columns is None else asdict(self.columns)
+        return {"layout": self.layout.as_json(), "rows": self.rows, "columns": columns}
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any], chunks: tuple[Chunk, ...]) -> Self:
+        """What `as_json` gave, after a round trip through JSON, with its chunks."""
+        columns = table["columns"]
+        return cls(
+            Layout.from_json(table["layout"]),
+            int(table["rows"]),
+            chunks,
+            None if columns is None else Columns.from_json(columns),
+        )
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class FileProblem(StrEnum):
     TOO_MANY_MEMBERS = "too_many_members"
     INDEX_INVALID = "index_invalid"
     TOO_LARGE = "file_too_large"
+    TOO_COSTLY = "input_too_costly"
     WRONG_FORMAT = "wrong_format"
     MODEL_HAS_PARTS = "model_has_parts"
     GONE = "source_gone"

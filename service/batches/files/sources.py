@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 import fsspec
@@ -19,7 +19,9 @@ from service.batches.files import folders
 from service.batches.files.problems import GONE, FileProblem, FileRefused, SourceUnavailable
 from service.batches.files.uris import FILE, WEB, Address, address_of, not_allowed
 from service.errors import BlobUnavailable, PayloadUnreadable, UploadNotFound
-from service.uploads import Uploads
+
+if TYPE_CHECKING:  # a child that parses a file imports this module, and neither database nor keys
+    from service.uploads import Uploads
 
 READ_BYTES: Final = 1024 * 1024
 # What stores report of a file that changes with its content, the most reliable first.
@@ -72,7 +74,7 @@ class Source(Protocol):
 class UploadSource:
     """An upload of a tenant. It never changes."""
 
-    def __init__(self, uploads: Uploads, tenant_id: UUID, upload_id: UUID) -> None:
+    def __init__(self, uploads: "Uploads", tenant_id: UUID, upload_id: UUID) -> None:
         self._uploads = uploads
         self._tenant_id = tenant_id
         self.upload_id = upload_id
@@ -141,6 +143,10 @@ class Guarded(io.RawIOBase):
     def seekable(self) -> bool:
         """True."""
         return True
+
+    def fileno(self) -> int:
+        """The descriptor of a file of this machine. Raises UnsupportedOperation, an OSError, for others."""
+        return int(self._opened.fileno())
 
     def tell(self) -> int:
         """The position."""

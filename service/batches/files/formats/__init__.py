@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from service.batches.files.sources import Seen, Source, not_looked_at, sha256_of
 
 if TYPE_CHECKING:
     from service.batches.files.blocks import Reader
+    from service.batches.files.formats.json_objects import UnknownFields
 
+Inspect = Callable[[io.RawIOBase, BatchFormat, Wanted, Limits, Seen], Inspected]
 ARCHIVES = frozenset((BatchFormat.ZIP, BatchFormat.TAR))
 
 
@@ -72,9 +75,17 @@ def check_format(form: BatchFormat, wanted: Wanted) -> None:
         )
 
 
-def inspect(source: Source, form: BatchFormat, wanted: Wanted, limits: Limits | None = None) -> Plan:
+def inspect(
+    source: Source,
+    form: BatchFormat,
+    wanted: Wanted,
+    limits: Limits | None = None,
+    *,
+    by: Inspect | None = None,
+) -> Plan:
     """Validate a file and plan its chunks. Raises FileRefused for what is wrong with all of it; SourceUnavailable.
 
+    `by`: what inspects the open file, `inspected` by default.
     Memory stays bounded by `limits`, and for archives by the number of members. The same file gives the same plan.
     """
     limits = limits or Limits()
@@ -84,7 +95,7 @@ def inspect(source: Source, form: BatchFormat, wanted: Wanted, limits: Limits | 
     digest = hashlib.sha256()
     seen = digest.update if identity.sha256 is None else not_looked_at
     with source.open() as file:
-        found = _inspected(file, form, wanted, limits, seen)
+        found = (by or inspected)(file, form, wanted, limits, seen)
     if not found.rows:
         raise FileRefused(FileProblem.NO_ROWS, "The file holds no rows.")
     if identity.sha256 is None:
@@ -97,6 +108,14 @@ def inspect(source: Source, form: BatchFormat, wanted: Wanted, limits: Limits | 
 
 def reader_of(file: io.RawIOBase, layout: Layout, pipeline: Pipeline, limits: Limits | None = None) -> Reader:
     """Reads the chunks of a planned file. Raises FileRefused."""
+    unknown_fields = pipeline.unknown_fields if isinstance(pipeline, FieldPipeline) else None
+    return opened_reader(file, layout, unknown_fields, limits)
+
+
+def opened_reader(
+    file: io.RawIOBase, layout: Layout, unknown_fields: UnknownFields | None, limits: Limits | None = None
+) -> Reader:
+    """The same without the pipeline, given what names the fields that it does not take."""
     from service.batches.files.formats import archives, delimited, ndjson, parquet
 
     match layout.format:
@@ -105,15 +124,19 @@ def reader_of(file: io.RawIOBase, layout: Layout, pipeline: Pipeline, limits: Li
         case BatchFormat.CSV:
             return delimited.DelimitedReader(file, layout)
         case BatchFormat.NDJSON:
-            known = pipeline.unknown_fields if isinstance(pipeline, FieldPipeline) else None
-            return ndjson.NdjsonReader(file, layout, known)
+            return ndjson.NdjsonReader(file, layout, unknown_fields)
         case BatchFormat.ZIP | BatchFormat.TAR:
             return archives.ArchiveReader(file, layout, limits or Limits())
 
 
-def _inspected(
-    file: io.RawIOBase, form: BatchFormat, wanted: Wanted, limits: Limits, seen: Seen
+def inspected(
+    file: io.RawIOBase,
+    form: BatchFormat,
+    wanted: Wanted,
+    limits: Limits,
+    seen: Seen = not_looked_at,
 ) -> Inspected:
+    """Validate an open file and plan its chunks; `seen` gets every byte of a text once, in order. Raises FileRefused."""
     from service.batches.files.formats import archives, delimited, ndjson, parquet
 
     match form:

@@ -74,7 +74,8 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchForma
             raise FileRefused(
                 FileProblem.INDEX_INVALID, "The index is not a regular file, or it is encrypted or damaged."
             )
-        table, faults, columns = _read_index(_content(file, place, INDEX_BYTES), index_name, wanted)
+        content = _content(file, place, INDEX_BYTES)
+        table, faults, columns = _read_index(content, index_name, wanted, limits.members)
         found = _looked_up(table[FILE_COLUMN], files)
     places = [_with_fault(place, fault) for place, fault in zip(found, faults, strict=True)]
     batch = pa.record_batch(table)
@@ -184,7 +185,13 @@ def _tar_members(file: io.RawIOBase, limits: Limits) -> Iterator[Stored]:
                     fault = "" if info.isreg() and not info.issparse() else problems.UNSUPPORTED_FILE.code
                     yield Stored(name, Member(info.offset_data, info.size, info.size, fault=fault))
             end = tar.offset
-    except (tarfile.TarError, ValueError, OverflowError, MemoryError):
+    except (
+        tarfile.TarError,
+        ValueError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+    ):  # headers may be chained
         raise FileRefused(
             FileProblem.UNREADABLE, "The file is not a TAR archive, or it is damaged."
         ) from None
@@ -270,7 +277,7 @@ def _index_name(members: Sequence[Named], wanted: Wanted) -> str | None:
 
 
 def _read_index(
-    content: bytes, name: str, wanted: Wanted
+    content: bytes, name: str, wanted: Wanted, most_rows: int
 ) -> tuple[dict[str, pa.Array], list[FieldFault | None], Columns | None]:
     """The carried columns of the index, what is wrong with each of its rows, and its columns. Raises FileRefused."""
     file: io.RawIOBase = io.BytesIO(content)  # type: ignore[assignment]  # it reads and seeks alike
@@ -286,6 +293,10 @@ def _read_index(
             reader = ndjson.NdjsonReader(file, found.layout, None)
     except FileRefused as refused:
         raise FileRefused(refused.problem, f"In the index: {refused.detail}") from None
+    if found.rows > most_rows:
+        raise FileRefused(
+            FileProblem.TOO_MANY_MEMBERS, f"The index has more than {most_rows} rows: send several archives."
+        )
     blocks = [block for chunk in found.chunks for block in reader.read(chunk)]
     faults: list[FieldFault | None] = [None] * found.rows
     for block in blocks:

@@ -47,6 +47,10 @@ FOOTER_BYTES: Final = 32 * 1024 * 1024
 # A block of rows is cut shorter where rows are wide.
 BLOCK_VALUES: Final = 4_000_000
 SCANNED_BYTES: Final = 1024 * 1024
+# Values that were measured do not repeat so often; a night's rows, made of 600 that were copied, reach 120.
+MOST_RATIO: Final = 1000
+RATIO_MATTERS_BYTES: Final = 128 * 1024 * 1024
+CELL_BYTES: Final = 8
 # The most that can be planned; a footer of a few bytes may claim more.
 MOST_ROWS: Final = 10_000_000_000
 
@@ -74,6 +78,7 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits) -> Inspected:
         raise FileRefused(FileProblem.TOO_LARGE, f"The file may have at most {MOST_ROWS:,} rows: cut it.")
     if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
         raise FileRefused(FileProblem.MISCOUNTED, "The footer and its row groups count different rows.")
+    _check_ratio(file, footer.num_rows, len(wanted.fields) + len(wanted.carried))
     chunks = _planned(groups, min(limits.rows, _rows_within(limits.size_bytes, footer)))
     _check_first_row(file, parquet, layout)
     if wanted.id_column is not None:
@@ -194,6 +199,16 @@ def _check_ends(file: io.RawIOBase) -> None:
         raise FileRefused(FileProblem.UNREADABLE, "The Parquet file's footer is damaged or too large.")
 
 
+def _check_ratio(file: io.RawIOBase, rows: int, columns: int) -> None:
+    """Refuse a file of a few bytes whose rows are endless repetitions: scoring them would take hours."""
+    decoded, size = CELL_BYTES * rows * columns, file.seek(0, io.SEEK_END)
+    if decoded > max(MOST_RATIO * size, RATIO_MATTERS_BYTES):
+        raise FileRefused(
+            FileProblem.TOO_COSTLY,
+            "The rows take up more than a thousand times the size of the file: send each once.",
+        )
+
+
 def _check_joined(file: io.RawIOBase, footer: Any) -> None:
     """Refuse several files that were joined: the last one's footer would be read over the bytes of the first.
 
@@ -310,6 +325,8 @@ def _translated_faults() -> Iterator[None]:
     """Translates Arrow's errors; its own messages may quote values. Faults of the source pass through."""
     try:
         yield
+    except MemoryError:  # of Arrow, too
+        raise
     except (pa.ArrowException, OSError, ValueError):
         raise FileRefused(
             FileProblem.UNREADABLE, "The Parquet file is damaged and cannot be decoded."

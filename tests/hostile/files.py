@@ -1,0 +1,54 @@
+"""Files that cost far more to decode than to send, made by code: none is kept as a binary."""
+
+import io
+import tarfile
+import zipfile
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+REPEATED_ROWS: Final = 65_536
+MANY_ROWS: Final = 20_000_000
+INDEX_ROWS: Final = 8_000_000
+CHAINED: Final = 330
+
+
+def parquet_of(table: pa.Table, **options: object) -> bytes:
+    """The table as Parquet."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+def repeated_text(fields: tuple[str, ...], size_bytes: int = 1024**2) -> bytes:
+    """Parquet whose column `note` is one text of a dictionary in every row: some hundred bytes that stand for 64 GiB."""
+    words = pa.DictionaryArray.from_arrays(
+        pa.array([0] * REPEATED_ROWS, pa.int32()), pa.array(["x" * size_bytes])
+    )
+    numbers = {name: pa.array([1.0] * REPEATED_ROWS) for name in fields}
+    return parquet_of(pa.table({"note": words, **numbers}), compression="zstd", store_schema=False)
+
+
+def many_rows(fields: tuple[str, ...]) -> bytes:
+    """Parquet with 20 million equal rows."""
+    ones = pa.chunked_array([pa.array([1.0] * 1_000_000)] * (MANY_ROWS // 1_000_000))
+    table = pa.table(dict.fromkeys(fields, ones))
+    return parquet_of(table, compression="zstd", row_group_size=MANY_ROWS)
+
+
+def zip_with_endless_index() -> bytes:
+    """A ZIP of some kilobytes whose index has 8 million rows."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.writestr("a.png", b"x")
+        archive.writestr("index.csv", b"file\n" + b"a\n" * INDEX_ROWS)
+    return file.getvalue()
+
+
+def tar_with_chained_headers(count: int = CHAINED) -> bytes:
+    """A TAR whose member has as many headers of long names before it, each a header of the next."""
+    name = tarfile.TarInfo("././@LongLink")
+    name.type, name.size = tarfile.GNUTYPE_LONGNAME, 2
+    chain = (name.tobuf(tarfile.GNU_FORMAT) + b"a\0".ljust(tarfile.BLOCKSIZE, b"\0")) * count
+    return chain + tarfile.TarInfo("a.png").tobuf() + bytes(2 * tarfile.BLOCKSIZE)
