@@ -66,7 +66,7 @@ def medqueue_system(folder: Path, **more: Any) -> Iterator[System]:
             master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
             webhook_allow_http=True,  # the receiver is a process of this machine
             webhook_allowed_ports="*",
-            webhook_allowed_networks="127.0.0.0/8",
+            webhook_tenant_networks="* = 127.0.0.0/8",
             batch_allowed_roots=str(folder / NIGHT_FOLDER),
             **more,
         )

@@ -28,7 +28,7 @@ from service.api.models import routes as models
 from service.api.services import Services
 from service.api.webhooks import deliveries as webhook_deliveries
 from service.api.webhooks import endpoints as webhook_endpoints
-from service.batches.roots import GrantedRoots
+from service.batches.roots import granted_roots
 from service.broker import CeleryTaskQueue, EndedListener
 from service.catalog import Catalog
 from service.config import Settings
@@ -45,7 +45,7 @@ from service.slow_peers import SlowPeers
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.webhooks.receivers import Receivers
-from service.webhooks.rules import rules_of
+from service.webhooks.rules import granted_rules
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -78,7 +78,7 @@ def create_api(settings: Settings) -> Api:
     queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
     waiting = Waiting(settings.max_waiters)
-    receivers = Receivers(rules_of(settings))
+    receivers = Receivers(granted_rules(database, settings))
     blobs = FsspecBlobStore(settings.blob_location)
     catalog = Catalog(database, cache_s=settings.cache_s, blobs=blobs)
     uploads = Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes)
@@ -88,7 +88,7 @@ def create_api(settings: Settings) -> Api:
     services = Services(
         settings=settings,
         database=database,
-        roots=GrantedRoots(database, settings.batch_root_grants),
+        roots=granted_roots(database, settings.batch_root_grants),
         catalog=catalog,
         uploads=uploads,
         blobs=blobs,

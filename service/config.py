@@ -14,12 +14,21 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from service import tenant_grants
 from service.errors import SettingInvalid
 from service.postgres_address import PostgresAddress
 from service.redis_address import RedisAddress
-from service.root_grants import FIRST_TENANT, Access, RootGrant, grants_of, is_root
+from service.tenant_grants import FIRST_TENANT, Access, NetworkGrant, RootGrant
 
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
@@ -105,7 +114,11 @@ class Settings(BaseModel):
     )
     webhook_allowed_networks: str = Field(
         default="",
-        description="Private networks that receivers may be in, such as 10.20.0.0/16, separated by commas.",
+        description="Private networks that the first tenant's receivers may be in: 10.20.0.0/16, separated by commas.",
+    )
+    webhook_tenant_networks: str = Field(
+        default="",
+        description="The same by tenant: `tenant = network`, separated by semicolons; `*` for every tenant.",
     )
     webhook_proxy: str = Field(
         default="", description="Proxy through which webhooks go, as http://host:port; it resolves names."
@@ -243,14 +256,17 @@ class Settings(BaseModel):
     @field_validator("batch_allowed_roots", "batch_output_roots")
     @classmethod
     def _are_roots(cls, text: str) -> str:
-        if not all(map(is_root, _listed(text))):
+        if not all(map(tenant_grants.is_root, _listed(text))):
             raise ValueError("it must be folders separated by commas, such as /night/in,s3://bucket/in")
         return text
 
-    @field_validator("batch_tenant_roots")
+    @field_validator("batch_tenant_roots", "webhook_tenant_networks")
     @classmethod
-    def _are_grants(cls, text: str) -> str:
-        grants_of(text)
+    def _are_grants(cls, text: str, info: ValidationInfo) -> str:
+        if info.field_name == "batch_tenant_roots":
+            tenant_grants.grants_of(text)
+        else:
+            tenant_grants.network_grants_of(text)
         return text
 
     @model_validator(mode="after")
@@ -323,26 +339,18 @@ class Settings(BaseModel):
         return None if text.strip() == ANY_PORT else frozenset(map(int, _listed(text)))
 
     @property
-    def webhook_networks(self) -> tuple[str, ...]:
-        """The private networks that receivers may be in."""
-        return _listed(self.webhook_allowed_networks)
-
-    @property
-    def batch_source_roots(self) -> tuple[str, ...]:
-        """Where sources of the first tenant's batches may lie."""
-        return _listed(self.batch_allowed_roots)
-
-    @property
-    def batch_place_roots(self) -> tuple[str, ...]:
-        """Where copies of the output of its batches may be written."""
-        return _listed(self.batch_output_roots)
+    def webhook_network_grants(self) -> tuple[NetworkGrant, ...]:
+        """Every private network that receivers may be in, and of which tenant."""
+        networks = map(ipaddress.ip_network, _listed(self.webhook_allowed_networks))
+        found = [NetworkGrant(FIRST_TENANT, network) for network in networks]
+        return (*found, *tenant_grants.network_grants_of(self.webhook_tenant_networks))
 
     @property
     def batch_root_grants(self) -> tuple[RootGrant, ...]:
         """Every root of sources and copies, and whose it is."""
-        found = [RootGrant(FIRST_TENANT, root, Access.READ) for root in self.batch_source_roots]
-        found += [RootGrant(FIRST_TENANT, root, Access.WRITE) for root in self.batch_place_roots]
-        return (*found, *grants_of(self.batch_tenant_roots))
+        found = [RootGrant(FIRST_TENANT, root, Access.READ) for root in _listed(self.batch_allowed_roots)]
+        found += [RootGrant(FIRST_TENANT, root, Access.WRITE) for root in _listed(self.batch_output_roots)]
+        return (*found, *tenant_grants.grants_of(self.batch_tenant_roots))
 
     def master_key_bytes(self) -> bytes:
         """The 32-byte master key. Raises SettingInvalid when there is none or it is malformed."""

@@ -9,6 +9,7 @@ from uuid import UUID
 from models.manifest import MODEL
 from models.pipelines import Array
 from models.signature import Signature
+from service.egress import EgressRules
 from service.errors import BlobUnavailable
 from service.queue import WakeUp
 from workers.runtime import LoadedGraph
@@ -153,3 +154,14 @@ class FakeRuntime(Generic[GraphT]):
     def load(self, path: Path, *, allow_tf32: bool = False) -> GraphT:
         """See Runtime."""
         return self.graph
+
+
+class AllTenants:
+    """Rules that are the same for every tenant."""
+
+    def __init__(self, rules: EgressRules) -> None:
+        self._rules = rules
+
+    def of(self, tenant_id: UUID) -> EgressRules:
+        """These."""
+        return self._rules

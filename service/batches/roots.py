@@ -1,8 +1,4 @@
-"""The roots below which a tenant's sources and copies may be, as set by the operator. Opens nothing.
-
-Roots without a tenant's name belong to the first tenant that was created: this is all that an installation with one
-tenant needs, and it gives later tenants no access.
-"""
+"""The roots below which a tenant's sources and copies may be, as set by the operator. Opens nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +6,8 @@ from typing import Protocol
 from uuid import UUID
 
 from service.db import Database
-from service.root_grants import EVERY_TENANT, FIRST_TENANT, Access, RootGrant
-
-TENANT = """
-SELECT name, NOT EXISTS (SELECT FROM tenant AS other WHERE (other.created_at, other.id) < (tenant.created_at, tenant.id))
-    AS is_first FROM tenant WHERE id = %(id)s
-"""
+from service.granting import Grants
+from service.tenant_grants import Access, RootGrant
 
 
 @dataclass(frozen=True)
@@ -33,32 +25,15 @@ class Roots(Protocol):
         """The roots of a tenant. Raises DatabaseUnavailable."""
 
 
-class GrantedRoots:
-    """The roots that the settings grant to each tenant. Tenants keep their names and order, so each is looked up once."""
-
-    def __init__(self, database: Database, grants: Sequence[RootGrant]) -> None:
-        self._database = database
-        self._grants = grants
-        self._known: dict[UUID, TenantRoots] = {}
-
-    def of(self, tenant_id: UUID) -> TenantRoots:
-        """See Roots. A tenant that does not exist has none."""
-        found = self._known.get(tenant_id)
-        if found is None:
-            with self._database.statement() as work:
-                rows = work.execute(TENANT, {"id": tenant_id})
-            if not rows:
-                return TenantRoots()
-            (tenant,) = rows
-            found = self._known[tenant_id] = granted(self._grants, tenant.name, tenant.is_first)
-        return found
+def granted_roots(database: Database, grants: Sequence[RootGrant]) -> Roots:
+    """The roots that the settings grant to each tenant."""
+    return Grants(database, grants, roots_of)
 
 
-def granted(grants: Sequence[RootGrant], name: str, is_first: bool) -> TenantRoots:
-    """The roots that are granted to a tenant."""
-    names = {EVERY_TENANT, name, *((FIRST_TENANT,) if is_first else ())}
+def roots_of(grants: Sequence[RootGrant]) -> TenantRoots:
+    """The roots that these grants name."""
 
     def roots(access: Access) -> tuple[str, ...]:
-        return tuple(grant.root for grant in grants if grant.tenant in names and access is grant.access)
+        return tuple(grant.root for grant in grants if access is grant.access)
 
     return TenantRoots(roots(Access.READ), roots(Access.WRITE))

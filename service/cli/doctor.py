@@ -98,7 +98,7 @@ def run(check: Check, examined: Examined) -> Iterator[Finding]:
 
 def _checks(examined: Examined) -> Iterator[Check]:
     """The checks that can be made: those of the database's content only where there is one."""
-    from service.cli.checks import application, configuration, machine, roots, servers
+    from service.cli.checks import application, configuration, grants, machine, servers
 
     yield from (
         configuration.master_key,
@@ -116,7 +116,8 @@ def _checks(examined: Examined) -> Iterator[Check]:
             application.pipelines,
             application.jobs,
             application.sweeps,
-            roots.batch_roots,
+            grants.batch_roots,
+            grants.webhook_networks,
         )
         yield servers.processes
     yield from (servers.blob_store, application.api, application.workers)

@@ -206,10 +206,20 @@ def _titled(found: Json) -> str:
 
 
 def tenants(items: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Tenants and their weights."""
+    """Tenants, their weights and what is granted to them."""
     return listing(
-        ("ID", "NAME", "WEIGHT", "CREATED"),
-        ((tenant["id"], tenant["name"], tenant["weight"], moment(tenant["created_at"])) for tenant in items),
+        ("ID", "NAME", "WEIGHT", "CREATED", "ROOTS", "NETWORKS"),
+        (
+            (
+                tenant["id"],
+                tenant["name"],
+                tenant["weight"],
+                moment(tenant["created_at"]),
+                ", ".join(f"{root['root']} ({root['access']})" for root in tenant["roots"]),
+                ", ".join(tenant["networks"]),
+            )
+            for tenant in items
+        ),
         empty="No tenants.",
     )
 

@@ -12,6 +12,8 @@ from service.cli.options import InOrder, over_installation
 if TYPE_CHECKING:
     from service.cli.installation import Installation
     from service.cli.output import Output
+    from service.config import Settings
+    from service.orm import Tenant
 
 
 @click.group("tenants", cls=InOrder)
@@ -22,22 +24,33 @@ def tenants() -> None:
 @tenants.command("list")
 @over_installation
 def list_tenants(installation: Installation, out: Output) -> int:
-    """List all tenants with their weights, oldest first."""
+    """List all tenants, oldest first: their weights, and what the settings grant them.
+
+    Roots of batches and private networks of webhooks are those of this command's settings, which have to be the processes'.
+    """
     from service import accounts
     from service.cli import tables
 
     with installation.database.transaction() as work:
-        found: list[dict[str, Any]] = [
-            {
-                "id": str(tenant.id),
-                "name": tenant.name,
-                "weight": tenant.weight,
-                "created_at": tenant.created_at.isoformat(),
-            }
-            for tenant in accounts.list_tenants(work)
-        ]
+        tenants = accounts.list_tenants(work)
+    found = [_document(installation.settings, tenant, is_first=tenant is tenants[0]) for tenant in tenants]
     out.show({"items": found}, lambda: tables.tenants(found))
     return ExitCode.OK
+
+
+def _document(settings: Settings, tenant: Tenant, *, is_first: bool) -> dict[str, Any]:
+    from service.tenant_grants import granted_to
+
+    roots = granted_to(settings.batch_root_grants, tenant.name, is_first=is_first)
+    networks = granted_to(settings.webhook_network_grants, tenant.name, is_first=is_first)
+    return {
+        "id": str(tenant.id),
+        "name": tenant.name,
+        "weight": tenant.weight,
+        "created_at": tenant.created_at.isoformat(),
+        "roots": [{"root": root, "access": access.value} for _, root, access in roots],
+        "networks": [str(network) for _, network in networks],
+    }
 
 
 @tenants.command("weigh")

@@ -39,7 +39,7 @@ class Callbacks:
     def of(self, principal: Principal, url: str, *, until: float) -> Callback:
         """A callback to this URL. Raises UrlRefused, CallbackSecretMissing, TooManyEndpoints or TenantBusy."""
         try:
-            target = self._receivers.read(url)
+            target = self._receivers.read(principal.tenant_id, url)
         except UrlRefused as refusal:
             raise pointing_to(refusal, CALLBACK_URL) from None
         found = self._remembered((principal.tenant_id, target.origin))

@@ -12,9 +12,10 @@ from uuid import UUID
 
 from models.field_codes import OtherCode
 from service import egress
-from service.egress import EgressRules, Resolve, Target
+from service.egress import Resolve, Target
 from service.errors import FieldError, ServiceError, TenantBusy, UrlRefused
 from service.shares import Shares
+from service.webhooks.rules import TenantRules
 
 LOOKUP_S = 3.0
 LOOKUPS_AT_ONCE = 16
@@ -23,11 +24,11 @@ URL = "/url"
 
 
 class Receivers:
-    """Checks URLs against the rules of this installation."""
+    """Checks URLs against the rules of the tenants that name them."""
 
     def __init__(
         self,
-        rules: EgressRules,
+        rules: TenantRules,
         *,
         resolve: Resolve = socket.getaddrinfo,
         lookup_s: float = LOOKUP_S,
@@ -40,15 +41,15 @@ class Receivers:
     def judge(self, tenant_id: UUID, url: str) -> Target:
         """An endpoint's URL, read and looked up for a tenant. Raises UrlRefused, pointing to it, or TenantBusy."""
         try:
-            target = egress.target_of(url, self._rules)
+            target = self.read(tenant_id, url)
             self.look_up(tenant_id, target, self._lookup_s)
         except UrlRefused as refusal:
             raise pointing_to(refusal, URL) from None
         return target
 
-    def read(self, url: str) -> Target:
+    def read(self, tenant_id: UUID, url: str) -> Target:
         """A URL, checked as far as possible without looking its host name up. Raises UrlRefused."""
-        return egress.target_of(url, self._rules)
+        return egress.target_of(url, self._rules.of(tenant_id))
 
     def look_up(self, tenant_id: UUID, target: Target, within_s: float) -> None:
         """Check what the host name of a target resolves to. Raises UrlRefused, or TenantBusy when too many look-ups run."""
@@ -67,7 +68,7 @@ class Receivers:
     def _answer(self, tenant_id: UUID, target: Target, answer: Future[object]) -> None:
         """Look up in a thread of its own, which holds its slot for as long as the resolver takes."""
         try:
-            answer.set_result(egress.resolved(target, self._rules, self._resolve))
+            answer.set_result(egress.resolved(target, self._rules.of(tenant_id), self._resolve))
         except BaseException as fault:  # noqa: BLE001 - raised in the waiting thread
             answer.set_exception(fault)
         finally:

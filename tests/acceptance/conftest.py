@@ -26,7 +26,7 @@ QUICK_TO_TEST = {
 # Receivers may be on this machine, but with TLS and on three ports only: on the last of them nobody listens.
 NOBODY_LISTENS = "https://127.0.0.1:9"
 STRICT_RECEIVERS = {
-    "MEDQUEUE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "MEDQUEUE_WEBHOOK_TENANT_NETWORKS": "* = 127.0.0.0/8",
     "MEDQUEUE_WEBHOOK_ALLOWED_PORTS": "443,8443,9",
 }
 

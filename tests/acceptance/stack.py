@@ -27,7 +27,7 @@ EVERY_SCOPE = ("jobs:read", "jobs:write", "uploads:write", "models:read", "webho
 RECEIVERS_HERE = {
     "MEDQUEUE_WEBHOOK_ALLOW_HTTP": "1",
     "MEDQUEUE_WEBHOOK_ALLOWED_PORTS": "*",
-    "MEDQUEUE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "MEDQUEUE_WEBHOOK_TENANT_NETWORKS": "* = 127.0.0.0/8",
 }
 JOB_EVENTS = [
     f"job.{name}" for name in ("succeeded", "failed", "canceled", "expired", "quarantined", "overdue")

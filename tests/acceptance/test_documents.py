@@ -123,7 +123,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     roots = {
         "MEDQUEUE_MAX_WAIT_S": "5",  # how long the stream of events goes on
         "MEDQUEUE_BATCH_ALLOWED_ROOTS": "file:///srv/ward",
-        "MEDQUEUE_WEBHOOK_ALLOWED_NETWORKS": "0.0.0.0/0",
+        "MEDQUEUE_WEBHOOK_TENANT_NETWORKS": "* = 0.0.0.0/0",
     }
     stack = Stack(folder / ".medqueue", RECEIVERS_HERE | roots)
     (folder / ".venv").symlink_to(Path(sys.prefix))

@@ -14,7 +14,7 @@ from service.jobs import queries, submission
 from service.webhooks import endpoints
 from tests import factories
 from tests.acceptance.stack import JOB_EVENTS
-from tests.fakes import FakeTaskQueue
+from tests.fakes import AllTenants, FakeTaskQueue
 from tests.receiver import Receiver
 from workers.webhooks import outbound
 from workers.webhooks.delivery import Dispatcher, Limits
@@ -66,7 +66,8 @@ class Desk:
             database=self.database,
             ciphers=TenantCiphers(self.database, keyring or self.keyring),
             gate=gate,
-            outbound=lambda: Outbound(RULES, limits=outbound.Limits(total_s=PATIENCE_S)),
+            rules=AllTenants(RULES),
+            outbound=lambda rules: Outbound(rules, limits=outbound.Limits(total_s=PATIENCE_S)),
             public_url=PUBLIC_URL,
             lease_s=LEASE_S,
             limits=Limits(**limits),

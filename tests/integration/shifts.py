@@ -15,14 +15,14 @@ from service.batches.files.parts import PartStore
 from service.batches.keys import part_cipher
 from service.batches.output import OutputKind
 from service.batches.requests import BatchRequest
-from service.batches.roots import GrantedRoots
+from service.batches.roots import granted_roots
 from service.catalog import Catalog
 from service.config import Provider
 from service.crypto import Keyring
 from service.db import Database
 from service.gate import Gate
 from service.lifecycle import BatchState
-from service.root_grants import EVERY_TENANT, Access, RootGrant
+from service.tenant_grants import EVERY_TENANT, Access, RootGrant
 from service.uploads import Uploads
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
@@ -151,7 +151,7 @@ def shift(
         catalog=catalog,
         pool=ModelPool(runtime, catalog, blobs, cache=folder / "cache", budget_mb=1000),
         limits=Limits(MAX_ATTEMPTS, 60.0, 300.0),
-        roots=GrantedRoots(
+        roots=granted_roots(
             database,
             (
                 RootGrant(EVERY_TENANT, str(folder / "in"), Access.READ),

@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 
 from service.accounts import DEFAULT_TENANT
-from service.batches.roots import GrantedRoots, TenantRoots
+from service.batches.roots import TenantRoots, granted_roots
 from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.lifecycle import BatchState
-from service.root_grants import Access, RootGrant
+from service.tenant_grants import Access, RootGrant
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.integration import shifts
@@ -33,7 +33,7 @@ def shift(
 @contextmanager
 def with_roots(shift: Shift, *grants: RootGrant) -> Iterator[Shift]:
     """The same shift with other roots."""
-    services = replace(shift.services, roots=GrantedRoots(shift.services.database, grants))
+    services = replace(shift.services, roots=granted_roots(shift.services.database, grants))
     batch_thread = BatchThread(services, shift.arbiter)
     try:
         yield replace(shift, services=services, batch_thread=batch_thread)
@@ -68,7 +68,7 @@ def test_a_tenant_writes_into_no_folder_of_another(shift: Shift) -> None:
 def test_what_names_no_tenant_is_of_the_first_one(database: Database, keyring: Keyring) -> None:
     first, second = (factories.principal(database, keyring, tenant=name) for name in ("first", "second"))
     settings = Settings(batch_allowed_roots="/in", batch_output_roots="/out")
-    roots = GrantedRoots(database, settings.batch_root_grants)
+    roots = granted_roots(database, settings.batch_root_grants)
     with database.statement() as work:
         oldest = work.execute("SELECT id FROM tenant ORDER BY created_at, id LIMIT 1")[0][0]
     found = {tenant: roots.of(tenant) for tenant in {oldest, first.tenant_id, second.tenant_id}}

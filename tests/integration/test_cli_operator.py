@@ -27,7 +27,7 @@ from service.redis_client import redis_client
 from service.storage import FsspecBlobStore
 from tests import factories
 from tests.fakes import MemoryBlobStore
-from tests.integration.operating import Run, actors
+from tests.integration.operating import Run, actors, findings, found
 
 
 def authenticated(database: Database, keyring: Keyring, token: str) -> accounts.Principal:
@@ -136,22 +136,6 @@ def test_an_empty_database_is_behind_until_it_is_upgraded(
     assert medqueue("db", "check")[0] == 0
 
 
-def test_a_tenants_weight_is_set_shown_and_in_the_trail(medqueue: Run, database: Database) -> None:
-    medqueue("keys", "create", "--name", "x", "--scope", "admin", "--tenant", "ward", "--new-tenant")
-    assert medqueue("tenants", "weigh", "ward", "4")[:2] == (0, {"name": "ward", "weight": 4})
-    medqueue("tenants", "weigh", "ward", "4")
-    _, listed, _ = medqueue("tenants", "list")
-    assert [(each["name"], each["weight"]) for each in listed["items"]] == [("ward", 4)]
-    with database.statement() as work:
-        events = work.execute("SELECT object, detail FROM audit_event WHERE action = 'tenant.weighed'")
-    assert events == [("tenant:ward", {"weight": 4})]
-
-
-@pytest.mark.parametrize(("words", "status"), [(("typo", "4"), 4), (("ward", "0"), 2), (("ward", "101"), 2)])
-def test_a_weight_that_cannot_be_set_is_refused(medqueue: Run, words: tuple[str, str], status: int) -> None:
-    assert medqueue("tenants", "weigh", *words)[0] == status
-
-
 @pytest.mark.parametrize("line", ["db check", "keys list", "models promote m 1.0.0"])
 def test_a_database_that_does_not_answer_ends_with_3(
     medqueue: Run, monkeypatch: pytest.MonkeyPatch, line: str
@@ -225,16 +209,6 @@ def test_without_redis_a_job_is_inspected_all_the_same(
     assert "Redis does not answer" in found["next"]
 
 
-def findings(medqueue: Run) -> tuple[int, dict[str, str]]:
-    """The doctor's exit code, and of each check its worst finding."""
-    code, document, _ = medqueue("doctor", "--url", "http://api.test")
-    order = ["ok", "warn", "fail"]
-    worst: dict[str, str] = {}
-    for finding in document["findings"]:
-        worst[finding["check"]] = max(worst.get(finding["check"], "ok"), finding["status"], key=order.index)
-    return code, worst
-
-
 def test_the_doctor_finds_what_is_well_and_that_these_servers_do_not_sync(
     medqueue: Run, settings: Settings, database: Database, keyring: Keyring
 ) -> None:
@@ -271,16 +245,6 @@ def test_the_doctor_finds_that_the_master_key_is_another_one(
     factories.principal(database, Keyring(b"o" * 32))
     code, worst = findings(medqueue)
     assert (code, worst["master key"], worst["data keys"]) == (1, "ok", "fail")
-
-
-def found(medqueue: Run, check: str) -> list[str]:
-    """What the doctor found in one check, but for what is ok."""
-    _, document, _ = medqueue("doctor", "--url", "http://api.test")
-    return [
-        finding["found"]
-        for finding in document["findings"]
-        if finding["check"] == check and finding["status"] != "ok"
-    ]
 
 
 def test_the_doctor_finds_that_an_empty_database_belongs_to_another_master_key(
@@ -333,21 +297,6 @@ def test_the_doctor_says_why_a_blob_store_cannot_be_written(
     (told,) = found(medqueue, "blob store")
     assert told.startswith("MEDQUEUE_BLOB_URL: ")
     assert "Not a directory" in told
-
-
-def test_the_doctor_says_whose_the_roots_of_batches_are(
-    medqueue: Run, database: Database, keyring: Keyring, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.data_dir.mkdir(exist_ok=True)
-    for name in ("hospital", "ward a"):
-        factories.principal(database, keyring, tenant=name)
-    monkeypatch.setenv("MEDQUEUE_BATCH_TENANT_ROOTS", "ward a = /in/a, read; * = /all, read")
-    assert findings(medqueue)[1]["batch roots"] == "ok"
-    monkeypatch.setenv("MEDQUEUE_BATCH_TENANT_ROOTS", "ward b = /in/b, read")
-    monkeypatch.setenv("MEDQUEUE_BATCH_ALLOWED_ROOTS", "/in")
-    unknown, short = found(medqueue, "batch roots")
-    assert unknown == "there is no tenant ward b"
-    assert "of hospital alone" in short
 
 
 def test_a_health_check_names_what_a_worker_lacks(

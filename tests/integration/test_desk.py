@@ -21,7 +21,7 @@ from service.jobs.queries import JobView
 from service.jobs.submission import Accepted, IdempotencyKey
 from service.lifecycle import JobState, Priority
 from service.webhooks.receivers import Receivers
-from service.webhooks.rules import rules_of
+from service.webhooks.rules import granted_rules
 from tests import factories
 from tests.integration.workbench import AGE, Workbench
 
@@ -41,7 +41,7 @@ def desk(bench: Workbench, settings: Settings, waiting: Waiting) -> Desk:
         bench.database,
         catalog=Catalog(bench.database, cache_s=0),
         uploads=bench.uploads,
-        receivers=Receivers(rules_of(settings)),
+        receivers=Receivers(granted_rules(bench.database, settings)),
         waiting=waiting,
         artifact_store=ArtifactStore(bench.blobs, bench.keyring),
     )

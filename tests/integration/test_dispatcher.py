@@ -2,22 +2,25 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from standardwebhooks import Webhook
 
-from service.accounts import TenantCiphers
+from service.accounts import DEFAULT_TENANT, TenantCiphers
+from service.config import Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.errors import DatabaseUnavailable
 from service.jobs.submission import Callback
 from service.lifecycle import DeliveryState
 from service.webhooks import deliveries, endpoints
+from service.webhooks.rules import granted_rules
 from tests import factories
 from tests.acceptance.stack import eventually
-from tests.fakes import FakeTaskQueue, MemoryBlobStore
+from tests.fakes import AllTenants, FakeTaskQueue, MemoryBlobStore
 from tests.integration.dispatching import LEASE_S, PATIENCE_S, PUBLIC_URL, RULES, Desk
 from tests.receiver import Receiver
 from workers.webhooks import outbound
@@ -231,7 +234,8 @@ def test_leases_are_kept_while_a_receiver_takes_longer_than_one(desk: Desk) -> N
         owner="test",
         database=desk.database,
         ciphers=TenantCiphers(desk.database, desk.keyring),
-        outbound=lambda: Outbound(RULES, limits=outbound.Limits(total_s=2.5)),
+        rules=AllTenants(RULES),
+        outbound=lambda rules: Outbound(rules, limits=outbound.Limits(total_s=2.5)),
         public_url=PUBLIC_URL,
         lease_s=LEASE_S,
     )
@@ -254,7 +258,8 @@ def test_a_stop_gives_back_what_has_not_ended(desk: Desk) -> None:
         owner="test",
         database=desk.database,
         ciphers=TenantCiphers(desk.database, desk.keyring),
-        outbound=lambda: Outbound(RULES),
+        rules=AllTenants(RULES),
+        outbound=Outbound,
         public_url=PUBLIC_URL,
         lease_s=LEASE_S,
     )
@@ -346,3 +351,45 @@ def test_without_postgres_nothing_counts_as_tried(
     running.wake()
     eventually(lambda: desk.states() == ["delivered"], within_s=5)
     assert desk.sql("SELECT tries FROM webhook_delivery") == [(1,)]
+
+
+def test_tenants_are_sent_to_in_their_own_networks_alone(
+    desk: Desk, database: Database, keyring: Keyring
+) -> None:
+    """The other tenant's webhook goes to the same receiver of this machine, which its rules do not open."""
+    other = replace(desk, caller=factories.principal(database, keyring, tenant="other"))
+    for each in (desk, other):
+        each.endpoint("/ok")
+        each.canceled()
+    settings = Settings(
+        webhook_allow_http=True,
+        webhook_allowed_ports="*",
+        webhook_tenant_networks=f"{DEFAULT_TENANT} = 127.0.0.0/8",
+    )
+    dispatcher = Dispatcher(
+        owner="test",
+        database=database,
+        ciphers=TenantCiphers(database, keyring),
+        rules=granted_rules(database, settings),
+        outbound=Outbound,
+        public_url=PUBLIC_URL,
+        lease_s=LEASE_S,
+    )
+    dispatcher.start()
+    try:
+        eventually(lambda: len(tried(desk)) == 2, within_s=10)
+    finally:
+        dispatcher.close()
+    assert tried(desk) == {
+        desk.caller.tenant_id: (200, None),
+        other.caller.tenant_id: (None, "url_refused"),
+    }
+
+
+def tried(desk: Desk) -> dict[UUID, tuple[int | None, str | None]]:
+    """How each tenant's try ended."""
+    rows = desk.sql(
+        "SELECT delivery.tenant_id, try.status, try.error FROM webhook_try AS try "
+        "JOIN webhook_delivery AS delivery ON delivery.id = try.delivery_id"
+    )
+    return {row.tenant_id: (row.status, row.error) for row in rows}

@@ -21,7 +21,7 @@ from service.jobs.recovery import Chosen
 from service.jobs.submission import Accepted, IdempotencyKey
 from service.lifecycle import JobState, Origin
 from service.webhooks.receivers import Receivers
-from service.webhooks.rules import rules_of
+from service.webhooks.rules import granted_rules
 from tests import factories
 from tests.integration import parts_pipeline
 from tests.integration.parts_pipeline import SCAN, file_part
@@ -43,7 +43,7 @@ def desk(bench: Workbench, settings: Settings, looking: PublishedModel) -> Desk:
         bench.database,
         catalog=Catalog(bench.database, cache_s=0, blobs=bench.blobs),
         uploads=bench.uploads,
-        receivers=Receivers(rules_of(settings)),
+        receivers=Receivers(granted_rules(bench.database, settings)),
         waiting=Waiting(2),
         artifact_store=ArtifactStore(bench.blobs, bench.keyring),
     )

@@ -24,7 +24,7 @@ from service.jobs.artifacts import ArtifactStore
 from service.jobs.submission import NewJob
 from service.queue import score_wake_up
 from service.webhooks.receivers import Receivers
-from service.webhooks.rules import rules_of
+from service.webhooks.rules import granted_rules
 from tests.integration.workbench import Workbench
 from tests.unit.models.example_bundles import manifest_table, toml, write_bundle
 from tests.unit.models.example_images import Pixels, png
@@ -70,7 +70,7 @@ def desk(bench: Workbench, settings: Settings, spots: PublishedModel) -> Desk:
         bench.database,
         catalog=Catalog(bench.database, cache_s=0, blobs=bench.blobs),
         uploads=bench.uploads,
-        receivers=Receivers(rules_of(settings)),
+        receivers=Receivers(granted_rules(bench.database, settings)),
         waiting=Waiting(2),
         artifact_store=ArtifactStore(bench.blobs, bench.keyring),
     )

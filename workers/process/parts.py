@@ -15,7 +15,7 @@ from service.config import Settings
 from service.db import Database
 from service.gate import Gate
 from service.storage import BlobStore
-from service.webhooks.rules import rules_of
+from service.webhooks.rules import granted_rules
 from workers.process.connections import Connections, connect
 from workers.process.pulse import OwnPulse, pulse_over
 
@@ -104,12 +104,12 @@ def _dispatcher(shared: Connections) -> Dispatcher:
     from workers.webhooks.outbound import Outbound
 
     settings = shared.settings
-    rules = rules_of(settings)
     return Dispatcher(
         owner=shared.owner,
         database=shared.database,
         ciphers=shared.ciphers,
-        outbound=lambda: Outbound(rules, ca_file=settings.webhook_ca_file),
+        rules=granted_rules(shared.database, settings),
+        outbound=lambda rules: Outbound(rules, ca_file=settings.webhook_ca_file),
         public_url=settings.public_location,
         lease_s=settings.lease_s,
         gate=shared.gate,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from service.batches.roots import GrantedRoots
+from service.batches.roots import granted_roots
 from service.config import Settings
 from service.refusals import refusals_file, write_refusals
 from workers.arbiter import GraphArbiter
@@ -130,7 +130,7 @@ def _batch_services(shared: Connections, pool: ModelPool) -> BatchServices:
         catalog=shared.catalog,
         pool=pool,
         limits=_limits(settings),
-        roots=GrantedRoots(shared.database, settings.batch_root_grants),
+        roots=granted_roots(shared.database, settings.batch_root_grants),
         gate=shared.gate,
     )
 

@@ -20,6 +20,7 @@ import structlog
 from service import failpoints
 from service.accounts import TenantCiphers
 from service.db import Database
+from service.egress import EgressRules
 from service.errors import DatabaseUnavailable, PayloadUnreadable, ServiceError
 from service.failpoints import Point
 from service.gate import Gate
@@ -28,6 +29,7 @@ from service.lifecycle import DeliveryState
 from service.metrics import DELIVERIES_FENCED_OFF, DELIVERY_SECONDS, DELIVERY_TRIES
 from service.webhooks import deliveries, endpoints, messages
 from service.webhooks.deliveries import ClaimedDelivery, Tried
+from service.webhooks.rules import TenantRules
 from workers.webhooks.outbound import Outbound, SendFailed
 
 BEATS_PER_LEASE = 3
@@ -58,17 +60,20 @@ class Dispatcher:
         owner: str,
         database: Database,
         ciphers: TenantCiphers,
-        outbound: Callable[[], Outbound],
+        rules: TenantRules,
+        outbound: Callable[[EgressRules], Outbound],
         public_url: str,
         lease_s: float,
         limits: Limits = Limits(),
         gate: Gate | None = None,
     ) -> None:
-        """`outbound` is called in the event loop that will use what it makes."""
+        """`outbound` is called in the event loop that will use what it makes, once for each different rules of tenants."""
         self._owner = owner
         self._database = database
         self._ciphers = ciphers
+        self._rules = rules
         self._make_outbound = outbound
+        self._outbounds: dict[EgressRules, Outbound] = {}  # tenants with other rules share no connection
         self._public_url = public_url
         self._lease_s = lease_s
         self._limits = limits
@@ -122,7 +127,6 @@ class Dispatcher:
         self._signal.set()
 
     async def _run(self) -> None:
-        self._outbound = self._make_outbound()
         beats = self._loop.create_task(self._beat())
         try:
             while not self._closing:
@@ -131,7 +135,8 @@ class Dispatcher:
             await self._finish()
         finally:
             beats.cancel()
-            await self._outbound.aclose()
+            for outbound in self._outbounds.values():
+                await outbound.aclose()
 
     async def _signaled(self) -> bool:
         """Wait for a signal; whether it came within a second. A wake-up may be lost, or Redis unavailable."""
@@ -193,6 +198,7 @@ class Dispatcher:
             )
         try:  # read here, not in the event loop; without Postgres the leases lapse untried
             for tenant_id in {delivery.tenant_id for delivery in claimed}:
+                self._rules.of(tenant_id)
                 self._ciphers.of(tenant_id)
         except PayloadUnreadable:
             self._gate.look()
@@ -209,7 +215,7 @@ class Dispatcher:
         status = excerpt = retry_after_s = None
         error: str | None = None
         try:
-            answer = await self._outbound.post(*self._message(claimed))
+            answer = await self._outbound_of(claimed.tenant_id).post(*self._message(claimed))
             status, excerpt, retry_after_s = answer.status, answer.excerpt or None, answer.retry_after_s
         except SendFailed as failed:
             error = failed.code
@@ -224,6 +230,12 @@ class Dispatcher:
         DELIVERY_SECONDS.observe(took_s)
         self._tried.append(Tried(claimed, round(took_s * 1000), status, error, excerpt, retry_after_s))
         self._signal.set()
+
+    def _outbound_of(self, tenant_id: UUID) -> Outbound:
+        rules = self._rules.of(tenant_id)
+        if rules not in self._outbounds:
+            self._outbounds[rules] = self._make_outbound(rules)
+        return self._outbounds[rules]
 
     def _message(self, claimed: ClaimedDelivery) -> tuple[str, dict[str, str], bytes]:
         """URL, headers and body. Raises PayloadUnreadable. The time is the database's, as of the claim."""

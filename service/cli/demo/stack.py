@@ -22,7 +22,7 @@ KEPT = frozenset(
 # The demo's receiver listens on this machine, without TLS: neither is allowed otherwise.
 RECEIVER_HERE = {
     PREFIX + "WEBHOOK_ALLOW_HTTP": "1",
-    PREFIX + "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    PREFIX + "WEBHOOK_TENANT_NETWORKS": "* = 127.0.0.0/8",
     PREFIX + "WEBHOOK_ALLOWED_PORTS": "*",
 }
 STOP_S = 30.0

@@ -19,6 +19,7 @@ from service.cli.demo.steps import Tour
 from service.config import Settings
 from service.egress import target_of
 from service.errors import UrlRefused
+from service.tenant_grants import granted_to
 from service.webhooks.messages import headers, new_secret
 from service.webhooks.rules import rules_of
 from tests.factories import BREAST_CANCER
@@ -37,7 +38,8 @@ def test_no_setting_of_the_caller_reaches_the_demo_but_those_of_the_gpu() -> Non
 
 def test_the_demos_stack_sends_webhooks_to_this_machine_whatever_the_caller_has_set() -> None:
     given = {"MEDQUEUE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8", "MEDQUEUE_WEBHOOK_PROXY": "http://proxy:3128"}
-    rules = rules_of(Settings.from_environment(environment(given)))
+    settings = Settings.from_environment(environment(given))
+    rules = rules_of(settings, granted_to(settings.webhook_network_grants, "default", is_first=True))
     assert target_of("http://127.0.0.1:49152/hook", rules).origin == "http://127.0.0.1:49152"
     with pytest.raises(UrlRefused):
         target_of("http://10.0.0.1/hook", rules)

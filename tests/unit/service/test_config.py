@@ -131,15 +131,16 @@ def test_roots_of_batches_are_listed_with_commas_and_spaces() -> None:
         "https://files.example:8443/night",
         "http://[::1]/n",
     )
-    assert Settings(batch_allowed_roots=" , ".join(roots)).batch_source_roots == roots
+    grants = Settings(batch_allowed_roots=" , ".join(roots)).batch_root_grants
+    assert tuple(grant.root for grant in grants) == roots
 
 
 def test_ports_and_networks_are_listed_with_commas_and_spaces() -> None:
     settings = Settings(webhook_allowed_ports=" 443, 9000,", webhook_allowed_networks="10.0.0.0/8, fd00::/8")
     assert settings.webhook_ports == frozenset({443, 9000})
-    assert settings.webhook_networks == ("10.0.0.0/8", "fd00::/8")
+    assert [str(grant.network) for grant in settings.webhook_network_grants] == ["10.0.0.0/8", "fd00::/8"]
     assert Settings(webhook_allowed_ports="*").webhook_ports is None
-    assert Settings().webhook_networks == ()
+    assert Settings().webhook_network_grants == ()
 
 
 @pytest.mark.parametrize(

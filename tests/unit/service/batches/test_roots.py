@@ -2,15 +2,16 @@
 
 import pytest
 
-from service.batches.roots import TenantRoots, granted
+from service.batches.roots import TenantRoots, roots_of
 from service.config import Settings
 from service.errors import SettingInvalid
+from service.tenant_grants import granted_to
 
 LISTED = "ward a = /in/a, read; ward a=s3://out/a,write ;b = /both, read|write; * = /all, read"
 
 
 def roots(settings: Settings, name: str, *, is_first: bool = False) -> TenantRoots:
-    return granted(settings.batch_root_grants, name, is_first)
+    return roots_of(granted_to(settings.batch_root_grants, name, is_first=is_first))
 
 
 def test_roots_are_those_that_a_tenant_is_named_for() -> None:

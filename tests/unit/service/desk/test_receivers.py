@@ -18,6 +18,7 @@ from service.desk.callbacks import LOOKUPS_S, REMEMBER_REFUSED_S, REMEMBER_S, Ca
 from service.egress import EgressRules
 from service.errors import CallbackSecretMissing, TenantBusy, TooManyEndpoints, UrlRefused
 from service.webhooks.receivers import LOOKUPS_AT_ONCE, Receivers
+from tests.fakes import AllTenants
 
 TENANT = UUID(int=9)
 PUBLIC, PRIVATE = "93.184.215.14", "10.0.0.7"
@@ -81,7 +82,7 @@ def resolver() -> Iterator[Resolver]:
 
 @pytest.fixture
 def receivers(resolver: Resolver) -> Receivers:
-    return Receivers(EgressRules(), resolve=resolver, lookup_s=0.2)
+    return Receivers(AllTenants(EgressRules()), resolve=resolver, lookup_s=0.2)
 
 
 def refusal(judge: Callable[[], object], pointer: str) -> UrlRefused:
