@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from models.drug_safety.allergy_text import NAME, SET_APART, WORDS, denied, foreign, listed, salts
+from models.drug_safety.allergy_text import NAME, SET_APART, WORDS, asks, denied, foreign, listed, salts
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
-from models.drug_safety.ingredients import Ingredient, Ingredients
+from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
 from models.drug_safety.tables import Line, ReadFile, read_table
 from models.drug_safety.words import LONGEST, key
 
@@ -58,7 +58,7 @@ class _Class:
 class _Read:
     """What a text, or a part of one, is against; what of it is `lost`; whether it names an allergen, or says there is none.
 
-    `denied`: it plainly says that what it is against is no allergy.
+    `denied`: it plainly says that what it is against is no allergy. `cautions` are on names in it that are often misread.
     """
 
     against: _Against
@@ -66,6 +66,7 @@ class _Read:
     named: bool = False
     none: bool = False
     denied: bool = False
+    cautions: tuple[tuple[str, str], ...] = ()
 
 
 class Allergies:
@@ -131,6 +132,8 @@ class Allergies:
             for part in each.lost:
                 detail = "no table has this allergen, or this part of the text"
                 yield Unchecked(part, Kind.ALLERGY, Reason.ALLERGY_NOT_UNDERSTOOD, detail)
+            for name, caution in each.cautions:
+                yield error_prone(text, name, caution, self._ingredients)
             if each.none and denied:
                 detail = "it says that there are no allergies, beside others that were checked: correct one"
                 yield Unchecked(text, Kind.ALLERGY, Reason.ALLERGY_NOT_UNDERSTOOD, detail)
@@ -139,25 +142,28 @@ class Allergies:
         """What a recorded text is against, and which parts of it are not understood."""
         if len(text) > _LONGEST_TEXT:
             return _Read({}, lost=(text,))
-        plain = key(text)
+        plain, asking = key(text), asks(text)
         whole = self._ingredients.named(plain) if plain.isdigit() else ()
-        if not foreign(text) and (whole or self._exact(plain) is not None):
+        if not foreign(text) and not asking and (whole or self._exact(plain) is not None):
             against = self._exact(plain) or _merged(map(self._by_ingredient, whole))
-            return _Read(against, none=self._none(plain))
+            cautions = tuple(self._cautions(plain).items())
+            return _Read(against, none=self._none(plain), cautions=cautions)
         read = [(part, self._part(part)) for part in listed(text)]
         parts = dict(read)
-        against = _merged(each.against for each in _holding([each for _, each in read]))
-        lost = [part for part, each in parts.items() if each.lost or (each.none and against)]
+        against = _merged(each.against for each in _holding([each for _, each in read], asking=asking))
+        lost = [part for part, each in parts.items() if each.lost or (each.none and (against or asking))]
         named = any(each.named for each in parts.values())
         none = any(each.none for each in parts.values())
         if not lost and (not named or (none and any(not each.named for each in parts.values()))):
             lost = [text.strip() or text]  # words alone, such as a reaction
-        return _Read(against, tuple(lost), named, none and not against)
+        found = {caution: None for each in parts.values() for caution in each.cautions}
+        return _Read(against, tuple(lost), named, none and not against, cautions=tuple(found))
 
     def _part(self, part: str) -> _Read:
         """One part of a text: the names in it, the longest first, and whether words are left."""
         words = key(part).split()
         found: list[_Against] = []
+        cautions: dict[str, str] = {}
         left: list[str] = []
         said: list[str] = []  # the whole part, with NAME for what it names
         none, place = False, 0
@@ -171,6 +177,7 @@ class Allergies:
             none |= self._none(name)
             said += name.split() if self._none(name) else [NAME]
             found.append(self._exact(name) or {})
+            cautions |= self._cautions(name)
             place += len(name.split(" "))
             number = self._salts(words, place)
             left += words[place : place + number] if SET_APART.search(part) else []
@@ -180,7 +187,7 @@ class Allergies:
             none = False
         denial = denied(said)
         lost = (part,) if left or denial or foreign(part) else ()
-        return _Read(_merged(found), lost, bool(found), none, denial)
+        return _Read(_merged(found), lost, bool(found), none, denial, tuple(cautions.items()))
 
     def _name_at(self, words: list[str], place: int) -> str | None:
         """The longest name of an allergen that begins with this word."""
@@ -202,6 +209,9 @@ class Allergies:
         if ingredients := self._ingredients.exact(plain):
             return _merged(map(self._by_ingredient, ingredients))
         return None
+
+    def _cautions(self, plain: str) -> dict[str, str]:
+        return {} if plain in self._names else self._ingredients.cautions(plain)
 
     def _none(self, plain: str) -> bool:
         named = self._names.get(plain)
@@ -258,11 +268,11 @@ def findings(
         )
 
 
-def _holding(parts: list[_Read]) -> Iterator[_Read]:
-    """The parts whose allergies count: "tolerates penicillin (hives)" denies nothing beyond doubt."""
+def _holding(parts: list[_Read], *, asking: bool) -> Iterator[_Read]:
+    """The parts whose allergies count: "tolerates penicillin (hives)" and "not allergic to it?" deny nothing beyond doubt."""
     for place, each in enumerate(parts):
         after = parts[place + 1] if place + 1 < len(parts) else None
-        if not each.denied or (after is not None and not after.named):
+        if asking or not each.denied or (after is not None and not after.named):
             yield each
 
 

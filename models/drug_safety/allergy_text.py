@@ -9,7 +9,7 @@ import re
 import unicodedata
 from typing import Final
 
-from models.drug_safety.words import SALTS, key
+from models.drug_safety.words import FORMS, SALTS, key
 
 _BETWEEN: Final = re.compile(
     r"[,;/&+|()\[\]{}<>\n\r\t\u2022\u2028\u3001\u3002\uff08\uff09\uff0c\uff1b]"
@@ -55,6 +55,11 @@ def denied(words: list[str]) -> bool:
     return _DENIED.fullmatch(" ".join(words)) is not None
 
 
+def asks(text: str) -> bool:
+    """Whether a text has a question mark of any script: what it seems to deny is then not known."""
+    return any("QUESTION MARK" in unicodedata.name(each, "") for each in text)
+
+
 def listed(text: str) -> list[str]:
     """The parts of a text: what stands between commas and the like, in brackets, or after "and", "also", "but"."""
     return [part for each in _BETWEEN.split(text) if (part := each.strip())]
@@ -71,5 +76,7 @@ def foreign(text: str) -> bool:
 
 
 def salts(words: list[str]) -> int:
-    """How many of these words, which follow the name of an ingredient, say which salt of it."""
-    return next((number for number, word in enumerate(words) if word not in SALTS), len(words))
+    """How many of these words, which follow the name of an ingredient, say which salt or form of it."""
+    return next(
+        (number for number, word in enumerate(words) if word not in SALTS and word not in FORMS), len(words)
+    )

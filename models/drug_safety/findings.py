@@ -37,6 +37,7 @@ class Reason(StrEnum):
     """Why a check could not be made."""
 
     UNKNOWN_NAME = "unknown-name"
+    ERROR_PRONE_NAME = "error-prone-name"
     NO_ENTRY = "no-entry"
     ROUTE_UNKNOWN = "route-unknown"
     ALLERGIES_UNKNOWN = "allergies-unknown"
@@ -98,7 +99,10 @@ class Finding(NamedTuple):
 
 
 class Unchecked(NamedTuple):
-    """A check that was not made of `subject`, a drug or an allergy as given. `check` None means that none was made of it."""
+    """A check that was not made of `subject`, a drug or an allergy as given. `check` None means that none was made of it.
+
+    Of ERROR_PRONE_NAME all were made, of what such a name mostly stands for: nobody can check that it was meant.
+    """
 
     subject: str
     check: Kind | None

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from models.drug_safety.findings import Reason, Unchecked
 from models.drug_safety.tables import Line, ReadFile, TableUnusable, read_table
 from models.drug_safety.words import LONGEST, key, parts, without_salts
 
 INGREDIENTS = ("ingredient", "substances", "active", "aliases", "rxnorm", "source", "date")
-PRODUCTS = ("product", "ingredients", "source", "date")
+CAUTION = "caution"  # of a name that is often misread
+PRODUCTS = ("product", "ingredients", CAUTION, "source", "date")
 ASSIGNED = ("class", "ingredients", "source", "date")
 CODES = ("system", "code", "ingredients", "source", "date")
 SUBSTANCES = ("substance", "rxnorm", "classes", "source", "date")
@@ -37,8 +39,14 @@ class Ingredient:
 class Ingredients:
     """All that is known by name."""
 
-    def __init__(self, ingredients: Iterable[Ingredient], names: dict[str, tuple[Ingredient, ...]]) -> None:
+    def __init__(
+        self,
+        ingredients: Iterable[Ingredient],
+        names: dict[str, tuple[Ingredient, ...]],
+        cautions: dict[str, str],
+    ) -> None:
         self.all = tuple(ingredients)
+        self._cautions = cautions
         self._names = names
         self.most_words = max(len(name.split(" ")) for name in names)
         self._exact: dict[str, tuple[Ingredient, ...]] = {
@@ -50,7 +58,7 @@ class Ingredients:
         """Read the tables of names and classes. Raises TableUnusable."""
         substances = read_table(read, f"{folder}/substances.csv", SUBSTANCES, ["substance"])
         lines = read_table(read, f"{folder}/ingredients.csv", INGREDIENTS, ["ingredient", "active"])
-        products = read_table(read, f"{folder}/products.csv", PRODUCTS, ["product", "ingredients"])
+        products = read_table(read, f"{folder}/products.csv", PRODUCTS, ["product", "ingredients"], CAUTION)
         codes = read_table(read, f"{folder}/codes.csv", CODES, ["system", "code", "ingredients"])
         assigned = read_table(read, f"{folder}/assigned_classes.csv", ASSIGNED, ["class", "ingredients"])
         return _Reading(substances, assigned).ingredients(lines, products, codes)
@@ -68,6 +76,14 @@ class Ingredients:
         if found := self.exact(key(name)):
             return found
         return self._several(name) or self._single(name)
+
+    def cautions(self, name: str) -> dict[str, str]:
+        """What is to be said of names in this one that are often misread, such as "MTX", by their keys."""
+        if len(name) > LONGEST or not self.named(name):
+            return {}
+        listed = [name, *(part for some in parts(name) for part in some)]
+        plain = [each for some in map(key, listed) for each in (some, *without_salts(some))]
+        return {each: self._cautions[each] for each in plain if each in self._cautions}
 
     def exact(self, plain: str) -> tuple[Ingredient, ...]:
         """The ingredients of what has this key, with its salt, or this code behind its system; () if it is not known."""
@@ -102,6 +118,13 @@ class Ingredients:
         return ()
 
 
+def error_prone(subject: str, name: str, caution: str, known: Ingredients) -> Unchecked:
+    """That `name`, which stands in `subject`, is often misread."""
+    meant = " and ".join(each.name for each in known.named(name))
+    detail = f"{name} was read as {meant}, but it is {caution}. Send the full name"
+    return Unchecked(subject, None, Reason.ERROR_PRONE_NAME, detail)
+
+
 class _Reading:
     """Reads ingredients against the substances of the interactions."""
 
@@ -113,6 +136,7 @@ class _Reading:
         self._names: dict[str, tuple[Ingredient, ...]] = {}
         self._by_code: dict[str, list[Ingredient]] = {}
         self._codes: dict[str, tuple[Ingredient, ...]] = {}
+        self._cautions: dict[str, str] = {}
         self._assigned: dict[str, dict[str, Line]] = {}  # by key of an ingredient, then of a class
         classes = {key(each) for line in substances for each in line.listed("classes")}
         for line in assigned:
@@ -135,11 +159,13 @@ class _Reading:
             )
         for line in products:
             self._product(line, line["product"])
+            if line[CAUTION]:
+                self._cautions[key(line["product"])] = line[CAUTION]
         for line in codes:
             self._product(line, f"{line['system']}:{line['code']}")
         # A code that several ingredients share, as kinds of insulin do, means none of them unless a row claims it.
         shared = {_RXNORM + code: tuple(some) for code, some in self._by_code.items() if len(some) == 1}
-        return Ingredients(found, {**self._names, **shared, **self._codes})
+        return Ingredients(found, {**self._names, **shared, **self._codes}, self._cautions)
 
     def _ingredient(self, line: Line) -> Ingredient:
         substances = [self._substance(line, each) for each in line.listed("substances")]

@@ -11,7 +11,7 @@ from typing import Final
 
 from models.drug_safety import allergies, diagnoses, duplicates, limits
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Review, Unchecked
-from models.drug_safety.ingredients import Ingredient, Ingredients
+from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
 from models.drug_safety.interactions import LANGUAGE, Interactions
 from models.drug_safety.tables import ReadFile
 
@@ -158,6 +158,8 @@ class DrugSafety:
             yield Unchecked(
                 drug.name, None, Reason.UNKNOWN_NAME, "no table has this name: nothing was checked"
             )
+        for name, caution in self.ingredients.cautions(drug.name).items():
+            yield error_prone(drug.name, name, caution, self.ingredients)
         for each in drug.ingredients:
             if each.active and not each.listed:
                 only = ": only rows on its classes were checked" if each.terms else ""

@@ -64,8 +64,12 @@ class Line:
         return TableUnusable(self.path, f"row {self.number}: {detail}")
 
 
-def read_table(read: ReadFile, path: str, columns: Sequence[str], filled: Sequence[str]) -> list[Line]:
+def read_table(
+    read: ReadFile, path: str, columns: Sequence[str], filled: Sequence[str], optional: str | None = None
+) -> list[Line]:
     """The rows of a table with exactly these columns, in any order; `filled` ones must not be empty, nor source and date.
+
+    Tables of earlier bundles may lack the `optional` one: its cells are then empty.
 
     Raises:
         TableUnusable: not UTF-8 or not CSV, columns missing or unknown, cells too many or empty, no row, a row twice.
@@ -79,6 +83,8 @@ def read_table(read: ReadFile, path: str, columns: Sequence[str], filled: Sequen
         raise TableUnusable(
             path, f"it is not CSV ({fault}): restore it, or save it again as CSV UTF-8"
         ) from None
+    if optional and rows and optional not in rows[0]:
+        rows = [[*row, optional if number == 0 else ""] for number, row in enumerate(rows)]
     if not rows or sorted(rows[0]) != sorted(columns):
         raise TableUnusable(path, f"its first line must name the columns {', '.join(columns)}")
     found: list[Line] = []

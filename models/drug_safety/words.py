@@ -1,4 +1,4 @@
-"""Names as the tables are asked for them: lower case, without accents, punctuation, and, if need be, without salts."""
+"""Names as the tables are asked for them: lower case, without accents, punctuation, and, if need be, salts and forms."""
 
 from __future__ import annotations
 
@@ -22,22 +22,33 @@ _SALTS: Final = """
     tosylate trihydrate tromethamine valerate
 """
 SALTS: Final = frozenset(_SALTS.split())
+# How a product releases its drug, or how strong it is: "Bactrim DS". Not HCT, D, DM, PM, AC or VK, which name an ingredient.
+_FORMS: Final = "cc cd cr ds ec er ir la lar lp mr odt retard sr ss xl xr xt"
+FORMS: Final = frozenset(_FORMS.split())
+_DOTTED: Final = re.compile(
+    r"(?<![a-z0-9.])(?:[a-z]\.){2,}(?:[a-z](?![a-z0-9]))?|(?<![a-z0-9.])[a-z]\.[a-z](?![a-z0-9.])"
+)
 
 
 def key(text: str) -> str:
-    """The words of a name, in lower case and without accents, joined by single spaces; empty if it has none."""
+    """The words of a name, in lower case and without accents, joined by single spaces; empty if it has none.
+
+    Abbreviations lose their dots: "A.S.A." gives "asa".
+    """
     if text.isascii():
         folded = text.lower()
     else:
         decomposed = unicodedata.normalize("NFKD", text.translate(_LIGATURES))
         folded = "".join(each for each in decomposed if not unicodedata.combining(each)).lower()
+    if "." in folded:
+        folded = _DOTTED.sub(lambda found: found[0].replace(".", ""), folded)
     return _BETWEEN.sub(" ", folded).strip()
 
 
 def without_salts(name: str) -> Iterator[str]:
-    """The key with ever more of the salts that end it removed: "losartan potassium" gives "losartan"."""
+    """The key with ever more of the salts and forms that end it removed: "losartan potassium" gives "losartan"."""
     words = name.split(" ")
-    while len(words) > 1 and words[-1] in SALTS:
+    while len(words) > 1 and (words[-1] in SALTS or words[-1] in FORMS):
         words.pop()
         yield " ".join(words)
 

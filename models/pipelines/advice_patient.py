@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from models.field_codes import FieldCode
 from models.pipelines.code_systems import SYSTEMS, without_system
 from models.pipelines.contract import FieldFault, InputRejected
-from models.pipelines.pregnancy import contradictions
+from models.pipelines.pregnancy import Facts, contradictions
 from models.pipelines.typed import TypedInput
 
 MOST_CONDITIONS: Final = 200
@@ -215,7 +215,8 @@ def check_person(person: Person) -> None:
         detail = "The diastolic pressure must be below the systolic one: check whether they were exchanged."
         faults.append(FieldFault("/diastolic", FieldCode.INVALID_VALUE, detail))
     codes = {CONDITIONS: person.conditions}
-    faults += contradictions(person.pregnant, person.sex, person.age, codes)
+    told = Facts(person.pregnant, person.breastfeeding, person.sex, person.age)
+    faults += contradictions(told, codes)
     if faults:
         raise InputRejected(*faults)
 

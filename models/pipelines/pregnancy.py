@@ -1,4 +1,4 @@
-"""Who can be pregnant, and which codes of conditions say that somebody is: contradictions are refused, whatever the pipeline.
+"""Who can be pregnant or breastfeed, and codes that say that somebody is pregnant: contradictions are refused, in any pipeline.
 
 Codes that also stand for childbirth, the puerperium or the past, such as O10.03, O24.43 or Z87.5, say nothing of now.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from models.drug_safety.limits import CHILDBEARING
 from models.field_codes import FieldCode
@@ -25,6 +25,15 @@ _ICD_9: Final = re.compile(r"64\d\d3|V2[23]\d{0,2}")
 _SNOMED: Final = frozenset(("77386006", "72892002", "11687002"))
 
 
+class Facts(NamedTuple):
+    """What an input says; None is unknown. `sex` is `female` or `male`, `age` in years."""
+
+    pregnant: object = None
+    breastfeeding: object = None
+    sex: object = None
+    age: float | None = None
+
+
 def says_pregnant(code: str) -> bool:
     """Whether a code of ICD-10, ICD-9-CM or SNOMED CT says that somebody is pregnant now."""
     plain = without_system(code).strip().replace(".", "").upper()
@@ -37,14 +46,18 @@ def cannot_be_pregnant(sex: object, age: float | None) -> bool:
     return sex == "male" or (age is not None and not YOUNGEST_PREGNANT <= age <= OLDEST_PREGNANT)
 
 
-def contradictions(
-    pregnant: object, sex: object, age: float | None, codes: Mapping[str, Sequence[str]]
-) -> Iterator[FieldFault]:
-    """What of an input contradicts that somebody is pregnant, or is not; `codes` by their field."""
+def contradictions(facts: Facts, codes: Mapping[str, Sequence[str]]) -> Iterator[FieldFault]:
+    """What of an input contradicts that somebody is pregnant, or is not, or breastfeeds; `codes` by their field."""
+    pregnant, breastfeeding, sex, age = facts
     impossible = cannot_be_pregnant(sex, age)
     who = f"only women of {YOUNGEST_PREGNANT} to {OLDEST_PREGNANT} years can be pregnant here"
     if pregnant is True and impossible:
-        yield FieldFault("/pregnant", FieldCode.INVALID_VALUE, f"Correct age, sex or this: {who}.")
+        detail = f"`pregnant` is true: correct it, `sex` or `age`, as {who}."
+        yield FieldFault("/pregnant", FieldCode.INVALID_VALUE, detail)
+    if breastfeeding is True and (sex == "male" or (age is not None and age < YOUNGEST_PREGNANT)):
+        wrong = "`sex` is male" if sex == "male" else f"`age` is below {YOUNGEST_PREGNANT}"
+        detail = f"`breastfeeding` is true and {wrong}: correct one of them."
+        yield FieldFault("/breastfeeding", FieldCode.INVALID_VALUE, detail)
     for field, place in _saying(codes):
         pointer = pointer_to(field, str(place))
         if impossible:

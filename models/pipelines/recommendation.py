@@ -32,7 +32,7 @@ from models.pipelines.item_catalogue import Catalogue, no_parts
 from models.pipelines.place_search import PlaceSearch
 from models.pipelines.place_types import PlacedInput, PlacedOptions, PlacedResult
 from models.pipelines.placed_recommendation import PlacedRecommender
-from models.pipelines.pregnancy import contradictions
+from models.pipelines.pregnancy import Facts, contradictions
 from models.pipelines.recommendation_rules import NoRule
 from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
 from models.pipelines.recommendation_types import (
@@ -134,13 +134,14 @@ class Recommendation(
             raise InputRejected(*faults)
 
     def contradictions(self, facts: Mapping[str, Any]) -> Iterator[FieldFault]:
-        """What an input says of pregnancy beside what cannot be, where a rule reviews drugs."""
+        """What an input says of pregnancy and breastfeeding beside what cannot be, where a rule reviews drugs."""
         if (rule := self.parameters.rule) is not None:
             age, sex = (facts.get(name) if name else None for name in (rule.age, rule.sex))
             codes = {
                 name: facts[name] or () for name in (each.field.name for each in self.columns if each.informs)
             }
-            yield from contradictions(facts.get("pregnant"), sex, age, codes)
+            told = Facts(facts.get("pregnant"), facts.get("breastfeeding"), sex, age)
+            yield from contradictions(told, codes)
 
     def open_bundle(self, folder: Path) -> Recommender | PlacedRecommender:
         """See TypedPipeline. Raises BundleRefused if the rule's tables or the places cannot be used."""

@@ -254,3 +254,39 @@ def test_a_drug_anywhere_in_a_text_is_found_or_listed(drug: str, other: str, for
     found = review(recorded, drug)
     listed = any(drug in each.subject for each in found.unchecked if each.check is Kind.ALLERGY)
     assert found.kept == () or listed, found
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    ["not allergic to penicillin?", "no allergy to penicillin\uff1f", "denies penicillin allergy (?)", "?not allergic to PCN",
+     "tolerates penicillin? rash", "is he not allergic to penicillin", "p\u00e9nicilline", "Pen VK", "P.C.N.", "penicillin?"],
+)  # fmt: skip
+def test_a_question_denies_nothing_and_other_spellings_count(recorded: str) -> None:
+    assert against(recorded, "ampicillin") is not None
+
+
+@pytest.mark.parametrize("recorded", ["NKDA?", "none?", "no known allergies (?)"])
+def test_a_question_whether_there_are_allergies_is_not_taken_for_none(recorded: str) -> None:
+    found = [each.reason for each in review(recorded, "ampicillin").unchecked]
+    assert Reason.ALLERGY_NOT_UNDERSTOOD in found
+
+
+@pytest.mark.parametrize(
+    ("recorded", "drug"),
+    [
+        ("SSRIs", "sertraline"), ("SNRI", "venlafaxine"), ("a.s.a.", "aspirin"), ("Septra DS", "sulfamethoxazole"),
+        ("sulfonylureas", "glipizide"), ("CCBs", "diltiazem"), ("gentamycin", "gentamicin"), ("i.v. dye", "iohexol"),
+        ("thiazides", "hydrochlorothiazide"), ("MAOIs", "phenelzine"), ("c\u00e9phalosporines", "ceftriaxone"),
+    ],
+)  # fmt: skip
+def test_a_class_or_a_spelling_in_common_use_is_understood(recorded: str, drug: str) -> None:
+    found = review(recorded, drug)
+    assert [each.drug for each in found.removed] == [drug]
+    assert Reason.ALLERGY_NOT_UNDERSTOOD not in [each.reason for each in found.unchecked]
+
+
+def test_an_allergy_by_an_error_prone_abbreviation_counts_and_is_told() -> None:
+    found = review("PCN, MTX rash", "methotrexate")
+    assert [each.drug for each in found.removed] == ["methotrexate"]
+    [told] = [each for each in found.unchecked if each.reason is Reason.ERROR_PRONE_NAME]
+    assert "mitoxantrone" in told.detail

@@ -1,9 +1,13 @@
 """What the drug safety rule understands by a name."""
 
+import csv
+import io
+
 import pytest
 
+from models.drug_safety.ingredients import Ingredients
 from models.drug_safety.words import key
-from tests.unit.models.drug_tables import bundled, changed
+from tests.unit.models.drug_tables import PACKAGE, bundled, changed
 
 
 def ingredients(name: str) -> list[str]:
@@ -78,3 +82,91 @@ def test_every_ingredient_and_every_substance_is_found_by_its_name() -> None:
 def test_any_text_has_a_key(text: str) -> None:
     assert ingredients(text) == []
     assert key(text) == key(key(text))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Pen VK", ["penicillin v"]), ("gentamycin", ["gentamicin"]), ("a.s.a.", ["aspirin"]), ("A.S.A", ["aspirin"]),
+        ("Septra DS", ["sulfamethoxazole", "trimethoprim"]), ("Cialis", ["tadalafil"]), ("Norvir", ["ritonavir"]),
+        ("Paxlovid", ["nirmatrelvir", "ritonavir"]), ("MTX", ["methotrexate"]), ("Trexall", ["methotrexate"]),
+        ("Imuran", ["azathioprine"]), ("Lithobid", ["lithium"]), ("Cardizem LA", ["diltiazem"]), ("Paxil CR", ["paroxetine"]),
+        ("Bactrim-DS", ["sulfamethoxazole", "trimethoprim"]), ("Toprol-XL", ["metoprolol"]), ("K.C.l.", ["potassium"]),
+        ("Depakote ER", ["valproic acid"]), ("Wellbutrin SR", ["bupropion"]), ("quetiapine fumarate XR", ["quetiapine"]),
+        ("P\u00e9nicilline", ["penicillin g", "penicillin v"]),
+    ],
+)  # fmt: skip
+def test_brands_abbreviations_and_forms_in_common_use_are_known(name: str, expected: list[str]) -> None:
+    assert ingredients(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Diovan HCT", "Diovan"),
+        ("Mucinex D", "Mucinex"),
+        ("Tylenol PM", "Tylenol"),
+        ("Claritin-D", "Claritin"),
+    ],
+)
+def test_an_ending_that_names_another_ingredient_is_not_dropped(name: str, other: str) -> None:
+    assert set(ingredients(name)) > set(ingredients(other))
+
+
+@pytest.mark.parametrize(
+    "name", ["Nexium D", "Motrin AC", "MS", "T3", "PCA", "CPZ", "XR", "a.s.a.x", "warfarin HCT"]
+)
+def test_what_may_be_several_drugs_or_adds_one_is_not_guessed(name: str) -> None:
+    assert ingredients(name) == []
+
+
+def test_an_abbreviation_that_is_error_prone_is_understood_and_told() -> None:
+    known = bundled().ingredients
+    assert known.cautions("aspirin/MTX") == {"mtx": "an error-prone abbreviation: mistaken as mitoxantrone"}
+    assert known.cautions("methotrexate") == known.cautions("MTX mystery") == {}
+    for name in ("MgSO4", "MSO4", "AZT", "PTU", "tPA", "TNK", "5-ASA", "6-MP", "HCTZ", "APAP"):
+        assert ingredients(name), name
+        assert known.cautions(name), name
+
+
+def test_tables_of_earlier_bundles_without_cautions_are_read() -> None:
+    text = (PACKAGE / "tables" / "products.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    old = io.StringIO()
+    writer = csv.DictWriter(old, ("product", "ingredients", "source", "date"), extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+
+    def read(path: str) -> bytes:
+        return old.getvalue().encode() if path.endswith("products.csv") else (PACKAGE / path).read_bytes()
+
+    known = Ingredients.read(read, "tables")
+    assert [each.name for each in known.named("MTX")] == ["methotrexate"]
+    assert known.cautions("MTX") == {}
+
+
+# Drugs that are often prescribed in the United States, by brand, written apart from the tables.
+COMMON = """
+    Lipitor; Synthroid; Glucophage XR; Zestril; Norvasc; Toprol-XL; Ventolin HFA; Prilosec; Cozaar; Neurontin; Zocor;
+    Zoloft; Singulair; Lasix; Flonase; Lexapro; Adderall XR; Wellbutrin XL; Crestor; Protonix; Flomax; Desyrel;
+    Xarelto; Eliquis; Coumadin; Plavix; Cymbalta; Effexor XR; Prozac; Celexa; Ambien CR; Xanax XR; Klonopin; Ativan;
+    Valium; Ultram ER; Percocet; Vicodin ES; Norco; OxyContin; MS Contin; Duragesic; Suboxone; Lantus; Humalog;
+    NovoLog; Januvia; Janumet XR; Jardiance; Farxiga; Victoza; Amaryl; Glucotrol XL; Actos; Lovenox; Heparin; Keflex;
+    Augmentin XR; Zithromax; Biaxin XL; Cipro; Levaquin; Bactrim DS; Septra DS; Flagyl ER; Vancocin; Zosyn; Rocephin;
+    Maxipime; Merrem; Invanz; Diflucan; Valtrex; Tamiflu; Paxlovid; Truvada; Biktarvy; Norvir; Imuran; CellCept;
+    Prograf; Neoral; Trexall; Plaquenil; Humira; Enbrel; Remicade; Deltasone; Medrol; Decadron; Aricept; Namenda XR;
+    Sinemet CR; Requip XL; Mirapex; Keppra XR; Depakote ER; Dilantin; Tegretol XR; Lamictal; Topamax; Lyrica;
+    Lithobid; Abilify; Seroquel XR; Zyprexa; Risperdal; Geodon; Haldol; Cardizem CD; Cardizem LA; Calan SR; Procardia
+    XL; Adalat CC; Inderal LA; Coreg CR; Tenormin; Diovan HCT; Benicar HCT; Hyzaar; Entresto; Aldactone; Zaroxolyn;
+    Bumex; Demadex; Imdur; Nitrostat; Ranexa; Lanoxin; Multaq; Cordarone; Betapace AF; Cialis; Viagra; Proscar;
+    Avodart; Detrol LA; Ditropan XL; Vesicare; Myrbetriq; Advair Diskus; Symbicort; Spiriva; Breo; Trelegy; Dulera;
+    Fosamax; Prolia; Boniva; Zofran ODT; Reglan; Pepcid; Colace; Miralax; Zyrtec-D; Claritin-D; Benadryl; Mucinex DM;
+    Excedrin; Aleve; Advil
+"""
+
+
+def test_nearly_all_common_brands_are_known() -> None:
+    names = [each.strip() for each in COMMON.split(";")]
+    known = [name for name in names if ingredients(name)]
+    assert len(names) > 150
+    assert len(known) / len(names) >= 0.98, sorted(set(names) - set(known))

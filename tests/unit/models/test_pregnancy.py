@@ -59,3 +59,30 @@ def test_a_pregnancy_that_cannot_be_is_refused_where_its_code_stands(
     assert [(each.pointer, str(each.code)) for each in refused.value.faults] == [
         (f"/{field}/1", "invalid_value")
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["health-advice-recommender", "medication-recommender", "treatment-plan-recommender"]
+)
+@pytest.mark.parametrize("field", ["pregnant", "breastfeeding"])
+def test_a_man_who_is_pregnant_or_breastfeeds_is_refused_with_both_fields(name: str, field: str) -> None:
+    told = {"age": 30.0, "sex": "male", "conditions" if name.startswith("health") else "diagnoses": ["I10"]}
+    pipeline = load_pipeline(read_bundle(ZOO / name).manifest, side_files(ZOO / name))
+    assert pipeline.encode({**told, field: False})
+    assert pipeline.encode({**told, "sex": "female", field: True})
+    with pytest.raises(InputRejected) as refused:
+        pipeline.encode({**told, field: True})
+    [fault] = refused.value.faults
+    assert (fault.pointer, str(fault.code)) == (f"/{field}", "invalid_value")
+    assert f"`{field}`" in fault.detail
+    assert "`sex`" in fault.detail
+
+
+def test_a_child_who_breastfeeds_is_refused_with_both_fields() -> None:
+    folder = ZOO / "health-advice-recommender"
+    pipeline = load_pipeline(read_bundle(folder).manifest, side_files(folder))
+    with pytest.raises(InputRejected) as refused:
+        pipeline.encode({"age": 4.0, "conditions": ["I10"], "breastfeeding": True})
+    [fault] = refused.value.faults
+    assert fault.pointer == "/breastfeeding"
+    assert "`breastfeeding` is true and `age` is below 10" in fault.detail
