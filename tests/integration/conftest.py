@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,20 @@ from tests.integration.workbench import Workbench, workbench
 @pytest.fixture
 def logs_left_as_they_were() -> Iterator[None]:
     """Commands set up logging for a process of their own."""
+    with logging_as_it_was():
+        yield
+
+
+@contextmanager
+def logging_as_it_was() -> Iterator[None]:
+    """Restores the set-up of logging."""
     handlers, level, configured = logging.root.handlers[:], logging.root.level, structlog.get_config()
-    yield
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-    structlog.configure(**configured)
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        structlog.configure(**configured)
 
 
 @pytest.fixture

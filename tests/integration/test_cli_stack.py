@@ -1,5 +1,7 @@
 """The command line against a real stack: every caller's command, health, doctor, Ctrl-C, and the demo."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import psycopg
@@ -24,6 +27,7 @@ from service.cli import main
 from service.cli.demo.steps import STEPS
 from service.embedded import server_urls
 from tests import factories
+from tests.integration.conftest import logging_as_it_was
 
 MEDQUEUE = (sys.executable, "-m", "service.cli")
 MODEL = factories.BREAST_CANCER
@@ -55,7 +59,23 @@ class Stack:
     pid: int
 
     def run(self, *words: str, stdin: str = "") -> Ran:
-        """Run a command that finds this stack by its folder."""
+        """Run a command that finds this stack by its folder; in this process, which saves half a second of CPU."""
+        out, err, given = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(3))
+        given.write(stdin)
+        given.seek(0)
+        with (
+            mock.patch("sys.stdin", given),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            logging_as_it_was(),
+        ):
+            code = main([*words, "--data-dir", str(self.data_dir)])
+        out.seek(0)
+        err.seek(0)
+        return Ran(code, out.read(), err.read())
+
+    def run_as_process(self, *words: str, stdin: str = "") -> Ran:
+        """The same in a process of its own, as it is typed."""
         ended = subprocess.run(
             [*MEDQUEUE, *words, "--data-dir", str(self.data_dir)],
             input=stdin,
@@ -177,8 +197,8 @@ def test_up_needs_little_memory_beside_what_it_runs(stack: Stack) -> None:
 
 
 def test_a_models_example_can_be_submitted_and_is_answered(stack: Stack) -> None:
-    example = stack.run("models", "show", MODEL, "--example")
-    answered = stack.run("submit", "-", "--model", MODEL, "--json", stdin=example.out)
+    example = stack.run_as_process("models", "show", MODEL, "--example")
+    answered = stack.run_as_process("submit", "-", "--model", MODEL, "--json", stdin=example.out)
     assert answered.code == 0, answered.err
     assert answered.document["state"] == "succeeded"
     assert answered.document["result"]["type"] == "classification"
@@ -195,7 +215,7 @@ def test_a_list_of_real_cases_is_answered_as_known(stack: Stack, tmp_path: Path)
 
 def test_a_value_out_of_range_is_refused_by_name_with_its_range(stack: Stack) -> None:
     case = json.dumps({**factories.case(), "mean_radius": 5713.25})
-    refused = stack.run("submit", "-", "--model", MODEL, stdin=case)
+    refused = stack.run_as_process("submit", "-", "--model", MODEL, stdin=case)
     assert (refused.code, refused.out) == (4, "")
     assert "/input/mean_radius: mean_radius must be between 0 and 57" in refused.err
     assert "5713.25" not in refused.err
@@ -296,7 +316,7 @@ def test_every_process_of_the_stack_is_healthy(stack: Stack, line: str) -> None:
 
 
 def test_the_doctor_finds_nothing_that_fails(stack: Stack) -> None:
-    examined = stack.run("doctor", "--json")
+    examined = stack.run_as_process("doctor", "--json")
     failed = [finding for finding in examined.document["findings"] if finding["status"] == "fail"]
     assert (examined.code, failed) == (0, [])
 
