@@ -23,7 +23,7 @@ from service.lifecycle import PUBLISHED_ACTIONS
 from service.queue import QueueName
 from tests.acceptance import slow_writer
 from tests.acceptance.slow_writer import write_slow_writer
-from tests.acceptance.stack import MEDQUEUE, RECEIVERS_HERE, Stack, eventually
+from tests.acceptance.stack import FORKING, MEDQUEUE, RECEIVERS_HERE, Stack, eventually
 from tests.faults import drawing, trouble
 from tests.faults.checker import Verdict, check
 from tests.faults.drawing import install_drawing, write_drawing
@@ -172,8 +172,13 @@ class Arena:
 
 
 @contextlib.contextmanager
-def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, str]) -> Iterator[Arena]:
-    """A running stack with failpoints, the troublesome model, one that makes artifacts and one that writes texts."""
+def opened_arena(
+    folder: Path, seed: int, *, workers: int, settings: dict[str, str], forked: bool
+) -> Iterator[Arena]:
+    """A running stack with failpoints, the troublesome model, one that makes artifacts and one that writes texts.
+
+    `forked`: its supervisor forks what it starts from a process with the libraries, which takes a third of the CPU.
+    """
     from service.embedded import server_urls
 
     tokens = folder / "tokens"
@@ -186,7 +191,7 @@ def opened_arena(folder: Path, seed: int, *, workers: int, settings: dict[str, s
         "MEDQUEUE_SWEEP_S": "0.5",
         "MEDQUEUE_RETRY_BASE_S": "0.2",
         "MEDQUEUE_FAILPOINTS": str(tokens),
-        "PYTHONPATH": str(folder / "site"),
+        "PYTHONPATH": os.pathsep.join([*([str(FORKING)] if forked else []), str(folder / "site")]),
         **RECEIVERS_HERE,
     }
     stack = Stack(folder / "data", fast | settings, workers=workers)

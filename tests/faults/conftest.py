@@ -35,10 +35,10 @@ def report(seed: int, pytestconfig: pytest.Config) -> Iterator[Report]:
 
 
 @pytest.fixture(scope="package")
-def arena(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Arena]:
+def arena(tmp_path_factory: pytest.TempPathFactory, seed: int, full: bool) -> Iterator[Arena]:
     """Three workers with short leases on the embedded stack."""
     folder: Path = tmp_path_factory.mktemp("arena")
-    with opened_arena(folder, seed, workers=WORKERS, settings={}) as opened:
+    with opened_arena(folder, seed, workers=WORKERS, settings={}, forked=not full) as opened:
         yield opened
 
 
@@ -52,7 +52,7 @@ class CutOffArena:
 
 
 @pytest.fixture(scope="package")
-def cut_off(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[CutOffArena]:
+def cut_off(tmp_path_factory: pytest.TempPathFactory, seed: int, full: bool) -> Iterator[CutOffArena]:
     """One worker on servers of its own, behind proxies."""
     folder = tmp_path_factory.mktemp("cut-off")
     with ExitStack() as opened:
@@ -65,7 +65,9 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Cut
             "MEDQUEUE_DATABASE_URL": through(urls.database_url, postgres.port),
             "MEDQUEUE_REDIS_URL": urls.redis_url.replace(f":{ports['redis']}", f":{redis.port}"),
         }
-        arena = opened.enter_context(opened_arena(folder, seed, workers=1, settings=settings))
+        arena = opened.enter_context(
+            opened_arena(folder, seed, workers=1, settings=settings, forked=not full)
+        )
         direct = replace(arena, database_url=urls.database_url, redis_url=urls.redis_url)
         yield CutOffArena(direct, postgres, redis)
 

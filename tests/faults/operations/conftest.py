@@ -21,10 +21,10 @@ class Operated:
 
 
 @pytest.fixture(scope="package")
-def operated(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Operated]:
+def operated(tmp_path_factory: pytest.TempPathFactory, seed: int, full: bool) -> Iterator[Operated]:
     """Started once: a stack takes seconds to come up."""
     folder = tmp_path_factory.mktemp("operated")
     with own_redis(folder / "redis") as redis, small_volume() as blobs:
         settings = {"MEDQUEUE_REDIS_URL": redis.url, "MEDQUEUE_BLOB_URL": blobs.as_uri()}
-        with opened_arena(folder, seed, workers=1, settings=settings) as arena:
+        with opened_arena(folder, seed, workers=1, settings=settings, forked=not full) as arena:
             yield Operated(arena, redis, blobs)
