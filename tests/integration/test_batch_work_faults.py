@@ -21,8 +21,9 @@ from service.errors import BundleUnusable, ModelUnavailable
 from service.lifecycle import BatchState
 from tests import factories
 from tests.fakes import FakeRuntime, FakeTaskQueue, MemoryBlobStore, ScriptedGraph
+from tests.hostile import files
 from tests.integration import shifts
-from tests.integration.shifts import Shift, csv_of, rows_of
+from tests.integration.shifts import FIELDS, Shift, csv_of, rows_of
 from workers.batches.chunk_scoring import ChunkScorer, ScoredChunk
 from workers.batches.thread import BatchThread
 from workers.pool import ModelPool
@@ -45,6 +46,19 @@ def source(shift: Shift) -> str:
 
 
 # What goes wrong
+
+
+@pytest.mark.parametrize("size_bytes", [2**20, 2**13])
+def test_a_file_that_is_too_costly_fails_its_batch_once_and_for_all(
+    shift: Shift, source: str, size_bytes: int
+) -> None:
+    """Whether its child dies of it or sends too much: no attempt more, and the next batch is scored."""
+    uri = shift.file("bomb.parquet", files.repeated_text(tuple(FIELDS), size_bytes))
+    failed = shift.open(uri, BatchFormat.PARQUET, id_column=None, carry=("note",))
+    other = shift.open(source)
+    assert shift.work() < 10
+    assert (shift.nights.state(failed), shift.code(failed)) == (BatchState.FAILED, "input_too_costly")
+    assert shift.nights.state(other) is BatchState.COMPLETED
 
 
 @pytest.mark.parametrize(
