@@ -93,13 +93,13 @@ def inspect(
     check_names(wanted)
     identity = source.identity()
     digest = hashlib.sha256()
-    seen = digest.update if identity.sha256 is None else not_looked_at
+    whole = form in (BatchFormat.CSV, BatchFormat.NDJSON)  # these are read from end to end
+    seen = digest.update if whole and identity.sha256 is None else not_looked_at
     with source.open() as file:
         found = (by or inspected)(file, form, wanted, limits, seen)
     if not found.rows:
         raise FileRefused(FileProblem.NO_ROWS, "The file holds no rows.")
     if identity.sha256 is None:
-        whole = form in (BatchFormat.CSV, BatchFormat.NDJSON)
         identity = replace(identity, sha256=digest.hexdigest() if whole else sha256_of(source))
     if not source.identity().is_same(identity):
         raise FileRefused(FileProblem.CHANGED, "The file changed while it was validated: submit it again.")
