@@ -8,6 +8,7 @@ part of the encoder's graph. A note has words of the dialogue in their order and
 - what turns the meaning of a clause, as relatives and allergies, which is kept wherever a word of it is;
 - what stands inside of words as `year-old`, and all of a number of which a part is kept.
 
+Two numbers never come to stand beside each other, as in `10 (ten) mg` or `It was 8, now 3`: nothing is kept of their sentences.
 Of a text that does not look English nothing is kept.
 """
 
@@ -24,6 +25,7 @@ from models.training.note_tensors import (
     ahead,
     any_of_group,
     behind,
+    beside,
     best_limit,
     later,
     latest,
@@ -41,6 +43,7 @@ from models.training.note_words import (
 )
 
 LEAST_ENGLISH = 0.15  # share of the words of a text that are ENGLISH
+PASSES = 3
 LEAST_SURE = 0.51  # of what is kept, so that what follows it is less likely; and of a note without words
 
 
@@ -110,7 +113,11 @@ class Wording(Words):
         kept = kept | glue | self.of_words(turning, ids)
         but = self.any_of(ids, ["but"]) & (rank(kept, of.number) > 0) & later(kept, of.number)
         kept = kept | but
-        fixed = whole | glue | turning | but | (number > 0)
+        for _ in range(PASSES):  # what is left out may bring others together
+            together = any_of_group(beside(kept & (spoken | (number > 0)), number), of.number)
+            kept, asked = kept & ~together, asked & ~together
+        several = rank(kept & (number > 0) & (number != behind(number, 1)), of.number) > 1
+        fixed = whole | glue | turning | but | (number > 0) | any_of_group(several, of.number)
         return self.marked(ids, turns, kept, asked & answers.denied, (ends & ~kept, of.number), (fixed, sure))
 
     def marked(  # noqa: PLR0917 - the parts of one plan

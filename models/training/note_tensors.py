@@ -35,6 +35,15 @@ def latest(which: Tensor) -> Tensor:
     return torch.where(which[:, None, :] & (at[:, None, :] < at[:, :, None]), at[:, None, :], 0).amax(2)
 
 
+def beside(kept: Tensor, number: Tensor) -> Tensor:
+    """Which tokens [N,L] that are kept are of numbers with no other kept token between them; `number` is that of each, or 0."""
+    before = latest(kept)
+    preceding = torch.where(before > 0, number.gather(1, (before - 1).clamp(min=0)), 0)
+    second = kept & (number > 0) & (preceding > 0) & (preceding != number)
+    first = (number[:, :, None] == preceding[:, None, :]) & second[:, None, :]
+    return kept & (second | first.any(2))
+
+
 def later(which: Tensor, group: Tensor) -> Tensor:
     """Whether behind each token [N,L] there is one of `which` in the same group."""
     at = torch.cumsum(torch.ones_like(which, dtype=torch.int64), 1)

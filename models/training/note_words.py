@@ -30,7 +30,7 @@ REVERSING: Final = (
     "more", "than", "under", "below", "above", "rather", "wrong", "false", "mistake", "mistaken", "incorrect", "thought",
     "think", "suspect", "suspected", "possible", "possibly", "likely", "unlikely", "doubt", "concern", "concerned",
     "worried", "afraid", "away", "switched", "switch", "changed", "missed", "forgot", "supposed", "subsided", "cured",
-    "recovered", "actually", "almost",
+    "recovered", "actually", "almost", "mean", "meant", "sorry", "correction",
 )  # fmt: skip
 """Words that do not deny, but change what a sentence says about the others: what was stopped, conditions, what is not so."""
 RELATIVES: Final = (
