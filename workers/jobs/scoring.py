@@ -40,7 +40,7 @@ from workers.jobs.inputs import InputReader, OpenedJob
 from workers.jobs.joining import JobsLost, Joining, JoiningJobs, Steps
 from workers.jobs.partial_texts import PartialTexts
 from workers.jobs.parts import READ_STEP_S
-from workers.jobs.problems import ALONE_AT_FAULT, BAD_PREDICTION, UNREADABLE, model_fault
+from workers.jobs.problems import ALONE_AT_FAULT, BAD_PREDICTION, UNREADABLE, alone_at_fault, model_fault
 from workers.jobs.write_back import Outcome, WriteBack
 from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
@@ -316,7 +316,8 @@ class Scorer:
             return self._score_halves(loaded, cases)
         if isinstance(fault, OutOfMemory):  # the case is too large, not the batch: larger ones may fit again
             loaded.batch_limit = loaded.model.manifest.runtime.max_batch
-        return [Ending(cases[0].job.lease, problem=ALONE_AT_FAULT[type(fault)])]
+        run = self._runner(loaded, [case.job.lease.id for case in cases])
+        return [Ending(cases[0].job.lease, problem=alone_at_fault(fault, loaded.pipeline, run))]
 
     def _score_halves(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
         middle = len(cases) // 2
