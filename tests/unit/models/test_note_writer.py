@@ -397,7 +397,7 @@ def test_a_sentence_that_a_word_reverses_is_kept_whole_or_not_at_all(said: str) 
 @pytest.mark.parametrize(
     "said",
     [
-        "I take 10 (ten) mg of lisinopril every day.", "It was 8, now 3.", "It was 8, no, 3.", "It was 8. Now 3.", "Eight, then 3.",
+        "I take 10 (ten) mg of lisinopril.", "It was 8, now 3.", "It was 8, no, 3.", "It was 8. Now 3.", "Eight, then 3.",
         "I take 500 mg (2 tablets) of metformin.", "It was 180, sorry, 160.",
     ],
 )  # fmt: skip
