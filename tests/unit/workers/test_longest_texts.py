@@ -6,7 +6,8 @@ import pytest
 
 from models.bundle import ZOO, read_bundle, side_files
 from models.pipelines import Array, Pipeline, load_pipeline
-from workers.jobs.problems import MODEL_FAILED, NO_MEMORY, TOO_LONG, Problem, alone_at_fault
+from service.jobs.execution import Problem
+from workers.jobs.problems import MODEL_FAILED, NO_MEMORY, TOO_LONG, alone_at_fault
 from workers.runtime import OutOfMemory, RunFailed
 
 
