@@ -142,6 +142,18 @@ class TooManyEndpoints(ServiceError):
     code = "too_many_endpoints"
 
 
+class TooManySchedules(ServiceError):
+    """The tenant has as many schedules as it may have. Delete one that is not needed."""
+
+    code = "too_many_schedules"
+
+
+class TooManyBatches(ServiceError):
+    """The tenant has as many batches that have not ended as it may have. Wait until one has ended, or cancel one."""
+
+    code = "too_many_batches"
+
+
 class CallbackSecretMissing(ServiceError):
     """Callbacks are signed: create their secret first, with POST /v1/webhook-endpoints/callback-secret."""
 

@@ -19,11 +19,18 @@ from service.batches.requests import RerunRows
 from service.batches.windows import Window
 from service.crypto import Cipher, binding
 from service.db import Param, UnitOfWork
-from service.errors import BatchNotFound, DeadlinePassed, IdempotencyKeyReused, TransitionRefused
+from service.errors import (
+    BatchNotFound,
+    DeadlinePassed,
+    IdempotencyKeyReused,
+    TooManyBatches,
+    TransitionRefused,
+)
 from service.jobs.submission import IdempotencyKey
-from service.lifecycle import ENDED_BATCH_STATES
+from service.lifecycle import ENDED_BATCH_STATES, BatchState
 from service.rows import build
 
+MOST_UNENDED = 1000
 COLUMNS = """id, tenant_id, model_version_id, schedule_id, scheduled_for, rerun_of, window_hours, window_zone, not_before,
     deadline_at, open_from, open_until, error_limit, submitted_by, request, data_key, source_by, idempotency_digest,
     request_digest"""
@@ -41,6 +48,12 @@ WITH opened AS (
         'source_digest', %(source_digest)s::text, 'place_digest', %(place_digest)s::text)) FROM opened
 )
 SELECT created_at FROM opened
+"""
+# By the index on the state, however many have ended.
+UNENDED = f"""
+SELECT count(*) AS count FROM (
+    SELECT FROM batch WHERE tenant_id = %(tenant_id)s AND state = ANY (%(states)s::batch_state[]) LIMIT {MOST_UNENDED}
+) AS unended
 """
 FIRST_ANSWER = """
 SELECT id, created_at, request_digest FROM batch
@@ -90,10 +103,17 @@ def open_batch(
 ) -> Opened:
     """Store a batch, to be validated; `work` is a transaction of several statements.
 
-    Raises DeadlinePassed if it could never start, and IdempotencyKeyReused if the key was used with another body before.
+    Raises DeadlinePassed if it could never start, IdempotencyKeyReused if the key was used with another body before, and
+    TooManyBatches.
     """
     if idempotency and (found := earlier(work, new.tenant_id, idempotency)):
         return found
+    states = [state.value for state in BatchState if state not in ENDED_BATCH_STATES]
+    if work.execute(UNENDED, {"tenant_id": new.tenant_id, "states": states})[0].count >= MOST_UNENDED:
+        raise TooManyBatches(
+            f"The tenant has {MOST_UNENDED} batches that have not ended, as many as it may have. Wait until one has ended, "
+            "or cancel one."
+        )
     batch_id, now = uuid7(), now_of(work)
     opened = work.execute(OPEN, {**_row(batch_id, new, now, idempotency), **_event(new, actor)})
     if opened:

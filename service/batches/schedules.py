@@ -23,9 +23,16 @@ from service.batches.windows import Window, zone_named
 from service.catalog import PublishedModel
 from service.crypto import Cipher, binding
 from service.db import Param, UnitOfWork
-from service.errors import DatabaseUnavailable, ScheduleNameTaken, ScheduleNotFound, ServiceError
+from service.errors import (
+    DatabaseUnavailable,
+    ScheduleNameTaken,
+    ScheduleNotFound,
+    ServiceError,
+    TooManySchedules,
+)
 from service.rows import Row
 
+MOST_SCHEDULES = 100
 SWEEP_ROWS = 100
 ACTOR = "scheduler"
 
@@ -39,6 +46,7 @@ ON CONFLICT (tenant_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
 COLUMNS = """id, name, cron, zone, model, window_hours, window_zone, deadline_after_s, error_limit, created_at, updated_at,
     paused_at, next_run_at, last_run_at, last_problem, wait_for_source_s, request,
     (SELECT batch.id FROM batch WHERE schedule_id = batch_schedule.id ORDER BY scheduled_for DESC LIMIT 1) AS last_batch_id"""
+COUNT = "SELECT count(*) AS count FROM batch_schedule WHERE tenant_id = %(tenant_id)s AND deleted_at IS NULL"
 LIST = f"""
 SELECT {COLUMNS} FROM batch_schedule
 WHERE tenant_id = %(tenant_id)s AND deleted_at IS NULL AND (%(before)s::uuid IS NULL OR batch_schedule.id < %(before)s)
@@ -125,8 +133,12 @@ class _Due:
 def create(work: UnitOfWork, principal: Principal, new: NewSchedule) -> UUID:
     """Store a schedule; returns its id. `work` is a transaction of several statements.
 
-    Raises ScheduleInvalid, WindowInvalid (its zone) or ScheduleNameTaken.
+    Raises ScheduleInvalid, WindowInvalid (its zone), ScheduleNameTaken or TooManySchedules.
     """
+    if work.execute(COUNT, {"tenant_id": principal.tenant_id})[0].count >= MOST_SCHEDULES:
+        raise TooManySchedules(
+            f"The tenant has {MOST_SCHEDULES} schedules, as many as it may have. Delete one that is not needed."
+        )
     now = opening.now_of(work)
     next_run_at = recurrence.next_run(new.cron, zone_named(new.zone), now)
     _filled(new.request, now, new.cron, new.zone)

@@ -37,10 +37,23 @@ UNACCOUNTED = Problem(
     "The rows read do not equal the rows of results and errors. What was scored is kept; no result is published.",
 )
 
+# A step may take minutes. The tenant that has fewest in hand is next, one of several by chance, so that nobody's many
+# batches go before all of another's.
 CLAIM = f"""
-WITH picked AS MATERIALIZED (
-    SELECT id FROM batch_step WHERE state = 'queued' AND available_at <= now() AND kind = ANY (%(kinds)s)
-    ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED
+WITH due AS MATERIALIZED (
+    SELECT step.id, step.available_at, batch.tenant_id FROM batch_step AS step JOIN batch ON batch.id = step.batch_id
+    WHERE step.state = 'queued' AND step.available_at <= now() AND step.kind = ANY (%(kinds)s)
+), busy AS (
+    SELECT batch.tenant_id, count(*) AS steps FROM batch_step AS step JOIN batch ON batch.id = step.batch_id
+    WHERE step.lease_expires_at IS NOT NULL GROUP BY batch.tenant_id
+), tenants AS MATERIALIZED (
+    SELECT asked.tenant_id, coalesce(busy.steps, 0) AS held, random() AS turn
+    FROM (SELECT DISTINCT tenant_id FROM due) AS asked LEFT JOIN busy ON busy.tenant_id = asked.tenant_id
+), picked AS MATERIALIZED (
+    SELECT batch_step.id FROM due JOIN tenants ON tenants.tenant_id = due.tenant_id
+        JOIN batch_step ON batch_step.id = due.id AND batch_step.id = ANY (ARRAY(SELECT id FROM due))
+    WHERE batch_step.state = 'queued'
+    ORDER BY tenants.held, tenants.turn, due.available_at LIMIT 1 FOR UPDATE OF batch_step SKIP LOCKED
 ), claimed AS (
     UPDATE batch_step SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM picked))
     RETURNING id, fence, attempt, kind, batch_id

@@ -1,0 +1,255 @@
+"""Every attack against a running stack, alone and all together: `python -m tests.hostile docs/hostile-report.md`.
+
+Measured are another tenant's `stat` jobs from submit to result and `/healthz`, before and during each attack, the memory
+that each process has to itself, and which processes died.
+"""
+
+import contextlib
+import datetime as dt
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks import machine
+from tests.acceptance import cases, nights
+from tests.acceptance.stack import Stack, eventually
+from tests.hostile.attacks import ATTACKS, Attack, Battlefield, bombs, going_on, grey_png
+
+ROUNDS = 60  # of a job and a probe
+LASTS_S = 20.0  # an attack, before it is measured and while it is
+MB = 2**20
+SLOWER, PROBE_S, MORE_MB = 3.0, 0.2, 150.0
+LARGE_ROWS = 400_000
+WORKERS = 2
+
+HEAD = """# Hostile report
+
+What one tenant, or a stranger without a key, can do to the others. Written by `make hostile`: a whole stack with {workers}
+workers is attacked in each way of `tests/hostile/attacks.py`, and in all of them at once.
+
+*Job* is another tenant's `stat` job from submit to result, *probe* is `/healthz`, each the 95th percentile of {rounds},
+before and during the attack. *API* and *worker* are the most memory that one of these processes had to itself during the
+attack, above what it had before the first one. The bounds: a job takes less than three times as long as before, a probe
+less than 200 ms, memory stays under 150 MB, no process dies.
+
+| attack | job before | job during | times | probe during | API | worker | died | answers |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+@dataclass
+class Row:
+    """What came of an attack."""
+
+    name: str
+    before_s: float
+    during_s: float
+    probe_s: float
+    api_mb: float
+    worker_mb: float
+    died: Sequence[str]
+    answers: Counter[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether it stayed within the bounds."""
+        within = self.during_s < SLOWER * self.before_s and self.probe_s < PROBE_S
+        return within and max(self.api_mb, self.worker_mb) < MORE_MB and not self.died
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{count:,} of {answer}" for answer, count in self.answers.most_common(6))
+        figures = (
+            f"{self.before_s * 1000:.0f} ms", f"{self.during_s * 1000:.0f} ms", f"{self.during_s / self.before_s:.1f}",
+            f"{self.probe_s * 1000:.0f} ms", f"{self.api_mb:+.0f} MB", f"{self.worker_mb:+.0f} MB",
+            ", ".join(self.died) or "none", said,
+        )  # fmt: skip
+        return f"| {self.name} | {' | '.join(figures)} |"
+
+
+class Processes:
+    """The stack's processes, but for those that parse files and those of the database."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._first = {kind: self._most_mb(kind) for kind in ("api", "worker")}
+        self.most = dict.fromkeys(self._first, 0.0)
+        self._stop = threading.Event()
+
+    def ids(self) -> dict[str, tuple[int, ...]]:
+        """By program: its own id, and for the API those of its server processes."""
+        found = {}
+        for name in ("api", "scheduler", *self._stack.worker_names):
+            own = psutil.Process(self._stack.pid(name))
+            servers = own.children() if name == "api" else []
+            found[name] = (own.pid, *sorted(child.pid for child in servers))
+        return found
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note the most memory while the block lasts."""
+        self.most = dict.fromkeys(self._first, 0.0)
+        self._stop.clear()
+        thread = threading.Thread(target=self._watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(1.0):
+            with contextlib.suppress(psutil.Error, OSError):
+                for kind, first in self._first.items():
+                    self.most[kind] = max(self.most[kind], self._most_mb(kind) - first)
+
+    def _most_mb(self, kind: str) -> float:
+        ids = [pid for name, pids in self.ids().items() if name.startswith(kind) for pid in pids]
+        return max(float(psutil.Process(pid).memory_full_info().uss) for pid in ids) / MB
+
+
+def main(page: Path) -> int:
+    """Run every attack and write the page. The exit code is 1 when a bound was exceeded."""
+    with (
+        tempfile.TemporaryDirectory(prefix="medqueue-hostile-") as folder,
+        battlefield(Path(folder)) as (stack, field, victim),
+    ):
+        processes = Processes(stack)
+        rows = []
+        sets: list[tuple[str, Sequence[Attack]]] = [
+            (each.__name__.replace("_", " "), [each]) for each in ATTACKS
+        ]
+        for name, attacks in [*sets, ("all of them", ATTACKS)]:
+            rows.append(attacked(name, attacks, field, victim, processes))
+            print(rows[-1], flush=True)
+            quiet(field)
+    page.write_text(
+        HEAD.format(workers=WORKERS, rounds=ROUNDS) + "".join(f"{row}\n" for row in rows) + _circumstances()
+    )
+    beyond = [row.name for row in rows if not row.holds]
+    if beyond:
+        print(f"Beyond a bound: {', '.join(beyond)}.", file=sys.stderr)
+    return 1 if beyond else 0
+
+
+@contextlib.contextmanager
+def battlefield(folder: Path) -> Iterator[tuple[Stack, Battlefield, httpx.Client]]:
+    """A stack with two tenants that attack and one that works."""
+    own, other = folder / "roots" / "own", folder / "roots" / "other"
+    for root in (own, other):
+        root.mkdir(parents=True)
+    settings = {
+        "MEDQUEUE_BATCH_TENANT_ROOTS": f"hostile = {own}, read|write; quiet = {other}, read|write",
+        "MEDQUEUE_MAX_QUEUED_PER_TENANT": "10000",
+    }
+    stack = Stack(folder / "data", settings, workers=WORKERS)
+    try:
+        stack.start()
+        keys = [stack.new_key(name) for name in ("hostile", "hostile too")]
+        with stack.client(stack.new_key("quiet")) as victim:
+            (other / "cases.csv").write_bytes(nights.as_csv(nights.rows(3)))
+            (own / "own.csv").write_bytes(nights.as_csv(nights.rows(3)))
+            (own / "link").symlink_to(other)
+            os.mkfifo(own / "pipe")
+            with socket.socket(socket.AF_UNIX) as special:
+                special.bind(str(own / "socket"))
+            field = Battlefield(stack.port, keys, own, other / "cases.csv")
+            field.large_image = field.upload(grey_png(5000, 5000))
+            field.large_file = large_file(field)
+            bombs()  # made before, so that making them takes nobody's time
+            measured(victim)  # the models are loaded
+            yield stack, field, victim
+    finally:
+        stack.stop()
+
+
+def large_file(field: Battlefield) -> str:
+    """The path of a result of some 100 MB."""
+    body = {
+        "model": cases.BREAST_CANCER,
+        "source": {"upload_id": field.upload(nights.as_csv(nights.rows(LARGE_ROWS)))},
+    }
+    _, batch = field.ask("POST", "/v1/batches", body | {"format": "csv"})
+    path = f"/v1/batches/{batch['id']}"
+    eventually(lambda: field.ask("GET", path)[1]["state"] == "completed", within_s=300, every_s=1)
+    return f"{path}/results"
+
+
+def attacked(
+    name: str, attacks: Sequence[Attack], field: Battlefield, victim: httpx.Client, processes: Processes
+) -> Row:
+    """Measure before and during the attacks."""
+    before_s, _ = measured(victim)
+    ids = processes.ids()
+    with processes.watched(), going_on(field, attacks):
+        time.sleep(LASTS_S / 2)
+        began = time.monotonic()
+        during_s, probe_s = measured(victim)
+        time.sleep(max(0.0, LASTS_S / 2 - (time.monotonic() - began)))
+    died = [each for each, now in processes.ids().items() if now != ids[each]]
+    return Row(
+        name,
+        before_s,
+        during_s,
+        probe_s,
+        processes.most["api"],
+        processes.most["worker"],
+        died,
+        field.answers.copy(),
+    )
+
+
+def measured(victim: httpx.Client) -> tuple[float, float]:
+    """The 95th percentiles of a job and of a probe, in seconds."""
+    body = cases.submission(priority="stat")
+
+    def job() -> None:
+        answer = victim.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"})
+        assert answer.json()["state"] == "succeeded", answer.text
+
+    def probe() -> None:
+        assert victim.get("/healthz").status_code == 200
+
+    took = [(timed(job), timed(probe)) for _ in range(ROUNDS)]
+    jobs, probes = zip(*took, strict=True)
+    return statistics.quantiles(jobs, n=20)[-1], statistics.quantiles(probes, n=20)[-1]
+
+
+def timed(work: Callable[[], None]) -> float:
+    """How long it takes, in seconds."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def quiet(field: Battlefield) -> None:
+    """Wait until what an attack left behind has been done."""
+
+    def done() -> bool:
+        found = [field.ask("GET", "/v1/jobs?state=queued&limit=1", key=key)[1] for key in field.keys]
+        return not any(page["items"] for page in found)
+
+    eventually(done, within_s=600, every_s=1)
+
+
+def _circumstances() -> str:
+    date = dt.datetime.now(dt.UTC).date()
+    described = ", ".join(
+        f"{name} {value}" for name, value in {**machine.describe(), **machine.versions()}.items()
+    )
+    return f"\nRun on {date}: {described}. Repeat it with `make hostile`.\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

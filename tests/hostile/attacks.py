@@ -1,0 +1,328 @@
+"""What one tenant, or a stranger without a key, can send to hold up the others. Each attack goes on until it is ended.
+
+An attack has its own threads, opens its own connections, and counts what it was answered.
+"""
+
+import base64
+import itertools
+import json
+import os
+import random
+import socket
+import string
+import struct
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from http.client import HTTPConnection, HTTPException
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance import cases
+from tests.hostile import files
+
+FORKING = get_context("fork")
+PAUSE_S = 0.5  # after an attack's last request, before it starts again
+
+
+@dataclass
+class Battlefield:
+    """The API under attack: where it is, the attackers' keys, and what they have prepared."""
+
+    port: int
+    keys: Sequence[str]
+    root: Path  # below it the first attacker's batches may read
+    neighbours: Path  # a file below another tenant's root
+    large_file: str = ""  # the path of a result of the first attacker
+    large_image: str = ""  # the id of its upload of 25 million pixels
+    answers: Counter[str] = field(default_factory=Counter)
+    over: Event = field(default_factory=FORKING.Event)
+
+    def ask(self, method: str, path: str, body: object = None, *, key: str | None = None) -> tuple[int, Any]:
+        """An answer over a connection of its own, which is counted."""
+        given = self.keys[0] if key is None else key
+        headers = {"Authorization": f"Bearer {given}"} if given else {}
+        content = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+        headers["Content-Type"] = (
+            "application/octet-stream" if isinstance(body, bytes) else "application/json"
+        )
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=90)) as connection:
+            connection.request(method, path, content, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        found = json.loads(text) if text.startswith(b"{") else {}
+        code = found.get("code")
+        self.answers[f"{answer.status} {code}" if code else str(answer.status)] += 1
+        return answer.status, found
+
+    def upload(self, content: bytes) -> str:
+        """The id of an upload of the first attacker."""
+        status, found = self.ask("POST", "/v1/uploads", content)
+        assert status == 201, found
+        return str(found["id"])
+
+    def head(self, method: str, path: str, key: str, *more: str) -> bytes:
+        """A request without its body."""
+        lines = (f"{method} {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {key}", *more, "", "")
+        return "\r\n".join(lines).encode()
+
+
+Attack = Callable[[Battlefield], None]
+"""Sends until the attack is over."""
+
+
+@contextmanager
+def going_on(field: Battlefield, attacks: Sequence[Attack]) -> Iterator[None]:
+    """The attacks, side by side in a process of their own, for as long as the block lasts."""
+    ours, theirs = FORKING.Pipe(duplex=False)
+    field.over.clear()
+    field.answers.clear()
+    process = FORKING.Process(target=_all, args=(field, attacks, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield
+    finally:
+        field.over.set()
+        field.answers.update(ours.recv())
+        process.join()
+        ours.close()
+
+
+def _all(field: Battlefield, attacks: Sequence[Attack], answers: Connection) -> None:
+    threads = [threading.Thread(target=_sent, args=(field, attack)) for attack in attacks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    answers.send(field.answers)
+
+
+def _sent(field: Battlefield, attack: Attack) -> None:
+    while not field.over.is_set():
+        try:
+            attack(field)
+        except (OSError, HTTPException) as refused:
+            field.answers[type(refused).__name__] += 1
+        field.over.wait(PAUSE_S)
+
+
+def _held(field: Battlefield, requests: Sequence[bytes], *, receives: int | None = None) -> None:
+    """Open a connection for each request, send it, and neither read nor send from then on; again for those that are ended."""
+    with ExitStack() as stack:
+        opened: list[socket.socket | None] = [None] * len(requests)
+        while not field.over.is_set():
+            for number, request in enumerate(requests):
+                if opened[number] is None or _is_ended(opened[number]):
+                    opened[number] = stack.enter_context(_connection(field.port, receives))
+                    opened[number].sendall(request)  # type: ignore[union-attr]  # it has just been set
+                    field.answers["connections"] += 1
+            field.over.wait(1.0)
+
+
+def _connection(port: int, receives: int | None) -> socket.socket:
+    connection = socket.socket()
+    if receives is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", port))
+    return connection
+
+
+def _is_ended(connection: socket.socket | None) -> bool:
+    """Whether the other side has ended it; what it sent is left unread."""
+    assert connection is not None
+    with suppress(BlockingIOError):
+        try:
+            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except ConnectionError:
+            return True
+    return False
+
+
+def unread_downloads(field: Battlefield) -> None:
+    """64 downloads of a large result that are never read."""
+    _held(field, [field.head("GET", field.large_file, field.keys[0])] * 64, receives=4096)
+
+
+def unsent_bodies(field: Battlefield) -> None:
+    """30 bodies of each key that never come."""
+    more = ("Content-Type: application/json", "Content-Length: 100000")
+    _held(field, [field.head("POST", "/v1/jobs", key, *more) for key in field.keys for _ in range(30)])
+
+
+def idle_connections(field: Battlefield) -> None:
+    """2,100 connections without a key that say nothing."""
+    _held(field, [b""] * 2100)
+
+
+def costly_images(field: Battlefield) -> None:
+    """Bulk requests with one image of 25 million pixels, named 256 times; then 64 such images inline."""
+    upload = {"model": cases.PNEUMONIA, "input": {"upload_id": field.large_image}}
+    field.ask("POST", "/v1/jobs/bulk", {"jobs": [upload] * 256})
+    inline = {"data": base64.b64encode(grey_png(5000, 5000)).decode()}
+    _, found = field.ask(
+        "POST", "/v1/jobs/bulk", {"jobs": [{"model": cases.PNEUMONIA, "input": inline}] * 64}
+    )
+    for item in found.get("items", ()):
+        field.answers[
+            f"item {item.get('code') or item.get('problem', {}).get('code') or item.get('state')}"
+        ] += 1
+
+
+def hostile_files(field: Battlefield) -> None:
+    """Batches of files that cost far more to decode than to send."""
+    opened = [
+        field.ask(
+            "POST", "/v1/batches",
+            {"model": model, "source": {"upload_id": field.upload(content)}, "format": form}
+            | ({"carry": ["note"]} if number == 0 else {}),
+        )[1].get("id")
+        for number, (form, model, content) in enumerate(bombs())
+    ]  # fmt: skip
+    for batch_id in filter(None, opened):
+        _batch_ended(field, batch_id)
+
+
+def _batch_ended(field: Battlefield, batch_id: str) -> None:
+    while not field.over.is_set():
+        _, batch = field.ask("GET", f"/v1/batches/{batch_id}")
+        if batch.get("state") in {"failed", "completed", "canceled"}:
+            problem = batch.get("problem") or {}
+            field.answers[f"batch {batch['state']} {problem.get('code', '')}".strip()] += 1
+            return
+        field.over.wait(0.5)
+
+
+def invented_methods(field: Battlefield) -> None:
+    """20,000 requests without a key, each with a method and a path of its own."""
+    chance = random.Random(time.monotonic_ns())
+    with closing(HTTPConnection("127.0.0.1", field.port, timeout=30)) as connection:
+        for _ in range(20_000):
+            if field.over.is_set():
+                return
+            word = "".join(chance.choices(string.ascii_uppercase, k=9))
+            connection.request(word, f"/{word}", headers={"Host": word})
+            answer = connection.getresponse()
+            answer.read()
+            field.answers[str(answer.status)] += 1
+
+
+def bad_keys(field: Battlefield) -> None:
+    """Submits with keys that were never given out, each another."""
+    for number in range(2000):
+        if field.over.is_set():
+            return
+        field.ask("POST", "/v1/jobs", {}, key=f"mq_{number:032x}_{'x' * 43}")
+
+
+def names_that_never_resolve(field: Battlefield) -> None:
+    """Webhook endpoints at names of a domain that nobody answers for, 8 at a time."""
+
+    def register(number: int) -> None:
+        url = f"https://receiver-{number}-{time.monotonic_ns()}.medqueue-hostile.test/hook"
+        with suppress(OSError):
+            field.ask(
+                "POST", "/v1/webhook-endpoints",
+                {"url": url, "event_types": ["job.succeeded"]}, key=field.keys[number % len(field.keys)],
+            )  # fmt: skip
+
+    threads = [threading.Thread(target=register, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def flood_of_jobs(field: Battlefield) -> None:
+    """10,000 `stat` jobs, and a new bulk request whenever there is room."""
+    job = {"model": cases.BREAST_CANCER, "input": cases.golden()["input"], "priority": "stat"}
+    for _ in range(20):
+        if not field.over.is_set():
+            field.ask("POST", "/v1/jobs/bulk", {"jobs": [job] * 500})
+
+
+def foreign_roots(field: Battlefield) -> None:
+    """Sources and places below another tenant's root, in every spelling."""
+    name = str(field.neighbours)
+    step = os.path.relpath(name, field.root)
+    dots = ("..", "%2e%2e", "%252e%252e", ".%2e", "..;x", "...", ".. ", "..%00", "..%2f..")
+    spelled = [
+        name,
+        f"file://{name}",
+        f"local://{name}",
+        f"//{name}",
+        f"simplecache::file://{name}",
+        name.upper(),
+        f"{name}.",
+    ]
+    spelled += [f"/proc/self/root{name}", f"{field.root}/link/{Path(name).name}"]
+    spelled += [f"{field.root}/{step.replace('..', dot)}" for dot in dots]
+    for uri, kind in itertools.product(spelled, ("source", "place")):
+        if field.over.is_set():
+            return
+        source = uri if kind == "source" else f"{field.root}/own.csv"
+        body: dict[str, Any] = {"model": cases.BREAST_CANCER, "source": {"uri": source}, "format": "csv"}
+        _, found = field.ask(
+            "POST", "/v1/batches", body | ({"output": {"place": uri}} if kind == "place" else {})
+        )
+        if "id" in found:
+            _batch_ended(field, found["id"])
+
+
+def special_files(field: Battlefield) -> None:
+    """Batches over a FIFO and a socket below the tenant's own root."""
+    for name in ("pipe", "socket"):
+        body = {"model": cases.BREAST_CANCER, "source": {"uri": f"{field.root}/{name}"}, "format": "csv"}
+        _, found = field.ask("POST", "/v1/batches", body)
+        if "id" in found:
+            _batch_ended(field, found["id"])
+
+
+ATTACKS: tuple[Attack, ...] = (
+    unread_downloads,
+    unsent_bodies,
+    idle_connections,
+    costly_images,
+    hostile_files,
+    invented_methods,
+    bad_keys,
+    names_that_never_resolve,
+    flood_of_jobs,
+    foreign_roots,
+    special_files,
+)
+
+
+@cache
+def bombs() -> tuple[tuple[str, str, bytes], ...]:
+    """Files that cost far more to decode than to send, each with its format and a model."""
+    columns = tuple(cases.golden()["input"])
+    return (
+        ("parquet", cases.BREAST_CANCER, files.repeated_text(columns)),
+        ("parquet", cases.BREAST_CANCER, files.many_rows(columns)),
+        ("tar", cases.PNEUMONIA, files.tar_with_chained_headers()),
+        ("zip", cases.PNEUMONIA, files.zip_with_endless_index()),
+    )
+
+
+@cache
+def grey_png(width: int, height: int) -> bytes:
+    """A black picture: some kilobytes for any number of pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((width + 1) * height), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
