@@ -14,7 +14,7 @@ OUT ?= .
 
 SEED ?= $(shell shuf -i 1-999999 -n 1)
 
-.PHONY: help install demo up test faults check train models-page mutants bench gpu-libs gpu-parts gpu lock clean
+.PHONY: help install demo up test faults hostile check train models-page mutants bench gpu-libs gpu-parts gpu lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ faults: install ## every fault scenario in full (hours), write docs/reliability-
 		tests/acceptance/test_openapi.py tests/integration/test_older_postgres.py \
 		tests/integration/test_cli_stack.py::test_a_demo_that_is_interrupted_leaves_nothing_either --faults full --fault-seed $(SEED) \
 		--fault-report docs/reliability-report.md
+
+hostile: install ## every attack against a running stack (ten minutes), write docs/hostile-report.md
+	$(BIN)/python -m tests.hostile docs/hostile-report.md
 
 check: install ## lint, format, types, imports, migrations
 	$(BIN)/ruff check

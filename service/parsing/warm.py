@@ -76,7 +76,8 @@ def _end(children: dict[int, int | None], child: int) -> int:
     status = children.get(child, 0)
     if status is None:  # it is not reaped yet, so nobody else can have its id
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        # One that is ending has closed its connection already, and keeps the status with which it ends.
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     children[child] = 0
     return status or 0
 
