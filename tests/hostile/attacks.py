@@ -64,9 +64,10 @@ class Battlefield:
         return answer.status, found
 
     def upload(self, content: bytes) -> str:
-        """The id of an upload of the first attacker."""
+        """The id of an upload of the first attacker. Raises ConnectionError if it is refused."""
         status, found = self.ask("POST", "/v1/uploads", content)
-        assert status == 201, found
+        if status != 201:
+            raise ConnectionRefusedError(found)
         return str(found["id"])
 
     def head(self, method: str, path: str, key: str, *more: str) -> bytes:

@@ -153,7 +153,9 @@ class People:
     def _made_valid(self, person: Person) -> Person:
         if person.get("diastolic", 0) >= person.get("systolic", 999):
             del person[self._chance.choice(["systolic", "diastolic"])]
-        if person.get("pregnant") and (person.get("sex") == "male" or not 10 <= person["age"] <= 60):
+        if (person.get("pregnant") or person.get("breastfeeding")) and (
+            person.get("sex") == "male" or not 10 <= person["age"] <= 60
+        ):
             person["sex"], person["age"] = "female", 30.0
         if any(map(says_pregnant, person["conditions"])):
             unlikely = person.get("sex") == "male" or not 10 <= person["age"] <= 60
