@@ -1,6 +1,7 @@
 """A separate process for checking and running an untrusted graph, which may be endless, huge or fatal.
 
-Starts and ends the process, and limits its time and memory. The functions to run are passed in; CpuRun runs a graph.
+Starts and ends the process, and limits its time and memory. The functions to run are passed in; CpuRun runs a graph. The
+process is forked from a warm one, which has imported what they need (models.sandboxed) and has read no bundle.
 """
 
 import math
@@ -8,14 +9,14 @@ import multiprocessing
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
+from models.forking import ROOT, WarmProcess
 from models.pipelines import Array
 from models.weights import session_entries
 
@@ -24,7 +25,6 @@ MEMORY_BYTES: Final = (
 )  # beside four times the bundle's files: weights as read, as loaded, as optimized
 LIMIT_S: Final = 300.0  # for everything that is done in one sandbox
 
-_ROOT: Final = Path(__file__).parent.parent
 Result = TypeVar("Result")
 
 
@@ -46,7 +46,7 @@ class Sandbox:
         self._memory_bytes = MEMORY_BYTES + 4 * files_bytes
         self._ends_at = time.monotonic() + limit_s
         self._limit_s = limit_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: int | None = None
         self._pipes: _Pipes | None = None
         self._failure: str | None = None
 
@@ -62,8 +62,7 @@ class Sandbox:
             self._pipes.asks.close()
             self._pipes.answers.close()
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            _warm.end(self._process)
         self._pipes = self._process = None
 
     def call(
@@ -90,29 +89,20 @@ class Sandbox:
         result: Result = value
         return result
 
-    def _started(self) -> "_Pipes":
+    def _started(self) -> _Pipes:
         if self._pipes is None:
             asked, asks = multiprocessing.Pipe(duplex=False)
             answers, answered = multiprocessing.Pipe(duplex=False)
-            path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-            ends = [asked.fileno(), answered.fileno()]
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    __name__,
-                    *map(str, (*ends, self._memory_bytes, math.ceil(self._limit_s))),
-                ],
-                env=os.environ | {"PYTHONPATH": path},
-                pass_fds=ends,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            asked.close()
-            answered.close()
+            folder = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+            try:
+                self._process = _warm.child([asked.fileno(), answered.fileno(), folder])
+            finally:
+                os.close(folder)
+                asked.close()
+                answered.close()
             self._pipes = _Pipes(asks, answers)
+            with suppress(OSError):  # if it has died already, the call finds out why
+                asks.send((self._memory_bytes, math.ceil(self._limit_s)))
         return self._pipes
 
     def _fail(self, reason: str) -> SandboxFailed:
@@ -123,10 +113,7 @@ class Sandbox:
     def _end(self) -> str:
         """How the process ended."""
         assert self._process is not None
-        try:
-            code = self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            return "its process closed the connection"
+        code, self._process = _warm.end(self._process), None
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return (
             f"its process ended with {name}; it may use up to {self._memory_bytes // 1024**2} MiB of memory"
@@ -223,5 +210,9 @@ def _limit(kind: int, wanted: int) -> None:
     resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
-if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])), Connection(int(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4]))
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return os.environ | {"PYTHONPATH": path}
+
+
+_warm: Final = WarmProcess("models.sandboxed", _environment)

@@ -1,24 +1,19 @@
-"""The parent's side: the warm process is started when the first file comes, and forks a child for each file."""
+"""The parent's side: the warm process is started when the first file comes, and forks a child for each file.
 
-import atexit
+Started with an environment of its own, it holds neither keys nor connections.
+"""
+
 import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
-from pathlib import Path
 from typing import Final
 
 import structlog
 
+from models.forking import ROOT, WarmProcess
 from service.metrics import PARSING_CHILDREN_KILLED
 from service.parsing.channel import Channel, ChannelClosed
 
-ROOT: Final = Path(__file__).parent.parent.parent
-STARTED_S: Final = 120.0
-ANSWERED_S: Final = 30.0
-ANSWER_BYTES: Final = 64
 # Of the environment, a child gets these alone: no setting, and no secret.
 PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZDIR", "LD_LIBRARY_PATH")
 LIBRARIES: Final = {
@@ -46,7 +41,7 @@ class ChildEnded(Exception):
 class Child:
     """A child of the warm process, and the channel to it."""
 
-    def __init__(self, warm: "WarmProcess", number: int, channel: Channel) -> None:
+    def __init__(self, warm: WarmProcess, number: int, channel: Channel) -> None:
         self._warm = warm
         self._number = number
         self.channel = channel
@@ -69,92 +64,26 @@ class Child:
         return ChildEnded(too_costly=too_costly)
 
 
-class WarmProcess:
-    """A warm process with the parsers of one module, started when it is first needed, and again if it has died."""
+class WarmParsers(WarmProcess):
+    """A warm process with the parsers of one module."""
 
     def __init__(self, module: str) -> None:
-        self._module = module
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._owner = 0
-        atexit.register(self.close)
+        super().__init__(module, _environment)
 
     def fork(self, *, file: int | None = None) -> Child:
         """A new child, with the descriptor of a file if it is to read one. Raises ChannelClosed if none can be had."""
-        with self._lock:
-            try:
-                return self._forked(self._started(), file)
-            except (OSError, ChannelClosed):
-                self._close()
-                return self._forked(self._started(), file)
-
-    def end(self, number: int) -> int:
-        """See Child.end."""
-        with self._lock:
-            if self._control is None or self._owner != os.getpid():
-                return 0
-            try:
-                self._control.send(b"end %d" % number)
-                return int(self._answer(self._control))
-            except (OSError, ChannelClosed):
-                self._close()  # the children end with it
-                return 0
-
-    def close(self) -> None:
-        """End the warm process and its children."""
-        with self._lock:
-            self._close()
-
-    @property
-    def pid(self) -> int | None:
-        """The id of the warm process, if it runs."""
-        return None if self._process is None else self._process.pid
-
-    def _forked(self, control: socket.socket, file: int | None) -> Child:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                passed = [theirs.fileno()] if file is None else [theirs.fileno(), file]
-                socket.send_fds(control, [b"fork"], passed)
-                number = int(self._answer(control))
-            except BaseException:
+                number = self.child([theirs.fileno()] if file is None else [theirs.fileno(), file])
+            except BaseException as fault:
                 ours.close()
+                if isinstance(fault, OSError):
+                    raise ChannelClosed from None
                 raise
         return Child(self, number, Channel(ours))
 
-    def _started(self) -> socket.socket:
-        if self._control is not None and self._owner == os.getpid():
-            return self._control
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "service.parsing.warm", str(theirs.fileno()), self._module],
-                env=passed | LIBRARIES | {"PYTHONPATH": str(ROOT)},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        self._control, self._owner = ours, os.getpid()
-        ours.settimeout(STARTED_S)
-        if self._answer(ours) != b"ready":
-            raise ChannelClosed
-        ours.settimeout(ANSWERED_S)
-        return ours
 
-    @staticmethod
-    def _answer(control: socket.socket) -> bytes:
-        answer = control.recv(ANSWER_BYTES)
-        if not answer:
-            raise ChannelClosed
-        return answer
-
-    def _close(self) -> None:
-        if self._control is not None:
-            self._control.close()
-        if self._process is not None and self._owner == os.getpid():
-            self._process.kill()
-            self._process.wait()
-        self._control = self._process = None
+def _environment() -> dict[str, str]:
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return passed | LIBRARIES | {"PYTHONPATH": str(ROOT)}

@@ -1,7 +1,9 @@
 """Unit tests reach no server: their sockets are closed."""
 
+import _socket
 import logging
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -17,9 +19,20 @@ settings.register_profile("unit", deadline=None, derandomize=True, max_examples=
 settings.load_profile("unit")
 
 
+OPEN_SOCKET = socket.socket
+
+
+def _pair(
+    family: int = socket.AF_UNIX, kind: int = socket.SOCK_STREAM
+) -> tuple[socket.socket, socket.socket]:
+    one, other = _socket.socketpair(family, kind)
+    return OPEN_SOCKET(fileno=one.detach()), OPEN_SOCKET(fileno=other.detach())
+
+
 @pytest.fixture(autouse=True)
-def _sockets_closed(socket_disabled: None) -> None:
-    """Whoever opens a socket in a unit test gets SocketBlockedError."""
+def _sockets_closed(socket_disabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a socket in a unit test gets SocketBlockedError; a pair of sockets reaches nobody but us."""
+    monkeypatch.setattr(socket, "socketpair", _pair)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,8 @@ import math
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing import Pipe
@@ -78,6 +80,48 @@ def test_no_folder_but_our_own_is_searched_for_code(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("PYTHONPATH", raising=False)
     with Sandbox() as sandbox:
         assert sandbox.call(os.getenv, "PYTHONPATH") == str(ROOT)
+
+
+def test_a_sandbox_knows_nothing_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox() as first:
+        first.call(os.umask, 0o123)
+        first.call(os.chdir, "/")
+        warm, pid = first.call(os.getppid), first.call(os.getpid)
+        monkeypatch.chdir(tmp_path)
+        with Sandbox() as second:
+            assert second.call(os.umask, 0) != 0o123
+            assert second.call(os.getcwd) == str(tmp_path), "the command's folder"
+            assert second.call(os.getppid) == warm, "forked, since imports take half a second"
+            assert second.call(os.getpid) != pid
+            opened = [each.readlink() for each in Path(f"/proc/{second.call(os.getpid)}/fd").iterdir()]
+    assert sorted(str(each).partition(":")[0] for each in opened) == [*["/dev/null"] * 3, "pipe", "pipe"]
+
+
+def test_a_warm_process_that_died_is_replaced() -> None:
+    with Sandbox() as sandbox:
+        os.kill(sandbox.call(os.getppid), signal.SIGKILL)
+    with Sandbox() as sandbox:
+        assert sandbox.call(abs, -3) == 3
+
+
+def test_it_ends_with_a_command_that_is_killed_amid_a_call() -> None:
+    script = """
+import os, time
+from models.sandbox import Sandbox
+sandbox = Sandbox()
+print(sandbox.call(os.getppid), sandbox.call(os.getpid), flush=True)
+sandbox.call(time.sleep, 60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout is not None
+        processes = [int(each) for each in command.stdout.readline().split()]
+        command.kill()
+    ends_at = time.monotonic() + 20
+    while any(Path(f"/proc/{each}").exists() for each in processes):
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """The child's side: inspects a file, or reads its chunks, and gets the file's bytes from the parent."""
 
 import io
+import socket
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from service.batches.files.layouts import BatchFormat, Layout, Wanted
 from service.batches.files.plans import Chunk, Limits
 from service.batches.files.problems import FileProblem, FileRefused
 from service.parsing.channel import Channel, ChannelClosed
+from service.parsing.limits import confine
 
 PIECE_BYTES: Final = 4 * 1024 * 1024
 ASKED_BYTES: Final = 512 * 1024 * 1024  # what the parent sends is limited by the parent
@@ -122,9 +124,11 @@ class _UnknownFields:
         return self._known[keys]
 
 
-def serve(channel: Channel, confine: Callable[[], None], descriptor: int | None) -> None:
-    """Do what the parent asks, within limits, until it closes the connection."""
-    confine()
+def serve(warm: int, descriptors: Sequence[int]) -> None:
+    """Do what the parent asks, within limits, until it closes the connection. The second descriptor is a file's."""
+    confine(warm)
+    channel = Channel(socket.socket(fileno=descriptors[0]))
+    descriptor = descriptors[1] if len(descriptors) > 1 else None
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     try:

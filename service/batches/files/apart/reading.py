@@ -24,7 +24,7 @@ from service.batches.files.plans import Chunk, Inspected, Limits, Plan
 from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import READ_BYTES, Seen, Source, not_looked_at, read_blocks
 from service.parsing.channel import Buffer, ChannelClosed, Header, Message, MessageInvalid, MessageLate
-from service.parsing.children import Child, ChildEnded, WarmProcess
+from service.parsing.children import Child, ChildEnded, WarmParsers
 
 # Of a child that parses and asks for nothing. A lease's step is longer.
 SILENT_S: Final = 60.0
@@ -49,7 +49,7 @@ TOO_COSTLY: Final = (
 )
 
 log = structlog.get_logger()
-warm = WarmProcess("service.batches.files.apart.child")
+warm = WarmParsers("service.batches.files.apart.child")
 
 
 class _Request:

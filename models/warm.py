@@ -1,7 +1,8 @@
-"""The warm process: it has imported the parsers, and forks a child for each file. `python -m service.parsing.warm FD MODULE`.
+"""A warm process: it has imported a module's libraries, and forks a child for each request. `python -m models.warm FD MODULE`.
 
-Started with an environment of its own, so it holds neither keys nor connections, and parses nothing itself. It ends, and
-its children with it, when the process that started it closes the connection or dies.
+A child runs the module's function `serve`, with the id of the warm process and descriptors from whoever asked. The warm
+process itself reads nothing of a stranger's. It ends, and its children with it, when the process that started it closes
+the connection or dies.
 """
 
 import gc
@@ -10,36 +11,35 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from service.parsing.channel import Channel
-from service.parsing.limits import confine
-
 FORK, END = b"fork", b"end"
 REQUEST_BYTES: Final = 64
+DESCRIPTORS: Final = 8
+
+Serve = Callable[[int, Sequence[int]], None]
 
 
 def main(control: socket.socket, module: str) -> None:
     """Serve requests until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted command ends its processes itself
-    serving = importlib.import_module(module)
+    serve: Serve = importlib.import_module(module).serve
     gc.collect()
     gc.freeze()
     children: dict[int, int | None] = {}  # with the exit statuses of those that have ended
     control.send(b"ready")
     while True:
-        request, numbers, _, _ = socket.recv_fds(control, REQUEST_BYTES, 2)
+        request, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, DESCRIPTORS)
         if not request:
             break
         _reap(children)
         word, _, argument = request.partition(b" ")
         if word == FORK:
-            with socket.socket(fileno=numbers[0]) as connection:
-                file = numbers[1] if len(numbers) > 1 else None
-                children[child := _fork(control, connection, file, serving.serve)] = None
-                if file is not None:
-                    os.close(file)
+            children[child := _fork(control, descriptors, serve)] = None
+            for each in descriptors:
+                os.close(each)
             control.send(str(child).encode())
         elif word == END:
             control.send(str(_end(children, int(argument))).encode())
@@ -48,7 +48,7 @@ def main(control: socket.socket, module: str) -> None:
         _end(children, child)
 
 
-def _fork(control: socket.socket, connection: socket.socket, file: int | None, serve: object) -> int:
+def _fork(control: socket.socket, descriptors: Sequence[int], serve: Serve) -> int:
     """The id of a new child."""
     parent = os.getpid()
     child = os.fork()
@@ -57,8 +57,7 @@ def _fork(control: socket.socket, connection: socket.socket, file: int | None, s
     status = 1
     try:
         control.close()
-        assert callable(serve)
-        serve(Channel(connection), lambda: confine(parent), file)
+        serve(parent, descriptors)
         status = 0
     finally:
         os._exit(status)
