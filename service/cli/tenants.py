@@ -24,7 +24,9 @@ def tenants() -> None:
 @tenants.command("list")
 @over_installation
 def list_tenants(installation: Installation, out: Output) -> int:
-    """List all tenants, oldest first: their weights, and what the settings grant them.
+    """List all tenants, their weights and what is granted to them.
+
+    Oldest first.
 
     Roots of batches and private networks of webhooks are those of this command's settings, which have to be the processes'.
     """
