@@ -41,16 +41,17 @@ UNACCOUNTED = Problem(
 # batches go before all of another's.
 CLAIM = f"""
 WITH due AS MATERIALIZED (
-    SELECT step.id, step.available_at, batch.tenant_id FROM batch_step AS step JOIN batch ON batch.id = step.batch_id
-    WHERE step.state = 'queued' AND step.available_at <= now() AND step.kind = ANY (%(kinds)s)
-), busy AS (
-    SELECT batch.tenant_id, count(*) AS steps FROM batch_step AS step JOIN batch ON batch.id = step.batch_id
-    WHERE step.lease_expires_at IS NOT NULL GROUP BY batch.tenant_id
+    SELECT id, batch_id, available_at FROM batch_step
+    WHERE state = 'queued' AND available_at <= now() AND kind = ANY (%(kinds)s)
+), busy AS MATERIALIZED (
+    SELECT batch_id FROM batch_step WHERE lease_expires_at IS NOT NULL
+), owned AS MATERIALIZED (
+    SELECT id, tenant_id FROM batch WHERE id = ANY (ARRAY(SELECT batch_id FROM due UNION SELECT batch_id FROM busy))
 ), tenants AS MATERIALIZED (
-    SELECT asked.tenant_id, coalesce(busy.steps, 0) AS held, random() AS turn
-    FROM (SELECT DISTINCT tenant_id FROM due) AS asked LEFT JOIN busy ON busy.tenant_id = asked.tenant_id
+    SELECT owned.tenant_id, count(busy.batch_id) AS held, random() AS turn
+    FROM owned LEFT JOIN busy ON busy.batch_id = owned.id GROUP BY owned.tenant_id
 ), picked AS MATERIALIZED (
-    SELECT batch_step.id FROM due JOIN tenants ON tenants.tenant_id = due.tenant_id
+    SELECT batch_step.id FROM due JOIN owned ON owned.id = due.batch_id JOIN tenants ON tenants.tenant_id = owned.tenant_id
         JOIN batch_step ON batch_step.id = due.id AND batch_step.id = ANY (ARRAY(SELECT id FROM due))
     WHERE batch_step.state = 'queued'
     ORDER BY tenants.held, tenants.turn, due.available_at LIMIT 1 FOR UPDATE OF batch_step SKIP LOCKED
