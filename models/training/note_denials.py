@@ -6,7 +6,10 @@ A wrong statement is worse than a missing one, so what is not clearly one or the
   don't.`, `Not at all.`), what is asked, from behind `do you have any` to the question mark, is kept whole behind `no`, or not
   at all; if it is a plain `yes`, whole without it, unless alternatives are asked. Plain are the words of `PLAIN` alone. Of
   other questions of yes or no nothing is kept; nor of questions with a negation (`Don't you see ...?`), of those about other
-  things than findings (`Any questions?`, `Is that okay?`), nor of any but the last of several.
+  things than findings (`Any questions?`, `Is that okay?`), nor of any but the last of several; nor of those that except
+  something (`Apart from chest pain, ...?`).
+- An answer may be taken back at once. So nothing is kept of a question where somebody else than the doctor speaks next after
+  the answer (`No.` `Wait, yes.`), or where the doctor doubts it (`Really?`).
 - Of a **statement** of the doctor that the patient contradicts nothing is kept, nor of the last of a turn that the next one
   begins to deny.
 - Of an **answer** to a question about a relative only sentences that name one are kept; and of sentences of the patient about
@@ -56,9 +59,14 @@ ASKING: Final = ("what", "which", "when", "where", "who", "whom", "whose", "why"
 ASIDE: Final = (
     "question", "questions", "concern", "concerns", "worry", "okay", "ok", "alright", "sense", "understand", "else", "other",
     "others", "another", "sure", "right", "correct", "more", "mind", "ready", "agree", "sound", "sounds", "help",
-    "hear", "me", "us",
+    "hear", "me", "us", "besides", "apart", "except", "aside",
 )  # fmt: skip
-"""Words of questions that ask about the talk, or for what was not named yet."""
+"""Words of questions that ask about the talk, or for what was not named yet, or for all but what they name."""
+DOUBTING: Final = (
+    "really", "sure", "certain", "positive", "no", "not", "none", "never", "nothing", "at", "all", "are", "you", "is", "that",
+    "it", "about", "oh", "okay", "and", "right", "correct", "true",
+)  # fmt: skip
+"""All words of a question by which the doctor doubts an answer."""
 OPENERS: Final = (
     *FILLERS, *AUXILIARIES, *PRONOUNS, "any", "been", "ever", "a", "an", "how", "what", "about", "had", "having", "anything",
 )  # fmt: skip
@@ -117,7 +125,7 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
     alternatives = any_of_group(words.any_of(ids, ["or"]) & inside, of.number)
     odd = any_of_group(words.any_of(ids, [ODD]), of.number)
     plain = of.asks & of.last & ~negative & ~odd
-    closed = plain & ~wh & ~aside & ~several
+    closed = plain & ~wh & ~aside & ~several & ~_unsettled(words, ids, inside, turns)
     denied, confirmed = closed & no, closed & yes & ~alternatives
     contradicted = _contradicted(words, ids, inside, turns, of)
     open_question = plain & wh & ~_followed(_reversing(words, ids) & inside, turns)
@@ -131,10 +139,18 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
     return Answered(asked & ~dropped, denied & named & ~dropped, dropped)
 
 
-def _followed(which: Tensor, turns: Turns) -> Tensor:
-    """Whether there is one of `which` [N,L] in the turn behind that of each token."""
-    following = turns.number[:, :, None] + 1 == turns.number[:, None, :]
+def _followed(which: Tensor, turns: Turns, turn: int = 1) -> Tensor:
+    """Whether there is one of `which` [N,L] so many turns behind that of each token."""
+    following = turns.number[:, :, None] + turn == turns.number[:, None, :]
     return (following & which[:, None, :]).any(2)
+
+
+def _unsettled(words: Words, ids: Tensor, inside: Tensor, turns: Turns) -> Tensor:
+    """Which tokens [N,L] are of a turn whose answer another one may take back, or which the doctor doubts."""
+    said = inside & words.spoken[ids] & ~words.continues[ids]
+    asks = any_of_group(words.any_of(ids, ["?"]) & inside, turns.number)
+    doubts = said & asks & ~any_of_group(said & ~words.any_of(ids, DOUBTING), turns.number)
+    return _followed(said & (turns.speaker != 1), turns, 2) | _followed(doubts, turns, 2)
 
 
 def _contradicted(words: Words, ids: Tensor, inside: Tensor, turns: Turns, of: Sentences) -> Tensor:
@@ -227,7 +243,7 @@ def whole_denials(
 
 
 RULED: Final = frozenset((
-    *DENYING, *PLAIN, *CONTRARY, *OTHERS, *ASKING, *ASIDE, *OPENERS, *VERBS, *NEGATIONS, *REVERSING, *SPOKEN, "this", "these",
-    "those", "sir", "at", "but",
+    *DENYING, *PLAIN, *CONTRARY, *OTHERS, *ASKING, *ASIDE, *DOUBTING, *OPENERS, *VERBS, *NEGATIONS, *REVERSING, *SPOKEN,
+    "this", "these", "those", "sir", "at", "but",
 ))  # fmt: skip
 """All words that a rule needs, which the vocabulary must have."""
