@@ -202,7 +202,10 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
 
     def check_options(self, value: object) -> dict[str, object]:
         """See Pipeline."""
-        checked = _checked(self.options_type, value, self._options_schema)
+        try:
+            checked = _checked(self.options_type, value, self._options_schema)
+        except InputRejected as rejected:
+            raise InputRejected(*map(_of_option, rejected.faults)) from None
         return checked.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     def read_options(self, options: Mapping[str, object]) -> OptionsT:
@@ -278,6 +281,14 @@ class _CheckedContinuousScoring(_CheckedScoring[ParametersT, InputT, ResultT, Op
 
 
 TypeT = TypeVar("TypeT", bound=BaseModel)
+
+
+def _of_option(fault: FieldFault) -> FieldFault:
+    """A fault of the options, with the code of an unknown one in place of an unknown field's."""
+    if fault.code is not FieldCode.UNKNOWN_FIELD or fault.pointer.count("/") != 1:
+        return fault
+    detail = fault.detail.replace("does not take this field", "offers no such option", 1)
+    return FieldFault(fault.pointer, FieldCode.UNKNOWN_OPTION, detail)
 
 
 def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> TypeT:

@@ -81,7 +81,7 @@ def test_a_job_chooses_by_options_that_are_checked(http: httpx.Client) -> None:
     assert own(scored(http, body(options={"top": 3}))["result"])["ranked"] == expected(TEXTS[0], 3)["ranked"]
     for options, pointer, code in (
         ({"top": 11}, "/options/top", "out_of_range"),
-        ({"tip": 1}, "/options/tip", "unknown_field"),
+        ({"tip": 1}, "/options/tip", "unknown_option"),
     ):
         answer = http.post("/v1/jobs", json=body(options=options))
         [error] = assert_problem(answer, 422, "input_invalid")["errors"]

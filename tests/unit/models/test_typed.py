@@ -303,7 +303,7 @@ def test_a_damaged_input_is_refused(payload: bytes) -> None:
 def test_options_are_checked_by_their_type_and_only_those_chosen_are_stored() -> None:
     assert ECHO.check_options({}) == {}
     assert ECHO.check_options({"top": 5.0}) == {"top": 5}
-    for wrong, code in (({"top": 6}, "out_of_range"), ({"tip": 1}, "unknown_field"), ([], "not_an_object")):
+    for wrong, code in (({"top": 6}, "out_of_range"), ({"tip": 1}, "unknown_option"), ([], "not_an_object")):
         with pytest.raises(InputRejected) as caught:
             ECHO.check_options(wrong)
         assert [each.code for each in caught.value.faults] == [code]
