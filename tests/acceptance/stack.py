@@ -24,6 +24,9 @@ FORKING = (
 )  # before all else on PYTHONPATH: a stack that starts programs quickly
 READY_WITHIN_S = 120.0
 STOPS_WITHIN_S = 15.0
+STATEMENT_ENDS_S = (
+    0.3  # a claim that a worker had sent before it was paused must not find what is submitted next
+)
 EVERY_SCOPE = ("jobs:read", "jobs:write", "uploads:write", "models:read", "webhooks:read", "webhooks:write")
 
 # Settings under which a stack sends webhooks to receivers of this machine.
@@ -137,6 +140,7 @@ class Stack:
         with contextlib.ExitStack() as paused:
             for name in self.worker_names:
                 paused.enter_context(self.paused(name))
+            time.sleep(STATEMENT_ENDS_S)
             yield
 
     @contextlib.contextmanager
