@@ -5,6 +5,7 @@ from collections import OrderedDict
 from typing import Final
 
 from service.crypto import FRAME_BYTES, STREAM_HEADER_BYTES, TAG_BYTES, Cipher, frame_count, frame_offset
+from service.seekable import SeekableFile
 from service.storage import BlobStore
 
 FRAMES_AHEAD: Final = 4
@@ -14,7 +15,7 @@ KEPT_FRAMES: Final = 96
 FEW_FRAMES: Final = 2 * FRAMES_AHEAD
 
 
-class SealedFile(io.RawIOBase):
+class SealedFile(SeekableFile):
     """The plain bytes of a blob that `Cipher.seal_stream` made. One thread at a time.
 
     `size_bytes` is the length of the plain bytes, as it was recorded when they were sealed: it says which frame is
@@ -47,14 +48,6 @@ class SealedFile(io.RawIOBase):
         self._in_order = 0  # how often the frame behind it was the next one to be fetched
         self._position = 0
 
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
     def tell(self) -> int:
         """The position in the plain bytes."""
         return self._position
@@ -81,17 +74,6 @@ class SealedFile(io.RawIOBase):
             if len(parts) > self._kept_frames // 2:  # copied before a frame's buffer is used again
                 parts = [b"".join(parts)]
         return b"".join(parts)
-
-    def readinto(self, buffer: object) -> int:
-        """Fill a writable buffer; the number of bytes."""
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # typeshed has no writable buffer
-        content = self.read(len(view))
-        view[: len(content)] = content
-        return len(content)
-
-    def readall(self) -> bytes:
-        """All that is left."""
-        return self.read()
 
     def _frame(self, number: int, last_wanted: int) -> memoryview:
         if number not in self._kept:

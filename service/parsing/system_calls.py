@@ -32,10 +32,11 @@ class Calls(NamedTuple):
     refused: tuple[int, ...]
 
 
-# Refused: fork, vfork, execve, execveat, socket, connect, ptrace, process_vm_readv, process_vm_writev.
+# Refused: io_uring_setup, io_uring_enter and io_uring_register, which the filter does not see through,
+# fork, vfork, execve, execveat, socket, connect, ptrace, process_vm_readv, process_vm_writev.
 KNOWN: Final = {
-    "x86_64": Calls(0xC000003E, 56, 435, (57, 58, 59, 322, 41, 42, 101, 310, 311)),
-    "aarch64": Calls(0xC00000B7, 220, 435, (221, 281, 198, 203, 117, 270, 271)),
+    "x86_64": Calls(0xC000003E, 56, 435, (425, 426, 427, 57, 58, 59, 322, 41, 42, 101, 310, 311)),
+    "aarch64": Calls(0xC00000B7, 220, 435, (425, 426, 427, 221, 281, 198, 203, 117, 270, 271)),
 }
 
 

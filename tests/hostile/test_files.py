@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from models.warm import _end as end_of_child
 from service.batches.files import formats
 from service.batches.files.apart import reading
 from service.batches.files.apart.reading import ApartReader
@@ -48,8 +49,14 @@ time.sleep(600)
 """
 
 CONFINED = """
-import os, socket, threading
+import ctypes, os, socket, threading
 from service.parsing.limits import confine
+
+def system_call(*words):
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syscall(*words) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
 confine(os.getppid())
 thread = threading.Thread(target=print, args=("thread",), kwargs={"flush": True})
 thread.start()
@@ -216,6 +223,7 @@ def test_a_child_holds_no_secret_and_can_start_nothing(monkeypatch: pytest.Monke
         psutil.RLIMIT_CORE: 0,
     }
     for kind, most in bounded.items():
+        assert min(child.rlimit(kind)) >= 0  # -1 is without a limit
         assert max(child.rlimit(kind)) <= most
     opened = [str(each.readlink()) for each in Path(f"/proc/{child.pid}/fd").iterdir()]
     assert sum(each.startswith("socket:") for each in opened) == 1
@@ -229,6 +237,7 @@ def test_a_child_holds_no_secret_and_can_start_nothing(monkeypatch: pytest.Monke
         "os.execv('/bin/true', ['true'])",
         "os.posix_spawn('/bin/true', ['true'], {})",
         "socket.socket()",
+        "system_call(425, 1, 0)",  # io_uring, by which connections could be made that no filter sees
     ],
 )
 def test_a_confined_process_starts_threads_but_no_process_and_no_connection(attempt: str) -> None:
@@ -237,6 +246,29 @@ def test_a_confined_process_starts_threads_but_no_process_and_no_connection(atte
         [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.split()) == (0, ["thread", "refused"]), done.stderr
+
+
+def test_a_confined_process_gets_no_more_memory_than_its_limit() -> None:
+    asked = "import os; from service.parsing.limits import confine; confine(os.getppid(), memory_bytes=2**26)"
+    for size, expected in (("2**25", 0), ("2**28", 1)):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{asked}; bytes({size})"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, "MemoryError" in done.stderr) == (expected, bool(expected)), done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGXCPU, signal.SIGKILL])
+def test_a_child_that_was_not_reaped_yet_ended_as_it_ended(number: int) -> None:
+    """Its connection is closed before the system says how it ended."""
+    child = subprocess.Popen(["/bin/sleep", "60"])
+    child.send_signal(number)
+    eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE, within_s=5)
+    assert end_of_child({child.pid: None}, child.pid) == -number
+    child.returncode = -number  # it is reaped
 
 
 @pytest.mark.parametrize("form", TABLES)

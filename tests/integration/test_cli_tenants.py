@@ -44,31 +44,37 @@ def test_a_weight_that_cannot_be_set_is_refused(medqueue: Run, words: tuple[str,
     assert medqueue("tenants", "weigh", *words)[0] == status
 
 
-def test_the_doctor_says_whose_the_roots_of_batches_are(
-    medqueue: Run, database: Database, keyring: Keyring, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("check", "by_tenant", "of_the_first", "good", "unknown"),
+    [
+        (
+            "batch roots",
+            "BATCH_TENANT_ROOTS",
+            {"BATCH_ALLOWED_ROOTS": "/in"},
+            "ward a = /in/a, read; * = /all, read",
+            "ward b = /in/b, read",
+        ),
+        (
+            "webhook networks",
+            "WEBHOOK_TENANT_NETWORKS",
+            {"WEBHOOK_ALLOWED_NETWORKS": "10.2.0.0/16"},
+            "ward a = 10.1.0.0/16; * = 192.0.2.0/24",
+            "ward b = 10.1.0.0/16",
+        ),
+    ],
+)
+def test_the_doctor_says_whose_the_grants_are(
+    medqueue: Run, database: Database, keyring: Keyring, settings: Settings, monkeypatch: pytest.MonkeyPatch,
+    check: str, by_tenant: str, of_the_first: dict[str, str], good: str, unknown: str,
+) -> None:  # fmt: skip
     settings.data_dir.mkdir(exist_ok=True)
     for name in ("hospital", "ward a"):
         factories.principal(database, keyring, tenant=name)
-    monkeypatch.setenv("MEDQUEUE_BATCH_TENANT_ROOTS", "ward a = /in/a, read; * = /all, read")
-    assert findings(medqueue)[1]["batch roots"] == "ok"
-    monkeypatch.setenv("MEDQUEUE_BATCH_TENANT_ROOTS", "ward b = /in/b, read")
-    monkeypatch.setenv("MEDQUEUE_BATCH_ALLOWED_ROOTS", "/in")
-    unknown, short = found(medqueue, "batch roots")
-    assert unknown == "there is no tenant ward b"
-    assert "of hospital alone" in short
-
-
-def test_the_doctor_says_whose_the_networks_of_webhooks_are(
-    medqueue: Run, database: Database, keyring: Keyring, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.data_dir.mkdir(exist_ok=True)
-    for name in ("hospital", "ward a"):
-        factories.principal(database, keyring, tenant=name)
-    monkeypatch.setenv("MEDQUEUE_WEBHOOK_TENANT_NETWORKS", "ward a = 10.1.0.0/16; * = 192.0.2.0/24")
-    assert findings(medqueue)[1]["webhook networks"] == "ok"
-    monkeypatch.setenv("MEDQUEUE_WEBHOOK_TENANT_NETWORKS", "ward b = 10.1.0.0/16")
-    monkeypatch.setenv("MEDQUEUE_WEBHOOK_ALLOWED_NETWORKS", "10.2.0.0/16")
-    unknown, short = found(medqueue, "webhook networks")
-    assert unknown == "there is no tenant ward b"
+    monkeypatch.setenv(f"MEDQUEUE_{by_tenant}", good)
+    assert findings(medqueue)[1][check] == "ok"
+    monkeypatch.setenv(f"MEDQUEUE_{by_tenant}", unknown)
+    for name, value in of_the_first.items():
+        monkeypatch.setenv(f"MEDQUEUE_{name}", value)
+    told, short = found(medqueue, check)
+    assert told == "there is no tenant ward b"
     assert "of hospital alone" in short

@@ -32,6 +32,7 @@ from service.faults import Requirement
 from service.gate import Gate
 from service.jobs.execution import Problem, backoff_s
 from service.problem_codes import BatchProblem
+from service.seekable import SeekableFile
 from service.storage import BlobStore
 from service.uploads import Uploads
 from workers.batches.lease_keeper import LeaseKeeper
@@ -175,21 +176,13 @@ class WatchedSource:
         return WatchedFile(self._source.open(), self._keeper)
 
 
-class WatchedFile(io.RawIOBase):
+class WatchedFile(SeekableFile):
     """The file of a watched source."""
 
     def __init__(self, file: io.RawIOBase, keeper: LeaseKeeper) -> None:
         super().__init__()
         self._file = file
         self._keeper = keeper
-
-    def readable(self) -> bool:
-        """See RawIOBase."""
-        return True
-
-    def seekable(self) -> bool:
-        """See RawIOBase."""
-        return True
 
     def fileno(self) -> int:
         """See sources.Guarded."""
@@ -212,10 +205,6 @@ class WatchedFile(io.RawIOBase):
         """See RawIOBase. Raises LeaseLost or Stopping, too."""
         self._keeper.give_way()
         return self._file.readinto(buffer) or 0  # type: ignore[arg-type]  # typeshed has no writable buffer
-
-    def readall(self) -> bytes:
-        """See RawIOBase. Raises LeaseLost or Stopping, too."""
-        return self.read()
 
     def close(self) -> None:
         """Close this file and the one it wraps."""

@@ -19,6 +19,7 @@ from service.batches.files import folders
 from service.batches.files.problems import GONE, FileProblem, FileRefused, SourceUnavailable
 from service.batches.files.uris import FILE, WEB, Address, address_of, not_allowed
 from service.errors import BlobUnavailable, PayloadUnreadable, UploadNotFound
+from service.seekable import SeekableFile
 
 if TYPE_CHECKING:  # a child that parses a file imports this module, and neither database nor keys
     from service.uploads import Uploads
@@ -128,21 +129,13 @@ class UriSource:
         return Guarded(opened, self._translated)
 
 
-class Guarded(io.RawIOBase):
+class Guarded(SeekableFile):
     """A seekable file whose errors become those of a source."""
 
     def __init__(self, opened: Any, wording: Wording | None = None) -> None:
         super().__init__()
         self._opened = opened  # Any: fsspec has no types
         self._translated = wording or translated_faults
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
 
     def fileno(self) -> int:
         """The descriptor of a file of this machine. Raises UnsupportedOperation, an OSError, for others."""
@@ -161,17 +154,6 @@ class Guarded(io.RawIOBase):
         """`size` bytes from here on, fewer at the end."""
         with self._translated():
             return bytes(self._opened.read(-1 if size is None else size))
-
-    def readinto(self, buffer: object) -> int:
-        """Fill a writable buffer; the number of bytes."""
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # typeshed has no writable buffer
-        content = self.read(len(view))
-        view[: len(content)] = content
-        return len(content)
-
-    def readall(self) -> bytes:
-        """All that is left."""
-        return self.read()
 
     def close(self) -> None:
         """Close the file below, too."""

@@ -109,6 +109,46 @@ def test_a_body_that_we_do_not_read_is_not_the_peers_fault() -> None:
     assert not Story([0.1]).ended(lambda at, now: [link(left=True)], looks=1000)
 
 
+def test_a_peer_has_its_time_again_once_we_read_on() -> None:
+    def links(at: int, now: float) -> list[Link]:
+        return [link(received=200 + at, received_at=now, left=True)]
+
+    story = Story([0.1])
+    assert not story.ended(links)
+    now = LOOKS * EVERY_S
+    assert not story.peers.overdue([link(received=200 + LOOKS, received_at=now - 1)], now)
+
+
+def test_a_body_that_was_asked_for_just_now_is_not_overdue_on_an_old_connection() -> None:
+    """It has carried nothing for a minute before its next request."""
+    now = LOOKS * EVERY_S
+    story = Story([now - 5])
+    assert not story.ended(lambda at, now: [link(acked=500, sent_at=0.1)])
+    asked = link(received=400, received_at=now - 5, acked=500, sent_at=0.1)
+    assert not story.peers.overdue([asked], now)
+
+
+def test_who_was_answered_before_it_waits_is_not_taken_for_who_owes_a_body() -> None:
+    """Its earlier requests arrived at many looks, and each was answered; the other one's body trickles."""
+    story = Story([61.0])
+    for at in range(2 * LOOKS):
+        now = at * EVERY_S
+        asked = min(at, LOOKS)
+        waits = link(
+            B,
+            received=200 * asked,
+            received_at=asked * EVERY_S - 1,
+            acked=500 * asked,
+            sent_at=asked * EVERY_S - 4,
+        )
+        owes = link(received=200 + max(0, at - LOOKS), received_at=max(61.0, now - 1), sent_at=0)
+        found = story.peers.overdue([waits, owes], now)
+        if found:
+            assert found == {A: Reason.UNSENT}
+            return
+    raise AssertionError("nobody was ended")
+
+
 def test_an_event_stream_is_not_taken_for_who_owes_a_body() -> None:
     def links(at: int, now: float) -> list[Link]:
         return [link(acked=at * 13, sent_at=now - 3)]

@@ -19,6 +19,7 @@ from service.batches.files.plans import Chunk, Limits
 from service.batches.files.problems import FileProblem, FileRefused
 from service.parsing.channel import Channel, ChannelClosed
 from service.parsing.limits import confine
+from service.seekable import SeekableFile
 
 PIECE_BYTES: Final = 4 * 1024 * 1024
 ASKED_BYTES: Final = 512 * 1024 * 1024  # what the parent sends is limited by the parent
@@ -46,7 +47,7 @@ class LocalFile(io.FileIO):
         return content
 
 
-class AskedFile(io.RawIOBase):
+class AskedFile(SeekableFile):
     """A file whose bytes the parent reads."""
 
     def __init__(self, channel: Channel, size: int) -> None:
@@ -54,14 +55,6 @@ class AskedFile(io.RawIOBase):
         self._channel = channel
         self._size = size
         self._place = 0
-
-    def readable(self) -> bool:
-        """See RawIOBase."""
-        return True
-
-    def seekable(self) -> bool:
-        """See RawIOBase."""
-        return True
 
     def tell(self) -> int:
         """See RawIOBase."""
@@ -85,17 +78,6 @@ class AskedFile(io.RawIOBase):
         while len(content) < wanted and (piece := self._piece(min(PIECE_BYTES, wanted - len(content)))):
             content += piece
         return bytes(content)
-
-    def readinto(self, buffer: object) -> int:
-        """See RawIOBase."""
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # typeshed has no writable buffer
-        content = self.read(len(view))
-        view[: len(content)] = content
-        return len(content)
-
-    def readall(self) -> bytes:
-        """See RawIOBase."""
-        return self.read()
 
     def _piece(self, size: int) -> bytes:
         if not size:
