@@ -83,6 +83,14 @@ def held(silent_s: float = 60.0) -> tuple[ApartReader, Plan, Any]:
     return reader, plan, blocks
 
 
+def has_ended(child: psutil.Process) -> bool:
+    """Whether a process runs no longer, though nobody may have asked how it ended."""
+    try:
+        return child.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def child_of() -> psutil.Process:
     """The child that holds a file."""
     (child,) = psutil.Process(reading.warm.pid).children()
@@ -162,7 +170,9 @@ def test_a_named_pipe_and_a_socket_below_a_root_are_refused_at_once(tmp_path: Pa
 def test_a_child_that_dies_costs_its_file_alone(number: int, problem: FileProblem, reason: str) -> None:
     reader, plan, blocks = held()
     before = killed(reason)
-    child_of().send_signal(number)
+    child = child_of()
+    child.send_signal(number)
+    eventually(lambda: has_ended(child), within_s=5)
     with pytest.raises(FileRefused) as refused:
         read_on(reader, plan, blocks)
     assert (refused.value.problem, killed(reason)) == (problem, before + 1)
@@ -192,7 +202,9 @@ def test_a_chunk_that_is_given_up_costs_the_next_nothing() -> None:
 
 def test_a_warm_process_that_dies_is_started_again() -> None:
     reader, plan, blocks = held()
+    child = child_of()
     psutil.Process(reading.warm.pid).kill()
+    eventually(lambda: has_ended(child), within_s=5)
     with pytest.raises(FileRefused):
         read_on(reader, plan, blocks)
     assert planned(file_of(BatchFormat.CSV, good_rows(10)), BatchFormat.CSV)[1].rows == 10
@@ -266,7 +278,7 @@ def test_a_child_that_was_not_reaped_yet_ended_as_it_ended(number: int) -> None:
     """Its connection is closed before the system says how it ended."""
     child = subprocess.Popen(["/bin/sleep", "60"])
     child.send_signal(number)
-    eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE, within_s=5)
+    eventually(lambda: has_ended(psutil.Process(child.pid)), within_s=5)
     assert end_of_child({child.pid: None}, child.pid) == -number
     child.returncode = -number  # it is reaped
 
