@@ -135,12 +135,13 @@ class Stack:
         return [f"worker-{number}" for number in range(1, self.workers + 1)]
 
     @contextlib.contextmanager
-    def workers_paused(self) -> Iterator[None]:
-        """Nothing is scored while the block lasts."""
+    def workers_paused(self, *, settled: bool = True) -> Iterator[None]:
+        """Nothing is scored while the block lasts; `settled`: nor claimed, by what a worker had sent before."""
         with contextlib.ExitStack() as paused:
             for name in self.worker_names:
                 paused.enter_context(self.paused(name))
-            time.sleep(STATEMENT_ENDS_S)
+            if settled:
+                time.sleep(STATEMENT_ENDS_S)
             yield
 
     @contextlib.contextmanager

@@ -85,7 +85,7 @@ def kill_a_worker_at_work(stack: Stack, batch_id: str, within_s: float = 30) -> 
     with psycopg.connect(url, autocommit=True) as connection:
         until = time.monotonic() + within_s
         while time.monotonic() < until:
-            with stack.workers_paused():  # else it might end its chunk before the signal arrives
+            with stack.workers_paused(settled=False):  # else it might end its chunk before the signal arrives
                 owners = {row[0] for row in connection.execute(AT_WORK, (batch_id,))}
                 pids = {name: stack.pid(name) for name in stack.worker_names}
                 at_work = [name for name, pid in pids.items() if f"{name}@{HOST}:{pid}" in owners]

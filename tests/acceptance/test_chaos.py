@@ -71,7 +71,7 @@ def kill_a_worker_at_work(stack: Stack, http: httpx.Client, within_s: float = 5)
     """SIGKILL a worker that has a job in its hands, or any if that does not happen soon; see it replaced."""
     until = time.monotonic() + within_s
     while True:
-        with stack.workers_paused():  # else it might end its jobs before the signal arrives
+        with stack.workers_paused(settled=False):  # else it might end its jobs before the signal arrives
             name = claimant(stack, http)
             if name is not None or time.monotonic() > until:
                 pid = stack.pid(name or stack.worker_names[0])

@@ -151,8 +151,13 @@ def test_a_worker_that_stands_still_is_unhealthy_and_leaves_one_message_that_exp
 def test_a_worker_that_takes_no_messages_is_unhealthy_though_it_runs(start: Start, redis: Redis) -> None:
     worker = start("deaf")
     assert worker.healthy()
-    os.kill(worker.child.pid, signal.SIGUSR2)
-    eventually(lambda: not worker.healthy())
+
+    def deafened() -> bool:
+        """Again and again: a worker is ready a moment before it asks for messages."""
+        os.kill(worker.child.pid, signal.SIGUSR2)
+        return not worker.healthy()
+
+    eventually(deafened)
     unhealthy_at_s = time.monotonic()
     eventually(
         lambda: (pulse := worker.pulse()) and pulse.written_at_s > unhealthy_at_s
