@@ -3,7 +3,8 @@
     python -m models.drug_safety.coverage --data DIR
 
 DIR holds `eicu_demo/` (github.com/eth-mds/eicu-demo; PhysioNet, ODbL 1.0). Counts orders whose ingredient is named, by code
-(`ingredients.csv`); drugs at admission, by name (`admission_drugs.csv.gz`); and recorded allergies, by text.
+(`ingredients.csv`); orders as written, "WARFARIN SODIUM 5 MG PO TABS", beside what their code says (`medications.csv.gz`);
+drugs at admission, by name (`admission_drugs.csv.gz`); and recorded allergies, by text.
 """
 
 from __future__ import annotations
@@ -48,6 +49,18 @@ def understood_allergy(safety: DrugSafety, text: str) -> str:
     return "understood" if not lost else "not understood" if text.strip() in lost else "understood in part"
 
 
+def read_as(safety: DrugSafety, order: str, code: str) -> str:
+    """Whether an order as written names the active ingredients that its code means."""
+    named, meant = (
+        {each.name for each in safety.ingredients.named(text) if each.active} for text in (order, code)
+    )
+    if not safety.ingredients.named(order):
+        return "unknown"
+    if named == meant:
+        return "the ingredients of its code"
+    return "these, and others that it names" if named > meant else "other ingredients"
+
+
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8", newline="") as file:
@@ -61,7 +74,7 @@ def _print(title: str, counts: Counter[str]) -> None:
 
 
 def main() -> None:
-    """Print the three counts."""
+    """Print the four counts."""
     parser = argparse.ArgumentParser(
         description="Count what the drug safety rule understands of the eICU demo."
     )
@@ -71,6 +84,11 @@ def main() -> None:
     orders: Counter[str] = Counter()
     for row in _rows(folder / "ingredients.csv"):
         orders[understood(safety, f"hicl:{row['drughiclseqno']}")] += int(row["named_orders"])
+    written = Counter(
+        read_as(safety, row["drugname"], f"hicl:{row['drughiclseqno']}")
+        for row in _rows(folder / "medications.csv.gz")
+        if row["drugname"].strip() and safety.ingredients.named(f"hicl:{row['drughiclseqno']}")
+    )
     admission = Counter(
         understood(safety, row["drugname"]) for row in _rows(folder / "admission_drugs.csv.gz")
     )
@@ -78,6 +96,7 @@ def main() -> None:
         understood_allergy(safety, row["allergyname"]) for row in _rows(folder / "allergies.csv.gz")
     )
     _print("orders whose ingredient is named", orders)
+    _print("orders as written, with an ingredient by their code", written)
     _print("drugs at admission", admission)
     _print("recorded allergies", allergies)
 

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     ERROR_PRONE_NAME = "error-prone-name"
     NO_ENTRY = "no-entry"
     ROUTE_UNKNOWN = "route-unknown"
+    LOCAL_ROUTE = "local-route"
     ALLERGIES_UNKNOWN = "allergies-unknown"
     ALLERGY_NOT_UNDERSTOOD = "allergy-not-understood"
     PREGNANCY_UNKNOWN = "pregnancy-unknown"
@@ -101,7 +102,8 @@ class Finding(NamedTuple):
 class Unchecked(NamedTuple):
     """A check that was not made of `subject`, a drug or an allergy as given. `check` None means that none was made of it.
 
-    Of ERROR_PRONE_NAME all were made, of what such a name mostly stands for: nobody can check that it was meant.
+    Of ERROR_PRONE_NAME all were made, of what such a name mostly stands for: nobody can check that it was meant. Of LOCAL_ROUTE
+    all were made, too, as if the drug were swallowed or injected.
     """
 
     subject: str

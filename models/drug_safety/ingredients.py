@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from models.drug_safety.findings import Reason, Unchecked
+from models.drug_safety.orders import Order, read_order
 from models.drug_safety.tables import Line, ReadFile, TableUnusable, read_table
 from models.drug_safety.words import LONGEST, key, parts, without_salts
 
@@ -67,21 +68,32 @@ class Ingredients:
         """The ingredients of what has this name, in the order of the tables; () if it is not known.
 
         `name` may be a code of RxNorm ("161" or "rxnorm:161") or of codes.csv ("hicl:1866"), may end in salts that no table
-        lists ("losartan potassium"), and may list several drugs ("lisinopril/hydrochlorothiazide"), of which all must be known.
+        lists ("losartan potassium"), may list several drugs ("lisinopril/hydrochlorothiazide"), of which all must be known,
+        and may be an order ("simvastatin 40 mg tab"), of which all must be understood.
         """
         if found := self._exact.get(name):
             return found
         if len(name) > LONGEST:
             return ()
-        if found := self.exact(key(name)):
+        if found := self._plain(name):
             return found
-        return self._several(name) or self._single(name)
+        order = self._order(name)
+        return _distinct(self._names[each] for each in order.names) if order else ()
+
+    def local(self, name: str) -> bool:
+        """Whether the name is an order of a drug that is given locally, such as an ointment, drops for eyes, or an inhaler."""
+        if name in self._exact or len(name) > LONGEST or self._plain(name):
+            return False
+        order = self._order(name)
+        return order is not None and order.local
 
     def cautions(self, name: str) -> dict[str, str]:
         """What is to be said of names in this one that are often misread, such as "MTX", by their keys."""
         if len(name) > LONGEST or not self.named(name):
             return {}
         listed = [name, *(part for some in parts(name) for part in some)]
+        if name not in self._exact and not self._plain(name) and (order := self._order(name)):
+            listed = list(order.names)
         plain = [each for some in map(key, listed) for each in (some, *without_salts(some))]
         return {each: self._cautions[each] for each in plain if each in self._cautions}
 
@@ -101,6 +113,13 @@ class Ingredients:
             )
         return found[0]
 
+    def _plain(self, name: str) -> tuple[Ingredient, ...]:
+        """The ingredients of a name without strength, form and the like."""
+        return self.exact(key(name)) or self._several(name) or self._single(name)
+
+    def _order(self, name: str) -> Order | None:
+        return read_order(name, self._names.__contains__, self.most_words)
+
     def _single(self, name: str) -> tuple[Ingredient, ...]:
         plain = key(name)
         code = plain.removeprefix("rxnorm ")
@@ -114,8 +133,12 @@ class Ingredients:
         for listed in parts(name):
             found = [self._single(part) for part in listed]
             if all(found):
-                return tuple({id(each): each for some in found for each in some}.values())
+                return _distinct(found)
         return ()
+
+
+def _distinct(found: Iterable[tuple[Ingredient, ...]]) -> tuple[Ingredient, ...]:
+    return tuple({id(each): each for some in found for each in some}.values())
 
 
 def error_prone(subject: str, name: str, caution: str, known: Ingredients) -> Unchecked:

@@ -158,6 +158,9 @@ class DrugSafety:
             yield Unchecked(
                 drug.name, None, Reason.UNKNOWN_NAME, "no table has this name: nothing was checked"
             )
+        if self.ingredients.local(drug.name):
+            detail = "it is given locally, and was checked as if it were swallowed or injected"
+            yield Unchecked(drug.name, None, Reason.LOCAL_ROUTE, detail)
         for name, caution in self.ingredients.cautions(drug.name).items():
             yield error_prone(drug.name, name, caution, self.ingredients)
         for each in drug.ingredients:

@@ -16,10 +16,12 @@ _JOINED: Final = (
 )
 # What may follow the name of an ingredient without changing which it is.
 _SALTS: Final = """
-    acetate besilate besylate bitartrate bromide calcium chloride citrate cypionate decanoate dihydrate dihydrochloride
-    disodium enanthate fumarate gluconate hbr hcl hydrobromide hydrochloride lactate magnesium malate maleate mesilate
-    mesylate monohydrate nitrate oxalate phos phosphate potassium sod sodium succ succinate sulf sulfate sulphate tartrate
-    tosylate trihydrate tromethamine valerate
+    acetate acetonide anhydrous axetil besilate besylate bisulfate bitartrate bromide calcium camsylate chloride cilexetil
+    citrate cypionate decanoate dihydrate dihydrochloride dipropionate disodium disoproxil edisylate enanthate estolate
+    ethylsuccinate fumarate furoate gluconate hbr hcl hemihydrate hippurate hyclate hydrobromide hydrochloride lactate
+    lactobionate magnesium malate maleate medoxomil mesilate mesylate mofetil monohydrate na nitrate oxalate palmitate pamoate
+    phos phosphate pivoxil potassium propionate proxetil saccharate sod sodium stearate succ succinate sulf sulfate sulphate
+    tartrate tosylate trihydrate tromethamine valerate xinafoate
 """
 SALTS: Final = frozenset(_SALTS.split())
 # How a product releases its drug, or how strong it is: "Bactrim DS". Not HCT, D, DM, PM, AC or VK, which name an ingredient.

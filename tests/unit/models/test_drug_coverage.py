@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.drug_safety.coverage import understood, understood_allergy
+from models.drug_safety.coverage import read_as, understood, understood_allergy
 from tests.unit.models.drug_tables import PACKAGE, bundled
 
 
@@ -19,6 +19,19 @@ from tests.unit.models.drug_tables import PACKAGE, bundled
 )
 def test_an_order_is_counted_by_what_is_known_of_it(name: str, expected: str) -> None:
     assert understood(bundled(), name) == expected
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("ACETAMINOPHEN 325 MG PO TABS", "the ingredients of its code"),
+        ("APAP 325 MG, CODEINE 30 MG", "these, and others that it names"),
+        ("WARFARIN SODIUM 5 MG PO TABS", "other ingredients"),
+        ("PHARMACY TO DOSE", "unknown"),
+    ],
+)
+def test_an_order_as_written_is_compared_with_its_code(order: str, expected: str) -> None:
+    assert read_as(bundled(), order, "hicl:1866") == expected
 
 
 @pytest.mark.parametrize(
