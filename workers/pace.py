@@ -1,33 +1,23 @@
-"""How large a micro-batch may be: what cases of a model cost is learned, and files say how many pixels they have.
+"""How large a micro-batch may be, and which models are slow: what cases of a model cost is learned, and inputs have a size.
 
-A worker scores one micro-batch after the other. Whoever waits for its end must not wait for as many large images as there are
-places in a batch.
+A lane of a worker (workers.jobs.lanes) scores one micro-batch after the other. Whoever waits for its end must not wait for as
+many large images as there are places in a batch, and who waits for a quick model not for a slow one.
 """
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from models.pipelines import Pipeline
+from models.pipelines import Case, Pipeline
 
 MICRO_BATCH_S = 1.0
 MICRO_BATCH_PIXELS = 16_000_000  # of files that are decoded for a micro-batch: about half a second
 
-
-class PixelBudget:
-    """The pixels that the files of one micro-batch may have together; other inputs are free."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._is_of_files = pipeline.binary
-        self._left = MICRO_BATCH_PIXELS
-
-    def takes(self, payload: bytes) -> bool:
-        """Whether another file fits; the first always does."""
-        if self._is_of_files:
-            from models.pipelines.image_file import pixels_of  # Pillow, when there is a file
-
-            is_first, pixels = self._left == MICRO_BATCH_PIXELS, pixels_of(payload)
-            self._left -= pixels
-            return is_first or self._left >= 0
-        return True
+QUICK_BATCH_S = 0.1
+QUICK_BATCH_PIXELS = 1_000_000  # about 30 ms
+QUICK_BATCH_BYTES = 1024 * 1024  # of inputs of any kind: a long text, a recording of a day
+QUICK_CASE_S = 0.02
+SLOW_FOR_S = 10.0  # after the last sign of it, so that a model does not change its lane all the time
 
 
 @dataclass
@@ -35,12 +25,54 @@ class Pace:
     """What a case of a model has taken lately. A costlier batch counts at once, a cheaper one by half."""
 
     case_s: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    _slow_until: float = field(default=float("-inf"))
 
-    def took(self, cases: int, seconds: float) -> None:
-        """A micro-batch of so many cases took so long."""
+    @property
+    def is_slow(self) -> bool:
+        """Whether cases have been costly lately."""
+        return self.clock() < self._slow_until
+
+    def took(self, cases: int, seconds: float, *, busy_s: float) -> None:
+        """A micro-batch of so many cases took so long, and kept a processor busy for `busy_s` of it.
+
+        What is waited for says nothing of a model: on a busy machine each case of a quick one takes long at times.
+        """
         latest = seconds / cases
         self.case_s = max(latest, (self.case_s + latest) / 2)
+        if busy_s / cases > QUICK_CASE_S:
+            self.is_costly()
 
-    def limit(self, most: int) -> int:
-        """How many cases take about MICRO_BATCH_S, at least one and at most `most`."""
-        return most if self.case_s * most <= MICRO_BATCH_S else max(1, int(MICRO_BATCH_S / self.case_s))
+    def is_costly(self) -> None:
+        """The model has got an input that takes long."""
+        self._slow_until = self.clock() + SLOW_FOR_S
+
+    def limit(self, most: int, *, slow: bool) -> int:
+        """How many cases take about as long as a micro-batch of such a model may, at least one and at most `most`."""
+        most_s = MICRO_BATCH_S if slow else QUICK_BATCH_S
+        return most if self.case_s * most <= most_s else max(1, int(most_s / self.case_s))
+
+
+class Budget:
+    """What the inputs of one micro-batch may have together, in bytes and, if they are files, in pixels.
+
+    A slow model's first input always fits.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, slow: bool) -> None:
+        self._is_of_files = pipeline.binary
+        self._slow = slow
+        self._pixels = MICRO_BATCH_PIXELS if slow else QUICK_BATCH_PIXELS
+        self._bytes = float("inf") if slow else QUICK_BATCH_BYTES
+        self._is_first = True
+
+    def takes(self, case: Case) -> bool:
+        """Whether another input fits."""
+        contents = [case.payload, *case.parts.values()]
+        self._bytes -= sum(map(len, contents))
+        if files := contents if self._is_of_files else contents[1:]:
+            from models.pipelines.image_file import pixels_of  # Pillow, when there is a file
+
+            self._pixels -= sum(map(pixels_of, files))
+        is_first, self._is_first = self._is_first, False
+        return (is_first and self._slow) or min(self._pixels, self._bytes) >= 0

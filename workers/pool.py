@@ -57,7 +57,13 @@ class LoadedModel:
     @property
     def claim_limit(self) -> int:
         """How many jobs a claim may take: a micro-batch that does not take long."""
-        return self.pace.limit(self.batch_limit)
+        return self.pace.limit(self.batch_limit, slow=self.is_slow)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it is scored in the slow lane (workers.jobs.lanes): it takes long, or waits for jobs that join."""
+        waits = self.model.manifest.runtime.max_wait_ms > 0 or isinstance(self.scoring, ContinuousScoring)
+        return waits or self.pace.is_slow
 
     @property
     def lets_join(self) -> bool:
@@ -117,6 +123,12 @@ class ModelPool:
                 if not self._unload_oldest():
                     reason = "it does not fit into memory, even alone"
                     raise self.refusals.refuse(model, reason, MORE_MEMORY) from fault
+
+    def is_slow(self, version_id: UUID) -> bool:
+        """Whether a model takes long: it is slow, or has to be loaded first."""
+        with self._lock:
+            found = self._loaded.get(version_id)
+        return found is None or found.is_slow
 
     def model(self, version_id: UUID) -> PublishedModel:
         """The published model with this id. Raises ModelNotFound."""

@@ -13,7 +13,7 @@ from service.queue import score_wake_up
 from tests import factories
 from tests.acceptance.stack import eventually
 from tests.integration.workbench import MAX_BATCH, POISON, Workbench, counted, probability, raising
-from workers.jobs.scoring import REFUSED_WAKE_S
+from workers.jobs.handing_on import REFUSED_WAKE_S
 from workers.runtime import CPU, RunFailed
 
 

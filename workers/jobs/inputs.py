@@ -18,7 +18,7 @@ from service.uploads import Uploads
 from workers.heartbeat import Heartbeat
 from workers.jobs.parts import READ_STEP_S, PartReader, PartUnfit, sources
 from workers.jobs.write_back import BLOBS_AWAY, Requeue
-from workers.pace import PixelBudget
+from workers.pace import Budget
 from workers.pool import LoadedModel
 
 UPLOAD_GONE = Problem(
@@ -42,7 +42,7 @@ class OpenedJob(NamedTuple):
 class Opened(NamedTuple):
     """What became of claimed jobs: cases, endings of those whose input is lost, and such as cannot be read now.
 
-    `late` are the last ones, which were not read because those before have as many pixels as a micro-batch may.
+    `late` are the last ones, which are not scored now: the inputs are larger than those of a micro-batch may be together.
     """
 
     cases: list[OpenedJob]
@@ -75,7 +75,7 @@ class InputReader:
         cases: list[OpenedJob] = []
         endings: list[Ending] = []
         requeues: list[Requeue] = []
-        budget = PixelBudget(loaded.pipeline)
+        budget = Budget(loaded.pipeline, slow=loaded.is_slow)
         for number, job in enumerate(jobs):
             id_text = str(job.lease.id)
             try:
@@ -83,7 +83,8 @@ class InputReader:
                 if has_parts:
                     parts = self._parts.opened(job, loaded, stored)
                     case = case._replace(parts=parts, sources=sources(job, stored))
-                if not budget.takes(case.payload):
+                if not budget.takes(case):
+                    loaded.pace.is_costly()
                     return Opened(cases, endings, requeues, jobs[number:])
                 cases.append(OpenedJob(job, id_text, case))
             except PartUnfit as unfit:

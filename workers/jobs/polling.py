@@ -1,7 +1,7 @@
 """Polls Postgres for queued jobs when no wake-up has come for a second: without Redis, scoring is slower but goes on.
 
 This is a separate thread, because the consumer of messages is busy connecting while Redis is unavailable. It uses the same
-scorer as the messages, which scores one micro-batch at a time.
+lanes as the messages.
 """
 
 import random
@@ -15,12 +15,11 @@ import structlog
 from service.db import Database
 from service.errors import DatabaseUnavailable, ServiceError
 from service.jobs import sweeps
-from workers.jobs.scoring import Scorer
+from workers.jobs.lanes import RESTS_S, Lanes
 
 QUIET_S = 1.0
 SOON_S = 0.05  # after a poll that found jobs there may be more soon; then the pause doubles
 JITTER = 0.2  # so that workers started together do not poll together
-RESTS_S = 30.0  # for a model that failed here: each of its messages tries it as well
 
 log = structlog.get_logger()
 
@@ -31,13 +30,13 @@ class Polling:
     def __init__(
         self,
         database: Database,
-        scorer: Scorer,
+        lanes: Lanes,
         *,
         chance: Callable[[float, float], float] = random.uniform,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._scorer = scorer
+        self._lanes = lanes
         self._chance = chance
         self._clock = clock
         self._looked_at = clock()
@@ -60,7 +59,7 @@ class Polling:
             self._thread.join()
 
     def look(self) -> int:
-        """Score a micro-batch of each model that has work, in any order; returns how many jobs were claimed.
+        """Score a micro-batch of each model that has work, in any order; returns how many jobs were claimed in this thread.
 
         Raises DatabaseUnavailable.
         """
@@ -74,7 +73,7 @@ class Polling:
 
     def _score(self, version_id: UUID) -> int:
         try:
-            return self._scorer.score(version_id)
+            return self._lanes.score(version_id, polled=True)
         except DatabaseUnavailable:
             raise
         except ServiceError as error:
@@ -98,7 +97,7 @@ class Polling:
 
     def _quiet_s(self) -> float:
         """How long there has been neither a message nor a poll."""
-        return min(self._scorer.quiet_s, self._clock() - self._looked_at)
+        return min(self._lanes.quiet_s, self._clock() - self._looked_at)
 
     def _look_until_nothing_is_left(self) -> bool:
         """Poll until there is no work left; returns whether there was any."""

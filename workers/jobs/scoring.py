@@ -7,6 +7,7 @@ memory is halved too, and the smaller size is remembered.
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -36,6 +37,7 @@ from workers.arbiter import GraphArbiter
 from workers.heartbeat import Heartbeat
 from workers.jobs.answers import check_answers, check_row, log_cause
 from workers.jobs.artifacts import TOO_LARGE, ArtifactLimits
+from workers.jobs.handing_on import HandingOn
 from workers.jobs.inputs import InputReader, OpenedJob
 from workers.jobs.joining import JobsLost, Joining, JoiningJobs, Steps
 from workers.jobs.partial_texts import PartialTexts
@@ -46,7 +48,6 @@ from workers.pool import LoadedModel, ModelPool
 from workers.refusals import ModelRefused
 from workers.runtime import CPU, OutOfMemory, RunFailed, Runtime, RunTimedOut
 
-REFUSED_WAKE_S = 0.25
 CASE_STEP_S = 2.0  # for each case that a pipeline reads before its first run
 
 RAISED_BY_SIGNALS = (KeyboardInterrupt, WorkerTerminate, WorkerShutdown)
@@ -77,7 +78,9 @@ class Scorer:
         lease_s: float,
         join_s: float = 0.0,
         gate: Gate | None = None,
+        elsewhere: Callable[[UUID], bool] = lambda _: False,
     ) -> None:
+        """`elsewhere`: whether another scorer of this process scores a model."""
         self._gate = gate or Gate(owner, tuple)
         self._owner = owner
         self._database = database
@@ -94,8 +97,10 @@ class Scorer:
         self._arbiter = arbiter
         self._lease_s = lease_s
         self._join_s = join_s
+        self._elsewhere = elsewhere
+        self._busy = time.thread_time if runtime.provider == CPU else time.perf_counter
         self.stopping = False
-        self._handed_on: dict[UUID, float] = {}
+        self._handing_on = HandingOn(database, queue)
         self._one_at_a_time = threading.Lock()
         self._asked_at = time.monotonic()
 
@@ -122,7 +127,7 @@ class Scorer:
         try:
             loaded = self._loaded(version_id)
         except ModelRefused:
-            self._leave_to_others(version_id)
+            self._handing_on.wake_others(version_id)
             return 0
         jobs = self._claim(loaded)
         if not jobs:
@@ -140,20 +145,6 @@ class Scorer:
         finally:
             self._heartbeat.let_go()
         return len(jobs)
-
-    def _leave_to_others(self, version_id: UUID) -> None:
-        """Send the wake-up on for a model that this worker refuses: the worker that has waited longest takes it next.
-
-        At most once every REFUSED_WAKE_S, because the wake-up may come back to this worker each time.
-        """
-        now = time.monotonic()
-        if now < self._handed_on.get(version_id, float("-inf")) + REFUSED_WAKE_S:
-            return
-        self._handed_on[version_id] = now
-        with self._database.statement() as work:
-            waiting = execution.fresh_count(work, model_version_id=version_id, most=1)
-        if waiting:
-            self._queue.wake(score_wake_up(version_id))
 
     def _loaded(self, version_id: UUID) -> LoadedModel:
         """The loaded model. A model that does not load is reported, and its jobs wait."""
@@ -227,11 +218,11 @@ class Scorer:
         Those without one, as a run failed, are scored in halves by themselves, which shows whose fault it is.
         """
         steps = Steps(
-            lambda room, beside: self._claim_joining(loaded, room, beside),
+            partial(self._claim_joining, loaded),
             lambda some: self._inputs.open(loaded, some)[:3],
-            lambda case, answer: self._succeeded(loaded, case, answer),
+            partial(self._succeeded, loaded),
             self._partial_texts.store,
-            lambda: self._others_wait(loaded),
+            partial(self._others_wait, loaded),
         )
         room = loaded.batch_limit if jobs[0].attempt == 1 else 1
         limits, name = Joining(room, self._join_s), loaded.model.name
@@ -243,7 +234,7 @@ class Scorer:
         """Have the pipeline answer jobs; the endings of those to which it gave none."""
         first = joining.unanswered
         try:
-            with logs.about_jobs(case.job.lease.id for case in first):
+            with logs.about_jobs(_ids(first)):
                 self._guarded(loaded, len(first), lambda: self._let_join(loaded, joining))
         except JobsLost:
             if joining.fault is not None:
@@ -275,12 +266,13 @@ class Scorer:
         return jobs
 
     def _others_wait(self, loaded: LoadedModel) -> bool:
-        """Whether there are jobs of other models that could be claimed."""
+        """Whether there are jobs of other models that this scorer could claim."""
         try:
             with self._database.statement() as work:
-                return any(version_id != loaded.model.id for version_id in sweeps.with_work(work))
+                found = set(sweeps.with_work(work)) - {loaded.model.id}
         except DatabaseUnavailable:
             return False
+        return not all(map(self._elsewhere, found))
 
     def _score_cases(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
         """Score cases together; if that fails, in halves, down to the case at fault."""
@@ -289,14 +281,12 @@ class Scorer:
         if len(cases) > loaded.batch_limit:
             return self._score_halves(loaded, cases)
         try:
-            with logs.about_jobs(case.job.lease.id for case in cases):
+            with logs.about_jobs(_ids(cases)):
                 answers = self._run(loaded, cases)
         except RowFault as fault:
             rest = cases[: fault.index] + cases[fault.index + 1 :]
-            return [
-                Ending(cases[fault.index].job.lease, problem=UNREADABLE),
-                *self._score_cases(loaded, rest),
-            ]
+            unreadable = Ending(cases[fault.index].job.lease, problem=UNREADABLE)
+            return [unreadable, *self._score_cases(loaded, rest)]
         except tuple(ALONE_AT_FAULT) as fault:
             return self._narrow_down(loaded, cases, fault)
         except JobsLost:
@@ -310,13 +300,13 @@ class Scorer:
         if isinstance(fault, OutOfMemory) and len(cases) > 1:
             loaded.batch_limit = len(cases) // 2
             BATCH_LIMIT.labels(loaded.model.name).set(loaded.batch_limit)
-            jobs = logs.named(case.job.lease.id for case in cases)
+            jobs = logs.named(_ids(cases))
             log.warning("batch_limit_halved", model=loaded.model.name, limit=loaded.batch_limit, jobs=jobs)
         if len(cases) > 1:
             return self._score_halves(loaded, cases)
         if isinstance(fault, OutOfMemory):  # the case is too large, not the batch: larger ones may fit again
             loaded.batch_limit = loaded.model.manifest.runtime.max_batch
-        run = self._runner(loaded, [case.job.lease.id for case in cases])
+        run = self._runner(loaded, _ids(cases))
         return [Ending(cases[0].job.lease, problem=alone_at_fault(fault, loaded.pipeline, run))]
 
     def _score_halves(self, loaded: LoadedModel, cases: list[OpenedJob]) -> list[Ending]:
@@ -349,9 +339,9 @@ class Scorer:
 
     def _run_steps(self, loaded: LoadedModel, cases: Sequence[OpenedJob]) -> list[Answer]:
         self._heartbeat.step(READ_STEP_S + CASE_STEP_S * len(cases))
-        run, started = self._runner(loaded, [case.job.lease.id for case in cases]), time.perf_counter()
+        run, busy, started = self._runner(loaded, _ids(cases)), self._busy(), time.perf_counter()
         answers = loaded.scoring.score(run, [each.case for each in cases])
-        loaded.pace.took(len(cases), time.perf_counter() - started)
+        loaded.pace.took(len(cases), time.perf_counter() - started, busy_s=self._busy() - busy)
         check_answers(answers, len(cases))
         return answers
 
@@ -398,3 +388,7 @@ class Scorer:
         bound_to = binding("job_result.payload", job.tenant_id, case.id_text)
         payload, abstained = cipher.seal(content, bound_to, nonce), result.get("abstained") is True
         return Ending(job.lease, payload=payload, abstained=abstained, artifacts=made)
+
+
+def _ids(cases: Sequence[OpenedJob]) -> list[UUID]:
+    return [case.job.lease.id for case in cases]

@@ -19,7 +19,7 @@ from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
 from service.writable import data_dir
 
-POOL_SIZE = 7  # scoring, writing back, batches, a heartbeat for each, and polling
+POOL_SIZE = 11  # scoring and writing back in two lanes, batches, a heartbeat for each, and polling
 
 
 @dataclass(frozen=True)

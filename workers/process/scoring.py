@@ -1,5 +1,6 @@
 """The parts of a worker process that scores jobs and batches, with ONNX Runtime, numpy and Arrow."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +12,7 @@ from workers.batches.services import BatchServices
 from workers.batches.thread import BatchThread
 from workers.heartbeat import Heartbeat
 from workers.jobs.artifacts import ArtifactLimits
+from workers.jobs.lanes import Lanes, SlowLane
 from workers.jobs.polling import Polling
 from workers.jobs.scoring import Scorer
 from workers.jobs.write_back import Limits, WriteBack
@@ -24,10 +26,11 @@ from workers.runtime import OnnxRuntime, Runtime
 class ScoringParts:
     """The additional parts of a process that scores."""
 
-    heartbeats: list[Heartbeat]
+    runtime: Runtime
     pool: ModelPool
-    scorer: Scorer
-    write_back: WriteBack
+    lanes: Lanes
+    heartbeats: Sequence[Heartbeat]
+    write_backs: Sequence[WriteBack]
     batch_thread: BatchThread
     polling: Polling
 
@@ -38,20 +41,23 @@ class ScoringParts:
 
     def start(self) -> None:
         """Start looking for work."""
+        self.lanes.start()
         self.batch_thread.start()
         self.polling.start()
 
     def stop(self) -> None:
         """Begin nothing new, and give back soon what is in hand."""
-        self.scorer.stopping = True
+        self.lanes.stop()
         self.batch_thread.stop()
         self.polling.stop()
 
     def close(self) -> None:
         """Finish writing back and stop the threads."""
         self.polling.close()
+        self.lanes.close()
         self.batch_thread.close()
-        self.write_back.close()
+        for write_back in self.write_backs:
+            write_back.close()
         for heartbeat in self.heartbeats:
             heartbeat.close()
 
@@ -68,11 +74,18 @@ def make_scoring_parts(shared: Connections) -> ScoringParts:
         budget_mb=settings.model_memory_mb,
         refusals=_refusals(settings),
     )
-    heartbeats = [Heartbeat(database, table="job", lease_s=settings.lease_s) for _ in range(2)]
-    write_back, arbiter = _write_back(shared, runtime, heartbeats[1]), GraphArbiter()
-    scorer = _scorer(shared, runtime, pool, heartbeat=heartbeats[0], write_back=write_back, arbiter=arbiter)
-    batches, polling = BatchThread(_batch_services(shared, pool), arbiter), Polling(database, scorer)
-    return ScoringParts(heartbeats, pool, scorer, write_back, batches, polling)
+    heartbeats = [Heartbeat(database, table="job", lease_s=settings.lease_s) for _ in range(4)]
+    write_backs = [_write_back(shared, runtime, each) for each in heartbeats[2:]]
+    arbiter = GraphArbiter()
+    quick, slow = (
+        _scorer(shared, runtime, pool, heartbeat=each, write_back=write_back, arbiter=arbiter)
+        for each, write_back in zip(heartbeats, write_backs, strict=False)
+    )
+    lanes = Lanes(quick, SlowLane(slow), pool)
+    batches = BatchThread(_batch_services(shared, pool), arbiter)
+    return ScoringParts(
+        runtime, pool, lanes, heartbeats, write_backs, batches, Polling(shared.database, lanes)
+    )
 
 
 def _write_back(shared: Connections, runtime: Runtime, heartbeat: Heartbeat) -> WriteBack:
@@ -114,6 +127,7 @@ def _scorer(
         gate=shared.gate,
         lease_s=settings.lease_s,
         join_s=settings.join_s,
+        elsewhere=lambda version_id: not pool.is_slow(version_id),
     )
 
 

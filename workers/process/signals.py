@@ -103,7 +103,7 @@ class Process:
             time.sleep(MODELS_AGAIN_S)
             while failed:
                 parts.gate.note(f"model {failed.pop()}", None)
-        log.info("worker_warm", models=loaded, **describe(scoring.scorer.runtime))
+        log.info("worker_warm", models=loaded, **describe(scoring.runtime))
 
     def _serve_metrics(self) -> None:
         """Serve metrics where configured, and write the port to a file."""

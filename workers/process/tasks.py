@@ -86,7 +86,7 @@ def _score(parts: Parts, subject: str) -> None:
         parts.queue.wake(score_wake_up(UUID(subject)))
         parts.gate.wait_open(CLOSED_PAUSE_S)
         return
-    parts.scoring.scorer.score(UUID(subject))
+    parts.scoring.lanes.score(UUID(subject))
 
 
 def _deliver(parts: Parts, _: str) -> None:

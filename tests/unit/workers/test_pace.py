@@ -1,27 +1,101 @@
-"""Micro-batches of costly cases are small ones."""
+"""Micro-batches of costly cases are small ones, and what a model costs tells its lane."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from workers.pace import MICRO_BATCH_S, Pace
+from models.pipelines import Case, Pipeline
+from models.pipelines.example_image import gray_png
+from workers.pace import (
+    MICRO_BATCH_S,
+    QUICK_BATCH_BYTES,
+    QUICK_BATCH_S,
+    QUICK_CASE_S,
+    SLOW_FOR_S,
+    Budget,
+    Pace,
+)
+
+
+def pipeline(*, binary: bool = False) -> Pipeline:
+    return cast(Pipeline, SimpleNamespace(binary=binary))
+
+
+def case(content: bytes, parts: Mapping[str, bytes] | None = None) -> Case:
+    return Case(content, {}, parts or {})
 
 
 def test_before_anything_is_known_a_batch_is_a_whole_one() -> None:
-    assert Pace().limit(64) == 64
+    assert Pace().limit(64, slow=True) == Pace().limit(64, slow=False) == 64
 
 
 @pytest.mark.parametrize(("case_s", "cases"), [(0.001, 64), (0.25, 4), (0.9, 1), (30.0, 1)])
 def test_a_batch_takes_about_a_second(case_s: float, cases: int) -> None:
     pace = Pace()
-    pace.took(64, 64 * case_s)
-    assert pace.limit(64) == cases
+    pace.took(64, 64 * case_s, busy_s=0.0)
+    assert pace.limit(64, slow=True) == cases
     assert cases == 1 or cases * case_s <= MICRO_BATCH_S
+
+
+@pytest.mark.parametrize(("case_s", "cases"), [(0.001, 64), (0.01, 10), (0.3, 1)])
+def test_a_batch_of_a_quick_model_takes_a_tenth_of_it(case_s: float, cases: int) -> None:
+    pace = Pace()
+    pace.took(64, 64 * case_s, busy_s=0.0)
+    assert pace.limit(64, slow=False) == cases
+    assert cases == 1 or cases * case_s <= QUICK_BATCH_S
 
 
 def test_a_costly_batch_counts_at_once_and_cheap_ones_by_and_by() -> None:
     pace, limits = Pace(), []
-    pace.took(64, 0.064)
-    pace.took(4, 2.0)
+    pace.took(64, 0.064, busy_s=0.0)
+    pace.took(4, 2.0, busy_s=0.0)
     for _ in range(8):
-        limits.append(pace.limit(64))
-        pace.took(limits[-1], 0.001 * limits[-1])
+        limits.append(pace.limit(64, slow=True))
+        pace.took(limits[-1], 0.001 * limits[-1], busy_s=0.0)
     assert limits == [2, 3, 7, 15, 31, 60, 64, 64]
+
+
+def test_a_model_is_slow_for_a_while_after_its_last_costly_case() -> None:
+    now_s = [100.0]
+    pace = Pace(clock=lambda: now_s[0])
+    pace.took(4, 1.0, busy_s=4 * QUICK_CASE_S)
+    assert not pace.is_slow
+    pace.took(4, 1.0, busy_s=4.1 * QUICK_CASE_S)
+    assert pace.is_slow
+    now_s[0] += SLOW_FOR_S - 1
+    pace.is_costly()
+    now_s[0] += SLOW_FOR_S - 1
+    assert pace.is_slow
+    now_s[0] += 2
+    assert not pace.is_slow
+
+
+def test_who_waited_for_a_processor_is_not_slow() -> None:
+    pace = Pace()
+    pace.took(1, 3.0, busy_s=0.001)
+    assert not pace.is_slow
+
+
+def test_what_a_quick_model_takes_is_small() -> None:
+    small, half = case(b"{}"), case(b" " * (QUICK_BATCH_BYTES // 2))
+    budget = Budget(pipeline(), slow=False)
+    assert [budget.takes(each) for each in (small, half, half, small)] == [True, True, False, False]
+    assert not Budget(pipeline(), slow=False).takes(case(b"{}", {"scan": b" " * QUICK_BATCH_BYTES}))
+    assert Budget(pipeline(), slow=False).takes(small)
+
+
+def test_of_a_slow_model_the_first_input_is_taken_whatever_its_size() -> None:
+    large = case(gray_png(5000, 5000))
+    budget = Budget(pipeline(binary=True), slow=True)
+    assert [budget.takes(each) for each in (large, large)] == [True, False]
+    assert not Budget(pipeline(binary=True), slow=False).takes(large)
+    assert not Budget(pipeline(), slow=False).takes(case(b"{}", {"scan": large.payload}))
+    assert Budget(pipeline(), slow=True).takes(case(b"{}" * QUICK_BATCH_BYTES))
+
+
+def test_many_pictures_of_some_size_are_too_many_for_a_quick_model() -> None:
+    picture = case(gray_png(300, 300))
+    budget = Budget(pipeline(binary=True), slow=False)
+    assert [budget.takes(picture) for _ in range(13)] == [True] * 11 + [False] * 2

@@ -14,7 +14,8 @@ from service.db import Database
 from service.errors import DatabaseUnavailable, ModelNotFound
 from service.gate import Gate
 from workers.arbiter import GraphArbiter
-from workers.jobs.polling import RESTS_S, Polling
+from workers.jobs.lanes import RESTS_S, Lanes
+from workers.jobs.polling import Polling
 from workers.jobs.scoring import Scorer
 
 ONE, TWO = UUID(int=1), UUID(int=2)
@@ -39,7 +40,8 @@ class Queue:
         self.looks += 1
         return [SimpleNamespace(id=version) for version, waiting in self.jobs.items() if waiting]
 
-    def score(self, version: UUID) -> int:
+    def score(self, version: UUID, *, polled: bool) -> int:
+        assert polled
         self.scored.append(version)
         if version in self.faults:
             raise self.faults[version]
@@ -56,7 +58,7 @@ def queue() -> Queue:
 @pytest.fixture
 def polling(queue: Queue) -> Iterator[Polling]:
     made = Polling(
-        cast(Database, queue), cast(Scorer, queue), chance=lambda low, _: low, clock=lambda: queue.now_s
+        cast(Database, queue), cast(Lanes, queue), chance=lambda low, _: low, clock=lambda: queue.now_s
     )
     yield made
     made.close()
@@ -65,7 +67,7 @@ def polling(queue: Queue) -> Iterator[Polling]:
 @pytest.fixture
 def in_time(queue: Queue) -> Iterator[Polling]:
     """One that goes by the clock."""
-    made = Polling(cast(Database, queue), cast(Scorer, queue), chance=lambda low, _: low)
+    made = Polling(cast(Database, queue), cast(Lanes, queue), chance=lambda low, _: low)
     yield made
     made.close()
 
@@ -114,8 +116,8 @@ def test_what_waits_is_found_within_about_a_second_and_to_its_end(queue: Queue, 
     queue.jobs[ONE] = 9
     score = queue.score
 
-    def noting(version: UUID) -> int:
-        claimed = score(version)
+    def noting(version: UUID, *, polled: bool) -> int:
+        claimed = score(version, polled=polled)
         if not queue.jobs[ONE]:
             done.set()
         return claimed
