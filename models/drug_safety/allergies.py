@@ -7,21 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
-from models.drug_safety.allergy_text import NAME, SET_APART, WORDS, asks, denied, foreign, listed, salts
+from models.drug_safety.allergy_reading import Allergens, Read, read_allergy
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
+from models.drug_safety.near_names import NearNames
 from models.drug_safety.tables import Line, ReadFile, read_table
-from models.drug_safety.words import LONGEST, key
+from models.drug_safety.words import key
 
 CLASSES: Final = ("class", "aliases", "members", "if_class", "if_member", "condition", "source", "date")
 CROSS: Final = ("recorded", "against", "level", "condition", "source", "date")
 FILES: Final = ("allergy_classes.csv", "allergy_cross.csv")
-_LONGEST_TEXT: Final = 10 * LONGEST
 _NONE: Final = "no known allergies"  # the class of what says that there are none
 _ONE: Final = "an allergy to an ingredient holds for everything that contains it"
+_DOUBTED: Final = (
+    "it was counted as an allergy, though something in it denies or asks: correct the text if it is none"
+)
+_DENIED: Final = "it denies this allergy, and was not counted"
+_BOTH: Final = "it says that there are no allergies, beside others that were checked: correct one"
 
 
 @dataclass(frozen=True)
@@ -54,21 +59,6 @@ class _Class:
         return {each: (Against(kind, level, *words),) for each in self.members if each is not but}
 
 
-@dataclass(frozen=True)
-class _Read:
-    """What a text, or a part of one, is against; what of it is `lost`; whether it names an allergen, or says there is none.
-
-    `denied`: it plainly says that what it is against is no allergy. `cautions` are on names in it that are often misread.
-    """
-
-    against: _Against
-    lost: tuple[str, ...] = ()
-    named: bool = False
-    none: bool = False
-    denied: bool = False
-    cautions: tuple[tuple[str, str], ...] = ()
-
-
 class Allergies:
     """The classes of allergens, and what an allergy to each is against."""
 
@@ -82,7 +72,8 @@ class Allergies:
             for each in self._classes.values()
             for name in [each.line["class"], *each.line.listed("aliases")]
         }
-        self._most_words = max(known.most_words, *(len(name.split(" ")) for name in self._names))
+        most_words = max(known.most_words, *(len(name.split(" ")) for name in self._names))
+        self._allergens = Allergens(self._is_name, self._says_none, most_words)
         self._cross: dict[str, list[_Class]] = {}
         for recorded, each in cross:
             self._cross.setdefault(recorded, []).append(each)
@@ -116,106 +107,62 @@ class Allergies:
         """What the patient's allergies are against, each with the text as recorded."""
         found: dict[Ingredient, list[tuple[str, Against]]] = {}
         for text in sorted(set(patient.allergies or ())):
-            for ingredient, reasons in self._understood(text).against.items():
+            for ingredient, reasons in self._understood(text)[1].items():
                 found.setdefault(ingredient, []).extend((text, reason) for reason in reasons)
         return found
 
     def unchecked(self, patient: Patient) -> Iterator[Unchecked]:
-        """Allergies that are not known, or not understood, and texts that deny others."""
+        """Allergies that are not known, or not understood, and what of the texts denies an allergy or is in doubt."""
         if patient.allergies is None:
             yield Unchecked(
                 "", Kind.ALLERGY, Reason.ALLERGIES_UNKNOWN, "it is not known whether there are allergies"
             )
-        texts = {text: self._understood(text) for text in sorted(set(patient.allergies or ()))}
-        denied = any(each.against for each in texts.values())
+        texts = {text: self._understood(text)[0] for text in sorted(set(patient.allergies or ()))}
+        counted = any(self._understood(text)[1] for text in texts)
         for text, each in texts.items():
             for part in each.lost:
-                detail = "no table has this allergen, or this part of the text"
+                near = self._near.question(part)
+                detail = f"no table has this allergen, or this part of the text{near}"
                 yield Unchecked(part, Kind.ALLERGY, Reason.ALLERGY_NOT_UNDERSTOOD, detail)
-            for name, caution in each.cautions:
+            for part in each.doubted:
+                yield Unchecked(part, Kind.ALLERGY, Reason.ALLERGY_DOUBTED, _DOUBTED)
+            for part in each.denied:
+                yield Unchecked(part, Kind.ALLERGY, Reason.ALLERGY_DENIED, _DENIED)
+            for name, caution in self._cautions(each):
                 yield error_prone(text, name, caution, self._ingredients)
-            if each.none and denied:
-                detail = "it says that there are no allergies, beside others that were checked: correct one"
-                yield Unchecked(text, Kind.ALLERGY, Reason.ALLERGY_NOT_UNDERSTOOD, detail)
+            if each.none and counted:
+                yield Unchecked(text, Kind.ALLERGY, Reason.ALLERGY_DOUBTED, _BOTH)
 
-    def _understand(self, text: str) -> _Read:
-        """What a recorded text is against, and which parts of it are not understood."""
-        if len(text) > _LONGEST_TEXT:
-            return _Read({}, lost=(text,))
-        plain, asking = key(text), asks(text)
-        whole = self._ingredients.named(plain) if plain.isdigit() else ()
-        if not foreign(text) and not asking and (whole or self._exact(plain) is not None):
-            against = self._exact(plain) or _merged(map(self._by_ingredient, whole))
-            cautions = tuple(self._cautions(plain).items())
-            return _Read(against, none=self._none(plain), cautions=cautions)
-        read = [(part, self._part(part)) for part in listed(text)]
-        parts = dict(read)
-        against = _merged(each.against for each in _holding([each for _, each in read], asking=asking))
-        lost = [part for part, each in parts.items() if each.lost or (each.none and (against or asking))]
-        named = any(each.named for each in parts.values())
-        none = any(each.none for each in parts.values())
-        if not lost and (not named or (none and any(not each.named for each in parts.values()))):
-            lost = [text.strip() or text]  # words alone, such as a reaction
-        found = {caution: None for each in parts.values() for caution in each.cautions}
-        return _Read(against, tuple(lost), named, none and not against, cautions=tuple(found))
+    @cached_property
+    def _near(self) -> NearNames:
+        return NearNames([*self._names, *self._ingredients.names])
 
-    def _part(self, part: str) -> _Read:
-        """One part of a text: the names in it, the longest first, and whether words are left."""
-        words = key(part).split()
-        found: list[_Against] = []
-        cautions: dict[str, str] = {}
-        left: list[str] = []
-        said: list[str] = []  # the whole part, with NAME for what it names
-        none, place = False, 0
-        while place < len(words):
-            name = self._name_at(words, place)
-            if name is None:
-                left += [words[place]] if words[place] not in WORDS else []
-                said.append(words[place])
-                place += 1
-                continue
-            none |= self._none(name)
-            said += name.split() if self._none(name) else [NAME]
-            found.append(self._exact(name) or {})
-            cautions |= self._cautions(name)
-            place += len(name.split(" "))
-            number = self._salts(words, place)
-            left += words[place : place + number] if SET_APART.search(part) else []
-            place += number
-        if none and len(found) > 1:
-            left.append(part)  # none, beside one
-            none = False
-        denial = denied(said)
-        lost = (part,) if left or denial or foreign(part) else ()
-        return _Read(_merged(found), lost, bool(found), none, denial, tuple(cautions.items()))
+    def _understand(self, text: str) -> tuple[Read, _Against]:
+        """What a recorded text says, and what it is against."""
+        plain = key(text)
+        if plain.isdigit() and (coded := self._ingredients.named(plain)):
+            return Read(), _merged(map(self._by_ingredient, coded))
+        read = read_allergy(text, self._allergens)
+        return read, _merged(self._exact(each) for each in read.names)
 
-    def _name_at(self, words: list[str], place: int) -> str | None:
-        """The longest name of an allergen that begins with this word."""
-        for end in range(min(len(words), place + self._most_words), place, -1):
-            if self._exact(name := " ".join(words[place:end])) is not None:
-                return name
-        return None
+    def _is_name(self, plain: str) -> bool:
+        return plain in self._names or bool(self._ingredients.exact(plain))
 
-    def _salts(self, words: list[str], place: int) -> int:
-        """How many words from here say which salt: "sodium phosphate" does, "magnesium sulfate" is another drug."""
-        number = salts(words[place:])
-        name = self._name_at(words, place) or ""
-        return 0 if " " in name and not name.startswith("sodium ") else number
-
-    def _exact(self, plain: str) -> _Against | None:
-        """What the allergen with this key is against; None if it is not known."""
-        if (named := self._names.get(plain)) is not None:
-            return self._by_class(named)
-        if ingredients := self._ingredients.exact(plain):
-            return _merged(map(self._by_ingredient, ingredients))
-        return None
-
-    def _cautions(self, plain: str) -> dict[str, str]:
-        return {} if plain in self._names else self._ingredients.cautions(plain)
-
-    def _none(self, plain: str) -> bool:
+    def _says_none(self, plain: str) -> bool:
         named = self._names.get(plain)
         return named is not None and key(named.line["class"]) == _NONE
+
+    def _exact(self, plain: str) -> _Against:
+        """What the allergen with this key is against; nothing if it is not known."""
+        if (named := self._names.get(plain)) is not None:
+            return self._by_class(named)
+        return _merged(map(self._by_ingredient, self._ingredients.exact(plain)))
+
+    def _cautions(self, read: Read) -> Iterator[tuple[str, str]]:
+        """What is to be said of names that are often misread."""
+        for name in read.names:
+            if name not in self._names:
+                yield from self._ingredients.cautions(name).items()
 
     def _by_class(self, named: _Class) -> _Against:
         crossing = self._cross.get(key(named.line["class"]), [])
@@ -266,14 +213,6 @@ def findings(
             reason.source,
             reason.date,
         )
-
-
-def _holding(parts: list[_Read], *, asking: bool) -> Iterator[_Read]:
-    """The parts whose allergies count: "tolerates penicillin (hives)" and "not allergic to it?" deny nothing beyond doubt."""
-    for place, each in enumerate(parts):
-        after = parts[place + 1] if place + 1 < len(parts) else None
-        if asking or not each.denied or (after is not None and not after.named):
-            yield each
 
 
 def _class(line: Line, ingredients: Ingredients) -> _Class:

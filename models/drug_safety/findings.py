@@ -43,6 +43,8 @@ class Reason(StrEnum):
     LOCAL_ROUTE = "local-route"
     ALLERGIES_UNKNOWN = "allergies-unknown"
     ALLERGY_NOT_UNDERSTOOD = "allergy-not-understood"
+    ALLERGY_DOUBTED = "allergy-doubted"
+    ALLERGY_DENIED = "allergy-denied"
     PREGNANCY_UNKNOWN = "pregnancy-unknown"
     BREASTFEEDING_UNKNOWN = "breastfeeding-unknown"
     RENAL_FUNCTION_UNKNOWN = "renal-function-unknown"
@@ -103,7 +105,8 @@ class Unchecked(NamedTuple):
     """A check that was not made of `subject`, a drug or an allergy as given. `check` None means that none was made of it.
 
     Of ERROR_PRONE_NAME all were made, of what such a name mostly stands for: nobody can check that it was meant. Of LOCAL_ROUTE
-    all were made, too, as if the drug were swallowed or injected.
+    all were made, too, as if the drug were swallowed or injected. An allergy that is ALLERGY_DOUBTED was counted, one that is
+    ALLERGY_DENIED was not.
     """
 
     subject: str

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
+from models.drug_safety.chinese import NAMES as CHINESE
 from models.drug_safety.findings import Reason, Unchecked
+from models.drug_safety.near_names import NearNames
 from models.drug_safety.orders import Order, read_order
 from models.drug_safety.tables import Line, ReadFile, TableUnusable, read_table
 from models.drug_safety.words import LONGEST, key, parts, without_salts
@@ -75,10 +78,24 @@ class Ingredients:
             return found
         if len(name) > LONGEST:
             return ()
+        name = CHINESE.get(name.strip(), name)
         if found := self._plain(name):
             return found
         order = self._order(name)
         return _distinct(self._names[each] for each in order.names) if order else ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The keys of all names, without codes."""
+        return tuple(each for each in self._names if ":" not in each and not each.startswith("hicl "))
+
+    def near(self, name: str) -> str:
+        """See NearNames.question."""
+        return self._near.question(name)
+
+    @cached_property
+    def _near(self) -> NearNames:
+        return NearNames(self.names)
 
     def local(self, name: str) -> bool:
         """Whether the name is an order of a drug that is given locally, such as an ointment, drops for eyes, or an inhaler."""

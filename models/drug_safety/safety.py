@@ -155,9 +155,8 @@ class DrugSafety:
 
     def _unknown(self, drug: _Drug) -> Iterator[Unchecked]:
         if not drug.ingredients:
-            yield Unchecked(
-                drug.name, None, Reason.UNKNOWN_NAME, "no table has this name: nothing was checked"
-            )
+            detail = f"no table has this name: nothing was checked{self.ingredients.near(drug.name)}"
+            yield Unchecked(drug.name, None, Reason.UNKNOWN_NAME, detail)
         if self.ingredients.local(drug.name):
             detail = "it is given locally, and was checked as if it were swallowed or injected"
             yield Unchecked(drug.name, None, Reason.LOCAL_ROUTE, detail)
@@ -238,5 +237,10 @@ def _seriousness(finding: Finding) -> tuple[int, Finding]:
     return SEVERITY[finding.level], finding
 
 
-def _place(unchecked: Unchecked) -> tuple[str, str, str, str]:
-    return unchecked.subject, unchecked.check or "", unchecked.reason, unchecked.detail
+# What stands first among what was not checked: allergies that nobody has checked, then those that may be wrong.
+_FIRST: Final = (Reason.ALLERGY_NOT_UNDERSTOOD, Reason.ALLERGY_DOUBTED, Reason.ALLERGY_DENIED)
+
+
+def _place(unchecked: Unchecked) -> tuple[int, str, str, str, str]:
+    rank = _FIRST.index(unchecked.reason) if unchecked.reason in _FIRST else len(_FIRST)
+    return rank, unchecked.subject, unchecked.check or "", unchecked.reason, unchecked.detail

@@ -4,18 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.drug_safety import Finding, Kind, Level, Patient, Reason, Review
+from models.drug_safety import Kind, Level, Patient, Reason
+from tests.unit.models.drug_reviews import against, review, told
 from tests.unit.models.drug_tables import bundled
-
-
-def review(allergy: str, *proposed: str) -> Review:
-    return bundled().review(Patient(allergies=(allergy,)), [], list(proposed))
-
-
-def against(allergy: str, drug: str) -> Finding | None:
-    found = review(allergy, drug)
-    kinds = {Kind.ALLERGY, Kind.ALLERGY_CLASS}
-    return next((each for each in found.removed + found.flagged if each.kind in kinds), None)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +54,9 @@ def test_penicillamine_is_no_penicillin() -> None:
         ("magnesium sulfate", "magnesium hydroxide", Level.CONTRAINDICATED),
         ("aluminium", "sucralfate", Level.CONTRAINDICATED),
         ("iron", "iron sucrose", Level.CONTRAINDICATED),
-        ("novocaine", "lidocaine", Level.CONTRAINDICATED),
+        ("novocaine", "lidocaine", Level.PRECAUTION),
+        ("novocaine", "benzocaine", Level.CONTRAINDICATED),
+        ("caines", "lidocaine", Level.CONTRAINDICATED),
         ("procaine", "benzocaine", Level.CONTRAINDICATED),
         ("IODINE", "povidone-iodine", Level.CONTRAINDICATED),
         ("iodine", "iohexol", Level.PRECAUTION),
@@ -142,8 +135,7 @@ def test_unknown_allergies_are_listed_and_none_known_are_not() -> None:
 
 
 def lost(*recorded: str) -> list[str]:
-    found = bundled().review(Patient(allergies=recorded), [], ["heparin"]).unchecked
-    return [each.subject for each in found if each.reason is Reason.ALLERGY_NOT_UNDERSTOOD]
+    return [subject for subject, _ in told(*recorded)]
 
 
 @pytest.mark.parametrize(
@@ -171,8 +163,9 @@ def test_every_allergen_of_a_text_counts_also_in_brackets(recorded: str, drugs: 
         ("PCN (mango)", ["mango"]),
         ("PCN (since 2003)", ["since 2003"]),
         ("PCN morfine", ["PCN morfine"]),
-        ("PCN 吗啡", ["PCN 吗啡"]),
-        ("PCN, 吗啡", ["吗啡"]),
+        ("PCN 芒果", ["PCN 芒果"]),
+        ("PCN, 芒果", ["PCN, 芒果"]),
+        ("PCN, манго", ["манго"]),
         ("PCN 🥜", ["PCN 🥜"]),
         ("no aspirin but PCN", ["no aspirin"]),
         ("denies penicillin allergy", ["denies penicillin allergy"]),
@@ -191,18 +184,6 @@ def test_every_allergen_of_a_text_counts_also_in_brackets(recorded: str, drugs: 
 )
 def test_what_is_not_understood_of_a_text_is_listed(recorded: str, expected: list[str]) -> None:
     assert lost(recorded) == expected
-
-
-@pytest.mark.parametrize(
-    "recorded",
-    ["no allergy to penicillin", "no known allergies to PCN", "Denies penicillin allergy", "denies any allergy to PCN",
-     "patient is not allergic to penicillin", "no penicillin allergy", "vancomycin; tolerates penicillin",
-     "tolerated PCN well"],
-)  # fmt: skip
-def test_what_is_plainly_denied_is_no_allergy_and_is_listed(recorded: str) -> None:
-    assert against(recorded, "ampicillin") is None
-    assert against(recorded, "piperacillin/tazobactam") is None
-    assert lost(recorded)
 
 
 @pytest.mark.parametrize(
