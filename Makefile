@@ -42,7 +42,7 @@ up: install ## run Postgres, Redis, API, a worker and the scheduler until Ctrl-C
 	$(BIN)/medqueue up
 
 test: install ## all tests, in three processes: much of a test is waiting
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --processes 3
 
 faults: install ## every fault scenario in full (hours), write docs/reliability-report.md; SEED=N repeats a run
 	$(BIN)/python -m pytest -s tests/faults tests/acceptance/test_batch_chaos.py tests/acceptance/test_chaos.py \

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 import structlog
-from xdist.scheduler import LoadScopeScheduling
 
 from service import logs
 from service.config import Settings
@@ -27,6 +25,8 @@ from tests import older_postgres
 from tests.factories import MASTER_KEY, MASTER_KEY_TEXT
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
 from tests.server_folders import server_folder
+
+pytest_plugins = ["tests.processes"]
 
 TEMPLATE = "medqueue_template"
 
@@ -196,30 +196,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-report", type=Path, help="write what the fault scenarios found to this page")
 
 
-class StackKeeping(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Shares tests out by file, and those that share a stack together, so that no two processes start the same one."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        if path.startswith("tests/acceptance/"):
-            return "acceptance"
-        if path.startswith("tests/faults/test_scenario") and "network" not in path:
-            return "arena"
-        if path.startswith("tests/faults/operations/"):
-            return "operated"
-        return path
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Refuse parameters in a set: each process would collect them in another order, and then none runs a test."""
     for marker in metafunc.definition.iter_markers("parametrize"):
         if any(isinstance(values, set | frozenset) for values in (*marker.args, *marker.kwargs.values())):
             raise pytest.UsageError(f"{metafunc.definition.nodeid}: sort the set of its parameters")
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StackKeeping:
-    """For runs in several processes."""
-    return StackKeeping(config, log)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
