@@ -17,8 +17,9 @@ from models.weights import EXACT_PRODUCTS, MAPPED_WEIGHTS, UNPACKED_WEIGHTS, lie
 from service.config import Provider
 from workers.runtime import OnnxRuntime
 
-WIDTH = 4096
-WEIGHTS_MIB = 4 * WIDTH**2 / 2**20
+WIDTH = 64
+WIDE = 4096  # so many columns that memory tells whether there is a copy of their weights
+WEIGHTS_MIB = 4 * WIDE**2 / 2**20
 
 Load = Callable[[Path], Callable[[Array], Array]]
 
@@ -34,10 +35,10 @@ def in_check(path: Path) -> Callable[[Array], Array]:
     return lambda rows: run(path, {"x": rows})["y"]
 
 
-def written(folder: Path, *, beside: bool) -> Path:
-    """A graph that multiplies by 64 MiB of weights."""
-    weights = np.tile(np.arange(WIDTH, dtype=np.float32) / WIDTH, (WIDTH, 1))
-    kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", WIDTH]) for name in ("x", "y")]
+def written(folder: Path, *, beside: bool, width: int = WIDTH) -> Path:
+    """A graph that multiplies by square weights."""
+    weights = np.tile(np.arange(width, dtype=np.float32) / width, (width, 1))
+    kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", width]) for name in ("x", "y")]
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "weights"], ["y"])],
         "wide", [kinds[0]], [kinds[1]], [numpy_helper.from_array(weights, "weights")],
@@ -56,11 +57,11 @@ def anonymous_mib() -> float:
 
 @pytest.mark.parametrize("load", [on_worker, in_check])
 def test_weights_beside_a_graph_are_not_copied(tmp_path: Path, load: Load) -> None:
-    path, before = written(tmp_path, beside=True), anonymous_mib()
+    path, before = written(tmp_path, beside=True, width=WIDE), anonymous_mib()
     answer = load(path)
-    found = answer(np.ones((2, WIDTH), np.float32))
+    found = answer(np.ones((2, WIDE), np.float32))
     assert anonymous_mib() - before < WEIGHTS_MIB / 2
-    assert found[1] == pytest.approx(np.arange(WIDTH), rel=1e-4)
+    assert found[1] == pytest.approx(np.arange(WIDE), rel=1e-4)
 
 
 @pytest.mark.parametrize("beside", [True, False])
