@@ -19,6 +19,9 @@ QUICK_BATCH_BYTES = 1024 * 1024  # of inputs of any kind: a long text, a recordi
 QUICK_CASE_S = 0.02
 SLOW_FOR_S = 10.0  # after the last sign of it, so that a model does not change its lane all the time
 
+SHARED_CASES = 64  # of several tenants: more are claimed and written back no faster each, and the others wait for all of them
+SHARED_FOR_S = 10.0
+
 
 @dataclass
 class Pace:
@@ -27,11 +30,17 @@ class Pace:
     case_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
     _slow_until: float = field(default=float("-inf"))
+    _shared_until: float = field(default=float("-inf"))
 
     @property
     def is_slow(self) -> bool:
         """Whether cases have been costly lately."""
         return self.clock() < self._slow_until
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several tenants have had jobs lately."""
+        return self.clock() < self._shared_until
 
     def took(self, cases: int, seconds: float, *, busy_s: float) -> None:
         """A micro-batch of so many cases took so long, and kept a processor busy for `busy_s` of it.
@@ -43,6 +52,11 @@ class Pace:
         if busy_s / cases > QUICK_CASE_S:
             self.is_costly()
 
+    def claimed(self, tenants: int) -> None:
+        """A claim has jobs of so many tenants."""
+        if tenants > 1:
+            self._shared_until = self.clock() + SHARED_FOR_S
+
     def is_costly(self) -> None:
         """The model has got an input that takes long."""
         self._slow_until = self.clock() + SLOW_FOR_S
@@ -50,6 +64,7 @@ class Pace:
     def limit(self, most: int, *, slow: bool) -> int:
         """How many cases take about as long as a micro-batch of such a model may, at least one and at most `most`."""
         most_s = MICRO_BATCH_S if slow else QUICK_BATCH_S
+        most = min(most, SHARED_CASES) if self.is_shared else most
         return most if self.case_s * most <= most_s else max(1, int(most_s / self.case_s))
 
 

@@ -14,6 +14,7 @@ from tests import factories
 from tests.acceptance.stack import eventually
 from tests.integration.workbench import MAX_BATCH, POISON, Workbench, counted, probability, raising
 from workers.jobs.handing_on import REFUSED_WAKE_S
+from workers.jobs.write_back import Outcome
 from workers.runtime import CPU, RunFailed
 
 
@@ -25,6 +26,28 @@ def test_a_batch_is_scored_in_one_run_and_each_job_gets_its_own_result(bench: Wo
     assert [bench.probability_of(job_id) for job_id in ids] == pytest.approx(
         list(map(probability, doses)), abs=1e-5
     )
+
+
+def test_while_several_tenants_have_jobs_batches_are_small_and_written_before_the_next_claim(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.pace.SHARED_CASES", 3)
+    written: list[bool] = []
+    store = bench.write_back.store
+
+    def noting(outcome: Outcome, *, behind: bool) -> None:
+        written.append(not behind)
+        store(outcome, behind=behind)
+
+    monkeypatch.setattr(bench.write_back, "store", noting)
+    other = factories.principal(bench.database, bench.keyring, tenant="other")
+    bench.submit(*range(1, 2 * MAX_BATCH + 1))
+    assert bench.score() == MAX_BATCH
+    bench.submit(50.0, caller=other)
+    assert [bench.score() for _ in range(2)] == [MAX_BATCH, 1]
+    bench.submit(*range(1, MAX_BATCH + 1))
+    assert [bench.score() for _ in range(3)] == [3, 3, 2]
+    assert written == [False, True, True, True, True, True]
 
 
 def test_an_ended_job_has_one_result_and_one_closing_event_and_is_announced(bench: Workbench) -> None:

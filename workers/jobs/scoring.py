@@ -192,6 +192,7 @@ class Scorer:
             )
         failpoints.reach(Point.CLAIM_AFTER)
         loaded.last_tenant = claim.last_tenant or loaded.last_tenant
+        loaded.pace.claimed(len({job.tenant_id for job in claim.jobs}))
         if claim.is_full:
             self._queue.wake(score_wake_up(loaded.model.id))
         return claim.jobs
@@ -207,7 +208,10 @@ class Scorer:
             self._queue.wake(score_wake_up(loaded.model.id))
             self._write_back.release(late)
             jobs = jobs[: -len(late)]
-        is_full, by_rules = len(jobs) >= loaded.claim_limit > 1, not loaded.model.manifest.graph_tables
+        is_full, by_rules = (
+            len(jobs) >= loaded.claim_limit > 1 and not loaded.pace.is_shared,
+            not loaded.model.manifest.graph_tables,
+        )
         endings += self._score_cases(loaded, cases)
         outcome = Outcome(loaded.model.name, jobs, endings, requeues, by_rules=by_rules)
         self._write_back.store(outcome, behind=is_full)

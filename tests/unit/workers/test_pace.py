@@ -13,6 +13,8 @@ from workers.pace import (
     QUICK_BATCH_BYTES,
     QUICK_BATCH_S,
     QUICK_CASE_S,
+    SHARED_CASES,
+    SHARED_FOR_S,
     SLOW_FOR_S,
     Budget,
     Pace,
@@ -70,6 +72,21 @@ def test_a_model_is_slow_for_a_while_after_its_last_costly_case() -> None:
     assert pace.is_slow
     now_s[0] += 2
     assert not pace.is_slow
+
+
+def test_batches_are_small_for_a_while_after_several_tenants_had_jobs() -> None:
+    now_s = [100.0]
+    pace = Pace(clock=lambda: now_s[0])
+    pace.claimed(1)
+    assert (pace.limit(512, slow=False), pace.is_shared) == (512, False)
+    pace.claimed(2)
+    pace.claimed(1)
+    assert (pace.limit(512, slow=False), pace.is_shared) == (SHARED_CASES, True)
+    assert pace.limit(16, slow=True) == 16
+    pace.took(1, 0.05, busy_s=0.0)
+    assert pace.limit(512, slow=False) == 2
+    now_s[0] += SHARED_FOR_S
+    assert (pace.limit(16, slow=True), pace.is_shared) == (16, False)
 
 
 def test_who_waited_for_a_processor_is_not_slow() -> None:
