@@ -190,29 +190,20 @@ class Allergies:
 def findings(
     drug: str, ingredients: Iterable[Ingredient], against: dict[Ingredient, list[tuple[str, Against]]]
 ) -> Iterator[Finding]:
-    """The allergies against a drug, one finding for each recorded text: the most serious."""
+    """The allergies against a drug: the most serious reason of each recorded text, and each reason once."""
     worst: dict[str, Against] = {}
     for ingredient in ingredients:
         for text, reason in against.get(ingredient, ()):
             if text not in worst or _order(reason) < _order(worst[text]):
                 worst[text] = reason
+    texts: dict[Against, list[str]] = {}
     for text, reason in worst.items():
-        why = (
-            "the same ingredient"
-            if reason.kind is Kind.ALLERGY
-            else "the same class, or one that may cross-react"
-        )
-        yield Finding(
-            drug,
-            reason.kind,
-            reason.level,
-            text,
-            reason.condition,
-            why,
-            reason.rule,
-            reason.source,
-            reason.date,
-        )
+        texts.setdefault(reason, []).append(text)
+    for reason, recorded in texts.items():
+        same = reason.kind is Kind.ALLERGY
+        why = "the same ingredient" if same else "the same class, or one that may cross-react"
+        words = reason.condition, why, reason.rule, reason.source, reason.date
+        yield Finding(drug, reason.kind, reason.level, "; ".join(recorded), *words)
 
 
 def _class(line: Line, ingredients: Ingredients) -> _Class:

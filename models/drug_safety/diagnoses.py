@@ -56,17 +56,18 @@ class Diagnoses:
         return cls(rows)
 
     def findings(self, drug: str, ingredients: Iterable[Ingredient], patient: Patient) -> Iterator[Finding]:
-        """What the table has against the drug: of each code of the patient, the most serious row."""
+        """What the table has against the drug: of each code the most serious row, each row once with all of its codes."""
         rows = [row for each in ingredients for row in self._rows.get(each, ())]
+        found: dict[Row, list[str]] = {}
         for code, known_by in _known(patient):
             holding = [row for row in rows if plain(code).startswith(row.codes)]
             if holding:
                 row = min(holding, key=lambda each: SEVERITY[each.level])
-                fact = f"{row.diagnosis} ({known_by})"
-                rule = f"{Kind.DIAGNOSIS} {row.diagnosis}"
-                yield Finding(
-                    drug, Kind.DIAGNOSIS, row.level, fact, row.condition, row.mechanism, rule, *row[5:]
-                )
+                found.setdefault(row, []).append(known_by)
+        for row, known in found.items():
+            fact = f"{row.diagnosis} ({', '.join(dict.fromkeys(known))})"
+            words = row.condition, row.mechanism, f"{Kind.DIAGNOSIS} {row.diagnosis}", row.source, row.date
+            yield Finding(drug, Kind.DIAGNOSIS, row.level, fact, *words)
 
     def unchecked(
         self, drug: str, ingredients: Iterable[Ingredient], patient: Patient

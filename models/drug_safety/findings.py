@@ -38,6 +38,7 @@ class Reason(StrEnum):
 
     UNKNOWN_NAME = "unknown-name"
     ERROR_PRONE_NAME = "error-prone-name"
+    NAMED_TWICE = "named-twice"
     NO_ENTRY = "no-entry"
     ROUTE_UNKNOWN = "route-unknown"
     LOCAL_ROUTE = "local-route"
@@ -84,9 +85,10 @@ class Patient:
 class Finding(NamedTuple):
     """One reason against a proposed drug.
 
-    `drug` and `with_` are names as they were given; `with_` is the other drug, the recorded allergy, or the fact about the
-    patient, such as "pregnancy". `condition` says when it holds, or what to do; empty means always. `mechanism` and `condition`
-    of an interaction are in the language of the source (`language`, BCP 47). `source` and `date` say where it is written.
+    `drug` and `with_` are names as they were given; `with_` is the other drug (all of its names, if two were given), the
+    recorded allergies, or the fact about the patient, such as "pregnancy". `condition` says when it holds, or what to do; empty
+    means always. `mechanism` and `condition` of an interaction are in the language of the source (`language`, BCP 47). `source`
+    and `date` say where it is written.
     """
 
     drug: str

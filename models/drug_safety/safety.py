@@ -12,10 +12,10 @@ from typing import Final
 from models.drug_safety import allergies, diagnoses, duplicates, limits
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Review, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
-from models.drug_safety.interactions import LANGUAGE, Interactions
+from models.drug_safety.interactions import LABELS, Interactions
 from models.drug_safety.tables import ReadFile
 
-# The files that `DrugSafety.read` reads from its folder; that of diagnoses only if it is to.
+# The files that `DrugSafety.read` reads from its folder; those of diagnoses and labels only if it is to.
 FILES: Final = (
     "assigned_classes.csv",
     "codes.csv",
@@ -24,6 +24,7 @@ FILES: Final = (
     "products.csv",
     "substances.csv",
     diagnoses.FILE,
+    LABELS,
     *allergies.FILES,
     *duplicates.FILES,
     *limits.FILES,
@@ -61,16 +62,18 @@ class DrugSafety:
         self._diagnoses = known_diagnoses
 
     @classmethod
-    def read(cls, read_file: ReadFile, path: str, *, with_diagnoses: bool = True) -> DrugSafety:
+    def read(
+        cls, read_file: ReadFile, path: str, *, with_diagnoses: bool = True, with_labels: bool = True
+    ) -> DrugSafety:
         """Read the tables FILES of the folder `path`. Raises TableUnusable, which says what to change.
 
-        Bundles from before the rule read diagnoses lack the table of these, and are read without it.
+        Bundles from before the rule read diagnoses, or interactions of labels, lack these tables, and are read without them.
         """
         ingredients = Ingredients.read(read_file, path)
         known_allergies = allergies.Allergies.read(read_file, path, ingredients)
         known_duplicates = duplicates.Duplicates.read(read_file, path, ingredients)
         known_limits = limits.Limits.read(read_file, path, ingredients)
-        interactions = Interactions.read(read_file, path, ingredients)
+        interactions = Interactions.read(read_file, path, ingredients, with_labels=with_labels)
         of_diagnoses = diagnoses.Diagnoses.read(read_file, path, ingredients) if with_diagnoses else None
         return cls(
             ingredients,
@@ -104,9 +107,7 @@ class DrugSafety:
         if proposed:
             review.note(self._allergies.unchecked(patient))
             review.note(self._unread(patient))
-        for name in sorted(set(present)):
-            drug = self._drug(name)
-            review.note(self._unknown(drug))
+        for drug in self._present(present, review):
             taken.add(drug)
         for name in proposed:
             drug = self._drug(name)
@@ -127,6 +128,21 @@ class DrugSafety:
     def _drug(self, name: str) -> _Drug:
         ingredients = self.ingredients.named(name)
         return _Drug(name, ingredients, self._duplicates.groups(ingredients))
+
+    def _present(self, names: Iterable[str], review: _Reviewing) -> Iterable[_Drug]:
+        """The present drugs, each once: two names of the same ingredients are one, and told."""
+        known: dict[tuple[Ingredient, ...], list[str]] = {}
+        for name in sorted(set(names)):
+            drug = self._drug(name)
+            review.note(self._unknown(drug))
+            if drug.ingredients:
+                known.setdefault(drug.ingredients, []).append(name)
+        for ingredients, several in known.items():
+            if len(several) > 1:
+                meant = " and ".join(each.name for each in ingredients)
+                detail = f"they mean {meant}, which was counted once: see that it is not given twice"
+                review.note([Unchecked(", ".join(several), Kind.DUPLICATE, Reason.NAMED_TWICE, detail)])
+            yield _Drug(", ".join(several), ingredients, self._duplicates.groups(ingredients))
 
     def _among(self, drug: _Drug, taken: _Taken) -> Iterator[Finding]:
         """Interactions and duplicates among the drugs taken; once each, also if several ingredients have the same row."""
@@ -151,7 +167,7 @@ class DrugSafety:
             partners = self._interactions.partners(ingredient)
             for each in other.ingredients:
                 for row in partners.get(each, ()):
-                    yield Finding(drug.name, Kind.INTERACTION, row.level, other.name, *row[1:], LANGUAGE)
+                    yield Finding(drug.name, Kind.INTERACTION, row.level, other.name, *row[1:])
 
     def _unknown(self, drug: _Drug) -> Iterator[Unchecked]:
         if not drug.ingredients:
@@ -164,7 +180,8 @@ class DrugSafety:
             yield error_prone(drug.name, name, caution, self.ingredients)
         for each in drug.ingredients:
             if each.active and not each.listed:
-                only = ": only rows on its classes were checked" if each.terms else ""
+                rows = ["its classes"] * bool(each.terms) + ["labels"] * self._interactions.has_label(each)
+                only = f": only rows on {' and '.join(rows)} were checked" if rows else ""
                 detail = f"the interactions have no entry for {each.name}{only}"
                 yield Unchecked(drug.name, Kind.INTERACTION, Reason.NO_ENTRY, detail)
             if self._interactions.depends_on_route(each):

@@ -47,6 +47,9 @@ class DrugSafetyRule(ManifestTable):
         None,
         description="the field of `context` with codes of ICD-10-CM and ICD-9-CM, for the table of diagnoses",
     )
+    labels: bool = Field(
+        False, description="the folder has the interactions of labels, `label_interactions.csv`"
+    )
 
     def fields(self) -> dict[str, tuple[Any, Any]]:
         """What it asks for: type and default of each field."""
@@ -86,7 +89,12 @@ class DrugSafetyRule(ManifestTable):
     def open(self, folder: Path) -> DrugSafetyReview:
         """The rule with its tables. Raises BundleRefused."""
         try:
-            tables = DrugSafety.read(_reading(folder), self.folder, with_diagnoses=self.diagnoses is not None)
+            tables = DrugSafety.read(
+                _reading(folder),
+                self.folder,
+                with_diagnoses=self.diagnoses is not None,
+                with_labels=self.labels,
+            )
             return DrugSafetyReview(self, tables)
         except TableUnusable as wrong:
             raise BundleRefused(Fault(wrong.path, "side_file_unusable", wrong.detail)) from None

@@ -70,6 +70,7 @@ class Catalogue:
                 if self._by_name.setdefault(name, item) is not item:
                     raise unusable(path, f"the name {name!r} means two items: remove it from one")
         self._parts = parts
+        self._has_parts = parts is not no_parts
         self._all = tuple(items)
         if not self.items:
             raise unusable(path, "it has no item that is in use: add some")
@@ -108,7 +109,10 @@ class Catalogue:
         return tuple(item for item in found if item is not None)
 
     def faults(self, field: str, names: Sequence[str]) -> Iterator[FieldFault]:
-        """Of a list of names that was sent as `field`: items that are withdrawn, or stand in it twice."""
+        """Of a list of names that was sent as `field`: items that are withdrawn, or stand in it twice.
+
+        Where names have `parts`, as those of drugs have, two different names of one item count once and are no fault.
+        """
         seen: dict[Hashable, int] = {}
         for place, name in enumerate(names):
             pointer = pointer_to(field, str(place))
@@ -116,7 +120,8 @@ class Catalogue:
                 if item.withdrawn is not None:
                     detail = f"{item.display} is withdrawn: {item.withdrawn}"
                     yield FieldFault(pointer, FieldCode.NOT_ALLOWED, detail)
-            if (first := seen.setdefault(self.same(name), place)) != place:
+            same = folded(name) if self._has_parts else self.same(name)
+            if (first := seen.setdefault(same, place)) != place:
                 twin = pointer_to(field, str(first))
                 detail = f"This item stands in {field} twice, at {twin} too, perhaps by another name: send it once."
                 yield FieldFault(pointer, FieldCode.DOUBLED, detail)

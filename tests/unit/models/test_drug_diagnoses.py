@@ -34,6 +34,23 @@ def found(drug: str, **facts: object) -> list[Finding]:
         ("labetalol", "493.90", Level.CONTRAINDICATED),
         ("metoprolol", "J45.909", Level.PRECAUTION),
         ("calcium gluconate", "E83.52", Level.CONTRAINDICATED),
+        ("bupropion", "G40.909", Level.CONTRAINDICATED),
+        ("bupropion", "F50.2", Level.CONTRAINDICATED),
+        ("telithromycin", "G70.00", Level.CONTRAINDICATED),
+        ("ciprofloxacin", "G70.00", Level.NOT_RECOMMENDED),
+        ("magnesium sulfate", "G70.00", Level.NOT_RECOMMENDED),
+        ("gentamicin", "358.00", Level.NOT_RECOMMENDED),
+        ("pioglitazone", "I50.9", Level.CONTRAINDICATED),
+        ("cilostazol", "428.0", Level.CONTRAINDICATED),
+        ("dronedarone", "I50.22", Level.CONTRAINDICATED),
+        ("methylene blue", "D55.0", Level.CONTRAINDICATED),
+        ("rasburicase", "D55.0", Level.CONTRAINDICATED),
+        ("dapsone", "D55.0", Level.NOT_RECOMMENDED),
+        ("sumatriptan", "I25.10", Level.CONTRAINDICATED),
+        ("valproic acid", "K72.90", Level.CONTRAINDICATED),
+        ("oxybutynin", "R33.9", Level.CONTRAINDICATED),
+        ("furosemide", "R34", Level.CONTRAINDICATED),
+        ("lisinopril", "T78.3XXA", Level.CONTRAINDICATED),
     ],
 )
 def test_a_diagnosis_forbids_a_drug_or_asks_for_care(drug: str, code: str, level: Level) -> None:
@@ -56,6 +73,11 @@ def test_a_diagnosis_forbids_a_drug_or_asks_for_care(drug: str, code: str, level
 )
 def test_another_diagnosis_says_nothing_of_a_drug(drug: str, code: str) -> None:
     assert found(drug, diagnoses=(code,)) == []
+
+
+def test_codes_of_one_diagnosis_are_one_finding() -> None:
+    [finding] = found("potassium chloride", diagnoses=("E87.5", "276.7", "E87.5"), potassium_mmol_l=6)
+    assert finding.with_ == "hyperkalemia (E87.5, 276.7, potassium 6 mmol/L)"
 
 
 @pytest.mark.parametrize(("potassium", "number"), [(5.4, 0), (5.5, 1), (6.5, 1)])

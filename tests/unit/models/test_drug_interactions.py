@@ -134,7 +134,7 @@ def test_an_ingredient_without_entry_is_checked_by_its_assigned_classes() -> Non
     detail = {each.subject: each.detail for each in review.unchecked if each.reason is Reason.NO_ENTRY}
     assert (
         detail["ketorolac"]
-        == "the interactions have no entry for ketorolac: only rows on its classes were checked"
+        == "the interactions have no entry for ketorolac: only rows on its classes and labels were checked"
     )
 
 

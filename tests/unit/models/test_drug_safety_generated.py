@@ -85,6 +85,12 @@ def read_interacting() -> dict[str, set[str]]:
                 for second in of[bare(row["second"])] - {first}:
                     found[first].add(second)
                     found[second].add(first)
+    for row in rows("label_interactions"):
+        if row["level"] in SERIOUS:
+            for first in cells(row["first"]):
+                for second in cells(row["second"]):
+                    found[first].add(second)
+                    found[second].add(first)
     return found
 
 
