@@ -45,6 +45,7 @@ class FieldCode(StrEnum):
     NOT_BASE64 = "not_base64"
     NOT_A_UUID = "not_a_uuid"
     FILE_TOO_LARGE = "file_too_large"
+    INPUT_TOO_COSTLY = "input_too_costly"
     STORED_INPUT_DAMAGED = "stored_input_damaged"
     STORED_INPUT_CODEC = "stored_input_codec"
 

@@ -2,8 +2,10 @@
 
 from service.app import create_api
 from service.entry import settings_of_process, wrong_settings_end_the_process
+from service.images.reading import read_apart
 from service.process import settle
 
 with wrong_settings_end_the_process():
     app = create_api(settings_of_process("api")).app
+read_apart()
 settle()

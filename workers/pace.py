@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models.pipelines import Case, Pipeline
+from models.pipelines.image_reading import reader
 
 MICRO_BATCH_S = 1.0
 MICRO_BATCH_PIXELS = 16_000_000  # of files that are decoded for a micro-batch: about half a second
@@ -86,8 +87,6 @@ class Budget:
         contents = [case.payload, *case.parts.values()]
         self._bytes -= sum(map(len, contents))
         if files := contents if self._is_of_files else contents[1:]:
-            from models.pipelines.image_file import pixels_of  # Pillow, when there is a file
-
-            self._pixels -= sum(map(pixels_of, files))
+            self._pixels -= sum(map(reader().pixel_count, files))
         is_first, self._is_first = self._is_first, False
         return (is_first and self._slow) or min(self._pixels, self._bytes) >= 0

@@ -23,6 +23,7 @@ from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.classification_pipeline import ClassificationPipeline
 from models.pipelines.image_feed import ImageFeedParameters, Side
 from models.pipelines.image_intake import ImageIntake, shown
+from models.pipelines.image_reading import reader
 
 if TYPE_CHECKING:
     from typing import Self
@@ -80,12 +81,10 @@ class ImageClassification(ClassificationPipeline):
 
     def score(self, run: Run, cases: Sequence[Case]) -> list[Answer]:
         """See Scoring. The result of a picture that its file says is made up has `synthetic`: it is no finding of a patient."""
-        from models.pipelines.image_file import says_synthetic  # Pillow, when there is a file
-
         answers = super().score(run, cases)
         return [
             answer._replace(result={**answer.result, SYNTHETIC: True})
-            if says_synthetic(case.payload)
+            if reader().header(case.payload).synthetic
             else answer
             for case, answer in zip(cases, answers, strict=True)
         ]

@@ -13,14 +13,10 @@ from PIL import Image
 
 from models.field_codes import FieldCode
 from models.pipelines import jpeg_file, png_file
-from models.pipelines.image_header import ImageFile, ImageRefused
-from models.pipelines.synthetic_marks import is_marked
+from models.pipelines.image_header import ImageFile, ImageRefused, format_of
 
-__all__ = ["ImageFile", "ImageRefused", "decode_image", "read_image", "says_synthetic"]
+__all__ = ["ImageFile", "ImageRefused", "decode_image", "read_image"]
 
-# As in dicom_file, which is imported when there is such a file.
-_DICOM: Final = b"DICM"
-_DICOM_PLACE: Final = 128  # behind the preamble: PS3.10, 7.1
 _BYTE: Final = 8
 Window = tuple[float, float]  # centre and width
 
@@ -37,33 +33,18 @@ _TURNS: Final = {
 
 def read_image(content: bytes) -> ImageFile:
     """The header of the image file `content`; no pixel is decoded. Raises ImageRefused."""
-    if content.startswith(png_file.SIGNATURE):
-        return png_file.read_png(content)
-    if content.startswith(jpeg_file.SIGNATURE):
-        return jpeg_file.read_jpeg(content)
-    if content[_DICOM_PLACE : _DICOM_PLACE + len(_DICOM)] == _DICOM:
-        from models.pipelines import dicom_file
+    match format_of(content):
+        case "PNG":
+            return png_file.read_png(content)
+        case "JPEG":
+            return jpeg_file.read_jpeg(content)
+        case "DICOM":
+            from models.pipelines import dicom_file
 
-        return dicom_file.read_dicom(content)
+            return dicom_file.read_dicom(content)
     raise ImageRefused(
         FieldCode.NOT_AN_IMAGE, "The file is neither PNG nor JPEG nor DICOM: send one of these."
     )
-
-
-def pixels_of(content: bytes) -> int:
-    """How many pixels a file says that it has; 0 of one that is no image. No pixel is decoded."""
-    try:
-        image = read_image(content)
-    except ImageRefused:
-        return 0
-    return image.width * image.height
-
-
-def says_synthetic(content: bytes) -> bool:
-    """Whether the metadata of a PNG or JPEG file say that a model or a program made its picture up. Raises ImageRefused."""
-    if content.startswith(png_file.SIGNATURE):
-        return any(map(is_marked, png_file.texts_in(content)))
-    return content.startswith(jpeg_file.SIGNATURE) and any(map(is_marked, jpeg_file.texts_in(content)))
 
 
 def decode_image(image: ImageFile, mode: Literal["L", "RGB"], window: Window | None = None) -> Image.Image:

@@ -8,6 +8,12 @@ from models.field_codes import FieldCode
 Format = Literal["PNG", "JPEG", "DICOM"]
 Colour = Literal["grey", "rgb", "palette", "cmyk"]
 
+# With what a PNG and a JPEG file begin, and where and what a DICOM file has behind its preamble (PS3.10, 7.1).
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+JPEG: Final = b"\xff\xd8\xff"
+DICOM: Final = b"DICM"
+DICOM_AT: Final = 128
+
 # Genuine files have some thousand parts.
 MOST_PARTS: Final = 100_000
 
@@ -28,6 +34,7 @@ class ImageFile:
     For a PNG, `scanline_bytes` is the required length of the decompressed pixel stream, and `palette_size` the number of
     colours in the palette. For a JPEG, `block` is the number of pixels, across and down, that are coded together. For a DICOM
     file, `modality` is its Modality (0008,0060) and `content` the whole file, because its pixels are an element of it.
+    `synthetic`: the metadata of a PNG or JPEG file say that a model or a program made its picture up.
     """
 
     format: Format
@@ -42,6 +49,16 @@ class ImageFile:
     palette_size: int = 0
     block: tuple[int, int] = (8, 8)
     modality: str = ""
+    synthetic: bool = False
+
+
+def format_of(content: bytes) -> Format | None:
+    """The format that a file's first bytes are of; None of a file that is no image."""
+    if content.startswith(PNG):
+        return "PNG"
+    if content.startswith(JPEG):
+        return "JPEG"
+    return "DICOM" if content[DICOM_AT : DICOM_AT + len(DICOM)] == DICOM else None
 
 
 def truncated() -> ImageRefused:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
+from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,9 +16,11 @@ from models.manifest import ManifestTable
 from models.pipelines import FieldFault, InputRejected
 from models.pipelines.example_image import dicom, gray_dicom, gray_jpeg, gray_png
 from models.pipelines.image_header import Format, ImageFile, ImageRefused
+from models.pipelines.image_reading import reader
 from models.pipelines.parts import only
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from PIL import Image
@@ -77,11 +81,18 @@ class ImageIntake:
         if not isinstance(value, bytes):
             advice = 'Send one file, as {"data": base64} or {"upload_id": id}.'
             raise InputRejected(FieldFault("", FieldCode.WRONG_TYPE, advice))
-        self.pixels(value)
+        reader().check(value, self)
         return value
 
     def pixels(self, content: bytes) -> Image.Image:
-        """The upright pixels of a file, 8-bit grey ("L") or RGB. Raises InputRejected."""
+        """The upright pixels of a file, 8-bit grey ("L") or RGB, as this process reads files. Raises InputRejected."""
+        return reader().pixels(content, self)
+
+    def decoded(self, content: bytes, begins: Callable[[ImageFile], object] = lambda _: None) -> Image.Image:
+        """The upright pixels of a file, decoded in this process. Raises InputRejected.
+
+        `begins` gets the header before the first pixel is decoded.
+        """
         from models.pipelines.image_file import decode_image, read_image  # Pillow, when there is a file
 
         if len(content) > (limit := self._parameters.max_bytes):
@@ -90,10 +101,45 @@ class ImageIntake:
         try:
             image = read_image(content)
             self._check_header(image)
-            mode: Literal["L", "RGB"] = "L" if self._parameters.channels == 1 else "RGB"
-            return decode_image(image, mode, self._window())
+            begins(image)
+            return decode_image(image, self.mode, self._window())
         except ImageRefused as error:
             raise InputRejected(FieldFault("", error.code, error.detail)) from None
+
+    @property
+    def most_pixels(self) -> int:
+        """How many pixels a file may have."""
+        return self._parameters.max_pixels
+
+    @property
+    def most_bytes(self) -> int:
+        """How many bytes a file may have."""
+        return self._parameters.max_bytes
+
+    @property
+    def mode(self) -> Literal["L", "RGB"]:
+        """How pixels are decoded."""
+        return "L" if self._parameters.channels == 1 else "RGB"
+
+    def may_have_size(self, width: int, height: int) -> bool:
+        """Whether upright pixels of this size can be those of a file that is taken."""
+        return (
+            width * height <= self._parameters.max_pixels
+            and min(width, height) >= self._smallest
+            and self._is_proportioned(width, height)
+        )
+
+    @cached_property
+    def told(self) -> str:
+        """The limits as JSON, of which `from_json` makes an equal intake."""
+        own = self._parameters.model_dump(mode="json", include=set(ImageFileParameters.model_fields))
+        return json.dumps({"parameters": own, "smallest": self._smallest})
+
+    @classmethod
+    def from_json(cls, told: str) -> Self:
+        """The intake of which this was `told`."""
+        found = json.loads(told)
+        return cls(ImageFileParameters.model_validate(found["parameters"]), found["smallest"])
 
     def _check_header(self, image: ImageFile) -> None:
         """Refuse an image by its header, with every reason. Raises InputRejected."""
@@ -143,13 +189,16 @@ class ImageIntake:
         return self._parameters.window is not None and image.format == "PNG" and image.colour == "grey"
 
     def _proportioned(self, image: ImageFile) -> bool:
-        """Whether a file has the manifest's proportions; one without pixels is refused as too small."""
-        allowed, shorter = self._parameters.proportions, min(image.width, image.height)
-        if allowed is None or not shorter:
+        """Whether a file has the manifest's proportions, upright."""
+        if image.orientation >= _ON_ITS_SIDE:
+            return self._is_proportioned(image.height, image.width)
+        return self._is_proportioned(image.width, image.height)
+
+    def _is_proportioned(self, width: int, height: int) -> bool:
+        """Whether a size has the manifest's proportions; one without pixels is refused as too small."""
+        allowed = self._parameters.proportions
+        if allowed is None or not min(width, height):
             return True
-        width, height = (
-            (image.height, image.width) if image.orientation >= _ON_ITS_SIDE else (image.width, image.height)
-        )
         return allowed.narrowest * height <= width <= allowed.widest * height
 
     def _proportions(self) -> str:

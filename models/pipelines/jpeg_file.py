@@ -30,8 +30,8 @@ from models.pipelines.image_header import (
 from models.pipelines.jpeg_seams import has_seam
 from models.pipelines.jpeg_tables import check_tables
 from models.pipelines.orientation import agreed, in_exif_segments, in_xmp, unclear
+from models.pipelines.synthetic_marks import is_marked
 
-SIGNATURE: Final = b"\xff\xd8\xff"
 _COLOURS: Final[dict[int, Colour]] = {1: "grey", 3: "rgb", 4: "cmyk"}
 _FRAMES: Final = frozenset((*range(0xC0, 0xD0),)) - {0xC4, 0xC8, 0xCC}  # C4, C8, CC start no frame
 _HUFFMAN: Final = frozenset((0xC0, 0xC1, 0xC2))  # baseline, extended, progressive: what decoders read
@@ -100,16 +100,12 @@ def read_jpeg(content: bytes) -> ImageFile:
         colour=_COLOURS[len(frame.components)],
         animated=False,
         orientation=_orientation([segment.body for segment in segments if segment.marker == _APP1]),
+        synthetic=any(is_marked(segment.body) for segment in segments if segment.marker in _METADATA),
         block=frame.block if scans[0][0] > 1 else (8, 8),
         content=b"\xff\xd8"
         + b"".join(part.whole for part in segments if part.marker not in _METADATA)
         + b"\xff\xd9",
     )
-
-
-def texts_in(content: bytes) -> Iterator[bytes]:
-    """The segments of metadata of a JPEG file. Raises ImageRefused."""
-    return (segment.body for segment in _segments_of(content) if segment.marker in _METADATA)
 
 
 def decode_jpeg(image: ImageFile) -> Image.Image:

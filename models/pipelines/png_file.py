@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from models.pipelines.image_header import (
     MOST_PARTS,
+    PNG,
     Colour,
     ImageFile,
     ImageRefused,
@@ -26,8 +27,8 @@ from models.pipelines.image_header import (
 )
 from models.pipelines.orientation import agreed, in_png_property, in_png_text, in_tiff, png_text, unclear
 from models.pipelines.png_colour import check_colour
+from models.pipelines.synthetic_marks import is_marked
 
-SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOURS: Final[dict[int, Colour]] = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -87,17 +88,9 @@ def read_png(content: bytes) -> ImageFile:
         orientation=_orientation(chunks),
         scanline_bytes=_scanline_bytes(header),
         palette_size=palette_size,
-        content=SIGNATURE + b"".join(chunk.whole for chunk in chunks if chunk.kind in _KEPT),
+        synthetic=any(map(is_marked, _texts(chunks))),
+        content=PNG + b"".join(chunk.whole for chunk in chunks if chunk.kind in _KEPT),
     )
-
-
-def texts_in(content: bytes) -> Iterator[bytes]:
-    """What the chunks of text of a PNG file say: keyword, a zero byte, and the text, but for one that cannot be read."""
-    for chunk in _chunks(content):
-        if chunk.kind in _TEXTS:
-            keyword, _, rest = chunk.body.partition(b"\0")
-            with suppress(ImageRefused):
-                yield keyword + b"\0" + png_text(chunk.kind, rest)
 
 
 def decode_png(image: ImageFile) -> Image.Image:
@@ -114,7 +107,7 @@ def decode_png(image: ImageFile) -> Image.Image:
 def _chunks(content: bytes) -> list[_Chunk]:
     """The chunks up to IEND. Checks the checksum of each."""
     chunks: list[_Chunk] = []
-    start = len(SIGNATURE)
+    start = len(PNG)
     while len(chunks) < MOST_PARTS:
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
         if end > len(content):
@@ -182,6 +175,15 @@ def _palette_size(chunks: list[_Chunk], header: _Header) -> int:
     return size
 
 
+def _texts(chunks: list[_Chunk]) -> Iterator[bytes]:
+    """What the chunks of text say: keyword, a zero byte, and the text, but for one that cannot be read."""
+    for chunk in chunks:
+        if chunk.kind in _TEXTS:
+            keyword, _, rest = chunk.body.partition(b"\0")
+            with suppress(ImageRefused):
+                yield keyword + b"\0" + png_text(chunk.kind, rest)
+
+
 def _orientation(chunks: list[_Chunk]) -> int:
     """The orientation on which the chunks agree. Raises ImageRefused.
 
@@ -222,7 +224,7 @@ def _counted(image: ImageFile) -> bytes:
     others = [chunk.whole for chunk in chunks[:-1] if chunk.kind != b"IDAT"]
     no_checksum = bytes(4)  # Pillow does not compare that of pixels
     written = (len(pixels).to_bytes(4, "big"), b"IDAT", pixels, no_checksum, chunks[-1].whole)
-    return b"".join([SIGNATURE, *others, *written])
+    return b"".join([PNG, *others, *written])
 
 
 def _scanlines(image: ImageFile, packed: bytes) -> Iterator[bytes]:

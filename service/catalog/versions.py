@@ -20,7 +20,7 @@ from models.pipelines.parts import FileChecker
 from service import rows
 from service.catalog.intake import Intake, published_files
 from service.db import Database, UnitOfWork
-from service.errors import FieldError, InputInvalid, ModelNotFound, ModelUnavailable
+from service.errors import FieldError, InputInvalid, ModelNotFound, ModelUnavailable, ServerBusy
 from service.problem_codes import JobProblem
 from service.rows import Row
 from service.storage import BlobStore
@@ -98,14 +98,16 @@ class PublishedModel:
     def encode(self, value: object) -> bytes:
         """Canonical stored bytes of one input.
 
-        Raises InputInvalid with every field that is wrong, ModelUnavailable or BlobUnavailable. An unexpected error of the
-        pipeline counts as its failure on this input.
+        Raises InputInvalid with every field that is wrong, ModelUnavailable, BlobUnavailable, or ServerBusy if nothing can read
+        an image. An unexpected error of the pipeline counts as its failure on this input.
         """
         pipeline = self.pipeline
         try:
             payload = _of(bytes, pipeline.encode(value))
         except InputRejected as rejected:
             raise InputInvalid(errors=field_errors(rejected.faults)) from None
+        except ServerBusy:
+            raise
         except (Exception, SystemExit) as fault:
             log.error("pipeline_failed", model=self.name, version=self.version, exc_info=fault)
             raise InputInvalid(errors=(FAILED_ON_INPUT,)) from None

@@ -8,6 +8,7 @@ from models.field_codes import FieldCode
 from models.pipelines.parts import FILE_FORM
 from service.accounts import Principal
 from service.errors import BodyTooLarge, FieldError, InputInvalid
+from service.images.owned import OwnedFile
 from service.uploads import Uploads
 
 
@@ -18,32 +19,32 @@ class Files:
         self._uploads = uploads
         self._most_bytes = most_bytes
 
-    def sent(self, principal: Principal, value: object, pointer: str) -> bytes | UUID:
+    def sent(self, principal: Principal, value: object, pointer: str) -> OwnedFile | UUID:
         """The bytes of a file that was sent at `pointer`, or the id of its upload.
 
         Raises InputInvalid, UploadNotFound or BodyTooLarge.
         """
         if isinstance(value, bytes):
-            return self._bounded(value)
+            return self._bounded(principal, value)
         if isinstance(value, dict) and value.keys() == {"data"} and isinstance(value["data"], str):
-            return self._bounded(_decoded(value["data"], pointer))
+            return self._bounded(principal, _decoded(value["data"], pointer))
         if isinstance(value, dict) and value.keys() == {"upload_id"} and isinstance(value["upload_id"], str):
             return self._found(principal, _upload_id(value["upload_id"], pointer))
         raise InputInvalid(errors=(FieldError(pointer, FieldCode.WRONG_TYPE, FILE_FORM),))
 
-    def content(self, principal: Principal, upload_id: UUID) -> bytes:
+    def content(self, principal: Principal, upload_id: UUID) -> OwnedFile:
         """The bytes of an upload."""
-        return b"".join(self._uploads.read(principal.tenant_id, upload_id))
+        return OwnedFile(b"".join(self._uploads.read(principal.tenant_id, upload_id)), principal.tenant_id)
 
     def _found(self, principal: Principal, upload_id: UUID) -> UUID:
         if self._uploads.size_bytes(principal.tenant_id, upload_id) > self._most_bytes:
             raise self._too_large()
         return upload_id
 
-    def _bounded(self, content: bytes) -> bytes:
+    def _bounded(self, principal: Principal, content: bytes) -> OwnedFile:
         if len(content) > self._most_bytes:
             raise self._too_large()
-        return content
+        return OwnedFile(content, principal.tenant_id)
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The file of an input may have up to {self._most_bytes} bytes.")

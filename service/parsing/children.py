@@ -6,6 +6,7 @@ Started with an environment of its own, it holds neither keys nor connections.
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from models.forking import ROOT, WarmProcess
 from service.metrics import PARSING_CHILDREN_KILLED
 from service.parsing.channel import Channel, ChannelClosed
+from service.parsing.packets import Packets
 
 # Of the environment, a child gets these alone: no setting, and no secret.
 PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZDIR", "LD_LIBRARY_PATH")
@@ -39,12 +41,12 @@ class ChildEnded(Exception):
 
 
 class Child:
-    """A child of the warm process, and the channel to it."""
+    """A child of the warm process."""
 
-    def __init__(self, warm: WarmProcess, number: int, channel: Channel) -> None:
+    def __init__(self, warm: WarmProcess, number: int, connection: socket.socket) -> None:
+        self.number = number
         self._warm = warm
-        self._number = number
-        self.channel = channel
+        self._connection = connection
         self._ended = False
 
     def end(self) -> int:
@@ -52,8 +54,8 @@ class Child:
         if self._ended:
             return 0
         self._ended = True
-        self.channel.close()
-        return self._warm.end(self._number)
+        self._connection.close()
+        return self._warm.end(self.number)
 
     def lost(self, *, late: bool = False) -> ChildEnded:
         """End it, after it broke off, or was `late`: why."""
@@ -64,24 +66,46 @@ class Child:
         return ChildEnded(too_costly=too_costly)
 
 
+class ChannelChild(Child):
+    """A child with a channel to it."""
+
+    def __init__(self, warm: WarmProcess, number: int, connection: socket.socket) -> None:
+        super().__init__(warm, number, connection)
+        self.channel = Channel(connection)
+
+
+class PacketChild(Child):
+    """A child to which messages are packets."""
+
+    def __init__(self, warm: WarmProcess, number: int, connection: socket.socket) -> None:
+        super().__init__(warm, number, connection)
+        self.packets = Packets(connection)
+
+
 class WarmParsers(WarmProcess):
     """A warm process with the parsers of one module."""
 
     def __init__(self, module: str) -> None:
         super().__init__(module, _environment)
 
-    def fork(self, *, file: int | None = None) -> Child:
+    def fork(self, *, file: int | None = None) -> ChannelChild:
         """A new child, with the descriptor of a file if it is to read one. Raises ChannelClosed if none can be had."""
-        ours, theirs = socket.socketpair()
+        return ChannelChild(self, *self._forked(socket.SOCK_STREAM, [] if file is None else [file]))
+
+    def fork_for_packets(self, buffer: int) -> PacketChild:
+        """A new child, with the descriptor of memory that it shares. Raises ChannelClosed if none can be had."""
+        return PacketChild(self, *self._forked(socket.SOCK_SEQPACKET, [buffer]))
+
+    def _forked(self, kind: int, descriptors: Sequence[int]) -> tuple[int, socket.socket]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
         with theirs:
             try:
-                number = self.child([theirs.fileno()] if file is None else [theirs.fileno(), file])
+                return self.child([theirs.fileno(), *descriptors]), ours
             except BaseException as fault:
                 ours.close()
                 if isinstance(fault, OSError):
                     raise ChannelClosed from None
                 raise
-        return Child(self, number, Channel(ours))
 
 
 def _environment() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -11,17 +13,24 @@ from PIL import Image
 
 from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle
+from models.pipelines.image_header import JPEG
 from models.pipelines.image_intake import shown
+from models.pipelines.image_reading import ReadHere, read_by
 from models.sandbox import CpuRun
 from service.catalog import Catalog, PublishedModel, publishing
 from service.config import Provider
+from service.images import reading
+from service.images.children import ImageChildren
+from service.images.reading import ReadApart
 from service.jobs import artifacts, submission
 from service.jobs.artifacts import ArtifactStore
 from service.jobs.submission import NewJob
+from tests.factories import principal
+from tests.hostile.taken_over import DO
 from tests.integration.workbench import Workbench
 from tests.unit.models.example_bundles import manifest_table, toml, write_bundle
 from tests.unit.models.example_detections import LABELS, as_torchvision
-from tests.unit.models.example_images import png
+from tests.unit.models.example_images import jpeg, png
 from workers.runtime import OnnxRuntime
 
 
@@ -65,6 +74,16 @@ def submitted(bench: Workbench, detector: PublishedModel, file: bytes, **options
         return submission.submit(work, [job])[0].id
 
 
+@pytest.fixture
+def attacked() -> Iterator[ReadApart]:
+    """Images are read by children that do what a file says."""
+    reader = ReadApart(ImageChildren("tests.hostile.taken_over"), file_s=2.0, short_s=0.5)
+    read_by(reader)
+    yield reader
+    read_by(ReadHere())
+    reader.close()
+
+
 def test_images_of_mixed_sizes_are_answered_and_drawn(bench: Workbench, detector: PublishedModel) -> None:
     plain = submitted(bench, detector, smear((80, 40), 2))
     drawn = submitted(bench, detector, smear((400, 800), 4), overlay=True, max_detections=1)
@@ -91,3 +110,39 @@ def test_images_of_mixed_sizes_are_answered_and_drawn(bench: Workbench, detector
     assert picture.size == (400, 800)
     assert picture.getpixel((200, 420)) == (230, 159, 0)
     assert picture.getpixel((200, 450)) == (200, 200, 200)
+
+
+@pytest.mark.parametrize(
+    "act", [["die", signal.SIGSEGV], ["die", signal.SIGKILL], ["hang", 0], ["answer", {}]]
+)
+def test_a_file_that_takes_its_child_over_ends_its_job_alone(
+    bench: Workbench, detector: PublishedModel, attacked: ReadApart, act: list[object]
+) -> None:
+    """Its neighbours in the micro-batch are answered, among them one of the same tenant."""
+    hostile = JPEG + DO + json.dumps(act).encode()
+    other = principal(bench.database, bench.keyring, tenant="other")
+    good = [smear((80, 40), place) for place in range(3)]
+    jobs = bench.submit_payloads(good[0], hostile, good[1], model=detector)
+    jobs += bench.submit_payloads(good[2], model=detector, caller=other)
+    assert bench.score_model(detector) == 4
+    assert bench.outcomes(jobs) == ["succeeded", "input_unreadable", "succeeded", "succeeded"]
+    found = [bench.view(jobs[number]).result for number in (0, 2)] + [bench.view(jobs[3], other).result]
+    assert [min(each["box"]["top"] for each in result.content["detections"]) for result in found if result] == [
+        0, 5, 10
+    ]  # fmt: skip
+
+
+def test_a_job_waits_where_no_process_that_reads_files_can_be_had(
+    bench: Workbench, detector: PublishedModel, attacked: ReadApart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.pool.get(detector.id)
+    monkeypatch.setattr(reading, "AGAIN_S", (0.0,))
+    broken = ImageChildren("tests.hostile.no_such_module")
+    working, attacked.children = attacked.children, broken
+    (job,) = bench.submit_payloads(jpeg(np.zeros((40, 80, 3), np.uint8)), model=detector)
+    assert bench.score_model(detector) == 1
+    assert bench.outcomes([job]) == ["queued"]
+    attacked.children = working
+    bench.make_due(job)
+    assert bench.score_model(detector) == 1
+    assert bench.outcomes([job]) == ["succeeded"]

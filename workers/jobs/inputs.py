@@ -9,9 +9,17 @@ from models.pipelines import Case
 from service.accounts import TenantCiphers
 from service.crypto import binding
 from service.db import Database
-from service.errors import BlobMissing, BlobUnavailable, PayloadUnreadable, UploadNotFound
+from service.errors import (
+    BlobMissing,
+    BlobUnavailable,
+    PayloadUnreadable,
+    ServerBusy,
+    ServiceError,
+    UploadNotFound,
+)
 from service.faults import Requirement
 from service.gate import Gate
+from service.images.owned import OwnedFile
 from service.jobs.execution import ClaimedJob, Ending, Problem
 from service.problem_codes import JobProblem
 from service.uploads import Uploads
@@ -29,6 +37,8 @@ NOT_OPENED = Problem(
     JobProblem.INPUT_UNREADABLE,
     "The stored input cannot be decrypted. An operator may look into it and requeue the job.",
 )
+
+NO_READER = Problem(JobProblem.INPUT_UNREADABLE, "The worker cannot start a process that reads the file.")
 
 
 class OpenedJob(NamedTuple):
@@ -79,7 +89,8 @@ class InputReader:
         for number, job in enumerate(jobs):
             id_text = str(job.lease.id)
             try:
-                case = Case(self._payload(job, id_text), self._options(job, id_text) or defaults)
+                payload = self._payload(job, id_text, is_file=loaded.pipeline.binary)
+                case = Case(payload, self._options(job, id_text) or defaults)
                 if has_parts:
                     parts = self._parts.opened(job, loaded, stored)
                     case = case._replace(parts=parts, sources=sources(job, stored))
@@ -98,9 +109,15 @@ class InputReader:
                 endings.append(Ending(job.lease, problem=UPLOAD_GONE, quarantined=True))
             except BlobMissing:
                 requeues.append(Requeue(job, UPLOAD_GONE, counts=True))
-            except BlobUnavailable:
-                requeues.append(Requeue(job, BLOBS_AWAY, counts=self._blobs_answer()))
+            except (BlobUnavailable, ServerBusy) as fault:
+                requeues.append(self._put_off(job, fault))
         return Opened(cases, endings, requeues)
+
+    def _put_off(self, job: ClaimedJob, fault: ServiceError) -> Requeue:
+        """What becomes of a job for which a store, or a process that reads files, cannot be had."""
+        if isinstance(fault, ServerBusy):
+            return Requeue(job, NO_READER, counts=False)
+        return Requeue(job, BLOBS_AWAY, counts=self._blobs_answer())
 
     def _has_the_key(self) -> bool:
         """Check again whether this process has the right master key: if so, a payload that does not open is damaged."""
@@ -112,7 +129,11 @@ class InputReader:
         self._gate.look()
         return self._gate.meets(Requirement.BLOB_STORE)
 
-    def _payload(self, job: ClaimedJob, id_text: str) -> bytes:
+    def _payload(self, job: ClaimedJob, id_text: str, *, is_file: bool) -> bytes:
+        content = self._content(job, id_text)
+        return OwnedFile(content, job.tenant_id) if is_file else content
+
+    def _content(self, job: ClaimedJob, id_text: str) -> bytes:
         if job.payload is None:
             assert job.upload_id is not None
             self._heartbeat.step(READ_STEP_S)

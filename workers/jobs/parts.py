@@ -9,6 +9,7 @@ from models.pipelines import Part, Source
 from models.pipelines.parts import ResultFault, result_fault
 from service.accounts import TenantCiphers
 from service.db import Database
+from service.images.owned import OwnedFile
 from service.jobs import inputs
 from service.jobs.execution import ClaimedJob, Problem
 from service.jobs.inputs import StoredPart
@@ -84,10 +85,10 @@ class PartReader:
     def _opened(self, job: ClaimedJob, wanted: Part, part: StoredPart) -> bytes:
         self._heartbeat.step(READ_STEP_S)
         if part.upload_id is not None:
-            return b"".join(self._uploads.read(job.tenant_id, part.upload_id))
+            return OwnedFile(b"".join(self._uploads.read(job.tenant_id, part.upload_id)), job.tenant_id)
         cipher = self._ciphers.of(job.tenant_id)
         if part.source_job_id is None:
-            return inputs.open_file(cipher, job.tenant_id, part)
+            return OwnedFile(inputs.open_file(cipher, job.tenant_id, part), job.tenant_id)
         if part.result is None:
             raise PartUnfit(SOURCE_GONE)
         content = inputs.open_result(cipher, job.tenant_id, part)

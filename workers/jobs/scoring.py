@@ -27,6 +27,7 @@ from service.db import Database
 from service.errors import BlobUnavailable, BundleUnusable, DatabaseUnavailable
 from service.failpoints import Point
 from service.gate import Gate
+from service.images.reading import worked_s
 from service.jobs import execution, sweeps
 from service.jobs.artifacts import ArtifactStore, NewArtifact
 from service.jobs.execution import ClaimedJob, Ending
@@ -98,7 +99,7 @@ class Scorer:
         self._lease_s = lease_s
         self._join_s = join_s
         self._elsewhere = elsewhere
-        self._busy = time.thread_time if runtime.provider == CPU else time.perf_counter
+        self._busy = worked_s if runtime.provider == CPU else time.perf_counter
         self.stopping = False
         self._handing_on = HandingOn(database, queue)
         self._one_at_a_time = threading.Lock()

@@ -24,7 +24,7 @@ from service.batches.files.plans import Chunk, Inspected, Limits, Plan
 from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import READ_BYTES, Seen, Source, not_looked_at, read_blocks
 from service.parsing.channel import Buffer, ChannelClosed, Header, Message, MessageInvalid, MessageLate
-from service.parsing.children import Child, ChildEnded, WarmParsers
+from service.parsing.children import ChannelChild, ChildEnded, WarmParsers
 
 # Of a child that parses and asks for nothing. A lease's step is longer.
 SILENT_S: Final = 60.0
@@ -60,7 +60,7 @@ class _Request:
         self._left_s = REQUEST_S + REQUEST_S_PER_BYTE * size_bytes
         self._left_bytes = READ_AGAIN * size_bytes + 2**28
 
-    def message(self, child: Child, most_bytes: int) -> Message:
+    def message(self, child: ChannelChild, most_bytes: int) -> Message:
         """The child's next message. Raises FileRefused."""
         began = time.monotonic()
         try:
@@ -74,7 +74,7 @@ class _Request:
         finally:
             self._left_s -= time.monotonic() - began
 
-    def read(self, child: Child, file: io.RawIOBase, asked: Header) -> None:
+    def read(self, child: ChannelChild, file: io.RawIOBase, asked: Header) -> None:
         """Send the child bytes of the file. Raises FileRefused, and what reading raises."""
         start, size = asked.get("start"), asked.get("size")
         if (
@@ -91,7 +91,7 @@ class _Request:
         sent(child, {}, [_full(file, size)])
 
 
-def sent(child: Child, header: Header, buffers: Sequence[Buffer] = ()) -> None:
+def sent(child: ChannelChild, header: Header, buffers: Sequence[Buffer] = ()) -> None:
     """Send a child a message. Raises FileRefused if it does not take it."""
     try:
         child.channel.send(header, buffers, within_s=SILENT_S)
@@ -134,7 +134,8 @@ class ApartReader:
         self._limits = limits
         self._pipeline = pipeline if isinstance(pipeline, FieldPipeline) else None
         self._size = file.seek(0, io.SEEK_END)
-        self._child: Child | None = None
+        self._child: ChannelChild | None = None
+        self._owner = object()  # of the files in it: no other file's child reads them
 
     def read(self, chunk: Chunk) -> Iterator[RowBlock]:
         """See blocks.Reader."""
@@ -154,7 +155,7 @@ class ApartReader:
             self._child.end()
         self._child = None
 
-    def _started(self) -> Child:
+    def _started(self) -> ChannelChild:
         child = warm.fork(file=_descriptor(self._file))
         header = {
             "layout": self._layout.as_json(),
@@ -165,14 +166,14 @@ class ApartReader:
         sent(child, header)
         return child
 
-    def _blocks(self, child: Child, chunk: Chunk) -> Iterator[RowBlock]:
+    def _blocks(self, child: ChannelChild, chunk: Chunk) -> Iterator[RowBlock]:
         request, fields = _Request(self._size, self._silent_s), len(self._layout.wanted.fields)
         left_rows, left_bytes = chunk.rows, CARRIED_BYTES
         while True:
             most = BLOCK_ROWS * (CELL_BYTES * fields + ROW_BYTES) + left_bytes
             message = request.message(child, most)
             if message.header.get(wire.KIND) == wire.BLOCK:
-                block = wire.received_block(message, self._layout, left_rows)
+                block = wire.received_block(message, self._layout, left_rows, self._owner)
                 left_rows -= block.count
                 if not block.files:
                     left_bytes -= _carried_bytes(block, message)
@@ -263,7 +264,7 @@ def _descriptor(file: io.RawIOBase) -> int | None:
     return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
-def _seen_to(request: _Request, child: Child, file: io.RawIOBase, header: Header) -> None:
+def _seen_to(request: _Request, child: ChannelChild, file: io.RawIOBase, header: Header) -> None:
     """Answer what every child may ask. Raises FileRefused for what it cannot do, or should not ask."""
     match header.get(wire.KIND):
         case wire.READ:

@@ -4,7 +4,7 @@ What comes from a child is checked before it is believed: counts, types, and the
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final, overload
 
 import numpy as np
@@ -18,6 +18,7 @@ from service.batches.files.blocks import RowBlock
 from service.batches.files.formats.carrying import record_batch
 from service.batches.files.layouts import Layout
 from service.batches.files.problems import FileProblem, FileRefused
+from service.images.owned import OwnedFile
 from service.parsing.channel import Buffer, Message, MessageInvalid
 
 CODES: Final = frozenset(FieldCode)
@@ -123,10 +124,10 @@ def sent_block(block: RowBlock) -> Message:
     return Message(header, buffers)
 
 
-def received_block(message: Message, layout: Layout, most_rows: int) -> RowBlock:
-    """The block in a message, of at most `most_rows` rows. Raises MessageInvalid where it is none."""
+def received_block(message: Message, layout: Layout, most_rows: int, owner: Hashable = None) -> RowBlock:
+    """The block in a message, of at most `most_rows` rows; its files are `owner`'s. Raises MessageInvalid where it is none."""
     try:
-        return _block(message, layout, most_rows)
+        return _block(message, layout, most_rows, owner)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, pa.ArrowException):
         raise MessageInvalid from None
 
@@ -141,7 +142,7 @@ def received_faults(told: Any) -> list[FieldFault]:
     return [FieldFault(_text(pointer), _code(code), _text(detail)) for pointer, code, detail in told]
 
 
-def _block(message: Message, layout: Layout, most_rows: int) -> RowBlock:
+def _block(message: Message, layout: Layout, most_rows: int, owner: Hashable) -> RowBlock:
     header, buffers = message.header, _Buffers(message.buffers)
     first_row, count = _whole(header["first_row"]), _whole(header["count"])
     if not 0 < count <= most_rows:
@@ -152,7 +153,7 @@ def _block(message: Message, layout: Layout, most_rows: int) -> RowBlock:
         raise MessageInvalid
     faults = _faults(header["kinds"], buffers, count)
     unreadable = buffers.mask(header["unreadable"], count)
-    files = [bytes(buffers.next()) if present is True else None for present in header["files"]]
+    files = [OwnedFile(buffers.next(), owner) if present is True else None for present in header["files"]]
     values: Sequence[object] = _values(buffers, count) if header["values"] is True else ()
     if len(files) not in (0, count) or not (numbers or files or values or layout.wanted.by_value):
         raise MessageInvalid

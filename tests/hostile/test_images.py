@@ -1,0 +1,286 @@
+"""Images that cost far more to read than to send, and children that die or lie: one file is refused, no other is touched."""
+
+import json
+import os
+import signal
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from models.field_codes import FieldCode
+from models.pipelines import InputRejected
+from models.pipelines.image_header import JPEG
+from models.pipelines.image_intake import ImageFileParameters, ImageIntake
+from models.pipelines.image_reading import NO_IMAGE, ReadHere
+from service.images import children as kept
+from service.images.children import ImageChildren
+from service.images.owned import OwnedFile
+from service.images.reading import ReadApart, worked_s
+from tests.acceptance.stack import eventually
+from tests.hostile.taken_over import DO
+from tests.unit.models.example_images import chunk, gradient, inserted, jpeg, noise, png
+from tests.unit.models.test_dicom_file import WHOLE as DICOM
+
+GREY = ImageIntake(ImageFileParameters.model_validate({"formats": ["PNG", "JPEG", "DICOM"]}), 4)
+COLOUR = ImageIntake(ImageFileParameters.model_validate({"channels": 3, "max_pixels": 3_000_000}), 4)
+SMALL = png(gradient(12, 10))
+TURNED = jpeg(
+    gradient(40, 24), exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+)
+MORE_MB = 150
+
+
+@pytest.fixture
+def apart() -> Iterator[ReadApart]:
+    reader = ReadApart()
+    yield reader
+    reader.close()
+
+
+@pytest.fixture
+def attacked() -> Iterator[ReadApart]:
+    """A reader whose children do what a file says."""
+    reader = ReadApart(ImageChildren("tests.hostile.taken_over"), file_s=1.0, short_s=0.2)
+    yield reader
+    reader.close()
+
+
+def doing(act: str, more: Any = None, owner: str = "attacker") -> OwnedFile:
+    return OwnedFile(JPEG + DO + json.dumps([act, more]).encode(), owner)
+
+
+def children(reader: ReadApart) -> list[psutil.Process]:
+    return psutil.Process(reader.children.warm.pid).children()
+
+
+def samples(reader: ReadApart | ReadHere, file: bytes, intake: ImageIntake) -> Any:
+    return np.asarray(reader.pixels(file, intake)).tolist()
+
+
+def code(reader: ReadApart, file: bytes, intake: ImageIntake = GREY) -> str:
+    with pytest.raises(InputRejected) as refused:
+        reader.pixels(file, intake)
+    return str(refused.value.faults[0].code)
+
+
+@pytest.mark.parametrize(
+    ("file", "intake"),
+    [(SMALL, GREY), (TURNED, GREY), (jpeg(noise(64, 48)), COLOUR), (png(np.dstack([gradient(1200, 900)] * 3)), COLOUR)],
+    ids=["png", "turned", "jpeg", "large"],
+)  # fmt: skip
+def test_a_child_reads_what_this_process_would(apart: ReadApart, file: bytes, intake: ImageIntake) -> None:
+    here, owned = ReadHere(), OwnedFile(file, "a")
+    for each in (file, owned):
+        assert apart.pixel_count(each) == here.pixel_count(file)
+        assert samples(apart, each, intake) == samples(here, file, intake)
+        assert apart.header(each) == here.header(file)
+        apart.check(each, intake)
+
+
+def test_a_child_reads_dicom_files(apart: ReadApart) -> None:
+    limits = ImageFileParameters.model_validate(
+        {"formats": ["DICOM"], "window": {"center": 100, "width": 300}}
+    )
+    intake = ImageIntake(limits, 4)
+    assert samples(apart, DICOM, intake) == samples(ReadHere(), DICOM, intake)
+    assert apart.header(DICOM) == ReadHere().header(DICOM)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [b"", b"no image", SMALL[:-20], SMALL[:18], png(gradient(3, 3)), TURNED[:200], png(gradient(2000, 2000))],
+)
+def test_a_child_refuses_what_this_process_would_in_the_same_words(apart: ReadApart, file: bytes) -> None:
+    limits = ImageFileParameters.model_validate(
+        {"max_pixels": 100_000, "proportions": {"narrowest": 0.5, "widest": 2}}
+    )
+    intake = ImageIntake(limits, 4)
+    with pytest.raises(InputRejected) as expected:
+        ReadHere().pixels(file, intake)
+    with pytest.raises(InputRejected) as found:
+        apart.pixels(file, intake)
+    assert found.value.faults == expected.value.faults
+
+
+def test_files_of_one_owner_share_a_child_and_no_others(apart: ReadApart) -> None:
+    apart.check(OwnedFile(SMALL, "a"), GREY)
+    (first,) = children(apart)
+    apart.check(OwnedFile(TURNED, "a"), COLOUR)
+    assert children(apart) == [first]
+    apart.check(OwnedFile(SMALL, "b"), GREY)
+    assert len(children(apart)) == 2
+    apart.check(SMALL, GREY)  # anybody's: its child reads nothing else
+    assert len(children(apart)) == 2
+
+
+def test_idle_children_are_few_and_end_after_a_while(
+    apart: ReadApart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "KEPT_S", 0.5)
+    for number in range(kept.KEPT + 3):
+        apart.check(OwnedFile(SMALL, number), GREY)
+    assert len(children(apart)) == kept.KEPT
+    eventually(lambda: not children(apart), within_s=10)
+
+
+def test_a_child_is_replaced_once_it_has_read_many_files_or_a_large_one(
+    apart: ReadApart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "FILES", 2)
+    apart.check(OwnedFile(SMALL, "a"), GREY)
+    assert len(children(apart)) == 1
+    apart.check(OwnedFile(SMALL, "a"), GREY)
+    assert not children(apart)
+    monkeypatch.setattr(kept, "FILLED_BYTES", 1000)
+    apart.pixels(OwnedFile(jpeg(noise(64, 48)), "a"), GREY)
+    assert not children(apart)
+
+
+def test_texts_that_unpack_to_gigabytes_are_refused_in_time() -> None:
+    """Eight megabytes that are inflated to eight gigabytes."""
+    packed = b"Comment\0\0" + zlib.compress(bytes(16 * 2**20 - 1), 9)
+    bomb, reader = inserted(SMALL, 33, chunk(b"zTXt", packed) * 500), ReadApart(file_s=0.5)
+    before, began = psutil.Process().memory_info().rss, time.monotonic()
+    assert code(reader, OwnedFile(bomb, "a")) == FieldCode.INPUT_TOO_COSTLY
+    assert time.monotonic() - began < 5
+    assert not children(reader)
+    reader.check(OwnedFile(SMALL, "a"), GREY)
+    assert psutil.Process().memory_info().rss < before + MORE_MB * 2**20
+    reader.close()
+
+
+def test_what_fills_the_memory_is_refused_and_its_child_goes_on(attacked: ReadApart) -> None:
+    attacked.check(OwnedFile(SMALL, "attacker"), GREY)
+    before = children(attacked)
+    assert code(attacked, doing("fill")) == FieldCode.INPUT_TOO_COSTLY
+    assert children(attacked) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (signal.SIGSEGV, FieldCode.DAMAGED_IMAGE),
+        (signal.SIGABRT, FieldCode.DAMAGED_IMAGE),
+        (signal.SIGKILL, FieldCode.INPUT_TOO_COSTLY),
+    ],
+)
+def test_a_file_that_ends_its_child_is_refused_and_the_next_is_read(
+    attacked: ReadApart, number: int, expected: FieldCode
+) -> None:
+    assert code(attacked, doing("die", number)) == expected
+    assert attacked.header(doing("die", number)) == NO_IMAGE
+    assert attacked.pixels(OwnedFile(SMALL, "attacker"), GREY).size == (12, 10)
+
+
+def test_a_child_that_hangs_is_ended_and_its_owner_waits_shorter_for_a_while(attacked: ReadApart) -> None:
+    attacked.check(OwnedFile(SMALL, "attacker"), GREY)
+    for file, within_s in ((doing("hang"), 3.0), (doing("hang"), 0.8), (doing("begin", 100), 0.8)):
+        began = time.monotonic()
+        assert code(attacked, file) == FieldCode.INPUT_TOO_COSTLY
+        assert time.monotonic() - began < within_s
+    assert not children(attacked)
+
+
+def test_waiting_for_a_child_counts_as_work(attacked: ReadApart) -> None:
+    before = worked_s()
+    assert code(attacked, doing("hang")) == FieldCode.INPUT_TOO_COSTLY
+    assert worked_s() - before > 0.9
+
+
+def test_the_cpu_of_a_child_counts_as_work(apart: ReadApart) -> None:
+    file = OwnedFile(jpeg(noise(1500, 1000)), "a")
+    apart.check(file, GREY)
+    before, own = worked_s(), time.thread_time()
+    apart.check(file, GREY)
+    assert worked_s() - before > time.thread_time() - own + 0.002
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"pixels": 120, "synthetic": False},
+        {"size": [12, 10], "pixels": 121, "synthetic": False},
+        {"size": [12, 10], "pixels": 120, "synthetic": 0},
+        {"size": [12, 10, 3], "pixels": 120, "synthetic": False},
+        {"size": [12.0, 10], "pixels": 120, "synthetic": False},
+        {"size": [True, 120], "pixels": 120, "synthetic": False},
+        {"size": [-12, -10], "pixels": 120, "synthetic": False},
+        {"size": [3, 40], "pixels": 120, "synthetic": False},
+        {"size": [100_000, 100_000], "pixels": 10**10, "synthetic": False},
+        {"size": None},
+        {"faults": 3},
+        {"faults": [[1, 2, 3]]},
+        {"faults": [["", "damaged_image"]]},
+        {"begins": 10**9},
+        {"begins": "1"},
+        {"size": [12, 10], "pixels": 120, "synthetic": False, "more": "x" * 100_000},
+    ],
+)
+def test_an_answer_that_cannot_be_is_a_refused_file_and_ends_the_child(
+    attacked: ReadApart, answer: dict[str, Any]
+) -> None:
+    assert code(attacked, doing("answer", answer)) == FieldCode.DAMAGED_IMAGE
+    assert not children(attacked)
+
+
+def test_codes_that_nobody_knows_are_passed_on_as_such(attacked: ReadApart) -> None:
+    assert code(attacked, doing("answer", {"faults": [["", "odd", "Words." * 1000]]})) == "odd"
+
+
+def test_a_child_that_was_ended_from_outside_is_replaced(attacked: ReadApart) -> None:
+    attacked.check(OwnedFile(SMALL, "a"), GREY)
+    (child,) = children(attacked)
+    child.kill()
+    assert attacked.pixels(OwnedFile(SMALL, "a"), GREY).size == (12, 10)
+    assert child not in children(attacked)
+    psutil.Process(attacked.children.warm.pid).kill()
+    assert attacked.pixels(OwnedFile(SMALL, "a"), GREY).size == (12, 10)
+
+
+def test_a_child_cannot_shorten_the_memory_that_it_shares(attacked: ReadApart) -> None:
+    """Whoever read beyond the new end would be ended by SIGBUS."""
+    assert code(attacked, doing("shorten")) == "refused"
+
+
+def test_children_are_limited_and_as_nice_as_who_waits_for_them(apart: ReadApart) -> None:
+    def niced() -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, 7)
+        apart.check(OwnedFile(SMALL, "a"), GREY)
+
+    apart.check(OwnedFile(SMALL, "a"), GREY)
+    thread = threading.Thread(target=niced)
+    thread.start()
+    thread.join()
+    found = children(apart)
+    assert sorted(child.nice() for child in found) == [0, 7]
+    for child in found:
+        assert 0 < child.rlimit(psutil.RLIMIT_DATA)[0] < child.rlimit(psutil.RLIMIT_DATA)[1] < 2**31
+        assert not any(name.startswith("MEDQUEUE") for name in child.environ())
+        opened = [str(each.readlink()) for each in Path(f"/proc/{child.pid}/fd").iterdir()]
+        assert sum(each.startswith("socket:") for each in opened) == 1
+        assert sum("memfd" in each for each in opened) == 1
+
+
+def test_files_good_and_bad_leave_no_descriptor_and_no_process(attacked: ReadApart) -> None:
+    def some() -> None:
+        attacked.check(SMALL, GREY)
+        attacked.pixels(OwnedFile(SMALL, "a"), GREY)
+        code(attacked, doing("die", signal.SIGSEGV))
+        code(attacked, doing("answer", {}))
+
+    some()
+    here, warm = psutil.Process(), psutil.Process(attacked.children.warm.pid)
+    before = (here.num_fds(), warm.num_fds(), len(here.children()))
+    for _ in range(10):
+        some()
+    assert (here.num_fds(), warm.num_fds(), len(here.children())) == before
+    assert len(warm.children()) == 1
+    assert not [each for each in warm.children() if each.status() == psutil.STATUS_ZOMBIE]
