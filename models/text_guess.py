@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from models.bundle import BundleRefused, Fault
 from models.manifest import FILL_IN
 from models.signature import Signature, Tensor
 
@@ -23,6 +24,11 @@ _MOST: Final = 512  # where the graph tells nothing: BERT's
 _SHORT: Final = 4096  # rows of a table of positions, at most
 _COUNTS_MASK: Final = "GroupQueryAttention"  # of ONNX Runtime, in graphs of onnxruntime-genai's builder
 _KEYS: Final = "past_key_values."
+_STATES: Final = "encoder_hidden_states"
+_NEEDS_ENCODER: Final = (
+    "it is the decoder of a model of encoder and decoder, and cannot write without its encoder, which this file lacks. Make a "
+    "bundle of `text-generation` by hand, with the encoder's file in [graphs.encoder] and this one in [graphs.decoder]"
+)
 _CONFIGS: Final = ("generation_config.json", "config.json")  # what exporters write beside a graph
 
 
@@ -36,7 +42,14 @@ class TextTable:
 
 
 def text_table(signature: Signature, graph: Any, folder: Path) -> TextTable | None:
-    """What to write for a graph of texts that was exported into `folder`; None for other graphs."""
+    """What to write for a graph of texts that was exported into `folder`; None for other graphs.
+
+    Raises BundleRefused for the decoder of a model of encoder and decoder.
+    """
+    if seen := behind_encoder(signature):
+        raise BundleRefused(
+            Fault("model.onnx", "pipeline_unknown", f"the graph takes {seen}: {_NEEDS_ENCODER}")
+        )
     if cache := guessed_cache(signature):
         padding = takes_left_padding(signature.inputs, graph)
         return _of_decoder(cache, guessed_text(signature.inputs, graph), end_tokens(folder), padding=padding)
@@ -111,6 +124,16 @@ def known_tokens(folder: Path) -> int | None:
         ids += vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
         return 1 + int(max(ids))
     return None
+
+
+def behind_encoder(signature: Signature) -> str:
+    """The input by which the graph is seen to be a decoder that reads what an encoder made of a text; "" for others."""
+    names = [tensor.name for tensor in signature.inputs]
+    writes = IDS in names and any(tensor.name == "logits" for tensor in signature.outputs)
+    of_encoder = [
+        each for each in names if each == _STATES or (each.startswith(_KEYS) and ".encoder." in each)
+    ]
+    return of_encoder[0] if writes and of_encoder else ""
 
 
 @dataclass(frozen=True)

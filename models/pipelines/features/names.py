@@ -9,6 +9,7 @@ from models.pipelines.contract import FieldFault, pointer_to
 from models.pipelines.names import folded
 
 MOST_LETTERS: Final = 64  # of a key that is compared
+_ALIKE: Final = 0.65  # ratio of difflib, from which on a name is near: `best_of` is not for `stop`, at 0.6
 _NAMED: Final = 20  # a client may send any number of fields we do not know
 
 
@@ -40,5 +41,7 @@ class FieldNames:
 
     def nearest(self, key: str) -> str | None:
         """The name that a key resembles most, if any."""
-        near = difflib.get_close_matches(folded(key), self._folded, n=1) if len(key) <= MOST_LETTERS else []
+        if len(key) > MOST_LETTERS:
+            return None
+        near = difflib.get_close_matches(folded(key), self._folded, 1, _ALIKE)
         return self._folded[near[0]] if near else None

@@ -5,6 +5,7 @@ Files are those of `medqueue models evaluate`, read by the same rules: tables, l
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,23 @@ class LocalCase:
 
 @dataclass(frozen=True)
 class RefusedCase:
-    """A case of a file that is no input of the model: where it stands, and why. Quotes no value."""
+    """A case of a file that is no input of the model: where it stands, and why.
+
+    The reason quotes no value, as bundles state it; `value` is what was refused, for whoever has the file.
+    """
 
     place: str
     reason: str
+    value: str = ""
+
+    @property
+    def told(self) -> str:
+        """The reason, with the value if there is one."""
+        return (
+            f"{self.reason.rstrip('.')}: {json.dumps(self.value, ensure_ascii=False)}."
+            if self.value
+            else self.reason
+        )
 
 
 def read_cases(

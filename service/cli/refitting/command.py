@@ -144,6 +144,7 @@ def _document(asked: Asked, found: Refit) -> dict[str, Any]:
         "digest": found.bundle.digest,
         "alias": CANDIDATE,
         **found.document,
+        "refused": [asdict(each) for each in found.rows.refused],
     }
 
 
@@ -170,7 +171,7 @@ def _tables(asked: Asked, found: Refit) -> Any:
         fields(known.items()),
         listing(("FIGURE", "PARENT", "REFIT", "GAIN"), gains, empty=""),
     ]
-    refused: Sequence[tuple[str, str]] = [(each.place, each.reason) for each in found.rows.refused]
+    refused: Sequence[tuple[str, str]] = [(each.place, each.told) for each in found.rows.refused]
     if refused:
         parts.append(listing(("REFUSED", "WHY"), refused[:MOST_SHOWN], empty=""))
     return Group(*parts)

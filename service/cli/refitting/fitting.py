@@ -137,7 +137,7 @@ def _report(asked: Asked, change: Change, rows: Rows[Any], found: Comparison) ->
         "change": change.said,
         "rows": counts,
         "repeated": rows.repeated,
-        "refused": [asdict(each) for each in rows.refused],
+        "refused": [{"place": each.place, "reason": each.reason} for each in rows.refused],
         "held_out": "a file of its own" if asked.apart else {"share": asked.share, "seed": asked.seed},
         "figures": [asdict(each) for each in found.gains],
         "share_answered": found.answered and dict(zip(("parent", "refit"), found.answered, strict=True)),

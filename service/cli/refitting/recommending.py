@@ -23,6 +23,7 @@ from service.cli.refitting.rows import LEAST_ROWS, Row
 Floats = NDArray[np.float64]
 
 AT_ONCE: Final = 128  # cases in one run of the graph, behind a row of nothing
+_MOST_SHOWN: Final = 100  # letters of a name that is shown
 OPTIONS: Final = {"reasons": 0, "top": 1}  # so that each case is one row
 NO_USERS: Final = (
     "The bundle has no sums of products of its users: say how many it was trained on with --parent-rows."
@@ -43,7 +44,7 @@ class UserRow(Row):
 
 
 class Recommending:
-    """The refit of one such model. Raises BundleRefused for other graphs, click.UsageError where --parent-rows is missing."""
+    """The refit of one such model. Raises BundleRefused for other graphs."""
 
     least = LEAST_ROWS
 
@@ -54,8 +55,6 @@ class Recommending:
         self._model = linear_of(bundle)
         self._gram = known_gram(bundle)
         self._users = users
-        if self._gram is None and users is None:
-            raise click.UsageError(NO_USERS)
 
     def rows(self, cases: Sequence[LocalCase]) -> list[UserRow | RefusedCase]:
         """See ReadsRows."""
@@ -95,7 +94,9 @@ class Recommending:
         for name in expected:
             meant = [each for each in catalogue.meant(name) if each.withdrawn is None]
             if not meant:
-                return RefusedCase(case.place, "expects an item that the catalogue lacks.")
+                return RefusedCase(
+                    case.place, "expects an item that the catalogue lacks.", name[:_MOST_SHOWN]
+                )
             items[[catalogue.place[each.id] for each in meant]] = 1
         if not items.any():
             return RefusedCase(case.place, "has no item of the catalogue.")
@@ -109,7 +110,9 @@ class Recommending:
         return ""
 
     def change(self, rows: Sequence[UserRow]) -> Change:
-        """What is fitted to the rows."""
+        """What is fitted to the rows. Raises click.UsageError where --parent-rows is missing: the file is looked at before."""
+        if self._gram is None and self._users is None:
+            raise click.UsageError(NO_USERS)
         items, context = np.array([row.items for row in rows]), np.array([row.context for row in rows])
         return updated_by(self._bundle, self._model, items, context, gram=self._gram, users=self._users)
 

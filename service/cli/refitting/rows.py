@@ -196,4 +196,4 @@ def _first_refused(refused: Sequence[RefusedCase]) -> str:
     if not refused:
         return ""
     first = refused[0]
-    return f" {len(refused)} rows were refused, the first: {first.place} {first.reason}"
+    return f" {len(refused)} rows were refused, the first: {first.place} {first.told}"

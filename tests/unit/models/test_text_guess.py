@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from models.bundle import BundleRefused
 from models.checking import sealed
 from models.manifest import FILL_IN
 from models.signature import Signature, Tensor
@@ -150,6 +151,20 @@ def test_tokens_that_end_an_answer_must_be_given_where_no_file_names_them(
     assert ("manifest.toml: parameters.end", "give the tokens that end an answer") in left
 
 
-def test_half_of_a_model_of_encoder_and_decoder_is_no_decoder_alone(tmp_path: Path) -> None:
-    folder = started(tmp_path, decoder_graph(past=True))
-    assert 'pipeline = "tensor"' in (folder / "manifest.toml").read_text()
+@pytest.mark.parametrize(
+    ("model", "seen"),
+    [
+        (decoder_graph(past=False), "encoder_hidden_states"),
+        (decoder_graph(past=True), "past_key_values.0.encoder.key"),
+    ],
+)
+def test_a_decoder_without_its_encoder_starts_no_bundle_and_is_told(
+    model: onnx.ModelProto, seen: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleRefused) as refused:
+        started(tmp_path, model)
+    [fault] = refused.value.faults
+    assert fault.code == "pipeline_unknown"
+    assert seen in fault.detail
+    assert "[graphs.encoder]" in fault.detail
+    assert not (tmp_path / "report-kind").exists()

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError, to_json
 
 from models.manifest import ManifestTable
 from models.pipelines import InputRejected, no_files
+from models.pipelines.features.names import FieldNames
 from models.pipelines.typed import TypedInput, TypedOptions, TypedPipeline, TypedResult
 from models.pipelines.typed_faults import described, field_faults
 from models.pipelines.typed_schemas import derived_schema
@@ -173,6 +174,7 @@ MILLIMETRES = "x must be a number between 0 and 1 mm."
         ({"share": -1}, "/share", "out_of_range", "share must be a number between 0 and 1."),
         ({"share": None}, "/share", "wrong_type", "share must be a number between 0 and 1."),
         ({"Share": 1}, "/Share", "unknown_field", "The model does not take this field: remove it. Did you mean share?"),
+        ({"shire": 1}, "/shire", "unknown_field", "The model does not take this field: remove it. Did you mean share?"),
         (
             {"points": [{"x": 1, "X": 1}]}, "/points/0/X", "unknown_field",
             "The model does not take this field: remove it. Did you mean x?",
@@ -340,3 +342,10 @@ def test_a_number_past_float64_is_refused_where_a_field_may_hold_anything() -> N
 
 class OpenPipeline(TypedPipeline[ManifestTable, Open, TypedResult, OpenOptions]):
     """Takes anything."""
+
+
+@pytest.mark.parametrize(
+    ("sent", "near"), [("best_of", None), ("stops", "stop"), ("seeds", "seed"), ("max_token", "max_tokens")]
+)
+def test_a_name_that_is_not_near_is_not_suggested(sent: str, near: str | None) -> None:
+    assert FieldNames(["beams", "max_tokens", "seed", "stop"]).nearest(sent) == near

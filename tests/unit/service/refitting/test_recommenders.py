@@ -70,10 +70,20 @@ def test_the_ward_is_learnt_and_each_row_accounted(made: Refit) -> None:
     gains = {each.name: each for each in made.comparison.gains}
     assert gains["recall@10"].gain.low > 0.2
     assert made.rows.counts() == {"rows": 302, "used": 180, "held_out": 120, "refused": 2}
-    assert [(each.place, each.reason) for each in made.rows.refused] == [
+    assert [(each.place, each.told) for each in made.rows.refused] == [
         ("line 301", "has no item of the catalogue."),
-        ("line 302", "expects an item that the catalogue lacks."),
+        ("line 302", 'expects an item that the catalogue lacks: "no-such-drug".'),
     ]
+
+
+def test_a_name_that_the_catalogue_lacks_is_shown_and_goes_into_no_bundle(made: Refit) -> None:
+    assert [each.value for each in made.rows.refused] == ["", "no-such-drug"]
+    metrics = json.loads((made.bundle.folder / "metrics.json").read_text())
+    assert metrics["refused"][1] == {
+        "place": "line 302",
+        "reason": "expects an item that the catalogue lacks.",
+    }
+    assert "no-such-drug" not in made.bundle.card
 
 
 def test_the_bundle_is_whole_and_its_card_states_the_figures(made: Refit) -> None:
@@ -104,8 +114,15 @@ def test_a_refit_is_refitted_from_its_own_sums(made: Refit, tmp_path: Path) -> N
 
 
 def test_how_many_users_the_parent_had_must_be_said(tmp_path: Path) -> None:
-    lines = as_lines(tmp_path / "ward.ndjson", users(4))
+    lines = as_lines(tmp_path / "ward.ndjson", users(300))
     with pytest.raises(click.UsageError, match="--parent-rows"):
+        refitted(asked(tmp_path / "refit", lines, parent_rows=None))
+
+
+def test_faults_of_the_file_are_told_before_the_parents_users_are_asked_for(tmp_path: Path) -> None:
+    unknown = {"input": {"history": ["digoxin"]}, "expected": ["no-such-drug"], "patient": "y"}
+    lines = as_lines(tmp_path / "ward.ndjson", [unknown, *users(4)])
+    with pytest.raises(click.UsageError, match='the catalogue lacks: "no-such-drug"'):
         refitted(asked(tmp_path / "refit", lines, parent_rows=None))
 
 
