@@ -18,7 +18,7 @@ from models.bundled_page import PAGE, PICTURES, bundled_page, pictures
 from models.checking import publishable
 from models.difference import difference
 from models.golden_cases import as_sent, encode_cases
-from models.pipelines import Answer, Case, PartKind, load_pipeline
+from models.pipelines import Answer, Case, PartKind, Pipeline, load_pipeline
 from models.pipelines.artifacts import LISTING
 from models.pipelines.contract import InputRejected, NeedsExtra
 from models.pipelines.parts import take_apart
@@ -28,8 +28,6 @@ from service.catalog import PublishedModel
 from service.cli import model_tables
 from tests.unit.models.schemas import assert_fits
 
-ZOO = pytest.mark.parametrize("folder", bundled(), ids=lambda folder: folder.name)
-RUN = CpuRun()
 DOCS = Path(__file__).parents[3] / "docs"
 PICTURE_BYTES = 20_000
 MOST_BYTES = 20_000_000  # of a file that a caller sends
@@ -47,6 +45,29 @@ STATED = {
 LIMITS = {"threshold": ("value",), "abstain": ("upper",), "novelty": ("limit",)}
 
 
+@pytest.fixture(scope="module", params=bundled(), ids=lambda folder: folder.name)
+def folder(request: pytest.FixtureRequest) -> Path:
+    """A bundled model: all tests of one run after each other, and share what is read of it."""
+    found: Path = request.param
+    return found
+
+
+read = lru_cache(maxsize=1)(read_bundle)
+
+
+@lru_cache(maxsize=1)
+def loaded(folder: Path) -> Pipeline:
+    """The pipeline of a bundled model."""
+    return load_pipeline(read(folder).manifest, side_files(folder))
+
+
+@lru_cache(maxsize=1)
+def opened(folder: Path) -> Callable[[Sequence[Case]], list[Answer]]:
+    """What scores cases of a bundled model."""
+    run = fitted(folder, read(folder).manifest, loaded(folder), CpuRun())
+    return partial(loaded(folder).open(folder).score, run)
+
+
 def metrics(bundle: Bundle) -> dict[str, Any]:
     """metrics.json as written by train.py."""
     table: dict[str, Any] = json.loads((bundle.folder / "metrics.json").read_text())
@@ -62,15 +83,13 @@ def leaves(value: Any) -> list[Any]:
     return [value]
 
 
-@lru_cache(maxsize=1)  # opened bundles are large
+@lru_cache(maxsize=1)
 def scored_alone(
     folder: Path,
 ) -> tuple[Callable[[Sequence[Case]], list[Answer]], Sequence[Case], list[dict[str, object]], float]:
     """What scores cases of a bundled model, its golden cases, what each is answered alone, and the tolerance."""
-    bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
-    score = partial(pipeline.open(folder).score, fitted(folder, bundle.manifest, pipeline, CpuRun()))
-    cases = encode_cases(bundle.golden, pipeline)
+    bundle, score = read(folder), opened(folder)
+    cases = encode_cases(bundle.golden, loaded(folder))
     alone = [score([case])[0].result for case in cases]
     return score, cases, alone, bundle.manifest.runtime.tolerance
 
@@ -78,25 +97,20 @@ def scored_alone(
 def answers(name: str, *inputs: object) -> list[dict[str, Any]]:
     """What a bundled model answers to inputs in one batch."""
     [folder] = [folder for folder in bundled() if folder.name == name]
-    bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
-    run = fitted(folder, bundle.manifest, pipeline, RUN)
-    cases = [Case(pipeline.encode(value)) for value in inputs]
-    return [dict(scored.result) for scored in pipeline.open(folder).score(run, cases)]
+    cases = [Case(loaded(folder).encode(value)) for value in inputs]
+    return [dict(scored.result) for scored in opened(folder)(cases)]
 
 
 def test_the_models_the_readme_speaks_of_are_there() -> None:
     assert {"breast-cancer-wisconsin", "pneumonia-xray-28"} <= {folder.name for folder in bundled()}
 
 
-@ZOO
 def test_a_start_knows_whether_a_bundled_model_needs_an_extra(folder: Path) -> None:
-    manifest = read_bundle(folder).manifest
-    pipeline = load_pipeline(manifest, side_files(folder))
+    manifest = read(folder).manifest
+    pipeline = loaded(folder)
     assert isinstance(pipeline, NeedsExtra) == (manifest.pipeline in NEEDING_EXTRAS)
 
 
-@ZOO
 def test_a_bundled_model_is_publishable(folder: Path) -> None:
     bundle = publishable(folder)
     assert bundle.manifest.name == folder.name
@@ -116,24 +130,21 @@ def size_bytes(bundle: Bundle) -> int:
     return bundle.side_bytes + sum(path.stat().st_size for path in graphs)
 
 
-@ZOO
 def test_a_graph_tells_no_path_of_the_machine_that_made_it(folder: Path) -> None:
-    for path in read_bundle(folder).graph_paths.values():
+    for path in read(folder).graph_paths.values():
         assert not re.search(rb"\.py\b|stack_trace|/home/|/root/", path.read_bytes())
 
 
-@ZOO
 def test_golden_cases_show_every_label_or_eight_of_many(folder: Path) -> None:
-    bundle = read_bundle(folder)
+    bundle = read(folder)
     shown = {each for each in leaves([case.expected for case in bundle.golden]) if isinstance(each, str)}
-    labels = {label.id for label in load_pipeline(bundle.manifest, side_files(bundle.folder)).labels()}
+    labels = {label.id for label in loaded(folder).labels()}
     assert len(labels & shown) >= min(len(labels), 8)  # of many, some are too rare to be answered
 
 
-@ZOO
 def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> None:
-    bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
+    bundle = read(folder)
+    pipeline = loaded(folder)
     results = {
         name: {"job": str(UUID(int=1))}
         for name, part in pipeline.parts.items()
@@ -148,7 +159,6 @@ def test_golden_inputs_and_results_fit_the_published_schemas(folder: Path) -> No
         assert_fits({name: value for name, value in case.expected.items() if name != LISTING}, answers)
 
 
-@ZOO
 @given(choice=st.data())
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 def test_a_row_is_scored_alike_in_any_company_and_order(folder: Path, choice: st.DataObject) -> None:
@@ -159,16 +169,14 @@ def test_a_row_is_scored_alike_in_any_company_and_order(folder: Path, choice: st
         assert difference(alone[place], batched[row].result, tolerance) is None
 
 
-@ZOO
 def test_the_example_that_is_shown_of_an_input_is_answered(folder: Path) -> None:
-    bundle = read_bundle(folder)
+    bundle = read(folder)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     model = PublishedModel(UUID(int=1), bundle.manifest, bundle.digest, bundle.card, at, side_files(folder))
     example, _ = take_apart(model_tables.example(model.input_schema(MOST_BYTES)), model.pipeline.parts)
     payload = model.encode(as_sent(example, model.pipeline))
     parts = encode_cases(bundle.golden[:1], model.pipeline)[0].parts
-    run = fitted(folder, bundle.manifest, model.pipeline, RUN)
-    [answer] = model.pipeline.open(folder).score(run, [Case(payload, parts=parts)])
+    [answer] = opened(folder)([Case(payload, parts=parts)])
     assert answer.result.get("abstained") is not True, answer.result.get("abstain_reason")
 
 
@@ -177,9 +185,8 @@ def tables(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: each for name, each in parameters.items() if isinstance(each, dict)}
 
 
-@ZOO
 def test_every_figure_of_the_manifest_is_one_that_training_wrote(folder: Path) -> None:
-    bundle = read_bundle(folder)
+    bundle = read(folder)
     written = leaves(metrics(bundle))
     for name, figure in bundle.manifest.metrics.items():
         assert isinstance(figure, str) or figure in written, name
@@ -193,9 +200,8 @@ def test_every_figure_of_the_manifest_is_one_that_training_wrote(folder: Path) -
     assert {name: figure for name, figure in stated.items() if figure not in written} == {}
 
 
-@ZOO
 def test_a_card_says_what_the_model_is_not_and_names_threshold_and_licence(folder: Path) -> None:
-    bundle = read_bundle(folder)
+    bundle = read(folder)
     words = " ".join(bundle.card.split())
     assert "not a medical device" in words.lower()
     assert bundle.manifest.license.replace("-", " ") in words.replace("-", " ")
@@ -205,9 +211,8 @@ def test_a_card_says_what_the_model_is_not_and_names_threshold_and_licence(folde
             assert limit is None or str(limit) in words, name
 
 
-@ZOO
 def test_a_figure_of_a_card_is_one_that_training_wrote(folder: Path) -> None:
-    bundle = read_bundle(folder)
+    bundle = read(folder)
     _, _, after = bundle.card.partition("## Figures")
     figures = re.findall(r"(?<![\d.])-?\d+\.\d{3,}", after.partition("## ")[0])
     assert figures, "a card states figures"
@@ -259,13 +264,11 @@ def test_no_known_poison_is_called_approved_or_not_toxic(smiles: str) -> None:
 
 def test_questions_match_the_same_in_either_order() -> None:
     [folder] = [folder for folder in bundled() if folder.name == "question-match"]
-    bundle = read_bundle(folder)
-    pipeline = load_pipeline(bundle.manifest, side_files(bundle.folder))
-    scoring, run = pipeline.open(folder), fitted(folder, bundle.manifest, pipeline, RUN)
+    bundle, pipeline, score = read(folder), loaded(folder), opened(folder)
     for case in encode_cases(bundle.golden, pipeline):
         value: Any = pipeline.decode(case.payload)
         turned = {"question_a": value["question_b"], "question_b": value["question_a"]}
-        one, other = (scoring.score(run, [each])[0] for each in (case, Case(pipeline.encode(turned))))
+        one, other = (score([each])[0] for each in (case, Case(pipeline.encode(turned))))
         assert difference(one.result, other.result, bundle.manifest.runtime.tolerance) is None
 
 
@@ -299,7 +302,7 @@ def test_short_english_texts_are_no_criteria_of_trials() -> None:
 
 def test_a_question_in_english_is_refused_however_short() -> None:
     [folder] = [folder for folder in bundled() if folder.name == "question-match"]
-    pipeline = load_pipeline(read_bundle(folder).manifest)
+    pipeline = load_pipeline(read(folder).manifest)
     with pytest.raises(InputRejected) as refused:
         pipeline.encode({"question_a": "Flu?", "question_b": "流感怎么治疗"})
     assert [fault.pointer for fault in refused.value.faults] == ["/question_a"]
@@ -307,7 +310,7 @@ def test_a_question_in_english_is_refused_however_short() -> None:
 
 def test_the_breast_cancer_card_repeats_every_figure() -> None:
     [folder] = [folder for folder in bundled() if folder.name == "breast-cancer-wisconsin"]
-    bundle = read_bundle(folder)
+    bundle = read(folder)
     missing = [figure for figure in leaves(metrics(bundle)) if str(figure) not in bundle.card]
     assert missing == [bundle.manifest.metrics["protocol"]]
     assert bundle.manifest.metrics["auc_mean"] >= 0.99  # type: ignore[operator]  # a float in this manifest
@@ -317,7 +320,7 @@ def test_the_page_of_the_bundled_models_says_what_their_cards_say() -> None:
     written = (DOCS / PAGE).read_text()
     assert written == bundled_page(), "run `make models-page`"
     for folder in bundled():
-        figures = read_bundle(folder).card.partition("## Figures\n")[2].partition("\n## ")[0]
+        figures = read(folder).card.partition("## Figures\n")[2].partition("\n## ")[0]
         rows = [line for line in figures.splitlines() if line.startswith("| ")]
         assert rows
         assert all(row in written for row in rows)
