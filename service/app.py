@@ -41,6 +41,7 @@ from service.faults import Fault, Requirement
 from service.gate import Gate
 from service.jobs.artifacts import ArtifactStore
 from service.metrics import REQUEST_SECONDS, REQUESTS
+from service.quotas import UploadQuotas, used
 from service.slow_peers import SlowPeers
 from service.storage import BlobStore, FsspecBlobStore
 from service.uploads import Uploads
@@ -91,6 +92,11 @@ def create_api(settings: Settings) -> Api:
         roots=granted_roots(database, settings.batch_root_grants),
         catalog=catalog,
         uploads=uploads,
+        quotas=UploadQuotas(
+            partial(used, database),
+            in_a_day=settings.uploaded_bytes_per_day,
+            in_all=settings.uploaded_bytes_per_tenant,
+        ),
         blobs=blobs,
         gate=gate,
         auth=Authenticator(database, keyring, cache_s=settings.cache_s),

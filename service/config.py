@@ -89,6 +89,12 @@ class Settings(BaseModel):
         8 * 1024 * 1024
     )
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest upload.")] = 2 * 1024**3
+    uploaded_bytes_per_day: Annotated[
+        int, Field(ge=1024, description="Bytes that a tenant may upload in 24 hours.")
+    ] = 1024**4
+    uploaded_bytes_per_tenant: Annotated[
+        int, Field(ge=1024, description="Bytes of uploads that a tenant may have stored.")
+    ] = 16 * 1024**4
     max_artifacts: Annotated[int, Field(ge=1, le=1000, description="Most artifacts of one job.")] = 32
     max_artifact_bytes: Annotated[
         int, Field(ge=1024, description="Most bytes of the artifacts of one job together.")

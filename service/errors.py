@@ -230,6 +230,19 @@ class TenantQueueFull(QueueFull):
     code = "tenant_queue_full"
 
 
+class UploadQuotaExceeded(ServiceError):
+    """The tenant has uploaded as many bytes as it may in 24 hours. Try again after the time in Retry-After."""
+
+    code = "upload_quota_exceeded"
+    retry_after_s = 3600
+
+
+class StorageQuotaExceeded(ServiceError):
+    """The tenant has as many bytes of uploads stored as it may have. An operator can raise the limit."""
+
+    code = "storage_quota_exceeded"
+
+
 class ContentTypeUnsupported(ServiceError):
     """Send the body with the content type that this call documents."""
 

@@ -160,10 +160,13 @@ class Upload(Row):
     """A file in the encrypted blob store, with its own data key wrapped by the master key."""
 
     __tablename__ = "upload"
-    __table_args__ = (CheckConstraint("size_bytes >= 0", name="size"),)
+    __table_args__ = (
+        CheckConstraint("size_bytes >= 0", name="size"),
+        Index("ix_upload_sizes", "tenant_id", "created_at", postgresql_include=["size_bytes"]),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"), index=True)
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
     location: Mapped[str]
     data_key: Mapped[bytes]
     size_bytes: Mapped[int] = mapped_column(BigInteger)

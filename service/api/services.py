@@ -12,6 +12,7 @@ from service.db import Database
 from service.desk import Desk
 from service.desk.waiting import Waiting
 from service.gate import Gate
+from service.quotas import UploadQuotas
 from service.storage import BlobStore
 from service.uploads import Uploads
 from service.webhooks.receivers import Receivers
@@ -26,6 +27,7 @@ class Services:
     roots: Roots
     catalog: Catalog
     uploads: Uploads
+    quotas: UploadQuotas
     blobs: BlobStore
     gate: Gate
     auth: Authenticator

@@ -36,7 +36,7 @@ def blueprint(services: Services) -> Blueprint:
         scope=Scope.UPLOADS_WRITE,
         body=RAW,
         answers={201: UploadView},
-        problems=(400, 411, 413, 415),
+        problems=(400, 409, 411, 413, 415, 429),
     )
     def upload() -> Response:
         """Store the raw body, whatever its content type says: curl calls every body a form unless it is told otherwise."""
@@ -46,9 +46,9 @@ def blueprint(services: Services) -> Blueprint:
                 "Send the bytes of the file as the body, not a multipart form: `curl --data-binary @FILE`"
                 " instead of `curl -F`."
             )
-        stored = services.uploads.store(
-            principal, services.bodies.file(principal, services.settings.max_upload_bytes)
-        )
+        body = services.bodies.file(principal, services.settings.max_upload_bytes)
+        with services.quotas.room(principal.tenant_id, request.content_length or 0):
+            stored = services.uploads.store(principal, body)
         return answer({"id": stored.id, "size_bytes": stored.size_bytes, "sha256": stored.sha256}, 201)
 
     return routes

@@ -93,7 +93,11 @@ def test_whoever_is_told_to_try_again_is_told_when(described: Document) -> None:
         for status, response in operation["responses"].items()
         if status in {"429", "503"} and "/v1/" in name
     }
-    assert {name for name, status in answers if status == "429"} == {"POST /v1/jobs", "POST /v1/jobs/bulk"}
+    assert {name for name, status in answers if status == "429"} == {
+        "POST /v1/jobs",
+        "POST /v1/jobs/bulk",
+        "POST /v1/uploads",
+    }
     assert all(response["headers"]["Retry-After"]["required"] for response in answers.values())
 
 

@@ -22,6 +22,7 @@ MODULES = sorted(
 
 MOST_LINES = 400
 LONGER = {
+    "service/errors.py": "every error with its code on one page",
     "service/orm.py": "the whole schema on one page",
     "tests/unit/service/test_cli_commands.py": "one table of every command",
 }

@@ -62,6 +62,8 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     errors.QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TenantQueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TenantBusy: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.UploadQuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.StorageQuotaExceeded: HTTPStatus.CONFLICT,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.RequestTooCostly: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.ContentTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -124,7 +126,8 @@ def respond_to(error: ServiceError) -> Response:
 
 def _service_error(error: ServiceError) -> Response:
     status = status_of(error)
-    if isinstance(error, errors.QueueFull):  # counted, not logged: thousands a second while it lasts
+    # Counted, not logged: thousands a second while it lasts.
+    if isinstance(error, errors.QueueFull | errors.UploadQuotaExceeded):
         return _respond(problem_of(error), status, retry_after_s=error.retry_after_s)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request_failed", code=error.code, route=str(request.url_rule), exc_info=error)
