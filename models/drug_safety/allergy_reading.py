@@ -16,12 +16,11 @@ from models.drug_safety.allergy_text import (
     clause_words,
     clauses,
     denied,
-    foreign,
     listed,
     salts,
 )
 from models.drug_safety.chinese import in_english, is_chinese
-from models.drug_safety.words import LONGEST, key
+from models.drug_safety.words import LONGEST, foreign, key
 
 LONGEST_TEXT: Final = 10 * LONGEST
 _LOST, _DOUBTED, _DENIED = "lost", "doubted", "denied"
@@ -116,8 +115,9 @@ def _clause(clause: str, allergens: Allergens) -> list[_Part]:
 
 
 def _part(part: str, allergens: Allergens) -> _Part:
-    words = key(part).split()
-    names, said, apart = _named(words, allergens)
+    names, said, apart = _named(key(part).split(), allergens)
+    if names and denied(said) and not foreign(part):
+        return _Part(part, tuple(names), denies=True)
     none = [each for each in names if allergens.says_none(each)]
     around = WORDS.union((NAME,), *(each.split() for each in none))
     left = [each for each in said if each not in around]

@@ -97,16 +97,6 @@ def clause_words(clause: str) -> list[str]:
     return f" {COMMA} ".join(map(key, spelled.split(","))).split()
 
 
-def foreign(text: str) -> bool:
-    """Whether letters, digits or pictures of the text are lost in its key, as those of other scripts are."""
-    plain = unicodedata.normalize("NFKD", text)
-    return any(
-        not each.isascii() and (unicodedata.category(each)[0] in "LN" or unicodedata.category(each) == "So")
-        for each in plain
-        if not key(each)
-    )
-
-
 def salts(words: list[str]) -> int:
     """How many of these words, which follow the name of an ingredient, say which salt or form of it."""
     return next(

@@ -46,11 +46,18 @@ _PHRASES: Final = """
     可疑 suspected|可能 possible|严重 severe|轻度 mild|曾 had|有 has|对 to|否认 denies|无 no|没有 no|未发现 no|以及 and
     及 and|和 and|与 and|或 or|但 but|吗 ?|、 or|已知 known|等
 """
+_FORMS: Final = """
+    片剂 tablet|缓释片 er tablet|控释片 cr tablet|肠溶片 ec tablet|分散片 tablet|咀嚼片 tablet|片 tablet|胶囊 capsule
+    注射液 injection|注射剂 injection|口服 po|静脉滴注 iv|静脉注射 iv|静滴 iv|皮下注射 sc|肌肉注射 im|舌下含服 sl|毫克 mg
+    微克 mcg|单位 units|毫升 ml|克 g|每日一次 daily|每日两次 bid|每日三次 tid|每天一次 daily|每晚 qhs|贴剂 patch
+    滴眼液 ophthalmic drops|乳膏 cream|软膏 ointment|气雾剂 inhaler|吸入剂 inhaler
+"""
 _SCRIPT: Final = re.compile(r"[\u3400-\u9fff]")
 # "No (known) drug (and food) allergies"; what denies allergies to food alone says nothing of drugs.
 _NONE: Final = re.compile(
     r"(?<![\u3400-\u9fff])(?:无|否认|未发现|没有)(?:有|已知|明确|任何)*(?P<other>其他|其它)?(?P<of>(?:(?:药物|药品|食物|食品|花粉)[、及和或与/]?)*)过敏(?:史|原|反应)?(?![\u3400-\u9fff])"
 )
+_LISTED_NONE: Final = re.compile(r"(?:药物|食物药物|药物食物)?过敏史\s*[:\uff1a]?\s*(?:无|否认|没有)")
 _NOT_ALLERGIC: Final = re.compile(
     r"对?(?P<what>[^\uff0c\u3002\uff1b\u3001,;\uff1a:\s]+?)(?:无|不|没有)过敏(?:史|反应)?(?![\u3400-\u9fff])"
 )
@@ -63,7 +70,10 @@ def _table(text: str) -> dict[str, str]:
 
 NAMES: Final = _table(_NAMES)
 _ALL: Final = _table(_PHRASES) | NAMES
-_KNOWN: Final = re.compile("|".join(sorted(map(re.escape, _ALL), key=len, reverse=True)))
+_OF_DRUGS: Final = NAMES | _table(_FORMS)
+_KNOWN, _DRUGS = (
+    re.compile("|".join(sorted(map(re.escape, some), key=len, reverse=True))) for some in (_ALL, _OF_DRUGS)
+)
 
 
 def is_chinese(text: str) -> bool:
@@ -71,9 +81,14 @@ def is_chinese(text: str) -> bool:
     return _SCRIPT.search(text) is not None
 
 
+def drug_in_english(name: str) -> str:
+    """The name of a drug, or an order, with what the table has in English."""
+    return _DRUGS.sub(lambda found: f" {_OF_DRUGS[found[0]]} ", name) if is_chinese(name) else name
+
+
 def in_english(text: str) -> str:
     """A recorded allergy with what the table has in English: "对青霉素过敏" gives "to penicillin allergy"."""
-    if text.strip() in ("无", "没有"):
+    if text.strip() in ("无", "没有") or _LISTED_NONE.fullmatch(text.strip()):
         return "none"
     plain = _NOT_ALLERGIC.sub(r" not allergic to \g<what> ", _NONE.sub(_none, text))
     return _KNOWN.sub(lambda found: f" {_ALL[found[0]]} ", plain)

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from models.drug_safety.chinese import NAMES as CHINESE
+from models.drug_safety.chinese import drug_in_english
 from models.drug_safety.findings import Reason, Unchecked
 from models.drug_safety.near_names import NearNames
 from models.drug_safety.orders import Order, read_order
 from models.drug_safety.tables import Line, ReadFile, TableUnusable, read_table
-from models.drug_safety.words import LONGEST, key, parts, without_salts
+from models.drug_safety.words import LONGEST, foreign, key, parts, without_salts
 
 INGREDIENTS = ("ingredient", "substances", "active", "aliases", "rxnorm", "source", "date")
 CAUTION = "caution"  # of a name that is often misread
@@ -78,7 +78,9 @@ class Ingredients:
             return found
         if len(name) > LONGEST:
             return ()
-        name = CHINESE.get(name.strip(), name)
+        name = drug_in_english(name)
+        if not name.isascii() and foreign(name):
+            return ()  # a word in another script may deny it
         if found := self._plain(name):
             return found
         order = self._order(name)
@@ -101,7 +103,7 @@ class Ingredients:
         """Whether the name is an order of a drug that is given locally, such as an ointment, drops for eyes, or an inhaler."""
         if name in self._exact or len(name) > LONGEST or self._plain(name):
             return False
-        order = self._order(name)
+        order = self._order(drug_in_english(name))
         return order is not None and order.local
 
     def cautions(self, name: str) -> dict[str, str]:

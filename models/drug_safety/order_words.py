@@ -12,9 +12,9 @@ from typing import Final
 from models.drug_safety.words import FORMS
 
 _UNITS: Final = """
-    mg mgs mcg mcgs ug g gm gms gram grams kg meq meqs mmol mmols mmole mmoles mm unit units iu ml mls l liter liters cc
-    million billion percent h hr hrs hour hours min minute minutes day days wk week weeks month months cm act actuation dose
-    doses mcgh
+    mg mgs milligram milligrams mcg mcgs microgram micrograms ug g gm gms gram grams kg meq meqs mmol mmols mmole mmoles mm
+    unit units iu ml mls l liter liters cc million billion percent h hr hrs hour hours min minute minutes day days wk week
+    weeks month months cm act actuation dose doses mcgh
 """
 _FORMS: Final = """
     tab tabs tablet tablets tabl cap caps capsule capsules caplet caplets gelcap gelcaps softgel softgels pill pills soln
@@ -25,8 +25,8 @@ _FORMS: Final = """
     tb24 tb12 cpdr cpcr cpep cp24 cp12 cpsp solr solp soaj sosy emul emulsion subl lvp pb mbp conc concentrate concentrated
     wafer gum extended delayed immediate sustained controlled release enteric coated crys crystals flush lock oral patch
     patches ptch td24 pt24 pt72 ptwk penfill flexpen kwikpen solostar flextouch cartridge autoinjector udpwd ud sdv mdv
-    abboject carpuject sa tr liqd syrg rinse vial vials amp amps ampul ampule ampules bag bags bottle bottles tube tubes cup
-    cups flex plas cont container excel crtrdg ndl mini minibag pgbk diluent water
+    abboject carpuject sa tr liqd syrg rinse comprime comprimes gelule gelules cp otc vial vials amp amps ampul ampule ampules
+    bag bags bottle bottles tube tubes cup cups flex plas cont container excel crtrdg ndl mini minibag pgbk diluent water
 """
 _FREQUENCIES: Final = """
     daily bid tid qid qday qam qpm qhs qod prn once twice times time weekly monthly nightly bedtime morning evening noon every
@@ -47,9 +47,9 @@ _LOCAL: Final = """
 """
 _REASONS: Final = """
     pain fever sleep nausea vomiting anxiety constipation itching cough wheezing insomnia agitation indigestion moderate
-    severe mild headache shortness of breath or
+    severe mild headache shortness of breath or chest
 """
-_BEHIND: Final = "hs bd od qd op ot re va bq q syringe syringes syr pen pens s"
+_BEHIND: Final = "hs bd od os ou qd op ot re va bq q number syringe syringes syr pen pens s"
 _ORIGINS: Final = "human rdna recombinant porcine"
 
 UNITS: Final = frozenset(_UNITS.split())
@@ -74,6 +74,8 @@ PHRASES: Final = frozenset(
         "puff inh",
         "puffs inh",
         "preservative free",
+        "sliding scale",
+        "solostar pen",
         "piggy back",
         "bag plus",
     )

@@ -92,17 +92,23 @@ class _Reading:
         place, unit, numbers = self._place, "", 0
         while not unit and place < len(self._words) and (found := _STRENGTH.fullmatch(self._words[place])):
             number, unit = found.groups()
-            if unit and unit not in UNITS and unit != "x":
+            if unit and unit not in UNITS and unit != "x" and not (unit == "d" and self._lasts()):
                 return 0
             numbers, place = numbers + 1, place + 1
         if not numbers:
             return 0
         following = self._words[place] if place < len(self._words) else ""
+        if following == "d" and self._lasts():
+            return place + 1 - self._place
         if unit in UNITS or following in UNITS:
             self._strength = True
         elif numbers == 1 and self._doubtful(int(number), following):
             return 0
         return place - self._place
+
+    def _lasts(self) -> bool:
+        """Whether the number from here says for how long: "x 10 d"."""
+        return self._strength and self._place > 0 and self._words[self._place - 1] in {"x", "for"}
 
     def _doubtful(self, number: int, following: str) -> bool:
         """Whether a single number without a unit may be part of a name."""

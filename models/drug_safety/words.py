@@ -8,7 +8,19 @@ from collections.abc import Iterator
 from typing import Final
 
 LONGEST: Final = 300  # characters: a longer text is the name of no drug
-_LIGATURES: Final = str.maketrans({"œ": "oe", "Œ": "oe", "æ": "ae", "Æ": "ae", "ß": "ss"})
+_MARKS: Final = "\u00ae\u2122"  # of registered names and of trade marks
+_LIGATURES: Final = str.maketrans(
+    {
+        "œ": "oe",
+        "Œ": "oe",
+        "æ": "ae",
+        "Æ": "ae",
+        "ß": "ss",
+        "\u00b5": "u",
+        "\u03bc": "u",
+        **dict.fromkeys(_MARKS, " "),
+    }
+)
 _BETWEEN: Final = re.compile(r"[^a-z0-9]+")
 _JOINED: Final = (
     re.compile(r"\s*[/+;&,|]\s*|\s+(?:and|with|et|w)\s+", re.IGNORECASE),
@@ -45,6 +57,16 @@ def key(text: str) -> str:
     if "." in folded:
         folded = _DOTTED.sub(lambda found: found[0].replace(".", ""), folded)
     return _BETWEEN.sub(" ", folded).strip()
+
+
+def foreign(text: str) -> bool:
+    """Whether letters, digits or pictures of the text are lost in its key, as those of other scripts are."""
+    plain = unicodedata.normalize("NFKD", text)
+    return any(
+        not each.isascii() and (unicodedata.category(each)[0] in "LN" or unicodedata.category(each) == "So")
+        for each in plain
+        if each not in _MARKS and not key(each)
+    )
 
 
 def without_salts(name: str) -> Iterator[str]:

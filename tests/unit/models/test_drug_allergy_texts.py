@@ -35,6 +35,7 @@ def test_what_is_plainly_denied_is_no_allergy_and_is_told(recorded: str) -> None
         ("no allergy to aspirin and penicillin rash", ["ampicillin"]),
         ("no allergy to aspirin. Penicillin", ["ampicillin"]),
         ("no aspirin or penicillin", ["aspirin", "ampicillin"]),
+        ("No aspirin allergy, allergic to penicillin", ["ampicillin"]),
         ("pas d'allergie à l'aspirine, pénicilline", ["ampicillin"]),
         ("allergie à la pénicilline", ["ampicillin"]),
         ("青霉素不过敏\uff1f", ["ampicillin"]),
@@ -43,6 +44,19 @@ def test_what_is_plainly_denied_is_no_allergy_and_is_told(recorded: str) -> None
 )
 def test_what_stands_beside_a_denial_counts(recorded: str, drugs: list[str]) -> None:
     assert [drug for drug in drugs if against(recorded, drug) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("recorded", "denial"),
+    [
+        ("No penicillin allergy, allergic to sulfa", "No penicillin allergy"),
+        ("not allergic to penicillin, allergic to aspirin", "not allergic to penicillin"),
+        ("NKA, tolerates penicillin", "tolerates penicillin"),
+    ],
+)
+def test_a_denial_between_commas_is_of_what_it_names_alone(recorded: str, denial: str) -> None:
+    assert against(recorded, "ampicillin") is None
+    assert told(recorded) == [(denial, Reason.ALLERGY_DENIED)]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +84,8 @@ def test_common_chinese_texts_are_understood(recorded: str, drug: str) -> None:
         "否认药物过敏史",
         "否认食物、药物过敏史",
         "无已知药物过敏",
+        "药物过敏史\uff1a无",
+        "none known",
         "无",
         "Pas d'allergie connue",
         "no allergies",

@@ -50,6 +50,10 @@ def ingredients(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
+        ("augmentin 875 mg bid x 10 d", ["amoxicillin", "clavulanic acid"]), ("simvastatin 40 mg #30", ["simvastatin"]),
+        ("fentanyl 50 µg iv", ["fentanyl"]), ("Lipitor® 20 mg", ["atorvastatin"]), ("华法林片 3mg 口服", ["warfarin"]),
+        ("阿司匹林肠溶片100mg", ["aspirin"]), ("simvastatine 40 mg comprimé", ["simvastatin"]),
+        ("timolol 0.5% ou bid", ["timolol"]), ("nitroglycerin 0.4 mg sl prn chest pain", ["nitroglycerin"]),
         ("simvastatin 40mg", ["simvastatin"]), ("warfarin tab", ["warfarin"]), ("coumadin 5 mg po daily", ["warfarin"]),
         ("nitroglycerin patch", ["nitroglycerin"]), ("metoprolol succ er 50 mg tablet", ["metoprolol"]),
         ("insulin glargine 100 units/ml", ["insulin glargine"]), ("WARFARIN SODIUM 5 MG PO TABS", ["warfarin"]),
@@ -74,11 +78,12 @@ def test_an_order_means_the_ingredients_that_it_names(order: str, expected: list
 @pytest.mark.parametrize(
     "order",
     [
-        "no aspirin 81 mg", "hold warfarin 5 mg", "stop warfarin", "allergic to penicillin 500 mg",
-        "aspirin or clopidogrel 75 mg", "aspirin 81 mg/mystery 5 mg", "warfarin HCT 5 mg", "Motrin AC 200 mg",
-        "Nexium 20 mg D", "lisinopril PM 10 mg", "insulin syringe", "insulin pen needle", "insulin syringe 1 ml",
-        "simvastatn 40 mg", "40 mg tablet", "po daily", "5", "warfarin 3", "warfarin # 3", "Tylenol sinus 500 mg",
-        "non-aspirin 325 mg", "aspirin-free 500 mg tab", "povidone-iodine 131", "vancomycin consult",
+        "停用 warfarin 5 mg", "нет warfarin 5 mg", "停用华法林 5mg", "augmentin 10 d", "no aspirin 81 mg",
+        "hold warfarin 5 mg", "stop warfarin", "allergic to penicillin 500 mg", "aspirin or clopidogrel 75 mg",
+        "aspirin 81 mg/mystery 5 mg", "warfarin HCT 5 mg", "Motrin AC 200 mg", "Nexium 20 mg D", "lisinopril PM 10 mg",
+        "insulin syringe", "insulin pen needle", "insulin syringe 1 ml", "simvastatn 40 mg", "40 mg tablet", "po daily",
+        "5", "warfarin 3", "warfarin # 3", "Tylenol sinus 500 mg", "non-aspirin 325 mg", "aspirin-free 500 mg tab",
+        "povidone-iodine 131", "vancomycin consult",
     ],
 )  # fmt: skip
 def test_an_order_with_a_word_that_is_not_understood_means_nothing(order: str) -> None:
