@@ -108,10 +108,12 @@ class Ingredients:
 
     def cautions(self, name: str) -> dict[str, str]:
         """What is to be said of names in this one that are often misread, such as "MTX", by their keys."""
+        if name in self._exact:
+            return {name: self._cautions[name]} if name in self._cautions else {}
         if len(name) > LONGEST or not self.named(name):
             return {}
         listed = [name, *(part for some in parts(name) for part in some)]
-        if name not in self._exact and not self._plain(name) and (order := self._order(name)):
+        if not self._plain(name) and (order := self._order(name)):
             listed = list(order.names)
         plain = [each for some in map(key, listed) for each in (some, *without_salts(some))]
         return {each: self._cautions[each] for each in plain if each in self._cautions}
