@@ -30,6 +30,15 @@ def repeated_text(fields: tuple[str, ...], size_bytes: int = 1024**2) -> bytes:
     return parquet_of(pa.table({"note": words, **numbers}), compression="zstd", store_schema=False)
 
 
+def long_ids(fields: tuple[str, ...], rows: int = 16, size_bytes: int = 30 * 1024**2) -> bytes:
+    """Parquet whose every second id has 30 MB: one and a half megabytes as a file."""
+    ids = pa.DictionaryArray.from_arrays(
+        pa.array([row % 2 for row in range(rows)], pa.int32()), pa.array(["x" * size_bytes, "y"])
+    )
+    numbers = {name: pa.array([1.0] * rows) for name in fields}
+    return parquet_of(pa.table({"id": ids, **numbers}), compression="snappy")
+
+
 def many_rows(fields: tuple[str, ...]) -> bytes:
     """Parquet with 20 million equal rows."""
     ones = pa.chunked_array([pa.array([1.0] * 1_000_000)] * (MANY_ROWS // 1_000_000))

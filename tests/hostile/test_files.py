@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,18 @@ def test_a_text_that_is_in_every_row_is_refused_when_it_is_read(size_bytes: int)
         read_all(reader, plan, most_bytes)
     assert refused.value.problem is FileProblem.TOO_COSTLY
     assert not psutil.Process(reading.warm.pid).children()
+
+
+def test_an_id_of_megabytes_is_looked_at_in_time() -> None:
+    """Hashed with the others, sixteen bytes a step, it took a minute, and its worker's other batches waited."""
+    began = time.monotonic()
+    source, plan = planned(files.long_ids(FIELDS), BatchFormat.PARQUET, id_column="id")
+    reader = reading.reader_of(source.open(), plan.layout, pipeline())
+    with pytest.raises(FileRefused) as refused:
+        read_all(reader, plan, psutil.Process().memory_info().rss + 2 * MORE_MB * 2**20)
+    assert refused.value.problem is FileProblem.TOO_COSTLY
+    assert time.monotonic() - began < 20
+    assert plan.duplicates == 14
 
 
 def test_a_named_pipe_and_a_socket_below_a_root_are_refused_at_once(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 Each of its four lanes is multilinear: the sum of the text's 32-bit words and its length, each times a 64-bit word of the
 key, modulo 2**64; its upper half is kept. Two differing texts meet in a lane for one key in 2**32 whatever the texts are
 (Lemire and Kaser, "Strongly universal string hashing is fast", The Computer Journal 57, 2014), so in all four for one in
-2**128.
+2**128. All texts take each block together, so one long text would take as many steps by itself: texts of more than
+LONG_BYTES are hashed one by one, by BLAKE2b with the key (RFC 7693).
 """
 
-from hashlib import shake_256
+from hashlib import blake2b, shake_256
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ Words = NDArray[np.uint64]
 LANES: Final = 4
 WORDS: Final = 4  # of 32 bits, in a block
 BLOCK_BYTES: Final = 4 * WORDS
+LONG_BYTES: Final = 4096
 ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 HALF: Final = np.uint64(32)
 NO_BLOCK: Final = -1  # where the key's words for the length stand, and what each sum begins with
@@ -32,10 +34,22 @@ def hash_128(texts: pa.Array, key: bytes) -> tuple[Words, Words]:
     # A block may be read past the end of the last text: what lies there is masked.
     padded = np.concatenate([values[offsets[0] : offsets[-1]], np.zeros(BLOCK_BYTES, np.uint8)])
     starts, lengths = offsets[:-1] - offsets[0], np.diff(offsets)
+    is_long = lengths > LONG_BYTES
+    long = [
+        _long_hash(padded[starts[row] : starts[row] + lengths[row]], key) for row in np.flatnonzero(is_long)
+    ]
+    lengths[is_long] = 0
     of_length, first = _key_words(key, NO_BLOCK)[:2]
     sums = [lengths.astype(np.uint64) * of_length[lane] + first[lane] for lane in range(LANES)]
     _add_blocks(padded, starts, lengths, sums, key)
-    return _joined(sums[0], sums[1]), _joined(sums[2], sums[3])
+    found = _joined(sums[0], sums[1]), _joined(sums[2], sums[3])
+    for half, words in enumerate(found):
+        words[is_long] = [each[half] for each in long]
+    return found
+
+
+def _long_hash(text: NDArray[np.uint8], key: bytes) -> Words:
+    return np.frombuffer(blake2b(text.tobytes(), digest_size=16, key=key).digest(), "<u8")
 
 
 def _add_blocks(

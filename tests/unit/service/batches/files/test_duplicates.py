@@ -1,6 +1,6 @@
 """Repeated ids are found exactly, however they are spread, in bounded memory."""
 
-from hashlib import shake_256
+from hashlib import blake2b, shake_256
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batches.files.duplicates import DIGEST, DuplicateFinder, repeated_rows
-from service.batches.files.hashing import hash_128
+from service.batches.files.hashing import LONG_BYTES, hash_128
 
 MASK = 2**64 - 1
 KNOWN = st.sampled_from(["a", "b", "patient-000000001", "x" * 32])
@@ -45,6 +45,18 @@ def test_every_text_is_hashed_like_alone(ids: list[str | None], key: bytes, star
     first, second = hash_128(pa.array(ids, pa.string()).slice(start), key)
     expected = [multilinear((text or "").encode(), key) for text in ids[start:]]
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == expected
+
+
+def test_long_texts_are_hashed_by_themselves_and_leave_the_others_as_they_were() -> None:
+    key = b"k" * 32
+    texts = ["a" * LONG_BYTES, "b" * (LONG_BYTES + 1), "c", "b" * (LONG_BYTES + 1), "b" * LONG_BYTES + "c"]
+    first, second = hash_128(pa.array(["x", *texts]).slice(1), key)
+    found = list(zip(first.tolist(), second.tolist(), strict=True))
+    assert [found[0], found[2]] == [multilinear(texts[row].encode(), key) for row in (0, 2)]
+    assert found[1] == found[3]
+    assert len(set(found)) == 4
+    content = blake2b(texts[4].encode(), digest_size=16, key=key).digest()
+    assert found[4] == (int.from_bytes(content[:8], "little"), int.from_bytes(content[8:], "little"))
 
 
 def test_texts_that_differ_in_zeros_at_their_end_have_hashes_of_their_own() -> None:
