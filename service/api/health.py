@@ -1,5 +1,6 @@
 """/healthz, /readyz and /metrics: for probes and scrapers, without a key and without anything confidential."""
 
+from functools import partial
 from typing import Any, Literal
 
 from flask import Blueprint, Response
@@ -10,6 +11,7 @@ from service import backlog, probes
 from service.api.http import parameters
 from service.api.http.answers import answer
 from service.api.http.operations import operation
+from service.api.http.remembered import REMEMBERED_S, Remembered
 from service.api.http.requests import query_as
 from service.api.http.schemas import Wire
 from service.api.services import Services
@@ -26,6 +28,7 @@ READY: dict[str, Any] = {
     "consumption": "ok",
     "scheduler": "ok",
 }
+PAUSES = 10  # jobs that wait are counted for a tenth of the time at most
 METRICS = 'medqueue_jobs{model="breast-cancer-wisconsin",version="1.0.0",state="queued"} 12.0'
 
 
@@ -80,6 +83,11 @@ class ReadinessQuery(BaseModel):
 def blueprint(services: Services) -> Blueprint:
     """The routes of probes and metrics."""
     routes = Blueprint("health", __name__)
+    for_s = min(REMEMBERED_S, services.settings.cache_s)
+    readiness = Remembered(
+        partial(probes.readiness, services.database, services.settings.redis_url, services.gate), for_s=for_s
+    )
+    measured = Remembered(partial(_metrics, services), for_s=for_s, pauses=PAUSES if for_s else 0)
 
     @routes.get("/healthz")
     @operation("Whether the process answers", example=LIVE, scope=None, answers={200: Liveness})
@@ -97,7 +105,7 @@ def blueprint(services: Services) -> Blueprint:
     )
     def readyz() -> Response:
         query = query_as(ReadinessQuery)
-        found = probes.readiness(services.database, services.settings.redis_url, services.gate)
+        found = readiness()
         ready = (
             found.ready
             and not (query.consumption and found.consumption == "stalled")
@@ -118,11 +126,14 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/metrics")
     @operation("Prometheus metrics", example=METRICS, scope=None, answers={200: "text/plain"})
     def metrics() -> Response:
-        queue = probes.queue_metrics(services.database, services.catalog)
-        waits = backlog.exposition(services.database, services.settings.redis_url)
-        return Response(exposition() + queue + waits, content_type=CONTENT_TYPE_LATEST)
+        return Response(measured(), content_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+def _metrics(services: Services) -> bytes:
+    queue = probes.queue_metrics(services.database, services.catalog)
+    return exposition() + queue + backlog.exposition(services.database, services.settings.redis_url)
 
 
 def _shown(fault: Fault) -> dict[str, str]:

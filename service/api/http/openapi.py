@@ -10,14 +10,15 @@ from flask import Blueprint, Flask, Response, current_app
 from flask_swagger_ui import get_swaggerui_blueprint
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from pydantic_core import to_json
 from werkzeug.routing import Rule
 
-from service.api.http.answers import answer
 from service.api.http.operations import Operation, operation, operation_of
 from service.api.http.problems import PROBLEM_TYPE, TRY_AGAIN
 from service.api.http.schemas import Problem
 
 JSON = "application/json"
+EXTENSION = "medqueue-openapi"  # the document, made when it is first asked for
 REFERENCE = "#/components/schemas/{model}"
 PATH_VARIABLE = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
 # By the converter of the route: `name` of an artifact is a string, a model without a converter is a reference.
@@ -60,7 +61,10 @@ def blueprint() -> Blueprint:
     @routes.get("/openapi.json")
     @operation("This document", example={"openapi": "3.1.0"}, scope=None, answers={200: JSON})
     def openapi() -> Response:
-        return answer(document(current_app))
+        made = current_app.extensions.get(EXTENSION)
+        if made is None:
+            made = current_app.extensions[EXTENSION] = to_json(document(current_app))
+        return Response(made, mimetype=JSON)
 
     return routes
 
