@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -52,12 +53,13 @@ class Evaluation:
 
     `curves` has `pairs`, truths and answers that are numbers, `table`, a Classified, or `boxes`, recall and precision by the
     name of a class; of several tasks, by task. `measures` are the figures of any rows of `answered`, by the name of the figure.
+    `estimate` makes the figures, whose intervals take most of the time: whoever compares models by `measures` reads none.
     """
 
     task: str
     counts: Mapping[str, int]
     problems: Mapping[str, int]
-    figures: Sequence[Figure]
+    estimate: Callable[[], Sequence[Figure]]
     curves: Mapping[str, Any] = field(default_factory=dict)
     mistakes: Sequence[Mapping[str, Any]] = ()
     pictures: Sequence[Mistake] = ()
@@ -66,6 +68,16 @@ class Evaluation:
     unscored: Sequence[Unscored] = ()
     measures: Mapping[str, Callable[[Ints], float]] = field(default_factory=dict)  # of rows of `answered`
     answered: Sequence[Scored] = ()
+
+    @cached_property
+    def figures(self) -> Sequence[Figure]:
+        """The figures with their intervals."""
+        return self.estimate()
+
+    def defined(self) -> set[str]:
+        """The names of measures that are defined for all rows."""
+        rows = np.arange(len(self.answered))
+        return {name for name, measure in self.measures.items() if value_of(measure, rows) is not None}
 
 
 @dataclass(frozen=True)
@@ -111,18 +123,24 @@ def groups(answered: Sequence[Scored]) -> Iterator[tuple[str, Ints]]:
                 yield f"{name} {value}", rows
 
 
-def figure(
-    group: str, name: str, measure: Callable[[Ints], float], rows: Ints, counted: Flags | None = None
-) -> Figure | None:
-    """A figure of some rows. `measure` takes the rows drawn. None if it is undefined, such as the AUC of one class.
-
-    `counted` says which rows it is of, where `measure` leaves out others.
-    """
+def value_of(measure: Callable[[Ints], float], rows: Ints) -> float | None:
+    """A figure of some rows, None if it is undefined, such as the AUC of one class."""
     try:
         value = measure(rows)
     except ValueError:
         return None
-    if np.isnan(value):
+    return None if np.isnan(value) else value
+
+
+def figure(
+    group: str, name: str, measure: Callable[[Ints], float], rows: Ints, counted: Flags | None = None
+) -> Figure | None:
+    """A figure of some rows with its interval. `measure` takes the rows drawn. None if it is undefined.
+
+    `counted` says which rows it is of, where `measure` leaves out others.
+    """
+    value = value_of(measure, rows)
+    if value is None:
         return None
     low, high = interval(lambda drawn: measure(rows[drawn]), len(rows), seed=SEED)
     return Figure(group, name, value, low, high, len(rows) if counted is None else int(counted[rows].sum()))
@@ -159,7 +177,7 @@ def evaluation(
     **more: Any,
 ) -> Evaluation:
     """The evaluation of `answered`, a part of the cases, by `measures`. `counted` by figure: see figure."""
-    figures = figures_of(answered, measures, counted)
+    estimate = partial(figures_of, answered, measures, counted)
     return Evaluation(
-        task, counts(scored), problems(scored), figures, measures=measures, answered=answered, **more
+        task, counts(scored), problems(scored), estimate, measures=measures, answered=answered, **more
     )

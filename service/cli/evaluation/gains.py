@@ -11,7 +11,7 @@ import numpy as np
 from models.bundle import BundleRefused, Fault
 from models.training.figures import middle_95, operating_point, resamples
 from service.cli.evaluation.comparison import evaluated
-from service.cli.evaluation.figures import EVERYBODY, SEED, Evaluation, Floats, Ints
+from service.cli.evaluation.figures import SEED, Evaluation, Floats, Ints
 from service.cli.evaluation.losses import ANSWERED, LESS_IS_BETTER, key_of, scored_here
 
 if TYPE_CHECKING:
@@ -86,11 +86,8 @@ def compared(
         raise BundleRefused(Fault("metrics", "refit_loses", reason))
     groups = {case.place: case.group for case in cases}
     drawn = _drawn([groups[place] for place in places])
-    defined = [
-        {each.name for each in found.figures if each.group == EVERYBODY} & found.measures.keys()
-        for found in (old, new)
-    ]
-    names = [name for name in old.measures if name in defined[0] & defined[1]]
+    defined = old.defined() & new.defined()
+    names = [name for name in old.measures if name in defined]
     gains = [_gain(name, old.measures[name], new.measures[name], drawn) for name in names]
     costs, coverage = _costs(new, refit), _coverage(gains, refit)
     stated = {name: each for name, each in (("threshold", costs), ("interval", coverage)) if each}

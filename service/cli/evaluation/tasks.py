@@ -75,7 +75,7 @@ def tasks(scored: Sequence[Scored], values: Mapping[str, str]) -> Evaluation:
         "tasks",
         counts(scored),
         problems(scored),
-        figures,
+        lambda: figures,
         curves={name: task.curves for name, task in by_name.items()},
         mistakes=mistakes,
         tasks={name: task.counts for name, task in by_name.items()},
