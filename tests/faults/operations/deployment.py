@@ -27,6 +27,7 @@ from tests.faults.arena import Arena
 VOLUME_MB = 256
 PROCESSES = ("worker-1", "scheduler", "api")
 COMES_BACK_WITHIN_S = 90.0
+STARTED_AGAIN_AFTER_S = 1.0
 
 
 @contextlib.contextmanager
@@ -46,6 +47,7 @@ def another_worker(arena: Arena, **variables: str) -> Iterator[None]:
                 while worker.poll() is None and not closing.wait(0.1):
                     pass
                 worker.kill()
+            closing.wait(STARTED_AGAIN_AFTER_S)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
