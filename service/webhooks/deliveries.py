@@ -53,23 +53,34 @@ SECRETS = """ARRAY(SELECT secret.id || ':' || encode(secret.secret, 'hex') FROM 
     WHERE secret.tenant_id = claimed.tenant_id AND secret.endpoint_id {owner}
         AND (secret.expires_at IS NULL OR secret.expires_at > now()) ORDER BY secret.created_at DESC)"""
 
+# A tenant may hold three times as many places as stay free (see service.shares), so that its slow receivers leave some to
+# others, and tenants with due deliveries take turns.
 CLAIM = f"""
 WITH RECURSIVE {WAITING}, busy AS (SELECT * FROM unnest(%(busy)b::uuid[], %(busy_counts)s::int[]) AS busy (endpoint_id, count)
+), held AS MATERIALIZED (
+    SELECT endpoint.tenant_id, sum(busy.count)::int AS count FROM busy JOIN webhook_endpoint AS endpoint
+    ON endpoint.id = busy.endpoint_id AND endpoint.id = ANY (ARRAY(SELECT endpoint_id FROM busy)) GROUP BY 1
 ), room AS MATERIALIZED (
-    SELECT endpoint.id, greatest(0, CASE WHEN endpoint.failures >= {BREAKER_FAILURES} THEN 1
+    SELECT endpoint.id, endpoint.tenant_id, greatest(0, CASE WHEN endpoint.failures >= {BREAKER_FAILURES} THEN 1
             WHEN endpoint.failures > 0 THEN least({SUSPECT_PLACES}, %(per_endpoint)s) ELSE %(per_endpoint)s END
             - coalesce(busy.count, 0)) AS places
     FROM webhook_endpoint AS endpoint LEFT JOIN busy ON busy.endpoint_id = endpoint.id
     WHERE endpoint.id = ANY (ARRAY(SELECT endpoint_id FROM waiting)) AND endpoint.state = 'enabled'
         AND (endpoint.closed_until IS NULL OR endpoint.closed_until <= now())
 ), due AS MATERIALIZED (
-    SELECT first.id FROM room CROSS JOIN LATERAL (
+    SELECT first.id, first.available_at, room.tenant_id FROM room CROSS JOIN LATERAL (
         SELECT delivery.id, delivery.available_at FROM webhook_delivery AS delivery
         WHERE delivery.endpoint_id = room.id AND delivery.state = 'queued' AND delivery.available_at <= now()
         ORDER BY delivery.available_at LIMIT room.places FOR UPDATE SKIP LOCKED
-    ) AS first ORDER BY first.available_at LIMIT %(limit)s
+    ) AS first
+), turns AS (
+    SELECT due.id, due.available_at, row_number() OVER (PARTITION BY due.tenant_id ORDER BY due.available_at) AS turn,
+           CASE WHEN held.count IS NULL THEN greatest(1, 3 * %(free)s / 4) ELSE (3 * %(free)s - held.count) / 4 END AS most
+    FROM due LEFT JOIN held ON held.tenant_id = due.tenant_id
+), chosen AS (
+    SELECT id FROM turns WHERE turn <= most ORDER BY turn, available_at LIMIT %(limit)s
 ), claimed AS (
-    UPDATE webhook_delivery SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM due))
+    UPDATE webhook_delivery SET {leases.claim_clause(TABLE)} WHERE id = ANY (ARRAY(SELECT id FROM chosen))
     RETURNING id, fence, tries, tenant_id, endpoint_id, event_id, job_id, batch_id
 )
 SELECT claimed.id AS delivery_id, claimed.fence, claimed.tries, claimed.tenant_id, claimed.endpoint_id,
@@ -240,12 +251,13 @@ def claim(
     work: UnitOfWork,
     *,
     limit: int,
+    free: int,
     busy: Mapping[UUID, int],
     per_endpoint: int,
     owner: str,
     lease_s: float,
 ) -> list[ClaimedDelivery]:
-    """Claim up to `limit` due deliveries, the longest due first.
+    """Claim up to `limit` due deliveries, the longest due of each tenant in turns; `free` are this claimant's free places.
 
     Each endpoint gets up to `per_endpoint` at a time, less what this claimant has `busy` for it: one at a time while it
     is failing, and none while it is paused.
@@ -257,6 +269,7 @@ def claim(
             "busy_counts": list(busy.values()),
             "per_endpoint": per_endpoint,
             "limit": limit,
+            "free": free,
             "owner": owner,
             "lease_s": lease_s,
         },

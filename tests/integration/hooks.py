@@ -117,6 +117,7 @@ class Hooks:
         self,
         limit: int = 100,
         *,
+        free: int = 10_000,
         per_endpoint: int = 100,
         busy: dict[UUID, int] | None = None,
         lease_s: float = 30.0,
@@ -124,7 +125,13 @@ class Hooks:
         """A claim by a dispatcher."""
         with self.database.statement() as work:
             return deliveries.claim(
-                work, limit=limit, busy=busy or {}, per_endpoint=per_endpoint, owner="d1", lease_s=lease_s
+                work,
+                limit=limit,
+                free=free,
+                busy=busy or {},
+                per_endpoint=per_endpoint,
+                owner="d1",
+                lease_s=lease_s,
             )
 
     def record(self, *tried: Tried, chance: float = 0.5) -> set[UUID]:

@@ -208,7 +208,9 @@ def test_what_was_in_hand_of_a_killed_dispatcher_is_sent_again_under_the_same_id
     desk.endpoint()
     desk.canceled(3)
     with desk.database.statement() as work:
-        lost = deliveries.claim(work, limit=10, busy={}, per_endpoint=10, owner="killed", lease_s=0.2)
+        lost = deliveries.claim(
+            work, limit=10, free=10, busy={}, per_endpoint=10, owner="killed", lease_s=0.2
+        )
     assert len(lost) == 3
     dispatcher = desk.dispatcher()
     dispatcher.start()

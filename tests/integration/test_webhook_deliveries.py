@@ -109,6 +109,28 @@ def test_one_endpoint_does_not_take_the_places_of_another(hooks: Hooks) -> None:
     assert by_endpoint(claimed) == {slow: 4, quick: 4}
 
 
+def test_a_tenant_with_many_slow_receivers_leaves_places_to_others(hooks: Hooks) -> None:
+    other = hooks.of_other_tenant()
+    slow = [hooks.endpoint("job.canceled") for _ in range(4)]
+    plan(hooks, 30)
+    plan_of_other = other.endpoint("job.canceled")
+    plan(other, 30)
+    assert len(hooks.claim(64, free=64, per_endpoint=16)) == 64
+    busy = dict.fromkeys(slow, 12)
+    hooks.rows("UPDATE webhook_delivery SET state = 'queued', lease_expires_at = NULL, lease_owner = NULL")
+    claimed = by_endpoint(hooks.claim(64, free=16, per_endpoint=100, busy=busy))
+    assert claimed == {plan_of_other: 12}
+    assert by_endpoint(hooks.claim(64, free=1, per_endpoint=100, busy=busy)) == {plan_of_other: 1}
+
+
+def test_tenants_with_due_deliveries_take_turns(hooks: Hooks) -> None:
+    other = hooks.of_other_tenant()
+    first, second = hooks.endpoint("job.canceled"), other.endpoint("job.canceled")
+    plan(hooks, 30)
+    plan(other, 3)
+    assert by_endpoint(hooks.claim(8)) == {first: 5, second: 3}
+
+
 def test_an_endpoint_that_has_just_failed_gets_few_places(hooks: Hooks) -> None:
     endpoint_id = hooks.endpoint()
     plan(hooks, 10)

@@ -106,7 +106,9 @@ def test_ending_jobs_reads_the_endpoints_of_their_tenant_only(crowd: Crowd) -> N
 def test_a_claim_reads_what_it_claims(crowd: Crowd) -> None:
     def claim() -> None:
         with crowd.database.statement() as work:
-            claimed = deliveries.claim(work, limit=BATCH, busy={}, per_endpoint=16, owner="w1", lease_s=30.0)
+            claimed = deliveries.claim(
+                work, limit=BATCH, free=256, busy={}, per_endpoint=16, owner="w1", lease_s=30.0
+            )
         assert len(claimed) >= 16
 
     read = cost(crowd, claim)

@@ -1,8 +1,9 @@
 """Sends webhook deliveries: claims what is due, makes many tries concurrently, records their outcomes.
 
 One thread with an event loop of its own; a pump claims and records in turn, so that both come in batches that grow
-under load. A receiver that is slow or dead holds only its own few places. Leases are renewed while their
-tries are in hand; after a kill they lapse, and the event is sent again under the same id.
+under load. A receiver that is slow or dead holds only its own few places, and those of a tenant together leave some to
+others. Leases are renewed while their tries are in hand; after a kill they lapse, and the event is sent again under the
+same id.
 """
 
 import asyncio
@@ -169,12 +170,13 @@ class Dispatcher:
 
     async def _claim(self) -> None:
         """Claim as many as there are places for; when there may be more, the next record leads here again."""
-        places = min(CLAIMED_AT_ONCE, self._limits.in_flight - len(self._in_hand))
+        free = self._limits.in_flight - len(self._in_hand)
+        places = min(CLAIMED_AT_ONCE, free)
         if places <= 0 or not self._gate.open:
             return
         busy = dict(self._busy)
         self._due = False  # before the claim: what becomes due beside it may not be among what it finds
-        claimed = await self._in_thread(lambda: self._claimed(places, busy))
+        claimed = await self._in_thread(lambda: self._claimed(places, free, busy))
         failpoints.reach(Point.DELIVER_CLAIM_AFTER)
         self._due = self._due or bool(claimed)
         for delivery in claimed:
@@ -186,11 +188,12 @@ class Dispatcher:
         if len(claimed) == places:
             self._signal.set()
 
-    def _claimed(self, places: int, busy: dict[UUID, int]) -> list[ClaimedDelivery]:
+    def _claimed(self, places: int, free: int, busy: dict[UUID, int]) -> list[ClaimedDelivery]:
         with self._database.statement() as work:
             claimed = deliveries.claim(
                 work,
                 limit=places,
+                free=free,
                 busy=busy,
                 per_endpoint=self._limits.per_endpoint,
                 owner=self._owner,
