@@ -24,7 +24,7 @@ KEPT: Final = 8
 KEPT_S: Final = 30.0
 # A child that has read so many files, or has filled so much of the shared memory, is replaced.
 FILES: Final = 1000
-FILLED_BYTES: Final = 16 * 1024**2
+FILLED_BYTES: Final = 4 * 1024**2
 
 CPU_CLOCK: Final = 2  # of the process whose id the other bits are, as clock_getcpuclockid of Linux has it
 S_PER_PIXEL: Final = 1e-6  # twenty times what the slowest honest kind of file takes

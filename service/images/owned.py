@@ -6,21 +6,24 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from models.pipelines import FieldFault
     from models.pipelines.image_reading import Header
 
 
 class OwnedFile(bytes):
     """The bytes of a file. `owner` is whose it is, such as a tenant's id.
 
-    `pixels` is how many it has said that it has, and `header` all that a child has found in it, once it was asked.
+    `pixels` is how many it has said that it has, and `header` all that a child has found in it, once it was asked; `refused` is
+    set if it ended its child.
     """
 
     owner: Hashable
     pixels: int | None
     header: Header | None
+    refused: FieldFault | None
 
     def __new__(cls, content: bytes | bytearray | memoryview, owner: Hashable) -> Self:
         """A file of `owner`."""
         file = super().__new__(cls, content)
-        file.owner, file.pixels, file.header = owner, None, None
+        file.owner, file.pixels, file.header, file.refused = owner, None, None, None
         return file

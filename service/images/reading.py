@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from models.pipelines.image_intake import ImageIntake
 
-# Beside what large images take (children.S_PER_PIXEL). Whose child was late has less time for the next files, so that a
-# micro-batch of such files does not take as long as all of them may.
+# Beside what large images take (children.S_PER_PIXEL). Whose child was late has half the time for the next file, and so on, so
+# that a micro-batch of such files does not take as long as all of them may.
 FILE_S: Final = 5.0
-SHORT_S: Final = 1.0
+SHORT_S: Final = 0.2
 LATELY_S: Final = 10.0
 OWNERS: Final = 1000
 DETAIL_CHARS: Final = 1000
@@ -100,7 +100,7 @@ class ReadApart:
     ) -> None:
         self.children = children or ImageChildren()
         self._file_s, self._short_s = file_s, short_s
-        self._late = OrderedDict[Hashable, float]()
+        self._late = OrderedDict[Hashable, tuple[int, float]]()  # how often, and when at last
 
     def header(self, content: bytes) -> ImageHeader:
         """See ImageReader. Raises ServerBusy."""
@@ -173,35 +173,42 @@ class ReadApart:
     def _answered(
         self, content: bytes, intake: ImageIntake | None, *, wanted: bool
     ) -> tuple[ImageChild, Header]:
-        owner = content.owner if isinstance(content, OwnedFile) else None
-        known = content.pixels if isinstance(content, OwnedFile) else None
+        file = content if isinstance(content, OwnedFile) else OwnedFile(content, None)
+        if file.refused is not None:
+            raise InputRejected(file.refused)
         most_pixels = 0 if intake is None else intake.most_pixels
-        room = Room(most_pixels, len(content))
-        asked: dict[str, Any] = {wire.MEMORY: wire.memory_bytes(most_pixels, len(content))}
+        room = Room(most_pixels, len(file))
+        asked: dict[str, Any] = {wire.MEMORY: wire.memory_bytes(most_pixels, len(file))}
         if intake is not None:
             asked |= {wire.INTAKE: intake.told, wire.WANTED: wanted}
-        if known is not None:
-            most_pixels = min(most_pixels, known)
+        if file.pixels is not None:
+            most_pixels = min(most_pixels, file.pixels)
         for fresh in (False, True):
-            child = self._taken(owner, room, fresh=fresh)
+            child = self._taken(file.owner, room, fresh=fresh)
             try:
                 with _counted(child):
-                    answer = child.ask(content, asked, within_s=self._limit_s(owner), most_pixels=most_pixels)
+                    answer = child.ask(
+                        file, asked, within_s=self._limit_s(file.owner), most_pixels=most_pixels
+                    )
             except MessageLate:
                 child.lost(late=True)
-                self._was_late(owner)
-                raise InputRejected(TOO_COSTLY) from None
+                self._was_late(file.owner)
+                file.refused = TOO_COSTLY
+                break
             except MessageInvalid:
                 child.lost(late=True)
-                raise InputRejected(UNUSABLE) from None
+                file.refused = UNUSABLE
+                break
             except ChannelClosed:
-                too_costly = child.lost().too_costly
+                broke_off = TOO_COSTLY if child.lost().too_costly else CRASHED
             except BaseException:
                 child.end()
                 raise
             else:
                 return child, answer
-        raise InputRejected(TOO_COSTLY if too_costly else CRASHED)
+        else:
+            file.refused = broke_off
+        raise InputRejected(file.refused)
 
     def _taken(self, owner: Hashable, room: Room, *, fresh: bool) -> ImageChild:
         """A child. Raises ServerBusy if the system starts none for a while."""
@@ -216,11 +223,19 @@ class ReadApart:
         raise AssertionError
 
     def _limit_s(self, owner: Hashable) -> float:
-        late_at = self._late.get(owner)
-        return self._file_s if late_at is None or time.monotonic() - late_at > LATELY_S else self._short_s
+        times, latest = self._late.get(owner, (0, 0.0))
+        return (
+            max(self._short_s, self._file_s / 2**times)
+            if time.monotonic() - latest < LATELY_S
+            else self._file_s
+        )
 
     def _was_late(self, owner: Hashable) -> None:
-        self._late[owner] = time.monotonic()
+        if owner is None:  # anybody: the next one is another
+            return
+        times, latest = self._late.get(owner, (0, 0.0))
+        times = times if time.monotonic() - latest < LATELY_S else 0
+        self._late[owner] = (times + 1, time.monotonic())
         while len(self._late) > OWNERS:
             self._late.popitem(last=False)
 

@@ -131,7 +131,10 @@ class InputReader:
 
     def _payload(self, job: ClaimedJob, id_text: str, *, is_file: bool) -> bytes:
         content = self._content(job, id_text)
-        return OwnedFile(content, job.tenant_id) if is_file else content
+        if not is_file:
+            return content
+        self._heartbeat.step(READ_STEP_S)  # its header is read by a child, which may hang
+        return OwnedFile(content, job.tenant_id)
 
     def _content(self, job: ClaimedJob, id_text: str) -> bytes:
         if job.payload is None:
