@@ -157,12 +157,16 @@ class ImageChildren:
         for each in gone:
             each.end()
 
-    def close(self) -> None:
-        """End all of them."""
+    def end_kept(self) -> None:
+        """End those that are kept."""
         with self._lock:
             gone, self._kept = self._kept, []
         for each in gone:
             each.end()
+
+    def close(self) -> None:
+        """End those that are kept, and the warm process."""
+        self.end_kept()
         self.warm.close()
 
     def _watch(self) -> None:

@@ -37,19 +37,31 @@ TURNED = jpeg(
 MORE_MB = 150
 
 
-@pytest.fixture
-def apart() -> Iterator[ReadApart]:
-    reader = ReadApart()
-    yield reader
-    reader.close()
+@pytest.fixture(scope="module")
+def honest_children() -> Iterator[ImageChildren]:
+    made = ImageChildren()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def hostile_children() -> Iterator[ImageChildren]:
+    made = ImageChildren("tests.hostile.taken_over")
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def attacked() -> Iterator[ReadApart]:
+def apart(honest_children: ImageChildren) -> Iterator[ReadApart]:
+    yield ReadApart(honest_children)
+    honest_children.end_kept()
+
+
+@pytest.fixture
+def attacked(hostile_children: ImageChildren) -> Iterator[ReadApart]:
     """A reader whose children do what a file says."""
-    reader = ReadApart(ImageChildren("tests.hostile.taken_over"), file_s=1.0, short_s=0.2)
-    yield reader
-    reader.close()
+    yield ReadApart(hostile_children, file_s=1.0, short_s=0.2)
+    hostile_children.end_kept()
 
 
 def doing(act: str, more: Any = None, owner: str = "attacker") -> OwnedFile:
@@ -120,14 +132,14 @@ def test_files_of_one_owner_share_a_child_and_no_others(apart: ReadApart) -> Non
     assert len(children(apart)) == 2
 
 
-def test_idle_children_are_few_and_end_after_a_while(
-    apart: ReadApart, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_children_are_few_and_end_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "KEPT_S", 0.5)
+    reader = ReadApart()
     for number in range(kept.KEPT + 3):
-        apart.check(OwnedFile(SMALL, number), GREY)
-    assert len(children(apart)) == kept.KEPT
-    eventually(lambda: not children(apart), within_s=10)
+        reader.check(OwnedFile(SMALL, number), GREY)
+    assert len(children(reader)) == kept.KEPT
+    eventually(lambda: not children(reader), within_s=10)
+    reader.close()
 
 
 def test_a_child_is_replaced_once_it_has_read_many_files_or_a_large_one(
@@ -143,17 +155,17 @@ def test_a_child_is_replaced_once_it_has_read_many_files_or_a_large_one(
     assert not children(apart)
 
 
-def test_texts_that_unpack_to_gigabytes_are_refused_in_time() -> None:
+def test_texts_that_unpack_to_gigabytes_are_refused_in_time(honest_children: ImageChildren) -> None:
     """Eight megabytes that are inflated to eight gigabytes."""
     packed = b"Comment\0\0" + zlib.compress(bytes(16 * 2**20 - 1), 9)
-    bomb, reader = inserted(SMALL, 33, chunk(b"zTXt", packed) * 500), ReadApart(file_s=0.5)
+    bomb, reader = inserted(SMALL, 33, chunk(b"zTXt", packed) * 500), ReadApart(honest_children, file_s=0.5)
     before, began = psutil.Process().memory_info().rss, time.monotonic()
     assert code(reader, OwnedFile(bomb, "a")) == FieldCode.INPUT_TOO_COSTLY
     assert time.monotonic() - began < 5
     assert not children(reader)
     reader.check(OwnedFile(SMALL, "a"), GREY)
     assert psutil.Process().memory_info().rss < before + MORE_MB * 2**20
-    reader.close()
+    honest_children.end_kept()
 
 
 def test_what_fills_the_memory_is_refused_and_its_child_goes_on(attacked: ReadApart) -> None:
