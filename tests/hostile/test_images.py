@@ -18,15 +18,20 @@ from models.field_codes import FieldCode
 from models.pipelines import InputRejected
 from models.pipelines.image_header import JPEG
 from models.pipelines.image_intake import ImageFileParameters, ImageIntake
-from models.pipelines.image_reading import NO_IMAGE, ReadHere
+from models.pipelines.image_reading import NO_IMAGE, ReadHere, read_by
+from service.batches.files.apart import reading
+from service.batches.files.checking import checked
+from service.batches.files.layouts import BatchFormat
 from service.images import children as kept
 from service.images.children import ImageChildren
 from service.images.owned import OwnedFile
 from service.images.reading import ReadApart, worked_s
 from tests.acceptance.stack import eventually
 from tests.hostile.taken_over import DO
+from tests.hostile.test_files import planned
 from tests.unit.models.example_images import chunk, gradient, inserted, jpeg, noise, png
 from tests.unit.models.test_dicom_file import WHOLE as DICOM
+from tests.unit.service.batches.files.example_batches import image, images, zip_file
 
 GREY = ImageIntake(ImageFileParameters.model_validate({"formats": ["PNG", "JPEG", "DICOM"]}), 4)
 COLOUR = ImageIntake(ImageFileParameters.model_validate({"channels": 3, "max_pixels": 3_000_000}), 4)
@@ -272,6 +277,35 @@ def test_a_child_that_was_ended_from_outside_is_replaced(attacked: ReadApart) ->
 def test_a_child_cannot_shorten_the_memory_that_it_shares(attacked: ReadApart) -> None:
     """Whoever read beyond the new end would be ended by SIGBUS."""
     assert code(attacked, doing("shorten")) == "refused"
+
+
+def test_a_file_of_a_batch_that_ends_its_child_is_an_error_of_its_row(attacked: ReadApart) -> None:
+    hostile = doing("die", signal.SIGSEGV)
+    members = [("0.png", image(0)), ("1.jpg", hostile), ("2.png", image(2)), ("3.png", image(3)[:40])]
+    model = images()["model"]
+    source, plan = planned(zip_file(members), BatchFormat.ZIP, **images())
+    reader = reading.reader_of(source.open(), plan.layout, model)
+    (block,) = reader.read(plan.chunks[0])
+    reader.close()
+    read_by(attacked)
+    try:
+        found = checked(model, block, plan.chunks[0], None, lambda: None)
+    finally:
+        read_by(ReadHere())
+    assert found.faults.rows.tolist() == [1, 3]
+    assert [found.faults.kinds[kind].code for kind in found.faults.faults] == [
+        "damaged_image",
+        "truncated_image",
+    ]
+    expected = model.finish_files(
+        {
+            "image": np.stack([model.preprocess_file(image(number))["image"] for number in (0, 2)]).astype(
+                np.float32
+            )
+        }
+    )
+    assert found.feeds["image"][[0, 2]].tolist() == expected["image"].tolist()
+    assert len(children(attacked)) == 1  # the file's: its members are of one owner
 
 
 def test_children_are_limited_and_as_nice_as_who_waits_for_them(apart: ReadApart) -> None:
