@@ -77,7 +77,8 @@ class Running:
 
     def __init__(self, session: pytest.Session, work: Work, number: int) -> None:
         self.connection, theirs = FORKING.Pipe(duplex=False)
-        self.process: BaseProcess = FORKING.Process(target=_run_groups, args=(session, work, theirs, number))
+        ends = self.connection, theirs
+        self.process: BaseProcess = FORKING.Process(target=_run_groups, args=(session, work, ends, number))
         self.process.start()
         theirs.close()
         self.taken: list[int] = []
@@ -107,6 +108,7 @@ def _run(session: pytest.Session, count: int) -> None:
     finally:
         work.stop()
         for each in running:
+            each.connection.close()  # none waits until what it says is read
             each.process.join()
     for each in running:
         _report_lost(session, each, unreported)
@@ -138,8 +140,12 @@ def _report_lost(session: pytest.Session, ended: Running, unreported: set[str]) 
         raise session.Interrupted(f"{ended.process.name} ended with {ended.process.exitcode}")
 
 
-def _run_groups(session: pytest.Session, work: Work, connection: Connection, number: int) -> None:
+def _run_groups(
+    session: pytest.Session, work: Work, ends: tuple[Connection, Connection], number: int
+) -> None:
     """Run groups of tests, in a process of its own; tell which, and report each test."""
+    reading, connection = ends
+    reading.close()  # or nobody would tell that the other process has closed its copy
     reports: list[pytest.TestReport] = []
     _set_apart(session.config, number)
     session.config.pluginmanager.register(Reporter(reports))
@@ -151,8 +157,8 @@ def _run_groups(session: pytest.Session, work: Work, connection: Connection, num
             reports.clear()
             if session.shouldfail or session.shouldstop or work.stopped.is_set():
                 break
-    except KeyboardInterrupt:
-        pass  # the process that collected the tests says so
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass  # the process that collected the tests has ended, or says so
     finally:
         session._setupstate.teardown_exact(None)
         session.config._ensure_unconfigure()

@@ -51,6 +51,16 @@ def test_before(): pass
 def test_that_ends_its_process(): os._exit(3)
 def test_behind(): pass
 """
+LONG = """
+import time
+
+def test_first():
+    time.sleep(1)
+    print("more than a pipe holds" * 10_000)
+    assert False
+
+def test_second(): pass
+"""
 
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -91,9 +101,7 @@ def test_the_test_in_which_a_process_died_is_named_and_all_others_are_accounted_
 
 def test_no_process_goes_on_after_as_many_failures_as_are_allowed(tmp_path: Path) -> None:
     (tmp_path / "test_bad.py").write_text(BAD)
-    (tmp_path / "test_long.py").write_text(
-        "import time\ndef test_first(): time.sleep(1)\ndef test_second(): pass\n"
-    )
+    (tmp_path / "test_long.py").write_text(LONG)
     done = run(tmp_path, "--processes", "2", "--maxfail", "1")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "stopping after 1 failures" in done.stdout
