@@ -14,10 +14,10 @@ from models.pipelines.image_reading import reader
 MICRO_BATCH_S = 1.0
 MICRO_BATCH_PIXELS = 16_000_000  # of files that are decoded for a micro-batch: about half a second
 
-QUICK_BATCH_S = 0.1
+QUICK_BATCH_S = 0.03
 QUICK_BATCH_PIXELS = 1_000_000  # about 30 ms
 QUICK_BATCH_BYTES = 1024 * 1024  # of inputs of any kind: a long text, a recording of a day
-QUICK_CASE_S = 0.02
+QUICK_CASE_S = 0.003
 SLOW_FOR_S = 10.0  # after the last sign of it, so that a model does not change its lane all the time
 
 SHARED_CASES = 64  # of several tenants: more are claimed and written back no faster each, and the others wait for all of them

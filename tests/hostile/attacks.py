@@ -30,6 +30,7 @@ from tests.acceptance import cases
 from tests.hostile import files
 
 FORKING = get_context("fork")
+SLOW = "question-match"
 PAUSE_S = 0.5  # after an attack's last request, before it starts again
 
 
@@ -243,9 +244,18 @@ def names_that_never_resolve(field: Battlefield) -> None:
         thread.join()
 
 
-def flood_of_jobs(field: Battlefield) -> None:
-    """10,000 `stat` jobs, and a new bulk request whenever there is room."""
-    job = {"model": cases.BREAST_CANCER, "input": cases.golden()["input"], "priority": "stat"}
+def flood_of_a_slow_model(field: Battlefield) -> None:
+    """10,000 `stat` jobs of a model that takes some 14 ms for each, and a new bulk request whenever there is room."""
+    given = cases.golden_cases(SLOW)[0]["input"]
+    _flood(field, {"model": SLOW, "input": given, "priority": "stat"})
+
+
+def flood_of_a_quick_model(field: Battlefield) -> None:
+    """The same of the model whose jobs another tenant waits for."""
+    _flood(field, {"model": cases.BREAST_CANCER, "input": cases.golden()["input"], "priority": "stat"})
+
+
+def _flood(field: Battlefield, job: object) -> None:
     for _ in range(20):
         if not field.over.is_set():
             field.ask("POST", "/v1/jobs/bulk", {"jobs": [job] * 500})
@@ -297,7 +307,8 @@ ATTACKS: tuple[Attack, ...] = (
     invented_methods,
     bad_keys,
     names_that_never_resolve,
-    flood_of_jobs,
+    flood_of_a_slow_model,
+    flood_of_a_quick_model,
     foreign_roots,
     special_files,
 )
