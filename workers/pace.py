@@ -12,6 +12,7 @@ from models.pipelines import Case, Pipeline
 from models.pipelines.image_reading import reader
 
 MICRO_BATCH_S = 1.0
+FIRST_CASES = 16  # of a model of which nothing is known yet
 MICRO_BATCH_PIXELS = 16_000_000  # of files that are decoded for a micro-batch: about half a second
 
 QUICK_BATCH_S = 0.03
@@ -28,15 +29,15 @@ SHARED_FOR_S = 10.0
 class Pace:
     """What a case of a model has taken lately. A costlier batch counts at once, a cheaper one by half."""
 
-    case_s: float = 0.0
+    case_s: float | None = None
     clock: Callable[[], float] = time.monotonic
     _slow_until: float = field(default=float("-inf"))
     _shared_until: float = field(default=float("-inf"))
 
     @property
     def is_slow(self) -> bool:
-        """Whether cases have been costly lately."""
-        return self.clock() < self._slow_until
+        """Whether cases have been costly lately, or none has been scored yet."""
+        return self.case_s is None or self.clock() < self._slow_until
 
     @property
     def is_shared(self) -> bool:
@@ -49,7 +50,7 @@ class Pace:
         What is waited for says nothing of a model: on a busy machine each case of a quick one takes long at times.
         """
         latest = seconds / cases
-        self.case_s = max(latest, (self.case_s + latest) / 2)
+        self.case_s = latest if self.case_s is None else max(latest, (self.case_s + latest) / 2)
         if busy_s / cases > QUICK_CASE_S:
             self.is_costly()
 
@@ -64,6 +65,8 @@ class Pace:
 
     def limit(self, most: int, *, slow: bool) -> int:
         """How many cases take about as long as a micro-batch of such a model may, at least one and at most `most`."""
+        if self.case_s is None:
+            return min(most, FIRST_CASES)
         most_s = MICRO_BATCH_S if slow else QUICK_BATCH_S
         most = min(most, SHARED_CASES) if self.is_shared else most
         return most if self.case_s * most <= most_s else max(1, int(most_s / self.case_s))

@@ -9,6 +9,7 @@ import pytest
 from models.pipelines import Case, Pipeline
 from models.pipelines.example_image import gray_png
 from workers.pace import (
+    FIRST_CASES,
     MICRO_BATCH_S,
     QUICK_BATCH_BYTES,
     QUICK_BATCH_S,
@@ -29,8 +30,11 @@ def case(content: bytes, parts: Mapping[str, bytes] | None = None) -> Case:
     return Case(content, {}, parts or {})
 
 
-def test_before_anything_is_known_a_batch_is_a_whole_one() -> None:
-    assert Pace().limit(64, slow=True) == Pace().limit(64, slow=False) == 64
+def test_before_anything_is_known_a_model_is_slow_and_its_batch_small() -> None:
+    pace = Pace()
+    assert (pace.is_slow, pace.limit(64, slow=True), pace.limit(8, slow=True)) == (True, FIRST_CASES, 8)
+    pace.took(16, 0.016, busy_s=0.016)
+    assert (pace.is_slow, pace.limit(64, slow=False)) == (False, 30)
 
 
 @pytest.mark.parametrize(("case_s", "cases"), [(0.001, 64), (0.25, 4), (0.9, 1), (30.0, 1)])
@@ -77,6 +81,7 @@ def test_a_model_is_slow_for_a_while_after_its_last_costly_case() -> None:
 def test_batches_are_small_for_a_while_after_several_tenants_had_jobs() -> None:
     now_s = [100.0]
     pace = Pace(clock=lambda: now_s[0])
+    pace.took(512, 0.001, busy_s=0.0)
     pace.claimed(1)
     assert (pace.limit(512, slow=False), pace.is_shared) == (512, False)
     pace.claimed(2)
