@@ -16,7 +16,8 @@ from workers.runtime import OutOfMemory, RunFailed, RunTimedOut
 ARTIFACTS_NOT_KEPT = FieldFault(
     "",
     FieldCode.ARTIFACTS_NOT_KEPT,
-    "The answer contains files, which a batch does not keep: submit this case as a job.",
+    "The answer contains files, which a batch does not keep: submit this case as a job, or send the option that "
+    "puts them into the result (`inline`), if the model has it.",
 )
 
 Scored = dict[str, Any] | FieldFault

@@ -3,13 +3,15 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from models.bundle import read_bundle, seal_bundle
 from models.checking import check_bundle
 from models.example_case import example_faults
-from models.pipelines import load_pipeline
+from models.pipelines import Pipeline, load_pipeline
 from models.sandbox import CpuRun
 from tests.unit.models.example_bundles import told, write_bundle
 
@@ -40,6 +42,21 @@ def test_no_example_is_one_from_which_the_model_abstains(folder: Path) -> None:
     (folder / "golden.json").write_text(json.dumps(table))
     seal_bundle(folder)
     assert ("manifest.toml: example_case", "example_abstained") in named(folder, 1)
+
+
+@pytest.mark.parametrize(
+    ("example", "faults"), [("Cough.", []), ("", ["example_unfit"]), (7, ["example_unfit"])]
+)
+def test_without_such_a_case_the_examples_of_fields_fit_the_schema(
+    folder: Path, example: object, faults: list[str]
+) -> None:
+    field = {"type": "string", "minLength": 1, "examples": [example]}
+    pipeline = SimpleNamespace(input_schema=lambda: {"type": "object", "properties": {"text": field}})
+    bundle = read_bundle(folder)
+    found = example_faults(bundle.manifest, bundle.golden, cast(Pipeline, pipeline))
+    assert [(each.place, each.code) for each in found] == [
+        ("manifest.toml: parameters", code) for code in faults
+    ]
 
 
 def test_no_example_is_one_that_a_caller_could_not_send(folder: Path) -> None:
