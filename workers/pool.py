@@ -56,7 +56,9 @@ class LoadedModel:
 
     @property
     def claim_limit(self) -> int:
-        """How many jobs a claim may take: a micro-batch that does not take long."""
+        """How many jobs a claim may take: a micro-batch that does not take long, or as many as run beside one another."""
+        if isinstance(self.scoring, ContinuousScoring):
+            return self.batch_limit
         return self.pace.limit(self.batch_limit, slow=self.is_slow)
 
     @property

@@ -51,7 +51,7 @@ def test_a_wake_up_is_left_to_others_and_no_further_one_taken_for_a_while(
     found, scored, version_id = [AWAY], list[UUID](), uuid4()
     gate = Gate("w1", lambda: list(found))
     gate.look()
-    scoring = SimpleNamespace(scorer=SimpleNamespace(score=scored.append))
+    scoring = SimpleNamespace(lanes=SimpleNamespace(score=scored.append))
     parts = SimpleNamespace(gate=gate, queue=queue, scoring=scoring, pulse=SimpleNamespace(task=nullcontext))
     app = celery_app("redis://localhost:1/0")
     tasks.register(app, lambda: cast(Parts, parts))

@@ -4,7 +4,9 @@ The rules are the pipeline's; faults found in reading and in the ids are added h
 no more.
 """
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,7 @@ from service.batches.files.plans import Chunk
 # Faults that name keys or places of a row: up to so many kinds are reported separately in one block.
 KINDS_NAMED = 10_000
 ROWS_BETWEEN = 64
+DECODED_AT_ONCE = 2
 TOO_MANY_KINDS = FieldFault(
     "", FieldCode.INPUT_INVALID, "The row does not fit the model: send it as a job to see why."
 )
@@ -117,11 +120,7 @@ def _decoded(
 ) -> dict[str, Array]:
     """Feeds of n files. Faults go to `finder`."""
     feeds = {spec.name: np.zeros((len(files), *spec.shape), dtype=spec.dtype) for spec in pipeline.feeds}
-    for row, content in enumerate(files):
-        if content is None:
-            continue
-        between()
-        found = _decode(pipeline, content)
+    for row, found in _decoded_ahead(pipeline, files, between):
         if isinstance(found, dict):
             for name, feed in found.items():
                 feeds[name][row] = feed
@@ -129,6 +128,23 @@ def _decoded(
             for fault in found:
                 finder.add(np.array([row]), fault)
     return pipeline.finish_files(feeds)
+
+
+def _decoded_ahead(
+    pipeline: FilePipeline, files: Sequence[bytes | None], between: Callable[[], object]
+) -> Iterator[tuple[int, dict[str, Array] | tuple[FieldFault, ...]]]:
+    """Each row that has a file, and what comes of it. Several are decoded side by side: most of it another process does."""
+    with ThreadPoolExecutor(DECODED_AT_ONCE, thread_name_prefix="decoding") as threads:
+        begun: deque[tuple[int, Future[dict[str, Array] | tuple[FieldFault, ...]]]] = deque()
+        for row, content in enumerate(files):
+            if content is not None:
+                between()
+                begun.append((row, threads.submit(_decode, pipeline, content)))
+            if len(begun) > DECODED_AT_ONCE:
+                first, decoded = begun.popleft()
+                yield first, decoded.result()
+        for row, decoded in begun:
+            yield row, decoded.result()
 
 
 def _decode(pipeline: FilePipeline, content: bytes) -> dict[str, Array] | tuple[FieldFault, ...]:
