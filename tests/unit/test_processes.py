@@ -67,7 +67,11 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """pytest on the files of a folder, with no plugin but ours."""
     (folder / "conftest.py").write_text(FIXTURE)
     command = [sys.executable, "-m", "pytest", "-p", "tests.processes", "-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+    }
     return subprocess.run(
         [*command, "--rootdir", folder, "--basetemp", folder / "temporary", *options],
         check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=60,
