@@ -11,8 +11,9 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 from models.drug_safety.allergy_reading import Allergens, Read, read_allergy
-from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
+from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Reason, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
+from models.drug_safety.known import CodedAllergy, Known
 from models.drug_safety.near_names import NearNames
 from models.drug_safety.tables import Line, ReadFile, read_table
 from models.drug_safety.words import key
@@ -103,16 +104,38 @@ class Allergies:
             cross.append((key(line["recorded"]), _Class(crossing, members, None, line.word("level", Level))))
         return cls(classes.values(), cross, ingredients)
 
-    def against(self, patient: Patient) -> dict[Ingredient, list[tuple[str, Against]]]:
-        """What the patient's allergies are against, each with the text as recorded."""
+    def against(self, known: Known) -> dict[Ingredient, list[tuple[str, Against]]]:
+        """What the patient's allergies are against, each with the text as recorded, or the code that stands for it."""
         found: dict[Ingredient, list[tuple[str, Against]]] = {}
-        for text in sorted(set(patient.allergies or ())):
+        recorded = sorted({(text, text) for text in known.patient.allergies or ()})
+        for shown, text in [
+            *recorded,
+            *((f"{each.code} ({each.allergen})", each.allergen) for each in self._lacked(known)),
+        ]:
             for ingredient, reasons in self._understood(text)[1].items():
-                found.setdefault(ingredient, []).extend((text, reason) for reason in reasons)
+                found.setdefault(ingredient, []).extend((shown, reason) for reason in reasons)
         return found
 
-    def unchecked(self, patient: Patient) -> Iterator[Unchecked]:
+    def _lacked(self, known: Known) -> Iterator[CodedAllergy]:
+        """The allergies by code whose class no recorded text names, nor a member of it."""
+        names = {name for text in known.patient.allergies or () for name in self._understood(text)[0].names}
+        for each in known.allergies:
+            named = self._classes[key(each.allergen)]
+            if not any(
+                self._names.get(name) is named
+                or not {*named.members}.isdisjoint(self._ingredients.exact(name))
+                for name in names
+            ):
+                yield each
+
+    def unchecked(self, known: Known) -> Iterator[Unchecked]:
         """Allergies that are not known, or not understood, and what of the texts denies an allergy or is in doubt."""
+        patient = known.patient
+        for coded in self._lacked(known):
+            detail = (
+                f"the allergies lack {coded.allergen}, which were counted by this code: correct one of them"
+            )
+            yield Unchecked(coded.code, Kind.ALLERGY, Reason.ALLERGY_BY_CODE, detail)
         if patient.allergies is None:
             yield Unchecked(
                 "", Kind.ALLERGY, Reason.ALLERGIES_UNKNOWN, "it is not known whether there are allergies"

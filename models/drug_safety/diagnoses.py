@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Unchecked
+from models.drug_safety.codes import plain
+from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Reason, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients
+from models.drug_safety.known import HYPERKALEMIA_MMOL_L, HYPOKALEMIA_MMOL_L, Known
 from models.drug_safety.tables import ReadFile, read_table
 
 FILE: Final = "diagnoses.csv"
 COLUMNS: Final = ("ingredients", "codes", "diagnosis", "level", "condition", "mechanism", "source", "date")
-HYPERKALEMIA_MMOL_L: Final = 5.5  # and more (UK Kidney Association, guideline on hyperkalaemia, 2023)
-HYPOKALEMIA_MMOL_L: Final = 3.5  # below (Kardalas et al., Endocr Connect 7:R135, 2018)
-_NO_DOT: Final = re.compile(r"[0-9A-Z][0-9][0-9A-Z]{2,5}")
 _UNKNOWN: Final = "it is not known which diagnoses the patient has"
 SOME_READ: Final = (
     "the rule reads the diagnoses of its table alone: a drug that another one forbids may be shown"
@@ -55,43 +53,31 @@ class Diagnoses:
                 rows.setdefault(ingredients.member(line, name), []).append(row)
         return cls(rows)
 
-    def findings(self, drug: str, ingredients: Iterable[Ingredient], patient: Patient) -> Iterator[Finding]:
+    def findings(self, drug: str, ingredients: Iterable[Ingredient], known: Known) -> Iterator[Finding]:
         """What the table has against the drug: of each code the most serious row, each row once with all of its codes."""
         rows = [row for each in ingredients for row in self._rows.get(each, ())]
         found: dict[Row, list[str]] = {}
-        for code, known_by in _known(patient):
-            holding = [row for row in rows if plain(code).startswith(row.codes)]
+        for code, known_by in _had(known):
+            holding = [row for row in rows if code.startswith(row.codes)]
             if holding:
                 row = min(holding, key=lambda each: SEVERITY[each.level])
                 found.setdefault(row, []).append(known_by)
-        for row, known in found.items():
-            fact = f"{row.diagnosis} ({', '.join(dict.fromkeys(known))})"
+        for row, facts in found.items():
+            fact = f"{row.diagnosis} ({', '.join(dict.fromkeys(facts))})"
             words = row.condition, row.mechanism, f"{Kind.DIAGNOSIS} {row.diagnosis}", row.source, row.date
             yield Finding(drug, Kind.DIAGNOSIS, row.level, fact, *words)
 
-    def unchecked(
-        self, drug: str, ingredients: Iterable[Ingredient], patient: Patient
-    ) -> Iterator[Unchecked]:
+    def unchecked(self, drug: str, ingredients: Iterable[Ingredient], known: Known) -> Iterator[Unchecked]:
         """That nothing is known of diagnoses that rows on the drug ask for."""
-        if patient.diagnoses is None and any(each in self._rows for each in ingredients):
+        if known.patient.diagnoses is None and any(each in self._rows for each in ingredients):
             yield Unchecked(drug, Kind.DIAGNOSIS, Reason.DIAGNOSES_UNKNOWN, _UNKNOWN)
 
 
-def _known(patient: Patient) -> Iterator[tuple[str, str]]:
+def _had(known: Known) -> Iterator[tuple[str, str]]:
     """The codes of what a patient has, and by what it is known: as they were sent, and what the potassium says."""
-    yield from ((code, code) for code in patient.diagnoses or ())
-    potassium = patient.potassium_mmol_l
+    yield from known.codes
+    potassium = known.patient.potassium_mmol_l
     if potassium is not None and potassium >= HYPERKALEMIA_MMOL_L:
         yield "E87.5", f"potassium {potassium:g} mmol/L"
     if potassium is not None and potassium < HYPOKALEMIA_MMOL_L:
         yield "E87.6", f"potassium {potassium:g} mmol/L"
-
-
-def plain(code: str) -> str:
-    """A code in upper case and with its dot, behind the third character.
-
-    A code of an accident in ICD-9-CM that lacks its dot, such as E8750, may thus be taken for a disease of ICD-10-CM: a check
-    too many does less harm than one too few.
-    """
-    bare = code.strip().upper()
-    return bare if "." in bare or not _NO_DOT.fullmatch(bare) else f"{bare[:3]}.{bare[3:]}"

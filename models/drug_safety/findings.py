@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Real
 from typing import Final, Literal, NamedTuple
 
 Sex = Literal["female", "male"]
@@ -46,11 +47,15 @@ class Reason(StrEnum):
     ALLERGY_NOT_UNDERSTOOD = "allergy-not-understood"
     ALLERGY_DOUBTED = "allergy-doubted"
     ALLERGY_DENIED = "allergy-denied"
+    ALLERGY_NOT_NAMED = "allergy-not-named"
+    ALLERGY_BY_CODE = "allergy-by-code"
     PREGNANCY_UNKNOWN = "pregnancy-unknown"
     BREASTFEEDING_UNKNOWN = "breastfeeding-unknown"
     RENAL_FUNCTION_UNKNOWN = "renal-function-unknown"
     AGE_UNKNOWN = "age-unknown"
     DIAGNOSES_UNKNOWN = "diagnoses-unknown"
+    DIAGNOSIS_NOT_UNDERSTOOD = "diagnosis-not-understood"
+    CONTRADICTED = "contradicted"
     NOT_READ = "not-read"
 
 
@@ -63,7 +68,11 @@ class Patient:
 
     `allergies` are texts as recorded, and () says that there are none. `creatinine_clearance_ml_min` is the clearance or, for
     lack of it, the estimated glomerular filtration rate. `diagnoses` are codes of ICD-10-CM or ICD-9-CM, and () says that
-    there are none; potassium is that in serum. Raises ValueError for a number that is negative, infinite or NaN.
+    there are none; potassium is that in serum.
+
+    Raises:
+        TypeError: a text in place of a list, or a value of another type than stated.
+        ValueError: a number that is negative, infinite or NaN, another sex, or a man who is pregnant.
     """
 
     allergies: tuple[str, ...] | None = None
@@ -76,10 +85,30 @@ class Patient:
     potassium_mmol_l: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("allergies", "diagnoses"):
+            texts = getattr(self, name)
+            if not (
+                texts is None
+                or (isinstance(texts, tuple | list) and all(isinstance(each, str) for each in texts))
+            ):
+                raise TypeError(f"{name} must be a tuple of texts, () if there are none, or None if unknown")
+        for name in ("pregnant", "breastfeeding"):
+            if not isinstance(getattr(self, name), bool | None):
+                raise TypeError(f"{name} must be True, False, or None if unknown")
         for name in ("age_years", "creatinine_clearance_ml_min", "potassium_mmol_l"):
-            number = getattr(self, name)
-            if number is not None and not (math.isfinite(number) and number >= 0):
-                raise ValueError(f"{name} must be a number of at least 0, or None if unknown")
+            _check_number(name, getattr(self, name))
+        if self.sex not in ("female", "male", None):
+            raise ValueError("sex must be 'female' or 'male', or None if unknown or another")
+        if self.pregnant and self.sex == "male":
+            raise ValueError("pregnant is True and sex is 'male': correct one of them")
+
+
+def _check_number(name: str, number: object) -> None:
+    words = f"{name} must be a number of at least 0, or None if unknown"
+    if isinstance(number, bool) or not isinstance(number, Real | None):
+        raise TypeError(words)
+    if number is not None and not (math.isfinite(number) and number >= 0):
+        raise ValueError(words)
 
 
 class Finding(NamedTuple):
@@ -108,7 +137,7 @@ class Unchecked(NamedTuple):
 
     Of ERROR_PRONE_NAME all were made, of what such a name mostly stands for: nobody can check that it was meant. Of LOCAL_ROUTE
     all were made, too, as if the drug were swallowed or injected. An allergy that is ALLERGY_DOUBTED was counted, one that is
-    ALLERGY_DENIED was not.
+    ALLERGY_DENIED was not. Of CONTRADICTED facts the one that `detail` names counted, and an ALLERGY_BY_CODE did.
     """
 
     subject: str

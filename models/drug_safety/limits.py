@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from models.drug_safety.findings import Finding, Kind, Level, Patient, Reason, Unchecked
+from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Reason, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients
+from models.drug_safety.known import Known, may_be_pregnant
 from models.drug_safety.tables import Line, ReadFile, read_table
 
 _ALL: Final = ("ingredients", "level", "condition", "mechanism", "source", "date")
@@ -14,8 +15,6 @@ RENAL: Final = (*_ALL, "below_ml_min")
 AGE: Final = (*_ALL, "from_years", "below_years")
 COLUMNS: Final = {Kind.PREGNANCY: _ALL, Kind.BREASTFEEDING: _ALL, Kind.RENAL: RENAL, Kind.AGE: AGE}
 FILES: Final = tuple(f"{kind}.csv" for kind in COLUMNS)
-# Years of age, both included, in which somebody may be pregnant; males never are.
-CHILDBEARING: Final = (10.0, 60.0)
 
 
 class Limit(NamedTuple):
@@ -53,28 +52,41 @@ class Limits:
                     of_kind.setdefault(ingredients.member(line, name), []).append(limit)
         return cls(rows)
 
-    def findings(self, drug: str, ingredients: Iterable[Ingredient], patient: Patient) -> Iterator[Finding]:
+    def findings(self, drug: str, ingredients: Iterable[Ingredient], known: Known) -> Iterator[Finding]:
         """What the tables have against the drug for this patient."""
-        for kind, fact, limit in self._holding(ingredients, patient):
+        for kind, fact, limit in self._holding(ingredients, known):
             yield Finding(drug, kind, limit.level, fact, *limit[1:6])
 
-    def unchecked(
-        self, drug: str, ingredients: Iterable[Ingredient], patient: Patient
-    ) -> Iterator[Unchecked]:
+    def unchecked(self, drug: str, ingredients: Iterable[Ingredient], known: Known) -> Iterator[Unchecked]:
         """Facts about the patient that rows on the drug ask for and nothing is known of."""
-        for kind, reason in _unknown(patient):
+        for kind, reason in _unknown(known):
             if any(each in self._rows[kind] for each in ingredients):
                 yield Unchecked(drug, kind, reason, _WHY[reason])
 
-    def _holding(
-        self, ingredients: Iterable[Ingredient], patient: Patient
-    ) -> Iterator[tuple[Kind, str, Limit]]:
-        facts = _facts(patient)
+    def _holding(self, ingredients: Iterable[Ingredient], known: Known) -> Iterator[tuple[Kind, str, Limit]]:
+        facts = _facts(known)
         for ingredient in ingredients:
             for kind, (fact, number) in facts.items():
                 for limit in self._rows[kind].get(ingredient, ()):
                     if limit.holds(number):
                         yield kind, fact, limit
+            yield from _by_clearance(self._rows[Kind.RENAL].get(ingredient, ()), known)
+
+
+def _by_clearance(rows: Iterable[Limit], known: Known) -> Iterator[tuple[Kind, str, Limit]]:
+    """The rows that hold for all that the clearance may be; for lack of them the worst that may hold, as a precaution."""
+    clearance = known.clearance
+    if clearance is None:
+        return
+    certain = [each for each in rows if each.below is not None and clearance.below <= each.below]
+    yield from ((Kind.RENAL, clearance.fact, each) for each in certain)
+    possible = [each for each in rows if each not in certain and each.holds(clearance.least)]
+    if possible:
+        worst = min(possible, key=lambda each: SEVERITY[each.level])
+        if not certain or SEVERITY[worst.level] < min(SEVERITY[each.level] for each in certain):
+            condition = f"{worst.level} below {worst.below:g} ml/min; the code does not say: measure it"
+            words = "; ".join(filter(None, (condition, worst.condition)))
+            yield Kind.RENAL, clearance.fact, worst._replace(level=Level.PRECAUTION, condition=words)
 
 
 _WHY: Final = {
@@ -85,28 +97,26 @@ _WHY: Final = {
 }
 
 
-def _facts(patient: Patient) -> dict[Kind, tuple[str, float]]:
-    """What is known of the patient, as a name and a number that rows are compared with."""
+def _facts(known: Known) -> dict[Kind, tuple[str, float]]:
+    """What is known of the patient, as a name and a number that rows are compared with; but for the kidneys."""
     found: dict[Kind, tuple[str, float]] = {}
-    if patient.pregnant:
-        found[Kind.PREGNANCY] = ("pregnancy", 0)
+    patient = known.patient
+    if known.pregnancy:
+        found[Kind.PREGNANCY] = (known.pregnancy, 0)
     if patient.breastfeeding:
         found[Kind.BREASTFEEDING] = ("breastfeeding", 0)
-    if (clearance := patient.creatinine_clearance_ml_min) is not None:
-        found[Kind.RENAL] = (f"creatinine clearance {clearance:g} ml/min", clearance)
     if patient.age_years is not None:
         found[Kind.AGE] = (f"age {patient.age_years:g} years", patient.age_years)
     return found
 
 
-def _unknown(patient: Patient) -> Iterator[tuple[Kind, Reason]]:
-    least, most = CHILDBEARING
-    possible = patient.sex != "male" and (patient.age_years is None or least <= patient.age_years <= most)
-    if patient.pregnant is None and possible:
+def _unknown(known: Known) -> Iterator[tuple[Kind, Reason]]:
+    patient, possible = known.patient, may_be_pregnant(known.patient)
+    if patient.pregnant is None and possible and not known.pregnancy:
         yield Kind.PREGNANCY, Reason.PREGNANCY_UNKNOWN
     if patient.breastfeeding is None and possible:
         yield Kind.BREASTFEEDING, Reason.BREASTFEEDING_UNKNOWN
-    if patient.creatinine_clearance_ml_min is None:
+    if known.clearance is None or known.clearance.unbounded:
         yield Kind.RENAL, Reason.RENAL_FUNCTION_UNKNOWN
     if patient.age_years is None:
         yield Kind.AGE, Reason.AGE_UNKNOWN

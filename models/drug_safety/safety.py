@@ -6,13 +6,14 @@ It stands apart from every model and runs after all of them. It knows what its t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from models.drug_safety import allergies, diagnoses, duplicates, limits
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Review, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
 from models.drug_safety.interactions import LABELS, Interactions
+from models.drug_safety.known import Known, known_of
 from models.drug_safety.tables import ReadFile
 
 # The files that `DrugSafety.read` reads from its folder; those of diagnoses and labels only if it is to.
@@ -102,23 +103,25 @@ class DrugSafety:
         not have are kept, and listed as unchecked. The order of the present drugs makes no difference. No text makes it raise.
         """
         review = _Reviewing(removing | {Level.CONTRAINDICATED})
-        against = self._allergies.against(patient)
+        known = known_of(patient if self._diagnoses else replace(patient, diagnoses=None))
+        against = self._allergies.against(known)
         taken = _Taken()
         if proposed:
-            review.note(self._allergies.unchecked(patient))
+            review.note(self._allergies.unchecked(known))
+            review.note(known.told)
             review.note(self._unread(patient))
         for drug in self._present(present, review):
             taken.add(drug)
         for name in proposed:
             drug = self._drug(name)
             review.note(self._unknown(drug))
-            review.note(self._limits.unchecked(name, drug.ingredients, patient))
+            review.note(self._limits.unchecked(name, drug.ingredients, known))
             if self._diagnoses is not None:
-                review.note(self._diagnoses.unchecked(name, drug.ingredients, patient))
+                review.note(self._diagnoses.unchecked(name, drug.ingredients, known))
             found = [
                 *allergies.findings(name, drug.ingredients, against),
-                *self._limits.findings(name, drug.ingredients, patient),
-                *self._by_diagnosis(drug, patient),
+                *self._limits.findings(name, drug.ingredients, known),
+                *self._by_diagnosis(drug, known),
                 *self._among(drug, taken),
             ]
             if review.decide(name, found):
@@ -152,9 +155,9 @@ class DrugSafety:
             pair = drug.name, drug.ingredients, other.name, other.ingredients
             yield from dict.fromkeys(self._duplicates.between(*pair))
 
-    def _by_diagnosis(self, drug: _Drug, patient: Patient) -> Iterator[Finding]:
+    def _by_diagnosis(self, drug: _Drug, known: Known) -> Iterator[Finding]:
         if self._diagnoses is not None:
-            yield from self._diagnoses.findings(drug.name, drug.ingredients, patient)
+            yield from self._diagnoses.findings(drug.name, drug.ingredients, known)
 
     def _unread(self, patient: Patient) -> Iterator[Unchecked]:
         """That no table has all that diagnoses forbid."""
@@ -254,8 +257,16 @@ def _seriousness(finding: Finding) -> tuple[int, Finding]:
     return SEVERITY[finding.level], finding
 
 
-# What stands first among what was not checked: allergies that nobody has checked, then those that may be wrong.
-_FIRST: Final = (Reason.ALLERGY_NOT_UNDERSTOOD, Reason.ALLERGY_DOUBTED, Reason.ALLERGY_DENIED)
+# What stands first among what was not checked: allergies and diagnoses that nobody has checked, then what may be wrong.
+_FIRST: Final = (
+    Reason.ALLERGY_NOT_UNDERSTOOD,
+    Reason.ALLERGY_NOT_NAMED,
+    Reason.DIAGNOSIS_NOT_UNDERSTOOD,
+    Reason.CONTRADICTED,
+    Reason.ALLERGY_BY_CODE,
+    Reason.ALLERGY_DOUBTED,
+    Reason.ALLERGY_DENIED,
+)
 
 
 def _place(unchecked: Unchecked) -> tuple[int, str, str, str, str]:

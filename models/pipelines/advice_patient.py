@@ -16,8 +16,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from models.drug_safety.codes import SYSTEMS, without_system
 from models.field_codes import FieldCode
-from models.pipelines.code_systems import SYSTEMS, without_system
 from models.pipelines.contract import FieldFault, InputRejected
 from models.pipelines.pregnancy import Facts, contradictions
 from models.pipelines.typed import TypedInput

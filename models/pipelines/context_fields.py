@@ -17,9 +17,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
+from models.drug_safety.codes import without_system
 from models.manifest import ManifestTable, Text
 from models.manifest_words import SNAKE_CASE
-from models.pipelines.code_systems import without_system
 from models.pipelines.contract import ReadFile
 from models.pipelines.features.numbers import Bound
 from models.pipelines.item_catalogue import folded, listed, read_lines, unusable

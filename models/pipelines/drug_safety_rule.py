@@ -14,10 +14,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from models.drug_safety import DrugSafety, Finding, Level, Patient, ReadFile, TableUnusable
+from models.drug_safety.codes import without_system
 from models.drug_safety.ingredients import Ingredients
 from models.manifest import BundleRefused, Fault, ManifestTable
 from models.pipelines.advice_patient import FIELDS
-from models.pipelines.code_systems import without_system
 from models.pipelines.item_catalogue import Item, Parts, unusable
 from models.pipelines.recommendation_rules import Reviewed
 from models.pipelines.recommendation_types import Objection, Unchecked

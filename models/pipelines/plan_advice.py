@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Final, Protocol
 
+from models.drug_safety.codes import without_system
 from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.words import key
 from models.manifest import MANIFEST_NAME, BundleRefused, Fault
 from models.pipelines.advice_patient import FIELDS, Person
-from models.pipelines.code_systems import without_system
 from models.pipelines.plan_parameters import AdviceSection
 
 # What a plan has from its context and its rule, or makes itself.

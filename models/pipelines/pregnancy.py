@@ -5,24 +5,15 @@ Codes that also stand for childbirth, the puerperium or the past, such as O10.03
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from models.drug_safety.limits import CHILDBEARING
+from models.drug_safety.coded_facts import says_pregnant
+from models.drug_safety.known import CHILDBEARING
 from models.field_codes import FieldCode
-from models.pipelines.code_systems import without_system
 from models.pipelines.contract import FieldFault, pointer_to
 
 YOUNGEST_PREGNANT, OLDEST_PREGNANT = map(int, CHILDBEARING)
-# ICD-10, chapter XV before labour, and Z33 to Z35 and Z3A (weeks of gestation).
-_ICD_10: Final = re.compile(r"(?:O(?:09|1[0-6]|2[0-9]|3[0-6]|4[0-8])|Z(?:33|34|35|3A))\w{0,4}")
-# What ICD-10-CM has among these for childbirth and the puerperium.
-_LATER: Final = re.compile(r"(?:O(?:10\d|24\d|26[67])[23]|O(?:11|12\d|13|14\d|16)[45]|O15[12]|O25[23])\w*")
-# ICD-9-CM: 640 to 649 with the fifth digit for "antepartum", and V22, V23.
-_ICD_9: Final = re.compile(r"64\d\d3|V2[23]\d{0,2}")
-# SNOMED CT: pregnant, finding of pregnancy, gestational diabetes.
-_SNOMED: Final = frozenset(("77386006", "72892002", "11687002"))
 
 
 class Facts(NamedTuple):
@@ -32,13 +23,6 @@ class Facts(NamedTuple):
     breastfeeding: object = None
     sex: object = None
     age: float | None = None
-
-
-def says_pregnant(code: str) -> bool:
-    """Whether a code of ICD-10, ICD-9-CM or SNOMED CT says that somebody is pregnant now."""
-    plain = without_system(code).strip().replace(".", "").upper()
-    pregnant = _ICD_10.fullmatch(plain) and not _LATER.fullmatch(plain)
-    return bool(pregnant) or plain in _SNOMED or _ICD_9.fullmatch(plain) is not None
 
 
 def cannot_be_pregnant(sex: object, age: float | None) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.pipelines.pregnancy import says_pregnant
+from models.drug_safety.coded_facts import says_pregnant
 
 FOLDER = Path(__file__).parents[3] / "models" / "zoo" / "health-advice-recommender"
 RANGES = {

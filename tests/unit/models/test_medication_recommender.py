@@ -22,6 +22,7 @@ assert isinstance(PIPELINE, Recommendation)
 DRUGS = [item.id for item in PIPELINE.catalogue.items]
 SCORING = PIPELINE.open(FOLDER)
 RUN = fitted(FOLDER, BUNDLE.manifest, PIPELINE, CpuRun())
+ICD_10 = "http://hl7.org/fhir/sid/icd-10-cm"
 SHIPPED = Path(drug_safety.__file__).parent
 SAFETY = DrugSafety.read(lambda path: (SHIPPED / path).read_bytes(), "tables")
 
@@ -169,3 +170,18 @@ def test_a_withdrawn_drug_that_was_stored_before_is_unknown_to_the_model() -> No
     stored = b'\x01{"history":["aspirin"],"present":["Vioxx"]}'
     [found] = SCORING.score(RUN, [Case(stored, {})])
     assert {"field": "present", "code": "Vioxx"} in found.result["unknown"]  # type: ignore[operator]  # a list
+
+
+def test_a_code_of_pregnancy_and_one_of_kidney_failure_count_as_what_they_say() -> None:
+    sent: dict[str, Any] = {
+        "allergies": [],
+        "sex": "female",
+        "age": 30.0,
+        "creatinine_clearance_ml_min": 90.0,
+    }
+    found = answer(top=50, diagnoses=[f"{ICD_10}|Z33.1", "N18.6", "K 92.2", "I10"], **sent)
+    removed = {each["id"]: each["against"] for each in found["removed"]}
+    assert removed["lisinopril"] == "pregnancy (Z33.1)"
+    assert removed["ketorolac"] == "creatinine clearance below 15 ml/min (N18.6)"
+    told = [(each["subject"], each["reason"]) for each in found["unchecked"]]
+    assert told[:2] == [("K 92.2", "diagnosis-not-understood"), ("N18.6", "contradicted")]

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from models.bundle import ZOO, read_bundle, side_files
+from models.drug_safety.coded_facts import says_pregnant
 from models.pipelines import load_pipeline
 from models.pipelines.contract import InputRejected
-from models.pipelines.pregnancy import says_pregnant
 
 
 @pytest.mark.parametrize(

@@ -298,3 +298,20 @@ def test_a_group_of_medicines_that_no_table_has_is_refused(tmp_path: Path) -> No
     with pytest.raises(BundleRefused) as refused:
         load_pipeline(misspelt, side_files(FOLDER)).open(folder)
     assert "'lithum'" in str(refused.value)
+
+
+def test_a_code_of_pregnancy_counts_for_drugs_as_it_does_for_advice() -> None:
+    fields: dict[str, Any] = {"age": 30.0, "sex": "female", "allergies": [], "options": {"top": 50}}
+    for found in (
+        plan(diagnoses=["O24.410", "I10"], **fields),
+        plan(answered("O24.410"), diagnoses=["I10"], **fields),
+    ):
+        against = {each["against"] for each in found["drugs"]["removed"] if each["id"] == "lisinopril"}
+        assert against == {"pregnancy (O24.410)"}
+        assert "Drink no alcohol in pregnancy." in {each["text"] for each in found["advice"]["items"]}
+
+
+def test_a_filtration_rate_that_contradicts_a_code_is_told_and_the_code_counts() -> None:
+    drugs = plan(diagnoses=["Z99.2", "I10"], egfr=80.0, allergies=[], options={"top": 50})["drugs"]
+    assert ("Z99.2", "contradicted") in {(each["subject"], each["reason"]) for each in drugs["unchecked"]}
+    assert "potassium chloride" in {each["id"] for each in drugs["removed"]}

@@ -1,0 +1,112 @@
+"""What codes of diagnoses say of pregnancy, kidneys, potassium and allergies."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final, NamedTuple
+
+from models.drug_safety.codes import plain
+
+# ICD-10, chapter XV before labour, and Z33 to Z35 and Z3A (weeks of gestation); O98 to O9A with the digit for pregnancy.
+_PREGNANT: Final = re.compile(
+    r"(?:O(?:09|1[0-6]|2[0-9]|3[0-6]|4[0-8])|Z(?:33|34|35|3A))\w{0,4}|O(?:98\d|99[0-4]|9A\d)1\w*"
+)
+# What ICD-10-CM has among these for childbirth and the puerperium.
+_LATER: Final = re.compile(r"(?:O(?:10\d|24\d|26[67])[23]|O(?:11|12\d|13|14\d|16)[45]|O15[12]|O25[23])\w*")
+# ICD-9-CM: 640 to 649 with the fifth digit for "antepartum", and V22, V23.
+_ICD_9: Final = re.compile(r"64\d\d3|V2[23]\d{0,2}")
+# SNOMED CT: pregnant, finding of pregnancy, gestational diabetes.
+_SNOMED: Final = frozenset(("77386006", "72892002", "11687002"))
+# Chapter XV but for the puerperium (O85 to O92), sequelae and deaths (O94 to O97); ICD-9-CM, 630 to 669 likewise.
+_CHAPTER: Final = re.compile(r"O(?:[0-7]\d|8[0-4]|98|99|9A)\w*|6(?:3\d|[456]\d)\d{0,2}")
+
+
+def _bare(code: str) -> str:
+    return plain(code).replace(".", "")
+
+
+def says_pregnant(code: str) -> bool:
+    """Whether a code of ICD-10, ICD-9-CM or SNOMED CT says that somebody is pregnant now."""
+    bare = _bare(code)
+    pregnant = _PREGNANT.fullmatch(bare) and not _LATER.fullmatch(bare)
+    return bool(pregnant) or bare in _SNOMED or _ICD_9.fullmatch(bare) is not None
+
+
+def may_say_pregnant(code: str) -> bool:
+    """Whether a code says so, or is one of pregnancy, its end or childbirth that leaves open whether it lasts."""
+    return says_pregnant(code) or _CHAPTER.fullmatch(_bare(code)) is not None
+
+
+class Clearance(NamedTuple):
+    """What is known of the clearance in ml/min: from `least` up to, not including, `below`. `fact` says by what."""
+
+    fact: str
+    least: float
+    below: float
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether it may be that of healthy kidneys."""
+        return self.below == math.inf
+
+
+KIDNEY_FAILURE: Final = 15.0  # ml/min and 1.73 m2: stage 5 is less
+# Beginnings of codes, and from what to below what the filtration rate is, by the stages of KDIGO (CKD guideline, 2012, 1.4.3).
+# Dialysis counts as stage 5; of acute or unspecified kidney failure nothing is known. A longer beginning goes before.
+_STAGES: Final = (
+    ("N18.6 N18.5 Z99.2 Z49 Z91.15 I12.0 I13.11 I13.2 585.5 585.6 V45.1 V56 403.01 403.11 403.91", 0, 15),
+    ("404.02 404.12 404.92 404.03 404.13 404.93", 0, 15),
+    ("N18.4 585.4", 15, 30),
+    ("N18.32", 30, 45),
+    ("N18.31", 45, 60),
+    ("N18.3 585.3", 30, 60),
+    ("N17 N18.9 N19 N99.0 K76.7 O90.4 584 585.9 586 572.4", 0, math.inf),
+)
+_RANGES: Final = {
+    beginning: (float(least), float(below)) for codes, least, below in _STAGES for beginning in codes.split()
+}
+
+
+def stage_of(code: str) -> tuple[float, float] | None:
+    """From what to below what the code says that the clearance is, in ml/min; None if it says nothing of it."""
+    written = plain(code)
+    return next((found for beginning, found in _RANGES.items() if written.startswith(beginning)), None)
+
+
+# Allergy status by code: a class of allergy_classes.csv, or "" for one that names no class; and what it is called.
+_ALLERGIES: Final = {
+    "Z88.0": ("penicillins", "penicillin"),
+    "Z88.1": ("", "other antibiotics"),
+    "Z88.2": ("sulfonamide antibiotics", "sulfonamides"),
+    "Z88.3": ("", "other anti-infective drugs"),
+    "Z88.4": ("", "an anesthetic"),
+    "Z88.5": ("opioids", "a narcotic"),
+    "Z88.6": ("", "an analgesic"),
+    "Z88.7": ("", "serum or vaccine"),
+    "Z88.8": ("", "other drugs"),
+    "Z88.9": ("", "unspecified drugs"),
+    "V14.0": ("penicillins", "penicillin"),
+    "V14.1": ("", "other antibiotics"),
+    "V14.2": ("sulfonamide antibiotics", "sulfonamides"),
+    "V14.3": ("", "other anti-infective drugs"),
+    "V14.4": ("", "an anesthetic"),
+    "V14.5": ("opioids", "a narcotic"),
+    "V14.6": ("", "an analgesic"),
+    "V14.7": ("", "serum or vaccine"),
+    "V14.8": ("", "other drugs"),
+    "V14.9": ("", "unspecified drugs"),
+}
+
+
+def allergy_of(code: str) -> tuple[str, str] | None:
+    """Which class of allergies a code of allergy status stands for, "" if it names none, and its words; None for others."""
+    return _ALLERGIES.get(plain(code)[:5])
+
+
+_POTASSIUM: Final = {"E87.5": True, "276.7": True, "E87.6": False, "276.8": False}
+
+
+def says_of_potassium(code: str) -> bool | None:
+    """True for hyperkalemia, False for hypokalemia, None for any other code."""
+    return _POTASSIUM.get(plain(code)[:5])

@@ -1,0 +1,150 @@
+"""What is known of a patient once diagnoses, allergies and figures are read together, and where they contradict each other.
+
+The stricter of two that contradict counts, but a measured potassium counts before a code. Each contradiction is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from models.drug_safety.coded_facts import (
+    KIDNEY_FAILURE,
+    Clearance,
+    allergy_of,
+    may_say_pregnant,
+    says_of_potassium,
+    says_pregnant,
+    stage_of,
+)
+from models.drug_safety.codes import code_inside, is_icd, plain
+from models.drug_safety.findings import Kind, Patient, Reason, Unchecked
+
+HYPERKALEMIA_MMOL_L: Final = 5.5  # and more (UK Kidney Association, guideline on hyperkalaemia, 2023)
+HYPOKALEMIA_MMOL_L: Final = 3.5  # below (Kardalas et al., Endocr Connect 7:R135, 2018)
+# Years of age, both included, in which somebody may be pregnant; males never are.
+CHILDBEARING: Final = (10.0, 60.0)
+_APART: Final = 2.0  # times the end of its stage: so far, short of kidney failure, a clearance may be above what a code says
+_NO_CODE: Final = "it is no code of ICD-10-CM or ICD-9-CM alone, and was not counted"
+
+
+class CodedAllergy(NamedTuple):
+    """An allergy that a code stands for: the code as sent, and the name of a class of allergens."""
+
+    code: str
+    allergen: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What counts of a patient.
+
+    `codes` are the diagnoses that were read, each as it is compared and as it was sent. `pregnancy` says by what the patient
+    counts as pregnant, and is empty for one who does not. `clearance` is None if nothing is said of the kidneys.
+    """
+
+    patient: Patient
+    codes: tuple[tuple[str, str], ...]
+    pregnancy: str
+    clearance: Clearance | None
+    allergies: tuple[CodedAllergy, ...]
+    told: tuple[Unchecked, ...]
+
+
+def known_of(patient: Patient) -> Known:
+    """Read the facts of a patient together."""
+    sent = tuple(dict.fromkeys(patient.diagnoses or ()))
+    lost = [each for each in sent if not is_icd(each) and not says_pregnant(each)]
+    read = [each for each in sent if each not in lost]
+    pregnancy, of_pregnancy = _pregnancy(patient, read)
+    clearance, of_kidneys = _clearance(patient, read)
+    wrong = [each for each in read if _opposes(patient.potassium_mmol_l, each)]
+    of_potassium = [
+        _contradicted(
+            each, Kind.DIAGNOSIS, f"potassium is {patient.potassium_mmol_l:g} mmol/L, which counted"
+        )
+        for each in wrong
+    ]
+    return Known(
+        patient,
+        tuple((plain(each), each) for each in read if each not in wrong),
+        pregnancy,
+        clearance,
+        tuple(CodedAllergy(each, found[0]) for each in read if (found := allergy_of(each)) and found[0]),
+        (*map(_lost, lost), *of_pregnancy, *of_kidneys, *of_potassium, *_unnamed_allergies(read)),
+    )
+
+
+def may_be_pregnant(patient: Patient) -> bool:
+    """Whether sex and age leave it open."""
+    least, most = CHILDBEARING
+    return patient.sex != "male" and (patient.age_years is None or least <= patient.age_years <= most)
+
+
+def _pregnancy(patient: Patient, codes: Sequence[str]) -> tuple[str, list[Unchecked]]:
+    saying = [each for each in codes if says_pregnant(each)]
+    open_ones = [each for each in codes if may_say_pregnant(each) and not saying]
+    counted = saying or (open_ones if patient.pregnant is None else [])
+    named = ", ".join(counted)
+    told = []
+    if counted and not may_be_pregnant(patient):
+        told.append(_contradicted(named, Kind.PREGNANCY, "sex or age say otherwise; the pregnancy counted"))
+    elif counted and patient.pregnant is False:
+        told.append(_contradicted(named, Kind.PREGNANCY, "`pregnant` is false; the pregnancy counted"))
+    elif counted and not saying:
+        detail = "it leaves open whether the pregnancy lasts, which was counted: say so in `pregnant`"
+        told.append(Unchecked(named, Kind.PREGNANCY, Reason.PREGNANCY_UNKNOWN, detail))
+    if patient.pregnant:
+        return "pregnancy", told
+    return (f"pregnancy ({named})" if counted else ""), told
+
+
+def _clearance(patient: Patient, codes: Sequence[str]) -> tuple[Clearance | None, list[Unchecked]]:
+    stages = [(each, *found) for each in codes if (found := stage_of(each))]
+    measured = patient.creatinine_clearance_ml_min
+    if measured is None:
+        return (_staged(stages) if stages else None), []
+    above = [each for each in stages if measured >= each[2] * (1 if each[2] <= KIDNEY_FAILURE else _APART)]
+    if not above:
+        fact = f"creatinine clearance {measured:g} ml/min"
+        return Clearance(fact, measured, math.nextafter(measured, math.inf)), []
+    counted = _staged(above)
+    says = f"the clearance is {measured:g} ml/min; less than {counted.below:g} counted"
+    return counted, [_contradicted(", ".join(each[0] for each in above), Kind.RENAL, says)]
+
+
+def _staged(stages: Sequence[tuple[str, float, float]]) -> Clearance:
+    """The worst that codes say for certain, and the worst that they leave open."""
+    named = ", ".join(code for code, *_ in stages)
+    least, below = min(each[1] for each in stages), min(each[2] for each in stages)
+    says = (
+        "kidney function not known" if below == math.inf else f"creatinine clearance below {below:g} ml/min"
+    )
+    return Clearance(f"{says} ({named})", least, below)
+
+
+def _opposes(potassium: float | None, code: str) -> bool:
+    high = says_of_potassium(code)
+    if potassium is None or high is None:
+        return False
+    return potassium < HYPOKALEMIA_MMOL_L if high else potassium >= HYPERKALEMIA_MMOL_L
+
+
+def _unnamed_allergies(codes: Sequence[str]) -> Iterator[Unchecked]:
+    for each in codes:
+        found = allergy_of(each)
+        if found and not found[0]:
+            detail = f"it says that there is an allergy to {found[1]}, but not to which: send its name in the allergies"
+            yield Unchecked(each, Kind.ALLERGY, Reason.ALLERGY_NOT_NAMED, detail)
+
+
+def _contradicted(subject: str, kind: Kind, by: str) -> Unchecked:
+    return Unchecked(subject, kind, Reason.CONTRADICTED, f"{by}: correct one of them")
+
+
+def _lost(text: str) -> Unchecked:
+    inside = code_inside(text)
+    question = f"; did you mean {inside}?" if inside else ": send codes, such as K92.2"
+    return Unchecked(text, Kind.DIAGNOSIS, Reason.DIAGNOSIS_NOT_UNDERSTOOD, _NO_CODE + question)
