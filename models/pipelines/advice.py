@@ -16,6 +16,7 @@ from pydantic import Field
 from models import units
 from models.manifest import ManifestTable
 from models.pipelines.advice_catalogue import Against, Catalogue, Flag, Item, Language, SourceTable
+from models.pipelines.advice_contradictions import contradicted
 from models.pipelines.advice_decisions import Shown, sort_out
 from models.pipelines.advice_patient import (
     CONDITIONS,
@@ -122,6 +123,7 @@ class Adviser:
                 for flag in self._catalogue.flags
                 if flag.rule.holds(facts) is None
             ],
+            unchecked=list(contradicted(person, _codes(person), language)),
             unknown=[
                 Unknown(field=CONDITIONS, code=code)
                 for code in _codes(person)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.pipelines.recommendation_types import Unknown
+from models.pipelines.recommendation_types import Unchecked, Unknown
 from models.pipelines.typed import TypedResult
 
 
@@ -83,6 +83,9 @@ class AdviceResult(TypedResult):
     withheld: list[Withheld]
     undetermined: list[Undetermined]
     unchecked_flags: list[UncheckedFlag]
+    unchecked: Annotated[
+        list[Unchecked], Field(description="codes that a measured value contradicts: one of both is wrong")
+    ] = Field(default_factory=list)
     unknown: Annotated[list[Unknown], Field(description="codes that fall into no group of the catalogue")]
     language: Literal["en", "zh"]
     catalogue_date: str

@@ -306,3 +306,23 @@ def test_advice_and_drugs_ask_about_pregnancy_at_the_same_ages(age: float, asked
     assert cannot_be_pregnant("female", age) is not asked
     review = bundled().review(DrugPatient(allergies=(), sex="female", age_years=age), [], ["enalapril"])
     assert ("pregnancy-unknown" in {each.reason for each in review.unchecked}) is asked
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"conditions": ["N18.6"], "egfr": 90.0}, ["N18.6"]),
+        ({"conditions": ["Z99.2", "I10"], "egfr": 60.0}, ["Z99.2"]),
+        ({"conditions": ["E87.6"], "potassium": 5.6}, ["E87.6"]),
+        ({"conditions": ["N18.6"], "egfr": 8.0}, []),
+        ({"conditions": ["N18.6", "38341003"]}, []),
+    ],
+)
+def test_a_code_that_a_measured_value_contradicts_is_told(
+    pipeline: Pipeline, facts: dict[str, Any], told: list[str]
+) -> None:
+    [result] = answers(pipeline, {"age": 66.0, **facts})
+    assert [each["subject"] for each in result["unchecked"]] == told
+    assert all(
+        (each["reason"], bool(each["detail"])) == ("contradicted", True) for each in result["unchecked"]
+    )

@@ -312,6 +312,8 @@ def test_a_code_of_pregnancy_counts_for_drugs_as_it_does_for_advice() -> None:
 
 
 def test_a_filtration_rate_that_contradicts_a_code_is_told_and_the_code_counts() -> None:
-    drugs = plan(diagnoses=["Z99.2", "I10"], egfr=80.0, allergies=[], options={"top": 50})["drugs"]
+    found = plan(diagnoses=["Z99.2", "I10"], egfr=80.0, allergies=[], options={"top": 50})
+    drugs = found["drugs"]
     assert ("Z99.2", "contradicted") in {(each["subject"], each["reason"]) for each in drugs["unchecked"]}
+    assert [each["subject"] for each in found["advice"]["unchecked"]] == ["Z99.2"]
     assert "potassium chloride" in {each["id"] for each in drugs["removed"]}
