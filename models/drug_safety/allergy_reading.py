@@ -19,7 +19,7 @@ from models.drug_safety.allergy_text import (
     listed,
     salts,
 )
-from models.drug_safety.chinese import in_english, is_chinese
+from models.drug_safety.chinese import in_english, is_chinese, negative_in_words
 from models.drug_safety.words import LONGEST, foreign, key
 
 LONGEST_TEXT: Final = 10 * LONGEST
@@ -62,12 +62,16 @@ class _Part(NamedTuple):
 
 
 def read_allergy(text: str, allergens: Allergens) -> Read:
-    """Read a recorded text. Of one in Chinese, the parts that are not understood, denied or in doubt are the whole text."""
+    """Read a recorded text.
+
+    Of one in Chinese, or with a minus sign, the parts that are not understood, denied or in doubt are the whole text.
+    """
     if len(text) > LONGEST_TEXT:
         return Read(lost=(text,))
-    if not is_chinese(text):
+    worded = negative_in_words(text)
+    if not is_chinese(text) and worded == text:
         return _read(text, allergens)
-    read = _read(in_english(text), allergens)
+    read = _read(in_english(worded), allergens)
     lost, doubted, denied_ones = ((text,) if each else () for each in (read.lost, read.doubted, read.denied))
     return Read(read.names, lost, doubted, denied_ones, read.none)
 

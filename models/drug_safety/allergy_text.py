@@ -37,9 +37,10 @@ _REACTIONS: Final = """
     weakness welts wheeze wheezing
 """
 WORDS: Final = frozenset([*_AROUND.split(), *_REACTIONS.split()])
-# What denies something, if only in part: an allergy beside one of these counts, and is told to be in doubt.
+# What denies something, if only in part, or speaks of another person: an allergy beside one of these is told to be in doubt.
 _DENYING: Final = """
     no not non never none without denies denied cannot nor neither tolerates tolerated pas sans aucune aucun absence nie
+    ruled excluded family familial mother father brother sister son daughter mere pere frere soeur famille
 """
 DENYING: Final = frozenset(_DENYING.split())
 
@@ -60,6 +61,7 @@ _DENIED: Final = re.compile(
     rf"|(?:is |was )?not allergic to {_NAMES}"
     rf"|(?:denies|denied) (?:any )?{_HISTORY}(?:known )?(?:{_ALLERGY} to {_NAMES}|{_NAMES} {_ALLERGY})"
     rf"|(?:tolerates|tolerated) {_NAMES}(?: well)?"
+    rf"|{_NAMES} {_ALLERGY} (?:is |was |has been )?(?:ruled out|excluded)"
     r")"
 )
 _TO: Final = "(?:a|au|aux)(?: la| l)?"

@@ -37,12 +37,17 @@ _NAMES: Final = """
     螺内酯 spironolactone|硝酸甘油 nitroglycerin|单硝酸异山梨酯 isosorbide mononitrate|地高辛 digoxin|胺碘酮 amiodarone
     奥美拉唑 omeprazole|泮托拉唑 pantoprazole|地塞米松 dexamethasone|泼尼松 prednisone|强的松 prednisone
     甲泼尼龙 methylprednisolone|氢化可的松 hydrocortisone|氨茶碱 aminophylline|甲氨蝶呤 methotrexate|环孢素 cyclosporine
-    西地那非 sildenafil|他达拉非 tadalafil
+    西地那非 sildenafil|他达拉非 tadalafil|利伐沙班 rivaroxaban|阿哌沙班 apixaban|达比加群酯 dabigatran|达比加群 dabigatran
+    依度沙班 edoxaban|替格瑞洛 ticagrelor|低分子肝素 low molecular weight heparin|依诺肝素 enoxaparin|达肝素 dalteparin
+    去甲肾上腺素 norepinephrine|肾上腺素 epinephrine|多巴胺 dopamine|多巴酚丁胺 dobutamine|氯化钾 potassium chloride
+    氯化钠 sodium chloride|氯化钙 calcium chloride|葡萄糖酸钙 calcium gluconate|硫酸镁 magnesium sulfate
+    碳酸氢钠 sodium bicarbonate
 """
 _PHRASES: Final = """
     过敏性休克 anaphylaxis|过敏反应 allergic reaction|过敏史 allergy|过敏 allergy|皮试阳性 allergy|药物 drug|患者 patient
     病人 patient|皮疹 rash|荨麻疹 urticaria|瘙痒 itching|呼吸困难 dyspnea|恶心 nausea|呕吐 vomiting|腹泻 diarrhea
     头晕 dizziness|头痛 headache|休克 shock|水肿 edema|发热 fever|出现 with|引起 caused|导致 caused|疑似 suspected
+    母亲 mother|父亲 father|家族 family
     可疑 suspected|可能 possible|严重 severe|轻度 mild|曾 had|有 has|对 to|否认 denies|无 no|没有 no|未发现 no|以及 and
     及 and|和 and|与 and|或 or|但 but|吗 ?|、 or|已知 known|等
 """
@@ -50,6 +55,7 @@ _FORMS: Final = """
     片剂 tablet|缓释片 er tablet|控释片 cr tablet|肠溶片 ec tablet|分散片 tablet|咀嚼片 tablet|片 tablet|胶囊 capsule
     注射液 injection|注射剂 injection|口服 po|静脉滴注 iv|静脉注射 iv|静滴 iv|皮下注射 sc|肌肉注射 im|舌下含服 sl|毫克 mg
     微克 mcg|单位 units|毫升 ml|克 g|每日一次 daily|每日两次 bid|每日三次 tid|每天一次 daily|每晚 qhs|贴剂 patch
+    注射用 injection|盐酸 |硫酸氢 |硫酸 |酒石酸 |马来酸 |钠 |钾 |钙
     滴眼液 ophthalmic drops|乳膏 cream|软膏 ointment|气雾剂 inhaler|吸入剂 inhaler
 """
 _SCRIPT: Final = re.compile(r"[\u3400-\u9fff]")
@@ -58,6 +64,10 @@ _NONE: Final = re.compile(
     r"(?<![\u3400-\u9fff])(?:无|否认|未发现|没有)(?:有|已知|明确|任何)*(?P<other>其他|其它)?(?P<of>(?:(?:药物|药品|食物|食品|花粉)[、及和或与/]?)*)过敏(?:史|原|反应)?(?![\u3400-\u9fff])"
 )
 _LISTED_NONE: Final = re.compile(r"(?:药物|食物药物|药物食物)?过敏史\s*[:\uff1a]?\s*(?:无|否认|没有)")
+# An entry that is negative: "青霉素(-)", "penicillin (-)".
+_NEGATIVE: Final = re.compile(
+    r"(?P<what>[^\uff0c\u3002\uff1b\u3001,;\uff1a:()\uff08\uff09\s]+?)\s*[(\uff08]\s*[-\u2212\u2013\uff0d]\s*[)\uff09]"
+)
 _NOT_ALLERGIC: Final = re.compile(
     r"对?(?P<what>[^\uff0c\u3002\uff1b\u3001,;\uff1a:\s]+?)(?:无|不|没有)过敏(?:史|反应)?(?![\u3400-\u9fff])"
 )
@@ -79,6 +89,11 @@ _KNOWN, _DRUGS = (
 def is_chinese(text: str) -> bool:
     """Whether there are Chinese characters in the text."""
     return _SCRIPT.search(text) is not None
+
+
+def negative_in_words(text: str) -> str:
+    """The text with "not allergic to" in place of a minus sign in brackets behind a name."""
+    return _NEGATIVE.sub(r" not allergic to \g<what> ", text)
 
 
 def drug_in_english(name: str) -> str:

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     UNKNOWN_NAME = "unknown-name"
     ERROR_PRONE_NAME = "error-prone-name"
     NAMED_TWICE = "named-twice"
+    NAMES_DISAGREE = "names-disagree"
     NO_ENTRY = "no-entry"
     ROUTE_UNKNOWN = "route-unknown"
     LOCAL_ROUTE = "local-route"
@@ -107,7 +108,7 @@ def _check_number(name: str, number: object) -> None:
     words = f"{name} must be a number of at least 0, or None if unknown"
     if isinstance(number, bool) or not isinstance(number, Real | None):
         raise TypeError(words)
-    if number is not None and not (math.isfinite(number) and number >= 0):
+    if number is not None and not (math.isfinite(number) and float(number) >= 0):
         raise ValueError(words)
 
 

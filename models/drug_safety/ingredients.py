@@ -5,6 +5,7 @@ A name that the tables do not have, and whose parts they do not have, means noth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ ASSIGNED = ("class", "ingredients", "source", "date")
 CODES = ("system", "code", "ingredients", "source", "date")
 SUBSTANCES = ("substance", "rxnorm", "classes", "source", "date")
 _RXNORM = "rxnorm:"
+_BRACKETS = re.compile(r"\(([^()]*[^()\d][^()]*)\)")
 _SHORTEST_FRENCH = 3  # letters: "or" is gold in French, and a conjunction in English
 
 
@@ -106,12 +108,25 @@ class Ingredients:
         order = self._order(drug_in_english(name))
         return order is not None and order.local
 
+    def disagreement(self, name: str) -> str:
+        """What brackets in a name mean that the rest does not, as in "lisinopril (Lipitor)"; "" if they agree."""
+        if "(" not in name or len(name) > LONGEST:
+            return ""
+        inside, outside = (
+            {each for text in texts for each in self.named(text) if each.active}
+            for texts in (_BRACKETS.findall(name), [_BRACKETS.sub(" ", name)])
+        )
+        if not inside or not outside or inside <= outside or outside <= inside:
+            return ""
+        return " and ".join(sorted(each.name for each in inside - outside))
+
     def cautions(self, name: str) -> dict[str, str]:
         """What is to be said of names in this one that are often misread, such as "MTX", by their keys."""
         if name in self._exact:
             return {name: self._cautions[name]} if name in self._cautions else {}
         if len(name) > LONGEST or not self.named(name):
             return {}
+        name = drug_in_english(name)
         listed = [name, *(part for some in parts(name) for part in some)]
         if not self._plain(name) and (order := self._order(name)):
             listed = list(order.names)

@@ -13,7 +13,7 @@ from models.drug_safety.words import FORMS
 
 _UNITS: Final = """
     mg mgs milligram milligrams mcg mcgs microgram micrograms ug g gm gms gram grams kg meq meqs mmol mmols mmole mmoles mm
-    unit units iu ml mls l liter liters cc million billion percent h hr hrs hour hours min minute minutes day days wk week
+    unit units iu u ml mls l liter liters cc million billion percent h hr hrs hour hours min minute minutes day days wk week
     weeks month months cm act actuation dose doses mcgh
 """
 _FORMS: Final = """

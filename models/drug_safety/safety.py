@@ -179,6 +179,11 @@ class DrugSafety:
         if self.ingredients.local(drug.name):
             detail = "it is given locally, and was checked as if it were swallowed or injected"
             yield Unchecked(drug.name, None, Reason.LOCAL_ROUTE, detail)
+        if other := self.ingredients.disagreement(drug.name):
+            detail = (
+                f"its brackets name {other}, which the rest does not: both were checked, correct one of them"
+            )
+            yield Unchecked(drug.name, None, Reason.NAMES_DISAGREE, detail)
         for name, caution in self.ingredients.cautions(drug.name).items():
             yield error_prone(drug.name, name, caution, self.ingredients)
         for each in drug.ingredients:

@@ -4,7 +4,7 @@ import pytest
 
 from models.drug_safety import Patient, Reason
 from models.drug_safety.chinese import NAMES as CHINESE
-from tests.unit.models.drug_reviews import against, told
+from tests.unit.models.drug_reviews import against, review, told
 from tests.unit.models.drug_tables import bundled
 
 
@@ -137,3 +137,51 @@ def test_allergies_that_were_not_read_stand_first_with_names_that_are_near() -> 
 def test_nothing_is_suggested_for_what_is_far_from_every_name() -> None:
     found = bundled().review(Patient(allergies=("see cerner",)), [], ["heparin"]).unchecked
     assert "did you mean" not in found[0].detail
+
+
+@pytest.mark.parametrize(
+    ("recorded", "drug"),
+    [
+        ("sulfamides", "sulfamethoxazole"),
+        ("bêta-lactamines", "amoxicillin"),
+        ("produits de contraste iodés", "iohexol"),
+        ("aminosides", "gentamicin"),
+        ("cyclines", "doxycycline"),
+        ("héparine", "enoxaparin"),
+        ("Clamoxyl", "ampicillin"),
+        ("amoxicillin", "cefprozil"),
+        ("amoxicillin", "cefadroxil"),
+        ("cephalexin", "cefadroxil"),
+    ],
+)
+def test_french_allergens_and_shared_side_chains_remove_a_drug(recorded: str, drug: str) -> None:
+    assert review(recorded, drug).kept == ()
+    assert told(recorded) == []
+
+
+@pytest.mark.parametrize("recorded", ["aucune", "néant"])
+def test_french_words_for_none_say_that_there_are_no_allergies(recorded: str) -> None:
+    assert told(recorded) == []
+    assert review(recorded, "amoxicillin").kept == ("amoxicillin",)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    ["青霉素(-)", "青霉素\uff08-\uff09", "penicillin (-)", "penicillin allergy ruled out"],
+)
+def test_a_negative_test_or_an_allergy_that_was_ruled_out_is_a_denial(recorded: str) -> None:
+    assert review(recorded, "amoxicillin").kept == ("amoxicillin",)
+    assert told(recorded) == [(recorded, Reason.ALLERGY_DENIED)]
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        "mother allergic to penicillin",
+        "family history of penicillin allergy",
+        "mère allergique à la pénicilline",
+        "penicillin (-)?",
+    ],
+)
+def test_an_allergy_of_another_person_or_in_question_is_doubted(recorded: str) -> None:
+    assert Reason.ALLERGY_DOUBTED in [reason for _, reason in told(recorded)]

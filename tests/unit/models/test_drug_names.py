@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from models.drug_safety import Patient, Reason
 from models.drug_safety.ingredients import Ingredients
 from models.drug_safety.words import key
 from tests.unit.models.drug_tables import PACKAGE, bundled, changed
@@ -170,3 +171,47 @@ def test_nearly_all_common_brands_are_known() -> None:
     known = [name for name in names if ingredients(name)]
     assert len(names) > 150
     assert len(known) / len(names) >= 0.98, sorted(set(names) - set(known))
+
+
+@pytest.mark.parametrize(
+    ("order", "meant"),
+    [
+        ("héparine", ["heparin"]),
+        ("heparin 5000 u sq tid", ["heparin"]),
+        ("heparin 5,000 U sq tid", ["heparin"]),
+        ("cefadroxil 500 mg cap", ["cefadroxil"]),
+        ("telavancin 750 mg iv", ["telavancin"]),
+        ("华法林钠片", ["warfarin"]),
+        ("硫酸氢氯吡格雷片", ["clopidogrel"]),
+        ("盐酸二甲双胍片 0.5g", ["metformin"]),
+        ("注射用头孢曲松钠", ["ceftriaxone"]),
+        ("氯化钾缓释片", ["potassium"]),
+        ("利伐沙班", ["rivaroxaban"]),
+        ("去甲肾上腺素", ["norepinephrine"]),
+        ("肾上腺素", ["epinephrine"]),
+        ("停华法林钠片", []),
+    ],
+)
+def test_salts_units_and_names_of_other_languages_are_read(order: str, meant: list[str]) -> None:
+    assert [each.name for each in bundled().ingredients.named(order)] == meant
+
+
+def test_the_name_of_a_class_is_read_as_its_commonest_drug_and_told() -> None:
+    found = bundled().review(Patient(), ["低分子肝素"], ["ketorolac"])
+    assert "低分子肝素" in [each.with_ for each in found.removed + found.flagged]
+    assert Reason.ERROR_PRONE_NAME in [each.reason for each in found.unchecked]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("lisinopril (Lipitor)", ["its brackets name atorvastatin"]),
+        ("lisinopril (Zestril) 10 mg", []),
+        ("hydrocodone (Vicodin)", []),
+        ("aspirin (81)", []),
+        ("cefazolin (in dextrose)", []),
+    ],
+)
+def test_a_brand_in_brackets_that_is_another_drug_is_told(name: str, told: list[str]) -> None:
+    listed = bundled().review(Patient(), [], [name]).unchecked
+    assert [each.detail.split(",")[0] for each in listed if each.reason is Reason.NAMES_DISAGREE] == told
