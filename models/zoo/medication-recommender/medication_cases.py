@@ -73,5 +73,16 @@ GOLDEN: list[tuple[str, dict[str, object]]] = [
         "nothing that the model knows: it abstains",
         {"history": ["bedaquiline"], "diagnoses": ["B60.1"], "age": 40.0, "sex": "female"},
     ),
+    (
+        "pregnancy and kidney failure by their codes, a clearance that contradicts, and a diagnosis that is no code",
+        {
+            "history": ["metoprolol"],
+            "diagnoses": ["Z33.1", "N18.6", "I10", "GI bleed"],
+            "age": 31.0,
+            "sex": "female",
+            "allergies": [],
+            "creatinine_clearance_ml_min": 90.0,
+        },
+    ),
     ("drugs alone", {"history": ["aspirin", "clopidogrel", "atorvastatin", "heparin"]}),
 ]

@@ -51,6 +51,16 @@ def found(drug: str, **facts: object) -> list[Finding]:
         ("oxybutynin", "R33.9", Level.CONTRAINDICATED),
         ("furosemide", "R34", Level.CONTRAINDICATED),
         ("lisinopril", "T78.3XXA", Level.CONTRAINDICATED),
+        ("estradiol", "I63.9", Level.CONTRAINDICATED),
+        ("estradiol", "I61.9", Level.CONTRAINDICATED),
+        ("aspirin", "I61.9", Level.NOT_RECOMMENDED),
+        ("argatroban", "I61.9", Level.CONTRAINDICATED),
+        ("ibuprofen", "I21.4", Level.NOT_RECOMMENDED),
+        ("ibuprofen", "I25.10", Level.PRECAUTION),
+        ("naproxen", "K74.60", Level.NOT_RECOMMENDED),
+        ("naltrexone", "F11.20", Level.PRECAUTION),
+        ("naltrexone", "F11.23", Level.CONTRAINDICATED),
+        ("dofetilide", "E87.6", Level.NOT_RECOMMENDED),
     ],
 )
 def test_a_diagnosis_forbids_a_drug_or_asks_for_care(drug: str, code: str, level: Level) -> None:

@@ -70,3 +70,26 @@ def test_a_bundle_from_before_the_table_is_read_without_it() -> None:
 def test_a_row_on_a_drug_with_itself_is_refused() -> None:
     with pytest.raises(TableUnusable, match="tizanidine stands in first and in second"):
         changed(TABLE, "\nciprofloxacin,tizanidine,", "\ntizanidine,tizanidine,")
+
+
+@pytest.mark.parametrize(
+    ("pair", "level"),
+    [
+        ("warfarin + metronidazole", Level.PRECAUTION), ("citalopram + fluconazole", Level.PRECAUTION),
+        ("linezolid + fentanyl", Level.NOT_RECOMMENDED), ("methylene blue + fentanyl", Level.NOT_RECOMMENDED),
+        ("methylene blue + linezolid", Level.NOT_RECOMMENDED), ("imipenem + ganciclovir", Level.NOT_RECOMMENDED),
+        ("ranolazine + diltiazem", Level.PRECAUTION), ("colchicine + diltiazem", Level.PRECAUTION),
+        ("colchicine + verapamil", Level.NOT_RECOMMENDED), ("salmeterol + ritonavir", Level.NOT_RECOMMENDED),
+        ("simvastatin + ticagrelor", Level.PRECAUTION), ("lovastatin + amiodarone", Level.PRECAUTION),
+        ("adenosine + dipyridamole", Level.NOT_RECOMMENDED), ("morphine + lorazepam", Level.PRECAUTION),
+        ("metoclopramide + haloperidol", Level.NOT_RECOMMENDED), ("warfarin + apixaban", Level.NOT_RECOMMENDED),
+        ("riociguat + dipyridamole", Level.CONTRAINDICATED), ("eptifibatide + tirofiban", Level.CONTRAINDICATED),
+        ("ceftriaxone + calcium gluconate", Level.PRECAUTION), ("tramadol + carbamazepine", Level.NOT_RECOMMENDED),
+        ("mycophenolate mofetil + azathioprine", Level.NOT_RECOMMENDED), ("oritavancin + heparin", Level.CONTRAINDICATED),
+    ],
+)  # fmt: skip
+def test_what_labels_warn_of_has_the_level_of_their_words(pair: str, level: Level) -> None:
+    first, second = pair.split(" + ")
+    for one, other in ((first, second), (second, first)):
+        [finding, *_] = bundled().between(one, other)
+        assert (finding.level, bool(finding.source)) == (level, True)

@@ -152,11 +152,25 @@ def raw() -> Raw:
     return Raw(sorted(names), sorted(allergies), names, pairs, interacting, allergies, read_limits())
 
 
+# What codes say: the highest clearance of the stage, and from which one on a measured clearance contradicts it.
+STAGES = {"N18.6": (14.9, 15.0), "N18.4": (29.9, 60.0), "N18.30": (59.9, 120.0)}
+PREGNANT = "Z33.1"
+
+
+def clearance_of(patient: Patient) -> float | None:
+    measured = patient.creatinine_clearance_ml_min
+    for code in patient.diagnoses or ():
+        if code in STAGES and (measured is None or measured >= STAGES[code][1]):
+            return STAGES[code][0]
+    return measured
+
+
 def forbidden(drug: str, patient: Patient, allergens: list[str]) -> bool:
     """Whether the tables forbid the ingredient for the patient alone."""
     limits = raw().limits
-    numbers = {"pregnancy": 0.0 if patient.pregnant else None, "breastfeeding": 0.0 if patient.breastfeeding else None,
-               "renal": patient.creatinine_clearance_ml_min, "age": patient.age_years}  # fmt: skip
+    pregnant = patient.pregnant or PREGNANT in (patient.diagnoses or ())
+    numbers = {"pregnancy": 0.0 if pregnant else None, "breastfeeding": 0.0 if patient.breastfeeding else None,
+               "renal": clearance_of(patient), "age": patient.age_years}  # fmt: skip
     return any(drug in raw().allergies[allergen] for allergen in allergens) or any(
         least <= number < below
         for kind, number in numbers.items()
@@ -171,8 +185,15 @@ def generated(chance: random.Random) -> tuple[Patient, list[str]]:
     age = chance.choice([None, chance.uniform(0, 3), chance.uniform(0, 20), chance.uniform(18, 100)])
     pregnant = chance.random() < 0.5 if sex == "female" else None
     clearance = chance.choice([None, 0.0, 15.0, 30.0, chance.uniform(0, 120)])
+    code = chance.choice([None, None, None, *STAGES, PREGNANT])
     patient = Patient(
-        tuple(allergens), age, cast(Sex | None, sex), pregnant, pregnant is False and age is None, clearance
+        tuple(allergens),
+        age,
+        cast(Sex | None, sex),
+        pregnant,
+        pregnant is False and age is None,
+        clearance,
+        None if code is None else (code,),
     )
     return patient, allergens
 
