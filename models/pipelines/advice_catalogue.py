@@ -62,9 +62,13 @@ class SourceTable(ManifestTable):
 
 
 class GroupTable(Words):
-    """A group of conditions: prefixes of ICD-10, and concepts of SNOMED CT without those below them."""
+    """A group of conditions: prefixes of ICD-10, and concepts of SNOMED CT without those below them.
+
+    `except_icd10` are prefixes that are longer than one of `icd10` and not of the group, as of a disorder in remission.
+    """
 
     icd10: Annotated[tuple[Annotated[str, Field(pattern=ICD10_CODE)], ...], Field(strict=False)] = ()
+    except_icd10: Annotated[tuple[Annotated[str, Field(pattern=ICD10_CODE)], ...], Field(strict=False)] = ()
     snomed: Annotated[tuple[Annotated[str, Field(pattern=SNOMED_CODE)], ...], Field(strict=False)] = ()
 
 
@@ -153,6 +157,9 @@ class Catalogue:
         self._prefixes = [
             (folded_code(prefix), name) for name, group in table.groups.items() for prefix in group.icd10
         ]
+        self._excepted = {
+            name: tuple(map(folded_code, group.except_icd10)) for name, group in table.groups.items()
+        }
         self._concepts = [(code, name) for name, group in table.groups.items() for code in group.snomed]
 
     @classmethod
@@ -179,7 +186,8 @@ class Catalogue:
         folded = folded_code(code)
         if folded.isdigit():
             return list(dict.fromkeys(name for concept, name in self._concepts if concept == folded))
-        return list(dict.fromkeys(name for prefix, name in self._prefixes if folded.startswith(prefix)))
+        found = dict.fromkeys(name for prefix, name in self._prefixes if folded.startswith(prefix))
+        return [name for name in found if not folded.startswith(self._excepted[name])]
 
 
 class _Reader:
@@ -199,6 +207,11 @@ class _Reader:
         for name, codes in self._codes.items():
             if not codes:
                 self._fault(f"groups.{name}", "it has no codes: list some in `icd10` or `snomed`")
+            prefixes = tuple(map(folded_code, table.groups[name].icd10))
+            for code in table.groups[name].except_icd10:
+                if folded_code(code) in prefixes or not folded_code(code).startswith(prefixes):
+                    advice = f"{code} excepts nothing: write a code below one of `icd10`"
+                    self._fault(f"groups.{name}.except_icd10", advice)
 
     def flags(self) -> list[Flag]:
         """The red flags."""

@@ -126,6 +126,7 @@ class Person(TypedInput):
         float | None, *_laboratory("LDL cholesterol", "mg/dL", 20, 1000, "multiply mmol/L by 38.67")
     ] = None
     potassium: Annotated[float | None, _number("Potassium in serum", "mmol/L", 1, 12)] = None
+    sodium: Annotated[float | None, _number("Sodium in serum", "mmol/L", 95, 200)] = None
     egfr: Annotated[
         float | None,
         *_laboratory(
@@ -167,7 +168,8 @@ class Person(TypedInput):
 _CHINESE: Final = {
     "age": "年龄", "sex": "性别", "pregnant": "妊娠", "breastfeeding": "哺乳", "systolic": "收缩压", "diastolic": "舒张压",
     "heart_rate": "静息心率", "oxygen_saturation": "血氧饱和度", "temperature": "体温", "bmi": "体重指数", "glucose": "血糖",
-    "ldl": "低密度脂蛋白胆固醇", "potassium": "血钾", "egfr": "估算肾小球滤过率", "smoking": "吸烟", "alcohol": "纯酒精",
+    "ldl": "低密度脂蛋白胆固醇", "potassium": "血钾", "sodium": "血钠", "egfr": "估算肾小球滤过率", "smoking": "吸烟",
+    "alcohol": "纯酒精",
     "activity": "身体活动", "sleep": "睡眠", "symptoms": "当前症状", "medicines": "药物",
 }  # fmt: skip
 

@@ -82,6 +82,14 @@ def example_people() -> list[tuple[str, Known]]:
             {"age": 55, **man, "conditions": ["K70.3", "F10.2"], "alcohol": 500},
         ),
         (
+            "cirrhosis and alcohol dependence, drinks nothing",
+            {"age": 55, **man, "conditions": ["K70.3", "F10.20"], "alcohol": 0},
+        ),
+        (
+            "potassium and sodium at the danger of life: exercise and diet are withheld",
+            {"age": 66, **woman, "conditions": ["I10"], "potassium": 1.5, "sodium": 118, "activity": 0},
+        ),
+        (
             "frail and underweight with osteoporosis",
             {"age": 83, **woman, "conditions": ["R54", "M81.0", "E46"], "bmi": 17.2, "egfr": 55},
         ),

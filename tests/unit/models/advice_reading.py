@@ -15,9 +15,10 @@ from models.drug_safety.coded_facts import says_pregnant
 FOLDER = Path(__file__).parents[3] / "models" / "zoo" / "health-advice-recommender"
 RANGES = {
     "systolic": (50, 300), "diastolic": (20, 200), "heart_rate": (20, 300), "oxygen_saturation": (40, 100),
-    "temperature": (28, 44), "bmi": (9, 120), "glucose": (35, 2000), "ldl": (20, 1000), "potassium": (1, 12), "egfr": (3, 200),
-    "alcohol": (0, 7000), "activity": (0, 10080), "sleep": (0, 24),
+    "temperature": (28, 44), "bmi": (9, 120), "glucose": (35, 2000), "ldl": (20, 1000), "potassium": (1, 12),
+    "sodium": (95, 200), "egfr": (3, 200), "alcohol": (0, 7000), "activity": (0, 10080), "sleep": (0, 24),
 }  # fmt: skip
+USUAL = {"sodium": 140.0}  # of the fields whose usual values are not at a quarter of the highest
 LISTS = ("symptoms", "medicines")
 
 Person = dict[str, Any]
@@ -42,6 +43,10 @@ class Reader:
         self.table = table
         self._prefixes = {
             name: tuple(prefix.replace(".", "") for prefix in listed.get("icd10", ()))
+            for name, listed in table["groups"].items()
+        }
+        self._excepted = {
+            name: tuple(prefix.replace(".", "") for prefix in listed.get("except_icd10", ()))
             for name, listed in table["groups"].items()
         }
 
@@ -101,7 +106,7 @@ class Reader:
         bare = code.replace(".", "").upper()
         if bare.isdigit():
             return bare in self.table["groups"][group].get("snomed", ())
-        return bare.startswith(self._prefixes[group])
+        return bare.startswith(self._prefixes[group]) and not bare.startswith(self._excepted[group])
 
 
 class People:
@@ -124,7 +129,8 @@ class People:
         }
         for field, (low, high) in RANGES.items():
             if chance.random() < 0.5:
-                usual = min(max(chance.gauss((low + high) / 4, (high - low) / 12), low), high)
+                middle = USUAL.get(field, (low + high) / 4)
+                usual = min(max(chance.gauss(middle, (high - low) / 12), low), high)
                 person[field] = float(round(usual, 1))
         for test in near:
             self._bring_near(person, test)

@@ -99,6 +99,8 @@ def places(result: AdviceResult) -> tuple[list[str], list[str], list[list[str]]]
         ('id = "walk"', 'id = "hot"', "items"),
         ('icd10 = ["R50"]', "icd10 = []", "groups.fever"),
         ('icd10 = ["R50"]', 'icd10 = ["R"]', "groups.fever.icd10[0]"),
+        ('icd10 = ["R50"]', 'icd10 = ["R50"]\nexcept_icd10 = ["R51.1"]', "groups.fever.except_icd10"),
+        ('icd10 = ["R50"]', 'icd10 = ["R50"]\nexcept_icd10 = ["R50"]', "groups.fever.except_icd10"),
         ('category = "activity"', 'category = "dance"', "items[0].category"),
         ('en = "Walk."', 'en = "Walk."\nmood = "good"', "items[0].mood"),
         ('zh = "步行。"\n', "", "items[0].zh"),

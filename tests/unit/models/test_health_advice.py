@@ -10,7 +10,7 @@ from models.drug_safety import Patient as DrugPatient
 from models.pipelines import Case, Pipeline, Run, load_pipeline
 from models.pipelines.contract import InputRejected
 from models.pipelines.pregnancy import cannot_be_pregnant
-from tests.unit.models.advice_reading import FOLDER, People, Person, Reader, catalogue, named_tests
+from tests.unit.models.advice_reading import FOLDER, RANGES, People, Person, Reader, catalogue, named_tests
 from tests.unit.models.drug_tables import bundled
 
 TABLE = catalogue()
@@ -172,6 +172,35 @@ def test_dangerous_vitals_send_to_a_doctor_and_stop_exercise(
     assert {"osteoarthritis-exercise", "activity-for-adults"} <= shown(well)
     assert [each["id"] for each in ill["seek_care"]] == [flag]
     assert not [item for item in ill["items"] if item["category"] == "activity"]
+
+
+@pytest.mark.parametrize(
+    ("vital", "least", "most"),
+    [
+        ("systolic", 90.0, 180.0), ("heart_rate", 40.0, 131.0), ("oxygen_saturation", 83.0, None), ("temperature", 35.0, 39.1),
+        ("glucose", 53.9, 600.0), ("potassium", 2.4, 6.5), ("sodium", 124.9, 155.0), ("bmi", 12.9, None),
+        ("diastolic", None, 120.0),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("extreme", [False, True])
+def test_values_at_the_danger_of_life_on_either_side_are_a_red_flag(
+    pipeline: Pipeline, vital: str, least: float | None, most: float | None, extreme: bool
+) -> None:
+    lowest, highest = RANGES[vital]
+    values = [lowest if extreme else least] * (least is not None)
+    values += [highest if extreme else most] * (most is not None)
+    for value in values:
+        person = {"age": 50.0, "sex": "male", "conditions": ["M17"], "activity": 10.0, vital: value}
+        [result] = answers(pipeline, person)
+        assert result["seek_care"], value
+        assert not [item for item in result["items"] if item["category"] == "activity"]
+
+
+def test_a_low_sodium_forbids_less_salt(pipeline: Pipeline) -> None:
+    person = {"age": 66.0, "sex": "male", "conditions": ["I10"], "sodium": 131.0}
+    [low], [usual] = answers(pipeline, person), answers(pipeline, person | {"sodium": 140.0})
+    assert "hypertension-less-salt" in shown(usual)
+    assert not {"hypertension-less-salt", "salt-for-adults"} & shown(low)
 
 
 def test_codes_that_the_catalogue_does_not_know_are_named(pipeline: Pipeline) -> None:
