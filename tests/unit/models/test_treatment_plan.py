@@ -317,3 +317,15 @@ def test_a_filtration_rate_that_contradicts_a_code_is_told_and_the_code_counts()
     assert ("Z99.2", "contradicted") in {(each["subject"], each["reason"]) for each in drugs["unchecked"]}
     assert [each["subject"] for each in found["advice"]["unchecked"]] == ["Z99.2"]
     assert "potassium chloride" in {each["id"] for each in drugs["removed"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "flag"), [({"potassium": 1.5}, "potassium-very-low"), ({"sodium": 118.0}, "sodium-very-low")]
+)
+def test_values_at_the_danger_of_life_withhold_exercise_in_a_plan(
+    values: dict[str, float], flag: str
+) -> None:
+    person = {"allergies": [], "sex": "male", "activity": 10.0}
+    advice = plan(answered("I25.1"), **person, **values)["advice"]
+    assert flag in [each["id"] for each in advice["seek_care"]]
+    assert not [each for each in advice["items"] if each["category"] == "activity"]
