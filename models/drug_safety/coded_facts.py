@@ -53,7 +53,7 @@ class Clearance(NamedTuple):
 
 KIDNEY_FAILURE: Final = 15.0  # ml/min and 1.73 m2: stage 5 is less
 # Beginnings of codes, and from what to below what the filtration rate is, by the stages of KDIGO (CKD guideline, 2012, 1.4.3).
-# Dialysis counts as stage 5; of acute or unspecified kidney failure nothing is known. A longer beginning goes before.
+# Dialysis counts as stage 5; of acute failure, and of disease without a stage, nothing is known. A longer beginning goes first.
 _STAGES: Final = (
     ("N18.6 N18.5 Z99.2 Z49 Z91.15 I12.0 I13.11 I13.2 585.5 585.6 V45.1 V56 403.01 403.11 403.91", 0, 15),
     ("404.02 404.12 404.92 404.03 404.13 404.93", 0, 15),
@@ -62,6 +62,7 @@ _STAGES: Final = (
     ("N18.31", 45, 60),
     ("N18.3 585.3", 30, 60),
     ("N17 N18.9 N19 N99.0 K76.7 O90.4 584 585.9 586 572.4", 0, math.inf),
+    ("E08.22 E09.22 E10.22 E11.22 E13.22 I12.9 I13.0 I13.10 403.00 403.10 403.90", 0, math.inf),
 )
 _RANGES: Final = {
     beginning: (float(least), float(below)) for codes, least, below in _STAGES for beginning in codes.split()

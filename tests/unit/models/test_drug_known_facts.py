@@ -84,6 +84,8 @@ def test_kidney_failure_by_code_is_held_to_the_limits_below_15(code: str, drug: 
         ("gabapentin", "N18.31", [Level.PRECAUTION]),
         ("ketorolac", "N17.9", [Level.PRECAUTION]),
         ("dabigatran", "N19", [Level.PRECAUTION]),
+        ("metformin", "E11.22", [Level.PRECAUTION]),
+        ("metformin", "I12.9", [Level.PRECAUTION]),
         ("metformin", "584.9", [Level.PRECAUTION]),
         ("metformin", "N18.2", []),
     ],
