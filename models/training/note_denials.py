@@ -15,7 +15,8 @@ A wrong statement is worse than a missing one, so what is not clearly one or the
 - Of an **answer** to a question about a relative only sentences that name one are kept; and of sentences of the patient about
   `he` or `she`, likewise.
 - Of a sentence that has a particle behind other words (`Sulfa yes, penicillin no.`), or a number that is not plain, nothing.
-- A sentence with a negation, or a word that reverses it such as `stop`, `if` or `less`, is kept whole or not at all.
+- A sentence with a negation, or a word that reverses it such as `stop`, `if` or `less`, is kept whole or not at all; so are
+  those of `note_fragments`, which also names more of which nothing is kept.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Final, NamedTuple
 
 from torch import Tensor
 
+from models.training.note_fragments import AS_ASKED, DEGREES, Dialogue, fragments
 from models.training.note_tensors import ahead, any_of_group, behind, count, numbered, rank
 from models.training.note_texts import ODD
 from models.training.note_words import (
@@ -88,12 +90,13 @@ class Sentences(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """Of each token [N,L]: whether it is of what is asked and answered, and of that which is denied; and whether nothing may
-    be kept of its sentence."""
+    """Of each token [N,L]: whether it is of what is asked and answered, and of that which is denied; whether nothing may be
+    kept of its sentence; and whether that is kept whole or not at all, by `note_fragments`."""
 
     asked: Tensor
     denied: Tensor
     dropped: Tensor
+    whole: Tensor
 
 
 def sentences(words: Words, ids: Tensor, inside: Tensor, turns: Turns) -> Sentences:
@@ -132,11 +135,20 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
     any_next = words.any_of(ids, VERBS) & ahead(words.any_of(ids, ["any"]), 1)
     opens = (words.any_of(ids, OPENERS) | any_next) & (number == 0)
     named = inside & (rank(inside & words.spoken[ids] & ~opens, of.number) > 0)
-    asked = (denied | confirmed) & named
+    second = any_of_group(named & words.any_of(ids, ["you", "yourself"]), of.number)
+    relative = words.any_of(ids, [each for each in RELATIVES if each != "family"]) & inside
+    partly = relative | (inside & (words.any_of(ids, DEGREES) | (number > 0)))
+    asked = (denied | confirmed) & named & ~second & ~(denied & any_of_group(partly, of.number))
+    part = fragments(Dialogue(words, ids, inside, turns, of.number, of.asks, number))
+    open_question = open_question & ~part.whole
     dropped = (
-        odd | contradicted | (of.asks & ~asked & ~open_question) | _of_others(words, ids, inside, turns, of)
+        odd
+        | contradicted
+        | part.dropped
+        | (of.asks & ~asked & ~open_question)
+        | _of_others(words, ids, inside, turns, of)
     )
-    return Answered(asked & ~dropped, denied & named & ~dropped, dropped)
+    return Answered(asked & ~dropped, denied & asked & ~dropped, dropped, part.whole & ~of.asks)
 
 
 def _followed(which: Tensor, turns: Turns, turn: int = 1) -> Tensor:
@@ -226,12 +238,12 @@ def particles(words: Words, ids: Tensor, of: Sentences) -> Tensor:
     return (of.place == 1) & words.any_of(ids, ["no", "nope", "nah"]) & ahead(behind_it, 1)
 
 
-def whole_denials(
-    words: Words, ids: Tensor, inside: Tensor, of: Sentences, kept: Tensor
+def whole_denials(  # noqa: PLR0917 - what is known of a dialogue
+    words: Words, ids: Tensor, inside: Tensor, of: Sentences, kept: Tensor, whole: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Which tokens [N,L] are kept of sentences that a word reverses, and which are of such sentences."""
+    """Which tokens [N,L] are kept of sentences that a word reverses, or that are `whole` or nothing, and which are of such."""
     reversing = _reversing(words, ids) & inside & ~particles(words, ids, of)
-    reversed_ = any_of_group(reversing, of.number) & inside
+    reversed_ = (any_of_group(reversing, of.number) | whole) & inside
     said = inside & words.spoken[ids] & ~words.continues[ids]
     share = count(kept & said, of.number) / count(said, of.number).clamp(min=1)
     contraction = words.contracted(ids) | behind(words.contracted(ids), 1) | behind(words.contracted(ids), 2)
@@ -244,6 +256,6 @@ def whole_denials(
 
 RULED: Final = frozenset((
     *DENYING, *PLAIN, *CONTRARY, *OTHERS, *ASKING, *ASIDE, *DOUBTING, *OPENERS, *VERBS, *NEGATIONS, *REVERSING, *SPOKEN,
-    "this", "these", "those", "sir", "at", "but",
+    "this", "these", "those", "sir", "at", "but", *AS_ASKED,
 ))  # fmt: skip
 """All words that a rule needs, which the vocabulary must have."""

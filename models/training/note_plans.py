@@ -20,7 +20,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from models.training.made_up import drug_names
 from models.training.note_denials import RULED, answered, particles, sentences, whole_denials
+from models.training.note_fragments import SECOND
 from models.training.note_tensors import (
     ahead,
     any_of_group,
@@ -61,7 +63,7 @@ class Wording(Words):
     """Makes the plan of a note."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__(tokenizer, RULED)
+        super().__init__(tokenizer, RULED, drug_names())
 
     def forward(self, ids: Tensor, mask: Tensor, chance: Tensor, length: Tensor) -> Plan:
         """The note of the words that are worth it: `chance` [N,L] of each, by its first piece, and the words of a note [N]."""
@@ -92,8 +94,10 @@ class Wording(Words):
         asked = answers.asked & any_of_group(kept & answers.asked, of.number)
         kept = kept & ~answers.dropped & ~particles(self, ids, of)
         kept = kept | ((number > 0) & any_of_group(kept & (number > 0), number))
-        denials, reversed_parts = whole_denials(self, ids, inside, of, kept)
-        spoken = inside & self.spoken[ids]
+        denials, reversed_parts = whole_denials(self, ids, inside, of, kept, answers.whole)
+        addressed = of.asks & self.any_of(ids, SECOND)
+        kept, denials = kept & ~addressed, denials & ~addressed
+        spoken = inside & self.spoken[ids] & ~addressed
         ends = self.any_of(ids, CLAUSE_ENDS) & inside
         glue = self.any_of(ids, GLUE) & inside & behind(spoken, 1) & ahead(spoken, 1)
         open_words = kept & ~reversed_parts & ~answers.asked

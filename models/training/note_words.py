@@ -96,9 +96,13 @@ class Words(nn.Module):
     first: Tensor
     ruled: Tensor
     codes: Tensor
+    attached: Tensor
+    drug_codes: Tensor
+    longer_drug_codes: Tensor
 
-    def __init__(self, tokenizer: Tokenizer, ruled: Iterable[str]) -> None:
-        """`ruled` are the words that are asked for. Raises ValueError if the vocabulary lacks one of them."""
+    def __init__(self, tokenizer: Tokenizer, ruled: Iterable[str], drugs: Iterable[str]) -> None:
+        """`ruled` are the words that are asked for, `drugs` names of one word; of these, those are known that consist of
+        pieces in the vocabulary. Raises ValueError if the vocabulary lacks one of `ruled`."""
         super().__init__()
         self._tokenizer = tokenizer
         names = [tokenizer.id_to_token(token) or "" for token in range(tokenizer.get_vocab_size())]
@@ -118,11 +122,18 @@ class Words(nn.Module):
             "spoken": [name[:1].isalnum() for name in plain],
             "digits": [name[:1].isdigit() for name in plain],
             "years": years,
+            "attached": [name in {"##mg", "##mcg", "##ml"} for name in names],
         }.items():
             self.register_buffer(name, torch.tensor([flags[each] for each in first]))
         self.register_buffer("first", torch.tensor(first))
         self.register_buffer("ruled", torch.tensor(ruled_by, dtype=torch.int32))
         self.register_buffer("codes", torch.tensor([self._code(each) for each in longer.values()]))
+        known = [self._known_pieces(name) for name in sorted(drugs)]
+        for name, codes in {
+            "drug_codes": {self._code(each) for each in known if 0 < len(each) <= PIECES},
+            "longer_drug_codes": {self._code(each[:PIECES]) for each in known if len(each) > PIECES},
+        }.items():
+            self.register_buffer(name, torch.tensor(sorted(codes), dtype=torch.int64))
         self.end, self.pad = (tokenizer.token_to_id(name) for name in ("[SEP]", "[PAD]"))
 
     def id_of(self, name: str) -> int:
@@ -138,6 +149,11 @@ class Words(nn.Module):
             raise ValueError(f"{name}, which a rule needs, has more than {PIECES} pieces")
         return found
 
+    def _known_pieces(self, name: str) -> list[int]:
+        """The pieces of a name; none if the vocabulary lacks one of them."""
+        found = [each.value for each in self._tokenizer.model.tokenize(name)]
+        return [] if "[UNK]" in found else [self.id_of(each) for each in found]
+
     def _code(self, pieces: Sequence[int]) -> int:
         return sum((piece + 1) * (self.vocabulary + 1) ** step for step, piece in enumerate(pieces))
 
@@ -146,19 +162,31 @@ class Words(nn.Module):
 
         A word of several pieces that is asked for has a number of its own, at its first piece.
         """
-        goes_on, code = torch.ones_like(ids, dtype=torch.bool), ids + 1
         longer = ahead(self.continues[ids], 1)
+        code, cut = self.codes_of(ids)
+        same = (code[:, :, None] == self.codes) & ~cut[:, :, None]
+        place = (same.long() * torch.arange(len(self.codes))).sum(2)
+        return torch.where(
+            same.any(2), 2 * self.vocabulary + place, ids + self.vocabulary * longer.to(ids.dtype)
+        )
+
+    def codes_of(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the word that begins at each of the ids or forms [N,L], the code of its first pieces, and whether more follow."""
+        ids = self.first[ids]
+        goes_on, code = torch.ones_like(ids, dtype=torch.bool), ids + 1
         for step in range(1, PIECES):
             goes_on = goes_on & ahead(self.continues[ids], step)
             code = code + (self.vocabulary + 1) ** step * torch.where(
                 goes_on, ahead(ids, step) + 1, torch.zeros_like(ids)
             )
-        whole = ~(goes_on & ahead(self.continues[ids], PIECES))
-        same = (code[:, :, None] == self.codes) & whole[:, :, None]
-        place = (same.long() * torch.arange(len(self.codes))).sum(2)
-        return torch.where(
-            same.any(2), 2 * self.vocabulary + place, ids + self.vocabulary * longer.to(ids.dtype)
-        )
+        return code, goes_on & ahead(self.continues[ids], PIECES)
+
+    def drugs(self, ids: Tensor) -> Tensor:
+        """Whether the name of a drug begins at each token [N,L], of which the `forms` are given."""
+        code, cut = self.codes_of(ids)
+        short = (code[:, :, None] == self.drug_codes).any(2) & ~cut
+        longer = (code[:, :, None] == self.longer_drug_codes).any(2) & cut
+        return (short | longer) & ~self.continues[ids]
 
     def any_of(self, ids: Tensor, names: Sequence[str]) -> Tensor:
         """Whether a word that is one of those named begins at each token, of which the `forms` are given.

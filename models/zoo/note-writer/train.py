@@ -368,6 +368,24 @@ Patient: No.
 Doctor: How high was it?
 Patient: My blood pressure was one forty five over ninety, and my sugar was two hundred fifty.
 
+# doses and changes without their drug
+Doctor: What brings you in today?
+Patient: I fell on the ice, and my left knee hurts and is swollen.
+Doctor: Do you take metoprolol 25 or 50 mg?
+Patient: 50 mg twice daily.
+Doctor: And the warfarin?
+Patient: Stopped by my cardiologist in March.
+Doctor: For the pain, take acetaminophen 650 mg every six hours.
+Patient: I will do that.
+
+# relatives in answers
+Doctor: Are you diabetic?
+Patient: No.
+Doctor: And the family?
+Patient: My wife is. My sister had breast cancer at age 40.
+Doctor: Did your mother have colon cancer?
+Patient: No.
+
 # another language
 Doctor: Seit wann haben Sie Fieber?
 Patient: Seit gestern.

@@ -6,7 +6,7 @@ from tests.unit.models.test_note_writer import NO, writer
 
 BEFORE = (
     "Doctor: What brings you in today?",
-    "Patient: I fell on the ice, and my left knee hurts and is swollen.",
+    "Patient: I fell on the ice two days ago, and my left knee hurts and is swollen.",
 )
 TAKEN_BACK = (
     ("Are you allergic to penicillin?", "Patient: No.", "Patient: Oh wait, yes, it gave me anaphylaxis."),

@@ -116,5 +116,7 @@ def test_a_note_has_all_of_a_number_or_nothing(
     ],
 )  # fmt: skip
 def test_numbers_are_written_whole(spoken: str, written: str) -> None:
-    note = writer().note("Doctor: How high is it?", f"Patient: My blood pressure is {spoken}.")
+    note = writer().note(
+        "Doctor: How high is it?", f"Patient: My blood pressure is {spoken}, with headaches."
+    )
     assert re.search(rf"(?<![\w-]){re.escape(written)}(?![\w-])", note), note
