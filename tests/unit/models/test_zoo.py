@@ -203,6 +203,7 @@ def test_every_figure_of_the_manifest_is_one_that_training_wrote(folder: Path) -
 def test_a_card_says_what_the_model_is_not_and_names_threshold_and_licence(folder: Path) -> None:
     bundle = read(folder)
     words = " ".join(bundle.card.split())
+    assert bundle.card.startswith(f"# {bundle.manifest.name} {bundle.manifest.version}\n")
     assert "not a medical device" in words.lower()
     assert bundle.manifest.license.replace("-", " ") in words.replace("-", " ")
     for table, names in LIMITS.items():
