@@ -55,7 +55,6 @@ from models.sandbox import Sandbox, SandboxFailed, SandboxRun
 __all__ = ["check_bundle", "publishable", "sealed"]
 
 _NOT_RUN: Final = frozenset((CARD_NAME, MANIFEST_NAME))  # files on which a run of the graph does not depend
-_MAKES_UP: Final = frozenset(("image-generation", "text-generation"))
 Part = TypeVar("Part")
 
 
@@ -133,7 +132,6 @@ def _examined(
     )
     faults += [] if parameters is None else name_faults(parameters.pipeline)
     faults += [] if pipeline is None else _check_schemas(pipeline)
-    faults += [] if manifest is None else _check_kind(manifest)
     refused = [] if pipeline is None or golden is None else check_inputs(golden, pipeline)
     if manifest and pipeline and golden is not None and not refused:
         faults += example_faults(manifest, golden, pipeline)
@@ -200,14 +198,6 @@ def _check_texts(folder: Path) -> list[Fault]:
         advice = "write who the model is for, what it was trained on and how well it performs"
         faults.append(Fault(CARD_NAME, "card_empty", advice))
     return faults + control_characters(card, CARD_NAME, "card_invalid")
-
-
-def _check_kind(manifest: ModelManifest) -> list[Fault]:
-    """The fault of a kind that callers would take for another: what a model makes up is no diagnosis."""
-    if manifest.pipeline not in _MAKES_UP or manifest.kind == "generation":
-        return []
-    advice = f'write "generation": a model of the pipeline {manifest.pipeline} makes its answers up'
-    return [Fault(f"{MANIFEST_NAME}: kind", "kind_unfit", advice)]
 
 
 def _check_filled(texts: Mapping[str, str]) -> list[Fault]:
