@@ -228,11 +228,21 @@ def test_no_job_joins_if(why: str, bench: Workbench, words: PublishedModel) -> N
 
 
 @pytest.mark.usefixtures("looks_at_once")
-@pytest.mark.parametrize(("others", "state"), [(False, "succeeded"), (True, "queued")])
+@pytest.mark.parametrize(
+    ("others", "elsewhere", "state"),
+    [(False, False, "succeeded"), (True, False, "queued"), (True, True, "succeeded")],
+)
 def test_jobs_join_as_long_as_no_other_model_has_work(
-    bench: Workbench, words: PublishedModel, monkeypatch: pytest.MonkeyPatch, others: bool, state: str
+    bench: Workbench,
+    words: PublishedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    others: bool,
+    elsewhere: bool,
+    state: str,
 ) -> None:
+    """`elsewhere`: another lane scores the other model."""
     monkeypatch.setattr(joining, "PERIODS", 10**9)
+    bench.scorer._elsewhere = lambda _: elsewhere
     bench.scorer._join_s = 1e-6
     late = joining_at(bench, words, 2, "pain")
     if others:

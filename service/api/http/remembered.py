@@ -33,17 +33,14 @@ class Remembered(Generic[ValueT]):
         self._clock = clock
         self._making = threading.Lock()
         self._made: tuple[ValueT] | None = None
-        self._began = 0.0
         self._until = 0.0
 
     def __call__(self) -> ValueT:
         """The value."""
         asked = self._clock()
         with self._making:
-            if self._made is None or not (asked <= self._began or asked < self._until):
-                self._began = self._clock()
-                self._made = None
+            if self._made is None or asked >= self._until:
+                began, self._made = self._clock(), None
                 self._made = (self._make(),)
-                took_s = self._clock() - self._began
-                self._until = self._began + max(self._for_s, self._pauses * took_s)
+                self._until = began + max(self._for_s, self._pauses * (self._clock() - began))
             return self._made[0]

@@ -104,6 +104,23 @@ def test_the_database_is_asked_once_a_second_and_what_was_stored_meanwhile_is_no
     assert (store.counts, type(refused(quotas, 1))) == (2, UploadQuotaExceeded)
 
 
+def test_what_is_stored_during_a_count_is_not_forgotten_with_what_it_has_seen() -> None:
+    store = Store()
+    count = store.count
+
+    def counting(tenant_id: UUID) -> Usage:
+        usage = count(tenant_id)
+        if store.counts == 2:
+            quotas._known[TENANT].added += 70  # by another thread that looked just before
+        return usage
+
+    quotas = UploadQuotas(counting, in_a_day=IN_A_DAY, in_all=IN_ALL, clock=lambda: store.now_s)
+    assert refused(quotas, 10) is None
+    store.now_s += 1.0
+    assert isinstance(refused(quotas, 31), UploadQuotaExceeded)
+    assert refused(quotas, 30) is None
+
+
 def test_a_long_count_is_repeated_less_often() -> None:
     store = Store(count_s=2.0)
     quotas = store.quotas()

@@ -61,6 +61,18 @@ def test_a_model_is_loaded_when_it_is_first_asked_for(
     assert (len(runtime.graphs), models_in.used_mb) == (1, 10)
 
 
+def test_a_model_is_slow_until_it_is_loaded_and_has_shown_that_it_is_quick(
+    shelf: Shelf, runtime: CountingRuntime, models: list[PublishedModel], tmp_path: Path
+) -> None:
+    models_in = pool(shelf, runtime, tmp_path)
+    assert models_in.is_slow(models[0].id)
+    loaded = models_in.get(models[0].id)
+    assert models_in.is_slow(models[0].id)
+    loaded.pace.took(4, 0.001, busy_s=0.001)
+    assert not models_in.is_slow(models[0].id)
+    assert models_in.is_slow(models[1].id)
+
+
 def test_a_graph_with_names_of_its_own_runs_in_the_terms_of_its_pipeline(
     shelf: Shelf, runtime: CountingRuntime, tmp_path: Path
 ) -> None:
