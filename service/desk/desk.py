@@ -88,7 +88,8 @@ class Desk:
         if refusal := self._sources.refusals(principal, [job]).get(job.position):
             raise refusal
         if idempotency is not None or job.after or job.parts:
-            (stored,) = self._store.all([job], idempotency)
+            with self._store.room(principal, 1):
+                (stored,) = self._store.all([job], idempotency)
             if isinstance(stored, AfterUnsuitable):
                 raise stored
             return stored
@@ -106,30 +107,23 @@ class Desk:
 
         An item that is an error already is returned in its place. Once the checks have taken CHECKING_S, the outcome of the
         items that are left is RequestTooCostly: with the same idempotency key they are checked when the request is repeated.
-        Raises IdempotencyKeyReused, TenantQueueFull, QueueFull or
-        DatabaseUnavailable; then nothing is stored.
+        The queue must have room for all that is to be checked: a request that it may not take costs no checks. Raises
+        IdempotencyKeyReused, TenantQueueFull, QueueFull or DatabaseUnavailable; then nothing is stored.
         """
         principal.require(Scope.JOBS_WRITE)
         answers: dict[int, Accepted | ServiceError] = {
             **self._store.earlier(principal, idempotency, count=len(wanted))
         }
-        until, jobs = self._intake.lookup_deadline(), list[NewJob]()
-        began_s = worked_s()
-        for position, item in enumerate(wanted):
-            if position in answers:
-                continue
-            if worked_s() - began_s > CHECKING_S:
-                answers[position] = RequestTooCostly()
-                continue
-            checked = self._checked(principal, item, until, traceparent, position)
-            if isinstance(checked, NewJob):
-                jobs.append(checked)
-            else:
-                answers[position] = checked
-        answers |= (refused := self._sources.refusals(principal, jobs))
-        if fit := [job for job in jobs if job.position not in refused]:
-            stored = self._store.all(fit, idempotency)
-            answers |= {job.position: each for job, each in zip(fit, stored, strict=True)}
+        left = {position: item for position, item in enumerate(wanted) if position not in answers}
+        with self._store.room(principal, sum(isinstance(item, JobRequest) for item in left.values())) as room:
+            checked = self._all_checked(principal, left, traceparent)
+            jobs = [each for each in checked.values() if isinstance(each, NewJob)]
+            refused = self._sources.refusals(principal, jobs)
+            fit = [job for job in jobs if job.position not in refused]
+            stored = self._store.all(fit, idempotency) if fit else ()
+            room.filled = len(fit)
+        answers |= {position: each for position, each in checked.items() if not isinstance(each, NewJob)}
+        answers |= refused | {job.position: each for job, each in zip(fit, stored, strict=True)}
         return [answers[position] for position in range(len(wanted))]
 
     def wait(self, principal: Principal, job_id: UUID, wait_s: float, *, may_have_ended: bool = True) -> bool:
@@ -266,6 +260,18 @@ class Desk:
     def model_of(self, job: JobView | Accepted) -> PublishedModel:
         """The model version that scores a job."""
         return self._catalog.version(job.model_version_id)
+
+    def _all_checked(
+        self, principal: Principal, wanted: Mapping[int, JobRequest | ServiceError], traceparent: str | None
+    ) -> dict[int, NewJob | ServiceError]:
+        """Many cases, or why they are refused, by position. Raises DatabaseUnavailable, which concerns all of them."""
+        until, began_s = self._intake.lookup_deadline(), worked_s()
+        return {
+            position: self._checked(principal, item, until, traceparent, position)
+            if worked_s() - began_s <= CHECKING_S
+            else RequestTooCostly()
+            for position, item in wanted.items()
+        }
 
     def _checked(
         self,

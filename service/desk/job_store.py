@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 from service import failpoints
@@ -11,7 +12,7 @@ from service.db import Database
 from service.errors import AfterUnsuitable, DatabaseUnavailable
 from service.failpoints import Point
 from service.jobs import submission
-from service.jobs.admission import Admission
+from service.jobs.admission import Admission, Room
 from service.jobs.submission import Accepted, IdempotencyKey, NewJob
 from service.metrics import JOBS_SUBMITTED
 
@@ -30,22 +31,29 @@ class JobStore:
 
     def one(self, job: NewJob) -> Accepted:
         """Store a lone case, in one transaction with concurrent ones. Raises TenantQueueFull or QueueFull."""
-        with self._admission.room(job.principal.tenant_id, 1):
+        with self.room(job.principal, 1):
             accepted = self._submits.run(job)
         JOBS_SUBMITTED.labels(job.model.name).inc()
         return accepted
 
-    def all(self, jobs: list[NewJob], idempotency: IdempotencyKey | None) -> list[Accepted | AfterUnsuitable]:
-        """Store the cases of one request, all or none but those that wait for what they cannot.
+    def room(self, principal: Principal, jobs: int) -> AbstractContextManager[Room]:
+        """Room in the queue for the cases of one request, to be reserved before work is done for them.
 
-        Raises TenantQueueFull, QueueFull or PredecessorBusy.
+        Raises TenantQueueFull or QueueFull.
+        """
+        return self._admission.room(principal.tenant_id, jobs)
+
+    def all(self, jobs: list[NewJob], idempotency: IdempotencyKey | None) -> list[Accepted | AfterUnsuitable]:
+        """Store the cases of one request, for which there is room: all or none but those that wait for what they cannot.
+
+        Raises PredecessorBusy.
         """
         waits = any(job.predecessors for job in jobs)
         several = idempotency or waits or any(job.parts for job in jobs)
         unit = self._database.transaction() if several else self._database.statement()
         store = submission.submit_after if waits else submission.submit
         failpoints.reach(Point.SUBMIT_BEFORE)
-        with self._admission.room(jobs[0].principal.tenant_id, len(jobs)), unit as work:
+        with unit as work:
             stored = [*store(work, jobs, idempotency)]
         failpoints.reach(Point.SUBMIT_AFTER)
         fresh = Counter(

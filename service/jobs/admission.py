@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID
 
 from service.db import UnitOfWork
@@ -33,6 +34,13 @@ SELECT tenant_id, count(*) AS jobs FROM (
 def queued(work: UnitOfWork) -> Tally:
     """How many jobs are queued now, by tenant and in all."""
     return {row.tenant_id: row.jobs for row in work.execute(QUEUED)}
+
+
+@dataclass
+class Room:
+    """Places of the queue that were reserved; `filled`: how many of them are used."""
+
+    filled: int
 
 
 class Admission:
@@ -64,16 +72,23 @@ class Admission:
         self._due = -math.inf
 
     @contextmanager
-    def room(self, tenant_id: UUID, jobs: int) -> Iterator[None]:
-        """Reserve room for all of `jobs` or none; released if the block fails. Raises TenantQueueFull or QueueFull."""
-        self._look_again()
-        self._take(tenant_id, jobs)
+    def room(self, tenant_id: UUID, jobs: int) -> Iterator[Room]:
+        """Reserve room for all of `jobs` or none. What the block does not fill is released; all of it, if the block fails.
+
+        Raises TenantQueueFull or QueueFull.
+        """
+        if jobs:
+            self._look_again()
+            self._take(tenant_id, jobs)
+        room = Room(filled=jobs)
         try:
-            yield
+            yield room
         except BaseException:
-            with self._lock:
-                self._add(tenant_id, -jobs)
+            room.filled = 0
             raise
+        finally:
+            with self._lock:
+                self._add(tenant_id, room.filled - jobs)
 
     def _take(self, tenant_id: UUID, jobs: int) -> None:
         refused: type[QueueFull] | None = None

@@ -11,11 +11,23 @@ from service.accounts import Principal, Scope
 from service.crypto import Cipher
 from service.desk import Desk, JobRequest
 from service.desk.intake import Intake
-from service.errors import DatabaseUnavailable, InputInvalid, ModelNotFound, ScopeMissing, ServiceError
+from service.errors import (
+    DatabaseUnavailable,
+    InputInvalid,
+    ModelNotFound,
+    QueueFull,
+    ScopeMissing,
+    ServiceError,
+)
+from service.jobs.admission import Admission
 
 UNUSED: Any = None
 JOB_ID = UUID(int=3)
 CASE = JobRequest("m", {})
+
+
+ROOM = Admission(lambda: {None: 0}, most=10, most_of_tenant=10)
+FULL = Admission(lambda: {None: 9}, most=10, most_of_tenant=10)
 
 
 class Refusing(Intake):
@@ -23,6 +35,7 @@ class Refusing(Intake):
 
     def __init__(self, error: ServiceError) -> None:
         self._error = error
+        self.asked = 0
 
     def lookup_deadline(self) -> float:
         """See Intake."""
@@ -30,12 +43,17 @@ class Refusing(Intake):
 
     def checked(self, *_: Any, **__: Any) -> Any:
         """See Intake."""
+        self.asked += 1
         raise self._error
 
 
+def desk_with(intake: Intake, admission: Admission = ROOM) -> Desk:
+    unused = dict.fromkeys(("catalog", "waiting", "artifact_store", "workers"), UNUSED)
+    return Desk(UNUSED, intake=intake, admission=admission, **unused)
+
+
 def desk(error: ServiceError | None = None) -> Desk:
-    unused = dict.fromkeys(("catalog", "admission", "waiting", "artifact_store", "workers"), UNUSED)
-    return Desk(UNUSED, intake=Refusing(error or ModelNotFound()), **unused)
+    return desk_with(Refusing(error or ModelNotFound()))
 
 
 def caller(*scopes: Scope) -> Principal:
@@ -65,8 +83,7 @@ class Checking(Refusing):
 
 def test_refused_inputs_are_not_kept() -> None:
     """Large ones would stay for a long time: the garbage of processes that have started is hardly ever looked through."""
-    unused = dict.fromkeys(("catalog", "admission", "waiting", "artifact_store", "workers"), UNUSED)
-    checking = Desk(UNUSED, intake=Checking(ModelNotFound()), **unused)
+    checking = desk_with(Checking(ModelNotFound()))
     given = Input()
     watched = weakref.ref(given)
     gc.disable()
@@ -77,6 +94,20 @@ def test_refused_inputs_are_not_kept() -> None:
         assert watched() is None
     finally:
         gc.enable()
+
+
+def test_many_cases_for_which_the_queue_has_no_room_are_not_checked() -> None:
+    intake = Refusing(ModelNotFound())
+    full = desk_with(intake, FULL)
+    with pytest.raises(QueueFull):
+        full.submit_many(caller(Scope.JOBS_WRITE), [CASE, CASE])
+    assert intake.asked == 0
+
+
+def test_cases_that_are_refused_take_no_room() -> None:
+    full = desk_with(Refusing(ModelNotFound()), FULL)
+    for _ in range(3):
+        full.submit_many(caller(Scope.JOBS_WRITE), [CASE, ModelNotFound()])
 
 
 def test_a_postgres_that_is_unavailable_is_no_fault_of_a_case() -> None:

@@ -85,6 +85,20 @@ def test_room_taken_for_what_was_not_stored_is_given_back() -> None:
     accept(admission, MOST_OF_TENANT)
 
 
+def test_room_that_is_not_filled_is_given_back() -> None:
+    admission = Queue().admission()
+    with admission.room(TENANT, 8) as room:
+        refused(admission, 3)
+        room.filled = 3
+    accept(admission, MOST_OF_TENANT - 3)
+    refused(admission)
+
+
+def test_a_full_queue_has_room_for_nothing_new() -> None:
+    """As a request that repeats what has been stored brings."""
+    accept(Queue({TENANT: MOST_OF_TENANT + 5, None: MOST}).admission(), 0)
+
+
 def test_room_is_taken_while_jobs_are_being_stored() -> None:
     admission = Queue().admission()
     with admission.room(TENANT, MOST_OF_TENANT):
