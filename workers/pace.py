@@ -21,7 +21,7 @@ QUICK_BATCH_BYTES = 1024 * 1024  # of inputs of any kind: a long text, a recordi
 QUICK_CASE_S = 0.003
 SLOW_FOR_S = 10.0  # after the last sign of it, so that a model does not change its lane all the time
 
-SHARED_CASES = 64  # of several tenants: more are claimed and written back no faster each, and the others wait for all of them
+SHARED_CASES = 16  # of several tenants: all of them wait while as many are claimed, scored and written back
 SHARED_FOR_S = 10.0
 
 
