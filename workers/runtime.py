@@ -6,6 +6,8 @@ The only module of the workers that uses ONNX Runtime.
 import os
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -113,6 +115,7 @@ class OnnxRuntime:
         `cuda_fault` returns why it cannot; the reason is kept if the CPU is used instead.
         """
         self._threads = threads
+        self._making = _new_thread() if threads > 1 else None
         self.cuda_fault: str | None = None
         wants_cuda = provider is Provider.CUDA or (
             provider is Provider.AUTO and CUDA in ort.get_available_providers()
@@ -165,7 +168,8 @@ class OnnxRuntime:
         """A session for a path or a graph's bytes, without ONNX Runtime's own fallback, which prints and uses the CPU."""
         try:
             options = self.options(graph, on_cpu=providers == (CPU,))
-            return ort.InferenceSession(graph, options, providers=list(providers), enable_fallback=0)
+            make = partial(ort.InferenceSession, graph, options, providers=list(providers), enable_fallback=0)
+            return make() if self._making is None else self._making.submit(make).result()
         except Exception as fault:
             if is_out_of_memory(fault):
                 raise OutOfMemory from fault
@@ -183,6 +187,13 @@ class OnnxRuntime:
             for key, value in session_entries(Path(graph), mapped=on_cpu).items():
                 options.add_session_config_entry(key, value)
         return options
+
+
+def _new_thread() -> Executor:
+    """A thread as nice as this one. Those of a session get the niceness of who makes it, and run for all that use it."""
+    made = ThreadPoolExecutor(1, thread_name_prefix="sessions")
+    made.submit(int).result()  # it starts with its first task
+    return made
 
 
 def cuda_options(*, allow_tf32: bool) -> dict[str, str]:

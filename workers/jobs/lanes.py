@@ -3,7 +3,7 @@
 The quick lane is the thread in which wake-ups are consumed, or the polling thread while none come. The slow lane is a thread
 of its own: it takes models that are slow (workers.pace), and those that have to be loaded first, one micro-batch of each in
 turn. What a slow model computes goes on beside the quick lane, since ONNX Runtime and Pillow leave the interpreter to others
-meanwhile; a second core is used where there is one.
+meanwhile; a second core is used where there is one. Where there is none, the kernel prefers the quick lane.
 """
 
 import os
@@ -18,6 +18,8 @@ from service.errors import DatabaseUnavailable, ServiceError
 from workers.heartbeat import HANG_EXIT_STATUS
 from workers.jobs.scoring import Scorer
 from workers.pool import ModelPool
+
+NICENESS = 5  # a third of the processor time of a busy thread of niceness 0; batches have 10, a tenth
 
 RESTS_S = 30.0  # for a model that failed here: each of its messages tries it as well
 
@@ -76,6 +78,7 @@ class SlowLane:
                 self._end_process(HANG_EXIT_STATUS)
 
     def _score_on(self) -> None:
+        os.nice(NICENESS)  # on Linux, of this thread alone
         while (version_id := self._next()) is not None:
             if self._score(version_id):
                 self.take(version_id, polled=False)

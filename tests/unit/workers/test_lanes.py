@@ -1,5 +1,6 @@
 """Slow models are scored in a thread of their own: which models, in which order, and what is done about faults."""
 
+import os
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 from service.errors import BundleUnusable, DatabaseUnavailable
 from tests.acceptance.stack import eventually
 from workers.heartbeat import HANG_EXIT_STATUS
-from workers.jobs.lanes import RESTS_S, Lanes, SlowLane
+from workers.jobs.lanes import NICENESS, RESTS_S, Lanes, SlowLane
 from workers.jobs.scoring import Scorer
 from workers.pool import ModelPool
 
@@ -26,6 +27,7 @@ class Jobs:
         self.faults: dict[UUID, BaseException] = {}
         self.scored: list[UUID] = []
         self.threads: set[str] = set()
+        self.niceness: set[int] = set()
         self.stopping = False
         self.quiet_s = 1.5
         self.goes_on = threading.Event()
@@ -33,6 +35,7 @@ class Jobs:
 
     def score(self, version: UUID) -> int:
         self.threads.add(threading.current_thread().name)
+        self.niceness.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         self.scored.append(version)
         self.goes_on.wait(5)
         if version in self.faults:
@@ -79,6 +82,16 @@ def test_quick_models_are_scored_while_a_slow_one_is(worker: Worker) -> None:
     assert worker.lanes.score(QUICK) == 1
     assert worker.quick.threads == {threading.current_thread().name}
     assert worker.slow.threads == {"slow-lane"}
+
+
+def test_the_kernel_prefers_the_quick_lane(worker: Worker) -> None:
+    worker.slow.waiting[ONE] = 1
+    worker.lanes.start()
+    for version in (ONE, QUICK):
+        worker.lanes.score(version)
+    eventually(lambda: bool(worker.slow.scored), within_s=5)
+    assert worker.quick.niceness == {os.getpriority(os.PRIO_PROCESS, 0)}
+    assert worker.slow.niceness == {os.getpriority(os.PRIO_PROCESS, 0) + NICENESS}
 
 
 def test_slow_models_take_turns_until_nothing_waits(worker: Worker) -> None:

@@ -1,5 +1,6 @@
 """ONNX Runtime: the provider is chosen and checked, faults are told apart by type, a long run can be stopped."""
 
+import os
 import re
 import threading
 import time
@@ -81,6 +82,24 @@ class FailingSession:
 
 def failing(fault: Exception) -> OnnxGraph:
     return OnnxGraph(FailingSession(fault), 1.0)
+
+
+def test_threads_of_a_session_are_not_as_nice_as_the_thread_that_asks_for_it(tmp_path: Path) -> None:
+    """A slow lane loads the models of the quick one as well."""
+    runtime = OnnxRuntime(Provider.CPU, allow_cpu=False, threads=3)
+    own, before = psutil.Process(), {each.id for each in psutil.Process().threads()}
+    kept = []
+
+    def load() -> None:
+        os.nice(5)
+        kept.append(runtime.load(graphs.written(graphs.adding(), tmp_path)))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    made = {each.id for each in own.threads()} - before
+    assert len(made) >= 2
+    assert {os.getpriority(os.PRIO_PROCESS, each) for each in made} == {os.getpriority(os.PRIO_PROCESS, 0)}
 
 
 @without_cuda
