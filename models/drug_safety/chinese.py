@@ -64,9 +64,10 @@ _NONE: Final = re.compile(
     r"(?<![\u3400-\u9fff])(?:无|否认|未发现|没有)(?:有|已知|明确|任何)*(?P<other>其他|其它)?(?P<of>(?:(?:药物|药品|食物|食品|花粉)[、及和或与/]?)*)过敏(?:史|原|反应)?(?![\u3400-\u9fff])"
 )
 _LISTED_NONE: Final = re.compile(r"(?:药物|食物药物|药物食物)?过敏史\s*[:\uff1a]?\s*(?:无|否认|没有)")
-# An entry that is negative: "青霉素(-)", "penicillin (-)".
+# An entry that is negative: "青霉素(-)", "penicillin (-)", "青霉素皮试阴性".
 _NEGATIVE: Final = re.compile(
-    r"(?P<what>[^\uff0c\u3002\uff1b\u3001,;\uff1a:()\uff08\uff09\s]+?)\s*[(\uff08]\s*[-\u2212\u2013\uff0d]\s*[)\uff09]"
+    r"对?(?P<what>[^\uff0c\u3002\uff1b\u3001,;\uff1a:()\uff08\uff09\s]+?)\s*(?:皮肤试验|皮试|过敏试验)?\s*"
+    r"(?:[(\uff08]\s*(?:[-\u2212\u2013\uff0d]|阴性)\s*[)\uff09]|[:\uff1a]?\s*阴性(?![\u3400-\u9fff]))"
 )
 _NOT_ALLERGIC: Final = re.compile(
     r"对?(?P<what>[^\uff0c\u3002\uff1b\u3001,;\uff1a:\s]+?)(?:无|不|没有)过敏(?:史|反应)?(?![\u3400-\u9fff])"
@@ -92,7 +93,7 @@ def is_chinese(text: str) -> bool:
 
 
 def negative_in_words(text: str) -> str:
-    """The text with "not allergic to" in place of a minus sign in brackets behind a name."""
+    """The text with "not allergic to" in place of a minus sign in brackets, or of "negative" in Chinese, behind a name."""
     return _NEGATIVE.sub(r" not allergic to \g<what> ", text)
 
 

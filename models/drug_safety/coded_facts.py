@@ -75,8 +75,15 @@ def stage_of(code: str) -> tuple[float, float] | None:
     return next((found for beginning, found in _RANGES.items() if written.startswith(beginning)), None)
 
 
-# Allergy status by code: a class of allergy_classes.csv, or "" for one that names no class; and what it is called.
-_ALLERGIES: Final = {
+class AllergyStatus(NamedTuple):
+    """What a code of allergy status says: a class of allergy_classes.csv, "" if none; to what; whether a drug is meant."""
+
+    allergen: str
+    words: str
+    of_drug: bool = True
+
+
+_OF_DRUGS: Final = {
     "Z88.0": ("penicillins", "penicillin"),
     "Z88.1": ("", "other antibiotics"),
     "Z88.2": ("sulfonamide antibiotics", "sulfonamides"),
@@ -100,9 +107,36 @@ _ALLERGIES: Final = {
 }
 
 
-def allergy_of(code: str) -> tuple[str, str] | None:
-    """Which class of allergies a code of allergy status stands for, "" if it names none, and its words; None for others."""
-    return _ALLERGIES.get(plain(code)[:5])
+# Z91.0 and V15.0, other than to drugs; some substances are in drugs, too. A longer beginning goes first.
+_OF_OTHERS: Final = {
+    "Z91.010": ("peanut", "peanuts"),
+    "Z91.012": ("egg", "eggs"),
+    "Z91.040": ("", "latex"),
+    "Z91.041": ("iodinated contrast media", "radiographic dye"),
+    "V15.01": ("peanut", "peanuts"),
+    "V15.03": ("egg", "eggs"),
+    "V15.07": ("", "latex"),
+    "V15.08": ("iodinated contrast media", "radiographic dye"),
+    "Z91.01": ("", "food"),
+    "Z91.02": ("", "food additives"),
+    "Z91.03": ("", "insects"),
+    "V15.02": ("", "milk products"),
+    "V15.04": ("", "seafood"),
+    "V15.05": ("", "other foods"),
+    "V15.06": ("", "insects"),
+    "Z91.0": ("", "something other than a drug"),
+    "V15.0": ("", "something other than a drug"),
+}
+_ALLERGIES: Final = {
+    **{code: AllergyStatus(*found) for code, found in _OF_DRUGS.items()},
+    **{code: AllergyStatus(*found, of_drug=False) for code, found in _OF_OTHERS.items()},
+}
+
+
+def allergy_of(code: str) -> AllergyStatus | None:
+    """What a code of allergy status of ICD-10-CM or ICD-9-CM says; None for others."""
+    written = plain(code)
+    return next((_ALLERGIES[written[:most]] for most in (7, 6, 5) if written[:most] in _ALLERGIES), None)
 
 
 _POTASSIUM: Final = {"E87.5": True, "276.7": True, "E87.6": False, "276.8": False}

@@ -72,7 +72,11 @@ def known_of(patient: Patient) -> Known:
         tuple((plain(each), each) for each in read if each not in wrong),
         pregnancy,
         clearance,
-        tuple(CodedAllergy(each, found[0]) for each in read if (found := allergy_of(each)) and found[0]),
+        tuple(
+            CodedAllergy(each, found.allergen)
+            for each in read
+            if (found := allergy_of(each)) and found.allergen
+        ),
         (*map(_lost, lost), *of_pregnancy, *of_kidneys, *of_potassium, *_unnamed_allergies(read)),
     )
 
@@ -135,9 +139,15 @@ def _opposes(potassium: float | None, code: str) -> bool:
 def _unnamed_allergies(codes: Sequence[str]) -> Iterator[Unchecked]:
     for each in codes:
         found = allergy_of(each)
-        if found and not found[0]:
-            detail = f"it says that there is an allergy to {found[1]}, but not to which: send its name in the allergies"
+        if found is None or found.allergen:
+            continue
+        says = f"it says that there is an allergy to {found.words}"
+        if found.of_drug:
+            detail = f"{says}, but not to which: send its name in the allergies"
             yield Unchecked(each, Kind.ALLERGY, Reason.ALLERGY_NOT_NAMED, detail)
+        else:
+            detail = f"{says}, which no table holds against a drug: nothing was checked for it"
+            yield Unchecked(each, Kind.ALLERGY, Reason.NOT_READ, detail)
 
 
 def _contradicted(subject: str, kind: Kind, by: str) -> Unchecked:

@@ -202,6 +202,31 @@ def test_sulfonamides_by_code_count_and_codes_that_name_no_class_are_told() -> N
 
 
 @pytest.mark.parametrize(
+    ("code", "drug"),
+    [("Z91.041", "iohexol"), ("Z91041", "iohexol"), ("V15.08", "iohexol"), ("Z91.012", "propofol"), ("V15.03", "propofol"),
+     ("Z91.010", "fat emulsion")],
+)  # fmt: skip
+def test_codes_of_allergies_other_than_to_drugs_count_where_a_drug_has_the_substance(
+    code: str, drug: str
+) -> None:
+    found = review(drug, diagnoses=(code,), allergies=())
+    assert [each.kind for each in found.removed] == [Kind.ALLERGY_CLASS]
+    assert [subject for subject, _ in told(found, Reason.ALLERGY_BY_CODE)] == [code]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("Z91.040", "latex"), ("V15.07", "latex"), ("Z91.018", "food"), ("Z91.030", "insects"), ("Z91.048", "other than a drug")],
+)  # fmt: skip
+def test_codes_of_allergies_that_no_table_holds_against_a_drug_are_told(code: str, words: str) -> None:
+    found = review("heparin", diagnoses=(code,), allergies=())
+    [detail] = [
+        each.detail for each in found.unchecked if (each.subject, each.reason) == (code, Reason.NOT_READ)
+    ]
+    assert words in detail
+
+
+@pytest.mark.parametrize(
     ("wrong", "error"),
     [
         ({"allergies": "PCN"}, TypeError),
