@@ -43,6 +43,8 @@ class Against:
 
 
 _Against = dict[Ingredient, tuple[Against, ...]]
+# What the recorded allergies are against, each with the text as recorded, or the code that stands for it.
+Recorded = dict[Ingredient, list[tuple[str, Against]]]
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,9 @@ class Allergies:
             cross.append((key(line["recorded"]), _Class(crossing, members, None, line.word("level", Level))))
         return cls(classes.values(), cross, ingredients)
 
-    def against(self, known: Known) -> dict[Ingredient, list[tuple[str, Against]]]:
+    def against(self, known: Known) -> Recorded:
         """What the patient's allergies are against, each with the text as recorded, or the code that stands for it."""
-        found: dict[Ingredient, list[tuple[str, Against]]] = {}
+        found: Recorded = {}
         recorded = sorted({(text, text) for text in known.patient.allergies or ()})
         for shown, text in [
             *recorded,
@@ -210,9 +212,7 @@ class Allergies:
         return _merged(found)
 
 
-def findings(
-    drug: str, ingredients: Iterable[Ingredient], against: dict[Ingredient, list[tuple[str, Against]]]
-) -> Iterator[Finding]:
+def findings(drug: str, ingredients: Iterable[Ingredient], against: Recorded) -> Iterator[Finding]:
     """The allergies against a drug: the most serious reason of each recorded text, and each reason once."""
     worst: dict[str, Against] = {}
     for ingredient in ingredients:

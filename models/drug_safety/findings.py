@@ -113,7 +113,7 @@ def _check_number(name: str, number: object) -> None:
 
 
 class Finding(NamedTuple):
-    """One reason against a proposed drug.
+    """One reason against a proposed or a present drug.
 
     `drug` and `with_` are names as they were given; `with_` is the other drug (all of its names, if two were given), the
     recorded allergies, or the fact about the patient, such as "pregnancy". `condition` says when it holds, or what to do; empty
@@ -153,9 +153,14 @@ class Review:
 
     `kept` are those to show, in the order proposed; they may have findings in `flagged`. `removed` are the findings that
     removed a drug, one or more each. A drug that could not be checked is kept and stands in `unchecked`.
+
+    `present` are the findings of drugs that the patient takes, against the patient and each other, the most serious first, each
+    pair once. `present_unchecked` are checks of them for which something would have to be known of the patient.
     """
 
     kept: tuple[str, ...]
     removed: tuple[Finding, ...]
     flagged: tuple[Finding, ...]
     unchecked: tuple[Unchecked, ...]
+    present: tuple[Finding, ...] = ()
+    present_unchecked: tuple[Unchecked, ...] = ()

@@ -13,7 +13,7 @@ from functools import cached_property
 from models.drug_safety.chinese import drug_in_english
 from models.drug_safety.findings import Reason, Unchecked
 from models.drug_safety.near_names import NearNames
-from models.drug_safety.orders import Order, read_order
+from models.drug_safety.orders import Order, names_in, read_order
 from models.drug_safety.tables import Line, ReadFile, TableUnusable, read_table
 from models.drug_safety.words import LONGEST, foreign, key, parts, without_salts
 
@@ -94,8 +94,15 @@ class Ingredients:
         return tuple(each for each in self._names if ":" not in each and not each.startswith("hicl "))
 
     def near(self, name: str) -> str:
-        """See NearNames.question."""
-        return self._near.question(name)
+        """What may be meant by a name that is not known: see NearNames.question; else the names that it has in it."""
+        if (question := self._near.question(name)) or len(name) > LONGEST:
+            return question
+        found = names_in(drug_in_english(name), self._names.__contains__, self.most_words)
+        return (
+            f"; it names {' and '.join(found)} beside what is not understood: send names alone"
+            if found
+            else ""
+        )
 
     @cached_property
     def _near(self) -> NearNames:

@@ -23,6 +23,7 @@ from models.drug_safety.order_words import (
 from models.drug_safety.words import FORMS, SALTS, key
 
 _LONGEST_PHRASE: Final = 2
+_SHORTEST_NAME: Final = 4  # letters: shorter words may mean much else where the rest is not understood
 _STRENGTH: Final = re.compile(r"(\d+)([a-z]*)")
 _SMALL: Final = 4  # a number up to this one that says no unit may be part of a name, as in "Tylenol 3"
 _ELEMENTS: Final = re.compile(r"\b(?:iod|gallium|strontium)")  # a number behind one may be that of an isotope
@@ -42,6 +43,19 @@ def read_order(text: str, is_name: Callable[[str], bool], most_words: int) -> Or
     """
     words = key(text.replace("%", " percent ").replace("#", " number ")).split()
     return _Reading(words, is_name, most_words).order()
+
+
+def names_in(text: str, is_name: Callable[[str], bool], most_words: int) -> list[str]:
+    """The names in a text of which something else is not understood, for people to look at; words of orders are none."""
+    words, found, place = key(text).split(), list[str](), 0
+    while place < len(words):
+        longest = min(most_words, len(words) - place)
+        ahead = (" ".join(words[place : place + number]) for number in range(longest, 0, -1))
+        name = next((each for each in ahead if len(each) >= _SHORTEST_NAME and is_name(each)), "")
+        if name and name not in WORDS | SALTS | FORMS:
+            found.append(name)
+        place += max(1, len(name.split()))
+    return list(dict.fromkeys(found))
 
 
 class _Reading:

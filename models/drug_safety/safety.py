@@ -1,19 +1,21 @@
-"""The drug safety rule: reviews proposed drugs against the patient, the present drugs and each other.
+"""The drug safety rule: reviews proposed and present drugs against the patient and each other.
 
 It stands apart from every model and runs after all of them. It knows what its tables say, and reports what they do not know.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from models.drug_safety import allergies, diagnoses, duplicates, limits
-from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Patient, Reason, Review, Unchecked
+from models.drug_safety.findings import Finding, Kind, Level, Patient, Reason, Review, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
 from models.drug_safety.interactions import LABELS, Interactions
 from models.drug_safety.known import Known, known_of
+from models.drug_safety.reviewing import Drug, Reviewing, Taken, seriousness
 from models.drug_safety.tables import ReadFile
 
 # The files that `DrugSafety.read` reads from its folder; those of diagnoses and labels only if it is to.
@@ -31,15 +33,7 @@ FILES: Final = (
     *limits.FILES,
 )
 REMOVING: Final = frozenset({Level.CONTRAINDICATED, Level.NOT_RECOMMENDED})
-
-
-@dataclass(frozen=True, eq=False)
-class _Drug:
-    """A drug by its name as given. `shared` is what makes another drug with one of it a duplicate."""
-
-    name: str
-    ingredients: tuple[Ingredient, ...]
-    shared: frozenset[Ingredient | str]
+_LISTED_TWICE: Final = "it is listed twice and was counted once: see that it is not given twice"
 
 
 class DrugSafety:
@@ -88,7 +82,7 @@ class DrugSafety:
     def between(self, drug: str, other: str) -> tuple[Finding, ...]:
         """The interactions of two drugs by name, the most serious first; () if there are none or a name is not known."""
         found = dict.fromkeys(self._interacting(self._drug(drug), self._drug(other)))
-        return tuple(sorted(found, key=_seriousness))
+        return tuple(sorted(found, key=seriousness))
 
     def review(
         self,
@@ -100,54 +94,68 @@ class DrugSafety:
         """Check each proposed drug, in the order of its rank, against the patient, present drugs and those kept before it.
 
         A drug with a finding of a level in `removing` is removed; contraindicated ones always are. Names that the tables do
-        not have are kept, and listed as unchecked. The order of the present drugs makes no difference. No text makes it raise.
+        not have are kept, and listed as unchecked. Present drugs are checked against the patient and each other, and never
+        removed; their order makes no difference, and one that stands twice counts once. No text makes it raise.
         """
-        review = _Reviewing(removing | {Level.CONTRAINDICATED})
+        review = Reviewing(removing | {Level.CONTRAINDICATED})
         known = known_of(patient if self._diagnoses else replace(patient, diagnoses=None))
         against = self._allergies.against(known)
-        taken = _Taken()
-        if proposed:
-            review.note(self._allergies.unchecked(known))
-            review.note(known.told)
-            review.note(self._unread(patient))
-        for drug in self._present(present, review):
+        had, told = self._present(present)
+        review.note(told)
+        if told or had or proposed:
+            review.note([*self._allergies.unchecked(known), *known.told, *self._unread(patient)])
+        taken = Taken()
+        for drug in had:
+            review.note_present(self._facts_lacking(drug, known))
+            review.flag_present(self._findings(drug, known, against, taken))
             taken.add(drug)
         for name in proposed:
             drug = self._drug(name)
             review.note(self._unknown(drug))
-            review.note(self._limits.unchecked(name, drug.ingredients, known))
-            if self._diagnoses is not None:
-                review.note(self._diagnoses.unchecked(name, drug.ingredients, known))
-            found = [
-                *allergies.findings(name, drug.ingredients, against),
-                *self._limits.findings(name, drug.ingredients, known),
-                *self._by_diagnosis(drug, known),
-                *self._among(drug, taken),
-            ]
-            if review.decide(name, found):
+            review.note(self._facts_lacking(drug, known))
+            if review.decide(name, self._findings(drug, known, against, taken)):
                 taken.add(drug)
         return review.result()
 
-    def _drug(self, name: str) -> _Drug:
+    def _drug(self, name: str) -> Drug:
         ingredients = self.ingredients.named(name)
-        return _Drug(name, ingredients, self._duplicates.groups(ingredients))
+        return Drug(name, ingredients, self._duplicates.groups(ingredients))
 
-    def _present(self, names: Iterable[str], review: _Reviewing) -> Iterable[_Drug]:
-        """The present drugs, each once: two names of the same ingredients are one, and told."""
+    def _present(self, names: Iterable[str]) -> tuple[list[Drug], list[Unchecked]]:
+        """The present drugs that are known, and what is to be told of the names. Names of the same ingredients are one drug."""
         known: dict[tuple[Ingredient, ...], list[str]] = {}
-        for name in sorted(set(names)):
+        told: list[Unchecked] = []
+        for name, number in sorted(Counter(names).items()):
             drug = self._drug(name)
-            review.note(self._unknown(drug))
+            told += self._unknown(drug)
             if drug.ingredients:
                 known.setdefault(drug.ingredients, []).append(name)
+            if number > 1:
+                told.append(Unchecked(name, Kind.DUPLICATE, Reason.NAMED_TWICE, _LISTED_TWICE))
         for ingredients, several in known.items():
             if len(several) > 1:
                 meant = " and ".join(each.name for each in ingredients)
                 detail = f"they mean {meant}, which was counted once: see that it is not given twice"
-                review.note([Unchecked(", ".join(several), Kind.DUPLICATE, Reason.NAMED_TWICE, detail)])
-            yield _Drug(", ".join(several), ingredients, self._duplicates.groups(ingredients))
+                told.append(Unchecked(", ".join(several), Kind.DUPLICATE, Reason.NAMED_TWICE, detail))
+        shared = self._duplicates.groups
+        return [Drug(", ".join(each), means, shared(means)) for means, each in known.items()], told
 
-    def _among(self, drug: _Drug, taken: _Taken) -> Iterator[Finding]:
+    def _findings(self, drug: Drug, known: Known, against: allergies.Recorded, taken: Taken) -> list[Finding]:
+        """All that speaks against a drug: the patient's allergies, limits and diagnoses, and the drugs taken."""
+        return [
+            *allergies.findings(drug.name, drug.ingredients, against),
+            *self._limits.findings(drug.name, drug.ingredients, known),
+            *(self._diagnoses.findings(drug.name, drug.ingredients, known) if self._diagnoses else ()),
+            *self._among(drug, taken),
+        ]
+
+    def _facts_lacking(self, drug: Drug, known: Known) -> Iterator[Unchecked]:
+        """What would have to be known of the patient for all checks of a drug."""
+        yield from self._limits.unchecked(drug.name, drug.ingredients, known)
+        if self._diagnoses is not None:
+            yield from self._diagnoses.unchecked(drug.name, drug.ingredients, known)
+
+    def _among(self, drug: Drug, taken: Taken) -> Iterator[Finding]:
         """Interactions and duplicates among the drugs taken; once each, also if several ingredients have the same row."""
         for other in taken.interacting(drug, self._interactions):
             yield from dict.fromkeys(self._interacting(drug, other))
@@ -155,24 +163,20 @@ class DrugSafety:
             pair = drug.name, drug.ingredients, other.name, other.ingredients
             yield from dict.fromkeys(self._duplicates.between(*pair))
 
-    def _by_diagnosis(self, drug: _Drug, known: Known) -> Iterator[Finding]:
-        if self._diagnoses is not None:
-            yield from self._diagnoses.findings(drug.name, drug.ingredients, known)
-
     def _unread(self, patient: Patient) -> Iterator[Unchecked]:
         """That no table has all that diagnoses forbid."""
         if patient.diagnoses:
             detail = diagnoses.NONE_READ if self._diagnoses is None else diagnoses.SOME_READ
             yield Unchecked("diagnoses", None, Reason.NOT_READ, detail)
 
-    def _interacting(self, drug: _Drug, other: _Drug) -> Iterator[Finding]:
+    def _interacting(self, drug: Drug, other: Drug) -> Iterator[Finding]:
         for ingredient in drug.ingredients:
             partners = self._interactions.partners(ingredient)
             for each in other.ingredients:
                 for row in partners.get(each, ()):
                     yield Finding(drug.name, Kind.INTERACTION, row.level, other.name, *row[1:])
 
-    def _unknown(self, drug: _Drug) -> Iterator[Unchecked]:
+    def _unknown(self, drug: Drug) -> Iterator[Unchecked]:
         if not drug.ingredients:
             detail = f"no table has this name: nothing was checked{self.ingredients.near(drug.name)}"
             yield Unchecked(drug.name, None, Reason.UNKNOWN_NAME, detail)
@@ -195,85 +199,3 @@ class DrugSafety:
             if self._interactions.depends_on_route(each):
                 detail = f"interactions of {each.name} that depend on how a drug is given were not checked"
                 yield Unchecked(drug.name, Kind.INTERACTION, Reason.ROUTE_UNKNOWN, detail)
-
-
-class _Taken:
-    """The drugs that a proposed one is compared with: present ones, and those kept so far."""
-
-    def __init__(self) -> None:
-        self._by_ingredient: dict[Ingredient, list[_Drug]] = {}
-        self._by_shared: dict[Ingredient | str, list[_Drug]] = {}
-
-    def add(self, drug: _Drug) -> None:
-        """Compare later drugs with this one, too."""
-        for ingredient in drug.ingredients:
-            self._by_ingredient.setdefault(ingredient, []).append(drug)
-        for shared in drug.shared:
-            self._by_shared.setdefault(shared, []).append(drug)
-
-    def interacting(self, drug: _Drug, interactions: Interactions) -> Iterable[_Drug]:
-        """Those that have an interaction with the drug, each once."""
-        taken = self._by_ingredient
-        partners = (taken.keys() & interactions.partners(each).keys() for each in drug.ingredients)
-        return dict.fromkeys(other for some in partners for each in some for other in taken[each])
-
-    def sharing(self, drug: _Drug) -> Iterable[_Drug]:
-        """Those that share an ingredient or a group with the drug, each once."""
-        taken = self._by_shared
-        return dict.fromkeys(other for each in taken.keys() & drug.shared for other in taken[each])
-
-
-class _Reviewing:
-    """One review under way: what was decided so far."""
-
-    def __init__(self, removing: frozenset[Level]) -> None:
-        self._removing = removing
-        self._kept: list[str] = []
-        self._removed: list[Finding] = []
-        self._flagged: list[Finding] = []
-        self._unchecked: dict[Unchecked, None] = {}
-
-    def note(self, unchecked: Iterable[Unchecked]) -> None:
-        """Add to what was not checked."""
-        self._unchecked.update(dict.fromkeys(unchecked))
-
-    def decide(self, name: str, findings: list[Finding]) -> bool:
-        """Keep or remove a drug. Findings that alone would not have removed it are of no interest once it is removed."""
-        findings.sort(key=_seriousness)
-        against = [finding for finding in findings if finding.level in self._removing]
-        if against:
-            self._removed.extend(against)
-            return False
-        self._kept.append(name)
-        self._flagged.extend(findings)
-        return True
-
-    def result(self) -> Review:
-        """The review of the drugs decided so far."""
-        return Review(
-            tuple(self._kept),
-            tuple(self._removed),
-            tuple(self._flagged),
-            tuple(sorted(self._unchecked, key=_place)),
-        )
-
-
-def _seriousness(finding: Finding) -> tuple[int, Finding]:
-    return SEVERITY[finding.level], finding
-
-
-# What stands first among what was not checked: allergies and diagnoses that nobody has checked, then what may be wrong.
-_FIRST: Final = (
-    Reason.ALLERGY_NOT_UNDERSTOOD,
-    Reason.ALLERGY_NOT_NAMED,
-    Reason.DIAGNOSIS_NOT_UNDERSTOOD,
-    Reason.CONTRADICTED,
-    Reason.ALLERGY_BY_CODE,
-    Reason.ALLERGY_DOUBTED,
-    Reason.ALLERGY_DENIED,
-)
-
-
-def _place(unchecked: Unchecked) -> tuple[int, str, str, str, str]:
-    rank = _FIRST.index(unchecked.reason) if unchecked.reason in _FIRST else len(_FIRST)
-    return rank, unchecked.subject, unchecked.check or "", unchecked.reason, unchecked.detail

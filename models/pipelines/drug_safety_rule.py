@@ -7,18 +7,21 @@ so that an update of those that come with medqueue changes no answer of a publis
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from models import drug_safety
 from models.drug_safety import DrugSafety, Finding, Level, Patient, ReadFile, TableUnusable
 from models.drug_safety.codes import without_system
 from models.drug_safety.ingredients import Ingredients
 from models.manifest import BundleRefused, Fault, ManifestTable
-from models.pipelines.advice_patient import FIELDS
+from models.pipelines.advice_patient import FIELDS, Person
 from models.pipelines.item_catalogue import Item, Parts, unusable
+from models.pipelines.kidneys import CLEARANCE, EGFR, clearance_of
 from models.pipelines.recommendation_rules import Reviewed
 from models.pipelines.recommendation_types import Objection, Unchecked
 
@@ -47,6 +50,9 @@ class DrugSafetyRule(ManifestTable):
         None,
         description="the field of `context` with codes of ICD-10-CM and ICD-9-CM, for the table of diagnoses",
     )
+    egfr: bool = Field(
+        False, description="the input has `egfr`, too, which counts for lack of a creatinine clearance"
+    )
     labels: bool = Field(
         False, description="the folder has the interactions of labels, `label_interactions.csv`"
     )
@@ -58,11 +64,14 @@ class DrugSafetyRule(ManifestTable):
             "allergies": _optional(list[text], "Allergies", "an empty list if there are none", max_length=_MOST),
             "pregnant": _optional(bool, "Pregnant", ""),
             "breastfeeding": _optional(bool, "Breastfeeding", ""),
-            "creatinine_clearance_ml_min": _optional(
+            CLEARANCE: _optional(
                 float, "Creatinine clearance", "or the estimated glomerular filtration rate",
                 ge=0, le=_CLEARANCE, json_schema_extra={"unit": "mL/min"},
             ),
         }  # fmt: skip
+        if self.egfr:
+            field = Person.model_fields[EGFR]
+            found[EGFR] = field.annotation, copy(field)
         if self.diagnoses is not None:
             limits = FIELDS[POTASSIUM]
             unit = {"unit": limits.unit}
@@ -109,7 +118,7 @@ def opened_ingredients(folder: Path, rule: DrugSafetyRule) -> Ingredients:
 
 
 class DrugSafetyReview:
-    """Reviews rankings of drugs. One instance serves all threads."""
+    """Reviews rankings of drugs, and those that the patient takes. One instance serves all threads."""
 
     def __init__(self, parameters: DrugSafetyRule, safety: DrugSafety) -> None:
         self._parameters = parameters
@@ -121,14 +130,18 @@ class DrugSafetyReview:
         """See Rule."""
         by_id = {item.id: item for item in ranked}
         found = self._safety.review(self._patient(facts), present, list(by_id), self._removing)
+        unchecked, of_present = (
+            tuple(map(_unchecked, some)) for some in (found.unchecked, found.present_unchecked)
+        )
+        if not ranked:
+            unchecked, of_present = (), (*unchecked, *of_present)
         return Reviewed(
             tuple(by_id[name] for name in found.kept),
-            tuple(_objection(each, by_id[each.drug]) for each in found.removed),
-            tuple(_objection(each, by_id[each.drug]) for each in found.flagged),
-            tuple(
-                Unchecked(subject=each.subject, check=each.check, reason=each.reason, detail=each.detail)
-                for each in found.unchecked
-            ),
+            tuple(_objection(each, by_id[each.drug].display) for each in found.removed),
+            tuple(_objection(each, by_id[each.drug].display) for each in found.flagged),
+            unchecked,
+            tuple(_objection(each, each.drug) for each in found.present),
+            of_present,
         )
 
     def _patient(self, facts: Mapping[str, Any]) -> Patient:
@@ -140,7 +153,7 @@ class DrugSafetyReview:
             sex=facts.get(given.sex) if given.sex else None,
             pregnant=facts.get("pregnant"),
             breastfeeding=facts.get("breastfeeding"),
-            creatinine_clearance_ml_min=facts.get("creatinine_clearance_ml_min"),
+            creatinine_clearance_ml_min=clearance_of(facts) if given.egfr else facts.get(CLEARANCE),
             potassium_mmol_l=facts.get(POTASSIUM) if given.diagnoses else None,
             diagnoses=None if diagnoses is None else tuple(map(without_system, diagnoses)),
         )
@@ -151,10 +164,14 @@ def _optional(kind: Any, title: str, description: str, **rules: Any) -> tuple[An
     return Annotated[kind | None, Field(title=title, description=words, **rules)], None
 
 
-def _objection(finding: Finding, item: Item) -> Objection:
+def _unchecked(found: drug_safety.Unchecked) -> Unchecked:
+    return Unchecked(subject=found.subject, check=found.check, reason=found.reason, detail=found.detail)
+
+
+def _objection(finding: Finding, display: str) -> Objection:
     return Objection(
-        id=item.id,
-        display=item.display,
+        id=finding.drug,
+        display=display,
         kind=finding.kind,
         level=finding.level,
         against=finding.with_,

@@ -111,7 +111,8 @@ class Catalogue:
     def faults(self, field: str, names: Sequence[str]) -> Iterator[FieldFault]:
         """Of a list of names that was sent as `field`: items that are withdrawn, or stand in it twice.
 
-        Where names have `parts`, as those of drugs have, two different names of one item count once and are no fault.
+        Where names have `parts`, as those of drugs have, an item that stands in it twice counts once and is no fault: the rule
+        that reviews drugs tells it.
         """
         seen: dict[Hashable, int] = {}
         for place, name in enumerate(names):
@@ -120,8 +121,9 @@ class Catalogue:
                 if item.withdrawn is not None:
                     detail = f"{item.display} is withdrawn: {item.withdrawn}"
                     yield FieldFault(pointer, FieldCode.NOT_ALLOWED, detail)
-            same = folded(name) if self._has_parts else self.same(name)
-            if (first := seen.setdefault(same, place)) != place:
+            if self._has_parts:
+                continue
+            if (first := seen.setdefault(self.same(name), place)) != place:
                 twin = pointer_to(field, str(first))
                 detail = f"This item stands in {field} twice, at {twin} too, perhaps by another name: send it once."
                 yield FieldFault(pointer, FieldCode.DOUBLED, detail)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from models.pipelines.advice import Adviser
 from models.pipelines.advice_catalogue import Language
 from models.pipelines.contract import PredictionInvalid, Run
+from models.pipelines.kidneys import CLEARANCE, clearance_of
 from models.pipelines.parts import Source
 from models.pipelines.plan_advice import Medicines, for_advice, person_of
 from models.pipelines.plan_diagnoses import Answered, read_answers
 from models.pipelines.plan_parameters import ADVICE, DRUGS
 from models.pipelines.plan_results import DiagnosisRead, MadeOf, TreatmentPlanResult
-from models.pipelines.plan_unread import CLEARANCE, clearance_of, unread
+from models.pipelines.plan_unread import unread
 from models.pipelines.recommendation import Recommendation
 from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
 from models.pipelines.recommendation_types import RecommendationOptions, RecommendationResult, Unknown

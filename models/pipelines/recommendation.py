@@ -29,6 +29,7 @@ from models.pipelines.contract import (
 )
 from models.pipelines.drug_safety_rule import DrugSafetyRule
 from models.pipelines.item_catalogue import Catalogue, no_parts
+from models.pipelines.kidneys import kidney_faults
 from models.pipelines.place_search import PlaceSearch
 from models.pipelines.place_types import PlacedInput, PlacedOptions, PlacedResult
 from models.pipelines.placed_recommendation import PlacedRecommender
@@ -134,7 +135,7 @@ class Recommendation(
             raise InputRejected(*faults)
 
     def contradictions(self, facts: Mapping[str, Any]) -> Iterator[FieldFault]:
-        """What an input says of pregnancy and breastfeeding beside what cannot be, where a rule reviews drugs."""
+        """What an input says of pregnancy, breastfeeding and kidneys that cannot be, where a rule reviews drugs."""
         if (rule := self.parameters.rule) is not None:
             age, sex = (facts.get(name) if name else None for name in (rule.age, rule.sex))
             codes = {
@@ -142,6 +143,7 @@ class Recommendation(
             }
             told = Facts(facts.get("pregnant"), facts.get("breastfeeding"), sex, age)
             yield from contradictions(told, codes)
+            yield from kidney_faults(facts)
 
     def open_bundle(self, folder: Path) -> Recommender | PlacedRecommender:
         """See TypedPipeline. Raises BundleRefused if the rule's tables or the places cannot be used."""

@@ -14,6 +14,7 @@ from models.pipelines.item_catalogue import Catalogue, Item
 from models.pipelines.recommendation_rules import Reviewed, Rule
 from models.pipelines.recommendation_types import (
     Because,
+    Objection,
     RankedItem,
     RecommendationInput,
     RecommendationOptions,
@@ -137,7 +138,7 @@ class Recommender:
 
     def _result(self, case: Case, known: _Known, usual: Array, block: Array) -> RecommendationResult:
         if not known.counted:
-            return self._answer(known, Reviewed((), (), (), ()), [], NOTHING_KNOWN)
+            return self._answer(known, self._review(case, ()), [], NOTHING_KNOWN)
         scored = _Scored(
             known.all, np.round(block[0], DECIMALS), np.round(usual, DECIMALS), block[0] - block[1:]
         )
@@ -156,12 +157,19 @@ class Recommender:
             removed=list(reviewed.removed),
             flagged=list(reviewed.flagged),
             unchecked=list(reviewed.unchecked),
+            flagged_present=[self._named(each) for each in reviewed.flagged_present],
+            unchecked_present=list(reviewed.unchecked_present),
             rule=self._rule_name,
             unknown=list(known.unknown),
             known=known.counted,
             abstained=abstain_reason is not None,
             abstain_reason=abstain_reason,
         )
+
+    def _named(self, objection: Objection) -> Objection:
+        """With the name that the catalogue has for what is had now, if it has one."""
+        item = self._catalogue.find(objection.id)
+        return objection if item is None else objection.model_copy(update={"display": item.display})
 
     def _ranked(self, case: Case, scores: Array) -> list[Item]:
         """All items that may be recommended, the best first; of equal ones the first of the catalogue."""

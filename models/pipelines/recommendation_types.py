@@ -58,7 +58,10 @@ class RankedItem(TypedResult):
 class Objection(TypedResult):
     """What a rule has against an item."""
 
-    id: str
+    id: Annotated[
+        str,
+        Field(description="of what the catalogue lacks, what was sent; two names of one drug stand together"),
+    ]
     display: str
     kind: str
     level: str
@@ -95,8 +98,23 @@ class RecommendationResult(TypedResult):
         list[Objection], Field(description="items that a rule took out, from above the last of `items`")
     ]
     flagged: Annotated[list[Objection], Field(description="what a rule says of `items`")]
-    unchecked: list[Unchecked]
-    rule: Annotated[str | None, Field(description="which rule reviewed the items; null if none did")]
+    unchecked: Annotated[
+        list[Unchecked],
+        Field(description="of `items` and of what was sent: what was not understood comes first"),
+    ]
+    flagged_present: Annotated[
+        list[Objection],
+        Field(
+            description="what a rule says of what is had now, which is never removed; the most serious first"
+        ),
+    ] = Field(default_factory=list)
+    unchecked_present: Annotated[
+        list[Unchecked],
+        Field(description="of what is had now, beside `unchecked`; when the model abstained, all of them"),
+    ] = Field(default_factory=list)
+    rule: Annotated[
+        str | None, Field(description="which rule reviewed the items and what is had now; null if none did")
+    ]
     unknown: list[Unknown]
     known: Annotated[int, Field(ge=0, description="items and codes of the input that the model knows")]
     abstained: bool

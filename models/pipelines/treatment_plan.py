@@ -26,14 +26,13 @@ from models.pipelines.plan_diagnoses import Diagnosed
 from models.pipelines.plan_parameters import DRUGS, PlanParameters
 from models.pipelines.plan_results import TreatmentPlanResult
 from models.pipelines.plan_scoring import AdviceSource, Planner
-from models.pipelines.plan_unread import kidney_faults
 from models.pipelines.recommendation import Recommendation
 from models.pipelines.recommendation_types import MOST_RANKED, MOST_REASONS
 from models.pipelines.typed import TypedOptions, TypedPipeline
 
 DRUGS_PRESENT: Final = "drugs_present"
-_EVER: Final = "had at any time"
-_NOW: Final = "had now, in `drugs` or not; if omitted, all of `drugs` count as present"
+_EVER: Final = "had at any time, as `history` of a recommender"
+_NOW: Final = "had now, as `present` there, in `drugs` or not; if omitted, all of `drugs` count as present"
 
 
 class PlanOptions(TypedOptions):
@@ -90,7 +89,6 @@ class TreatmentPlan(TypedPipeline[PlanParameters, Diagnosed, TreatmentPlanResult
         if DRUGS in self.sections:
             faults += self.sections[DRUGS].catalogue.faults(DRUGS_PRESENT, facts[DRUGS_PRESENT] or ())
             faults += self.sections[DRUGS].contradictions(facts)
-            faults += kidney_faults(facts)
         if self._catalogue is not None:
             try:
                 check_person(person_of(facts, (), ()))

@@ -76,6 +76,13 @@ OBJECTIONS: Final = (
     Column("CONDITION", ("condition",)),
     Column("EXPLANATION", ("explanation",)),
 )
+UNCHECKED: Final = (
+    Column("OF", ("subject",)),
+    Column("CHECK", ("check",)),
+    Column("WHY", ("reason",)),
+    Column("DETAIL", ("detail",), whole=True),
+)
+SERIOUS: Final = ("contraindicated", "not recommended")
 # By the result's type and the property.
 COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
     ("detections", "detections"): (
@@ -173,6 +180,10 @@ COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
     ),
     ("recommendation", "removed"): OBJECTIONS,
     ("recommendation", "flagged"): OBJECTIONS,
+    ("recommendation", "flagged_present"): OBJECTIONS,
+    ("recommendation", "unchecked"): UNCHECKED,
+    ("recommendation", "unchecked_present"): UNCHECKED,
+    ("advice", "unchecked"): UNCHECKED,
 }
 TASKS: Final = (
     Column("TASK", ("task",)),
@@ -333,7 +344,7 @@ def _task(name: str, found: Json) -> str:
 
 
 def ranking(found: Json) -> str:
-    """The first places, recommended items with their first reasons, and what a rule removed, in one line."""
+    """The first places, recommended items with their first reasons, and what a rule removed and says of present ones."""
     items = [
         f"{item['rank']}. {item['display']}"
         + (
@@ -343,8 +354,10 @@ def ranking(found: Json) -> str:
         )
         for item in found["items"]
     ]
-    removed = dict.fromkeys(
-        f"{each['display']} ({each['level']}: {each['against']})" for each in found["removed"]
+    of_present = [each for each in found.get("flagged_present", []) if each["level"] in SERIOUS]
+    removed, present = (
+        dict.fromkeys(f"{each['display']} ({each['level']}: {each['against']})" for each in some)
+        for some in (found["removed"], of_present)
     )
     unknown = [each["code"] for each in found["unknown"]]
     search = found.get("place_search") or {}
@@ -352,6 +365,7 @@ def ranking(found: Json) -> str:
     told = {
         "no place": [search["none_because"]] if search.get("none_because") else [],
         "removed": removed,
+        "taken, to be reviewed": present,
         "not known": unknown,
     }
     first = [search["first"].rstrip(".")] if search.get("first") else []
@@ -360,11 +374,15 @@ def ranking(found: Json) -> str:
 
 
 def advice(found: Json) -> str:
-    """When to see a doctor, the first pieces of advice, and how much was withheld or could not be decided."""
+    """When to see a doctor, the first pieces of advice, and how much was withheld, or could not be decided or checked."""
     care = [f"see a doctor ({each['urgency']}): {each['text']}" for each in found["seek_care"]]
     items = [f"{item['rank']}. {item['text']}" for item in found["items"][:FEW]]
     more = [f"and {count} more" for count in [len(found["items"]) - FEW] if count > 0]
-    told = {"withheld": {each["id"] for each in found["withheld"]}, "undetermined": found["undetermined"]}
+    told = {
+        "withheld": {each["id"] for each in found["withheld"]},
+        "undetermined": found["undetermined"],
+        "unchecked": found.get("unchecked", []),  # not in older results
+    }
     counts = ", ".join(f"{len(each)} {name}" for name, each in told.items() if each)
     return " ".join([*care, *(items or ["no advice"]), *more, *([f"({counts})"] if counts else [])])
 

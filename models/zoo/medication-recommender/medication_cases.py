@@ -84,5 +84,23 @@ GOLDEN: list[tuple[str, dict[str, object]]] = [
             "creatinine_clearance_ml_min": 90.0,
         },
     ),
+    (
+        "what the patient takes: against an allergy, the kidneys and each other; an order that is not understood, a drug twice",
+        {
+            "history": [
+                "amoxicillin",
+                "Metformin 500 mg tablet",
+                "warfarin",
+                "aspirin",
+                "aspirin",
+                "hold metoprolol",
+            ],
+            "diagnoses": ["E11.9", "Z91.040"],
+            "age": 71.0,
+            "sex": "female",
+            "allergies": ["penicillin", "azithromycn"],
+            "egfr": 24.0,
+        },
+    ),
     ("drugs alone", {"history": ["aspirin", "clopidogrel", "atorvastatin", "heparin"]}),
 ]

@@ -103,5 +103,16 @@ GOLDEN: list[tuple[str, dict[str, object]]] = [
             "oxygen_saturation": 88.0,
         },
     ),
+    (
+        "what the patient takes: against an allergy, a diagnosis that a job answered, the kidneys and each other",
+        {
+            "diagnosis": CORONARY,
+            "drugs": ["amoxicillin", "Metformin 500 mg tablet", "sumatriptan", "nitroglycerin", "Viagra"],
+            "age": 68.0,
+            "sex": "male",
+            "allergies": ["penicillin"],
+            "egfr": 24.0,
+        },
+    ),
     ("a code that no section knows: it abstains", {"diagnosis": MALIGNANT, "age": 52.0, "sex": "female"}),
 ]

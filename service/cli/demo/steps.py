@@ -180,11 +180,14 @@ def image(tour: Tour) -> None:
 
 
 def plan(tour: Tour) -> None:
-    """A diagnosis, and a plan that waits for it, submitted together; a drug that the patient must not get is removed."""
+    """A diagnosis, and a plan that waits for it, submitted together; a drug that the patient must not get is removed.
+
+    One that the patient takes all the same is told.
+    """
     xray = next(case for case in known_cases(XRAY) if case.expected["label"] == "pneumonia")
     diagnosis = tour.submit(xray)
     patient = {"age": 66.0, "sex": "male", "unit": "MICU", "interventions": ["mechanical ventilation"],
-               "drugs": ["norepinephrine", "propofol"], "diagnoses": ["A41.9"], "allergies": ["penicillin"]}  # fmt: skip
+               "drugs": ["norepinephrine", "amoxicillin"], "diagnoses": ["A41.9"], "allergies": ["penicillin"]}  # fmt: skip
     wanted = {"model": PLAN, "input": {"diagnosis": {"job": diagnosis["id"]}, **patient}}
     accepted = tour.api.submit(wanted)
     if accepted["state"] != "waiting":
@@ -197,6 +200,9 @@ def plan(tour: Tour) -> None:
     removed = [each for each in job["result"]["drugs"]["removed"] if each["against"] == "penicillin"]
     if not removed:
         raise DemoFailed("No drug was removed although the patient is allergic to penicillin.")
+    taken = [each for each in job["result"]["drugs"]["flagged_present"] if each["against"] == "penicillin"]
+    if not taken:
+        raise DemoFailed("Nothing was said of amoxicillin, which the patient takes and is allergic to.")
     tour.say(
         "An X-ray and, before anybody knows what it shows, a plan for the same patient: it waits for the answer."
     )
@@ -204,6 +210,7 @@ def plan(tour: Tour) -> None:
         ("the X-ray shows", job_tables.answer(read)),
         ("the plan was", f"{accepted['state']}, after {', '.join(accepted['after'])}"),
         *((f"{each['display']} was removed", f"{each['level']}: {each['explanation']}") for each in removed),
+        *((f"{each['display']} is given", f"{each['level']}: {each['explanation']}; review it") for each in taken),
     ]))  # fmt: skip
     tour.show(job_tables.job(job))
 

@@ -96,7 +96,7 @@ def test_a_text_that_there_are_none_is_understood(recorded: str) -> None:
     assert told(recorded, "penicillin") == [(recorded, Reason.ALLERGY_DOUBTED)]
 
 
-@pytest.mark.parametrize("recorded", ["否认食物过敏史", "芒果过敏", "青霉素皮试阴性", "无花果", "无青霉"])
+@pytest.mark.parametrize("recorded", ["否认食物过敏史", "芒果过敏", "乙肝阴性", "无花果", "无青霉"])
 def test_a_chinese_text_that_is_not_in_the_table_is_not_understood(recorded: str) -> None:
     assert told(recorded) in (
         [(recorded, Reason.ALLERGY_NOT_UNDERSTOOD)],
@@ -128,10 +128,35 @@ def test_denied_and_doubted_allergies_have_reasons_of_their_own(recorded: str, r
 def test_allergies_that_were_not_read_stand_first_with_names_that_are_near() -> None:
     patient = Patient(allergies=("azithromycn", "no latex"), diagnoses=("I10",))
     found = bundled().review(patient, ["aspirrin"], ["abatacept"]).unchecked
-    assert [each.reason for each in found[:2]] == [Reason.ALLERGY_NOT_UNDERSTOOD, Reason.ALLERGY_DOUBTED]
+    first = [Reason.ALLERGY_NOT_UNDERSTOOD, Reason.UNKNOWN_NAME, Reason.ALLERGY_DOUBTED]
+    assert [each.reason for each in found[:3]] == first
     assert found[0].detail.endswith("did you mean azithromycin?")
     [unknown] = [each.detail for each in found if each.reason is Reason.UNKNOWN_NAME]
     assert unknown.endswith("did you mean aspirin?")
+
+
+@pytest.mark.parametrize(
+    "recorded", ["青霉素皮试阴性", "青霉素(阴性)", "青霉素皮试:阴性", "对青霉素皮试阴性", "青霉素皮试(-)"]
+)
+def test_a_negative_entry_in_chinese_denies_the_allergy(recorded: str) -> None:
+    assert told(recorded) == [(recorded, Reason.ALLERGY_DENIED)]
+    assert review(recorded, "amoxicillin").kept == ("amoxicillin",)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        "无青霉素皮试阴性",
+        "青霉素非阴性",
+        "青霉素阴性?",
+        "青霉素皮试阴性后出现皮疹",
+        "青霉素过敏,皮试阴性",
+        "青霉素过敏 阴性",
+    ],
+)
+def test_a_negative_word_beside_another_denial_or_an_allergy_leaves_it_in_doubt(recorded: str) -> None:
+    assert review(recorded, "amoxicillin").kept == ()
+    assert told(recorded) != []
 
 
 def test_nothing_is_suggested_for_what_is_far_from_every_name() -> None:

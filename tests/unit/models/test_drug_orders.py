@@ -104,6 +104,21 @@ def test_every_ingredient_is_the_same_with_any_strength_form_and_route() -> None
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        ("hold warfarin 5 mg", "warfarin"),
+        ("no ibuprofen, asa or warfarin", "ibuprofen and warfarin"),
+        ("华法林 禁用", "warfarin"),
+        ("potassium chloride on hold", "potassium chloride"),
+    ],
+)
+def test_an_order_that_is_not_understood_is_told_with_the_names_in_it(order: str, names: str) -> None:
+    [told] = bundled().review(Patient(), [order], []).unchecked[:1]
+    assert (told.subject, told.reason) == (order, Reason.UNKNOWN_NAME)
+    assert f"; it names {names} beside what is not understood: send names alone" in told.detail
+
+
 def test_a_word_that_no_one_understands_makes_any_order_unknown() -> None:
     chance = random.Random(16)
     for each in chance.sample(bundled().ingredients.all, 200):

@@ -82,7 +82,8 @@ def test_a_product_of_several_counts_as_each() -> None:
     [
         ({"present": ["aspirin", "VIOXX 12"]}, ("/present/1", "not_allowed")),
         ({"history": ["furosemide", "Frusemide"]}, None),
-        ({"history": ["furosemide", "Furosemide"]}, ("/history/1", "doubled")),
+        ({"history": ["furosemide", "Furosemide"]}, None),
+        ({"present": ["furosemide", "furosemide", "unheard of", "unheard of"]}, None),
         ({"history": ["calcium citrate", "calcium acetate"]}, None),
         ({"present": ["Lopressor 25 mg", "metoprolol"]}, None),
         ({"history": ["furosemide", "hicl:3660"]}, None),
@@ -106,6 +107,104 @@ def test_a_brand_beside_its_generic_counts_once_and_is_told() -> None:
     assert (told["subject"], told["check"]) == ("Lopressor, metoprolol", "duplicate")
     pairs = [(each["id"], each["kind"], each["explanation"], each["condition"]) for each in found["flagged"]]
     assert len(pairs) == len(set(pairs))
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        ["furosemide", "furosemide"],
+        ["furosemide", "Furosemide "],
+        ["furosemide", "hicl:3660"],
+        ["metoprolol", "rxnorm:6918"],
+        ["Lopressor 25 mg", "Lopressor 25 mg"],
+    ],
+)
+def test_a_drug_that_is_listed_twice_counts_once_and_is_told(present: list[str]) -> None:
+    made = recommender(rule=RULE)
+    found = scored(made, history=["insulin"], present=[*present, "aspirin"])
+    once = scored(made, history=["insulin"], present=[present[0], "aspirin"])
+    [told] = [each for each in found["unchecked"] if each["reason"] == "named-twice"]
+    assert told["check"] == "duplicate"
+    assert "see that it is not given twice" in told["detail"]
+    assert found["items"] == once["items"]
+    assert [each["kind"] for each in found["flagged_present"]] == [
+        each["kind"] for each in once["flagged_present"]
+    ]
+
+
+def test_what_the_patient_takes_is_held_against_the_patient_and_never_removed() -> None:
+    found = scored(
+        recommender(rule=RULE),
+        history=["insulin"],
+        present=["amoxicillin", "lisinopril", "Metformin 500 mg", "metoprolol"],
+        allergies=["PCN"], pregnant=True, age=30.0, sex="female", creatinine_clearance_ml_min=20.0,
+    )  # fmt: skip
+    told = {(each["id"], each["kind"], each["level"], each["against"]) for each in found["flagged_present"]}
+    assert {
+        ("amoxicillin", "allergy-class", "contraindicated", "PCN"),
+        ("lisinopril", "pregnancy", "contraindicated", "pregnancy"),
+        ("Metformin 500 mg", "renal", "contraindicated", "creatinine clearance 20 ml/min"),
+    } <= told
+    assert all(each["source"] and each["date"] for each in found["flagged_present"])
+    assert {each["id"] for each in found["removed"]}.isdisjoint(["amoxicillin", "lisinopril"])
+
+
+def test_drugs_that_the_patient_takes_are_held_against_one_another_once() -> None:
+    present = ["warfarin", "aspirin", "sildenafil", "nitroglycerin", "verapamil", "metoprolol"]
+    found = scored(recommender(rule=RULE), present=present)
+    pairs = [(each["id"], each["against"], each["level"]) for each in found["flagged_present"]
+             if each["kind"] == "interaction"]  # fmt: skip
+    assert ("warfarin", "aspirin", "contraindicated") in pairs
+    assert {("verapamil", "metoprolol"), ("sildenafil", "nitroglycerin")} <= {pair[:2] for pair in pairs}
+    assert not {pair[:2] for pair in pairs} & {pair[1::-1] for pair in pairs}
+    assert found["flagged_present"][0]["level"] == "contraindicated"
+    named = {
+        each["display"]
+        for each in scored(recommender(rule=RULE), present=["diltiazem", "metoprolol"])["flagged_present"]
+    }
+    assert named == {"Metoprolol"}
+
+
+def test_the_filtration_rate_counts_for_lack_of_a_clearance_where_the_manifest_has_it() -> None:
+    made = recommender(rule={**RULE, "egfr": True})
+    by_rate, by_clearance = (
+        scored(made, history=["insulin"], present=["metformin"], **{field: 20.0})  # type: ignore[arg-type]  # a field of the rule
+        for field in ("egfr", "creatinine_clearance_ml_min")
+    )
+    assert by_rate == by_clearance
+    assert {each["kind"] for each in by_rate["flagged_present"]} == {"renal"}
+    for fields, fault in (
+        ({"egfr": 20.0, "creatinine_clearance_ml_min": 150.0}, ("/egfr", "invalid_value")),
+        ({"egfr": 0.5}, ("/egfr", "out_of_range")),
+    ):
+        with pytest.raises(InputRejected) as refused:
+            made.encode({"history": ["insulin"], **fields})
+        assert [(each.pointer, str(each.code)) for each in refused.value.faults] == [fault]
+    with pytest.raises(InputRejected):
+        recommender(rule=RULE).encode({"history": ["insulin"], "egfr": 20.0})
+
+
+def test_what_is_not_known_of_the_patient_is_told_of_present_drugs_too() -> None:
+    found = scored(recommender(rule=RULE), history=["insulin"], present=["metformin"])
+    told = {(each["subject"], each["reason"]) for each in found["unchecked_present"]}
+    assert ("metformin", "renal-function-unknown") in told
+
+
+def test_present_drugs_are_reviewed_where_the_model_abstains() -> None:
+    found = scored(recommender(rule=RULE), history=["amoxicillin", "unheard of"], allergies=["penicillin"])
+    assert (found["abstained"], found["unchecked"]) == (True, [])
+    assert [(each["id"], each["against"]) for each in found["flagged_present"]] == [
+        ("amoxicillin", "penicillin")
+    ]
+    assert found["unchecked_present"][0]["subject"] == "unheard of"
+
+
+def test_an_order_that_could_not_be_read_stands_before_what_is_said_of_recommended_drugs() -> None:
+    found = scored(recommender(rule=RULE), history=["insulin"], present=["hold warfarin 5 mg", "metoprool"])
+    first = found["unchecked"][:2]
+    assert [each["reason"] for each in first] == ["unknown-name"] * 2
+    assert "it names warfarin beside what is not understood" in first[0]["detail"]
+    assert first[1]["detail"].endswith("did you mean metoprolol?")
 
 
 def test_tables_of_names_are_read_for_the_first_name_and_refused_if_they_cannot_be_used() -> None:

@@ -244,6 +244,41 @@ def test_advice_in_a_few_words_begins_with_when_to_see_a_doctor() -> None:
     assert job_tables.answer({"result": nothing}).endswith("no advice")
 
 
+def taking() -> dict[str, Any]:
+    """The answer to the golden case of a patient who takes what speaks against the patient."""
+    cases = json.loads((ZOO / "medication-recommender" / "golden.json").read_text())["cases"]
+    [found] = [case["expected"] for case in cases if case["note"].startswith("what the patient takes")]
+    return dict(found)
+
+
+def test_what_is_said_of_drugs_that_are_taken_is_a_table_and_the_serious_of_it_in_the_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = taking()
+    rows = lines(capsys, found, f"flagged_present ({len(found['flagged_present'])})")
+    metformin = ["Metformin 500 mg tablet", "contraindicated", "creatinine clearance 24 ml/min"]
+    assert cells(rows[1])[:3] == metformin
+    told = results.answer(found)
+    assert told is not None
+    assert f"taken, to be reviewed: {metformin[0]} (contraindicated: {metformin[2]}), amoxicillin" in told
+    assert "take into account" not in told
+
+
+def test_what_was_not_checked_is_told_with_its_whole_detail(capsys: pytest.CaptureFixture[str]) -> None:
+    contradicted = {
+        "subject": "Z99.2",
+        "check": "renal",
+        "reason": "contradicted",
+        "detail": "egfr is 80 mL/min/1.73 m2, which does not go with this code of kidney failure: correct one of them",
+    }
+    advice = advised("with kidney disease") | {"unchecked": [contradicted]}
+    for found in (taking(), advice):
+        words = " ".join(shown(capsys, found).split())
+        assert "OF CHECK WHY DETAIL" in words
+        assert [each["detail"] for each in found["unchecked"] if each["detail"] not in words] == []
+    assert "1 unchecked)" in str(results.answer(advice))
+
+
 def test_a_plan_is_a_table_of_diagnoses_and_the_tables_of_each_section(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -265,6 +300,7 @@ def test_a_plan_is_a_table_of_diagnoses_and_the_tables_of_each_section(
     assert told is not None
     assert told.startswith("after Pneumonia, unspecified. interventions: 1. ")
     assert "removed: Piperacillin / tazobactam (contraindicated: penicillin)" in told
+    assert "taken, to be reviewed" not in told
     unknown = {
         **found,
         "drugs": None,
