@@ -122,7 +122,7 @@ class DrugSafety:
         return Drug(name, ingredients, self._duplicates.groups(ingredients))
 
     def _present(self, names: Iterable[str]) -> tuple[list[Drug], list[Unchecked]]:
-        """The present drugs that are known, and what is to be told of the names. Names of the same ingredients are one drug."""
+        """The present drugs that are known, and what is unchecked in the names. Names of the same ingredients are one drug."""
         known: dict[tuple[Ingredient, ...], list[str]] = {}
         told: list[Unchecked] = []
         for name, number in sorted(Counter(names).items()):
