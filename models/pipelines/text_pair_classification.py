@@ -55,7 +55,7 @@ class TextPairClassification(ClassificationOfTexts[TextPairParameters, TextPairI
         """Make the input's type of the manifest's fields and limits."""
         given = self.parameters
         fields: dict[str, Any] = {
-            name: (text_field(given, title, example), ...)
+            name: (text_field(given, title, example, read="a pair"), ...)
             for name, title, example in zip(given.fields, given.titles, given.examples, strict=True)
         }
         self.input_type = create_model("TextPairInput", __base__=TextPairInput, **fields)

@@ -80,11 +80,15 @@ class TextParameters(ManifestTable):
         return self
 
 
-def text_field(parameters: TextParameters, title: str, example: str) -> Any:
-    """The type of a field that holds a text, for `create_model`."""
+def text_field(parameters: TextParameters, title: str, example: str, *, read: str = "a text") -> Any:
+    """The type of a field that holds a text, for `create_model`. `read` is what the model reads at once."""
     script = parameters.script
     letters = "" if script is None else f", in {script.name.capitalize()} script"
-    described = f"plain text of at least one letter or digit{letters}"
+    windows = "" if parameters.max_windows == 1 else f"{parameters.max_windows} windows of "
+    tokens = (
+        f"{windows}{parameters.max_tokens} tokens, words or parts of words as the model's tokenizer cuts them"
+    )
+    described = f"plain text of at least one letter or digit{letters}; the model abstains from {read} of more than {tokens}"
     field: Any = Field(
         title=title, description=described, min_length=1, max_length=parameters.longest, examples=[example]
     )

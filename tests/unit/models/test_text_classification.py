@@ -110,6 +110,9 @@ def test_the_field_has_the_name_that_the_manifest_gives(folder: Path) -> None:
     assert ("/text", "unknown_field") in refusal(made, {"text": "no fever"})
     schema: Any = made.input_schema()
     assert schema["properties"]["dialogue"]["maxLength"] == 200
+    assert "abstains from a text of more than 16 tokens" in schema["properties"]["dialogue"]["description"]
+    windows: Any = pipeline(max_windows=3).input_schema()
+    assert "of more than 3 windows of 16 tokens" in windows["properties"]["text"]["description"]
     assert schema["examples"] == [{"dialogue": "no fever"}]
 
 
