@@ -28,9 +28,8 @@ from models.pipelines.image_reading import reader
 if TYPE_CHECKING:
     from typing import Self
 
-    from PIL import Image
-
     from models.pipelines import Array
+    from models.pipelines.image_fitting import Fitting
 
 
 SYNTHETIC: Final = "synthetic"
@@ -92,16 +91,21 @@ class ImageClassification(ClassificationPipeline):
     def preprocess(self, payloads: Sequence[bytes]) -> dict[str, Array]:
         """n stored files -> {"image": float32 [n,C,H,W] or [n,H,W,C]}. Raises RowFault."""
         rows = np.empty((len(payloads), *self._parameters.shape), dtype=np.float32)
-        for index, payload in enumerate(payloads):
-            try:
-                rows[index] = self.preprocess_file(payload)["image"]
-            except InputRejected as error:
-                raise RowFault(index, error.faults[0]) from None
+        index = 0
+        while index < len(payloads):
+            for found in self.preprocess_files(payloads[index:]):
+                if isinstance(found, InputRejected):
+                    raise RowFault(index, found.faults[0])
+                rows[index] = found["image"]
+                index += 1
         return self.finish_files({"image": rows})
 
-    def preprocess_file(self, content: bytes) -> dict[str, Array]:
-        """One file -> {"image": uint8 [C,H,W] or [H,W,C]}. Raises InputRejected."""
-        return {"image": self._parameters.samples(self._fitted(self._intake.pixels(content)))}
+    def preprocess_files(self, contents: Sequence[bytes]) -> list[dict[str, Array] | InputRejected]:
+        """The first files, at least one -> {"image": uint8 [C,H,W] or [H,W,C]} of each, or why it has none."""
+        return [
+            found if isinstance(found, InputRejected) else {"image": self._parameters.laid_out(found)}
+            for found in reader().fitted(contents, self._intake, self._fitting)
+        ]
 
     def finish_files(self, feeds: dict[str, Array]) -> dict[str, Array]:
         """{"image": float32 in 0..255} -> the same as (x / 255 - mean) / std, in place."""
@@ -150,13 +154,14 @@ class ImageClassification(ClassificationPipeline):
         height, width = (max(side, self._parameters.least_side) for side in self._parameters.sides)
         return {**self._intake.schema(most_bytes), "examples": [shown(self._intake.example(width, height))]}
 
-    def _fitted(self, pixels: Image.Image) -> Image.Image:
-        """The pixels in the graph's size."""
+    @property
+    def _fitting(self) -> Fitting:
+        """How pixels get the graph's size."""
         from models.pipelines.image_fitting import Fitting  # Pillow, when there is a file
 
         height, width = self._parameters.sides
         told = self._parameters
-        return Fitting(width, height, told.fit, told.filter, told.shorter_side, told.padding)(pixels)
+        return Fitting(width, height, told.fit, told.filter, told.shorter_side, told.padding)
 
 
 def load(manifest: ModelManifest, read: ReadFile) -> ImageClassification:  # noqa: ARG001 - it has no side files

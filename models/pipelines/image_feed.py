@@ -60,7 +60,10 @@ class ImageFeedParameters(ImageFileParameters):
 
     def samples(self, pixels: Image.Image) -> Array:
         """`pixels` ("L" or "RGB") of the graph's size as uint8 of `shape`."""
-        image = np.asarray(pixels).reshape(pixels.height, pixels.width, self.channels)
+        return self.laid_out(np.asarray(pixels).reshape(pixels.height, pixels.width, self.channels))
+
+    def laid_out(self, image: Array) -> Array:
+        """Samples [height,width,channels] in `shape`."""
         return image if self.channels_last else image.transpose(2, 0, 1)
 
     def standardize(self, images: Array) -> None:

@@ -119,7 +119,12 @@ class ImageIntake:
     @property
     def mode(self) -> Literal["L", "RGB"]:
         """How pixels are decoded."""
-        return "L" if self._parameters.channels == 1 else "RGB"
+        return "L" if self.channels == 1 else "RGB"
+
+    @property
+    def channels(self) -> int:
+        """How many samples a pixel has."""
+        return self._parameters.channels
 
     def may_have_size(self, width: int, height: int) -> bool:
         """Whether upright pixels of this size can be those of a file that is taken."""

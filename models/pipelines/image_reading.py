@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from models.lazy import np
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL import Image
 
+    from models.pipelines.contract import Array, InputRejected
+    from models.pipelines.image_fitting import Fitting
     from models.pipelines.image_intake import ImageIntake
 
 
@@ -38,6 +44,11 @@ class ImageReader(Protocol):
     def pixels(self, content: bytes, intake: ImageIntake) -> Image.Image:
         """The upright pixels of a file, 8-bit grey ("L") or RGB. Raises InputRejected."""
 
+    def fitted(
+        self, contents: Sequence[bytes], intake: ImageIntake, fitting: Fitting
+    ) -> list[Array | InputRejected]:
+        """Of the first files, as many as are read at once and at least one: uint8 [height,width,channels], or why not."""
+
 
 class ReadHere:
     """Reads files in this process."""
@@ -63,6 +74,18 @@ class ReadHere:
     def pixels(self, content: bytes, intake: ImageIntake) -> Image.Image:
         """See ImageReader."""
         return intake.decoded(content)
+
+    def fitted(
+        self, contents: Sequence[bytes], intake: ImageIntake, fitting: Fitting
+    ) -> list[Array | InputRejected]:
+        """See ImageReader."""
+        from models.pipelines.contract import InputRejected
+
+        try:
+            pixels = fitting(intake.decoded(contents[0]))
+        except InputRejected as rejected:
+            return [rejected]
+        return [np.asarray(pixels).reshape(fitting.height, fitting.width, intake.channels)]
 
 
 _reader: ImageReader = ReadHere()

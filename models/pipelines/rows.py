@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from models.pipelines import FieldFault, TensorSpec
+from models.pipelines import FieldFault, InputRejected, TensorSpec
 
 if TYPE_CHECKING:
     from models.pipelines import Array
@@ -55,11 +55,14 @@ class FilePipeline(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """See SinglePass."""
 
-    def preprocess_file(self, content: bytes) -> dict[str, Array]:
-        """The feeds of one row, without their first axis. Raises InputRejected. Called by several threads at once."""
+    def preprocess_files(self, contents: Sequence[bytes]) -> list[dict[str, Array] | InputRejected]:
+        """The feeds of the first rows, as many as are read at once and at least one: each without its first axis, or why not.
+
+        Called by several threads at once.
+        """
 
     def finish_files(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        """Finish the stacked feeds of `preprocess_file`, in place."""
+        """Finish the stacked feeds of `preprocess_files`, in place."""
 
     def result_columns(self, outputs: Mapping[str, Array], count: int) -> tuple[ResultColumn, ...]:
         """Outputs -> the columns of `count` results. Raises PredictionInvalid."""

@@ -1,4 +1,4 @@
-"""Children that read image files: one for the files of one owner at a time, kept for a while, since files come one by one."""
+"""Children that read image files: one for the files of one owner at a time, kept for a while, since few come together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -73,22 +73,32 @@ class ImageChild:
             self.end()
             raise
 
-    def ask(self, content: bytes, asked: Header, *, within_s: float, most_pixels: int) -> Header:
-        """The answer to what is `asked` of a file. Raises ChannelClosed, MessageInvalid or MessageLate.
+    def ask(
+        self, files: Sequence[bytes], asked: Header, *, within_s: float, most_pixels: int = 0
+    ) -> list[Header]:
+        """The answers to what is `asked` of the first files. Raises ChannelClosed, MessageInvalid or MessageLate.
 
         A file of many pixels, `most_pixels` at most, may take longer.
         """
         packets = self._child.packets
-        self.files += 1
+        content = files[0] if len(files) == 1 else b"".join(files)
+        self.files += len(files)
         self.filled_bytes = max(self.filled_bytes, len(content))
         self.buffer[: len(content)] = content
-        packets.send({**asked, wire.BYTES: len(content)}, within_s=within_s)
-        answer = packets.receive(within_s=within_s)
-        if (pixels := answer.get(wire.BEGINS)) is not None:
+        packets.send({**asked, wire.BYTES: [len(file) for file in files]}, within_s=within_s)
+        message = packets.receive(within_s=within_s)
+        if (pixels := message.get(wire.BEGINS)) is not None:
             if not isinstance(pixels, int) or not 0 < pixels <= most_pixels:
                 raise MessageInvalid
-            answer = packets.receive(within_s=within_s + S_PER_PIXEL * pixels)
-        return answer
+            message = packets.receive(within_s=within_s + S_PER_PIXEL * pixels)
+        answers = message.get(wire.ANSWERS)
+        if (
+            not isinstance(answers, list)
+            or len(answers) > len(files)
+            or not all(isinstance(each, dict) for each in answers)
+        ):
+            raise MessageInvalid
+        return answers
 
     @property
     def cpu_s(self) -> float:
@@ -99,7 +109,7 @@ class ImageChild:
             return 0.0
 
     def samples(self, size_bytes: int) -> memoryview:
-        """What the child has left in the shared memory, and may change. Release it before the next file."""
+        """What the child has left in the shared memory, and may change. Release it before the next files."""
         self.filled_bytes = max(self.filled_bytes, size_bytes)
         with memoryview(self.buffer) as whole:
             return whole[:size_bytes]

@@ -1,64 +1,42 @@
-"""This side: what an image file says and shows, as a child that reads it tells.
+"""This side: what image files say and show, as a child that reads them tells.
 
 Of what comes back, sizes are checked before an image is made of it; pixels are any. A child that dies, hangs or answers
-what it cannot have found is one refused file.
+what it cannot have found is one refused file: small files of one owner are read together, and again one by one if that fails.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import struct
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from models.field_codes import FieldCode, OtherCode
-from models.pipelines import FieldFault, InputRejected
+from models.lazy import np
+from models.pipelines import InputRejected
 from models.pipelines.image_header import format_of
 from models.pipelines.image_reading import NO_IMAGE, read_by
 from models.pipelines.image_reading import Header as ImageHeader
 from service.errors import ServerBusy
-from service.images import wire
+from service.images import answers, wire
 from service.images.children import ImageChild, ImageChildren, Room
 from service.images.owned import OwnedFile
+from service.images.patience import FILE_S, SHORT_S, TOGETHER_S, Patience
+from service.images.together import first_together, png_pixels
 from service.parsing.channel import ChannelClosed, Header, MessageInvalid, MessageLate
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from models.pipelines import Array
+    from models.pipelines.image_fitting import Fitting
     from models.pipelines.image_intake import ImageIntake
 
-# Beside what large images take (children.S_PER_PIXEL). Whose child was late has half the time for the next file, and so on, so
-# that a micro-batch of such files does not take as long as all of them may.
-FILE_S: Final = 5.0
-SHORT_S: Final = 0.2
-LATELY_S: Final = 10.0
-OWNERS: Final = 1000
-DETAIL_CHARS: Final = 1000
-FAULTS: Final = 20
 AGAIN_S: Final = (0.1, 1.0)
-
-# Where a PNG file has its width and height (W3C Recommendation, 3rd edition, 5.2 and 11.2.1).
-PNG_SIZE: Final = struct.Struct(">II")
-PNG_SIZE_AT: Final = 16
-
-CRASHED: Final = FieldFault(
-    "", FieldCode.DAMAGED_IMAGE, "The image is damaged: it crashes what decodes it. Export it again."
-)
-UNUSABLE: Final = FieldFault(
-    "", FieldCode.DAMAGED_IMAGE, "The image is damaged and cannot be decoded: export it again."
-)
-TOO_COSTLY: Final = FieldFault(
-    "",
-    FieldCode.INPUT_TOO_COSTLY,
-    "The image takes more time or memory to decode than an image of its size may: export it again as a plain file.",
-)
-_CODES: Final = frozenset(FieldCode)
 
 log = structlog.get_logger()
 _worked = threading.local()
@@ -75,10 +53,6 @@ def worked_s() -> float:
     return time.thread_time() + _children_s()
 
 
-def _children_s() -> float:
-    return getattr(_worked, "children_s", 0.0)
-
-
 @contextmanager
 def _counted(child: ImageChild) -> Iterator[None]:
     """Count the CPU of a child as work of this thread; if the child fails, all the time that it was waited for."""
@@ -92,6 +66,10 @@ def _counted(child: ImageChild) -> Iterator[None]:
         _worked.children_s = _children_s() + (waited_s if spent_s is None else spent_s)
 
 
+def _children_s() -> float:
+    return getattr(_worked, "children_s", 0.0)
+
+
 class ReadApart:
     """Has children read files; see ImageReader. An OwnedFile shares its child with others of its owner, no other file does."""
 
@@ -99,8 +77,7 @@ class ReadApart:
         self, children: ImageChildren | None = None, *, file_s: float = FILE_S, short_s: float = SHORT_S
     ) -> None:
         self.children = children or ImageChildren()
-        self._file_s, self._short_s = file_s, short_s
-        self._late = OrderedDict[Hashable, tuple[int, float]]()  # how often, and when at last
+        self._patience = Patience(file_s, short_s)
 
     def header(self, content: bytes) -> ImageHeader:
         """See ImageReader. Raises ServerBusy."""
@@ -110,7 +87,7 @@ class ReadApart:
             return NO_IMAGE
         try:
             with self._read(content, None) as (_, answer):
-                found = _header(answer)
+                found = answers.header_of(answer)
         except InputRejected:
             found = NO_IMAGE
         if isinstance(content, OwnedFile):
@@ -118,89 +95,149 @@ class ReadApart:
         return found
 
     def pixel_count(self, content: bytes) -> int:
-        """See ImageReader. Raises ServerBusy. A PNG file has width and height at a fixed place, which saves asking a child."""
+        """See ImageReader. Raises ServerBusy. That of a PNG file needs no child."""
         if format_of(content) != "PNG":
             return self.header(content).pixels
-        start = content[: PNG_SIZE_AT + PNG_SIZE.size].ljust(PNG_SIZE_AT + PNG_SIZE.size, b"\0")
-        width, height = PNG_SIZE.unpack_from(start, PNG_SIZE_AT)
+        pixels = png_pixels(content)
         if isinstance(content, OwnedFile):
-            content.pixels = width * height
-        return int(width * height)
+            content.pixels = pixels
+        return pixels
 
     def check(self, content: bytes, intake: ImageIntake) -> None:
         """See ImageReader. Raises ServerBusy."""
         with self._read(content, intake, wanted=False) as (_, answer):
-            _size(answer, intake)
+            answers.size_of(answer, intake)
 
     def pixels(self, content: bytes, intake: ImageIntake) -> Image.Image:
         """See ImageReader. Raises ServerBusy."""
         from PIL import Image
 
         with self._read(content, intake, wanted=True) as (child, answer):
-            width, height = size = _size(answer, intake)
-            header = _header(answer)
-            if header.pixels != width * height:
-                raise MessageInvalid
+            header, (width, height) = answers.header_and_size(answer, intake)
             if isinstance(content, OwnedFile):
                 content.header = header
-            with child.samples(width * height * len(intake.mode)) as samples:
-                return Image.frombytes(intake.mode, size, samples)  # a copy, as the child may write there
+            with child.samples(
+                width * height * intake.channels
+            ) as samples:  # copied, as the child may write there
+                return Image.frombytes(intake.mode, (width, height), samples)
+
+    def fitted(
+        self, contents: Sequence[bytes], intake: ImageIntake, fitting: Fitting
+    ) -> list[Array | InputRejected]:
+        """See ImageReader. Raises ServerBusy."""
+        files = first_together(contents)
+        if (
+            len(files) > 1
+            and not self._patience.is_short(files[0].owner)
+            and (found := self._read_together(files, intake, fitting))
+        ):
+            return found
+        try:
+            with self._read(contents[0], intake, wanted=True, fitting=fitting) as (child, answer):
+                return self._samples(child, [answer], contents[:1], intake, fitting)
+        except InputRejected as rejected:
+            return [rejected]
 
     def close(self) -> None:
         """End the children."""
         self.children.close()
 
+    def _read_together(
+        self, files: Sequence[OwnedFile], intake: ImageIntake, fitting: Fitting
+    ) -> list[Array | InputRejected]:
+        """Of the first files, as many as are quick to read. If it is none, the first is read alone from now on; if the child
+        fails, each of them is. Raises ServerBusy.
+        """
+        owner, asked = files[0].owner, wire.request_of(files, intake, wanted=True, fitting=fitting)
+        child = self._taken(owner, Room(intake.most_pixels, sum(map(len, files))))
+        try:
+            with _counted(child):
+                told = child.ask(files, asked, within_s=min(TOGETHER_S, self._patience.limit_s(owner)))
+            found = self._samples(child, told, files, intake, fitting)
+        except (ChannelClosed, MessageLate, *answers.FORGED) as fault:
+            child.lost(late=not isinstance(fault, ChannelClosed))
+            if isinstance(fault, MessageLate):
+                self._patience.was_late(owner)
+            for file in files:
+                file.is_alone = True
+            return []
+        except BaseException:
+            child.end()
+            raise
+        self.children.give_back(child)
+        files[0].is_alone = not found
+        return found
+
+    def _samples(
+        self,
+        child: ImageChild,
+        told: Sequence[Header],
+        files: Sequence[bytes],
+        intake: ImageIntake,
+        fitting: Fitting,
+    ) -> list[Array | InputRejected]:
+        """What the child has left of the files that it has `told` of. Raises what is FORGED."""
+        found = [_header_or_fault(answer, intake) for answer in told]
+        headers = [each for each in found if isinstance(each, ImageHeader)]
+        size = fitting.height, fitting.width, intake.channels
+        pixels = sum(max(each.pixels, fitting.width * fitting.height) for each in headers)
+        if len(files) > 1 and pixels > wire.QUICK_PIXELS:
+            raise MessageInvalid
+        with child.samples(len(headers) * math.prod(size)) as samples:  # copied, as the child may write there
+            images = iter(np.frombuffer(bytes(samples), np.uint8).reshape(-1, *size))
+        for file, each in zip(files, found, strict=False):
+            if isinstance(file, OwnedFile) and isinstance(each, ImageHeader):
+                file.header = each
+        return [next(images) if isinstance(each, ImageHeader) else each for each in found]
+
     @contextmanager
     def _read(
-        self, content: bytes, intake: ImageIntake | None, *, wanted: bool = False
+        self,
+        content: bytes,
+        intake: ImageIntake | None,
+        *,
+        wanted: bool = False,
+        fitting: Fitting | None = None,
     ) -> Iterator[tuple[ImageChild, Header]]:
-        """A child and its answer, to be checked. Raises InputRejected or ServerBusy.
-
-        A child that broke off is replaced once: something else than the file may have ended it.
-        """
-        child, answer = self._answered(content, intake, wanted=wanted)
+        """A child and its answer to one file, to be checked. Raises InputRejected or ServerBusy."""
+        file = content if isinstance(content, OwnedFile) else OwnedFile(content, None)
+        if file.refused is not None:
+            raise InputRejected(file.refused)
+        asked = wire.request_of([file], intake, wanted=wanted, fitting=fitting)
+        child, answer = self._answered(file, asked, 0 if intake is None else intake.most_pixels)
         try:
-            _refuse(answer)
+            answers.refuse(answer)
             yield child, answer
-        except (MessageInvalid, KeyError, TypeError, ValueError):
+        except answers.FORGED:
             child.lost(late=True)
-            raise InputRejected(UNUSABLE) from None
+            raise InputRejected(answers.UNUSABLE) from None
         except BaseException:
             self.children.give_back(child)
             raise
         self.children.give_back(child)
 
-    def _answered(
-        self, content: bytes, intake: ImageIntake | None, *, wanted: bool
-    ) -> tuple[ImageChild, Header]:
-        file = content if isinstance(content, OwnedFile) else OwnedFile(content, None)
-        if file.refused is not None:
-            raise InputRejected(file.refused)
-        most_pixels = 0 if intake is None else intake.most_pixels
+    def _answered(self, file: OwnedFile, asked: Header, most_pixels: int) -> tuple[ImageChild, Header]:
+        """A child that broke off is replaced once: something else than the file may have ended it."""
         room = Room(most_pixels, len(file))
-        asked: dict[str, Any] = {wire.MEMORY: wire.memory_bytes(most_pixels, len(file))}
-        if intake is not None:
-            asked |= {wire.INTAKE: intake.told, wire.WANTED: wanted}
         if file.pixels is not None:
             most_pixels = min(most_pixels, file.pixels)
         for fresh in (False, True):
             child = self._taken(file.owner, room, fresh=fresh)
             try:
                 with _counted(child):
-                    answer = child.ask(
-                        file, asked, within_s=self._limit_s(file.owner), most_pixels=most_pixels
-                    )
+                    limit_s = self._patience.limit_s(file.owner)
+                    (answer,) = child.ask([file], asked, within_s=limit_s, most_pixels=most_pixels)
             except MessageLate:
                 child.lost(late=True)
-                self._was_late(file.owner)
-                file.refused = TOO_COSTLY
+                self._patience.was_late(file.owner)
+                file.refused = answers.TOO_COSTLY
                 break
-            except MessageInvalid:
+            except (MessageInvalid, ValueError):
                 child.lost(late=True)
-                file.refused = UNUSABLE
+                file.refused = answers.UNUSABLE
                 break
             except ChannelClosed:
-                broke_off = TOO_COSTLY if child.lost().too_costly else CRASHED
+                broke_off = answers.TOO_COSTLY if child.lost().too_costly else answers.CRASHED
             except BaseException:
                 child.end()
                 raise
@@ -210,7 +247,7 @@ class ReadApart:
             file.refused = broke_off
         raise InputRejected(file.refused)
 
-    def _taken(self, owner: Hashable, room: Room, *, fresh: bool) -> ImageChild:
+    def _taken(self, owner: Hashable, room: Room, *, fresh: bool = False) -> ImageChild:
         """A child. Raises ServerBusy if the system starts none for a while."""
         for wait_s in (*AGAIN_S, None):
             try:
@@ -222,52 +259,12 @@ class ReadApart:
                 time.sleep(wait_s)
         raise AssertionError
 
-    def _limit_s(self, owner: Hashable) -> float:
-        times, latest = self._late.get(owner, (0, 0.0))
-        return (
-            max(self._short_s, self._file_s / 2**times)
-            if time.monotonic() - latest < LATELY_S
-            else self._file_s
-        )
 
-    def _was_late(self, owner: Hashable) -> None:
-        if owner is None:  # anybody: the next one is another
-            return
-        times, latest = self._late.get(owner, (0, 0.0))
-        times = times if time.monotonic() - latest < LATELY_S else 0
-        self._late[owner] = (times + 1, time.monotonic())
-        while len(self._late) > OWNERS:
-            self._late.popitem(last=False)
-
-
-def _refuse(answer: Header) -> None:
-    """Raises InputRejected for what a child could not read."""
-    if (faults := answer.get(wire.FAULTS)) is not None:
-        raise InputRejected(*(_fault(*each) for each in faults[:FAULTS]))
-    if wire.COSTLY in answer:
-        raise InputRejected(TOO_COSTLY)
-    if wire.FAILED in answer:
-        log.error("parsing_failed", error=str(answer[wire.FAILED])[:200])
-        raise InputRejected(UNUSABLE)
-
-
-def _fault(pointer: object, code: object, detail: object) -> FieldFault:
-    if not (isinstance(pointer, str) and isinstance(code, str) and isinstance(detail, str)):
-        raise MessageInvalid
-    known = FieldCode(code) if code in _CODES else OtherCode(code)
-    return FieldFault(pointer[:DETAIL_CHARS], known, detail[:DETAIL_CHARS])
-
-
-def _header(answer: Header) -> ImageHeader:
-    pixels, synthetic = answer[wire.PIXELS], answer[wire.SYNTHETIC]
-    if not isinstance(pixels, int) or pixels < 0 or not isinstance(synthetic, bool):
-        raise MessageInvalid
-    return ImageHeader(pixels, synthetic)
-
-
-def _size(answer: Header, intake: ImageIntake) -> tuple[int, int]:
-    """Width and height, upright, such as the intake takes. Raises MessageInvalid."""
-    width, height = answer[wire.SIZE]
-    if type(width) is not int or type(height) is not int or not intake.may_have_size(width, height):
-        raise MessageInvalid
-    return width, height
+def _header_or_fault(answer: Header, intake: ImageIntake) -> ImageHeader | InputRejected:
+    """What an answer says of a file. Raises what is FORGED."""
+    try:
+        answers.refuse(answer)
+    except InputRejected as rejected:
+        return rejected
+    header, _ = answers.header_and_size(answer, intake)
+    return header

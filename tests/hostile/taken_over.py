@@ -42,14 +42,13 @@ def act(name: str, more: Any) -> dict[str, Any]:
 class TakenOver(Readings):
     """See the module."""
 
-    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def read(self, content: bytes, asked: dict[str, Any]) -> dict[str, Any]:
         """Act where the file has an act in it."""
-        content = self._buffer[: asked[wire.BYTES]]
         if DO not in content:
-            return super().answer(asked)
+            return super().read(content, asked)
         name, more = json.loads(content.partition(DO)[2])
-        if name == "begin":
-            self._packets.send({wire.BEGINS: more})
+        if name == "say":
+            self._packets.send(more)
             time.sleep(600)
         try:
             return act(name, more)

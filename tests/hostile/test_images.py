@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,33 +39,6 @@ TURNED = jpeg(
     gradient(40, 24), exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
 )
 MORE_MB = 150
-
-
-@pytest.fixture(scope="module")
-def honest_children() -> Iterator[ImageChildren]:
-    made = ImageChildren()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def hostile_children() -> Iterator[ImageChildren]:
-    made = ImageChildren("tests.hostile.taken_over")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def apart(honest_children: ImageChildren) -> Iterator[ReadApart]:
-    yield ReadApart(honest_children)
-    honest_children.end_kept()
-
-
-@pytest.fixture
-def attacked(hostile_children: ImageChildren) -> Iterator[ReadApart]:
-    """A reader whose children do what a file says."""
-    yield ReadApart(hostile_children, file_s=1.0, short_s=0.2)
-    hostile_children.end_kept()
 
 
 def doing(act: str, more: Any = None, owner: str = "attacker") -> OwnedFile:
@@ -199,7 +171,7 @@ def test_a_file_that_ends_its_child_is_refused_and_the_next_is_read(
 def test_a_child_that_hangs_is_ended_and_its_owner_waits_shorter_for_a_while(attacked: ReadApart) -> None:
     attacked.check(OwnedFile(SMALL, "attacker"), GREY)
     waits = []
-    for file in (doing("hang"), doing("hang"), doing("begin", 100), doing("hang")):
+    for file in (doing("hang"), doing("hang"), doing("say", {"begins": 100}), doing("hang")):
         began = time.monotonic()
         assert code(attacked, file) == FieldCode.INPUT_TOO_COSTLY
         waits.append(time.monotonic() - began)
@@ -248,8 +220,6 @@ def test_the_cpu_of_a_child_counts_as_work(apart: ReadApart) -> None:
         {"faults": 3},
         {"faults": [[1, 2, 3]]},
         {"faults": [["", "damaged_image"]]},
-        {"begins": 10**9},
-        {"begins": "1"},
         {"size": [12, 10], "pixels": 120, "synthetic": False, "more": "x" * 100_000},
     ],
 )
@@ -257,6 +227,25 @@ def test_an_answer_that_cannot_be_is_a_refused_file_and_ends_the_child(
     attacked: ReadApart, answer: dict[str, Any]
 ) -> None:
     assert code(attacked, doing("answer", answer)) == FieldCode.DAMAGED_IMAGE
+    assert not children(attacked)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"answers": 3},
+        {"answers": [3]},
+        {"answers": []},
+        {"answers": [{"size": [12, 10], "pixels": 120, "synthetic": False}] * 2},
+        {"begins": 10**9},
+        {"begins": "1"},
+    ],
+)
+def test_a_message_that_cannot_be_is_a_refused_file_and_ends_the_child(
+    attacked: ReadApart, message: dict[str, Any]
+) -> None:
+    assert code(attacked, doing("say", message)) == FieldCode.DAMAGED_IMAGE
     assert not children(attacked)
 
 
@@ -280,8 +269,9 @@ def test_a_child_cannot_shorten_the_memory_that_it_shares(attacked: ReadApart) -
 
 
 def test_a_file_of_a_batch_that_ends_its_child_is_an_error_of_its_row(attacked: ReadApart) -> None:
-    hostile = doing("die", signal.SIGSEGV)
-    members = [("0.png", image(0)), ("1.jpg", hostile), ("2.png", image(2)), ("3.png", image(3)[:40])]
+    members = [(f"{number:02}.png", image(number)) for number in range(40)]
+    members[1] = ("01.jpg", doing("die", signal.SIGSEGV))
+    members[3] = ("03.png", image(3)[:40])
     model = images()["model"]
     source, plan = planned(zip_file(members), BatchFormat.ZIP, **images())
     reader = reading.reader_of(source.open(), plan.layout, model)
@@ -297,14 +287,9 @@ def test_a_file_of_a_batch_that_ends_its_child_is_an_error_of_its_row(attacked: 
         "damaged_image",
         "truncated_image",
     ]
-    expected = model.finish_files(
-        {
-            "image": np.stack([model.preprocess_file(image(number))["image"] for number in (0, 2)]).astype(
-                np.float32
-            )
-        }
-    )
-    assert found.feeds["image"][[0, 2]].tolist() == expected["image"].tolist()
+    good = [number for number in range(40) if number not in {1, 3}]
+    expected = model.preprocess([image(number) for number in good])
+    assert found.feeds["image"][good].tolist() == expected["image"].tolist()
     assert 1 <= len(children(attacked)) <= DECODED_AT_ONCE  # its members are of one owner
 
 

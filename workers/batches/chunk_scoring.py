@@ -61,7 +61,7 @@ class ScoredChunk:
 class ChunkScorer:
     """Scores chunks with one loaded model. One thread at a time.
 
-    `between` is called before each file is decoded and before each run of the graph: it lets more urgent work go first, or
+    `between` is called before files are decoded and before each run of the graph: it lets more urgent work go first, or
     raises to abandon the chunk. `batch_limit` is the size of a micro-batch; it is halved when the graph is out of memory.
     `cases` scores for pipelines without a columnar form.
     """

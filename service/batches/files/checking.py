@@ -24,6 +24,7 @@ from service.batches.files.plans import Chunk
 KINDS_NAMED = 10_000
 ROWS_BETWEEN = 64
 DECODED_AT_ONCE = 2
+DECODED_TOGETHER = 32
 TOO_MANY_KINDS = FieldFault(
     "", FieldCode.INPUT_INVALID, "The row does not fit the model: send it as a job to see why."
 )
@@ -53,7 +54,7 @@ def checked(
 ) -> CheckedBlock:
     """Check a block of `chunk`. A row's faults come in this order: its cells or file, its line, its id.
 
-    `between` is called before each file is decoded and every few rows, and may raise to give the block up.
+    `between` is called before files are decoded and every few rows, and may raise to give the block up.
     """
     finder = FaultFinder()
     feeds: dict[str, Array] = {}
@@ -120,39 +121,45 @@ def _decoded(
 ) -> dict[str, Array]:
     """Feeds of n files. Faults go to `finder`."""
     feeds = {spec.name: np.zeros((len(files), *spec.shape), dtype=spec.dtype) for spec in pipeline.feeds}
+    faults: dict[int, tuple[FieldFault, ...]] = {}
     for row, found in _decoded_ahead(pipeline, files, between):
-        if isinstance(found, dict):
+        if isinstance(found, InputRejected):
+            faults[row] = found.faults
+        else:
             for name, feed in found.items():
                 feeds[name][row] = feed
-        else:
-            for fault in found:
-                finder.add(np.array([row]), fault)
+    for row in sorted(faults):
+        for fault in faults[row]:
+            finder.add(np.array([row]), fault)
     return pipeline.finish_files(feeds)
 
 
 def _decoded_ahead(
     pipeline: FilePipeline, files: Sequence[bytes | None], between: Callable[[], object]
-) -> Iterator[tuple[int, dict[str, Array] | tuple[FieldFault, ...]]]:
-    """Each row that has a file, and what comes of it. Several are decoded side by side: most of it another process does."""
+) -> Iterator[tuple[int, dict[str, Array] | InputRejected]]:
+    """Each row that has a file, and what comes of it. Some are decoded side by side: most of it other processes do."""
+    rows = [(row, content) for row, content in enumerate(files) if content is not None]
+    waiting = deque(rows[start : start + DECODED_TOGETHER] for start in range(0, len(rows), DECODED_TOGETHER))
     with ThreadPoolExecutor(DECODED_AT_ONCE, thread_name_prefix="decoding") as threads:
-        begun: deque[tuple[int, Future[dict[str, Array] | tuple[FieldFault, ...]]]] = deque()
-        for row, content in enumerate(files):
-            if content is not None:
+        begun = deque[tuple[list[tuple[int, bytes]], Future[list[dict[str, Array] | InputRejected]]]]()
+        while waiting or begun:
+            while waiting and len(begun) < DECODED_AT_ONCE:
                 between()
-                begun.append((row, threads.submit(_decode, pipeline, content)))
-            if len(begun) > DECODED_AT_ONCE:
-                first, decoded = begun.popleft()
-                yield first, decoded.result()
-        for row, decoded in begun:
-            yield row, decoded.result()
+                some = waiting.popleft()
+                begun.append((some, threads.submit(_decode, pipeline, [content for _, content in some])))
+            some, decoded = begun.popleft()
+            found = decoded.result()
+            yield from zip((row for row, _ in some), found, strict=False)
+            if rest := some[len(found) :]:
+                waiting.appendleft(rest)
 
 
-def _decode(pipeline: FilePipeline, content: bytes) -> dict[str, Array] | tuple[FieldFault, ...]:
-    """One file's feeds, or its faults. An unexpected error counts as the model's failure on this file."""
+def _decode(pipeline: FilePipeline, contents: Sequence[bytes]) -> list[dict[str, Array] | InputRejected]:
+    """The feeds of the first files, or their faults. An unexpected error counts as the model's failure on one file."""
     try:
-        return pipeline.preprocess_file(content)
-    except InputRejected as rejected:
-        return rejected.faults
+        return pipeline.preprocess_files(contents)
     except BaseException as fault:
+        if len(contents) > 1:
+            return [found for content in contents for found in _decode(pipeline, [content])]
         log.error("file_failed", exc_info=fault)
-        return (problems.MODEL_FAILED,)
+        return [InputRejected(problems.MODEL_FAILED)]

@@ -1,6 +1,6 @@
 """A chunk is scored like single jobs, and its bytes depend on its rows alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from models.manifest import parse_parameters
-from models.pipelines import PredictionInvalid
+from models.pipelines import InputRejected, PredictionInvalid
 from models.pipelines.image_classification import ImageClassification, ImageParameters
 from service.batches.files.accounting import proven
 from service.batches.files.formats import reader_of
@@ -135,10 +135,10 @@ class Watched(ImageClassification):
 
     decoded = 0
 
-    def preprocess_file(self, content: bytes) -> dict[str, Any]:
+    def preprocess_files(self, contents: Sequence[bytes]) -> list[dict[str, Any] | InputRejected]:
         """Count, and decode."""
         self.decoded += 1
-        return super().preprocess_file(content)
+        return super().preprocess_files(contents)
 
 
 def test_more_urgent_work_is_asked_for_before_each_file() -> None:
@@ -209,11 +209,11 @@ def test_a_reader_that_loses_a_row_is_noticed() -> None:
 class Brittle(ImageClassification):
     """A pipeline with a mistake: it falls over one file."""
 
-    def preprocess_file(self, content: bytes) -> dict[str, Any]:
+    def preprocess_files(self, contents: Sequence[bytes]) -> list[dict[str, Any] | InputRejected]:
         """Fail on the file that is no image."""
-        if content == b"no image":
+        if b"no image" in contents:
             raise ZeroDivisionError
-        return super().preprocess_file(content)
+        return super().preprocess_files(contents)
 
 
 def test_a_file_that_a_pipeline_falls_over_fails_alone() -> None:
