@@ -14,7 +14,7 @@ from service import failpoints, requirements
 from service.api import events, health, uploads
 from service.api.batches import routes as batches
 from service.api.batches import schedules as batch_schedules
-from service.api.http import openapi, problems
+from service.api.http import docs_page, openapi, problems
 from service.api.http.auth import Authenticator
 from service.api.http.bodies import Bodies
 from service.api.http.downloads import Downloads
@@ -168,7 +168,7 @@ def flask_app(services: Services) -> Flask:
     for routes in described:
         app.register_blueprint(routes.blueprint(services))
     app.register_blueprint(openapi.blueprint())
-    app.register_blueprint(openapi.docs_page())
+    app.register_blueprint(docs_page.blueprint())
     app.before_request(_start_clock)
     app.before_request(partial(_refuse_without_key, services.gate))
     app.after_request(_count)

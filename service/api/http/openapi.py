@@ -1,4 +1,4 @@
-"""/openapi.json, made from the routes' own descriptions and schema classes, and /docs to try them."""
+"""/openapi.json, made from the routes' own descriptions and schema classes, for programs; docs_page shows it to people."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app
-from flask_swagger_ui import get_swaggerui_blueprint
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from pydantic_core import to_json
@@ -67,12 +66,6 @@ def blueprint() -> Blueprint:
         return Response(made, mimetype=JSON)
 
     return routes
-
-
-def docs_page() -> Blueprint:
-    """Swagger UI from its wheel: no file is fetched from elsewhere."""
-    page: Blueprint = get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "medqueue"})
-    return page
 
 
 def document(app: Flask) -> dict[str, Any]:
