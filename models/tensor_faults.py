@@ -32,7 +32,9 @@ def missing(side: str, spec: TensorSpec, tensors: Iterable[str], written: str | 
     """What to write if the graph has no tensor of the pipeline's name, or of the one `written` for it in the manifest."""
     known = list(tensors)
     if written is None:
-        return f"is missing: the graph's {side} are {listed(known)}, so write `{side}.{quoted(spec.name)} = ...` in [graph]"
+        write = f"write `{side}.{quoted(spec.name)} = ...` in [graph]"
+        advice = f"{spec.without}, else {write}" if spec.without else f"so {write}"
+        return f"is missing: the graph's {side} are {listed(known)}, {advice}"
     others = f"is mapped to {written!r}, and the graph's {side} are {listed(known)}: "
     remove = "remove" if spec.name in known else "correct"
     return f"{others}{remove} the key `{side}.{quoted(spec.name)}` in [graph]"

@@ -117,6 +117,7 @@ class TensorSpec:
     closed set may be fed, but for what stands for an absent one. An `exact` feed goes to no input that holds less than its
     dtype. `one_of` are the labels of an output of one score, which is that of `positive`. A `lone` feed is of one row in
     each run, and goes to inputs without an axis of rows, too. An `optional` feed is left out of a graph without such an input.
+    `without` says what to write in the manifest for a graph that has no such tensor, if that is another kind of graph.
     """
 
     name: str
@@ -130,6 +131,7 @@ class TensorSpec:
     optional: bool = False
     one_of: tuple[str, ...] = field(default=(), compare=False)
     positive: str | None = field(default=None, compare=False)
+    without: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

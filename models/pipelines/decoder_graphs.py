@@ -215,6 +215,7 @@ class DecoderOfStates:
         return _last_scores(given, self._given.vocabulary)
 
 
+_NO_CACHE: Final = "so leave `cache` out of [parameters] if the decoder keeps no keys and values"
 _LOGITS: Final = TensorSpec(LOGITS, "float32", (ANY_LENGTH, ANY_LENGTH))
 _BRANCH: Final = TensorSpec("use_cache_branch", "bool", (), lone=True, optional=True)
 
@@ -238,8 +239,8 @@ def _cache(part: str, given: DecoderParameters) -> tuple[tuple[TensorSpec, ...],
         return (), ()
     shape = (given.cache.heads, ANY_LENGTH, given.cache.head_size)
     names = [f"{PAST}.{layer}{part}.{each}" for layer in range(given.cache.layers) for each in PAIR]
-    return tuple(TensorSpec(name, "float32", shape) for name in names), tuple(
-        TensorSpec(_present(name), "float32", shape) for name in names
+    return tuple(TensorSpec(name, "float32", shape, without=_NO_CACHE) for name in names), tuple(
+        TensorSpec(_present(name), "float32", shape, without=_NO_CACHE) for name in names
     )
 
 

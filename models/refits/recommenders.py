@@ -32,7 +32,7 @@ def linear_of(bundle: Bundle) -> Linear:
         return Linear.of_graph(onnx.load(str(bundle.folder / table.file)))
     except ValueError as error:
         reason = (
-            f"{error}, of items, context and offsets, as those of the bundled ones: train the model again"
+            f"{error}, whose scores are products with matrices of items and context: train the model again"
         )
         raise BundleRefused(Fault(table.file, "refit_unsuited", reason)) from None
 

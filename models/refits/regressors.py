@@ -47,9 +47,7 @@ def refit_regression(bundle: Bundle, rows: Measured) -> Change:
     """What is fitted to the rows, and says why no more. Raises BundleRefused where nothing can be."""
     interval = bundle.manifest.parameters.get("interval")
     if interval is not None and interval.get("half_width") is None:
-        reason = (
-            "its graph gives the limits of the interval, which belong to its values: train the model again"
-        )
+        reason = "the graph computes the limits of the interval, which would not move with its values: train the model again"
         raise BundleRefused(Fault(f"{MANIFEST_NAME}: parameters.interval", "refit_unsuited", reason))
     table = bundle.manifest.graph_tables[MODEL]
     output = table.outputs.get(VALUE, VALUE)
@@ -124,5 +122,5 @@ def _ridge(features: Floats, errors: Floats, strength: float, *, offset: bool) -
 def _check_moved(given: Floats, wanted: Floats) -> None:
     """Raises BundleRefused where the moved graph does not give what was fitted."""
     if np.abs(given - wanted).max() > ROUNDING * max(1.0, float(np.abs(wanted).max())):
-        reason = "the last linear layer is not of a form that is known: train the model again"
+        reason = "the graph does not answer as its moved last linear layer should: train the model again"
         raise BundleRefused(Fault(MANIFEST_NAME, "refit_unsuited", reason))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import click
 
@@ -26,6 +26,11 @@ from service.cli.refitting.numbers import Numbers
 from service.cli.refitting.recommending import Recommending
 from service.cli.refitting.recordings import Recordings
 from service.cli.refitting.rows import ReadsRows, RowFile, Rows, RowT, Split, accounted
+
+_LINES: Final = (
+    "{name} is a table, and recommenders are refitted to lines of JSON (.ndjson): each has a user's `history` and what else is "
+    "known in `input`, and lists items that were had beside these in `expected`."
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def refitted(asked: Asked) -> Refit:
     """Raises click.UsageError for files that cannot be used, BundleRefused for models, FileExistsError."""
     parent = LocalModel(asked.parent.folder)
     kind = _kind(asked, parent)
-    _check_files(asked)
+    _check_files(asked, kind)
     split = Split(None if asked.apart is None else asked.file(asked.apart), asked.share, asked.seed)
     rows = accounted(parent.pipeline, asked.file(asked.data), split, kind)
     change = kind.change(rows.used)
@@ -105,20 +110,26 @@ def _kind(asked: Asked, parent: LocalModel) -> Kind[Any]:
     if scores is not None and isinstance(properties, Mapping) and "probabilities" in properties:
         return Classes(asked.parent, parent, scores, asked.values)
     reason = (
-        f"models of `{parent.manifest.pipeline}` cannot be refitted: those are that answer one class with its probabilities, "
-        "of tables, images, series, sequences, texts and beats, regressions of tables, and recommenders of items. Train it "
-        "again"
+        f"models of `{parent.manifest.pipeline}` cannot be refitted: train it again. Those that can are classifiers with "
+        "probabilities (of tables, images, series, sequences, texts and beats), regressions of tables, and recommenders"
     )
     raise BundleRefused(Fault(f"{MANIFEST_NAME}: pipeline", "refit_unsuited", reason))
 
 
-def _check_files(asked: Asked) -> None:
+def _check_files(asked: Asked, kind: Kind[Any]) -> None:
+    recommends = isinstance(kind, Recommending)
     if asked.apart is not None and _digest(asked.apart) == _digest(asked.data):
         raise click.UsageError(
-            "--held-out names the rows of --data: hold out others, or leave it out for a share."
+            "--held-out has the rows of --data: name other rows, or leave it out to hold out a share of --data."
         )
+    if asked.parent_rows is not None and not recommends:
+        raise click.UsageError("--parent-rows is for recommenders: leave it out.")
+    if asked.values and not isinstance(kind, Classes | Recordings):
+        raise click.UsageError("--value is for models that answer labels: leave it out.")
     for path in (asked.data, *([] if asked.apart is None else [asked.apart])):
         is_table = labelled.form_of(path) in labelled.TABLES
+        if is_table and recommends:
+            raise click.UsageError(_LINES.format(name=path.name))
         if is_table and asked.label is None:
             raise click.UsageError("Name the column that holds the truth with --label COLUMN.")
         if not is_table and asked.label is not None:

@@ -26,7 +26,7 @@ AT_ONCE: Final = 128  # cases in one run of the graph, behind a row of nothing
 _MOST_SHOWN: Final = 100  # letters of a name that is shown
 OPTIONS: Final = {"reasons": 0, "top": 1}  # so that each case is one row
 NO_USERS: Final = (
-    "The bundle has no sums of products of its users: say how many it was trained on with --parent-rows."
+    "The model was never refitted: say with --parent-rows how many users it was trained on, as its card does."
 )
 
 
@@ -88,7 +88,7 @@ class Recommending:
             return RefusedCase(case.place, "is an input on which the model fails.")
         expected = case.truth if case.truth is not None else []
         if not isinstance(expected, list) or not all(isinstance(each, str) for each in expected):
-            return RefusedCase(case.place, "expects something else than a list of ids.")
+            return RefusedCase(case.place, "has no list of ids of items in `expected`.")
         items = fed[0].copy()
         catalogue = self._pipeline.catalogue
         for name in expected:
@@ -106,7 +106,7 @@ class Recommending:
         """See ReadsRows."""
         several = sum(row.items.sum() > 1 for row in part)
         if several < LEAST_ROWS:
-            return f"{several} of them have two items of the catalogue, and {LEAST_ROWS} are needed"
+            return f"{several} of them have two items of the catalogue or more, and {LEAST_ROWS} are needed"
         return ""
 
     def change(self, rows: Sequence[UserRow]) -> Change:

@@ -334,6 +334,20 @@ def test_a_decoder_of_other_heads_than_the_manifest_says_is_refused(tmp_path: Pa
         write_generator(tmp_path / "bundle", "alone", cache=CACHE | {"head_size": 5})
 
 
+def test_a_cache_of_a_decoder_that_takes_none_is_to_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused) as refused:
+        write_generator(tmp_path / "bundle", "alone, without a cache", cache=CACHE)
+    for side in ("past_key_values.0.key", "present.0.key"):
+        [detail] = [
+            fault.detail
+            for fault in refused.value.faults
+            if f"'{side}'" in fault.detail.split(" is missing")[0]
+        ]
+        assert (
+            "leave `cache` out of [parameters] if the decoder keeps no keys and values, else write" in detail
+        )
+
+
 def test_an_exported_decoder_serves_from_a_manifest_of_fifteen_lines(tmp_path: Path) -> None:
     assert len(FIFTEEN_LINES.splitlines()) == 15
     write_tokenizer(tmp_path)

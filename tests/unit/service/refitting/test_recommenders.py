@@ -126,10 +126,26 @@ def test_faults_of_the_file_are_told_before_the_parents_users_are_asked_for(tmp_
         refitted(asked(tmp_path / "refit", lines, parent_rows=None))
 
 
+def test_a_table_is_refused_with_the_form_that_recommenders_need(tmp_path: Path) -> None:
+    table = tmp_path / "stays.csv"
+    table.write_text("history,expected\ndigoxin,citalopram\n")
+    for label in (None, "expected"):
+        with pytest.raises(
+            click.UsageError, match=r"stays\.csv is a table, and recommenders are refitted to lines of JSON"
+        ):
+            refitted(asked(tmp_path / "refit", table, label=label))
+
+
+def test_values_of_labels_are_not_for_recommenders(tmp_path: Path) -> None:
+    lines = as_lines(tmp_path / "ward.ndjson", users(4))
+    with pytest.raises(click.UsageError, match="--value is for models that answer labels"):
+        refitted(asked(tmp_path / "refit", lines, values={"1": "yes"}))
+
+
 def test_users_with_one_item_measure_nothing(tmp_path: Path) -> None:
     lone = [{"input": person(number, ["digoxin"]), "patient": str(number)} for number in range(200)]
     with pytest.raises(
-        click.UsageError, match="0 of them have two items of the catalogue, and 50 are needed"
+        click.UsageError, match="0 of them have two items of the catalogue or more, and 50 are needed"
     ):
         refitted(asked(tmp_path / "refit", as_lines(tmp_path / "lone.ndjson", lone)))
 

@@ -155,8 +155,15 @@ def test_a_refit_that_is_worse_beyond_its_interval_is_not_made(
 
 def test_rows_are_not_held_out_from_themselves(ask: Ask, cases: Cases, tmp_path: Path) -> None:
     data = as_lines(tmp_path / "ward.ndjson", cases)
-    with pytest.raises(click.UsageError, match="--held-out names the rows of --data"):
+    with pytest.raises(click.UsageError, match="--held-out has the rows of --data"):
         refitted(ask(data, apart=as_lines(tmp_path / "copy.ndjson", cases)))
+
+
+def test_how_many_users_there_were_is_asked_of_recommenders_alone(
+    ask: Ask, cases: Cases, tmp_path: Path
+) -> None:
+    with pytest.raises(click.UsageError, match="--parent-rows is for recommenders"):
+        refitted(ask(as_lines(tmp_path / "ward.ndjson", cases[:10]), parent_rows=100))
 
 
 def test_exchanged_labels_are_noticed(ask: Ask, cases: Cases, tmp_path: Path) -> None:
@@ -284,3 +291,6 @@ def test_a_kind_that_cannot_be_refitted_is_named(name: str, ask: Ask, cases: Cas
     with pytest.raises(BundleRefused) as caught:
         refitted(ask(data, parent=read_bundle(folder)))
     assert [fault.code for fault in caught.value.faults] == ["refit_unsuited"]
+    assert "cannot be refitted: train it again. Those that can are classifiers with probabilities" in str(
+        caught.value
+    )
