@@ -16,7 +16,7 @@ from models.pipelines.plan_advice import Medicines, for_advice, person_of
 from models.pipelines.plan_diagnoses import Answered, read_answers
 from models.pipelines.plan_parameters import ADVICE, DRUGS
 from models.pipelines.plan_results import DiagnosisRead, MadeOf, TreatmentPlanResult
-from models.pipelines.plan_unread import unread
+from models.pipelines.plan_unread import unnamed, unread
 from models.pipelines.recommendation import Recommendation
 from models.pipelines.recommendation_scoring import HISTORY, PRESENT, Recommender
 from models.pipelines.recommendation_types import RecommendationOptions, RecommendationResult, Unknown
@@ -146,13 +146,14 @@ class Planner:
         )
 
     def _reviewed(self, patient: _Patient, drugs: RecommendationResult | None) -> RecommendationResult | None:
-        """The section of drugs, with what of the input its rule did not read."""
+        """The section of drugs, with what of the input its rule did not read: first the drugs that the caller did not name."""
         if drugs is None:
             return None
         rule = self._plan.sections[DRUGS].parameters.rule
         read = rule.fields() if rule else ()
-        told = unread(patient.facts, set(self._medicines(patient)), read)
-        return drugs.model_copy(update={"unchecked": [*drugs.unchecked, *told]})
+        first = unnamed(patient.facts, set(self._medicines(patient)))
+        every = [*first, *drugs.unchecked, *unread(patient.facts, read)]
+        return drugs.model_copy(update={"unchecked": every})
 
     def _medicines(self, patient: _Patient) -> Iterator[str]:
         """The groups of medicines that the present drugs are of."""

@@ -13,12 +13,16 @@ MEDICINES: Final = "medicines"
 NOT_READ: Final = "not-read"
 
 
-def unread(facts: Mapping[str, Any], groups: Collection[str], read: Collection[str]) -> Iterator[Unchecked]:
-    """Fields that the rule does not read, which asks for `read`; `groups` are those of medicines of the present drugs."""
+def unnamed(facts: Mapping[str, Any], groups: Collection[str]) -> Iterator[Unchecked]:
+    """Groups of medicines that name no drug; `groups` are those of the present drugs."""
     for group in facts.get(MEDICINES) or ():
         if group not in groups:
             detail = "a group names no drug, so interactions with it were not checked: send the drug in drugs_present"
             yield Unchecked(subject=group, check="interaction", reason=NOT_READ, detail=detail)
+
+
+def unread(facts: Mapping[str, Any], read: Collection[str]) -> Iterator[Unchecked]:
+    """Fields that the rule does not read, which asks for `read`."""
     for name in advice_fields():
         if name not in (EGFR, MEDICINES, *read) and facts.get(name) not in (None, []):
             detail = "the rule that reviews drugs does not read this field: advice alone does"

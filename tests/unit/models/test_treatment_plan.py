@@ -137,6 +137,18 @@ def test_drugs_that_are_present_count_for_the_advice_by_brand_too() -> None:
     assert stopped == without
 
 
+def test_what_the_patient_takes_is_reviewed_with_the_diagnoses_of_jobs_and_a_drug_twice_is_told() -> None:
+    present = ["sumatriptan", "Lasix", "lasix", "amoxicillin"]
+    found = plan(answered("I25.1"), drugs_present=present, allergies=["penicillin"])["drugs"]
+    told = {each["id"]: (each["kind"], each["level"]) for each in found["flagged_present"]}
+    assert told["sumatriptan"] == ("diagnosis", "contraindicated")
+    assert told["amoxicillin"] == ("allergy-class", "contraindicated")
+    assert [each["subject"] for each in found["unchecked"] if each["reason"] == "named-twice"] == [
+        "Lasix, lasix"
+    ]
+    assert plan(answered(None), drugs_present=present)["drugs"] is None
+
+
 def test_the_filtration_rate_stands_for_a_clearance_that_is_not_sent() -> None:
     sent = {"diagnoses": ["E11.9", "N18.6"], "allergies": [], "options": {"top": 40}}
     with_rate, with_clearance = (
@@ -154,6 +166,7 @@ def test_what_the_rule_of_drugs_does_not_read_of_the_input_is_unchecked() -> Non
     drugs = plan(**sent, medicines=["vitamin_k_antagonist", "insulin"], drugs=["insulin regular"])["drugs"]
     told = {each["subject"] for each in drugs["unchecked"] if each["reason"] == "not-read"}
     assert told == {"symptoms", "diagnoses", "vitamin_k_antagonist"}
+    assert drugs["unchecked"][0]["subject"] == "vitamin_k_antagonist"
     named = plan(**sent, medicines=["vitamin_k_antagonist"], drugs_present=["Coumadin"])["drugs"]
     assert "vitamin_k_antagonist" not in {each["subject"] for each in named["unchecked"]}
 
