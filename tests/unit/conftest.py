@@ -29,10 +29,17 @@ def _pair(
     return OPEN_SOCKET(fileno=one.detach()), OPEN_SOCKET(fileno=other.detach())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _pairs_are_open() -> Iterator[None]:
+    """A pair of sockets reaches nobody but us. Fixtures of modules open them too, before those of a test are made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "socketpair", _pair)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _sockets_closed(socket_disabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens a socket in a unit test gets SocketBlockedError; a pair of sockets reaches nobody but us."""
-    monkeypatch.setattr(socket, "socketpair", _pair)
+def _sockets_closed(socket_disabled: None) -> None:
+    """Whoever opens a socket in a unit test gets SocketBlockedError."""
 
 
 @pytest.fixture(autouse=True)
