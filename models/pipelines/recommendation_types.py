@@ -110,7 +110,9 @@ class RecommendationResult(TypedResult):
     ] = Field(default_factory=list)
     unchecked_present: Annotated[
         list[Unchecked],
-        Field(description="of what is had now, beside `unchecked`; when the model abstained, all of them"),
+        Field(
+            description="of what is had now, beside `unchecked`; all that was not checked where nothing was ranked"
+        ),
     ] = Field(default_factory=list)
     rule: Annotated[
         str | None, Field(description="which rule reviewed the items and what is had now; null if none did")
