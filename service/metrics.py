@@ -245,6 +245,17 @@ def exposition() -> bytes:
     return generate_latest(merged)
 
 
+def leave_to_server_processes() -> None:
+    """Remove the files of this process, which only starts server processes: the least of their gauges would be its 0."""
+    for path in Path(str(FOLDER)).glob(f"*_{os.getpid()}.db"):
+        path.unlink()
+
+
+def begin_server_process() -> None:
+    """Have files of its own for this process, which was forked, before it has anything to count."""
+    REQUESTS_REFUSED.inc(0)
+
+
 def _forget_the_gauges_of_ended_processes(folder: Path) -> None:
     """What they have counted stays. Another process may do the same at the same time."""
     for path in folder.glob("gauge_live*_*.db"):

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,3 +55,29 @@ def test_scrapes_at_the_same_time_after_a_crash_are_all_answered(folder: Path) -
             for mode in ("livesum", "livemax", "livemin"):
                 write(folder, f"gauge_{mode}", ended_pid(), "waiting", 4)
             assert all(b"\nwaiting 3.0\n" in text for text in threads.map(scrape, range(8)))
+
+
+FORKED = """
+import os
+from pathlib import Path
+from service import metrics
+
+metrics.leave_to_server_processes()
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    metrics.begin_server_process()
+    text = metrics.exposition().decode()
+    print(*{metrics._pid_of(path) for path in Path(metrics.FOLDER).glob("*.db")} ^ {os.getpid()}, "others")
+    print("medqueue_resident_memory_bytes 0" in text, "none counted", flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_forked_server_process_counts_from_its_start_and_the_one_that_forked_it_never(
+    tmp_path: Path,
+) -> None:
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    program = [sys.executable, "-c", FORKED]
+    told = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert (told.stdout, told.stderr) == ("others\nFalse none counted\n", "")
