@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance import own_pipeline
 from tests.acceptance.packaged import PackagedModel, served
-from tests.acceptance.stack import FORKING, STOPS_WITHIN_S, Stack
+from tests.acceptance.stack import STOPS_WITHIN_S, Stack
 from tests.integration import parts_pipeline
 from tests.web_files import WebFiles, web_files
 
@@ -83,12 +83,9 @@ def stack(
 def rough_stack(tmp_path_factory: pytest.TempPathFactory, full: bool) -> Iterator[Stack]:
     """A stack of two workers whose programs may be killed; what that leaves is mended within seconds."""
     # A worker that stands still while another one starts may lose its lease: what it held has crashed as well.
-    settings = {
-        **QUICK_TO_TEST,
-        "MEDQUEUE_MAX_CRASHES": "20",
-        **({} if full else {"PYTHONPATH": str(FORKING)}),
-    }
-    yield from _running(Stack(tmp_path_factory.mktemp("rough") / "data", settings, workers=2))
+    settings = QUICK_TO_TEST | {"MEDQUEUE_MAX_CRASHES": "20"}
+    folder = tmp_path_factory.mktemp("rough")
+    yield from _running(Stack(folder / "data", settings, workers=2, forked=not full))
 
 
 @pytest.fixture(scope="package")

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.stack import MEDQUEUE, Stack
+from tests.acceptance.stack import Stack
+from tests.forking.commands import run
 
 
 @dataclass
@@ -23,16 +23,8 @@ class PackagedModel:
         """What a command prints: `at` the stack, where the package is `installed` or not."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
         environment["PYTHONPATH"] = str(self.site) if installed else ""
-        command = [str(MEDQUEUE), *words, *(("--data-dir", str(self.stack.data)) if at else ())]
-        ended = subprocess.run(
-            command,
-            env=environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        given = [*words, *(("--data-dir", str(self.stack.data)) if at else ())]
+        ended = run(given, environment=environment, folder=self.folder)
         assert ended.returncode == 0 or "check" in words, ended.stdout + ended.stderr
         return ended.stdout
 

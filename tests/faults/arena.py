@@ -5,7 +5,6 @@ import itertools
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,13 +22,14 @@ from service.lifecycle import PUBLISHED_ACTIONS
 from service.queue import QueueName
 from tests.acceptance import slow_writer
 from tests.acceptance.slow_writer import write_slow_writer
-from tests.acceptance.stack import FORKING, MEDQUEUE, RECEIVERS_HERE, Stack, eventually
+from tests.acceptance.stack import RECEIVERS_HERE, Stack, eventually
 from tests.faults import drawing, trouble
 from tests.faults.checker import Verdict, check
 from tests.faults.drawing import install_drawing, write_drawing
 from tests.faults.history import History
 from tests.faults.load import Load
 from tests.faults.trouble import write_trouble
+from tests.forking.commands import run
 from tests.receiver import Receiver
 
 LEASE_S = 1.5
@@ -177,7 +177,7 @@ def opened_arena(
 ) -> Iterator[Arena]:
     """A running stack with failpoints, the troublesome model, one that makes artifacts and one that writes texts.
 
-    `forked`: its supervisor forks what it starts from a process with the libraries, which takes a third of the CPU.
+    `forked`: see Stack.
     """
     from service.embedded import server_urls
 
@@ -191,10 +191,10 @@ def opened_arena(
         "MEDQUEUE_SWEEP_S": "0.5",
         "MEDQUEUE_RETRY_BASE_S": "0.2",
         "MEDQUEUE_FAILPOINTS": str(tokens),
-        "PYTHONPATH": os.pathsep.join([*([str(FORKING)] if forked else []), str(folder / "site")]),
+        "PYTHONPATH": str(folder / "site"),
         **RECEIVERS_HERE,
     }
-    stack = Stack(folder / "data", fast | settings, workers=workers)
+    stack = Stack(folder / "data", fast | settings, workers=workers, forked=forked)
     stack.start()
     try:
         publish(stack, write_trouble(folder / "trouble"), trouble.NAME)
@@ -212,16 +212,9 @@ def opened_arena(
 
 def publish(stack: Stack, bundle: Path, name: str) -> None:
     """Publish a bundle as an operator would."""
-    command = [str(MEDQUEUE), "models", "publish", str(bundle), "--data-dir", str(stack.data), "--json"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
-    done = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment | dict(stack.settings),
-    )
+    words = ["models", "publish", str(bundle), "--data-dir", str(stack.data), "--json"]
+    done = run(words, environment=environment | dict(stack.settings))
     assert done.returncode == 0, done.stderr
     with stack.client() as http:
         eventually(lambda: http.get(f"/v1/models/{name}").status_code == 200, within_s=10)
