@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.acceptance.stack import Stack
-from tests.forking.commands import run
+from tests.forking.commands import MEDQUEUE, run
 
 
 @dataclass
@@ -23,8 +23,8 @@ class PackagedModel:
         """What a command prints: `at` the stack, where the package is `installed` or not."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
         environment["PYTHONPATH"] = str(self.site) if installed else ""
-        given = [*words, *(("--data-dir", str(self.stack.data)) if at else ())]
-        ended = run(given, environment=environment, folder=self.folder)
+        command = [*MEDQUEUE, *words, *(("--data-dir", str(self.stack.data)) if at else ())]
+        ended = run(command, env=environment, cwd=self.folder)
         assert ended.returncode == 0 or "check" in words, ended.stdout + ended.stderr
         return ended.stdout
 

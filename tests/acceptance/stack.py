@@ -17,7 +17,8 @@ from unittest import mock
 import httpx
 
 from service.cli.root import main
-from tests.forking.commands import Command
+from tests.forking import commands
+from tests.forking.commands import Forked
 
 MEDQUEUE = Path(sys.executable).with_name("medqueue")
 READY_WITHIN_S = 120.0
@@ -57,7 +58,7 @@ class Stack:
     workers: int = 1
     port: int = field(default_factory=free_port)
     forked: bool = True
-    _process: subprocess.Popen[bytes] | Command | None = None
+    _process: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def url(self) -> str:
@@ -80,7 +81,9 @@ class Stack:
         environment = _environment({"MEDQUEUE_BATCH_ALLOWED_ROOTS": str(self.night), **self.settings})
         with self._output.open("wb") as output:
             if self.forked:
-                self._process = Command(words, output=output, errors=output, environment=environment)
+                self._process = Forked(
+                    (*commands.MEDQUEUE, *words), stdout=output, stderr=output, env=environment
+                )
             else:
                 self._process = subprocess.Popen(
                     [MEDQUEUE, *words],

@@ -29,7 +29,7 @@ from tests.faults.drawing import install_drawing, write_drawing
 from tests.faults.history import History
 from tests.faults.load import Load
 from tests.faults.trouble import write_trouble
-from tests.forking.commands import run
+from tests.forking.commands import MEDQUEUE, run
 from tests.receiver import Receiver
 
 LEASE_S = 1.5
@@ -213,8 +213,8 @@ def opened_arena(
 def publish(stack: Stack, bundle: Path, name: str) -> None:
     """Publish a bundle as an operator would."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDQUEUE_")}
-    words = ["models", "publish", str(bundle), "--data-dir", str(stack.data), "--json"]
-    done = run(words, environment=environment | dict(stack.settings))
+    command = [*MEDQUEUE, "models", "publish", str(bundle), "--data-dir", str(stack.data), "--json"]
+    done = run(command, env=environment | dict(stack.settings))
     assert done.returncode == 0, done.stderr
     with stack.client() as http:
         eventually(lambda: http.get(f"/v1/models/{name}").status_code == 200, within_s=10)

@@ -22,6 +22,7 @@ from tests.faults import drawing, trouble, writing
 from tests.faults.arena import BATCH_POINTS, LEASE_S, OPEN_JOBS, SETTLES_WITHIN_S, Arena, meanwhile
 from tests.faults.load import together
 from tests.faults.report import Report
+from tests.forking.commands import Forked
 
 pytestmark = pytest.mark.timeout(5400)
 
@@ -255,7 +256,7 @@ def warm_processes(arena: Arena) -> Iterator[None]:
     logs = arena.stack.data / "log"
     command = [sys.executable, "-m", "tests.faults.warm", str(logs), *names, "scheduler-warm"]
     with arena.stack.workers_paused(), arena.stack.paused("scheduler"):
-        process = subprocess.Popen(command, env=arena.environment(), cwd=ROOT)
+        process = Forked(command, env=arena.environment(), cwd=ROOT)
         try:
             yield
         finally:

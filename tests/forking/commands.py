@@ -1,18 +1,27 @@
-"""This side: asks for a command, and is to it what subprocess is to an executed one."""
+"""This side: asks for a process, and is to it what subprocess is to an executed one."""
 
 import json
 import os
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Final, Protocol, Self
 
 from models.forking import ROOT, WarmProcess
 
-MEDQUEUE = "service.cli"
+MEDQUEUE: Final = (sys.executable, "-m", "service.cli")
+
+
+class Written(Protocol):
+    """A file that a process writes to."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        ...
 
 
 def _environment() -> dict[str, str]:
@@ -23,29 +32,38 @@ def _environment() -> dict[str, str]:
 _warm = WarmProcess("tests.forking.programs", _environment)
 
 
-class Command:
-    """`medqueue` with these words, running; what tests need of subprocess.Popen."""
+class Forked:
+    """What `subprocess.Popen` would be for a command that begins with our Python, `-m` and a module of OURS or LIBRARIES.
+
+    Without `stdout` or `stderr` what it writes there goes nowhere.
+    """
 
     def __init__(
         self,
-        words: Sequence[str],
+        command: Sequence[str],
         *,
-        output: IO[Any],
-        errors: IO[Any],
-        environment: Mapping[str, str],
-        folder: Path | None = None,
+        env: Mapping[str, str],
+        stdout: Written | None = None,
+        stderr: Written | None = None,
+        cwd: Path | None = None,
     ) -> None:
-        asked = {
-            "words": [MEDQUEUE, *words],
-            "environment": dict(environment),
-            "folder": str(folder or Path.cwd()),
-        }
-        with tempfile.TemporaryFile("w+") as request:
+        assert tuple(command[:2]) == MEDQUEUE[:2], command
+        asked = {"words": [*command[2:]], "environment": dict(env), "folder": str(cwd or Path.cwd())}
+        with tempfile.TemporaryFile("w+") as request, Path(os.devnull).open("w") as nowhere:
             json.dump(asked, request)
             request.flush()
-            self.pid = _warm.child([request.fileno(), output.fileno(), errors.fileno()])
+            written = (stdout or nowhere, stderr or nowhere)
+            self.pid = _warm.child([request.fileno(), *(file.fileno() for file in written)])
         self._ended = os.pidfd_open(self.pid)
         self.returncode: int | None = None
+
+    def __enter__(self) -> Self:
+        """See subprocess.Popen."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for its end."""
+        self.wait()
 
     def poll(self) -> int | None:
         """Its exit status, if it has ended."""
@@ -54,13 +72,17 @@ class Command:
     def wait(self, timeout: float | None = None) -> int:
         """Its exit status, once it has ended. Raises subprocess.TimeoutExpired."""
         if (status := self._status(timeout)) is None:
-            raise subprocess.TimeoutExpired(MEDQUEUE, timeout or 0.0)
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
         return status
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it has not ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it by force."""
@@ -74,15 +96,16 @@ class Command:
 
 
 def run(
-    words: Sequence[str], *, environment: Mapping[str, str], folder: Path | None = None, timeout: float = 120
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """`medqueue` with these words, to its end; what it wrote."""
+    """A command to its end; what it wrote. Raises subprocess.TimeoutExpired."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        command = Command(words, output=output, errors=errors, environment=environment, folder=folder)
+        process = Forked(command, env=env, stdout=output, stderr=errors, cwd=cwd)
         try:
-            status = command.wait(timeout)
+            status = process.wait(timeout)
         finally:
-            command.kill()
+            process.kill()
+            process.wait()
         for written in (output, errors):
             written.seek(0)
-        return subprocess.CompletedProcess([MEDQUEUE, *words], status, output.read(), errors.read())
+        return subprocess.CompletedProcess([*command], status, output.read(), errors.read())

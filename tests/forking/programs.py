@@ -104,11 +104,7 @@ def execve(_options: object, filename: str, argv: list[str], environment: Mappin
     script = Path(argv[-1]).read_text().splitlines() if argv[0] == "/bin/sh" else [""]
     if not script[-1].startswith(PYTHON):
         os.execve(filename, argv, environment)
-    words = shlex.split(script[-1])[3:]
-    if words[0] == "service.serving":
-        for name in [name for name in sys.modules if name.partition(".")[0] in AGAIN]:
-            del sys.modules[name]
-    _be(words, _variables(script[:-1], environment))
+    _be(shlex.split(script[-1])[3:], _variables(script[:-1], environment))
 
 
 def _variables(script: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
@@ -130,6 +126,9 @@ def _be(words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     sys.argv = [*words]
     sys.orig_argv = [sys.executable, "-m", *words]
     sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
+    if words[0] == "service.serving":
+        for name in [name for name in sys.modules if name.partition(".")[0] in AGAIN]:
+            del sys.modules[name]
     status: Any = 0
     try:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)

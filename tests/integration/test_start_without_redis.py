@@ -1,7 +1,6 @@
 """Worker and scheduler that are started while Redis is away do their work, say what is wrong, and stop when told to."""
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from service.jobs import sweeps
 from tests import factories
 from tests.acceptance.stack import eventually, free_port
 from tests.fakes import FakeTaskQueue
+from tests.forking.commands import Forked
 
 ROOT = Path(__file__).parents[2]
 COMES_UP_WITHIN_S = 90.0
@@ -35,22 +35,20 @@ def away(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def processes(away: Settings) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+def processes(away: Settings) -> Iterator[dict[str, Forked]]:
     """Both, by the names that they have; started, not yet up."""
     commands = {"worker": worker_command("worker"), "scheduler": scheduler_command("scheduler")}
     with ExitStack() as running:
         started = {}
         for name, command in commands.items():
             environment = {"PATH": "/usr/bin:/bin", **away.environment(), "MEDQUEUE_WORKER_NAME": name}
-            started[name] = running.enter_context(
-                subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
-            )
+            started[name] = running.enter_context(Forked(command, env=environment, cwd=ROOT))
             running.callback(started[name].kill)
         yield started
 
 
 def test_they_work_and_say_what_is_wrong_and_stop_when_told_to(
-    away: Settings, processes: dict[str, subprocess.Popen[bytes]], capfd: pytest.CaptureFixture[str]
+    away: Settings, processes: dict[str, Forked], capfd: pytest.CaptureFixture[str]
 ) -> None:
     database = Database(away.database_url, queue=FakeTaskQueue())
     caller = factories.principal(database, Keyring(factories.MASTER_KEY))

@@ -4,12 +4,12 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 import psycopg
@@ -27,6 +27,7 @@ from service.embedded import embedded_servers, scheduler_command, worker_command
 from service.pulse import Pulse, pulse_file
 from service.queue import score_wake_up
 from tests import factories
+from tests.forking.commands import Forked
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 2.0  # four pulses of deaf_worker
@@ -39,7 +40,7 @@ class Process:
 
     name: str
     settings: Settings
-    child: subprocess.Popen[bytes]
+    child: Forked
 
     def healthy(self) -> bool:
         words = ["--data-dir", str(self.settings.data_dir), "--stalled-after", str(PATIENCE_S)]
@@ -95,9 +96,11 @@ def start(deployed: Settings) -> Iterator[Start]:
 
 
 @contextlib.contextmanager
-def launched(words: list[str], settings: Settings, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def launched(
+    words: list[str], settings: Settings, name: str, errors: IO[str] | None = None
+) -> Iterator[Forked]:
     environment = {"PATH": "/usr/bin:/bin", **settings.environment(), "MEDQUEUE_WORKER_NAME": name}
-    with subprocess.Popen(words, env=environment, cwd=ROOT, stderr=subprocess.PIPE) as child:
+    with Forked(words, env=environment, cwd=ROOT, stderr=errors) as child:
         try:
             yield child
         finally:
@@ -118,7 +121,7 @@ def always(holds: Callable[[], object], *, for_s: float) -> None:
         time.sleep(0.5)
 
 
-def waiting_pulses(redis: Redis, child: subprocess.Popen[bytes]) -> list[str]:
+def waiting_pulses(redis: Redis, child: Forked) -> list[str]:
     return list(redis.scan_iter(f"pulse.*:{child.pid}"))
 
 
@@ -228,14 +231,17 @@ def test_a_process_serves_its_metrics_until_it_stops_and_takes_its_signs_away(st
         assert not [kind for kind in ("ready", "pulse", "metrics") if process.file(kind).exists()]
 
 
-def test_metrics_on_a_port_that_is_taken_stop_the_start(deployed: Settings) -> None:
+def test_metrics_on_a_port_that_is_taken_stop_the_start(deployed: Settings, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = deployed.model_copy(update={"metrics_port": port})
-        with launched(list(worker_command("refused")), settings, "refused") as child:
-            _, errors = child.communicate(timeout=60)
+        with (
+            (tmp_path / "errors").open("w") as errors,
+            launched(list(worker_command("refused")), settings, "refused", errors) as child,
+        ):
+            child.wait(60)
     assert child.returncode == 2
     assert (
         f"MEDQUEUE_METRICS_PORT: cannot listen on 127.0.0.1:{port}: Address already in use."
-        in errors.decode()
+        in (tmp_path / "errors").read_text()
     )

@@ -1,7 +1,6 @@
 """A worker process behind Sentinels, and behind TLS, waits for messages there and takes its own."""
 
 import contextlib
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ from service.embedded import worker_command
 from service.pulse import Pulse, pulse_file
 from tests.acceptance.stack import eventually
 from tests.faults.operations.redis_server import PASSWORD, OwnRedis, own_redis, sentinel
+from tests.forking.commands import Forked
 from tests.integration.authority import Authority
 from tests.integration.tls_front import tls_front
 
@@ -89,9 +89,7 @@ def test_a_worker_takes_its_messages(settings: Settings, tmp_path: Path, address
         ours.data_dir.mkdir(exist_ok=True)
         bootstrap(ours)
         environment = {"PATH": "/usr/bin:/bin", **ours.environment(), "MEDQUEUE_WORKER_NAME": "worker"}
-        worker = running.enter_context(
-            subprocess.Popen(worker_command("worker"), env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
-        )
+        worker = running.enter_context(Forked(worker_command("worker"), env=environment, cwd=ROOT))
         running.callback(worker.kill)
         eventually(lambda: waits_in_brpop(own), within_s=COMES_UP_WITHIN_S, every_s=0.2)
         record = pulse_file(ours.data_dir, "worker")

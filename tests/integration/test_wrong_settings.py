@@ -3,7 +3,6 @@
 import base64
 import os
 import socket
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from service.embedded.commands import scheduler_command, worker_command
 from service.faults import faults_file, read_faults
 from service.process import WRONG_SETTING_STATUS
 from tests.acceptance.stack import free_port
+from tests.forking.commands import MEDQUEUE, run
 
 ROOT = Path(__file__).parent.parent.parent
 STARTS_WITHIN_S = 90.0
@@ -42,15 +42,7 @@ def deployed(settings: Settings, database: Database, keyring: Keyring) -> Settin
 
 def started(settings: Settings, command: tuple[str, ...], **variables: str) -> Start:
     environment = {"PATH": os.environ["PATH"], **settings.environment(), **variables}
-    done = subprocess.run(
-        command,
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=STARTS_WITHIN_S,
-        check=False,
-    )
+    done = run(command, env=environment, cwd=ROOT, timeout=STARTS_WITHIN_S)
     return Start(done.returncode, done.stderr + done.stdout)
 
 
@@ -137,7 +129,7 @@ def test_a_wrong_setting_stops_the_whole_stack(deployed: Settings, tmp_path: Pat
         "MEDQUEUE_BLOB_URL": (tmp_path / "file").as_uri(),
     }
     bootstrap(deployed)
-    command = (str(Path(sys.executable).with_name("medqueue")), "up", "--port", str(free_port()))
+    command = (*MEDQUEUE, "up", "--port", str(free_port()))
     for setting, value in wrong.items():
         check(started(deployed, command, **{setting: value}), setting)
     password = urlsplit(deployed.database_url).password or ""

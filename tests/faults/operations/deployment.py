@@ -23,6 +23,7 @@ from service.embedded.commands import worker_command
 from service.embedded.folder import write_private
 from tests.acceptance.stack import eventually
 from tests.faults.arena import Arena
+from tests.forking.commands import Forked
 
 VOLUME_MB = 256
 PROCESSES = ("worker-1", "scheduler", "api")
@@ -38,12 +39,7 @@ def another_worker(arena: Arena, **variables: str) -> Iterator[None]:
 
     def run() -> None:
         while not closing.is_set():
-            with subprocess.Popen(
-                worker_command("stranger"),
-                env=environment,
-                stderr=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            ) as worker:
+            with Forked(worker_command("stranger"), env=environment) as worker:
                 while worker.poll() is None and not closing.wait(0.1):
                     pass
                 worker.kill()
