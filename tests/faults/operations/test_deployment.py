@@ -59,7 +59,7 @@ SCENARIOS = {
         lambda operated: deployment.bundles_gone(operated.arena, operated.blobs), "in the blob store"
     ),
     "no scheduler runs": Scenario(
-        lambda operated: operated.arena.stack.paused("scheduler"), "sweep", scored=True
+        lambda operated: operated.arena.stack.paused("scheduler"), '"scheduler": "stopped"', scored=True
     ),
 }
 

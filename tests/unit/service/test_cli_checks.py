@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -15,10 +15,12 @@ from service.cli.checks import application, configuration, machine, servers
 from service.cli.checks.finding import Examined, Finding, Status
 from service.cli.doctor import run
 from service.config import Settings
+from service.jobs.sweeps import LastSweep
 from service.pulse import Pulse, pulse_file
 from service.refusals import Refusal, refusals_file, write_refusals
 from tests.factories import MASTER_KEY_TEXT
 
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 OK, WARN, FAIL = Status.OK, Status.WARN, Status.FAIL
 
 
@@ -57,6 +59,9 @@ def statuses(findings: Iterator[Finding]) -> list[Status]:
         (application.queue(0, 0), OK),
         (application.queue(5, 59.9), OK),
         (application.queue(5, 60), WARN),
+        (application.last_sweep(None), WARN),
+        (application.last_sweep(LastSweep(NOON, 1.0, "scheduler@here", 2.0)), OK),
+        (application.last_sweep(LastSweep(NOON, 60.0, "scheduler@here", 2.0)), FAIL),
     ],
 )
 def test_each_judgement_has_its_limits(finding: Finding, status: Status) -> None:
