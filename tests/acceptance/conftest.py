@@ -71,12 +71,16 @@ def stack(
     scored_root: Path,
     ward_root: Path,
 ) -> Iterator[Stack]:
-    """A stack with default settings but for where receivers and files may be, which no test disturbs for long."""
+    """A stack with default settings but for where receivers and files may be, which no test disturbs for long.
+
+    Its processes are executed: tests look into what they have loaded.
+    """
     roots = {
         "MEDQUEUE_BATCH_TENANT_ROOTS": f"* = {night_root}, read; * = {night_server.url}, read; * = {scored_root}, write; "
         f"ward with a root = {ward_root}, read|write"
     }
-    yield from _running(Stack(tmp_path_factory.mktemp("stack") / "data", STRICT_RECEIVERS | roots))
+    folder = tmp_path_factory.mktemp("stack")
+    yield from _running(Stack(folder / "data", STRICT_RECEIVERS | roots, forked=False))
 
 
 @pytest.fixture(scope="package")

@@ -155,7 +155,7 @@ def battlefield(folder: Path) -> Iterator[tuple[Stack, Battlefield, httpx.Client
         "MEDQUEUE_BATCH_TENANT_ROOTS": f"hostile = {own}, read|write; quiet = {other}, read|write",
         "MEDQUEUE_MAX_QUEUED_PER_TENANT": "10000",
     }
-    stack = Stack(folder / "data", settings, workers=WORKERS)
+    stack = Stack(folder / "data", settings, workers=WORKERS, forked=False)
     try:
         stack.start()
         keys = [stack.new_key(name) for name in ("hostile", "hostile too")]
