@@ -9,7 +9,8 @@ from service.images import wire
 from service.images.owned import OwnedFile
 
 TOGETHER: Final = 32
-TOGETHER_BYTES: Final = 1024 * 1024
+# Few files of so many bytes have more pixels than are read together, which a child sees when it has read all of a header.
+TOGETHER_BYTES: Final = 128 * 1024
 
 # Where a PNG file has its width and height (W3C Recommendation, 3rd edition, 5.2 and 11.2.1).
 PNG_SIZE: Final = struct.Struct(">II")

@@ -93,7 +93,7 @@ def test_one_message_has_many_small_files_and_few_of_many_pixels_or_bytes(counte
     assert (
         messages(owned([jpeg(gradient(1200, 900))] * 2)) <= 4
     )  # what a JPEG file holds is seen by the child alone
-    padded = SMALL + bytes(400_000)
+    padded = SMALL + bytes(50_000)
     assert messages(owned([padded] * 4)) == 2
 
 
