@@ -1,5 +1,6 @@
 """Stand-ins for the ports. Each passes the contract tests of the real part."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -165,3 +166,11 @@ class AllTenants:
     def of(self, tenant_id: UUID) -> EgressRules:
         """These."""
         return self._rules
+
+
+def busy_and_waiting(seconds: float) -> None:
+    """Take so much CPU, and wait for three times as long, as on a busy machine."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+    time.sleep(3 * seconds)

@@ -96,6 +96,11 @@ class ModelPool:
         self._lock = threading.RLock()  # guards what is loaded; not held while a model is being loaded
 
     @property
+    def provider(self) -> str:
+        """See Runtime."""
+        return self._runtime.provider
+
+    @property
     def used_mb(self) -> float:
         """The counted memory of the loaded models, in MiB."""
         with self._lock:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from service.batches.output import OutputKind
 from service.crypto import Keyring, sha256_hex
 from service.db import Database
 from service.lifecycle import BatchState
-from tests.fakes import FakeTaskQueue, MemoryBlobStore, ScriptedGraph
+from tests.fakes import FakeTaskQueue, MemoryBlobStore, ScriptedGraph, busy_and_waiting
 from tests.integration import shifts
 from tests.integration.shifts import CASES, FIELDS, Shift, csv_of, ndjson_of, rows_of
 
@@ -211,7 +210,7 @@ def test_a_slow_model_is_measured_without_holding_jobs_up_for_long(
 ) -> None:
     monkeypatch.setattr("workers.batches.sizes.RUN_S", 0.25)
     loaded = shift.services.pool.get(shift.nights.model.id)
-    slow = ScriptedGraph(loaded.graphs, script=lambda feeds: time.sleep(0.04 * len(feeds["features"])))
+    slow = ScriptedGraph(loaded.graphs, script=lambda feeds: busy_and_waiting(0.04 * len(feeds["features"])))
     loaded.graphs = slow
     batch_id = shift.open(source)
     shift.batch_thread.work()

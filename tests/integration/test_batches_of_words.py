@@ -1,6 +1,5 @@
 """Batches of a table with words, from a file to accounted output: what scikit-learn says of each row, or why it is refused."""
 
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from service.batches.output import OutputKind
 from service.catalog import Catalog, publishing
 from service.crypto import Keyring
 from service.db import Database
-from tests.fakes import FakeTaskQueue, MemoryBlobStore, ScriptedGraph
+from tests.fakes import FakeTaskQueue, MemoryBlobStore, ScriptedGraph, busy_and_waiting
 from tests.integration import shifts
 from tests.integration.shifts import Shift
 from tests.unit.models.test_foreign_words import PREDICTED, published
@@ -65,7 +64,7 @@ def test_a_model_that_zeros_say_nothing_of_is_measured_by_its_golden_cases(
 ) -> None:
     monkeypatch.setattr("workers.batches.sizes.CASES_RUN_S", 0.2)
     loaded = shift.services.pool.get(shift.nights.model.id)
-    slow = ScriptedGraph(loaded.graphs, script=lambda feeds: time.sleep(0.01 * _rows(feeds)))
+    slow = ScriptedGraph(loaded.graphs, script=lambda feeds: busy_and_waiting(0.01 * _rows(feeds)))
     loaded.graphs = slow
     batch_id = opened(shift)
     assert slow.batch_sizes == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16]

@@ -16,10 +16,12 @@ from models.golden_cases import encode_cases
 from models.manifest import MODEL
 from models.pipelines import ROW, Array, SinglePass
 from service.batches import steps
+from service.images.reading import worked_s
 from workers.batches.lease_keeper import LeaseKeeper, LeaseLost, Stopping
 from workers.batches.services import BatchServices
 from workers.pool import LoadedModel
 from workers.refusals import ModelRefused
+from workers.runtime import CPU
 
 LEAST_ROWS, MOST_ROWS = 256, 524_288
 RUN_S = 0.025  # of a run of the graph: what a job may have to wait for, and longer where workers share their cores
@@ -57,6 +59,9 @@ class SizeMeter:
     def __init__(self, services: BatchServices, keeper: LeaseKeeper) -> None:
         self._services = services
         self._keeper = keeper
+        # On the CPU a run keeps its own thread busy, which others may keep waiting: on a busy machine by so much that
+        # micro-batches of one row would be chosen, whose rows take more CPU each.
+        self._clock = worked_s if services.pool.provider == CPU else time.perf_counter
 
     def of(self, model_version_id: UUID) -> Sizes:
         """Sizes by the measured cost of this model's rows; those of the batch before, if they still fit."""
@@ -111,7 +116,7 @@ class SizeMeter:
         """Of a run, the faster of two, since the first may include warming up."""
         assert isinstance(loaded.pipeline, SinglePass)
         feeds = {spec.name: np.zeros((rows, *spec.shape), spec.dtype) for spec in loaded.pipeline.feeds}
-        timed = _TimedRun(loaded, self._keeper)
+        timed = _TimedRun(loaded, self._keeper, self._clock)
         for _ in range(2):
             timed(feeds)
         took_s = min(timed.took_s)
@@ -122,10 +127,10 @@ class SizeMeter:
         cases = list(islice(cycle(encode_cases(loaded.golden, loaded.pipeline)), rows))
         found = []
         for _ in range(2):
-            timed = _TimedRun(loaded, self._keeper)
-            began = time.perf_counter()
+            timed = _TimedRun(loaded, self._keeper, self._clock)
+            began = self._clock()
             loaded.scoring.score(timed, cases)
-            whole_s = time.perf_counter() - began - timed.waited_s
+            whole_s = self._clock() - began - timed.waited_s
             found.append(Cost(rows, whole_s, max(timed.took_s, default=whole_s)))
         return min(found, key=lambda cost: cost.whole_s)
 
@@ -133,7 +138,8 @@ class SizeMeter:
 class _TimedRun:
     """Runs graphs while no job is scored, and keeps the time of each run, and that of waiting for jobs."""
 
-    def __init__(self, loaded: LoadedModel, keeper: LeaseKeeper) -> None:
+    def __init__(self, loaded: LoadedModel, keeper: LeaseKeeper, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._timeout_s = loaded.model.manifest.runtime.run_timeout_s
         self._graphs = loaded.graphs.beside()
         self._keeper = keeper
@@ -142,12 +148,12 @@ class _TimedRun:
 
     def __call__(self, feeds: Mapping[str, Array], graph: str = MODEL) -> Mapping[str, Array]:
         """See Run."""
-        asked = time.perf_counter()
+        asked = self._clock()
         with self._keeper.arbiter.micro_batch(self._keeper.progress):
             self._keeper.progress(self._timeout_s, self._graphs.stop)
-            began = time.perf_counter()
+            began = self._clock()
             found = self._graphs.run(feeds, graph)
-            self.took_s.append(time.perf_counter() - began)
+            self.took_s.append(self._clock() - began)
         self.waited_s += began - asked
         return found
 
