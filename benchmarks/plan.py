@@ -17,7 +17,7 @@ class Plan:
     bulk_size: int = 500
     webhook_jobs: int = 5_000
     batch_rows: int = 2_000_000
-    batch_images: int = 20_000
+    batch_images: int = 10_000
     batch_cases: int = 20_000
     searches: int = 2_000
     probe_jobs: int = 200

@@ -21,8 +21,12 @@ from benchmarks.wire import drive
 
 BATCHES_PATH = "/v1/batches"
 OBSERVE_S = 0.05
+OBSERVE_SHARE = 0.02  # of the time that a batch has taken: asking takes CPU, which is counted
 PATIENCE_S = 600.0
 PERCENTILE = 0.95
+FIRST_IMAGES = (
+    2048  # several chunks, so that both workers have loaded the model and started what reads images
+)
 SERVERS = ("postgres", "redis")
 
 
@@ -41,8 +45,11 @@ def measure_images(turn: Turn) -> list[Figure]:
     plan = turn.plan
     file = turn.system.folder / NIGHT_FOLDER / f"images-{turn.number}.zip"
     night.write_images(file, plan.batch_images, turn.seed)
+    first = file.with_stem(f"first-{turn.number}")
+    night.write_images(first, FIRST_IMAGES, turn.seed)
     bare = night.bare_images(file)
     with with_second_worker(turn.system) as system:
+        scored(system, first, night.IMAGES, "zip", None)
         found = scored(system, file, night.IMAGES, "zip", None)
         alone = _probed(system, plan)
         beside, run_rows = _beside_a_batch(system, plan, file)
@@ -145,11 +152,11 @@ def _wait_for(system: System, batch_id: str) -> None:
 
 
 def _until(system: System, batch_id: str, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    until = time.monotonic() + PATIENCE_S
+    began = time.monotonic()
     while not done(batch := _batch(system, batch_id)):
-        if time.monotonic() > until:
+        if (took_s := time.monotonic() - began) > PATIENCE_S:
             raise LoadFailed(f"the batch is not done after {PATIENCE_S:.0f} s: {batch}")
-        time.sleep(OBSERVE_S)
+        time.sleep(max(OBSERVE_S, OBSERVE_SHARE * took_s))
     return batch
 
 
@@ -166,8 +173,8 @@ BATCH_ROWS = Section(
 BATCH_IMAGES = Section(
     "batch_images",
     "Overnight batch of images",
-    "The same for PNG images in a ZIP; then one client submits 20 single jobs a second of another model, with and without"
-    " that batch beside it.",
+    "The same for PNG images in a ZIP, after a first batch, since the bare loop's time leaves imports out, too; then one client"
+    " submits 20 single jobs a second of another model, with and without that batch beside it.",
     measure_images,
     systems=(MEDQUEUE,),
 )
