@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from service.jobs.sweeps import LATE_S
 from tests.faults.operations import deployment
 from tests.faults.operations.conftest import Operated
 from tests.faults.operations.endurance import endured
@@ -17,11 +18,12 @@ pytestmark = pytest.mark.timeout(900)
 
 @dataclass(frozen=True)
 class Scenario:
-    """A fault, the word by which it must be named, and whether jobs are to be scored while it lasts."""
+    """A fault, the word by which it must be named, when it shows, and whether jobs are to be scored while it lasts."""
 
     fault: Callable[[Operated], AbstractContextManager[object]]
     word: str
     scored: bool = False
+    shows_after_s: float = 0.0
 
 
 def stranger(operated: Operated) -> AbstractContextManager[object]:
@@ -59,7 +61,10 @@ SCENARIOS = {
         lambda operated: deployment.bundles_gone(operated.arena, operated.blobs), "in the blob store"
     ),
     "no scheduler runs": Scenario(
-        lambda operated: operated.arena.stack.paused("scheduler"), '"scheduler": "stopped"', scored=True
+        lambda operated: operated.arena.stack.paused("scheduler"),
+        '"scheduler": "stopped"',
+        scored=True,
+        shows_after_s=LATE_S,
     ),
 }
 
@@ -76,4 +81,5 @@ def test_it_is_named_and_every_job_ends_well(operated: Operated, report: Report,
             scenario.fault(operated),
             words=[scenario.word],
             scored_meanwhile=scenario.scored,
+            shows_after_s=scenario.shows_after_s,
         )
