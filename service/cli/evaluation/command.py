@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from service.cli.options import FiniteRange, Pair, model_options, over_api
 if TYPE_CHECKING:
     from service.cli.client import ApiClient, Json
     from service.cli.evaluation.figures import Evaluation
+    from service.cli.evaluation.labelled import Note
     from service.cli.evaluation.scoring import Scored
     from service.cli.output import Output
 
@@ -105,8 +106,11 @@ def evaluate(
         raise click.UsageError(f"--report {report}: there is no folder {report.parent}; make it first.")
     model = api.model(reference)
     check_values(dict(values), model["labels"])
-    scored = _scored(api, out, model, data, **how)
-    found = evaluated(scored, model["labels"], dict(values), model["task"])
+    notes: list[str] = []
+    scored = _scored(api, out, model, data, note=notes.append, **how)
+    found = replace(evaluated(scored, model["labels"], dict(values), model["task"]), notes=notes)
+    for told in notes:
+        out.note(told)
     if report is not None:
         from service.cli.evaluation.report import page
 
@@ -128,6 +132,7 @@ def _scored(
     batched: bool,
     wait_s: float,
     options: tuple[tuple[str, Any], ...],
+    note: Note,
     **reading: Any,
 ) -> list[Scored]:
     """The cases of a file, scored. `reading` is how a table is read. Raises click.UsageError."""
@@ -155,21 +160,22 @@ def _scored(
             data,
             truth=dict(columns) if label is None else label,
             groups=groups,
+            note=note,
         )
     if label is not None or columns or any(reading.values()):
         raise click.UsageError(
             "--label, --task, --missing, --decimal, --delimiter and --ignore are for tables."
         )
     if form == labelled.INDEXED:
-        cases = indexed.read_indexed(data, groups)
+        cases = indexed.read_indexed(data, groups, note)
     elif form == "folder":
         if groups:
             raise click.UsageError("A folder tells no groups.")
-        cases = labelled.read_folder(data)
+        cases = labelled.read_folder(data, note)
     else:
         cases = labelled.read_lines(data, groups)
     if batched:
-        return scoring.by_batch(api, out, request, cases)
+        return scoring.by_batch(api, out, request, cases, note)
     return scoring.by_jobs(api, out, request, cases, wait_s)
 
 
@@ -179,6 +185,7 @@ def _document(model: Any, found: Evaluation) -> dict[str, Any]:
         "task": found.task,
         "counts": found.counts,
         "problems": found.problems,
+        "notes": found.notes,
         "not_scored": [asdict(each) for each in found.unscored],
         **({"tasks": {name: asdict(each) for name, each in found.tasks.items()}} if found.tasks else {}),
         "figures": [asdict(each) for each in found.figures],

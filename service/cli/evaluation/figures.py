@@ -68,6 +68,7 @@ class Evaluation:
     unscored: Sequence[Unscored] = ()
     measures: Mapping[str, Callable[[Ints], float]] = field(default_factory=dict)  # of rows of `answered`
     answered: Sequence[Scored] = ()
+    notes: Sequence[str] = ()  # what of the data was not read or is missing
 
     @cached_property
     def figures(self) -> Sequence[Figure]:

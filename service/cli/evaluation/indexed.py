@@ -7,6 +7,7 @@ what is expected is `{"labels": NAME}`, the name of another file, or `{"labels":
 from __future__ import annotations
 
 import io
+import posixpath
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,17 @@ from typing import Any, Final
 import click
 
 from service.cli.cases import FileCase, read_file
-from service.cli.evaluation.labelled import EXPECTED, INDEXES, Labelled, groups_of, read_objects
+from service.cli.evaluation.labelled import (
+    EXPECTED,
+    INDEXES,
+    Labelled,
+    Note,
+    counted,
+    groups_of,
+    is_hidden,
+    read_objects,
+    to_stderr,
+)
 
 FILE: Final = "file"
 LABELS: Final = "labels"
@@ -25,21 +36,33 @@ MOST_BYTES: Final = 1_000_000_000  # of a file in an archive, unpacked
 Find = Callable[[str], FileCase]
 
 
-def read_indexed(data: Path, groups: Sequence[str]) -> list[Labelled]:
-    """The files that the index names; `groups` are keys of its lines. Raises click.UsageError, which quotes no truth."""
+def read_indexed(data: Path, groups: Sequence[str], note: Note = to_stderr) -> list[Labelled]:
+    """The files that the index names; `groups` are keys of its lines. Files that it does not name are counted to `note`.
+
+    Raises click.UsageError, which quotes no truth.
+    """
     source = _folder(data) if data.is_dir() else _archive(data)
-    found = [_labelled(place, value, source.find, groups) for place, value in read_objects(source.index)]
+    named = set[str]()
+
+    def find(name: str) -> FileCase:
+        named.add(posixpath.normpath(name))
+        return source.find(name)
+
+    found = [_labelled(place, value, find, groups) for place, value in read_objects(source.index)]
     if not found:
         raise click.UsageError(f"The index of {data} is empty.")
+    if unnamed := [name for name in source.names if name not in named and not is_hidden(name)]:
+        note(f"{counted(len(unnamed), 'file')} not read, which the index of {data} does not name.")
     return found
 
 
 @dataclass(frozen=True)
 class _Source:
-    """The lines of an index, and how the files that it names are found."""
+    """The lines of an index, how the files that it names are found, and the names of all but the index."""
 
     index: Sequence[bytes]
     find: Find
+    names: Sequence[str]
 
 
 def _folder(folder: Path) -> _Source:
@@ -52,7 +75,10 @@ def _folder(folder: Path) -> _Source:
             raise click.UsageError(f"{folder} holds no file {name}, which its index names.")
         return read_file(str(path))
 
-    return _Source(index.read_bytes().splitlines(), find)
+    names = [
+        each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file() and each != index
+    ]
+    return _Source(index.read_bytes().splitlines(), find, names)
 
 
 def _archive(path: Path) -> _Source:
@@ -77,7 +103,8 @@ def _archive(path: Path) -> _Source:
             raise click.UsageError(f"{path} holds no file {name} of at most {MOST_BYTES} bytes.")
         return FileCase(info.file_size, lambda: opened(info))
 
-    return _Source(opened(members[index]).read().splitlines(), find)
+    names = [info.filename for info in members.values() if not info.is_dir() and info.filename != index]
+    return _Source(opened(members[index]).read().splitlines(), find, names)
 
 
 def _labelled(place: str, value: Mapping[str, Any], find: Find, groups: Sequence[str]) -> Labelled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,20 @@ LINES = "ndjson"
 INDEXED = "indexed"
 INDEXES = ("index.ndjson", "index.jsonl")
 EXPECTED = "expected"
+MAC_FOLDER = "__MACOSX"
+
+Note = Callable[[str], object]
+"""Tells whoever waits for an evaluation what of their data was not read."""
+
+
+def to_stderr(told: str) -> None:
+    """The Note of commands that make no report."""
+    click.echo(told, err=True)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is one that programs leave behind, by its path below the folder or in the archive."""
+    return any(part.startswith(".") or part == MAC_FOLDER for part in name.split("/"))
 
 
 @dataclass(frozen=True)
@@ -50,16 +64,33 @@ def form_of(data: Path) -> str:
     )
 
 
-def read_folder(folder: Path) -> list[Labelled]:
-    """The files of a folder's folders: the name of each is the label of what lies in it. Raises click.UsageError."""
-    found = [
-        Labelled(f"{each.parent.name}/{each.name}", read_file(str(each)), each.parent.name)
-        for each in sorted(folder.glob("*/*"))
-        if each.is_file() and not each.name.startswith(".")
-    ]
+def read_folder(folder: Path, note: Note = to_stderr) -> list[Labelled]:
+    """The files of a folder's folders: the name of each is the label of what lies in it, also in folders of its own.
+
+    Files beside the folders are counted to `note`. Raises click.UsageError.
+    """
+    found, beside = list[Labelled](), 0
+    for label in sorted(folder.iterdir()):
+        for path in sorted(label.rglob("*")) if label.is_dir() else [label]:
+            place = path.relative_to(folder).as_posix()
+            if path.is_dir() or is_hidden(place):
+                continue
+            if path == label:
+                beside += 1
+            else:
+                found.append(Labelled(place, read_file(str(path)), label.name))
     if not found:
         raise click.UsageError(f"{folder} holds no files in folders: make a folder for each label.")
+    if beside:
+        note(
+            f"{counted(beside, 'file')} not read: no label is known of what lies beside the folders of {folder}."
+        )
     return found
+
+
+def counted(number: int, what: str) -> str:
+    """As in `1 file was` and `2 files were`."""
+    return f"1 {what} was" if number == 1 else f"{number:,} {what}s were"
 
 
 def read_lines(path: Path, groups: Sequence[str]) -> list[Labelled]:

@@ -53,6 +53,7 @@ def page(model: Mapping[str, Any], data: str, evaluation: Evaluation) -> str:
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f'<p class="note">{NOTE.format(inputs=_inputs(evaluation))}</p>',
+        *[f"<p>{html.escape(told)}</p>" for told in evaluation.notes],
         _table(("", "cases"), [*evaluation.counts.items(), *evaluation.problems.items()]),
         *_unscored(evaluation),
         *_tasks(evaluation),

@@ -15,11 +15,12 @@ from models.strict_json import read_json
 from service.cli.batches import watching
 from service.cli.batches.downloads import wanted_of
 from service.cli.batches.sources import upload_file
+from service.cli.batches.tables import unused_columns
 from service.cli.bodies import json_bytes
 from service.cli.cases import FileCase
 from service.cli.downloads import to_file
 from service.cli.errors import ApiProblem
-from service.cli.evaluation.labelled import Labelled
+from service.cli.evaluation.labelled import Labelled, Note
 from service.cli.submit import repeated_if_lost
 from service.cli.waiting import until_ended
 from service.lifecycle import BatchState, JobState
@@ -137,7 +138,9 @@ def flat(result: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]
             yield f"{outer}{name}", value
 
 
-def by_batch(api: ApiClient, out: Output, request: Json, cases: Sequence[Labelled]) -> list[Scored]:
+def by_batch(
+    api: ApiClient, out: Output, request: Json, cases: Sequence[Labelled], note: Note
+) -> list[Scored]:
     """All cases in one file: NDJSON, or a ZIP archive of files."""
     with tempfile.TemporaryDirectory(prefix="medqueue-evaluate-") as folder:
         archive = isinstance(cases[0].input, FileCase)
@@ -147,7 +150,7 @@ def by_batch(api: ApiClient, out: Output, request: Json, cases: Sequence[Labelle
             _write_archive(path, cases)
         else:
             _write_lines(path, cases)
-        rows = _rows(api, out, {**request, "format": "zip" if archive else "ndjson"}, path)
+        rows = _rows(api, out, {**request, "format": "zip" if archive else "ndjson"}, path, note)
         found = {str(row[key]): row for row in rows}
     return [_of_row(case, found.get(_name(number, archive=archive))) for number, case in enumerate(cases)]
 
@@ -184,10 +187,11 @@ def of_table(
     *,
     truth: str | Mapping[str, str],
     groups: Sequence[str],
+    note: Note,
 ) -> list[Scored]:
     """The rows of a table, of which the columns of truths and groups are carried to the results.
 
-    `truth` is a column, or the columns of the tasks of a model that has several.
+    `truth` is a column, or the columns of the tasks of a model that has several. Fields without a column are named to `note`.
     """
     columns = [truth] if isinstance(truth, str) else truth.values()
     request = {**request, "carry": [*dict.fromkeys([*columns, *groups])]}
@@ -207,7 +211,7 @@ def of_table(
             str(row["code"]) if _is_fault(row) else "",
             detail=_detail(row) if _is_fault(row) else "",
         )
-        for row in _rows(api, out, request, path)
+        for row in _rows(api, out, request, path, note)
     ]
 
 
@@ -221,7 +225,7 @@ def _is_fault(row: Json) -> bool:
     return "message" in row
 
 
-def _rows(api: ApiClient, out: Output, request: Json, path: Path) -> list[Json]:
+def _rows(api: ApiClient, out: Output, request: Json, path: Path, note: Note) -> list[Json]:
     """Submit a file as a batch, wait, and read its results and errors: one line for each row, in order."""
     key = str(uuid.uuid4())
     body = {**request, "source": upload_file(api, out, path), "output": {"format": "ndjson"}}
@@ -235,6 +239,8 @@ def _rows(api: ApiClient, out: Output, request: Json, path: Path) -> list[Json]:
             str(problem.get("code", view["state"])),
             str(problem.get("detail", "The batch did not complete.")),
         )
+    if unused := unused_columns(view):
+        note(unused)
     with tempfile.TemporaryDirectory(prefix="medqueue-evaluate-") as folder:
         lines = [
             line

@@ -251,6 +251,16 @@ def test_an_index_names_files_and_what_is_true_of_them(tmp_path: Path, *, archiv
 
 
 @pytest.mark.parametrize("archive", [True, False])
+def test_files_that_an_index_does_not_name_are_counted(tmp_path: Path, *, archive: bool) -> None:
+    told: list[str] = []
+    read_indexed(written(tmp_path, archive=archive), [], told.append)
+    assert told == []
+    line = {"file": "images/a.png", "expected": {"labels": "drawn/a.png"}}
+    read_indexed(written(tmp_path, index=[line], archive=archive), [], told.append)
+    assert [note.partition(",")[0] for note in told] == ["1 file was not read"]
+
+
+@pytest.mark.parametrize("archive", [True, False])
 @pytest.mark.parametrize(
     ("line", "message"),
     [
