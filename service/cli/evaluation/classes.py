@@ -13,6 +13,7 @@ import numpy as np
 from models.training.figures import area, brier, calibration_error, share
 from service.cli.evaluation.figures import Evaluation, Flags, Floats, Ints, evaluation, given
 from service.cli.evaluation.gallery import Mistake
+from service.cli.evaluation.labelled import Labelled
 from service.cli.evaluation.scoring import Scored
 
 
@@ -46,7 +47,7 @@ def classification(
     names = [str(label["id"]) for label in labels]
     positive = next((place for place, label in enumerate(labels) if label.get("positive")), None)
     table = Classified(
-        np.array([names.index(_label(case, labels, values)) for case in answered]),
+        np.array([names.index(label_of_case(case, labels, values)) for case in answered]),
         np.array([_place(case.answer or {}, names) for case in answered]),
         np.array([[given(case)[f"probability_{name}"] for name in names] for case in answered], float),
         names,
@@ -86,7 +87,10 @@ def _of_rows(measure: Measure, table: Classified, rows: Ints) -> float:
     return measure(table.of(rows))
 
 
-def _label(case: Scored, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> str:
+def label_of_case(
+    case: Scored | Labelled, labels: Sequence[Mapping[str, Any]], values: Mapping[str, str]
+) -> str:
+    """The label that is true of a case. Raises click.UsageError if there is none."""
     told = case.truth.get("label") if isinstance(case.truth, dict) else case.truth
     return label_of(told, case.place, labels, values)
 

@@ -107,7 +107,7 @@ def evaluate(
     model = api.model(reference)
     check_values(dict(values), model["labels"])
     notes: list[str] = []
-    scored = _scored(api, out, model, data, note=notes.append, **how)
+    scored = _scored(api, out, model, data, values=dict(values), note=notes.append, **how)
     found = replace(evaluated(scored, model["labels"], dict(values), model["task"]), notes=notes)
     for told in notes:
         out.note(told)
@@ -132,11 +132,12 @@ def _scored(
     batched: bool,
     wait_s: float,
     options: tuple[tuple[str, Any], ...],
+    values: dict[str, str],
     note: Note,
     **reading: Any,
 ) -> list[Scored]:
     """The cases of a file, scored. `reading` is how a table is read. Raises click.UsageError."""
-    from service.cli.evaluation import indexed, labelled, scoring
+    from service.cli.evaluation import comparison, indexed, labelled, scoring
 
     form = labelled.form_of(data)
     request = {
@@ -174,6 +175,7 @@ def _scored(
         cases = labelled.read_folder(data, note)
     else:
         cases = labelled.read_lines(data, groups)
+    comparison.check_truths(cases, model["labels"], values, model["task"])
     if batched:
         return scoring.by_batch(api, out, request, cases, note)
     return scoring.by_jobs(api, out, request, cases, wait_s)

@@ -10,9 +10,10 @@ import click
 
 from service.cli.evaluation.beats import beats
 from service.cli.evaluation.boxes import detections
-from service.cli.evaluation.classes import classification
+from service.cli.evaluation.classes import classification, label_of_case
 from service.cli.evaluation.entities import entities
 from service.cli.evaluation.figures import Evaluation, given, problems, unscored
+from service.cli.evaluation.labelled import Labelled
 from service.cli.evaluation.masks import segmentation
 from service.cli.evaluation.numbers import regression
 from service.cli.evaluation.rankings import ranking
@@ -64,6 +65,15 @@ def evaluated(
             f"Answers of the type {kind} have no comparison: compare the results yourself."
         )
     return replace(comparisons[kind](), unscored=unscored(scored))
+
+
+def check_truths(
+    cases: Sequence[Labelled], labels: Sequence[Mapping[str, Any]], values: Mapping[str, str], pipeline: str
+) -> None:
+    """Refuse a truth that is no label before the cases are scored, if the model is a classifier. Raises click.UsageError."""
+    if labels and pipeline not in TYPES:
+        for case in cases:
+            label_of_case(case, labels, values)
 
 
 def _nothing_scored(scored: Sequence[Scored]) -> str:

@@ -91,3 +91,18 @@ def test_files_of_folders_within_a_label_count_and_those_beside_the_labels_are_t
     ]
     [note] = told
     assert note.startswith("1 file was not read: no label is known")
+
+
+def test_truths_that_are_no_label_are_refused_before_any_case_is_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api, data = Api(), tmp_path / "cases.ndjson"
+    data.write_text('{"input": {}, "expected": "a"}\n{"input": {}, "expected": 1}\n')
+    api.on(
+        "GET /v1/models/m",
+        {"name": "m", "version": "1.0.0", "labels": LABELS, "task": "tabular-classification"},
+    )
+    words = ["models", "evaluate", "m", "--data", str(data), "--url", "http://api.test", "--key", KEY]
+    assert main(words, transport=httpx.MockTransport(api)) == 2
+    assert "The truth of line 2 is no label." in capsys.readouterr().err
+    assert [request.method for request in api.asked] == ["GET"]
