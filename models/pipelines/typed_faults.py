@@ -155,7 +155,10 @@ def _fault(found: Any, path: tuple[str, ...], root: Schema, value: object) -> Fi
         return FieldFault(pointer, FieldCode.MISSING_FIELD, f"{name} is missing: send {wanted}.")
     if not path and _resolved(schema, root).get("type") == "object":
         return FieldFault("", FieldCode.NOT_AN_OBJECT, "Send a JSON object.")
-    return FieldFault(pointer, _code(kind), f"{name} must be {wanted}.")
+    given = found["input"]
+    spaced = isinstance(given, str) and given != given.strip()
+    hint = " It begins or ends with white space: take that away." if spaced else ""
+    return FieldFault(pointer, _code(kind), f"{name} must be {wanted}.{hint}")
 
 
 def _code(kind: str) -> FieldCode:

@@ -136,6 +136,7 @@ def faults(value: object) -> list[tuple[str, str, str]]:
     return [(each.pointer, each.code, each.detail) for each in field_faults(caught.value, value, SCHEMA)]
 
 
+SPACED = "It begins or ends with white space: take that away."
 MILLIMETRES = "x must be a number between 0 and 1 mm."
 
 
@@ -167,6 +168,7 @@ MILLIMETRES = "x must be a number between 0 and 1 mm."
         ({"code": "A"}, "/code", "too_short", "code must be a text of 2 to 4 characters that matches ^[A-Z]*$."),
         ({"code": "AAAAA"}, "/code", "too_long", "code must be a text of 2 to 4 characters that matches ^[A-Z]*$."),
         ({"code": "aa"}, "/code", "wrong_format", "code must be a text of 2 to 4 characters that matches ^[A-Z]*$."),
+        ({"code": "A\n"}, "/code", "wrong_format", "code must be a text of 2 to 4 characters that matches ^[A-Z]*$. " + SPACED),
         ({"count": 0}, "/count", "out_of_range", "count must be an integer greater than 0 and less than 10."),
         ({"count": 10}, "/count", "out_of_range", "count must be an integer greater than 0 and less than 10."),
         ({"count": "1"}, "/count", "wrong_type", "count must be an integer greater than 0 and less than 10."),

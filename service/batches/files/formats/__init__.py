@@ -71,7 +71,7 @@ def check_format(form: BatchFormat, wanted: Wanted) -> None:
     ):
         raise FileRefused(
             FileProblem.WRONG_FORMAT,
-            "An input of this model does not fit into cells: send NDJSON, one line {custom_id, input} per row.",
+            "An input of this model does not fit into cells: send NDJSON, one line {custom_id, input} for each whole case.",
         )
 
 
