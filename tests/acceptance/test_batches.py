@@ -254,6 +254,7 @@ def test_the_first_answer_lists_the_columns_of_a_table(
     batch = opened(ward, written(table), form, id_column="case", ignore=["ward", "remark"])
     assert batch["columns"] == {
         "used": list(nights.FIELDS[1:]), "ignored": ["ward", "remark"], "absent": [nights.FIELDS[0]],
+        "unlisted": 0,
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from service.batches.files import formats
 from service.batches.files.apart import reading
 from service.batches.files.apart.reading import ApartReader
 from service.batches.files.formats import wanted_of
-from service.batches.files.layouts import BatchFormat
+from service.batches.files.layouts import ARCHIVES, BatchFormat
 from service.batches.files.plans import Limits, Plan, head_of
 from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import Source, UriSource
@@ -128,7 +128,7 @@ def test_a_file_that_costs_too_much_is_refused_in_validation(
     make: Callable[[], bytes], form: BatchFormat, problem: FileProblem
 ) -> None:
     content = make()
-    options = images() if form in formats.ARCHIVES else {}
+    options = images() if form in ARCHIVES else {}
     before = psutil.Process().memory_info().rss
     with pytest.raises(FileRefused) as refused:
         planned(content, form, **options)

@@ -79,7 +79,7 @@ RUNNING: dict[str, Any] = OPENED | {
     "scheduled_at": AT,
     "started_at": "2026-11-22T21:00:00Z",
     "source": {"upload_id": ID, "format": "csv", "size_bytes": 412_000_000, "sha256": _SHA},
-    "columns": {"used": ["mean_radius", "mean_texture"], "ignored": ["remark"], "absent": []},
+    "columns": {"used": ["mean_radius", "mean_texture"], "ignored": ["remark"], "absent": [], "unlisted": 0},
     "counts": {"total": 1_000_000, "succeeded": 261_120, "failed": 1024, "remaining": 737_856},
     "rows_per_s": 84_000.0,
     "expected_end": "2026-11-22T21:00:12Z",

@@ -21,8 +21,8 @@ from service.api.batches.schemas import (
 from service.api.services import Services
 from service.batches import recurrence
 from service.batches.files.columns import Columns
-from service.batches.files.formats import ARCHIVES, check_format
-from service.batches.files.layouts import BatchFormat
+from service.batches.files.formats import check_format
+from service.batches.files.layouts import ARCHIVES, BatchFormat
 from service.batches.files.output_names import OutputFormat, check_names
 from service.batches.files.places import Place
 from service.batches.files.preview import previewed

@@ -215,6 +215,7 @@ class ColumnsView(Wire):
     used: list[str] = Field(description="Fields of the model that the file has.")
     ignored: list[str] = Field(description="Columns that are neither scored nor carried.")
     absent: list[str] = Field(description="Fields of the model that the file lacks: scored as missing.")
+    unlisted: int = Field(description="Files of an archive that its index does not list: not scored.")
 
 
 class OutputFileView(Wire):

@@ -18,7 +18,8 @@ from models.pipelines.columns import CellFaults, FaultFinder
 from models.pipelines.rows import FieldPipeline, FilePipeline
 from service.batches.files import numbers, problems
 from service.batches.files.blocks import RowBlock
-from service.batches.files.plans import Chunk
+from service.batches.files.layouts import FILE_COLUMN
+from service.batches.files.plans import Chunk, Members
 
 # Faults that name keys or places of a row: up to so many kinds are reported separately in one block.
 KINDS_NAMED = 10_000
@@ -68,7 +69,8 @@ def checked(
         payloads = _encoded(pipeline, block, finder, between)
     finder.add_all(block.faults)
     first, end = np.searchsorted(chunk.duplicates, (block.first_row, block.first_row + block.count))
-    fault = problems.duplicate_id(pointer_to(id_column or ""))
+    named = isinstance(chunk.place, Members) and id_column == FILE_COLUMN
+    fault = (problems.duplicate_file if named else problems.duplicate_id)(pointer_to(id_column or ""))
     finder.add(chunk.duplicates[first:end] - block.first_row, fault)
     return CheckedBlock(feeds, finder.found(), payloads)
 

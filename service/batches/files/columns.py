@@ -7,10 +7,11 @@ name would silently go unscored: such a file is refused, until the column is ren
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from models.pipelines.names import near_names
+from service.batches.files.layouts import ARCHIVES
 from service.batches.files.problems import FileProblem, FileRefused
 
 if TYPE_CHECKING:  # the API reads columns, and loads no Arrow for it
@@ -24,12 +25,14 @@ SHOWN: Final = 64
 class Columns:
     """The columns of a file: fields that were `used`, columns that were `ignored`, fields that were `absent`.
 
-    Each lists MOST_NAMES at most. What is carried is in the request.
+    Each lists MOST_NAMES at most. What is carried is in the request. `unlisted`: how many files of an archive its index
+    does not list.
     """
 
     used: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    unlisted: int = 0
 
     @classmethod
     def of(cls, names: tuple[str, ...], wanted: Wanted) -> Self:
@@ -43,14 +46,22 @@ class Columns:
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> Self:
-        """What `asdict` gave, after a round trip through JSON."""
-        return cls(**{name: tuple(names) for name, names in table.items()})
+        """What `as_json` gave, after a round trip through JSON."""
+        return cls(tuple(table["used"]), tuple(table["ignored"]), tuple(table["absent"]))
+
+    def as_json(self) -> dict[str, Any]:
+        """The names as JSON values. How many files are unlisted is known by the layout."""
+        return {"used": self.used, "ignored": self.ignored, "absent": self.absent}
 
 
 def read_columns(head: bytes) -> Columns | None:
     """The columns in the output of plans.head_of; None where there are none, or the previous release wrote it."""
-    found = json.loads(head).get("columns")
-    return None if found is None else Columns.from_json(found)
+    table = json.loads(head)
+    if (found := table.get("columns")) is None:
+        return None
+    layout = table["layout"]
+    unlisted = layout.get("unused", 0) if layout["format"] in ARCHIVES else 0
+    return replace(Columns.from_json(found), unlisted=unlisted)
 
 
 def check_columns(names: tuple[str, ...], wanted: Wanted) -> None:

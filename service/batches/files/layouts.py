@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from models.lazy import pa
 from models.pipelines.schema_columns import ColumnKind
@@ -22,6 +22,9 @@ class BatchFormat(StrEnum):
     NDJSON = "ndjson"
     ZIP = "zip"
     TAR = "tar"
+
+
+ARCHIVES: Final = frozenset((BatchFormat.ZIP, BatchFormat.TAR))
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,9 @@ class Layout:
     """How a file is read: what was wanted, and what its inspection found.
 
     `carried` is the schema of the carried columns, the same in every chunk. `columns` is the header of CSV, or the
-    fields that a Parquet file has. `nested`: NDJSON lines `{custom_id, input}`. `mixed`: carried NDJSON columns with
-    values of several kinds, which are carried as their JSON text unless they are texts. `unused`: how many columns
-    or members of the file are neither scored nor carried.
+    fields that a Parquet file has; of an archive with an index, the column of files. `nested`: NDJSON lines
+    `{custom_id, input}`. `mixed`: carried NDJSON columns with values of several kinds, which are carried as their JSON
+    text unless they are texts. `unused`: how many columns or members of the file are neither scored nor carried.
     """
 
     format: BatchFormat
@@ -113,6 +116,12 @@ class Layout:
     nested: bool = False
     mixed: tuple[str, ...] = ()
     unused: int = 0
+
+    @property
+    def identifying(self) -> tuple[str, ...]:
+        """The carried columns in errors: the id, and the file of an index, unless an earlier release planned it."""
+        first = () if self.wanted.id_column is None else (self.wanted.id_column,)
+        return tuple(dict.fromkeys((*first, *(self.columns if self.format in ARCHIVES else ()))))
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON values. Options that are not set are left out: a worker of the previous release reads the rest."""

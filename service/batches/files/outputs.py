@@ -67,12 +67,12 @@ def results_batch(rows: Any, carried: pa.RecordBatch, columns: Sequence[ResultCo
 def errors_batch(
     faults: CellFaults, first_row: int, carried: pa.RecordBatch, layout: Layout
 ) -> pa.RecordBatch:
-    """The faults of a block as lines of errors: row number, id where there is one, column, code and message."""
+    """The faults of a block as lines of errors: row number, id and file where there are any, column, code and message."""
     columns = [pa.array(faults.rows + first_row, pa.int64())]
     names = [ROW]
-    if (id_column := layout.wanted.id_column) is not None:
-        columns.append(carried.column(id_column).take(pa.array(faults.rows)))
-        names.append(id_column)
+    for name in layout.identifying:
+        columns.append(carried.column(name).take(pa.array(faults.rows)))
+        names.append(name)
     words: dict[str, list[str | None]] = {
         "column": [_column_of(fault.pointer) for fault in faults.kinds],
         "code": [fault.code for fault in faults.kinds],

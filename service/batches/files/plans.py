@@ -148,7 +148,7 @@ class Inspected(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON values, without its chunks."""
-        columns = None if self.columns is None else asdict(self.columns)
+        columns = None if self.columns is None else self.columns.as_json()
         return {"layout": self.layout.as_json(), "rows": self.rows, "columns": columns}
 
     @classmethod
@@ -184,7 +184,7 @@ class Plan:
 
 def head_of(plan: Plan) -> bytes:
     """What holds for all chunks of a plan: layout, identity and columns (see columns.read_columns), as JSON."""
-    columns = None if plan.columns is None else asdict(plan.columns)
+    columns = None if plan.columns is None else plan.columns.as_json()
     head = {"layout": plan.layout.as_json(), "identity": asdict(plan.identity), "columns": columns}
     return json.dumps(head).encode()
 

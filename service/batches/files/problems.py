@@ -124,3 +124,9 @@ def time_out_of_range(pointer: str) -> FieldFault:
 def duplicate_id(pointer: str) -> FieldFault:
     """The fault of a row whose id an earlier row has."""
     return FieldFault(pointer, FieldCode.DUPLICATE_ID, "An earlier row has the same id.")
+
+
+def duplicate_file(pointer: str) -> FieldFault:
+    """The fault of a row whose file has the name of an earlier row's."""
+    advice = "An earlier row has a file of the same name: give each file a name of its own."
+    return FieldFault(pointer, FieldCode.DUPLICATE_ID, advice)

@@ -128,7 +128,7 @@ def _followed(api: ApiClient, out: Output, view: Json, folder: Path | None) -> E
     out.note(f"The batch is {view['id']}.")
     if unused := tables.unused_columns(view):
         out.note(unused)
-    ended, code = watch(api, out, view["id"])
+    ended, code = watch(api, out, view["id"], columns_told=bool(unused))
     if folder is not None and ended["state"] == BatchState.COMPLETED:
         fetch_all(api, out, ended, folder)
         explain(api, out, ended, files_in(folder, ended["output"]["format"])["errors"])

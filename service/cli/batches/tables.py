@@ -178,19 +178,23 @@ def _told(value: object) -> object:
 
 
 def unused_columns(view: Json) -> str:
-    """Which fields of the model have no column, and which columns are not read; empty if there is neither."""
+    """Which fields have no column, which columns are not read, and how many files the index does not list; empty if none."""
     columns = view.get("columns") or {}
     said = {
         "The file has no column for these fields of the model": columns.get("absent"),
         "Columns that are not read": columns.get("ignored"),
     }
-    return " ".join(f"{words}: {', '.join(names)}." for words, names in said.items() if names)
+    told = [f"{words}: {', '.join(names)}." for words, names in said.items() if names]
+    if count := columns.get("unlisted"):
+        told.append(f"Files of the archive that its index does not list, not scored: {count:,}.")
+    return " ".join(told)
 
 
 def _column_names(columns: Json) -> Json:
-    """How many columns were used, and which were ignored and absent."""
+    """How many columns were used, which were ignored and absent, and how many files of an archive are unlisted."""
     named = {name: ", ".join(columns[name]) or "none" for name in ("ignored", "absent")}
-    return {"used": f"{len(columns['used'])} of {len(columns['used']) + len(columns['absent'])}", **named}
+    used = f"{len(columns['used'])} of {len(columns['used']) + len(columns['absent'])}"
+    return {"used": used, **named, "unlisted": columns.get("unlisted") or None}
 
 
 def _trouble(found: object) -> object:

@@ -29,11 +29,16 @@ IDLE_STATES = frozenset({BatchState.SCHEDULED, BatchState.PAUSED})
 
 
 def watch(
-    api: ApiClient, out: Output, batch_id: str, *, pause: Callable[[float], None] = time.sleep
+    api: ApiClient,
+    out: Output,
+    batch_id: str,
+    *,
+    columns_told: bool = False,
+    pause: Callable[[float], None] = time.sleep,
 ) -> tuple[Json, ExitCode]:
     """Show the progress of a batch until it has ended, then its outcome: the batch, and the exit code.
 
-    Ctrl-C stops watching, not the batch, and says so.
+    What of its file was not read is noted, unless that was told before. Ctrl-C stops watching, not the batch, and says so.
     """
     try:
         with showing(out) as tell:
@@ -42,6 +47,8 @@ def watch(
         out.note(f"The batch continues. Watch it again: medqueue batch watch {batch_id}")
         raise
     out.show(view, lambda: tables.text(tables.outcome(view)))
+    if not columns_told and (unused := tables.unused_columns(view)):
+        out.note(unused)
     return view, exit_code(view)
 
 

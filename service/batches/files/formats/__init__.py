@@ -12,7 +12,7 @@ from models.pipelines import Pipeline
 from models.pipelines.missing_fields import MISSING
 from models.pipelines.rows import FieldPipeline, FilePipeline
 from models.pipelines.schema_columns import ColumnKind, input_fields, missing_markers, result_fields
-from service.batches.files.layouts import BatchFormat, Layout, Wanted
+from service.batches.files.layouts import ARCHIVES, BatchFormat, Layout, Wanted
 from service.batches.files.output_names import check_names
 from service.batches.files.plans import Inspected, Limits, Plan
 from service.batches.files.problems import FileProblem, FileRefused
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from service.batches.files.formats.json_objects import UnknownFields
 
 Inspect = Callable[[io.RawIOBase, BatchFormat, Wanted, Limits, Seen], Inspected]
-ARCHIVES = frozenset((BatchFormat.ZIP, BatchFormat.TAR))
 
 
 def wanted_of(pipeline: Pipeline, **options: Any) -> Wanted:

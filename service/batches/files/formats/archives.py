@@ -42,17 +42,22 @@ COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 PAX_BYTES: Final = 1024 * 1024
 TAR_BLOCK: Final = 512
 
+NO_NAME: Final = FieldFault(pointer_to(FILE_COLUMN), FieldCode.MISSING_FIELD, "The row names no file.")
 FAULTS: Final[Mapping[str, FieldFault]] = {
     fault.code: fault
     for fault in (
+        NO_NAME,
         problems.MISSING_FILE,
         problems.AMBIGUOUS_FILE,
         problems.ENCRYPTED_FILE,
         problems.DAMAGED_FILE,
         problems.UNSUPPORTED_FILE,
+        problems.WRONG_COLUMN_COUNT,
+        problems.INVALID_JSON,
+        problems.ROW_TOO_LARGE,
+        problems.NOT_AN_OBJECT,
     )
 }
-NO_NAME: Final = FieldFault(pointer_to(FILE_COLUMN), FieldCode.MISSING_FIELD, "The row names no file.")
 
 
 def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchFormat) -> Inspected:
@@ -91,9 +96,11 @@ def inspect(file: io.RawIOBase, wanted: Wanted, limits: Limits, kind: BatchForma
             ids = pa.array([normal(name) for name in ids.to_pylist()], ids.type)
         finder.add(ids, np.arange(1, len(places) + 1))
         chunks = with_duplicates(chunks, finder.duplicate_rows())
-    named = {place.offset for place in found if not place.fault}
-    unused = sum(member.place.offset not in named for member in files)
-    return Inspected(Layout(kind, wanted, batch.schema, unused=unused), len(places), chunks, columns)
+    listed = {id(place) for place in found}
+    unused = sum(id(member.place) not in listed for member in files)
+    identified = () if columns is None else (FILE_COLUMN,)
+    layout = Layout(kind, wanted, batch.schema, columns=identified, unused=unused)
+    return Inspected(layout, len(places), chunks, columns)
 
 
 class ArchiveReader:
@@ -136,7 +143,7 @@ class ArchiveReader:
 
     def _read(self, member: Member) -> tuple[bytes | None, FieldFault | None]:
         if member.fault:
-            return None, _fault(member.fault)
+            return None, FAULTS[member.fault]
         if max(member.size_bytes, member.packed_bytes) > self._limits.file_bytes:
             advice = f"The file may have at most {self._limits.file_bytes} bytes: export it smaller."
             return None, FieldFault("", FieldCode.FILE_TOO_LARGE, advice)
@@ -341,18 +348,6 @@ def _by_bytes(name: str, stored: Mapping[bytes, Member], ambiguous: Member) -> M
 
 def _with_fault(place: Member, fault: FieldFault | None) -> Member:
     return place if fault is None else Member(0, 0, 0, fault=fault.code)
-
-
-def _fault(code: str) -> FieldFault:
-    known: dict[str, FieldFault] = {**FAULTS, NO_NAME.code: NO_NAME}
-    for fault in (
-        problems.WRONG_COLUMN_COUNT,
-        problems.INVALID_JSON,
-        problems.ROW_TOO_LARGE,
-        problems.NOT_AN_OBJECT,
-    ):
-        known[fault.code] = fault
-    return known[code]
 
 
 def _planned(

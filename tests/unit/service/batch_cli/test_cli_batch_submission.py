@@ -325,3 +325,14 @@ def test_fields_without_a_column_are_named_when_a_batch_is_watched(
     assert medqueue("submit", "s3://w/x.csv", "--model", "m", "--watch") == 0
     said = "The file has no column for these fields of the model: ca, thal. Columns that are not read: vessels.\n"
     assert said in capsys.readouterr().err
+
+
+def test_what_an_index_leaves_out_is_noted_once_its_archive_was_validated(
+    api: Api, medqueue: Run, capsys: Captured
+) -> None:
+    columns = {"used": [], "ignored": ["patient"], "absent": [], "unlisted": 1203}
+    api.on("POST /v1/batches", view("validating", 0), status=202)
+    api.on(f"GET {BATCH}", view(columns=columns))
+    assert medqueue("submit", "s3://w/x.zip", "--model", "m", "--watch") == 0
+    said = "Columns that are not read: patient. Files of the archive that its index does not list, not scored: 1,203.\n"
+    assert said in capsys.readouterr().err

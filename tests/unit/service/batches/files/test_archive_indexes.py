@@ -7,17 +7,22 @@ from typing import Any
 
 import pytest
 
+from service.batches.files.columns import Columns, read_columns
 from service.batches.files.formats import archives
 from service.batches.files.layouts import BatchFormat
-from service.batches.files.plans import Chunk, Plan
+from service.batches.files.parts import PartKind
+from service.batches.files.plans import Chunk, Plan, head_of
 from service.batches.files.problems import FileProblem
 from tests.unit.service.batches.files.example_batches import (
+    PixelGraph,
     blocks_of,
     csv_file,
     image,
     images,
     plan_of,
     refusal,
+    scored,
+    told,
     zip_file,
 )
 from tests.unit.service.batches.files.test_member_names import raw_zip
@@ -163,11 +168,45 @@ def test_files_that_no_line_names_are_counted_and_named_ones_are_not() -> None:
     assert plan_of(archive(), ZIP, **images()).layout.unused == 0
 
 
+def test_the_number_of_files_that_no_line_names_is_kept_with_the_columns() -> None:
+    plan = plan_of(archive(("index.csv", b"file,ward\n2.png,w\ngone.png,w\n")), ZIP, **images())
+    assert read_columns(head_of(plan)) == Columns((), ("ward",), (), unlisted=2)
+
+
+def test_a_file_that_is_named_but_cannot_be_read_is_no_unlisted_one() -> None:
+    content = bytearray(archive(("index.csv", b"file\n0.png\n1.png\n2.png\n")))
+    content[content.find(b"PK\x01\x02") + 8] |= 1
+    plan = plan_of(bytes(content), ZIP, **images())
+    assert faults_of(bytes(content)) == [(1, "encrypted_file")]
+    assert plan.layout.unused == 0
+
+
+@pytest.mark.parametrize(("options", "names"), [({}, ["file"]), ({"id_column": "case"}, ["case", "file"])])
+def test_errors_of_an_index_name_the_file(options: dict[str, Any], names: list[str]) -> None:
+    content = archive(("index.csv", b"file,case\n0.png,a\ngone.png,b\n1.png,c\n"))
+    (line,) = scored(content, ZIP, graph=PixelGraph(), **images(**options)).lines(PartKind.ERRORS)
+    assert [name for name in line if name in ("file", "case")] == names
+    assert (line["row"], line["file"], line["code"]) == (2, "gone.png", "missing_file")
+
+
+def test_of_an_index_that_an_earlier_release_planned_errors_keep_their_columns() -> None:
+    plan = plan_of(archive(("index.csv", b"file\ngone.png\n")), ZIP, **images())
+    earlier = replace(plan.layout, columns=())
+    assert (plan.layout.identifying, earlier.identifying) == (("file",), ())
+
+
 def test_without_an_id_column_a_file_may_be_named_twice() -> None:
     content = archive(("index.csv", b"file\n2.png\n2.png\n"))
     plan = plan_of(content, ZIP, **images())
     assert [chunk.duplicates.tolist() for chunk in plan.chunks] == [[]]
     assert files_of(content, plan) == [image(2), image(2)]
+
+
+def test_two_files_of_one_name_are_said_to_have_one_name() -> None:
+    run = scored(archive(("./0.png", image(4))), ZIP, graph=PixelGraph(), **images())
+    ((row, column, code, message),) = told(run)
+    assert (row, column, code) == (4, "file", "duplicate_id")
+    assert message == "An earlier row has a file of the same name: give each file a name of its own."
 
 
 def test_ids_of_an_index_are_texts_as_they_are_written() -> None:
