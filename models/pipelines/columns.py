@@ -20,7 +20,8 @@ Mask = NDArray[np.bool_]
 class NumberColumn:
     """One field of n rows. `values` float64 [n] is valid where neither mask [n] is set; a mask of None is set nowhere.
 
-    No cell is both missing and of a wrong type. `hints` say what to do about cells of a wrong type, at most one for a cell.
+    No cell is both missing and of a wrong type. `hints` say what to do about cells of a wrong type or NaN, at most
+    one for a cell.
     """
 
     values: NDArray[np.float64]

@@ -212,10 +212,12 @@ def _judged(feature: Feature, column: NumberColumn, finder: FaultFinder) -> NDAr
     inside = (feature.minimum <= column.values) & (column.values <= feature.maximum)
     if feature.required:
         finder.add(np.flatnonzero(missing), feature.missing_fault())
+    infinite = told & ~finite
     for mask, hint in column.hints:
-        finder.add(np.flatnonzero(mask), feature.wrong_type(hint))
-        wrong = wrong & ~mask
+        finder.add(np.flatnonzero(mask & wrong), feature.wrong_type(hint))
+        finder.add(np.flatnonzero(mask & infinite), feature.not_finite(hint))
+        wrong, infinite = wrong & ~mask, infinite & ~mask
     finder.add(np.flatnonzero(wrong), feature.wrong_type())
-    finder.add(np.flatnonzero(told & ~finite), feature.not_finite())
+    finder.add(np.flatnonzero(infinite), feature.not_finite())
     finder.add(np.flatnonzero(told & finite & ~inside), feature.out_of_range())
     return np.where(missing, np.nan, column.values)

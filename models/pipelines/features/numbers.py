@@ -51,9 +51,10 @@ class MeasuredFeature(FeatureTable):
         """Such as "between 0 and 50 mm"."""
         return self._range_text(".15g")
 
-    def not_finite(self) -> FieldFault:
+    def not_finite(self, hint: str = "") -> FieldFault:
         """The message for NaN and infinities."""
-        return self.fault(FieldCode.NOT_FINITE, f"must be a finite number {self.range_text}")
+        more = f". {hint}" if hint else ""
+        return self.fault(FieldCode.NOT_FINITE, f"must be a finite number {self.range_text}{more}")
 
     def out_of_range(self) -> FieldFault:
         """The message for a number out of range."""

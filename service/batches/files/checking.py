@@ -4,6 +4,7 @@ The rules are the pipeline's; faults found in reading and in the ids are added h
 no more.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -103,6 +104,8 @@ def _with_hint(fault: FieldFault, value: object, mark: str | None) -> FieldFault
     if mark is None or not isinstance(value, dict):
         return fault
     cell = next((cell for name, cell in value.items() if pointer_to(name) == fault.pointer), None)
+    if isinstance(cell, float) and math.isnan(cell):
+        cell = "NaN"  # as it was written
     hint = numbers.hint_of(cell, mark) if isinstance(cell, str) else None
     return fault if hint is None else FieldFault(fault.pointer, fault.code, f"{fault.detail} {hint}.")
 

@@ -1,6 +1,7 @@
 """From Arrow columns to the number columns that pipelines check: no object per cell."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from models.pipelines.columns import Mask, NumberColumn
 # How CSV may write a number, including non-finite ones: as Arrow reads them.
 DECIMAL: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 # What many files write for a missing number: suggested, never assumed.
-MARKER: Final = r"^(?i)(#?n[./ ]?a\.?|nan|null|none|nil|nd|n\.d\.|k\.? ?a\.?|missing|unknown|unbekannt|-+|\?+|\.+|\*+|\\n)$"
+MARKER: Final = r"^(?i)(#?n[./ ]?a\.?|<na>|nan|null|none|nil|n\.?d\.?|k\.? ?a\.?|missing|unknown|unbekannt|-+|\?+|\.+|\*+|\\n)$"
 DECLARE_MARKER: Final = (
     "If it marks a missing value, declare it: `missing` in the request, `--missing` in the command"
 )
@@ -52,6 +53,13 @@ def from_numeric(column: pa.Array) -> NumberColumn:
     return NumberColumn(as_double.fill_null(0.0).to_numpy(zero_copy_only=False), missing)
 
 
+def from_csv(column: pa.Array) -> NumberColumn:
+    """A column of float64 that was read from CSV: what is NaN there was written so, and gets a hint."""
+    found = from_numeric(column)
+    nan = np.isnan(found.values)
+    return replace(found, hints=((nan, DECLARE_MARKER),)) if nan.any() else found
+
+
 def from_json(column: pa.Array) -> NumberColumn:
     """A column of JSON values of one kind: numbers, or texts, which are none."""
     if not pa.types.is_string(column.type):
@@ -63,7 +71,7 @@ def from_json(column: pa.Array) -> NumberColumn:
 def from_text(column: pa.Array, missing_as: Sequence[str] = (), mark: str = ".") -> NumberColumn:
     """A column of texts as CSV has them: empty is missing, as is `missing_as`; what is no number has the wrong type.
 
-    What looks like a missing number, or one with another decimal mark than `mark`, gets a hint.
+    What looks like a missing number (NaN is one), or one with another decimal mark than `mark`, gets a hint.
     """
     text = pc.ascii_trim_whitespace(column.fill_null(""))
     missing = pc.is_in(text, pa.array(["", *missing_as], text.type)).to_numpy(zero_copy_only=False)
@@ -75,13 +83,15 @@ def from_text(column: pa.Array, missing_as: Sequence[str] = (), mark: str = ".")
     # A cast does not take a plus; a text that is no number must not reach it.
     bare = pc.ascii_ltrim(pc.if_else(decimal, text, "0"), characters="+")
     values = pc.cast(bare, pa.float64()).to_numpy(zero_copy_only=False)
-    nan = not_finite.to_numpy(zero_copy_only=False)
+    nan = not_finite.to_numpy(zero_copy_only=False).copy()
+    nan &= ~missing
     wrong = ~(missing | nan | decimal.to_numpy(zero_copy_only=False))
+    hinted = [(mask & (wrong | nan), hint) for mask, hint in hints]
     return NumberColumn(
         np.where(nan, np.nan, values),
         missing if missing.any() else None,
         wrong if wrong.any() else None,
-        tuple((mask & wrong, hint) for mask, hint in hints if (mask & wrong).any()) if wrong.any() else (),
+        tuple((mask, hint) for mask, hint in hinted if mask.any()),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
 from models.pipelines.columns import NO_FAULTS, CellFaults, FaultFinder, NumberColumn
@@ -153,6 +154,8 @@ def _parsed(content: bytes, layout: Layout, rows: int) -> tuple[Table, CellFault
             table = _arrow_table(content, layout, skipped, as_text=as_text)
         except (pa.ArrowException, ValueError):  # its message quotes the value
             continue
+        if not as_text and layout.wanted.missing and _has_nan(table):
+            continue  # the cell may be a marker with spaces around it
         if table.num_rows + len(skipped) != rows:  # Arrow splits lines as we do
             break
         columns = {name: _whole(table.column(name)) for name in table.column_names}
@@ -186,6 +189,11 @@ def _arrow_table(content: bytes, layout: Layout, skipped: list[int], *, as_text:
             strings_can_be_null=False,
         ),
     )
+
+
+def _has_nan(table: pa.Table) -> bool:
+    floats = (column for column in table.columns if pa.types.is_floating(column.type))
+    return any(pc.any(pc.is_nan(column)).as_py() for column in floats)
 
 
 def _unique(layout: Layout) -> list[str]:
@@ -251,7 +259,7 @@ def _numbers(column: pa.Array | None, count: int, wanted: Wanted) -> NumberColum
         return numbers.absent(count)
     if pa.types.is_string(column.type):
         return numbers.from_text(column, wanted.missing, wanted.decimal or ".")
-    return numbers.from_numeric(column)
+    return numbers.from_csv(column)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

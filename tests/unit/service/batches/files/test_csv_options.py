@@ -53,12 +53,27 @@ def test_a_marker_of_a_required_number_is_missing_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["NA", "n/a", "N.A.", "#N/A", "null", "None", "-", "?", ".", "\\N", "missing", "k.A."]
+    "cell", ["NA", "n/a", "N.A.", "#N/A", "null", "None", "-", "?", ".", "\\N", "missing", "k.A.", "<NA>"]
 )
 def test_an_undeclared_marker_is_an_error_with_a_hint(cell: str) -> None:
     ((row, column, code, message),) = markers("0.5", cell)
     assert (row, column, code) == (2, "marker", "wrong_type")
     assert "declare it: `missing` in the request" in message
+
+
+@pytest.mark.parametrize("bad", [[], ["x"]])  # with a cell that is no number, texts are judged one by one
+@pytest.mark.parametrize("cell", ["NaN", "nan", "NAN", " NaN "])
+def test_nan_that_is_not_declared_is_an_error_with_a_hint(cell: str, bad: list[str]) -> None:
+    (row, column, code, message), *_ = markers("0.5", cell, *bad)
+    assert (row, column, code) == (2, "marker", "not_finite")
+    assert "declare it: `missing` in the request" in message
+    assert markers("0.5", cell, missing=(cell.strip(),)) == []
+
+
+def test_an_infinity_is_no_marker() -> None:
+    ((_, _, code, message),) = markers("0.5", "inf")
+    assert code == "not_finite"
+    assert "declare" not in message
 
 
 def test_markers_are_none_of_texts_to_carry() -> None:

@@ -112,9 +112,10 @@ def refusals(content: bytes, form: BatchFormat, **options: Any) -> list[str]:
     return [found.faults.kinds[kind].detail for kind in found.faults.faults]
 
 
+@pytest.mark.parametrize("cell", ["n/a", "NaN", "<NA>"])
 @pytest.mark.parametrize("field", ["dose", "smoker", "stage"])
-def test_an_undeclared_marker_is_refused_with_a_hint(field: str) -> None:
-    [words] = refusals(csv_file([{**ROW, field: "n/a"}]), BatchFormat.CSV)
+def test_an_undeclared_marker_is_refused_with_a_hint(field: str, cell: str) -> None:
+    [words] = refusals(csv_file([{**ROW, field: cell}]), BatchFormat.CSV)
     assert words.endswith("declare it: `missing` in the request, `--missing` in the command.")
 
 
