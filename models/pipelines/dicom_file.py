@@ -119,6 +119,7 @@ def _header(elements: Dataset, content: bytes) -> ImageFile:
             FieldCode.UNSUPPORTED_COLOR,
             "The model takes DICOM files in grey (MONOCHROME1 or 2), or in colours of 8 bits (RGB or YBR_FULL): convert it.",
         )
+    _check_allocated(elements.BitsAllocated)
     if "ModalityLUTSequence" in elements or ("VOILUTSequence" in elements and "WindowCenter" not in elements):
         raise _unwindowed("has a lookup table in place of a window")
     if ("RescaleSlope" in elements) != ("RescaleIntercept" in elements):
@@ -128,11 +129,7 @@ def _header(elements: Dataset, content: bytes) -> ImageFile:
         raise damaged("a header without meaning")
     _check_shape(elements)
     samples = 1 if colour == "grey" else 3
-    if (
-        elements.SamplesPerPixel != samples
-        or elements.BitsAllocated not in (8, 16)
-        or elements.HighBit != depth - 1
-    ):
+    if elements.SamplesPerPixel != samples or elements.HighBit != depth - 1:
         raise damaged("a header without meaning")
     expected = elements.Rows * elements.Columns * samples * elements.BitsAllocated // 8
     if not expected or len(elements.PixelData) < expected:
@@ -143,6 +140,17 @@ def _header(elements: Dataset, content: bytes) -> ImageFile:
         format="DICOM", width=elements.Columns, height=elements.Rows, bit_depth=depth, colour=colour, animated=False,
         orientation=1, content=content, modality=str(elements.get("Modality", "")),
     )  # fmt: skip
+
+
+def _check_allocated(bits: int) -> None:
+    """Refuse samples of other sizes than one or two bytes. They are of one bit or of whole bytes (PS3.5 8.1.1)."""
+    if bits != 1 and (bits <= 0 or bits % 8):
+        raise damaged("a header without meaning")
+    if bits not in (8, 16):
+        raise ImageRefused(
+            FieldCode.UNSUPPORTED_BIT_DEPTH,
+            f"The DICOM file has {bits} bits allocated per sample: convert it to 8 or 16 bits allocated.",
+        )
 
 
 def _check_shape(elements: Dataset) -> None:

@@ -213,7 +213,8 @@ def _test_file(name: str) -> bytes:
         (dicom(gradient(8, 9), Rows=8), "damaged_image"),
         (dicom(SQUARE, HighBit=5), "damaged_image"),
         (dicom(SQUARE, SamplesPerPixel=3), "damaged_image"),
-        (dicom(SQUARE, BitsAllocated=32), "damaged_image"),
+        (dicom(SQUARE, BitsAllocated=12), "damaged_image"),
+        (dicom(SQUARE, BitsAllocated=0), "damaged_image"),
         (dicom(SQUARE, BitsStored=None), "damaged_image"),
         (dicom(SQUARE, Rows=None), "damaged_image"),
         (dicom(SQUARE)[:-10], "truncated_image"),
@@ -225,6 +226,22 @@ def _test_file(name: str) -> bytes:
 @pytest.mark.filterwarnings("ignore")  # pydicom's, which a service only prints
 def test_a_file_that_would_need_a_guess_is_refused_with_the_reason(file: bytes, code: str) -> None:
     assert refused(file) == code
+
+
+@pytest.mark.parametrize(
+    ("file", "bits"),
+    [
+        (dicom(SQUARE, BitsAllocated=32), 32),
+        (_test_file("liver_1frame.dcm"), 1),
+        (_test_file("rtdose_1frame.dcm"), 32),
+    ],
+)
+def test_samples_of_other_sizes_are_said_to_be_so_and_not_damaged(file: bytes, bits: int) -> None:
+    with pytest.raises(InputRejected) as caught:
+        pipeline().encode(file)
+    [fault] = caught.value.faults
+    assert fault.code == "unsupported_bit_depth"
+    assert f"has {bits} bits allocated" in fault.detail
 
 
 @pytest.mark.parametrize(
