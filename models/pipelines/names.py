@@ -2,17 +2,17 @@
 
 A column's name is near a wanted one if it differs in case, accents, spaces, hyphens, underscores or the order of its words;
 if it has more words (`Mean radius (mm)`, `serum_sodium`) or fewer (`weight` for `weight_kg`), unless that gives it another
-meaning (`mean_radius_sd`); if one word is abbreviated (`temp`, `s_sodium`); if letters look alike (`hbalc`, a letter of another
-script); or if there is a typing error: one letter added, missing, replaced, or two swapped in a word, in at most two words.
-Digits, first letters and single-letter words must be the same, and so must parts that distinguish medical terms, such as
-`hyper` and `hypo`.
+meaning (`mean_radius_sd`); if one word is abbreviated (`temp`, `s_sodium`), or the wanted name is an abbreviation of one of its
+words, which is near no other (`thallium` for `thal`); if letters look alike (`hbalc`, a letter of another script); or if there
+is a typing error: one letter added, missing, replaced, or two swapped in a word, in at most two words. Digits, first letters
+and single-letter words must be the same, and so must parts that distinguish medical terms, such as `hyper` and `hypo`.
 """
 
 import functools
 import operator
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 Words = tuple[str, ...]
@@ -22,6 +22,7 @@ DIGITS: Final = re.compile(r"\d+")
 BRACKETED: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|\{[^}]*\}")
 HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 LONGEST: Final = 200
+SHORTEST: Final = 4  # letters of an abbreviation that stands alone
 MOST_WORDS: Final = 20  # of names with more, only the whole is looked at
 # With more pairs of names than this, only names that fold to the same are found, since each pair is checked for typing errors
 # and abbreviations: 300,000 similar ones take two CPU seconds.
@@ -86,7 +87,10 @@ def near_names(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
             found = next((other for part, other in whole.items() if _is_cut_short(part, words)), None)
         if found is not None:
             near[name] = found
-    return near
+    taken = set(near.values())
+    left = {part: name for part, name in looked_at.items() if name not in taken}
+    near |= _abbreviations((name for name in wanted if name not in near), left)
+    return {name: near[name] for name in wanted if name in near}
 
 
 def _readings(name: str) -> Iterator[Words]:
@@ -144,6 +148,17 @@ def _by_looks(words: Words) -> tuple[str, ...]:
     return tuple(word.translate(LIKE_DIGITS) for word in words)
 
 
+def _abbreviations(wanted: Iterable[str], parts: Mapping[Words, str]) -> Iterator[tuple[str, str]]:
+    """Each wanted name of one word that is the beginning of a longer one (`thal` of `thallium`), and the column of that."""
+    longer = {part[0]: name for part, name in parts.items() if len(part) == 1}
+    for name in wanted:
+        words = _words(name)
+        for word, found in longer.items():
+            if _is_cut_short(words, (word,)) and word.removeprefix(words[0]) not in SOMETHING_ELSE:
+                yield name, found
+                break
+
+
 def _is_cut_short(one: Words, meant: Words) -> bool:
     """Whether the words are the intended ones except for one abbreviation; a single word must keep four letters."""
     if len(one) != len(meant):
@@ -152,7 +167,7 @@ def _is_cut_short(one: Words, meant: Words) -> bool:
     if len(apart) != 1:
         return False
     short, long = apart[0]
-    needed = 4 if len(one) == 1 else 1
+    needed = SHORTEST if len(one) == 1 else 1
     told = len(one) == 1 or any(len(word) > 2 for word in one if word != short)
     return told and len(short) >= needed and short.isalpha() and long.isalpha() and long.startswith(short)
 

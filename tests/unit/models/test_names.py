@@ -66,6 +66,9 @@ from models.pipelines.names import are_near, near_names
         ("Weight", "body_weight_kg"),
         ("temp", "temperature"),
         ("temp_max", "temperature_max"),
+        ("thallium", "thal"),
+        ("Thallium stress test", "thal"),
+        ("serum_cholesterol", "chol"),
         ("hba1", "hba1c"),
         ("hbalc", "hba1c"),
         ("hba1\u0441", "hba1c"),
@@ -121,6 +124,10 @@ def test_what_was_meant_is_found(name: str, field: str) -> None:
         ("kg", "weight_kg"),
         ("at", "age_at_diagnosis"),
         ("tem", "temperature"),
+        ("temperature", "tem"),
+        ("thallium_date", "thal"),
+        ("lab12", "lab1"),
+        ("left_xray", "left_x"),
         ("t_x", "temperature_x"),
         ("b12", "b2"),
         ("hba2", "hba1c"),
@@ -142,6 +149,12 @@ def test_what_was_meant_is_found(name: str, field: str) -> None:
 def test_another_name_is_left_alone(name: str, field: str) -> None:
     assert not are_near(name, field)
     assert not near_names([field], {name})
+
+
+def test_a_longer_word_that_is_nearer_to_another_name_is_left_to_that() -> None:
+    assert near_names(["heart", "heartrate"], ["Heartrate"]) == {"heartrate": "Heartrate"}
+    assert near_names(["heartrate", "heart"], ["Heartrate"]) == {"heartrate": "Heartrate"}
+    assert near_names(["thal", "age"], ["thallium", "Age"]) == {"thal": "thallium", "age": "Age"}
 
 
 def test_the_work_for_files_of_many_columns_grows_with_their_number_and_not_with_its_square() -> None:
