@@ -5,7 +5,6 @@ checked cell by cell. It reports the lines that do not split like the header.
 """
 
 import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -21,6 +20,7 @@ from service.batches.files.blocks import BLOCK_ROWS, RowBlock
 from service.batches.files.columns import Columns, check_columns
 from service.batches.files.duplicates import DuplicateFinder
 from service.batches.files.formats.carrying import id_faults, record_batch, unread_row
+from service.batches.files.formats.headers import check_first_line, header_of
 from service.batches.files.formats.records import (
     UTF8_MARK,
     ChunkCutter,
@@ -35,8 +35,6 @@ from service.batches.files.problems import FileProblem, FileRefused
 from service.batches.files.sources import Seen, not_looked_at
 
 DELIMITERS: Final = (",", ";", "\t", "|")
-SEPARATOR_LINE: Final = re.compile(rb'\s*"?sep=', re.IGNORECASE)  # Excel's own, in front of the header
-QUOTED: Final = re.compile(rb'"((?:[^"]|"")*+)"')
 
 Table = dict[str, pa.Array]
 
@@ -96,7 +94,7 @@ def _layout(file: io.RawIOBase, start: int, wanted: Wanted, limits: Limits) -> L
     file.seek(start)
     top = io.BytesIO(file.read(limits.row_bytes + 1) or b"")
     candidates = DELIMITERS if wanted.delimiter is None else (wanted.delimiter,)
-    headers = {delimiter: _header(top, delimiter, limits) for delimiter in (*candidates, *DELIMITERS)}
+    headers = {delimiter: header_of(top, delimiter, limits) for delimiter in (*candidates, *DELIMITERS)}
     taken = {*wanted.field_names, *wanted.carried}
 
     def fit(delimiter: str) -> int:
@@ -108,36 +106,12 @@ def _layout(file: io.RawIOBase, start: int, wanted: Wanted, limits: Limits) -> L
         raise FileRefused(
             FileProblem.WRONG_DELIMITER, f"The header is not split by the delimiter given: it fits {other!r}."
         )
-    _check_begin(top.getvalue(), fits=fit(best) > 0)
     columns = headers[best]
+    check_first_line(top, columns, candidates, taken, limits)
     check_columns(columns, wanted)
     carried = pa.schema([pa.field(name, pa.string()) for name in wanted.carried])
     unused = sum(name not in taken for name in columns)
     return Layout(BatchFormat.CSV, wanted, carried, columns, delimiter=best, unused=unused)
-
-
-def _check_begin(top: bytes, *, fits: bool) -> None:
-    """Raises FileRefused where the first line is one that some programs put in front of the header."""
-    if SEPARATOR_LINE.match(top):
-        raise FileRefused(
-            FileProblem.HEADER_INVALID,
-            "The first line is Excel's `sep=`: remove it; the delimiter is detected, or given in `delimiter`.",
-        )
-    if top.lstrip().startswith(b"#") and not fits:
-        raise FileRefused(
-            FileProblem.HEADER_INVALID,
-            "The first line is a comment: remove it, the file begins with its header.",
-        )
-
-
-def _header(top: io.BytesIO, delimiter: str, limits: Limits) -> tuple[str, ...]:
-    grammar = Grammar(delimiter)
-    first = next(scan(top, grammar, limits, start=0, row=0), None)  # type: ignore[arg-type]  # BytesIO reads alike
-    if first is None or first.oversized:
-        raise FileRefused(FileProblem.HEADER_INVALID, "The first line is too long to be a header.")
-    if not len(first):
-        raise FileRefused(FileProblem.EMPTY, "The file begins with blank lines only.")
-    return tuple(name.strip() for name in _split(first.bytes_of(0, 1), grammar))
 
 
 def _parsed(content: bytes, layout: Layout, rows: int) -> tuple[Table, CellFaults]:
@@ -214,23 +188,6 @@ def _wrong_lines(places: Sequence[int]) -> CellFaults:
     finder = FaultFinder()
     finder.add(np.array(places), problems.WRONG_COLUMN_COUNT)
     return finder.found()
-
-
-def _split(line: bytes, grammar: Grammar) -> list[str]:
-    """The cells of one record."""
-    cells, position, line = [], 0, line.rstrip(b"\r\n")
-    while True:
-        found = grammar.field.match(line, position)
-        assert found is not None, "a field may be empty"
-        cells.append(_unquoted(found[0]).decode())
-        position = found.end() + 1
-        if found.end() >= len(line):
-            return cells
-
-
-def _unquoted(cell: bytes) -> bytes:
-    quoted = QUOTED.match(cell)
-    return cell if quoted is None else quoted[1].replace(b'""', b'"') + cell[quoted.end() :]
 
 
 def _block(table: Table, wrong: CellFaults, layout: Layout, row: int, count: int) -> RowBlock:

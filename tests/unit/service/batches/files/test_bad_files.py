@@ -96,6 +96,52 @@ def test_a_line_in_front_of_the_header_is_named(first: bytes, told: str) -> None
     assert "remove it" in refused.detail
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Cardiology ward\n",
+        "Export,2026-11-28\n",
+        "Ward 3\nof 2026\n",
+        "Ward 3\n\n",
+        "Age study\n",
+        "Ward 3\r\n\r\n",
+        '"Ward, 3"\n',
+        "one,two,three,four,five\n",
+    ],
+)
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_title_before_the_header_is_told_with_the_line_of_the_header(title: str, delimiter: str) -> None:
+    refused = refusal(title.encode() + csv_file(good_rows(3), delimiter=delimiter), CSV)
+    assert refused.problem is FileProblem.HEADER_INVALID
+    assert refused.detail.startswith(f"Line {title.count(chr(10)) + 1} looks like the header: remove")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_file_without_header_is_told_to_need_one(delimiter: str) -> None:
+    content = csv_file(good_rows(3), delimiter=delimiter)
+    refused = refusal(content[content.index(b"\n") + 1 :], CSV)
+    assert refused.problem is FileProblem.HEADER_INVALID
+    assert "The first line holds values" in refused.detail
+
+
+def test_a_short_first_line_of_no_wanted_column_may_be_a_title() -> None:
+    refused = refusal(b"Ward 3\nk,v\n1,2\n", CSV)
+    assert refused.problem is FileProblem.HEADER_INVALID
+    assert "if it is a title, remove it" in refused.detail
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"k,v\n1,2\n", b"k,v\n", b"a,b\nx\n1,2,3\n", b"k,v\ndose,9\n", b",,\n1,2,3\n", b"k,v,2\n1,2,3\n"],
+)
+def test_a_header_of_other_columns_lacks_the_wanted_ones(content: bytes) -> None:
+    assert problem(content, CSV) is FileProblem.COLUMN_MISSING
+
+
+def test_a_short_header_of_misspelt_columns_is_no_title() -> None:
+    assert problem(b"Dose,Age\n1,2,3\n", CSV) is FileProblem.COLUMN_UNKNOWN
+
+
 def test_a_header_may_begin_with_a_hash() -> None:
     assert errors(b"#case,dose,age\n# a,1,2\n", CSV) == []
 
