@@ -12,7 +12,7 @@ import pytest
 from service.crypto import Keyring
 from service.db import Database
 from service.errors import PredecessorBusy
-from service.jobs import predecessors, submission
+from service.jobs import execution, predecessors, submission
 from service.jobs.execution import ClaimedJob, Ending
 from tests import factories
 from tests.fakes import FakeTaskQueue, MemoryBlobStore
@@ -144,3 +144,19 @@ def test_ends_submits_and_cancels_of_crossing_groups_never_wait_in_a_circle(chai
         assert unended == 0
         for job in chains.claim():
             end(chains, [job])
+
+
+def test_no_job_has_started_before_what_it_waited_for_has_ended(chains: Chains) -> None:
+    """A claim that is held up after it has begun may find a job that was released in the meantime."""
+    first = chains.submit()
+    second = chains.submit(first)
+    with chains.database.transaction() as held_up:
+        held_up.execute("SELECT now()")
+        chains.succeed(first)
+        claim = execution.claim(
+            held_up, model_version_id=chains.model.id, limit=1, owner="w2", lease_s=30, retries_first=False
+        )
+        assert [job.lease.id for job in claim.jobs] == [second]
+    ((ended,),) = chains.rows("SELECT finished_at FROM job WHERE id = %s", first)
+    ((begun,),) = chains.rows("SELECT started_at FROM job WHERE id = %s", second)
+    assert ended < begun
