@@ -39,6 +39,7 @@ class Limits:
 
     def __init__(self, rows: dict[Kind, dict[Ingredient, list[Limit]]]) -> None:
         self._rows = rows
+        self._highest = max(each.below or 0 for some in rows[Kind.RENAL].values() for each in some)
 
     @classmethod
     def read(cls, read: ReadFile, folder: str, ingredients: Ingredients) -> Limits:
@@ -62,6 +63,16 @@ class Limits:
         for kind, reason in _unknown(known):
             if any(each in self._rows[kind] for each in ingredients):
                 yield Unchecked(drug, kind, reason, _WHY[reason])
+
+    def partial(self, known: Known) -> Iterator[Unchecked]:
+        """That a table which counts for the patient has some drugs alone, once a table; of kidneys below its highest limit."""
+        yield from (self._partial(kind, str(kind)) for kind in _facts(known) if kind is not Kind.AGE)
+        if known.clearance is not None and known.clearance.least < self._highest:
+            yield self._partial(Kind.RENAL, "kidneys")
+
+    def _partial(self, kind: Kind, subject: str) -> Unchecked:
+        detail = f"the table knows {len(self._rows[kind])} drugs: no entry of a drug says nothing of it"
+        return Unchecked(subject, kind, Reason.NOT_READ, detail)
 
     def _holding(self, ingredients: Iterable[Ingredient], known: Known) -> Iterator[tuple[Kind, str, Limit]]:
         facts = _facts(known)

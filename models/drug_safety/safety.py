@@ -103,7 +103,7 @@ class DrugSafety:
         had, told = self._present(present)
         review.note(told)
         if told or had or proposed:
-            review.note([*self._allergies.unchecked(known), *known.told, *self._unread(patient)])
+            review.note([*self._allergies.unchecked(known), *known.told, *self._unread(patient, known)])
         taken = Taken()
         for drug in had:
             review.note_present(self._facts_lacking(drug, known))
@@ -156,18 +156,19 @@ class DrugSafety:
             yield from self._diagnoses.unchecked(drug.name, drug.ingredients, known)
 
     def _among(self, drug: Drug, taken: Taken) -> Iterator[Finding]:
-        """Interactions and duplicates among the drugs taken; once each, also if several ingredients have the same row."""
+        """The most serious interaction and duplicate with each of the drugs taken: several rows may say it of one pair."""
         for other in taken.interacting(drug, self._interactions):
-            yield from dict.fromkeys(self._interacting(drug, other))
+            yield from _worst(self._interacting(drug, other))
         for other in taken.sharing(drug):
             pair = drug.name, drug.ingredients, other.name, other.ingredients
-            yield from dict.fromkeys(self._duplicates.between(*pair))
+            yield from _worst(self._duplicates.between(*pair))
 
-    def _unread(self, patient: Patient) -> Iterator[Unchecked]:
-        """That no table has all that diagnoses forbid."""
+    def _unread(self, patient: Patient, known: Known) -> Iterator[Unchecked]:
+        """That no table has all that diagnoses, pregnancy, breastfeeding or the kidneys forbid."""
         if patient.diagnoses:
             detail = diagnoses.NONE_READ if self._diagnoses is None else diagnoses.SOME_READ
             yield Unchecked("diagnoses", None, Reason.NOT_READ, detail)
+        yield from self._limits.partial(known)
 
     def _interacting(self, drug: Drug, other: Drug) -> Iterator[Finding]:
         for ingredient in drug.ingredients:
@@ -199,3 +200,8 @@ class DrugSafety:
             if self._interactions.depends_on_route(each):
                 detail = f"interactions of {each.name} that depend on how a drug is given were not checked"
                 yield Unchecked(drug.name, Kind.INTERACTION, Reason.ROUTE_UNKNOWN, detail)
+
+
+def _worst(findings: Iterable[Finding]) -> list[Finding]:
+    """The most serious one, if there is any."""
+    return sorted(findings, key=seriousness)[:1]

@@ -74,7 +74,7 @@ def _number(title: str, unit: str, least: float, most: float, description: str =
     return Field(title=title, description=description, ge=least, le=most, json_schema_extra={"unit": unit})
 
 
-def _laboratory(title: str, unit: str, least: float, most: float, conversion: str) -> tuple[Any, ...]:
+def laboratory(title: str, unit: str, least: float, most: float, conversion: str) -> tuple[Any, ...]:
     """A quantity that is also reported in another unit; all usual values in that lie below `least`."""
 
     def in_the_unit(value: Any) -> Any:
@@ -114,7 +114,7 @@ class Person(TypedInput):
     # Meters show glucose up to 33.3 mmol/L; LDL cholesterol above 20 mmol/L is unheard of; 2.5 mL/s is a usual filtration rate.
     glucose: Annotated[
         float | None,
-        *_laboratory(
+        *laboratory(
             "Blood glucose",
             "mg/dL",
             35,
@@ -123,13 +123,13 @@ class Person(TypedInput):
         ),
     ] = None
     ldl: Annotated[
-        float | None, *_laboratory("LDL cholesterol", "mg/dL", 20, 1000, "multiply mmol/L by 38.67")
+        float | None, *laboratory("LDL cholesterol", "mg/dL", 20, 1000, "multiply mmol/L by 38.67")
     ] = None
     potassium: Annotated[float | None, _number("Potassium in serum", "mmol/L", 1, 12)] = None
     sodium: Annotated[float | None, _number("Sodium in serum", "mmol/L", 95, 200)] = None
     egfr: Annotated[
         float | None,
-        *_laboratory(
+        *laboratory(
             "Estimated glomerular filtration rate", "mL/min/{1.73_m2}", 3, 200, "multiply mL/s by 60"
         ),
     ] = None

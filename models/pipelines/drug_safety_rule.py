@@ -19,7 +19,7 @@ from models.drug_safety import DrugSafety, Finding, Level, Patient, ReadFile, Ta
 from models.drug_safety.codes import without_system
 from models.drug_safety.ingredients import Ingredients
 from models.manifest import BundleRefused, Fault, ManifestTable
-from models.pipelines.advice_patient import FIELDS, Person
+from models.pipelines.advice_patient import FIELDS, Person, laboratory
 from models.pipelines.item_catalogue import Item, Parts, unusable
 from models.pipelines.kidneys import CLEARANCE, EGFR, clearance_of
 from models.pipelines.recommendation_rules import Reviewed
@@ -27,7 +27,12 @@ from models.pipelines.recommendation_types import Objection, Unchecked
 
 _LONGEST: Final = 300
 _MOST: Final = 200
-_CLEARANCE: Final = 300.0  # ml/min: more than any kidneys clear
+# mL/min: a clearance in mL/s lies below, and so do most creatinines in mg/dL; no kidneys clear more.
+_CLEARANCE: Final = (3.0, 300.0)
+_OF_CLEARANCE: Final = (
+    "multiply mL/s by 60; a creatinine in mg/dL is no clearance; 3 also for less; "
+    "or the estimated glomerular filtration rate"
+)
 POTASSIUM: Final = "potassium"
 DIAGNOSES: Final = "diagnoses"  # the field of `context` that manifests from before rules read it have
 _NOT_SAID: Final = "null or omitted if not known"
@@ -64,9 +69,12 @@ class DrugSafetyRule(ManifestTable):
             "allergies": _optional(list[text], "Allergies", "an empty list if there are none", max_length=_MOST),
             "pregnant": _optional(bool, "Pregnant", ""),
             "breastfeeding": _optional(bool, "Breastfeeding", ""),
-            CLEARANCE: _optional(
-                float, "Creatinine clearance", "or the estimated glomerular filtration rate",
-                ge=0, le=_CLEARANCE, json_schema_extra={"unit": "mL/min"},
+            CLEARANCE: (
+                Annotated[
+                    float | None,
+                    *laboratory("Creatinine clearance", "mL/min", *_CLEARANCE, f"{_OF_CLEARANCE}; {_NOT_SAID}"),
+                ],
+                None,
             ),
         }  # fmt: skip
         if self.egfr:

@@ -83,7 +83,7 @@ class Unchecked(TypedResult):
 
 
 class Unknown(TypedResult):
-    """Something of the input that the model does not know, and that changed nothing."""
+    """Something of the input that the model does not know: it changed no score. A rule may know it."""
 
     field: str
     code: str
@@ -117,7 +117,12 @@ class RecommendationResult(TypedResult):
     rule: Annotated[
         str | None, Field(description="which rule reviewed the items and what is had now; null if none did")
     ]
-    unknown: list[Unknown]
+    unknown: Annotated[
+        list[Unknown],
+        Field(
+            description="of the input, what the model does not know: it changed no score; the rule may know it and have used it"
+        ),
+    ]
     known: Annotated[int, Field(ge=0, description="items and codes of the input that the model knows")]
     abstained: bool
     abstain_reason: str | None

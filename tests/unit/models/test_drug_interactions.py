@@ -168,3 +168,19 @@ def test_an_inhibitor_without_an_entry_is_said_to_have_none() -> None:
         "Parnate",
         "Marplan",
     }
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "level"),
+    [
+        ("metoprolol", "amiodarone", Level.PRECAUTION),
+        ("ritonavir", "sildenafil", Level.CONTRAINDICATED),
+        ("linezolid", "sertraline", Level.CONTRAINDICATED),
+    ],
+)
+def test_a_pair_is_one_finding_by_its_most_serious_row(one: str, other: str, level: Level) -> None:
+    assert len(bundled().between(one, other)) > 1
+    present = bundled().review(Patient(), [one, other], []).present
+    beside = bundled().review(Patient(), [one], [other])
+    for findings in (present, beside.removed + beside.flagged):
+        assert [each.level for each in findings if each.kind is Kind.INTERACTION] == [level]

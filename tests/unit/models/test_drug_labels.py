@@ -26,6 +26,12 @@ TABLE = "label_interactions.csv"
         "ranolazine + rifampin", "colchicine + clarithromycin", "flibanserin + fluconazole", "pimozide + sertraline",
         "dihydroergotamine + ritonavir", "linezolid + sertraline", "phenelzine + meperidine", "methotrexate + trimethoprim",
         "ziprasidone + dofetilide", "voriconazole + sirolimus", "lurasidone + ketoconazole", "Paxlovid + simvastatin",
+        "darunavir + simvastatin", "tipranavir + lovastatin", "fosamprenavir + sildenafil", "darunavir + ranolazine",
+        "tipranavir + pimozide", "fosamprenavir + colchicine", "darunavir + midazolam", "tipranavir + triazolam",
+        "darunavir + dronedarone", "tipranavir + lurasidone", "darunavir + ergotamine", "fosamprenavir + alfuzosin",
+        "tipranavir + amiodarone", "darunavir + flecainide", "glecaprevir + rifampin", "grazoprevir + atazanavir",
+        "elbasvir + atazanavir", "ozanimod + selegiline", "ozanimod + phenelzine", "ritonavir + clozapine",
+        "selegiline + pseudoephedrine", "selegiline + carbamazepine", "mefloquine + ketoconazole",
     ],
 )  # fmt: skip
 def test_what_labels_contraindicate_is_removed_in_both_directions(pair: str) -> None:
@@ -86,6 +92,9 @@ def test_a_row_on_a_drug_with_itself_is_refused() -> None:
         ("riociguat + dipyridamole", Level.CONTRAINDICATED), ("eptifibatide + tirofiban", Level.CONTRAINDICATED),
         ("ceftriaxone + calcium gluconate", Level.PRECAUTION), ("tramadol + carbamazepine", Level.NOT_RECOMMENDED),
         ("mycophenolate mofetil + azathioprine", Level.NOT_RECOMMENDED), ("oritavancin + heparin", Level.CONTRAINDICATED),
+        ("rasagiline + pseudoephedrine", Level.NOT_RECOMMENDED), ("rasagiline + carbamazepine", Level.NOT_RECOMMENDED),
+        ("capecitabine + allopurinol", Level.NOT_RECOMMENDED), ("duloxetine + ciprofloxacin", Level.NOT_RECOMMENDED),
+        ("rifampin + mycophenolate mofetil", Level.NOT_RECOMMENDED), ("ceftriaxone + lactated ringer's", Level.PRECAUTION),
     ],
 )  # fmt: skip
 def test_what_labels_warn_of_has_the_level_of_their_words(pair: str, level: Level) -> None:

@@ -1,6 +1,7 @@
 """Pregnancy, breastfeeding, renal function, age and duplicates in the drug safety rule."""
 
 import math
+import re
 
 import pytest
 
@@ -45,6 +46,18 @@ def patient(**facts: object) -> Patient:
         ({"creatinine_clearance_ml_min": 14}, "dalteparin", Kind.RENAL, Level.PRECAUTION),
         ({"creatinine_clearance_ml_min": 14}, "enalapril", Kind.RENAL, Level.PRECAUTION),
         ({"creatinine_clearance_ml_min": 14}, "ceftazidime", Kind.RENAL, Level.PRECAUTION),
+        ({"pregnant": True}, "denosumab", Kind.PREGNANCY, Level.CONTRAINDICATED),
+        ({"pregnant": True}, "leuprolide", Kind.PREGNANCY, Level.CONTRAINDICATED),
+        ({"pregnant": True}, "rivaroxaban", Kind.PREGNANCY, Level.NOT_RECOMMENDED),
+        ({"pregnant": True}, "edoxaban", Kind.PREGNANCY, Level.NOT_RECOMMENDED),
+        ({"pregnant": True}, "bicalutamide", Kind.PREGNANCY, Level.CONTRAINDICATED),
+        ({"pregnant": True}, "ivabradine", Kind.PREGNANCY, Level.NOT_RECOMMENDED),
+        ({"creatinine_clearance_ml_min": 49}, "desmopressin", Kind.RENAL, Level.CONTRAINDICATED),
+        ({"creatinine_clearance_ml_min": 45}, "cisplatin", Kind.RENAL, Level.NOT_RECOMMENDED),
+        ({"creatinine_clearance_ml_min": 14}, "acetazolamide", Kind.RENAL, Level.CONTRAINDICATED),
+        ({"creatinine_clearance_ml_min": 14}, "amantadine", Kind.RENAL, Level.CONTRAINDICATED),
+        ({"creatinine_clearance_ml_min": 14}, "colistin", Kind.RENAL, Level.PRECAUTION),
+        ({"creatinine_clearance_ml_min": 44}, "pemetrexed", Kind.RENAL, Level.NOT_RECOMMENDED),
         ({"breastfeeding": True}, "Tylenol-Codeine No.3", Kind.BREASTFEEDING, Level.NOT_RECOMMENDED),
         ({"creatinine_clearance_ml_min": 29.9}, "metformin", Kind.RENAL, Level.CONTRAINDICATED),
         ({"creatinine_clearance_ml_min": 30}, "metformin", Kind.RENAL, Level.PRECAUTION),
@@ -81,7 +94,31 @@ def test_a_limit_is_found_with_its_source(
 def test_outside_its_limits_a_drug_has_no_finding(facts: dict[str, object], drug: str) -> None:
     found = bundled().review(patient(**facts), [], [drug])
     assert found.removed + found.flagged == ()
-    assert found.unchecked == ()
+    assert {each.reason for each in found.unchecked} <= {Reason.NOT_READ}
+
+
+@pytest.mark.parametrize(
+    ("facts", "subjects"),
+    [
+        ({}, []),
+        ({"pregnant": True}, [Kind.PREGNANCY]),
+        ({"diagnoses": ("Z33.1",), "pregnant": None}, [Kind.PREGNANCY]),
+        ({"breastfeeding": True}, [Kind.BREASTFEEDING]),
+        ({"creatinine_clearance_ml_min": 89}, [Kind.RENAL]),
+        ({"creatinine_clearance_ml_min": 90}, []),
+        ({"pregnant": True, "creatinine_clearance_ml_min": 25}, [Kind.PREGNANCY, Kind.RENAL]),
+    ],
+)
+def test_that_a_table_which_counts_has_some_drugs_alone_is_told_once(
+    facts: dict[str, object], subjects: list[Kind]
+) -> None:
+    found = bundled().review(patient(**facts), ["docusate"], ["simethicone", "sucralfate"]).unchecked
+    told = [each for each in found if each.reason is Reason.NOT_READ and each.check]
+    assert sorted(each.check or "" for each in told) == sorted(subjects)
+    assert all(
+        re.fullmatch(r"the table knows \d+ drugs: no entry of a drug says nothing of it", each.detail)
+        for each in told
+    )
 
 
 @pytest.mark.parametrize(

@@ -176,12 +176,22 @@ def test_the_filtration_rate_counts_for_lack_of_a_clearance_where_the_manifest_h
     for fields, fault in (
         ({"egfr": 20.0, "creatinine_clearance_ml_min": 150.0}, ("/egfr", "invalid_value")),
         ({"egfr": 0.5}, ("/egfr", "out_of_range")),
+        ({"creatinine_clearance_ml_min": 1.2}, ("/creatinine_clearance_ml_min", "out_of_range")),
     ):
         with pytest.raises(InputRejected) as refused:
             made.encode({"history": ["insulin"], **fields})
         assert [(each.pointer, str(each.code)) for each in refused.value.faults] == [fault]
     with pytest.raises(InputRejected):
         recommender(rule=RULE).encode({"history": ["insulin"], "egfr": 20.0})
+
+
+@pytest.mark.parametrize("value", [0.25, 1.2])
+def test_a_creatinine_or_a_clearance_per_second_is_no_clearance(value: float) -> None:
+    with pytest.raises(InputRejected) as refused:
+        recommender(rule=RULE).encode({"history": ["insulin"], "creatinine_clearance_ml_min": value})
+    [fault] = refused.value.faults
+    assert (fault.pointer, str(fault.code)) == ("/creatinine_clearance_ml_min", "out_of_range")
+    assert "multiply mL/s by 60; a creatinine in mg/dL is no clearance" in fault.detail
 
 
 def test_what_is_not_known_of_the_patient_is_told_of_present_drugs_too() -> None:

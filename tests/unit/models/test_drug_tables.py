@@ -27,7 +27,7 @@ TABLES = PACKAGE / "tables"
         ("ingredients.csv", "acide acetylsalicylique,yes", "acide acetylsalicylique,oui", "active must be yes or no"),
         ("ingredients.csv", "acide acetylsalicylique,yes", ",yes", "no ingredient names the substance"),
         ("products.csv", "albuterol; ipratropium", "albuterol; ipratropum", "no ingredient 'ipratropum'"),
-        ("allergy_classes.csv", "amoxicillin", "amoxycillin", "no ingredient 'amoxycillin'"),
+        ("allergy_classes.csv", "amoxicillin", "amoxicilin", "no ingredient 'amoxicilin'"),
         ("allergy_classes.csv", "contraindicated,contraindicated", "severe,contraindicated", "if_class must be one of"),
         ("allergy_classes.csv", "statins,statin;", "statins,pcn;", "a name means one class"),
         ("allergy_cross.csv", "cephalosporins,", "cephalosporin,", "has no class 'cephalosporin'"),
