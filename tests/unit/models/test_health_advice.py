@@ -355,3 +355,37 @@ def test_a_code_that_a_measured_value_contradicts_is_told(
     assert all(
         (each["reason"], bool(each["detail"])) == ("contradicted", True) for each in result["unchecked"]
     )
+
+
+LESS_SALT = {"hypertension-less-salt", "heart-failure-salt", "stroke-diet", "kidney-salt", "salt-for-adults"}
+
+
+@pytest.mark.parametrize("code", ["E27.1", "E27.2", "E84.0", "E26.81", "E22.2", "I95.1"])
+@pytest.mark.parametrize("beside", ["M17.9", "I10", "I50.9", "I69.3", "N18.3"])
+def test_less_salt_is_not_advised_to_who_loses_it(pipeline: Pipeline, code: str, beside: str) -> None:
+    without, result = answers(
+        pipeline,
+        *(
+            {"age": 50.0, "sex": "male", "conditions": codes, "sodium": 140.0}
+            for codes in ([beside], [beside, code])
+        ),
+    )
+    assert shown(without) & LESS_SALT
+    assert not shown(result) & LESS_SALT
+    assert {each["id"] for each in result["withheld"]} & LESS_SALT
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "E10.10", "E11.10", "E13.10", "O14.10", "O15.0", "I63.9", "I60.9", "I61.9", "G41", "G40.901", "J46", "J45.902",
+        "F10.231", "R45.851", "K92.2", "O00.1", "I49.01", "I16.1",
+    ],
+)  # fmt: skip
+def test_a_code_of_an_emergency_is_one_and_withholds_activity(pipeline: Pipeline, code: str) -> None:
+    [result] = answers(
+        pipeline, {"age": 40.0, "sex": "female", "conditions": [code, "I10"], "systolic": 130.0}
+    )
+    assert "emergency" in {each["urgency"] for each in result["seek_care"]}
+    if code != "R45.851":
+        assert "activity" not in {each["category"] for each in result["items"]}
