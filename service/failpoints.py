@@ -7,6 +7,7 @@ comparison.
 
 import os
 import signal
+import threading
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -82,4 +83,5 @@ def _obey(folder: Path, point: Point, job_ids: Iterable[UUID]) -> None:
     if effect == Effect.EXIT:
         os._exit(EXIT_STATUS)
     if effect == Effect.STOP:
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # To this thread: to the process, another thread may have to notice first, and this one goes on in the meantime.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)

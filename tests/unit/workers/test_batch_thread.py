@@ -10,6 +10,7 @@ from workers.arbiter import GraphArbiter
 from workers.batches import thread
 from workers.batches.services import BatchServices
 from workers.batches.thread import THREAD_LOST_EXIT_STATUS, BatchThread
+from workers.runtime import CPU
 
 WAIT_S = 10.0
 
@@ -20,7 +21,8 @@ class Scripted(BatchThread):
     def __init__(self, faults: list[BaseException]) -> None:
         self.statuses: list[int] = []
         self._faults = faults
-        services = cast(BatchServices, SimpleNamespace(database=None, lease_s=30.0))
+        pool = SimpleNamespace(provider=CPU)
+        services = cast(BatchServices, SimpleNamespace(database=None, lease_s=30.0, pool=pool))
         super().__init__(services, GraphArbiter(), end_process=self.statuses.append)
 
     def work(self) -> bool:
