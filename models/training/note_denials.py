@@ -12,8 +12,8 @@ A wrong statement is worse than a missing one, so what is not clearly one or the
   the answer (`No.` `Wait, yes.`), or where the doctor doubts it (`Really?`).
 - Of a **statement** of the doctor that the patient contradicts nothing is kept, nor of the last of a turn that the next one
   begins to deny.
-- Of an **answer** to a question about a relative only sentences that name one are kept; and of sentences of the patient about
-  `he` or `she`, likewise.
+- Of a question about `he` or `she`, unless a guest is asked and no relative was named before, of an **answer** to one or to a
+  question about a relative, and of sentences of the patient about `he` or `she`, only sentences that name a relative are kept.
 - Of a sentence that has a particle behind other words (`Sulfa yes, penicillin no.`), or a number that is not plain, nothing.
 - A sentence with a negation, or a word that reverses it such as `stop`, `if` or `less`, is kept whole or not at all; so are
   those of `note_fragments`, which also names more of which nothing is kept.
@@ -26,13 +26,14 @@ from typing import Final, NamedTuple
 from torch import Tensor
 
 from models.training.note_fragments import AS_ASKED, DEGREES, Dialogue, fragments
-from models.training.note_tensors import ahead, any_of_group, behind, count, numbered, rank
+from models.training.note_tensors import ahead, any_of_group, behind, count, latest, numbered, rank
 from models.training.note_texts import ODD
 from models.training.note_words import (
     AUXILIARIES,
     CLAUSE_ENDS,
     FILLERS,
     NEGATIONS,
+    OTHERS,
     PRONOUNS,
     RELATIVES,
     REVERSING,
@@ -42,7 +43,7 @@ from models.training.note_words import (
     Words,
 )
 
-DENSITY: Final = 0.25  # least share of a denied sentence that the network would keep
+DENSITY: Final = 0.1  # least share of a sentence that is kept whole that the network would keep
 DENYING: Final = ("no", "nope", "nah", "never", "none", "negative", "not", "neither")
 AGREEING: Final = ("yes", "yeah", "yep", "yup", "yea", "correct")
 PLAIN: Final = (
@@ -56,7 +57,6 @@ CONTRARY: Final = (
     "chart", "refuse", "stopped", "quit", "untrue",
 )  # fmt: skip
 """Words by which a patient contradicts what a doctor said."""
-OTHERS: Final = ("he", "she", "they", "him", "his", "her", "their")
 ASKING: Final = ("what", "which", "when", "where", "who", "whom", "whose", "why", "how")
 ASIDE: Final = (
     "question", "questions", "concern", "concerns", "worry", "okay", "ok", "alright", "sense", "understand", "else", "other",
@@ -91,12 +91,14 @@ class Sentences(NamedTuple):
 
 class Answered(NamedTuple):
     """Of each token [N,L]: whether it is of what is asked and answered, and of that which is denied; whether nothing may be
-    kept of its sentence; and whether that is kept whole or not at all, by `note_fragments`."""
+    kept of its sentence; whether that is kept whole or not at all, and whether the word may be left out even so, by
+    `note_fragments`."""
 
     asked: Tensor
     denied: Tensor
     dropped: Tensor
     whole: Tensor
+    spare: Tensor
 
 
 def sentences(words: Words, ids: Tensor, inside: Tensor, turns: Turns) -> Sentences:
@@ -148,13 +150,20 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
         | (of.asks & ~asked & ~open_question)
         | _of_others(words, ids, inside, turns, of)
     )
-    return Answered(asked & ~dropped, denied & asked & ~dropped, dropped, part.whole & ~of.asks)
+    spare = part.spare & ~negative & ~of.asks
+    return Answered(asked & ~dropped, denied & asked & ~dropped, dropped, part.whole & ~of.asks, spare)
 
 
 def _followed(which: Tensor, turns: Turns, turn: int = 1) -> Tensor:
     """Whether there is one of `which` [N,L] so many turns behind that of each token."""
     following = turns.number[:, :, None] + turn == turns.number[:, None, :]
     return (following & which[:, None, :]).any(2)
+
+
+def _preceded(which: Tensor, turns: Turns, turn: int = 1) -> Tensor:
+    """Whether there is one of `which` [N,L] so many turns in front of that of each token."""
+    preceding = turns.number[:, :, None] - turn == turns.number[:, None, :]
+    return (preceding & which[:, None, :]).any(2)
 
 
 def _unsettled(words: Words, ids: Tensor, inside: Tensor, turns: Turns) -> Tensor:
@@ -182,10 +191,13 @@ def _contradicted(words: Words, ids: Tensor, inside: Tensor, turns: Turns, of: S
 def _of_others(words: Words, ids: Tensor, inside: Tensor, turns: Turns, of: Sentences) -> Tensor:
     """Which tokens [N,L] are of sentences about somebody whom they do not name."""
     relative = words.any_of(ids, RELATIVES) & inside
-    preceding = turns.number[:, :, None] - 1 == turns.number[:, None, :]
-    asked = (preceding & (relative & of.asks)[:, None, :]).any(2)
-    others = any_of_group(words.any_of(ids, OTHERS) & inside, of.number) & (turns.speaker == 2)
-    return (asked | others) & ~any_of_group(relative, of.number)
+    by_guest, named = _followed(inside & (turns.speaker == 3), turns), latest(relative) > 0
+    he, they = (words.any_of(ids, each) & inside for each in (OTHERS, ("they", "their")))
+    theirs = named | (he & ~they & ~by_guest)  # a guest is asked about the patient
+    of_doctor = (turns.speaker == 1) & of.asks & theirs
+    other = he & (of_doctor | (turns.speaker == 2))
+    asked = _preceded((relative | (he & of_doctor)) & of.asks, turns)
+    return (asked | any_of_group(other, of.number)) & ~any_of_group(relative, of.number)
 
 
 def _how_about(words: Words, ids: Tensor) -> Tensor:

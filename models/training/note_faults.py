@@ -1,4 +1,4 @@
-"""Statements of a note that its dialogue does not make: denials that were lost, and denials that were added.
+"""Statements of a note that its dialogue does not make: denials that were lost or added, cut sentences, those of others.
 
 A check of texts alone, by patterns, which shares nothing with the rules that make the notes. A note is read as sentences, and
 these as parts at a `but`; a part denies if it has a word of denial or reversal (`no`, `didn't`, `stopped`, `if`). The words of
@@ -8,7 +8,12 @@ a part that say something must stand together in one statement of the dialogue t
 - the last question of a turn, which is denied if the next turn begins with a plain `no`, and affirmed if it begins with `yes`;
 - a question of `what`, `when` and the like, whose words are taken for said.
 
-Numbers are not compared, nor words that say little. Who is meant, and what follows from several sentences, is not checked.
+A list of such words sees those that it has alone (`skip`, `off the table`). So of a part that names a drug, or one of some
+diseases, all words of its statement are asked for that say something: without one of them it is **cut**, whatever that word
+is. A part is **of others** if all statements that have its words are about `he` or `she`, or answer a question about them or a
+relative, and it names nobody itself.
+
+Numbers are not compared, nor words that say little. What follows from several sentences is not checked.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from models.training.made_up import VALUES
+from models.training.made_up import VALUES, drug_names
 from models.training.note_texts import COMMON
 
 _FIRST = r"^(?:(?:oh|well|um+|uh|okay|ok|so|and|or|also|ah|now|then)\b[, ]*)*"
@@ -25,7 +30,19 @@ _NO = "(?:no|nope|nah)"
 _WHO = "(?:i|you|he|she|it|we|they|there)"
 DENIAL = re.compile(
     r"\b(?:no|not|never|none|nothing|nobody|neither|nor|without|nope|nah|cannot|negative|unable|den(?:y|ies|ied|ying)|lack\w*"
-    r"|absen\w+|\w+n't|stop\w*|quit(?:s|ting)?|avoid\w*|discontinu\w+|refus\w+|declin\w+|hardly|rarely|if|unless|except|until)\b"
+    r"|absen\w+|\w+n't|stop\w*|quit(?:s|ting)?|avoid\w*|discontinu\w+|refus\w+|declin\w+|hardly|rarely|if|unless|except|until"
+    r"|skip\w*|omit\w*|ceas(?:e|ed|ing)|forgo|forgot|forget|remov\w+|eliminat\w+|rid of|off the table|myth|clear of"
+    r"|done with|dangerous|tolerat\w+|(?:leave|left|throw|threw) (?:off|out)|(?:came|come|went|go|take|took) off|ran out)\b"
+)
+DISEASES = (
+    "stroke", "migraine", "epilepsy", "seizure", "seizures", "asthma", "cancer", "diabetes", "pneumonia", "depression",
+    "anemia", "allergy",
+)  # fmt: skip
+NAMED = drug_names() | set(DISEASES)
+"""Drugs and some diseases, whose sentences are looked at whole."""
+THIRD = re.compile(
+    r"\b(?:he|she|him|his|her|mother|mom|father|dad|parents?|brothers?|sisters?|siblings?|aunts?|uncles?|cousins?|sons?"
+    r"|daughters?|wife|husband|grand\w+|family|partner|friends?|nephew|niece|boyfriend|girlfriend)\b"
 )
 ANSWER = re.compile(rf"{_FIRST}{_NO}\b(?=[,.!]|$| (?:{_WHO}|sir|doctor|ma'am)\b)[,.! ]*")
 NO = re.compile(
@@ -39,54 +56,78 @@ YES = re.compile(
 UNCLEAR = re.compile(
     r"\b(?:but|just|only|except|mean|actually|sometimes|maybe|idea|clue|problem|know|remember|sure|really|used to)\b"
 )
+OPENING = re.compile(r"^.*?\b(?:any|ever)\b")
 ASKS = re.compile(rf"{_FIRST}(?:what|which|when|where|who|whose|why|how)\b(?! about)")
 NUMERIC = frozenset(VALUES) | {"hundred", "thousand", "million", "point"}
 
 
 class Faults(NamedTuple):
     """Parts of a note: those that deny, those that say what the dialogue denies or leaves open, and those that deny what it
-    does not deny. The texts are of the note."""
+    does not deny; those cut, and of others. The texts are of the note."""
 
     denials: list[str]
     lost: list[str]
     added: list[str]
+    cut: list[str]
+    of_others: list[str]
 
 
 class _Statement(NamedTuple):
     words: frozenset[str]
     denied: bool
+    third: bool  # about somebody else than the patient
+    needed: frozenset[str] = frozenset()  # words that a part with its drug or disease has
 
 
 def faults_of(dialogue: str, note: str) -> Faults:
     """What is wrong in a note."""
     said = list(_statements(dialogue))
-    found = Faults([], [], [])
+    found = Faults([], [], [], [], [])
     for sentence in re.split(r"(?<!\d)[.](?:\s|$)|[.](?=\s|$)", note.lower()):
         for part in _parts(sentence):
             denies, words = DENIAL.search(part) is not None, _content(part)
             if denies:
                 found.denials.append(part)
-            if words and not any(words <= each.words and each.denied is denies for each in said):
+            having = [each for each in said if words <= each.words and each.denied is denies]
+            if words and not having:
                 (found.added if denies else found.lost).append(part)
+            elif words & NAMED and not any(each.needed <= words for each in having):
+                found.cut.append(part)
+            if words and having and all(each.third for each in having) and not THIRD.search(part):
+                found.of_others.append(part)
     return found
 
 
 def _statements(dialogue: str) -> Iterator[_Statement]:
-    turns = [each for each in map(_spoken, dialogue.lower().replace("\u2019", "'").splitlines()) if each]
-    for turn, answer in zip(turns, [*turns[1:], ""], strict=True):
-        sentences = [each for each in re.split(r"(?<=[.?!])\s+", turn) if each.strip(" .?!")]
+    lines = [each for each in dialogue.lower().replace("\u2019", "'").splitlines() if _spoken(each)]
+    asked_of_others = False
+    for before, line, answer in zip(["", *lines[:-1]], lines, [*lines[1:], ""], strict=True):
+        by_guest = any(each.strip().startswith("guest_") for each in (before, line, answer))
+        sentences = [each for each in re.split(r"(?<=[.?!])\s+", _spoken(line)) if each.strip(" .?!")]
+        of_others, asked_of_others = asked_of_others, False
         for at, sentence in enumerate(sentences):
-            if not sentence.endswith("?"):
+            third = of_others or (not by_guest and THIRD.search(sentence) is not None)
+            if sentence.endswith("?"):
+                asked_of_others = third
+                if at == len(sentences) - 1:
+                    yield from _asked(sentence, _spoken(answer), third)
+            else:
                 for part in _parts(ANSWER.sub("", sentence)):
-                    yield _Statement(_content(part), DENIAL.search(part) is not None)
-            elif at == len(sentences) - 1 and not DENIAL.search(sentence):
-                plain = not UNCLEAR.search(re.sub(r"\bthat i know\b", "", answer))
-                if ASKS.match(sentence):
-                    yield _Statement(_content(sentence), denied=False)
-                elif NO.match(answer) and plain:
-                    yield _Statement(_content(sentence), denied=True)
-                elif YES.match(answer):
-                    yield _Statement(_content(sentence), denied=False)
+                    words = _content(part)
+                    yield _Statement(words, DENIAL.search(part) is not None, third, words)
+
+
+def _asked(sentence: str, answer: str, third: bool) -> Iterator[_Statement]:
+    """What a question says that is the last one of its turn."""
+    if DENIAL.search(sentence):
+        return
+    words, needed = _content(sentence), _content(OPENING.sub("", sentence))
+    if ASKS.match(sentence):
+        yield _Statement(words, denied=False, third=third)
+    elif NO.match(answer) and not UNCLEAR.search(re.sub(r"\bthat i know\b", "", answer)):
+        yield _Statement(words, denied=True, third=third, needed=needed)
+    elif YES.match(answer):
+        yield _Statement(words, denied=False, third=third, needed=needed)
 
 
 def _spoken(line: str) -> str:

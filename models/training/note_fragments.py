@@ -5,6 +5,8 @@ question named, of `My wife is` the illness. So:
 
 - A sentence with a number, a relative, a word of a change (`stopped`, `increased`), or one that limits (`every`, `before`,
   `up to`) is kept whole or not at all, and nothing of an open question with one.
+- So is a sentence that names a drug, a disease or an allergy, but that words may be left out which say nothing wherever they
+  stand (`HARMLESS`): whatever else is in it may deny, stop or tolerate what it names (`Skip the metformin`).
 - Nothing is kept of a sentence that has no word of its own but numbers, units, times, relatives and words that say little; of
   a dose without the name of a drug; and of a change without one whose object is in another sentence.
 - Nor of a sentence that names a drug, if one follows that may take it back: such a dose or change in the same turn or the two
@@ -25,9 +27,11 @@ from torch import Tensor
 from models.training.note_tensors import ahead, any_of_group, behind, numbered, rank
 from models.training.note_texts import COMMON
 from models.training.note_words import (
+    ALLERGIES,
     AUXILIARIES,
     CLAUSE_ENDS,
     FILLERS,
+    HARMLESS,
     NEGATIONS,
     PRONOUNS,
     RELATIVES,
@@ -91,10 +95,12 @@ AS_ASKED: Final = frozenset(word for word in (*ASKED_EMPTY, *NO_OBJECT, *SECOND,
 
 
 class Fragments(NamedTuple):
-    """Of each token [N,L]: whether nothing may be kept of its sentence, and whether that is kept whole or not at all."""
+    """Of each token [N,L]: whether nothing may be kept of its sentence, whether that is kept whole or not at all, and whether
+    the word may be left out even so."""
 
     dropped: Tensor
     whole: Tensor
+    spare: Tensor
 
 
 class Dialogue(NamedTuple):
@@ -144,7 +150,18 @@ def fragments(of: Dialogue) -> Fragments:
     kin = relative & (empty | of.sentences(of.has(REFERRING))) & states
     unclear = ~of.sentences(content & ~of.has(ASKED_EMPTY)) | _of_whom(of)
     dropped = lone | taken_back | _withdrawn(of, content, kin) | (empty & states) | kin | (of.asks & unclear)
-    return Fragments(dropped & of.inside, (counted | limits | relative | of.sentences(changes)) & of.inside)
+    fixed = counted | limits | relative | of.sentences(changes)
+    named = of.sentences(drug | of.words.conditions(of.ids) | of.has(ALLERGIES))
+    return Fragments(dropped & of.inside, (fixed | named) & of.inside, _spare(of) & ~fixed)
+
+
+def _spare(of: Dialogue) -> Tensor:
+    """The words that say nothing wherever they stand: those of `HARMLESS`, and `I` of the patient and `you` of the doctor,
+    with `my` and `your`."""
+    patient, doctor = (of.turns.speaker == 2, of.turns.speaker == 1)
+    own = (of.has(["i", "my"]) & patient) | (of.has(["you", "your"]) & doctor)
+    joined = of.words.any_of(of.ids, ["'", "-", "/"])
+    return (of.has(HARMLESS) | own) & ~ahead(joined, 1) & ~behind(joined, 1)
 
 
 def _lone_doses(of: Dialogue, drug: Tensor) -> Tensor:

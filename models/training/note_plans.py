@@ -14,6 +14,7 @@ Of a text that does not look English nothing is kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -62,8 +63,9 @@ class Plan(NamedTuple):
 class Wording(Words):
     """Makes the plan of a note."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__(tokenizer, RULED, drug_names())
+    def __init__(self, tokenizer: Tokenizer, conditions: Iterable[str]) -> None:
+        """`conditions` are words by which diseases and what causes them are named."""
+        super().__init__(tokenizer, RULED, drug_names(), conditions)
 
     def forward(self, ids: Tensor, mask: Tensor, chance: Tensor, length: Tensor) -> Plan:
         """The note of the words that are worth it: `chance` [N,L] of each, by its first piece, and the words of a note [N]."""
@@ -95,6 +97,7 @@ class Wording(Words):
         kept = kept & ~answers.dropped & ~particles(self, ids, of)
         kept = kept | ((number > 0) & any_of_group(kept & (number > 0), number))
         denials, reversed_parts = whole_denials(self, ids, inside, of, kept, answers.whole)
+        denials = denials & (kept | ~answers.spare)
         addressed = of.asks & self.any_of(ids, SECOND)
         kept, denials = kept & ~addressed, denials & ~addressed
         spoken = inside & self.spoken[ids] & ~addressed
@@ -121,7 +124,9 @@ class Wording(Words):
             together = any_of_group(beside(kept & (spoken | (number > 0)), number), of.number)
             kept, asked = kept & ~together, asked & ~together
         several = rank(kept & (number > 0) & (number != behind(number, 1)), of.number) > 1
-        fixed = whole | glue | turning | but | (number > 0) | any_of_group(several, of.number)
+        fixed = (
+            (whole & ~answers.spare) | glue | turning | but | (number > 0) | any_of_group(several, of.number)
+        )
         return self.marked(ids, turns, kept, asked & answers.denied, (ends & ~kept, of.number), (fixed, sure))
 
     def marked(  # noqa: PLR0917 - the parts of one plan

@@ -41,22 +41,13 @@ RELATIVES: Final = (
 ALLERGIES: Final = ("allergic", "allergy", "allergies")
 TURNING: Final = (*RELATIVES, *ALLERGIES)
 FILLERS: Final = (
-    "oh",
-    "um",
-    "uh",
-    "well",
-    "okay",
-    "ok",
-    "so",
-    "and",
-    "alright",
-    "hm",
-    "ah",
-    "now",
-    "then",
-    "also",
-    "or",
-)
+    "oh", "um", "uh", "well", "okay", "ok", "so", "and", "alright", "hm", "ah", "now", "then", "also", "or",
+)  # fmt: skip
+HARMLESS: Final = (
+    "a", "an", "the", "am", "is", "are", "have", "has", "been", "some", "very", "oh", "um", "uh", "hm", "ah",
+)  # fmt: skip
+"""Words without which a sentence says the same, whatever it is about."""
+OTHERS: Final = ("he", "she", "they", "him", "his", "her", "their")
 PRONOUNS: Final = ("i", "you", "he", "she", "it", "we", "they", "there")
 AUXILIARIES: Final = (
     "do", "does", "did", "are", "is", "was", "were", "am", "have", "has", "had", "can", "could", "will", "would", "should",
@@ -99,10 +90,15 @@ class Words(nn.Module):
     attached: Tensor
     drug_codes: Tensor
     longer_drug_codes: Tensor
+    condition_codes: Tensor
+    longer_condition_codes: Tensor
 
-    def __init__(self, tokenizer: Tokenizer, ruled: Iterable[str], drugs: Iterable[str]) -> None:
-        """`ruled` are the words that are asked for, `drugs` names of one word; of these, those are known that consist of
-        pieces in the vocabulary. Raises ValueError if the vocabulary lacks one of `ruled`."""
+    def __init__(
+        self, tokenizer: Tokenizer, ruled: Iterable[str], drugs: Iterable[str], conditions: Iterable[str]
+    ) -> None:
+        """`ruled` are the words that are asked for, `drugs` names of one word, `conditions` words by which diseases and what
+        causes them are named; of both, those are known that consist of pieces in the vocabulary. Raises ValueError if the
+        vocabulary lacks one of `ruled`."""
         super().__init__()
         self._tokenizer = tokenizer
         names = [tokenizer.id_to_token(token) or "" for token in range(tokenizer.get_vocab_size())]
@@ -128,12 +124,13 @@ class Words(nn.Module):
         self.register_buffer("first", torch.tensor(first))
         self.register_buffer("ruled", torch.tensor(ruled_by, dtype=torch.int32))
         self.register_buffer("codes", torch.tensor([self._code(each) for each in longer.values()]))
-        known = [self._known_pieces(name) for name in sorted(drugs)]
-        for name, codes in {
-            "drug_codes": {self._code(each) for each in known if 0 < len(each) <= PIECES},
-            "longer_drug_codes": {self._code(each[:PIECES]) for each in known if len(each) > PIECES},
-        }.items():
-            self.register_buffer(name, torch.tensor(sorted(codes), dtype=torch.int64))
+        for kind, of_kind in (("drug", drugs), ("condition", conditions)):
+            known = [self._known_pieces(name) for name in sorted(of_kind)]
+            for name, codes in {
+                f"{kind}_codes": {self._code(each) for each in known if 0 < len(each) <= PIECES},
+                f"longer_{kind}_codes": {self._code(each[:PIECES]) for each in known if len(each) > PIECES},
+            }.items():
+                self.register_buffer(name, torch.tensor(sorted(codes), dtype=torch.int64))
         self.end, self.pad = (tokenizer.token_to_id(name) for name in ("[SEP]", "[PAD]"))
 
     def id_of(self, name: str) -> int:
@@ -183,9 +180,16 @@ class Words(nn.Module):
 
     def drugs(self, ids: Tensor) -> Tensor:
         """Whether the name of a drug begins at each token [N,L], of which the `forms` are given."""
+        return self._begins(ids, self.drug_codes, self.longer_drug_codes)
+
+    def conditions(self, ids: Tensor) -> Tensor:
+        """The same of words by which diseases and what causes them are named."""
+        return self._begins(ids, self.condition_codes, self.longer_condition_codes)
+
+    def _begins(self, ids: Tensor, codes: Tensor, longer_codes: Tensor) -> Tensor:
         code, cut = self.codes_of(ids)
-        short = (code[:, :, None] == self.drug_codes).any(2) & ~cut
-        longer = (code[:, :, None] == self.longer_drug_codes).any(2) & cut
+        short = (code[:, :, None] == codes).any(2) & ~cut
+        longer = (code[:, :, None] == longer_codes).any(2) & cut
         return (short | longer) & ~self.continues[ids]
 
     def any_of(self, ids: Tensor, names: Sequence[str]) -> Tensor:

@@ -2,7 +2,8 @@
 
 Source: MTS-Dialog (Ben Abacha et al., EACL 2023), CC BY 4.0: dialogues of doctors and patients, each with the section of a
 note that was written from it. `--data` names a folder with `mts_dialog/MTS-Dialog-TrainingSet.csv`, `-ValidationSet.csv` and
-`medquad/pairs.jsonl.gz`, answers of NIH sites: their words are known, too, and they are texts of another kind.
+`medquad/pairs.jsonl.gz`, answers of NIH sites: their words are known, too, and they are texts of another kind; and
+`bc5cdr/train.tsv` and `devel.tsv` (Li et al., Database 2016, CC BY 4.0), whose diseases and chemicals are known by name.
 
     pip install --no-deps -r models/training/packages.txt
     python -m models.training note-writer --data DIR
@@ -16,8 +17,10 @@ minutes of CPU time.
 import csv
 import gzip
 import json
+import re
 import string
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnxruntime
 import torch
+from note_cases import DIALOGUES
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tokenizers import Tokenizer
 
@@ -41,6 +45,7 @@ from models.training.encoders import (
     with_four_bits,
     write_tokenizer,
 )
+from models.training.entities import read_tagged
 from models.training.foreign_dialogues import dialogues as foreign_dialogues
 from models.training.linear_heads import states_of
 from models.training.made_up import drugs_of, numbers_of
@@ -84,7 +89,7 @@ def train(data: Path) -> None:
     order = np.random.default_rng(SEED).permutation(len(rows)).tolist()
     count = round(KEPT_APART * len(rows))
     apart, known = ([rows[at] for at in part] for part in (order[:count], order[count:]))
-    planner, tokenizer = trained(known, answers(data, 3, None))
+    planner, tokenizer = trained(known, answers(data, 3, None), conditions(data))
     examples = sorted((tokenizer.encode(row.dialogue).ids for row in apart), key=len)[::40]
     planner.longer = max(LONGER, key=lambda each: planned(planner, tokenizer, apart, each))
     report: dict[str, object] = {
@@ -128,8 +133,23 @@ def planned(planner: Planner, tokenizer: Tokenizer, rows: Sequence[Row], longer:
     return score
 
 
-def trained(rows: Sequence[Row], others: Sequence[str]) -> tuple[Planner, Tokenizer]:
-    """The model, fitted to `rows`, and its tokenizer, which knows the frequent words of `others`, too."""
+def conditions(data: Path) -> list[str]:
+    """Words of four letters or more that end the name of a disease or chemical at half of their places in BC5CDR, or more."""
+    ending, every = Counter[str](), Counter[str]()
+    for part in ("train", "devel"):
+        for text in read_tagged(
+            data / "bc5cdr" / f"{part}.tsv", ("Disease", "Chemical"), parted="\t", joined=" "
+        ):
+            every.update(text.text.lower().split(" "))
+            ending.update(text.text[each.start : each.end].lower().split(" ")[-1] for each in text.spans)
+    return sorted(
+        word for word in ending if re.fullmatch("[a-z]{4,}", word) and 2 * ending[word] >= every[word]
+    )
+
+
+def trained(rows: Sequence[Row], others: Sequence[str], names: Sequence[str]) -> tuple[Planner, Tokenizer]:
+    """The model, fitted to `rows`, and its tokenizer, which knows the frequent words of `others`, too; `names` are words by
+    which diseases and what causes them are named."""
     plain = minilm()
     source = replace(plain, tokenizer=note_tokenizer(plain.tokenizer))
     letters = string.printable + POINT + ODD
@@ -146,7 +166,7 @@ def trained(rows: Sequence[Row], others: Sequence[str]) -> tuple[Planner, Tokeni
     states = states_of(with_four_bits(encoder), tokens)
     every = np.concatenate([each.float().numpy() for each in states])
     some = np.random.default_rng(SEED).choice(len(every), AXES_OF, replace=False)
-    planner = Planner(encoder, Wording(tokenizer), Surroundings(every[some]))
+    planner = Planner(encoder, Wording(tokenizer, names), Surroundings(every[some]))
     kept = [kept_by_people(tokenizer, row.dialogue, row.note, MAX_TOKENS) for row in rows]
     lengths = [len(words_of(row.note)) for row in rows]
     fit(planner, Examples(tokens, states, kept, lengths), SEED)
@@ -200,7 +220,7 @@ def measured(
 
 
 def denials(found: Sequence[dict[str, Any]], rows: Sequence[Row]) -> dict[str, object]:
-    """Denials in the notes, and those that were lost or added; and the same of the notes that people wrote."""
+    """Denials in the notes, those lost or added, parts cut or of others; and the same of the notes that people wrote."""
     report: dict[str, object] = {}
     for name, notes in (
         ("", [each["text"] or "" for each in found]),
@@ -210,6 +230,8 @@ def denials(found: Sequence[dict[str, Any]], rows: Sequence[Row]) -> dict[str, o
         report[f"denials{name}"] = sum(len(each.denials) for each in faults)
         report[f"denials_lost{name}"] = sum(len(each.lost) for each in faults)
         report[f"denials_added{name}"] = sum(len(each.added) for each in faults)
+        report[f"parts_cut{name}"] = sum(len(each.cut) for each in faults)
+        report[f"parts_of_others{name}"] = sum(len(each.of_others) for each in faults)
     return report
 
 
@@ -308,88 +330,3 @@ def answers(data: Path, each: int, most: int | None) -> list[str]:
     with gzip.open(data / "medquad" / "pairs.jsonl.gz", "rt", encoding="utf-8") as file:
         texts = [json.loads(line)["answer"] for line in file]
     return [text for text in texts[::each] if text.strip()][:most]
-
-
-# Made up: what it is of, then the dialogue.
-DIALOGUES = """
-# allergies
-Doctor: Are you allergic to any medicines?
-Patient: Yes, penicillin gives me a rash.
-Doctor: Any others?
-Patient: No, only that one.
-
-# no allergies
-Doctor: Do you have any drug allergies that I should know of?
-Patient: No.
-
-# medications
-Doctor: Which medicines do you take at home?
-Patient: Metformin twice a day, and lisinopril in the morning.
-Doctor: What dose is the lisinopril?
-Patient: Ten milligrams.
-
-# surgery
-Doctor: Have you had any operations?
-Patient: My appendix was taken out when I was twelve, and a knee replacement two years ago.
-Doctor: Any problems after the surgery?
-Patient: No.
-
-# family and habits
-Doctor: Do you smoke or drink?
-Patient: I stopped smoking ten years ago, and I have a glass of wine on Sundays.
-Doctor: Are you married?
-Patient: Yes, with three children.
-Doctor: Does anyone in the family have diabetes?
-Patient: My mother does.
-
-# present illness
-Doctor: What brings you in today?
-Patient: I fell on the ice on Tuesday and my wrist has hurt since.
-Doctor: Is it swollen?
-Patient: It was, it is better now, but I cannot lift anything.
-
-# review of systems
-Doctor: Any fever or chills?
-Patient: No.
-Doctor: Chest pain or shortness of breath?
-Patient: No.
-Doctor: Nausea, vomiting or diarrhea?
-Patient: No.
-
-# a denial after statements
-Doctor: You have a fracture of the left wrist. We will put it in a cast. Does that worry you?
-Patient: No.
-
-# an instruction
-Doctor: You need to take your insulin every day and stop smoking. Any questions?
-Patient: No.
-
-# numbers in words
-Doctor: How high was it?
-Patient: My blood pressure was one forty five over ninety, and my sugar was two hundred fifty.
-
-# doses and changes without their drug
-Doctor: What brings you in today?
-Patient: I fell on the ice, and my left knee hurts and is swollen.
-Doctor: Do you take metoprolol 25 or 50 mg?
-Patient: 50 mg twice daily.
-Doctor: And the warfarin?
-Patient: Stopped by my cardiologist in March.
-Doctor: For the pain, take acetaminophen 650 mg every six hours.
-Patient: I will do that.
-
-# relatives in answers
-Doctor: Are you diabetic?
-Patient: No.
-Doctor: And the family?
-Patient: My wife is. My sister had breast cancer at age 40.
-Doctor: Did your mother have colon cancer?
-Patient: No.
-
-# another language
-Doctor: Seit wann haben Sie Fieber?
-Patient: Seit gestern.
-
-# no dialogue
-Anaemia is a condition in which the blood does not carry enough oxygen to the rest of the body.
-"""

@@ -57,3 +57,36 @@ def test_denials_are_counted() -> None:
 )
 def test_an_answer_that_is_not_plain_denies_nothing(answer: str) -> None:
     assert faults_of(f"Doctor: Do you have a fever?\nPatient: {answer}", "No fever.").added
+
+
+@pytest.mark.parametrize(
+    "said", ["Skip the metformin.", "I came off metformin.", "Metformin is off the table."]
+)
+def test_a_stop_in_other_words_is_a_denial(said: str) -> None:
+    assert faults_of(f"Patient: {said}", "Metformin.").lost
+    assert not any(faults_of(f"Patient: {said}", said)[1:])
+
+
+@pytest.mark.parametrize(
+    "said", ["Metformin is fine.", "Put metformin in the bin.", "I took metformin years back."]
+)
+def test_a_part_with_a_drug_that_lacks_a_word_of_its_statement_is_cut(said: str) -> None:
+    assert faults_of(f"Patient: {said}", "Metformin.").cut
+    assert not any(faults_of(f"Patient: {said}", said)[1:])
+
+
+@pytest.mark.parametrize(
+    "dialogue",
+    [
+        "Doctor: Does he take warfarin?\nPatient: Yes.",
+        "Doctor: What does your sister take?\nPatient: Warfarin.",
+        "Doctor: Any epilepsy?\nPatient: In my sister, who has warfarin.",
+    ],
+)
+def test_a_part_that_names_nobody_is_of_others_where_they_alone_are_meant(dialogue: str) -> None:
+    assert faults_of(dialogue, "Warfarin.").of_others
+
+
+def test_what_the_patient_says_of_himself_elsewhere_is_not_of_others() -> None:
+    dialogue = "Patient: I take warfarin.\nDoctor: Does he take warfarin?\nPatient: Yes."
+    assert not faults_of(dialogue, "Take warfarin.").of_others

@@ -70,13 +70,19 @@ OPTIONS: Sequence[dict[str, object]] = (
 def test_no_word_number_or_drug_is_made_up_however_a_note_is_written(options: dict[str, object]) -> None:
     dialogues = writer().dialogues
     written = [
-        (each["text"], dialogue)
+        (each, dialogue)
         for each, dialogue in zip(writer().results(*dialogues, **options), dialogues, strict=True)
         if each["text"]
     ]
     assert len(written) >= 4  # a sample is answered if it is likely enough
-    for text, dialogue in written:
-        assert set(words_of(text)) <= spoken(dialogue) | ADDED
+    for result, dialogue in written:
+        text = str(result["text"])
+        *whole, last = words_of(text)
+        assert set(whole) <= spoken(dialogue) | ADDED
+        is_cut = result["finish"] == "length"  # within a word, it may be
+        assert last in spoken(dialogue) | ADDED or (
+            is_cut and any(word.startswith(last) for word in spoken(dialogue))
+        )
         assert numbers_of(text) <= numbers_of(dialogue)
         assert drugs_of(text) <= drugs_of(dialogue)
 
@@ -307,7 +313,13 @@ def test_no_denial_is_lost_or_added_in_generated_dialogues(exchanges: list[str])
 def test_no_denial_is_lost_or_added_in_the_validation_part() -> None:
     [folder] = [each for each in bundled() if each.name == "note-writer"]
     figures = json.loads((folder / "metrics.json").read_text())
-    assert figures["denials_lost"] == figures["denials_added"] == 0
+    assert (
+        figures["denials_lost"]
+        == figures["denials_added"]
+        == figures["parts_cut"]
+        == figures["parts_of_others"]
+        == 0
+    )
     assert figures["denials"] > 20
 
 
@@ -381,14 +393,3 @@ def test_nothing_is_kept_of_what_is_contradicted_or_of_somebody_else(
 ) -> None:
     [result] = writer().results(dialogue, **options)
     assert "cancer" not in (result["text"] or "").lower(), result["text"]
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["If I had a stroke I would know.", "I take less than two pills of it.", "I had half a bottle of wine."],
-)
-def test_a_sentence_that_a_word_reverses_is_kept_whole_or_not_at_all(said: str) -> None:
-    [result] = writer().results(f"Doctor: How are you doing today?\nPatient: I have back pain. {said}")
-    note = (result["text"] or "").lower()
-    whole = said.lower().replace(" two ", " 2 ")
-    assert not re.search("stroke|pills|wine", note) or whole in note, note
