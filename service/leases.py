@@ -20,10 +20,10 @@ class Lease(NamedTuple):
     fence: int
 
 
-# A claim that was held up may find what was committed after its now(): clock_timestamp() lets no job start before one that it
-# had to wait for has ended.
+# A claim that was held up may find what was committed after its now(): by the clock, read once for the statement, no job starts
+# before one that it had to wait for has ended.
 CLAIM = """state = 'running', fence = {t}.fence + 1, attempt = {t}.attempt + 1,
-    started_at = coalesce({t}.started_at, clock_timestamp()), lease_owner = %(owner)s,
+    started_at = coalesce({t}.started_at, (SELECT clock_timestamp())), lease_owner = %(owner)s,
     lease_expires_at = now() + make_interval(secs => %(lease_s)s)"""
 RELEASE = "lease_owner = NULL, lease_expires_at = NULL"
 # The rows are looked up by id before they are joined: a plan made while the table was small would walk all of it.

@@ -303,7 +303,7 @@ def test_children_are_limited_and_as_nice_as_who_waits_for_them(apart: ReadApart
     thread.start()
     thread.join()
     found = children(apart)
-    assert sorted(child.nice() for child in found) == [0, 7]
+    assert sorted(child.nice() for child in found) == sorted([psutil.Process().nice(), 7])
     for child in found:
         assert 0 < child.rlimit(psutil.RLIMIT_DATA)[0] < child.rlimit(psutil.RLIMIT_DATA)[1] < 2**31
         assert not any(name.startswith("MEDQUEUE") for name in child.environ())

@@ -105,7 +105,7 @@ def test_a_request_whose_items_cost_too_much_is_checked_in_part_and_ends_when_it
 ) -> None:
     """Each item costs a second by a clock that the test drives."""
     cpu_s = count()
-    monkeypatch.setattr("service.desk.desk.time.thread_time", lambda: float(next(cpu_s)))
+    monkeypatch.setattr("service.desk.desk.worked_s", lambda: float(next(cpu_s)))
     wanted, key = [case(bench, float(dose)) for dose in range(12)], IdempotencyKey("night", b"digest")
     first = desk.submit_many(bench.caller, wanted, idempotency=key)
     assert [isinstance(each, Accepted) for each in first] == [True] * 5 + [False] * 7

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from models.pipelines import Array, Case, InputRejected, Pipeline, load_pipeline
 from service.batches.files.formats import reader_of
 from service.batches.files.layouts import BatchFormat
-from service.batches.files.numbers import DECLARE_COMMA
+from service.batches.files.numbers import DECLARE_COMMA, DECLARE_MARKER
 from service.batches.files.outputs import OutputFormat
 from service.batches.files.plans import Limits
 from tests.unit.models.example_bundles import flat, manifest
@@ -165,8 +166,9 @@ def test_texts_of_csv_are_judged_cell_by_cell(cells: list[str], size: int) -> No
     content = file_of(BatchFormat.CSV, [{"dose": cell, "age": 3} for cell in cells])
     run = scored(content, BatchFormat.CSV, Limits(rows=size))
     results, wrong = expected([{"dose": number(cell), "age": 3} for cell in cells])
-    hint = f" {DECLARE_COMMA}."  # of a file alone: a job's number has no mark to declare
-    assert [(*fault[:-1], fault[-1].removesuffix(hint)) for fault in told(run)] == wrong
+    # Of a file alone: a job's number has no mark and no marker to declare.
+    hints = [f" {hint}." for hint in (DECLARE_COMMA, DECLARE_MARKER)]
+    assert [(*fault[:-1], reduce(str.removesuffix, hints, fault[-1])) for fault in told(run)] == wrong
     assert [line["row"] for line in run.lines()] == [line["row"] for line in results]
 
 

@@ -221,7 +221,7 @@ def test_feeds_in_float16_are_bound_to_a_device_and_outputs_come_back_in_float16
 def test_trimming_frees_what_a_large_run_left_allocated() -> None:
     graph = cpu().load(ZOO / "pneumonia-xray-28" / "model.onnx")
     (images,) = graph.signature.inputs
-    many = {images.name: np.zeros((256, 1, 28, 28), np.float32)}
+    many = {images.name: np.zeros((1024, 1, 28, 28), np.float32)}
     graph.run(many)
     before = own_mb()
     graph.trim()
