@@ -78,6 +78,11 @@ def check_columns(names: tuple[str, ...], wanted: Wanted) -> None:
         raise FileRefused(FileProblem.COLUMN_MISSING, f"There is no column {_listed(lacking)}.{more}")
     if near:
         raise FileRefused(FileProblem.COLUMN_UNKNOWN, meant)
+    if wanted.field_names and held.isdisjoint(
+        wanted.field_names
+    ):  # each may be left out, but not all: nothing is read
+        fields = _listed([*wanted.field_names])
+        raise FileRefused(FileProblem.COLUMN_MISSING, f"There is no column of the model, which has {fields}.")
 
 
 def _meant(near: dict[str, str], carried: set[str]) -> str:

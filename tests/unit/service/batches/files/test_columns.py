@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.batches.files.columns import Columns, read_columns
-from service.batches.files.layouts import BatchFormat, Layout
+from service.batches.files.columns import Columns, check_columns, read_columns
+from service.batches.files.layouts import BatchFormat, Layout, Wanted
 from service.batches.files.plans import head_of, read_head
-from service.batches.files.problems import FileProblem
+from service.batches.files.problems import FileProblem, FileRefused
 from tests.unit.service.batches.files.example_batches import (
     TABLES,
     errors,
@@ -173,3 +173,12 @@ def test_columns_are_kept_beside_what_the_previous_release_reads(form: BatchForm
 def test_a_layout_keeps_what_is_to_be_ignored() -> None:
     plan = plan_of(file_of(CSV, [{"dose": 1, "age": 2}]), CSV, ignore=("Marker",))
     assert Layout.from_json(json.loads(json.dumps(plan.layout.as_json()))) == plan.layout
+
+
+def test_a_file_without_any_column_of_the_model_is_refused_though_each_may_be_left_out() -> None:
+    """Every field was taken for missing, and every row was scored."""
+    wanted = Wanted((("marker", False), ("lab", False)))
+    with pytest.raises(FileRefused, match="no column of the model, which has marker, lab") as refused:
+        check_columns(("ward", "bed"), wanted)
+    assert refused.value.problem is FileProblem.COLUMN_MISSING
+    check_columns(("ward", "lab"), wanted)
