@@ -150,7 +150,7 @@ class UnitOfWork:
             raise DatabaseUnavailable(fault=fault) from error
 
     def _finish(self, *, failed: bool, refused: bool) -> None:
-        """Give the connection back; one whose server takes no writes is closed, so that the next finds one that does."""
+        """Give the connection back; if its server takes no writes, all are closed, so that the next finds one that does."""
         broken = self._driver.broken
         if self._single:
             if broken or refused:
@@ -167,7 +167,7 @@ class UnitOfWork:
                     self._session.commit()
             finally:
                 self._session.close()
-        if broken:
+        if broken or refused:
             self._engine.dispose()
 
     def _send(self, queue: TaskQueue) -> None:

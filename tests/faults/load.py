@@ -154,6 +154,15 @@ class Load:
         return True
 
 
+def read_until_answered(http: httpx.Client, job_id: str) -> dict[str, Any]:
+    """A job, asked for again while the API says that it cannot tell at the moment."""
+    while (answer := http.get(f"/v1/jobs/{job_id}")).status_code in AGAIN:
+        time.sleep(PAUSE_S)
+    assert answer.status_code == 200, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
 def together(calls: Sequence[Callable[[], None]]) -> None:
     """Run calls side by side, each in a thread; the first fault of one is raised."""
     faults: list[BaseException] = []

@@ -20,7 +20,7 @@ from tests.acceptance import cases
 from tests.acceptance.stack import eventually
 from tests.faults import drawing, trouble, writing
 from tests.faults.arena import BATCH_POINTS, LEASE_S, OPEN_JOBS, SETTLES_WITHIN_S, Arena, meanwhile
-from tests.faults.load import together
+from tests.faults.load import read_until_answered, together
 from tests.faults.report import Report
 from tests.forking.commands import Forked
 
@@ -291,7 +291,7 @@ def outcomes(arena: Arena, job_ids: Sequence[str]) -> list[str]:
         stored: dict[str, str] = dict(connection.execute(ends, [list(job_ids)]).fetchall())
     asked = job_ids[:: len(job_ids) // 10 + 1]
     with arena.stack.client() as http:
-        jobs = [http.get(f"/v1/jobs/{job_id}").json() for job_id in asked]
+        jobs = [read_until_answered(http, job_id) for job_id in asked]
     told = [job["problem"]["code"] if job.get("problem") else job["state"] for job in jobs]
     assert told == [stored[job_id] for job_id in asked]
     return [stored[job_id] for job_id in job_ids]

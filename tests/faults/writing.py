@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tests.acceptance import cases, slow_writer
 from tests.acceptance.stack import eventually
 from tests.faults.arena import OPEN_JOBS, Arena
-from tests.faults.load import Load
+from tests.faults.load import Load, read_until_answered
 from tests.faults.test_scenario_chains import OUT_OF_ORDER
 
 TOKENS = 40
@@ -54,7 +54,7 @@ def checked(arena: Arena, text_ids: Sequence[str]) -> str:
 
     eventually(ended, within_s=60, every_s=0.5)
     with arena.stack.client() as http:
-        jobs = [http.get(f"/v1/jobs/{text_id}").json() for text_id in text_ids]
+        jobs = [read_until_answered(http, text_id) for text_id in text_ids]
     texts = [job["result"]["text"] for job in jobs if job["state"] == "succeeded"]
     assert set(texts) == {slow_writer.text_of(TOKENS)}
     assert len(texts) + sum(job["state"] == "quarantined" for job in jobs) == len(text_ids)

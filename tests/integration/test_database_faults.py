@@ -123,25 +123,51 @@ def test_a_fault_of_the_statement_is_no_fault_of_the_database(database_url: str)
 def test_a_server_that_takes_writes_again_is_written_to_by_the_same_pool(
     database_url: str, single: bool
 ) -> None:
-    name = sa.make_url(database_url).database
     database = Database(database_url, pool_size=1)
-    read_only = f"ALTER DATABASE {name} SET default_transaction_read_only = {{}}"
 
     def write() -> None:
         with database.statement() if single else database.transaction() as work:
             work.execute("UPDATE tenant SET name = name")
 
     write()
-    with psycopg.connect(database_url, autocommit=True) as operator:
-        operator.execute(read_only.format("on").encode())
+    with read_only(database_url):
         database.close()  # what was connected before would go on writing
         with pytest.raises(DatabaseUnavailable) as raised:
             write()
         assert raised.value.fault == F.READ_ONLY
-        operator.execute("SET default_transaction_read_only = off")
-        operator.execute(read_only.format("off").encode())
     write()
     database.close()
+
+
+def test_one_refused_write_ends_every_connection_of_the_pool_that_would_refuse_more(
+    database_url: str,
+) -> None:
+    database = Database(database_url, pool_size=3)
+    with read_only(database_url), database.statement(), database.statement(), database.statement():
+        pass  # three connections wait in the pool, each of a session that takes no writes
+    refused = 0
+    for _ in range(3):
+        try:
+            with database.statement() as work:
+                work.execute("UPDATE tenant SET name = name")
+        except DatabaseUnavailable:
+            refused += 1
+    assert refused == 1
+    database.close()
+
+
+@contextmanager
+def read_only(database_url: str) -> Iterator[None]:
+    """Sessions that begin within this block take no writes."""
+    name = sa.make_url(database_url).database
+    setting = f"ALTER DATABASE {name} SET default_transaction_read_only = {{}}"
+    with psycopg.connect(database_url, autocommit=True) as operator:
+        operator.execute(setting.format("on").encode())
+        try:
+            yield
+        finally:
+            operator.execute("SET default_transaction_read_only = off")
+            operator.execute(setting.format("off").encode())
 
 
 @pytest.mark.parametrize(
