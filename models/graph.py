@@ -20,6 +20,7 @@ from models.feeding import Feeding
 from models.fitting import Fitting
 from models.manifest import Fault, GraphTable, ManifestInvalid
 from models.pipelines import GraphSpec
+from models.runtime_operators import describe_operators
 from models.signature import CLASS_MAPS, Signature, Tensor
 
 MODEL_NAME = "model.onnx"
@@ -60,7 +61,7 @@ def _faults_of(path: Path, table: GraphTable, spec: GraphSpec | None, files: Col
     lost = {file for file in external_locations(model) & {*files} if not _is_plain(path.parent, file)}
     reach = _check_reach(model, path.parent, {*files} - lost, lost)
     # The checker opens external data, so it sees only graphs whose weights are in the bundle.
-    validity = [] if reach or lost else _check_validity(path)
+    validity = [] if reach or lost else _check_validity(path, model)
     tensors = [] if validity or spec is None else _check_tensors(model.graph, table, spec)
     return reach + validity + tensors
 
@@ -146,12 +147,13 @@ def _check_reach(model: Any, folder: Path, files: Collection[str], lost: Collect
 
 
 def _foreign_domains(model: Any, nested: list[Any]) -> set[str]:
-    """Domains of operators that are neither built in nor defined as functions by the model."""
+    """Domains of operators that are neither built in nor defined as functions by the model.
+
+    A domain that is only imported is none of them: ONNX Runtime imports all that it knows into a graph that it optimized.
+    """
     own = {(function.domain, function.name) for function in model.functions}
     nodes = {(part.domain, part.op_type) for part in nested if isinstance(part, onnx.NodeProto)}
-    used = {domain for domain, name in nodes if (domain, name) not in own}
-    declared = {part.domain for part in nested if isinstance(part, onnx.OperatorSetIdProto)}
-    return (used | (declared - {domain for domain, _ in own})) - _DOMAINS
+    return {domain for domain, name in nodes if (domain, name) not in own} - _DOMAINS
 
 
 def _is_plain(folder: Path, file: str) -> bool:
@@ -224,9 +226,16 @@ def _messages(parent: Any) -> Iterator[Any]:
                 yield from _messages(child)
 
 
-def _check_validity(path: Path) -> list[Fault]:
+def _check_validity(path: Path, model: Any) -> list[Fault]:
+    """Faults of the checker, and of types and shapes that contradict each other.
+
+    Shapes that the graph declares of what its nodes give each other are hints and are left out: ONNX Runtime ignores wrong
+    ones, which the model builder of onnxruntime-genai writes of constants.
+    """
+    describe_operators()
     try:
-        onnx.checker.check_model(str(path), full_check=True)
+        onnx.checker.check_model(str(path))
+        onnx.shape_inference.infer_shapes(_without_hints(model), check_type=True, strict_mode=True)
     except (
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
@@ -235,6 +244,15 @@ def _check_validity(path: Path) -> list[Fault]:
     ) as error:
         return [_fault("onnx_invalid", f"onnx.checker refuses the model: {error}")]
     return []
+
+
+def _without_hints(model: Any) -> Any:
+    """A copy that declares no shapes of tensors within its graphs."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for part in [each for each in _messages(bare) if isinstance(each, onnx.GraphProto)]:
+        part.ClearField("value_info")
+    return bare
 
 
 def _check_tensors(graph: Any, table: GraphTable, spec: GraphSpec) -> list[Fault]:

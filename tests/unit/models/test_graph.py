@@ -180,12 +180,6 @@ def with_domain_of_a_node() -> onnx.ModelProto:
     return graph(identity(domain="com.example"))
 
 
-def with_declared_domain() -> onnx.ModelProto:
-    model = graph()
-    model.opset_import.append(helper.make_opsetid("com.example", 1))
-    return model
-
-
 def with_domain_in_a_subgraph() -> onnx.ModelProto:
     branch = helper.make_graph(
         [helper.make_node("Trick", [], ["chosen"], domain="com.example")],
@@ -196,11 +190,19 @@ def with_domain_in_a_subgraph() -> onnx.ModelProto:
     return graph([helper.make_node("If", ["logit"], ["mixed"], then_branch=branch, else_branch=branch)])
 
 
-@pytest.mark.parametrize("build", [with_domain_of_a_node, with_declared_domain, with_domain_in_a_subgraph])
+@pytest.mark.parametrize("build", [with_domain_of_a_node, with_domain_in_a_subgraph])
 def test_operators_of_other_domains_are_refused(build: Callable[[], onnx.ModelProto], tmp_path: Path) -> None:
     [fault] = faults_of(build(), tmp_path)
     assert fault.code == "unknown_operator_domain"
     assert "com." in fault.detail
+
+
+def test_domains_that_are_imported_and_not_used_are_accepted(tmp_path: Path) -> None:
+    """ONNX Runtime writes them into a graph that it optimized, as `optimum-cli export onnx --optimize O2` has it do."""
+    model = graph()
+    for domain in ("ai.onnx.preview.training", "com.microsoft.nchwc", "org.pytorch.aten"):
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+    assert faults_of(model, tmp_path) == []
 
 
 def test_operators_of_classic_machine_learning_are_accepted(tmp_path: Path) -> None:
@@ -213,6 +215,32 @@ def test_operators_that_come_with_the_runtime_are_accepted(tmp_path: Path) -> No
     model = graph([helper.make_node("Gelu", ["logit"], ["mixed"], domain="com.microsoft")])
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     assert faults_of(model, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "opset"), [("SimplifiedLayerNormalization", 20), ("LayerNormalization", 14)]
+)
+def test_operators_that_the_runtime_adds_to_the_domain_of_onnx_are_accepted(
+    operator: str, opset: int, tmp_path: Path
+) -> None:
+    """Graphs that ONNX Runtime optimized have them, and all of onnxruntime-genai's model builder."""
+    model = graph([helper.make_node(operator, ["logit", "bias"], ["mixed"], axis=-1, epsilon=1e-6)])
+    model.opset_import[0].version = opset
+    assert faults_of(model, tmp_path) == []
+
+
+def test_a_wrong_shape_that_is_declared_within_the_graph_is_no_fault(tmp_path: Path) -> None:
+    """The model builder of onnxruntime-genai declares constants of one number as if they had no axis."""
+    model = graph()
+    model.graph.value_info.append(helper.make_tensor_value_info("logit", TensorProto.FLOAT, []))
+    assert faults_of(model, tmp_path) == []
+
+
+def test_shapes_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    model = graph([helper.make_node("MatMul", ["logit", "weight"], ["mixed"])])
+    [fault] = faults_of(model, tmp_path)
+    assert fault.code == "onnx_invalid"
+    assert "MatMul" in fault.detail
 
 
 def with_function(inner: onnx.NodeProto, domain: str = "own.functions") -> onnx.ModelProto:
