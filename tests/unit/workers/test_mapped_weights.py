@@ -136,3 +136,25 @@ def test_products_with_weights_in_eight_bits_are_exact(beside: bool, tmp_path: P
     exact = cpu_session(path, optimized=False).run(["y"], {"x": rows})[0]
     assert np.abs(runtime.load(path).run({"x": rows})["y"] - exact).max() < 1e-4
     assert np.abs(cpu_session(path).run(["y"], {"x": rows})[0] - exact).max() < 1e-4
+
+
+def test_products_with_weights_in_four_bits_are_those_of_the_runtimes_defaults(tmp_path: Path) -> None:
+    """The model builder of onnxruntime-genai writes them, with weights beside the graph: each was unpacked in every run."""
+    rng = np.random.default_rng(1)
+    blocks = rng.integers(0, 256, (64, 8, 16), dtype=np.uint8)
+    scales = rng.random(64 * 8).astype(np.float32)
+    rows = rng.normal(size=(3, 256)).astype(np.float32)
+    product = helper.make_node(
+        "MatMulNBits", ["x", "blocks", "scales"], ["y"], domain="com.microsoft",
+        K=256, N=64, bits=4, block_size=32, accuracy_level=4,
+    )  # fmt: skip
+    kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", None]) for name in ("x", "y")]
+    weights = [numpy_helper.from_array(blocks, "blocks"), numpy_helper.from_array(scales, "scales")]
+    graph = helper.make_graph([product], "small", [kinds[0]], [kinds[1]], weights)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    path = tmp_path / "model.onnx"
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    [usual] = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(["y"], {"x": rows})
+    assert np.array_equal(on_worker(path)(rows), usual)
+    assert np.array_equal(in_check(path)(rows), usual)
