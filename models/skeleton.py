@@ -18,6 +18,7 @@ import onnx
 from models.bundle import CARD_NAME
 from models.class_order import Classes, class_ids, column_classes
 from models.column_ranges import RowsFile, with_ranges
+from models.export_config import GENERATION
 from models.golden import FEWEST_CASES
 from models.golden_cases import GOLDEN_NAME
 from models.graph import external_locations, node_fault, read_signature, repeated_fault
@@ -287,6 +288,11 @@ def _of_text(table: TextTable) -> _Guess:
     guess = _Guess(table.pipeline, examples=[{"text": FILL_IN}] * FEWEST_CASES, parameters=[*table.lines])
     guess.left.append((TOKENIZER, "the model's own; it is copied if it is beside the ONNX file"))
     guess.left += [(f"{MANIFEST_NAME}: parameters.{keys}", advice) for keys, advice in table.left]
+    if table.unfollowed:
+        settings = ", ".join(table.unfollowed)
+        guess.left.append(
+            (GENERATION, f"it sets {settings}, which no key is for: texts may differ from the exporter's")
+        )
     return guess
 
 

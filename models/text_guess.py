@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from models.bundle import BundleRefused, Fault
+from models.export_config import ExportConfig, read_export_config
 from models.manifest import FILL_IN
 from models.signature import Signature, Tensor
 
@@ -29,16 +30,19 @@ _NEEDS_ENCODER: Final = (
     "it is the decoder of a model of encoder and decoder, and cannot write without its encoder, which this file lacks. Make a "
     "bundle of `text-generation` by hand, with the encoder's file in [graphs.encoder] and this one in [graphs.decoder]"
 )
-_CONFIGS: Final = ("generation_config.json", "config.json")  # what exporters write beside a graph
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """A pipeline, lines of its `[parameters]`, and what remains to be done: keys and advice."""
+    """A pipeline, lines of its `[parameters]`, and what remains to be done: keys and advice.
+
+    `unfollowed` are settings of the exporter that no key is for.
+    """
 
     pipeline: str
     lines: tuple[str, ...]
     left: tuple[tuple[str, str], ...]
+    unfollowed: tuple[str, ...] = ()
 
 
 def text_table(signature: Signature, graph: Any, folder: Path) -> TextTable | None:
@@ -50,13 +54,16 @@ def text_table(signature: Signature, graph: Any, folder: Path) -> TextTable | No
         raise BundleRefused(
             Fault("model.onnx", "pipeline_unknown", f"the graph takes {seen}: {_NEEDS_ENCODER}")
         )
-    if cache := guessed_cache(signature):
+    config, known, found = read_export_config(folder), known_tokens(folder), guessed_text(signature, graph)
+    cache = guessed_cache(signature, config.head_size)
+    if cache or is_writer(signature, {found.vocabulary, known}):
         padding = takes_left_padding(signature.inputs, graph)
-        return _of_decoder(cache, guessed_text(signature.inputs, graph), end_tokens(folder), padding=padding)
-    found = guessed_text(signature.inputs, graph)
-    if is_writer(signature, {found.vocabulary, known_tokens(folder)}):
-        padding = takes_left_padding(signature.inputs, graph)
-        return _of_decoder(None, found, end_tokens(folder), padding=padding)
+        written = replace(
+            found,
+            vocabulary=known or found.vocabulary,
+            max_tokens=min(found.max_tokens, config.positions or found.max_tokens),
+        )
+        return _of_decoder(cache, written, config, padding=padding)
     if not is_text(signature):
         return None
     lines = [f"max_tokens = {found.max_tokens}", f"token_types = {str(found.token_types).lower()}"]
@@ -65,7 +72,7 @@ def text_table(signature: Signature, graph: Any, folder: Path) -> TextTable | No
 
 
 def _of_decoder(
-    cache: CacheGuess | None, found: TextGuess, ends: Sequence[int], *, padding: bool
+    cache: CacheGuess | None, found: TextGuess, config: ExportConfig, *, padding: bool
 ) -> TextTable:
     """Half of the positions for what is read, the rest for what is written."""
     half = max(_STEP, found.max_tokens // 2 // _STEP * _STEP)
@@ -77,12 +84,13 @@ def _of_decoder(
             if cache
             else []
         ),
-        f"end = {[*ends]}",
+        f"end = {[*config.ends]}",
         *(["left_padding = true"] if padding else []),
     ]
     advice = "check what was read from the graph's tables: tokens, and the positions that the model has"
-    end = "check the tokens that end an answer" if ends else "give the tokens that end an answer"
-    return _table(WRITERS, found, lines, ("vocabulary, max_tokens, max_new_tokens", advice), ("end", end))
+    end = "check the tokens that end an answer" if config.ends else "give the tokens that end an answer"
+    table = _table(WRITERS, found, lines, ("vocabulary, max_tokens, max_new_tokens", advice), ("end", end))
+    return replace(table, unfollowed=config.unfollowed)
 
 
 def _table(pipeline: str, found: TextGuess, lines: Sequence[str], *left: tuple[str, str]) -> TextTable:
@@ -145,14 +153,18 @@ class CacheGuess:
     head_size: int
 
 
-def guessed_cache(signature: Signature) -> CacheGuess | None:
-    """The cache of a decoder alone, as Optimum and onnxruntime-genai's builder name its tensors; None for other graphs."""
+def guessed_cache(signature: Signature, head_size: int | None = None) -> CacheGuess | None:
+    """The cache of a decoder alone, as Optimum and onnxruntime-genai's builder name its tensors; None for other graphs.
+
+    `head_size` is for graphs that do not say it, as the builder's.
+    """
     names = {tensor.name for tensor in signature.outputs}
     keys = [each for each in signature.inputs if each.name.startswith(_KEYS) and each.name.endswith(".key")]
     alone = all(each.name == f"{_KEYS}{layer}.key" for layer, each in enumerate(keys))
     if not (keys and alone and "logits" in names and IDS in {each.name for each in signature.inputs}):
         return None
     _, heads, _, size = keys[0].shape if len(keys[0].shape) == 4 else (None, None, None, None)
+    size = size or head_size
     return None if heads is None or size is None else CacheGuess(len(keys), heads, size)
 
 
@@ -162,28 +174,27 @@ def takes_left_padding(inputs: Sequence[Tensor], graph: Any) -> bool:
     return not counts and {"attention_mask", "position_ids"} <= {tensor.name for tensor in inputs}
 
 
-def end_tokens(folder: Path) -> list[int]:
-    """The tokens that end an answer, if a file of the export in `folder` names them."""
-    for name in _CONFIGS:
-        with suppress(OSError, ValueError, AttributeError):
-            found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
-            every = found if isinstance(found, list) else [found]
-            if all(type(each) is int and each >= 0 for each in every):
-                return every
-    return []
+def guessed_text(signature: Signature, graph: Any) -> TextGuess:
+    """From the tables that the graph looks up: that of `input_ids` holds words, the longest other short one places.
 
-
-def guessed_text(inputs: Sequence[Tensor], graph: Any) -> TextGuess:
-    """From the tables that the graph looks up: that of `input_ids` holds words, the longest other short one places."""
+    A decoder scores as many tokens as its table of words has, which it may look up by ids of another shape.
+    """
+    inputs = signature.inputs
+    scored = {
+        tensor.shape[-1] for tensor in signature.outputs if tensor.name == "logits" and len(tensor.shape) == 3
+    }
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     lookups = [
         node for node in graph.node if node.op_type == "Gather" and len(shapes.get(node.input[0], ())) == 2
     ]
     words = [shapes[node.input[0]][0] for node in lookups if node.input[1] == IDS]
+    words += [shapes[node.input[0]][0] for node in lookups if shapes[node.input[0]][0] in scored]
     places = [
-        shapes[node.input[0]][0]
+        length
         for node in lookups
-        if node.input[1] not in _INPUTS and _STEP <= shapes[node.input[0]][0] <= _SHORT
+        if node.input[1] not in _INPUTS
+        and _STEP <= (length := shapes[node.input[0]][0]) <= _SHORT
+        and length not in scored
     ]
     most = max(places, default=_MOST) // _STEP * _STEP
     return TextGuess(words[0] if words else None, most, any(tensor.name == TYPES for tensor in inputs))

@@ -92,7 +92,9 @@ class TextTokenizer:
             raise BundleRefused(Fault(parameters.tokenizer, "tokenizer_invalid", reason)) from error
         if (known := self._tokenizer.get_vocab_size()) != parameters.vocabulary:
             wanted = f"the manifest's `vocabulary` is {parameters.vocabulary}"
-            reason = f"the tokenizer has {known} tokens, and {wanted}: use the model's own tokenizer"
+            padded = f"; if it is, and the graph's table of words is padded, write {known}"
+            advice = f"use the model's own tokenizer{padded if known < parameters.vocabulary else ''}"
+            reason = f"the tokenizer has {known} tokens, and {wanted}: {advice}"
             raise BundleRefused(Fault(parameters.tokenizer, "tokenizer_differs", reason))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(parameters.max_tokens, stride=parameters.overlap)

@@ -15,7 +15,7 @@ from models.checking import sealed
 from models.manifest import FILL_IN
 from models.signature import Signature, Tensor
 from models.skeleton import write_skeleton
-from models.text_guess import is_writer, known_tokens, takes_left_padding
+from models.text_guess import guessed_text, is_writer, known_tokens, takes_left_padding
 from tests.unit.models.example_decoders import CACHE, decoder_graph, lone_graph
 from tests.unit.models.example_texts import TOKENS, write_tokenizer
 
@@ -101,6 +101,73 @@ def test_a_decoder_without_a_cache_writes_texts_too(tmp_path: Path, masked: bool
     assert "cache" not in manifest["parameters"]
     assert manifest["parameters"].get("left_padding", False) is placed
     assert (folder / "tokenizer.json").exists()
+
+
+def test_a_table_of_words_that_is_looked_up_by_reshaped_ids_is_none_of_places() -> None:
+    """As in GPT-2 of Optimum, whose words became the positions that the model has."""
+    nodes = [
+        helper.make_node("Reshape", ["input_ids", "flat"], ["ids"]),
+        helper.make_node("Gather", ["words", "ids"], ["vectors"]),
+        helper.make_node("Gather", ["places", "numbers"], ["standing"]),
+    ]
+    tables = [
+        numpy_helper.from_array(np.zeros((count, 2), np.float32), name)
+        for name, count in (("words", 400), ("places", 128))
+    ]
+    tokens = Tensor("input_ids", "int64", (None, None))
+    scores = Tensor("logits", "float32", (None, None, 400))
+    found = guessed_text(Signature((tokens,), (scores,)), helper.make_graph(nodes, "writer", [], [], tables))
+    assert (found.vocabulary, found.max_tokens) == (400, 128)
+
+
+def limits_of(folder: Path) -> dict[str, object]:
+    """What a manifest says of tokens."""
+    parameters = tomllib.loads((folder / "manifest.toml").read_text())["parameters"]
+    names = ("vocabulary", "max_tokens", "max_new_tokens", "cache")
+    return {name: parameters[name] for name in names if name in parameters}
+
+
+def test_a_decoder_gets_the_positions_of_its_configuration_and_the_tokens_of_its_tokenizer(
+    tmp_path: Path,
+) -> None:
+    """Tables of words are often padded to more than the tokenizer has, and a model of rotary positions has no table of them."""
+    (tmp_path / "export").mkdir()
+    config = {"max_position_embeddings": 48, "eos_token_id": 3}
+    (tmp_path / "export" / "config.json").write_text(json.dumps(config))
+    model = lone_graph()
+    words = next(each for each in model.graph.initializer if each.name == "words")
+    padded = np.pad(numpy_helper.to_array(words), ((0, 4), (0, 0)))
+    words.CopyFrom(numpy_helper.from_array(padded, "words"))
+    assert limits_of(started(tmp_path, model)) == {
+        "vocabulary": len(TOKENS), "max_tokens": 16, "max_new_tokens": 32, "cache": CACHE,
+    }  # fmt: skip
+
+
+def test_the_builder_of_genai_says_the_size_of_heads_beside_its_graph(tmp_path: Path) -> None:
+    """Its graphs leave that axis open; they were served as lists of keys and values."""
+    (tmp_path / "export").mkdir()
+    decoder = {"head_size": CACHE["head_size"], "num_key_value_heads": CACHE["heads"]}
+    config = {"model": {"context_length": 64, "eos_token_id": [3], "decoder": decoder}, "search": {}}
+    (tmp_path / "export" / "genai_config.json").write_text(json.dumps(config))
+    model = lone_graph(placed=False)
+    for tensor in (*model.graph.input, *model.graph.output):
+        if ".key" in tensor.name or ".value" in tensor.name:
+            tensor.type.tensor_type.shape.dim[3].dim_param = "kv_cache_dim"
+    folder = started(tmp_path, model)
+    assert limits_of(folder)["cache"] == CACHE
+    assert "end = [3]" in (folder / "manifest.toml").read_text()
+
+
+def test_settings_of_the_exporter_that_no_key_follows_are_named(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    settings = {"eos_token_id": 3, "repetition_penalty": 1.2, "min_length": 0, "no_repeat_ngram_size": 3}
+    (tmp_path / "export" / "generation_config.json").write_text(json.dumps(settings))
+    folder = write_tokenizer(tmp_path / "export")
+    onnx.save(lone_graph(), str(folder / "model.onnx"))
+    left = dict(write_skeleton(folder / "model.onnx", tmp_path / "writer", "writer").left)
+    named = left["generation_config.json"]
+    assert "repetition_penalty, no_repeat_ngram_size" in named
+    assert "min_length" not in named
 
 
 def test_scores_of_each_token_that_are_not_of_the_vocabulary_are_no_text() -> None:

@@ -137,6 +137,16 @@ def test_a_tokenizer_of_another_vocabulary_is_a_fault(folder: Path) -> None:
     assert fault_of(folder, vocabulary=len(TOKENS) + 1) == "tokenizer_differs"
 
 
+@pytest.mark.parametrize(("more", "told"), [(4, True), (-1, False)])
+def test_a_padded_table_of_words_is_told_of_only_where_the_tokenizer_has_fewer_tokens(
+    more: int, told: bool, folder: Path
+) -> None:
+    with pytest.raises(BundleRefused) as refused:
+        tokenizer(folder, vocabulary=len(TOKENS) + more)
+    [fault] = refused.value.faults
+    assert (f"is padded, write {len(TOKENS)}" in fault.detail) is told
+
+
 def test_padding_and_truncation_written_in_the_file_are_not_followed(tmp_path: Path) -> None:
     truncation = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
     padding = {
