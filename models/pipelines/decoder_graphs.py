@@ -52,12 +52,16 @@ class CacheParameters(ManifestTable):
     ] = True
 
 
+Token = Annotated[int, Field(ge=0)]
+
+
 class DecoderParameters(OneTextParameters):
     """What the pipeline must know of tokenizer and decoder, in `[parameters]`."""
 
     cache: CacheParameters | None = None
     start: Annotated[
-        int | None, Field(ge=0, description="token that the decoder behind an encoder begins with")
+        Token | Annotated[tuple[Token, ...], Field(min_length=1, strict=False)] | None,
+        Field(description="token, or tokens, that the decoder behind an encoder begins with"),
     ] = None
     left_padding: Annotated[
         bool,
@@ -66,7 +70,7 @@ class DecoderParameters(OneTextParameters):
         ),
     ] = False
     end: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...],
+        tuple[Token, ...],
         Field(min_length=1, strict=False, description="tokens that end an answer"),
     ]
 
@@ -75,11 +79,18 @@ class DecoderParameters(OneTextParameters):
         if self.max_windows != 1 or self.token_types:
             raise ValueError("max_windows, token_types: an answer is written to one window of one text")
         known = self.vocabulary
-        if any(token >= known for token in (*self.end, self.start or 0)):
+        if any(token >= known for token in (*self.end, *self.begins)):
             raise ValueError("start, end: tokens of the vocabulary, counted from 0")
         if len({*self.end}) < len(self.end):
             raise ValueError("end: name each token once")
         return self
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The tokens of `start`; empty if there are none."""
+        if self.start is None:
+            return ()
+        return self.start if isinstance(self.start, tuple) else (self.start,)
 
 
 def decoder_graphs(names: frozenset[str], given: DecoderParameters) -> dict[str, GraphSpec]:
@@ -162,7 +173,7 @@ class DecoderOfStates:
         self._given = given
         self._further = WITH_PAST if WITH_PAST in names else DECODER
         self._read = read
-        self._tokens = Tokens(np.full((len(read["input_ids"]), 1), given.start, np.int64))
+        self._tokens = Tokens(np.tile(np.array(given.begins, np.int64), (len(read["input_ids"]), 1)))
         self._own: dict[str, Array] = {}
         self._seen: dict[
             str, Array

@@ -115,7 +115,8 @@ class TextGeneration(
         given, feeds = self.parameters, longest_feeds(self.parameters)
         decoder: DecoderOfStates | LoneDecoder
         if ENCODER in self.names:
-            decoder, before = DecoderOfStates(run, given, self.names, feeds), given.max_new_tokens - 1
+            decoder = DecoderOfStates(run, given, self.names, feeds)
+            before = len(given.begins) + given.max_new_tokens - 2 if given.max_new_tokens > 1 else 0
         else:
             decoder = LoneDecoder(run, given, feeds["input_ids"][:, :1])
             before = given.max_tokens + given.max_new_tokens - 2

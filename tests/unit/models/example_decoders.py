@@ -306,6 +306,10 @@ LAYOUTS: dict[str, tuple[dict[str, onnx.ModelProto], dict[str, Any]]] = {
         {"encoder": encoder_graph(), "decoder": merged_graph()},
         {"cache": CACHE, "start": START},
     ),
+    "behind an encoder, merged, begun by two tokens": (
+        {"encoder": encoder_graph(), "decoder": merged_graph()},
+        {"cache": CACHE, "start": [START, TOKENS["fever"]]},
+    ),
     "behind an encoder, split": (
         {
             "encoder": encoder_graph(),

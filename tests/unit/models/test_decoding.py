@@ -18,7 +18,7 @@ from models.pipelines.decoding import Choice, Decoder, Writing, Written, write
 from models.pipelines.text_generation import TextGeneration
 from models.signature import signature_of
 from tests.unit.models.example_bundles import manifest_table
-from tests.unit.models.example_decoders import END, LAYOUTS, START, WORDS, plain_scores
+from tests.unit.models.example_decoders import END, LAYOUTS, WORDS, plain_scores
 
 TOKENS = st.integers(0, WORDS - 1)
 PROMPTS = st.integers(1, 6).flatmap(
@@ -82,8 +82,11 @@ def logs_after(layout: str, prompt: Sequence[int], tokens: Sequence[int]) -> Arr
 
 @lru_cache(maxsize=1000)
 def _logs_after(layout: str, prompt: tuple[int, ...], tokens: tuple[int, ...]) -> Array:
-    behind = "encoder" in layout
-    scores = plain_scores([START, *tokens], prompt) if behind else plain_scores([*prompt, *tokens])
+    start = LAYOUTS[layout][1].get("start")
+    begins = start if isinstance(start, list) else [start]
+    scores = plain_scores(
+        [*prompt, *tokens] if start is None else [*begins, *tokens], None if start is None else prompt
+    )
     shifted = scores - scores.max()
     logs: Array = shifted - np.log(np.exp(shifted).sum())
     return logs

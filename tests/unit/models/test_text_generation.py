@@ -287,6 +287,8 @@ def test_a_run_keeps_no_more_tokens_than_its_limit(folder: Path) -> None:
         ({"max_windows": 2}, ""),
         ({"beams": 16, "token_budget": 100}, ""),
         ({"start": 1}, "start"),
+        ({"start": []}, "start"),
+        ({"start": [1, 12]}, ""),
         ({"max_new_tokens": 0}, "max_new_tokens"),
     ],
 )
@@ -308,13 +310,24 @@ def test_a_bundle_of_each_layout_is_publishable(layout: str, tmp_path: Path) -> 
     assert check_bundle(write_generator(tmp_path / "bundle", layout)) == []
 
 
-@pytest.mark.parametrize("layout", ["alone", "alone, without a cache", "behind an encoder, split"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "alone",
+        "alone, without a cache",
+        "behind an encoder, split",
+        "behind an encoder, merged, begun by two tokens",
+    ],
+)
 @pytest.mark.parametrize(("more", "codes"), [(0, []), (1, ["longest_text_failed"])])
 def test_more_tokens_than_the_graph_has_places_for_are_refused(
     layout: str, more: int, codes: list[str], tmp_path: Path
 ) -> None:
     """A text longer than the golden ones, or a longer answer, failed in the worker."""
-    most = PLACES if "encoder" in layout else PLACES - 15  # the last token of an answer is not run
+    begins = 2 if "two tokens" in layout else 1
+    most = (
+        PLACES + 1 - begins if "encoder" in layout else PLACES - 15
+    )  # the last token of an answer is not run
     folder = write_generator(tmp_path / "bundle", layout, max_tokens=16, max_new_tokens=most)
     path, golden = folder / "manifest.toml", folder / "golden.json"
     table = toml_table(path.read_text())
