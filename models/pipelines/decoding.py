@@ -76,7 +76,11 @@ class _Live(NamedTuple):
 
 @dataclass
 class Answering:
-    """One answer while it is written: up to `beams` live sequences, fewer with each that has ended."""
+    """One answer while it is written: up to `beams` live sequences, and as many of those that have ended.
+
+    The search is that of `generate` in transformers with its defaults (`early_stopping` false, `length_penalty` 1).
+    A sequence ends if it is among the `beams` most probable of its step; sequences that live take the places of those that end.
+    """
 
     choice: Choice
     live: list[_Live] = field(default_factory=lambda: [_Live((), 0.0)])
@@ -96,7 +100,7 @@ class Answering:
             chosen = [(0, int(logs[0].argmax()))]
         else:
             totals = logs + np.array([[each.log_probability] for each in self.live])
-            chosen = _best(totals, self.choice.beams - len(self.ended))
+            chosen = _best(totals, self.choice.beams * (1 + len(self.choice.ends)))
         return self._follow(chosen, logs)
 
     def best(self) -> Written:
@@ -114,21 +118,39 @@ class Answering:
     def _follow(self, chosen: Sequence[tuple[int, int]], logs: Array) -> tuple[list[int], list[int]]:
         before, self.live = self.live, []
         parents, tokens = [], []
-        for row, token in chosen:
+        for place, (row, token) in enumerate(chosen):
             total = before[row].log_probability + float(logs[row, token])
-            if token in self.choice.ends:
-                self.ended.append(Written(before[row].tokens, total, "end"))
-                continue
             grown = (*before[row].tokens, token)
-            if self.choice.stops is not None and self.choice.stops(grown):
-                self.ended.append(Written(grown, total, "stop"))
-            elif len(grown) == self.choice.max_new_tokens:
-                self.ended.append(Written(grown, total, "length"))
-            else:
+            if finish := self._finish(grown):
+                kept = grown[:-1] if finish == "end" else grown
+                self.ended += [Written(kept, total, finish)] if place < self.choice.beams else []
+            elif len(self.live) < self.choice.beams:
                 self.live.append(_Live(grown, total))
                 parents.append(row)
                 tokens.append(token)
+        if self._is_decided():
+            self.live, parents, tokens = [], [], []
         return parents, tokens
+
+    def _finish(self, tokens: tuple[int, ...]) -> Finish | None:
+        """Why a sequence ends with the last of its tokens; None if it goes on."""
+        if tokens[-1] in self.choice.ends:
+            return "end"
+        if self.choice.stops is not None and self.choice.stops(tokens):
+            return "stop"
+        return "length" if len(tokens) == self.choice.max_new_tokens else None
+
+    def _is_decided(self) -> bool:
+        """Whether as many have ended as are followed, and none of those that live is more probable than the least of them.
+
+        Only so many are kept, the most probable.
+        """
+        beams = self.choice.beams
+        self.ended = sorted(self.ended, key=lambda each: -each.mean)[:beams]
+        if len(self.ended) < beams or not self.live:
+            return False
+        first = self.live[0]
+        return first.log_probability / len(first.tokens) <= self.ended[-1].mean
 
     def _drawn(self, logs: Array) -> int:
         """A token drawn from the nucleus of the distribution at the temperature."""

@@ -112,14 +112,25 @@ def plain_search(layout: str, prompt: Sequence[int], choice: Choice) -> Written:
         ]
         every.sort(key=lambda each: (-each[0], each[1], each[2]))
         live = []
-        for total, _, token, tokens in every[: choice.beams - len(ended)]:
+        for rank, (total, _, token, tokens) in enumerate(every):
+            grown, first = [*tokens, token], rank < choice.beams
             if token in choice.ends:
-                ended.append(Written(tuple(tokens), total, "end"))
-            elif len(tokens) + 1 == choice.max_new_tokens:
-                ended.append(Written((*tokens, token), total, "length"))
-            else:
-                live.append((total, [*tokens, token]))
-    return max(ended, key=lambda each: each.log_probability / (len(each.tokens) + (each.finish == "end")))
+                ended += [Written(tuple(tokens), total, "end")] if first else []
+            elif len(grown) == choice.max_new_tokens:
+                ended += [Written(tuple(grown), total, "length")] if first else []
+            elif len(live) < choice.beams:
+                live.append((total, grown))
+        ended = sorted(ended, key=mean, reverse=True)[: choice.beams]
+        if len(ended) == choice.beams and live and live[0][0] / len(live[0][1]) <= mean(ended[-1]):
+            break
+        if choice.beams == 1 and ended:
+            break
+    return ended[0]
+
+
+def mean(written: Written) -> float:
+    """The mean logarithm of a token's probability, that of the ending one included."""
+    return written.log_probability / (len(written.tokens) + (written.finish == "end"))
 
 
 def same(found: Written, wanted: Written) -> bool:
