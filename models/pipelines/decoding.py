@@ -141,10 +141,7 @@ class Answering:
         return "length" if len(tokens) == self.choice.max_new_tokens else None
 
     def _is_decided(self) -> bool:
-        """Whether as many have ended as are followed, and none of those that live is more probable than the least of them.
-
-        Only so many are kept, the most probable.
-        """
+        """Whether `beams` have ended, and none that lives is more probable than the least of them. Only these are kept."""
         beams = self.choice.beams
         self.ended = sorted(self.ended, key=lambda each: -each.mean)[:beams]
         if len(self.ended) < beams or not self.live:

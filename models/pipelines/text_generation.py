@@ -60,6 +60,7 @@ class TextGeneration(
     """The pipeline. Immutable once made."""
 
     names: frozenset[str]
+    step: int  # of the lengths that texts are padded to
 
     @classmethod
     def load(cls, manifest: ModelManifest, read: ReadFile) -> Self:
@@ -67,6 +68,8 @@ class TextGeneration(
         made = super().load(manifest, read)
         made.names = frozenset(manifest.graph_tables)
         behind_encoder = ENCODER in made.names
+        by_itself = behind_encoder and manifest.graph_tables[ENCODER].row_by_row
+        made.step = STEP if behind_encoder and not by_itself else 1  # an encoder's mask allows for padding
         if behind_encoder is not (made.parameters.start is not None):
             advice = (
                 "give the token that the decoder begins with (`decoder_start_token_id`)"
@@ -127,7 +130,7 @@ class TextGeneration(
 
     def open_bundle(self, folder: Path) -> Writer:
         """See TypedPipeline. Raises BundleRefused if the tokenizer is damaged or another model's."""
-        return Writer(self.parameters, self.names, TextTokenizer(folder, self.parameters))
+        return Writer(self.parameters, self.names, TextTokenizer(folder, self.parameters), self.step)
 
 
 class _Prompt(NamedTuple):
@@ -144,9 +147,10 @@ class Writer:
     """What scores."""
 
     def __init__(
-        self, parameters: GenerationParameters, names: frozenset[str], tokenizer: TextTokenizer
+        self, parameters: GenerationParameters, names: frozenset[str], tokenizer: TextTokenizer, step: int
     ) -> None:
         self._parameters = parameters
+        self._step = step
         self._names = names
         self._tokenizer = tokenizer
 
@@ -184,9 +188,7 @@ class Writer:
     def _read(self, cases: Sequence[Case], first: int) -> Iterator[_Prompt]:
         for number, case in enumerate(cases, first):
             text = self._tokenizer.read(getattr(case.input, self._parameters.field))
-            length = len(text.windows[0].ids)
-            if ENCODER in self._names:  # its mask allows for padding
-                length = -(-length // STEP) * STEP
+            length = -(-len(text.windows[0].ids) // self._step) * self._step
             yield _Prompt(number, case.options, text, length, text.unread(self._parameters))
 
     def _next(self, written: Collection[_Prompt], waiting: Sequence[_Prompt]) -> list[_Prompt]:

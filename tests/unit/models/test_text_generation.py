@@ -250,6 +250,30 @@ def test_an_answer_does_not_depend_on_its_company(
         assert found["finish"] == alone.result["finish"]
 
 
+@pytest.mark.parametrize(("row_by_row", "lengths"), [(False, {16}), (True, {3, 5})])
+def test_an_encoder_that_runs_row_by_row_reads_no_padding(
+    row_by_row: bool, lengths: set[int], tmp_path: Path
+) -> None:
+    """One that is quantized dynamically scales a text by what it is padded with: answers were not those of the exporter."""
+    folder = write_generator(tmp_path / "bundle", "behind an encoder, split")
+    table = toml_table((folder / "manifest.toml").read_text())
+    table["graphs"]["encoder"]["row_by_row"] = row_by_row
+    made = load_pipeline(ModelManifest.model_validate(table))
+    read, whole = list[int](), fitted(folder, ModelManifest.model_validate(table), made, CpuRun())
+
+    def noted(feeds: Mapping[str, Array], graph: str = "model") -> Mapping[str, Array]:
+        if graph == "encoder":
+            read.append(feeds["input_ids"].shape[1])
+        return whole(feeds, graph)
+
+    cases = [
+        Case(made.encode({"text": text}), made.check_options({}))
+        for text in ("fever", "no fever cough", "pain")
+    ]
+    made.open(folder).score(noted, cases)
+    assert {*read} == lengths
+
+
 def test_left_padding_needs_a_graph_that_takes_mask_and_positions(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="attention_mask"):
         write_generator(tmp_path / "bundle", "alone, ids and cache only", left_padding=True)
