@@ -20,6 +20,7 @@ from service.api.http.bodies import Bodies
 from service.api.http.downloads import Downloads
 from service.api.http.places import Places
 from service.api.http.request_ids import RequestIds
+from service.api.http.turns import Turns
 from service.api.jobs import artifacts as job_artifacts
 from service.api.jobs import results as job_results
 from service.api.jobs import routes as jobs
@@ -79,6 +80,7 @@ def create_api(settings: Settings) -> Api:
     queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
     waiting = Waiting(settings.max_waiters)
+    turns = Turns(settings.api_threads)
     receivers = Receivers(granted_rules(database, settings))
     blobs = FsspecBlobStore(settings.blob_location)
     catalog = Catalog(database, cache_s=settings.cache_s, blobs=blobs)
@@ -99,7 +101,7 @@ def create_api(settings: Settings) -> Api:
         ),
         blobs=blobs,
         gate=gate,
-        auth=Authenticator(database, keyring, cache_s=settings.cache_s),
+        auth=Authenticator(database, keyring, turns, cache_s=settings.cache_s),
         desk=desk_over(
             settings,
             database,
@@ -110,7 +112,9 @@ def create_api(settings: Settings) -> Api:
             artifact_store=ArtifactStore(blobs, keyring),
         ),
         waiting=waiting,
+        turns=turns,
         bodies=Bodies(
+            turns,
             slots=max(1, (settings.api_threads - settings.max_waiters) * 3 // 4),
             limit_bytes=settings.max_body_bytes,
         ),
@@ -151,6 +155,7 @@ def flask_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
     app.url_map.strict_slashes = False
     problems.install(app)
+    services.turns.install(app)
     described = (
         jobs,
         job_results,

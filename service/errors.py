@@ -185,7 +185,7 @@ class BodyTooLarge(ServiceError):
 
 
 class TenantBusy(ServiceError):
-    """The tenant sends or reads as much as it may at once. Nothing was accepted; try again once other requests have ended."""
+    """The tenant sends, reads or asks for too much at once. Nothing was accepted; try again once other requests have ended."""
 
     code = "tenant_busy"
 

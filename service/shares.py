@@ -22,20 +22,20 @@ class Shares:
         self._held: Counter[UUID] = Counter()
         self._changed = threading.Condition()
 
-    def take(self, tenant_id: UUID, *, wait_s: float = 0.0) -> bool:
-        """Take a place, waiting for it for `wait_s` at most; whether there was one."""
+    def take(self, tenant_id: UUID, *, places: int = 1, wait_s: float = 0.0) -> bool:
+        """Take places, waiting for them for `wait_s` at most; whether there were so many."""
         with self._changed:
-            if not self._has_room(tenant_id) and not self._waits(tenant_id, wait_s):
+            if not self._has_room(tenant_id, places) and not self._waits(tenant_id, places, wait_s):
                 return False
-            self._free -= 1
-            self._held[tenant_id] += 1
+            self._free -= places
+            self._held[tenant_id] += places
             return True
 
-    def leave(self, tenant_id: UUID) -> None:
-        """Give a place back."""
+    def leave(self, tenant_id: UUID, *, places: int = 1) -> None:
+        """Give places back."""
         with self._changed:
-            self._free += 1
-            self._held[tenant_id] -= 1
+            self._free += places
+            self._held[tenant_id] -= places
             if not self._held[tenant_id]:
                 del self._held[tenant_id]
             self._changed.notify_all()
@@ -50,13 +50,13 @@ class Shares:
             if taken:
                 self.leave(tenant_id)
 
-    def _has_room(self, tenant_id: UUID) -> bool:
-        return self._held.get(tenant_id, 0) < self._multiple * self._free
+    def _has_room(self, tenant_id: UUID, places: int) -> bool:
+        return self._held.get(tenant_id, 0) + places <= self._multiple * (self._free - places + 1)
 
-    def _waits(self, tenant_id: UUID, wait_s: float) -> bool:
+    def _waits(self, tenant_id: UUID, places: int, wait_s: float) -> bool:
         until = time.monotonic() + wait_s
         while (left_s := until - time.monotonic()) > 0:
             self._changed.wait(left_s)
-            if self._has_room(tenant_id):
+            if self._has_room(tenant_id, places):
                 return True
         return False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from service.api.http.auth import Authenticator
 from service.api.http.bodies import Bodies
 from service.api.http.downloads import Downloads
+from service.api.http.turns import Turns
 from service.batches.roots import Roots
 from service.catalog import Catalog
 from service.config import Settings
@@ -33,6 +34,7 @@ class Services:
     auth: Authenticator
     desk: Desk
     waiting: Waiting
+    turns: Turns
     bodies: Bodies
     receivers: Receivers
     downloads: Downloads

@@ -15,10 +15,10 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from http.client import HTTPConnection, HTTPException
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -47,14 +47,23 @@ class Battlefield:
     answers: Counter[str] = field(default_factory=Counter)
     over: Event = field(default_factory=FORKING.Event)
 
-    def ask(self, method: str, path: str, body: object = None, *, key: str | None = None) -> tuple[int, Any]:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        key: str | None = None,
+        more: Mapping[str, str] | None = None,
+        json_text: bool = False,
+    ) -> tuple[int, Any]:
         """An answer over a connection of its own, which is counted."""
         given = self.keys[0] if key is None else key
         headers = {"Authorization": f"Bearer {given}"} if given else {}
         content = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
-        headers["Content-Type"] = (
-            "application/octet-stream" if isinstance(body, bytes) else "application/json"
-        )
+        is_file = isinstance(body, bytes) and not json_text
+        headers["Content-Type"] = "application/octet-stream" if is_file else "application/json"
+        headers |= more or {}
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=90)) as connection:
             connection.request(method, path, content, headers)
             answer = connection.getresponse()
@@ -231,17 +240,12 @@ def names_that_never_resolve(field: Battlefield) -> None:
 
     def register(number: int) -> None:
         url = f"https://receiver-{number}-{time.monotonic_ns()}.medqueue-hostile.test/hook"
-        with suppress(OSError):
-            field.ask(
-                "POST", "/v1/webhook-endpoints",
-                {"url": url, "event_types": ["job.succeeded"]}, key=field.keys[number % len(field.keys)],
-            )  # fmt: skip
+        field.ask(
+            "POST", "/v1/webhook-endpoints",
+            {"url": url, "event_types": ["job.succeeded"]}, key=field.keys[number % len(field.keys)],
+        )  # fmt: skip
 
-    threads = [threading.Thread(target=register, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _side_by_side([partial(register, number) for number in range(8)])
 
 
 def flood_of_a_slow_model(field: Battlefield) -> None:
@@ -298,6 +302,47 @@ def special_files(field: Battlefield) -> None:
             _batch_ended(field, found["id"])
 
 
+def costly_bodies(field: Battlefield) -> None:
+    """JSON bodies of many unknown names and of many values, 8 at a time; most are refused unparsed."""
+    names = {"model": cases.BREAST_CANCER, "input": {}} | {f"a{number}": 0 for number in range(20_000)}
+    fields = {"model": cases.BREAST_CANCER, "input": {f"a{number}": 0 for number in range(200_000)}}
+    lists = b'{"model": "x", "input": [' + b",".join([b"[]"] * 5_000_000) + b"]}"
+    numbers = b'{"model": "x", "input": [' + b",".join([b"0"] * 2_500_000) + b"]}"
+    _side_by_side(
+        [
+            partial(field.ask, "POST", path, body, json_text=True)
+            for path in ("/v1/jobs", "/v1/jobs/bulk")
+            for body in (names, fields, lists, numbers)
+        ]
+    )
+
+
+def many_results(field: Battlefield) -> None:
+    """1,000 results a request, 16 at a time, and as many again that wait for jobs that are queued."""
+    job = {"model": cases.BREAST_CANCER, "input": cases.golden()["input"]}
+    _, found = field.ask("POST", "/v1/jobs/bulk", {"jobs": [job] * 1000})
+    ids = {"ids": [item["id"] for item in found.get("items", ()) if "id" in item]}
+    if not ids["ids"]:
+        return
+    waits = {"Prefer": "wait=5"}
+    ask = partial(field.ask, "POST", "/v1/jobs/results", ids)
+    for _ in range(3):
+        if not field.over.is_set():
+            _side_by_side([*[ask] * 16, *[partial(ask, more=waits)] * 16])
+
+
+def _side_by_side(requests: Sequence[Callable[[], object]]) -> None:
+    def quietly(request: Callable[[], object]) -> None:
+        with suppress(OSError, HTTPException):
+            request()
+
+    threads = [threading.Thread(target=quietly, args=(request,)) for request in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 ATTACKS: tuple[Attack, ...] = (
     unread_downloads,
     unsent_bodies,
@@ -307,6 +352,8 @@ ATTACKS: tuple[Attack, ...] = (
     invented_methods,
     bad_keys,
     names_that_never_resolve,
+    costly_bodies,
+    many_results,
     flood_of_a_slow_model,
     flood_of_a_quick_model,
     foreign_roots,

@@ -5,6 +5,7 @@ from flask import Flask
 
 from service.accounts import Principal, Scope
 from service.api.http.auth import Authenticator
+from service.api.http.turns import Turns
 from service.crypto import Keyring
 from service.db import Database, UnitOfWork
 from service.errors import KeyInvalid
@@ -40,7 +41,7 @@ def test_a_key_is_looked_up_again_only_after_a_while(
     database: Database, counted: CountedDatabase, keyring: Keyring, is_good: bool
 ) -> None:
     now = [0.0]
-    auth = Authenticator(counted, keyring, cache_s=CACHE_S, clock=lambda: now[0])
+    auth = Authenticator(counted, keyring, Turns(64), cache_s=CACHE_S, clock=lambda: now[0])
     token = factories.issue_token(database, keyring) if is_good else UNKNOWN
 
     def ask() -> bool:

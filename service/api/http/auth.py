@@ -9,6 +9,7 @@ from flask import request
 
 from service import accounts
 from service.accounts import Principal, Scope
+from service.api.http.turns import Turns
 from service.crypto import Keyring
 from service.db import Database
 from service.errors import KeyInvalid, KeyMissing
@@ -23,19 +24,21 @@ class Authenticator:
         self,
         database: Database,
         keyring: Keyring,
+        turns: Turns,
         *,
         cache_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._keyring = keyring
+        self._turns = turns
         self._cache_s = cache_s
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[bytes, tuple[float, Principal | None]] = {}
 
     def principal(self, scope: Scope) -> Principal:
-        """The caller of this request. Raises KeyMissing, KeyInvalid or ScopeMissing."""
+        """The caller of this request, which runs from now on. Raises KeyMissing, KeyInvalid, ScopeMissing or TenantBusy."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if not token:
             raise KeyMissing
@@ -43,6 +46,7 @@ class Authenticator:
             raise KeyInvalid
         found = self._of_token(token.strip())
         found.require(scope)
+        self._turns.begin(found)
         return found
 
     def _of_token(self, token: str) -> Principal:

@@ -8,6 +8,7 @@ from threading import get_ident
 from flask import request
 
 from service.accounts import Principal
+from service.api.http.turns import Turns
 from service.errors import (
     BodyIncomplete,
     BodyTooLarge,
@@ -25,7 +26,8 @@ SLOT_WAIT_S = 1.0
 class Bodies:
     """Bodies being read, bounded in number for all callers and for each tenant: a slow sender holds a thread."""
 
-    def __init__(self, *, slots: int, limit_bytes: int) -> None:
+    def __init__(self, turns: Turns, *, slots: int, limit_bytes: int) -> None:
+        self._turns = turns
         self._shares = Shares(slots, multiple=1)
         self._limit_bytes = limit_bytes
         self._awaited: dict[int, tuple[str, float]] = {}  # by thread
@@ -35,17 +37,23 @@ class Bodies:
         return [since for peer, since in self._awaited.copy().values() if peer == address]
 
     def json(self, principal: Principal) -> bytes:
-        """The body of a JSON request. Raises ContentTypeUnsupported, BodyTooLarge, BodyIncomplete or TenantBusy."""
+        """The body of a JSON request, whose turn to be parsed has come.
+
+        Raises ContentTypeUnsupported, BodyTooLarge, BodyIncomplete or TenantBusy.
+        """
         if request.mimetype != JSON and not request.mimetype.endswith("+json"):
             raise ContentTypeUnsupported(f"Send the body as {JSON}.")
         _refuse_encoding()
         request.max_content_length = self._limit_bytes + 1
+        announced = self._limit_bytes if request.content_length is None else request.content_length
+        self._turns.admit(principal, min(announced, self._limit_bytes))
         with self._slot(principal):
             body = request.get_data(cache=False)
         if len(body) > self._limit_bytes:
             raise BodyTooLarge(f"The body may have up to {self._limit_bytes} bytes.")
         if len(body) < (request.content_length or 0):
             raise BodyIncomplete
+        self._turns.take(principal, body)
         return body
 
     def file(self, principal: Principal, limit_bytes: int) -> Iterator[bytes]:

@@ -47,7 +47,7 @@ PROBLEM_WORDS = {
     422: "Does not match the schema or the model",
     409: "The state does not allow it",
     416: "No byte of the file lies in the range",
-    429: "The tenant has as many jobs queued, or has uploaded as many bytes, as it may",
+    429: "The tenant has as many jobs queued, as many bytes uploaded, or as many requests under way, as it may",
     500: "A fault of the service",
     503: "Postgres or the blob store is unavailable, or the server is at capacity",
 }
@@ -178,7 +178,7 @@ def _answer(found: Operation, status: int) -> dict[str, Any]:
 
 
 def _problems(found: Operation) -> dict[str, Any]:
-    statuses = {*found.problems, *((401, 403, 500, 503) if found.scope else ())} - set(found.answers)
+    statuses = {*found.problems, *((401, 403, 429, 500, 503) if found.scope else ())} - set(found.answers)
     return {
         str(status): {
             "description": PROBLEM_WORDS[status],

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import re
 import zlib
+from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
@@ -16,7 +17,8 @@ from werkzeug.http import parse_list_header
 from models.field_codes import FieldCode, OtherCode
 from models.pipelines import pointer_to
 from models.strict_json import JsonInvalid, read_json
-from service.api.http.unknown_names import unknown_name
+from service.api.http.problems import MAX_FIELD_ERRORS
+from service.api.http.unknown_names import NOTHING_HERE, unknown_name
 from service.errors import (
     BodyNotJson,
     CursorInvalid,
@@ -32,6 +34,7 @@ WAIT = re.compile(r"wait\s*=\s*(?:(\d{1,6})|\"(\d{1,6})\")", re.ASCII)
 CURSOR_BYTES = 20
 # Version 00 of W3C Trace Context (www.w3.org/TR/trace-context, 3.2.2); ids of zeros are invalid.
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+HINTED = 20  # faults of a part whose advice looks for a near name: a caller may send any number
 RAISED = ("value_error", "assertion_error")
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -48,6 +51,8 @@ def body_as(schema: type[Schema], body: bytes) -> Schema:
 
 def part_as(schema: type[Schema], part: object) -> Schema:
     """A JSON body, or a part of it, already parsed, as `schema`. Raises RequestInvalid."""
+    if isinstance(part, dict) and len(part) > len(schema.model_fields) + MAX_FIELD_ERRORS:
+        raise _all_unknown(part, schema)  # more faults than are told, each of which would be described
     try:
         return schema.model_validate(part)
     except ValidationError as error:
@@ -78,19 +83,39 @@ class NoQuery(BaseModel):
 
 def request_invalid(error: ValidationError, schema: type[BaseModel]) -> ServiceError:
     """What pydantic found of a `schema`, as a problem that names each field and never quotes a value."""
-    found = error.errors(include_input=False, include_url=False, include_context=False)
+    found = error.errors(include_input=False, include_url=False, include_context=False)[:MAX_FIELD_ERRORS]
     return RequestInvalid(
         errors=tuple(
-            FieldError(pointer_to(*map(str, fault["loc"])), OtherCode(fault["type"]), _words(fault, schema))
-            for fault in found
+            FieldError(
+                pointer_to(*map(str, fault["loc"])),
+                OtherCode(fault["type"]),
+                _words(fault, schema, hinted=number < HINTED),
+            )
+            for number, fault in enumerate(found)
         )
     )
 
 
-def _words(fault: ErrorDetails, schema: type[BaseModel]) -> str:
+def _all_unknown(part: dict[str, object], schema: type[BaseModel]) -> ServiceError:
+    """The first of far more names than a schema has, as a problem."""
+    known = schema.model_fields.keys() | {info.alias for info in schema.model_fields.values()}
+    first = islice((name for name in part if name not in known), MAX_FIELD_ERRORS)
+    return RequestInvalid(
+        errors=tuple(
+            FieldError(
+                pointer_to(name),
+                OtherCode("extra_forbidden"),
+                unknown_name(schema, (name,)) if number < HINTED else NOTHING_HERE,
+            )
+            for number, name in enumerate(first)
+        )
+    )
+
+
+def _words(fault: ErrorDetails, schema: type[BaseModel], *, hinted: bool) -> str:
     """What is wrong: of what our validators raise, their words alone, without "Value error, " in front."""
     if fault["type"] == "extra_forbidden":
-        return unknown_name(schema, fault["loc"])
+        return unknown_name(schema, fault["loc"]) if hinted else NOTHING_HERE
     words = fault["msg"]
     return (words.partition(", ")[2] or words) if fault["type"] in RAISED else words
 

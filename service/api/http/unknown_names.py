@@ -7,6 +7,8 @@ from pydantic import BaseModel
 
 from models.pipelines.features.names import FieldNames
 
+NOTHING_HERE = "Nothing here has this name: remove it."
+
 
 def unknown_name(schema: type[BaseModel], place: Sequence[int | str]) -> str:
     """The advice on what was sent at a `place` of `schema`. It names fields of the schema alone, never what was sent."""
@@ -17,7 +19,7 @@ def unknown_name(schema: type[BaseModel], place: Sequence[int | str]) -> str:
         for field, alias in ((field, info.alias) for field, info in model.model_fields.items())
     ]
     near = FieldNames(known).nearest(str(name))
-    return "Nothing here has this name: remove it." + ("" if near is None else f" Did you mean {near}?")
+    return NOTHING_HERE + ("" if near is None else f" Did you mean {near}?")
 
 
 def _models_at(schema: type[BaseModel], place: Sequence[int | str]) -> list[type[BaseModel]]:

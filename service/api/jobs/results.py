@@ -36,7 +36,8 @@ def blueprint(services: Services) -> Blueprint:
         desk, principal = services.desk, services.auth.principal(Scope.JOBS_READ)
         wanted = body_as(ResultsRequest, services.bodies.json(principal)).ids
         wait_s = preferred_wait_s(services.settings.max_wait_s)
-        waited = wait_s > 0 and desk.wait_for_all(principal, wanted, wait_s)
+        with services.turns.paused():
+            waited = wait_s > 0 and desk.wait_for_all(principal, wanted, wait_s)
         found = desk.read_many(principal, wanted)
         headers = {"Cache-Control": "private, no-cache"}
         if waited:

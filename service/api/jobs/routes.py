@@ -110,11 +110,13 @@ class JobViews:
             principal, wanted.as_request(), idempotency=idempotency, traceparent=traceparent()
         )
         may_read = principal.may(Scope.JOBS_READ)  # else there is nothing to wait for: a result is not shown
-        if (
-            wait_s
-            and may_read
-            and desk.wait(principal, accepted.id, wait_s, may_have_ended=accepted.replayed)
-        ):
+        with services.turns.paused():
+            waited = (
+                wait_s
+                and may_read
+                and desk.wait(principal, accepted.id, wait_s, may_have_ended=accepted.replayed)
+            )
+        if waited:
             return _read(desk, principal, accepted.id, status_of_unended=202, waited_s=wait_s)
         fields = accepted_fields(accepted, wanted, desk.model_of(accepted))
         return answer(fields, 202, {"Location": f"/v1/jobs/{accepted.id}"} | RETRY_AFTER)
@@ -139,7 +141,8 @@ class JobViews:
         submitted = desk.submit_many(principal, wanted, idempotency=idempotency, traceparent=traceparent())
         ids = [item.id for item in submitted if isinstance(item, Accepted)]
         may_read = principal.may(Scope.JOBS_READ)
-        waited = wait_s > 0 and may_read and desk.wait_for_all(principal, ids, wait_s)
+        with services.turns.paused():
+            waited = wait_s > 0 and may_read and desk.wait_for_all(principal, ids, wait_s)
         read = dict(zip(ids, desk.read_many(principal, ids), strict=True)) if waited else {}
         return answer(
             {

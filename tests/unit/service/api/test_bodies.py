@@ -16,6 +16,7 @@ from werkzeug.test import create_environ
 from service.accounts import Principal
 from service.api.http.bodies import PART_BYTES, Bodies
 from service.api.http.requests import body_as
+from service.api.http.turns import Turns
 from service.api.jobs.schemas import SubmitRequest
 from service.crypto import Cipher
 from service.errors import (
@@ -37,7 +38,7 @@ def caller(tenant: str = "a") -> Principal:
 
 
 def bodies(slots: int = 4) -> Bodies:
-    return Bodies(slots=slots, limit_bytes=LIMIT_BYTES)
+    return Bodies(Turns(64), slots=slots, limit_bytes=LIMIT_BYTES)
 
 
 def request(stream: IO[bytes], length: int | None, **headers: str) -> RequestContext:
