@@ -6,11 +6,13 @@ import math
 import re
 from typing import Final, NamedTuple
 
-from models.drug_safety.codes import plain
+from models.drug_safety.codes import Code, System, key_of
 
-# ICD-10, chapter XV before labour, and Z33 to Z35 and Z3A (weeks of gestation); O98 to O9A with the digit for pregnancy.
+# ICD-10, chapter XV before labour, and Z33 to Z35 and Z3A (weeks of gestation); O98 to O9A with the digit for pregnancy, which
+# is the fifth or, where that says which disease, the sixth.
 _PREGNANT: Final = re.compile(
-    r"(?:O(?:09|1[0-6]|2[0-9]|3[0-6]|4[0-8])|Z(?:33|34|35|3A))\w{0,4}|O(?:98\d|99[0-4]|9A\d)1\w*"
+    r"(?:O(?:09|1[0-6]|2[0-9]|3[0-6]|4[0-8])|Z(?:33|34|35|3A))\w{0,4}"
+    r"|O(?:98\d|99[014-7]|9A\d)1\w*|O99(?:2[18]|3[1-5]|84|8[123])[0-3]|O99891"
 )
 # What ICD-10-CM has among these for childbirth and the puerperium.
 _LATER: Final = re.compile(r"(?:O(?:10\d|24\d|26[67])[23]|O(?:11|12\d|13|14\d|16)[45]|O15[12]|O25[23])\w*")
@@ -19,23 +21,28 @@ _ICD_9: Final = re.compile(r"64\d\d3|V2[23]\d{0,2}")
 # SNOMED CT: pregnant, finding of pregnancy, gestational diabetes.
 _SNOMED: Final = frozenset(("77386006", "72892002", "11687002"))
 # Chapter XV but for the puerperium (O85 to O92), sequelae and deaths (O94 to O97); ICD-9-CM, 630 to 669 likewise.
-_CHAPTER: Final = re.compile(r"O(?:[0-7]\d|8[0-4]|98|99|9A)\w*|6(?:3\d|[456]\d)\d{0,2}")
+_CHAPTERS: Final = {
+    System.ICD_10: re.compile(r"O(?:[0-7]\d|8[0-4]|98|99|9A)\w*"),
+    System.ICD_9_CM: re.compile(r"6(?:3\d|[456]\d)\d{0,2}"),
+}
 
 
-def _bare(code: str) -> str:
-    return plain(code).replace(".", "")
+def says_pregnant(code: Code) -> bool:
+    """Whether a code says that somebody is pregnant now."""
+    bare = code.bare.replace(".", "")
+    if code.system is System.SNOMED_CT:
+        return bare in _SNOMED
+    if code.system is System.ICD_9_CM:
+        return _ICD_9.fullmatch(bare) is not None
+    return _PREGNANT.fullmatch(bare) is not None and _LATER.fullmatch(bare) is None
 
 
-def says_pregnant(code: str) -> bool:
-    """Whether a code of ICD-10, ICD-9-CM or SNOMED CT says that somebody is pregnant now."""
-    bare = _bare(code)
-    pregnant = _PREGNANT.fullmatch(bare) and not _LATER.fullmatch(bare)
-    return bool(pregnant) or bare in _SNOMED or _ICD_9.fullmatch(bare) is not None
-
-
-def may_say_pregnant(code: str) -> bool:
+def may_say_pregnant(code: Code) -> bool:
     """Whether a code says so, or is one of pregnancy, its end or childbirth that leaves open whether it lasts."""
-    return says_pregnant(code) or _CHAPTER.fullmatch(_bare(code)) is not None
+    chapter = _CHAPTERS.get(code.system)
+    return says_pregnant(code) or (
+        chapter is not None and chapter.fullmatch(code.bare.replace(".", "")) is not None
+    )
 
 
 class Clearance(NamedTuple):
@@ -53,9 +60,11 @@ class Clearance(NamedTuple):
 
 KIDNEY_FAILURE: Final = 15.0  # ml/min and 1.73 m2: stage 5 is less
 # Beginnings of codes, and from what to below what the filtration rate is, by the stages of KDIGO (CKD guideline, 2012, 1.4.3).
-# Dialysis counts as stage 5; of acute failure, and of disease without a stage, nothing is known. A longer beginning goes first.
+# Dialysis counts as stage 5, also by complications of its catheter;
+# of acute failure, and of disease without a stage, nothing is known. A longer beginning goes first.
 _STAGES: Final = (
     ("N18.6 N18.5 Z99.2 Z49 Z91.15 I12.0 I13.11 I13.2 585.5 585.6 V45.1 V56 403.01 403.11 403.91", 0, 15),
+    ("T82.4 T85.611 T85.621 T85.631 T85.691 T85.71 996.56 996.68", 0, 15),
     ("404.02 404.12 404.92 404.03 404.13 404.93", 0, 15),
     ("N18.4 585.4", 15, 30),
     ("N18.32", 30, 45),
@@ -63,16 +72,18 @@ _STAGES: Final = (
     ("N18.3 585.3", 30, 60),
     ("N17 N18.9 N19 N99.0 K76.7 O90.4 584 585.9 586 572.4", 0, math.inf),
     ("E08.22 E09.22 E10.22 E11.22 E13.22 I12.9 I13.0 I13.10 403.00 403.10 403.90", 0, math.inf),
+    ("D63.1 K91.83 O03.32 O03.82 O04.82 O07.32 O08.4 O10.2 O10.3 T79.5 639.3 669.3 958.5", 0, math.inf),
 )
 _RANGES: Final = {
-    beginning: (float(least), float(below)) for codes, least, below in _STAGES for beginning in codes.split()
+    key_of(beginning): (float(least), float(below))
+    for codes, least, below in _STAGES
+    for beginning in codes.split()
 }
 
 
-def stage_of(code: str) -> tuple[float, float] | None:
+def stage_of(code: Code) -> tuple[float, float] | None:
     """From what to below what the code says that the clearance is, in ml/min; None if it says nothing of it."""
-    written = plain(code)
-    return next((found for beginning, found in _RANGES.items() if written.startswith(beginning)), None)
+    return next((found for beginning, found in _RANGES.items() if code.key.startswith(beginning)), None)
 
 
 class AllergyStatus(NamedTuple):
@@ -128,20 +139,22 @@ _OF_OTHERS: Final = {
     "V15.0": ("", "something other than a drug"),
 }
 _ALLERGIES: Final = {
-    **{code: AllergyStatus(*found) for code, found in _OF_DRUGS.items()},
-    **{code: AllergyStatus(*found, of_drug=False) for code, found in _OF_OTHERS.items()},
+    **{key_of(code): AllergyStatus(*found) for code, found in _OF_DRUGS.items()},
+    **{key_of(code): AllergyStatus(*found, of_drug=False) for code, found in _OF_OTHERS.items()},
 }
 
 
-def allergy_of(code: str) -> AllergyStatus | None:
+def allergy_of(code: Code) -> AllergyStatus | None:
     """What a code of allergy status of ICD-10-CM or ICD-9-CM says; None for others."""
-    written = plain(code)
-    return next((_ALLERGIES[written[:most]] for most in (7, 6, 5) if written[:most] in _ALLERGIES), None)
+    return next((found for beginning, found in _ALLERGIES.items() if code.key.startswith(beginning)), None)
 
 
-_POTASSIUM: Final = {"E87.5": True, "276.7": True, "E87.6": False, "276.8": False}
+HYPERKALEMIA: Final = key_of("E87.5")
+HYPOKALEMIA: Final = key_of("E87.6")
+_HIGH: Final = (HYPERKALEMIA, key_of("276.7"))
+_LOW: Final = (HYPOKALEMIA, key_of("276.8"))
 
 
-def says_of_potassium(code: str) -> bool | None:
+def says_of_potassium(code: Code) -> bool | None:
     """True for hyperkalemia, False for hypokalemia, None for any other code."""
-    return _POTASSIUM.get(plain(code)[:5])
+    return True if code.key.startswith(_HIGH) else False if code.key.startswith(_LOW) else None

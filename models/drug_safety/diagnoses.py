@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from models.drug_safety.codes import plain
+from models.drug_safety.coded_facts import HYPERKALEMIA, HYPOKALEMIA
+from models.drug_safety.codes import key_of
 from models.drug_safety.findings import SEVERITY, Finding, Kind, Level, Reason, Unchecked
 from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.known import HYPERKALEMIA_MMOL_L, HYPOKALEMIA_MMOL_L, Known
-from models.drug_safety.tables import ReadFile, read_table
+from models.drug_safety.tables import Line, ReadFile, read_table
 
 FILE: Final = "diagnoses.csv"
 COLUMNS: Final = ("ingredients", "codes", "diagnosis", "level", "condition", "mechanism", "source", "date")
@@ -23,7 +24,7 @@ NONE_READ: Final = (
 
 
 class Row(NamedTuple):
-    """One row. `codes` are beginnings of codes, in upper case, with their dots."""
+    """One row. `codes` are keys of codes (see codes.Code), or beginnings of keys."""
 
     codes: tuple[str, ...]
     diagnosis: str
@@ -47,8 +48,7 @@ class Diagnoses:
         filled = ["ingredients", "codes", "diagnosis", "level"]
         for line in read_table(read, f"{folder}/{FILE}", COLUMNS, filled):
             words = line["condition"], line["mechanism"], line["source"], line["date"]
-            codes = tuple(map(plain, line.listed("codes")))
-            row = Row(codes, line["diagnosis"], line.word("level", Level), *words)
+            row = Row(_keys(line), line["diagnosis"], line.word("level", Level), *words)
             for name in line.listed("ingredients"):
                 rows.setdefault(ingredients.member(line, name), []).append(row)
         return cls(rows)
@@ -73,11 +73,18 @@ class Diagnoses:
             yield Unchecked(drug, Kind.DIAGNOSIS, Reason.DIAGNOSES_UNKNOWN, _UNKNOWN)
 
 
+def _keys(line: Line) -> tuple[str, ...]:
+    try:
+        return tuple(map(key_of, line.listed("codes")))
+    except ValueError as wrong:
+        raise line.refused(str(wrong)) from None
+
+
 def _had(known: Known) -> Iterator[tuple[str, str]]:
-    """The codes of what a patient has, and by what it is known: as they were sent, and what the potassium says."""
-    yield from known.codes
+    """The keys of what a patient has, and by what it is known: codes as they were sent, and what the potassium says."""
+    yield from ((each.key, each.sent) for each in known.codes)
     potassium = known.patient.potassium_mmol_l
     if potassium is not None and potassium >= HYPERKALEMIA_MMOL_L:
-        yield "E87.5", f"potassium {potassium:g} mmol/L"
+        yield HYPERKALEMIA, f"potassium {potassium:g} mmol/L"
     if potassium is not None and potassium < HYPOKALEMIA_MMOL_L:
-        yield "E87.6", f"potassium {potassium:g} mmol/L"
+        yield HYPOKALEMIA, f"potassium {potassium:g} mmol/L"

@@ -39,6 +39,7 @@ class Reason(StrEnum):
 
     UNKNOWN_NAME = "unknown-name"
     ERROR_PRONE_NAME = "error-prone-name"
+    NAME_DOUBTED = "name-doubted"
     NAMED_TWICE = "named-twice"
     NAMES_DISAGREE = "names-disagree"
     NO_ENTRY = "no-entry"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
     AGE_UNKNOWN = "age-unknown"
     DIAGNOSES_UNKNOWN = "diagnoses-unknown"
     DIAGNOSIS_NOT_UNDERSTOOD = "diagnosis-not-understood"
+    AMBIGUOUS_CODE = "ambiguous-code"
     CONTRADICTED = "contradicted"
     NOT_READ = "not-read"
 
@@ -67,9 +69,9 @@ SEVERITY: Final = {level: rank for rank, level in enumerate(Level)}  # 0 is the 
 class Patient:
     """What is known of the patient. None is unknown: checks that need it are then listed as unchecked.
 
-    `allergies` are texts as recorded, and () says that there are none. `creatinine_clearance_ml_min` is the clearance or, for
-    lack of it, the estimated glomerular filtration rate. `diagnoses` are codes of ICD-10-CM or ICD-9-CM, and () says that
-    there are none; potassium is that in serum.
+    `allergies` are texts as recorded, and () says that there are none. `egfr_ml_min`, the estimated glomerular
+    filtration rate, counts for lack of the clearance. `diagnoses` are codes of ICD-10-CM or ICD-9-CM, also behind their
+    system (see codes.NAMES), and () says that there are none; potassium is that in serum.
 
     Raises:
         TypeError: a text in place of a list, or a value of another type than stated.
@@ -84,6 +86,7 @@ class Patient:
     creatinine_clearance_ml_min: float | None = None
     diagnoses: tuple[str, ...] | None = None
     potassium_mmol_l: float | None = None
+    egfr_ml_min: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("allergies", "diagnoses"):
@@ -96,7 +99,7 @@ class Patient:
         for name in ("pregnant", "breastfeeding"):
             if not isinstance(getattr(self, name), bool | None):
                 raise TypeError(f"{name} must be True, False, or None if unknown")
-        for name in ("age_years", "creatinine_clearance_ml_min", "potassium_mmol_l"):
+        for name in ("age_years", "creatinine_clearance_ml_min", "egfr_ml_min", "potassium_mmol_l"):
             _check_number(name, getattr(self, name))
         if self.sex not in ("female", "male", None):
             raise ValueError("sex must be 'female' or 'male', or None if unknown or another")

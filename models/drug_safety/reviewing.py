@@ -103,6 +103,7 @@ _FIRST: Final = (
     Reason.ALLERGY_NOT_UNDERSTOOD,
     Reason.ALLERGY_NOT_NAMED,
     Reason.DIAGNOSIS_NOT_UNDERSTOOD,
+    Reason.AMBIGUOUS_CODE,
     Reason.UNKNOWN_NAME,
     Reason.NAMES_DISAGREE,
     Reason.CONTRADICTED,
@@ -110,6 +111,7 @@ _FIRST: Final = (
     Reason.ALLERGY_DOUBTED,
     Reason.ALLERGY_DENIED,
     Reason.ERROR_PRONE_NAME,
+    Reason.NAME_DOUBTED,
     Reason.NAMED_TWICE,
 )
 

@@ -15,6 +15,7 @@ from models.drug_safety.findings import Finding, Kind, Level, Patient, Reason, R
 from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
 from models.drug_safety.interactions import LABELS, Interactions
 from models.drug_safety.known import Known, known_of
+from models.drug_safety.orders import doubted
 from models.drug_safety.reviewing import Drug, Reviewing, Taken, seriousness
 from models.drug_safety.tables import ReadFile
 
@@ -181,6 +182,9 @@ class DrugSafety:
         if not drug.ingredients:
             detail = f"no table has this name: nothing was checked{self.ingredients.near(drug.name)}"
             yield Unchecked(drug.name, None, Reason.UNKNOWN_NAME, detail)
+        elif doubt := doubted(drug.name):
+            detail = f"{doubt} leaves in doubt that it is given; it was counted: send the name alone, or leave it out"
+            yield Unchecked(drug.name, None, Reason.NAME_DOUBTED, detail)
         if self.ingredients.local(drug.name):
             detail = "it is given locally, and was checked as if it were swallowed or injected"
             yield Unchecked(drug.name, None, Reason.LOCAL_ROUTE, detail)

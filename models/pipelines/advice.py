@@ -16,14 +16,14 @@ from pydantic import Field
 from models import units
 from models.manifest import ManifestTable
 from models.pipelines.advice_catalogue import Against, Catalogue, Flag, Item, Language, SourceTable
-from models.pipelines.advice_contradictions import contradicted
+from models.pipelines.advice_contradictions import ambiguous, contradicted
 from models.pipelines.advice_decisions import Shown, sort_out
 from models.pipelines.advice_patient import (
     CONDITIONS,
     FIELDS,
     Person,
+    bare_code,
     check_person,
-    folded_code,
     says_nothing,
 )
 from models.pipelines.advice_results import (
@@ -108,7 +108,8 @@ class Adviser:
         table, facts = self._catalogue.table, facts_of(self._catalogue, person)
         words = _Words(self._catalogue, facts, language)
         flags = [flag for flag in self._catalogue.flags if flag.rule.holds(facts)]
-        reason = self._abstains(person, language)
+        reason, codes = self._abstains(person, language), _codes(person)
+        unknown = [code for code in codes if not self._catalogue.groups_of(code)]
         sorted_out = sort_out(() if reason else self._catalogue.items, flags, facts)
         return AdviceResult(
             seek_care=[words.care(flag) for flag in sorted(flags, key=_urgency)],
@@ -123,12 +124,11 @@ class Adviser:
                 for flag in self._catalogue.flags
                 if flag.rule.holds(facts) is None
             ],
-            unchecked=list(contradicted(person, _codes(person), language)),
-            unknown=[
-                Unknown(field=CONDITIONS, code=code)
-                for code in _codes(person)
-                if not self._catalogue.groups_of(code)
+            unchecked=[
+                *contradicted(person, codes, language),
+                *ambiguous([code for code in codes if code not in unknown], language),
             ],
+            unknown=[Unknown(field=CONDITIONS, code=code) for code in unknown],
             language=language,
             catalogue_date=table.date,
             reviewed_by=table.reviewed_by,
@@ -229,7 +229,7 @@ def _codes(person: Person) -> list[str]:
     """The conditions in one order and spelling, each once."""
     return [
         code
-        for _, code in sorted({folded_code(code): code.upper() for code in sorted(person.conditions)}.items())
+        for _, code in sorted({bare_code(code): code.upper() for code in sorted(person.conditions)}.items())
     ]
 
 

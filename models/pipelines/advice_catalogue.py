@@ -23,7 +23,7 @@ from models.manifest import (
     toml_table,
 )
 from models.manifest_words import DATE, ICD10_CODE, KEBAB_CASE, SNOMED_CODE, WEB_ADDRESS
-from models.pipelines.advice_patient import folded_code
+from models.pipelines.advice_patient import bare_code
 from models.pipelines.advice_rules import InGroup, Rule, read_rule
 from models.pipelines.advice_witness import witness
 
@@ -155,10 +155,10 @@ class Catalogue:
         self.flags: Final = tuple(flags)
         self.items: Final = tuple(sorted(items, key=lambda item: item.table.priority))
         self._prefixes = [
-            (folded_code(prefix), name) for name, group in table.groups.items() for prefix in group.icd10
+            (bare_code(prefix), name) for name, group in table.groups.items() for prefix in group.icd10
         ]
         self._excepted = {
-            name: tuple(map(folded_code, group.except_icd10)) for name, group in table.groups.items()
+            name: tuple(map(bare_code, group.except_icd10)) for name, group in table.groups.items()
         }
         self._concepts = [(code, name) for name, group in table.groups.items() for code in group.snomed]
 
@@ -183,7 +183,7 @@ class Catalogue:
 
     def groups_of(self, code: str) -> list[str]:
         """The groups that a condition falls into; none if the catalogue does not know it."""
-        folded = folded_code(code)
+        folded = bare_code(code)
         if folded.isdigit():
             return list(dict.fromkeys(name for concept, name in self._concepts if concept == folded))
         found = dict.fromkeys(name for prefix, name in self._prefixes if folded.startswith(prefix))
@@ -197,7 +197,7 @@ class _Reader:
         self._table = table
         self._file = file
         self._codes = {
-            name: [*map(folded_code, group.icd10), *group.snomed] for name, group in table.groups.items()
+            name: [*map(bare_code, group.icd10), *group.snomed] for name, group in table.groups.items()
         }
         self.faults: list[Fault] = []
         ids = Counter([*(flag.id for flag in table.flags), *(item.id for item in table.items)])
@@ -207,9 +207,9 @@ class _Reader:
         for name, codes in self._codes.items():
             if not codes:
                 self._fault(f"groups.{name}", "it has no codes: list some in `icd10` or `snomed`")
-            prefixes = tuple(map(folded_code, table.groups[name].icd10))
+            prefixes = tuple(map(bare_code, table.groups[name].icd10))
             for code in table.groups[name].except_icd10:
-                if folded_code(code) in prefixes or not folded_code(code).startswith(prefixes):
+                if bare_code(code) in prefixes or not bare_code(code).startswith(prefixes):
                     advice = f"{code} excepts nothing: write a code below one of `icd10`"
                     self._fault(f"groups.{name}.except_icd10", advice)
 

@@ -16,15 +16,19 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from models.drug_safety.codes import SYSTEMS, without_system
+from models.drug_safety.codes import NAMES, System, names_system, read_code
 from models.field_codes import FieldCode
 from models.pipelines.contract import FieldFault, InputRejected
 from models.pipelines.pregnancy import Facts, contradictions
 from models.pipelines.typed import TypedInput
 
 MOST_CONDITIONS: Final = 200
-# ICD-10 (with or without the dot, WHO's or a national one), or a concept of SNOMED CT, which is all digits.
-CODE_PATTERN: Final = r"^([A-Za-z][0-9][0-9A-Za-z](\.?[0-9A-Za-z]{1,4})?|[0-9]{6,18})$"
+# The systems that advice reads: ICD-10 (with or without the dot, WHO's or a national one), and SNOMED CT, which is all digits.
+SYSTEMS: Final = (System.ICD_10, System.SNOMED_CT)
+_PATTERNS: Final = {
+    System.ICD_10: "[A-Za-z][0-9][0-9A-Za-z](\\.?[0-9A-Za-z]{1,4})?",
+    System.SNOMED_CT: "[0-9]{6,18}",
+}
 _NO_CODE: Final = (
     "Write one code of ICD-10, such as I10 or E11.9, or of SNOMED CT, such as 38341003; the URI of its system and a bar may "
     "stand before it, as in http://hl7.org/fhir/sid/icd-10|I10. Nothing may follow the code."
@@ -35,14 +39,18 @@ def _code(value: Any) -> Any:
     """A code without its system, so that a code is checked and told apart from others in one spelling."""
     if not isinstance(value, str):
         return value
-    bare = without_system(value)
-    if re.fullmatch(CODE_PATTERN, bare) is None:
+    read = read_code(value, SYSTEMS)
+    if read is None or value != value.strip():
         raise PydanticCustomError(FieldCode.WRONG_FORMAT.value, "{detail}", {"detail": _NO_CODE})
-    return bare
+    return read.bare if names_system(value) else read.sent
 
 
-_SYSTEM: Final = "|".join(map(re.escape, SYSTEMS))
-_SCHEMA: Final = {"type": "string", "pattern": rf"^(({_SYSTEM})\|)?{CODE_PATTERN.removeprefix('^')}"}
+def _behind(system: System) -> str:
+    names = "|".join(map(re.escape, NAMES[system]))
+    return rf"(({names})\|)?{_PATTERNS[system]}"
+
+
+_SCHEMA: Final = {"type": "string", "pattern": f"^({'|'.join(map(_behind, SYSTEMS))})$"}
 Condition = Annotated[str, BeforeValidator(_code), WithJsonSchema(_SCHEMA)]
 Symptom = Literal[
     "black_or_bloody_stools",
@@ -218,7 +226,7 @@ def check_person(person: Person) -> None:
         faults.append(FieldFault("/diastolic", FieldCode.INVALID_VALUE, detail))
     codes = {CONDITIONS: person.conditions}
     told = Facts(person.pregnant, person.breastfeeding, person.sex, person.age)
-    faults += contradictions(told, codes)
+    faults += contradictions(told, codes, SYSTEMS)
     if faults:
         raise InputRejected(*faults)
 
@@ -229,6 +237,7 @@ def says_nothing(person: Person) -> bool:
     return not person.conditions and not any(value not in (None, []) for value in told.values())
 
 
-def folded_code(code: str) -> str:
-    """A code as it is compared: capitals, without the dot."""
-    return re.sub(r"\.", "", code).upper()
+def bare_code(code: str) -> str:
+    """A code as it is compared: in capitals, those of ICD-10 with their dot."""
+    read = read_code(code, SYSTEMS)
+    return code.upper() if read is None else read.bare

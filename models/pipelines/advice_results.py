@@ -84,7 +84,10 @@ class AdviceResult(TypedResult):
     undetermined: list[Undetermined]
     unchecked_flags: list[UncheckedFlag]
     unchecked: Annotated[
-        list[Unchecked], Field(description="codes that a measured value contradicts: one of both is wrong")
+        list[Unchecked],
+        Field(
+            description="codes that a measured value contradicts, one of both is wrong; codes that may be of another system"
+        ),
     ] = Field(default_factory=list)
     unknown: Annotated[list[Unknown], Field(description="codes that fall into no group of the catalogue")]
     language: Literal["en", "zh"]

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
-from models.drug_safety.codes import without_system
+from models.drug_safety.codes import System, names_system, read_code
 from models.manifest import ManifestTable, Text
 from models.manifest_words import SNAKE_CASE
 from models.pipelines.contract import ReadFile
@@ -35,8 +35,6 @@ _COLUMNS: Final = (*_NEEDED, "codes", "except")
 _ONE_CODE: Final = re.compile(
     r"[0-9]{2,4}(\.?[0-9]{1,2})?|[a-z][0-9a-z]{1,3}(\.[0-9a-z]{1,4})?|[a-z][0-9a-z]{2,6}"
 )
-# Without a dot, "E8700" is a cut in ICD-9-CM and would be a disorder of electrolytes in ICD-10: neither is guessed.
-_EXTERNAL_CAUSE: Final = re.compile(r"e[89][0-9]{2,3}")
 
 Code = Annotated[str, Field(min_length=1, max_length=LONGEST_CODE, pattern=r"\S")]
 
@@ -247,13 +245,37 @@ class _CodeColumns(Columns):
 
     def _place(self, code: str) -> int | None:
         """The group of a code: of the whole, or of the longest beginning of it that is listed."""
-        whole = folded(without_system(code) if self._category else code)
-        if whole in self._by_code or not self._category:
+        whole = folded(code)
+        if not self._category:
             return self._by_code.get(whole)
-        if not _ONE_CODE.fullmatch(whole) or _EXTERNAL_CAUSE.fullmatch(whole):
+        if names_system(code) and whole not in self._by_code:
+            whole = _alone(code)
+        if whole in self._by_code:
+            return self._by_code[whole]
+        if not _ONE_CODE.fullmatch(whole) or not _has_category(whole):
             return None
         before, dot, after = whole.partition(".")
         if not dot:
             before, after = whole[: self._category], whole[self._category :]
         shorter = [f"{before}.{after[:length]}" for length in range(len(after), 0, -1)]
         return next((self._by_code[each] for each in (*shorter, before) if each in self._by_code), None)
+
+
+def _alone(code: str) -> str:
+    """A code behind a system, without it; "" if it is not of that system, or alone is read as one of another."""
+    read = read_code(code)
+    alone = read and read_code(read.bare)
+    return folded(read.bare) if read and alone and alone.system is read.system else ""
+
+
+def _has_category(whole: str) -> bool:
+    """Whether a code may count for its category. External causes have categories of their own, though they look like others.
+
+    Without a dot, "E8700" is a cut in ICD-9-CM and would be a disorder of electrolytes in ICD-10: neither is guessed.
+    """
+    read = read_code(whole)
+    if read is None or "." in whole:
+        return read is None or not (read.system is System.ICD_10 and read.bare.startswith("V"))
+    if read.bare.startswith("V"):
+        return read.system is System.ICD_9_CM
+    return not read.bare.startswith("E") or (read.system is System.ICD_10 and read.other is None)

@@ -16,12 +16,11 @@ from pydantic import Field
 
 from models import drug_safety
 from models.drug_safety import DrugSafety, Finding, Level, Patient, ReadFile, TableUnusable
-from models.drug_safety.codes import without_system
 from models.drug_safety.ingredients import Ingredients
 from models.manifest import BundleRefused, Fault, ManifestTable
 from models.pipelines.advice_patient import FIELDS, Person, laboratory
 from models.pipelines.item_catalogue import Item, Parts, unusable
-from models.pipelines.kidneys import CLEARANCE, EGFR, clearance_of
+from models.pipelines.kidneys import CLEARANCE, EGFR
 from models.pipelines.recommendation_rules import Reviewed
 from models.pipelines.recommendation_types import Objection, Unchecked
 
@@ -161,9 +160,10 @@ class DrugSafetyReview:
             sex=facts.get(given.sex) if given.sex else None,
             pregnant=facts.get("pregnant"),
             breastfeeding=facts.get("breastfeeding"),
-            creatinine_clearance_ml_min=clearance_of(facts) if given.egfr else facts.get(CLEARANCE),
+            creatinine_clearance_ml_min=facts.get(CLEARANCE),
+            egfr_ml_min=facts.get(EGFR) if given.egfr else None,
             potassium_mmol_l=facts.get(POTASSIUM) if given.diagnoses else None,
-            diagnoses=None if diagnoses is None else tuple(map(without_system, diagnoses)),
+            diagnoses=None if diagnoses is None else tuple(diagnoses),
         )
 
 

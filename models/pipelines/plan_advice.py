@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Final, Protocol
 
-from models.drug_safety.codes import without_system
+from models.drug_safety.codes import System, read_code
 from models.drug_safety.ingredients import Ingredient, Ingredients
 from models.drug_safety.words import key
 from models.manifest import MANIFEST_NAME, BundleRefused, Fault
@@ -16,8 +15,6 @@ from models.pipelines.plan_parameters import AdviceSection
 
 # What a plan has from its context and its rule, or makes itself.
 _SHARED: Final = frozenset(("age", "sex", "pregnant", "breastfeeding"))
-# ICD-10 with its dot. Codes of ICD-9 may look alike without one: E880 is a fall there, and a metabolic disorder here.
-_ICD_10: Final = re.compile(r"[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?", re.IGNORECASE)
 
 
 class HasConditions(Protocol):
@@ -42,10 +39,13 @@ def person_of(facts: Mapping[str, Any], conditions: Iterable[str], medicines: It
 
 
 def for_advice(codes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The codes that are of ICD-10, and the others, which advice does not know."""
-    bare = {code: without_system(code).strip() for code in codes}
-    known = [code for code in codes if _ICD_10.fullmatch(bare[code])]
-    return list(dict.fromkeys(bare[code] for code in known)), [code for code in codes if code not in known]
+    """The codes that are of ICD-10 without a doubt, and the others, which advice does not know.
+
+    E880 is of neither: a fall in ICD-9-CM, and a metabolic disorder in ICD-10.
+    """
+    found = {code: read for code in codes if (read := read_code(code, (System.ICD_10,)))}
+    known = {code: read.bare for code, read in found.items() if read.other is None}
+    return list(dict.fromkeys(known.values())), [code for code in codes if code not in known]
 
 
 class Medicines:

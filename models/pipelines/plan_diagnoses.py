@@ -6,15 +6,16 @@ the name of a label. Every label that becomes none says why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.drug_safety.codes import with_system
 from models.field_codes import FieldCode
 from models.pipelines.contract import FieldFault, RowFault, pointer_to
 from models.pipelines.parts import Source
-from models.pipelines.recommendation_types import Part
+from models.pipelines.recommendation_types import Part, Unchecked
 from models.pipelines.typed import TypedInput
 from models.pipelines.typed_classification import Coding
 from models.pipelines.typed_parts import OptionalResultPart, ResultOf, ResultPart
@@ -23,6 +24,11 @@ NO_CODE: Final = "the manifest of its model declares no code for this label"
 OTHER_SYSTEM: Final = "the plan takes no conditions from codes of {system}"
 UNKNOWN_CODE: Final = "no section of the plan knows this code"
 DRAWN: Final = "the picture is marked as made up by a model or a program: it shows no patient"
+CONTRADICTED: Final = "contradicted"
+DISAGREE: Final = (
+    "jobs of {model} answer otherwise ({says}), and each condition among them counted: if they exclude each other, send the "
+    "plan again with the one that holds; one that is only to be waited for goes into `after`"
+)
 UNUSABLE: Final = "The result that is named here holds no answer of a classifier: name another job."
 
 _Diagnosis = ResultOf("classification")
@@ -52,9 +58,10 @@ class Answered(BaseModel):
     synthetic: bool = False
 
     def condition(self, systems: tuple[str, ...]) -> str | None:
-        """The code, if it is of one of these systems."""
-        known = self.code is not None and self.code.system in systems
-        return self.code.code if self.code is not None and known and not self.synthetic else None
+        """The code, if it is of one of these systems; behind its system if it would be read as another's without it."""
+        if self.code is None or self.code.system not in systems or self.synthetic:
+            return None
+        return with_system(self.code.system, self.code.code)
 
     def reason(self, systems: tuple[str, ...], *, known: bool) -> str | None:
         """Why the label is no condition of the plan; None if it is one. `known`: some section knows the code."""
@@ -65,6 +72,27 @@ class Answered(BaseModel):
         if self.code.system not in systems:
             return OTHER_SYSTEM.format(system=self.code.system)
         return None if known else UNKNOWN_CODE
+
+
+def disagreements(
+    answers: Sequence[tuple[str, Answered, Source | None]], systems: tuple[str, ...]
+) -> Iterator[Unchecked]:
+    """Other labels of one model, where some label is a condition: of those that exclude each other the condition counts."""
+    by_model: dict[str, dict[str, str]] = {}
+    counted: set[str] = set()
+    for part, answered, source in answers:
+        if source is not None:
+            by_model.setdefault(source.model, {})[part] = answered.label
+            counted |= {source.model} if answered.condition(systems) is not None else set()
+    for model, labels in by_model.items():
+        if len(set(labels.values())) > 1 and model in counted:
+            says = ", ".join(f"{part} {label}" for part, label in labels.items())
+            yield Unchecked(
+                subject=", ".join(labels),
+                check=None,
+                reason=CONTRADICTED,
+                detail=DISAGREE.format(model=model, says=says),
+            )
 
 
 def read_answers(

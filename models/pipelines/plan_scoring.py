@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from models.pipelines.advice import Adviser
 from models.pipelines.advice_catalogue import Language
 from models.pipelines.contract import PredictionInvalid, Run
-from models.pipelines.kidneys import CLEARANCE, clearance_of
 from models.pipelines.parts import Source
 from models.pipelines.plan_advice import Medicines, for_advice, person_of
-from models.pipelines.plan_diagnoses import Answered, read_answers
+from models.pipelines.plan_diagnoses import Answered, disagreements, read_answers
 from models.pipelines.plan_parameters import ADVICE, DRUGS
 from models.pipelines.plan_results import DiagnosisRead, MadeOf, TreatmentPlanResult
 from models.pipelines.plan_unread import unnamed, unread
@@ -125,8 +124,6 @@ class Planner:
             HISTORY: facts[name],
             PRESENT: facts[self._plan.present] if name == DRUGS else None,
         }
-        if name == DRUGS:
-            given[CLEARANCE] = clearance_of(facts)
         options = RecommendationOptions(top=patient.options.top, reasons=patient.options.reasons)
         return TypedCase(section.input_type.model_construct(**given), options, {})
 
@@ -136,6 +133,7 @@ class Planner:
         found = ranked or {}
         return TreatmentPlanResult(
             diagnoses=[self._read(patient, *each) for each in patient.answers],
+            unchecked=list(disagreements(patient.answers, patient.systems)),
             interventions=found.get("interventions"),
             drugs=self._reviewed(patient, found.get("drugs")),
             services=found.get("services"),

@@ -5,10 +5,11 @@ Codes that also stand for childbirth, the puerperium or the past, such as O10.03
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from models.drug_safety.coded_facts import says_pregnant
+from models.drug_safety.codes import Code, System, read_code
 from models.drug_safety.known import CHILDBEARING
 from models.field_codes import FieldCode
 from models.pipelines.contract import FieldFault, pointer_to
@@ -30,7 +31,9 @@ def cannot_be_pregnant(sex: object, age: float | None) -> bool:
     return sex == "male" or (age is not None and not YOUNGEST_PREGNANT <= age <= OLDEST_PREGNANT)
 
 
-def contradictions(facts: Facts, codes: Mapping[str, Sequence[str]]) -> Iterator[FieldFault]:
+def contradictions(
+    facts: Facts, codes: Mapping[str, Sequence[str]], systems: Collection[System] = tuple(System)
+) -> Iterator[FieldFault]:
     """What of an input contradicts that somebody is pregnant, or is not, or breastfeeds; `codes` by their field."""
     pregnant, breastfeeding, sex, age = facts
     impossible = cannot_be_pregnant(sex, age)
@@ -42,16 +45,22 @@ def contradictions(facts: Facts, codes: Mapping[str, Sequence[str]]) -> Iterator
         wrong = "`sex` is male" if sex == "male" else f"`age` is below {YOUNGEST_PREGNANT}"
         detail = f"`breastfeeding` is true and {wrong}: correct one of them."
         yield FieldFault("/breastfeeding", FieldCode.INVALID_VALUE, detail)
-    for field, place in _saying(codes):
-        pointer = pointer_to(field, str(place))
+    for field, place, code in _saying(codes, systems):
+        pointer, says = pointer_to(field, str(place)), "This is a code of pregnancy"
+        if code.other is not None:
+            says += f" of {code.system} (if it is of {code.other}, put that system before it)"
         if impossible:
-            detail = f"This is a code of pregnancy. Correct age, sex or this: {who}."
+            detail = f"{says}. Correct age, sex or this: {who}."
             yield FieldFault(pointer, FieldCode.INVALID_VALUE, detail)
         elif pregnant is False:
-            detail = "This is a code of pregnancy, and `pregnant` is false: correct one of them."
+            detail = f"{says}, and `pregnant` is false: correct one of them."
             yield FieldFault(pointer, FieldCode.INVALID_VALUE, detail)
 
 
-def _saying(codes: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, int]]:
+def _saying(
+    codes: Mapping[str, Sequence[str]], systems: Collection[System]
+) -> Iterator[tuple[str, int, Code]]:
     for field, given in codes.items():
-        yield from ((field, place) for place, code in enumerate(given) if says_pregnant(code))
+        for place, text in enumerate(given):
+            if (code := read_code(text, systems)) and says_pregnant(code):
+                yield field, place, code

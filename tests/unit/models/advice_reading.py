@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.drug_safety.coded_facts import says_pregnant
+from models.drug_safety.codes import read_code
 
 FOLDER = Path(__file__).parents[3] / "models" / "zoo" / "health-advice-recommender"
 RANGES = {
@@ -163,7 +164,7 @@ class People:
             person.get("sex") == "male" or not 10 <= person["age"] <= 60
         ):
             person["sex"], person["age"] = "female", 30.0
-        if any(map(says_pregnant, person["conditions"])):
+        if any(says_pregnant(read) for code in person["conditions"] if (read := read_code(code))):
             unlikely = person.get("sex") == "male" or not 10 <= person["age"] <= 60
             person |= {"sex": "female", "age": 30.0} if unlikely else {}
             person |= {"pregnant": True} if person.get("pregnant") is False else {}

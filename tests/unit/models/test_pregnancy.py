@@ -6,6 +6,7 @@ import pytest
 
 from models.bundle import ZOO, read_bundle, side_files
 from models.drug_safety.coded_facts import says_pregnant
+from models.drug_safety.codes import read_code
 from models.pipelines import load_pipeline
 from models.pipelines.contract import InputRejected
 
@@ -16,7 +17,9 @@ from models.pipelines.contract import InputRejected
      "O16.1", "O26.61", "648.83", "V22.1", "77386006"],
 )  # fmt: skip
 def test_a_code_of_pregnancy_says_so(code: str) -> None:
-    assert says_pregnant(code)
+    read = read_code(code)
+    assert read is not None
+    assert says_pregnant(read)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +28,9 @@ def test_a_code_of_pregnancy_says_so(code: str) -> None:
      "650", "I10", "38341003"],
 )  # fmt: skip
 def test_childbirth_the_puerperium_and_other_codes_do_not(code: str) -> None:
-    assert not says_pregnant(code)
+    read = read_code(code)
+    assert read is not None
+    assert not says_pregnant(read)
 
 
 @pytest.mark.parametrize(
