@@ -16,7 +16,7 @@ from pathlib import Path
 
 from models.fitting import Fitting, GraphUnknown
 from models.golden import renewed_golden
-from models.golden_cases import GOLDEN_NAME, GoldenCase, parse_golden
+from models.golden_cases import GOLDEN_NAME, NO_GOLDEN, GoldenCase, parse_golden
 from models.graph import read_signature
 from models.manifest import (
     BYTE_ORDER_MARK,
@@ -203,7 +203,8 @@ def path_fault(folder: Path, path: str) -> Fault | None:
     if any(step.is_symlink() for step in steps):
         return Fault(path, "file_is_link", "replace the symbolic link with the file itself")
     if not steps[-1].exists():
-        return Fault(path, "file_missing", "add this file to the bundle")
+        words = NO_GOLDEN if path == GOLDEN_NAME else "add this file to the bundle"
+        return Fault(path, "file_missing", words)
     if not stat.S_ISREG(steps[-1].stat().st_mode):
         return Fault(path, "file_missing", "replace it with a plain file")
     return None

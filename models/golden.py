@@ -12,6 +12,7 @@ from typing import Final
 from models.difference import difference, shortened
 from models.few_values import few_values
 from models.golden_cases import (
+    FEWEST_CASES,
     GOLDEN_NAME,
     GoldenCase,
     GoldenFailed,
@@ -38,7 +39,6 @@ from models.pipelines.artifacts import LISTING, answer_fault
 from models.pipelines.schema_columns import integer_fields, stored_result
 from models.row_mixing import answers_in_company
 
-FEWEST_CASES: Final = 5
 TOO_FEW: Final = "golden_too_few"
 ROWS_ADVICE: Final = (
     "Export the graph so that its rows do not affect each other, or set `row_by_row` in [graph] "

@@ -14,6 +14,11 @@ from models.pipelines.parts import take_apart
 from models.strict_json import JsonInvalid, read_json
 
 GOLDEN_NAME: Final = "golden.json"
+FEWEST_CASES: Final = 5
+NO_GOLDEN: Final = (
+    f"add this file to the bundle, with at least {FEWEST_CASES} cases that differ in their inputs or options: "
+    '{"cases": [{"input": ...}, ...]}; `seal --golden` writes what the model answers to each'
+)
 
 
 class GoldenFailed(BundleRefused):

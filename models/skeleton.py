@@ -19,8 +19,7 @@ from models.bundle import CARD_NAME
 from models.class_order import Classes, class_ids, column_classes
 from models.column_ranges import RowsFile, with_ranges
 from models.export_config import GENERATION
-from models.golden import FEWEST_CASES
-from models.golden_cases import GOLDEN_NAME
+from models.golden_cases import FEWEST_CASES, GOLDEN_NAME
 from models.graph import external_locations, node_fault, read_signature, repeated_fault
 from models.image_guess import image_parameters
 from models.manifest import FILL_IN, MANIFEST_NAME, BundleRefused, Fault, is_name

@@ -108,7 +108,9 @@ def evaluate(
     check_values(dict(values), model["labels"])
     notes: list[str] = []
     scored = _scored(api, out, model, data, values=dict(values), note=notes.append, **how)
-    found = replace(evaluated(scored, model["labels"], dict(values), model["task"]), notes=notes)
+    found = evaluated(scored, model["labels"], dict(values), model["task"])
+    notes += found.notes
+    found = replace(found, notes=notes)
     for told in notes:
         out.note(told)
     if report is not None:

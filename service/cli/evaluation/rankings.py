@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from service.cli.evaluation.figures import Evaluation, Ints, evaluation, given
 from service.cli.evaluation.scoring import Scored
 
 CUT = 10
+MOST_SHOWN = 5
 
 
 def ranking(scored: Sequence[Scored], listed: str = "hits") -> Evaluation:
@@ -38,7 +40,21 @@ def ranking(scored: Sequence[Scored], listed: str = "hits") -> Evaluation:
         {"case": answered[row].place, **{name: float(column[row]) for name, column in columns.items()}}
         for row in worst
     ]
-    return evaluation("ranking", scored, measures, answered, mistakes=mistakes)
+    found = evaluation("ranking", scored, measures, answered, mistakes=mistakes)
+    return replace(found, notes=_never_answered(grades, answered, listed))
+
+
+def _never_answered(
+    grades: Sequence[Mapping[str, float]], answered: Sequence[Scored], listed: str
+) -> list[str]:
+    """That ids are expected which stand in no answer: of one that the catalogue lacks, each case is a miss."""
+    seen = {str(hit["id"]) for case in answered for hit in given(case)[listed]}
+    never = sorted({name for each in grades for name in each} - seen)
+    if not never:
+        return []
+    shown = ", ".join(never[:MOST_SHOWN]) + (", ..." if len(never) > MOST_SHOWN else "")
+    detail = "see that each is an id of the model's catalogue, as what it lacks can never be found"
+    return [f"{len(never)} of the expected ids stand in no answer and count as missed ({shown}): {detail}."]
 
 
 def _grades(case: Scored) -> Mapping[str, float]:

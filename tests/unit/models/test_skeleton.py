@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from models.bundle import renew_golden, seal_bundle
 from models.checking import check_bundle, publishable, sealed
 from models.column_ranges import RowsFile
-from models.golden import FEWEST_CASES
+from models.golden_cases import FEWEST_CASES
 from models.manifest import FILL_IN, BundleRefused, ModelManifest
 from models.sandbox import CpuRun
 from models.skeleton import write_skeleton
