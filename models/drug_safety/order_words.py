@@ -52,6 +52,13 @@ _REASONS: Final = """
 _BEHIND: Final = "hs bd od os ou qd op ot re va bq q number syringe syringes syr pen pens s"
 _ORIGINS: Final = "human rdna recombinant porcine"
 
+# Units of what is given: nought of one is no drug.
+_AMOUNTS: Final = """
+    mg mgs mcg mcgs ug g gm gms gram grams meq mmol unit units iu ml tab tabs tablet tablets cap caps capsule
+    capsules dose doses
+"""
+
+AMOUNTS: Final = frozenset(_AMOUNTS.split())
 UNITS: Final = frozenset(_UNITS.split())
 LOCAL: Final = frozenset(_LOCAL.split())
 WORDS: Final = FORMS.union(

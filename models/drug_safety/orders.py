@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from models.drug_safety.order_words import (
+    AMOUNTS,
     BEHIND_A_STRENGTH,
     EVERY,
     FOR,
@@ -26,6 +27,10 @@ _LONGEST_PHRASE: Final = 2
 _SHORTEST_NAME: Final = 4  # letters: shorter words may mean much else where the rest is not understood
 _STRENGTH: Final = re.compile(r"(\d+)([a-z]*)")
 _SMALL: Final = 4  # a number up to this one that says no unit may be part of a name, as in "Tylenol 3"
+_QUESTION: Final = re.compile("[?\uff1f\u00bf]")
+_NOTHING: Final = re.compile(
+    rf"(?<![\d.,])0+(?:[.,]0+)?\s*-?(?:{'|'.join(sorted(AMOUNTS))})(?![a-z0-9])", re.IGNORECASE
+)
 _ELEMENTS: Final = re.compile(r"\b(?:iod|gallium|strontium)")  # a number behind one may be that of an isotope
 
 
@@ -43,6 +48,13 @@ def read_order(text: str, is_name: Callable[[str], bool], most_words: int) -> Or
     """
     words = key(text.replace("%", " percent ").replace("#", " number ")).split()
     return _Reading(words, is_name, most_words).order()
+
+
+def doubted(text: str) -> str:
+    """What in the text leaves in doubt that the drug is given: a question mark, or a strength of 0; "" if nothing does."""
+    if _QUESTION.search(text):
+        return "a question mark"
+    return "a strength of 0" if _NOTHING.search(text) else ""
 
 
 def names_in(text: str, is_name: Callable[[str], bool], most_words: int) -> list[str]:

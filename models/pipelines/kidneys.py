@@ -15,12 +15,6 @@ _DISEASED: Final = 60.0  # below it kidneys are diseased (KDIGO 2012), and doses
 _LEAST: Final = 5.0  # below it both are rough
 
 
-def clearance_of(facts: Mapping[str, Any]) -> float | None:
-    """The creatinine clearance in mL/min or, for lack of it, the estimated glomerular filtration rate."""
-    given: float | None = facts.get(CLEARANCE)
-    return facts.get(EGFR) if given is None else given
-
-
 def kidney_faults(facts: Mapping[str, Any]) -> Iterator[FieldFault]:
     """Clearance and eGFR that cannot be of one patient."""
     clearance, egfr = facts.get(CLEARANCE), facts.get(EGFR)

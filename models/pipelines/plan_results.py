@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.pipelines.advice_results import AdviceResult
-from models.pipelines.recommendation_types import Part, RecommendationResult
+from models.pipelines.recommendation_types import Part, RecommendationResult, Unchecked
 from models.pipelines.typed import TypedResult
 from models.pipelines.typed_classification import Coding
 
@@ -46,6 +46,10 @@ class TreatmentPlanResult(TypedResult):
 
     type: Literal["treatment_plan"] = "treatment_plan"
     diagnoses: list[DiagnosisRead]
+    unchecked: Annotated[
+        list[Unchecked],
+        Field(description="of `diagnoses`: other answers of one model, of which some cannot hold"),
+    ] = Field(default_factory=list)
     interventions: Annotated[RecommendationResult | None, Field(description="what is done and gives no drug")]
     drugs: Annotated[RecommendationResult | None, Field(description="reviewed by the drug safety rule")]
     services: Annotated[RecommendationResult | None, Field(description="whom to consult")]

@@ -40,6 +40,7 @@ from models.pipelines.recommendation_types import (
     RecommendationInput,
     RecommendationOptions,
     RecommendationResult,
+    had_items,
 )
 from models.pipelines.side_files import SideFile
 from models.pipelines.typed import TypedPipeline
@@ -86,7 +87,7 @@ class Recommendation(
         self.catalogue = Catalogue.read(read(given.catalogue), given.catalogue, parts)
         self.columns = tuple(field.columns(read) for field in given.context)
         fields: dict[str, Any] = {
-            HISTORY: (Annotated[list[Code], self._items(_EVER, given.example)], []),
+            HISTORY: (had_items(self._items(_EVER, given.example)), []),
             PRESENT: (Annotated[list[Code] | None, self._items(_NOW)], None),
             **{field.name: field.annotation() for field in given.context},
             **(given.rule.fields() if given.rule else {}),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from models.pipelines.context_fields import Code
 from models.pipelines.typed import TypedInput, TypedOptions, TypedResult
@@ -13,6 +13,11 @@ from models.pipelines.typed_classification import Coding
 MOST_RANKED: Final = 50
 MOST_REASONS: Final = 20
 Part = Annotated[float, Field(ge=0, le=1)]
+
+
+def had_items(described: Any) -> Any:
+    """The type of a list of items that somebody had, with its Field; null counts as an empty one."""
+    return Annotated[list[Code] | None, described, AfterValidator(lambda items: items or [])]
 
 
 class RecommendationInput(TypedInput):

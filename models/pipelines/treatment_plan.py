@@ -26,8 +26,8 @@ from models.pipelines.plan_diagnoses import Diagnosed
 from models.pipelines.plan_parameters import DRUGS, PlanParameters
 from models.pipelines.plan_results import TreatmentPlanResult
 from models.pipelines.plan_scoring import AdviceSource, Planner
-from models.pipelines.recommendation import Recommendation
-from models.pipelines.recommendation_types import MOST_RANKED, MOST_REASONS
+from models.pipelines.recommendation import Recommendation, RecommendationParameters
+from models.pipelines.recommendation_types import MOST_RANKED, MOST_REASONS, had_items
 from models.pipelines.typed import TypedOptions, TypedPipeline
 
 DRUGS_PRESENT: Final = "drugs_present"
@@ -51,13 +51,13 @@ class TreatmentPlan(TypedPipeline[PlanParameters, Diagnosed, TreatmentPlanResult
     def prepare(self, read: ReadFile) -> None:
         """Read catalogues and groups of codes, and give the input's type the manifest's fields."""
         given = self.parameters
-        self.sections = {name: Recommendation(each, read) for name, each in given.ranked()}
+        self.sections = {name: Recommendation(self._fed(each), read) for name, each in given.ranked()}
         self._catalogue: Catalogue | None = None
         if given.advice is not None:
             self._catalogue = Catalogue.read(read(given.advice.catalogue), given.advice.catalogue)
         fields: dict[str, Any] = {field.name: field.annotation() for field in given.context}
         for name, each in self.sections.items():
-            fields[name] = Annotated[list[Code], _items(each, _EVER, each.parameters.example)], []
+            fields[name] = had_items(_items(each, _EVER, each.parameters.example)), []
         if given.drugs is not None:
             fields[DRUGS_PRESENT] = Annotated[list[Code] | None, _items(self.sections[DRUGS], _NOW)], None
             fields |= given.drugs.rule.fields()
@@ -101,6 +101,13 @@ class TreatmentPlan(TypedPipeline[PlanParameters, Diagnosed, TreatmentPlanResult
         """See TypedPipeline. Raises BundleRefused if the rule's tables cannot be used."""
         sections = {name: each.recommender(folder) for name, each in self.sections.items()}
         return Planner(self, sections, self._advice(folder))
+
+    def _fed(self, section: RecommendationParameters) -> RecommendationParameters:
+        """A section, whose rule reads the filtration rate where the input has it for advice."""
+        if section.rule is None or self.parameters.advice is None:
+            return section
+        rule = section.rule.model_copy(update={"egfr": True})
+        return section.model_copy(update={"rule": rule})
 
     def _advice(self, folder: Path) -> AdviceSource | None:
         given = self.parameters

@@ -1,6 +1,7 @@
 """The drug safety rule in a recommender: which drugs it takes out of the ranking, what it is told, and what it says."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,10 @@ def test_the_filtration_rate_counts_for_lack_of_a_clearance_where_the_manifest_h
         scored(made, history=["insulin"], present=["metformin"], **{field: 20.0})  # type: ignore[arg-type]  # a field of the rule
         for field in ("egfr", "creatinine_clearance_ml_min")
     )
-    assert by_rate == by_clearance
+    named = json.dumps(by_rate).replace("estimated glomerular filtration rate 20", "creatinine clearance 20")
+    assert json.loads(named) == by_clearance
+    against = {each["against"] for each in by_rate["flagged_present"]}
+    assert against == {"estimated glomerular filtration rate 20 ml/min"}
     assert {each["kind"] for each in by_rate["flagged_present"]} == {"renal"}
     for fields, fault in (
         ({"egfr": 20.0, "creatinine_clearance_ml_min": 150.0}, ("/egfr", "invalid_value")),

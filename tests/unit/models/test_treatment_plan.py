@@ -156,7 +156,12 @@ def test_the_filtration_rate_stands_for_a_clearance_that_is_not_sent() -> None:
     )
     assert {each["reason"] for each in with_rate["unchecked"] if each["check"] == "renal"} == {"not-read"}
     assert "renal" in {each["kind"] for each in with_rate["removed"] + with_rate["flagged"]}
-    assert with_rate["flagged"] == with_clearance["flagged"]
+    named = [
+        each
+        | {"against": each["against"].replace("estimated glomerular filtration rate", "creatinine clearance")}
+        for each in with_rate["flagged"]
+    ]
+    assert named == with_clearance["flagged"]
     assert with_rate["items"] == with_clearance["items"]
     assert plan(**sent, egfr=80.0, creatinine_clearance_ml_min=100.0)["drugs"]["items"]
 
@@ -341,3 +346,39 @@ def test_values_at_the_danger_of_life_withhold_exercise_in_a_plan(
     advice = plan(answered("I25.1"), **person, **values)["advice"]
     assert flag in [each["id"] for each in advice["seek_care"]]
     assert not [each for each in advice["items"] if each["category"] == "activity"]
+
+
+def of_model(model: str, **answers: str | None) -> Any:
+    """A plan of jobs of one model; `answers` are labels with the codes that they have."""
+    names = ("diagnosis", "diagnosis_2", "diagnosis_3", "diagnosis_4")
+    results = [answered(code, label=label.rstrip("_")) for label, code in answers.items()]
+    parts = dict(zip(names, results, strict=False))
+    sources = dict.fromkeys(parts, SOURCE._replace(model=model))
+    [found] = SCORING.score(RUN, [Case(PIPELINE.encode({"age": 66.0}), {}, parts, sources)])
+    return found.result
+
+
+def test_other_answers_of_one_model_are_told_where_one_is_a_condition() -> None:
+    found = of_model("heart-disease-cleveland", disease="I25.1", no_disease=None)
+    [told] = found["unchecked"]
+    assert (told["subject"], told["reason"]) == ("diagnosis, diagnosis_2", "contradicted")
+    assert "diagnosis disease, diagnosis_2 no_disease" in told["detail"]
+    assert "`after`" in told["detail"]
+    assert not found["abstained"]
+
+
+def test_answers_of_one_model_that_agree_or_hold_no_condition_contradict_nothing() -> None:
+    assert of_model("heart-disease-cleveland", disease="I25.1", disease_="I25.1")["unchecked"] == []
+    assert of_model("heart-disease-cleveland", no_disease=None, unclear=None)["unchecked"] == []
+    assert plan(answered("I25.1"))["unchecked"] == []
+
+
+def test_the_rule_names_the_filtration_rate_that_was_sent_to_a_plan() -> None:
+    drugs = plan(answered("I25.1"), egfr=12.0, options={"top": 50}, allergies=[])["drugs"]
+    against = {each["against"] for each in (*drugs["removed"], *drugs["flagged"]) if each["kind"] == "renal"}
+    assert against == {"estimated glomerular filtration rate 12 ml/min"}
+
+
+def test_null_for_what_was_had_is_as_good_as_nothing() -> None:
+    sent = {"interventions": None, "drugs": None, "services": None}
+    assert plan(answered("J18.9"), **sent) == plan(answered("J18.9"))
