@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from example_people import example_people
 
+from models.drug_safety.codes import System, read_code
 from models.pipelines.advice import Adviser, facts_of
 from models.pipelines.advice_catalogue import Catalogue
-from models.pipelines.advice_patient import CODE_PATTERN, FIELDS, Person
+from models.pipelines.advice_patient import FIELDS, SYSTEMS, Person
 from models.pipelines.advice_results import AdviceResult
 from models.pipelines.advice_rules import Compares, InGroup, Test
 from models.pipelines.pregnancy import cannot_be_pregnant
@@ -69,12 +70,9 @@ def stays(folder: Path) -> list[tuple[str, Known]]:
 
 
 def is_icd10(code: str) -> bool:
-    """Whether a code of a column that mixes ICD-9 and ICD-10 is of ICD-10: codes of ICD-9 begin with a digit, E9 or V."""
-    return (
-        re.fullmatch(CODE_PATTERN, code) is not None
-        and code[0].isalpha()
-        and not code.startswith(("E9", "V"))
-    )
+    """Whether a code of a column that mixes ICD-9 and ICD-10 is of ICD-10."""
+    read = read_code(code)
+    return read is not None and read.system is System.ICD_10
 
 
 def bmi_of(row: Mapping[str, str]) -> Known:
@@ -97,7 +95,7 @@ def sample_patients(folder: Path) -> list[tuple[str, Known]]:
         dates = [each["START_DATE"] for each in (*problems[patient], *vitals[patient]) if each["START_DATE"]]
         dates += [each["DATE"] for each in labs[patient] if each["DATE"]]
         conditions = sorted(
-            {each["SNOMED"] for each in problems[patient] if re.fullmatch(CODE_PATTERN, each["SNOMED"])}
+            {each["SNOMED"] for each in problems[patient] if read_code(each["SNOMED"], SYSTEMS)}
         )
         known: Known = {
             "age": float(int(max(dates)[:4]) - int(row["YOB"] or row["dob"][:4])) if dates else 40.0,
