@@ -256,7 +256,11 @@ def test_what_is_said_of_drugs_that_are_taken_is_a_table_and_the_serious_of_it_i
 ) -> None:
     found = taking()
     rows = lines(capsys, found, f"flagged_present ({len(found['flagged_present'])})")
-    metformin = ["Metformin 500 mg tablet", "contraindicated", "creatinine clearance 24 ml/min"]
+    metformin = [
+        "Metformin 500 mg tablet",
+        "contraindicated",
+        "estimated glomerular filtration rate 24 ml/min",
+    ]
     assert cells(rows[1])[:3] == metformin
     told = results.answer(found)
     assert told is not None
