@@ -172,6 +172,7 @@ COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
     ("recommendation", "unchecked"): UNCHECKED,
     ("recommendation", "unchecked_present"): UNCHECKED,
     ("advice", "unchecked"): UNCHECKED,
+    ("treatment_plan", "unchecked"): UNCHECKED,
 }
 TASKS: Final = (
     Column("TASK", ("task",)),

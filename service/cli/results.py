@@ -211,7 +211,10 @@ def plan(found: Json) -> str:
     used = few(each["display"] or each["label"] for each in found["diagnoses"] if each["used_by"])
     sections = {name: part for name, part in found.items() if isinstance(part, dict) and "type" in part}
     told = [f"{name}: {_ANSWERS[part['type']](part)}" for name, part in sections.items()]
-    return ". ".join([f"after {used}", *told])
+    doubts = [
+        f"{each['subject']}: {each['detail']}" for each in found.get("unchecked", [])
+    ]  # not in older results
+    return ". ".join([f"after {used}", *doubts, *told])
 
 
 _ANSWERS: Final[Mapping[str, Callable[[Json], str]]] = {

@@ -283,6 +283,24 @@ def test_what_was_not_checked_is_told_with_its_whole_detail(capsys: pytest.Captu
     assert "1 unchecked)" in str(results.answer(advice))
 
 
+def test_jobs_of_one_model_that_disagree_are_told_in_the_line_and_the_table_of_a_plan(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    doubt = {
+        "subject": "diagnosis, diagnosis_2",
+        "check": None,
+        "reason": "contradicted",
+        "detail": "they disagree",
+    }
+    found = golden("treatment-plan-recommender", "treatment_plan") | {"unchecked": [doubt]}
+    told = results.answer(found)
+    assert told is not None
+    assert told.startswith(
+        "after Pneumonia, unspecified. diagnosis, diagnosis_2: they disagree. interventions: "
+    )
+    assert "they disagree" in lines(capsys, found, "unchecked (1)")[1]
+
+
 def test_a_plan_is_a_table_of_diagnoses_and_the_tables_of_each_section(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
