@@ -50,7 +50,7 @@ faults: install ## every fault scenario in full (hours), write docs/reliability-
 		tests/integration/test_cli_stack.py::test_a_demo_that_is_interrupted_leaves_nothing_either --faults full --fault-seed $(SEED) \
 		--fault-report docs/reliability-report.md
 
-hostile: install ## every attack against a running stack (ten minutes), write docs/hostile-report.md
+hostile: install ## every attack against a running stack (a quarter of an hour), write docs/hostile-report.md
 	$(BIN)/python -m tests.hostile docs/hostile-report.md
 
 check: install ## lint, format, types, imports, migrations
