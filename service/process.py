@@ -15,6 +15,27 @@ INTERNAL_STATUS = 70
 SWITCH_S = 0.001
 
 
+# Of the C library's allocator (mallopt(3)).
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+HEAPS = 2
+LARGE_BYTES = 256 * 1024
+
+
+def return_large_memory() -> None:
+    """Have what is allocated in large pieces go back to the system once it is freed, for a process with many threads.
+
+    Else the C library keeps a heap for each thread, and after the first large piece was freed it takes later ones from there.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        library = ctypes.CDLL(None)
+        for option, value in (
+            (M_ARENA_MAX, HEAPS),
+            (M_MMAP_THRESHOLD, LARGE_BYTES),
+            (M_TRIM_THRESHOLD, LARGE_BYTES),
+        ):
+            library.mallopt(option, value)
+
+
 def settle() -> None:
     """Exclude what was made so far from garbage collection: walking all modules took a fifth of the CPU of bulk submits.
 

@@ -11,7 +11,7 @@ from service import logs
 from service.config import SPARE_THREADS, Settings
 from service.entry import check_address, settings_of_process, wrong_settings_end_the_process
 from service.errors import SettingInvalid
-from service.process import settle
+from service.process import return_large_memory, settle
 from service.storage import FsspecBlobStore
 from service.writable import data_dir
 
@@ -59,6 +59,7 @@ def serve(settings: Settings) -> None:
     from service.metrics import leave_to_server_processes
 
     leave_to_server_processes()
+    return_large_memory()
     settle()
     connections = allow_connections()
     Granian(

@@ -226,7 +226,7 @@ def loaded_by_all(stack: Stack, http: httpx.Client, body: dict[str, Any]) -> Non
 
     def loaded() -> bool:
         http.post(
-            "/v1/jobs/bulk", json={"jobs": [body] * 50}, headers={"Prefer": "wait=30"}
+            "/v1/jobs/bulk", json={"jobs": [body] * 256}, headers={"Prefer": "wait=30"}
         ).raise_for_status()
         return all(line.search(log.read_text(errors="replace")) for log in logs)
 
