@@ -16,7 +16,7 @@ A wrong statement is worse than a missing one, so what is not clearly one or the
   question about a relative, and of sentences of the patient about `he` or `she`, only sentences that name a relative are kept.
 - Of a sentence that has a particle behind other words (`Sulfa yes, penicillin no.`), or a number that is not plain, nothing.
 - A sentence with a negation, or a word that reverses it such as `stop`, `if` or `less`, is kept whole or not at all; so are
-  those of `note_fragments`, which also names more of which nothing is kept.
+  those of `note_fragments`, which also names more of which nothing is kept, as does `note_statements`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from typing import Final, NamedTuple
 from torch import Tensor
 
 from models.training.note_fragments import AS_ASKED, DEGREES, Dialogue, fragments
+from models.training.note_statements import GUEST, OWN, STATED, STRANGER, Replies, stated
+from models.training.note_stops import PAUSE
 from models.training.note_tensors import ahead, any_of_group, behind, count, latest, numbered, rank
 from models.training.note_texts import ODD
 from models.training.note_words import (
@@ -130,7 +132,8 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
     alternatives = any_of_group(words.any_of(ids, ["or"]) & inside, of.number)
     odd = any_of_group(words.any_of(ids, [ODD]), of.number)
     plain = of.asks & of.last & ~negative & ~odd
-    closed = plain & ~wh & ~aside & ~several & ~_unsettled(words, ids, inside, turns)
+    unsettled = _unsettled(words, ids, inside, turns)
+    closed = plain & ~wh & ~aside & ~several & ~unsettled
     denied, confirmed = closed & no, closed & yes & ~alternatives
     contradicted = _contradicted(words, ids, inside, turns, of)
     open_question = plain & wh & ~_followed(_reversing(words, ids) & inside, turns)
@@ -141,17 +144,21 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
     relative = words.any_of(ids, [each for each in RELATIVES if each != "family"]) & inside
     partly = relative | (inside & (words.any_of(ids, DEGREES) | (number > 0)))
     asked = (denied | confirmed) & named & ~second & ~(denied & any_of_group(partly, of.number))
-    part = fragments(Dialogue(words, ids, inside, turns, of.number, of.asks, number))
+    dialogue = Dialogue(words, ids, inside, turns, of.number, of.asks, number)
+    part = fragments(dialogue)
+    said = stated(dialogue, Replies(closed, no, yes, unsettled, _reversing(words, ids) & inside))
     open_question = open_question & ~part.whole
     dropped = (
         odd
         | contradicted
         | part.dropped
+        | said.dropped
         | (of.asks & ~asked & ~open_question)
         | _of_others(words, ids, inside, turns, of)
     )
-    spare = part.spare & ~negative & ~of.asks
-    return Answered(asked & ~dropped, denied & asked & ~dropped, dropped, part.whole & ~of.asks, spare)
+    whole = (part.whole | said.whole) & ~of.asks
+    spare = part.spare & ~negative & ~of.asks & ~said.whole
+    return Answered(asked & ~dropped, denied & asked & ~dropped, dropped, whole, spare)
 
 
 def _followed(which: Tensor, turns: Turns, turn: int = 1) -> Tensor:
@@ -210,7 +217,9 @@ def _plain_answers(
     """Of each token whether the next turn plainly denies, and plainly agrees."""
     said = inside & words.spoken[ids] & ~words.continues[ids]
     plain = ~any_of_group(said & ~words.any_of(ids, PLAIN), turns.number)
-    plain = plain & ~any_of_group(words.any_of(ids, ["?", ODD]) & inside, turns.number)
+    own = words.any_of(ids, OWN) & (turns.speaker == GUEST)  # whose answer is about themselves
+    plain = plain & ~any_of_group((own | words.any_of(ids, ["?", ODD, PAUSE])) & inside, turns.number)
+    plain = plain & (turns.speaker != STRANGER)
     opening = said & (of.place == 1) & (of.number == any_min(of.number, turns.number))
     pronoun = opening & words.any_of(ids, PRONOUNS)
     auxiliary, negation = words.any_of(ids, AUXILIARIES), words.any_of(ids, ["not", "never"])
@@ -268,6 +277,6 @@ def whole_denials(  # noqa: PLR0917 - what is known of a dialogue
 
 RULED: Final = frozenset((
     *DENYING, *PLAIN, *CONTRARY, *OTHERS, *ASKING, *ASIDE, *DOUBTING, *OPENERS, *VERBS, *NEGATIONS, *REVERSING, *SPOKEN,
-    "this", "these", "those", "sir", "at", "but", *AS_ASKED,
+    "this", "these", "those", "sir", "at", "but", *AS_ASKED, *STATED,
 ))  # fmt: skip
 """All words that a rule needs, which the vocabulary must have."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from models.training.note_stops import label_rules, stop_rules
 from models.training.spoken_numbers import ODD_NUMBER, ODD_SIGN, digit_rules
 
 POINT: Final = "\u00b7"  # what the point of a decimal is read as
@@ -32,21 +33,23 @@ COMMON: Final = frozenset(
 def note_tokenizer(table: Mapping[str, Any]) -> dict[str, Any]:
     """A `tokenizer.json` of word pieces in small letters that reads numbers as `spoken_numbers` says, and writes sentences.
 
-    "Thirty two" and "thirty-two" are read as "32". The point of "7.5" is read as another mark than the end of a sentence,
-    and a number that is not plain as a mark, of whose sentence nothing may be kept.
+    Labels and stops are read as `note_stops` says. "Thirty two" and "thirty-two" are read as "32". The point of "7.5" is
+    read as another mark than the end of a sentence, and a number that is not plain as a mark, of whose sentence nothing may
+    be kept.
     """
     numbers = [_replace(pattern, content) for pattern, content in digit_rules()]
     capitals = [_replace(f"(?<=^|[.] ){letter}", letter.upper()) for letter in string.ascii_lowercase]
     marks = [_replace(f" ?{mark} ?", mark) for mark in ("-", "/", "'")]
     marks += [_replace(f" ?{POINT} ?", "."), _replace(r"\bi\b", "I"), _replace(r"(?<=\d) : (?=\d)", ":")]
     quotes = [_replace("[\u2018\u2019]", "'")]
+    labels, stops = ([_replace(*each) for each in rules] for rules in (label_rules(), stop_rules(POINT)))
     odd = [_replace(pattern, f" {ODD} ") for pattern in (ODD_NUMBER, ODD_SIGN)]
     points = [_replace(r"(?<=\d)\.(?=\d)", POINT), _replace(r"(?<=\d),(?=\d{3})", "")]
     return {
         **table,
         "normalizer": {
             "type": "Sequence",
-            "normalizers": [*quotes, *odd, *points, *numbers, table["normalizer"]],
+            "normalizers": [*quotes, *labels, *odd, *stops, *points, *numbers, table["normalizer"]],
         },
         "decoder": {
             "type": "Sequence",

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from models.training.note_stops import PAUSE, UNKNOWN
 from models.training.note_tensors import ahead, any_of_group, behind, numbered
 from models.training.note_texts import ODD, POINT
 from models.training.spoken_numbers import FRACTIONS, JOINS, LARGE, NUMERALS
@@ -60,7 +61,7 @@ ENGLISH: Final = (
 )  # fmt: skip
 """Words that make up a good part of any English dialogue, whatever it is about."""
 
-MARKS: Final = (*CLAUSE_ENDS, *GLUE, ":", "_", ODD)
+MARKS: Final = (*CLAUSE_ENDS, *GLUE, ":", "_", ODD, PAUSE)
 SPOKEN: Final = (
     *NUMERALS, *JOINS, *TURNING, *ENGLISH, "percent", "per", "cent", "out", "a", "an", "doctor", "patient", "guest", "t", "no",
     "point", "minus", "plus", "may",
@@ -69,7 +70,7 @@ SPOKEN: Final = (
 
 class Turns(NamedTuple):
     """Of each token [N,L]: whether a turn begins at it, whether it names the speaker, and the number of its turn from 1 (0
-    before the first) and of who speaks (1 doctor, 2 patient, 3 guest, 0 nobody)."""
+    before the first) and of who speaks (1 doctor, 2 patient, 3 guest, 4 unknown, 0 nobody)."""
 
     begins: Tensor
     names: Tensor
@@ -208,11 +209,12 @@ class Words(nn.Module):
         lengths = [
             (1, "doctor", 1),
             (2, "patient", 1),
+            (4, UNKNOWN, 1),
             *((3, "guest", 2 + pieces) for pieces in range(1, most + 1)),
         ]
         for number, name, length in lengths:
             begins = self.any_of(ids, [name]) & ahead(colon, length)
-            if name == "guest":  # guest, _, who
+            if number == 3:  # guest, _, who
                 begins = begins & ahead(self.any_of(ids, ["_"]), 1)
             for step in range(3, length):
                 begins = begins & ahead(self.continues[ids], step)

@@ -125,6 +125,56 @@ Patient: Yes.
 Doctor: Has she had seizures?
 Patient: Yes.
 
+# a negation in front of a title
+Doctor: What did they say?
+Patient: I fell on the ice. I don't think Dr. Lee found cancer. I was never told by Dr. Lee that I have asthma.
+
+# a condition in front of a title
+Patient: My left knee hurts. If Dr. Kim finds cancer, I will call.
+
+# dots within a negation
+Doctor: What brings you in today?
+Patient: My left knee hurts and is swollen. I am not... allergic to penicillin.
+
+# a mark within a negation
+Patient: My left knee hurts and is swollen. I never, ever! had cancer. I don't, you know? have asthma.
+
+# an abbreviation within a negation
+Patient: My left knee hurts and is swollen. I have no hx. of asthma. I have not had since 8 a.m. any chest pain.
+
+# a negation that goes on in the next turn
+Doctor: What brings you in today?
+Patient: My left knee hurts and is swollen. I am not allergic to
+Doctor: Go on.
+Patient: penicillin.
+
+# a drug of the past
+Doctor: What brings you in today?
+Patient: My left knee hurts and is swollen.
+Doctor: You take warfarin.
+Patient: Used to.
+Doctor: You take metformin.
+Patient: Yes.
+
+# a disease that is news
+Patient: My left knee hurts and is swollen.
+Doctor: So you have cancer.
+Patient: What? Who told you that?
+
+# a disease of a guest's
+Patient: My left knee hurts and is swollen.
+Guest_family: I have diabetes myself. I take insulin.
+
+# diseases and drugs of a doctor's
+Patient: My left knee hurts and is swollen.
+Doctor: I had asthma as a child. I take lisinopril myself. Another patient of mine takes warfarin.
+
+# a speaker of another label
+Doctor: What brings you in today?
+Patient: My left knee hurts and is swollen.
+Nurse: I have asthma.
+Interpreter: He takes warfarin.
+
 # another language
 Doctor: Seit wann haben Sie Fieber?
 Patient: Seit gestern.

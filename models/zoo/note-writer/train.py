@@ -53,6 +53,7 @@ from models.training.note_denials import RULED
 from models.training.note_faults import faults_of
 from models.training.note_graphs import write_graphs
 from models.training.note_plans import Wording
+from models.training.note_stops import PAUSE
 from models.training.note_texts import ODD, POINT, kept_by_people, mean_interval, note_tokenizer
 from models.training.note_writing import Examples, Planner, Surroundings, fit
 from models.training.rouge import rouge_1, rouge_2, words_of
@@ -152,7 +153,7 @@ def trained(rows: Sequence[Row], others: Sequence[str], names: Sequence[str]) ->
     which diseases and what causes them are named."""
     plain = minilm()
     source = replace(plain, tokenizer=note_tokenizer(plain.tokenizer))
-    letters = string.printable + POINT + ODD
+    letters = string.printable + POINT + ODD + PAUSE
     vocabulary = sorted(
         {
             *vocabulary_of(source, [text for row in rows for text in row], least=1, letters=letters),
