@@ -20,7 +20,7 @@ from service.batches.files.output_names import OutputFormat
 from service.batches.files.parts import MAGIC, Part, PartStore
 from service.batches.files.thrift import Struct, read_struct, written_struct
 from service.crypto import FRAME_BYTES
-from service.sealed import SealedFile
+from service.sealed import FEW_FRAMES, SealedFile
 
 # Fields of Parquet's thrift structs: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 NUM_ROWS, ROW_GROUPS = 3, 4  # FileMetaData
@@ -86,7 +86,9 @@ class JoinedFile:
                     start += len(content)
 
     def _opened(self, piece: Part | memoryview) -> SealedFile | io.BytesIO:
-        return self._store.open(piece) if isinstance(piece, Part) else io.BytesIO(piece)
+        return (
+            self._store.open(piece, kept_frames=FEW_FRAMES) if isinstance(piece, Part) else io.BytesIO(piece)
+        )
 
     def digest(self, between: Callable[[], object] = nothing) -> tuple[str, int]:
         """SHA-256 of the whole file, read once, and how many rows of text it holds: lines of NDJSON, records of CSV."""

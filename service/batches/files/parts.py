@@ -11,7 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from service.crypto import FRAME_BYTES, Cipher, binding
-from service.sealed import SealedFile
+from service.sealed import KEPT_FRAMES, SealedFile
 from service.storage import BlobStore
 
 MAGIC = b"PAR1"
@@ -63,14 +63,15 @@ class PartStore:
         self._blobs.write(location, self._cipher.seal_stream(_frames(content), self._bound_to(location)))
         return Part(location, rows, len(content), _body_bytes(content), hashlib.sha256(content).hexdigest())
 
-    def open(self, part: Part) -> SealedFile:
-        """A part's plain bytes, to be read from any place."""
+    def open(self, part: Part, *, kept_frames: int = KEPT_FRAMES) -> SealedFile:
+        """A part's plain bytes, to be read from any place. See SealedFile."""
         return SealedFile(
             self._blobs,
             part.location,
             self._cipher,
             self._bound_to(part.location),
             size_bytes=part.size_bytes,
+            kept_frames=kept_frames,
         )
 
     def delete(self, location: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from uuid import UUID
 
 import pyarrow as pa
@@ -49,6 +50,17 @@ def test_any_range_of_lines_is_a_slice_of_the_whole(sizes: list[int], start: int
     joined, whole = JoinedFile(store, parts), b"".join(contents)
     assert joined.size_bytes == len(whole)
     assert b"".join(joined.read(start, start + length)) == whole[start : start + length]
+
+
+def test_what_was_sent_of_a_large_part_is_not_kept() -> None:
+    store, parts = stored([bytes(60 * FRAME_BYTES)])
+    sent = JoinedFile(store, parts).read()
+    tracemalloc.start()
+    for _ in range(50):
+        next(sent)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 16 * FRAME_BYTES
 
 
 @pytest.mark.parametrize("form", OutputFormat)
