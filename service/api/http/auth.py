@@ -38,7 +38,7 @@ class Authenticator:
         self._known: dict[bytes, tuple[float, Principal | None]] = {}
 
     def principal(self, scope: Scope) -> Principal:
-        """The caller of this request, which runs from now on. Raises KeyMissing, KeyInvalid, ScopeMissing or TenantBusy."""
+        """The caller of this request. Raises KeyMissing, KeyInvalid or ScopeMissing."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if not token:
             raise KeyMissing

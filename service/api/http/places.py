@@ -16,17 +16,11 @@ from service.metrics import REQUESTS_REFUSED
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-AT_END = "medqueue.at_end"
 PATIENCE_S = 1.0  # for some place to come free
 LONGEST_S = 3.0  # for one of its own
 DATABASE_PROBES = 2
 ALWAYS = "/healthz"
 PROBES = ("/readyz", "/metrics")  # they ask the database, which may not answer for a while
-
-
-def at_end(environ: "WSGIEnvironment", step: Callable[[], None]) -> None:
-    """Have `step` run once the answer to this request has been sent, or its reader is gone."""
-    environ.setdefault(AT_END, []).append(step)
 
 
 class Places:
@@ -46,18 +40,10 @@ class Places:
         path = str(environ.get("PATH_INFO", ""))
         if path == ALWAYS:
             return self._app(environ, start_response)
-        release = self._enter(probe=path in PROBES)
-        if release is None:
+        leave = self._enter(probe=path in PROBES)
+        if leave is None:
             REQUESTS_REFUSED.inc()
             return respond_to(ServerBusy())(environ, start_response)
-        steps: list[Callable[[], None]] = []
-        environ[AT_END] = steps
-
-        def leave() -> None:
-            release()
-            for step in steps:
-                step()
-
         try:
             return _Answer(self._app(environ, start_response), leave)
         except BaseException:

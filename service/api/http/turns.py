@@ -1,4 +1,4 @@
-"""Has requests of all tenants come to their turn: how many of one run at once, and how many long ones are worked on.
+"""Has long requests of all tenants come to their turn.
 
 What a request of many values takes is the interpreter's time, and threads that want it wait for each other. So while several
 tenants send requests, one long request of each is worked on at a time. A JSON text is parsed in one go while no other thread of
@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from uuid import UUID
 
-from flask import Flask, g, request
+from flask import Flask, g
 
 from service.accounts import Principal
-from service.api.http.places import at_end
 from service.errors import BodyTooLarge, TenantBusy
 from service.process import give_back
 from service.shares import Shares
 
 LARGE_BYTES = 32 * 1024  # of a body
 LONG_VALUES = 500  # of a request's body, from which on it takes a turn
+LINE_SHARE = 2  # of the threads, for requests that have a turn or wait for one: others stay for short ones
 LONG_AT_ONCE = 2  # more are hardly done sooner: they are bound by the interpreter
 SHARED_S = 5.0  # for which a tenant counts as one of several after its last request
 ROOM_MB = 48  # of large bodies, from when they are read until their requests are answered
@@ -60,7 +60,7 @@ def cost_of(body: bytes) -> Cost:
 
 
 class Turns:
-    """The requests of one API process. `threads` is how many may run; of one tenant, three quarters while no other has any."""
+    """The requests of one API process with so many threads."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Turns:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._running = Shares(threads, multiple=3)
+        self._line = Shares(max(1, threads // LINE_SHARE), multiple=3)
         self._room = Shares(ROOM_MB, multiple=1)
         self._turns = Shares(LONG_AT_ONCE, multiple=1)
         self._lock = threading.Lock()
@@ -83,10 +83,7 @@ class Turns:
         app.teardown_request(lambda _: self._leave())
 
     def begin(self, principal: Principal) -> None:
-        """Count a request until its answer has been sent. Raises TenantBusy when its tenant has too many."""
-        if not self._running.take(principal.tenant_id):
-            raise TenantBusy
-        at_end(request.environ, lambda: self._running.leave(principal.tenant_id))
+        """Note that this tenant sends requests."""
         with self._lock:
             now = self._clock()
             self._seen.pop(principal.tenant_id, None)
@@ -98,6 +95,7 @@ class Turns:
         """Take room for a body of so many bytes that is to be read. Raises TenantBusy."""
         if length <= LARGE_BYTES:
             return
+        self._stand_in_line(principal.tenant_id)
         places = -(-length // MB)
         if not self._room.take(principal.tenant_id, places=places, wait_s=PATIENCE_S):
             raise TenantBusy
@@ -110,14 +108,16 @@ class Turns:
             raise BodyTooLarge(
                 "The body has too many values to be parsed at once. Send fewer jobs in a request, or a batch with an upload."
             )
+        is_long = cost.values >= LONG_VALUES and not self._is_alone(principal.tenant_id)
+        if is_long:
+            self._stand_in_line(principal.tenant_id)
         until = self._clock() + PATIENCE_S
         self._pace(principal.tenant_id, cost, until)
         g.objects_mb = cost.megabytes
-        if cost.values < LONG_VALUES or self._is_alone(principal.tenant_id):
-            return
-        if not self._turns.take(principal.tenant_id, wait_s=until - self._clock()):
-            raise TenantBusy
-        g.turn = principal.tenant_id
+        if is_long:
+            if not self._turns.take(principal.tenant_id, wait_s=until - self._clock()):
+                raise TenantBusy
+            g.turn = principal.tenant_id
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -130,6 +130,13 @@ class Turns:
         finally:
             if tenant_id is not None and self._turns.take(tenant_id, wait_s=PATIENCE_S):
                 g.turn = tenant_id
+
+    def _stand_in_line(self, tenant_id: UUID) -> None:
+        """Raises TenantBusy at once when the tenant has too many requests in line, each of which holds a thread."""
+        if "line" not in g:
+            if not self._line.take(tenant_id):
+                raise TenantBusy
+            g.line = tenant_id
 
     def _is_alone(self, tenant_id: UUID) -> bool:
         """Whether no other tenant has sent a request lately."""
@@ -159,3 +166,5 @@ class Turns:
             give_back()
         if tenant_id is not None:
             self._room.leave(tenant_id, places=room_mb)
+        if (tenant_id := g.pop("line", None)) is not None:
+            self._line.leave(tenant_id)

@@ -15,9 +15,17 @@ from werkzeug.test import create_environ
 
 from models.strict_json import read_json
 from service.accounts import Principal
-from service.api.http.places import Places
 from service.api.http.requests import HINTED, part_as
-from service.api.http.turns import LONG_VALUES, MB, PAUSES_TIMES, ROOM_MB, SHARED_S, Turns, cost_of
+from service.api.http.turns import (
+    LARGE_BYTES,
+    LONG_VALUES,
+    MB,
+    PAUSES_TIMES,
+    ROOM_MB,
+    SHARED_S,
+    Turns,
+    cost_of,
+)
 from service.api.jobs.schemas import SubmitRequest
 from service.crypto import Cipher
 from service.errors import BodyTooLarge, RequestInvalid, TenantBusy
@@ -228,28 +236,36 @@ def test_large_bodies_share_the_room_that_there_is(app: Flask) -> None:
         thread.join(timeout=5)
 
 
-def test_a_tenant_may_have_three_quarters_of_the_requests_until_their_answers_are_sent(app: Flask) -> None:
-    turns = Turns(8)
-    answers = []
+def test_a_tenant_has_so_many_in_line_that_threads_are_left_for_others(app: Flask) -> None:
+    turns = Turns(16)  # 8 may stand in line, 6 of one tenant
+    turns.install(app)
+    for who in (A, B):
+        with request(app):
+            turns.begin(who)
+    over, in_line = threading.Event(), threading.Semaphore(0)
 
-    @app.post("/")
-    def view() -> str:
-        turns.begin(A)
-        return "done"
+    def ask(who: Principal) -> None:
+        with request(app):
+            turns.admit(who, LARGE_BYTES + 1)
+            in_line.release()
+            over.wait(10)
 
-    def status_of(_: str, headers: object, exc_info: object = None) -> Callable[[bytes], None]:
-        return lambda _: None
-
-    server = Places(app.wsgi_app, 100)
-    app.register_error_handler(TenantBusy, lambda _: ("busy", 429))
-
-    def ask() -> bytes:
-        answers.append(server(create_environ(method="POST"), status_of))
-        return b"".join(answers[-1])
-
-    assert [ask() for _ in range(7)] == [b"done"] * 6 + [b"busy"]
-    answers[0].close()  # type: ignore[attr-defined]
-    assert [ask() for _ in range(2)] == [b"done", b"busy"]
+    threads = [in_a_thread(partial(ask, A)) for _ in range(6)]
+    for _ in threads:
+        assert in_line.acquire(timeout=5)
+    with request(app), pytest.raises(TenantBusy):
+        turns.admit(A, LARGE_BYTES + 1)
+    with request(app), pytest.raises(TenantBusy):
+        turns.take(A, LONG)
+    with request(app):
+        turns.admit(A, LARGE_BYTES)
+        turns.take(A, b"{}")
+        turns.admit(B, LARGE_BYTES + 1)
+    over.set()
+    for thread in threads:
+        thread.join(timeout=5)
+    with request(app):
+        turns.admit(A, LARGE_BYTES + 1)
 
 
 def test_far_more_unknown_names_than_are_told_cost_no_more_than_those() -> None:
