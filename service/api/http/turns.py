@@ -132,9 +132,12 @@ class Turns:
                 g.turn = tenant_id
 
     def _stand_in_line(self, tenant_id: UUID) -> None:
-        """Raises TenantBusy at once when the tenant has too many requests in line, each of which holds a thread."""
+        """Raises TenantBusy when the tenant has too many requests in line, each of which holds a thread.
+
+        At once when there are other tenants, so that they find one; alone it may wait.
+        """
         if "line" not in g:
-            if not self._line.take(tenant_id):
+            if not self._line.take(tenant_id, wait_s=PATIENCE_S if self._is_alone(tenant_id) else 0.0):
                 raise TenantBusy
             g.line = tenant_id
 

@@ -268,6 +268,25 @@ def test_a_tenant_has_so_many_in_line_that_threads_are_left_for_others(app: Flas
         turns.admit(A, LARGE_BYTES + 1)
 
 
+def test_a_burst_of_a_tenant_that_is_alone_waits_in_line(app: Flask) -> None:
+    turns = Turns(16)
+    turns.install(app)
+    with request(app):
+        turns.begin(A)
+    admitted = threading.Semaphore(0)
+
+    def ask() -> None:
+        with request(app):
+            turns.admit(A, LARGE_BYTES + 1)
+            time.sleep(0.05)
+            admitted.release()
+
+    for _ in range(20):
+        in_a_thread(ask)
+    for _ in range(20):
+        assert admitted.acquire(timeout=5)
+
+
 def test_far_more_unknown_names_than_are_told_cost_no_more_than_those() -> None:
     part = {"model": "m", "input": {}} | {f"a{number}": 0 for number in range(200_000)}
     began = time.thread_time()
