@@ -20,13 +20,12 @@ from service.errors import BodyTooLarge, TenantBusy
 from service.process import give_back
 from service.shares import Shares
 
-LARGE_BYTES = 32 * 1024  # of a body
+LARGE_BYTES = MB = 2**20  # of a body: most pictures are smaller
 LONG_VALUES = 500  # of a request's body, from which on it takes a turn
 LINE_SHARE = 2  # of the threads, for requests that have a turn or wait for one: others stay for short ones
 LONG_AT_ONCE = 2  # more are hardly done sooner: they are bound by the interpreter
 SHARED_S = 5.0  # for which a tenant counts as one of several after its last request
 ROOM_MB = 48  # of large bodies, from when they are read until their requests are answered
-MB = 2**20
 PATIENCE_S = 20.0  # of a request for room and for its turn
 MOST_OBJECTS_MB = 100.0
 MOST_PARSING_S = 0.25
@@ -121,7 +120,11 @@ class Turns:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the turn for the duration of the block, in which the request waits."""
+        """Leave the line, and the turn for the duration of the block, in which the request waits.
+
+        Waits have places of their own: held up in line, they would keep out what their tenant sends next.
+        """
+        self._leave_line()
         tenant_id = g.pop("turn", None)
         if tenant_id is not None:
             self._turns.leave(tenant_id)
@@ -144,9 +147,7 @@ class Turns:
     def _is_alone(self, tenant_id: UUID) -> bool:
         """Whether no other tenant has sent a request lately."""
         with self._lock:
-            return all(
-                tenant == tenant_id or seen < self._clock() - SHARED_S for tenant, seen in self._seen.items()
-            )
+            return self._seen.keys() <= {tenant_id}
 
     def _pace(self, tenant_id: UUID, cost: Cost, until: float) -> None:
         """Wait until a body that takes long to parse may be parsed after its tenant's last one."""
@@ -169,5 +170,8 @@ class Turns:
             give_back()
         if tenant_id is not None:
             self._room.leave(tenant_id, places=room_mb)
+        self._leave_line()
+
+    def _leave_line(self) -> None:
         if (tenant_id := g.pop("line", None)) is not None:
             self._line.leave(tenant_id)
