@@ -32,7 +32,7 @@ from service.api.webhooks import endpoints as webhook_endpoints
 from service.batches.roots import granted_roots
 from service.broker import CeleryTaskQueue, EndedListener
 from service.catalog import Catalog
-from service.config import Settings
+from service.config import LINE_THREADS, Settings
 from service.crypto import Keyring
 from service.db import Database
 from service.desk import desk_over
@@ -80,8 +80,8 @@ def create_api(settings: Settings) -> Api:
     queue = CeleryTaskQueue(settings.redis_url)
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
     waiting = Waiting(settings.max_waiters)
-    turns = Turns(settings.api_threads)
-    receivers = Receivers(granted_rules(database, settings))
+    turns = Turns(LINE_THREADS)
+    receivers = Receivers(granted_rules(database, settings), meanwhile=turns.paused)
     blobs = FsspecBlobStore(settings.blob_location)
     catalog = Catalog(database, cache_s=settings.cache_s, blobs=blobs)
     uploads = Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes)
@@ -177,7 +177,7 @@ def flask_app(services: Services) -> Flask:
     app.before_request(_start_clock)
     app.before_request(partial(_refuse_without_key, services.gate))
     app.after_request(_count)
-    app.wsgi_app = RequestIds(Places(app.wsgi_app, services.settings.api_threads))  # type: ignore[method-assign]
+    app.wsgi_app = RequestIds(Places(app.wsgi_app, services.settings.api_threads + LINE_THREADS))  # type: ignore[method-assign]
     return app
 
 

@@ -33,7 +33,9 @@ from service.tenant_grants import FIRST_TENANT, Access, NetworkGrant, RootGrant
 PREFIX = "MEDQUEUE_"
 MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
-SPARE_THREADS = 64  # of an API process, beside api_threads: see service.api.http.places
+# Of an API process, beside api_threads: of requests whose turn has not come (service.api.http.turns), and those that answer
+# probes (service.api.http.places).
+LINE_THREADS, SPARE_THREADS = 64, 64
 NAME = re.compile(r"[^/\x00-\x1f\x7f]{0,100}")
 
 

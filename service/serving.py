@@ -8,7 +8,7 @@ import resource
 import tempfile
 
 from service import logs
-from service.config import SPARE_THREADS, Settings
+from service.config import LINE_THREADS, SPARE_THREADS, Settings
 from service.entry import check_address, settings_of_process, wrong_settings_end_the_process
 from service.errors import SettingInvalid
 from service.process import return_large_memory, settle
@@ -70,7 +70,7 @@ def serve(settings: Settings) -> None:
         http=HTTPModes.http1,
         websockets=False,
         workers=settings.api_workers,
-        blocking_threads=settings.api_threads + SPARE_THREADS,
+        blocking_threads=settings.api_threads + LINE_THREADS + SPARE_THREADS,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
         backlog=connections,
         backpressure=connections,

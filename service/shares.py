@@ -7,8 +7,8 @@ multiple m, one tenant gets m / (1 + m) of all while nobody else wants any, and 
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -60,3 +60,49 @@ class Shares:
             if self._has_room(tenant_id, places):
                 return True
         return False
+
+
+class OneAtATime:
+    """A place for each holder, given in the order in which it was asked for. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: Counter[Hashable] = Counter()
+        self._waiting: dict[Hashable, deque[threading.Lock]] = {}
+
+    def take(self, holder: Hashable, *, wait_s: float = 0.0) -> bool:
+        """Take the place, waiting for it for `wait_s` at most; whether it was to be had."""
+        with self._lock:
+            if not self._held[holder]:
+                self._held[holder] = 1
+                return True
+            if wait_s <= 0:
+                return False
+            given = threading.Lock()
+            given.acquire()
+            waiting = self._waiting.setdefault(holder, deque())
+            waiting.append(given)
+        if given.acquire(timeout=wait_s):
+            return True
+        with self._lock:
+            if given not in waiting:
+                return True  # it was given meanwhile
+            waiting.remove(given)
+            return False
+
+    def join(self, holder: Hashable) -> None:
+        """Take the place beside whoever has it."""
+        with self._lock:
+            self._held[holder] += 1
+
+    def leave(self, holder: Hashable) -> None:
+        """Give the place back, and to the one who has waited longest once nobody else has it."""
+        with self._lock:
+            waiting = self._waiting.get(holder)
+            if waiting and self._held[holder] == 1:
+                waiting.popleft().release()
+                return
+            self._held[holder] -= 1
+            if not self._held[holder]:
+                del self._held[holder]
+                self._waiting.pop(holder, None)

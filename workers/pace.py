@@ -19,6 +19,7 @@ QUICK_BATCH_S = 0.03
 QUICK_BATCH_PIXELS = 1_000_000  # about 30 ms
 QUICK_BATCH_BYTES = 1024 * 1024  # of inputs of any kind: a long text, a recording of a day
 QUICK_CASE_S = 0.003
+QUICK_CALL_S = 0.01  # of a micro-batch beside its cases: what a call costs comes to more on a busy machine
 SLOW_FOR_S = 10.0  # after the last sign of it, so that a model does not change its lane all the time
 
 SHARED_CASES = 16  # of several tenants: all of them wait while as many are claimed, scored and written back
@@ -51,7 +52,7 @@ class Pace:
         """
         latest = seconds / cases
         self.case_s = latest if self.case_s is None else max(latest, (self.case_s + latest) / 2)
-        if busy_s / cases > QUICK_CASE_S:
+        if busy_s > QUICK_CALL_S + QUICK_CASE_S * cases:
             self.is_costly()
 
     def claimed(self, tenants: int) -> None:

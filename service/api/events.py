@@ -83,7 +83,7 @@ def blueprint(services: Services) -> Blueprint:
         after = _start(services, principal, resumed)
         types = tuple(query.types.split(",")) if query.types else PUBLISHED_ACTIONS
         stream = Stream(services, principal, types, after, until=time.monotonic() + wait_s)
-        return event_streams.streamed(stream.run())
+        return event_streams.streamed(stream.run(), services.turns)
 
     return routes
 

@@ -7,7 +7,9 @@ must not take the threads of requests. The workers judge every connection again.
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from uuid import UUID
 
 from models.field_codes import OtherCode
@@ -32,10 +34,13 @@ class Receivers:
         *,
         resolve: Resolve = socket.getaddrinfo,
         lookup_s: float = LOOKUP_S,
+        meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """`meanwhile`: entered while a look-up is waited for."""
         self._rules = rules
         self._resolve = resolve
         self._lookup_s = lookup_s
+        self._meanwhile = meanwhile
         self._shares = Shares(LOOKUPS_AT_ONCE, multiple=1)
 
     def judge(self, tenant_id: UUID, url: str) -> Target:
@@ -61,7 +66,8 @@ class Receivers:
             target=self._answer, args=(tenant_id, target, answer), name="look-up", daemon=True
         ).start()
         try:
-            answer.result(timeout=max(0.0, until - time.monotonic()))
+            with self._meanwhile():
+                answer.result(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError:
             raise UrlRefused(SLOW) from None
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -109,6 +110,21 @@ def test_a_text_whose_worker_is_killed_begins_again(rough_stack: Stack, rough_ht
     assert len(fences) == 2
     trail = actions(rough_http, job_id)
     assert (trail.count("job.claimed"), trail.count("job.succeeded")) == (2, 1)
+
+
+def test_a_stream_keeps_no_other_request_of_its_tenant_waiting(
+    rough_stack: Stack, rough_http: httpx.Client
+) -> None:
+    """Of a tenant, one request is worked on at a time while another one sends requests, too."""
+    job_id = writing(rough_http)
+    with rough_stack.client(rough_stack.new_key("texts beside")) as other:
+        assert other.get("/v1/jobs?limit=1").status_code == 200
+        for _ in stream(rough_http, job_id):
+            began = time.monotonic()
+            with rough_stack.client() as http:
+                assert read(http, job_id)["state"] == "running"
+            assert time.monotonic() - began < 5
+            break
 
 
 def test_the_text_of_a_canceled_job_is_void(rough_http: httpx.Client) -> None:

@@ -35,8 +35,8 @@ from tests.hostile.attacks import (
     flood_of_a_quick_model,
     flood_of_a_slow_model,
     going_on,
-    grey_png,
 )
+from tests.hostile.files import grey_png
 
 ROUNDS = 60  # of a job and a probe
 LASTS_S = 20.0  # an attack, before it is measured and while it is

@@ -10,10 +10,8 @@ import os
 import random
 import socket
 import string
-import struct
 import threading
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -28,6 +26,7 @@ from typing import Any
 
 from tests.acceptance import cases
 from tests.hostile import files
+from tests.hostile.files import grey_png
 
 FORKING = get_context("fork")
 SLOW = "question-match"
@@ -265,6 +264,29 @@ def _flood(field: Battlefield, job: object) -> None:
             field.ask("POST", "/v1/jobs/bulk", {"jobs": [job] * 500})
 
 
+def flood_of_single_jobs(field: Battlefield) -> None:
+    """The same, a job a request, over 16 connections that are kept."""
+    job = {"model": cases.BREAST_CANCER, "input": cases.golden()["input"], "priority": "stat"}
+    _side_by_side([partial(_kept_busy, field, "POST", "/v1/jobs", json.dumps(job).encode())] * 16)
+
+
+def flood_of_lists(field: Battlefield) -> None:
+    """Lists of 200 jobs, over 16 connections that are kept."""
+    _side_by_side([partial(_kept_busy, field, "GET", "/v1/jobs?limit=200")] * 16)
+
+
+def _kept_busy(field: Battlefield, method: str, path: str, body: bytes | None = None) -> None:
+    """Ask the same for some seconds over one connection."""
+    headers = {"Authorization": f"Bearer {field.keys[0]}", "Content-Type": "application/json"}
+    until = time.monotonic() + 3.0
+    with closing(HTTPConnection("127.0.0.1", field.port, timeout=90)) as connection:
+        while time.monotonic() < until and not field.over.is_set():
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
+            field.answers[f"{answer.status} {found.get('code', '')}".strip()] += 1
+
+
 def foreign_roots(field: Battlefield) -> None:
     """Sources and places below another tenant's root, in every spelling."""
     name = str(field.neighbours)
@@ -356,6 +378,8 @@ ATTACKS: tuple[Attack, ...] = (
     many_results,
     flood_of_a_slow_model,
     flood_of_a_quick_model,
+    flood_of_single_jobs,
+    flood_of_lists,
     foreign_roots,
     special_files,
 )
@@ -371,17 +395,3 @@ def bombs() -> tuple[tuple[str, str, bytes], ...]:
         ("tar", cases.PNEUMONIA, files.tar_with_chained_headers()),
         ("zip", cases.PNEUMONIA, files.zip_with_endless_index()),
     )
-
-
-@cache
-def grey_png(width: int, height: int) -> bytes:
-    """A black picture: some kilobytes for any number of pixels."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress(bytes((width + 1) * height), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

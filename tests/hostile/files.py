@@ -1,8 +1,11 @@
 """Files that cost far more to decode than to send, made by code: none is kept as a binary."""
 
 import io
+import struct
 import tarfile
 import zipfile
+import zlib
+from functools import cache
 from typing import Final
 
 import pyarrow as pa
@@ -61,3 +64,17 @@ def tar_with_chained_headers(count: int = CHAINED) -> bytes:
     name.type, name.size = tarfile.GNUTYPE_LONGNAME, 2
     chain = (name.tobuf(tarfile.GNU_FORMAT) + b"a\0".ljust(tarfile.BLOCKSIZE, b"\0")) * count
     return chain + tarfile.TarInfo("a.png").tobuf() + bytes(2 * tarfile.BLOCKSIZE)
+
+
+@cache
+def grey_png(width: int, height: int) -> bytes:
+    """A black picture: some kilobytes for any number of pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((width + 1) * height), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

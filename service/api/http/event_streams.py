@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from flask import Response, stream_with_context
 
+from service.api.http.turns import Turns
+
 MEDIA = "text/event-stream"
 RETRY_MS, RETRY_WHEN_FULL_MS = 1000, 5000
 KEEP_ALIVE_S = 10.0
@@ -20,7 +22,8 @@ def message(place: object, event: str, data: str) -> str:
     return f"id: {place}\nevent: {event}\ndata: {data}\n\n"
 
 
-def streamed(parts: Iterator[bytes]) -> Response:
-    """The answer, which no proxy buffers or stores."""
+def streamed(parts: Iterator[bytes], turns: Turns) -> Response:
+    """The answer, which no proxy buffers or stores. The request's turn is over, else it lasted as long as the stream."""
+    turns.leave()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(parts), headers=headers, mimetype=MEDIA)

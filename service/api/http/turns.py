@@ -1,38 +1,43 @@
-"""Has long requests of all tenants come to their turn.
+"""Has requests of all tenants come to their turn, by what they cost.
 
-What a request of many values takes is the interpreter's time, and threads that want it wait for each other. So while several
-tenants send requests, one long request of each is worked on at a time. A JSON text is parsed in one go while no other thread of
-the process runs, and is several times as large once it is parsed: large bodies take room, and the next one of a tenant that
-stops the others for long waits for many times as long before it is parsed.
+What a request costs is the interpreter's time, and threads that want it wait for each other. So while several tenants send
+requests, one request of each is worked on at a time, and of those that take long the next one waits until its tenant has
+taken but a small part of the time. A JSON text is parsed in one go while no other thread of the process runs, and is several
+times as large once it is parsed: large bodies take room, and the next one of a tenant that stops the others for long waits for
+many times as long before it is parsed.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from uuid import UUID
 
-from flask import Flask, g
+from flask import Flask, Response, g, request
 
 from service.accounts import Principal
+from service.api.http.places import ALWAYS, PROBES
 from service.errors import BodyTooLarge, TenantBusy
 from service.process import give_back
-from service.shares import Shares
+from service.shares import OneAtATime, Shares
 
 LARGE_BYTES = MB = 2**20  # of a body: most pictures are smaller
-LONG_VALUES = 500  # of a request's body, from which on it takes a turn
-LINE_SHARE = 2  # of the threads, for requests that have a turn or wait for one: others stay for short ones
-LONG_AT_ONCE = 2  # more are hardly done sooner: they are bound by the interpreter
 SHARED_S = 5.0  # for which a tenant counts as one of several after its last request
 ROOM_MB = 48  # of large bodies, from when they are read until their requests are answered
 PATIENCE_S = 20.0  # of a request for room and for its turn
 MOST_OBJECTS_MB = 100.0
 MOST_PARSING_S = 0.25
+LONG_S = 0.005  # of work, from which on requests of a kind are spaced
+RESTS_TIMES = 7  # as long as the last one of a kind was worked on: a tenant has an eighth of the interpreter for each kind
 PACED_FROM_S = 0.05
+LONG_VALUES = 500  # of a body that is paced as well while others send requests: what it asks of workers lasts longer than this
 # A tenant's requests may stop the others for so small a part of the time that their 95th percentiles do not show it.
 PAUSES_TIMES = 25
+STRANGERS_S = 0.003  # for each answer to a request without a good key, one after the other: some 300 a second
 TRIMMED_FROM_MB = 4.0  # of bodies, or objects: what they took is given back to the system
+
+STRANGERS = UUID(int=0)  # whoever sends no good key, as if they were one tenant
 
 
 class Cost(NamedTuple):
@@ -58,37 +63,54 @@ def cost_of(body: bytes) -> Cost:
     )
 
 
+class Turn(NamedTuple):
+    """That a request is worked on: of which kind, whose, and what its thread had worked before."""
+
+    kind: Hashable
+    tenant_id: UUID
+    began_s: float
+
+
 class Turns:
-    """The requests of one API process with so many threads."""
+    """The requests of one API process, of which so many may wait in line."""
 
     def __init__(
         self,
-        threads: int,
+        line: int,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._line = Shares(max(1, threads // LINE_SHARE), multiple=3)
+        self._line = Shares(line, multiple=3)
         self._room = Shares(ROOM_MB, multiple=1)
-        self._turns = Shares(LONG_AT_ONCE, multiple=1)
+        self._turns = OneAtATime()
         self._lock = threading.Lock()
         self._seen: dict[UUID, float] = {}
-        self._next: dict[UUID, float] = {}
+        self._next: dict[Hashable, float] = {}
         self._clock = clock
         self._sleep = sleep
 
     def install(self, app: Flask) -> None:
         """Give back what a request has taken once it has been worked on."""
-        app.teardown_request(lambda _: self._leave())
+        app.after_request(self._hold_up)
+        app.teardown_request(lambda _: self._give_back())
 
     def begin(self, principal: Principal) -> None:
-        """Note that this tenant sends requests."""
+        """Note that this tenant sends requests; wait for the turn of this one unless it has a body. Raises TenantBusy.
+
+        Once for each request: a stream asks from time to time who its reader is.
+        """
+        if "known" in g:
+            return
+        g.known = True
         with self._lock:
             now = self._clock()
             self._seen.pop(principal.tenant_id, None)
             self._seen[principal.tenant_id] = now  # the last one stands last
             while self._seen[oldest := next(iter(self._seen))] < now - SHARED_S:
                 del self._seen[oldest]
+        if not request.content_length and "Transfer-Encoding" not in request.headers:
+            self._take_turn(principal.tenant_id)
 
     def admit(self, principal: Principal, length: int) -> None:
         """Take room for a body of so many bytes that is to be read. Raises TenantBusy."""
@@ -107,32 +129,94 @@ class Turns:
             raise BodyTooLarge(
                 "The body has too many values to be parsed at once. Send fewer jobs in a request, or a batch with an upload."
             )
-        is_long = cost.values >= LONG_VALUES and not self._is_alone(principal.tenant_id)
-        if is_long:
-            self._stand_in_line(principal.tenant_id)
-        until = self._clock() + PATIENCE_S
-        self._pace(principal.tenant_id, cost, until)
         g.objects_mb = cost.megabytes
-        if is_long:
-            if not self._turns.take(principal.tenant_id, wait_s=until - self._clock()):
-                raise TenantBusy
-            g.turn = principal.tenant_id
+        is_long = cost.values >= LONG_VALUES and not self._is_alone(principal.tenant_id)
+        if is_long or cost.seconds >= PACED_FROM_S:
+            if is_long:
+                self._stand_in_line(principal.tenant_id)
+            self._pace(principal.tenant_id, PAUSES_TIMES * cost.seconds)
+        self._take_turn(principal.tenant_id)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the line, and the turn for the duration of the block, in which the request waits.
+        """Leave the line, and the turn for the duration of the block, in which the request waits for something else.
 
         Waits have places of their own: held up in line, they would keep out what their tenant sends next.
         """
-        self._leave_line()
-        tenant_id = g.pop("turn", None)
-        if tenant_id is not None:
-            self._turns.leave(tenant_id)
+        tenant_id = self.leave()
         try:
             yield
         finally:
-            if tenant_id is not None and self._turns.take(tenant_id, wait_s=PATIENCE_S):
-                g.turn = tenant_id
+            if tenant_id is not None:
+                with suppress(TenantBusy):
+                    self._take_turn(tenant_id, in_line=False)
+
+    def leave(self) -> UUID | None:
+        """Leave the line and the turn, to whoever is next; whose turn it was, if it was one."""
+        self._leave_line()
+        turn: Turn | None = g.pop("turn", None)
+        if turn is None:
+            return None
+        worked = time.thread_time() - turn.began_s
+        if worked >= LONG_S:
+            with self._lock:
+                self._put_off(turn.kind, self._clock() + RESTS_TIMES * worked)
+        self._turns.leave(turn.tenant_id)
+        self._turns.leave(turn.kind)
+        return turn.tenant_id
+
+    def _take_turn(self, tenant_id: UUID, *, in_line: bool = True) -> None:
+        """Wait until no other request of this kind, then of this tenant, is worked on. Raises TenantBusy.
+
+        A tenant that is alone waits for neither.
+        """
+        if "turn" in g:
+            return
+        kind = tenant_id, request.endpoint
+        if self._is_alone(tenant_id):
+            self._turns.join(kind)
+            self._turns.join(tenant_id)
+        else:
+            self._wait_for(kind, tenant_id, in_line=in_line)
+            try:
+                self._rest(kind, tenant_id, in_line=in_line)
+                self._wait_for(tenant_id, tenant_id, in_line=in_line)
+            except BaseException:
+                self._turns.leave(kind)
+                raise
+        g.turn = Turn(kind, tenant_id, time.thread_time())
+
+    def _wait_for(self, holder: Hashable, tenant_id: UUID, *, in_line: bool) -> None:
+        if self._turns.take(holder):
+            return
+        if in_line:
+            self._stand_in_line(tenant_id)
+        if not self._turns.take(holder, wait_s=PATIENCE_S):
+            raise TenantBusy
+
+    def _rest(self, kind: Hashable, tenant_id: UUID, *, in_line: bool) -> None:
+        """Wait until the next request of a kind may be worked on."""
+        rests_s = self._next.get(kind, 0.0) - self._clock()
+        if rests_s > 0:
+            if in_line:
+                self._stand_in_line(tenant_id)
+            self._sleep(min(rests_s, PATIENCE_S))
+
+    def _pace(self, tenant_id: UUID, pause_s: float) -> None:
+        """Wait for what the tenant's last bodies have to pause, and put its next one off. Raises TenantBusy."""
+        with self._lock:
+            now = self._clock()
+            begins = max(now, self._next.get(tenant_id, now))
+            if begins > now + PATIENCE_S:
+                raise TenantBusy
+            self._put_off(tenant_id, begins + pause_s)
+        self._sleep(begins - now)
+
+    def _put_off(self, holder: Hashable, until: float) -> None:
+        """Note when a holder's next request may begin. Called with the lock held."""
+        now = self._clock()
+        self._next = {each: begins for each, begins in self._next.items() if begins > now}
+        self._next[holder] = until
 
     def _stand_in_line(self, tenant_id: UUID) -> None:
         """Raises TenantBusy when the tenant has too many requests in line, each of which holds a thread.
@@ -147,30 +231,25 @@ class Turns:
     def _is_alone(self, tenant_id: UUID) -> bool:
         """Whether no other tenant has sent a request lately."""
         with self._lock:
-            return self._seen.keys() <= {tenant_id}
+            since = self._clock() - SHARED_S
+            return not any(at >= since for each, at in self._seen.items() if each != tenant_id)
 
-    def _pace(self, tenant_id: UUID, cost: Cost, until: float) -> None:
-        """Wait until a body that takes long to parse may be parsed after its tenant's last one."""
-        if cost.seconds < PACED_FROM_S:
-            return
-        with self._lock:
-            now = self._clock()
-            begins = max(now, self._next.get(tenant_id, now))
-            if begins > until:
-                raise TenantBusy
-            self._next = {tenant: each for tenant, each in self._next.items() if each > now}
-            self._next[tenant_id] = begins + PAUSES_TIMES * cost.seconds
-        self._sleep(begins - now)
+    def _hold_up(self, response: Response) -> Response:
+        """Have strangers wait for each other's answers while tenants send requests, but for probes."""
+        if "known" not in g and request.path not in (ALWAYS, *PROBES) and not self._is_alone(STRANGERS):
+            with suppress(TenantBusy):
+                self._wait_for(STRANGERS, STRANGERS, in_line=True)
+                self._sleep(STRANGERS_S)
+                self._turns.leave(STRANGERS)
+        return response
 
-    def _leave(self) -> None:
-        if (tenant_id := g.pop("turn", None)) is not None:
-            self._turns.leave(tenant_id)
+    def _give_back(self) -> None:
+        self.leave()
         tenant_id, room_mb = g.pop("room", (None, 0))
         if max(room_mb, g.pop("objects_mb", 0.0)) > TRIMMED_FROM_MB:
             give_back()
         if tenant_id is not None:
             self._room.leave(tenant_id, places=room_mb)
-        self._leave_line()
 
     def _leave_line(self) -> None:
         if (tenant_id := g.pop("line", None)) is not None:

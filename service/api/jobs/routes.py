@@ -190,7 +190,8 @@ class JobViews:
         principal = services.auth.principal(Scope.JOBS_READ)
         query_as(NoQuery)
         wait_s = preferred_wait_s(services.settings.max_wait_s)
-        waited = wait_s > 0 and desk.wait(principal, job_id, wait_s)
+        with services.turns.paused():
+            waited = wait_s > 0 and desk.wait(principal, job_id, wait_s)
         return _read(desk, principal, job_id, waited_s=wait_s if waited else 0)
 
     @operation(

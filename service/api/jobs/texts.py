@@ -101,7 +101,7 @@ def blueprint(services: Services) -> Blueprint:
         if last == ENDED and progress.state in ENDED_STATES:
             return Response(status=204)
         stream = TextStream(services, principal.tenant_id, job_id, seen, until=until)
-        return event_streams.streamed(stream.run(progress))
+        return event_streams.streamed(stream.run(progress), services.turns)
 
     return routes
 

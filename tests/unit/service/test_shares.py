@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from service.shares import Shares
+from service.shares import OneAtATime, Shares
 
 A, B, C, D = (UUID(int=number) for number in range(4))
 
@@ -61,3 +61,53 @@ def test_places_are_given_back_when_the_block_fails() -> None:
     with pytest.raises(ValueError, match="x"), shares.place(A):
         raise ValueError("x")
     assert shares.take(A)
+
+
+def in_threads(turns: OneAtATime, count: int, order: list[int]) -> list[threading.Thread]:
+    """So many that ask for a place one after the other, and note their number once they have it."""
+
+    def ask(number: int) -> None:
+        assert turns.take(A, wait_s=10)
+        order.append(number)
+        turns.leave(A)
+
+    threads = []
+    for number in range(count):
+        threads.append(threading.Thread(target=ask, args=(number,)))
+        threads[-1].start()
+        threading.Event().wait(0.05)  # so that this one stands before the next
+    return threads
+
+
+def test_a_place_goes_to_the_one_who_has_waited_longest() -> None:
+    turns, order = OneAtATime(), list[int]()
+    assert turns.take(A)
+    threads = in_threads(turns, 4, order)
+    assert (order, turns.take(A), turns.take(B)) == ([], False, True)
+    turns.leave(A)
+    for thread in threads:
+        thread.join(timeout=10)
+    assert order == [0, 1, 2, 3]
+    assert turns.take(A)
+
+
+def test_those_who_join_leave_before_the_place_is_free() -> None:
+    turns, order = OneAtATime(), list[int]()
+    for _ in range(3):
+        turns.join(A)
+    threads = in_threads(turns, 1, order)
+    for _ in range(2):
+        turns.leave(A)
+    assert not turns.take(A, wait_s=0.05)
+    assert order == []
+    turns.leave(A)
+    threads[0].join(timeout=10)
+    assert order == [0]
+
+
+def test_who_gave_up_waiting_is_passed_over() -> None:
+    turns = OneAtATime()
+    assert turns.take(A)
+    assert not turns.take(A, wait_s=0.01)
+    turns.leave(A)
+    assert turns.take(A)

@@ -13,6 +13,7 @@ from workers.pace import (
     MICRO_BATCH_S,
     QUICK_BATCH_BYTES,
     QUICK_BATCH_S,
+    QUICK_CALL_S,
     QUICK_CASE_S,
     SHARED_CASES,
     SHARED_FOR_S,
@@ -66,9 +67,9 @@ def test_a_costly_batch_counts_at_once_and_cheap_ones_by_and_by() -> None:
 def test_a_model_is_slow_for_a_while_after_its_last_costly_case() -> None:
     now_s = [100.0]
     pace = Pace(clock=lambda: now_s[0])
-    pace.took(4, 1.0, busy_s=4 * QUICK_CASE_S)
+    pace.took(4, 1.0, busy_s=QUICK_CALL_S + 4 * QUICK_CASE_S)
     assert not pace.is_slow
-    pace.took(4, 1.0, busy_s=4.1 * QUICK_CASE_S)
+    pace.took(4, 1.0, busy_s=QUICK_CALL_S + 4.1 * QUICK_CASE_S)
     assert pace.is_slow
     now_s[0] += SLOW_FOR_S - 1
     pace.is_costly()
@@ -98,6 +99,14 @@ def test_who_waited_for_a_processor_is_not_slow() -> None:
     pace = Pace()
     pace.took(1, 3.0, busy_s=0.001)
     assert not pace.is_slow
+
+
+def test_a_call_that_cost_much_for_one_case_makes_no_slow_model() -> None:
+    pace = Pace()
+    pace.took(1, 0.02, busy_s=0.006)  # of a model that takes 1 ms, while the machine is busy
+    assert not pace.is_slow
+    pace.took(1, 0.02, busy_s=0.014)
+    assert pace.is_slow
 
 
 def test_what_a_quick_model_takes_is_small() -> None:

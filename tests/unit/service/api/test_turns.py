@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -18,11 +19,14 @@ from service.accounts import Principal
 from service.api.http.requests import HINTED, part_as
 from service.api.http.turns import (
     LARGE_BYTES,
+    LONG_S,
     LONG_VALUES,
     MB,
     PAUSES_TIMES,
+    RESTS_TIMES,
     ROOM_MB,
     SHARED_S,
+    STRANGERS_S,
     Turns,
     cost_of,
 )
@@ -47,8 +51,8 @@ def app() -> Flask:
 
 
 @contextmanager
-def request(app: Flask) -> Iterator[RequestContext]:
-    with app.request_context(create_environ(method="POST")) as context:
+def request(app: Flask, path: str = "/", **given: Any) -> Iterator[RequestContext]:
+    with app.request_context(create_environ(path, method="POST", **given)) as context:
         yield context
 
 
@@ -129,16 +133,109 @@ def test_a_request_that_waits_for_results_leaves_its_turn_to_the_next(app: Flask
     assert order[3:] == ["second"]
 
 
-def test_requests_of_few_values_wait_for_no_turn(app: Flask) -> None:
+def test_of_requests_without_a_body_one_is_worked_on_at_a_time(app: Flask) -> None:
     turns = Turns(64)
-    picture = json.dumps({"model": "m", "input": {"data": "A" * 1_000_000}}).encode()
+    turns.install(app)
     for who in (A, B):
         with request(app):
             turns.begin(who)
-    with request(app), request(app), request(app):
-        turns.take(A, LONG)
-        turns.take(A, picture)
-        turns.take(A, picture)
+    order: list[str] = []
+
+    def second() -> None:
+        with request(app):
+            turns.begin(A)
+            order.append("second")
+
+    with request(app):
+        turns.begin(A)
+        thread = in_a_thread(second)
+        time.sleep(0.1)
+        with request(app):
+            turns.begin(B)
+            order.append("first, and another tenant beside it")
+    thread.join(timeout=5)
+    assert order == ["first, and another tenant beside it", "second"]
+
+
+def test_while_its_body_is_read_a_request_takes_no_turn(app: Flask) -> None:
+    turns = Turns(64)
+    turns.install(app)
+    for who in (B, A):
+        with request(app):
+            turns.begin(who)
+    with (
+        request(app, "/", headers={"Content-Length": "9"}),
+        request(app, "/", headers={"Transfer-Encoding": "chunked"}),
+    ):
+        turns.begin(A)
+        turns.begin(A)
+        with request(app):
+            turns.begin(A)
+
+
+def test_the_next_of_a_kind_that_takes_long_rests(app: Flask) -> None:
+    now, slept = [100.0], list[float]()
+    turns = Turns(64, clock=lambda: now[0], sleep=slept.append)
+    turns.install(app)
+    for path in ("long", "other"):
+        app.add_url_rule(f"/{path}", path, methods=["POST"])
+
+    def ask(path: str, who: Principal, work_s: float) -> None:
+        with request(app, path):
+            turns.begin(who)
+            until = time.thread_time() + work_s
+            while time.thread_time() < until:
+                pass
+
+    ask("/other", B, 0)
+    ask("/long", A, 3 * LONG_S)
+    for path, who in (("/other", A), ("/long", B), ("/long", A)):
+        ask(path, who, 0)
+    (rested,) = slept
+    assert 3 * LONG_S * RESTS_TIMES <= rested < 10 * LONG_S * RESTS_TIMES
+    ask("/long", A, LONG_S)
+    now[0] += SHARED_S + 0.1
+    ask("/long", A, 0)  # it is alone by now
+    assert len(slept) == 2
+
+
+def test_what_was_worked_after_a_wait_counts_as_well(app: Flask) -> None:
+    slept: list[float] = []
+    turns = Turns(64, clock=lambda: 100.0, sleep=slept.append)
+    turns.install(app)
+    for who in (B, A):
+        with request(app):
+            turns.begin(who)
+    with request(app):
+        turns.begin(A)
+        with turns.paused():
+            pass
+        until = time.thread_time() + LONG_S
+        while time.thread_time() < until:
+            pass
+    assert slept == []
+    with request(app):
+        turns.begin(A)
+    assert len(slept) == 1
+
+
+def test_strangers_are_answered_one_after_the_other_while_tenants_send_requests(app: Flask) -> None:
+    now, slept = [100.0], list[float]()
+    turns = Turns(64, clock=lambda: now[0], sleep=slept.append)
+    turns.install(app)
+
+    @app.get("/known")
+    def known() -> str:
+        turns.begin(A)
+        return "good"
+
+    http = app.test_client()
+    for path in ("/nothing", "/known", "/nothing", "/healthz", "/known"):
+        http.get(path)
+    assert slept == [STRANGERS_S]
+    now[0] += SHARED_S + 0.1
+    http.get("/nothing")
+    assert slept == [STRANGERS_S]
 
 
 def test_what_stops_the_others_for_long_is_spaced_by_many_times_as_long(app: Flask) -> None:
@@ -237,7 +334,7 @@ def test_large_bodies_share_the_room_that_there_is(app: Flask) -> None:
 
 
 def test_a_tenant_has_so_many_in_line_that_threads_are_left_for_others(app: Flask) -> None:
-    turns = Turns(16)  # 8 may stand in line, 6 of one tenant
+    turns = Turns(8)  # 6 of one tenant
     turns.install(app)
     for who in (A, B):
         with request(app):
@@ -269,7 +366,7 @@ def test_a_tenant_has_so_many_in_line_that_threads_are_left_for_others(app: Flas
 
 
 def test_requests_that_wait_for_results_stand_in_no_line(app: Flask) -> None:
-    turns = Turns(16)
+    turns = Turns(8)
     turns.install(app)
     for who in (A, B):
         with request(app):
@@ -294,7 +391,7 @@ def test_requests_that_wait_for_results_stand_in_no_line(app: Flask) -> None:
 
 
 def test_a_burst_of_a_tenant_that_is_alone_waits_in_line(app: Flask) -> None:
-    turns = Turns(16)
+    turns = Turns(8)
     turns.install(app)
     with request(app):
         turns.begin(A)

@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -96,6 +96,22 @@ def refusal(judge: Callable[[], object], pointer: str) -> UrlRefused:
 def test_a_good_url_is_read_and_looked_up(receivers: Receivers, resolver: Resolver) -> None:
     assert receivers.judge(TENANT, "https://Good.example/hook?token=1").origin == "https://good.example"
     assert resolver.asked == ["good.example"]
+
+
+def test_a_look_up_is_waited_for_within_what_was_given(resolver: Resolver) -> None:
+    within: list[str] = []
+
+    @contextmanager
+    def meanwhile() -> Iterator[None]:
+        within.append("entered")
+        yield
+        within.append("left")
+
+    receivers = Receivers(AllTenants(EgressRules()), resolve=resolver, lookup_s=0.2, meanwhile=meanwhile)
+    for url in ("https://good.example", "https://nowhere.example"):
+        with suppress(UrlRefused):
+            receivers.judge(TENANT, url)
+    assert within == ["entered", "left", "entered"]
 
 
 @pytest.mark.parametrize(
