@@ -81,7 +81,7 @@ def create_api(settings: Settings) -> Api:
     database = Database(settings.database_url, pool_size=settings.db_pool_size, queue=queue)
     waiting = Waiting(settings.max_waiters)
     turns = Turns(LINE_THREADS)
-    receivers = Receivers(granted_rules(database, settings), meanwhile=turns.paused)
+    receivers = Receivers(granted_rules(database, settings), meanwhile=partial(turns.paused, keeps_room=True))
     blobs = FsspecBlobStore(settings.blob_location)
     catalog = Catalog(database, cache_s=settings.cache_s, blobs=blobs)
     uploads = Uploads(database, blobs, keyring, limit_bytes=settings.max_upload_bytes)

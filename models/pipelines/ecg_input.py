@@ -11,12 +11,13 @@ from math import isfinite, sin
 from statistics import median_high
 from typing import Annotated, Any, Final, Self
 
-from pydantic import FailFast, Field, conlist, create_model, model_validator
+from pydantic import Field, conlist, create_model, model_validator
 
 from models.field_codes import FieldCode
 from models.manifest_words import LEAD
 from models.pipelines.classification_parameters import ClassificationParameters
 from models.pipelines.contract import FieldFault, InputRejected, pointer_to
+from models.pipelines.long_numbers import long_numbers
 from models.pipelines.typed import TypedInput
 
 LEAST_RATE, MOST_RATE = 100.0, 2000.0
@@ -61,17 +62,17 @@ class EcgInput(TypedInput):
         le=1e6,
         examples=[200],
     )
-    samples: list[float]
+    samples: Sequence[float]
     beats: list[int] | None = None
 
 
 def input_type(given: EcgParameters) -> type[EcgInput]:
     """The type of a manifest's inputs."""
-    samples: Any = Field(
+    samples: Any = long_numbers(
+        least=int(given.shortest_s * LEAST_RATE),
+        most=int(given.longest_s * MOST_RATE),
         title="Samples",
         description=f"of the lead {given.lead}, {given.shortest_s:g} to {given.longest_s:g} seconds, in units of 1/gain mV",
-        min_length=int(given.shortest_s * LEAST_RATE),
-        max_length=int(given.longest_s * MOST_RATE),
         examples=[_example(given)],
     )
     beats: Any = Field(
@@ -80,12 +81,11 @@ def input_type(given: EcgParameters) -> type[EcgInput]:
     )
     listed: Any = conlist(int, max_length=int(given.longest_s / CLOSEST_S))
     lead: Any = Field(title="Lead", json_schema_extra={"enum": [given.lead]}, examples=[given.lead])
-    # Of a list only the first wrong element is told: pydantic would keep an error of each.
     return create_model(
         "EcgInput",
         __base__=EcgInput,
         lead=(Annotated[str, lead], ...),
-        samples=(Annotated[list[float], samples, FailFast()], ...),
+        samples=(samples, ...),
         beats=(Annotated[listed | None, beats], None),
     )
 
@@ -122,7 +122,7 @@ def _range_faults(value: EcgInput, given: EcgParameters) -> Iterator[FieldFault]
     """
     width = max(int(STRETCH_S * value.sampling_rate), 1)
     starts = [*range(0, len(value.samples) - width, width), len(value.samples) - width]
-    stretches = [value.samples[start : start + width] for start in starts]
+    stretches = (value.samples[start : start + width] for start in starts)
     ends = [(min(stretch), max(stretch)) for stretch in stretches]
     usual = median_high(high - low for low, high in ends) / value.gain
     if all(low == high for low, high in ends):

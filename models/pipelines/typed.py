@@ -6,20 +6,19 @@ of stored inputs. See docs/models.md, "A pipeline of your own".
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from array import array
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import InitErrorDetails, PydanticSerializationError, to_json
+from pydantic_core import to_json
 
 from models.field_codes import FieldCode
 from models.manifest import ManifestTable, ModelManifest, parse_parameters
 from models.pipelines.arrivals import Arrivals, ReadArrivals
+from models.pipelines.canonical import canonical
 from models.pipelines.contract import (
     Answer,
     Artifact,
@@ -33,13 +32,12 @@ from models.pipelines.contract import (
     RowFault,
     Run,
     Scoring,
-    pointer_to,
 )
 from models.pipelines.parts import Source
 from models.pipelines.side_files import READ
-from models.pipelines.typed_faults import MOST, field_faults
 from models.pipelines.typed_parts import parts_of
 from models.pipelines.typed_schemas import derived_schema, with_file_limits
+from models.pipelines.typed_values import checked, refuse_swapped, stored
 
 # The first byte of a stored input: how the rest of it is written. 1 is canonical JSON; 2 is the same of an input that
 # may have parts, which a pipeline without them must not score.
@@ -178,9 +176,11 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
 
     def encode(self, value: object) -> bytes:
         """See Pipeline: a codec and canonical JSON, with the defaults of fields that were left out."""
-        checked = _checked(self.input_type, value, self._input_schema)
-        self.check(checked)
-        return (CODEC_WITH_PARTS if self.parts else CODEC) + _canonical(checked)
+        read = checked(self.input_type, value, self._input_schema)
+        table = _as_json(read)
+        refuse_swapped(self.input_type, value, table, self._input_schema)
+        self.check(read)
+        return canonical(table, before=CODEC_WITH_PARTS if self.parts else CODEC)
 
     def decode(self, payload: bytes) -> dict[str, object]:
         """See Pipeline."""
@@ -196,17 +196,18 @@ class TypedPipeline(Generic[ParametersT, InputT, ResultT, OptionsT]):
             )
             raise InputRejected(FieldFault("", FieldCode.STORED_INPUT_CODEC, detail))
         try:
-            return self.input_type.model_validate_json(payload[1:])
+            return stored(self.input_type, payload[1:])
         except ValidationError:
             raise InputRejected(_DAMAGED) from None
 
     def check_options(self, value: object) -> dict[str, object]:
         """See Pipeline."""
         try:
-            checked = _checked(self.options_type, value, self._options_schema)
+            read = checked(self.options_type, value, self._options_schema)
+            refuse_swapped(self.options_type, value, _as_json(read), self._options_schema)
         except InputRejected as rejected:
             raise InputRejected(*map(_of_option, rejected.faults)) from None
-        return checked.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return read.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     def read_options(self, options: Mapping[str, object]) -> OptionsT:
         """What `check_options` gave, typed."""
@@ -280,9 +281,6 @@ class _CheckedContinuousScoring(_CheckedScoring[ParametersT, InputT, ResultT, Op
         self._scoring.score_arrivals(run, typed)  # type: ignore[attr-defined]  # it has it, or this were another class
 
 
-TypeT = TypeVar("TypeT", bound=BaseModel)
-
-
 def _of_option(fault: FieldFault) -> FieldFault:
     """A fault of the options, with the code of an unknown one in place of an unknown field's."""
     if fault.code is not FieldCode.UNKNOWN_FIELD or fault.pointer.count("/") != 1:
@@ -291,97 +289,11 @@ def _of_option(fault: FieldFault) -> FieldFault:
     return FieldFault(fault.pointer, FieldCode.UNKNOWN_OPTION, detail)
 
 
-def _checked(model: type[TypeT], value: object, schema: Mapping[str, Any]) -> TypeT:
-    """`value`, made of JSON, as `model`. Raises InputRejected."""
-    try:
-        written = to_json(value)
-    except PydanticSerializationError:
-        raise InputRejected(
-            FieldFault("", FieldCode.NOT_JSON, "Send JSON: text in UTF-8 and no bytes.")
-        ) from None
-    checked = _read(model, written)
-    if checked is None:  # outside of an except, which would keep the errors of the first reading
-        whole = _with_integers(value)  # to JSON Schema 5.0 is an integer, to pydantic it is none
-        try:
-            checked = model.model_validate_json(to_json(whole))
-        except ValidationError as error:
-            raise InputRejected(*field_faults(error, value, schema)) from None
-    if infinite := list(islice(_infinite(value), MOST)):  # where a field may hold anything
-        detail = "Send a number within the range of a 64-bit float."
-        raise InputRejected(
-            *(FieldFault(pointer_to(*map(str, path)), FieldCode.NOT_FINITE, detail) for path in infinite)
-        )
-    if swapped := list(islice(_swapped(value, checked.model_dump(mode="json", by_alias=True)), MOST)):
-        lines = [
-            InitErrorDetails(type="literal_error", loc=path, input=None, ctx={"expected": ""})
-            for path in swapped
-        ]
-        mistaken = ValidationError.from_exception_data(model.__name__, lines)
-        raise InputRejected(*field_faults(mistaken, value, schema))
-    return checked
-
-
-def _read(model: type[TypeT], written: bytes) -> TypeT | None:
-    try:
-        return model.model_validate_json(written)
-    except ValidationError:
-        return None
-
-
-def _swapped(
-    value: object, read: object, path: tuple[str | int, ...] = ()
-) -> Iterator[tuple[str | int, ...]]:
-    """Where `true` was read as a 1, or a 1 as true: to Python, and so to pydantic's Literal, they are the same."""
-    if isinstance(value, dict) and isinstance(read, dict):
-        for key in value.keys() & read.keys():
-            yield from _swapped(value[key], read[key], (*path, key))
-    elif isinstance(value, list) and isinstance(read, list):
-        if not ((_types(value) | _types(read)) & {bool, dict, list}):
-            return  # a long list of numbers would take seconds
-        for index, (part, found) in enumerate(zip(value, read, strict=False)):
-            yield from _swapped(part, found, (*path, index))
-    elif (
-        isinstance(value, bool | int)
-        and value == read
-        and isinstance(value, bool) is not isinstance(read, bool)
-    ):
-        yield path
-
-
-def _types(values: list[object]) -> set[type]:
-    return set(map(type, values))
-
-
-def _infinite(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where a number past the range of a float is: it would be stored as null."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _infinite(part, (*path, key))
-    elif isinstance(value, list):
-        if not (_types(value) & {dict, list}) and all(
-            map(math.isfinite, (each for each in value if isinstance(each, float)))
-        ):
-            return
-        for index, part in enumerate(value):
-            yield from _infinite(part, (*path, index))
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield path
-
-
-def _with_integers(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _with_integers(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_with_integers(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _canonical(value: BaseModel) -> bytes:
-    """The same bytes for the same value: sorted keys, no spaces, UTF-8."""
-    table = value.model_dump(mode="json", by_alias=True)
-    return json.dumps(
-        table, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+def _as_json(value: BaseModel) -> dict[str, object]:
+    """What it is written of: long lists of numbers among its fields are arrays still."""
+    arrays = {name: each for name, each in vars(value).items() if isinstance(each, array)}
+    table = value.model_dump(mode="json", by_alias=True, exclude=set(arrays) or None)
+    return table | arrays
 
 
 def _misfit(error: ValidationError) -> str:

@@ -85,6 +85,7 @@ class Desk:
             return earlier
         until = self._intake.lookup_deadline()
         job = self._intake.checked(principal, wanted, look_up_until=until, traceparent=traceparent)
+        del wanted  # the caller has let go of it: what was parsed of a long input takes far more than the job
         if refusal := self._sources.refusals(principal, [job]).get(job.position):
             raise refusal
         if idempotency is not None or job.after or job.parts:

@@ -3,10 +3,11 @@
 What a request costs is the interpreter's time, and threads that want it wait for each other. So while several tenants send
 requests, one request of each is worked on at a time, and of those that take long the next one waits until its tenant has
 taken but a small part of the time. A JSON text is parsed in one go while no other thread of the process runs, and is several
-times as large once it is parsed: large bodies take room, and the next one of a tenant that stops the others for long waits for
-many times as long before it is parsed.
+times as large once it is parsed and checked: large bodies take room, as their objects do, and the next one of a tenant that
+stops the others for long waits for many times as long before it is parsed.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -26,10 +27,12 @@ LARGE_BYTES = MB = 2**20  # of a body: most pictures are smaller
 SHARED_S = 5.0  # for which a tenant counts as one of several after its last request
 ROOM_MB = 48  # of large bodies, from when they are read until their requests are answered
 PATIENCE_S = 20.0  # of a request for room and for its turn
-MOST_OBJECTS_MB = 100.0
+MOST_OBJECTS_MB = 136  # of one request, and of all whose objects are large
+LARGE_OBJECTS_MB = 16
 MOST_PARSING_S = 0.25
 LONG_S = 0.005  # of work, from which on requests of a kind are spaced
 RESTS_TIMES = 7  # as long as the last one of a kind was worked on: a tenant has an eighth of the interpreter for each kind
+NUMBER_BYTES = 54
 PACED_FROM_S = 0.05
 LONG_VALUES = 500  # of a body that is paced as well while others send requests: what it asks of workers lasts longer than this
 # A tenant's requests may stop the others for so small a part of the time that their 95th percentiles do not show it.
@@ -41,7 +44,7 @@ STRANGERS = UUID(int=0)  # whoever sends no good key, as if they were one tenant
 
 
 class Cost(NamedTuple):
-    """What parsing a JSON text costs: its values, seconds in which no other thread runs, and MB of objects."""
+    """What a JSON text costs: its values, seconds in which no other thread runs, and MB until its input is stored."""
 
     values: int
     seconds: float
@@ -52,14 +55,15 @@ def cost_of(body: bytes) -> Cost:
     """An estimate from above, by the signs that separate values; those within strings are counted as well.
 
     Of jiter on one core of an AMD EPYC: a member of an object takes 0.9 µs and some 250 bytes, an empty list or object
-    0.2 µs and 80 bytes, a number 0.04 µs and 32 bytes.
+    0.2 µs and 80 bytes. A number takes 0.04 µs and 54 bytes: 40 as an object in a list, 8 in the array that it is checked in,
+    6 as stored (models/pipelines/long_numbers.py).
     """
     members, values = body.count(b":"), body.count(b",")
     containers = body.count(b"[") + body.count(b"{")
     return Cost(
         members + values,
         members * 1e-6 + containers * 0.2e-6 + values * 0.04e-6,
-        (members * 250 + containers * 80 + values * 32) / MB,
+        (members * 250 + containers * 80 + values * NUMBER_BYTES) / MB,
     )
 
 
@@ -83,6 +87,7 @@ class Turns:
     ) -> None:
         self._line = Shares(line, multiple=3)
         self._room = Shares(ROOM_MB, multiple=1)
+        self._objects = Shares(MOST_OBJECTS_MB, multiple=MOST_OBJECTS_MB)  # all of them may be one request's
         self._turns = OneAtATime()
         self._lock = threading.Lock()
         self._seen: dict[UUID, float] = {}
@@ -135,14 +140,18 @@ class Turns:
             if is_long:
                 self._stand_in_line(principal.tenant_id)
             self._pace(principal.tenant_id, PAUSES_TIMES * cost.seconds)
+        self._take_objects(principal.tenant_id, math.ceil(cost.megabytes))
         self._take_turn(principal.tenant_id)
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self, *, keeps_room: bool = False) -> Iterator[None]:
         """Leave the line, and the turn for the duration of the block, in which the request waits for something else.
 
-        Waits have places of their own: held up in line, they would keep out what their tenant sends next.
+        Waits have places of their own: held up in line, they would keep out what their tenant sends next. The room is left too,
+        unless the request still has its body or what was parsed of it.
         """
+        if not keeps_room:
+            self._leave_room()
         tenant_id = self.leave()
         try:
             yield
@@ -243,13 +252,27 @@ class Turns:
                 self._turns.leave(STRANGERS)
         return response
 
+    def _take_objects(self, tenant_id: UUID, places: int) -> None:
+        """Raises TenantBusy."""
+        if places <= LARGE_OBJECTS_MB:
+            return
+        if not self._objects.take(tenant_id, places=places, wait_s=PATIENCE_S):
+            raise TenantBusy
+        g.objects = tenant_id, places
+
     def _give_back(self) -> None:
         self.leave()
+        self._leave_room()
+
+    def _leave_room(self) -> None:
         tenant_id, room_mb = g.pop("room", (None, 0))
         if max(room_mb, g.pop("objects_mb", 0.0)) > TRIMMED_FROM_MB:
             give_back()
         if tenant_id is not None:
             self._room.leave(tenant_id, places=room_mb)
+        tenant_id, places = g.pop("objects", (None, 0))
+        if tenant_id is not None:
+            self._objects.leave(tenant_id, places=places)
 
     def _leave_line(self) -> None:
         if (tenant_id := g.pop("line", None)) is not None:

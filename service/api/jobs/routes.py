@@ -24,6 +24,7 @@ from service.api.http.requests import (
     traceparent,
 )
 from service.api.http.schemas import PAGE_LIMIT, Reference, Time
+from service.api.http.turns import LARGE_BYTES
 from service.api.jobs import examples
 from service.api.jobs.schemas import (
     BulkAnswer,
@@ -106,9 +107,9 @@ class JobViews:
         principal = services.auth.principal(Scope.JOBS_WRITE)
         body, wait_s = services.bodies.json(principal), preferred_wait_s(services.settings.max_wait_s)
         wanted, idempotency = body_as(SubmitRequest, body), idempotency_key(body)
-        accepted = desk.submit(
-            principal, wanted.as_request(), idempotency=idempotency, traceparent=traceparent()
-        )
+        asked, wanted = [wanted.as_request()], wanted.without_input()  # so that only the desk has the input
+        del body
+        accepted = desk.submit(principal, asked.pop(), idempotency=idempotency, traceparent=traceparent())
         may_read = principal.may(Scope.JOBS_READ)  # else there is nothing to wait for: a result is not shown
         with services.turns.paused():
             waited = (
@@ -138,7 +139,11 @@ class JobViews:
         body, wait_s = services.bodies.json(principal), preferred_wait_s(services.settings.max_wait_s)
         idempotency, cases = idempotency_key(body), _cases(body)
         wanted = [case.as_request() if isinstance(case, SubmitRequest) else case for case in cases]
+        if len(body) > LARGE_BYTES:
+            cases = [case.without_input() if isinstance(case, SubmitRequest) else case for case in cases]
+        del body
         submitted = desk.submit_many(principal, wanted, idempotency=idempotency, traceparent=traceparent())
+        wanted.clear()
         ids = [item.id for item in submitted if isinstance(item, Accepted)]
         may_read = principal.may(Scope.JOBS_READ)
         with services.turns.paused():

@@ -1,7 +1,7 @@
 """What requests and answers about jobs look like on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -84,6 +84,10 @@ class SubmitRequest(Wire):
             not_before=self.not_before,
             options=self.options,
         )
+
+    def without_input(self) -> Self:
+        """The same without the input, which may be large: for the answer."""
+        return self.model_copy(update={"input": None})
 
 
 # Checked apart from the request that holds it, so that a bad one does not refuse the others.

@@ -1,65 +1,28 @@
-"""Requests and their turns: how many of a tenant run, how large bodies share room and turns, and what is not parsed at all."""
+"""Turns of requests: how many of a tenant are worked on, which rest, and who stands in line."""
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import Any
-from uuid import UUID
 
 import pytest
 from flask import Flask
-from flask.ctx import RequestContext
-from werkzeug.test import create_environ
 
-from models.strict_json import read_json
 from service.accounts import Principal
-from service.api.http.requests import HINTED, part_as
 from service.api.http.turns import (
     LARGE_BYTES,
     LONG_S,
-    LONG_VALUES,
-    MB,
-    PAUSES_TIMES,
     RESTS_TIMES,
-    ROOM_MB,
     SHARED_S,
     STRANGERS_S,
     Turns,
-    cost_of,
 )
-from service.api.jobs.schemas import SubmitRequest
-from service.crypto import Cipher
-from service.errors import BodyTooLarge, RequestInvalid, TenantBusy
-
-LONG = b"[" + b"0," * LONG_VALUES + b"0]"
-HUGE = b"[" + b"0," * 2_000_000 + b"0]"  # holds the interpreter for 80 ms
-
-
-def caller(tenant: str) -> Principal:
-    return Principal("0123456789ab", UUID(int=ord(tenant)), frozenset(), Cipher(bytes(32)))
-
-
-A, B = caller("a"), caller("b")
+from service.errors import TenantBusy
+from tests.unit.service.api.asking import LONG, A, B, in_a_thread, request
 
 
 @pytest.fixture
 def app() -> Flask:
     return Flask(__name__)
-
-
-@contextmanager
-def request(app: Flask, path: str = "/", **given: Any) -> Iterator[RequestContext]:
-    with app.request_context(create_environ(path, method="POST", **given)) as context:
-        yield context
-
-
-def in_a_thread(work: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
 
 
 @pytest.mark.parametrize(("others", "at_once"), [((), 3), ((B,), 1)], ids=["alone", "one of two"])
@@ -238,101 +201,6 @@ def test_strangers_are_answered_one_after_the_other_while_tenants_send_requests(
     assert slept == [STRANGERS_S]
 
 
-def test_what_stops_the_others_for_long_is_spaced_by_many_times_as_long(app: Flask) -> None:
-    now, slept = [100.0], list[float]()
-    turns = Turns(64, clock=lambda: now[0], sleep=slept.append)
-    turns.install(app)
-    for who in (A, A, B, A):
-        with request(app):
-            turns.take(who, HUGE)
-    pause = PAUSES_TIMES * cost_of(HUGE).seconds
-    assert slept == pytest.approx([0, pause, 0, 2 * pause])
-    now[0] += 3 * pause
-    with request(app):
-        turns.take(A, HUGE)
-    assert slept[-1] == 0
-    assert pause == pytest.approx(2.0, rel=0.01)
-
-
-def test_a_tenant_with_too_many_of_them_is_told(app: Flask) -> None:
-    turns = Turns(64, clock=lambda: 100.0, sleep=lambda _: None)
-    turns.install(app)
-
-    def parse(who: Principal) -> None:
-        with request(app):
-            turns.take(who, HUGE)
-
-    for _ in range(10):  # 20 s of patience in steps of 2 s
-        parse(A)
-    with pytest.raises(TenantBusy):
-        parse(A)
-    parse(B)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "{" + ",".join(f'"a{number}":0' for number in range(260_000)) + "}",
-        "[" + ",".join(["[]"] * 1_300_000) + "]",
-        "[" + ",".join(["0"] * 3_500_000) + "]",
-    ],
-    ids=["members", "lists", "numbers"],
-)
-def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(app: Flask, body: str) -> None:
-    turns = Turns(64)
-    with request(app), pytest.raises(BodyTooLarge, match="too many values"):
-        turns.take(A, body.encode())
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        json.dumps({"jobs": [{"model": "m", "input": {f"field {i}": 1.5 for i in range(100)}}] * 1000}),
-        json.dumps({"input": {"signal": [[0.125, -0.25]] * 650_000}}),
-        json.dumps({"input": {"data": "A" * 10_000_000}}),
-    ],
-    ids=["1,000 jobs of 100 fields", "an hour of two leads", "a picture"],
-)
-def test_honest_bodies_are_not(app: Flask, body: str) -> None:
-    turns = Turns(64)
-    turns.install(app)
-    with request(app):
-        turns.take(A, body.encode())
-
-
-@pytest.mark.parametrize("text", ["[" + "0," * 500_000 + "0]", "[" + "[]," * 200_000 + "0]"])
-def test_the_estimate_is_no_less_than_it_takes(text: str) -> None:
-    body = text.encode()
-    estimated, took = cost_of(body).seconds, float("inf")
-    for _ in range(5):
-        began = time.thread_time()
-        read_json(body)
-        took = min(took, time.thread_time() - began)
-    assert took < 3 * estimated  # a slow machine takes longer, none far longer
-
-
-def test_large_bodies_share_the_room_that_there_is(app: Flask) -> None:
-    turns = Turns(64)
-    turns.install(app)
-    over, admitted = threading.Event(), threading.Semaphore(0)
-
-    def read(who: Principal) -> None:
-        with request(app):
-            turns.admit(who, ROOM_MB // 3 * MB)
-            admitted.release()
-            over.wait(10)
-
-    threads = [in_a_thread(partial(read, A)) for _ in range(2)]
-    assert admitted.acquire(timeout=5)
-    assert not admitted.acquire(timeout=0.2)  # the second waits
-    threads.append(in_a_thread(partial(read, B)))
-    assert admitted.acquire(timeout=5)
-    over.set()
-    assert admitted.acquire(timeout=5)
-    for thread in threads:
-        thread.join(timeout=5)
-
-
 def test_a_tenant_has_so_many_in_line_that_threads_are_left_for_others(app: Flask) -> None:
     turns = Turns(8)  # 6 of one tenant
     turns.install(app)
@@ -407,22 +275,3 @@ def test_a_burst_of_a_tenant_that_is_alone_waits_in_line(app: Flask) -> None:
         in_a_thread(ask)
     for _ in range(20):
         assert admitted.acquire(timeout=5)
-
-
-@pytest.mark.parametrize("names", [105, 200_000])
-def test_far_more_unknown_names_than_are_told_cost_no_more_than_those(names: int) -> None:
-    part = {"model": "m", "input": {}} | {f"a{number}": 0 for number in range(names)}
-    began = time.thread_time()
-    with pytest.raises(RequestInvalid) as raised:
-        part_as(SubmitRequest, part)
-    assert time.thread_time() - began < 0.5
-    assert len(raised.value.errors) == 100
-    assert raised.value.errors[0].pointer == "/a0"
-
-
-def test_the_first_of_many_unknown_names_get_a_hint() -> None:
-    names = {f"prioritty{number}": 0 for number in range(30)}
-    with pytest.raises(RequestInvalid) as raised:
-        part_as(SubmitRequest, {"model": "m", "input": {}} | names)
-    hinted = ["priority" in error.detail for error in raised.value.errors]
-    assert hinted == [True] * HINTED + [False] * (30 - HINTED)
