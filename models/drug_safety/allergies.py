@@ -16,7 +16,7 @@ from models.drug_safety.ingredients import Ingredient, Ingredients, error_prone
 from models.drug_safety.known import CodedAllergy, Known
 from models.drug_safety.near_names import NearNames
 from models.drug_safety.tables import Line, ReadFile, read_table
-from models.drug_safety.words import key
+from models.drug_safety.words import is_token, key, rxnorm_alone
 
 CLASSES: Final = ("class", "aliases", "members", "if_class", "if_member", "condition", "source", "date")
 CROSS: Final = ("recorded", "against", "level", "condition", "source", "date")
@@ -165,6 +165,10 @@ class Allergies:
     def _understand(self, text: str) -> tuple[Read, _Against]:
         """What a recorded text says, and what it is against."""
         plain = key(text)
+        if is_token(text):
+            code = rxnorm_alone(text)
+            coded = () if code == text else self._ingredients.named(code)
+            return Read(lost=() if coded else (text,)), _merged(map(self._by_ingredient, coded))
         if plain.isdigit() and (coded := self._ingredients.named(plain)):
             return Read(), _merged(map(self._by_ingredient, coded))
         read = read_allergy(text, self._allergens)

@@ -15,7 +15,7 @@ from models.drug_safety.findings import Reason, Unchecked
 from models.drug_safety.near_names import NearNames
 from models.drug_safety.orders import Order, names_in, read_order
 from models.drug_safety.tables import Line, ReadFile, TableUnusable, read_table
-from models.drug_safety.words import LONGEST, foreign, key, parts, without_salts
+from models.drug_safety.words import LONGEST, foreign, key, parts, rxnorm_alone, without_salts
 
 INGREDIENTS = ("ingredient", "substances", "active", "aliases", "rxnorm", "source", "date")
 CAUTION = "caution"  # of a name that is often misread
@@ -72,15 +72,15 @@ class Ingredients:
     def named(self, name: str) -> tuple[Ingredient, ...]:
         """The ingredients of what has this name, in the order of the tables; () if it is not known.
 
-        `name` may be a code of RxNorm ("161" or "rxnorm:161") or of codes.csv ("hicl:1866"), may end in salts that no table
-        lists ("losartan potassium"), may list several drugs ("lisinopril/hydrochlorothiazide"), of which all must be known,
-        and may be an order ("simvastatin 40 mg tab"), of which all must be understood.
+        `name` may be a code of RxNorm ("161", "rxnorm:161", or behind its URI and a bar) or of codes.csv ("hicl:1866"), may end
+        in salts that no table lists ("losartan potassium"), may list several drugs ("lisinopril/hydrochlorothiazide"), of which
+        all must be known, and may be an order ("simvastatin 40 mg tab"), of which all must be understood.
         """
         if found := self._exact.get(name):
             return found
         if len(name) > LONGEST:
             return ()
-        name = drug_in_english(name)
+        name = drug_in_english(rxnorm_alone(name))
         if not name.isascii() and foreign(name):
             return ()  # a word in another script may deny it
         if found := self._plain(name):

@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from typing import Final
 
 LONGEST: Final = 300  # characters: a longer text is the name of no drug
+# What stands before a bar and a code of RxNorm, as FHIR writes tokens: the URI, and the object identifier of the HL7 registry.
+_RXNORM: Final = re.compile(
+    r"\s*(?:http://www\.nlm\.nih\.gov/research/umls/rxnorm|(?:urn:oid:)?2\.16\.840\.1\.113883\.6\.88)\s*\|\s*([0-9]+)\s*"
+)
+_TOKEN: Final = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:\S+|[0-9]+(?:\.[0-9]+){3,})\s*\|[^|]*", re.IGNORECASE)
 _MARKS: Final = "\u00ae\u2122"  # of registered names and of trade marks
 _LIGATURES: Final = str.maketrans(
     {
@@ -57,6 +62,17 @@ def key(text: str) -> str:
     if "." in folded:
         folded = _DOTTED.sub(lambda found: found[0].replace(".", ""), folded)
     return _BETWEEN.sub(" ", folded).strip()
+
+
+def rxnorm_alone(text: str) -> str:
+    """A code of RxNorm behind its URI or object identifier as "rxnorm:CODE"; any other text as it is."""
+    found = _RXNORM.fullmatch(text)
+    return f"rxnorm:{found[1]}" if found else text
+
+
+def is_token(text: str) -> bool:
+    """Whether a text is one code behind the URI or the object identifier of a system."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def foreign(text: str) -> bool:
