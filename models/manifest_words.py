@@ -22,6 +22,7 @@ PATH: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
 WEB_ADDRESS: Final = r"^https?://\S+$"
 DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 ICD10_CODE: Final = r"^[A-Z][0-9][0-9A-Z]\.?[0-9A-Z]{0,4}$"
+ICD10_BEGINNING: Final = r"^[A-Z][0-9][0-9A-Z]\.?[0-9A-Z_]{0,4}$"
 SNOMED_CODE: Final = r"^[0-9]{6,18}$"
 DIGEST: Final = r"^sha256:[0-9a-f]{64}$"
 
@@ -44,6 +45,7 @@ FORMS: Final[Mapping[str, str]] = {
     WEB_ADDRESS: "write an address that begins with https:// or http://, without spaces",
     DATE: "write the date as year-month-day, such as 2026-11-30",
     ICD10_CODE: "write an ICD-10 code or the beginning of one, such as E11 or E11.9",
+    ICD10_BEGINNING: "write an ICD-10 code or the beginning of one, such as E11 or E11.9; _ stands for any one character",
     SNOMED_CODE: "write a SNOMED CT identifier of 6 to 18 digits, such as 38341003",
     DIGEST: "write sha256: and the 64 hex digits of the bundle's digest, as `medqueue models check` says them",
 }  # what to write for a pattern that a table's field has

@@ -8,16 +8,18 @@ from typing import Final, NamedTuple
 
 from models.drug_safety.codes import Code, System, key_of
 
-# ICD-10, chapter XV before labour, and Z33 to Z35 and Z3A (weeks of gestation); O98 to O9A with the digit for pregnancy, which
-# is the fifth or, where that says which disease, the sixth.
+# ICD-10, chapter XV before labour, and labour without delivery (O60.0); a positive test (Z32.01, WHO's Z32.1), Z33 to Z35,
+# screening and suspicions of the mother and the fetus (Z36, Z03.7), Z3A (weeks of gestation) and Z64.0 (an unwanted one); O98
+# to O9A with the digit for pregnancy, which is the fifth or, where that says which disease, the sixth.
 _PREGNANT: Final = re.compile(
-    r"(?:O(?:09|1[0-6]|2[0-9]|3[0-6]|4[0-8])|Z(?:33|34|35|3A))\w{0,4}"
+    r"(?:O(?:09|1[0-6]|2[0-9]|3[0-6]|4[0-8])|Z(?:33|34|35|36|3A))\w{0,4}|O600\d?|Z(?:3201|321|037\d?|640)"
     r"|O(?:98\d|99[014-7]|9A\d)1\w*|O99(?:2[18]|3[1-5]|84|8[123])[0-3]|O99891"
 )
 # What ICD-10-CM has among these for childbirth and the puerperium.
 _LATER: Final = re.compile(r"(?:O(?:10\d|24\d|26[67])[23]|O(?:11|12\d|13|14\d|16)[45]|O15[12]|O25[23])\w*")
-# ICD-9-CM: 640 to 649 with the fifth digit for "antepartum", and V22, V23.
-_ICD_9: Final = re.compile(r"64\d\d3|V2[23]\d{0,2}")
+# ICD-9-CM: 640 to 649 with the fifth digit for "antepartum", V22, V23, V28 (screening), V61.7 (an unwanted one), V72.42 (a
+# positive test), V89.0 (suspicions of mother and fetus) and V91 (twins and more).
+_ICD_9: Final = re.compile(r"64\d\d3|V(?:22|23|28|91)\d{0,2}|V617|V7242|V890\d?")
 # SNOMED CT: pregnant, finding of pregnancy, gestational diabetes.
 _SNOMED: Final = frozenset(("77386006", "72892002", "11687002"))
 # Chapter XV but for the puerperium (O85 to O92), sequelae and deaths (O94 to O97); ICD-9-CM, 630 to 669 likewise.
@@ -61,7 +63,8 @@ class Clearance(NamedTuple):
 KIDNEY_FAILURE: Final = 15.0  # ml/min and 1.73 m2: stage 5 is less
 # Beginnings of codes, and from what to below what the filtration rate is, by the stages of KDIGO (CKD guideline, 2012, 1.4.3).
 # Dialysis counts as stage 5, also by complications of its catheter;
-# of acute failure, and of disease without a stage, nothing is known. A longer beginning goes first.
+# of acute failure, and of disease without a stage, nothing is known. A longer beginning goes first. None: stages 1 and 2, in
+# which no drug of the tables is limited.
 _STAGES: Final = (
     ("N18.6 N18.5 Z99.2 Z49 Z91.15 I12.0 I13.11 I13.2 585.5 585.6 V45.1 V56 403.01 403.11 403.91", 0, 15),
     ("T82.4 T85.611 T85.621 T85.631 T85.691 T85.71 996.56 996.68", 0, 15),
@@ -70,12 +73,13 @@ _STAGES: Final = (
     ("N18.32", 30, 45),
     ("N18.31", 45, 60),
     ("N18.3 585.3", 30, 60),
-    ("N17 N18.9 N19 N99.0 K76.7 O90.4 584 585.9 586 572.4", 0, math.inf),
-    ("E08.22 E09.22 E10.22 E11.22 E13.22 I12.9 I13.0 I13.10 403.00 403.10 403.90", 0, math.inf),
+    ("N18.1 N18.2 585.1 585.2", None, None),
+    ("N17 N18 N19 N99.0 K76.7 O90.4 584 585 586 572.4 I12 I13 403 404", 0, math.inf),
+    ("E08.2 E09.2 E10.2 E11.2 E12.2 E13.2 E14.2 249.4 250.4", 0, math.inf),
     ("D63.1 K91.83 O03.32 O03.82 O04.82 O07.32 O08.4 O10.2 O10.3 T79.5 639.3 669.3 958.5", 0, math.inf),
 )
 _RANGES: Final = {
-    key_of(beginning): (float(least), float(below))
+    key_of(beginning): None if least is None or below is None else (float(least), float(below))
     for codes, least, below in _STAGES
     for beginning in codes.split()
 }
@@ -83,6 +87,8 @@ _RANGES: Final = {
 
 def stage_of(code: Code) -> tuple[float, float] | None:
     """From what to below what the code says that the clearance is, in ml/min; None if it says nothing of it."""
+    if code.is_sequela:
+        return None
     return next((found for beginning, found in _RANGES.items() if code.key.startswith(beginning)), None)
 
 

@@ -47,6 +47,8 @@ _FORMS: Final = {
     ),
     System.SNOMED_CT: re.compile(r"[0-9]{6,18}"),
 }
+# ICD-10-CM: what an injury, a poisoning or another external cause left behind, by the seventh character.
+_SEQUELA: Final = re.compile(r"[STVWXY][0-9][0-9A-Z]\.[0-9A-Z]{3}S")
 _INSIDE: Final = re.compile(
     r"(?<![A-Z0-9.])(?:(?P<letter>[A-Z]) ?(?P<icd_10>[0-9][0-9A-Z](?:\.[0-9A-Z]{1,4})?)|(?P<icd_9>[0-9]{3}\.[0-9]{1,2}))"
     r"(?![A-Z0-9])"
@@ -68,6 +70,11 @@ class Code(NamedTuple):
     def key(self) -> str:
         """What codes are compared by: one of a group of codes begins with the key of the group's."""
         return f"{self.system} {self.bare}"
+
+    @property
+    def is_sequela(self) -> bool:
+        """Whether it is of what an injury or another external cause left behind: the injury itself is over."""
+        return self.system is System.ICD_10 and _SEQUELA.fullmatch(self.bare) is not None
 
 
 def read_code(text: str, systems: Collection[System] = tuple(System)) -> Code | None:

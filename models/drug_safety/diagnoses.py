@@ -13,7 +13,11 @@ from models.drug_safety.known import HYPERKALEMIA_MMOL_L, HYPOKALEMIA_MMOL_L, Kn
 from models.drug_safety.tables import Line, ReadFile, read_table
 
 FILE: Final = "diagnoses.csv"
-COLUMNS: Final = ("ingredients", "codes", "diagnosis", "level", "condition", "mechanism", "source", "date")
+EXCEPT: Final = "except"
+COLUMNS: Final = (
+    "ingredients", "codes", EXCEPT, "diagnosis", "level", "condition", "mechanism", "source", "date",
+)  # fmt: skip
+SEQUELAE: Final = "sequelae"  # in EXCEPT: what an injury left behind is not the injury
 _UNKNOWN: Final = "it is not known which diagnoses the patient has"
 SOME_READ: Final = (
     "the rule reads the diagnoses of its table alone: a drug that another one forbids may be shown"
@@ -24,15 +28,23 @@ NONE_READ: Final = (
 
 
 class Row(NamedTuple):
-    """One row. `codes` are keys of codes (see codes.Code), or beginnings of keys."""
+    """One row. `codes` are keys of codes (see codes.Code), or beginnings of keys; `without` are other ones below these."""
 
     codes: tuple[str, ...]
+    without: tuple[str, ...]
+    without_sequelae: bool
     diagnosis: str
     level: Level
     condition: str
     mechanism: str
     source: str
     date: str
+
+    def holds(self, key: str, *, is_sequela: bool = False) -> bool:
+        """Whether it is about the code with this key."""
+        if not key.startswith(self.codes) or (is_sequela and self.without_sequelae):
+            return False
+        return not key.startswith(self.without)
 
 
 class Diagnoses:
@@ -46,9 +58,9 @@ class Diagnoses:
         """Read the table. Raises TableUnusable."""
         rows: dict[Ingredient, list[Row]] = {}
         filled = ["ingredients", "codes", "diagnosis", "level"]
-        for line in read_table(read, f"{folder}/{FILE}", COLUMNS, filled):
+        for line in read_table(read, f"{folder}/{FILE}", COLUMNS, filled, EXCEPT):
             words = line["condition"], line["mechanism"], line["source"], line["date"]
-            row = Row(_keys(line), line["diagnosis"], line.word("level", Level), *words)
+            row = Row(*_keys(line), line["diagnosis"], line.word("level", Level), *words)
             for name in line.listed("ingredients"):
                 rows.setdefault(ingredients.member(line, name), []).append(row)
         return cls(rows)
@@ -57,8 +69,8 @@ class Diagnoses:
         """What the table has against the drug: of each code the most serious row, each row once with all of its codes."""
         rows = [row for each in ingredients for row in self._rows.get(each, ())]
         found: dict[Row, list[str]] = {}
-        for code, known_by in _had(known):
-            holding = [row for row in rows if code.startswith(row.codes)]
+        for key, known_by, is_sequela in _had(known):
+            holding = [row for row in rows if row.holds(key, is_sequela=is_sequela)]
             if holding:
                 row = min(holding, key=lambda each: SEVERITY[each.level])
                 found.setdefault(row, []).append(known_by)
@@ -73,18 +85,24 @@ class Diagnoses:
             yield Unchecked(drug, Kind.DIAGNOSIS, Reason.DIAGNOSES_UNKNOWN, _UNKNOWN)
 
 
-def _keys(line: Line) -> tuple[str, ...]:
+def _keys(line: Line) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """The keys of a row's codes, those of codes below them that it is not about, and whether sequelae are among these."""
+    excepted = line.listed(EXCEPT)
     try:
-        return tuple(map(key_of, line.listed("codes")))
+        codes = tuple(map(key_of, line.listed("codes")))
+        without = tuple(key_of(each) for each in excepted if each != SEQUELAE)
     except ValueError as wrong:
         raise line.refused(str(wrong)) from None
+    if idle := [key for key in without if key in codes or not key.startswith(codes)]:
+        raise line.refused(f"{EXCEPT}: {idle[0].split()[-1]} is below none of the codes")
+    return codes, without, SEQUELAE in excepted
 
 
-def _had(known: Known) -> Iterator[tuple[str, str]]:
-    """The keys of what a patient has, and by what it is known: codes as they were sent, and what the potassium says."""
-    yield from ((each.key, each.sent) for each in known.codes)
+def _had(known: Known) -> Iterator[tuple[str, str, bool]]:
+    """Of what a patient has, the keys; by what each is known: a code as it was sent, or the potassium; whether a sequela."""
+    yield from ((each.key, each.sent, each.is_sequela) for each in known.codes)
     potassium = known.patient.potassium_mmol_l
     if potassium is not None and potassium >= HYPERKALEMIA_MMOL_L:
-        yield HYPERKALEMIA, f"potassium {potassium:g} mmol/L"
+        yield HYPERKALEMIA, f"potassium {potassium:g} mmol/L", False
     if potassium is not None and potassium < HYPOKALEMIA_MMOL_L:
-        yield HYPOKALEMIA, f"potassium {potassium:g} mmol/L"
+        yield HYPOKALEMIA, f"potassium {potassium:g} mmol/L", False

@@ -6,7 +6,7 @@ The stricter of two that contradict counts, but a measured potassium counts befo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -93,7 +93,7 @@ def known_of(patient: Patient) -> Known:
         ),
         (
             *map(_lost, lost),
-            *_ambiguous(read),
+            *ambiguous(read),
             *of_pregnancy,
             *of_kidneys,
             *of_potassium,
@@ -196,7 +196,8 @@ def _why_lost(text: str) -> str:
     return _NO_CODE_OF_IT if found is None else f"codes of {found.system} are not read but for pregnancy"
 
 
-def _ambiguous(codes: Sequence[Code]) -> Iterator[Unchecked]:
+def ambiguous(codes: Iterable[Code]) -> Iterator[Unchecked]:
+    """That codes may be of another system than they were read as."""
     for each in codes:
         if each.other is not None:
             name = NAMES[each.other][0]

@@ -6,6 +6,7 @@ for everybody, if a source or a group is used by nothing, or if nobody could eve
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import Field
 
+from models.drug_safety.codes import System, read_code
 from models.manifest import (
     BundleRefused,
     Fault,
@@ -22,12 +24,20 @@ from models.manifest import (
     parse_table,
     toml_table,
 )
-from models.manifest_words import DATE, ICD10_CODE, KEBAB_CASE, SNOMED_CODE, WEB_ADDRESS
+from models.manifest_words import (
+    DATE,
+    ICD10_BEGINNING,
+    ICD10_CODE,
+    KEBAB_CASE,
+    SNOMED_CODE,
+    WEB_ADDRESS,
+)
 from models.pipelines.advice_patient import bare_code
 from models.pipelines.advice_rules import InGroup, Rule, read_rule
 from models.pipelines.advice_witness import witness
 
 INVALID: Final = "catalogue_invalid"
+ANY: Final = "_"  # in a prefix of ICD-10
 UNREACHABLE: Final = "item_unreachable"
 Language = Literal["en", "zh"]
 Category = Literal["diet", "activity", "rest", "sleep", "alcohol", "smoking", "sun", "safety", "follow-up"]
@@ -64,12 +74,18 @@ class SourceTable(ManifestTable):
 class GroupTable(Words):
     """A group of conditions: prefixes of ICD-10, and concepts of SNOMED CT without those below them.
 
+    `_` in a prefix stands for any one character: `T36.__2` is intentional self-harm by what T36 has, of ICD-10-CM.
     `except_icd10` are prefixes that are longer than one of `icd10` and not of the group, as of a disorder in remission.
     """
 
-    icd10: Annotated[tuple[Annotated[str, Field(pattern=ICD10_CODE)], ...], Field(strict=False)] = ()
+    icd10: Annotated[tuple[Annotated[str, Field(pattern=ICD10_BEGINNING)], ...], Field(strict=False)] = ()
     except_icd10: Annotated[tuple[Annotated[str, Field(pattern=ICD10_CODE)], ...], Field(strict=False)] = ()
     snomed: Annotated[tuple[Annotated[str, Field(pattern=SNOMED_CODE)], ...], Field(strict=False)] = ()
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """A code of each prefix, and the concepts."""
+        return (*(each.replace(ANY, "0") for each in self.icd10), *self.snomed)
 
 
 class AgainstTable(Words):
@@ -155,7 +171,7 @@ class Catalogue:
         self.flags: Final = tuple(flags)
         self.items: Final = tuple(sorted(items, key=lambda item: item.table.priority))
         self._prefixes = [
-            (bare_code(prefix), name) for name, group in table.groups.items() for prefix in group.icd10
+            (_beginning(prefix), name) for name, group in table.groups.items() for prefix in group.icd10
         ]
         self._excepted = {
             name: tuple(map(bare_code, group.except_icd10)) for name, group in table.groups.items()
@@ -186,8 +202,14 @@ class Catalogue:
         folded = bare_code(code)
         if folded.isdigit():
             return list(dict.fromkeys(name for concept, name in self._concepts if concept == folded))
-        found = dict.fromkeys(name for prefix, name in self._prefixes if folded.startswith(prefix))
+        if (read := read_code(folded, (System.ICD_10,))) and read.is_sequela:
+            return []
+        found = dict.fromkeys(name for prefix, name in self._prefixes if prefix.match(folded))
         return [name for name in found if not folded.startswith(self._excepted[name])]
+
+
+def _beginning(prefix: str) -> re.Pattern[str]:
+    return re.compile(re.escape(bare_code(prefix)).replace(ANY, "."))
 
 
 class _Reader:
@@ -196,9 +218,7 @@ class _Reader:
     def __init__(self, table: CatalogueTable, file: str) -> None:
         self._table = table
         self._file = file
-        self._codes = {
-            name: [*map(bare_code, group.icd10), *group.snomed] for name, group in table.groups.items()
-        }
+        self._codes = {name: [*map(bare_code, group.codes)] for name, group in table.groups.items()}
         self.faults: list[Fault] = []
         ids = Counter([*(flag.id for flag in table.flags), *(item.id for item in table.items)])
         for name, count in ids.items():

@@ -184,6 +184,10 @@ class Columns:
         """What of a value is not known."""
         return []
 
+    def ambiguous(self, value: Any) -> list[str]:  # noqa: ARG002 - most fields have no codes
+        """What of a value is known, and may be a code of another system."""
+        return []
+
 
 class _NumberColumns(Columns):
     def __init__(self, field: NumberField) -> None:
@@ -243,6 +247,13 @@ class _CodeColumns(Columns):
     def unknown(self, value: Sequence[str]) -> list[str]:
         return [code for code in value if self._place(code) is None]
 
+    def ambiguous(self, value: Sequence[str]) -> list[str]:
+        """See Columns."""
+        if not self._category:
+            return []
+        known = [code for code in value if self._place(code) is not None]
+        return [code for code in known if (read := read_code(code)) and read.other is not None]
+
     def _place(self, code: str) -> int | None:
         """The group of a code: of the whole, or of the longest beginning of it that is listed."""
         whole = folded(code)
@@ -253,6 +264,8 @@ class _CodeColumns(Columns):
         if whole in self._by_code:
             return self._by_code[whole]
         if not _ONE_CODE.fullmatch(whole) or not _has_category(whole):
+            return None
+        if (read := read_code(whole)) and read.is_sequela:
             return None
         before, dot, after = whole.partition(".")
         if not dot:

@@ -22,7 +22,14 @@ from models.pipelines.typed_parts import OptionalResultPart, ResultOf, ResultPar
 
 NO_CODE: Final = "the manifest of its model declares no code for this label"
 OTHER_SYSTEM: Final = "the plan takes no conditions from codes of {system}"
-UNKNOWN_CODE: Final = "no section of the plan knows this code"
+UNKNOWN_CODE: Final = (
+    "no section ranks or advises by this code; the rule that reviews drugs counts it if its tables have it"
+)
+NOT_COMPARED: Final = "not-compared"
+COMPARE: Final = (
+    "the answer {label} of {model} is no condition of the plan, so it was not compared with the diagnoses that were sent, and "
+    "these counted: if one of them contradicts it, send the plan again without that one"
+)
 DRAWN: Final = "the picture is marked as made up by a model or a program: it shows no patient"
 CONTRADICTED: Final = "contradicted"
 DISAGREE: Final = (
@@ -93,6 +100,17 @@ def disagreements(
                 reason=CONTRADICTED,
                 detail=DISAGREE.format(model=model, says=says),
             )
+
+
+def uncompared(
+    answers: Sequence[tuple[str, Answered, Source | None]], own: Sequence[str], systems: tuple[str, ...]
+) -> Iterator[Unchecked]:
+    """Answers that are no condition, such as `no_disease`, beside diagnoses of the caller: these may say the contrary."""
+    for part, answered, source in answers:
+        if own and answered.condition(systems) is None:
+            model = source.model if source else "the job"
+            detail = COMPARE.format(label=answered.label, model=model)
+            yield Unchecked(subject=part, check=None, reason=NOT_COMPARED, detail=detail)
 
 
 def read_answers(

@@ -12,7 +12,7 @@ from models.pipelines.advice_catalogue import Language
 from models.pipelines.contract import PredictionInvalid, Run
 from models.pipelines.parts import Source
 from models.pipelines.plan_advice import Medicines, for_advice, person_of
-from models.pipelines.plan_diagnoses import Answered, disagreements, read_answers
+from models.pipelines.plan_diagnoses import Answered, disagreements, read_answers, uncompared
 from models.pipelines.plan_parameters import ADVICE, DRUGS
 from models.pipelines.plan_results import DiagnosisRead, MadeOf, TreatmentPlanResult
 from models.pipelines.plan_unread import unnamed, unread
@@ -133,7 +133,10 @@ class Planner:
         found = ranked or {}
         return TreatmentPlanResult(
             diagnoses=[self._read(patient, *each) for each in patient.answers],
-            unchecked=list(disagreements(patient.answers, patient.systems)),
+            unchecked=[
+                *disagreements(patient.answers, patient.systems),
+                *uncompared(patient.answers, patient.own, patient.systems),
+            ],
             interventions=found.get("interventions"),
             drugs=self._reviewed(patient, found.get("drugs")),
             services=found.get("services"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
+from models.drug_safety.codes import read_code
+from models.drug_safety.known import ambiguous
 from models.lazy import np
 from models.pipelines.context_fields import Columns, Fact
 from models.pipelines.contract import PredictionInvalid, Run
@@ -19,6 +21,7 @@ from models.pipelines.recommendation_types import (
     RecommendationInput,
     RecommendationOptions,
     RecommendationResult,
+    Unchecked,
     Unknown,
 )
 from models.pipelines.typed import TypedCase
@@ -43,6 +46,7 @@ class _Known:
     items: Facts
     context: Facts
     unknown: tuple[Unknown, ...]
+    ambiguous: tuple[Unchecked, ...]
     counted: int  # items and codes: what an answer can rest upon
 
     @property
@@ -99,6 +103,7 @@ class Recommender:
                     unknown.append(Unknown(field=field, code=name))
                 places.update(self._catalogue.place[item.id] for item in found)
         context, counted = [], len(places)
+        doubted: list[str] = []
         for each in self._columns:
             given = getattr(value, each.field.name)
             if given is not None:
@@ -106,9 +111,11 @@ class Recommender:
                 context += facts
                 counted += len(facts) if each.informs else 0
                 unknown += [Unknown(field=each.field.name, code=code) for code in each.unknown(given)]
+                doubted += each.ambiguous(given)
         items = [self._catalogue.items[place] for place in sorted(places)]
         had = (Fact(HISTORY, item.id, item.display, self._catalogue.place[item.id]) for item in items)
-        return _Known(tuple(had), tuple(context), tuple(dict.fromkeys(unknown)), counted)
+        told = tuple(_ambiguous(dict.fromkeys(doubted)))
+        return _Known(tuple(had), tuple(context), tuple(dict.fromkeys(unknown)), told, counted)
 
     def _left_out(self, known: _Known, case: Case) -> list[tuple[Facts, Facts]]:
         """A row without each of the facts; none where no reasons are wanted."""
@@ -156,7 +163,7 @@ class Recommender:
             items=items,
             removed=list(reviewed.removed),
             flagged=list(reviewed.flagged),
-            unchecked=list(reviewed.unchecked),
+            unchecked=[*_untold(known.ambiguous, reviewed), *reviewed.unchecked],
             flagged_present=[self._named(each) for each in reviewed.flagged_present],
             unchecked_present=list(reviewed.unchecked_present),
             rule=self._rule_name,
@@ -229,6 +236,18 @@ class _Scored:
             for place in np.argsort(-shares, kind="stable")[:most].tolist()
             if shares[place] > 0
         ]
+
+
+def _ambiguous(codes: Iterable[str]) -> Iterator[Unchecked]:
+    """That codes which counted may be of another system."""
+    for each in ambiguous(read for code in codes if (read := read_code(code))):
+        yield Unchecked(subject=each.subject, check=each.check, reason=each.reason, detail=each.detail)
+
+
+def _untold(told: Sequence[Unchecked], reviewed: Reviewed) -> list[Unchecked]:
+    """What the rule has not told itself."""
+    by_rule = {(each.subject, each.reason) for each in (*reviewed.unchecked, *reviewed.unchecked_present)}
+    return [each for each in told if (each.subject, each.reason) not in by_rule]
 
 
 def present_of(value: RecommendationInput) -> Sequence[str]:

@@ -209,7 +209,7 @@ def drawn(catalogue: Catalogue, chance: random.Random) -> Person:
     for test in chance.sample(every_test(catalogue), 10):
         if isinstance(test, InGroup):
             group = catalogue.table.groups[test.group]
-            known["conditions"].append(chance.choice([*group.icd10, *group.snomed]))
+            known["conditions"].append(chance.choice(group.codes))
         elif isinstance(test, Compares):
             known[test.field.name] = test.bound + chance.choice((-1, 0, 1)) * 0.1
         else:

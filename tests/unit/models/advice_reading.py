@@ -43,7 +43,7 @@ class Reader:
     def __init__(self, table: dict[str, Any]) -> None:
         self.table = table
         self._prefixes = {
-            name: tuple(prefix.replace(".", "") for prefix in listed.get("icd10", ()))
+            name: [prefix.replace(".", "") for prefix in listed.get("icd10", ())]
             for name, listed in table["groups"].items()
         }
         self._excepted = {
@@ -107,7 +107,14 @@ class Reader:
         bare = code.replace(".", "").upper()
         if bare.isdigit():
             return bare in self.table["groups"][group].get("snomed", ())
-        return bare.startswith(self._prefixes[group]) and not bare.startswith(self._excepted[group])
+        if len(bare) == 7 and bare[0] in "STVWXY" and bare[-1] == "S":
+            return False  # a sequela
+        begins = any(
+            all(wanted in ("_", found) for wanted, found in zip(prefix, bare, strict=False))
+            for prefix in self._prefixes[group]
+            if len(prefix) <= len(bare)
+        )
+        return begins and not bare.startswith(self._excepted[group])
 
 
 class People:
@@ -153,7 +160,7 @@ class People:
             person[name] = min(max(float(bound) + chance.choice([-1, -0.1, 0, 0.1, 1]), low), high)
         else:
             group = self._groups[test]
-            code = chance.choice([*group.get("icd10", ()), *group.get("snomed", ())])
+            code = chance.choice([*group.get("icd10", ()), *group.get("snomed", ())]).replace("_", "0")
             deeper = not code.isdigit() and len(code) == 3 and chance.random() < 0.5
             person["conditions"].append(f"{code}.9" if deeper else code)
 
