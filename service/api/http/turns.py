@@ -32,15 +32,19 @@ LARGE_OBJECTS_MB = 16
 MOST_PARSING_S = 0.25
 LONG_S = 0.005  # of work, from which on requests of a kind are spaced
 RESTS_TIMES = 7  # as long as the last one of a kind was worked on: a tenant has an eighth of the interpreter for each kind
+THIRD = 3  # a tenant has a third of the interpreter at most, but for
+CREDIT_S = 0.02  # that it did not use
 NUMBER_BYTES = 54
 PACED_FROM_S = 0.05
 LONG_VALUES = 500  # of a body that is paced as well while others send requests: what it asks of workers lasts longer than this
 # A tenant's requests may stop the others for so small a part of the time that their 95th percentiles do not show it.
 PAUSES_TIMES = 25
 STRANGERS_S = 0.003  # for each answer to a request without a good key, one after the other: some 300 a second
+PROBERS_S = 0.002  # for each answer to a probe
 TRIMMED_FROM_MB = 4.0  # of bodies, or objects: what they took is given back to the system
 
-STRANGERS = UUID(int=0)  # whoever sends no good key, as if they were one tenant
+# Whoever sends no good key, and whoever asks whether the process is well, as if they were one tenant each.
+STRANGERS, PROBERS = UUID(int=0), UUID(int=1)
 
 
 class Cost(NamedTuple):
@@ -166,10 +170,12 @@ class Turns:
         turn: Turn | None = g.pop("turn", None)
         if turn is None:
             return None
-        worked = time.thread_time() - turn.began_s
-        if worked >= LONG_S:
-            with self._lock:
-                self._put_off(turn.kind, self._clock() + RESTS_TIMES * worked)
+        worked, now = time.thread_time() - turn.began_s, self._clock()
+        with self._lock:
+            since = max(self._next.get(turn.tenant_id, 0.0), now - CREDIT_S)
+            self._put_off(turn.tenant_id, since + THIRD * worked)
+            if worked >= LONG_S:
+                self._put_off(turn.kind, now + RESTS_TIMES * worked)
         self._turns.leave(turn.tenant_id)
         self._turns.leave(turn.kind)
         return turn.tenant_id
@@ -193,6 +199,7 @@ class Turns:
             except BaseException:
                 self._turns.leave(kind)
                 raise
+            self._rest(tenant_id, tenant_id, in_line=False)
         g.turn = Turn(kind, tenant_id, time.thread_time())
 
     def _wait_for(self, holder: Hashable, tenant_id: UUID, *, in_line: bool) -> None:
@@ -203,9 +210,9 @@ class Turns:
         if not self._turns.take(holder, wait_s=PATIENCE_S):
             raise TenantBusy
 
-    def _rest(self, kind: Hashable, tenant_id: UUID, *, in_line: bool) -> None:
-        """Wait until the next request of a kind may be worked on."""
-        rests_s = self._next.get(kind, 0.0) - self._clock()
+    def _rest(self, holder: Hashable, tenant_id: UUID, *, in_line: bool) -> None:
+        """Wait until the next request of a holder may be worked on."""
+        rests_s = self._next.get(holder, 0.0) - self._clock()
         if rests_s > 0:
             if in_line:
                 self._stand_in_line(tenant_id)
@@ -215,16 +222,17 @@ class Turns:
         """Wait for what the tenant's last bodies have to pause, and put its next one off. Raises TenantBusy."""
         with self._lock:
             now = self._clock()
-            begins = max(now, self._next.get(tenant_id, now))
+            body = tenant_id, "body"
+            begins = max(now, self._next.get(body, now))
             if begins > now + PATIENCE_S:
                 raise TenantBusy
-            self._put_off(tenant_id, begins + pause_s)
+            self._put_off(body, begins + pause_s)
         self._sleep(begins - now)
 
     def _put_off(self, holder: Hashable, until: float) -> None:
         """Note when a holder's next request may begin. Called with the lock held."""
         now = self._clock()
-        self._next = {each: begins for each, begins in self._next.items() if begins > now}
+        self._next = {each: begins for each, begins in self._next.items() if begins > now - CREDIT_S}
         self._next[holder] = until
 
     def _stand_in_line(self, tenant_id: UUID) -> None:
@@ -244,12 +252,15 @@ class Turns:
             return not any(at >= since for each, at in self._seen.items() if each != tenant_id)
 
     def _hold_up(self, response: Response) -> Response:
-        """Have strangers wait for each other's answers while tenants send requests, but for probes."""
-        if "known" not in g and request.path not in (ALWAYS, *PROBES) and not self._is_alone(STRANGERS):
-            with suppress(TenantBusy):
-                self._wait_for(STRANGERS, STRANGERS, in_line=True)
-                self._sleep(STRANGERS_S)
-                self._turns.leave(STRANGERS)
+        """Have strangers wait for each other's answers while tenants send requests, and probes for those to probes."""
+        if "known" in g or self._is_alone(STRANGERS):
+            return response
+        probes = request.path in (ALWAYS, *PROBES)
+        holder = PROBERS if probes else STRANGERS
+        with suppress(TenantBusy):
+            self._wait_for(holder, holder, in_line=True)
+            self._sleep(PROBERS_S if probes else STRANGERS_S)
+            self._turns.leave(holder)
         return response
 
     def _take_objects(self, tenant_id: UUID, places: int) -> None:

@@ -11,9 +11,11 @@ from service.accounts import Principal
 from service.api.http.turns import (
     LARGE_BYTES,
     LONG_S,
+    PROBERS_S,
     RESTS_TIMES,
     SHARED_S,
     STRANGERS_S,
+    THIRD,
     Turns,
 )
 from service.errors import TenantBusy
@@ -136,6 +138,12 @@ def test_while_its_body_is_read_a_request_takes_no_turn(app: Flask) -> None:
             turns.begin(A)
 
 
+def work(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
 def test_the_next_of_a_kind_that_takes_long_rests(app: Flask) -> None:
     now, slept = [100.0], list[float]()
     turns = Turns(64, clock=lambda: now[0], sleep=slept.append)
@@ -143,23 +151,44 @@ def test_the_next_of_a_kind_that_takes_long_rests(app: Flask) -> None:
     for path in ("long", "other"):
         app.add_url_rule(f"/{path}", path, methods=["POST"])
 
-    def ask(path: str, who: Principal, work_s: float) -> None:
+    def ask(path: str, who: Principal, work_s: float = 0.0) -> None:
         with request(app, path):
             turns.begin(who)
-            until = time.thread_time() + work_s
-            while time.thread_time() < until:
-                pass
+            work(work_s)
 
-    ask("/other", B, 0)
+    ask("/other", B)
     ask("/long", A, 3 * LONG_S)
-    for path, who in (("/other", A), ("/long", B), ("/long", A)):
-        ask(path, who, 0)
+    now[0] += 2 * THIRD * 3 * LONG_S
+    for path, who in (("/other", A), ("/long", B)):
+        ask(path, who)
+    assert slept == []
+    ask("/long", A)
     (rested,) = slept
-    assert 3 * LONG_S * RESTS_TIMES <= rested < 10 * LONG_S * RESTS_TIMES
-    ask("/long", A, LONG_S)
+    assert rested >= 3 * LONG_S * (RESTS_TIMES - 2 * THIRD)
     now[0] += SHARED_S + 0.1
-    ask("/long", A, 0)  # it is alone by now
-    assert len(slept) == 2
+    ask("/long", A, LONG_S)
+    ask("/long", A)  # it is alone by now
+    assert len(slept) == 1
+
+
+@pytest.mark.parametrize(("count", "least_s", "most_s"), [(1, 0.0, 0.0), (20, 0.19, 0.6)])
+def test_many_short_requests_have_a_third_of_the_time(
+    app: Flask, count: int, least_s: float, most_s: float
+) -> None:
+    now = [100.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    turns = Turns(64, clock=lambda: now[0], sleep=sleep)
+    turns.install(app)
+    with request(app):
+        turns.begin(B)
+    for _ in range(count + 1):
+        with request(app):
+            turns.begin(A)
+            work(0.8 * LONG_S)
+    assert least_s <= now[0] - 100.0 <= most_s
 
 
 def test_what_was_worked_after_a_wait_counts_as_well(app: Flask) -> None:
@@ -173,9 +202,7 @@ def test_what_was_worked_after_a_wait_counts_as_well(app: Flask) -> None:
         turns.begin(A)
         with turns.paused():
             pass
-        until = time.thread_time() + LONG_S
-        while time.thread_time() < until:
-            pass
+        work(LONG_S)
     assert slept == []
     with request(app):
         turns.begin(A)
@@ -195,10 +222,10 @@ def test_strangers_are_answered_one_after_the_other_while_tenants_send_requests(
     http = app.test_client()
     for path in ("/nothing", "/known", "/nothing", "/healthz", "/known"):
         http.get(path)
-    assert slept == [STRANGERS_S]
+    assert slept == [STRANGERS_S, PROBERS_S]
     now[0] += SHARED_S + 0.1
     http.get("/nothing")
-    assert slept == [STRANGERS_S]
+    assert len(slept) == 2
 
 
 def test_a_tenant_has_so_many_in_line_that_threads_are_left_for_others(app: Flask) -> None:
