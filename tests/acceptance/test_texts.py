@@ -81,7 +81,7 @@ def test_a_text_comes_in_pieces_that_make_up_the_result(rough_http: httpx.Client
     messages = followed(rough_http, job_id, wait_s=wait_s)
     kinds = [message["event"] for message in messages]
     assert kinds == [*["text.appended"] * (len(kinds) - 1), "job.succeeded"]
-    assert len(kinds) > 3
+    assert len(kinds) >= 3  # two pieces and the end
     assert text_told(messages) == text_of(MOST) == read(rough_http, job_id)["result"]["text"]
     assert json.loads(messages[-1]["data"]) == {"state": "succeeded", "abstained": False}
     assert "text.read" in actions(rough_http, job_id)
