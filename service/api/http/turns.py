@@ -23,7 +23,8 @@ from service.errors import BodyTooLarge, TenantBusy
 from service.process import give_back
 from service.shares import OneAtATime, Shares
 
-LARGE_BYTES = MB = 2**20  # of a body: most pictures are smaller
+KB, MB = 2**10, 2**20
+SMALL_BYTES, LARGE_BYTES = 64 * KB, MB  # of a body: what takes no room, and what stands in line for it
 SHARED_S = 5.0  # for which a tenant counts as one of several after its last request
 ROOM_MB = 48  # of large bodies, from when they are read until their requests are answered
 PATIENCE_S = 20.0  # of a request for room and for its turn
@@ -90,7 +91,7 @@ class Turns:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._line = Shares(line, multiple=3)
-        self._room = Shares(ROOM_MB, multiple=1)
+        self._room = Shares(ROOM_MB * MB // KB, multiple=1)
         self._objects = Shares(MOST_OBJECTS_MB, multiple=MOST_OBJECTS_MB)  # all of them may be one request's
         self._turns = OneAtATime()
         self._lock = threading.Lock()
@@ -123,12 +124,15 @@ class Turns:
 
     def admit(self, principal: Principal, length: int) -> None:
         """Take room for a body of so many bytes that is to be read. Raises TenantBusy."""
-        if length <= LARGE_BYTES:
+        if length <= SMALL_BYTES:
             return
-        self._stand_in_line(principal.tenant_id)
-        places = -(-length // MB)
-        if not self._room.take(principal.tenant_id, places=places, wait_s=PATIENCE_S):
-            raise TenantBusy
+        if length > LARGE_BYTES:
+            self._stand_in_line(principal.tenant_id)
+        places = -(-length // KB)
+        if not self._room.take(principal.tenant_id, places=places):
+            self._stand_in_line(principal.tenant_id)
+            if not self._room.take(principal.tenant_id, places=places, wait_s=PATIENCE_S):
+                raise TenantBusy
         g.room = principal.tenant_id, places
 
     def take(self, principal: Principal, body: bytes) -> None:
@@ -276,11 +280,11 @@ class Turns:
         self._leave_room()
 
     def _leave_room(self) -> None:
-        tenant_id, room_mb = g.pop("room", (None, 0))
-        if max(room_mb, g.pop("objects_mb", 0.0)) > TRIMMED_FROM_MB:
+        tenant_id, places = g.pop("room", (None, 0))
+        if max(places * KB / MB, g.pop("objects_mb", 0.0)) > TRIMMED_FROM_MB:
             give_back()
         if tenant_id is not None:
-            self._room.leave(tenant_id, places=room_mb)
+            self._room.leave(tenant_id, places=places)
         tenant_id, places = g.pop("objects", (None, 0))
         if tenant_id is not None:
             self._objects.leave(tenant_id, places=places)

@@ -58,14 +58,19 @@ def brute(places: Sequence[Place], wanted: Wanted, most: int, within_m: int) -> 
     return [(name, metres, cost) for cost, _, name, metres in sorted(found)[:most]]
 
 
+def _is_no_half(metres: float) -> bool:
+    """Half a metre is rounded by the last bit of a sine, which numpy and the standard library compute differently."""
+    return abs(metres % 1 - 0.5) > 1e-6
+
+
 METRES_A_DEGREE = math.radians(1) * EARTH_RADIUS_M  # of a meridian
 # Distances at which costs tie, or a border is met by less than a metre, and others.
 NORTH_M = st.one_of(
     st.sampled_from(
         [0, 499.7, 500.3, 500.7, 49_999.7, 50_000.3, 50_006, 178_998, 179_000, 199_000, 199_998, 200_006]
     ),
-    st.floats(-3000, 3000),
-    st.floats(-201_000, 201_000),
+    st.floats(-3000, 3000).filter(_is_no_half),
+    st.floats(-201_000, 201_000).filter(_is_no_half),
 )
 PLACES = st.lists(
     st.tuples(

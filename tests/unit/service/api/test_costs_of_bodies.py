@@ -12,9 +12,11 @@ from models.strict_json import read_json
 from service.accounts import Principal
 from service.api.http.requests import HINTED, part_as
 from service.api.http.turns import (
+    LARGE_BYTES,
     MB,
     PAUSES_TIMES,
     ROOM_MB,
+    SMALL_BYTES,
     Turns,
     cost_of,
 )
@@ -120,6 +122,28 @@ def test_large_bodies_share_the_room_that_there_is(app: Flask) -> None:
     assert admitted.acquire(timeout=5)
     over.set()
     assert admitted.acquire(timeout=5)
+    for thread in threads:
+        thread.join(timeout=5)
+
+
+def test_many_bodies_that_are_not_large_share_it_too(app: Flask) -> None:
+    turns = Turns(160)
+    turns.install(app)
+    over, admitted = threading.Event(), threading.Semaphore(0)
+
+    def read(length: int) -> None:
+        with request(app):
+            turns.admit(A, length)
+            admitted.release()
+            over.wait(10)
+
+    threads = [in_a_thread(partial(read, LARGE_BYTES)) for _ in range(40)]
+    for _ in range(ROOM_MB // 2):
+        assert admitted.acquire(timeout=5)
+    assert not admitted.acquire(timeout=0.2)
+    threads.append(in_a_thread(partial(read, SMALL_BYTES)))
+    assert admitted.acquire(timeout=5)
+    over.set()
     for thread in threads:
         thread.join(timeout=5)
 
