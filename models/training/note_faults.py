@@ -56,6 +56,30 @@ YES = re.compile(
 UNCLEAR = re.compile(
     r"\b(?:but|just|only|except|mean|actually|sometimes|maybe|idea|clue|problem|know|remember|sure|really|used to)\b"
 )
+POINTS = re.compile(r"\b(?:them|these|those|that|this|it)\b|^(?:\S+ ){0,2}\S+$")
+"""Of the closing question of a turn: it asks for what was stated in front of it."""
+OTHERWISE = re.compile(
+    r"\b(?:new to me|news to me|mix\w*|some(?:body|one) else\w*|another (?:person|patient)\w*|not mine|belong\w*|wrong|whose"
+    r"|mistake\w*|confus(?:es|ing)|swapped|kidding|joking|no|not|never|none|neither|\w+n't)\b"
+)
+"""Of a turn behind a statement: it may deny that in other words."""
+BACK = re.compile(
+    rf"{_FIRST}(?:{_NO}(?:[,.!]|$| {_WHO}\b)|(?:wait|sorry|oops|scratch)\b|i mean\b|(?:just )?(?:kidding|joking)\b|actually\b)"
+    r"|\b(?:none|neither|never|not|\w+n't)\b.*\b(?:those|these|them|filled it|(?:have|had|took|take) (?:it|that))\W*$"
+    r"|\b(?:none|neither|any) of (?:those|these|them)\b|^(?:that|those|these)\b.*\bnot\b"
+    r"|\b(?:mixed|confus(?:es|ing)|mistake\w*|kidding|joking|belongs?|some(?:body|one) else|according)\b"
+    rf"|^(?:that|those|these|it)(?:'s|'re)?\b.*{THIRD.pattern}"
+)
+"""Of a sentence: it takes back what stands in front of it."""
+LISTED = re.compile(r"\b(?:none|not|never|neither|\w+n't)\b.*\b(?:following|these|those|them)\b")
+SUBJECT = re.compile(rf"\b(?:{_WHO}|my|that|this|is|are|was|were|has|have|had|do|does|did)\b")
+ANOTHER = re.compile(
+    r"\b(?:patient|person|man|woman|lady|gentleman|boy|girl|one) (?:next|in|beside|across|before|over|down|upstairs|who)\b"
+    r"|\b(?:some(?:body|one) else|another (?:patient|person))\b"
+)
+"""Of a sentence: it is about another patient."""
+YOU = re.compile(r"\byou\b.*\b(?:never|not|\w+n't)\b")
+"""Of a statement: a `yes` may affirm or contradict it."""
 OPENING = re.compile(r"^.*?\b(?:any|ever)\b")
 ASKS = re.compile(rf"{_FIRST}(?:what|which|when|where|who|whose|why|how)\b(?! about)")
 NUMERIC = frozenset(VALUES) | {"hundred", "thousand", "million", "point"}
@@ -102,8 +126,9 @@ def _statements(dialogue: str) -> Iterator[_Statement]:
     lines = [each for each in dialogue.lower().replace("\u2019", "'").splitlines() if _spoken(each)]
     asked_of_others = False
     for before, line, answer in zip(["", *lines[:-1]], lines, [*lines[1:], ""], strict=True):
+        open_ones = _left_open(line, answer)
         by_guest = any(each.strip().startswith("guest_") for each in (before, line, answer))
-        sentences = [each for each in re.split(r"(?<=[.?!])\s+", _spoken(line)) if each.strip(" .?!")]
+        sentences = _sentences(line)
         of_others, asked_of_others = asked_of_others, False
         for at, sentence in enumerate(sentences):
             third = of_others or (not by_guest and THIRD.search(sentence) is not None)
@@ -111,10 +136,35 @@ def _statements(dialogue: str) -> Iterator[_Statement]:
                 asked_of_others = third
                 if at == len(sentences) - 1:
                     yield from _asked(sentence, _spoken(answer), third)
-            else:
+            elif at not in open_ones:
                 for part in _parts(ANSWER.sub("", sentence)):
                     words = _content(part)
                     yield _Statement(words, DENIAL.search(part) is not None, third, words)
+
+
+def _left_open(line: str, answer: str) -> set[int]:
+    """Which sentences of a turn nobody may take for said: they are denied, taken back or of another patient."""
+    sentences, said = _sentences(line), _spoken(answer)
+    found = {at for at, each in enumerate(sentences) if ANOTHER.search(each)}
+    back = [at for at, each in enumerate(sentences) if BACK.search(each)]
+    found |= set(range(max(back, default=0))) - set(back)
+    listed = False
+    for at, each in enumerate(sentences):
+        listed = LISTED.search(each) is not None or (listed and not SUBJECT.search(each))
+        found |= {at} if listed and not DENIAL.search(each) else set()
+    if answer.strip().startswith("patient") and not line.strip().startswith("patient"):
+        last = sentences[-1] if sentences else ""
+        if not last.endswith("?"):
+            refused = OTHERWISE.search(said) is not None
+        else:
+            refused = NO.match(said) is not None and POINTS.search(last) is not None
+        agreed = YES.match(said) is not None
+        found |= {at for at, each in enumerate(sentences) if refused or (agreed and YOU.search(each))}
+    return found
+
+
+def _sentences(line: str) -> list[str]:
+    return [each for each in re.split(r"(?<=[.?!])\s+", _spoken(line)) if each.strip(" .?!")]
 
 
 def _asked(sentence: str, answer: str, third: bool) -> Iterator[_Statement]:

@@ -90,3 +90,37 @@ def test_a_part_that_names_nobody_is_of_others_where_they_alone_are_meant(dialog
 def test_what_the_patient_says_of_himself_elsewhere_is_not_of_others() -> None:
     dialogue = "Patient: I take warfarin.\nDoctor: Does he take warfarin?\nPatient: Yes."
     assert not faults_of(dialogue, "Take warfarin.").of_others
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "note"),
+    [
+        ("Doctor: Aspirin, warfarin. Do you take any of them?\nPatient: No.", "Aspirin, warfarin."),
+        ("Doctor: You had polio in 2019. Do you remember that?\nPatient: No.", "Polio."),
+        ("Doctor: You never smoked. Have you?\nPatient: Yes.", "Never smoked."),
+        ("Doctor: Past history of stroke.\nPatient: Funny, that one is new to me.", "Stroke."),
+        ("Doctor: The scan showed a tumor.\nPatient: They mixed my scan up.", "Scan showed a tumor."),
+        ("Guest_clinician: Allergy to latex.\nPatient: That belongs to the next bed.", "Latex."),
+        ("Patient: Diabetes. Gout. I don't have any of those.", "Diabetes. Gout."),
+        ("Patient: I have none of the following. Diabetes. Gout.", "Gout."),
+        ("Patient: My sugar was high. No, low.", "Sugar high."),
+        ("Patient: I was prescribed metoprolol. I never filled it.", "Prescribed metoprolol."),
+        ("Patient: I have a pacemaker. That's what my brother says.", "Pacemaker."),
+        ("Doctor: The patient next door has measles. A cough?\nPatient: Yes.", "Patient next door measles."),
+    ],
+)
+def test_a_statement_that_is_denied_or_taken_back_in_other_words_is_lost(dialogue: str, note: str) -> None:
+    assert faults_of(dialogue, note).lost or faults_of(dialogue, note).added
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "note"),
+    [
+        ("Doctor: You take warfarin.\nPatient: Uh-huh, that's right.", "Take warfarin."),
+        ("Doctor: You had polio. Do you remember that?\nPatient: Yes.", "Polio."),
+        ("Patient: I have gout. I don't have any fever.", "Gout. Don't have any fever."),
+        ("Patient: My knee hurts. No swelling.", "Knee hurts. No swelling."),
+    ],
+)
+def test_a_statement_that_stands_is_not_lost(dialogue: str, note: str) -> None:
+    assert not any(faults_of(dialogue, note)[1:])
