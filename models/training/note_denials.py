@@ -16,7 +16,8 @@ A wrong statement is worse than a missing one, so what is not clearly one or the
   question about a relative, and of sentences of the patient about `he` or `she`, only sentences that name a relative are kept.
 - Of a sentence that has a particle behind other words (`Sulfa yes, penicillin no.`), or a number that is not plain, nothing.
 - A sentence with a negation, or a word that reverses it such as `stop`, `if` or `less`, is kept whole or not at all; so are
-  those of `note_fragments`, which also names more of which nothing is kept, as does `note_statements`.
+  those of `note_fragments`, which also names more of which nothing is kept, as do `note_statements`
+  and `note_retractions`.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
     asked = (denied | confirmed) & named & ~second & ~(denied & any_of_group(partly, of.number))
     dialogue = Dialogue(words, ids, inside, turns, of.number, of.asks, number)
     part = fragments(dialogue)
-    said = stated(dialogue, Replies(closed, no, yes, unsettled, _reversing(words, ids) & inside))
+    said = stated(dialogue, Replies(no, unsettled, _reversing(words, ids) & inside))
     open_question = open_question & ~part.whole
     dropped = (
         odd
