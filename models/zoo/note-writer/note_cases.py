@@ -175,6 +175,26 @@ Patient: My left knee hurts and is swollen.
 Nurse: I have asthma.
 Interpreter: He takes warfarin.
 
+# a list that is denied
+Patient: My left knee hurts and is swollen.
+Doctor: I will read a list of drugs. Aspirin, ibuprofen, warfarin. Do you take any of them?
+Patient: No.
+
+# a scan of somebody else's
+Patient: My left knee hurts and is swollen.
+Doctor: The scan showed a tumor in the liver.
+Patient: They mixed my scan up with another person's.
+
+# a denial in the next sentence
+Patient: My left knee hurts and is swollen.
+Doctor: Anything else?
+Patient: Diabetes. Gout. Lupus. I don't have any of those.
+
+# another patient
+Patient: My left knee hurts and is swollen.
+Doctor: The patient next door has tuberculosis. Do you have a cough?
+Patient: Yes.
+
 # another language
 Doctor: Seit wann haben Sie Fieber?
 Patient: Seit gestern.
