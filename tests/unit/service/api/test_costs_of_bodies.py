@@ -207,3 +207,14 @@ def test_the_first_of_many_unknown_names_get_a_hint() -> None:
         part_as(SubmitRequest, {"model": "m", "input": {}} | names)
     hinted = ["priority" in error.detail for error in raised.value.errors]
     assert hinted == [True] * HINTED + [False] * (30 - HINTED)
+
+
+def test_a_request_that_has_its_body_keeps_its_room_while_it_waits(app: Flask) -> None:
+    turns = Turns(64)
+    turns.install(app)
+    with request(app):
+        turns.admit(A, ROOM_MB // 3 * MB)
+        with turns.paused(keeps_room=True):
+            assert not turns._room.take(A.tenant_id, places=ROOM_MB // 3 * MB // 1024)
+        with turns.paused():
+            assert turns._room.take(A.tenant_id, places=ROOM_MB // 3 * MB // 1024)

@@ -3,6 +3,7 @@
 import threading
 import time
 from functools import partial
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -122,20 +123,54 @@ def test_of_requests_without_a_body_one_is_worked_on_at_a_time(app: Flask) -> No
     assert order == ["first, and another tenant beside it", "second"]
 
 
-def test_while_its_body_is_read_a_request_takes_no_turn(app: Flask) -> None:
+def is_worked_on(app: Flask, turns: Turns, path: str = "/", **given: Any) -> bool:
+    """Whether a request of A has its turn at once."""
+    begun = threading.Event()
+
+    def ask() -> None:
+        with request(app, path, **given):
+            turns.begin(A)
+            begun.set()
+
+    in_a_thread(ask)
+    return begun.wait(0.2)
+
+
+def shared(app: Flask) -> Turns:
+    """Turns while two tenants send requests."""
     turns = Turns(64)
     turns.install(app)
     for who in (B, A):
         with request(app):
             turns.begin(who)
-    with (
-        request(app, "/", headers={"Content-Length": "9"}),
-        request(app, "/", headers={"Transfer-Encoding": "chunked"}),
-    ):
+    return turns
+
+
+def test_of_requests_of_two_kinds_one_is_worked_on_as_well(app: Flask) -> None:
+    app.add_url_rule("/other", "other", methods=["POST"])
+    turns = shared(app)
+    with request(app):
         turns.begin(A)
+        assert not is_worked_on(app, turns, "/other")
+
+
+@pytest.mark.parametrize("given", [{"data": b"{}"}, {"headers": {"Transfer-Encoding": "chunked"}}])
+def test_a_request_takes_its_turn_once_its_body_is_read(app: Flask, given: dict[str, Any]) -> None:
+    turns = shared(app)
+    with request(app, **given):
         turns.begin(A)
-        with request(app):
-            turns.begin(A)
+        assert is_worked_on(app, turns)
+        turns.take(A, b"{}")
+        assert not is_worked_on(app, turns)
+
+
+def test_a_stream_that_asks_again_who_its_reader_is_takes_no_other_turn(app: Flask) -> None:
+    turns = shared(app)
+    with request(app):
+        turns.begin(A)
+        turns.leave()
+        turns.begin(A)
+        assert is_worked_on(app, turns)
 
 
 def work(seconds: float) -> None:
@@ -223,9 +258,11 @@ def test_strangers_are_answered_one_after_the_other_while_tenants_send_requests(
     for path in ("/nothing", "/known", "/nothing", "/healthz", "/known"):
         http.get(path)
     assert slept == [STRANGERS_S, PROBERS_S]
+    http.get("/nothing")
+    assert slept[2:] == [STRANGERS_S]
     now[0] += SHARED_S + 0.1
     http.get("/nothing")
-    assert len(slept) == 2
+    assert len(slept) == 3
 
 
 def test_a_tenant_has_so_many_in_line_that_threads_are_left_for_others(app: Flask) -> None:
