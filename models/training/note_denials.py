@@ -9,7 +9,8 @@ A wrong statement is worse than a missing one, so what is not clearly one or the
   things than findings (`Any questions?`, `Is that okay?`), nor of any but the last of several; nor of those that except
   something (`Apart from chest pain, ...?`).
 - An answer may be taken back at once. So nothing is kept of a question where somebody else than the doctor speaks next after
-  the answer (`No.` `Wait, yes.`), or where the doctor doubts it (`Really?`).
+  the answer (`No.` `Wait, yes.`), or where the doctor doubts it (`Really?`) or
+  asks again (`note_doubts`).
 - Of a **statement** of the doctor that the patient contradicts nothing is kept, nor of the last of a turn that the next one
   begins to deny.
 - Of a question about `he` or `she`, unless a guest is asked and no relative was named before, of an **answer** to one or to a
@@ -26,6 +27,7 @@ from typing import Final, NamedTuple
 
 from torch import Tensor
 
+from models.training.note_doubts import asked_again
 from models.training.note_fragments import AS_ASKED, DEGREES, Dialogue, fragments
 from models.training.note_statements import GUEST, OWN, STATED, STRANGER, Replies, stated
 from models.training.note_stops import PAUSE
@@ -133,7 +135,8 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
     alternatives = any_of_group(words.any_of(ids, ["or"]) & inside, of.number)
     odd = any_of_group(words.any_of(ids, [ODD]), of.number)
     plain = of.asks & of.last & ~negative & ~odd
-    unsettled = _unsettled(words, ids, inside, turns)
+    dialogue = Dialogue(words, ids, inside, turns, of.number, of.asks, number)
+    unsettled = _unsettled(words, ids, inside, turns) | asked_again(dialogue)
     closed = plain & ~wh & ~aside & ~several & ~unsettled
     denied, confirmed = closed & no, closed & yes & ~alternatives
     contradicted = _contradicted(words, ids, inside, turns, of)
@@ -145,7 +148,6 @@ def answered(  # noqa: PLR0917 - what is known of a dialogue
     relative = words.any_of(ids, [each for each in RELATIVES if each != "family"]) & inside
     partly = relative | (inside & (words.any_of(ids, DEGREES) | (number > 0)))
     asked = (denied | confirmed) & named & ~second & ~(denied & any_of_group(partly, of.number))
-    dialogue = Dialogue(words, ids, inside, turns, of.number, of.asks, number)
     part = fragments(dialogue)
     said = stated(dialogue, Replies(no, unsettled, _reversing(words, ids) & inside))
     open_question = open_question & ~part.whole

@@ -156,12 +156,13 @@ def fragments(of: Dialogue) -> Fragments:
 
 
 def _spare(of: Dialogue) -> Tensor:
-    """The words that say nothing wherever they stand: those of `HARMLESS`, and `I` of the patient and `you` of the doctor,
-    with `my` and `your`."""
+    """The words that say nothing wherever they stand: those of `HARMLESS`, and `I` of the patient, and `you` and `your` of the
+    doctor. The patient's `my` and `has` may say whose it is."""
     patient, doctor = (of.turns.speaker == 2, of.turns.speaker == 1)
-    own = (of.has(["i", "my"]) & patient) | (of.has(["you", "your"]) & doctor)
+    own = (of.has(["i"]) & patient) | (of.has(["you", "your"]) & doctor)
     joined = of.words.any_of(of.ids, ["'", "-", "/"])
-    return (of.has(HARMLESS) | own) & ~ahead(joined, 1) & ~behind(joined, 1)
+    theirs = of.has(["has"]) & patient  # `My boss has gout`
+    return ((of.has(HARMLESS) & ~theirs) | own) & ~ahead(joined, 1) & ~behind(joined, 1)
 
 
 def _lone_doses(of: Dialogue, drug: Tensor) -> Tensor:

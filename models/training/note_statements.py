@@ -6,7 +6,7 @@
   to me.`, `Do I?`, and no list has all of these; and the answer to another question affirms nothing. A list needs more than
   `Okay`, and nothing stands beside a negation in front of `Yes` or `I do`. What a doctor tells a clinician where no patient
   speaks is kept, too, in front of a question about `she` or `he`. Plans and orders (`I'll order`, `Take the ...`) state
-  nothing that is so: they are kept unless the next turn may refuse them.
+  nothing that is so: they are kept, whole (`I suggest lupus.`), unless the next turn may refuse them.
 - Of a doctor and of guests nothing is kept that they say in the **first person** or of other patients and people; but for what
   a doctor plans (`I'll order`, `I recommend`, `let me`).
 - A turn without a stop at its end is **broken off**. If its last sentence has a negation, nothing is kept of that, nor of the
@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from torch import Tensor
 
+from models.training.note_doubts import DOUBTED, doubted
 from models.training.note_fragments import REFERRING, Dialogue
 from models.training.note_retractions import RETRACTING, lists, retracted
 from models.training.note_stops import PAUSE
@@ -113,7 +114,7 @@ SUBJECT: Final = (
 )
 STATED: Final = frozenset((
     *AFFIRMED, *CLOSING, *TALK, *OWN, *ANYBODY, *SUBJECT, *PLANNING, *SURELY, *RETRACTING, *WILL, *INSTRUCTING, *REFUSING,
-    *IS_SO, *GOING_ON, "let", "like", "clinician",
+    *IS_SO, *GOING_ON, *DOUBTED, "let", "like", "clinician",
 ))  # fmt: skip
 """All words that these rules need, which the vocabulary must have."""
 
@@ -138,9 +139,15 @@ def stated(of: Dialogue, replies: Replies) -> Stated:
     """See the module."""
     pause = of.sentences(of.has([PAUSE]))
     dropped = _unaffirmed(of, replies) | _own(of) | _broken_off(of, replies.reversing)
-    dropped = dropped | retracted(of, replies.reversing) | (of.turns.speaker == STRANGER)
+    dropped = (
+        dropped
+        | doubted(of, replies.reversing)
+        | retracted(of, replies.reversing)
+        | (of.turns.speaker == STRANGER)
+    )
     dropped = dropped | (pause & of.sentences(replies.reversing))
-    return Stated(dropped & of.inside, pause & of.inside)
+    plans = (_plans(of) | of.sentences(of.has(["i", "me"]))) & (of.turns.speaker == DOCTOR)
+    return Stated(dropped & of.inside, (pause | plans) & of.inside)
 
 
 def _unaffirmed(of: Dialogue, replies: Replies) -> Tensor:
@@ -159,7 +166,10 @@ def _unaffirmed(of: Dialogue, replies: Replies) -> Tensor:
     hums = of.has(["hmm", "hm", "huh"]) & behind(of.words.any_of(of.ids, ["-"]), 1)
     so = of.has(SO) & behind(of.has(PRONOUNS), 1)
     others = of.has(["he", "she", "they"]) & (speaker == PATIENT)
-    unclear = (of.said & ~of.has(AFFIRMED)) | others | of.has(["?", ODD, PAUSE]) | of.words.negations(of.ids)
+    own = of.has(OWN) & (speaker == GUEST)  # a guest's `I do` is of themselves
+    unclear = (
+        (of.said & ~of.has(AFFIRMED)) | others | own | of.has(["?", ODD, PAUSE]) | of.words.negations(of.ids)
+    )
     clear = ~there(unclear & of.inside) & ~replies.unsettled
     affirmed = there(of.has((*AGREED, "mhm")) | hums | so) & clear
     surely = there(of.has(SURELY) | so) & clear

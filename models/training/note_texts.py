@@ -17,6 +17,26 @@ from models.training.spoken_numbers import ODD_NUMBER, ODD_SIGN, digit_rules
 
 POINT: Final = "\u00b7"  # what the point of a decimal is read as
 ODD: Final = "\u00a7"  # what a number is read as that is not plain, as `.25`, `-2.5` and `<3`
+_WORDS: Final = (
+    "do",
+    "does",
+    "did",
+    "have",
+    "has",
+    "had",
+    "is",
+    "are",
+    "was",
+    "were",
+    "ca",
+    "could",
+    "would",
+    "should",
+    "wo",
+    "ai",
+)
+UNMARKED: Final = r"(?i)(?<=" + "|".join(r"\b" + each for each in _WORDS) + r")nt\b"
+"""The end of `dont` and its like, whose apostrophe is missing."""
 COMMON: Final = frozenset(
     re.findall(
         r"\S+",
@@ -41,7 +61,7 @@ def note_tokenizer(table: Mapping[str, Any]) -> dict[str, Any]:
     capitals = [_replace(f"(?<=^|[.] ){letter}", letter.upper()) for letter in string.ascii_lowercase]
     marks = [_replace(f" ?{mark} ?", mark) for mark in ("-", "/", "'")]
     marks += [_replace(f" ?{POINT} ?", "."), _replace(r"\bi\b", "I"), _replace(r"(?<=\d) : (?=\d)", ":")]
-    quotes = [_replace("[\u2018\u2019]", "'")]
+    quotes = [_replace("[\u2018\u2019]", "'"), _replace(UNMARKED, "n't")]
     labels, stops = ([_replace(*each) for each in rules] for rules in (label_rules(), stop_rules(POINT)))
     odd = [_replace(pattern, f" {ODD} ") for pattern in (ODD_NUMBER, ODD_SIGN)]
     points = [_replace(r"(?<=\d)\.(?=\d)", POINT), _replace(r"(?<=\d),(?=\d{3})", "")]

@@ -31,7 +31,8 @@ REVERSING: Final = (
     "more", "than", "under", "below", "above", "rather", "wrong", "false", "mistake", "mistaken", "incorrect", "thought",
     "think", "suspect", "suspected", "possible", "possibly", "likely", "unlikely", "doubt", "concern", "concerned",
     "worried", "afraid", "away", "switched", "switch", "changed", "missed", "forgot", "supposed", "subsided", "cured",
-    "recovered", "actually", "almost", "mean", "meant", "sorry", "correction",
+    "recovered", "actually", "almost", "nearly", "mean", "meant", "sorry", "correction", "scared", "fear", "hope", "wish",
+    "want", "wanted", "seems",
 )  # fmt: skip
 """Words that do not deny, but change what a sentence says about the others: what was stopped, conditions, what is not so."""
 RELATIVES: Final = (
