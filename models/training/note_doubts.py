@@ -44,7 +44,7 @@ TALKING: Final = ("said", "mean", "meant", "believe", "true", "so", "sure", "agr
 """Words of talk itself, which name nothing."""
 DOUBTED: Final = frozenset((
     *DOUBTS, *SUPPOSING, *ANIMALS, *TALKING, "or", "plus", "too", "also", "what", "which", "let", "here", "where",
-    "who", "that",
+    "who", "that", "all", "everything", "you",
 ))  # fmt: skip
 """All words that these rules need, which the vocabulary must have."""
 
@@ -98,7 +98,10 @@ def _quoted(of: Dialogue) -> Tensor:
 def _trailed(of: Dialogue) -> Tensor:
     """Which tokens [N,L] stand in their turn in front of a sentence that doubts it."""
     nameless, asks = _nameless(of), of.asks
-    doubts = nameless & of.sentences(of.has(DOUBTS)) & of.inside
+    closes = of.sentences(of.has(["that"])) & of.sentences(
+        of.has(["it", "all", "everything"])
+    )  # `I think that's it.`
+    doubts = nameless & of.sentences(of.has(DOUBTS)) & ~closes
     opening = of.said & (rank(of.said & ~of.has(["oh", "well"]), of.sentence) == 1)
     other = of.sentences(opening & of.has(["or", "minus", "plus"])) & ~(of.turns.speaker == DOCTOR)
     stops = of.words.any_of(of.ids, SENTENCE_ENDS) | (of.ids == of.words.end) | of.turns.begins
@@ -144,6 +147,7 @@ def _contradicted(of: Dialogue, reversing: Tensor) -> Tensor:
 
 def _turned(of: Dialogue, reversing: Tensor) -> Tensor:
     """Which tokens [N,L] are of answers without a verb to questions that a word turns."""
-    turns = of.asks & of.sentences(of.has(["what", "which"])) & of.sentences(reversing | of.has(SAYING))
+    says = of.has(SAYING) & ~behind(of.words.any_of(of.ids, ["you"]), 1)
+    turns = of.asks & of.sentences(of.has(["what", "which"])) & of.sentences(reversing | says)
     preceded = (_apart(of, -1) & (turns & of.inside)[:, None, :]).any(2)
     return preceded & lists(of) & ~of.asks & (of.turns.speaker != DOCTOR)

@@ -77,6 +77,9 @@ OF_OTHERS = (
     "My boss takes metformin.",
 )
 KEPT = (
+    ("Patient: I have asthma. I think that's it.", "asthma"),
+    ("Patient: I take warfarin. I guess that's all.", "warfarin"),
+    ("Doctor: What did you say your allergies are?", "Patient: Penicillin.", "penicillin"),
     ("Patient: I take warfarin. My brother does, too.", "warfarin"),
     ("Patient: I take warfarin. It's for my heart.", "warfarin"),
     ("Patient: I have asthma. I think it is from the dust.", "asthma"),
