@@ -6,11 +6,27 @@ multiple m, one tenant gets m / (1 + m) of all while nobody else wants any, and 
 """
 
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
+
+
+class _Wait:
+    """One who waits for places, and is woken alone: many that are woken for one place keep everybody from the interpreter."""
+
+    def __init__(self, places: int = 1) -> None:
+        self.places = places
+        self._given = threading.Lock()
+        self._given.acquire()
+
+    def give(self) -> None:
+        """Tell it that it has its places."""
+        self._given.release()
+
+    def was_given(self, within_s: float) -> bool:
+        """Wait for them; whether they were given within so many seconds."""
+        return self._given.acquire(timeout=within_s)
 
 
 class Shares:
@@ -20,25 +36,26 @@ class Shares:
         self._free = places
         self._multiple = multiple
         self._held: Counter[UUID] = Counter()
-        self._changed = threading.Condition()
+        self._waiting: dict[UUID, deque[_Wait]] = {}
+        self._lock = threading.Lock()
 
     def take(self, tenant_id: UUID, *, places: int = 1, wait_s: float = 0.0) -> bool:
         """Take places, waiting for them for `wait_s` at most; whether there were so many."""
-        with self._changed:
-            if not self._has_room(tenant_id, places) and not self._waits(tenant_id, places, wait_s):
+        with self._lock:
+            if self._has_room(tenant_id, places):
+                self._hold(tenant_id, places)
+                return True
+            if wait_s <= 0:
                 return False
-            self._free -= places
-            self._held[tenant_id] += places
-            return True
+            wait = _Wait(places)
+            self._waiting.setdefault(tenant_id, deque()).append(wait)
+        return wait.was_given(wait_s) or not self._gives_up(tenant_id, wait)
 
     def leave(self, tenant_id: UUID, *, places: int = 1) -> None:
-        """Give places back."""
-        with self._changed:
-            self._free += places
-            self._held[tenant_id] -= places
-            if not self._held[tenant_id]:
-                del self._held[tenant_id]
-            self._changed.notify_all()
+        """Give places back, and to those who wait for them: one of each tenant after the other, as they came."""
+        with self._lock:
+            self._hold(tenant_id, -places)
+            self._serve()
 
     @contextmanager
     def place(self, tenant_id: UUID, *, wait_s: float = 0.0) -> Iterator[bool]:
@@ -53,13 +70,41 @@ class Shares:
     def _has_room(self, tenant_id: UUID, places: int) -> bool:
         return self._held.get(tenant_id, 0) + places <= self._multiple * (self._free - places + 1)
 
-    def _waits(self, tenant_id: UUID, places: int, wait_s: float) -> bool:
-        until = time.monotonic() + wait_s
-        while (left_s := until - time.monotonic()) > 0:
-            self._changed.wait(left_s)
-            if self._has_room(tenant_id, places):
-                return True
-        return False
+    def _hold(self, tenant_id: UUID, places: int) -> None:
+        self._free -= places
+        self._held[tenant_id] += places
+        if not self._held[tenant_id]:
+            del self._held[tenant_id]
+
+    def _serve(self) -> None:
+        lines = deque(self._waiting)
+        while lines:
+            if self._serves_one_of(tenant_id := lines.popleft()):
+                lines.append(tenant_id)
+
+    def _serves_one_of(self, tenant_id: UUID) -> bool:
+        """Give the tenant's first one in line its places, if there are so many; whether another one waits behind it."""
+        waiting = self._waiting[tenant_id]
+        if not self._has_room(tenant_id, waiting[0].places):
+            return False
+        wait = waiting.popleft()
+        self._hold(tenant_id, wait.places)
+        wait.give()
+        if not waiting:
+            del self._waiting[tenant_id]
+        return bool(waiting)
+
+    def _gives_up(self, tenant_id: UUID, wait: _Wait) -> bool:
+        """Leave the line; False when the places were given meanwhile."""
+        with self._lock:
+            waiting = self._waiting.get(tenant_id, deque())
+            if wait not in waiting:
+                return False
+            waiting.remove(wait)
+            if not waiting:
+                del self._waiting[tenant_id]
+            self._serve()  # it may have stood before those who need less
+            return True
 
 
 class OneAtATime:
@@ -68,7 +113,7 @@ class OneAtATime:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: Counter[Hashable] = Counter()
-        self._waiting: dict[Hashable, deque[threading.Lock]] = {}
+        self._waiting: dict[Hashable, deque[_Wait]] = {}
 
     def take(self, holder: Hashable, *, wait_s: float = 0.0) -> bool:
         """Take the place, waiting for it for `wait_s` at most; whether it was to be had."""
@@ -78,16 +123,15 @@ class OneAtATime:
                 return True
             if wait_s <= 0:
                 return False
-            given = threading.Lock()
-            given.acquire()
+            wait = _Wait()
             waiting = self._waiting.setdefault(holder, deque())
-            waiting.append(given)
-        if given.acquire(timeout=wait_s):
+            waiting.append(wait)
+        if wait.was_given(wait_s):
             return True
         with self._lock:
-            if given not in waiting:
+            if wait not in waiting:
                 return True  # it was given meanwhile
-            waiting.remove(given)
+            waiting.remove(wait)
             return False
 
     def join(self, holder: Hashable) -> None:
@@ -100,7 +144,7 @@ class OneAtATime:
         with self._lock:
             waiting = self._waiting.get(holder)
             if waiting and self._held[holder] == 1:
-                waiting.popleft().release()
+                waiting.popleft().give()
                 return
             self._held[holder] -= 1
             if not self._held[holder]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -54,6 +55,74 @@ def test_whoever_waits_gets_the_place_that_comes_free() -> None:
     threading.Timer(0.1, shares.leave, (A,)).start()
     assert shares.take(B, wait_s=10)
     assert not shares.take(A, wait_s=0.01)
+
+
+def waiting_for(
+    shares: Shares, wants: list[tuple[UUID, int, float]], got: list[tuple[UUID, int]]
+) -> list[threading.Thread]:
+    """Threads that ask for places one after the other, each for so long, and note what they got."""
+
+    def ask(tenant: UUID, places: int, wait_s: float) -> None:
+        if shares.take(tenant, places=places, wait_s=wait_s):
+            got.append((tenant, places))
+
+    threads = []
+    for want in wants:
+        threads.append(threading.Thread(target=ask, args=want))
+        threads[-1].start()
+        threading.Event().wait(0.05)  # so that this one stands before the next
+    return threads
+
+
+def test_places_that_come_free_go_to_as_many_as_they_are_enough_for_of_each_tenant_in_turn() -> None:
+    shares, got = Shares(3, multiple=3), list[tuple[UUID, int]]()
+    assert shares.take(D, places=3)
+    threads = waiting_for(shares, [(A, 1, 10), (A, 1, 0.5), (B, 1, 10)], got)
+    shares.leave(D, places=2)
+    for thread in (threads[0], threads[2]):
+        thread.join(timeout=10)
+    assert sorted(got) == [(A, 1), (B, 1)]
+    threads[1].join(timeout=10)  # who gave up
+    shares.leave(D)
+    assert taken(shares, C) == 1
+
+
+def test_who_stood_before_smaller_ones_and_gave_up_lets_them_pass() -> None:
+    shares, got = Shares(4, multiple=4), list[tuple[UUID, int]]()
+    assert shares.take(D, places=3)
+    threads = waiting_for(shares, [(A, 4, 0.5), (A, 2, 10)], got)
+    shares.leave(D)
+    assert got == []
+    for thread in threads:
+        thread.join(timeout=5)
+    assert got == [(A, 2)]
+
+
+def test_only_those_who_get_a_place_are_woken() -> None:
+    shares = Shares(1, multiple=1)
+    assert shares.take(A)
+    threads = waiting_for(shares, [(B, 1, 10)] * 20, [])
+    before = {thread.native_id: switches(thread) for thread in threads}
+    shares.leave(A)
+    for _ in range(20):
+        threading.Event().wait(0.01)
+    woken = [
+        thread for thread in threads if not thread.is_alive() or switches(thread) > before[thread.native_id]
+    ]
+    assert len(woken) == 1
+    for _ in range(19):
+        shares.leave(B)
+        threading.Event().wait(0.01)
+    for thread in threads:
+        thread.join(timeout=10)
+
+
+def switches(thread: threading.Thread) -> int:
+    """How often a waiting thread has slept."""
+    for line in Path(f"/proc/self/task/{thread.native_id}/status").read_text().splitlines():
+        if line.startswith("voluntary_ctxt_switches"):
+            return int(line.split()[1])
+    raise AssertionError
 
 
 def test_places_are_given_back_when_the_block_fails() -> None:
