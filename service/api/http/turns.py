@@ -33,13 +33,15 @@ LARGE_OBJECTS_MB = 16
 MOST_PARSING_S = 0.25
 LONG_S = 0.005  # of work, from which on requests of a kind are spaced
 RESTS_TIMES = 7  # as long as the last one of a kind was worked on: a tenant has an eighth of the interpreter for each kind
-THIRD = 3  # a tenant has a third of the interpreter at most, but for
+QUARTER = 4  # a tenant has a quarter of the interpreter at most, but for
 CREDIT_S = 0.02  # that it did not use
 NUMBER_BYTES = 54
 PACED_FROM_S = 0.05
+COUNTED_BYTES = 64 * KB  # at a time
 LONG_VALUES = 500  # of a body that is paced as well while others send requests: what it asks of workers lasts longer than this
 # A tenant's requests may stop the others for so small a part of the time that their 95th percentiles do not show it.
 PAUSES_TIMES = 25
+PAUSES_BESIDE_OTHERS_TIMES = 50
 STRANGERS_S = 0.003  # for each answer to a request without a good key, one after the other: some 300 a second
 PROBERS_S = 0.002  # for each answer to a probe
 TRIMMED_FROM_MB = 4.0  # of bodies, or objects: what they took is given back to the system
@@ -55,21 +57,36 @@ class Cost(NamedTuple):
     seconds: float
     megabytes: float
 
+    @property
+    def is_too_high(self) -> bool:
+        """Whether the text is not to be parsed."""
+        return self.seconds > MOST_PARSING_S or self.megabytes > MOST_OBJECTS_MB
+
 
 def cost_of(body: bytes) -> Cost:
     """An estimate from above, by the signs that separate values; those within strings are counted as well.
+
+    The interpreter is free between parts, and what is too much is counted no further.
 
     Of jiter on one core of an AMD EPYC: a member of an object takes 0.9 µs and some 250 bytes, an empty list or object
     0.2 µs and 80 bytes. A number takes 0.04 µs and 54 bytes: 40 as an object in a list, 8 in the array that it is checked in,
     6 as stored (models/pipelines/long_numbers.py).
     """
-    members, values = body.count(b":"), body.count(b",")
-    containers = body.count(b"[") + body.count(b"{")
-    return Cost(
-        members + values,
-        members * 1e-6 + containers * 0.2e-6 + values * 0.04e-6,
-        (members * 250 + containers * 80 + values * NUMBER_BYTES) / MB,
-    )
+    members = containers = values = 0
+    cost = Cost(0, 0.0, 0.0)
+    for begin in range(0, len(body), COUNTED_BYTES):
+        end = begin + COUNTED_BYTES
+        members += body.count(b":", begin, end)
+        containers += body.count(b"[", begin, end) + body.count(b"{", begin, end)
+        values += body.count(b",", begin, end)
+        cost = Cost(
+            members + values,
+            members * 1e-6 + containers * 0.2e-6 + values * 0.04e-6,
+            (members * 250 + containers * 80 + values * NUMBER_BYTES) / MB,
+        )
+        if cost.is_too_high:
+            return cost
+    return cost
 
 
 class Turn(NamedTuple):
@@ -138,16 +155,17 @@ class Turns:
     def take(self, principal: Principal, body: bytes) -> None:
         """Wait for the turn of a body that has been read, to be parsed. Raises BodyTooLarge or TenantBusy."""
         cost = cost_of(body)
-        if cost.seconds > MOST_PARSING_S or cost.megabytes > MOST_OBJECTS_MB:
+        if cost.is_too_high:
             raise BodyTooLarge(
                 "The body has too many values to be parsed at once. Send fewer jobs in a request, or a batch with an upload."
             )
         g.objects_mb = cost.megabytes
-        is_long = cost.values >= LONG_VALUES and not self._is_alone(principal.tenant_id)
-        if is_long or cost.seconds >= PACED_FROM_S:
-            if is_long:
-                self._stand_in_line(principal.tenant_id)
+        is_alone = self._is_alone(principal.tenant_id)
+        if is_alone and cost.seconds >= PACED_FROM_S:
             self._pace(principal.tenant_id, PAUSES_TIMES * cost.seconds)
+        if not is_alone and cost.values >= LONG_VALUES:
+            self._stand_in_line(principal.tenant_id)
+            self._pace(principal.tenant_id, PAUSES_BESIDE_OTHERS_TIMES * cost.seconds)
         self._take_objects(principal.tenant_id, math.ceil(cost.megabytes))
         self._take_turn(principal.tenant_id)
 
@@ -177,7 +195,7 @@ class Turns:
         worked, now = time.thread_time() - turn.began_s, self._clock()
         with self._lock:
             since = max(self._next.get(turn.tenant_id, 0.0), now - CREDIT_S)
-            self._put_off(turn.tenant_id, since + THIRD * worked)
+            self._put_off(turn.tenant_id, since + QUARTER * worked)
             if worked >= LONG_S:
                 self._put_off(turn.kind, now + RESTS_TIMES * worked)
         self._turns.leave(turn.tenant_id)

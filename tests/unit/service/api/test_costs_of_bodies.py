@@ -14,6 +14,7 @@ from service.api.http.requests import HINTED, part_as
 from service.api.http.turns import (
     LARGE_BYTES,
     MB,
+    PAUSES_BESIDE_OTHERS_TIMES,
     PAUSES_TIMES,
     ROOM_MB,
     SMALL_BYTES,
@@ -44,6 +45,28 @@ def test_what_stops_the_others_for_long_is_spaced_by_many_times_as_long(app: Fla
         turns.take(A, HUGE)
     assert slept[-1] == 0
     assert pause == pytest.approx(2.0, rel=0.01)
+
+
+def test_beside_others_bodies_of_many_values_are_spaced_by_twice_as_long(app: Flask) -> None:
+    now, slept = [100.0], list[float]()
+    turns = Turns(64, clock=lambda: now[0], sleep=slept.append)
+    turns.install(app)
+    for who in (B, A):
+        with request(app):
+            turns.begin(who)
+    for body in (HUGE, HUGE, LONG, LONG):
+        with request(app):
+            turns.take(A, body)
+    huge, long = (PAUSES_BESIDE_OTHERS_TIMES * cost_of(body).seconds for body in (HUGE, LONG))
+    assert slept == pytest.approx([0, huge, 2 * huge, 2 * huge + long])
+
+
+def test_a_text_is_counted_in_parts_and_no_further_than_what_is_too_much() -> None:
+    part = b"[{" + b'"a":0,' * 20_000
+    assert cost_of(part * 3).values == 120_000
+    assert cost_of(part * 3).megabytes == pytest.approx(3 * cost_of(part).megabytes)
+    assert cost_of(part * 100).is_too_high
+    assert cost_of(part * 100).values < 600_000  # of 4,000,000
 
 
 def test_a_tenant_with_too_many_of_them_is_told(app: Flask) -> None:

@@ -13,10 +13,10 @@ from service.api.http.turns import (
     LARGE_BYTES,
     LONG_S,
     PROBERS_S,
+    QUARTER,
     RESTS_TIMES,
     SHARED_S,
     STRANGERS_S,
-    THIRD,
     Turns,
 )
 from service.errors import TenantBusy
@@ -193,21 +193,21 @@ def test_the_next_of_a_kind_that_takes_long_rests(app: Flask) -> None:
 
     ask("/other", B)
     ask("/long", A, 3 * LONG_S)
-    now[0] += 2 * THIRD * 3 * LONG_S
+    now[0] += (QUARTER + 1) * 3 * LONG_S
     for path, who in (("/other", A), ("/long", B)):
         ask(path, who)
     assert slept == []
     ask("/long", A)
     (rested,) = slept
-    assert rested >= 3 * LONG_S * (RESTS_TIMES - 2 * THIRD)
+    assert rested >= 3 * LONG_S * (RESTS_TIMES - QUARTER - 1)
     now[0] += SHARED_S + 0.1
     ask("/long", A, LONG_S)
     ask("/long", A)  # it is alone by now
     assert len(slept) == 1
 
 
-@pytest.mark.parametrize(("count", "least_s", "most_s"), [(1, 0.0, 0.0), (20, 0.19, 0.6)])
-def test_many_short_requests_have_a_third_of_the_time(
+@pytest.mark.parametrize(("count", "least_s", "most_s"), [(1, 0.0, 0.0), (20, 0.26, 0.7)])
+def test_many_short_requests_have_a_quarter_of_the_time(
     app: Flask, count: int, least_s: float, most_s: float
 ) -> None:
     now = [100.0]
@@ -241,7 +241,7 @@ def test_what_was_worked_after_a_wait_counts_as_well(app: Flask) -> None:
     assert slept == []
     with request(app):
         turns.begin(A)
-    assert len(slept) == 1
+    assert slept[0] >= RESTS_TIMES * LONG_S
 
 
 def test_strangers_are_answered_one_after_the_other_while_tenants_send_requests(app: Flask) -> None:
@@ -312,8 +312,9 @@ def test_requests_that_wait_for_results_stand_in_no_line(app: Flask) -> None:
                 waiting.release()
                 over.wait(10)
 
-    threads = [in_a_thread(wait) for _ in range(10)]
-    for _ in threads:
+    threads = []
+    for _ in range(10):
+        threads.append(in_a_thread(wait))
         assert waiting.acquire(timeout=5)
     with request(app):
         turns.take(A, LONG)
