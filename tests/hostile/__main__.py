@@ -54,8 +54,9 @@ in each way of `tests/hostile/attacks.py`, and in all of them at once.
 before and during the attack. *Times* is how many times as long as undisturbed a job takes, by the 95th percentile of all
 jobs before attacks. *API* and *worker* are the most memory that one of these processes had to itself during the attack,
 above what it had before the first one, with the models loaded that the attacks ask for. The bounds: a job takes less than
-three times as long, a probe less than 200 ms, memory stays under 150 MB, no process dies. The attackers and the other
-tenant's client run on the same two cores as the stack.
+three times as long, a probe less than 200 ms, memory stays under 150 MB, no process dies. The other tenant's client runs on
+the same two cores as the stack. So does each attack, in a process of its own, which yields to the stack (its niceness is 10):
+at a machine of its own it would take nothing from these cores.
 """
 TABLE = """
 ## {workers}

@@ -1,6 +1,6 @@
 """What one tenant, or a stranger without a key, can send to hold up the others. Each attack goes on until it is ended.
 
-An attack has its own threads, opens its own connections, and counts what it was answered.
+An attack is a process with its own threads, opens its own connections, and counts what it was answered.
 """
 
 import base64
@@ -30,6 +30,7 @@ from tests.hostile.files import grey_png
 
 FORKING = get_context("fork")
 SLOW = "question-match"
+NICENESS = 10
 PAUSE_S = 0.5  # after an attack's last request, before it starts again
 
 
@@ -91,11 +92,20 @@ Attack = Callable[[Battlefield], None]
 
 @contextmanager
 def going_on(field: Battlefield, attacks: Sequence[Attack]) -> Iterator[None]:
-    """The attacks, side by side in a process of their own, for as long as the block lasts."""
-    ours, theirs = FORKING.Pipe(duplex=False)
+    """The attacks, side by side, each in a process of its own, for as long as the block lasts."""
     field.over.clear()
     field.answers.clear()
-    process = FORKING.Process(target=_all, args=(field, attacks, theirs), daemon=True)
+    with ExitStack() as stack:
+        for attack in attacks:
+            stack.enter_context(_process(field, attack))
+        yield
+        field.over.set()
+
+
+@contextmanager
+def _process(field: Battlefield, attack: Attack) -> Iterator[None]:
+    ours, theirs = FORKING.Pipe(duplex=False)
+    process = FORKING.Process(target=_attack, args=(field, attack, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -107,13 +117,20 @@ def going_on(field: Battlefield, attacks: Sequence[Attack]) -> Iterator[None]:
         ours.close()
 
 
-def _all(field: Battlefield, attacks: Sequence[Attack], answers: Connection) -> None:
-    threads = [threading.Thread(target=_sent, args=(field, attack)) for attack in attacks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def _attack(field: Battlefield, attack: Attack, answers: Connection) -> None:
+    _leave_the_cores()
+    _sent(field, attack)
     answers.send(field.answers)
+
+
+def _leave_the_cores() -> None:
+    """Take but a small part of the cores from what is attacked, as an attacker at another machine takes none."""
+    os.setsid()
+    os.nice(NICENESS)
+    with suppress(
+        OSError
+    ):  # where the kernel groups processes by sessions, their niceness counts within the group alone
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 def _sent(field: Battlefield, attack: Attack) -> None:
