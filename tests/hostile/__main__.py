@@ -34,9 +34,9 @@ from tests.hostile.attacks import (
     bombs,
     flood_of_a_quick_model,
     flood_of_a_slow_model,
-    going_on,
 )
 from tests.hostile.files import grey_png
+from tests.hostile.going_on import going_on
 
 ROUNDS = 60  # of a job and a probe
 LASTS_S = 20.0  # an attack, before it is measured and while it is

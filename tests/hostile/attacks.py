@@ -13,13 +13,12 @@ import string
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from http.client import HTTPConnection, HTTPException
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,6 @@ from tests.hostile.files import grey_png
 
 FORKING = get_context("fork")
 SLOW = "question-match"
-NICENESS = 10
-PAUSE_S = 0.5  # after an attack's last request, before it starts again
 
 
 @dataclass
@@ -88,58 +85,6 @@ class Battlefield:
 
 Attack = Callable[[Battlefield], None]
 """Sends until the attack is over."""
-
-
-@contextmanager
-def going_on(field: Battlefield, attacks: Sequence[Attack]) -> Iterator[None]:
-    """The attacks, side by side, each in a process of its own, for as long as the block lasts."""
-    field.over.clear()
-    field.answers.clear()
-    with ExitStack() as stack:
-        for attack in attacks:
-            stack.enter_context(_process(field, attack))
-        yield
-        field.over.set()
-
-
-@contextmanager
-def _process(field: Battlefield, attack: Attack) -> Iterator[None]:
-    ours, theirs = FORKING.Pipe(duplex=False)
-    process = FORKING.Process(target=_attack, args=(field, attack, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield
-    finally:
-        field.over.set()
-        field.answers.update(ours.recv())
-        process.join()
-        ours.close()
-
-
-def _attack(field: Battlefield, attack: Attack, answers: Connection) -> None:
-    _leave_the_cores()
-    _sent(field, attack)
-    answers.send(field.answers)
-
-
-def _leave_the_cores() -> None:
-    """Take but a small part of the cores from what is attacked, as an attacker at another machine takes none."""
-    os.setsid()
-    os.nice(NICENESS)
-    with suppress(
-        OSError
-    ):  # where the kernel groups processes by sessions, their niceness counts within the group alone
-        Path("/proc/self/autogroup").write_text(str(NICENESS))
-
-
-def _sent(field: Battlefield, attack: Attack) -> None:
-    while not field.over.is_set():
-        try:
-            attack(field)
-        except (OSError, HTTPException) as refused:
-            field.answers[type(refused).__name__] += 1
-        field.over.wait(PAUSE_S)
 
 
 def _held(field: Battlefield, requests: Sequence[bytes], *, receives: int | None = None) -> None:
