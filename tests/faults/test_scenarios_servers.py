@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -74,7 +75,8 @@ def test_s4_redis_killed_and_deaf(arena: Arena, report: Report, full: bool) -> N
                 slowest = max(slowest, resumed(probe, arena, restarts + number))
         after = outcome_counts(arena)
         failed = sum(after[outcome] - before[outcome] for outcome in (Outcome.REFUSED, Outcome.UNKNOWN))
-        assert failed == 0, f"{failed} submissions failed"
+        told = Counter((entry.outcome.value, entry.status) for entry in arena.history.submits)
+        assert failed == 0, f"{failed} submissions failed; of all so far: {told}"
         found["faults"] = f"{restarts} restarts, {holes} times deaf for {hole_s:.0f} s"
         found["slowest resumption"] = f"{slowest:.1f} s"
         found["submissions that failed"] = str(failed)
