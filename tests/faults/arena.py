@@ -107,7 +107,9 @@ class Arena:
         return time.monotonic() - started
 
     def answers(self) -> bool:
-        """Whether the API takes jobs: a scenario may have left it on its way up."""
+        """Whether the API takes jobs: a scenario may have left it on its way up, or killed, while its children still answer."""
+        if _state(self.stack.pid("api")) in {"", "Z"}:
+            return False
         with contextlib.suppress(httpx.TransportError), self.stack.client() as http:
             return http.get("/readyz").status_code == 200
         return False
