@@ -1,6 +1,8 @@
 """A model that writes for seconds: after each word the next one, with much arithmetic for each that changes nothing."""
 
 import json
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from tests.unit.models.example_texts import TOKENS, write_tokenizer
 NAME = "slow-writer"
 MOST = 120  # tokens of a text
 WORDS = [word for word, token in TOKENS.items() if token > TOKENS["[SEP]"]]
-ROUNDS, WIDTH = 12, 384  # of the arithmetic: some 20 ms a token
+WIDTH = 384  # of the arithmetic
+TOKEN_S = 0.015
 CASES = [("no", 2), ("no fever", 3), ("fever", 4), ("pain", 5), ("cough pain", 2), ("rest", 3)]
 
 
@@ -25,8 +28,9 @@ def text_of(tokens: int) -> str:
     return " ".join(WORDS[place % len(WORDS)] for place in range(tokens))
 
 
-def write_slow_writer(folder: Path, rounds: int = ROUNDS) -> Path:
-    """The sealed bundle in `folder`, which is returned. `rounds` of arithmetic make a token slow."""
+def write_slow_writer(folder: Path, rounds: int | None = None) -> Path:
+    """The sealed bundle in `folder`, which is returned. `rounds` of arithmetic make a token slow: as many as it takes here."""
+    rounds = rounds or _rounds_of(TOKEN_S)
     write_tokenizer(folder)
     manifest = manifest_table("text-generation", max_new_tokens=MOST, max_tokens=16, left_padding=True) | {
         "name": NAME
@@ -42,6 +46,16 @@ def write_slow_writer(folder: Path, rounds: int = ROUNDS) -> Path:
     renew_golden(folder, CpuRun())
     seal_bundle(folder)
     return folder
+
+
+def _rounds_of(seconds: float) -> int:
+    """So many rounds of the arithmetic last so long here, when nothing else runs."""
+    matrix, took_s = np.ones((WIDTH, WIDTH), np.float32), float("inf")
+    for _ in range(20):
+        began = time.perf_counter()
+        matrix @ matrix
+        took_s = min(took_s, time.perf_counter() - began)
+    return math.ceil(seconds / took_s)
 
 
 def _graph(rounds: int) -> onnx.ModelProto:
