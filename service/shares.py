@@ -40,9 +40,12 @@ class Shares:
         self._lock = threading.Lock()
 
     def take(self, tenant_id: UUID, *, places: int = 1, wait_s: float = 0.0) -> bool:
-        """Take places, waiting for them for `wait_s` at most; whether there were so many."""
+        """Take places, waiting for them for `wait_s` at most; whether there were so many.
+
+        Nobody passes those of the same tenant who wait already: one who needs many would wait until nobody else comes.
+        """
         with self._lock:
-            if self._has_room(tenant_id, places):
+            if tenant_id not in self._waiting and self._has_room(tenant_id, places):
                 self._hold(tenant_id, places)
                 return True
             if wait_s <= 0:

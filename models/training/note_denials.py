@@ -29,7 +29,7 @@ from torch import Tensor
 
 from models.training.note_doubts import asked_again
 from models.training.note_fragments import AS_ASKED, DEGREES, Dialogue, fragments
-from models.training.note_statements import GUEST, OWN, STATED, STRANGER, Replies, stated
+from models.training.note_statements import OWN, STATED, Replies, stated
 from models.training.note_stops import PAUSE
 from models.training.note_tensors import ahead, any_of_group, behind, count, latest, numbered, rank
 from models.training.note_texts import ODD
@@ -37,6 +37,7 @@ from models.training.note_words import (
     AUXILIARIES,
     CLAUSE_ENDS,
     FILLERS,
+    GUEST,
     NEGATIONS,
     OTHERS,
     PRONOUNS,
@@ -44,6 +45,7 @@ from models.training.note_words import (
     REVERSING,
     SENTENCE_ENDS,
     SPOKEN,
+    STRANGER,
     Turns,
     Words,
 )

@@ -22,14 +22,8 @@ from torch import Tensor
 from models.training.note_fragments import EMPTY, REFERRING, Dialogue
 from models.training.note_retractions import MISTAKEN, SAYING, lists
 from models.training.note_tensors import ahead, any_of_group, behind, rank
-from models.training.note_words import (
-    CLAUSE_ENDS,
-    PRONOUNS,
-    RELATIVES,
-    SENTENCE_ENDS,
-)
+from models.training.note_words import CLAUSE_ENDS, DOCTOR, PATIENT, PRONOUNS, RELATIVES, SENTENCE_ENDS
 
-DOCTOR, PATIENT, GUEST = 1, 2, 3
 DOUBTS: Final = (
     "guess", "think", "thought", "told", "theory", "least", "maybe", "perhaps", "probably", "possibly", "forget", "imagine",
     "suppose", "supposed", "doubt", "heard", "paper", "dream", "dreams", "unsure",

@@ -28,9 +28,17 @@ from models.training.note_retractions import RETRACTING, lists, retracted
 from models.training.note_stops import PAUSE
 from models.training.note_tensors import ahead, any_of_group, behind, count, numbered
 from models.training.note_texts import ODD
-from models.training.note_words import FILLERS, PRONOUNS, RELATIVES, SENTENCE_ENDS
+from models.training.note_words import (
+    DOCTOR,
+    FILLERS,
+    GUEST,
+    PATIENT,
+    PRONOUNS,
+    RELATIVES,
+    SENTENCE_ENDS,
+    STRANGER,
+)
 
-DOCTOR, PATIENT, GUEST, STRANGER = 1, 2, 3, 4
 AGREED: Final = (
     "yes", "yeah", "yep", "yup", "yea", "correct", "right", "exactly", "absolutely", "definitely", "certainly", "okay", "ok",
     "alright", "sure", "understood", "agreed", "thanks", "thank", "mhm", "great", "good", "perfect", "true", "course", "sounds",

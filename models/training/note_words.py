@@ -15,6 +15,7 @@ from models.training.note_texts import ODD, POINT
 from models.training.spoken_numbers import FRACTIONS, JOINS, LARGE, NUMERALS
 
 PIECES: Final = 4  # most of a word that a rule asks for
+DOCTOR, PATIENT, GUEST, STRANGER = 1, 2, 3, 4  # who speaks
 GUEST_PIECES: Final = 4  # most of the name of a guest, as of `clinician`
 SENTENCE_ENDS: Final = (".", "?", "!")
 CLAUSE_ENDS: Final = (*SENTENCE_ENDS, ",", ";")

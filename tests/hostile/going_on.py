@@ -22,7 +22,6 @@ def going_on(field: Battlefield, attacks: Sequence[Attack]) -> Iterator[None]:
         for attack in attacks:
             stack.enter_context(_process(field, attack))
         yield
-        field.over.set()
 
 
 @contextmanager
@@ -47,12 +46,13 @@ def _attack(field: Battlefield, attack: Attack, answers: Connection) -> None:
 
 
 def _leave_the_cores() -> None:
-    """Take but a small part of the cores from what is attacked, as an attacker at another machine takes none."""
+    """Take but a small part of the cores from what is attacked, as an attacker at another machine takes none.
+
+    Where the kernel groups processes by sessions, a niceness counts within its group alone, and the group has one of its own.
+    """
     os.setsid()
     os.nice(NICENESS)
-    with suppress(
-        OSError
-    ):  # where the kernel groups processes by sessions, their niceness counts within the group alone
+    with suppress(OSError):  # another kernel
         Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 

@@ -98,6 +98,22 @@ def test_who_stood_before_smaller_ones_and_gave_up_lets_them_pass() -> None:
     assert got == [(A, 2)]
 
 
+def test_nobody_passes_those_of_the_same_tenant_who_wait() -> None:
+    shares, got = Shares(4, multiple=4), list[tuple[UUID, int]]()
+    assert shares.take(A, places=3)
+    threads = waiting_for(shares, [(A, 4, 10), (A, 1, 10)], got)
+    assert not shares.take(A)
+    assert shares.take(B)
+    shares.leave(B)
+    assert got == []
+    shares.leave(A, places=3)
+    threads[0].join(timeout=5)
+    assert got == [(A, 4)]
+    shares.leave(A, places=4)
+    threads[1].join(timeout=5)
+    assert got == [(A, 4), (A, 1)]
+
+
 def test_only_those_who_get_a_place_are_woken() -> None:
     shares = Shares(1, multiple=1)
     assert shares.take(A)
