@@ -98,6 +98,30 @@ def test_who_stood_before_smaller_ones_and_gave_up_lets_them_pass() -> None:
     assert got == [(A, 2)]
 
 
+@pytest.mark.parametrize(("left", "wanted"), [(2, [A, B]), (3, [A, A, B]), (4, [A, A, B, B])])
+def test_tenants_that_wait_are_served_in_turn_until_nothing_is_left(left: int, wanted: list[UUID]) -> None:
+    shares, got = Shares(4, multiple=100), list[tuple[UUID, int]]()
+    assert shares.take(D, places=4)
+    threads = waiting_for(shares, [(A, 1, 1), (A, 1, 1), (B, 1, 1), (B, 1, 1)], got)
+    shares.leave(D, places=left)
+    for thread in threads:
+        thread.join(timeout=5)
+    assert sorted(got) == [(tenant, 1) for tenant in wanted]
+
+
+def test_places_given_as_one_gives_up_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = Shares(1, multiple=1)
+    assert shares.take(A)
+
+    def too_late(*_: object) -> bool:
+        shares.leave(A)
+        return False
+
+    monkeypatch.setattr("service.shares._Wait.was_given", too_late)
+    assert shares.take(B, wait_s=1)
+    assert not shares.take(A)
+
+
 def test_nobody_passes_those_of_the_same_tenant_who_wait() -> None:
     shares, got = Shares(4, multiple=4), list[tuple[UUID, int]]()
     assert shares.take(A, places=3)
